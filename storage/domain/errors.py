@@ -1,0 +1,81 @@
+"""Name every refusal; the docstring of each is its message where nothing more is known."""
+
+
+class Refusal(Exception):
+    """That cannot be done."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or type(self).__doc__ or "")
+
+
+class BadNumber(Refusal):
+    """That is not a number a score can hold."""
+
+
+class OutOfRange(Refusal):
+    """That value lies outside the range of the score type."""
+
+
+class OffStep(Refusal):
+    """That value lies between two steps of the score type."""
+
+
+class BadTime(Refusal):
+    """That is not a time a fact can have happened at."""
+
+
+class BadItem(Refusal):
+    """That item says too little, or contradicts itself."""
+
+
+class BadDefinition(Refusal):
+    """A score type cannot be defined like that."""
+
+
+class BadName(Refusal):
+    """That name cannot be used here."""
+
+
+class UnknownScoreType(Refusal):
+    """There is no such score type."""
+
+    def __init__(self, key: str, *, known: tuple[str, ...] = ()) -> None:
+        super().__init__(f"there is no score type `{key}`; there is {', '.join(known) or 'none'}")
+        self.key = key
+        self.known = known
+
+
+class UnknownContact(Refusal):
+    """There is no such contact."""
+
+
+class TwoContacts(Refusal):
+    """The address and the id given belong to two different contacts."""
+
+
+class Conflict(Refusal):
+    """conflict: the same id arrived earlier with other content."""
+
+
+class AlreadyThere(Refusal):
+    """Something of that name is there already."""
+
+
+class UnknownWorkspace(Refusal):
+    """There is no such workspace."""
+
+
+class UnknownSource(Refusal):
+    """There is no such source."""
+
+
+class UnknownDelivery(Refusal):
+    """There is no such delivery."""
+
+
+class NothingToUndo(Refusal):
+    """There is nothing to undo."""
+
+
+class StorageUnavailable(Refusal):
+    """The database does not answer just now; nothing of this was kept."""

@@ -1,0 +1,93 @@
+"""Record what happened: changes, field values and undos, in the one order that a score is folded in."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from storage.domain.errors import BadTime
+
+Json: TypeAlias = "str | int | float | bool | None | list[Json] | dict[str, Json]"
+#: (occurred_at in µs, source, dedupe key), compared as bytes: the order of every fold.
+Order: TypeAlias = tuple[int, bytes, bytes]
+
+DAY = 86_400_000_000
+BEFORE_ALL: Order = (-1, b"", b"")
+
+
+class Op(StrEnum):
+    """What a change asks of a score."""
+
+    SET = "set"
+    ADD = "add"
+    CLEAR = "clear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that happened; never altered once it is in the ledger. Times are µs UTC."""
+
+    source: str  #: the slug of the sender, or `slack` for people
+    key: str  #: unique per source and subject
+    occurred_at: int
+    batch: str  #: what it arrived with; an undo names a batch
+    actor: str | None = None  #: the person, where it was one
+    reason: str | None = None
+    fields: Mapping[str, Json] = field(default_factory=dict)  #: what it says of the contact itself
+
+    @property
+    def order(self) -> Order:
+        """Where it stands among all facts."""
+        return (self.occurred_at, self.source.encode(), self.key.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(Fact):
+    """A request to set, add to or clear one score; *amount* in thousandths, 0 for clear."""
+
+    score: str  #: the key of the score type
+    op: Op
+    amount: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldValue(Fact):
+    """What a sender says of a contact, without touching a score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo(Fact):
+    """The wish that a batch had never happened; undoing an undo restores it."""
+
+    undoes: str
+
+
+def stamp(asked: int | None, *, received: int, index: int = 0) -> int:
+    """Decide when a fact happened: when its sender says, but never after its receipt.
+
+    Without a time of its own: the receipt plus its *index* in the delivery, so that a delivery keeps its order.
+    Raises BadTime for a time before 1970 or more than a day ahead.
+    """
+    if asked is None:
+        return received + index
+    if asked < 0:
+        raise BadTime("the time lies before 1970: check the sender's clock")
+    if asked > received + DAY:
+        raise BadTime("sent from the future: check the sender's clock")
+    return min(asked, received)
+
+
+def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
+    """Name the batches that are left out of every fold: those with an undo that is not undone itself."""
+    undone_by: dict[str, list[str]] = {}
+    for undo in undos:
+        undone_by.setdefault(undo.undoes, []).append(undo.batch)
+    known: dict[str, bool] = {}
+
+    def is_undone(batch: str) -> bool:
+        if batch not in known:
+            known[batch] = False  # an undo cannot name a batch later than itself, so this is never read as an answer
+            known[batch] = any(not is_undone(undo) for undo in undone_by.get(batch, ()))
+        return known[batch]
+
+    return frozenset(batch for batch in undone_by if is_undone(batch))

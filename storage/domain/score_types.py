@@ -1,0 +1,119 @@
+"""Describe what is measured: a range cut into steps, and the bands that name its parts."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from storage.domain.errors import BadDefinition, BadName, OffStep, OutOfRange
+from storage.domain.values import LARGEST, show
+
+KEY = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+BAND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
+# The filter language and the command line give these words a meaning of their own.
+TAKEN_WORDS = frozenset(
+    "and or not has in is sort limit owner tag tags company email name id segment followup updated created"
+    " rising falling moved crossed stale above below because me unset".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A named part of a range: from *start* up to the start of the next band."""
+
+    name: str
+    start: int  #: thousandths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreType:
+    """One version of a score type; all numbers are thousandths."""
+
+    id: int  #: of the type
+    definition: int  #: id of this version; scores and effects carry it
+    number: int  #: of the version: 1, 2, …
+    key: str
+    label: str
+    minimum: int
+    maximum: int
+    step: int
+    start: int
+    bands: tuple[Band, ...] = ()
+    is_default: bool = False
+
+    def check_set(self, value: int) -> None:
+        """Refuse a value that is out of range or off the step, naming what would do."""
+        if not self.minimum <= value <= self.maximum:
+            raise OutOfRange(f"{self.label} runs from {self.range_shown}; {show(value)} is outside it")
+        if (value - self.minimum) % self.step:
+            raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {self._neighbours(value)}")
+
+    def check_add(self, amount: int) -> None:
+        """Refuse an amount that is not a whole number of steps."""
+        if amount % self.step:
+            raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {show(amount)} is no whole number of them")
+
+    def clamp(self, value: int) -> int:
+        """Keep a value inside the range."""
+        return min(max(value, self.minimum), self.maximum)
+
+    def band(self, value: int | None) -> str | None:
+        """Name the band a value is in; none where the value is missing or the type has no bands."""
+        if value is None:
+            return None
+        return next((band.name for band in reversed(self.bands) if value >= band.start), None)
+
+    @property
+    def range_shown(self) -> str:
+        """Write the range for people: `0 to 100`."""
+        return f"{show(self.minimum)} to {show(self.maximum)}"
+
+    def _neighbours(self, value: int) -> str:
+        below = value - (value - self.minimum) % self.step
+        return f"use {show(below)} or {show(below + self.step)}"
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that a person could not type or the filter language would misread."""
+    if not KEY.fullmatch(key):
+        raise BadName(
+            f"`{key}` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most"
+        )
+    if key in TAKEN_WORDS:
+        raise BadName(f"`{key}` is a word of the filter language; choose another key")
+
+
+def check_definition(
+    *, label: str, minimum: int, maximum: int, step: int, start: int | None, bands: Sequence[Band]
+) -> int:
+    """Refuse a definition that contradicts itself; answer the starting value (default: the one nearest to 0)."""
+    if not label.strip() or len(label) > 60:
+        raise BadDefinition("a label has 1 to 60 characters")
+    if minimum >= maximum:
+        raise BadDefinition(f"the minimum {show(minimum)} must lie below the maximum {show(maximum)}")
+    if max(abs(minimum), abs(maximum)) > LARGEST:
+        raise BadDefinition("a range lies within -1,000,000,000 to 1,000,000,000")
+    if step <= 0 or (maximum - minimum) % step:
+        raise BadDefinition(f"the range {show(minimum)} to {show(maximum)} is no whole number of steps of {show(step)}")
+    _check_bands(bands, minimum=minimum, maximum=maximum, step=step)
+    if start is None:
+        nearest = min(max(0, minimum), maximum)
+        return nearest - (nearest - minimum) % step
+    if not minimum <= start <= maximum or (start - minimum) % step:
+        raise BadDefinition(f"the starting value {show(start)} must lie in the range and on a step of {show(step)}")
+    return start
+
+
+def _check_bands(bands: Sequence[Band], *, minimum: int, maximum: int, step: int) -> None:
+    if not bands:
+        return
+    if bands[0].start != minimum:
+        raise BadDefinition(f"the first band must start at the minimum: {bands[0].name}:{show(minimum)}")
+    for band in bands:
+        if not BAND_NAME.fullmatch(band.name):
+            raise BadDefinition(f"`{band.name}` cannot name a band: use small letters, digits, _ and -")
+        if not minimum <= band.start <= maximum or (band.start - minimum) % step:
+            raise BadDefinition(f"the band {band.name}:{show(band.start)} must start in the range and on a step")
+    if any(one.start >= two.start for one, two in zip(bands, bands[1:], strict=False)):
+        raise BadDefinition("the bands must start one above the other, lowest first")
+    if len({band.name for band in bands}) < len(bands):
+        raise BadDefinition("each band needs a name of its own")
