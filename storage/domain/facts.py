@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from storage.domain.contacts import Json, Reference
 from storage.domain.errors import BadTime
 
-Json: TypeAlias = "str | int | float | bool | None | list[Json] | dict[str, Json]"
 #: (occurred_at in µs, source, dedupe key), compared as bytes: the order of every fold.
 Order: TypeAlias = tuple[int, bytes, bytes]
 
@@ -91,3 +91,30 @@ def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
         return known[batch]
 
     return frozenset(batch for batch in undone_by if is_undone(batch))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One change (*score* and *op* given) or field value as it is asked for, not yet stamped.
+
+    *contact* is a reference, or the id of a contact that was found already; *raw* is what arrived, for the quarantine.
+    """
+
+    key: str
+    contact: Reference | int
+    score: str | None = None
+    op: Op | None = None
+    amount: int = 0
+    occurred_at: int | None = None
+    reason: str | None = None
+    fields: Mapping[str, Json] = field(default_factory=dict)
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """An item that arrived and cannot be used, and why."""
+
+    key: str
+    reason: str
+    raw: str

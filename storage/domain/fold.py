@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from storage.domain.facts import BEFORE_ALL, Change, Fact, Json, Op, Order
+from storage.domain.contacts import Json
+from storage.domain.facts import BEFORE_ALL, Change, Fact, Op, Order
 from storage.domain.score_types import ScoreType
 
 

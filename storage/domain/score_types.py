@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from storage.domain.errors import BadDefinition, BadName, OffStep, OutOfRange
 from storage.domain.values import LARGEST, show
@@ -11,8 +12,11 @@ KEY = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 BAND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 # The filter language and the command line give these words a meaning of their own.
 TAKEN_WORDS = frozenset(
-    "and or not has in is sort limit owner tag tags company email name id segment followup updated created"
-    " rising falling moved crossed stale above below because me unset".split()
+    (
+        *("and", "or", "not", "has", "in", "is", "sort", "limit", "because", "me", "unset"),
+        *("owner", "tag", "tags", "company", "email", "name", "id", "segment", "followup", "updated", "created"),
+        *("rising", "falling", "moved", "crossed", "stale", "above", "below"),
+    )
 )
 
 
@@ -113,7 +117,7 @@ def _check_bands(bands: Sequence[Band], *, minimum: int, maximum: int, step: int
             raise BadDefinition(f"`{band.name}` cannot name a band: use small letters, digits, _ and -")
         if not minimum <= band.start <= maximum or (band.start - minimum) % step:
             raise BadDefinition(f"the band {band.name}:{show(band.start)} must start in the range and on a step")
-    if any(one.start >= two.start for one, two in zip(bands, bands[1:], strict=False)):
+    if any(one.start >= two.start for one, two in pairwise(bands)):
         raise BadDefinition("the bands must start one above the other, lowest first")
     if len({band.name for band in bands}) < len(bands):
         raise BadDefinition("each band needs a name of its own")

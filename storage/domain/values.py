@@ -46,7 +46,7 @@ def from_json(value: object) -> int:
 def _exact(number: Decimal, written: str) -> int:
     if not number.is_finite():
         raise BadNumber(f"`{written}` is not a number")
-    if number and number.adjusted() > 12 or abs(number) > LARGEST // THOUSAND:
+    if (number and number.adjusted() > 12) or abs(number) > LARGEST // THOUSAND:
         raise BadNumber(f"`{written[:40]}` is larger than a score can be (1,000,000,000)")
     if number and number.adjusted() < -12:
         raise BadNumber(f"`{written[:40]}` has more than three digits after the point")

@@ -1,0 +1,256 @@
+"""Find contacts, make those not known yet, and keep what is said of them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import TypeAlias
+
+from storage import database
+from storage.database import Row, Session
+from storage.domain.contacts import ATTRIBUTE, EMAIL, FIELDS, Contact, Json, looks_like_address, matching
+from storage.domain.facts import Order
+from storage.domain.people import Workspace
+
+#: (workspace id, namespace, key)
+Identity: TypeAlias = tuple[int, str, str]
+#: field → (value, the order of the fact that says so)
+Fields: TypeAlias = dict[str, tuple[Json, Order]]
+
+CANDIDATES = 500
+
+
+class StartAgain(Exception):
+    """Somebody else made one of these contacts just now: begin the transaction anew to see it."""
+
+
+@dataclass(slots=True)
+class Found:
+    """The contacts of a group of items."""
+
+    ids: dict[Identity, int] = field(default_factory=dict)
+    made: set[int] = field(default_factory=set)
+
+
+async def known(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
+    """Give the contacts that these identities name already."""
+    wanted = [{"w": w, "n": n, "v": v} for w, n, v in sorted(set(identities))]
+    rows = await session.rows(
+        "SELECT i.workspace_id, i.namespace, i.value, coalesce(c.merged_into, c.id) AS contact_id"
+        " FROM given(w bigint, n text, v text)"
+        " JOIN identities i ON i.workspace_id = given.w AND i.namespace = given.n AND i.value = given.v"
+        " JOIN contacts c ON c.id = i.contact_id",
+        wanted,
+    )
+    return {(row["workspace_id"], row["namespace"], row["value"]): row["contact_id"] for row in rows}
+
+
+async def make(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
+    """Make a contact for each (workspace id, address as typed) and give their ids."""
+    ids = await database.current().next_ids(session, "contacts", len(people))
+    rows = [{"id": id, "w": workspace, "e": email} for id, (workspace, email) in zip(ids, people, strict=True)]
+    await session.rows(
+        "INSERT INTO contacts"
+        " (id, workspace_id, email, tags, attributes, name_key, stamps, created_at, updated_at)"
+        " SELECT id, w, e, '[]', '{}', '', '{}', $2, $2 FROM given(id bigint, w bigint, e text) ORDER BY id",
+        rows,
+        now,
+    )
+    return ids
+
+
+async def name(session: Session, identities: Mapping[Identity, int]) -> None:
+    """Write whose each identity is; raises StartAgain where another transaction was first."""
+    rows = [{"w": w, "n": n, "v": v, "c": contact} for (w, n, v), contact in sorted(identities.items())]
+    written = await session.rows(
+        "INSERT INTO identities (workspace_id, namespace, value, contact_id)"
+        " SELECT w, n, v, c FROM given(w bigint, n text, v text, c bigint)"
+        ' WHERE true ORDER BY w, n COLLATE "C", v COLLATE "C" ON CONFLICT DO NOTHING RETURNING id',
+        rows,
+    )
+    if len(written) < len(rows):
+        raise StartAgain
+
+
+async def lock(session: Session, ids: Iterable[int]) -> None:
+    """Hold the rows of contacts, in order: the lock for all that is known of them.
+
+    Raises StartAgain for a contact that is gone or merged.
+    """
+    wanted = [{"id": id} for id in sorted(set(ids))]
+    rows = await session.rows(
+        "SELECT id, merged_into FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
+        " ORDER BY id FOR NO KEY UPDATE",
+        wanted,
+    )
+    if len(rows) < len(wanted) or any(row["merged_into"] is not None for row in rows):
+        raise StartAgain
+
+
+async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
+    """Give the fields of contacts, each with the order of the fact it comes from."""
+    rows = await session.rows(
+        "SELECT id, email, name, company, owner, tags, attributes, stamps FROM contacts"
+        " WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(set(ids))],
+    )
+    return {row["id"]: _fields(row) for row in rows}
+
+
+def _fields(row: Row) -> Fields:
+    values: dict[str, Json] = {name: row[name] for name in FIELDS}
+    values["tags"] = json.loads(row["tags"])
+    values |= {ATTRIBUTE + name: value for name, value in json.loads(row["attributes"]).items()}
+    stamps = {
+        name: (at, source.encode(), key.encode()) for name, (at, source, key) in json.loads(row["stamps"]).items()
+    }
+    return {name: (values.get(name), order) for name, order in stamps.items()}
+
+
+async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
+    """Write the fields of contacts."""
+    rows = []
+    for id, known_fields in sorted(changed.items()):
+        values = {name: value for name, (value, _) in known_fields.items()}
+        attributes = {n.removeprefix(ATTRIBUTE): v for n, v in values.items() if n.startswith(ATTRIBUTE)}
+        rows.append(
+            {
+                "id": id,
+                "e": values.get("email"),
+                "n": values.get("name"),
+                "c": values.get("company"),
+                "o": values.get("owner"),
+                "t": json.dumps(values.get("tags") or [], ensure_ascii=False),
+                "a": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
+                "k": name_key(values.get("name"), values.get("company")),
+                "s": json.dumps({n: (at, s.decode(), k.decode()) for n, (_, (at, s, k)) in known_fields.items()}),
+            }
+        )
+    await session.rows(
+        "UPDATE contacts SET email = coalesce(given.e, contacts.email), name = given.n, company = given.c,"
+        " owner = given.o, tags = given.t, attributes = given.a, name_key = given.k, stamps = given.s, updated_at = $2"
+        " FROM given(id bigint, e text, n text, c text, o text, t text, a text, k text, s text)"
+        " WHERE contacts.id = given.id",
+        rows,
+        now,
+    )
+
+
+def name_key(shown_name: Json, company: Json) -> str:
+    """Give the text that people's words are looked for in."""
+    return matching(f"{shown_name or ''} {company or ''}")
+
+
+async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
+    """Give the contacts with these row ids, in the order asked for."""
+    wanted = [{"id": id} for id in ids]
+    rows = await database.read(
+        "SELECT id, email, name, company, owner, tags, attributes, created_at, updated_at FROM contacts"
+        " WHERE workspace_id = $2 AND merged_into IS NULL AND id IN (SELECT id FROM given(id bigint))",
+        wanted,
+        workspace.id,
+    )
+    given_ids = await database.read(
+        "SELECT contact_id, namespace, value FROM identities"
+        " WHERE contact_id IN (SELECT id FROM given(id bigint)) AND workspace_id = $2 AND namespace <> ''"
+        ' ORDER BY namespace COLLATE "C", id DESC',
+        wanted,
+        workspace.id,
+    )
+    named: dict[int, dict[str, str]] = {}
+    for row in given_ids:
+        named.setdefault(row["contact_id"], {})[row["namespace"]] = row["value"]
+    by_id = {row["id"]: _contact(row, named.get(row["id"], {})) for row in rows}
+    return [by_id[id] for id in ids if id in by_id]
+
+
+def _contact(row: Row, ids: Mapping[str, str]) -> Contact:
+    values = {**row, "tags": tuple(json.loads(row["tags"])), "attributes": json.loads(row["attributes"])}
+    return Contact(**values, ids=ids)
+
+
+async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Contact]:
+    """Give the contacts that a person's words mean, at most *most* plus one.
+
+    An address or `source:id` names one contact exactly. Other words are looked for in names and companies:
+    as whole words first, then as beginnings of words, then anywhere.
+    """
+    exact = await _named(workspace, text)
+    if exact is not None or looks_like_address(text.strip()):
+        return await contacts(workspace, ids=[exact] if exact is not None else [])
+    words = matching(text).split()
+    if not words:
+        return []
+    longest = max(words, key=len)
+    rows = await database.read(
+        "SELECT id, name_key, email FROM contacts"
+        " WHERE workspace_id = $1 AND merged_into IS NULL"
+        " AND (name_key LIKE $2 ESCAPE '!' OR lower(email) LIKE $2 ESCAPE '!')"
+        " ORDER BY name_key, id LIMIT $3",
+        workspace.id,
+        f"%{_escaped(longest)}%",
+        CANDIDATES,
+    )
+    told = [(row["id"], f"{row['name_key']} {matching(row['email'] or '').replace('@', ' ')}") for row in rows]
+    for fits in (_whole, _beginnings, _anywhere):
+        ids = [id for id, about in told if fits(words, about)]
+        if ids:
+            return await contacts(workspace, ids=ids[: most + 1])
+    return []
+
+
+async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
+    """Give the contacts whose name or address comes nearest to words that name none."""
+    wanted = matching(text)
+    if not wanted:
+        return []
+    rows = await database.read(
+        "SELECT id, name_key, email FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL"
+        " AND (name_key LIKE $2 ESCAPE '!' OR lower(email) LIKE $2 ESCAPE '!') ORDER BY name_key, id LIMIT $3",
+        workspace.id,
+        f"{_escaped(wanted[:1])}%",
+        CANDIDATES,
+    )
+    likeness = {}
+    for row in rows:
+        words = [row["name_key"], *row["name_key"].split(), matching(row["email"] or "")]
+        likeness[row["id"]] = max(SequenceMatcher(None, wanted, word).ratio() for word in words)
+    best = sorted((id for id, ratio in likeness.items() if ratio >= 0.6), key=lambda id: (-likeness[id], id))
+    return await contacts(workspace, ids=best[:most])
+
+
+async def _named(workspace: Workspace, text: str) -> int | None:
+    trimmed = text.strip()
+    source, colon, given_id = trimmed.partition(":")
+    pairs = [(EMAIL, matching(trimmed))] if looks_like_address(trimmed) else []
+    pairs += [(source.casefold(), given_id.strip())] if colon and given_id.strip() else []
+    if not pairs:
+        return None
+    found = await known(database.current().reader, [(workspace.id, namespace, key) for namespace, key in pairs])
+    return next(iter(found.values()), None)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+def _whole(words: Sequence[str], about: str) -> bool:
+    return set(words) <= set(about.split())
+
+
+def _beginnings(words: Sequence[str], about: str) -> bool:
+    return all(any(one.startswith(word) for one in about.split()) for word in words)
+
+
+def _anywhere(words: Sequence[str], about: str) -> bool:
+    return all(word in about for word in words)
+
+
+async def belonging(session: Session, pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Give those of these (workspace id, contact id) that are true."""
+    rows = await session.rows(
+        "SELECT c.workspace_id, c.id FROM given(w bigint, c bigint)"
+        " JOIN contacts c ON c.id = given.c AND c.workspace_id = given.w",
+        [{"w": workspace, "c": contact} for workspace, contact in sorted(pairs)],
+    )
+    return {(row["workspace_id"], row["id"]) for row in rows}

@@ -1,0 +1,114 @@
+"""Keep the score types of each workspace, version by version."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
+
+from storage import database
+from storage.database import Row, Session
+from storage.domain.errors import AlreadyThere
+from storage.domain.people import Workspace
+from storage.domain.score_types import Band, ScoreType, check_definition, check_key
+
+#: workspace id → key → the live definition; the default type first.
+Types: TypeAlias = Mapping[int, Mapping[str, ScoreType]]
+
+_LIVE = """
+SELECT w.id AS workspace_id, t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
+       d.minimum, d.maximum, d.step, d.start, d.bands
+  FROM workspaces w
+  JOIN score_types t ON t.workspace_id = w.id
+  JOIN definitions d ON d.score_type_id = t.id AND d.number = t.live
+ WHERE w.id IN (SELECT id FROM given(id bigint))
+ ORDER BY t.id
+"""
+
+
+async def score_types(workspace: Workspace) -> tuple[ScoreType, ...]:
+    """Give the live definitions of a workspace, the default type first."""
+    types = await live(database.current().reader, {workspace.id})
+    return tuple(types[workspace.id].values())
+
+
+async def add_score_type(
+    workspace: Workspace,
+    *,
+    key: str,
+    label: str,
+    minimum: int,
+    maximum: int,
+    step: int,
+    bands: Sequence[Band],
+    start: int | None,
+    is_default: bool,
+    now: int,
+) -> ScoreType:
+    """Define a new score type; raises BadName, BadDefinition, AlreadyThere."""
+    check_key(key)
+    start = check_definition(label=label, minimum=minimum, maximum=maximum, step=step, start=start, bands=bands)
+
+    async def body(session: Session) -> ScoreType:
+        await insert_type(
+            session, workspace, key=key, label=label.strip(), minimum=minimum, maximum=maximum, step=step,
+            start=start, bands=bands, now=now,
+        )  # fmt: skip  # the numbers of one definition stand together
+        if is_default:
+            await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
+        return (await live(session, {workspace.id}))[workspace.id][key]
+
+    return await database.write(body)
+
+
+async def insert_type(
+    session: Session,
+    workspace: Workspace,
+    *,
+    key: str,
+    label: str,
+    minimum: int,
+    maximum: int,
+    step: int,
+    start: int,
+    bands: Sequence[Band],
+    now: int,
+) -> None:
+    """Write a type and its first definition; raises AlreadyThere."""
+    taken = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, key)
+    made = taken or await session.rows(
+        "INSERT INTO score_types (workspace_id, key, live, created_at) VALUES ($1, $2, 1, $3)"
+        " ON CONFLICT DO NOTHING RETURNING id",
+        workspace.id,
+        key,
+        now,
+    )
+    if taken or not made:
+        what = "a source" if taken else "a score type"
+        raise AlreadyThere(f"{what} is called `{key}` already; choose another key")
+    await session.rows(
+        "INSERT INTO definitions"
+        " (score_type_id, number, label, minimum, maximum, step, start, bands, created_at)"
+        " VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8)",
+        made[0]["id"],
+        label,
+        minimum,
+        maximum,
+        step,
+        start,
+        json.dumps([[band.name, band.start] for band in bands]),
+        now,
+    )
+
+
+async def live(session: Session, workspaces: Collection[int]) -> Types:
+    """Give the live definitions of several workspaces."""
+    found: dict[int, dict[str, ScoreType]] = {id: {} for id in workspaces}
+    rows = await session.rows(_LIVE, [{"id": id} for id in workspaces])
+    for row in sorted(rows, key=lambda row: (row["key"] != row["default_type"], row["id"])):
+        found[row["workspace_id"]][row["key"]] = _score_type(row)
+    return found
+
+
+def _score_type(row: Row) -> ScoreType:
+    names = ("id", "definition", "number", "key", "label", "minimum", "maximum", "step", "start")
+    bands = tuple(Band(name=name, start=start) for name, start in json.loads(row["bands"]))
+    return ScoreType(**{name: row[name] for name in names}, bands=bands, is_default=row["key"] == row["default_type"])

@@ -1,0 +1,90 @@
+"""Say who is meant: by address or by an id in somebody's system, matched as people would match them."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from storage.domain.errors import BadItem, BadName
+from storage.domain.score_types import TAKEN_WORDS
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+
+#: The namespace of e-mail addresses among identities; every other namespace is the slug of a source.
+EMAIL = ""
+SLUG = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
+#: Where changes come from that no configured source sent.
+OWN_SOURCES = frozenset({"slack", "api", "import", "demo"})
+#: The fields of a contact itself; every other one is an attribute.
+FIELDS = ("email", "name", "company", "owner", "tags")
+ATTRIBUTE = "attributes."
+_ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@[^\s@<>()\[\],;:\"]{1,190}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """How a sender names a contact: by address, by its own id (in the namespace *source*), or both."""
+
+    email: str | None = None
+    source: str = ""
+    id: str | None = None
+
+    def identities(self) -> list[tuple[str, str]]:
+        """Give the (namespace, key) pairs that name this contact, address first."""
+        pairs = [(EMAIL, address_key(self.email))] if self.email is not None else []
+        return [*pairs, (self.source, self.id)] if self.id is not None else pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """A person being scored; times in µs UTC."""
+
+    id: int
+    email: str | None
+    name: str | None
+    company: str | None
+    owner: str | None
+    ids: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    attributes: Mapping[str, Json] = field(default_factory=dict)
+    created_at: int
+    updated_at: int
+
+    @property
+    def shown(self) -> str:
+        """Name the contact for people: the name, else the address, else an id."""
+        return self.name or self.email or next((f"{source}:{id}" for source, id in self.ids.items()), "a contact")
+
+    @property
+    def typed(self) -> str:
+        """Name the contact as a command takes it: the address, else `source:id`."""
+        return self.email or next((f"{source}:{id}" for source, id in self.ids.items()), self.shown)
+
+
+def matching(text: str) -> str:
+    """Give the form in which texts are compared: NFKC, case-folded, blanks as one."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def looks_like_address(text: str) -> bool:
+    """Tell an e-mail address from a name."""
+    return _ADDRESS.fullmatch(text) is not None and "." in text.rpartition("@")[2]
+
+
+def address_key(address: str) -> str:
+    """Give the form in which an address is matched; raises BadItem where it is none."""
+    trimmed = address.strip()
+    if not looks_like_address(trimmed):
+        raise BadItem(f"`{trimmed[:80]}` is not an e-mail address")
+    return matching(trimmed)
+
+
+def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:
+    """Refuse a source's slug that would be misread: `slug:id` must not look like a filter or a score."""
+    if not SLUG.fullmatch(slug):
+        raise BadName(
+            f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"
+        )
+    if slug in TAKEN_WORDS or slug in score_types or slug in OWN_SOURCES:
+        raise BadName(f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`")

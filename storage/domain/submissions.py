@@ -1,0 +1,76 @@
+"""Describe what is handed in to be recorded, and what became of each part of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from storage.domain.facts import Item, Unusable
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+
+
+class Status(StrEnum):
+    """What became of an item."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """Which request of which source a submission arrived in."""
+
+    source: int  #: row id of the source
+    key: str  #: the sender's id of the delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What one request asks to have recorded; it is decided by itself, also when several share a commit.
+
+    *all_or_none*: one refusal refuses the whole (people); otherwise the refused items are set aside (deliveries).
+    *creates*: contacts not known yet are made. *undoes*: the batch to leave out, in place of items.
+    """
+
+    workspace: Workspace
+    source: str
+    batch: str
+    received_at: int
+    items: Sequence[Item | Unusable] = ()
+    actor: str | None = None
+    all_or_none: bool = False
+    creates: bool = True
+    delivered: Delivered | None = None
+    undoes: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one item; *reason* says why, where it is not obvious."""
+
+    status: Status
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A score before and after a submission, in thousandths; none where it is missing."""
+
+    contact: int
+    score_type: ScoreType
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What became of a submission."""
+
+    outcomes: tuple[Outcome, ...]
+    moved: tuple[Moved, ...] = ()
+
+    def count(self, status: Status) -> int:
+        """Count the items with this outcome."""
+        return sum(outcome.status is status for outcome in self.outcomes)

@@ -1,0 +1,150 @@
+"""Append to the ledger, deduplicated by its constraint, and read it back."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from storage.database import Row, Session
+from storage.domain.contacts import Json
+from storage.domain.facts import Change, Fact, FieldValue, Op, Undo, undone_batches
+
+#: (workspace id, source, dedupe key, subject): unique in the ledger
+FactKey: TypeAlias = tuple[int, str, str, str]
+#: (contact id, key of a score type)
+Scored: TypeAlias = tuple[int, str]
+
+_COLUMNS = (
+    "workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said, undoes,"
+    " occurred_at, received_at, batch, actor, reason"
+)
+_GIVEN = (
+    "given(workspace_id bigint, contact_id bigint, kind text, source text, dedupe_key text, subject text, op text,"
+    " amount bigint, said text, undoes text, occurred_at bigint, received_at bigint,"
+    " batch text, actor text, reason text)"
+)
+
+
+def fact_key(workspace: int, fact: Fact) -> FactKey:
+    """Give what makes a fact unique."""
+    return (workspace, fact.source, fact.key, fact.score if isinstance(fact, Change) else "")
+
+
+async def append(
+    session: Session, facts: Mapping[FactKey, tuple[int | None, Fact]], *, received_at: Mapping[FactKey, int]
+) -> dict[FactKey, int]:
+    """Append the facts that are new, each with its contact; answer the row ids of those."""
+    rows = [_row(key, contact, fact, received_at[key]) for key, (contact, fact) in sorted(facts.items())]
+    written = await session.rows(
+        f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN}"
+        ' WHERE true ORDER BY workspace_id, source COLLATE "C", dedupe_key COLLATE "C", subject COLLATE "C"'
+        " ON CONFLICT DO NOTHING RETURNING id, workspace_id, source, dedupe_key, subject",
+        rows,
+    )
+    return {_key(row): row["id"] for row in written}
+
+
+def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row:
+    workspace, source, dedupe_key, subject = key
+    change = fact if isinstance(fact, Change) else None
+    kind = "change" if change else "undo" if isinstance(fact, Undo) else "fields"
+    return {
+        "workspace_id": workspace,
+        "contact_id": contact,
+        "kind": kind,
+        "source": source,
+        "dedupe_key": dedupe_key,
+        "subject": subject,
+        "op": change.op if change else None,
+        "amount": change.amount if change else None,
+        "said": json.dumps(dict(fact.fields), ensure_ascii=False, sort_keys=True),
+        "undoes": fact.undoes if isinstance(fact, Undo) else None,
+        "occurred_at": fact.occurred_at,
+        "received_at": received_at,
+        "batch": fact.batch,
+        "actor": fact.actor,
+        "reason": fact.reason,
+    }
+
+
+def _key(row: Row) -> FactKey:
+    return (row["workspace_id"], row["source"], row["dedupe_key"], row["subject"])
+
+
+async def stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, tuple[int | None, int, Fact]]:
+    """Give the facts in the ledger under these keys: (contact, received at, fact)."""
+    rows = await session.rows(
+        "SELECT f.* FROM given(w bigint, s text, k text, j text)"
+        " JOIN facts f ON f.workspace_id = given.w AND f.source = given.s"
+        " AND f.dedupe_key = given.k AND f.subject = given.j",
+        [{"w": w, "s": s, "k": k, "j": j} for w, s, k, j in sorted(keys)],
+    )
+    return {_key(row): (row["contact_id"], row["received_at"], _fact(row)) for row in rows}
+
+
+async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
+    """Give every change of these scores, by row id of the fact."""
+    pairs = sorted(set(scored))
+    rows = await session.rows(
+        "SELECT f.* FROM given(c bigint, s text) JOIN facts f ON f.contact_id = given.c AND f.subject = given.s"
+        " WHERE f.kind = 'change'",
+        [{"c": contact, "s": subject} for contact, subject in pairs],
+    )
+    found: dict[Scored, dict[int, Change]] = {pair: {} for pair in pairs}
+    for row in rows:
+        fact = _fact(row)
+        assert isinstance(fact, Change)
+        found[row["contact_id"], row["subject"]][row["id"]] = fact
+    return found
+
+
+async def saying(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
+    """Give every fact that says something of these contacts themselves."""
+    rows = await session.rows(
+        "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint)) AND said <> '{}'",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    found: dict[int, list[Fact]] = {id: [] for id in contacts}
+    for row in rows:
+        found[row["contact_id"]].append(_fact(row))
+    return found
+
+
+async def undone(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
+    """Name those of *batches* that are undone, following undos of undos."""
+    undos: dict[str, Undo] = {}
+    asking = set(batches)
+    asked: set[str] = set()
+    while asking:
+        rows = await session.rows(
+            "SELECT * FROM facts WHERE workspace_id = $2 AND undoes IN (SELECT b FROM given(b text))",
+            [{"b": batch} for batch in sorted(asking)],
+            workspace,
+        )
+        asked |= asking
+        found = [fact for fact in map(_fact, rows) if isinstance(fact, Undo)]
+        undos |= {undo.key: undo for undo in found}
+        asking = {undo.batch for undo in found} - asked
+    return undone_batches(undos.values())
+
+
+async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:
+    """Give who and what a person's batch touched: rows of contact_id, subject, kind, actor, undoes."""
+    return await session.rows(
+        "SELECT contact_id, subject, kind, actor, undoes, reason FROM facts"
+        " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL ORDER BY id",
+        workspace,
+        batch,
+    )
+
+
+def _fact(row: Row) -> Fact:
+    said: dict[str, Json] = json.loads(row["said"])
+    common = {name: row[name] for name in ("source", "occurred_at", "batch", "actor", "reason")}
+    common |= {"key": row["dedupe_key"], "fields": said}
+    match row["kind"]:
+        case "change":
+            return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
+        case "undo":
+            return Undo(**common, undoes=row["undoes"])
+        case _:
+            return FieldValue(**common)

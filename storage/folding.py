@@ -1,0 +1,105 @@
+"""Take new facts into scores and fields: in constant time where they are the latest, else all anew."""
+
+from collections.abc import Mapping, Sequence
+
+from storage import contacts, facts, scores
+from storage.database import Session
+from storage.domain.facts import Change, Fact
+from storage.domain.fold import Effect, State, fold, fold_fields, step
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Moved
+from storage.facts import Scored
+from storage.work import Work
+
+
+async def fold_scores(
+    session: Session, works: Sequence[Work], states: dict[Scored, State], types: Mapping[Scored, ScoreType]
+) -> None:
+    """Take the new facts, submission by submission: in constant time where they are the latest, else all anew."""
+    late = _late(works, states)
+    ledgers = await facts.changes(session, late) if late else {}
+    left_out = await _left_out(session, works, ledgers)
+    not_yet = {entry.fact_id for work in works for entry in work.new}
+    effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {}
+    for work in works:
+        entries = work.new
+        not_yet -= {entry.fact_id for entry in entries}
+        for pair in work.touched if work.refusal is None else ():
+            before, score_type = states[pair].value(types[pair]), types[pair]
+            if pair in late:
+                seen = {id: c for id, c in ledgers[pair].items() if id not in not_yet and c.batch not in left_out}
+                id_of = {(change.source, change.key): id for id, change in seen.items()}
+                states[pair], folded = fold(seen.values(), score_type)
+                effects[pair] = {id_of[change.source, change.key]: (change, effect) for change, effect in folded}
+            else:
+                for entry in entries:
+                    if entry.scored == pair and isinstance(entry.fact, Change) and entry.fact_id is not None:
+                        states[pair], effect = step(states[pair], entry.fact, score_type)
+                        effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
+            after = states[pair].value(score_type)
+            work.moved.append(Moved(contact=pair[0], score_type=score_type, before=before, after=after))
+    touched = {pair for work in works if work.refusal is None for pair in work.touched}
+    await scores.keep(
+        session,
+        states={pair: states[pair] for pair in touched},
+        effects={pair: effects.get(pair, {}) for pair in touched},
+        anew=late,
+        types=types,
+        workspaces={pair: work.submission.workspace.id for work in works for pair in work.touched},
+    )
+
+
+def _late(works: Sequence[Work], states: Mapping[Scored, State]) -> set[Scored]:
+    """Name the scores that a new fact, or an undo, reaches into the past of."""
+    last = {pair: state.last for pair, state in states.items()}
+    late = {pair for work in works if work.refusal is None for pair in work.undone}
+    for work in works:
+        for entry in work.new:
+            if entry.scored and entry.fact is not None:
+                if entry.fact.order < last[entry.scored]:
+                    late.add(entry.scored)
+                last[entry.scored] = max(last[entry.scored], entry.fact.order)
+    return late
+
+
+async def _left_out(
+    session: Session, works: Sequence[Work], ledgers: Mapping[Scored, Mapping[int, Change]]
+) -> frozenset[str]:
+    """Name the undone batches among the changes of scores that are folded anew."""
+    workspace_of = {pair: work.submission.workspace.id for work in works for pair in work.pairs}
+    batches: dict[int, set[str]] = {}
+    for pair, ledger in ledgers.items():
+        named = {change.batch for change in ledger.values()}
+        batches.setdefault(workspace_of[pair], set()).update(named)
+    found = [await facts.undone(session, workspace, named) for workspace, named in batches.items()]
+    return frozenset[str]().union(*found)
+
+
+async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> None:
+    """Let the latest value of each field win."""
+    said: dict[int, list[Fact]] = {}
+    for work in works:
+        for entry in work.new:
+            if entry.fact is not None and entry.fact.fields and entry.contact is not None:
+                said.setdefault(entry.contact, []).append(entry.fact)
+    changed = {}
+    if said:
+        known = await contacts.fields(session, said)
+        changed = {contact: fold_fields(told, known[contact]) for contact, told in said.items()}
+    for work in works:
+        if work.undo is not None and work.refusal is None:
+            changed |= await _fields_anew(session, work)
+    if changed:
+        await contacts.write_fields(session, changed, now=now)
+
+
+async def _fields_anew(session: Session, work: Work) -> dict[int, contacts.Fields]:
+    """Fold the fields of the contacts an undo touches, where any fact speaks of them."""
+    told = await facts.saying(session, {contact for contact, _ in work.undone})
+    batches = {fact.batch for each in told.values() for fact in each}
+    left_out = await facts.undone(session, work.submission.workspace.id, batches)
+    return {
+        contact: fold_fields([fact for fact in each if fact.batch not in left_out], {})
+        for contact, each in told.items()
+        if each
+    }

@@ -1,0 +1,240 @@
+"""Lay out the tables; rows are read and written as SQL by the other modules.
+
+All times are integer µs UTC and all numbers of scores integer thousandths, on both databases.
+JSON is kept as text: what is filtered has a column of its own.
+The classes have comments for docstrings because Tortoise would write docstrings into the schema."""
+
+from tortoise import fields
+from tortoise.indexes import Index
+from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
+from tortoise.models import Model
+
+
+# One Slack team.
+class Workspace(Model):
+    id = fields.BigIntField(primary_key=True)
+    team = fields.CharField(max_length=32)
+    name = fields.CharField(max_length=200)
+    default_type = fields.CharField(max_length=32)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "workspaces"
+        constraints = (UniqueConstraint(fields=("team",), name="workspaces_team"),)
+
+
+# What is measured; *live* is the number of the definition that readers read.
+class ScoreType(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    key = fields.CharField(max_length=32)
+    live = fields.IntField()
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "score_types"
+        constraints = (UniqueConstraint(fields=("workspace_id", "key"), name="score_types_key"),)
+
+
+# One version of a score type.
+class Definition(Model):
+    id = fields.BigIntField(primary_key=True)
+    score_type: fields.ForeignKeyRelation[ScoreType] = fields.ForeignKeyField(
+        "storage.ScoreType", on_delete=fields.RESTRICT
+    )
+    number = fields.IntField()
+    label = fields.CharField(max_length=60)
+    minimum = fields.BigIntField()
+    maximum = fields.BigIntField()
+    step = fields.BigIntField()
+    start = fields.BigIntField()
+    bands = fields.TextField()
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "definitions"
+        constraints = (
+            UniqueConstraint(fields=("score_type_id", "number"), name="definitions_number"),
+            CheckConstraint(check="minimum < maximum", name="definitions_range"),
+            CheckConstraint(check="step > 0", name="definitions_step"),
+            CheckConstraint(check="start >= minimum AND start <= maximum", name="definitions_start"),
+        )
+
+
+# A person being scored; the row is the lock for all that is known of them.
+class Contact(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    merged_into = fields.BigIntField(null=True)
+    email = fields.CharField(max_length=254, null=True)
+    name = fields.TextField(null=True)
+    company = fields.TextField(null=True)
+    owner = fields.TextField(null=True)
+    tags = fields.TextField()
+    attributes = fields.TextField()
+    name_key = fields.TextField()  # name and company in the form texts are compared in
+    stamps = fields.TextField()  # field → the order of the fact that its value comes from
+    created_at = fields.BigIntField()
+    updated_at = fields.BigIntField()
+
+    class Meta:
+        table = "contacts"
+        indexes = (Index(fields=("workspace_id", "name_key"), name="contacts_name_key"),)
+
+
+# An address (namespace "") or an id in a source's system, and whose it is.
+class Identity(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    namespace = fields.CharField(max_length=40)
+    value = fields.TextField()
+
+    class Meta:
+        table = "identities"
+        constraints = (UniqueConstraint(fields=("workspace_id", "namespace", "value"), name="identities_value"),)
+        indexes = (Index(fields=("contact_id",), name="identities_contact"),)
+
+
+# The ledger: appended to, never altered.
+class Fact(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact: fields.ForeignKeyNullableRelation[Contact] = fields.ForeignKeyField(
+        "storage.Contact", on_delete=fields.RESTRICT, null=True
+    )
+    kind = fields.CharField(max_length=8)
+    source = fields.CharField(max_length=40)
+    dedupe_key = fields.TextField()
+    subject = fields.CharField(max_length=32)
+    op = fields.CharField(max_length=8, null=True)
+    amount = fields.BigIntField(null=True)
+    said = fields.TextField()  # what it says of the contact: field → value, as JSON
+    undoes = fields.TextField(null=True)
+    occurred_at = fields.BigIntField()
+    received_at = fields.BigIntField()
+    batch = fields.TextField()
+    actor = fields.TextField(null=True)
+    reason = fields.TextField(null=True)
+
+    class Meta:
+        table = "facts"
+        constraints = (
+            UniqueConstraint(fields=("workspace_id", "source", "dedupe_key", "subject"), name="facts_key"),
+            CheckConstraint(check="kind IN ('change', 'fields', 'undo')", name="facts_kind"),
+            CheckConstraint(check="(kind = 'change') = (op IS NOT NULL)", name="facts_op"),
+            CheckConstraint(check="(kind = 'undo') = (undoes IS NOT NULL)", name="facts_undoes"),
+            CheckConstraint(check="(kind = 'undo') = (contact_id IS NULL)", name="facts_contact"),
+        )
+        indexes = (Index(fields=("contact_id", "subject", "occurred_at"), name="facts_contact_subject"),)
+
+
+# What a fact did to a score under one definition; derived, may be folded again.
+class Effect(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    definition: fields.ForeignKeyRelation[Definition] = fields.ForeignKeyField(
+        "storage.Definition", on_delete=fields.RESTRICT
+    )
+    fact: fields.ForeignKeyRelation[Fact] = fields.ForeignKeyField("storage.Fact", on_delete=fields.RESTRICT)
+    at = fields.BigIntField()
+    asked = fields.BigIntField(null=True)
+    effective = fields.BigIntField()
+    rank_after = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "effects"
+        constraints = (UniqueConstraint(fields=("fact_id", "definition_id"), name="effects_fact"),)
+        indexes = (Index(fields=("contact_id", "definition_id", "at"), name="effects_contact"),)
+
+
+# The value of one contact in one definition now; derived, may be folded again.
+class Score(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    definition: fields.ForeignKeyRelation[Definition] = fields.ForeignKeyField(
+        "storage.Definition", on_delete=fields.RESTRICT
+    )
+    own = fields.BigIntField(null=True)
+    base = fields.BigIntField()
+    rank = fields.BigIntField(null=True)
+    last_at = fields.BigIntField()
+    last_source = fields.CharField(max_length=40)
+    last_key = fields.TextField()
+
+    class Meta:
+        table = "scores"
+        constraints = (UniqueConstraint(fields=("contact_id", "definition_id"), name="scores_contact"),)
+        indexes = (Index(fields=("definition_id", "rank", "contact_id"), name="scores_rank"),)
+
+
+# A configured sender; its secrets are encrypted.
+class Source(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    slug = fields.CharField(max_length=40)
+    provider = fields.CharField(max_length=40)
+    secrets = fields.TextField()
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "sources"
+        constraints = (UniqueConstraint(fields=("workspace_id", "slug"), name="sources_slug"),)
+
+
+# How many requests to a source were refused as not authentic, and why the last one was.
+class Refusal(Model):
+    id = fields.BigIntField(primary_key=True)
+    source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
+    count = fields.BigIntField()
+    last_at = fields.BigIntField()
+    reason = fields.TextField()
+    hint = fields.TextField()
+
+    class Meta:
+        table = "refusals"
+        constraints = (UniqueConstraint(fields=("source_id",), name="refusals_source"),)
+
+
+# One authentic request of a source, and what became of its items.
+class Delivery(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
+    delivery_key = fields.TextField()  # the sender's id of it
+    received_at = fields.BigIntField()
+    applied = fields.IntField()
+    duplicate = fields.IntField()
+    ignored = fields.IntField()
+    quarantined = fields.IntField()
+
+    class Meta:
+        table = "deliveries"
+        indexes = (Index(fields=("source_id", "id"), name="deliveries_source"),)
+
+
+# An item that was authentic but unusable, kept with the reason.
+class Quarantined(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
+        "storage.Delivery", on_delete=fields.RESTRICT
+    )
+    position = fields.IntField()  # in its delivery, from 0
+    dedupe_key = fields.TextField()
+    digest = fields.CharField(max_length=64)  # of the item, so that a repeat is kept once
+    reason = fields.TextField()
+    item = fields.TextField()
+
+    class Meta:
+        table = "quarantine"
+        constraints = (UniqueConstraint(fields=("workspace_id", "dedupe_key", "digest"), name="quarantine_item"),)
+        indexes = (Index(fields=("delivery_id",), name="quarantine_delivery"),)

@@ -1,0 +1,65 @@
+"""Open all that is kept, for a process: tables present, secrets readable, one committer."""
+
+from collections.abc import Sequence
+
+from storage import database, migrating
+from storage.committer import Committer
+from storage.domain.errors import Refusal
+from storage.vault import Vault, keys_beside
+
+
+class Storage:
+    """The open storage of this process."""
+
+    def __init__(self, opened: database.Database, committer: Committer) -> None:
+        self._database = opened
+        self.committer = committer
+        self.dialect = opened.dialect
+
+    async def is_ready(self) -> bool:
+        """Ask the database whether it answers and its tables are current."""
+        try:
+            names, _ = await migrating.pending(self._database)
+        except Refusal:
+            return False
+        return not names
+
+    async def close(self) -> None:
+        """Wait for what is being recorded, then close every connection."""
+        await self.committer.drained()
+        await self._database.close()
+
+
+async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
+    """Open the storage at *url*, making the tables where the database is empty.
+
+    Raises SchemaOutdated where they are of an older version.
+    """
+    opened = await _opened(url, secret_keys)
+    try:
+        names, empty = await migrating.pending(opened)
+        if names and not empty:
+            raise migrating.SchemaOutdated
+        if names:
+            await migrating.migrate(opened, database.address(url))
+    except BaseException:
+        await opened.close()
+        raise
+    return Storage(opened, Committer(opened))
+
+
+async def migrate(url: str) -> list[str]:
+    """Bring the tables at *url* up to date; answer what was applied."""
+    opened = await _opened(url, ())
+    try:
+        return await migrating.migrate(opened, database.address(url))
+    finally:
+        await opened.close()
+
+
+async def _opened(url: str, secret_keys: Sequence[str]) -> database.Database:
+    where = database.address(url)
+    if where.path is not None:
+        where.path.parent.mkdir(parents=True, exist_ok=True)
+        secret_keys = secret_keys or keys_beside(where.path)
+    return await database.open_database(where, vault=Vault(secret_keys))

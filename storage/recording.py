@@ -1,0 +1,254 @@
+"""Record submissions: THE write path, one transaction for a group of them.
+
+Contacts, locks, scores, facts, fold, effects, in this order, each step one statement for the whole group;
+phases are never revisited and rows are taken in order, so that concurrent groups cannot deadlock."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from storage import contacts, definitions, deliveries, facts, scores
+from storage.contacts import Identity
+from storage.database import Session
+from storage.domain.contacts import Reference
+from storage.domain.errors import Conflict, NothingToUndo, Refusal, TwoContacts, UnknownContact, UnknownScoreType
+from storage.domain.facts import Change, Fact, FieldValue, Item, Op, Undo, Unusable, stamp
+from storage.domain.fold import State, beginning
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Outcome, Recorded, Status, Submission
+from storage.facts import FactKey, Scored
+from storage.folding import fold_scores, keep_fields
+from storage.work import Entry, Work
+
+
+async def record_group(session: Session, group: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
+    """Record submissions in one transaction; each is answered with its own outcome, or with why it was refused.
+
+    Raises StartAgain where a contact was made or merged elsewhere meanwhile, and Conflict where a submission of
+    which all or nothing is to be taken repeats a key with other content: it must then be recorded by itself.
+    """
+    live = await definitions.live(session, {submission.workspace.id for submission in group})
+    works = [_checked(submission, live[submission.workspace.id]) for submission in group]
+    await _identify(session, works, now=now)
+    for work in works:
+        await _begin_undo(session, work)
+    await _lock(session, works)
+    types = {pair: work.types[pair[1]] for work in works for pair in work.pairs}
+    # In a statement of its own after the lock: read together with it, scores may be older than the lock.
+    states = await scores.states(session, {pair: score_type.definition for pair, score_type in types.items()})
+    states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
+    _stamp(works, states)
+    await _append(session, works)
+    await fold_scores(session, works, states, types)
+    await keep_fields(session, works, now=now)
+    await _keep_deliveries(session, works)
+    return [work.refusal or _recorded(work) for work in works]
+
+
+def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
+    """Check what can be checked without looking at the contact: type, range, step, time, address."""
+    work = Work(submission, types)
+    for index, item in enumerate(submission.items):
+        if isinstance(item, Unusable):
+            work.entries.append(item)
+            continue
+        entry = Entry(item)
+        work.entries.append(entry)
+        try:
+            _check_score(item, types)
+            entry.at = stamp(item.occurred_at, received=submission.received_at, index=index)
+            if isinstance(item.contact, Reference):
+                named = item.contact.identities()
+                entry.identities = tuple((submission.workspace.id, namespace, key) for namespace, key in named)
+        except Refusal as refusal:
+            work.refuse(entry, refusal)
+    return work
+
+
+def _check_score(item: Item, types: Mapping[str, ScoreType]) -> None:
+    if item.score is None:
+        return
+    if item.score not in types:
+        raise UnknownScoreType(item.score, known=tuple(types))
+    if item.op is Op.SET:
+        types[item.score].check_set(item.amount)
+    elif item.op is Op.ADD:
+        types[item.score].check_add(item.amount)
+
+
+async def _identify(session: Session, works: Sequence[Work], *, now: int) -> None:
+    """Find the contact of every entry, making those not known yet."""
+    ids = await contacts.known(session, [one for work in works for entry in work.live for one in entry.identities])
+    people: list[tuple[int, str | None]] = []  # those to be made; until then they have negative ids
+    names: dict[Identity, int] = {}
+    for work in works:
+        for entry in work.live:
+            if isinstance(entry.item.contact, int):
+                entry.contact = entry.item.contact
+                continue
+            found = {ids[one] for one in entry.identities if one in ids}
+            if len(found) > 1:
+                work.refuse(entry, TwoContacts())
+                continue
+            if not found and not work.submission.creates:
+                work.refuse(entry, UnknownContact())
+                continue
+            if not found:
+                people.append((work.submission.workspace.id, entry.item.contact.email))
+            entry.contact = found.pop() if found else -len(people)
+            fresh = {one: entry.contact for one in entry.identities if one not in ids}
+            ids |= fresh
+            names |= fresh
+    if people:
+        made = await contacts.make(session, people, now=now)
+        real = {-position: id for position, id in enumerate(made, start=1)}
+        names = {identity: real.get(contact, contact) for identity, contact in names.items()}
+        for work in works:
+            for entry in work.live:
+                entry.contact = real.get(entry.contact, entry.contact) if entry.contact is not None else None
+    if names:
+        await contacts.name(session, names)
+
+
+async def _begin_undo(session: Session, work: Work) -> None:
+    """Find out what an undo touches."""
+    submission = work.submission
+    if submission.undoes is None:
+        return
+    work.undo = Undo(
+        source=submission.source, key=submission.batch, batch=submission.batch, actor=submission.actor,
+        occurred_at=submission.received_at, undoes=submission.undoes,
+    )  # fmt: skip  # what it is and whose, what it names
+    batch, members = submission.undoes, list[dict[str, object]]()
+    while members := list(await facts.batch_members(session, submission.workspace.id, batch)):
+        if members[0]["kind"] != "undo":
+            break
+        batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
+    if not members:
+        work.refusal = NothingToUndo()
+    pairs = [(row["contact_id"], str(row["subject"])) for row in members if row["subject"] in work.types]
+    work.undone = [(contact, subject) for contact, subject in dict.fromkeys(pairs) if isinstance(contact, int)]
+
+
+async def _lock(session: Session, works: Sequence[Work]) -> None:
+    given = [
+        (work, entry, (work.submission.workspace.id, entry.item.contact))
+        for work in works
+        for entry in work.live
+        if isinstance(entry.item.contact, int)
+    ]
+    if given:
+        ours = await contacts.belonging(session, {pair for _, _, pair in given})
+        for work, entry, pair in given:
+            if pair not in ours:
+                work.refuse(entry, UnknownContact())
+    held = {entry.contact for work in works for entry in work.live if entry.contact is not None}
+    held |= {contact for work in works if work.refusal is None for contact, _ in work.undone}
+    await contacts.lock(session, held)
+
+
+def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
+    """Turn entries into facts. What a person does, or we stamp ourselves, comes after all that the score has seen."""
+    latest = {pair: state.last[0] for pair, state in states.items()}
+    for work in works:
+        for entry in work.live:
+            pair, at = entry.scored, entry.at
+            if pair and (entry.item.occurred_at is None or work.submission.actor):
+                at = max(at, latest[pair] + 1)
+            if pair:
+                latest[pair] = max(latest[pair], at)
+            entry.fact = _fact(work.submission, entry.item, at)
+
+
+def _fact(submission: Submission, item: Item, at: int) -> Fact:
+    if item.score is None or item.op is None:
+        return FieldValue(
+            source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
+            actor=submission.actor, reason=item.reason, fields=item.fields,
+        )  # fmt: skip  # the same columns as below
+    return Change(
+        source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
+        actor=submission.actor, reason=item.reason, fields=item.fields,
+        score=item.score, op=item.op, amount=item.amount,
+    )  # fmt: skip  # the same columns as above, then the change
+
+
+async def _append(session: Session, works: Sequence[Work]) -> None:
+    """Write the facts. The constraint says which are new; the rest repeat one that is there, or contradict it."""
+    first: dict[FactKey, Entry] = {}
+    received: dict[FactKey, int] = {}
+    for work in works:
+        for entry in work.live:
+            assert entry.fact is not None
+            key = facts.fact_key(work.submission.workspace.id, entry.fact)
+            if key not in first:
+                first[key], received[key] = entry, work.submission.received_at
+        if work.undo is not None and work.refusal is None:
+            await _append_undo(session, work)
+    appended = {key: (entry.contact, entry.fact) for key, entry in first.items() if entry.fact is not None}
+    ids = await facts.append(session, appended, received_at=received) if appended else {}
+    known = await facts.stored(session, appended.keys() - ids.keys()) if len(ids) < len(appended) else {}
+    for work in works:
+        for entry in work.live:
+            assert entry.fact is not None
+            key = facts.fact_key(work.submission.workspace.id, entry.fact)
+            if key in ids and first[key] is entry:
+                entry.fact_id, entry.status = ids[key], Status.APPLIED
+                continue
+            there = known.get(key) or (first[key].contact, received[key], first[key].fact)
+            if _repeats(entry, there):
+                entry.status = Status.DUPLICATE
+                continue
+            if work.submission.all_or_none:
+                raise Conflict
+            work.refuse(entry, Conflict("conflict"))
+
+
+def _repeats(entry: Entry, there: tuple[int | None, int, Fact | None]) -> bool:
+    """Tell a repeat from a contradiction; a time that we stamped is not the sender's word."""
+    contact, received_at, fact = there
+    if contact != entry.contact or fact is None or entry.fact is None:
+        return False
+    asked = entry.item.occurred_at
+    if asked is not None and min(asked, received_at) != fact.occurred_at:
+        return False
+    return replace(entry.fact, occurred_at=fact.occurred_at, batch=fact.batch, actor=fact.actor) == fact
+
+
+async def _append_undo(session: Session, work: Work) -> None:
+    submission, undo = work.submission, work.undo
+    assert undo is not None
+    workspace = submission.workspace.id
+    key = facts.fact_key(workspace, undo)
+    if await facts.stored(session, [key]):
+        work.undone = []  # a repeat of this very request
+        return
+    if await facts.undone(session, workspace, [undo.undoes]):
+        work.refusal = NothingToUndo("that was undone already")
+        return
+    await facts.append(session, {key: (None, undo)}, received_at={key: submission.received_at})
+
+
+async def _keep_deliveries(session: Session, works: Iterable[Work]) -> None:
+    kept = [(work.submission, _outcomes(work), _raws(work)) for work in works if work.submission.delivered]
+    if kept:
+        await deliveries.keep(session, kept)
+
+
+def _raws(work: Work) -> list[tuple[str, str]]:
+    entries = [entry.item if isinstance(entry, Entry) else entry for entry in work.entries]
+    return [(entry.key, entry.raw) for entry in entries]
+
+
+def _outcomes(work: Work) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(status=Status.QUARANTINED, reason=entry.reason)
+        if isinstance(entry, Unusable)
+        else Outcome(status=Status.QUARANTINED, reason=str(entry.refusal))
+        if entry.refusal is not None
+        else Outcome(status=entry.status or Status.APPLIED)
+        for entry in work.entries
+    )
+
+
+def _recorded(work: Work) -> Recorded:
+    return Recorded(outcomes=_outcomes(work), moved=tuple(work.moved))

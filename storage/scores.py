@@ -1,0 +1,222 @@
+"""Keep what the fold made of the ledger, and read it: card, top, history."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from storage import contacts, database, definitions, facts
+from storage.database import Row, Session
+from storage.domain.contacts import Contact
+from storage.domain.errors import UnknownScoreType
+from storage.domain.facts import Fact, Op
+from storage.domain.fold import Effect, State
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.facts import Scored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One score of a contact now, and the last change of it. Thousandths and µs."""
+
+    score_type: ScoreType
+    value: int
+    as_of: int
+    source: str | None  #: of the last change
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A contact with every score it has, the default type first."""
+
+    contact: Contact
+    standings: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a score's history; *value* is what it was after, none where it was missing or the line is undone."""
+
+    occurred_at: int
+    op: Op
+    amount: int
+    effective: int | None
+    value: int | None
+    source: str
+    actor: str | None
+    reason: str | None
+    undone: bool
+
+
+async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, State]:
+    """Give the kept state of scores, each under its definition."""
+    if not definition_of:
+        return {}
+    rows = await session.rows(
+        "SELECT given.s AS subject, k.contact_id, k.own, k.base, k.last_at, k.last_source, k.last_key"
+        " FROM given(c bigint, d bigint, s text)"
+        " JOIN scores k ON k.contact_id = given.c AND k.definition_id = given.d",
+        [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
+    )
+    return {
+        (row["contact_id"], row["subject"]): State(
+            own=row["own"],
+            base=row["base"],
+            last=(row["last_at"], row["last_source"].encode(), row["last_key"].encode()),
+        )
+        for row in rows
+    }
+
+
+async def keep(
+    session: Session,
+    *,
+    states: Mapping[Scored, State],
+    effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
+    anew: Collection[Scored],
+    types: Mapping[Scored, ScoreType],
+    workspaces: Mapping[Scored, int],
+) -> None:
+    """Write scores and effects; of those folded *anew* only the effects that differ from what is kept."""
+    if not states:
+        return
+    kept = await _kept_effects(session, {pair: types[pair].definition for pair in anew})
+    rows, gone = [], []
+    for pair in sorted(effects):
+        before = kept.get(pair, {})
+        gone += [{"id": id} for id in sorted(before.keys() - effects[pair].keys())]
+        for id, (fact, effect) in sorted(effects[pair].items()):
+            if before.get(id) != effect:
+                row: Row = {"f": id, "w": workspaces[pair], "c": pair[0], "d": types[pair].definition}
+                row |= {"t": fact.occurred_at, "a": effect.asked, "e": effect.effective, "r": effect.rank_after}
+                rows.append(row)
+    if gone:
+        await session.rows("DELETE FROM effects WHERE fact_id IN (SELECT id FROM given(id bigint))", gone)
+    if rows:
+        await session.rows(
+            "INSERT INTO effects (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after)"
+            " SELECT w, c, d, f, t, a, e, r"
+            " FROM given(f bigint, w bigint, c bigint, d bigint, t bigint, a bigint, e bigint, r bigint)"
+            " WHERE true ON CONFLICT (fact_id, definition_id) DO UPDATE"
+            " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after",
+            rows,
+        )
+    await session.rows(
+        "INSERT INTO scores (workspace_id, contact_id, definition_id, own, base, rank, last_at, last_source, last_key)"
+        " SELECT w, c, d, o, b, r, t, s, k"
+        " FROM given(w bigint, c bigint, d bigint, o bigint, b bigint, r bigint, t bigint, s text, k text)"
+        " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE SET own = excluded.own, base = excluded.base,"
+        " rank = excluded.rank, last_at = excluded.last_at, last_source = excluded.last_source,"
+        " last_key = excluded.last_key",
+        [_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
+    )
+
+
+def _row(pair: Scored, state: State, score_type: ScoreType, workspace: int) -> Row:
+    at, source, key = state.last
+    row: Row = {"w": workspace, "c": pair[0], "d": score_type.definition, "o": state.own}
+    return row | {"b": state.base, "r": state.rank(score_type), "t": at, "s": source.decode(), "k": key.decode()}
+
+
+async def _kept_effects(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, dict[int, Effect]]:
+    if not definition_of:
+        return {}
+    rows = await session.rows(
+        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after"
+        " FROM given(c bigint, d bigint, s text)"
+        " JOIN effects e ON e.contact_id = given.c AND e.definition_id = given.d",
+        [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
+    )
+    kept: dict[Scored, dict[int, Effect]] = {}
+    for row in rows:
+        effect = Effect(asked=row["asked"], effective=row["effective"], rank_after=row["rank_after"])
+        kept.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect
+    return kept
+
+
+async def card(workspace: Workspace, *, contact: int) -> Card | None:
+    """Give a contact with its scores, or none where there is no such contact."""
+    cards = await cards_of(workspace, ids=[contact])
+    return cards[0] if cards else None
+
+
+async def cards_of(workspace: Workspace, *, ids: Collection[int]) -> list[Card]:
+    """Give contacts with their scores, in the order asked for."""
+    people = await contacts.contacts(workspace, ids=list(ids))
+    types = await definitions.score_types(workspace)
+    rows = await database.read(
+        "SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.source, f.actor"
+        " FROM scores k LEFT JOIN facts f ON f.workspace_id = k.workspace_id AND f.source = k.last_source"
+        " AND f.dedupe_key = k.last_key AND f.subject = (SELECT t.key FROM definitions d"
+        " JOIN score_types t ON t.id = d.score_type_id WHERE d.id = k.definition_id)"
+        " WHERE k.contact_id IN (SELECT id FROM given(id bigint)) AND k.rank IS NOT NULL",
+        [{"id": person.id} for person in people],
+    )
+    found: dict[int, list[Standing]] = {person.id: [] for person in people}
+    by_pair = {(row["contact_id"], row["definition_id"]): row for row in rows}
+    for person in people:
+        for score_type in types:
+            row = by_pair.get((person.id, score_type.definition))
+            if row is not None:
+                value = score_type.start + row["rank"]
+                found[person.id].append(
+                    Standing(
+                        score_type=score_type,
+                        value=value,
+                        as_of=row["last_at"],
+                        source=row["source"],
+                        actor=row["actor"],
+                    )
+                )
+    return [Card(contact=person, standings=tuple(found[person.id])) for person in people]
+
+
+async def top(workspace: Workspace, *, score: str | None, count: int) -> tuple[ScoreType, list[Card]]:
+    """Give the contacts with the highest scores of a type (none: the default one); ties by the older contact."""
+    score_type = await _type(workspace, score)
+    rows = await database.read(
+        "SELECT k.contact_id FROM scores k WHERE k.definition_id = $1 AND k.rank IS NOT NULL"
+        " ORDER BY k.rank DESC, k.contact_id LIMIT $2",
+        score_type.definition,
+        count,
+    )
+    return score_type, await cards_of(workspace, ids=[row["contact_id"] for row in rows])
+
+
+async def history(workspace: Workspace, *, contact: int, score: str | None, most: int) -> tuple[ScoreType, list[Entry]]:
+    """Give the latest changes of one score, newest first; what is undone is among them, marked."""
+    score_type = await _type(workspace, score)
+    rows = await database.read(
+        "SELECT f.occurred_at, f.op, f.amount, f.source, f.actor, f.reason, f.batch, e.effective, e.rank_after"
+        " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
+        " WHERE f.contact_id = $2 AND f.subject = $3 AND f.workspace_id = $1"
+        ' ORDER BY f.occurred_at DESC, f.source COLLATE "C" DESC, f.dedupe_key COLLATE "C" DESC LIMIT $5',
+        workspace.id,
+        contact,
+        score_type.key,
+        score_type.definition,
+        most,
+    )
+    undone = await facts.undone(database.current().reader, workspace.id, {row["batch"] for row in rows})
+    return score_type, [
+        Entry(
+            occurred_at=row["occurred_at"],
+            op=Op(row["op"]),
+            amount=row["amount"],
+            effective=row["effective"],
+            value=None if row["rank_after"] is None else score_type.start + row["rank_after"],
+            source=row["source"],
+            actor=row["actor"],
+            reason=row["reason"],
+            undone=row["batch"] in undone,
+        )
+        for row in rows
+    ]
+
+
+async def _type(workspace: Workspace, key: str | None) -> ScoreType:
+    types = await definitions.score_types(workspace)
+    found = next((one for one in types if key is None or one.key == key), None)
+    if found is None:
+        raise UnknownScoreType(key or "", known=tuple(one.key for one in types))
+    return found

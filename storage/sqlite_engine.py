@@ -1,0 +1,42 @@
+"""Give Tortoise a SQLite engine that takes the write lock when a transaction begins; the one private-API touch point.
+
+The stock engine begins deferred, so that two processes that read and then write fail with "database is locked";
+and it keeps its lock for ever when beginning fails."""
+
+import sqlite3
+
+from tortoise.backends.base.client import TransactionalDBClient, TransactionContext
+from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
+from tortoise.connection import get_connections
+from tortoise.exceptions import OperationalError
+
+
+class _Transaction(SqliteTransactionWrapper):
+    async def begin(self) -> None:
+        try:
+            if self._connection.in_transaction:  # what a cancelled BEGIN left behind
+                await self._connection.rollback()
+            await self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            raise OperationalError(exc) from exc
+
+
+class _Context(SqliteTransactionContext):
+    async def __aenter__(self) -> TransactionalDBClient:
+        await self._trxlock.acquire()
+        try:
+            await self.ensure_connection()
+            await self.connection.begin()
+        except BaseException:
+            self._trxlock.release()
+            raise
+        self.token = get_connections().set(self.connection_name, self.connection)
+        return self.connection  # type: ignore[no-any-return]  # untyped in Tortoise
+
+
+class _Client(SqliteClient):
+    def _in_transaction(self) -> TransactionContext:
+        return _Context(_Transaction(self), self._lock)
+
+
+client_class = _Client

@@ -1,0 +1,59 @@
+"""Keep secrets unreadable at rest."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from storage.domain.errors import Refusal
+
+
+class CannotUnlock(Refusal):
+    """The secrets kept here were sealed with another key: CONTACT_SCORE_SECRET_KEYS must hold it too."""
+
+
+class NoKeys(Refusal):
+    """CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be kept: give it 32 random bytes in url-safe base64."""
+
+
+class Vault:
+    """Seal with the newest of several Fernet keys and unseal with any, so that keys can be rotated."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        try:
+            self._keys = [Fernet(key) for key in keys]
+        except ValueError as exc:
+            raise CannotUnlock(
+                "CONTACT_SCORE_SECRET_KEYS holds no Fernet key: 44 characters of url-safe base64 are needed"
+            ) from exc
+
+    def seal(self, text: str) -> str:
+        """Encrypt *text* with the newest key; raises NoKeys."""
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def unseal(self, sealed: str) -> str:
+        """Decrypt what any of the keys sealed; raises CannotUnlock."""
+        try:
+            return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken as exc:
+            raise CannotUnlock from exc
+
+    @property
+    def _fernet(self) -> MultiFernet:
+        if not self._keys:
+            raise NoKeys
+        return MultiFernet(self._keys)
+
+
+def keys_beside(database: Path) -> tuple[str, ...]:
+    """Read the key file beside a SQLite database; make it, readable by its owner alone, where there is none."""
+    path = database.with_name(database.name + ".key")
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return tuple(path.read_text().split())
+    with os.fdopen(descriptor, "w") as file:
+        key = Fernet.generate_key().decode()
+        file.write(key + "\n")
+    return (key,)

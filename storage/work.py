@@ -1,0 +1,72 @@
+"""Hold one group of submissions on its way into the ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from storage.contacts import Identity
+from storage.domain.errors import Refusal
+from storage.domain.facts import Fact, Item, Undo, Unusable
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Moved, Status, Submission
+from storage.facts import Scored
+
+
+@dataclass(slots=True)
+class Entry:
+    """One item on its way: what it asks, whose it is, the fact it becomes, what became of it."""
+
+    item: Item
+    identities: tuple[Identity, ...] = ()
+    at: int = 0
+    contact: int | None = None
+    fact: Fact | None = None
+    fact_id: int | None = None
+    status: Status | None = None
+    refusal: Refusal | None = None
+
+    @property
+    def scored(self) -> Scored | None:
+        """Which score it changes; none for field values."""
+        return (self.contact, self.item.score) if self.contact is not None and self.item.score else None
+
+
+@dataclass(slots=True)
+class Work:
+    """One submission on its way; *entries* has one for each item, the unusable ones left as they came."""
+
+    submission: Submission
+    types: Mapping[str, ScoreType]
+    entries: list[Entry | Unusable] = field(default_factory=list)
+    refusal: Refusal | None = None
+    undo: Undo | None = None
+    undone: list[Scored] = field(default_factory=list)
+    moved: list[Moved] = field(default_factory=list)
+
+    @property
+    def live(self) -> list[Entry]:
+        """The entries that nothing speaks against so far."""
+        if self.refusal is not None:
+            return []
+        return [entry for entry in self.entries if isinstance(entry, Entry) and entry.refusal is None]
+
+    @property
+    def new(self) -> list[Entry]:
+        """The entries that became facts just now."""
+        return [entry for entry in self.live if entry.fact_id is not None]
+
+    def refuse(self, entry: Entry, refusal: Refusal) -> None:
+        """Set an entry aside, and with it the whole submission where that was asked for."""
+        entry.refusal = refusal
+        if self.submission.all_or_none:
+            self.refusal = self.refusal or refusal
+
+    @property
+    def pairs(self) -> list[Scored]:
+        """Every score it may bear on."""
+        return [*(entry.scored for entry in self.live if entry.scored), *self.undone]
+
+    @property
+    def touched(self) -> list[Scored]:
+        """The scores that its new facts, or its undo, bear on; each once, in the order of the items."""
+        pairs = [entry.scored for entry in self.new if entry.scored]
+        return list(dict.fromkeys([*pairs, *self.undone]))
