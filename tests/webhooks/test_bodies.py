@@ -1,0 +1,267 @@
+"""Bytes to documents: what is read, what is not, and how it is told."""
+
+import json
+from contextlib import suppress
+from decimal import Decimal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from webhooks.bodies import Unparseable, parse_json
+
+
+def complaint(raw: bytes) -> str:
+    """Parse, and expect to fail: the sentence for the sender."""
+    with pytest.raises(Unparseable) as caught:
+        parse_json(raw)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "document"),
+    [
+        (b"{}", {}),
+        (b" [1, -2]\r\n\t", [1, -2]),
+        (b"true", True),
+        (b'""', ""),
+        ("\ufeff{}".encode(), {}),  # a byte order mark: .NET and PowerShell like to send one
+        ('"naïve \U0001f600"'.encode(), "naïve \U0001f600"),
+        (rb'"na\u00efve \ud83d\ude00 \" \\ \/ \n \\u0000"', 'naïve \U0001f600 " \\ / \n \\u0000'),  # the last is no NUL
+        (rb'"\\ud800"', r"\ud800"),  # nor is this half of anything
+        (b'["NaN", "Infinity", "1e9999"]', ["NaN", "Infinity", "1e9999"]),
+        (b'"' + b"9" * 100 + b'"', "9" * 100),
+        (b"9" * 64, 10**64 - 1),
+        (b"-" + b"9" * 64, 1 - 10**64),
+        (b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}], "A": 1}', {"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}], "A": 1}),
+        (rb'{"a": "\u0061", "b": "a", "c": ["a", "a"]}', {"a": "a", "b": "a", "c": ["a", "a"]}),  # a value is no key
+        (rb'{"\u0061": 1, "b\\": {"\u0061": 1}, "b": 1}', {"a": 1, "b\\": {"a": 1}, "b": 1}),
+    ],
+)
+def test_documents_are_read(raw: bytes, document: object) -> None:
+    """What is JSON, and can be stored, is given as it is."""
+    assert parse_json(raw) == document
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"0.1", "0.1"),
+        (b"-0.0", "-0.0"),
+        (b"87.50", "87.50"),
+        (b"12345678901234567890.000000001", "12345678901234567890.000000001"),
+        (b"1e3", "1E+3"),
+        (b"5E-324", "5E-324"),
+        (b"1e-999", "1E-999"),
+        (b"1." + b"0" * 64, "1." + "0" * 64),
+    ],
+)
+def test_decimals_stay_as_written(raw: bytes, shown: str) -> None:
+    """No digit of a decimal is lost to binary fractions."""
+    document = parse_json(b'{"value": ' + raw + b"}")
+
+    assert isinstance(document, dict)
+    assert isinstance(document["value"], Decimal)
+    assert str(document["value"]) == shown
+
+
+@pytest.mark.parametrize("raw", [b"0", b"87", b"-3"])
+def test_integers_stay_integers(raw: bytes) -> None:
+    """A number without a fraction is an *int*, and no *Decimal* that happens to be equal."""
+    assert type(parse_json(raw)) is int
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"", "expecting value (line 1, column 1)"),
+        (b"email=ada%40example.com", "expecting value (line 1, column 1)"),
+        (b"{'a': 1}", "expecting property name enclosed in double quotes (line 1, column 2)"),
+        (b'{\n  "a": 1\n  "b": 2}', "expecting ',' delimiter (line 3, column 3)"),
+        (b"{} {}", "extra data (line 1, column 4)"),
+        (b'"\n"', "invalid control character at (line 1, column 2)"),
+        (b'"\0"', "invalid control character at (line 1, column 2)"),
+        (b'["a', "unterminated string starting at (line 1, column 2)"),
+        (rb'{"\q": 1}', "invalid \\escape (line 1, column 3)"),
+        (rb'["\u0061", "\q"]', "invalid \\escape (line 1, column 13)"),
+        (b"]]]", "expecting value (line 1, column 1)"),
+        (b"\xc2\xa0{}", "expecting value (line 1, column 1)"),  # a blank of Unicode's, not of JSON's
+        ("\ufeff\ufeff{}".encode(), "expecting value (line 1, column 1)"),  # one mark is enough
+        ("١".encode(), "expecting value (line 1, column 1)"),  # a digit, but not JSON's
+        (b"[NaN]", "no number is NaN or Infinity (line 1, column 2)"),
+        (b'{"a":\n -Infinity}', "no number is NaN or Infinity (line 2, column 3)"),
+        (b'{"a":1,"a":1}', "the key 'a' is given twice (line 1, column 8)"),
+        (b'[{"b":{"a":1},\n"a":1, "b" : 2}]', "the key 'b' is given twice (line 2, column 8)"),
+        (rb'{"a":1,"\u0061":1}', "the key 'a' is given twice (line 1, column 8)"),
+        (b'{"":1,"":1}', "the key '' is given twice (line 1, column 7)"),
+        (b'{"%s":1,"%s":1}' % (b"k" * 99, b"k" * 99), f"the key '{'k' * 40}' is given twice (line 1, column 106)"),
+        (b"[1, " + b"9" * 65 + b"]", "a number has more than 64 digits (line 1, column 5)"),
+        (b"-" + b"9" * 5000, "a number has more than 64 digits (line 1, column 2)"),  # int() has a limit of its own
+        (b"0." + b"0" * 65, "a number has more than 64 digits (line 1, column 3)"),
+        (b"[1e1000]", "an exponent has more than three digits (line 1, column 3)"),
+        (b"[1E-99999999999999999999]", "an exponent has more than three digits (line 1, column 3)"),
+        (b"[1e+1000]", "an exponent has more than three digits (line 1, column 3)"),
+        (rb'["a\u0000"]', "a string holds the character NUL (line 1, column 2)"),
+        (rb'{"\u0000": 1}', "a string holds the character NUL (line 1, column 2)"),
+        (rb'["\ud83d"]', "a string holds half of a surrogate pair (line 1, column 2)"),
+        (rb'["\uDE00"]', "a string holds half of a surrogate pair (line 1, column 2)"),
+        (rb'["\ude00\ud83d"]', "a string holds half of a surrogate pair (line 1, column 2)"),  # the wrong way round
+        (rb'{"\udbff": 1}', "a string holds half of a surrogate pair (line 1, column 2)"),
+    ],
+)
+def test_what_is_not_read_is_told_with_its_place(raw: bytes, told: str) -> None:
+    """The sender reads one sentence, which ends with the place."""
+    assert complaint(raw) == f"The body cannot be read as JSON: {told}."
+
+
+@pytest.mark.parametrize(
+    ("raw", "byte"),
+    [
+        (b'"\xff"', 2),
+        (b'"caf\xe9"', 5),  # Latin-1
+        (b'"\xed\xa0\x80"', 2),  # a surrogate, encoded as if it were a character
+        (b'"\xc0\x80"', 2),  # the long way to write NUL
+        (b"\xff\xfe{\0}\0", 1),  # UTF-16
+        (b"\xef\xbb\xbf\xff", 4),  # counted from the first byte, mark or not
+    ],
+)
+def test_only_utf8_is_read(raw: bytes, byte: int) -> None:
+    """Any other encoding is refused, and the byte is named."""
+    assert complaint(raw) == f"The body is not UTF-8: byte {byte} cannot be read."
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (b"[", b"]"),
+        (b'{"a":', b"}"),
+        (b'{"\\u0061":', b"}"),
+        (b'["\\"",', b"]"),  # the quotes alone look as if every other bracket were in a string
+        (b'["]",', b"]"),  # a bracket in a string closes nothing
+    ],
+)
+def test_depth_is_bounded(start: bytes, end: bytes) -> None:
+    """Sixty-four lists and objects within each other are read, one more is not, and neither are a hundred thousand."""
+    parse_json(start * 64 + b"1" + end * 64)
+
+    told = f"nested more than 64 deep (line 1, column {len(start) * 64 + 1})"
+    for document in (start * 65 + b"1" + end * 65, start * 100_000 + b"1" + end * 100_000, start * 100_000):
+        assert complaint(document) == f"The body cannot be read as JSON: {told}."
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'"' + b"[" * 100 + b'"',
+        b'"\\"' + b"[{" * 100 + b'"',  # the quote before them ends no string
+        b'"\\\\\\"' + b"[{" * 100 + b'"',
+        b'["\\\\", "' + b"[{" * 100 + b'"]',  # nor is this backslash one that hides a quote
+        b'["\\u0061", "\\"' + b"[{" * 100 + b'"]',
+        b'{"' + b"[" * 100 + b'": 1}',
+        b"[" + b"[]," * 100 + b"{}]",  # many, but side by side
+        b"[" + b'[{"a":"\\u0061]"}],' * 100 + b"{}]",
+    ],
+)
+def test_brackets_that_do_not_nest_do_not_count(raw: bytes) -> None:
+    """Depth is what is open at once, and brackets in strings open nothing."""
+    assert parse_json(raw) == json.loads(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'"' + b'\\"' * 500_000,  # each of the quotes could begin a string that does not end
+        b"\\u" + b'"' + b'\\"' * 500_000,
+        b'"' + b"\\" * 1_000_000,
+        b"\\u" + b"\\" * 1_000_000,
+        b'\\u"a"' + b" " * 1_000_000,
+        b"\\u" + (b"9" * 64 + b"x") * 15_000,
+        b"[" * 1_000_000,
+        b"]" * 1_000_000,
+        b"\\u" + b"]" * 1_000_000,
+        b"{[" * 500_000,
+    ],
+    ids=range(10),
+)
+def test_malice_does_not_take_long(raw: bytes) -> None:
+    """What would take a careless pattern, or a recursion, hours, is refused in the time of any other body."""
+    assert complaint(raw).startswith("The body cannot be read as JSON: ")
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    """Whatever arrives, there is a document or the one exception."""
+    with suppress(Unparseable):
+        parse_json(raw)
+
+
+STORABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+NUMBERS = st.integers(1 - 10**64, 10**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | NUMBERS | STORABLE,
+    lambda inner: st.lists(inner) | st.dictionaries(STORABLE, inner),
+    max_leaves=30,
+)
+
+
+@given(DOCUMENTS, st.booleans(), st.sampled_from([None, 1]))
+def test_every_document_is_read(document: object, escaped: bool, indent: int | None) -> None:
+    """What another program writes as JSON is read as it was, with its characters escaped or not."""
+    text = json.dumps(document, ensure_ascii=escaped, indent=indent)
+
+    assert parse_json(text.encode()) == json.loads(text, parse_float=Decimal)
+
+
+def judged_slowly(text: str) -> object:
+    """Say what *parse_json* is to make of a text, with no care for time or place: a document or *ValueError*."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    def number(digits: str) -> Decimal:
+        if "e" in digits and len(digits.split("e")[1].lstrip("+-")) > 3:
+            raise ValueError
+        return Decimal(digits)
+
+    def constant(name: str) -> object:
+        raise ValueError(name)
+
+    def storable(value: object, depth: int) -> None:
+        match value:
+            case str():
+                if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+                    raise ValueError
+            case list() | dict():
+                if depth == 64:
+                    raise ValueError
+                for item in [*value, *value.values()] if isinstance(value, dict) else value:
+                    storable(item, depth + 1)
+
+    document: object = json.loads(text, object_pairs_hook=once, parse_float=number, parse_constant=constant)
+    storable(document, 0)
+    return document
+
+
+# What texts like JSON are made of. Deep brackets come by the dozen, so that sixty-four are reached.
+PIECES = r"""
+{ } [ ] [[ ]] , : " \ "a" "a": "a":1, "b":[ "[" "\\" "\"" "\u0061" "\u0061": "\u0000" "\ud83d" "\ud83d\ude00"
+1 1.5 1e5 1e4321 NaN -Infinity null
+"""
+LIKE_JSON = st.lists(st.sampled_from([*PIECES.split(), " ", "\n", "[" * 31, "]" * 31]), max_size=12).map("".join)
+NESTED = st.builds(lambda deep, inside: "[" * deep + inside + "]" * deep, st.integers(60, 66), st.just("1") | STORABLE)
+OBJECTS = st.lists(st.sampled_from(['"a":1', '"b":[]', '"\\u0061":{}', '"A":"\\n"', '"b":NaN', '"c":1e2']), max_size=4)
+
+
+@given(LIKE_JSON | NESTED | OBJECTS.map(lambda members: "[{" + ",".join(members) + "}]"))
+@example("[" * 62 + '["a",[1]]' + "]" * 62)
+@example("[" * 63 + '["a",[1]]' + "]" * 63)
+def test_short_cuts_change_no_verdict(text: str) -> None:
+    """However it is made fast, the same texts are read, as the same documents, as by the plainest judgement."""
+    try:
+        expected = judged_slowly(text)
+    except ValueError:
+        complaint(text.encode())
+    else:
+        assert parse_json(text.encode()) == expected

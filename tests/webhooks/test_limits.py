@@ -1,0 +1,229 @@
+"""The bounds on one request, and on one address."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import ClientSession, web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webhooks.limits import CHUNK, MAX_BODY, MAX_DEPTH, MAX_ITEMS, FailureRate, TooLarge, read_body
+
+LIMIT = 150_000  # more than a chunk, and not a multiple of one
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+NOW = 1_769_850_000_000_000
+
+
+def test_limits_are_the_promised_ones() -> None:
+    """The limits that the README and the HTTP answers speak of."""
+    assert (MAX_BODY, MAX_DEPTH, MAX_ITEMS) == (1_048_576, 64, 1_000)
+
+
+class Endless:
+    """A chunked body that never ends, and counts what was taken of it."""
+
+    content_length = None
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    @property
+    def content(self) -> "Endless":
+        """The body is its own stream."""
+        return self
+
+    async def read(self, n: int) -> bytes:
+        """Give as much as is asked for."""
+        self.taken += n
+        return b"x" * n
+
+
+async def test_no_more_than_a_chunk_beyond_the_limit_is_held() -> None:
+    """A sender without an end costs the limit and one chunk, then it is told."""
+    request = Endless()
+    with pytest.raises(TooLarge, match=r"^The body is larger than 150,000 bytes\.$") as caught:
+        await read_body(request, limit=LIMIT)
+
+    assert caught.value.limit == LIMIT
+    assert LIMIT < request.taken <= LIMIT + CHUNK
+
+
+@asynccontextmanager
+async def receiver() -> AsyncIterator[int]:
+    """Serve on a free port what *read_body* makes of a request, set up as the service is."""
+
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            return web.Response(body=await read_body(request, limit=LIMIT))
+        except TooLarge as error:
+            return web.Response(status=413, text=str(error))
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app, auto_decompress=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
+    """Make the client send a body without telling its length."""
+    for start in range(0, len(body), 30_000):
+        yield body[start : start + 30_000]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        bytes(range(256)) * 550,
+        b"x" * LIMIT,  # just not too much
+        gzip.compress(b"{}"),  # signed as it was sent, so read as it was sent
+    ],
+    ids=["empty", "short", "many chunks", "at the limit", "compressed"],
+)
+async def test_bodies_arrive_byte_for_byte(body: bytes, chunked: bool) -> None:
+    """A body up to the limit is read as it was sent, with its length told before or not."""
+    headers = {"Content-Encoding": "gzip"} if body.startswith(b"\x1f\x8b") else {}
+    data = in_pieces(body) if chunked else body
+    async with (
+        receiver() as port,
+        ClientSession() as client,
+        client.post(f"http://127.0.0.1:{port}/", data=data, headers=headers) as response,
+    ):
+        received = await response.read()
+
+    assert (response.status, received) == (200, body)
+
+
+async def answer_to(raw: bytes, *, port: int) -> tuple[bytes, bytes]:
+    """Send raw bytes, then say nothing more, and give the first line and the body of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(10):
+            writer.write(raw)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            return head.split(b"\r\n")[0], await reader.readexactly(length)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 150001\r\n\r\n",  # not one byte of it is needed to know
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n" % (LIMIT + 1) + b"x" * (LIMIT + 1) + b"\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * (LIMIT + 1),
+    ],
+    ids=["announced", "one chunk", "chunks of a byte"],
+)
+async def test_too_much_is_refused_before_it_ends(rest: bytes) -> None:
+    """One byte too many is answered at once, while the sender still has the rest to send."""
+    async with receiver() as port:
+        answer = await answer_to(b"POST / HTTP/1.1\r\nHost: hooks\r\n" + rest, port=port)
+
+    assert answer == (b"HTTP/1.1 413 Request Entity Too Large", b"The body is larger than 150,000 bytes.")
+
+
+def failing(rate: FailureRate, address: str, times: int, *, now: int) -> int:
+    """Fail some times, and give the last answer."""
+    return [rate.failed(address, now=now) for _ in range(times)][-1]
+
+
+def test_six_hundred_failures_a_minute_are_borne() -> None:
+    """The failure past six hundred holds its address until the minute ends, and nobody else."""
+    rate = FailureRate()
+
+    assert failing(rate, "192.0.2.1", 600, now=NOW) == 0
+    assert rate.wait("192.0.2.1", now=NOW) == 0
+    assert rate.failed("192.0.2.1", now=NOW + 20 * SECOND) == 40
+    assert rate.wait("192.0.2.1", now=NOW + 20 * SECOND) == 40
+    assert (rate.wait("192.0.2.2", now=NOW), rate.failed("192.0.2.2", now=NOW)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("later", "seconds"),
+    [
+        (0, 60),
+        (1, 60),  # never told to come too early: a part of a second counts as one
+        (SECOND, 59),
+        (MINUTE - SECOND, 1),
+        (MINUTE - 1, 1),
+        (MINUTE, 0),
+        (-1, 0),  # our own clock was put back: nobody waits longer for that
+        (-3600 * SECOND, 0),
+    ],
+)
+def test_wait_ends_with_the_minute(later: int, seconds: int) -> None:
+    """Whole seconds, until the minute that began with the first failure is over."""
+    rate = FailureRate(most=1)
+    failing(rate, "a", 2, now=NOW)
+
+    assert rate.wait("a", now=NOW + later) == seconds
+
+
+def test_minute_begins_anew() -> None:
+    """After its minute an address is counted from nothing; what it did while held does not make that later."""
+    rate = FailureRate(most=2)
+    failing(rate, "a", 3, now=NOW)
+    failing(rate, "a", 50, now=NOW + MINUTE - 1)
+
+    assert failing(rate, "a", 2, now=NOW + MINUTE) == 0
+    assert rate.failed("a", now=NOW + MINUTE + SECOND) == 59
+
+
+def test_asking_does_not_count() -> None:
+    """Only failures count."""
+    rate = FailureRate(most=1)
+    rate.failed("a", now=NOW)
+
+    assert [rate.wait("a", now=NOW) for _ in range(5)] == [0] * 5
+    assert rate.failed("a", now=NOW) == 60
+
+
+def test_memory_is_bounded() -> None:
+    """With no room left, the address whose minute began first is forgotten, however lately it failed again."""
+    rate = FailureRate(most=1, addresses=4)
+    failing(rate, "a", 2, now=NOW)
+    failing(rate, "b", 2, now=NOW + 58 * SECOND)
+    failing(rate, "c", 2, now=NOW + 59 * SECOND)
+    failing(rate, "a", 2, now=NOW + MINUTE)  # a begins anew, and is now the last to have begun
+    failing(rate, "d", 2, now=NOW + MINUTE)
+    rate.failed("b", now=NOW + MINUTE)
+
+    assert [rate.wait(address, now=NOW + MINUTE) for address in "abcd"] == [60, 58, 59, 60]
+
+    failing(rate, "e", 2, now=NOW + MINUTE)
+
+    assert [rate.wait(address, now=NOW + MINUTE) for address in "abcde"] == [60, 0, 59, 60, 60]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 40 * SECOND)), max_size=40))
+def test_no_minute_of_counting_passes_more(steps: list[tuple[str, int]]) -> None:
+    """Whatever the rhythm, an address is held exactly when its own minute holds more than the limit."""
+    rate = FailureRate(most=2, addresses=2)
+    minutes: dict[str, list[int]] = {"a": [], "b": []}
+    now = NOW
+    for address, pause in steps:
+        now += pause
+        minute = minutes[address]
+        if minute and now >= minute[0] + MINUTE:
+            minute.clear()
+        minute.append(now)
+        waited = rate.failed(address, now=now)
+
+        assert (waited > 0) == (len(minute) > 2)
+        assert json.dumps(waited).isdigit()  # fit for a Retry-After header
+        assert waited <= 60

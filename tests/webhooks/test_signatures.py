@@ -1,0 +1,446 @@
+"""Standard Webhooks signatures: who is let in, who is not, and what the operator is told."""
+
+import base64
+import hashlib
+import hmac
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from webhooks.signatures import Authentic, Reason, Refused, check_secret, new_secret, sign, verify
+
+# The vector of the reference libraries: python/tests/test_webhooks.py, javascript/src/webhook.test.ts.
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+DELIVERY = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+SENT = 1614265330
+BODY = b'{"test": 2432232314}'
+SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+HEADERS = {"webhook-id": DELIVERY, "webhook-timestamp": str(SENT), "webhook-signature": SIGNATURE}
+NOW = SENT * 1_000_000
+AUTHENTIC = Authentic(delivery_id=DELIVERY, sent_at=NOW)
+OTHER_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+
+
+def refusal(body: bytes = BODY, *, secrets: tuple[str, ...] = (SECRET,), now: int = NOW, **changes: str) -> Refused:
+    """Verify the vector with some of its headers changed (the names with underscores), and expect to be refused."""
+    headers = HEADERS | {name.replace("_", "-"): value for name, value in changes.items()}
+    with pytest.raises(Refused) as caught:
+        verify(body, headers, secrets=secrets, now=now)
+    return caught.value
+
+
+def by_hand(delivery_id: str, timestamp: str, body: bytes = BODY, *, secret: str = SECRET) -> dict[str, str]:
+    """Sign whatever is asked, also what our own *sign* would not."""
+    content = f"{delivery_id}.{timestamp}.".encode() + body
+    digest = hmac.digest(base64.b64decode(secret.removeprefix("whsec_")), content, "sha256")
+    return {
+        "webhook-id": delivery_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
+
+
+def test_official_vector_is_authentic() -> None:
+    """The vector that every reference library accepts is accepted."""
+    assert verify(BODY, HEADERS, secrets=[SECRET], now=NOW) == AUTHENTIC
+
+
+def test_official_vector_is_signed() -> None:
+    """Signing gives the same headers as the vector; the part of a second is cut off, not rounded."""
+    assert sign(BODY, delivery_id=DELIVERY, now=NOW + 999_999, secret=SECRET) == HEADERS
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        f"v1,AAAA {SIGNATURE}",
+        f"{SIGNATURE} v1,AAAA",
+        f"v1a,{SIGNATURE[3:]} {SIGNATURE}",  # another version is skipped, whatever it carries
+        f"v2 {SIGNATURE}",  # no comma
+        f"v1,a,b,c {SIGNATURE}",  # too many commas
+        f"v1,not*base64 {SIGNATURE}",
+        f"v1, {SIGNATURE}",  # nothing in it
+        f"garbage {SIGNATURE}",  # these three make the reference library fail
+        f"   {SIGNATURE}  ",  # blanks in excess
+        f"v1,é\udcff {SIGNATURE}",  # not ASCII, and a byte that no encoding explains
+        " ".join(["v1,AAAA"] * 200 + [SIGNATURE]),
+    ],
+)
+def test_bad_entries_do_not_spoil_a_good_one(signature: str) -> None:
+    """One signature that fits is enough, whatever stands beside it."""
+    assert verify(BODY, HEADERS | {"webhook-signature": signature}, secrets=[SECRET], now=NOW) == AUTHENTIC
+
+
+@pytest.mark.parametrize("secrets", [[SECRET, OTHER_SECRET], [OTHER_SECRET, SECRET]])
+def test_any_secret_of_a_rotation_fits(secrets: list[str]) -> None:
+    """While a secret is rotated, deliveries signed with the old and with the new one are authentic."""
+    assert verify(BODY, HEADERS, secrets=secrets, now=NOW) == AUTHENTIC
+
+
+@pytest.mark.parametrize(
+    ("missing", "hint"),
+    [
+        (["webhook-signature"], "no webhook-signature header: is the sender signing?"),
+        (["webhook-id"], "no webhook-id header: is the sender signing?"),
+        (["webhook-timestamp"], "no webhook-timestamp header: is the sender signing?"),
+        (list(HEADERS), "no webhook-id, webhook-timestamp, webhook-signature header: is the sender signing?"),
+    ],
+)
+def test_missing_headers_are_named(missing: list[str], hint: str) -> None:
+    """A header that is absent, or there and empty, is named to the operator."""
+    absent = {name: value for name, value in HEADERS.items() if name not in missing}
+    for headers in (absent, HEADERS | dict.fromkeys(missing, "")):
+        with pytest.raises(Refused) as caught:
+            verify(BODY, headers, secrets=[SECRET], now=NOW)
+
+        assert (caught.value.reason, caught.value.hint) == (Reason.MISSING_HEADER, hint)
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        "1614265330.0",
+        "1614265330.7",  # the reference library takes this one and the next two
+        "+1614265330",
+        " 1614265330 ",
+        "-1614265330",
+        "1614265330\n",  # "$" in a pattern would let it pass
+        "1_614_265_330",  # int() would take it
+        "0x6037b8b2",
+        "1.6e9",
+        "1614265330000",  # milliseconds: thirteen digits
+        "١٦١٤٢٦٥٣٣٠",  # digits, but not ASCII ones: int() would take them too
+        "soon",
+        "\udc31",
+    ],
+)
+def test_timestamps_are_digits_alone(timestamp: str) -> None:
+    """A timestamp that is anything but plain seconds is refused before it is computed with."""
+    error = refusal(webhook_timestamp=timestamp)
+
+    expected = "webhook-timestamp must be whole seconds since 1970, in digits alone"
+    assert (error.reason, error.hint) == (Reason.MALFORMED, expected)
+
+
+def test_timestamps_of_twelve_digits_are_read() -> None:
+    """Twelve digits are enough for everybody, and more are not."""
+    headers = by_hand("a", "0" + "9" * 11)
+    now = (10**11 - 1) * 1_000_000
+
+    assert verify(BODY, headers, secrets=[SECRET], now=now) == Authentic(delivery_id="a", sent_at=now)
+
+
+@pytest.mark.parametrize(
+    "delivery_id",
+    [
+        "a" * 257,
+        "a\n",  # "$" in a pattern would let it pass
+        "a\tb",
+        "a\x7f",
+        "café",
+        "a\0b",
+        "\udcff",
+    ],
+)
+def test_odd_delivery_ids_are_refused(delivery_id: str) -> None:
+    """An id that could not be kept or shown is refused, even when it is signed rightly; nor do we sign one."""
+    signature = by_hand("a", str(SENT))["webhook-signature"]
+    if delivery_id != "\udcff":
+        signature = by_hand(delivery_id, str(SENT))["webhook-signature"]
+
+    error = refusal(webhook_id=delivery_id, webhook_signature=signature)
+
+    expected = "webhook-id must be at most 256 printable ASCII characters"
+    assert (error.reason, error.hint) == (Reason.MALFORMED, expected)
+    with pytest.raises(ValueError, match=r"^A delivery's id must be 1 to 256 printable ASCII characters\.$"):
+        sign(BODY, delivery_id=delivery_id, now=NOW, secret=SECRET)
+
+
+@pytest.mark.parametrize("delivery_id", ["a", "a" * 256, "evt.1", "ada@example.com, twice", "~ !"])
+def test_printable_delivery_ids_are_taken(delivery_id: str) -> None:
+    """Senders make up their own ids: all that is printable ASCII will do."""
+    headers = sign(BODY, delivery_id=delivery_id, now=NOW, secret=SECRET)
+
+    expected = Authentic(delivery_id=delivery_id, sent_at=NOW)
+    assert verify(BODY, headers, secrets=[SECRET], now=NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "signature", [SIGNATURE[3:], f"v1a,{SIGNATURE[3:]}", f"V1,{SIGNATURE[3:]}", " ", "v1", "\udcff"]
+)
+def test_signatures_of_no_known_version_are_told_apart(signature: str) -> None:
+    """A sender that signs in another way is told from one with another secret."""
+    error = refusal(webhook_signature=signature)
+
+    expected = "webhook-signature holds no v1 signature, the only kind that is read"
+    assert (error.reason, error.hint) == (Reason.MALFORMED, expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"body": BODY + b" "},
+        {"body": b""},
+        {"webhook_id": DELIVERY + "x"},
+        {"webhook_timestamp": str(SENT + 1)},
+        {"webhook_timestamp": f"0{SENT}"},  # the same time, but not what was signed
+        {"webhook_signature": SIGNATURE[:-2] + "F="},
+        {"webhook_signature": SIGNATURE.lower()},
+        {"webhook_signature": SIGNATURE + "é"},
+        {"webhook_signature": "v1,"},
+        {"webhook_signature": f"v1,{SIGNATURE}"},
+        {"webhook_signature": SIGNATURE.replace(",", ", ")},
+        {"secrets": (OTHER_SECRET,)},
+        {"now": NOW + 10**9, "body": b"changed"},  # the clock is off too, but who knows whose it is
+    ],
+)
+def test_whatever_was_changed_is_refused(changes: dict[str, object]) -> None:
+    """The id, the time and every byte of the body are vouched for."""
+    error = refusal(**changes)  # type: ignore[arg-type]  # rows of one table, of several kinds
+
+    expected = "the signature fits none of this source's secrets (1): another secret, or a changed body?"
+    assert (error.reason, error.hint) == (Reason.WRONG_SIGNATURE, expected)
+
+
+def test_source_without_secrets_lets_nobody_in() -> None:
+    """No secret does not mean no signature needed, and neither does an empty key."""
+    nothing = "v1," + base64.b64encode(hmac.digest(b"", f"{DELIVERY}.{SENT}.".encode() + BODY, "sha256")).decode()
+
+    assert refusal(secrets=(), webhook_signature=nothing).reason is Reason.WRONG_SIGNATURE
+    with pytest.raises(ValueError, match="in base64"):
+        verify(BODY, HEADERS | {"webhook-signature": nothing}, secrets=["whsec_"], now=NOW)
+
+
+@pytest.mark.parametrize("off", [-300_000_000, -299_999_999, 0, 299_999_999, 300_000_000])
+def test_five_minutes_are_tolerated_both_ways(off: int) -> None:
+    """Up to and including five minutes, a clock may be wrong."""
+    assert verify(BODY, HEADERS, secrets=[SECRET], now=NOW + off) == AUTHENTIC
+
+
+@pytest.mark.parametrize(
+    ("off", "hint"),
+    [
+        (300_000_001, "301 s (behind)"),  # a part of a second counts as one, or it would read as tolerable
+        (312_000_000, "312 s (behind)"),
+        (-300_000_001, "301 s (ahead)"),
+        (-86_400_000_000, "86400 s (ahead)"),
+    ],
+)
+def test_clock_that_is_off_is_told_with_the_difference(off: int, hint: str) -> None:
+    """Where the signature is right, the operator learns that it is the clock, and by how much."""
+    error = refusal(now=NOW + off)
+
+    expected = f"the signature is right, but the sender's clock differs by {hint}, or this is a replay"
+    assert (error.reason, error.hint) == (Reason.CLOCK_TOO_FAR_OFF, expected)
+
+
+def test_svix_names_stand_in_for_absent_ones() -> None:
+    """Older senders use the names of the family that the standard came from."""
+    headers = {name.replace("webhook", "svix"): value for name, value in HEADERS.items()}
+
+    assert verify(BODY, headers, secrets=[SECRET], now=NOW) == AUTHENTIC
+
+
+@pytest.mark.parametrize("name", list(HEADERS))
+def test_families_are_not_mixed(name: str) -> None:
+    """One header of the standard's family is enough for the other family not to be looked at."""
+    headers = {name.replace("webhook", "svix"): value for name, value in HEADERS.items()}
+    with pytest.raises(Refused) as caught:
+        verify(BODY, headers | {name: HEADERS[name]}, secrets=[SECRET], now=NOW)
+
+    missing = ", ".join(header for header in HEADERS if header != name)
+    assert caught.value.hint == f"no {missing} header: is the sender signing?"
+
+
+def test_message_keeps_the_hint_to_itself() -> None:
+    """What a careless handler would print to the sender does not help it."""
+    error = refusal(now=NOW + 10**9)
+
+    assert str(error) == "The delivery is not authentic: clock too far off."
+
+
+def comparisons(call: Callable[[], object]) -> int:
+    """Count the comparisons in constant time that a call makes."""
+    made = 0
+
+    def watch(frame: FrameType, event: str, function: object) -> None:
+        nonlocal made
+        made += event == "c_call" and function is hmac.compare_digest
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return made
+
+
+@pytest.mark.parametrize("signature", [f"{SIGNATURE} v1,AAAA", f"v1,AAAA {SIGNATURE}"])
+@pytest.mark.parametrize("secrets", [[SECRET, OTHER_SECRET, new_secret()], [OTHER_SECRET, new_secret(), SECRET]])
+def test_time_does_not_tell_which_secret_fits(secrets: list[str], signature: str) -> None:
+    """Every secret is compared with every signature, in constant time, wherever the match is."""
+    headers = HEADERS | {"webhook-signature": signature}
+
+    assert comparisons(lambda: verify(BODY, headers, secrets=secrets, now=NOW)) == 6
+
+
+def test_new_secrets_are_new_and_long() -> None:
+    """A generated secret holds 32 bytes, passes our own check, and is never the same."""
+    made = {new_secret() for _ in range(100)}
+    for secret in made:
+        check_secret(secret)
+
+    assert len(made) == 100
+    assert {len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) for secret in made} == {32}
+
+
+@pytest.mark.parametrize("size", [24, 25, 32, 64])
+def test_secrets_may_lack_their_padding(size: int) -> None:
+    """The padding says nothing, and the reference library does without it too."""
+    padded = "whsec_" + base64.b64encode(bytes(range(size))).decode()
+    check_secret(padded)
+
+    signed = sign(BODY, delivery_id="a", now=NOW, secret=padded)
+    assert sign(BODY, delivery_id="a", now=NOW, secret=padded.rstrip("=")) == signed
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "whsec_",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # no prefix: rather the client secret of some CRM
+        "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # a key for v1a
+        "whsec_whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_" + base64.b64encode(bytes(23)).decode(),
+        "whsec_" + base64.b64encode(bytes(65)).decode(),
+        f"{SECRET}\n",
+        f"{SECRET} ",
+        f"{SECRET}*",
+        f"{SECRET}A",  # a length that base64 never has
+        "whsec_é",
+        "whsec_\udcff",
+    ],
+)
+def test_what_cannot_be_a_secret_is_told(secret: str) -> None:
+    """A secret that was pasted wrongly is refused in a sentence that does not repeat it."""
+    expected = r"^Give the secret as whsec_ followed by 24 to 64 bytes in base64\.$"
+    for use in (
+        lambda: check_secret(secret),
+        lambda: sign(BODY, delivery_id="a", now=NOW, secret=secret),
+        # Also where another secret fits: a broken one is found in the first delivery, not on the day it is needed.
+        lambda: verify(BODY, HEADERS, secrets=[SECRET, secret], now=NOW),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            use()
+
+
+ENTRIES = st.tuples(st.sampled_from(["v1,", "v1a,", "v2", "", ","]), st.binary(max_size=33).map(base64.b64encode))
+HOSTILE = st.one_of(
+    st.text(st.characters(), max_size=20),  # with surrogates
+    st.binary(max_size=20).map(lambda raw: raw.decode("ascii", "surrogateescape")),  # as aiohttp hands bytes on
+    st.lists(ENTRIES.map(lambda entry: entry[0] + entry[1].decode()), max_size=4).map(" ".join),
+    st.integers(0, 10**13).map(str),
+    st.sampled_from(list(HEADERS.values())),
+)
+NAMES = [f"{family}-{part}" for family in ("webhook", "svix") for part in ("id", "timestamp", "signature")]
+
+
+@given(
+    body=st.binary(),
+    headers=st.dictionaries(st.sampled_from(NAMES), HOSTILE)
+    | st.fixed_dictionaries(
+        {
+            "webhook-id": st.sampled_from([DELIVERY, "a"]) | HOSTILE,
+            "webhook-timestamp": st.sampled_from([str(SENT), "0"]) | HOSTILE,
+            "webhook-signature": st.sampled_from([SIGNATURE, "v1,"]) | HOSTILE,
+        }
+    ),
+    now=st.integers(0, 2**62),
+)
+def test_strangers_meet_only_the_refusal(body: bytes, headers: dict[str, str], now: int) -> None:
+    """Whatever is sent without the secret is refused, with a reason and a hint, and raises nothing else."""
+    with pytest.raises(Refused) as caught:
+        verify(body, headers, secrets=[OTHER_SECRET], now=now)
+
+    assert caught.value.reason in Reason
+    assert caught.value.hint.isascii()  # nothing of what was sent is repeated in it
+
+
+@given(
+    body=st.binary(),
+    delivery_id=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=256),
+    now=st.integers(0, 10**18 - 1),
+    key=st.binary(min_size=24, max_size=64),
+)
+def test_what_is_signed_is_authentic(body: bytes, delivery_id: str, now: int, key: bytes) -> None:
+    """Any bytes, under any id, at any time, with any secret: what *sign* makes, *verify* takes."""
+    secret = "whsec_" + base64.b64encode(key).decode()
+    headers = sign(body, delivery_id=delivery_id, now=now, secret=secret)
+
+    expected = Authentic(delivery_id=delivery_id, sent_at=now // 1_000_000 * 1_000_000)
+    assert verify(body, headers, secrets=[secret], now=now) == expected
+
+
+# What happens to a request on its way to us.
+JOURNEYS: list[Callable[[str, dict[str, str]], tuple[str, dict[str, str]]]] = [
+    lambda body, sent: (body, sent),
+    lambda body, sent: (body + "x", sent),
+    lambda body, sent: (body, sent | {"webhook-id": sent["webhook-id"] + "x"}),
+    lambda body, sent: (body, sent | {"webhook-timestamp": str(int(sent["webhook-timestamp"]) - 1)}),
+    lambda body, sent: (body, sent | {"webhook-signature": f"v9,AAAA {sent['webhook-signature']}"}),
+    lambda body, sent: (body, sent | {"webhook-signature": f"{sent['webhook-signature']} {SIGNATURE}"}),
+    lambda body, sent: (body, sent | {"webhook-signature": SIGNATURE}),
+    lambda body, sent: (body, sent | {"webhook-signature": ""}),
+]
+
+
+def test_reference_library_agrees(record_property: Callable[[str, object], None]) -> None:
+    """On some thousand requests the reference library signs the same, and lets the same ones in."""
+    verdicts = [verdict_on(number) for number in range(4000)]
+    let_in, refused = verdicts.count((True, True)), verdicts.count((False, False))
+    record_property("let in by both", let_in)
+    record_property("refused by both", refused)
+
+    assert let_in + refused == 4000
+    assert let_in > 800
+    assert refused > 800
+
+
+def verdict_on(number: int) -> tuple[bool, bool]:
+    """Make one request out of a number, and tell whether the reference library, and whether we, let it in."""
+    noise = hashlib.sha512(str(number).encode()).digest()
+    secret = "whsec_" + base64.b64encode(noise[: 24 + noise[0] % 41]).decode()
+    body = noise.decode("latin-1") * (noise[1] % 4)  # with many characters of more than one byte
+    off = (0, 0, -280, 280, -320, 320)[noise[2] % 6]  # seconds; far enough from 300 for a slow machine
+    now = time.time_ns() // 1000  # the library has no other clock
+    sent_at = now + off * 1_000_000
+    sent = sign(body.encode(), delivery_id=f"msg_{noise.hex()[:20]}", now=sent_at, secret=secret)
+    library = Webhook(secret)
+    signature = library.sign(sent["webhook-id"], datetime.fromtimestamp(sent_at // 1_000_000, tz=UTC), body)
+
+    assert signature == sent["webhook-signature"]
+
+    arrived, headers = JOURNEYS[noise[3] % len(JOURNEYS)](body, sent)
+    return (
+        accepts(lambda: library.verify(arrived, headers, json_parse=False)),
+        accepts(lambda: verify(arrived.encode(), headers, secrets=[secret], now=now)),
+    )
+
+
+def accepts(call: Callable[[], object]) -> bool:
+    """Tell whether a verifier lets a request in."""
+    try:
+        call()
+    except (Refused, WebhookVerificationError):
+        return False
+    return True

@@ -1,0 +1,41 @@
+"""Lay out the routes that programs use, and answer every mistake in one shape."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from storage.opening import Storage
+from webhooks.health import healthz, readyz
+from webhooks.problems import problem
+from webhooks.receiver import Receiver
+
+log = structlog.get_logger(__name__)
+
+
+def routes(storage: Storage, *, clock: Callable[[], int]) -> list[web.RouteDef]:
+    """Give the routes; they expect raw bodies, that is a runner with auto_decompress off."""
+    receiver = Receiver(committer=storage.committer, clock=clock)
+    return [
+        web.post("/webhooks/{workspace}/{source}", receiver.receive),
+        web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
+        web.get("/healthz", healthz),
+        web.get("/readyz", readyz(storage.is_ready)),
+    ]
+
+
+@web.middleware
+async def plain_mistakes(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer what no handler answered: unknown paths, methods not offered, and faults of our own."""
+    try:
+        return await handler(request)
+    except web.HTTPException as exc:
+        if exc.status < 400:
+            raise
+        kept = {name: exc.headers[name] for name in ("Allow",) if name in exc.headers}
+        return problem(exc.status, headers=kept)
+    except Exception:
+        log.exception("request not answered", path=request.path)
+        return problem(500, "This is a fault of ours, and it is in our log.")

@@ -1,0 +1,90 @@
+"""Bound what one request, and one address, may cost."""
+
+from typing import Protocol
+
+MAX_BODY = 1024 * 1024
+MAX_DEPTH = 64
+MAX_ITEMS = 1000
+CHUNK = 64 * 1024
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+
+
+class TooLarge(Exception):
+    """The body is larger than this receiver reads."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit:,} bytes.")
+        self.limit = limit
+
+
+class Content(Protocol):
+    """The part of aiohttp's *StreamReader* that is used here."""
+
+    async def read(self, n: int) -> bytes:
+        """Give at most *n* bytes, none at the end."""
+        ...
+
+
+class Request(Protocol):
+    """
+    The part of aiohttp's *web.BaseRequest* that is used here.
+
+    Said as a protocol, because the limits above are read by modules that must not know aiohttp.
+    """
+
+    @property
+    def content_length(self) -> int | None:
+        """The length that was announced, none for a chunked body."""
+        ...
+
+    @property
+    def content(self) -> Content:
+        """The body as it arrives."""
+        ...
+
+
+async def read_body(request: Request, *, limit: int = MAX_BODY) -> bytes:
+    """Read the bytes as they were sent, or raise *TooLarge* before more than a chunk beyond the *limit* is held."""
+    if (request.content_length or 0) > limit:
+        raise TooLarge(limit)
+    body = bytearray()
+    while chunk := await request.content.read(CHUNK):
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(limit)
+    return bytes(body)
+
+
+class FailureRate:
+    """
+    Count the failed authentications of each address, in a minute that begins with its first one.
+
+    At most *addresses* are remembered; for one more, the one whose minute began first is forgotten.
+    Times are microseconds since 1970.
+    """
+
+    def __init__(self, *, most: int = 600, addresses: int = 10_000) -> None:
+        self._most = most
+        self._addresses = addresses
+        self._minutes: dict[str, tuple[int, int]] = {}  # when it began, failures since; the earliest first
+
+    def failed(self, address: str, *, now: int) -> int:
+        """Count one failure, and say as *wait* does what follows from it."""
+        began, failures = self._minute(address, now=now) or (now, 0)
+        if not failures:
+            self._minutes.pop(address, None)
+            if len(self._minutes) >= self._addresses:
+                del self._minutes[next(iter(self._minutes))]
+        self._minutes[address] = began, failures + 1
+        return self.wait(address, now=now)
+
+    def wait(self, address: str, *, now: int) -> int:
+        """Say how many whole seconds the address has to wait: 0 until there were more than *most* failures."""
+        began, failures = self._minute(address, now=now) or (now, 0)
+        return -((now - began - MINUTE) // SECOND) if failures > self._most else 0
+
+    def _minute(self, address: str, *, now: int) -> tuple[int, int] | None:
+        minute = self._minutes.get(address)
+        # A beginning that lies ahead means that our clock was put back: that must not hold anybody for longer.
+        return minute if minute and 0 <= now - minute[0] < MINUTE else None

@@ -1,0 +1,184 @@
+"""Read our own body, signed by Standard Webhooks: what scripts and automations send.
+
+https://www.standardwebhooks.com"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from storage.domain.contacts import ATTRIBUTE, Json, Reference
+from storage.domain.errors import Refusal
+from storage.domain.facts import Item, Op, Unusable
+from storage.domain.values import from_json
+from webhooks import signatures
+from webhooks.bodies import Unparseable, parse_json
+from webhooks.limits import MAX_ITEMS
+from webhooks.providers.contract import BadBody, NotAuthentic, Request
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OPS = {"score.set": Op.SET, "score.add": Op.ADD, "score.clear": Op.CLEAR}
+
+Short = Annotated[str, Field(max_length=255)]
+Text = Annotated[str, Field(max_length=2000)]
+Scalar = Text | bool | int | float | None
+
+
+class _Contact(BaseModel):
+    """Who an item is about."""
+
+    model_config = ConfigDict(strict=True)
+
+    email: Short | None = None
+    id: Short | int | None = None
+    name: Short | None = None
+    company: Short | None = None
+    owner: Short | None = None
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=100)] | None = None
+    attributes: Annotated[dict[Annotated[str, Field(min_length=1, max_length=100)], Scalar], Field(max_length=200)] = {}
+
+
+class _Item(BaseModel):
+    """One item of a body."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["score.set", "score.add", "score.clear", "contact.upsert"]
+    contact: _Contact
+    score: str | None = None
+    value: object = None
+    id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    occurred_at: str | None = None
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+class Generic:
+    """Deliveries in our own words."""
+
+    content_types: tuple[str, ...] = ("application/json",)
+    steps: tuple[str, ...] = (
+        "Send POST requests with a JSON body to {url}",
+        "Sign them as Standard Webhooks does, with the secret {secret}",
+    )
+
+    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str:
+        """Give the delivery's id; raises NotAuthentic."""
+        try:
+            return signatures.verify(request.body, request.headers, secrets=secrets, now=now).delivery_id
+        except signatures.Refused as exc:
+            raise NotAuthentic(reason=exc.reason, hint=exc.hint) from exc
+
+    def items(self, body: bytes, *, delivery: str, source: str) -> list[Item | Unusable]:
+        """Read one item, or the list in `items`; raises BadBody."""
+        try:
+            document = parse_json(body)
+        except Unparseable as exc:
+            raise BadBody(str(exc)) from exc
+        if not isinstance(document, dict) or not ({"items", "type"} & document.keys()):
+            raise BadBody('The body must be one item, {"type": …, "contact": …}, or {"items": […]}.')
+        items = document.get("items", [document])
+        if not isinstance(items, list):
+            raise BadBody("`items` must be a list.")
+        if len(items) > MAX_ITEMS:
+            raise BadBody(f"A body holds at most {MAX_ITEMS:,} items; this one has {len(items):,}. Send several.")
+        return [_item(raw, key=f"{delivery}/{index:04d}", source=source) for index, raw in enumerate(items)]
+
+    def new_secret(self) -> str:
+        """Make a signing secret."""
+        return signatures.new_secret()
+
+    def check_secret(self, secret: str) -> None:
+        """Raise ValueError for what is no signing secret."""
+        signatures.check_secret(secret)
+
+    def sign(self, body: bytes, *, delivery: str, secret: str, now: int) -> dict[str, str]:
+        """Sign as a sender would."""
+        return signatures.sign(body, delivery_id=delivery, now=now, secret=secret)
+
+
+def _item(document: object, *, key: str, source: str) -> Item | Unusable:
+    raw = json.dumps(document, ensure_ascii=False, default=str)
+    try:
+        item = _Item.model_validate(_plain(document))
+    except ValidationError as exc:
+        return Unusable(key=_own_key(document) or key, reason=_complaint(exc), raw=raw)
+    key = item.id or key
+    try:
+        op = _OPS.get(item.type)
+        if op is not None and item.score is None:
+            return Unusable(key=key, reason="`score` is missing: name the score type, for example fit", raw=raw)
+        return Item(
+            key=key,
+            contact=_reference(item.contact, source=source),
+            score=item.score if op is not None else None,
+            op=op,
+            amount=from_json(item.value) if op in (Op.SET, Op.ADD) else 0,
+            occurred_at=_microseconds(item.occurred_at),
+            reason=item.reason,
+            fields=_fields(item.contact, upsert=op is None),
+            raw=raw,
+        )
+    except Refusal as exc:
+        return Unusable(key=key, reason=str(exc), raw=raw)
+
+
+def _plain(document: object) -> object:
+    """Leave the value of a score exact, and give attributes the numbers that JSON has."""
+    if not isinstance(document, dict) or not isinstance(contact := document.get("contact"), dict):
+        return document
+    attributes = contact.get("attributes")
+    if not isinstance(attributes, dict):
+        return document
+    # Decimal is a subclass of nothing that pydantic takes for a float when it is strict.
+    plain = {name: json.loads(json.dumps(value, default=float)) for name, value in attributes.items()}
+    return {**document, "contact": {**contact, "attributes": plain}}
+
+
+def _own_key(document: object) -> str | None:
+    given = document.get("id") if isinstance(document, dict) else None
+    return given if isinstance(given, str) and 1 <= len(given) <= 255 else None
+
+
+def _complaint(exc: ValidationError) -> str:
+    first = exc.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("str", "int", "bool", "float"))
+    return f"`{where}`: {first['msg'][:1].lower()}{first['msg'][1:]}" if where else "the item must be a JSON object"
+
+
+def _reference(contact: _Contact, *, source: str) -> Reference:
+    if not contact.email and contact.id in (None, ""):
+        raise Refusal("`contact` has neither `email` nor `id`, so nobody is named")
+    return Reference(
+        email=contact.email.strip() if contact.email else None,
+        source=source,
+        id=str(contact.id) if contact.id not in (None, "") else None,
+    )
+
+
+def _fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
+    """Take what is said of the contact itself: nothing for null, none for a blank."""
+    said: dict[str, Json] = {
+        name: value.strip() or None
+        for name, value in (("name", contact.name), ("company", contact.company), ("owner", contact.owner))
+        if value is not None
+    }
+    # An address that stands beside an id may be a new one of a contact that is known by its id.
+    if contact.email and (upsert or contact.id not in (None, "")):
+        said["email"] = contact.email.strip()
+    if contact.tags is not None:
+        said["tags"] = list(dict.fromkeys(contact.tags))
+    return said | {ATTRIBUTE + name: value for name, value in contact.attributes.items()}
+
+
+def _microseconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise Refusal(f"`occurred_at` {text[:40]!r} is no time like 2026-01-31T09:30:00Z") from exc
+    if moment.tzinfo is None:
+        raise Refusal("`occurred_at` has no time zone: end it with Z, or with an offset like +01:00")
+    return (moment - _EPOCH) // timedelta(microseconds=1)
