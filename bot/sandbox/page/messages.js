@@ -1,0 +1,142 @@
+// Draw the messages of a channel, and keep what did not change, so that focus and selections stay.
+
+import { drawBlocks, valuesOf } from "./blocks.js";
+import { clockTime, dayWords, wholeMoment } from "./dates.js";
+import { mrkdwn } from "./mrkdwn.js";
+import { appAvatar, avatar, icon, node } from "./nodes.js";
+import { failureOf, wentWell } from "./server.js";
+
+const TOGETHER = 300;
+export const SLACKBOT = "USLACKBOT";
+
+/** One message, as *scene* reads it; *compact* leaves out who and when, as the one before says both. */
+export function drawMessage(message, scene, { compact = false } = {}) {
+  const here = { ...scene, handle: message.id, fields: [], surface: "message" };
+  const failed = node("p", { class: "act-failed", role: "alert" });
+  here.click = (action) => clickIn(here, action, failed, scene);
+  here.options = scene.optionsFor(message.id);
+  const blocks = message.blocks ?? [];
+  const words = blocks.length ? drawBlocks(blocks, here) : [node("div", { class: "words" }, mrkdwn(message.text, scene))];
+  const classes = ["message", compact && "compact", message.ephemeral && "ephemeral", isReply(message) && "reply"];
+  const time = clockTime(message.ts, scene);
+  const edited = message.edited && node("span", { class: "edited" }, "(edited)");
+  return node(
+    "article",
+    {
+      class: classes.filter(Boolean).join(" "),
+      "aria-label": `${message.user.name}, ${time}`,
+      "data-testid": "message",
+      "data-ephemeral": String(Boolean(message.ephemeral)),
+      "data-ts": message.ts,
+      "data-handle": message.id,
+    },
+    compact ? node("span", { class: "gutter", "aria-hidden": "true" }, time) : face(message, scene),
+    node("div", { class: "body" }, !compact && headLine(message, scene), ...words, edited, failed),
+  );
+}
+
+function isReply(message) {
+  return Boolean(message.thread_ts) && message.thread_ts !== message.ts;
+}
+
+async function clickIn(here, action, failed, scene) {
+  failed.replaceChildren();
+  const answer = await scene.click({ handle: here.handle, action, values: valuesOf(here.fields) });
+  if (wentWell(answer)) return;
+  failed.replaceChildren(icon("warning"), failureOf(answer));
+  failed.scrollIntoView({ block: "nearest" });
+}
+
+function face(message, scene) {
+  if (message.user.bot && message.user.id !== SLACKBOT) return appAvatar();
+  const person = scene.people?.find((one) => one.id === message.user.id);
+  return avatar(message.user.name, person?.avatar_color);
+}
+
+function headLine(message, scene) {
+  const only = message.ephemeral && node("p", { class: "only" }, icon("eye"), "Only visible to you");
+  const moment = { datetime: new Date(Number(message.ts) * 1000).toISOString(), title: wholeMoment(message.ts, scene) };
+  return [
+    only,
+    node(
+      "p",
+      { class: "head" },
+      node("strong", {}, message.user.name),
+      message.user.bot && node("span", { class: "badge" }, "APP"),
+      node("time", moment, clockTime(message.ts, scene)),
+      isReply(message) && node("span", { class: "in-thread" }, "replied in a thread"),
+    ),
+  ];
+}
+
+/** True where *message* goes on from *before*: same person, within minutes, nothing special about either. */
+function goesOn(message, before) {
+  const special = [message, before].some((one) => !one || one.ephemeral || one.thread_ts || one.user.bot);
+  return !special && message.user.id === before.user.id && message.ts - before.ts < TOGETHER;
+}
+
+/** The list of messages inside *list*: drawn again only where a message is new or other than before. */
+export class MessageList {
+  constructor(list) {
+    this.list = list;
+    this.drawn = new Map();
+    this.place = null;
+  }
+
+  /** Show *messages* of *place*; *intro* stands above them. Another place than before begins at its newest. */
+  show(place, messages, scene, intro) {
+    const moved = place !== this.place;
+    const low = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 120;
+    if (moved) this.drawn.clear();
+    this.place = place;
+    this.list.setAttribute("aria-busy", String(moved));
+    const focus = this.focusNow();
+    this.arrange([...this.lines(messages, scene, intro)]);
+    this.restore(focus);
+    if (moved || low) this.list.scrollTop = this.list.scrollHeight;
+    this.list.setAttribute("aria-busy", "false");
+  }
+
+  /** Every key with its node, in order; nodes of the same content are the same nodes as last time. */
+  *lines(messages, scene, intro) {
+    const before = this.drawn;
+    this.drawn = new Map();
+    const keep = (key, draw) => {
+      const made = before.get(key) ?? draw();
+      this.drawn.set(key, made);
+      return made;
+    };
+    yield keep(`intro ${intro.key}`, intro.draw);
+    let last = null;
+    for (const message of messages) {
+      const day = dayWords(message.ts, scene);
+      const newDay = !last || dayWords(last.ts, scene) !== day;
+      if (newDay) yield keep(`day ${day}`, () => node("div", { class: "day" }, node("span", {}, day)));
+      const compact = !newDay && goesOn(message, last);
+      yield keep(JSON.stringify([scene.me?.id, compact, message]), () => drawMessage(message, scene, { compact }));
+      last = message;
+    }
+  }
+
+  arrange(nodes) {
+    const wanted = new Set(nodes);
+    for (const child of [...this.list.children]) if (!wanted.has(child)) child.remove();
+    nodes.forEach((made, at) => {
+      if (this.list.children[at] !== made) this.list.insertBefore(made, this.list.children[at] ?? null);
+    });
+  }
+
+  focusNow() {
+    const focused = document.activeElement;
+    const message = this.list.contains(focused) && focused.closest("[data-handle]");
+    return message && { handle: message.dataset.handle, action: focused.dataset.actionId };
+  }
+
+  /** Give focus back to the same control of a message that was drawn again, else to the list. */
+  restore(focus) {
+    if (!focus || this.list.contains(document.activeElement)) return;
+    const message = this.list.querySelector(`[data-handle="${CSS.escape(focus.handle)}"]`);
+    const same = focus.action && message?.querySelector(`[data-action-id="${CSS.escape(focus.action)}"]`);
+    (same || message?.querySelector("button, a, input, select") || this.list).focus({ preventScroll: true });
+  }
+}

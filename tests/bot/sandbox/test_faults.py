@@ -1,0 +1,101 @@
+"""Misbehave as Slack does on a bad day."""
+
+import aiohttp
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox import Fault, Sandbox
+from tests.bot.sandbox.product import Product
+
+
+def said(sandbox: Sandbox, text: str) -> int:
+    return [message.text for message in sandbox.messages("C0SALES", "U0REP")].count(text)
+
+
+async def test_too_many_requests(sandbox: Sandbox, client: AsyncWebClient) -> None:
+    """429 with Retry-After, for this method alone, as often as was asked; nothing is done."""
+    sandbox.faults.add(Fault(method="chat.postMessage", kind="rate_limited", times=2, retry_after=7))
+
+    refusals = []
+    for _ in range(2):
+        with pytest.raises(SlackApiError) as refused:
+            await client.chat_postMessage(channel="C0SALES", text="Hi")
+        refusals.append(refused.value.response)
+    await client.auth_test()
+    assert said(sandbox, "Hi") == 0
+    await client.chat_postMessage(channel="C0SALES", text="Hi")
+
+    assert [(r.status_code, r.headers["Retry-After"], r.data) for r in refusals] == [
+        (429, "7", {"ok": False, "error": "ratelimited"})
+    ] * 2
+    assert said(sandbox, "Hi") == 1
+
+
+async def test_a_broken_server(sandbox: Sandbox, client: AsyncWebClient) -> None:
+    """500 for whatever matches the pattern; nothing is done."""
+    sandbox.faults.add(Fault(method="chat.*", kind="server_error"))
+
+    with pytest.raises(SlackApiError) as refused:
+        await client.chat_postMessage(channel="C0SALES", text="Hi")
+
+    assert refused.value.response.status_code == 500
+    assert said(sandbox, "Hi") == 0
+
+
+@pytest.mark.parametrize(("kind", "done"), [("no_answer", 0), ("dropped_after_accepting", 1)])
+async def test_a_closed_connection(sandbox: Sandbox, client: AsyncWebClient, kind: str, done: int) -> None:
+    """The connection ends without an answer, before or after it was done; the call is recorded either way."""
+    sandbox.faults.add(Fault(method="*", kind=kind))  # type: ignore[arg-type]  # a plain word from the table above
+    client.retry_handlers.clear()
+
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await client.chat_postMessage(channel="C0SALES", text="Hi")
+
+    assert said(sandbox, "Hi") == done
+    assert [call.method for call in sandbox.calls] == ["chat.postMessage"]
+
+
+async def test_the_sdk_repeats_after_a_dropped_connection(sandbox: Sandbox, client: AsyncWebClient) -> None:
+    """The SDK's default retry posts a second time what was posted already: the sandbox shows both."""
+    sandbox.faults.add(Fault(method="chat.postMessage", kind="dropped_after_accepting"))
+
+    await client.chat_postMessage(channel="C0SALES", text="Hi")
+
+    assert said(sandbox, "Hi") == 2
+
+
+async def test_a_late_answer(sandbox: Sandbox) -> None:
+    """It is done at once, and answered when the test lets go: too late for this client."""
+    sandbox.faults.add(Fault(method="chat.postMessage", kind="late"))
+    impatient = aiohttp.ClientTimeout(total=0.1)
+    async with aiohttp.ClientSession(timeout=impatient) as session:
+        client = AsyncWebClient(token="xoxb-bot", base_url=f"{sandbox.url}/api/", session=session)
+        with pytest.raises(TimeoutError):
+            await client.chat_postMessage(channel="C0SALES", text="Hi")
+        held = sandbox.faults.held
+        sandbox.faults.release()
+        after = await client.auth_test()
+
+    assert (held, sandbox.faults.held, after["ok"]) == (1, 0, True)
+    assert said(sandbox, "Hi") == 1
+
+
+async def test_faults_can_be_forgotten(sandbox: Sandbox, client: AsyncWebClient) -> None:
+    """What has not gone wrong yet need not."""
+    sandbox.faults.add(Fault(method="*", kind="server_error", times=9))
+    sandbox.faults.clear()
+
+    assert (await client.auth_test())["ok"] is True
+
+
+async def test_answers_to_commands_fail_too(sandbox: Sandbox, product: Product) -> None:
+    """A response_url can be as busy as the Web API."""
+    sandbox.faults.add(Fault(method="response_url", kind="rate_limited"))
+    await sandbox.command("/score", "help", user="U0REP", channel="C0SALES")
+    async with aiohttp.ClientSession() as session:
+        first = await session.post(product.last.fields["response_url"], json={"text": "Busy"})
+        second = await session.post(product.last.fields["response_url"], json={"text": "There"})
+
+    assert (first.status, first.headers["Retry-After"], second.status) == (429, "1", 200)
+    assert (said(sandbox, "Busy"), said(sandbox, "There")) == (0, 1)

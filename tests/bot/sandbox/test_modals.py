@@ -1,0 +1,366 @@
+"""Open, fill in, submit and stack modals, and keep a Home tab."""
+
+from typing import Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox import Response, Sandbox, View
+from tests.bot.sandbox.product import Product, answering, button, field, modal, never, option, section
+
+TEXT = {"type": "plain_text_input"}
+
+
+async def opened(
+    sandbox: Sandbox, product: Product, client: AsyncWebClient, view: dict[str, Any], user: str = "U0REP"
+) -> View:
+    channel = "C0SHARED" if user == "U0OUT" else "C0SALES"
+    await sandbox.command("/score", "set", user=user, channel=channel)
+    await client.views_open(trigger_id=product.last.fields["trigger_id"], view=view)
+    return sandbox.open_views(user)[-1]
+
+
+async def code_of(call: Any) -> str:
+    with pytest.raises(SlackApiError) as refused:
+        await call
+    return str(refused.value.response["error"])
+
+
+async def test_a_trigger_is_good_once_for_three_seconds(
+    sandbox: Sandbox, product: Product, client: AsyncWebClient
+) -> None:
+    """Used twice or too late it is refused, each in its own word; an invalid view does not use it up."""
+    await sandbox.command("/score", "set", user="U0REP", channel="C0SALES")
+    trigger = product.last.fields["trigger_id"]
+    broken = await code_of(client.views_open(trigger_id=trigger, view=modal(title="Set")))
+    await client.views_open(trigger_id=trigger, view=modal())
+    again = await code_of(client.views_open(trigger_id=trigger, view=modal()))
+    await sandbox.command("/score", "set", user="U0REP", channel="C0SALES")
+    sandbox.clock.advance(3.5)
+    late = await code_of(client.views_open(trigger_id=product.last.fields["trigger_id"], view=modal()))
+
+    assert (broken, again, late) == ("invalid_arguments", "exchanged_trigger_id", "expired_trigger_id")
+
+
+async def test_a_submission(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """The view comes with its state; an empty answer closes it."""
+    view = await opened(
+        sandbox, product, client, modal(field("contact", TEXT), private_metadata="C0SALES", notify_on_close=True)
+    )
+    response = await sandbox.submit(view.id, {"contact": {"value": "Ada"}}, user="U0REP")
+    sent = product.last.fields
+
+    assert (response.status, response.note, sandbox.open_views("U0REP")) == (200, "", [])
+    assert (sent["type"], product.last.signed, "channel" in sent, "message" in sent) == (
+        "view_submission",
+        True,
+        False,
+        False,
+    )
+    assert {key: sent["view"][key] for key in ("id", "type", "callback_id", "private_metadata", "root_view_id")} == {
+        "id": view.id,
+        "type": "modal",
+        "callback_id": "set_score",
+        "private_metadata": "C0SALES",
+        "root_view_id": view.id,
+    }
+    assert sent["view"]["state"] == {"values": {"contact": {"value": {"type": "plain_text_input", "value": "Ada"}}}}
+    assert sent["response_urls"] == []
+
+
+OPTIONS = [option("fit"), option("score")]
+KINDS: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
+    ({"type": "plain_text_input"}, "great demo", {"value": "great demo"}),
+    ({"type": "number_input", "is_decimal_allowed": True}, 4.5, {"value": "4.5"}),
+    ({"type": "email_text_input"}, "a@b.example", {"value": "a@b.example"}),
+    ({"type": "url_text_input"}, "https://a.example", {"value": "https://a.example"}),
+    ({"type": "static_select", "options": OPTIONS}, "fit", {"selected_option": OPTIONS[0]}),
+    ({"type": "radio_buttons", "options": OPTIONS}, OPTIONS[1], {"selected_option": OPTIONS[1]}),
+    ({"type": "checkboxes", "options": OPTIONS}, ["fit", "score"], {"selected_options": OPTIONS}),
+    ({"type": "multi_static_select", "options": OPTIONS}, ["score"], {"selected_options": OPTIONS[1:]}),
+    ({"type": "external_select"}, option("ada"), {"selected_option": option("ada")}),
+    (
+        {"type": "external_select"},
+        "7",
+        {"selected_option": {"text": {"type": "plain_text", "text": "7", "emoji": True}, "value": "7"}},
+    ),
+    ({"type": "users_select"}, "U0JANE", {"selected_user": "U0JANE"}),
+    ({"type": "multi_users_select"}, ["U0JANE"], {"selected_users": ["U0JANE"]}),
+    ({"type": "conversations_select"}, "C0SALES", {"selected_conversation": "C0SALES"}),
+    ({"type": "multi_conversations_select"}, ["C0SALES"], {"selected_conversations": ["C0SALES"]}),
+    ({"type": "channels_select"}, "C0SALES", {"selected_channel": "C0SALES"}),
+    ({"type": "datepicker"}, "2026-01-31", {"selected_date": "2026-01-31"}),
+    ({"type": "timepicker"}, "09:30", {"selected_time": "09:30"}),
+    ({"type": "datetimepicker"}, 1_769_851_800, {"selected_date_time": 1_769_851_800}),
+    # As the page sends it: the state already in Slack's form.
+    ({"type": "users_select"}, {"selected_user": "U0REP"}, {"selected_user": "U0REP"}),
+    ({"type": "plain_text_input"}, {"type": "plain_text_input", "value": "typed"}, {"value": "typed"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("element", "given", "state"), KINDS, ids=lambda each: each.get("type") if isinstance(each, dict) else None
+)
+async def test_every_kind_of_field(
+    sandbox: Sandbox,
+    product: Product,
+    client: AsyncWebClient,
+    element: dict[str, Any],
+    given: Any,
+    state: dict[str, Any],
+) -> None:
+    """The state of a field is written by its kind."""
+    view = await opened(sandbox, product, client, modal(field("b", element)))
+    await sandbox.submit(view.id, {"b": {"value": given}}, user="U0REP")
+
+    assert product.last.fields["view"]["state"]["values"] == {"b": {"value": {"type": element["type"]} | state}}
+
+
+async def test_what_a_field_begins_with(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """A field nobody touched sends its initial value, an optional empty one null or an empty list."""
+    view = await opened(
+        sandbox,
+        product,
+        client,
+        modal(
+            field("text", TEXT | {"initial_value": "as it was"}),
+            field("type", {"type": "static_select", "options": OPTIONS, "initial_option": OPTIONS[1]}),
+            field("reason", TEXT, optional=True),
+            field("tags", {"type": "checkboxes", "options": OPTIONS}, optional=True),
+            field("people", {"type": "multi_users_select"}, optional=True),
+        ),
+    )
+    await sandbox.submit(view.id, user="U0REP")
+    values = product.last.fields["view"]["state"]["values"]
+
+    assert values["text"]["value"]["value"] == "as it was"
+    assert values["type"]["value"]["selected_option"] == OPTIONS[1]
+    assert values["reason"]["value"]["value"] is None
+    assert values["tags"]["value"]["selected_options"] == []
+    assert values["people"]["value"]["selected_users"] == []
+
+
+@pytest.mark.parametrize(
+    ("element", "given", "complaint"),
+    [
+        (TEXT, None, "Please complete this required field."),
+        (TEXT, "", "Please complete this required field."),
+        (TEXT | {"min_length": 3}, "ab", "Must be at least 3 characters long"),
+        (TEXT | {"max_length": 3}, "abcd", "Must be at most 3 characters long"),
+        ({"type": "number_input", "is_decimal_allowed": False}, "4.5", "Must be a whole number"),
+        ({"type": "number_input", "is_decimal_allowed": True}, "8,5", "Must be a valid number"),
+        (
+            {"type": "number_input", "is_decimal_allowed": True, "min_value": "1"},
+            "0",
+            "Must be greater than or equal to 1",
+        ),
+        (
+            {"type": "number_input", "is_decimal_allowed": True, "max_value": "5"},
+            "6",
+            "Must be less than or equal to 5",
+        ),
+    ],
+)
+async def test_what_slack_would_not_send(
+    sandbox: Sandbox, product: Product, client: AsyncWebClient, element: dict[str, Any], given: Any, complaint: str
+) -> None:
+    """Slack itself complains, and the product hears nothing."""
+    view = await opened(sandbox, product, client, modal(field("b", element)))
+    before = len(product.received)
+    response = await sandbox.submit(view.id, {"b": {"value": given}}, user="U0REP")
+
+    assert (response.status, len(product.received)) == (0, before)
+    assert sandbox.open_views("U0REP")[-1].errors == {"b": complaint}
+
+
+async def submitted(sandbox: Sandbox, product: Product, view: View, content: Any, *, status: int = 200) -> Response:
+    product.answer = answering(content, status=status)
+    response = await sandbox.submit(view.id, {"contact": {"value": "Ada"}}, user="U0REP")
+    product.answer = answering("")
+    return response
+
+
+async def test_errors_are_shown_and_go(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """Errors stand in the view, with what was typed, until the view is accepted."""
+    view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
+    await submitted(sandbox, product, view, {"response_action": "errors", "errors": {"contact": "Nobody like that"}})
+    wrong = sandbox.open_views("U0REP")[-1]
+    await sandbox.submit(view.id, user="U0REP")
+
+    assert wrong.errors == {"contact": "Nobody like that"}
+    assert product.last.fields["view"]["state"]["values"]["contact"]["value"]["value"] == "Ada"
+    assert sandbox.open_views("U0REP") == []
+
+
+async def test_update_push_and_clear(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """An answer changes the view, puts another on top, or closes them all."""
+    view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
+    changed = modal(field("contact", TEXT), callback_id="changed")
+    await submitted(sandbox, product, view, {"response_action": "update", "view": changed})
+    after_update = [each.callback_id for each in sandbox.open_views("U0REP")]
+    await submitted(sandbox, product, view, {"response_action": "push", "view": modal(callback_id="on top")})
+    top = sandbox.open_views("U0REP")[-1]
+    await sandbox.close_view(top.id, user="U0REP")
+    after_close = [each.callback_id for each in sandbox.open_views("U0REP")]
+    await submitted(sandbox, product, view, {"response_action": "clear"})
+
+    assert after_update == ["changed"]
+    assert (top.callback_id, top.root, top.previous) == ("on top", view.id, view.id)
+    assert (after_close, sandbox.open_views("U0REP")) == (["changed"], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ("", 500),
+        ({"response_action": "errors", "errors": {"no such block": "?"}}, 200),
+        ({"response_action": "errors", "errors": {}}, 200),
+        ({"response_action": "update", "view": {"type": "modal"}}, 200),
+        ({"response_action": "push"}, 200),
+    ],
+)
+async def test_an_answer_slack_cannot_use(
+    sandbox: Sandbox, product: Product, client: AsyncWebClient, content: Any, status: int
+) -> None:
+    """The view stays, and the person reads that there was trouble."""
+    view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
+    response = await submitted(sandbox, product, view, content, status=status)
+
+    assert response.note == "We had some trouble connecting. Try again?"
+    assert [each.id for each in sandbox.open_views("U0REP")] == [view.id]
+
+
+async def test_a_late_answer_to_a_submission(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """Past Slack's patience the view stays open."""
+    view = await opened(sandbox, product, client, modal())
+    sandbox.patience, product.answer = 0.05, never
+    response = await sandbox.submit(view.id, user="U0REP")
+
+    assert (response.status, response.note) == (0, "We had some trouble connecting. Try again?")
+
+
+async def test_a_click_in_a_modal_may_push(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """A click names its view and what was chosen in it; three may lie on each other, no more."""
+    select = {"type": "static_select", "action_id": "type", "options": OPTIONS}
+    view = await opened(
+        sandbox,
+        product,
+        client,
+        modal(section("Type", block_id="t", accessory=select), section("Go", accessory=button())),
+    )
+    await sandbox.view_click(view.id, "type", user="U0REP", selected="fit")
+    triggers = []
+    for _ in range(3):
+        await sandbox.view_click(view.id, "undo", user="U0REP")
+        triggers.append(product.last.fields["trigger_id"])
+    sent = product.last.fields
+    for trigger in triggers[:2]:
+        await client.views_push(trigger_id=trigger, view=modal())
+
+    assert (sent["type"], sent["container"]) == ("block_actions", {"type": "view", "view_id": view.id})
+    assert sent["view"]["state"]["values"]["t"]["type"]["selected_option"] == OPTIONS[0]
+    assert "response_url" not in sent
+    assert await code_of(client.views_push(trigger_id=triggers[2], view=modal())) == "push_limit_reached"
+
+
+async def test_a_view_updated_keeps_what_was_chosen(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """A field that stays under its names keeps its value; the hash guards against an older view."""
+    view = await opened(sandbox, product, client, modal(field("contact", TEXT), section("Go", accessory=button())))
+    await sandbox.view_click(view.id, "undo", user="U0REP", values={"contact": {"value": "Ada"}})
+    answer = await client.views_update(view_id=view.id, hash=view.hash, view=modal(field("contact", TEXT), section()))
+
+    assert answer["view"]["state"]["values"]["contact"]["value"]["value"] == "Ada"
+    assert await code_of(client.views_update(view_id=view.id, hash=view.hash, view=modal())) == "hash_conflict"
+
+
+async def test_a_name_of_ones_own(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """A view can be changed by its external_id, which no second one may take."""
+    view = await opened(sandbox, product, client, modal(external_id="mine"))
+    await client.views_update(external_id="mine", view=modal(callback_id="found", external_id="mine"))
+    await sandbox.command("/score", "set", user="U0JANE", channel="C0SALES")
+    trigger = product.last.fields["trigger_id"]
+
+    assert sandbox.open_views("U0REP")[0].callback_id == "found"
+    assert view.id == sandbox.open_views("U0REP")[0].id
+    assert (
+        await code_of(client.views_open(trigger_id=trigger, view=modal(external_id="mine"))) == "duplicate_external_id"
+    )
+
+
+@pytest.mark.parametrize(("asked", "heard"), [(True, ["view_closed"]), (False, [])])
+async def test_closing(
+    sandbox: Sandbox, product: Product, client: AsyncWebClient, asked: bool, heard: list[str]
+) -> None:
+    """The product hears of a closed view where it asked to."""
+    view = await opened(sandbox, product, client, modal(notify_on_close=asked))
+    product.received.clear()
+    await sandbox.close_view(view.id, user="U0REP")
+
+    assert [received.fields["type"] for received in product.received] == heard
+    assert sandbox.open_views("U0REP") == []
+
+
+async def test_a_submission_from_another_organisation(
+    sandbox: Sandbox, product: Product, client: AsyncWebClient
+) -> None:
+    """Here team is the outsider's own; where the app is installed stands in the view."""
+    view = await opened(sandbox, product, client, modal(), user="U0OUT")
+    await sandbox.submit(view.id, user="U0OUT")
+    sent = product.last.fields
+
+    assert (sent["team"]["id"], sent["user"]["team_id"]) == ("T0OTHER", "T0OTHER")
+    assert sent["view"]["app_installed_team_id"] == "T0DEMO"
+
+
+async def test_nobody_submits_anothers_view(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """A view belongs to whom it was opened for."""
+    view = await opened(sandbox, product, client, modal())
+
+    with pytest.raises(LookupError, match="U0JANE sees no view"):
+        await sandbox.submit(view.id, user="U0JANE")
+
+
+async def test_a_channel_to_answer_in(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """A picker with response_url_enabled brings a URL for the chosen channel."""
+    picker = {"type": "conversations_select", "response_url_enabled": True}
+    view = await opened(sandbox, product, client, modal(field("where", picker)))
+    await sandbox.submit(view.id, {"where": {"value": "C0SUCCESS"}}, user="U0REP")
+    place = product.last.fields["response_urls"][0]
+
+    assert {key: place[key] for key in ("block_id", "action_id", "channel_id")} == {
+        "block_id": "where",
+        "action_id": "value",
+        "channel_id": "C0SUCCESS",
+    }
+
+
+async def test_the_home_tab(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """Opening it is an event, publishing fills it for one person, and its buttons act."""
+    await sandbox.open_home("U0REP")
+    event = product.last.fields["event"]
+    home = {"type": "home", "blocks": [section("Hi", accessory=button())]}
+    first = await client.views_publish(user_id="U0REP", view=home)
+    second = await client.views_publish(user_id="U0REP", view=home, hash=str(first["view"]["hash"]))
+    view = sandbox.home("U0REP")
+    assert view is not None
+    await sandbox.view_click(view.id, "undo", user="U0REP")
+    clicked = product.last.fields
+    await sandbox.open_home("U0REP")
+
+    assert (event["type"], event["tab"], event["user"], "view" in event) == ("app_home_opened", "home", "U0REP", False)
+    assert product.last.fields["event"]["view"]["id"] == view.id
+    assert first["view"]["id"] == second["view"]["id"] == view.id == clicked["view"]["id"]
+    assert (sandbox.home("U0JANE"), sandbox.open_views("U0REP")) == (None, [])
+    stale = client.views_publish(user_id="U0REP", view=home, hash=str(first["view"]["hash"]))
+    assert await code_of(stale) == "hash_conflict"
+
+
+async def test_options_in_a_modal(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """An external select in a modal asks with its view."""
+    view = await opened(sandbox, product, client, modal(field("contact", {"type": "external_select"})))
+    product.answer = answering({"options": [option("ada")]})
+    found = await sandbox.options(view.id, "value", "ad", user="U0REP")
+
+    assert found == [option("ada")]
+    assert (product.last.fields["view"]["id"], product.last.fields["container"]["type"]) == (view.id, "view")

@@ -1,0 +1,112 @@
+"""Speak Socket Mode with Slack's own client."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox import Sandbox
+from tests.bot.sandbox.product import Product
+
+Listener = Callable[[AsyncBaseSocketModeClient, SocketModeRequest], Awaitable[None]]
+
+
+def acknowledging(requests: list[SocketModeRequest], payload: dict[str, Any] | None = None) -> Listener:
+    async def listen(client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        requests.append(request)
+        await client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id, payload=payload))
+
+    return listen
+
+
+@pytest.fixture
+async def socket(sandbox: Sandbox, client: AsyncWebClient) -> AsyncIterator[SocketModeClient]:
+    socket = SocketModeClient(app_token="xapp-app", web_client=client, auto_reconnect_enabled=False)
+    await socket.connect()  # type: ignore[no-untyped-call]  # the SDK leaves these two without types
+    await sandbox.wait_for(lambda: sandbox.sockets.connected)
+    yield socket
+    await socket.close()  # type: ignore[no-untyped-call]
+    tasks = [socket.message_processor, socket.current_session_monitor, socket.message_receiver]
+    await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+
+
+async def test_a_command_goes_over_the_socket(sandbox: Sandbox, product: Product, socket: SocketModeClient) -> None:
+    """Connected, nothing goes over HTTP any more, and the acknowledgement's payload is the answer."""
+    requests: list[SocketModeRequest] = []
+    socket.socket_mode_request_listeners.append(acknowledging(requests, {"text": "Over the wire"}))
+    response = await sandbox.command("/score", "help", user="U0REP", channel="C0SALES")
+
+    assert (response.status, product.received) == (200, [])
+    assert [(each.type, each.payload["text"], each.accepts_response_payload) for each in requests] == [
+        ("slash_commands", "help", True)
+    ]
+    assert sandbox.messages("C0SALES", "U0REP")[-1].text == "Over the wire"
+
+
+async def test_events_and_repeats(sandbox: Sandbox, socket: SocketModeClient) -> None:
+    """An event takes no payload for an answer; a repeat says that it is one."""
+    requests: list[SocketModeRequest] = []
+    socket.socket_mode_request_listeners.append(acknowledging(requests))
+    await sandbox.event({"type": "app_home_opened"}, user="U0REP")
+    await sandbox.again(retry=1, reason="timeout")
+
+    assert [(each.type, each.retry_attempt, each.retry_reason) for each in requests] == [
+        ("events_api", None, None),
+        ("events_api", 1, "timeout"),
+    ]
+    assert requests[0].accepts_response_payload is False
+
+
+async def test_no_acknowledgement(sandbox: Sandbox, socket: SocketModeClient) -> None:
+    """An envelope that nobody acknowledges times out like a request."""
+    sandbox.patience = 0.05
+    response = await sandbox.command("/score", user="U0REP", channel="C0SALES")
+
+    assert (response.status, response.note) == (0, "/score failed with the error operation_timeout")
+
+
+async def test_without_a_connection_http_is_used(sandbox: Sandbox, product: Product, socket: SocketModeClient) -> None:
+    """A dropped socket leaves the way over HTTP."""
+    await sandbox.sockets.drop()
+    await sandbox.wait_for(lambda: not sandbox.sockets.connected)
+    await sandbox.command("/score", user="U0REP", channel="C0SALES")
+
+    assert [received.fields["command"] for received in product.received] == ["/score"]
+
+
+async def test_a_refreshed_connection(sandbox: Sandbox, socket: SocketModeClient) -> None:
+    """Asked to come again, Slack's client asks for a new URL and connects there."""
+    await sandbox.sockets.disconnect()
+    await sandbox.wait_for(lambda: sandbox.sockets.greeted == 2)
+    requests: list[SocketModeRequest] = []
+    socket.socket_mode_request_listeners.append(acknowledging(requests))
+    await sandbox.event({"type": "app_home_opened"}, user="U0REP")
+
+    assert len(requests) == 1
+
+
+async def test_the_url_is_good_once(sandbox: Sandbox, client: AsyncWebClient, socket: SocketModeClient) -> None:
+    """A ticket that was used, or none, opens nothing; nor does the bot's token get one."""
+    async with socket.aiohttp_client_session.get(f"{sandbox.url}/socket/guessed") as answer:
+        assert answer.status == 404
+
+    with pytest.raises(SlackApiError, match="not_allowed_token_type"):
+        await client.apps_connections_open(app_token="xoxb-bot")
+
+
+async def test_nonsense_on_the_socket_is_ignored(sandbox: Sandbox, socket: SocketModeClient) -> None:
+    """What is not JSON, or acknowledges nothing, harms nobody."""
+    requests: list[SocketModeRequest] = []
+    socket.socket_mode_request_listeners.append(acknowledging(requests))
+    await socket.send_message("not JSON")
+    await socket.send_message('{"envelope_id":"nobody asked"}')
+    response = await sandbox.event({"type": "app_home_opened"}, user="U0REP")
+
+    assert (response.status, len(requests)) == (200, 1)
