@@ -4,9 +4,11 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from storage import database
 from storage.database import Row, Session
 from storage.domain.contacts import Json
 from storage.domain.facts import Change, Fact, FieldValue, Op, Undo, undone_batches
+from storage.domain.people import Workspace
 
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
@@ -148,3 +150,17 @@ def _fact(row: Row) -> Fact:
             return Undo(**common, undoes=row["undoes"])
         case _:
             return FieldValue(**common)
+
+
+async def last_command(workspace: Workspace, *, actor: str) -> str | None:
+    """Name the last batch of a person's changes that is not undone yet, or none among the last hundred."""
+    rows = await database.read(
+        "SELECT batch, max(id) AS latest FROM (SELECT batch, id FROM facts"
+        " WHERE workspace_id = $1 AND actor = $2 AND kind <> 'undo' ORDER BY id DESC LIMIT $3) AS recent"
+        " GROUP BY batch ORDER BY latest DESC",
+        workspace.id,
+        actor,
+        100,
+    )
+    left_out = await undone(database.current().reader, workspace.id, [row["batch"] for row in rows])
+    return next((row["batch"] for row in rows if row["batch"] not in left_out), None)

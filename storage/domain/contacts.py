@@ -19,7 +19,7 @@ OWN_SOURCES = frozenset({"slack", "api", "import", "demo"})
 #: The fields of a contact itself; every other one is an attribute.
 FIELDS = ("email", "name", "company", "owner", "tags")
 ATTRIBUTE = "attributes."
-_ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@[^\s@<>()\[\],;:\"]{1,190}")
+_ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@[^\s@<>()\[\],;:\"]{1,189}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class UnknownScoreType(Refusal):
     """There is no such score type."""
 
     def __init__(self, key: str, *, known: tuple[str, ...] = ()) -> None:
-        super().__init__(f"there is no score type `{key}`; there is {', '.join(known) or 'none'}")
+        super().__init__(f"there is no score type `{key[:40]}`; there is {', '.join(known) or 'none'}")
         self.key = key
         self.known = known
 

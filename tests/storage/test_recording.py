@@ -1,10 +1,10 @@
 """Record changes and see what becomes of scores."""
 
-from storage.domain.facts import Item, Op
 from storage.domain.contacts import Reference
-from storage.domain.submissions import Submission, Status
+from storage.domain.facts import Item, Op
+from storage.domain.submissions import Status, Submission
 from storage.opening import Storage
-from storage.scores import top, history
+from storage.scores import history, top
 from storage.workspaces import add_workspace
 
 NOW = 1_767_225_600_000_000
@@ -18,7 +18,7 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
         Submission(workspace=workspace, source="crm", batch="b", received_at=NOW, items=[item]), now=NOW
     )
     assert [one.status for one in recorded.outcomes] == [Status.APPLIED]
-    score_type, cards = await top(workspace, score=None, count=5)
+    _score_type, cards = await top(workspace, score=None, count=5)
     assert [(c.contact.email, c.standings[0].value) for c in cards] == [("ada@example.com", 62_000)]
     recorded = await storage.committer.record(
         Submission(workspace=workspace, source="crm", batch="b2", received_at=NOW, items=[item]), now=NOW

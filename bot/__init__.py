@@ -1,0 +1,1 @@
+"""Serve people: `/score` in Slack, and the command line."""

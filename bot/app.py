@@ -1,0 +1,82 @@
+"""Put Bolt on our own aiohttp application."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.app.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_sdk.signature import Clock, SignatureVerifier
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.dispatch import Dispatcher
+from bot.manifest import COMMAND, EVENTS
+
+ANY = re.compile(".*")
+
+
+def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: AuthorizeResult) -> AsyncApp:
+    """Make the Bolt application of one installation; *known* is what auth.test said of its token."""
+
+    async def authorize(**_: Any) -> AuthorizeResult:
+        # Given so that Bolt neither asks Slack itself nor turns to OAuth because a client id is in the environment.
+        return known
+
+    # Requests are verified before Bolt sees them, on our own clock and without its exceptions for unsigned ones.
+    bolt = AsyncApp(
+        client=client,
+        authorize=authorize,
+        request_verification_enabled=False,
+        ssl_check_enabled=False,
+    )
+
+    async def changed(event: Mapping[str, Any]) -> None:
+        await dispatcher.channel_changed(event)
+
+    bolt.command(COMMAND)(dispatcher.command)
+    bolt.action(ANY)(dispatcher.action)
+    bolt.view(ANY)(dispatcher.view)
+    bolt.options(ANY)(dispatcher.options)
+    for event in EVENTS:
+        bolt.event(event)(changed)
+    return bolt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where Slack's requests come in: Bolt, once we are connected, behind the check of their signature."""
+
+    signing_secret: str
+    clock: Callable[[], int]
+    current: Callable[[], AsyncApp | None]
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer a request of Slack; 401 for anybody else's."""
+        if not self._is_signed(await request.read(), request.headers):
+            return web.Response(status=401)
+        bolt = self.current()
+        if bolt is None:
+            return web.Response(status=503, headers={"Retry-After": "5"})
+        answer = await bolt.async_dispatch(await to_bolt_request(request))
+        return await to_aiohttp_response(answer)
+
+    def _is_signed(self, body: bytes, headers: Mapping[str, str]) -> bool:
+        verifier = SignatureVerifier(self.signing_secret, clock=_Seconds(self.clock))
+        timestamp = headers.get("X-Slack-Request-Timestamp", "")
+        try:
+            return verifier.is_valid(body, timestamp, headers.get("X-Slack-Signature", ""))
+        except (ValueError, TypeError):  # a timestamp that is no number, a signature or a body that is no text
+            return False
+
+
+class _Seconds(Clock):
+    """Slack's clock, by ours."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock() / 1_000_000

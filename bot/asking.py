@@ -1,0 +1,92 @@
+"""Say what a handler is given and what it gives back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from bot.access import Person
+from bot.sentence import Value
+from storage.committer import Committer
+from storage.domain.contacts import Reference
+from storage.domain.facts import Item, Op
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Recorded, Submission
+
+Block: TypeAlias = dict[str, Any]  # Block Kit, as Slack documents it
+
+SLACK = "slack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request of somebody who may make it."""
+
+    workspace: Workspace
+    types: Sequence[ScoreType]  #: the default one first
+    person: Person
+    committer: Committer
+    key: str  #: the same for the same request sent again
+    now: int
+    text: str = ""  #: what follows the verb, or the value of a button
+    creates: bool = False  #: make the contact where there is none
+    fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → what was entered
+    metadata: Mapping[str, Any] = field(default_factory=dict)  #: what a modal was opened with
+
+    @property
+    def batch(self) -> str:
+        """Name what this request records, for its undo."""
+        return f"{SLACK}/{self.key}"
+
+    def type(self, key: str) -> ScoreType:
+        """Give a score type by its key."""
+        return next(one for one in self.types if one.key == key)
+
+    async def change(self, contact: int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
+        """Record all of *values* for a contact, by its id or, where it is to be made, its address; or none of them."""
+        whom = contact if isinstance(contact, int) else Reference(email=contact)
+        items = [
+            Item(key=self.key, contact=whom, score=one.score, op=one.op, amount=one.amount, reason=reason)
+            for one in values
+        ]
+        return await self.committer.record(
+            self._submission(items=items, creates=isinstance(contact, str)), now=self.now
+        )
+
+    async def clear(self, contact: int, scores: Sequence[str]) -> Recorded:
+        """Record that these scores of a contact are missing from now on."""
+        items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
+        return await self.committer.record(self._submission(items=items), now=self.now)
+
+    async def undo(self, batch: str) -> Recorded:
+        """Record that a batch is to be left out."""
+        return await self.committer.record(self._submission(undoes=batch), now=self.now)
+
+    def _submission(
+        self, *, items: Sequence[Item] = (), creates: bool = False, undoes: str | None = None
+    ) -> Submission:
+        return Submission(
+            workspace=self.workspace,
+            source=SLACK,
+            batch=self.batch,
+            received_at=self.now,
+            items=items,
+            actor=self.person.id,
+            all_or_none=True,
+            creates=creates,
+            undoes=undoes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What somebody is answered, seen by them alone: a message, a modal to open, or what to mend in one.
+
+    *replaces*: the message stands in the place of the one whose button was clicked.
+    """
+
+    text: str = ""
+    blocks: Sequence[Block] = ()
+    replaces: bool = False
+    modal: Block | None = None
+    errors: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,34 @@
+"""Draw a contact with all scores."""
+
+from collections.abc import Sequence
+
+from bot.asking import Block, Reply
+from bot.blocks.elements import MISSING, actions, button, by, context, moment, section, with_band
+from bot.text import escape
+from storage.domain.score_types import ScoreType
+from storage.scores import Card
+
+
+def card_reply(card: Card, types: Sequence[ScoreType]) -> Reply:
+    """Answer with the card of a contact."""
+    contact = card.contact
+    about = [escape(text) for text in (contact.company, contact.email if contact.name else None) if text]
+    head = " · ".join([f"*{escape(contact.shown)}*", *about])
+    standing = {one.score_type.key: one for one in card.standings}
+    lines = []
+    for one in types:
+        known = standing.get(one.key)
+        if known is None:
+            lines.append(f"{escape(one.label)}  {MISSING}")
+            continue
+        changed = f"{moment(known.as_of)} {by(known.actor, known.source)}".strip()
+        lines.append(f"{escape(one.label)}  {with_band(known.value, one, bold=True)} · {changed}")
+    blocks: list[Block] = [section(head), section("\n".join(lines))]
+    notes = [f"Owner: {escape(contact.owner)}"] if contact.owner else []
+    notes += [f"Tags: {', '.join(escape(tag) for tag in contact.tags)}"] if contact.tags else []
+    if notes:
+        blocks.append(context(" · ".join(notes)))
+    value = str(contact.id)
+    blocks.append(actions([button("Set", action="set", value=value), button("History", action="history", value=value)]))
+    plain = ", ".join(f"{one.score_type.label} {with_band(one.value, one.score_type)}" for one in card.standings)
+    return Reply(text=f"{contact.shown}: {plain or 'no score yet'}", blocks=blocks)

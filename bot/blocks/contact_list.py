@@ -1,0 +1,43 @@
+"""Draw lists of contacts: the ones a name may mean, and the ones with the highest scores."""
+
+from collections.abc import Sequence
+
+from bot.asking import Block, Reply
+from bot.blocks.elements import actions, button, context, section, sections, with_band
+from bot.text import escape
+from storage.domain.contacts import Contact
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+from storage.scores import Card
+
+
+def choice_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:
+    """Ask which was meant; each choice is (what its button says, the line it runs)."""
+    rows = [choices[place : place + 5] for place in range(0, len(choices), 5)]
+    buttons: list[Block] = [
+        actions([button(label, action=f"{action}:{number}", value=line) for label, line in row])
+        for number, row in enumerate(rows)
+    ]
+    return Reply(text=question, blocks=[section(question), *buttons])
+
+
+def named(contact: Contact) -> str:
+    """Name a contact so that it can be told from others of that name."""
+    known = [text for text in (contact.company, contact.email) if text and text != contact.shown]
+    return " · ".join([contact.shown, *known])
+
+
+def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
+    """Answer with the contacts of the highest scores."""
+    if not cards:
+        what = f"Nobody has a {score_type.label} score yet."
+        hint = f"Set one: `/score set ada@example.com {score_type.key}={show(score_type.maximum)}`"
+        return Reply(text=what, blocks=[section(f"{escape(what)} {hint}")])
+    lines = []
+    for place, card in enumerate(cards, start=1):
+        value = next(one.value for one in card.standings if one.score_type.key == score_type.key)
+        company = f" · {escape(card.contact.company)}" if card.contact.company else ""
+        lines.append(f"{place}. *{escape(card.contact.shown)}*{company}  {with_band(value, score_type, bold=True)}")
+    title = f"Top {len(cards)} by {score_type.label}"
+    ties = context("Of equal scores the contact known longest comes first.")
+    return Reply(text=title, blocks=[section(f"*{escape(title)}*"), *sections(lines), ties])

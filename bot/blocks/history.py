@@ -1,0 +1,38 @@
+"""Draw the changes of one score, newest first."""
+
+from collections.abc import Sequence
+
+from bot.asking import Reply
+from bot.blocks.elements import by, context, moment, section, sections, with_band
+from bot.text import escape
+from storage.domain.contacts import Contact
+from storage.domain.facts import Op
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+from storage.scores import Entry
+
+
+def history_reply(contact: Contact, score_type: ScoreType, entries: Sequence[Entry]) -> Reply:
+    """Answer with the history of one score of a contact."""
+    title = f"{contact.shown} · {score_type.label}"
+    if not entries:
+        return Reply(
+            text=f"{title}: nothing was ever set.", blocks=[section(f"*{escape(title)}*\nNothing was ever set.")]
+        )
+    lines = [_line(one, score_type) for one in entries]
+    small = context(f"The last {len(entries)} changes, newest first. Struck through: undone.")
+    return Reply(text=f"History of {title}", blocks=[section(f"*{escape(title)}*"), *sections(lines), small])
+
+
+def _line(one: Entry, score_type: ScoreType) -> str:
+    match one.op:
+        case Op.SET:
+            did = f"set to {show(one.amount)}"
+        case Op.ADD:
+            did = f"{'+' if one.amount >= 0 else '-'}{show(abs(one.amount))}"
+        case Op.CLEAR:
+            did = "cleared"
+    after = "" if one.undone else f" → {with_band(one.value, score_type, bold=True)}"
+    what = f"~{did}~" if one.undone else f"{did}{after}"
+    reason = f' · "{escape(one.reason)}"' if one.reason else ""
+    return f"{moment(one.occurred_at)} · {what} · {by(one.actor, one.source)}{reason}"

@@ -1,0 +1,50 @@
+"""Draw what happened to scores: to whom, from what to what, and how to take it back."""
+
+from collections.abc import Mapping, Sequence
+
+from bot.asking import Reply
+from bot.blocks.elements import actions, amount, button, section, with_band
+from bot.text import escape
+from storage.domain.contacts import Contact
+from storage.domain.facts import Op
+from storage.domain.submissions import Moved
+from storage.domain.values import show
+
+
+def receipt_reply(
+    contact: Contact,
+    moved: Sequence[Moved],
+    *,
+    batch: str,
+    reason: str | None = None,
+    asked: Mapping[str, tuple[Op, int]] | None = None,
+    note: str | None = None,
+    replaces: bool = False,
+) -> Reply:
+    """Answer that scores changed; *asked* says by type what was asked, so that what the range cut can be told."""
+    parts = [escape(contact.shown)]
+    plain = [contact.shown]
+    for one in moved:
+        label = one.score_type.label
+        parts.append(
+            f"{escape(label)} {amount(one.before)} → {with_band(one.after, one.score_type, bold=True)}"
+            f"{_cut_by_range(one, (asked or {}).get(one.score_type.key))}"
+        )
+        plain.append(f"{label} {amount(one.before)} → {with_band(one.after, one.score_type)}")
+    parts += [f'"{escape(reason)}"'] if reason else []
+    parts += [note] if note else []
+    buttons = [
+        button("Undo", action="undo", value=batch),
+        button(
+            "History", action="history", value=" ".join([str(contact.id), *(one.score_type.key for one in moved[:1])])
+        ),
+    ]
+    return Reply(text=" · ".join(plain), blocks=[section(" · ".join(parts)), actions(buttons)], replaces=replaces)
+
+
+def _cut_by_range(moved: Moved, asked: tuple[Op, int] | None) -> str:
+    if asked is None or asked[0] is not Op.ADD or moved.after is None:
+        return ""
+    before = moved.score_type.start if moved.before is None else moved.before
+    lost = asked[1] - (moved.after - before)
+    return f", {show(abs(lost))} cut: it runs from {moved.score_type.range_shown}" if lost else ""

@@ -1,0 +1,72 @@
+"""Draw the form that sets scores, and read what was entered in it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.asking import Block
+from bot.blocks.elements import cut, section
+from bot.sentence import LONGEST_REASON
+from bot.text import escape
+from storage.domain.contacts import Contact
+from storage.domain.score_types import ScoreType
+from storage.domain.values import THOUSAND, show
+
+CALLBACK = "set_score"
+SCORE = "score_"
+
+
+def set_modal(types: Sequence[ScoreType], *, contact: Contact | None = None, values: Mapping[str, int]) -> Block:
+    """Make the form: for a contact with its values now, or for one that is chosen in it."""
+    whom = section(f"*{escape(contact.shown)}*") if contact else _contact_block()
+    scores = [_score_block(one, values.get(one.key)) for one in types[:90]]
+    return {
+        "type": "modal",
+        "callback_id": CALLBACK,
+        "title": _plain("Set scores"),
+        "submit": _plain("Set"),
+        "close": _plain("Cancel"),
+        # What the form showed comes back with it, so that only what was changed in it is set.
+        "private_metadata": json.dumps({"contact": contact.id if contact else None, "was": dict(values)}),
+        "blocks": [whom, *scores, _reason_block()],
+    }
+
+
+def _contact_block() -> Block:
+    element = {
+        "type": "external_select",
+        "action_id": "contact",
+        "min_query_length": 1,
+        "placeholder": _plain("Type a name or an address"),
+    }
+    return {"type": "input", "block_id": "contact", "label": _plain("Contact"), "element": element}
+
+
+def _score_block(one: ScoreType, value: int | None) -> Block:
+    element: dict[str, Any] = {
+        "type": "number_input",
+        "action_id": "value",
+        "is_decimal_allowed": any(number % THOUSAND for number in (one.step, one.minimum)),
+        "min_value": show(one.minimum),
+        "max_value": show(one.maximum),
+    }
+    if value is not None:
+        element["initial_value"] = show(value)
+    hint = f"{one.range_shown}, in steps of {show(one.step)}"
+    return {
+        "type": "input",
+        "block_id": f"{SCORE}{one.key}",
+        "label": _plain(one.label),
+        "hint": _plain(hint),
+        "optional": True,
+        "element": element,
+    }
+
+
+def _reason_block() -> Block:
+    element = {"type": "plain_text_input", "action_id": "reason", "max_length": LONGEST_REASON}
+    return {"type": "input", "block_id": "reason", "label": _plain("Because"), "optional": True, "element": element}
+
+
+def _plain(text: str) -> Block:
+    return {"type": "plain_text", "text": cut(text, 150)}

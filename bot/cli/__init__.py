@@ -1,0 +1,24 @@
+"""List the commands of `contact-score`."""
+
+import typer
+
+from bot.cli import deliveries, sources, types, workspaces
+from bot.cli.demo import demo
+from bot.cli.manifest import print_manifest
+from bot.cli.migrate import migrate
+from bot.cli.serve import serve
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Contact scores for teams that live in Slack.",
+)
+app.command("demo")(demo)
+app.command("serve")(serve)
+app.command("migrate")(migrate)
+app.command("manifest")(print_manifest)
+app.add_typer(workspaces.app, name="workspace")
+app.add_typer(types.app, name="type")
+app.add_typer(sources.app, name="source")
+app.add_typer(deliveries.app, name="deliveries")

@@ -1,0 +1,124 @@
+"""Open a small Slack on this machine, with sample contacts, to try everything by hand."""
+
+import asyncio
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr
+
+from bot import logs
+from bot.cli import output
+from bot.cli.running import refusals
+from bot.settings import Settings
+from storage.definitions import add_score_type
+from storage.domain.score_types import Band
+from storage.sources import add_source, find_source, sources
+from storage.workspaces import find_workspace
+
+PORT = 8080
+TEAM, NAME, SOURCE = "T0DEMO", "Acme", "sample-crm"
+HOST = "127.0.0.1"
+
+
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the database; by default it is temporary.")
+    ] = None,
+) -> None:
+    """Try Contact Score: nothing is installed in any Slack, and nothing leaves this machine."""
+    with refusals(), _database(keep) as path:
+        asyncio.run(_run(path))
+
+
+@contextmanager
+def _database(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        yield keep.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="contact-score-") as folder:
+        yield Path(folder) / "demo.db"
+
+
+async def _run(path: Path) -> None:
+    # Slack's libraries take half a second to import: no other command waits for them.
+    from bot.sandbox import Sandbox
+    from bot.sandbox.crm import bodies
+    from bot.service import Service
+    from webhooks.providers.generic import Generic
+
+    logs.set_up(level="warning", form="console")
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    signing, token, crm = secrets.token_hex(16), f"xoxb-{secrets.token_hex(12)}", Generic().new_secret()
+    sandbox = Sandbox(app_url="", signing_secret=signing, bot_token=token, crm_secret=crm, team_id=TEAM, team_name=NAME)
+    page = await sandbox.start(HOST, _port())
+    settings = Settings(
+        database_url=f"sqlite://{path}",
+        public_url=None,
+        host=HOST,
+        port=0,
+        log_level="warning",
+        slack_bot_token=SecretStr(token),
+        slack_signing_secret=SecretStr(signing),
+        slack_app_token=None,
+        slack_api_url=f"{page}/api/",
+    )
+
+    def clock() -> int:
+        return int(sandbox.clock.now() * 1_000_000)  # so that the page can put the time forward for both
+
+    service = Service(settings, with_slack=True, clock=clock)
+    try:
+        sandbox.app_url = await service.start()
+        await service.connected()
+        is_new = await _fill(clock(), secret=crm)
+        sandbox.crm_url = f"{sandbox.app_url}/webhooks/{TEAM}/{SOURCE}"
+        sandbox.crm_secret = (await find_source(TEAM, slug=SOURCE)).secrets[0]
+        for body in bodies(sandbox.clock.now()) if is_new else ():
+            await sandbox.push(body)
+        output.lines(f"Contact Score is running: {page}", "Stop it with Ctrl+C.")
+        sys.stdout.flush()
+        if sys.stdout.isatty():
+            webbrowser.open(page)
+        await told.wait()
+    finally:
+        await service.stop()
+        await sandbox.stop()
+
+
+def _port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trying:
+        trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trying.bind((HOST, PORT))
+        except OSError:
+            output.lines(f"Port {PORT} is in use, so the demo takes a free one.")
+            return 0
+    return PORT
+
+
+async def _fill(now: int, *, secret: str) -> bool:
+    """Add the score types and the source of the demo; answer whether they were not there yet."""
+    workspace = await find_workspace(TEAM)
+    if await sources(workspace):
+        return False
+    good = (Band(name="poor", start=1000), Band(name="fair", start=4000), Band(name="good", start=8000))
+    glad = (Band(name="unhappy", start=1000), Band(name="content", start=3000), Band(name="delighted", start=4500))
+    types = (("fit", 10_000, 1000, good), ("satisfaction", 5000, 500, glad))
+    for key, highest, step, bands in types:
+        await add_score_type(
+            workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,
+            bands=bands, start=None, is_default=False, now=now,
+        )  # fmt: skip  # the numbers of one definition stand together
+    await add_source(workspace, slug=SOURCE, provider="generic", secrets=[secret], now=now)
+    return True

@@ -1,0 +1,34 @@
+"""Print what a command answers: one JSON document, a table, or lines for people."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+
+def document(value: Mapping[str, object]) -> None:
+    """Print one JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def lines(*text: str) -> None:
+    """Print lines for people on standard output."""
+    sys.stdout.write("".join(f"{line}\n" for line in text))
+
+
+def note(*text: str) -> None:
+    """Print lines beside the answer, on standard error."""
+    sys.stderr.write("".join(f"{line}\n" for line in text))
+
+
+def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
+    """Print rows as a table, or the sentence *none* where there are no rows."""
+    if not rows:
+        lines(none)
+        return
+    shown = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        shown.add_row(*("—" if value in (None, "") else str(value) for value in row.values()))
+    Console(soft_wrap=not sys.stdout.isatty()).print(shown, markup=False)

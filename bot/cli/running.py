@@ -1,0 +1,64 @@
+"""Run a command with the storage open, and turn refusals into one clear line and an exit code."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, TypeVar
+
+import typer
+
+from bot.settings import BadSettings, Settings, read_settings
+from storage.domain.errors import Refusal
+from storage.domain.people import Workspace
+from storage.opening import Storage, open_storage
+from storage.workspaces import all_workspaces, find_workspace
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Team = Annotated[str | None, typer.Option("--workspace", metavar="T0123", help="Needed where there are several.")]
+
+
+def clock() -> int:
+    """Give the time, in µs UTC."""
+    return time.time_ns() // 1000
+
+
+def run(body: Callable[[Storage, Settings], Awaitable[T]]) -> T:
+    """Run *body* with the storage open; a refusal ends the program with 1 and says why."""
+    with refusals():
+        settings = read_settings()
+
+        async def opened() -> T:
+            storage = await open_storage(settings.database_url, secret_keys=settings.keys)
+            try:
+                return await body(storage, settings)
+            finally:
+                await storage.close()
+
+        return asyncio.run(opened())
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """End the program with 1 and the reason where something is refused."""
+    try:
+        yield
+    except (Refusal, BadSettings) as exc:
+        message = str(exc)
+        sys.stderr.write(f"{message[:1].upper()}{message[1:]}\n")
+        raise typer.Exit(1) from exc
+
+
+async def the_workspace(team: str | None) -> Workspace:
+    """Give the workspace that is meant: the named one, else the only one."""
+    if team is not None:
+        return await find_workspace(team)
+    known = await all_workspaces()
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise Refusal('there is no workspace yet: contact-score workspace add T0123 --name "Acme"')
+    raise Refusal(f"say which workspace: --workspace {' or --workspace '.join(one.team for one in known)}")

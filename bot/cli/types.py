@@ -1,0 +1,96 @@
+"""Add and list score types."""
+
+from typing import Annotated
+
+import typer
+
+from bot.cli import output
+from bot.cli.running import AsJson, Team, clock, run, the_workspace
+from bot.settings import Settings
+from storage.definitions import add_score_type, score_types
+from storage.domain.errors import BadDefinition
+from storage.domain.score_types import Band, ScoreType
+from storage.domain.values import parse, show, to_json
+from storage.opening import Storage
+
+app = typer.Typer(no_args_is_help=True, help="Score types: what is measured.")
+
+
+@app.command()
+def add(
+    key: Annotated[str, typer.Argument(help="A short key: fit, renewal.")],
+    label: Annotated[str, typer.Option(help="What people read; by default the key.")] = "",
+    minimum: Annotated[str, typer.Option("--min")] = "0",
+    maximum: Annotated[str, typer.Option("--max")] = "100",
+    step: Annotated[str, typer.Option(help="1, 0.5, 0.001 …")] = "1",
+    start: Annotated[str | None, typer.Option(help="Where adding begins; by default the value nearest to 0.")] = None,
+    band: Annotated[list[str] | None, typer.Option(metavar="NAME:FROM", help="Lowest first; repeatable.")] = None,
+    default: Annotated[bool, typer.Option("--default", help="Numbers without a type mean this one.")] = False,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Define a score type."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        made = await add_score_type(
+            await the_workspace(team),
+            key=key,
+            label=label or key.replace("_", " ").capitalize(),
+            minimum=parse(minimum),
+            maximum=parse(maximum),
+            step=parse(step),
+            start=None if start is None else parse(start),
+            bands=[_band(text) for text in band or ()],
+            is_default=default,
+            now=clock(),
+        )
+        if as_json:
+            output.document(described(made))
+        else:
+            output.lines(f"Made the score type `{made.key}`: {made.label}, {made.range_shown}, step {show(made.step)}.")
+
+    run(body)
+
+
+@app.command("list")
+def list_all(team: Team = None, as_json: AsJson = False) -> None:
+    """List the score types, the default one first."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        known = await score_types(await the_workspace(team))
+        if as_json:
+            output.document({"types": [described(one) for one in known]})
+            return
+        rows = [
+            {
+                "key": one.key,
+                "label": one.label,
+                "range": one.range_shown,
+                "step": show(one.step),
+                "bands": ", ".join(f"{band.name} from {show(band.start)}" for band in one.bands),
+                "default": "yes" if one.is_default else "",
+            }
+            for one in known
+        ]
+        output.table(rows, none="No score type yet.")
+
+    run(body)
+
+
+def described(one: ScoreType) -> dict[str, object]:
+    """Give a score type as JSON."""
+    numbers = {"min": one.minimum, "max": one.maximum, "step": one.step, "start": one.start}
+    return {
+        "key": one.key,
+        "label": one.label,
+        **{name: to_json(number) for name, number in numbers.items()},
+        "bands": [{"name": band.name, "from": to_json(band.start)} for band in one.bands],
+        "default": one.is_default,
+    }
+
+
+def _band(text: str) -> Band:
+    name, colon, start = text.partition(":")
+    if not colon:
+        raise BadDefinition(f"`{text}` is no band: write NAME:FROM, for example hot:80")
+    return Band(name=name, start=parse(start))

@@ -1,0 +1,53 @@
+"""List the verbs of `/score`, and carry out a line."""
+
+from dataclasses import replace
+
+from bot.asking import Asked, Reply
+from bot.blocks.contact_list import choice_reply
+from bot.commands.clear_score import clear_score
+from bot.commands.contract import Command
+from bot.commands.help import help_reply
+from bot.commands.history import show_history
+from bot.commands.set_score import set_score
+from bot.commands.top_contacts import top_contacts
+from bot.commands.undo import undo
+from bot.commands.view_score import view_score
+from bot.finding import find_all
+from bot.replies import plain_reply
+from bot.sentence import is_filter, near_verb, unquoted, verb_of
+from bot.text import clean
+
+COMMANDS = {
+    "view": Command(
+        view_score, "view CONTACT", "see all scores of a contact", ("ada@example.com", "view ada", 'view "Top Gun"')
+    ),
+    "set": Command(
+        set_score,
+        "set CONTACT VALUES [because …]",
+        "set scores, or add to them; alone it opens a form",
+        ("set ada@example.com 85", "set ada fit=8 renewal=60 because great demo", "set ada +5"),
+    ),
+    "clear": Command(
+        clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",)
+    ),
+    "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
+    "history": Command(show_history, "history CONTACT [TYPE]", "every change of a score", ("history ada fit",)),
+    "undo": Command(undo, "undo", "take back your last change", ("undo",)),
+}
+VERBS = ("help", *COMMANDS)
+
+
+async def carry_out(asked: Asked) -> Reply:
+    """Answer the line after `/score`."""
+    line = clean(asked.text)
+    asking = verb_of(line, VERBS)
+    if not line or asking.verb == "help":
+        return help_reply(replace(asked, text=asking.rest), COMMANDS)
+    if asking.verb is not None:
+        return await COMMANDS[asking.verb].handler(replace(asked, text=asking.rest))
+    if is_filter(line) and not await find_all(asked, unquoted(line)):
+        return plain_reply("That looks like a filter, which I cannot answer yet. The highest scores: `/score top 20`")
+    meant = near_verb(line, VERBS)
+    if meant and not await find_all(asked, unquoted(line)):
+        return choice_reply(f"Did you mean `/score {meant}`?", [(f"/score {meant}", meant)])
+    return await view_score(replace(asked, text=line))

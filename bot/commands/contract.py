@@ -1,0 +1,16 @@
+"""Say what a verb of `/score` is."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from bot.asking import Asked, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb: its handler, how it is typed, what it does in a few words, and lines to try."""
+
+    handler: Callable[[Asked], Awaitable[Reply]]
+    usage: str
+    what: str
+    examples: tuple[str, ...]

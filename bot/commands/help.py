@@ -1,0 +1,37 @@
+"""Say what can be typed after `/score`."""
+
+from collections.abc import Mapping, Sequence
+
+from bot.asking import Asked, Reply
+from bot.blocks.elements import context, section
+from bot.commands.contract import Command
+from bot.text import escape
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+
+
+def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:
+    """Answer with every verb, or with one of them and its examples."""
+    one = commands.get(asked.text.casefold())
+    if one is not None:
+        examples = "\n".join(f"`/score {line}`" for line in one.examples)
+        return Reply(text=one.what, blocks=[section(f"`/score {one.usage}`: {one.what}\n{examples}")])
+    verbs = [f"`/score {one.usage}`: {one.what}" for one in commands.values()]
+    first = "`/score ada@example.com`: see a contact; a name or a company will do"
+    return Reply(
+        text="What you can type after /score",
+        blocks=[
+            section("\n".join([first, *verbs])),
+            section(_types(asked.types)),
+            context("You may view and set every score here. Only you see the answers. More: `/score help set`"),
+        ],
+    )
+
+
+def _types(types: Sequence[ScoreType]) -> str:
+    lines = [
+        f"`{one.key}` {escape(one.label)}: {one.range_shown}, in steps of {show(one.step)}"
+        + (" (meant where none is named)" if one.is_default else "")
+        for one in types
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,59 @@
+"""Set the scores of a contact, or open the form for it."""
+
+from bot.asking import Asked, Reply
+from bot.blocks.contact_list import choice_reply
+from bot.blocks.receipt import receipt_reply
+from bot.blocks.set_modal import set_modal
+from bot.finding import find_all, find_one
+from bot.replies import plain_reply, refusal_reply
+from bot.sentence import Setting, ends_with_number, read_set, two_numbers
+from bot.text import escape
+from storage.contacts import contacts
+from storage.domain.contacts import looks_like_address
+from storage.domain.errors import UnknownContact
+from storage.domain.facts import Op
+from storage.domain.values import show
+
+
+async def set_score(asked: Asked) -> Reply:
+    """Answer `set CONTACT VALUES [because …]`."""
+    if not asked.text:
+        return Reply(modal=set_modal(asked.types, values={}))
+    setting = read_set(asked.text, asked.types)
+    if looks_like_address(setting.contact) and not await find_all(asked, setting.contact):
+        return await _set(asked, setting, setting.contact) if asked.creates else _offer_to_add(asked, setting)
+    found = await find_one(asked, setting.contact, line=_line(setting))
+    if isinstance(found, Reply):
+        unknown = not await find_all(asked, setting.contact)
+        if unknown and ends_with_number(setting.contact):
+            return plain_reply(f"{two_numbers(setting.values[-1], asked.types)}, or put the name in quotes.")
+        return found
+    return await _set(asked, setting, found.id)
+
+
+def _line(setting: Setting, contact: str = "{}") -> str:
+    because = f" because {setting.reason}" if setting.reason else ""
+    return f"set {contact} {' '.join(value.typed() for value in setting.values)}{because}"
+
+
+def _offer_to_add(asked: Asked, setting: Setting) -> Reply:
+    first = setting.values[0]
+    doing = f"set {asked.type(first.score).label} to {show(first.amount)}"
+    if first.op is Op.ADD:
+        doing = f"add {show(first.amount)} to {asked.type(first.score).label}"
+    more = f" and {len(setting.values) - 1} more" if len(setting.values) > 1 else ""
+    label = f"Add {setting.contact} and {doing}{more}"
+    question = f"No contact has the address {escape(setting.contact)} yet."
+    return choice_reply(question, [(label, _line(setting, setting.contact))], action="create")
+
+
+async def _set(asked: Asked, setting: Setting, contact: int | str) -> Reply:
+    recorded = await asked.change(contact, setting.values, reason=setting.reason)
+    ids = [one.contact for one in recorded.moved[:1]] or [contact] if isinstance(contact, int) else []
+    known = await contacts(asked.workspace, ids=ids or [one.contact for one in recorded.moved[:1]])
+    if not known:
+        return refusal_reply(UnknownContact())
+    if not recorded.moved:
+        return plain_reply(f"That was recorded already: `/score view {escape(known[0].typed)}`")
+    asked_for = {value.score: (value.op, value.amount) for value in setting.values}
+    return receipt_reply(known[0], recorded.moved, batch=asked.batch, reason=setting.reason, asked=asked_for)

@@ -1,0 +1,13 @@
+"""Show the contacts with the highest scores."""
+
+from bot.asking import Asked, Reply
+from bot.blocks.contact_list import top_reply
+from bot.sentence import read_top
+from storage.scores import top
+
+
+async def top_contacts(asked: Asked) -> Reply:
+    """Answer `top [N] [TYPE]`."""
+    count, score = read_top(asked.text, asked.types)
+    score_type, cards = await top(asked.workspace, score=score, count=count)
+    return top_reply(cards, score_type)

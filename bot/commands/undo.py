@@ -1,0 +1,14 @@
+"""Take back a person's last change."""
+
+from bot.asking import Asked, Reply
+from bot.replies import plain_reply
+from bot.undoing import undo_batch
+from storage.facts import last_command
+
+
+async def undo(asked: Asked) -> Reply:
+    """Answer `undo`: the asker's last command is taken back whole."""
+    batch = await last_command(asked.workspace, actor=asked.person.id)
+    if batch is None:
+        return plain_reply("There is no change of yours to take back.")
+    return await undo_batch(asked, batch)

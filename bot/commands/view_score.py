@@ -1,0 +1,21 @@
+"""Show a contact with all scores."""
+
+from bot.asking import Asked, Reply
+from bot.blocks.contact_card import card_reply
+from bot.finding import find_one
+from bot.replies import plain_reply, refusal_reply
+from bot.sentence import unquoted
+from storage.domain.errors import UnknownContact
+from storage.scores import card
+
+
+async def view_score(asked: Asked) -> Reply:
+    """Answer `view CONTACT`."""
+    words = unquoted(asked.text)
+    if not words:
+        return plain_reply("Say whom: `/score view ada@example.com`")
+    found = await find_one(asked, words, line="view {}")
+    if isinstance(found, Reply):
+        return found
+    known = await card(asked.workspace, contact=found.id)
+    return card_reply(known, asked.types) if known else refusal_reply(UnknownContact())

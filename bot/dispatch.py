@@ -1,0 +1,263 @@
+"""Take every request of Slack the same way: acknowledge, who and where, may they, handle, send the reply."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.access import Verdict, may_see
+from bot.actions import ACTIONS
+from bot.asking import Asked, Block, Reply
+from bot.commands import carry_out
+from bot.people import People
+from bot.replies import plain_reply, refusal_reply
+from bot.text import clean
+from bot.views import OPTIONS, VIEWS
+from storage.committer import Committer
+from storage.definitions import score_types
+from storage.domain.errors import Refusal
+from storage.domain.people import Workspace
+
+log = structlog.get_logger(__name__)
+
+Ack = Callable[..., Awaitable[Any]]
+#: Slack waits three seconds for the answer to a form; by then it is closed and the rest is a message.
+PATIENCE = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What is the same in every kind of request."""
+
+    user: str
+    team: str | None  #: the one the person belongs to, where the request says so
+    channel: str | None
+    key: str
+    trigger: str | None
+    answer_to: str | None  #: Slack's response_url
+
+
+class Dispatcher:
+    """The one way from a request of Slack to a handler."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        enterprise: str | None,
+        looking: AsyncWebClient,
+        posting: AsyncWebClient,
+        committer: Committer,
+        clock: Callable[[], int],
+    ) -> None:
+        self._workspace = workspace
+        self._enterprise = enterprise
+        self._client = posting
+        self._committer = committer
+        self._clock = clock
+        self._people = People(looking, team=workspace.team, enterprise=enterprise)
+        self._working: set[asyncio.Task[Any]] = set()
+
+    async def command(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Take a slash command."""
+        self._count()
+        await ack()
+        text = body.get("text") or ""
+        request = _Request(
+            user=body["user_id"],
+            team=None,  # the payload's team is the one the command was typed in
+            channel=body["channel_id"],
+            key=_key(body.get("trigger_id"), body["user_id"], text),
+            trigger=body.get("trigger_id"),
+            answer_to=body.get("response_url"),
+        )
+        await self._send(request, await self._answer(request, carry_out, text=text))
+
+    async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Take a click."""
+        self._count()
+        await ack()
+        action = body["actions"][0]
+        name, value = action["action_id"].partition(":")[0], action.get("value") or ""
+        request = _request(body, key=_key(body.get("trigger_id"), body["user"]["id"], action["action_id"], value))
+        if name in ("run", "create"):  # the button carries a whole line
+            reply = await self._answer(request, carry_out, text=value, creates=name == "create")
+            await self._send(request, replace(reply, replaces=not reply.modal))
+        elif name in ACTIONS:
+            await self._send(request, await self._answer(request, ACTIONS[name], text=value))
+
+    async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Take a form that was handed in."""
+        self._count()
+        view = body["view"]
+        metadata = json.loads(view.get("private_metadata") or "{}")
+        fields = {
+            block: _entered(element)
+            for block, elements in view["state"]["values"].items()
+            for element in elements.values()
+        }
+        request = _request(body, key=_key(view["id"], body["user"]["id"], json.dumps(fields, sort_keys=True)))
+        request = replace(request, answer_to=metadata.get("to"))
+        answering = asyncio.create_task(
+            self._answer(request, VIEWS[view["callback_id"]], fields=fields, metadata=metadata)
+        )
+        done, _ = await asyncio.wait([answering], timeout=PATIENCE)
+        if done and answering.result().errors:
+            await ack(response_action="errors", errors=dict(answering.result().errors))
+            return
+        await ack()
+        await self._send(request, await answering)
+
+    async def options(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Offer what a menu holds; to those who may not see it, nothing."""
+        request = _request(body, key="")
+        asked = await self._asked(request)
+        found: list[Block] = []
+        if isinstance(asked, Asked) and body["action_id"] in OPTIONS:
+            found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
+        await ack(options=found)
+
+    async def channel_changed(self, event: Mapping[str, Any]) -> None:
+        """Look at a channel anew once it was shared with another organisation, or is no more."""
+        self._people.forget_place(str(event.get("channel")))
+
+    async def drained(self, *, patience: float) -> None:
+        """Wait, but not longer than *patience* seconds, for what was acknowledged and is not answered yet."""
+        if self._working:
+            await asyncio.wait(self._working, timeout=patience)
+
+    def _count(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+
+    async def _answer(
+        self,
+        request: _Request,
+        handler: Callable[[Asked], Awaitable[Reply]],
+        *,
+        text: str = "",
+        creates: bool = False,
+        fields: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        try:
+            asked = await self._asked(request)
+            if isinstance(asked, Verdict):
+                return plain_reply(asked.value)
+            asked = replace(asked, text=text, creates=creates, fields=fields or {}, metadata=metadata or {})
+            return await handler(asked)
+        except Refusal as refusal:
+            return refusal_reply(refusal)
+        except Exception:
+            reference = secrets.token_hex(4)
+            log.exception("request not answered", reference=reference)
+            return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
+
+    async def _asked(self, request: _Request) -> Asked | Verdict:
+        """Find out who asks and where; a verdict is why they may not."""
+        now = self._clock()
+        person, place = await asyncio.gather(
+            self._people.person(request.user, now=now),
+            self._people.place(request.channel, now=now) if request.channel else _nowhere(),
+        )
+        # Of a click by an outsider only the request itself tells where they belong.
+        if person is not None and self._enterprise is None and request.team not in (None, self._workspace.team):
+            person = replace(person, is_outsider=True)
+        verdict = may_see(person, place, somewhere=request.channel is not None)
+        if verdict is not Verdict.ALLOWED or person is None:
+            log.info("refused", because=verdict.name)
+            return verdict
+        return Asked(
+            workspace=self._workspace,
+            types=await score_types(self._workspace),
+            person=person,
+            committer=self._committer,
+            key=request.key,
+            now=now,
+        )
+
+    async def _send(self, request: _Request, reply: Reply) -> None:
+        """Send a reply to the one who asked, seen by them alone."""
+        try:
+            if reply.modal is not None:
+                await self._open(request, reply.modal)
+            elif request.answer_to is not None:
+                await self._respond(request.answer_to, reply)
+            else:
+                await self._message(request, reply)
+        except Exception as exc:  # what was recorded stays so; only the answer is lost
+            log.warning("reply not sent", because=type(exc).__name__)
+
+    async def _open(self, request: _Request, modal: Block) -> None:
+        metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to}
+        try:
+            await self._client.views_open(
+                trigger_id=request.trigger, view={**modal, "private_metadata": json.dumps(metadata)}
+            )
+        except SlackApiError as exc:
+            log.warning("form not opened", error=exc.response.get("error"))
+            late = "Slack did not open the form in time. Try again, or type it: `/score set ada@example.com 85`"
+            await self._send(request, plain_reply(late))
+
+    async def _respond(self, url: str, reply: Reply) -> None:
+        # No handler that repeats after a dropped connection: a repeat would be seen.
+        webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
+        answer = await webhook.send_dict(
+            {
+                "response_type": "ephemeral",
+                "replace_original": reply.replaces,
+                "text": reply.text,
+                "blocks": list(reply.blocks),
+            }
+        )
+        if answer.status_code != 200:
+            log.warning("reply not sent", status=answer.status_code)
+
+    async def _message(self, request: _Request, reply: Reply) -> None:
+        opened = await self._client.conversations_open(users=request.user)
+        await self._client.chat_postMessage(
+            channel=opened["channel"]["id"],
+            text=reply.text,
+            blocks=list(reply.blocks),
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+
+
+def _request(body: Mapping[str, Any], *, key: str) -> _Request:
+    """Read what clicks, forms and menus have in common."""
+    channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id")
+    return _Request(
+        user=body["user"]["id"],
+        team=body["user"].get("team_id"),
+        channel=channel,
+        key=key,
+        trigger=body.get("trigger_id"),
+        answer_to=body.get("response_url"),
+    )
+
+
+def _key(*parts: str | None) -> str:
+    """Give the same short key for the same request sent again."""
+    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()[:32]
+
+
+def _entered(element: Mapping[str, Any]) -> str | None:
+    """Give what was entered in an element, whatever kind it is."""
+    chosen = element.get("selected_option")
+    return chosen.get("value") if chosen else element.get("value")
+
+
+async def _nowhere() -> None:
+    return None

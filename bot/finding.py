@@ -1,0 +1,31 @@
+"""Find the one contact that a person means, or answer what else to type."""
+
+import re
+
+from bot.asking import Asked, Reply
+from bot.replies import nobody_reply, plain_reply, several_reply
+from bot.text import MENTION
+from storage.contacts import contacts, find, nearest
+from storage.domain.contacts import Contact
+
+_OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
+
+
+async def find_one(asked: Asked, words: str, *, line: str) -> Contact | Reply:
+    """Give the contact that *words* name, else a reply; *line* with {} for the contact is what its buttons run."""
+    found = await find_all(asked, words)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        return several_reply(words, found, line=line)
+    if MENTION.fullmatch(words):
+        return plain_reply(f"{words} is a colleague, not a contact. Type a contact's address or name.")
+    return nobody_reply(words, await nearest(asked.workspace, text=words), line=line)
+
+
+async def find_all(asked: Asked, words: str) -> list[Contact]:
+    """Give every contact that *words* may mean, eleven at most."""
+    ours = _OUR_ID.fullmatch(words)
+    if ours:
+        return await contacts(asked.workspace, ids=[int(ours[1])])
+    return await find(asked.workspace, text=words)

@@ -1,0 +1,56 @@
+"""Write structured log lines that hold no secret and no address of a contact."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_SECRETS = re.compile(
+    r"xox[a-z]-[\w-]+|xapp-[\w-]+|whsec_[\w+/=-]+|[^\s@<>\"'|]+@[^\s@<>\"'|]+\.[\w-]+|(?<=/response/)[\w-]+"
+    r"|(?<=hooks\.slack\.com/)[\w/-]+|(?<=Bearer )\S+",
+    re.ASCII,
+)
+
+
+def set_up(*, level: str, form: str) -> None:
+    """Send every log line, ours and the libraries', to standard error in one form: `console` or `json`."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            # Redacted last, so that tracebacks and the libraries' own lines are covered too.
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                redact,
+                render,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("aiohttp.access", "slack_bolt", "slack_sdk", "tortoise", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Blank out tokens, secrets and e-mail addresses in every text of a line."""
+    return {name: _SECRETS.sub("[…]", value) if isinstance(value, str) else value for name, value in event.items()}

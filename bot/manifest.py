@@ -1,0 +1,49 @@
+"""Describe the Slack app that a person creates by pasting this."""
+
+from typing import Any
+
+COMMAND = "/score"
+EVENTS = ("channel_shared", "channel_unshared")
+SCOPES = (
+    "channels:read",  # is this channel shared with another organisation
+    "chat:write",
+    "commands",
+    "groups:read",
+    "im:read",
+    "im:write",
+    "mpim:read",
+    "users:read",  # is this person a guest
+)
+
+
+def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
+    """Give the manifest for a service at *public_url*; in Socket Mode Slack needs no address."""
+    url = f"{public_url.rstrip('/')}/slack/events"
+    at = {} if socket_mode else {"request_url": url}
+    command = {
+        "command": COMMAND,
+        "description": "See and set the scores of contacts",
+        "usage_hint": "ada@example.com · set ada +5 · top 10 · help",
+        "should_escape": True,
+    }
+    return {
+        "_metadata": {"major_version": 1},
+        "display_information": {
+            "name": "Contact Score",
+            "description": "See, set and explain the scores of your contacts",
+            "background_color": "#1f3a5f",
+        },
+        "features": {
+            "app_home": {"messages_tab_enabled": True, "messages_tab_read_only_enabled": False},
+            "bot_user": {"display_name": "Contact Score", "always_online": True},
+            "slash_commands": [command | ({} if socket_mode else {"url": url})],
+        },
+        "oauth_config": {"scopes": {"bot": list(SCOPES)}},
+        "settings": {
+            "event_subscriptions": {**at, "bot_events": list(EVENTS)},
+            "interactivity": {"is_enabled": True, **at, **({} if socket_mode else {"message_menu_options_url": url})},
+            "org_deploy_enabled": False,
+            "socket_mode_enabled": socket_mode,
+            "token_rotation_enabled": False,
+        },
+    }

@@ -1,0 +1,100 @@
+"""Look up who somebody is and what a conversation is, and remember it briefly; what cannot be found out is none."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.access import Person, Place
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+KEPT = 30_000_000  # µs: a member made a guest, or a channel shared, is noticed half a minute later at the latest
+MOST = 5_000
+
+
+class _Brief(Generic[T]):
+    """Remember what was found for a short while."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, T]] = {}
+
+    async def get(self, key: str, look: Callable[[], Awaitable[T | None]], *, now: int) -> T | None:
+        """Give what is remembered, else what *look* finds; nothing found is not remembered."""
+        at, found = self._found.get(key, (None, None))
+        if at is not None and 0 <= now - at < KEPT:
+            return found
+        found = await look()
+        if found is not None:
+            if len(self._found) >= MOST:
+                self._found.clear()
+            self._found[key] = (now, found)
+        return found
+
+    def forget(self, key: str) -> None:
+        """Look anew the next time."""
+        self._found.pop(key, None)
+
+
+class People:
+    """What Slack says of the people and conversations of one workspace."""
+
+    def __init__(self, client: AsyncWebClient, *, team: str, enterprise: str | None) -> None:
+        self._client = client
+        self._team = team
+        self._enterprise = enterprise
+        self._people = _Brief[Person]()
+        self._places = _Brief[Place]()
+
+    async def person(self, id: str, *, now: int) -> Person | None:
+        """Give a person, or none where Slack does not say."""
+        return await self._people.get(id, lambda: self._look_at_person(id), now=now)
+
+    async def place(self, id: str, *, now: int) -> Place | None:
+        """Give a conversation, or none where Slack does not say."""
+        return await self._places.get(id, lambda: self._look_at_place(id), now=now)
+
+    def forget_place(self, id: str) -> None:
+        """Look at a conversation anew the next time."""
+        self._places.forget(id)
+
+    async def _look_at_person(self, id: str) -> Person | None:
+        try:
+            user = (await self._client.users_info(user=id))["user"]
+            return Person(
+                id=id,
+                is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
+                is_outsider=self._is_outsider(user),
+                is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
+                zone=user.get("tz") or "UTC",
+            )
+        except Exception as exc:  # whatever went wrong: who is not known sees nothing
+            log.warning("person not looked up", because=type(exc).__name__, error=_code(exc))
+            return None
+
+    def _is_outsider(self, user: dict[str, Any]) -> bool:
+        if user.get("is_stranger"):
+            return True
+        if (user.get("team_id") or user.get("profile", {}).get("team")) == self._team:
+            return False
+        # In an organisation of several workspaces a colleague may be at home in another one.
+        member = user.get("enterprise_user") or {}
+        same = self._enterprise is not None and member.get("enterprise_id") == self._enterprise
+        return not (same or self._team in member.get("teams", ()))
+
+    async def _look_at_place(self, id: str) -> Place | None:
+        try:
+            channel = (await self._client.conversations_info(channel=id))["channel"]
+        except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
+            log.warning("conversation not looked up", because=type(exc).__name__, error=_code(exc))
+            return None
+        shared = ("is_ext_shared", "is_pending_ext_shared")
+        pending = channel.get("pending_connected_team_ids") or channel.get("pending_shared")
+        return Place(id=id, is_shared=bool(pending) or any(channel.get(name) for name in shared))
+
+
+def _code(exc: BaseException) -> str | None:
+    return exc.response.get("error") if isinstance(exc, SlackApiError) else None

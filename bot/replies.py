@@ -1,0 +1,69 @@
+"""Turn a refusal into the sentence a person reads, with what to type instead."""
+
+from collections.abc import Sequence
+
+from bot.asking import Reply
+from bot.blocks.contact_list import choice_reply, named
+from bot.blocks.elements import section
+from bot.text import escape
+from storage.domain.contacts import Contact
+from storage.domain.errors import (
+    Conflict,
+    NothingToUndo,
+    OffStep,
+    OutOfRange,
+    Refusal,
+    StorageUnavailable,
+    UnknownContact,
+    UnknownScoreType,
+)
+
+
+def plain_reply(sentence: str) -> Reply:
+    """Answer with one sentence."""
+    return Reply(text=sentence, blocks=[section(sentence)])
+
+
+def refusal_reply(refusal: Refusal) -> Reply:
+    """Answer a refusal."""
+    return plain_reply(sentence(refusal))
+
+
+def sentence(refusal: Refusal) -> str:
+    """Say what a refusal means for the person who asked."""
+    match refusal:
+        case StorageUnavailable():
+            return "The database does not answer just now, so this may not be kept. Send it again in a minute."
+        case Conflict():
+            return "That request was recorded already with other content, so nothing was changed. Send it as a new one."
+        case UnknownContact():
+            return "That contact is not there any more. Look for it: `/score view ada@example.com`"
+        case NothingToUndo():
+            return f"Nothing was changed: {str(refusal).rstrip('.') or 'there is nothing to undo'}."
+        case UnknownScoreType():
+            known = ", ".join(f"`{key}`" for key in refusal.known)
+            return f"There is no score type `{refusal.key}`. There is {known}."
+        case OutOfRange() | OffStep():
+            return f"Nothing was changed: {refusal}."
+        case _:
+            message = str(refusal)
+            return f"{message[:1].upper()}{message[1:]}"
+
+
+def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
+    """Answer that no contact is called that; *line* with {} for the contact is what each suggestion runs."""
+    said = f"No contact is called “{escape(words)}”."
+    if not nearest:
+        return plain_reply(f"{said} Type an address, as in `/score view ada@example.com`.")
+    return choice_reply(f"{said} Did you mean one of these?", _choices(nearest, line))
+
+
+def several_reply(words: str, found: Sequence[Contact], *, line: str) -> Reply:
+    """Ask which of several contacts was meant."""
+    if len(found) > 10:
+        return plain_reply(f"More than ten contacts match “{escape(words)}”. Type more of the name, or an address.")
+    return choice_reply(f"{len(found)} contacts match “{escape(words)}”. Which one?", _choices(found, line))
+
+
+def _choices(contacts: Sequence[Contact], line: str) -> list[tuple[str, str]]:
+    return [(named(one), line.replace("{}", f"id:{one.id}", 1)) for one in contacts]

@@ -1,0 +1,93 @@
+"""Play the sample CRM: two hundred contacts, and what it would have sent of them in the last ninety days."""
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+PEOPLE = 200
+DAYS = 90
+BATCH = 500
+SEED = 1843  # the same people every time
+
+_FIRST = (
+    *("Grace", "Alan", "Katherine", "Edsger", "Barbara", "Donald", "Radia", "Linus"),
+    *("Margaret", "Dennis", "Frances", "Ken", "Hedy", "Tim", "Annie", "Niklaus"),
+    *("Mary", "Guido", "Jean", "Bjarne", "Sophie", "Anders", "Adele", "Brian"),
+    *("Lynn", "Larry", "Karen", "Yukihiro", "Joan", "Rasmus"),
+)
+_LAST = (
+    *("Hopper", "Turing", "Johnson", "Dijkstra", "Liskov", "Knuth", "Perlman", "Holm"),
+    *("Hamilton", "Ritchie", "Allen", "Thompson", "Lamarr", "Berners", "Easley", "Wirth"),
+    *("Somerville", "Rossum", "Sammet", "Strand", "Wilson", "Hejl", "Goldberg", "Kern"),
+    *("Conway", "Wall", "Jones", "Matsu", "Clarke", "Lerdal"),
+)
+_COMPANIES = (
+    *("Northwind", "Acorn", "Brightside", "Cobalt", "Driftwood", "Elmwood", "Fernhill", "Granite"),
+    *("Harbor", "Ironbridge", "Juniper", "Kestrel", "Larkspur", "Meridian", "Nimbus", "Oakline"),
+    *("Pinecrest", "Quarry", "Redwood", "Sundial"),
+)
+_OWNERS = ("rep@acme.example", "jane.kim@acme.example", "admin@acme.example")
+_TAGS = ("trial", "customer", "partner", "vip", "churn risk")
+_VISITS = (
+    "Read the pricing page",
+    "Opened the newsletter",
+    "Came to the webinar",
+    "Asked for a demo",
+    "Used the trial",
+)
+
+
+def bodies(now: float) -> Iterator[str]:
+    """Give the bodies of the deliveries, oldest facts first; *now* is in seconds since 1970."""
+    items = sorted(_items(datetime.fromtimestamp(now, UTC)), key=lambda item: str(item["occurred_at"]))
+    for start in range(0, len(items), BATCH):
+        yield json.dumps({"items": items[start : start + BATCH]}, ensure_ascii=False)
+
+
+def _items(now: datetime) -> Iterator[dict[str, object]]:
+    dice = random.Random(SEED)  # noqa: S311  # sample people, not secrets
+    ada: dict[str, object] = {
+        "email": "ada@example.com",
+        "name": "Ada Lovelace",
+        "company": "Analytical Engines",
+        "owner": _OWNERS[0],
+    }
+    contacts: list[dict[str, object]] = [
+        ada | {"tags": ["vip"]},
+        *(_contact(number, dice) for number in range(1, PEOPLE)),
+    ]
+    for number, contact in enumerate(contacts):
+        person = {"email": contact["email"]}
+        told: list[dict[str, object]] = [{"type": "contact.upsert", "contact": contact}]
+        told += [_score(person, dice) for _ in range(dice.randint(2, 9))]
+        days = sorted((dice.uniform(0.05, DAYS) for _ in told), reverse=True)
+        for place, (item, ago) in enumerate(zip(told, days, strict=True)):
+            at = (now - timedelta(days=ago)).isoformat(timespec="seconds").replace("+00:00", "Z")
+            yield {"id": f"crm-{number}-{place}", "occurred_at": at, **item}
+
+
+def _contact(number: int, dice: random.Random) -> dict[str, object]:
+    first, last = _FIRST[number % len(_FIRST)], _LAST[(number * 7 + number // len(_FIRST)) % len(_LAST)]
+    company = dice.choice(_COMPANIES)
+    return {
+        "email": f"{first}.{last}.{number}@{company}.example".lower(),
+        "name": f"{first} {last}",
+        "company": company,
+        "owner": dice.choice(_OWNERS),
+        "tags": dice.sample(_TAGS, k=dice.randint(0, 2)),
+    }
+
+
+def _score(person: dict[str, object], dice: random.Random) -> dict[str, object]:
+    kind = dice.choices(("visit", "score", "fit", "satisfaction"), weights=(5, 2, 2, 1))[0]
+    match kind:
+        case "visit":
+            added = {"type": "score.add", "score": "score", "value": dice.randint(1, 6)}
+            return {**added, "contact": person, "reason": dice.choice(_VISITS)}
+        case "score":
+            return {"type": "score.set", "score": "score", "value": dice.randint(5, 80), "contact": person}
+        case "fit":
+            return {"type": "score.set", "score": "fit", "value": dice.randint(1, 10), "contact": person}
+        case _:
+            return {"type": "score.set", "score": kind, "value": dice.randint(2, 10) / 2, "contact": person}

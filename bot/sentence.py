@@ -1,0 +1,210 @@
+"""Read the line after `/score`: verb, contact, values, reason; pure."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from storage.domain.errors import BadNumber, Refusal
+from storage.domain.facts import Op
+from storage.domain.score_types import ScoreType
+from storage.domain.values import parse, show
+
+_NUMBER = r"(?:\d+(?:[.,]\d*)?|[.,]\d+)"
+_BARE = re.compile(rf"(?P<sign>=?[+-]|=)?(?P<number>{_NUMBER})", re.ASCII)
+_NAMED = re.compile(rf"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)(?P<sign>=-|=\+|[=+-])(?P<number>{_NUMBER})", re.ASCII)
+_ASSIGNED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)=(?P<rest>\S*)", re.ASCII)
+_BECAUSE = re.compile(r"(?:^|\s)because\s+", re.IGNORECASE)
+_OPERATOR = re.compile(r"[:<>=~]")
+_WORD = re.compile(r'"[^"]*"|\S+')
+_QUOTED = re.compile(r'"([^"]*)"')
+LONGEST_REASON = 300
+
+
+class Unclear(Refusal):
+    """That line cannot be read; the message says what to type instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A line cut into its verb and the rest; *verb* is none where the line begins with none."""
+
+    verb: str | None
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a `set` line; *score* is the key of a score type."""
+
+    score: str
+    op: Op
+    amount: int
+
+    def typed(self) -> str:
+        """Write the value as a line takes it."""
+        if self.op is Op.SET:
+            return f"{self.score}={show(self.amount)}"
+        return f"{self.score}{'+' if self.amount >= 0 else '-'}{show(abs(self.amount))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a `set` line asks: of whom, which values, and why."""
+
+    contact: str
+    values: tuple[Value, ...]
+    reason: str | None
+
+
+def verb_of(line: str, verbs: Collection[str]) -> Asking:
+    """Take the first word for a verb only where it is exactly one."""
+    first, _, rest = line.partition(" ")
+    word = first.casefold()
+    return Asking(word, rest.strip()) if word in verbs else Asking(None, line)
+
+
+def is_filter(line: str) -> bool:
+    """Tell whether a line without a verb is a filter: it has an operator outside quotes."""
+    return bool(_OPERATOR.search(_QUOTED.sub("", line)))
+
+
+def near_verb(line: str, verbs: Collection[str]) -> str | None:
+    """Give the line with its first word made the verb it is one letter off from, or none."""
+    first, _, rest = line.partition(" ")
+    found = next((verb for verb in sorted(verbs) if _one_letter_off(first.casefold(), verb)), None)
+    return f"{found} {rest}".strip() if found else None
+
+
+def _one_letter_off(word: str, verb: str) -> bool:
+    """Tell whether one letter put in, left out or changed, or two neighbours swapped, makes one word the other."""
+    if len(word) < 2 or word == verb or abs(len(word) - len(verb)) > 1:
+        return False
+    if len(word) == len(verb):
+        differing = [place for place, (one, two) in enumerate(zip(word, verb, strict=True)) if one != two]
+        if len(differing) == 2:
+            first, second = differing
+            return second == first + 1 and (word[first], word[second]) == (verb[second], verb[first])
+        return len(differing) == 1
+    shorter, longer = sorted((word, verb), key=len)
+    return any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
+
+
+def unquoted(contact: str) -> str:
+    """Give a contact's words without the quotes that forced them to be one."""
+    found = _QUOTED.fullmatch(contact.strip())
+    return found[1].strip() if found else contact.strip()
+
+
+def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
+    """Read what follows `set`; raises Unclear, saying what to type instead.
+
+    Values are taken from the end of the line as long as there are any; what is left is the contact.
+    """
+    said, reason = _split_reason(rest)
+    words, values = _WORD.findall(said), list[Value]()
+    has_bare = False
+    while words:
+        taken, value, is_bare = _last_value(words, types)
+        if value is None or (is_bare and has_bare):
+            break
+        has_bare = has_bare or is_bare
+        values.insert(0, value)
+        del words[-taken:]
+    contact = unquoted(" ".join(words))
+    _complain(words, contact=contact, values=values, types=types)
+    return Setting(contact=contact, values=tuple(values), reason=reason)
+
+
+def _split_reason(rest: str) -> tuple[str, str | None]:
+    parts = _BECAUSE.split(rest, maxsplit=1)
+    reason = parts[1].strip().strip('"').strip() if len(parts) > 1 else ""
+    if len(reason) > LONGEST_REASON:
+        raise Unclear(f"A reason has at most {LONGEST_REASON} characters; this one has {len(reason)}.")
+    return parts[0].strip(), reason or None
+
+
+def _last_value(words: Sequence[str], types: Sequence[ScoreType]) -> tuple[int, Value | None, bool]:
+    """Read the value that the words end with: how many words it takes, the value, whether it names no type."""
+    keys = {one.key for one in types}
+    named = _NAMED.fullmatch(words[-1])
+    if named and named["key"].casefold() in keys:
+        return 1, _value(named["key"].casefold(), named["sign"], named["number"]), False
+    bare = _BARE.fullmatch(words[-1])
+    if not bare:
+        return 0, None, False
+    if len(words) > 1 and words[-2].casefold() in keys:
+        return 2, _value(words[-2].casefold(), bare["sign"] or "", bare["number"]), False
+    return 1, _value(types[0].key, bare["sign"] or "", bare["number"]), True
+
+
+def _value(score: str, sign: str, number: str) -> Value:
+    try:
+        amount = parse(number)
+    except BadNumber as exc:
+        message = str(exc)
+        raise Unclear(f"{message[0].upper()}{message[1:]}.".removesuffix("..") or message) from exc
+    is_set = sign in ("", "=", "=-", "=+")  # a sign without = always means add or subtract
+    return Value(score, Op.SET if is_set else Op.ADD, -amount if sign.endswith("-") else amount)
+
+
+def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], types: Sequence[ScoreType]) -> None:
+    """Raise Unclear for what is left of a line that says too little, or something else than it seems to."""
+    keys = [one.key for one in types]
+    for word in words:
+        assigned = _ASSIGNED.fullmatch(word)
+        if assigned and assigned["key"].casefold() in keys:
+            raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{assigned['key'].casefold()}=8`.")
+        if assigned:
+            near = get_close_matches(assigned["key"].casefold(), keys, n=1)
+            meant = f"Did you mean {near[0]}?" if near else f"There is {', '.join(keys)}."
+            raise Unclear(f"There is no score type `{assigned['key']}`. {meant}")
+    if not values:
+        raise Unclear(f"Say the value too: `/score set {contact or 'ada@example.com'} 85`")
+    if not contact:
+        raise Unclear(f"Say whose score: `/score set ada@example.com {values[0].typed()}`")
+    if "@" in words[0] and len(words) > 1 and _BARE.fullmatch(words[-1]):
+        raise Unclear(two_numbers(values[-1], types))
+    named = [value.score for value in values]
+    twice = next((one.label for one in types if named.count(one.key) > 1), None)
+    if twice:
+        raise Unclear(f"{twice} is named twice; say it once.")
+
+
+def two_numbers(last: Value, types: Sequence[ScoreType]) -> str:
+    """Say what to do about two numbers that name no score type."""
+    other = types[1].key if len(types) > 1 else types[0].key
+    return f"One number sets {types[0].label}; name the other: {other}={show(abs(last.amount))}"
+
+
+def ends_with_number(contact: str) -> bool:
+    """Tell whether a contact that was not found may be a contact and one number too many."""
+    first, _, last = contact.rpartition(" ")
+    return bool(first) and _BARE.fullmatch(last) is not None
+
+
+def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
+    """Read what follows `top`: how many, and of which score type; raises Unclear."""
+    count, score = 10, None
+    for word in rest.split():
+        if word.isdecimal() and word.isascii() and 1 <= int(word) <= 50:
+            count = int(word)
+        elif word.casefold() in {one.key for one in types}:
+            score = word.casefold()
+        else:
+            known = ", ".join(one.key for one in types)
+            raise Unclear(
+                f"`{word}` is neither a number from 1 to 50 nor a score type ({known}). Type `/score top 10`."
+            )
+    return count, score
+
+
+def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, ...]]:
+    """Read what follows `clear`: the contact, and the score types named at the end (none: the default one)."""
+    words, named = _WORD.findall(rest), list[str]()
+    keys = {one.key for one in types}
+    while len(words) > 1 and words[-1].casefold() in keys:
+        named.insert(0, words.pop().casefold())
+    if not words:
+        raise Unclear("Say whose score: `/score clear ada@example.com fit`")
+    return unquoted(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)

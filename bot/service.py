@@ -1,0 +1,172 @@
+"""Put the parts together: settings, storage, both faces on one port, and their end."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+from slack_bolt.app.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry.builtin_async_handlers import (
+    AsyncConnectionErrorRetryHandler,
+    AsyncRateLimitErrorRetryHandler,
+)
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import logs
+from bot.app import Door, make_bolt
+from bot.dispatch import Dispatcher
+from bot.settings import BadSettings, Settings
+from bot.socket import Socket
+from storage.domain.errors import UnknownWorkspace
+from storage.domain.people import Workspace
+from storage.opening import Storage, open_storage
+from storage.workspaces import add_workspace, find_workspace
+from webhooks.app import plain_mistakes, routes
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 5.0  # seconds that requests under way are given when the service is told to stop
+LONGEST_PAUSE = 30.0
+
+
+def system_clock() -> int:
+    """Give the time, in µs UTC."""
+    return time.time_ns() // 1000
+
+
+class Service:
+    """The running product: `await start()`, `await stop()`, or `run()` until a signal."""
+
+    def __init__(self, settings: Settings, *, with_slack: bool, clock: Callable[[], int] = system_clock) -> None:
+        self._settings = settings
+        self._with_slack = with_slack
+        self._clock = clock
+        self._storage: Storage | None = None
+        self._runner: web.AppRunner | None = None
+        self._bolt: AsyncApp | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._socket: Socket | None = None
+        self._connecting: asyncio.Task[None] | None = None
+
+    async def run(self, *, started: Callable[[str], None]) -> None:
+        """Serve until SIGTERM or SIGINT; raises BadSettings where Slack refuses the credentials."""
+        logs.set_up(level=self._settings.log_level, form=self._settings.log_format)
+        told = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
+        try:
+            started(await self.start())
+            waiting = asyncio.create_task(told.wait())
+            if self._connecting is not None:
+                await asyncio.wait([waiting, self._connecting], return_when=asyncio.FIRST_COMPLETED)
+                if not told.is_set():
+                    await self._connecting
+            await waiting
+        finally:
+            await self.stop()
+
+    async def start(self) -> str:
+        """Open the storage, listen, and begin to connect to Slack; give the address."""
+        self._storage = await open_storage(self._settings.database_url, secret_keys=self._settings.keys)
+        application = web.Application(middlewares=[plain_mistakes])
+        application.add_routes(routes(self._storage, clock=self._clock))
+        secret = self._settings.slack_signing_secret
+        if self._with_slack and secret is not None:
+            door = Door(signing_secret=secret.get_secret_value(), clock=self._clock, current=lambda: self._bolt)
+            application.add_routes([web.post("/slack/events", door.receive)])
+        # Signatures are over the bytes that were sent, so nothing is decompressed on the way.
+        self._runner = web.AppRunner(
+            application, auto_decompress=False, access_log=None, shutdown_timeout=PATIENCE, lingering_time=1.0
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
+        await site.start()
+        if self._with_slack:
+            self._connecting = asyncio.create_task(self._connect())
+        host, port = self._runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    async def connected(self) -> None:
+        """Wait until Slack's requests are taken."""
+        if self._connecting is not None:
+            await self._connecting
+
+    async def stop(self) -> None:
+        """Stop listening, finish what was acknowledged, and close everything."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._socket is not None:
+            await self._socket.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._dispatcher is not None:
+            await self._dispatcher.drained(patience=PATIENCE)
+        if self._storage is not None:
+            await self._storage.close()
+            self._storage = None
+
+    async def _connect(self) -> None:
+        """Ask Slack whose token this is, as often as it takes; webhooks are received meanwhile."""
+        pause = 1.0
+        while True:
+            try:
+                await self._connect_once()
+                return
+            except SlackApiError as exc:
+                code = exc.response.get("error")
+                if code in ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"):
+                    raise BadSettings(f"Slack refuses SLACK_BOT_TOKEN or SLACK_APP_TOKEN: {code}") from exc
+                log.warning("not connected to Slack yet", because=code)
+            except Exception as exc:  # nobody answers there just now
+                log.warning("not connected to Slack yet", because=type(exc).__name__)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _connect_once(self) -> None:
+        assert self._storage is not None
+        looking, posting = self._client(repeats=True), self._client(repeats=False)
+        told = await looking.auth_test()
+        workspace = await self._workspace(told["team_id"], told.get("team") or told["team_id"])
+        dispatcher = Dispatcher(
+            workspace=workspace,
+            enterprise=told.get("enterprise_id"),
+            looking=looking,
+            posting=posting,
+            committer=self._storage.committer,
+            clock=self._clock,
+        )
+        known = AuthorizeResult(
+            enterprise_id=told.get("enterprise_id"),
+            team_id=told["team_id"],
+            bot_id=told.get("bot_id"),
+            bot_user_id=told.get("user_id"),
+            bot_token=looking.token,
+        )
+        bolt = make_bolt(dispatcher, client=posting, known=known)
+        if self._settings.slack_app_token is not None:
+            self._socket = Socket(bolt, app_token=self._settings.slack_app_token.get_secret_value())
+            await self._socket.open()
+        self._dispatcher = dispatcher
+        self._bolt = bolt
+        log.info("connected to Slack", workspace=workspace.team)
+
+    def _client(self, *, repeats: bool) -> AsyncWebClient:
+        """Make a client; one that posts does not *repeat* after a dropped connection, since that would be seen."""
+        token = self._settings.slack_bot_token
+        handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=2)]
+        return AsyncWebClient(
+            token=token.get_secret_value() if token else None,
+            base_url=self._settings.slack_api_url,
+            timeout=10,
+            retry_handlers=[AsyncConnectionErrorRetryHandler(), *handlers] if repeats else [*handlers],
+        )
+
+    async def _workspace(self, team: str, name: str) -> Workspace:
+        try:
+            return await find_workspace(team)
+        except UnknownWorkspace:
+            return await add_workspace(team, name=name, now=self._clock())

@@ -1,0 +1,87 @@
+"""Read the environment, once, and say everything that is missing or wrong at once."""
+
+import re
+from typing import Literal
+
+from cryptography.fernet import Fernet
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SLACK_API = "https://slack.com/api/"
+
+
+class BadSettings(Exception):
+    """The environment does not say enough; the message has a line for each thing to set."""
+
+
+class Settings(BaseSettings):
+    """What the environment says."""
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    database_url: str = Field("sqlite://contact-score.db", alias="CONTACT_SCORE_DATABASE_URL")
+    public_url: str | None = Field(None, alias="CONTACT_SCORE_PUBLIC_URL")
+    host: str = Field("127.0.0.1", alias="CONTACT_SCORE_HOST")
+    port: int = Field(8080, ge=0, le=65535, alias="CONTACT_SCORE_PORT")
+    secret_keys: SecretStr = Field(SecretStr(""), alias="CONTACT_SCORE_SECRET_KEYS")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="CONTACT_SCORE_LOG_LEVEL")
+    log_format: Literal["console", "json"] = Field("console", alias="CONTACT_SCORE_LOG_FORMAT")
+    slack_bot_token: SecretStr | None = Field(None, alias="SLACK_BOT_TOKEN")
+    slack_signing_secret: SecretStr | None = Field(None, alias="SLACK_SIGNING_SECRET")
+    slack_app_token: SecretStr | None = Field(None, alias="SLACK_APP_TOKEN")
+    slack_api_url: str = Field(SLACK_API, alias="SLACK_API_URL")
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _any_case(cls, value: str) -> str:
+        return value.lower()
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _fernet_keys(cls, value: SecretStr) -> SecretStr:
+        for key in _keys(value):
+            Fernet(key)
+        return value
+
+    @field_validator("slack_api_url")
+    @classmethod
+    def _ends_with_slash(cls, value: str) -> str:
+        return value if value.endswith("/") else value + "/"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Give the keys that secrets are kept with, newest first."""
+        return _keys(self.secret_keys)
+
+    @property
+    def url(self) -> str:
+        """Give the address that others reach us at, without a slash at its end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    def missing_for_slack(self) -> list[str]:
+        """Name what `serve` needs and has not got, a line each."""
+        missing = []
+        if self.slack_bot_token is None:
+            missing.append("SLACK_BOT_TOKEN: the Bot User OAuth Token (xoxb-…) of your Slack app")
+        if self.slack_signing_secret is None and self.slack_app_token is None:
+            missing.append(
+                "SLACK_SIGNING_SECRET: the signing secret of your Slack app (or SLACK_APP_TOKEN: Socket Mode)"
+            )
+        return missing
+
+
+def _keys(value: SecretStr) -> tuple[str, ...]:
+    return tuple(key for key in re.split(r"[\s,]+", value.get_secret_value()) if key)
+
+
+def read_settings() -> Settings:
+    """Read the environment; raises BadSettings."""
+    try:
+        return Settings()
+    except ValidationError as exc:
+        lines = [f"{error['loc'][0]}: {_because(str(error['msg']))}" for error in exc.errors(include_input=False)]
+        raise BadSettings("\n".join(lines)) from exc
+
+
+def _because(message: str) -> str:
+    return "it needs 32 bytes in url-safe base64, 44 characters" if "Fernet" in message else message

@@ -1,0 +1,30 @@
+"""Clean the text that Slack sends, and escape the text that is sent to Slack."""
+
+import html
+import re
+
+_LINK = re.compile(r"<(?:mailto:|https?://|tel:)([^<>|]*)(?:\|([^<>]*))?>")
+_TYPED = str.maketrans(
+    {
+        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),  # quotes that phones and Macs make of "
+        **dict.fromkeys("\u2018\u2019", "'"),
+        **dict.fromkeys("\u00a0\u2007\u202f", " "),  # blanks that do not break
+        **dict.fromkeys("\u2212\u2010\u2011\u2013\u2014", "-"),  # signs that look like a minus
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", None),  # characters of no width
+        "\u2265": ">=",
+        "\u2264": "<=",
+        "\u2260": "!=",
+    }
+)
+MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
+
+
+def clean(text: str) -> str:
+    """Give what a person typed: links as their text, entities and typographic signs as plain ones."""
+    plain = _LINK.sub(lambda found: found[2] or found[1], text)
+    return html.unescape(plain).translate(_TYPED).strip()
+
+
+def escape(text: str) -> str:
+    """Make text from elsewhere harmless in mrkdwn: it can mention nobody and link nowhere."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,60 @@
+"""Take the form that sets scores."""
+
+from bot.asking import Asked, Block, Reply
+from bot.blocks.contact_list import named
+from bot.blocks.elements import OPTION_TEXT, cut
+from bot.blocks.receipt import receipt_reply
+from bot.blocks.set_modal import SCORE
+from bot.finding import find_all
+from bot.replies import plain_reply, sentence
+from bot.sentence import Value
+from storage.contacts import contacts
+from storage.domain.errors import Refusal
+from storage.domain.facts import Op
+from storage.domain.values import parse
+
+
+async def offer_contacts(asked: Asked) -> list[Block]:
+    """List the contacts that what was typed may mean."""
+    found = await find_all(asked, asked.text)
+    return [
+        {"text": {"type": "plain_text", "text": cut(named(one), OPTION_TEXT)}, "value": str(one.id)} for one in found
+    ]
+
+
+async def submit_scores(asked: Asked) -> Reply:
+    """Set what was changed in the form; what was emptied is cleared, what was left alone is not touched."""
+    contact = asked.metadata.get("contact") or int(asked.fields.get("contact") or 0)
+    values, errors = _entered(asked)
+    if errors:
+        return Reply(errors=errors)
+    if not values:
+        return Reply(errors={f"{SCORE}{asked.types[0].key}": "Change at least one score, or press Cancel."})
+    reason = (asked.fields.get("reason") or "").strip() or None
+    recorded = await asked.change(int(contact), values, reason=reason)
+    known = await contacts(asked.workspace, ids=[int(contact)])
+    if not recorded.moved or not known:
+        return plain_reply("That was recorded already.")
+    return receipt_reply(known[0], recorded.moved, batch=asked.batch, reason=reason)
+
+
+def _entered(asked: Asked) -> tuple[list[Value], dict[str, str]]:
+    values: list[Value] = []
+    errors: dict[str, str] = {}
+    was = asked.metadata.get("was", {})
+    for one in asked.types:
+        block = f"{SCORE}{one.key}"
+        text = (asked.fields.get(block) or "").strip()
+        before = was.get(one.key)
+        if not text:
+            values += [Value(one.key, Op.CLEAR, 0)] if before is not None else []
+            continue
+        try:
+            amount = parse(text)
+            one.check_set(amount)
+        except Refusal as refusal:
+            errors[block] = sentence(refusal)
+            continue
+        if amount != before:
+            values.append(Value(one.key, Op.SET, amount))
+    return values, errors
