@@ -99,6 +99,9 @@ class Dispatcher:
         """Take a form that was handed in."""
         self._count()
         view = body["view"]
+        if view["callback_id"] not in VIEWS:  # a form of an older version that was still open
+            await ack()
+            return
         metadata = json.loads(view.get("private_metadata") or "{}")
         fields = {
             block: _entered(element)
@@ -193,7 +196,7 @@ class Dispatcher:
             if reply.modal is not None:
                 await self._open(request, reply.modal)
             elif request.answer_to is not None:
-                await self._respond(request.answer_to, reply)
+                await self._respond(request, request.answer_to, reply)
             else:
                 await self._message(request, reply)
         except Exception as exc:  # what was recorded stays so; only the answer is lost
@@ -210,7 +213,7 @@ class Dispatcher:
             late = "Slack did not open the form in time. Try again, or type it: `/score set ada@example.com 85`"
             await self._send(request, plain_reply(late))
 
-    async def _respond(self, url: str, reply: Reply) -> None:
+    async def _respond(self, request: _Request, url: str, reply: Reply) -> None:
         # No handler that repeats after a dropped connection: a repeat would be seen.
         webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
         answer = await webhook.send_dict(
@@ -221,7 +224,9 @@ class Dispatcher:
                 "blocks": list(reply.blocks),
             }
         )
-        if answer.status_code != 200:
+        if answer.status_code == 404:  # half an hour has passed, or it was used five times
+            await self._message(request, reply)
+        elif answer.status_code != 200:
             log.warning("reply not sent", status=answer.status_code)
 
     async def _message(self, request: _Request, reply: Reply) -> None:

@@ -6,7 +6,7 @@ from bot.asking import Reply
 from bot.blocks.contact_list import choice_reply, named
 from bot.blocks.elements import section
 from bot.text import escape
-from storage.domain.contacts import Contact
+from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import (
     Conflict,
     NothingToUndo,
@@ -53,8 +53,10 @@ def sentence(refusal: Refusal) -> str:
 def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
     """Answer that no contact is called that; *line* with {} for the contact is what each suggestion runs."""
     said = f"No contact is called “{escape(words)}”."
+    if looks_like_address(words):
+        said = f"No contact has the address {escape(words)} yet."
     if not nearest:
-        return plain_reply(f"{said} Type an address, as in `/score view ada@example.com`.")
+        return plain_reply(f"{said} To add one, set a score: `/score set ada@example.com 85`")
     return choice_reply(f"{said} Did you mean one of these?", _choices(nearest, line))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.backends.base.config_generator import expand_db_url
@@ -70,6 +70,10 @@ def address(url: str) -> Address:
         return Address("sqlite", {"engine": "storage.sqlite_engine", "credentials": credentials}, path)
     if scheme in ("postgres", "postgresql"):
         config = expand_db_url(url)
+        asked = parse_qs(urlsplit(url).query)
+        # A socket's folder can only be said as a parameter; Tortoise takes it where no host stands before it.
+        config["credentials"]["host"] = asked.get("host", [config["credentials"].get("host")])[0]
+        config["credentials"]["port"] = int(asked.get("port", [config["credentials"].get("port") or 5432])[0])
         # A batch of one is planned anew each time otherwise, which costs more than running it.
         config["credentials"]["server_settings"] = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
         config["credentials"].setdefault("maxsize", 8)

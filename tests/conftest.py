@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -79,6 +80,14 @@ async def storage(database_url: str) -> AsyncIterator[Storage]:
     opened = await open_storage(database_url, secret_keys=[KEY])
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as trying:
+        trying.bind(("127.0.0.1", 0))
+        return int(trying.getsockname()[1])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

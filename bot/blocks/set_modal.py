@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.asking import Block
-from bot.blocks.elements import cut, section
+from bot.blocks.elements import context, cut, section
 from bot.sentence import LONGEST_REASON
 from bot.text import escape
 from storage.domain.contacts import Contact
@@ -14,12 +14,16 @@ from storage.domain.values import THOUSAND, show
 
 CALLBACK = "set_score"
 SCORE = "score_"
+MOST_TYPES = 40  # what a form carries along has at most 3,000 characters
 
 
 def set_modal(types: Sequence[ScoreType], *, contact: Contact | None = None, values: Mapping[str, int]) -> Block:
     """Make the form: for a contact with its values now, or for one that is chosen in it."""
     whom = section(f"*{escape(contact.shown)}*") if contact else _contact_block()
-    scores = [_score_block(one, values.get(one.key)) for one in types[:90]]
+    shown = types[:MOST_TYPES]
+    scores = [_score_block(one, values.get(one.key)) for one in shown]
+    more = [context(f"The first {MOST_TYPES} score types. Set another by name: `/score set ada {types[-1].key}=8`")]
+    was = {one.key: values[one.key] for one in shown if one.key in values}
     return {
         "type": "modal",
         "callback_id": CALLBACK,
@@ -27,8 +31,8 @@ def set_modal(types: Sequence[ScoreType], *, contact: Contact | None = None, val
         "submit": _plain("Set"),
         "close": _plain("Cancel"),
         # What the form showed comes back with it, so that only what was changed in it is set.
-        "private_metadata": json.dumps({"contact": contact.id if contact else None, "was": dict(values)}),
-        "blocks": [whom, *scores, _reason_block()],
+        "private_metadata": json.dumps({"contact": contact.id if contact else None, "was": was}),
+        "blocks": [whom, *scores, *(more if len(types) > MOST_TYPES else []), _reason_block()],
     }
 
 

@@ -15,7 +15,7 @@ from bot.commands.view_score import view_score
 from bot.finding import find_all
 from bot.replies import plain_reply
 from bot.sentence import is_filter, near_verb, unquoted, verb_of
-from bot.text import clean
+from bot.text import MENTION, clean
 
 COMMANDS = {
     "view": Command(
@@ -45,7 +45,7 @@ async def carry_out(asked: Asked) -> Reply:
         return help_reply(replace(asked, text=asking.rest), COMMANDS)
     if asking.verb is not None:
         return await COMMANDS[asking.verb].handler(replace(asked, text=asking.rest))
-    if is_filter(line) and not await find_all(asked, unquoted(line)):
+    if is_filter(line) and not MENTION.search(line) and not await find_all(asked, unquoted(line)):
         return plain_reply("That looks like a filter, which I cannot answer yet. The highest scores: `/score top 20`")
     meant = near_verb(line, VERBS)
     if meant and not await find_all(asked, unquoted(line)):

@@ -4,7 +4,7 @@ from bot.asking import Asked, Block, Reply
 from bot.blocks.contact_list import named
 from bot.blocks.elements import OPTION_TEXT, cut
 from bot.blocks.receipt import receipt_reply
-from bot.blocks.set_modal import SCORE
+from bot.blocks.set_modal import MOST_TYPES, SCORE
 from bot.finding import find_all
 from bot.replies import plain_reply, sentence
 from bot.sentence import Value
@@ -42,7 +42,7 @@ def _entered(asked: Asked) -> tuple[list[Value], dict[str, str]]:
     values: list[Value] = []
     errors: dict[str, str] = {}
     was = asked.metadata.get("was", {})
-    for one in asked.types:
+    for one in asked.types[:MOST_TYPES]:
         block = f"{SCORE}{one.key}"
         text = (asked.fields.get(block) or "").strip()
         before = was.get(one.key)

@@ -1,0 +1,65 @@
+"""Hold the README to the truth: its map is the tree, and its commands run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parent.parent
+README = (HOUSE / "README.md").read_text()
+PACKAGES = ("bot", "webhooks", "storage")
+
+
+def test_the_map_names_every_folder_and_module_and_no_other() -> None:
+    """Whoever adds, renames or removes a module is told to mend the map."""
+    rows = re.findall(r"^\| `([\w/]+)` \| .+ \| (`.+`) \|$", README, re.MULTILINE)
+    drawn = {folder: set(re.findall(r"`(\w+)`", files)) for folder, files in rows}
+    there: dict[str, set[str]] = {}
+    for package in PACKAGES:
+        for path in (HOUSE / package).rglob("*.py"):
+            there.setdefault(path.parent.relative_to(HOUSE).as_posix(), set()).add(path.stem)
+
+    assert {folder: files - {"__init__"} for folder, files in there.items()} == drawn
+
+
+def test_every_folder_has_two_sentences() -> None:
+    """A folder is explained by what it does and by how, or where to begin."""
+    said = re.findall(r"^\| `[\w/]+` \| (.+?) \| `.+` \|$", README, re.MULTILINE)
+
+    assert len(said) > 10
+    assert [text for text in said if text.count(". ") + text.endswith(".") < 2] == []
+
+
+def test_the_first_commands_are_those_of_the_dev_script() -> None:
+    """The two commands a newcomer types are verbs that ./dev knows."""
+    first = re.search(r"```sh\n(.+?)```", README, re.DOTALL)
+    assert first is not None
+    told = subprocess.run([sys.executable, HOUSE / "dev"], capture_output=True, text=True, check=True).stdout
+
+    assert first[1].split("\n")[:-1] == ["./dev run", "./dev test"]
+    assert {"sync", "run", "test", "check"} == set(re.findall(r"^\./dev (\w+)", told, re.MULTILINE))
+
+
+@pytest.mark.slow
+def test_the_push_of_the_readme_works_as_it_is_written(tmp_path: Path, free_port: int) -> None:
+    """Its commands, pasted into a shell in an empty folder, end in two applied changes."""
+    blocks = re.findall(r"```sh\n(.+?)```", README.partition("## Push scores in")[2], re.DOTALL)
+    script = "set -eu\ntrap 'kill %1; wait' EXIT\n" + "\n".join(blocks[:2]) + "\ncontact-score deliveries list --json\n"
+    # Waiting for the service by a second in the text is for readers; here it is asked whether it is ready.
+    ready = f"until curl --silent --fail http://127.0.0.1:{free_port}/readyz > /dev/null; do :; done"
+    script = script.replace("& sleep 2", f"&\n{ready}")
+    assert ready in script
+    programs = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{programs}:/usr/bin:/bin", "CONTACT_SCORE_PORT": str(free_port), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count('"applied": 1') == 4  # the two answers, and the two deliveries of the list
