@@ -29,7 +29,6 @@ class Person:
     is_guest: bool
     is_outsider: bool
     is_active: bool
-    zone: str = "UTC"  #: IANA name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,8 +90,7 @@ class Dispatcher:
         name, value = action["action_id"].partition(":")[0], action.get("value") or ""
         request = _request(body, key=_key(body.get("trigger_id"), body["user"]["id"], action["action_id"], value))
         if name in ("run", "create"):  # the button carries a whole line
-            reply = await self._answer(request, carry_out, text=value, creates=name == "create")
-            await self._send(request, replace(reply, replaces=not reply.modal))
+            await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
         elif name in ACTIONS:
             await self._send(request, await self._answer(request, ACTIONS[name], text=value))
 
@@ -122,11 +121,14 @@ class Dispatcher:
 
     async def options(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Offer what a menu holds; to those who may not see it, nothing."""
-        request = _request(body, key="")
-        asked = await self._asked(request)
+        self._count()
         found: list[Block] = []
-        if isinstance(asked, Asked) and body["action_id"] in OPTIONS:
-            found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
+        try:
+            asked = await self._asked(_request(body, key=""))
+            if isinstance(asked, Asked) and body["action_id"] in OPTIONS:
+                found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
+        except Refusal as refusal:
+            log.warning("menu not filled", because=type(refusal).__name__)
         await ack(options=found)
 
     async def channel_changed(self, event: Mapping[str, Any]) -> None:
@@ -238,6 +240,11 @@ class Dispatcher:
             unfurl_links=False,
             unfurl_media=False,
         )
+
+
+async def _run(asked: Asked) -> Reply:
+    """Carry out the line of a button; the answer stands in the place of what was asked."""
+    return replace(await carry_out(asked), replaces=True)
 
 
 def _request(body: Mapping[str, Any], *, key: str) -> _Request:

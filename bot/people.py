@@ -69,7 +69,6 @@ class People:
                 is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
                 is_outsider=self._is_outsider(user),
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
-                zone=user.get("tz") or "UTC",
             )
         except Exception as exc:  # whatever went wrong: who is not known sees nothing
             log.warning("person not looked up", because=type(exc).__name__, error=_code(exc))

@@ -84,7 +84,11 @@ class Service:
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as exc:
+            taken = f"nothing can listen on {self._settings.host}:{self._settings.port}: {exc.strerror or exc}"
+            raise BadSettings(f"{taken}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
         host, port = self._runner.addresses[0][:2]
@@ -99,6 +103,7 @@ class Service:
         """Stop listening, finish what was acknowledged, and close everything."""
         if self._connecting is not None:
             self._connecting.cancel()
+            await asyncio.wait([self._connecting])
         if self._socket is not None:
             await self._socket.close()
         if self._runner is not None:

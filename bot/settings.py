@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         """Give the address that others reach us at, without a slash at its end."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
+    def missing_keys(self) -> list[str]:
+        """Name the keys where they are needed and not given, a line."""
+        if self.keys or self.database_url.startswith("sqlite:"):
+            return []
+        return ["CONTACT_SCORE_SECRET_KEYS: 32 random bytes in url-safe base64, the same for every process"]
+
     def missing_for_slack(self) -> list[str]:
         """Name what `serve` needs and has not got, a line each."""
         missing = []

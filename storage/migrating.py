@@ -10,7 +10,7 @@ import asyncpg
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
 
-from storage.database import Address, Database
+from storage.database import Address, Database, Session
 from storage.domain.errors import Refusal
 
 _FOLDER = Path(__file__).with_name("migrations")
@@ -21,14 +21,14 @@ class SchemaOutdated(Refusal):
     """The database was made by an older version: run `contact-score migrate` first."""
 
 
-async def pending(database: Database) -> tuple[list[str], bool]:
+async def pending(session: Session) -> tuple[list[str], bool]:
     """Name the migrations not applied yet, and say whether the database is empty."""
     table = "SELECT name FROM sqlite_master WHERE name = 'tortoise_migrations'"
-    if database.dialect == "postgres":
+    if session.dialect == "postgres":
         table = "SELECT to_regclass('tortoise_migrations') AS name"
     applied: set[str] = set()
-    if [row for row in await database.writer.rows(table) if row["name"]]:
-        found = await database.writer.rows("SELECT name FROM tortoise_migrations WHERE app = 'storage'")
+    if [row for row in await session.rows(table) if row["name"]]:
+        found = await session.rows("SELECT name FROM tortoise_migrations WHERE app = 'storage'")
         applied = {row["name"] for row in found}
     known = sorted(path.stem for path in _FOLDER.glob("[0-9]*.py"))
     return [name for name in known if name not in applied], not applied
@@ -37,7 +37,7 @@ async def pending(database: Database) -> tuple[list[str], bool]:
 async def migrate(database: Database, where: Address) -> list[str]:
     """Apply what is pending and name it; other processes that come along wait and find nothing left to do."""
     async with _alone(where):
-        names, empty = await pending(database)
+        names, empty = await pending(database.writer)
         if not names:
             return []
         if where.path is not None and not empty:

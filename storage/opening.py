@@ -1,5 +1,6 @@
 """Open all that is kept, for a process: tables present, secrets readable, one committer."""
 
+import asyncio
 from collections.abc import Sequence
 
 from storage import database, migrating
@@ -17,10 +18,11 @@ class Storage:
         self.dialect = opened.dialect
 
     async def is_ready(self) -> bool:
-        """Ask the database whether it answers and its tables are current."""
+        """Ask the database whether it answers, within two seconds, and its tables are current."""
         try:
-            names, _ = await migrating.pending(self._database)
-        except Refusal:
+            async with asyncio.timeout(2):
+                names, _ = await migrating.pending(self._database.reader)
+        except (Refusal, TimeoutError):
             return False
         return not names
 
@@ -37,7 +39,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
     """
     opened = await _opened(url, secret_keys)
     try:
-        names, empty = await migrating.pending(opened)
+        names, empty = await migrating.pending(opened.writer)
         if names and not empty:
             raise migrating.SchemaOutdated
         if names:

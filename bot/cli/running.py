@@ -50,6 +50,9 @@ def refusals() -> Iterator[None]:
         message = str(exc)
         sys.stderr.write(f"{message[:1].upper()}{message[1:]}\n")
         raise typer.Exit(1) from exc
+    except OSError as exc:  # a folder that is not there, a file that may not be written
+        sys.stderr.write(f"{exc.strerror or exc}: {exc.filename or ''}\n")
+        raise typer.Exit(1) from exc
 
 
 async def the_workspace(team: str | None) -> Workspace:

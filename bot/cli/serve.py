@@ -16,9 +16,11 @@ def serve(
     """Serve Slack, webhooks and API on one port, until SIGTERM."""
     with refusals():
         settings = read_settings()
-        if not no_slack and (missing := settings.missing_for_slack()):
-            advice = "Or serve webhooks and API alone: contact-score serve --no-slack"
-            raise BadSettings("\n".join(["Slack's credentials are not set:", *missing, advice]))
+        missing = settings.missing_keys()
+        if not no_slack and (slack := settings.missing_for_slack()):
+            missing += [*slack, "or leave Slack out and serve webhooks and API alone: contact-score serve --no-slack"]
+        if missing:
+            raise BadSettings("\n".join(["The environment does not say enough:", *missing]))
         # Slack's libraries take half a second to import: no other command waits for them.
         from bot.service import Service
 

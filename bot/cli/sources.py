@@ -1,6 +1,7 @@
 """Add and list sources, and send one a test delivery."""
 
 import asyncio
+import json
 import secrets as randomness
 from pathlib import Path
 from typing import Annotated
@@ -96,7 +97,7 @@ def send(
 
     status, answer = run(body)
     if as_json:
-        output.document({"status": status, "answer": answer})
+        output.document({"status": status, "answer": json.loads(answer or "null")})
     else:
         output.lines(f"{status} {answer}")
     if status != 200:
