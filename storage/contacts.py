@@ -48,11 +48,14 @@ async def known(session: Session, identities: Iterable[Identity]) -> dict[Identi
 async def make(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
     """Make a contact for each (workspace id, address as typed) and give their ids."""
     ids = await database.current().next_ids(session, "contacts", len(people))
-    rows = [{"id": id, "w": workspace, "e": email} for id, (workspace, email) in zip(ids, people, strict=True)]
+    rows = [
+        {"id": id, "w": workspace, "e": email, "k": _key(email)}
+        for id, (workspace, email) in zip(ids, people, strict=True)
+    ]
     await session.rows(
         "INSERT INTO contacts"
-        " (id, workspace_id, email, tags, attributes, name_key, stamps, created_at, updated_at)"
-        " SELECT id, w, e, '[]', '{}', '', '{}', $2, $2 FROM given(id bigint, w bigint, e text) ORDER BY id",
+        " (id, workspace_id, email, email_key, tags, tags_key, attributes, stamps, created_at, updated_at)"
+        " SELECT id, w, e, k, '[]', '', '{}', '{}', $2, $2 FROM given(id bigint, w bigint, e text, k text) ORDER BY id",
         rows,
         now,
     )
@@ -120,25 +123,35 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
                 "n": values.get("name"),
                 "c": values.get("company"),
                 "o": values.get("owner"),
-                "t": json.dumps(values.get("tags") or [], ensure_ascii=False),
+                "t": json.dumps(_listed(values.get("tags")), ensure_ascii=False),
                 "a": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
-                "k": name_key(values.get("name"), values.get("company")),
+                "ek": _key(values.get("email")),
+                "nk": _key(values.get("name")),
+                "ck": _key(values.get("company")),
+                "ok": _key(values.get("owner")),
+                "tk": "".join(f"\n{_key(tag)}\n" for tag in _listed(values.get("tags"))),
                 "s": json.dumps({n: (at, s.decode(), k.decode()) for n, (_, (at, s, k)) in known_fields.items()}),
             }
         )
     await session.rows(
         "UPDATE contacts SET email = coalesce(given.e, contacts.email), name = given.n, company = given.c,"
-        " owner = given.o, tags = given.t, attributes = given.a, name_key = given.k, stamps = given.s, updated_at = $2"
-        " FROM given(id bigint, e text, n text, c text, o text, t text, a text, k text, s text)"
+        " owner = given.o, tags = given.t, attributes = given.a, stamps = given.s, updated_at = $2,"
+        " email_key = coalesce(given.ek, contacts.email_key), name_key = given.nk, company_key = given.ck,"
+        " owner_key = given.ok, tags_key = given.tk"
+        " FROM given(id bigint, e text, n text, c text, o text, t text, a text, s text,"
+        " ek text, nk text, ck text, ok text, tk text)"
         " WHERE contacts.id = given.id",
         rows,
         now,
     )
 
 
-def name_key(shown_name: Json, company: Json) -> str:
-    """Give the text that people's words are looked for in."""
-    return matching(f"{shown_name or ''} {company or ''}")
+def _key(text: Json) -> str | None:
+    return matching(text) if isinstance(text, str) else None
+
+
+def _listed(tags: Json) -> list[Json]:
+    return tags if isinstance(tags, list) else []
 
 
 async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
@@ -182,16 +195,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
     if not words:
         return []
     longest = max(words, key=len)
-    rows = await database.read(
-        "SELECT id, name_key, email FROM contacts"
-        " WHERE workspace_id = $1 AND merged_into IS NULL"
-        " AND (name_key LIKE $2 ESCAPE '!' OR lower(email) LIKE $2 ESCAPE '!')"
-        " ORDER BY name_key, id LIMIT $3",
-        workspace.id,
-        f"%{_escaped(longest)}%",
-        CANDIDATES,
-    )
-    told = [(row["id"], f"{row['name_key']} {matching(row['email'] or '').replace('@', ' ')}") for row in rows]
+    told = [(id, " ".join(texts)) for id, texts in await _told(workspace, f"%{_escaped(longest)}%")]
     for fits in (_whole, _beginnings, _anywhere):
         ids = [id for id, about in told if fits(words, about)]
         if ids:
@@ -204,19 +208,28 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
     wanted = matching(text)
     if not wanted:
         return []
-    rows = await database.read(
-        "SELECT id, name_key, email FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL"
-        " AND (name_key LIKE $2 ESCAPE '!' OR lower(email) LIKE $2 ESCAPE '!') ORDER BY name_key, id LIMIT $3",
-        workspace.id,
-        f"{_escaped(wanted[:1])}%",
-        CANDIDATES,
-    )
-    likeness = {}
-    for row in rows:
-        words = [row["name_key"], *row["name_key"].split(), matching(row["email"] or "")]
-        likeness[row["id"]] = max(SequenceMatcher(None, wanted, word).ratio() for word in words)
+    likeness = {
+        id: max(SequenceMatcher(None, wanted, word).ratio() for one in texts for word in (one, *one.split()))
+        for id, texts in await _told(workspace, f"{_escaped(wanted[:1])}%")
+    }
     best = sorted((id for id, ratio in likeness.items() if ratio >= 0.6), key=lambda id: (-likeness[id], id))
     return await contacts(workspace, ids=best[:most])
+
+
+async def _told(workspace: Workspace, pattern: str) -> list[tuple[int, list[str]]]:
+    """Give contacts of which a text is like *pattern*, each with the texts that people look for."""
+    rows = await database.read(
+        "SELECT id, name_key, company_key, email_key FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL AND"
+        " (name_key LIKE $2 ESCAPE '!' OR company_key LIKE $2 ESCAPE '!' OR email_key LIKE $2 ESCAPE '!')"
+        " ORDER BY name_key, id LIMIT $3",
+        workspace.id,
+        pattern,
+        CANDIDATES,
+    )
+    return [
+        (row["id"], [row["name_key"] or "", row["company_key"] or "", (row["email_key"] or "").replace("@", " ")])
+        for row in rows
+    ]
 
 
 async def _named(workspace: Workspace, text: str) -> int | None:

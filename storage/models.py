@@ -76,7 +76,12 @@ class Contact(Model):
     owner = fields.TextField(null=True)
     tags = fields.TextField()
     attributes = fields.TextField()
-    name_key = fields.TextField()  # name and company in the form texts are compared in
+    # What is looked for and sorted by, in the form texts are compared in; tags stand between line ends.
+    email_key = fields.TextField(null=True)
+    name_key = fields.TextField(null=True)
+    company_key = fields.TextField(null=True)
+    owner_key = fields.TextField(null=True)
+    tags_key = fields.TextField()
     stamps = fields.TextField()  # field → the order of the fact that its value comes from
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()

@@ -1,0 +1,58 @@
+"""Complain of a filter so that its writer can mend it: the line, a caret, and what would be understood."""
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+from storage.domain.errors import Refusal
+
+LONGEST = 500
+
+
+class BadFilter(Refusal):
+    """That filter cannot be read."""
+
+    def __init__(self, sentence: str, *, text: str, column: int, width: int = 1) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.text = text
+        self.column = column  #: from 0
+        self.width = max(width, 1)
+
+    @property
+    def pointed(self) -> str:
+        """Give the line with carets under the place, cut to the neighbourhood of it where the line is long."""
+        start = max(0, self.column - LONGEST // 2)
+        line = self.text[start : start + LONGEST].replace("\n", " ")
+        return f"{line}\n{' ' * (self.column - start)}{'^' * min(self.width, LONGEST)}"
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """Say which known word may have been meant, or which there are."""
+    near = get_close_matches(word.casefold(), list(known), n=1)
+    return f"Did you mean `{near[0]}`?" if near else f"There is {', '.join(f'`{one}`' for one in known)}."
+
+
+# What each kind of token is called for people.
+EXPECTED = {
+    "NUMBER": "a number",
+    "WORD": "a word",
+    "STRING": '"words in quotes"',
+    "RANGE": "a range like 60..80",
+    "_CLOSE": "a closing parenthesis",
+    "COMPARISON": "a comparison like >= 80",
+    "_COLON": "a colon",
+    "MENTION": "a person",
+    "MINUS": "a minus",
+}
+
+
+def expected(kinds: Collection[str]) -> str:
+    """Say what could stand at a place, from the kinds of token that a parser would take there."""
+    words = [EXPECTED[kind] for kind in EXPECTED if kind in kinds]
+    return (
+        f"expected {', '.join(words[:-1])} or {words[-1]}"
+        if len(words) > 1
+        else f"expected {words[0]}"
+        if words
+        else ""
+    )

@@ -1,0 +1,46 @@
+"""Lay down the grammar of filters, as lark reads it: LALR with a contextual lexer."""
+
+GRAMMAR = r"""
+start: either?
+
+?either: both (_OR both)*
+?both: negated (_AND? negated)*
+?negated: (_NOT | _MINUS) negated -> no
+        | atom
+?atom: _OPEN either _CLOSE
+     | NAME COMPARISON NUMBER             -> compare
+     | NAME _COLON COMPARISON NUMBER      -> compare
+     | NAME _COLON RANGE                  -> between
+     | NAME _COLON values                 -> member
+     | NAME _TILDE value                  -> contains
+     | _SORT _COLON sort_key (_COMMA sort_key)* -> sort
+     | _LIMIT _COLON NUMBER               -> limit
+     | value                              -> words
+
+values: value | _OPEN value (_COMMA value)* _CLOSE
+sort_key: [MINUS] WORD
+value: WORD | STRING | MENTION
+
+// A name is one only where an operator follows: every other word is free text.
+NAME.2: /[a-zA-Z][a-zA-Z0-9_]*(?=\s*(?::|~|[<>=]|!=))/
+_SORT.3: /sort(?=\s*:)/i
+_LIMIT.3: /limit(?=\s*:)/i
+_AND.3: /AND(?=[\s(]|$)/
+_OR.3: /OR(?=[\s(]|$)/
+_NOT.3: /NOT(?=[\s(])/
+COMPARISON: />=|<=|!=|==|=|>|</
+NUMBER: /[+-]?(?:\d+(?:\.\d*)?|\.\d+)/
+RANGE.2: /(?:\*|[+-]?\d+(?:\.\d+)?)\.\.(?:\*|[+-]?\d+(?:\.\d+)?)/
+WORD: /[^\s()"<>=~:,!-][^\s()"<>=~:,]*/
+STRING: /"[^"]*"/
+MENTION: /<@[UW][A-Z0-9]+(?:\|[^<>]*)?>/
+MINUS: "-"
+_MINUS: "-"
+_OPEN: "("
+_CLOSE: ")"
+_COLON: ":"
+_COMMA: ","
+_TILDE: "~"
+
+%ignore /\s+/
+"""

@@ -1,0 +1,253 @@
+"""Parse the text of a filter; the one place that knows the parser."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedInput, UnexpectedToken
+
+from storage.domain.contacts import matching
+from storage.domain.errors import BadNumber
+from storage.domain.filters.complaints import BadFilter, expected, meant
+from storage.domain.filters.grammar import GRAMMAR
+from storage.domain.filters.terms import (
+    All,
+    Any,
+    Compare,
+    Comparison,
+    Contains,
+    Filter,
+    Has,
+    InBand,
+    Is,
+    Not,
+    Sort,
+    Tagged,
+    Term,
+    Words,
+)
+from storage.domain.score_types import ScoreType
+from storage.domain.values import parse as parse_number
+from storage.domain.values import show
+
+TEXTS = ("company", "email", "name", "owner")
+MOST_LIMIT = 1000
+MOST_CHARACTERS = 2000
+DEEPEST = 50
+
+
+def parse(text: str, types: Sequence[ScoreType], *, owners: Mapping[str, str | None] | None = None) -> Filter:
+    """Read a filter; raises BadFilter.
+
+    *owners* gives the addresses of the colleagues named in it: `me`, and `U…` for each mention.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise BadFilter(f"a filter has at most {MOST_CHARACTERS} characters", text=text, column=MOST_CHARACTERS)
+    if text.count("(") > DEEPEST:
+        raise BadFilter(f"a filter has at most {DEEPEST} parentheses", text=text, column=text.index("("))
+    try:
+        tree = _parser().parse(text)
+    except UnexpectedInput as exc:
+        raise _complaint(exc, text) from exc
+    reading = _Reading(text, {one.key: one for one in types}, owners or {})
+    top = tree.children[0] if tree.children else None
+    # What stands side by side at the top are the parts that an empty answer is explained by.
+    children = top.children if isinstance(top, Tree) and top.data == "both" else tree.children
+    read = [(reading.term(child), child.meta) for child in children if isinstance(child, Tree)]
+    parts = [(term, text[meta.start_pos : meta.end_pos]) for term, meta in read if term is not None]
+    where = All(tuple(term for term, _ in parts))
+    return Filter(where, tuple(reading.sort), reading.limit, tuple(written for _, written in parts))
+
+
+@lru_cache(maxsize=1)
+def _parser() -> Lark:
+    return Lark(GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=True)
+
+
+def _complaint(exc: UnexpectedInput, text: str) -> BadFilter:
+    column = exc.pos_in_stream if exc.pos_in_stream is not None and exc.pos_in_stream >= 0 else len(text)
+    if isinstance(exc, UnexpectedToken):
+        kinds, found = exc.expected | exc.accepts if exc.accepts else exc.expected, str(exc.token)
+        at_end = exc.token.type == "$END"
+    else:
+        kinds, found, at_end = getattr(exc, "allowed", None) or set(), text[column : column + 1], False
+    if at_end:
+        return BadFilter(f"the filter ends too early; {expected(kinds)}".rstrip("; "), text=text, column=len(text))
+    if found == "," and text[:column][-1:].isdigit():
+        return BadFilter("use a point in a number: 8.5", text=text, column=column)
+    if found == '"':
+        return BadFilter("the quotes are not closed", text=text, column=column)
+    sentence = f"`{found}` is not expected here; {expected(kinds)}".rstrip("; ")
+    return BadFilter(sentence, text=text, column=column, width=len(found))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One reading of a tree: what is known, and the options met on the way."""
+
+    text: str
+    types: Mapping[str, ScoreType]
+    owners: Mapping[str, str | None]
+    sort: list[Sort] = field(default_factory=list)
+    limit: int | None = None
+    depth: int = 0
+
+    def term(self, tree: Tree[Token]) -> Term | None:
+        """Read a part of the tree; none for an option, which is no term."""
+        reader: Callable[[Tree[Token]], Term | None] = getattr(self, f"_{tree.data}")
+        self.depth += 1
+        try:
+            return reader(tree)
+        finally:
+            self.depth -= 1
+
+    def _parts(self, tree: Tree[Token]) -> tuple[Term, ...]:
+        read = [self.term(child) for child in tree.children if isinstance(child, Tree)]
+        return tuple(part for part in read if part is not None)
+
+    def _both(self, tree: Tree[Token]) -> Term:
+        return All(self._parts(tree))
+
+    def _either(self, tree: Tree[Token]) -> Term:
+        return Any(self._parts(tree))
+
+    def _no(self, tree: Tree[Token]) -> Term:
+        return Not(self._parts(tree)[0])
+
+    def _compare(self, tree: Tree[Token]) -> Term:
+        name, how, number = (child for child in tree.children if isinstance(child, Token))
+        score, value = self._score(name), self._number(number)
+        comparison = Comparison("=" if how == "==" else str(how))
+        lowest, highest = score.minimum, score.maximum
+        never = {
+            Comparison.ABOVE: value >= highest,
+            Comparison.AT_LEAST: value > highest,
+            Comparison.BELOW: value <= lowest,
+            Comparison.AT_MOST: value < lowest,
+            Comparison.EQUAL: not lowest <= value <= highest or (value - lowest) % score.step != 0,
+        }
+        if never.get(comparison):
+            self._never(score, number)
+        return Compare(score, comparison, value)
+
+    def _between(self, tree: Tree[Token]) -> Term:
+        name, ends = (child for child in tree.children if isinstance(child, Token))
+        score = self._score(name)
+        low, _, high = ends.partition("..")
+        bounds: list[Term] = []
+        if low != "*":
+            bounds.append(Compare(score, Comparison.AT_LEAST, parse_number(low)))
+        if high != "*":
+            bounds.append(Compare(score, Comparison.AT_MOST, parse_number(high)))
+        above = low != "*" and parse_number(low) > score.maximum
+        below = high != "*" and parse_number(high) < score.minimum
+        backwards = "*" not in (low, high) and parse_number(low) > parse_number(high)
+        if above or below or backwards:
+            self._never(score, ends)
+        return All(tuple(bounds)) if bounds else Has(score)
+
+    def _member(self, tree: Tree[Token]) -> Term:
+        name = next(child for child in tree.children if isinstance(child, Token))
+        values = self._values(tree)
+        key = name.casefold()
+        if key == "has":
+            return (
+                Any(tuple(Has(self._score(value)) for value in values))
+                if len(values) > 1
+                else Has(self._score(values[0]))
+            )
+        if key == "tag":
+            return Tagged(tuple(matching(_plain(value)) for value in values))
+        if key == "owner":
+            return Is("owner", tuple(self._owner(value) for value in values))
+        if key in TEXTS:
+            return Is(key, tuple(matching(_plain(value)) for value in values))
+        score = self._score(name)
+        if len(values) == 1 and values[0][:1].isdigit():
+            return Compare(score, Comparison.EQUAL, self._number(values[0]))
+        return InBand(score, tuple(self._band(score, value) for value in values))
+
+    def _contains(self, tree: Tree[Token]) -> Term:
+        name = next(child for child in tree.children if isinstance(child, Token))
+        if name.casefold() not in TEXTS:
+            known = ", ".join(f"`{text}~`" for text in TEXTS)
+            self._complain(f"`{name}` cannot be searched for a part; {known} can", name)
+        return Contains(name.casefold(), matching(_plain(self._values(tree)[0])))
+
+    def _words(self, tree: Tree[Token]) -> Term:
+        return Words(matching(_plain(self._values(tree)[0])))
+
+    def _sort(self, tree: Tree[Token]) -> None:
+        keys = [child for child in tree.children if isinstance(child, Tree)]
+        if self.sort or self.depth > 1:
+            self._complain("`sort:` stands once, outside of parentheses", _first(tree))
+        for key in keys:
+            minus, word = key.children
+            assert isinstance(word, Token)
+            by: ScoreType | str = word.casefold()
+            if by not in ("name", "email", "company", "owner"):
+                by = self._score(word)
+            self.sort.append(Sort(by, minus is not None))
+
+    def _limit(self, tree: Tree[Token]) -> None:
+        number = next(child for child in tree.children if isinstance(child, Token))
+        if self.limit is not None or self.depth > 1:
+            self._complain("`limit:` stands once, outside of parentheses", number)
+        if not number.isdecimal() or not 1 <= int(number) <= MOST_LIMIT:
+            self._complain(f"`limit:` is a whole number from 1 to {MOST_LIMIT}", number)
+        self.limit = int(number)
+
+    def _values(self, tree: Tree[Token]) -> list[Token]:
+        return [child for value in tree.find_data("value") for child in value.children if isinstance(child, Token)]
+
+    def _score(self, name: Token) -> ScoreType:
+        key = name.casefold()
+        if key not in self.types:
+            known = [*self.types, *TEXTS, "tag", "has", "sort", "limit"]
+            self._complain(f"there is no field `{name}`. {meant(name, known)}", name)
+        return self.types[key]
+
+    def _number(self, token: Token) -> int:
+        try:
+            return parse_number(str(token))
+        except BadNumber as exc:
+            raise self._at(str(exc), token) from exc
+
+    def _band(self, score: ScoreType, value: Token) -> str:
+        names = [band.name for band in score.bands]
+        if _plain(value).casefold() not in names:
+            what = f"{score.label} has no band `{_plain(value)}`."
+            self._complain(f"{what} {meant(_plain(value), names)}" if names else f"{what} It has no bands.", value)
+        return _plain(value).casefold()
+
+    def _owner(self, value: Token) -> str:
+        who = _plain(value)
+        key = who[2:].partition("|")[0].rstrip(">") if who.startswith("<@") else who.casefold()
+        if key == "me" or who.startswith("<@"):
+            address = self.owners.get(key)
+            if address is None:
+                self._complain(f"I do not know the address of {who}; type it: owner:rep@example.com", value)
+                raise AssertionError  # the line above raised
+            return matching(address)
+        return matching(who)
+
+    def _never(self, score: ScoreType, token: Token) -> None:
+        self._complain(
+            f"`{score.key}` runs from {score.range_shown} in steps of {show(score.step)}, so this can never match",
+            token,
+        )
+
+    def _complain(self, sentence: str, token: Token) -> None:
+        raise self._at(sentence, token)
+
+    def _at(self, sentence: str, token: Token) -> BadFilter:
+        return BadFilter(sentence, text=self.text, column=token.start_pos or 0, width=len(token))
+
+
+def _plain(token: Token) -> str:
+    return token[1:-1] if token.type == "STRING" else str(token)
+
+
+def _first(tree: Tree[Token]) -> Token:
+    return next(token for token in tree.scan_values(lambda value: isinstance(value, Token)))

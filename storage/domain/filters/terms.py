@@ -1,0 +1,190 @@
+"""Define the terms of a filter: what each says of a contact; the SQL of the same filter is held equal to this."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from storage.domain.contacts import matching
+from storage.domain.score_types import ScoreType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A contact as filters see it; *values* holds, by type key, the scores it has, in thousandths as shown."""
+
+    id: int
+    email: str | None = None
+    name: str | None = None
+    company: str | None = None
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    values: Mapping[str, int]
+
+
+class Comparison(StrEnum):
+    """How a score is compared."""
+
+    ABOVE = ">"
+    AT_LEAST = ">="
+    BELOW = "<"
+    AT_MOST = "<="
+    EQUAL = "="
+    NOT_EQUAL = "!="
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`score>=80`; a missing score compares to nothing, so that every comparison of it is false."""
+
+    score: ScoreType
+    how: Comparison
+    value: int
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        have = one.values.get(self.score.key)
+        if have is None:
+            return False
+        match self.how:
+            case Comparison.ABOVE:
+                return have > self.value
+            case Comparison.AT_LEAST:
+                return have >= self.value
+            case Comparison.BELOW:
+                return have < self.value
+            case Comparison.AT_MOST:
+                return have <= self.value
+            case Comparison.EQUAL:
+                return have == self.value
+            case Comparison.NOT_EQUAL:
+                return have != self.value
+
+
+@dataclass(frozen=True, slots=True)
+class InBand:
+    """`fit:(hot,warm)`."""
+
+    score: ScoreType
+    bands: tuple[str, ...]
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        return self.score.band(one.values.get(self.score.key)) in self.bands
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """`has:fit`: it has a value now."""
+
+    score: ScoreType
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        return self.score.key in one.values
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """`owner:rep@acme.com`, `company:"Acme Corp"`: one of *values*, compared as texts are."""
+
+    field: str
+    values: tuple[str, ...]
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        have = getattr(one, self.field)
+        return have is not None and matching(have) in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """`email~acme.com`: the text is part of it, compared as texts are."""
+
+    field: str
+    value: str
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        have = getattr(one, self.field)
+        return have is not None and self.value in matching(have)
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """`tag:(vip,beta)`: it carries one of them."""
+
+    values: tuple[str, ...]
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        return any(matching(tag) in self.values for tag in one.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Free words: part of the name, the address or the company."""
+
+    value: str
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        return any(text is not None and self.value in matching(text) for text in (one.name, one.email, one.company))
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`-tag:churned`, `NOT fit>80`: also true of those without the score."""
+
+    part: "Term"
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        return not self.part.matches(one)
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every part is true; with no part, it is true of everybody."""
+
+    parts: tuple["Term", ...]
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        return all(part.matches(one) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """One part at least is true."""
+
+    parts: tuple["Term", ...]
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        return any(part.matches(one) for part in self.parts)
+
+
+Term: TypeAlias = Compare | InBand | Has | Is | Contains | Tagged | Words | Not | All | Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One key to sort by: a score type, or a text field; missing values come last either way."""
+
+    by: ScoreType | str
+    down: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A whole question: which contacts, in which order, how many at most."""
+
+    where: Term
+    sort: tuple[Sort, ...] = ()
+    limit: int | None = None
+    texts: tuple[str, ...] = ()  #: how each part of *where*, or the whole of it, was written
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether a contact is among the answers; this is the specification of the SQL."""
+        return self.where.matches(one)

@@ -1,0 +1,218 @@
+"""Hold the SQL of filters equal to their specification in Python, on contacts that try its edges."""
+
+import asyncio
+import random
+
+import pytest
+
+from storage.database import current
+from storage.definitions import add_score_type, score_types
+from storage.domain.contacts import Json, Reference, matching
+from storage.domain.facts import Item, Op
+from storage.domain.filters import Candidate, Filter, parse
+from storage.domain.people import Workspace
+from storage.domain.score_types import Band, ScoreType
+from storage.domain.submissions import Submission
+from storage.opening import Storage
+from storage.queries import BadCursor, count, emptied_by, page
+from storage.workspaces import add_workspace
+
+NOW = 1_767_225_600_000_000
+PEOPLE = 120
+FILTERS = 400
+
+NAMES = ("Ada Lovelace", "ADA", "Zoë Müller", "Łukasz 100%", "under_score", "bang!", "Émile", "ＡＤＡ", None)
+COMPANIES = ("Acme Corp", "acme corp", "Straße AG", 'a"b', None)
+OWNERS = ("rep@acme.com", "REP@acme.com", "jane@acme.com", None)
+TAGS = ("vip", "VIP", "churn risk", "a_b", "50%")
+
+
+@pytest.fixture
+async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Candidate]]:
+    """Fill a workspace, and another one beside it that must never show."""
+    dice = random.Random(7)
+    ours, other = await add_workspace("T1", name="One", now=NOW), await add_workspace("T2", name="Two", now=NOW)
+    for workspace in (ours, other):
+        bands = (Band(name="poor", start=-5000), Band(name="fair", start=0), Band(name="good", start=4500))
+        await add_score_type(
+            workspace, key="fit", label="Fit", minimum=-5000, maximum=5000, step=500, bands=bands, start=None,
+            is_default=False, now=NOW,
+        )  # fmt: skip  # the numbers of one definition stand together
+    candidates, waiting = [], []
+    for number in range(PEOPLE):
+        said = {"name": dice.choice(NAMES), "company": dice.choice(COMPANIES), "owner": dice.choice(OWNERS)}
+        fields: dict[str, Json] = {name: value for name, value in said.items() if value is not None}
+        tags: list[Json] = [*dice.sample(TAGS, k=dice.randint(0, 2))]
+        score = dice.choice([None, 0, 39_000, 40_000, 79_000, 80_000, 81_000, 100_000])
+        fit = dice.choice([None, -5000, -500, 0, 500, 4000, 4500, 5000])
+        email = f"p{number:03d}@{'acme' if number % 3 else 'ex_ample'}.com"
+        values = {key: value for key, value in (("score", score), ("fit", fit)) if value is not None}
+        for workspace in (ours, other):
+            items = [Item(key=f"{number}", contact=Reference(email=email), fields={**fields, "tags": tags})]
+            items += [
+                Item(key=f"{number}", contact=Reference(email=email), score=key, op=Op.SET, amount=value)
+                for key, value in values.items()
+            ]
+            batch = Submission(workspace=workspace, source="crm", batch=f"{number}", received_at=NOW, items=items)
+            waiting.append(storage.committer.record(batch, now=NOW))
+        candidates.append(
+            Candidate(
+                id=number, email=email, name=said["name"], company=said["company"],
+                owner=said["owner"], tags=tuple(map(str, tags)), values=values,
+            )
+        )  # fmt: skip  # what was told of one person stands together
+    await asyncio.gather(*waiting)
+    return ours, list(await score_types(ours)), candidates
+
+
+def _terms(dice: random.Random) -> str:
+    number = dice.choice(["0", "39", "40", "79", "80", "81", "100"])
+    fit = dice.choice(["-5", "-0.5", "0", "0.5", "4", "4.5", "5"])
+    return dice.choice(
+        [
+            f"score{dice.choice(['>=', '<=', '=', '!='])}{number}",
+            f"fit{dice.choice(['>=', '<=', '=', '!='])}{fit}",
+            "score>79", "score<40", "fit>4", "fit<0", "fit:-0.5..4", "score:40..*", "score:*..80", "fit:good",
+            "fit:(poor,fair)", "score:hot", "has:fit", "has:score", "owner:rep@acme.com", "owner:(me,jane@acme.com)",
+            "tag:vip", 'tag:("churn risk",a_b)', 'tag:"50%"', 'company:"Acme Corp"', 'company~"straße"',
+            "company~STRASSE", "email~ex_ample", "name~%", "name~_", 'name~"!"', "name~zoë", "ada", "zoë", '"acme c"',
+        ]
+    )  # fmt: skip  # a table of ways to ask
+
+
+def _question(dice: random.Random, depth: int = 0) -> str:
+    kind = dice.random()
+    if depth > 2 or kind < 0.5:
+        return _terms(dice)
+    if kind < 0.65:
+        return f"-{_terms(dice)}" if dice.random() < 0.5 else f"NOT ({_question(dice, depth + 1)})"
+    joint = " " if kind < 0.85 else " OR "
+    return f"({joint.join(_question(dice, depth + 1) for _ in range(dice.randint(2, 3)))})"
+
+
+async def _all(workspace: Workspace, asked: Filter, *, limit: int) -> list[str]:
+    """Read every page of an answer."""
+    addresses: list[str] = []
+    cursor = None
+    while True:
+        one = await page(workspace, asked=asked, limit=limit, cursor=cursor)
+        assert len(one.cards) == limit or one.next_cursor is None
+        addresses += [card.contact.email or "" for card in one.cards]
+        cursor = one.next_cursor
+        if cursor is None:
+            return addresses
+
+
+async def test_the_sql_of_a_filter_finds_whom_its_specification_finds(
+    people: tuple[Workspace, list[ScoreType], list[Candidate]],
+) -> None:
+    """Hundreds of random filters, each against every contact; several thousand cells must be hits."""
+    workspace, types, candidates = people
+    dice, hits, cells = random.Random(11), 0, 0
+    for _ in range(FILTERS):
+        text = _question(dice)
+        asked = parse(text, types, owners={"me": "rep@acme.com"})
+        expected = [one.email for one in candidates if asked.matches(one)]
+        hits, cells = hits + len(expected), cells + len(candidates)
+
+        assert (text, await _all(workspace, asked, limit=1000)) == (text, expected)
+        assert await count(workspace, asked=asked) == len(expected)
+    print(f"cells: {cells}, hits: {hits}")
+    assert cells >= 40_000
+    assert cells * 0.1 < hits < cells * 0.9
+
+
+SORTS = (
+    *("score", "-score", "-fit", "fit,-score", "-score,name", "name"),
+    *("-name,fit", "-company,-name,score", "owner,-fit", "email", "-email"),
+)
+
+
+async def test_every_page_together_is_the_sorted_answer(
+    people: tuple[Workspace, list[ScoreType], list[Candidate]],
+) -> None:
+    """Whatever the size of a page, nobody is left out or shown twice, and missing values come last."""
+    workspace, types, candidates = people
+    untagged = [one for one in candidates if not {"vip", "VIP"} & set(one.tags)]
+    assert len(untagged) > 40
+    for sort in SORTS:
+        expected = untagged
+        for key in reversed(sort.split(",")):  # a stable sort by the last key first is a sort by all of them
+            # reverse=True keeps ties in order too, so a descending key does not turn them round.
+            expected = _missing_last(expected, key.lstrip("-"), down=key.startswith("-"))
+        asked = parse(f"-tag:VIP sort:{sort}", types)
+        for limit in (1, 7, 50, 1000):
+            assert (sort, await _all(workspace, asked, limit=limit)) == (sort, [one.email for one in expected])
+
+
+def _missing_last(candidates: list[Candidate], key: str, *, down: bool) -> list[Candidate]:
+    if key in ("score", "fit"):
+        numbers = {one.id: one.values[key] for one in candidates if key in one.values}
+        there = sorted((one for one in candidates if one.id in numbers), key=lambda one: numbers[one.id], reverse=down)
+        return [*there, *(one for one in candidates if one.id not in numbers)]
+    texts = {one.id: matching(getattr(one, key)).encode() for one in candidates if getattr(one, key) is not None}
+    there = sorted((one for one in candidates if one.id in texts), key=lambda one: texts[one.id], reverse=down)
+    return [*there, *(one for one in candidates if one.id not in texts)]
+
+
+async def test_a_cursor_of_another_filter_or_none_of_ours_is_refused(
+    people: tuple[Workspace, list[ScoreType], list[Candidate]],
+) -> None:
+    """A cursor is data from outside: it may be anything."""
+    workspace, types, _ = people
+    by_score = await page(workspace, asked=parse("sort:-score", types), limit=3)
+    for text, cursor in (("sort:name", by_score.next_cursor), ("", "garbage!"), ("sort:-score", "W10"), ("", "")):
+        with pytest.raises(BadCursor):
+            await page(workspace, asked=parse(text, types), limit=3, cursor=cursor)
+
+
+async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(
+    people: tuple[Workspace, list[ScoreType], list[Candidate]],
+) -> None:
+    """Of several terms the first that leaves nobody is named, as it was typed."""
+    workspace, types, _ = people
+    assert await emptied_by(workspace, asked=parse('has:fit  name~"nobody at all" tag:vip', types)) == (
+        'name~"nobody at all"'
+    )
+    assert await emptied_by(workspace, asked=parse("has:fit", types)) is None
+
+
+async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
+    people: tuple[Workspace, list[ScoreType], list[Candidate]],
+) -> None:
+    """With tens of thousands of scores, neither a threshold nor a first page reads all contacts."""
+    workspace, types, _ = people
+    writer = current().writer
+    many = range(1_000_000, 1_030_000)
+    await writer.rows(
+        "INSERT INTO contacts (id, workspace_id, tags, tags_key, attributes, stamps, created_at, updated_at)"
+        " SELECT id, $2, '[]', '', '{}', '{}', 1, 1 FROM given(id bigint)",
+        [{"id": id} for id in many],
+        workspace.id,
+    )
+    await writer.rows(
+        "INSERT INTO scores"
+        " (workspace_id, contact_id, definition_id, own, base, rank, last_at, last_source, last_key)"
+        " SELECT $2, id, $3, rank, 0, rank, 1, 's', 'k' FROM given(id bigint, rank bigint)",
+        [{"id": id, "rank": id % 100 * 1000} for id in many],
+        workspace.id,
+        types[0].definition,
+    )
+    await writer.rows("ANALYZE")
+    explain = "EXPLAIN QUERY PLAN" if current().dialect == "sqlite" else "EXPLAIN"
+    definition = types[0].definition
+    threshold = (
+        "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id IN"
+        " (SELECT contact_id FROM scores WHERE definition_id = $2 AND rank >= 99500)"
+    )
+    first_page = (
+        "SELECT c.id FROM scores s0 JOIN contacts c ON c.id = s0.contact_id WHERE c.workspace_id = $1"
+        " AND s0.definition_id = $2 AND s0.rank IS NOT NULL ORDER BY s0.rank DESC, c.id LIMIT 21"
+    )
+    for statement in (threshold, first_page):
+        plan = " ".join(
+            str(value)
+            for row in await writer.rows(f"{explain} {statement}", workspace.id, definition)
+            for value in row.values()
+        )
+        assert "scores_rank" in plan, plan
