@@ -29,6 +29,7 @@ class Person:
     is_guest: bool
     is_outsider: bool
     is_active: bool
+    email: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

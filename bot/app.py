@@ -1,5 +1,6 @@
 """Put Bolt on our own aiohttp application."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,10 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
         return known
 
     # Requests are verified before Bolt sees them, on our own clock and without its exceptions for unsigned ones.
+    quiet = logging.getLogger("slack_bolt")
+    quiet.setLevel(logging.ERROR)  # it warns at every start that it leaves the token to us, as it is meant to
     bolt = AsyncApp(
+        logger=quiet,
         client=client,
         authorize=authorize,
         request_verification_enabled=False,

@@ -1,6 +1,6 @@
 """Say what a handler is given and what it gives back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -28,6 +28,7 @@ class Asked:
     committer: Committer
     key: str  #: the same for the same request sent again
     now: int
+    address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
     text: str = ""  #: what follows the verb, or the value of a button
     creates: bool = False  #: make the contact where there is none
     fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → what was entered

@@ -190,7 +190,12 @@ class Dispatcher:
             committer=self._committer,
             key=request.key,
             now=now,
+            address_of=self._address_of,
         )
+
+    async def _address_of(self, user: str) -> str | None:
+        person = await self._people.person(user, now=self._clock())
+        return person.email if person is not None and not person.is_outsider else None
 
     async def _send(self, request: _Request, reply: Reply) -> None:
         """Send a reply to the one who asked, seen by them alone."""

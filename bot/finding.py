@@ -19,7 +19,7 @@ async def find_one(asked: Asked, words: str, *, line: str) -> Contact | Reply:
     if found:
         return several_reply(words, found, line=line)
     if MENTION.fullmatch(words):
-        return plain_reply(f"{words} is a colleague, not a contact. Type a contact's address or name.")
+        return plain_reply(f"{words} is a colleague, not a contact. Their contacts: `/score filter owner:`{words}")
     return nobody_reply(words, await nearest(asked.workspace, text=words), line=line)
 
 

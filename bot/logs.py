@@ -47,10 +47,8 @@ def set_up(*, level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("slack_sdk", "tortoise", "asyncio"):
+    for chatty in ("slack_bolt", "slack_sdk", "tortoise", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # Bolt warns at every start that it leaves the token to us, as it is meant to.
-    logging.getLogger("slack_bolt").setLevel(logging.ERROR)
 
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -13,6 +13,7 @@ SCOPES = (
     "im:write",
     "mpim:read",
     "users:read",  # is this person a guest
+    "users:read.email",  # whose contacts are owner:me
 )
 
 

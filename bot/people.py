@@ -68,6 +68,7 @@ class People:
                 id=id,
                 is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
                 is_outsider=self._is_outsider(user),
+                email=(user.get("profile") or {}).get("email"),
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
             )
         except Exception as exc:  # whatever went wrong: who is not known sees nothing

@@ -17,6 +17,7 @@ from storage.domain.errors import (
     UnknownContact,
     UnknownScoreType,
 )
+from storage.domain.filters import BadFilter
 
 
 def plain_reply(sentence: str) -> Reply:
@@ -45,6 +46,8 @@ def sentence(refusal: Refusal) -> str:
             return f"There is no score type `{refusal.key}`. There is {known}."
         case OutOfRange() | OffStep():
             return f"Nothing was changed: {refusal}."
+        case BadFilter():
+            return f"{refusal.sentence[:1].upper()}{refusal.sentence[1:]}\n```{escape(refusal.pointed)}```"
         case _:
             message = str(refusal)
             return f"{message[:1].upper()}{message[1:]}"

@@ -27,6 +27,33 @@ def named(contact: Contact) -> str:
     return " · ".join([contact.shown, *known])
 
 
+def filter_reply(
+    cards: Sequence[Card],
+    scores: Sequence[ScoreType],
+    *,
+    text: str,
+    first: int,
+    total: int,
+    back: str | None,
+    onward: str | None,
+) -> Reply:
+    """Answer with a page of the contacts that a filter finds; *back* and *onward* are what turns the page."""
+    lines = [_line(card, scores) for card in cards]
+    shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
+    title = f"{shown} {'contact fits' if total == 1 else 'contacts fit'}"
+    turning = [("Back", back), ("Next", onward)]
+    buttons = [button(label, action="page", value=value) for label, value in turning if value is not None]
+    head = section(f"*{title}* `{escape(text)}`" if text else f"*{title}*")
+    return Reply(text=f"{title} {text}", blocks=[head, *sections(lines), *([actions(buttons)] if buttons else [])])
+
+
+def _line(card: Card, scores: Sequence[ScoreType]) -> str:
+    company = f" · {escape(card.contact.company)}" if card.contact.company else ""
+    values = {one.score_type.key: one.value for one in card.standings}
+    numbers = [f"{escape(one.label)} {with_band(values.get(one.key), one, bold=True)}" for one in scores]
+    return f"*{escape(card.contact.shown)}*{company}  {', '.join(numbers)}"
+
+
 def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
     """Answer with the contacts of the highest scores."""
     if not cards:

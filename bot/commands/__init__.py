@@ -6,6 +6,7 @@ from bot.asking import Asked, Reply
 from bot.blocks.contact_list import choice_reply
 from bot.commands.clear_score import clear_score
 from bot.commands.contract import Command
+from bot.commands.filter_contacts import filter_contacts
 from bot.commands.help import help_reply
 from bot.commands.history import show_history
 from bot.commands.set_score import set_score
@@ -13,7 +14,6 @@ from bot.commands.top_contacts import top_contacts
 from bot.commands.undo import undo
 from bot.commands.view_score import view_score
 from bot.finding import find_all
-from bot.replies import plain_reply
 from bot.sentence import is_filter, near_verb, unquoted, verb_of
 from bot.text import MENTION, clean
 
@@ -30,6 +30,12 @@ COMMANDS = {
     "clear": Command(
         clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",)
     ),
+    "filter": Command(
+        filter_contacts,
+        "filter TERMS",
+        "whoever fits; the word filter may be left out",
+        ("filter score>=80 owner:me -tag:churned sort:-score limit:20", "fit:hot OR (fit:7..10 has:renewal)"),
+    ),
     "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
     "history": Command(show_history, "history CONTACT [TYPE]", "every change of a score", ("history ada fit",)),
     "undo": Command(undo, "undo", "take back your last change", ("undo",)),
@@ -45,8 +51,8 @@ async def carry_out(asked: Asked) -> Reply:
         return help_reply(replace(asked, text=asking.rest), COMMANDS)
     if asking.verb is not None:
         return await COMMANDS[asking.verb].handler(replace(asked, text=asking.rest))
-    if is_filter(line) and not MENTION.search(line) and not await find_all(asked, unquoted(line)):
-        return plain_reply("That looks like a filter, which I cannot answer yet. The highest scores: `/score top 20`")
+    if is_filter(line) and not MENTION.fullmatch(line) and not await find_all(asked, unquoted(line)):
+        return await filter_contacts(replace(asked, text=line))
     meant = near_verb(line, VERBS)
     if meant and not await find_all(asked, unquoted(line)):
         return choice_reply(f"Did you mean `/score {meant}`?", [(f"/score {meant}", meant)])

@@ -27,7 +27,7 @@ _COMPANIES = (
     *("Harbor", "Ironbridge", "Juniper", "Kestrel", "Larkspur", "Meridian", "Nimbus", "Oakline"),
     *("Pinecrest", "Quarry", "Redwood", "Sundial"),
 )
-_OWNERS = ("rep@acme.example", "jane.kim@acme.example", "admin@acme.example")
+_OWNERS = ("rep@acme.example", "jane@acme.example", "admin@acme.example")
 _TAGS = ("trial", "customer", "partner", "vip", "churn risk")
 _VISITS = (
     "Read the pricing page",
