@@ -18,6 +18,10 @@ class Verdict(Enum):
         "I cannot see who is in this conversation, so nothing is shown here."
         " Invite me with `/invite @Contact Score`, or ask me in our direct messages."
     )
+    MIXED = (
+        "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
+        " so nothing is posted to it."
+    )
     UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
 
 

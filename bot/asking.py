@@ -84,10 +84,12 @@ class Reply:
     """What somebody is answered, seen by them alone: a message, a modal to open, or what to mend in one.
 
     *replaces*: the message stands in the place of the one whose button was clicked.
+    *public*: everybody in the conversation sees it, where everybody there may.
     """
 
     text: str = ""
     blocks: Sequence[Block] = ()
     replaces: bool = False
+    public: bool = False
     modal: Block | None = None
     errors: Mapping[str, str] = field(default_factory=dict)

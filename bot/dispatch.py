@@ -202,12 +202,27 @@ class Dispatcher:
         try:
             if reply.modal is not None:
                 await self._open(request, reply.modal)
+            elif reply.public:
+                await self._post(request, reply)
             elif request.answer_to is not None:
                 await self._respond(request, request.answer_to, reply)
             else:
                 await self._message(request, reply)
         except Exception as exc:  # what was recorded stays so; only the answer is lost
             log.warning("reply not sent", because=type(exc).__name__)
+
+    async def _post(self, request: _Request, reply: Reply) -> None:
+        """Post for everybody in the conversation, where everybody there may see it."""
+        assert request.channel is not None
+        if not await self._people.are_all_members(request.channel, now=self._clock()):
+            await self._send(request, plain_reply(Verdict.MIXED.value))
+            return
+        try:
+            await self._say(request.channel, reply)
+        except SlackApiError as exc:
+            log.warning("not posted", error=exc.response.get("error"))
+            refused = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
+            await self._send(request, plain_reply(refused))
 
     async def _open(self, request: _Request, modal: Block) -> None:
         metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to}
@@ -238,8 +253,11 @@ class Dispatcher:
 
     async def _message(self, request: _Request, reply: Reply) -> None:
         opened = await self._client.conversations_open(users=request.user)
+        await self._say(opened["channel"]["id"], reply)
+
+    async def _say(self, channel: str, reply: Reply) -> None:
         await self._client.chat_postMessage(
-            channel=opened["channel"]["id"],
+            channel=channel,
             text=reply.text,
             blocks=list(reply.blocks),
             unfurl_links=False,

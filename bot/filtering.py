@@ -55,6 +55,7 @@ async def answer_filter(asked: Asked, place: Place) -> Reply:
         total=total,
         back=back,
         onward=onward,
+        here=place.carried(),
     )
 
 

@@ -48,6 +48,7 @@ class People:
         self._enterprise = enterprise
         self._people = _Brief[Person]()
         self._places = _Brief[Place]()
+        self._members = _Brief[frozenset[str]]()
 
     async def person(self, id: str, *, now: int) -> Person | None:
         """Give a person, or none where Slack does not say."""
@@ -56,6 +57,31 @@ class People:
     async def place(self, id: str, *, now: int) -> Place | None:
         """Give a conversation, or none where Slack does not say."""
         return await self._places.get(id, lambda: self._look_at_place(id), now=now)
+
+    async def are_all_members(self, place: str, *, now: int) -> bool:
+        """Tell whether everybody in a conversation is a member of this workspace; no where Slack does not say."""
+        try:
+            there = await self._all_pages(self._client.conversations_members, "members", channel=place, limit=1000)
+            colleagues = await self._members.get("", self._look_at_members, now=now)
+        except Exception as exc:  # whatever went wrong: where it is not known who reads, nothing is posted
+            log.warning("members not looked up", because=type(exc).__name__, error=_code(exc))
+            return False
+        return bool(there) and colleagues is not None and set(there) <= colleagues
+
+    async def _look_at_members(self) -> frozenset[str]:
+        """List everybody who is a member of this workspace, and neither a guest nor somebody from elsewhere."""
+        users = await self._all_pages(self._client.users_list, "members", limit=1000)
+        return frozenset(user["id"] for user in users if not (_is_guest(user) or self._is_outsider(user)))
+
+    async def _all_pages(self, method: Callable[..., Awaitable[Any]], what: str, **arguments: Any) -> list[Any]:
+        found: list[Any] = []
+        cursor = ""
+        while True:
+            answer = await method(**arguments, cursor=cursor)
+            found += answer[what]
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                return found
 
     def forget_place(self, id: str) -> None:
         """Look at a conversation anew the next time."""
@@ -66,7 +92,7 @@ class People:
             user = (await self._client.users_info(user=id))["user"]
             return Person(
                 id=id,
-                is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
+                is_guest=_is_guest(user),
                 is_outsider=self._is_outsider(user),
                 email=(user.get("profile") or {}).get("email"),
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
@@ -94,6 +120,10 @@ class People:
         shared = ("is_ext_shared", "is_pending_ext_shared")
         pending = channel.get("pending_connected_team_ids") or channel.get("pending_shared")
         return Place(id=id, is_shared=bool(pending) or any(channel.get(name) for name in shared))
+
+
+def _is_guest(user: dict[str, Any]) -> bool:
+    return bool(user.get("is_restricted") or user.get("is_ultra_restricted"))
 
 
 def _code(exc: BaseException) -> str | None:

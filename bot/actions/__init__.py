@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from bot.actions.paging import turn_page
+from bot.actions.paging import share_page, turn_page
 from bot.actions.score import open_form, show_history, take_back
 from bot.asking import Asked, Reply
 
@@ -11,4 +11,5 @@ ACTIONS: dict[str, Callable[[Asked], Awaitable[Reply]]] = {
     "history": show_history,
     "set": open_form,
     "page": turn_page,
+    "share": share_page,
 }

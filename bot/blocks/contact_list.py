@@ -36,15 +36,23 @@ def filter_reply(
     total: int,
     back: str | None,
     onward: str | None,
+    here: str,
 ) -> Reply:
-    """Answer with a page of the contacts that a filter finds; *back* and *onward* are what turns the page."""
+    """Answer with a page of what a filter finds; *back*, *onward* and *here* are what its buttons carry."""
     lines = [_line(card, scores) for card in cards]
     shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
     title = f"{shown} {'contact fits' if total == 1 else 'contacts fit'}"
     turning = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in turning if value is not None]
+    buttons.append(button("Share to channel", action="share", value=here))
     head = section(f"*{title}* `{escape(text)}`" if text else f"*{title}*")
-    return Reply(text=f"{title} {text}", blocks=[head, *sections(lines), *([actions(buttons)] if buttons else [])])
+    return Reply(text=f"{title} {text}", blocks=[head, *sections(lines), actions(buttons)])
+
+
+def shared_reply(reply: Reply, *, by: str) -> Reply:
+    """Make of an answer what everybody in a channel may read: without its buttons, saying who shared it."""
+    kept = [block for block in reply.blocks if block["type"] != "actions"]
+    return Reply(text=reply.text, blocks=[*kept, context(f"Shared by <@{by}>")], public=True)
 
 
 def _line(card: Card, scores: Sequence[ScoreType]) -> str:

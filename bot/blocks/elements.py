@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from bot.asking import Block
+from bot.asking import SLACK, Block
 from bot.text import escape
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
@@ -74,5 +74,5 @@ def moment(at: int) -> str:
 def by(actor: str | None, source: str | None) -> str:
     """Say who a change is from."""
     if actor:
-        return f"by <@{actor}>"
+        return f"by <@{actor}>" if source == SLACK else f"by {escape(actor)}"
     return f"from {escape(source)}" if source else ""
