@@ -9,6 +9,7 @@ class Verdict(Enum):
 
     ALLOWED = ""
     GUEST = "Scores are for members of this workspace; guests cannot see or change them."
+    INACTIVE = "Scores are for active members of this workspace."
     OUTSIDER = "Scores are for members of this workspace; people of other organisations cannot see or change them."
     SHARED = (
         "This conversation is shared with another organisation, so nothing is shown here."
@@ -50,8 +51,10 @@ def may_see(person: Person | None, place: Place | None, *, somewhere: bool) -> V
         return Verdict.UNKNOWN
     if person.is_outsider:
         return Verdict.OUTSIDER
-    if person.is_guest or not person.is_active:
+    if person.is_guest:
         return Verdict.GUEST
+    if not person.is_active:
+        return Verdict.INACTIVE
     if not somewhere:
         return Verdict.ALLOWED
     if place is None:

@@ -64,7 +64,10 @@ class Door:
         bolt = self.current()
         if bolt is None:
             return web.Response(status=503, headers={"Retry-After": "5"})
-        answer = await bolt.async_dispatch(await to_bolt_request(request))
+        try:
+            answer = await bolt.async_dispatch(await to_bolt_request(request))
+        except ValueError:  # signed, but neither text nor JSON where they must be
+            return web.Response(status=400)
         return await to_aiohttp_response(answer)
 
     def _is_signed(self, body: bytes, headers: Mapping[str, str]) -> bool:

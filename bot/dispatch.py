@@ -39,7 +39,7 @@ class _Request:
     """What is the same in every kind of request."""
 
     user: str
-    team: str | None  #: the one the person belongs to, where the request says so
+    teams: frozenset[str | None]  #: the ones that the request says it is from
     channel: str | None
     key: str
     trigger: str | None
@@ -74,9 +74,9 @@ class Dispatcher:
         text = body.get("text") or ""
         request = _Request(
             user=body["user_id"],
-            team=None,  # the payload's team is the one the command was typed in
+            teams=frozenset({body.get("team_id")}),
             channel=body["channel_id"],
-            key=_key(body.get("trigger_id"), body["user_id"], text),
+            key=_key(body, body["user_id"], text),
             trigger=body.get("trigger_id"),
             answer_to=body.get("response_url"),
         )
@@ -88,7 +88,7 @@ class Dispatcher:
         await ack()
         action = body["actions"][0]
         name, value = action["action_id"].partition(":")[0], action.get("value") or ""
-        request = _request(body, key=_key(body.get("trigger_id"), body["user"]["id"], action["action_id"], value))
+        request = _request(body, key=_key(body, body["user"]["id"], action["action_id"], value))
         if name in ("run", "create"):  # the button carries a whole line
             await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
         elif name in ACTIONS:
@@ -107,8 +107,9 @@ class Dispatcher:
             for block, elements in view["state"]["values"].items()
             for element in elements.values()
         }
-        request = _request(body, key=_key(view["id"], body["user"]["id"], json.dumps(fields, sort_keys=True)))
-        request = replace(request, answer_to=metadata.get("to"))
+        request = _request(body, key=_key(body, view["id"], body["user"]["id"], json.dumps(fields, sort_keys=True)))
+        # The form answers where it was opened, so it is asked again whether that place is still ours alone.
+        request = replace(request, answer_to=metadata.get("to"), channel=metadata.get("in"))
         answering = asyncio.create_task(
             self._answer(request, VIEWS[view["callback_id"]], fields=fields, metadata=metadata)
         )
@@ -117,7 +118,10 @@ class Dispatcher:
             await ack(response_action="errors", errors=dict(answering.result().errors))
             return
         await ack()
-        await self._send(request, await answering)
+        reply = await answering
+        if reply.errors:  # too late to be shown in the form, which is closed
+            reply = plain_reply(f"Nothing was changed. {' '.join(reply.errors.values())}")
+        await self._send(request, reply)
 
     async def options(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Offer what a menu holds; to those who may not see it, nothing."""
@@ -177,7 +181,7 @@ class Dispatcher:
             self._people.place(request.channel, now=now) if request.channel else _nowhere(),
         )
         # Of a click by an outsider only the request itself tells where they belong.
-        if person is not None and self._enterprise is None and request.team not in (None, self._workspace.team):
+        if person is not None and self._enterprise is None and request.teams - {None, self._workspace.team}:
             person = replace(person, is_outsider=True)
         verdict = may_see(person, place, somewhere=request.channel is not None)
         if verdict is not Verdict.ALLOWED or person is None:
@@ -200,6 +204,8 @@ class Dispatcher:
     async def _send(self, request: _Request, reply: Reply) -> None:
         """Send a reply to the one who asked, seen by them alone."""
         try:
+            if reply == Reply():
+                return  # a request sent again: it was answered the first time
             if reply.modal is not None:
                 await self._open(request, reply.modal)
             elif reply.public:
@@ -225,27 +231,32 @@ class Dispatcher:
             await self._send(request, plain_reply(refused))
 
     async def _open(self, request: _Request, modal: Block) -> None:
-        metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to}
+        metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to, "in": request.channel}
         try:
             await self._client.views_open(
                 trigger_id=request.trigger, view={**modal, "private_metadata": json.dumps(metadata)}
             )
         except SlackApiError as exc:
-            log.warning("form not opened", error=exc.response.get("error"))
-            late = "Slack did not open the form in time. Try again, or type it: `/score set ada@example.com 85`"
-            await self._send(request, plain_reply(late))
+            code = exc.response.get("error")
+            log.warning("form not opened", error=code)
+            because = "in time" if code == "expired_trigger_id" else f"({code})"
+            typed = "Try again, or type it: `/score set ada@example.com 85`"
+            await self._send(request, plain_reply(f"Slack did not open the form {because}. {typed}"))
 
     async def _respond(self, request: _Request, url: str, reply: Reply) -> None:
         # No handler that repeats after a dropped connection: a repeat would be seen.
         webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
-        answer = await webhook.send_dict(
-            {
-                "response_type": "ephemeral",
-                "replace_original": reply.replaces,
-                "text": reply.text,
-                "blocks": list(reply.blocks),
-            }
-        )
+        message = {
+            "response_type": "ephemeral",
+            "replace_original": reply.replaces,
+            "text": reply.text,
+            "blocks": list(reply.blocks),
+        }
+        try:
+            answer = await webhook.send_dict(message)
+        except ConnectionRefusedError:  # nobody took it, so it cannot be seen twice
+            await self._message(request, reply)
+            return
         if answer.status_code == 404:  # half an hour has passed, or it was used five times
             await self._message(request, reply)
         elif answer.status_code != 200:
@@ -267,7 +278,8 @@ class Dispatcher:
 
 async def _run(asked: Asked) -> Reply:
     """Carry out the line of a button; the answer stands in the place of what was asked."""
-    return replace(await carry_out(asked), replaces=True)
+    reply = await carry_out(asked)
+    return replace(reply, replaces=bool(reply.blocks))
 
 
 def _request(body: Mapping[str, Any], *, key: str) -> _Request:
@@ -275,7 +287,7 @@ def _request(body: Mapping[str, Any], *, key: str) -> _Request:
     channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id")
     return _Request(
         user=body["user"]["id"],
-        team=body["user"].get("team_id"),
+        teams=frozenset({body["user"].get("team_id"), (body.get("team") or {}).get("id")}),
         channel=channel,
         key=key,
         trigger=body.get("trigger_id"),
@@ -283,9 +295,10 @@ def _request(body: Mapping[str, Any], *, key: str) -> _Request:
     )
 
 
-def _key(*parts: str | None) -> str:
-    """Give the same short key for the same request sent again."""
-    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()[:32]
+def _key(body: Mapping[str, Any], *parts: str) -> str:
+    """Give the same short key for the same request sent again, and another for every other."""
+    own = [body.get("trigger_id") or "", body.get("response_url") or ""]
+    return hashlib.sha256("\0".join([*own, *parts]).encode()).hexdigest()[:32]
 
 
 def _entered(element: Mapping[str, Any]) -> str | None:

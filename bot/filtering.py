@@ -42,7 +42,9 @@ async def answer_filter(asked: Asked, place: Place) -> Reply:
     total = await count(asked.workspace, asked=question)
     if not total:
         return await _nobody(asked, question, place.text)
-    found = await page(asked.workspace, asked=question, limit=size, cursor=place.cursors[-1] if place.cursors else None)
+    found = await page(
+        asked.workspace, asked=question, limit=size, cursor=place.cursors[-1] if place.cursors else None, now=asked.now
+    )
     back = replace(place, cursors=place.cursors[:-1]).carried() if place.cursors else None
     onward = None
     if found.next_cursor is not None and question.limit is None and len(place.cursors) < MOST_BACK:

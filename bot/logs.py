@@ -10,8 +10,7 @@ import structlog
 
 _SECRETS = re.compile(
     r"xox[a-z]-[\w-]+|xapp-[\w-]+|whsec_[\w+/=-]+|[^\s@<>\"'|]+@[^\s@<>\"'|]+\.[\w-]+|(?<=/response/)[\w-]+"
-    r"|(?<=hooks\.slack\.com/)[\w/-]+|(?<=Bearer )\S+",
-    re.ASCII,
+    r"|(?<=hooks\.slack\.com/)[\w/-]+|(?<=Bearer )\S+"
 )
 
 
@@ -47,10 +46,16 @@ def set_up(*, level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("slack_bolt", "slack_sdk", "tortoise", "asyncio"):
+    for chatty in ("aiosqlite", "slack_bolt", "slack_sdk", "tortoise", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank out tokens, secrets and e-mail addresses in every text of a line."""
-    return {name: _SECRETS.sub("[…]", value) if isinstance(value, str) else value for name, value in event.items()}
+    return {name: _redacted(value) for name, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _SECRETS.sub("[…]", value if isinstance(value, str) else str(value))

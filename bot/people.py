@@ -117,9 +117,16 @@ class People:
         except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
             log.warning("conversation not looked up", because=type(exc).__name__, error=_code(exc))
             return None
-        shared = ("is_ext_shared", "is_pending_ext_shared")
-        pending = channel.get("pending_connected_team_ids") or channel.get("pending_shared")
-        return Place(id=id, is_shared=bool(pending) or any(channel.get(name) for name in shared))
+        return Place(id=id, is_shared=self._is_shared(channel))
+
+    def _is_shared(self, channel: dict[str, Any]) -> bool:
+        signs = ("is_ext_shared", "is_pending_ext_shared", "pending_connected_team_ids", "pending_shared")
+        if any(channel.get(sign) for sign in signs):
+            return True
+        if channel.get("is_org_shared"):  # among the workspaces of one organisation
+            return False
+        others = set(channel.get("connected_team_ids") or ()) - {self._team, self._enterprise}
+        return bool(channel.get("is_shared") or others)
 
 
 def _is_guest(user: dict[str, Any]) -> bool:

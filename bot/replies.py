@@ -57,9 +57,11 @@ def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
     """Answer that no contact is called that; *line* with {} for the contact is what each suggestion runs."""
     said = f"No contact is called “{escape(words)}”."
     if looks_like_address(words):
-        said = f"No contact has the address {escape(words)} yet."
+        return plain_reply(
+            f"No contact has the address {escape(words)} yet. To add it, set a score: `/score set {escape(words)} 85`"
+        )
     if not nearest:
-        return plain_reply(f"{said} To add one, set a score: `/score set ada@example.com 85`")
+        return plain_reply(f"{said} Type more of the name, a company, or an address.")
     return choice_reply(f"{said} Did you mean one of these?", _choices(nearest, line))
 
 

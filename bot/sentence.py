@@ -14,10 +14,13 @@ _NUMBER = r"(?:\d+(?:[.,]\d*)?|[.,]\d+)"
 _BARE = re.compile(rf"(?P<sign>=?[+-]|=)?(?P<number>{_NUMBER})", re.ASCII)
 _NAMED = re.compile(rf"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)(?P<sign>=-|=\+|[=+-])(?P<number>{_NUMBER})", re.ASCII)
 _ASSIGNED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)=(?P<rest>\S*)", re.ASCII)
+_APART = re.compile(rf"((?:^|\s)=?[+-]|(?:^|\s)=)\s+({_NUMBER}(?:\s|$))", re.ASCII)  # `+ 5` is meant as `+5`
+_ASSIGNING = re.compile(r"\b([a-zA-Z][a-zA-Z0-9_]*)\s+=(?=\s*[+-]?[\d.])", re.ASCII)  # `fit = 8` as `fit=8`
 _BECAUSE = re.compile(r"(?:^|\s)because\s+", re.IGNORECASE)
 _OPERATOR = re.compile(r"[:<>=~]")
 _WORD = re.compile(r'"[^"]*"|\S+')
 _QUOTED = re.compile(r'"([^"]*)"')
+_ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+")
 LONGEST_REASON = 300
 
 
@@ -102,7 +105,7 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
     Values are taken from the end of the line as long as there are any; what is left is the contact.
     """
     said, reason = _split_reason(rest)
-    words, values = _WORD.findall(said), list[Value]()
+    words, values = _WORD.findall(_APART.sub(r"\1\2", _ASSIGNING.sub(r"\1=", said))), list[Value]()
     has_bare = False
     while words:
         taken, value, is_bare = _last_value(words, types)
@@ -118,7 +121,7 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
 
 def _split_reason(rest: str) -> tuple[str, str | None]:
     parts = _BECAUSE.split(rest, maxsplit=1)
-    reason = parts[1].strip().strip('"').strip() if len(parts) > 1 else ""
+    reason = unquoted(parts[1]) if len(parts) > 1 else ""
     if len(reason) > LONGEST_REASON:
         raise Unclear(f"A reason has at most {LONGEST_REASON} characters; this one has {len(reason)}.")
     return parts[0].strip(), reason or None
@@ -154,13 +157,19 @@ def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], ty
     for word in words:
         assigned = _ASSIGNED.fullmatch(word)
         if assigned and assigned["key"].casefold() in keys:
-            raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{assigned['key'].casefold()}=8`.")
+            key = assigned["key"].casefold()
+            if _BARE.fullmatch(assigned["rest"]):
+                raise Unclear(f"Values stand at the end: `/score set ada@example.com {key}={assigned['rest']}`")
+            raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{key}=8`.")
         if assigned:
             near = get_close_matches(assigned["key"].casefold(), keys, n=1)
             meant = f"Did you mean {near[0]}?" if near else f"There is {', '.join(keys)}."
             raise Unclear(f"There is no score type `{assigned['key']}`. {meant}")
     if not values:
-        raise Unclear(f"Say the value too: `/score set {contact or 'ada@example.com'} 85`")
+        whom = contact if contact.replace(" ", "").isalpha() or _ADDRESS.fullmatch(contact) else "ada@example.com"
+        value = f"{words[-1].casefold()}=8" if len(words) > 1 and words[-1].casefold() in keys else "85"
+        whom = " ".join(words[:-1]) if value != "85" and whom == contact else whom
+        raise Unclear(f"Say the value too: `/score set {whom} {value}`")
     if not contact:
         raise Unclear(f"Say whose score: `/score set ada@example.com {values[0].typed()}`")
     if "@" in words[0] and len(words) > 1 and _BARE.fullmatch(words[-1]):
@@ -173,7 +182,9 @@ def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], ty
 
 def two_numbers(last: Value, types: Sequence[ScoreType]) -> str:
     """Say what to do about two numbers that name no score type."""
-    other = types[1].key if len(types) > 1 else types[0].key
+    if len(types) == 1:
+        return f"One number sets {types[0].label}, and there is no other score type; leave one of the two out"
+    other = types[1].key
     return f"One number sets {types[0].label}; name the other: {other}={show(abs(last.amount))}"
 
 
@@ -208,3 +219,11 @@ def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, .
     if not words:
         raise Unclear("Say whose score: `/score clear ada@example.com fit`")
     return unquoted(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)
+
+
+def read_days(rest: str) -> tuple[str, int | None]:
+    """Take a period like `90d` from the end of a line: the line without it, and the days."""
+    first, _, last = rest.rpartition(" ")
+    if first and last[-1:].casefold() == "d" and last[:-1].isdecimal() and last.isascii() and len(last) <= 5:
+        return first.strip(), int(last[:-1])
+    return rest, None

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 
 import structlog
@@ -18,6 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import logs
 from bot.app import Door, make_bolt
+from bot.clock import system_clock
 from bot.dispatch import Dispatcher
 from bot.settings import BadSettings, Settings
 from bot.socket import Socket
@@ -31,11 +31,6 @@ log = structlog.get_logger(__name__)
 
 PATIENCE = 5.0  # seconds that requests under way are given when the service is told to stop
 LONGEST_PAUSE = 30.0
-
-
-def system_clock() -> int:
-    """Give the time, in µs UTC."""
-    return time.time_ns() // 1000
 
 
 class Service:

@@ -17,7 +17,7 @@ class BadSettings(Exception):
 class Settings(BaseSettings):
     """What the environment says."""
 
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, env_ignore_empty=True)
 
     database_url: str = Field("sqlite://contact-score.db", alias="CONTACT_SCORE_DATABASE_URL")
     public_url: str | None = Field(None, alias="CONTACT_SCORE_PUBLIC_URL")

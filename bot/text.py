@@ -22,9 +22,9 @@ MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
 def clean(text: str) -> str:
     """Give what a person typed: links as their text, entities and typographic signs as plain ones."""
     plain = _LINK.sub(lambda found: found[2] or found[1], text)
-    return html.unescape(plain).translate(_TYPED).strip()
+    return " ".join(html.unescape(plain).translate(_TYPED).split())
 
 
 def escape(text: str) -> str:
-    """Make text from elsewhere harmless in mrkdwn: it can mention nobody and link nowhere."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Make text from elsewhere harmless in mrkdwn: it mentions nobody, links nowhere, and stays on its line."""
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -2,7 +2,6 @@
 
 from bot.asking import Asked, Reply
 from bot.blocks.receipt import receipt_reply
-from bot.replies import plain_reply
 from storage.contacts import contacts
 
 
@@ -10,6 +9,6 @@ async def undo_batch(asked: Asked, batch: str, *, replaces: bool = False) -> Rep
     """Leave a batch out of every fold; raises NothingToUndo."""
     recorded = await asked.undo(batch)
     if not recorded.moved:
-        return plain_reply("That was taken back already.")
+        return Reply()  # the same request, sent again
     whom = await contacts(asked.workspace, ids=[recorded.moved[0].contact])
     return receipt_reply(whom[0], recorded.moved, batch=asked.batch, note="undone", replaces=replaces)

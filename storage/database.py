@@ -69,11 +69,18 @@ def address(url: str) -> Address:
         credentials = {"file_path": str(path), "busy_timeout": 15_000, "journal_size_limit": -1}
         return Address("sqlite", {"engine": "storage.sqlite_engine", "credentials": credentials}, path)
     if scheme in ("postgres", "postgresql"):
-        config = expand_db_url(url)
         asked = parse_qs(urlsplit(url).query)
+        try:
+            config = expand_db_url(url)
+            port = int(asked.get("port", [config["credentials"].get("port") or 5432])[0])
+        except ValueError as exc:
+            raise BadDatabaseUrl from exc
         # A socket's folder can only be said as a parameter; Tortoise takes it where no host stands before it.
         config["credentials"]["host"] = asked.get("host", [config["credentials"].get("host")])[0]
-        config["credentials"]["port"] = int(asked.get("port", [config["credentials"].get("port") or 5432])[0])
+        config["credentials"]["port"] = port
+        # The word of PostgreSQL's own tools, which hosted databases put into their addresses.
+        if mode := config["credentials"].pop("sslmode", None):
+            config["credentials"]["ssl"] = mode
         # A batch of one is planned anew each time otherwise, which costs more than running it.
         config["credentials"]["server_settings"] = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
         config["credentials"].setdefault("maxsize", 8)

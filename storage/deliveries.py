@@ -1,6 +1,5 @@
 """Keep what sources delivered, what of it could not be used, and what was refused."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,8 +59,7 @@ async def keep(
         rows.append({**common, "k": submission.delivered.key, "t": submission.received_at, **counts})
         for position, (outcome, (key, raw)) in enumerate(zip(outcomes, raws, strict=True)):
             if outcome.status is Status.QUARANTINED:
-                digest = hashlib.sha256(f"{submission.source}\0{raw}".encode()).hexdigest()
-                row = {"w": submission.workspace.id, "d": id, "p": position, "k": key, "h": digest}
+                row = {"w": submission.workspace.id, "d": id, "p": position, "k": key}
                 aside.append({**row, "r": outcome.reason, "i": raw})
     await session.rows(
         "INSERT INTO deliveries"
@@ -72,10 +70,8 @@ async def keep(
     )
     if aside:
         await session.rows(
-            "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, digest, reason, item)"
-            " SELECT w, d, p, k, h, r, i"
-            " FROM given(w bigint, d bigint, p int, k text, h text, r text, i text)"
-            ' WHERE true ORDER BY w, k COLLATE "C", h ON CONFLICT DO NOTHING',
+            "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item)"
+            " SELECT w, d, p, k, r, i FROM given(w bigint, d bigint, p int, k text, r text, i text) ORDER BY d, p",
             aside,
         )
 

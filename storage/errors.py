@@ -5,7 +5,12 @@ import sqlite3
 import asyncpg
 from tortoise.exceptions import DBConnectionError, OperationalError, TransactionManagementError
 
-from storage.domain.errors import StorageUnavailable
+from storage.domain.errors import Refusal, StorageUnavailable
+
+
+class NoDatabase(Refusal):
+    """CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."""
+
 
 _GONE = (
     OSError,  # refused, reset, timed out
@@ -29,6 +34,8 @@ def translated(exc: Exception) -> Exception:
     if isinstance(exc, _GONE) or is_passing(exc):
         return StorageUnavailable()
     cause = exc.args[0] if isinstance(exc, OperationalError) and exc.args else exc
+    if isinstance(cause, sqlite3.DatabaseError) and getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+        return NoDatabase()
     return StorageUnavailable() if isinstance(cause, sqlite3.OperationalError) and _busy(cause) else exc
 
 

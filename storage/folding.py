@@ -27,7 +27,7 @@ async def fold_scores(
         for pair in work.touched if work.refusal is None else ():
             before, score_type = states[pair].value(types[pair]), types[pair]
             if pair in late:
-                seen = {id: c for id, c in ledgers[pair].items() if id not in not_yet and c.batch not in left_out}
+                seen = {id: c for id, c in ledgers[pair].items() if id not in not_yet and c.batch not in left_out[pair]}
                 id_of = {(change.source, change.key): id for id, change in seen.items()}
                 states[pair], folded = fold(seen.values(), score_type)
                 effects[pair] = {id_of[change.source, change.key]: (change, effect) for change, effect in folded}
@@ -64,15 +64,13 @@ def _late(works: Sequence[Work], states: Mapping[Scored, State]) -> set[Scored]:
 
 async def _left_out(
     session: Session, works: Sequence[Work], ledgers: Mapping[Scored, Mapping[int, Change]]
-) -> frozenset[str]:
-    """Name the undone batches among the changes of scores that are folded anew."""
-    workspace_of = {pair: work.submission.workspace.id for work in works for pair in work.pairs}
-    batches: dict[int, set[str]] = {}
-    for pair, ledger in ledgers.items():
-        named = {change.batch for change in ledger.values()}
-        batches.setdefault(workspace_of[pair], set()).update(named)
-    found = [await facts.undone(session, workspace, named) for workspace, named in batches.items()]
-    return frozenset[str]().union(*found)
+) -> dict[Scored, frozenset[str]]:
+    """Name the undone batches among the changes of each score that is folded anew."""
+    workspace_of = {pair: work.submission.workspace.id for work in works for pair in work.touched}
+    return {
+        pair: await facts.undone(session, workspace_of[pair], {change.batch for change in ledger.values()})
+        for pair, ledger in ledgers.items()
+    }
 
 
 async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> None:

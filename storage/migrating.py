@@ -65,7 +65,7 @@ async def _apply(where: Address) -> None:
 async def _alone(where: Address) -> AsyncIterator[None]:
     """Hold the lock that only one migrating process can hold."""
     if where.path is None:
-        names = ("host", "port", "user", "password", "database")
+        names = ("host", "port", "user", "password", "database", "ssl")
         credentials = {name: where.config["credentials"].get(name) for name in names}
         connection = await asyncpg.connect(**credentials)
         try:
@@ -77,8 +77,7 @@ async def _alone(where: Address) -> AsyncIterator[None]:
     beside = where.path.with_name(where.path.name + "-migrating")
     lock = await asyncio.to_thread(_lock, beside)
     try:
-        yield
-        beside.unlink(missing_ok=True)
+        yield  # the empty file stays: taken away, it would be another file for whoever waits for it
     finally:
         lock.close()
 

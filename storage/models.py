@@ -235,11 +235,9 @@ class Quarantined(Model):
     )
     position = fields.IntField()  # in its delivery, from 0
     dedupe_key = fields.TextField()
-    digest = fields.CharField(max_length=64)  # of the item, so that a repeat is kept once
     reason = fields.TextField()
     item = fields.TextField()
 
     class Meta:
         table = "quarantine"
-        constraints = (UniqueConstraint(fields=("workspace_id", "dedupe_key", "digest"), name="quarantine_item"),)
-        indexes = (Index(fields=("delivery_id",), name="quarantine_delivery"),)
+        constraints = (UniqueConstraint(fields=("delivery_id", "position"), name="quarantine_item"),)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from storage import database, migrating
+from storage import database, migrating, sources
 from storage.committer import Committer
 from storage.domain.errors import Refusal
 from storage.vault import Vault, keys_beside
@@ -35,7 +35,7 @@ class Storage:
 async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
     """Open the storage at *url*, making the tables where the database is empty.
 
-    Raises SchemaOutdated where they are of an older version.
+    Raises SchemaOutdated where they are of an older version, CannotUnlock where the keys do not fit the secrets.
     """
     opened = await _opened(url, secret_keys)
     try:
@@ -44,6 +44,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
             raise migrating.SchemaOutdated
         if names:
             await migrating.migrate(opened, database.address(url))
+        await sources.check_keys()
     except BaseException:
         await opened.close()
         raise

@@ -62,7 +62,7 @@ class _Key:
     always_there: bool = False
 
 
-async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str | None = None) -> Page:
+async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str | None = None, now: int) -> Page:
     """Give *limit* answers at the most, after *cursor*; raises BadCursor.
 
     Where the first key is a score, the contacts that have it are read in the order of its index; then come the rest.
@@ -74,7 +74,7 @@ async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str |
         rows = await _rows(workspace, asked, scored=phases[place], after=after, most=limit + 1 - len(found))
         found += [(place, row) for row in rows]
         place, after = place + 1, None
-    cards = await cards_of(workspace, ids=[row["id"] for _, row in found[:limit]])
+    cards = await cards_of(workspace, ids=[row["id"] for _, row in found[:limit]], now=now)
     return Page(cards=tuple(cards), next_cursor=_write_cursor(*found[limit - 1]) if len(found) > limit else None)
 
 

@@ -23,7 +23,7 @@ from storage.work import Entry, Work
 async def record_group(session: Session, group: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
     """Record submissions in one transaction; each is answered with its own outcome, or with why it was refused.
 
-    Raises StartAgain where a contact was made or merged elsewhere meanwhile, and Conflict where a submission of
+    Raises StartAgain where a contact or a fact was written elsewhere meanwhile, and Conflict where a submission of
     which all or nothing is to be taken repeats a key with other content: it must then be recorded by itself.
     """
     live = await definitions.live(session, {submission.workspace.id for submission in group})
@@ -76,28 +76,37 @@ def _check_score(item: Item, types: Mapping[str, ScoreType]) -> None:
 
 
 async def _identify(session: Session, works: Sequence[Work], *, now: int) -> None:
-    """Find the contact of every entry, making those not known yet."""
+    """Find the contact of every entry, making those not known yet; what repeats a fact makes and names nobody."""
     ids = await contacts.known(session, [one for work in works for entry in work.live for one in entry.identities])
+    there = await facts.stored(session, {_fact_key(work, entry) for work in works for entry in work.live})
+    firsts: dict[FactKey, Entry] = {}
     people: list[tuple[int, str | None]] = []  # those to be made; until then they have negative ids
     names: dict[Identity, int] = {}
     for work in works:
         for entry in work.live:
-            if isinstance(entry.item.contact, int):
-                entry.contact = entry.item.contact
+            key = _fact_key(work, entry)
+            entry.contact = _known_contact(entry, ids)
+            if key in there or key in firsts:
+                _settle_repeat(work, entry, there.get(key) or _as_stored(firsts[key]))
                 continue
             found = {ids[one] for one in entry.identities if one in ids}
             if len(found) > 1:
                 work.refuse(entry, TwoContacts())
                 continue
-            if not found and not work.submission.creates:
-                work.refuse(entry, UnknownContact())
-                continue
-            if not found:
+            if not found and isinstance(entry.item.contact, Reference):
+                if not work.submission.creates:
+                    work.refuse(entry, UnknownContact())
+                    continue
                 people.append((work.submission.workspace.id, entry.item.contact.email))
-            entry.contact = found.pop() if found else -len(people)
+                entry.contact = -len(people)
+            elif found:
+                entry.contact = found.pop()
+            assert entry.contact is not None
             fresh = {one: entry.contact for one in entry.identities if one not in ids}
             ids |= fresh
             names |= fresh
+            firsts[key] = entry
+            entry.fact = _fact(work.submission, entry.item, entry.at)
     if people:
         made = await contacts.make(session, people, now=now)
         real = {-position: id for position, id in enumerate(made, start=1)}
@@ -107,6 +116,37 @@ async def _identify(session: Session, works: Sequence[Work], *, now: int) -> Non
                 entry.contact = real.get(entry.contact, entry.contact) if entry.contact is not None else None
     if names:
         await contacts.name(session, names)
+
+
+def _fact_key(work: Work, entry: Entry) -> FactKey:
+    return (work.submission.workspace.id, work.submission.source, entry.item.key, entry.item.score or "")
+
+
+def _known_contact(entry: Entry, ids: Mapping[Identity, int]) -> int | None:
+    """Give the contact that every identity of an entry names, or none where they do not all name one."""
+    if isinstance(entry.item.contact, int):
+        return entry.item.contact
+    found = {ids.get(one) for one in entry.identities}
+    return found.pop() if len(found) == 1 else None
+
+
+def _as_stored(entry: Entry) -> tuple[int | None, int, Fact]:
+    assert entry.fact is not None
+    return (entry.contact, entry.at, entry.fact)
+
+
+def _settle_repeat(work: Work, entry: Entry, there: tuple[int | None, int, Fact]) -> None:
+    """Tell a repeat of a fact from a contradiction; a time that we stamped is not the sender's word."""
+    contact, received_at, fact = there
+    asked = entry.item.occurred_at
+    same_time = asked is None or min(asked, received_at) == fact.occurred_at
+    again = _fact(work.submission, entry.item, fact.occurred_at)
+    if entry.contact == contact and same_time and replace(again, batch=fact.batch, actor=fact.actor) == fact:
+        entry.status = Status.DUPLICATE
+        return
+    if work.submission.all_or_none:
+        raise Conflict
+    work.refuse(entry, Conflict("conflict"))
 
 
 async def _begin_undo(session: Session, work: Work) -> None:
@@ -133,7 +173,7 @@ async def _lock(session: Session, works: Sequence[Work]) -> None:
     given = [
         (work, entry, (work.submission.workspace.id, entry.item.contact))
         for work in works
-        for entry in work.live
+        for entry in work.unsettled
         if isinstance(entry.item.contact, int)
     ]
     if given:
@@ -141,16 +181,16 @@ async def _lock(session: Session, works: Sequence[Work]) -> None:
         for work, entry, pair in given:
             if pair not in ours:
                 work.refuse(entry, UnknownContact())
-    held = {entry.contact for work in works for entry in work.live if entry.contact is not None}
+    held = {entry.contact for work in works for entry in work.unsettled if entry.contact is not None}
     held |= {contact for work in works if work.refusal is None for contact, _ in work.undone}
     await contacts.lock(session, held)
 
 
 def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
-    """Turn entries into facts. What a person does, or we stamp ourselves, comes after all that the score has seen."""
+    """Time the facts: what a person does, or we stamp ourselves, comes after all that the score has seen."""
     latest = {pair: state.last[0] for pair, state in states.items()}
     for work in works:
-        for entry in work.live:
+        for entry in work.unsettled:
             pair, at = entry.scored, entry.at
             if pair and (entry.item.occurred_at is None or work.submission.actor):
                 at = max(at, latest[pair] + 1)
@@ -173,45 +213,22 @@ def _fact(submission: Submission, item: Item, at: int) -> Fact:
 
 
 async def _append(session: Session, works: Sequence[Work]) -> None:
-    """Write the facts. The constraint says which are new; the rest repeat one that is there, or contradict it."""
-    first: dict[FactKey, Entry] = {}
+    """Write the facts; raises StartAgain where another transaction wrote one of them just now."""
+    new: dict[FactKey, tuple[int | None, Fact]] = {}
     received: dict[FactKey, int] = {}
     for work in works:
-        for entry in work.live:
+        for entry in work.unsettled:
             assert entry.fact is not None
-            key = facts.fact_key(work.submission.workspace.id, entry.fact)
-            if key not in first:
-                first[key], received[key] = entry, work.submission.received_at
+            key = _fact_key(work, entry)
+            new[key], received[key] = (entry.contact, entry.fact), work.submission.received_at
         if work.undo is not None and work.refusal is None:
             await _append_undo(session, work)
-    appended = {key: (entry.contact, entry.fact) for key, entry in first.items() if entry.fact is not None}
-    ids = await facts.append(session, appended, received_at=received) if appended else {}
-    known = await facts.stored(session, appended.keys() - ids.keys()) if len(ids) < len(appended) else {}
+    ids = await facts.append(session, new, received_at=received) if new else {}
+    if len(ids) < len(new):
+        raise contacts.StartAgain
     for work in works:
-        for entry in work.live:
-            assert entry.fact is not None
-            key = facts.fact_key(work.submission.workspace.id, entry.fact)
-            if key in ids and first[key] is entry:
-                entry.fact_id, entry.status = ids[key], Status.APPLIED
-                continue
-            there = known.get(key) or (first[key].contact, received[key], first[key].fact)
-            if _repeats(entry, there):
-                entry.status = Status.DUPLICATE
-                continue
-            if work.submission.all_or_none:
-                raise Conflict
-            work.refuse(entry, Conflict("conflict"))
-
-
-def _repeats(entry: Entry, there: tuple[int | None, int, Fact | None]) -> bool:
-    """Tell a repeat from a contradiction; a time that we stamped is not the sender's word."""
-    contact, received_at, fact = there
-    if contact != entry.contact or fact is None or entry.fact is None:
-        return False
-    asked = entry.item.occurred_at
-    if asked is not None and min(asked, received_at) != fact.occurred_at:
-        return False
-    return replace(entry.fact, occurred_at=fact.occurred_at, batch=fact.batch, actor=fact.actor) == fact
+        for entry in work.unsettled:
+            entry.fact_id, entry.status = ids[_fact_key(work, entry)], Status.APPLIED
 
 
 async def _append_undo(session: Session, work: Work) -> None:

@@ -7,11 +7,13 @@ from storage import contacts, database, definitions, facts
 from storage.database import Row, Session
 from storage.domain.contacts import Contact
 from storage.domain.errors import UnknownScoreType
-from storage.domain.facts import Fact, Op
+from storage.domain.facts import DAY, Fact, Op
 from storage.domain.fold import Effect, State
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.facts import Scored
+
+TREND = 30 * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class Standing:
     as_of: int
     source: str | None  #: of the last change
     actor: str | None
+    trend: int | None  #: the value now less the value thirty days ago; none where it was missing then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,23 +137,27 @@ async def _kept_effects(session: Session, definition_of: Mapping[Scored, int]) -
     return kept
 
 
-async def card(workspace: Workspace, *, contact: int) -> Card | None:
+async def card(workspace: Workspace, *, contact: int, now: int) -> Card | None:
     """Give a contact with its scores, or none where there is no such contact."""
-    cards = await cards_of(workspace, ids=[contact])
+    cards = await cards_of(workspace, ids=[contact], now=now)
     return cards[0] if cards else None
 
 
-async def cards_of(workspace: Workspace, *, ids: Collection[int]) -> list[Card]:
+async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> list[Card]:
     """Give contacts with their scores, in the order asked for."""
     people = await contacts.contacts(workspace, ids=list(ids))
     types = await definitions.score_types(workspace)
     rows = await database.read(
-        "SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.source, f.actor"
+        "SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.source, f.actor,"
+        " (SELECT e.rank_after FROM effects e JOIN facts g ON g.id = e.fact_id"
+        " WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id AND e.at <= $2"
+        ' ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC LIMIT 1) AS rank_then'
         " FROM scores k LEFT JOIN facts f ON f.workspace_id = k.workspace_id AND f.source = k.last_source"
         " AND f.dedupe_key = k.last_key AND f.subject = (SELECT t.key FROM definitions d"
         " JOIN score_types t ON t.id = d.score_type_id WHERE d.id = k.definition_id)"
         " WHERE k.contact_id IN (SELECT id FROM given(id bigint)) AND k.rank IS NOT NULL",
         [{"id": person.id} for person in people],
+        now - TREND,
     )
     found: dict[int, list[Standing]] = {person.id: [] for person in people}
     by_pair = {(row["contact_id"], row["definition_id"]): row for row in rows}
@@ -166,12 +173,13 @@ async def cards_of(workspace: Workspace, *, ids: Collection[int]) -> list[Card]:
                         as_of=row["last_at"],
                         source=row["source"],
                         actor=row["actor"],
+                        trend=None if row["rank_then"] is None else row["rank"] - row["rank_then"],
                     )
                 )
     return [Card(contact=person, standings=tuple(found[person.id])) for person in people]
 
 
-async def top(workspace: Workspace, *, score: str | None, count: int) -> tuple[ScoreType, list[Card]]:
+async def top(workspace: Workspace, *, score: str | None, count: int, now: int) -> tuple[ScoreType, list[Card]]:
     """Give the contacts with the highest scores of a type (none: the default one); ties by the older contact."""
     score_type = await _type(workspace, score)
     rows = await database.read(
@@ -180,22 +188,25 @@ async def top(workspace: Workspace, *, score: str | None, count: int) -> tuple[S
         score_type.definition,
         count,
     )
-    return score_type, await cards_of(workspace, ids=[row["contact_id"] for row in rows])
+    return score_type, await cards_of(workspace, ids=[row["contact_id"] for row in rows], now=now)
 
 
-async def history(workspace: Workspace, *, contact: int, score: str | None, most: int) -> tuple[ScoreType, list[Entry]]:
+async def history(
+    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int = 0
+) -> tuple[ScoreType, list[Entry]]:
     """Give the latest changes of one score, newest first; what is undone is among them, marked."""
     score_type = await _type(workspace, score)
     rows = await database.read(
         "SELECT f.occurred_at, f.op, f.amount, f.source, f.actor, f.reason, f.batch, e.effective, e.rank_after"
         " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
-        " WHERE f.contact_id = $2 AND f.subject = $3 AND f.workspace_id = $1"
+        " WHERE f.contact_id = $2 AND f.subject = $3 AND f.workspace_id = $1 AND f.occurred_at >= $6"
         ' ORDER BY f.occurred_at DESC, f.source COLLATE "C" DESC, f.dedupe_key COLLATE "C" DESC LIMIT $5',
         workspace.id,
         contact,
         score_type.key,
         score_type.definition,
         most,
+        since,
     )
     undone = await facts.undone(database.current().reader, workspace.id, {row["batch"] for row in rows})
     return score_type, [

@@ -70,3 +70,9 @@ def _source(row: Row) -> Source:
     workspace = Workspace(id=row["workspace_id"], team=row["team"], name=row["name"])
     secrets = tuple(json.loads(database.current().vault.unseal(row["secrets"])))
     return Source(id=row["id"], workspace=workspace, slug=row["slug"], provider=row["provider"], secrets=secrets)
+
+
+async def check_keys() -> None:
+    """Find out at the start, not at the first delivery, whether the keys fit the secrets; raises CannotUnlock."""
+    for row in await database.read("SELECT secrets FROM sources ORDER BY id DESC LIMIT 1"):
+        database.current().vault.unseal(row["secrets"])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -49,11 +50,13 @@ class Vault:
 def keys_beside(database: Path) -> tuple[str, ...]:
     """Read the key file beside a SQLite database; make it, readable by its owner alone, where there is none."""
     path = database.with_name(database.name + ".key")
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return tuple(path.read_text().split())
-    with os.fdopen(descriptor, "w") as file:
-        key = Fernet.generate_key().decode()
-        file.write(key + "\n")
-    return (key,)
+    if not path.exists():
+        # Written beside and then linked, so that nobody ever reads half a key and only one process makes it.
+        made = path.with_name(f"{path.name}-{os.getpid()}")
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(Fernet.generate_key().decode() + "\n")
+        with suppress(FileExistsError):
+            os.link(made, path)
+        made.unlink()
+    return tuple(path.read_text().split())

@@ -50,6 +50,11 @@ class Work:
         return [entry for entry in self.entries if isinstance(entry, Entry) and entry.refusal is None]
 
     @property
+    def unsettled(self) -> list[Entry]:
+        """The entries that are to become facts."""
+        return [entry for entry in self.live if entry.status is None]
+
+    @property
     def new(self) -> list[Entry]:
         """The entries that became facts just now."""
         return [entry for entry in self.live if entry.fact_id is not None]
@@ -63,7 +68,7 @@ class Work:
     @property
     def pairs(self) -> list[Scored]:
         """Every score it may bear on."""
-        return [*(entry.scored for entry in self.live if entry.scored), *self.undone]
+        return [*(entry.scored for entry in self.unsettled if entry.scored), *self.undone]
 
     @property
     def touched(self) -> list[Scored]:

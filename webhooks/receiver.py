@@ -55,16 +55,16 @@ class Receiver:
         now = self._clock()
         body = await read_body(request, limit=MAX_BODY)
         source = await find_source(request.match_info["workspace"], slug=request.match_info["source"])
-        wait = self._failures.wait(request.remote or "", now=now)
-        if wait:
-            return problem(429, headers={"Retry-After": str(wait)})
         provider = PROVIDERS[source.provider]
         arrived = Request(headers={name.lower(): value for name, value in request.headers.items()}, body=body)
         try:
             delivery = provider.authenticate(arrived, secrets=source.secrets, now=now)
         except NotAuthentic as refusal:
             return await self._refuse(request, source, refusal, now=now)
-        if request.content_type not in provider.content_types or "content-encoding" in arrived.headers:
+        if (
+            request.content_type not in provider.content_types
+            or arrived.headers.get("content-encoding", "identity") != "identity"
+        ):
             return problem(415, f"Send {' or '.join(provider.content_types)}, without a Content-Encoding.")
         items = provider.items(body, delivery=delivery, source=source.slug)
         submission = Submission(
@@ -79,10 +79,13 @@ class Receiver:
         return web.json_response(_answer(recorded))
 
     async def _refuse(self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int) -> web.Response:
+        # Only failures are turned away: who shares an address with a stranger is still heard.
+        wait = self._failures.failed(request.remote or "", now=now)
+        if wait:
+            return problem(429, headers={"Retry-After": str(wait)})
         log.info("delivery refused", source=source.slug, reason=refusal.reason, hint=refusal.hint)
         await count_refusal(source.workspace, source=source.id, reason=refusal.reason, hint=refusal.hint, now=now)
-        wait = self._failures.failed(request.remote or "", now=now)
-        return problem(429, headers={"Retry-After": str(wait)}) if wait else problem(401)
+        return problem(401)
 
 
 def _answer(recorded: Recorded) -> dict[str, object]:

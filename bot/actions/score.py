@@ -1,14 +1,12 @@
 """Act on the buttons of cards and receipts."""
 
 from bot.asking import Asked, Reply
-from bot.blocks.history import history_reply
+from bot.blocks.history import MOST, history_reply
 from bot.blocks.set_modal import set_modal
 from bot.replies import refusal_reply
 from bot.undoing import undo_batch
 from storage.domain.errors import UnknownContact
 from storage.scores import card, history
-
-MOST = 20
 
 
 async def take_back(asked: Asked) -> Reply:
@@ -19,7 +17,7 @@ async def take_back(asked: Asked) -> Reply:
 async def show_history(asked: Asked) -> Reply:
     """Show the history of the contact, and score type, that the button names."""
     contact, _, score = asked.text.partition(" ")
-    known = await card(asked.workspace, contact=_id(contact))
+    known = await card(asked.workspace, contact=_id(contact), now=asked.now)
     if known is None:
         return refusal_reply(UnknownContact())
     score_type, entries = await history(asked.workspace, contact=known.contact.id, score=score or None, most=MOST)
@@ -28,7 +26,7 @@ async def show_history(asked: Asked) -> Reply:
 
 async def open_form(asked: Asked) -> Reply:
     """Open the form for the contact that the button names."""
-    known = await card(asked.workspace, contact=_id(asked.text))
+    known = await card(asked.workspace, contact=_id(asked.text), now=asked.now)
     if known is None:
         return refusal_reply(UnknownContact())
     values = {one.score_type.key: one.value for one in known.standings}

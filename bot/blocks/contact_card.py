@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.asking import Block, Reply
-from bot.blocks.elements import MISSING, actions, button, by, context, moment, section, with_band
+from bot.blocks.elements import MISSING, actions, button, by, context, moment, section, sections, trend, with_band
 from bot.text import escape
 from storage.domain.score_types import ScoreType
 from storage.scores import Card
@@ -22,13 +22,16 @@ def card_reply(card: Card, types: Sequence[ScoreType]) -> Reply:
             lines.append(f"{escape(one.label)}  {MISSING}")
             continue
         changed = f"{moment(known.as_of)} {by(known.actor, known.source)}".strip()
-        lines.append(f"{escape(one.label)}  {with_band(known.value, one, bold=True)} · {changed}")
-    blocks: list[Block] = [section(head), section("\n".join(lines))]
+        parts = [with_band(known.value, one, bold=True), *trend(known.trend), changed]
+        lines.append(f"{escape(one.label)}  {' · '.join(parts)}")
+    blocks: list[Block] = [section(head), *sections(lines)]
     notes = [f"Owner: {escape(contact.owner)}"] if contact.owner else []
     notes += [f"Tags: {', '.join(escape(tag) for tag in contact.tags)}"] if contact.tags else []
     if notes:
         blocks.append(context(" · ".join(notes)))
     value = str(contact.id)
     blocks.append(actions([button("Set", action="set", value=value), button("History", action="history", value=value)]))
-    plain = ", ".join(f"{one.score_type.label} {with_band(one.value, one.score_type)}" for one in card.standings)
-    return Reply(text=f"{contact.shown}: {plain or 'no score yet'}", blocks=blocks)
+    plain = ", ".join(
+        f"{escape(one.score_type.label)} {with_band(one.value, one.score_type)}" for one in card.standings
+    )
+    return Reply(text=f"{escape(contact.shown)}: {plain or 'no score yet'}", blocks=blocks)

@@ -46,7 +46,7 @@ def filter_reply(
     buttons = [button(label, action="page", value=value) for label, value in turning if value is not None]
     buttons.append(button("Share to channel", action="share", value=here))
     head = section(f"*{title}* `{escape(text)}`" if text else f"*{title}*")
-    return Reply(text=f"{title} {text}", blocks=[head, *sections(lines), actions(buttons)])
+    return Reply(text=f"{title} {escape(text)}", blocks=[head, *sections(lines), actions(buttons)])
 
 
 def shared_reply(reply: Reply, *, by: str) -> Reply:
@@ -73,6 +73,6 @@ def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
         value = next(one.value for one in card.standings if one.score_type.key == score_type.key)
         company = f" · {escape(card.contact.company)}" if card.contact.company else ""
         lines.append(f"{place}. *{escape(card.contact.shown)}*{company}  {with_band(value, score_type, bold=True)}")
-    title = f"Top {len(cards)} by {score_type.label}"
+    title = f"Top {len(cards)} by {escape(score_type.label)}"
     ties = context("Of equal scores the contact known longest comes first.")
-    return Reply(text=title, blocks=[section(f"*{escape(title)}*"), *sections(lines), ties])
+    return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), ties])

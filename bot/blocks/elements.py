@@ -76,3 +76,10 @@ def by(actor: str | None, source: str | None) -> str:
     if actor:
         return f"by <@{actor}>" if source == SLACK else f"by {escape(actor)}"
     return f"from {escape(source)}" if source else ""
+
+
+def trend(moved: int | None) -> list[str]:
+    """Say how a score moved in thirty days, where that is known and it did."""
+    if not moved:
+        return []
+    return [f"{'▲' if moved > 0 else '▼'} {show(abs(moved))} in 30 days"]

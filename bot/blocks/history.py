@@ -11,17 +11,20 @@ from storage.domain.score_types import ScoreType
 from storage.domain.values import show
 from storage.scores import Entry
 
+MOST = 20
+
 
 def history_reply(contact: Contact, score_type: ScoreType, entries: Sequence[Entry]) -> Reply:
     """Answer with the history of one score of a contact."""
     title = f"{contact.shown} · {score_type.label}"
     if not entries:
         return Reply(
-            text=f"{title}: nothing was ever set.", blocks=[section(f"*{escape(title)}*\nNothing was ever set.")]
+            text=f"{escape(title)}: no change.", blocks=[section(f"*{escape(title)}*\nThere is no change to show.")]
         )
     lines = [_line(one, score_type) for one in entries]
-    small = context(f"The last {len(entries)} changes, newest first. Struck through: undone.")
-    return Reply(text=f"History of {title}", blocks=[section(f"*{escape(title)}*"), *sections(lines), small])
+    many = "The one change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
+    small = context(f"{many}. Struck through: undone.")
+    return Reply(text=f"History of {escape(title)}", blocks=[section(f"*{escape(title)}*"), *sections(lines), small])
 
 
 def _line(one: Entry, score_type: ScoreType) -> str:

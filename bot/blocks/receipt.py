@@ -23,14 +23,14 @@ def receipt_reply(
 ) -> Reply:
     """Answer that scores changed; *asked* says by type what was asked, so that what the range cut can be told."""
     parts = [escape(contact.shown)]
-    plain = [contact.shown]
+    plain = [escape(contact.shown)]
     for one in moved:
         label = one.score_type.label
         parts.append(
             f"{escape(label)} {amount(one.before)} → {with_band(one.after, one.score_type, bold=True)}"
             f"{_cut_by_range(one, (asked or {}).get(one.score_type.key))}"
         )
-        plain.append(f"{label} {amount(one.before)} → {with_band(one.after, one.score_type)}")
+        plain.append(f"{escape(label)} {amount(one.before)} → {with_band(one.after, one.score_type)}")
     parts += [f'"{escape(reason)}"'] if reason else []
     parts += [note] if note else []
     buttons = [

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
+from bot.cli.running import refusals
 from bot.manifest import manifest
+from bot.settings import read_settings
 
 
 def print_manifest(
@@ -13,7 +15,8 @@ def print_manifest(
     socket_mode: Annotated[bool, typer.Option("--socket-mode", help="Slack needs no address; for trying out.")] = False,
 ) -> None:
     """Print the manifest to paste at api.slack.com/apps, Create New App, From a manifest."""
-    if not socket_mode and not public_url.startswith("https://"):
-        output.note("Say where Slack reaches this service: --public-url https://scores.example.com (or --socket-mode)")
-        raise typer.Exit(1)
-    output.document(manifest(public_url, socket_mode=socket_mode))
+    with refusals():
+        url = public_url or read_settings().public_url or ""
+    if not socket_mode and not url.startswith("https://"):
+        raise typer.BadParameter("say where Slack reaches this service: --public-url https://scores.example.com")
+    output.document(manifest(url, socket_mode=socket_mode))

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, TypeVar
@@ -19,11 +18,6 @@ T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Team = Annotated[str | None, typer.Option("--workspace", metavar="T0123", help="Needed where there are several.")]
-
-
-def clock() -> int:
-    """Give the time, in µs UTC."""
-    return time.time_ns() // 1000
 
 
 def run(body: Callable[[Storage, Settings], Awaitable[T]]) -> T:

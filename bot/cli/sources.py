@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.running import AsJson, Team, clock, run, the_workspace
+from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.clock import system_clock
 from bot.settings import Settings
 from storage.domain.errors import Refusal
 from storage.opening import Storage
@@ -41,7 +42,7 @@ def add(
             except ValueError as exc:
                 raise Refusal(str(exc)) from exc
         workspace = await the_workspace(team)
-        made = await add_source(workspace, slug=slug, provider=provider, secrets=given, now=clock())
+        made = await add_source(workspace, slug=slug, provider=provider, secrets=given, now=system_clock())
         url = f"{settings.url}/webhooks/{workspace.team}/{made.slug}"
         if as_json:
             output.document({"slug": made.slug, "provider": provider, "url": url, "secrets": given})
@@ -88,7 +89,9 @@ def send(
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
         document, delivery = await asyncio.to_thread(file.read_bytes), f"msg_{randomness.token_hex(12)}"
-        headers = PROVIDERS[source.provider].sign(document, delivery=delivery, secret=source.secrets[0], now=clock())
+        headers = PROVIDERS[source.provider].sign(
+            document, delivery=delivery, secret=source.secrets[0], now=system_clock()
+        )
         url = f"{settings.url}/webhooks/{workspace.team}/{source.slug}"
         try:
             return await post(url, body=document, headers=headers)

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.running import AsJson, Team, clock, run, the_workspace
+from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.clock import system_clock
 from bot.settings import Settings
 from storage.definitions import add_score_type, score_types
 from storage.domain.errors import BadDefinition
@@ -42,7 +43,7 @@ def add(
             start=None if start is None else parse(start),
             bands=[_band(text) for text in band or ()],
             is_default=default,
-            now=clock(),
+            now=system_clock(),
         )
         if as_json:
             output.document(described(made))

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.running import AsJson, clock, run
+from bot.cli.running import AsJson, run
+from bot.clock import system_clock
 from bot.settings import Settings
 from storage.opening import Storage
 from storage.workspaces import add_workspace, all_workspaces
@@ -22,7 +23,7 @@ def add(
     """Make a workspace without Slack having installed it yet."""
 
     async def body(_: Storage, __: Settings) -> None:
-        made = await add_workspace(team, name=name, now=clock())
+        made = await add_workspace(team, name=name, now=system_clock())
         if as_json:
             output.document({"workspace": made.team, "name": made.name})
         else:

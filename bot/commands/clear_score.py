@@ -6,6 +6,7 @@ from bot.finding import find_one
 from bot.replies import plain_reply
 from bot.sentence import read_clear
 from bot.text import escape
+from storage.scores import card
 
 
 async def clear_score(asked: Asked) -> Reply:
@@ -14,7 +15,12 @@ async def clear_score(asked: Asked) -> Reply:
     found = await find_one(asked, words, line=f"clear {{}} {' '.join(scores)}")
     if isinstance(found, Reply):
         return found
-    recorded = await asked.clear(found.id, scores)
+    known = await card(asked.workspace, contact=found.id, now=asked.now)
+    there = [one for one in scores if known and one in {standing.score_type.key for standing in known.standings}]
+    if not there:
+        labels = " or ".join(asked.type(score).label for score in scores)
+        return plain_reply(f"{escape(found.shown)} has no {escape(labels)} score, so there is nothing to clear.")
+    recorded = await asked.clear(found.id, there)
     if not recorded.moved:
-        return plain_reply(f"That was recorded already: `/score view {escape(found.typed)}`")
+        return Reply()  # the same request, sent again
     return receipt_reply(found, recorded.moved, batch=asked.batch)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bot.asking import Asked, Reply
-from bot.blocks.elements import context, section
+from bot.blocks.elements import context, section, sections
 from bot.commands.contract import Command
 from bot.text import escape
 from storage.domain.score_types import ScoreType
@@ -21,17 +21,16 @@ def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:
     return Reply(
         text="What you can type after /score",
         blocks=[
-            section("\n".join([first, *verbs])),
-            section(_types(asked.types)),
+            *sections([first, *verbs]),
+            *sections(_types(asked.types)),
             context("You may view and set every score here. Only you see the answers. More: `/score help set`"),
         ],
     )
 
 
-def _types(types: Sequence[ScoreType]) -> str:
-    lines = [
+def _types(types: Sequence[ScoreType]) -> list[str]:
+    return [
         f"`{one.key}` {escape(one.label)}: {one.range_shown}, in steps of {show(one.step)}"
         + (" (meant where none is named)" if one.is_default else "")
         for one in types
     ]
-    return "\n".join(lines)

@@ -49,11 +49,10 @@ def _offer_to_add(asked: Asked, setting: Setting) -> Reply:
 
 async def _set(asked: Asked, setting: Setting, contact: int | str) -> Reply:
     recorded = await asked.change(contact, setting.values, reason=setting.reason)
-    ids = [one.contact for one in recorded.moved[:1]] or [contact] if isinstance(contact, int) else []
-    known = await contacts(asked.workspace, ids=ids or [one.contact for one in recorded.moved[:1]])
+    known = await contacts(asked.workspace, ids=[one.contact for one in recorded.moved[:1]])
+    if not recorded.moved:
+        return Reply()  # the same request, sent again
     if not known:
         return refusal_reply(UnknownContact())
-    if not recorded.moved:
-        return plain_reply(f"That was recorded already: `/score view {escape(known[0].typed)}`")
     asked_for = {value.score: (value.op, value.amount) for value in setting.values}
     return receipt_reply(known[0], recorded.moved, batch=asked.batch, reason=setting.reason, asked=asked_for)

@@ -9,5 +9,5 @@ from storage.scores import top
 async def top_contacts(asked: Asked) -> Reply:
     """Answer `top [N] [TYPE]`."""
     count, score = read_top(asked.text, asked.types)
-    score_type, cards = await top(asked.workspace, score=score, count=count)
+    score_type, cards = await top(asked.workspace, score=score, count=count, now=asked.now)
     return top_reply(cards, score_type)

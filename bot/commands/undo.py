@@ -8,6 +8,8 @@ from storage.facts import last_command
 
 async def undo(asked: Asked) -> Reply:
     """Answer `undo`: the asker's last command is taken back whole."""
+    if asked.text:
+        return plain_reply("`/score undo` takes back your last command, and nothing else; type it without more words.")
     batch = await last_command(asked.workspace, actor=asked.person.id)
     if batch is None:
         return plain_reply("There is no change of yours to take back.")

@@ -17,5 +17,5 @@ async def view_score(asked: Asked) -> Reply:
     found = await find_one(asked, words, line="view {}")
     if isinstance(found, Reply):
         return found
-    known = await card(asked.workspace, contact=found.id)
+    known = await card(asked.workspace, contact=found.id, now=asked.now)
     return card_reply(known, asked.types) if known else refusal_reply(UnknownContact())

@@ -6,7 +6,7 @@ from bot.blocks.elements import OPTION_TEXT, cut
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, SCORE
 from bot.finding import find_all
-from bot.replies import plain_reply, sentence
+from bot.replies import sentence
 from bot.sentence import Value
 from storage.contacts import contacts
 from storage.domain.errors import Refusal
@@ -34,7 +34,7 @@ async def submit_scores(asked: Asked) -> Reply:
     recorded = await asked.change(int(contact), values, reason=reason)
     known = await contacts(asked.workspace, ids=[int(contact)])
     if not recorded.moved or not known:
-        return plain_reply("That was recorded already.")
+        return Reply()  # the same form, handed in again
     return receipt_reply(known[0], recorded.moved, batch=asked.batch, reason=reason)
 
 

@@ -74,10 +74,10 @@ def looks_like_address(text: str) -> bool:
 
 def address_key(address: str) -> str:
     """Give the form in which an address is matched; raises BadItem where it is none."""
-    trimmed = address.strip()
-    if not looks_like_address(trimmed):
-        raise BadItem(f"`{trimmed[:80]}` is not an e-mail address")
-    return matching(trimmed)
+    key = matching(address)
+    if not looks_like_address(key):
+        raise BadItem(f"`{address.strip()[:80]}` is not an e-mail address")
+    return key
 
 
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:

@@ -48,12 +48,17 @@ def _exact(number: Decimal, written: str) -> int:
         raise BadNumber(f"`{written}` is not a number")
     if (number and number.adjusted() > 12) or abs(number) > LARGEST // THOUSAND:
         raise BadNumber(f"`{written[:40]}` is larger than a score can be (1,000,000,000)")
-    if number and number.adjusted() < -12:
+    # By its digits, because arithmetic would round beyond the 28th.
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)  # it is finite
+    whole = int("".join(str(digit) for digit in digits))
+    if not whole:
+        return 0
+    places = -exponent - 3
+    if places > len(digits) or (places > 0 and whole % 10**places):
         raise BadNumber(f"`{written[:40]}` has more than three digits after the point")
-    thousandths = number * THOUSAND
-    if thousandths != thousandths.to_integral_value():
-        raise BadNumber(f"`{written[:40]}` has more than three digits after the point")
-    return int(thousandths)
+    thousandths: int = whole // 10**places if places > 0 else whole * 10**-places
+    return -thousandths if sign else thousandths
 
 
 def show(thousandths: int) -> str:

@@ -184,7 +184,6 @@ class Migration(migrations.Migration):
                 ('delivery', fields.ForeignKeyField('storage.Delivery', source_field='delivery_id', db_constraint=True, to_field='id', on_delete=OnDelete.RESTRICT)),
                 ('position', fields.IntField()),
                 ('dedupe_key', fields.TextField(unique=False)),
-                ('digest', fields.CharField(max_length=64)),
                 ('reason', fields.TextField(unique=False)),
                 ('item', fields.TextField(unique=False)),
             ],
@@ -219,7 +218,7 @@ class Migration(migrations.Migration):
         ops.AddConstraint(model_name='Effect', constraint=UniqueConstraint(fields=('fact_id', 'definition_id'), name='effects_fact')),
         ops.AddConstraint(model_name='Score', constraint=UniqueConstraint(fields=('contact_id', 'definition_id'), name='scores_contact')),
         ops.AddConstraint(model_name='Source', constraint=UniqueConstraint(fields=('workspace_id', 'slug'), name='sources_slug')),
-        ops.AddConstraint(model_name='Quarantined', constraint=UniqueConstraint(fields=('workspace_id', 'dedupe_key', 'digest'), name='quarantine_item')),
+        ops.AddConstraint(model_name='Quarantined', constraint=UniqueConstraint(fields=('delivery_id', 'position'), name='quarantine_item')),
         ops.AddConstraint(model_name='Refusal', constraint=UniqueConstraint(fields=('source_id',), name='refusals_source')),
         ops.AddIndex(model_name='Contact', index=Index(fields=['workspace_id', 'name_key'], name='contacts_name_key')),
         ops.AddIndex(model_name='Fact', index=Index(fields=['contact_id', 'subject', 'occurred_at'], name='facts_contact_subject')),
@@ -227,7 +226,6 @@ class Migration(migrations.Migration):
         ops.AddIndex(model_name='Effect', index=Index(fields=['contact_id', 'definition_id', 'at'], name='effects_contact')),
         ops.AddIndex(model_name='Score', index=Index(fields=['definition_id', 'rank', 'contact_id'], name='scores_rank')),
         ops.AddIndex(model_name='Delivery', index=Index(fields=['source_id', 'id'], name='deliveries_source')),
-        ops.AddIndex(model_name='Quarantined', index=Index(fields=['delivery_id'], name='quarantine_delivery')),
         ops.RunSQL(
             [
                 "CREATE INDEX facts_actor ON facts (workspace_id, actor, id) WHERE actor IS NOT NULL",

@@ -95,7 +95,7 @@ async def _all(workspace: Workspace, asked: Filter, *, limit: int) -> list[str]:
     addresses: list[str] = []
     cursor = None
     while True:
-        one = await page(workspace, asked=asked, limit=limit, cursor=cursor)
+        one = await page(workspace, asked=asked, limit=limit, cursor=cursor, now=NOW)
         assert len(one.cards) == limit or one.next_cursor is None
         addresses += [card.contact.email or "" for card in one.cards]
         cursor = one.next_cursor
@@ -160,10 +160,10 @@ async def test_a_cursor_of_another_filter_or_none_of_ours_is_refused(
 ) -> None:
     """A cursor is data from outside: it may be anything."""
     workspace, types, _ = people
-    by_score = await page(workspace, asked=parse("sort:-score", types), limit=3)
+    by_score = await page(workspace, asked=parse("sort:-score", types), limit=3, now=NOW)
     for text, cursor in (("sort:name", by_score.next_cursor), ("", "garbage!"), ("sort:-score", "W10"), ("", "")):
         with pytest.raises(BadCursor):
-            await page(workspace, asked=parse(text, types), limit=3, cursor=cursor)
+            await page(workspace, asked=parse(text, types), limit=3, cursor=cursor, now=NOW)
 
 
 async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(

@@ -3,6 +3,7 @@
 https://www.standardwebhooks.com"""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -18,12 +19,13 @@ from webhooks.bodies import Unparseable, parse_json
 from webhooks.limits import MAX_ITEMS
 from webhooks.providers.contract import BadBody, NotAuthentic, Request
 
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPS = {"score.set": Op.SET, "score.add": Op.ADD, "score.clear": Op.CLEAR}
 
 Short = Annotated[str, Field(max_length=255)]
-Text = Annotated[str, Field(max_length=2000)]
-Scalar = Text | bool | int | float | None
+Named = Annotated[str, Field(min_length=1, max_length=100)]
+LONGEST_ATTRIBUTES = 10_000
 
 
 class _Contact(BaseModel):
@@ -36,8 +38,8 @@ class _Contact(BaseModel):
     name: Short | None = None
     company: Short | None = None
     owner: Short | None = None
-    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=100)] | None = None
-    attributes: Annotated[dict[Annotated[str, Field(min_length=1, max_length=100)], Scalar], Field(max_length=200)] = {}
+    tags: Annotated[list[Named], Field(max_length=100)] | None = None
+    attributes: Annotated[dict[Named, object], Field(max_length=200)] | None = None
 
 
 class _Item(BaseModel):
@@ -101,7 +103,7 @@ class Generic:
 def _item(document: object, *, key: str, source: str) -> Item | Unusable:
     raw = json.dumps(document, ensure_ascii=False, default=str)
     try:
-        item = _Item.model_validate(_plain(document))
+        item = _Item.model_validate(document)
     except ValidationError as exc:
         return Unusable(key=_own_key(document) or key, reason=_complaint(exc), raw=raw)
     key = item.id or key
@@ -124,27 +126,36 @@ def _item(document: object, *, key: str, source: str) -> Item | Unusable:
         return Unusable(key=key, reason=str(exc), raw=raw)
 
 
-def _plain(document: object) -> object:
-    """Leave the value of a score exact, and give attributes the numbers that JSON has."""
-    if not isinstance(document, dict) or not isinstance(contact := document.get("contact"), dict):
-        return document
-    attributes = contact.get("attributes")
-    if not isinstance(attributes, dict):
-        return document
-    # Decimal is a subclass of nothing that pydantic takes for a float when it is strict.
-    plain = {name: json.loads(json.dumps(value, default=float)) for name, value in attributes.items()}
-    return {**document, "contact": {**contact, "attributes": plain}}
-
-
 def _own_key(document: object) -> str | None:
     given = document.get("id") if isinstance(document, dict) else None
     return given if isinstance(given, str) and 1 <= len(given) <= 255 else None
 
 
 def _complaint(exc: ValidationError) -> str:
+    """Say what is wrong with the first field that is."""
     first = exc.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("str", "int", "bool", "float"))
-    return f"`{where}`: {first['msg'][:1].lower()}{first['msg'][1:]}" if where else "the item must be a JSON object"
+    # The kinds that a union tries are part of pydantic's path, not of the sender's document.
+    path = [part for part in first["loc"] if isinstance(part, int) or part.isidentifier()]
+    where = ".".join(str(part) for part in path if part not in ("str", "int"))
+    limits = first.get("ctx", {})
+    match first["type"]:
+        case "missing":
+            what = "is missing"
+        case "string_type" | "int_type":
+            what = "must be text"
+        case "list_type":
+            what = "must be a list"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            what = "must be an object"
+        case "literal_error":
+            what = f"must be {limits['expected']}"
+        case "string_too_short":
+            what = "is blank"
+        case "string_too_long" | "too_long":
+            what = f"is longer than {limits['max_length']}"
+        case _:
+            what = f"cannot be used: {first['msg']}"
+    return f"`{where}` {what}" if where else "the item must be a JSON object"
 
 
 def _reference(contact: _Contact, *, source: str) -> Reference:
@@ -169,16 +180,31 @@ def _fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
         said["email"] = contact.email.strip()
     if contact.tags is not None:
         said["tags"] = list(dict.fromkeys(contact.tags))
-    return said | {ATTRIBUTE + name: value for name, value in contact.attributes.items()}
+    return said | _attributes(contact.attributes or {})
+
+
+def _attributes(given: Mapping[str, object]) -> dict[str, Json]:
+    """Take attributes as they are, with the numbers that JSON has."""
+    text = json.dumps(given, default=float)
+    if len(text) > LONGEST_ATTRIBUTES:
+        raise Refusal(f"`contact.attributes` is longer than {LONGEST_ATTRIBUTES:,} characters")
+    plain: dict[str, Json] = json.loads(text, parse_constant=_refuse_constant)
+    return {ATTRIBUTE + name: value for name, value in plain.items()}
+
+
+def _refuse_constant(name: str) -> None:
+    raise Refusal("`contact.attributes` holds a number that is too large")
 
 
 def _microseconds(text: str | None) -> int | None:
+    """Read a time as RFC 3339 has it; a leap second is taken for the end of the one before it."""
     if text is None:
         return None
+    told = _RFC3339.fullmatch(text.upper())
+    if told is None:
+        raise Refusal(f"`occurred_at` {text[:40]!r} is no time with a zone, like 2026-01-31T09:30:00Z")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(f"{told[1]}T{told[2]}{':59.999999' if told[3] == ':60' else told[3]}{told[4]}")
     except ValueError as exc:
-        raise Refusal(f"`occurred_at` {text[:40]!r} is no time like 2026-01-31T09:30:00Z") from exc
-    if moment.tzinfo is None:
-        raise Refusal("`occurred_at` has no time zone: end it with Z, or with an offset like +01:00")
+        raise Refusal(f"`occurred_at` {text[:40]!r} is a time that there never was") from exc
     return (moment - _EPOCH) // timedelta(microseconds=1)

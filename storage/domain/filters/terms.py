@@ -188,3 +188,21 @@ class Filter:
     def matches(self, one: Candidate) -> bool:
         """Tell whether a contact is among the answers; this is the specification of the SQL."""
         return self.where.matches(one)
+
+    @property
+    def scores(self) -> tuple[ScoreType, ...]:
+        """Give the score types that it sorts by or asks about, each once."""
+        sorted_by = [key.by for key in self.sort if isinstance(key.by, ScoreType)]
+        return tuple(dict.fromkeys([*sorted_by, *_scores(self.where)]))
+
+
+def _scores(term: Term) -> list[ScoreType]:
+    match term:
+        case Compare() | InBand() | Has():
+            return [term.score]
+        case Not():
+            return _scores(term.part)
+        case All() | Any():
+            return [score for part in term.parts for score in _scores(part)]
+        case _:
+            return []
