@@ -216,6 +216,18 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
     return await contacts(workspace, ids=best[:most])
 
 
+async def named(workspace: Workspace, *, key: str) -> int | None:
+    """Give the contact that a program's key names: our id, an address, or `source:id`."""
+    if key.isascii() and key.isdecimal() and len(key) <= 18:
+        rows = await database.read(
+            "SELECT coalesce(merged_into, id) AS id FROM contacts WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            int(key),
+        )
+        return rows[0]["id"] if rows else None
+    return await _named(workspace, key)
+
+
 async def _told(workspace: Workspace, pattern: str) -> list[tuple[int, list[str]]]:
     """Give contacts of which a text is like *pattern*, each with the texts that people look for."""
     rows = await database.read(

@@ -241,3 +241,19 @@ class Quarantined(Model):
     class Meta:
         table = "quarantine"
         constraints = (UniqueConstraint(fields=("delivery_id", "position"), name="quarantine_item"),)
+
+
+# What a program calls the API with, as a hash.
+class Token(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    name = fields.CharField(max_length=100)
+    scopes = fields.TextField()
+    hash = fields.CharField(max_length=64)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "tokens"
+        constraints = (UniqueConstraint(fields=("hash",), name="tokens_hash"),)

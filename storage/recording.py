@@ -10,7 +10,15 @@ from storage import contacts, definitions, deliveries, facts, scores
 from storage.contacts import Identity
 from storage.database import Session
 from storage.domain.contacts import Reference
-from storage.domain.errors import Conflict, NothingToUndo, Refusal, TwoContacts, UnknownContact, UnknownScoreType
+from storage.domain.errors import (
+    Changed,
+    Conflict,
+    NothingToUndo,
+    Refusal,
+    TwoContacts,
+    UnknownContact,
+    UnknownScoreType,
+)
 from storage.domain.facts import Change, Fact, FieldValue, Item, Op, Undo, Unusable, stamp
 from storage.domain.fold import State, beginning
 from storage.domain.score_types import ScoreType
@@ -36,6 +44,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     # In a statement of its own after the lock: read together with it, scores may be older than the lock.
     states = await scores.states(session, {pair: score_type.definition for pair, score_type in types.items()})
     states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
+    _check_unchanged(works, states)
     _stamp(works, states)
     await _append(session, works)
     await fold_scores(session, works, states, types)
@@ -184,6 +193,15 @@ async def _lock(session: Session, works: Sequence[Work]) -> None:
     held = {entry.contact for work in works for entry in work.unsettled if entry.contact is not None}
     held |= {contact for work in works if work.refusal is None for contact, _ in work.undone}
     await contacts.lock(session, held)
+
+
+def _check_unchanged(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
+    """Refuse what was asked on the strength of a score that has moved on since."""
+    for work in works:
+        seen = work.submission.unless_later
+        for entry in work.unsettled:
+            if seen is not None and entry.scored and max(states[entry.scored].last[0], 0) > seen:
+                work.refuse(entry, Changed())
 
 
 def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:

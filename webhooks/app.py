@@ -6,6 +6,7 @@ import structlog
 from aiohttp import web
 
 from storage.opening import Storage
+from webhooks.api import api_routes
 from webhooks.health import healthz, readyz
 from webhooks.problems import problem
 from webhooks.receiver import Receiver
@@ -21,6 +22,7 @@ def routes(storage: Storage, *, clock: Callable[[], int]) -> list[web.RouteDef]:
         web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.is_ready)),
+        *api_routes(storage.committer, clock=clock),
     ]
 
 

@@ -1,6 +1,5 @@
 """List what sources delivered, what was set aside of it, and what was refused."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -31,7 +30,7 @@ def list_all(
             {
                 "source": one.source,
                 "count": one.count,
-                "last_at": _time(one.last_at),
+                "last_at": output.moment(one.last_at),
                 "reason": one.reason,
                 "hint": one.hint,
             }
@@ -74,8 +73,10 @@ def _row(one: Delivery) -> dict[str, object]:
         Status.QUARANTINED: one.quarantined,
     }
     counts = {str(status): count for status, count in counts.items()}
-    return {"id": one.id, "source": one.source, "delivery": one.key, "received_at": _time(one.received_at), **counts}
-
-
-def _time(at: int) -> str:
-    return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {
+        "id": one.id,
+        "source": one.source,
+        "delivery": one.key,
+        "received_at": output.moment(one.received_at),
+        **counts,
+    }

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -32,3 +33,8 @@ def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
     for row in rows:
         shown.add_row(*("—" if value in (None, "") else str(value) for value in row.values()))
     Console(soft_wrap=not sys.stdout.isatty()).print(shown, markup=False)
+
+
+def moment(at: int) -> str:
+    """Write a time, given in µs, as RFC 3339 has it."""
+    return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -10,9 +10,10 @@ from bot.clock import system_clock
 from bot.settings import Settings
 from storage.definitions import add_score_type, score_types
 from storage.domain.errors import BadDefinition
-from storage.domain.score_types import Band, ScoreType
-from storage.domain.values import parse, show, to_json
+from storage.domain.score_types import Band
+from storage.domain.values import parse, show
 from storage.opening import Storage
+from webhooks.api.schemas import score_type
 
 app = typer.Typer(no_args_is_help=True, help="Score types: what is measured.")
 
@@ -46,7 +47,7 @@ def add(
             now=system_clock(),
         )
         if as_json:
-            output.document(described(made))
+            output.document(dict(score_type(made)))
         else:
             output.lines(f"Made the score type `{made.key}`: {made.label}, {made.range_shown}, step {show(made.step)}.")
 
@@ -60,7 +61,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
     async def body(_: Storage, __: Settings) -> None:
         known = await score_types(await the_workspace(team))
         if as_json:
-            output.document({"types": [described(one) for one in known]})
+            output.document({"types": [dict(score_type(one)) for one in known]})
             return
         rows = [
             {
@@ -76,18 +77,6 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
         output.table(rows, none="No score type yet.")
 
     run(body)
-
-
-def described(one: ScoreType) -> dict[str, object]:
-    """Give a score type as JSON."""
-    numbers = {"min": one.minimum, "max": one.maximum, "step": one.step, "start": one.start}
-    return {
-        "key": one.key,
-        "label": one.label,
-        **{name: to_json(number) for name, number in numbers.items()},
-        "bands": [{"name": band.name, "from": to_json(band.start)} for band in one.bands],
-        "default": one.is_default,
-    }
 
 
 def _band(text: str) -> Band:

@@ -73,6 +73,14 @@ class UnknownDelivery(Refusal):
     """There is no such delivery."""
 
 
+class UnknownToken(Refusal):
+    """There is no such token."""
+
+
+class Changed(Refusal):
+    """The score has changed since it was read."""
+
+
 class NothingToUndo(Refusal):
     """There is nothing to undo."""
 

@@ -32,6 +32,7 @@ class Submission:
 
     *all_or_none*: one refusal refuses the whole (people); otherwise the refused items are set aside (deliveries).
     *creates*: contacts not known yet are made. *undoes*: the batch to leave out, in place of items.
+    *unless_later*: refuse where a score has seen a fact after this instant, 0 where it must be missing.
     """
 
     workspace: Workspace
@@ -44,6 +45,7 @@ class Submission:
     creates: bool = True
     delivered: Delivered | None = None
     undoes: str | None = None
+    unless_later: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

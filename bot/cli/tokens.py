@@ -1,0 +1,67 @@
+"""Create, list and revoke the tokens of the API."""
+
+from typing import Annotated
+
+import typer
+
+from bot.cli import output
+from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.clock import system_clock
+from bot.settings import Settings
+from storage.opening import Storage
+from storage.tokens import create_token, revoke_token, tokens
+
+app = typer.Typer(no_args_is_help=True, help="Tokens: what programs call the API with.")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    scope: Annotated[list[str], typer.Option(help="read, write; repeatable.")],
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token; it is shown this once."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        made, secret = await create_token(await the_workspace(team), name=name, scopes=scope, now=system_clock())
+        if as_json:
+            output.document({"id": made.id, "name": made.name, "scopes": list(made.scopes), "token": secret})
+        else:
+            output.lines(f"Made the token {made.id}, {made.name}, which may {' and '.join(made.scopes)}.", secret)
+            output.lines("It is not shown again. Send it as: Authorization: Bearer …")
+
+    run(body)
+
+
+@app.command("list")
+def list_all(team: Team = None, as_json: AsJson = False) -> None:
+    """List the tokens, without their secrets."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        found = await tokens(await the_workspace(team))
+        rows = [
+            {"id": one.id, "name": one.name, "scopes": list(one.scopes), "created_at": output.moment(one.created_at)}
+            for one in found
+        ]
+        if as_json:
+            output.document({"tokens": rows})
+        else:
+            shown = [{**row, "scopes": ", ".join(one.scopes)} for row, one in zip(rows, found, strict=True)]
+            output.table(shown, none="No token yet. Make one: contact-score token create NAME --scope read")
+
+    run(body)
+
+
+@app.command()
+def revoke(id: int, team: Team = None, as_json: AsJson = False) -> None:
+    """Make a token worthless at once."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        await revoke_token(await the_workspace(team), id=id)
+        if as_json:
+            output.document({"revoked": id})
+        else:
+            output.lines(f"Revoked the token {id}; whoever sends it is refused from now on.")
+
+    run(body)

@@ -1,0 +1,87 @@
+"""Keep the tokens that programs call the API with, as hashes."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from storage import database
+from storage.domain.errors import BadName, UnknownToken
+from storage.domain.people import Workspace
+
+SCOPES = ("read", "write")
+PREFIX = "cs_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """What a token may do, and for which workspace; the token itself is nowhere kept."""
+
+    id: int
+    workspace: Workspace
+    name: str
+    scopes: tuple[str, ...]
+    created_at: int
+
+
+async def create_token(workspace: Workspace, *, name: str, scopes: Sequence[str], now: int) -> tuple[Token, str]:
+    """Make a token and give it, this once, with what it may do; raises BadName."""
+    chosen = tuple(scope for scope in SCOPES if scope in scopes)
+    if not 1 <= len(name.strip()) <= 100:
+        raise BadName("a token's name has 1 to 100 characters")
+    if not chosen or set(scopes) - set(SCOPES):
+        raise BadName(f"a token has one or both of the scopes {' and '.join(SCOPES)}: --scope read --scope write")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    rows = await database.current().writer.rows(
+        "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at) VALUES ($1, $2, $3, $4, $5) RETURNING id",
+        workspace.id,
+        name.strip(),
+        json.dumps(chosen),
+        _hash(secret),
+        now,
+    )
+    made = Token(id=rows[0]["id"], workspace=workspace, name=name.strip(), scopes=chosen, created_at=now)
+    return made, secret
+
+
+async def tokens(workspace: Workspace) -> list[Token]:
+    """Give the tokens of a workspace that were not revoked."""
+    rows = await database.read(
+        "SELECT id, name, scopes, created_at FROM tokens WHERE workspace_id = $1 ORDER BY id", workspace.id
+    )
+    return [Token(**{**row, "scopes": tuple(json.loads(row["scopes"]))}, workspace=workspace) for row in rows]
+
+
+async def revoke_token(workspace: Workspace, *, id: int) -> None:
+    """Make a token worthless at once; raises UnknownToken."""
+    gone = await database.current().writer.rows(
+        "DELETE FROM tokens WHERE workspace_id = $1 AND id = $2 RETURNING id", workspace.id, id
+    )
+    if not gone:
+        raise UnknownToken(f"there is no token {id}; `contact-score token list` names them")
+
+
+async def find_token(secret: str) -> Token | None:
+    """Give what a token may do, or none where it is none of ours."""
+    # The hash is looked up, not compared: how long that takes tells nothing of the token.
+    rows = await database.read(
+        "SELECT t.id, t.name, t.scopes, t.created_at, w.id AS workspace_id, w.team, w.name AS workspace_name"
+        " FROM tokens t JOIN workspaces w ON w.id = t.workspace_id WHERE t.hash = $1",
+        _hash(secret),
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    return Token(
+        id=row["id"],
+        workspace=Workspace(id=row["workspace_id"], team=row["team"], name=row["workspace_name"]),
+        name=row["name"],
+        scopes=tuple(json.loads(row["scopes"])),
+        created_at=row["created_at"],
+    )
+
+
+def _hash(secret: str) -> str:
+    # Thirty-two random bytes cannot be guessed, so a slow hash would only slow the API down.
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,27 @@
+"""List what the API offers."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from storage.committer import Committer
+from webhooks.api.access import Api
+from webhooks.api.contacts import list_contacts, show_contact
+from webhooks.api.scores import adjust_score, clear_score, list_types, put_score, show_score
+
+CONTACT = "/api/v1/contacts/{key}"
+SCORE = f"{CONTACT}/scores/{{type}}"
+
+
+def api_routes(committer: Committer, *, clock: Callable[[], int]) -> list[web.RouteDef]:
+    """Give the routes of the API, each behind the scope it needs."""
+    api = Api(committer=committer, clock=clock)
+    return [
+        web.get("/api/v1/contacts", api.needs("read", list_contacts)),
+        web.get(CONTACT, api.needs("read", show_contact)),
+        web.get(SCORE, api.needs("read", show_score)),
+        web.put(SCORE, api.needs("write", put_score)),
+        web.delete(SCORE, api.needs("write", clear_score)),
+        web.post(f"{SCORE}/adjustments", api.needs("write", adjust_score)),
+        web.get("/api/v1/score-types", api.needs("read", list_types)),
+    ]

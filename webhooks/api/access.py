@@ -1,0 +1,113 @@
+"""Let a request of the API through where its token may do that, and answer every refusal in one shape."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from storage.committer import Committer
+from storage.domain.errors import (
+    Changed,
+    Conflict,
+    OffStep,
+    OutOfRange,
+    Refusal,
+    StorageUnavailable,
+    UnknownContact,
+    UnknownScoreType,
+)
+from storage.domain.people import Workspace
+from storage.tokens import find_token
+from webhooks.limits import MAX_BODY, FailureRate, TooLarge, read_body
+from webhooks.problems import problem
+
+
+class Mistake(Exception):
+    """The request cannot be done as it stands; *status* and *detail* say why."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request that may be made."""
+
+    workspace: Workspace
+    committer: Committer
+    request: web.Request
+    actor: str  #: who it is recorded as
+    key: str  #: unique to this request
+    now: int
+
+    async def body(self) -> bytes:
+        """Read the body; raises TooLarge."""
+        return await read_body(self.request, limit=MAX_BODY)
+
+
+class Api:
+    """The door of the API."""
+
+    def __init__(self, *, committer: Committer, clock: Callable[[], int]) -> None:
+        self._committer = committer
+        self._clock = clock
+        self._failures = FailureRate()
+
+    def needs(
+        self, scope: str, handler: Callable[[Call], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Put *handler* behind the check of a token with *scope*."""
+
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                return await self._answer(request, scope, handler)
+            except Mistake as mistake:
+                return problem(mistake.status, mistake.detail)
+            except TooLarge as exc:
+                return problem(413, str(exc), headers={"Connection": "close"})
+            except (UnknownContact, UnknownScoreType) as exc:
+                return problem(404, _sentence(exc))
+            except (OutOfRange, OffStep) as exc:
+                return problem(422, _sentence(exc))
+            except Conflict:
+                return problem(422, "This Idempotency-Key was used before with another body: use a new one.")
+            except Changed:
+                return problem(412, "The score has changed since you read it: read it again.")
+            except StorageUnavailable:
+                return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
+            except Refusal as exc:
+                return problem(400, _sentence(exc))
+
+        return answer
+
+    async def _answer(
+        self, request: web.Request, scope: str, handler: Callable[[Call], Awaitable[web.Response]]
+    ) -> web.Response:
+        now = self._clock()
+        kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+        token = await find_token(secret.strip()) if kind.casefold() == "bearer" and secret.strip() else None
+        if token is None:
+            wait = self._failures.failed(request.remote or "", now=now)
+            if wait:
+                return problem(429, headers={"Retry-After": str(wait)})
+            return problem(401, headers={"WWW-Authenticate": "Bearer"})
+        if scope not in token.scopes:
+            return problem(403, f"This token has not the scope `{scope}`.")
+        return await handler(
+            Call(
+                workspace=token.workspace,
+                committer=self._committer,
+                request=request,
+                actor=f"token {token.name}",
+                key=secrets.token_hex(16),
+                now=now,
+            )
+        )
+
+
+def _sentence(refusal: Refusal) -> str:
+    text = str(refusal)
+    return f"{text[:1].upper()}{text[1:]}"

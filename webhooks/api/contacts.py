@@ -1,0 +1,49 @@
+"""Answer questions about contacts."""
+
+from typing import Any
+
+from aiohttp import web
+
+from storage.contacts import named
+from storage.definitions import score_types
+from storage.domain.errors import UnknownContact
+from storage.domain.filters import BadFilter, parse
+from storage.queries import BadCursor, page
+from storage.scores import Card, card
+from webhooks.api import schemas
+from webhooks.api.access import Call, Mistake
+
+DEFAULT, MOST = 50, 1000
+
+
+async def list_contacts(call: Call) -> web.Response:
+    """Answer `GET /contacts?q=&limit=&cursor=`."""
+    query = call.request.query
+    limit = query.get("limit", str(DEFAULT))
+    if not limit.isdecimal() or not limit.isascii() or not 1 <= int(limit) <= MOST:
+        raise Mistake(400, f"`limit` is a whole number from 1 to {MOST}.")
+    try:
+        asked = parse(query.get("q", ""), await score_types(call.workspace))
+        most = min(int(limit), asked.limit or MOST)
+        found = await page(call.workspace, asked=asked, limit=most, cursor=query.get("cursor"), now=call.now)
+    except BadFilter as exc:
+        raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
+    except BadCursor as exc:
+        raise Mistake(400, str(exc)) from exc
+    onward = None if asked.limit is not None else found.next_cursor
+    return web.json_response({"items": [schemas.contact(one) for one in found.cards], "next_cursor": onward})
+
+
+async def show_contact(call: Call) -> web.Response:
+    """Answer `GET /contacts/{key}`."""
+    return web.json_response(schemas.contact(await contact_of(call)))
+
+
+async def contact_of(call: Call) -> Card:
+    """Find the contact that the path names: our id, an address, or `source:id`; raises UnknownContact."""
+    key: Any = call.request.match_info["key"]
+    id = await named(call.workspace, key=key)
+    found = await card(call.workspace, contact=id, now=call.now) if id is not None else None
+    if found is None:
+        raise UnknownContact(f"there is no contact `{key[:80]}`")
+    return found

@@ -1,0 +1,60 @@
+"""Write what the API answers, in the shapes that are fixed."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show, to_json
+from storage.scores import Card, Standing
+
+
+def contact(card: Card) -> dict[str, Any]:
+    """Write a contact; a missing score is absent."""
+    one = card.contact
+    return {
+        "id": one.id,
+        "email": one.email,
+        "ids": dict(one.ids),
+        "name": one.name,
+        "company": one.company,
+        "owner": one.owner,
+        "tags": list(one.tags),
+        "attributes": dict(one.attributes),
+        "scores": {standing.score_type.key: score(standing) for standing in card.standings},
+        "created_at": moment(one.created_at),
+        "updated_at": moment(one.updated_at),
+    }
+
+
+def score(standing: Standing) -> dict[str, Any]:
+    """Write a score."""
+    return {
+        "value": to_json(standing.value),
+        "band": standing.score_type.band(standing.value),
+        "as_of": moment(standing.as_of),
+        "trend_30d": None if standing.trend is None else to_json(standing.trend),
+    }
+
+
+def etag(standing: Standing) -> str:
+    """Tag a state of a score: another change makes another tag, even where the value is the same again."""
+    return f'"{standing.score_type.definition}-{standing.as_of}-{show(standing.value)}"'
+
+
+def score_type(one: ScoreType) -> Mapping[str, Any]:
+    """Write a score type."""
+    numbers = {"min": one.minimum, "max": one.maximum, "step": one.step, "start": one.start}
+    return {
+        "key": one.key,
+        "label": one.label,
+        **{name: to_json(number) for name, number in numbers.items()},
+        "bands": [{"name": band.name, "from": to_json(band.start)} for band in one.bands],
+        "default": one.is_default,
+    }
+
+
+def moment(at: int) -> str:
+    """Write a time as RFC 3339 has it, in UTC, to the second where it is a whole one."""
+    told = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
+    return told.isoformat().replace("+00:00", "Z")

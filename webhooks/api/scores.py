@@ -1,0 +1,165 @@
+"""Show, set and clear the scores of a contact."""
+
+from typing import Annotated, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from storage.definitions import score_types
+from storage.domain.contacts import Reference, looks_like_address
+from storage.domain.errors import BadNumber, Changed, UnknownContact, UnknownScoreType
+from storage.domain.facts import Item, Op
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Recorded, Submission
+from storage.domain.values import from_json
+from storage.scores import Standing, card
+from webhooks.api import schemas
+from webhooks.api.access import Call, Mistake
+from webhooks.api.contacts import contact_of
+from webhooks.bodies import Unparseable, parse_json
+
+T = TypeVar("T", bound=BaseModel)
+
+SOURCE = "api"
+
+
+class _Put(BaseModel):
+    """What a score is set to, and why."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    value: object
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+class _Adjustment(BaseModel):
+    """What is added to a score, and why."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    delta: object
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+async def list_types(call: Call) -> web.Response:
+    """Answer `GET /score-types`."""
+    found = [schemas.score_type(one) for one in await score_types(call.workspace)]
+    return web.json_response({"items": found, "next_cursor": None})
+
+
+async def show_score(call: Call) -> web.Response:
+    """Answer `GET …/scores/{type}`; a missing score is 404."""
+    score_type = await _type(call)
+    return _answer(await _standing(call, (await contact_of(call)).contact.id, score_type))
+
+
+async def put_score(call: Call) -> web.Response:
+    """Answer `PUT …/scores/{type}`; an address that nobody has yet makes a contact."""
+    score_type = await _type(call)
+    asked = await _asked(call, _Put, '{"value": 87, "reason": "optional"}')
+    amount = _amount(asked.value, "value")
+    score_type.check_set(amount)
+    whom, standing = await _whom(call, score_type)
+    item = Item(key=call.key, contact=whom, score=score_type.key, op=Op.SET, amount=amount, reason=asked.reason)
+    recorded = await _record(call, item, standing)
+    return _answer(await _standing(call, recorded.moved[0].contact, score_type))
+
+
+async def adjust_score(call: Call) -> web.Response:
+    """Answer `POST …/scores/{type}/adjustments`: once for each Idempotency-Key, however often it is sent."""
+    key = call.request.headers.get("Idempotency-Key", "")
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise Mistake(400, "Send an Idempotency-Key of 1 to 255 characters, a new one for each adjustment.")
+    score_type = await _type(call)
+    asked = await _asked(call, _Adjustment, '{"delta": 5, "reason": "optional"}')
+    amount = _amount(asked.delta, "delta")
+    score_type.check_add(amount)
+    whom, standing = await _known(call, score_type)
+    item = Item(
+        key=f"{call.actor}/{key}", contact=whom, score=score_type.key, op=Op.ADD, amount=amount, reason=asked.reason
+    )
+    await _record(call, item, standing)
+    return _answer(await _standing(call, whom, score_type))
+
+
+async def clear_score(call: Call) -> web.Response:
+    """Answer `DELETE …/scores/{type}`."""
+    score_type = await _type(call)
+    whom, standing = await _known(call, score_type)
+    item = Item(key=call.key, contact=whom, score=score_type.key, op=Op.CLEAR)
+    await _record(call, item, standing)
+    return web.Response(status=204)
+
+
+async def _record(call: Call, item: Item, standing: Standing | None) -> Recorded:
+    """Record one item; where the request says which state it has seen, only while that still holds."""
+    wanted = call.request.headers.get("If-Match")
+    if wanted is not None:
+        tags = [tag.strip() for tag in wanted.split(",")]
+        if standing is None or ("*" not in tags and schemas.etag(standing) not in tags):
+            raise Changed
+    submission = Submission(
+        workspace=call.workspace,
+        source=SOURCE,
+        batch=f"{SOURCE}/{call.key}",
+        received_at=call.now,
+        items=[item],
+        actor=call.actor,
+        all_or_none=True,
+        unless_later=standing.as_of if wanted is not None and standing is not None else None,
+    )
+    return await call.committer.record(submission, now=call.now)
+
+
+async def _type(call: Call) -> ScoreType:
+    types, key = await score_types(call.workspace), call.request.match_info["type"]
+    found = next((one for one in types if one.key == key), None)
+    if found is None:
+        raise UnknownScoreType(key, known=tuple(one.key for one in types))
+    return found
+
+
+async def _asked(call: Call, shape: type[T], example: str) -> T:
+    try:
+        return shape.model_validate(parse_json(await call.body()))
+    except Unparseable as exc:
+        raise Mistake(400, str(exc)) from exc
+    except ValidationError as exc:
+        raise Mistake(400, f"The body must be {example}.") from exc
+
+
+def _amount(value: object, name: str) -> int:
+    try:
+        return from_json(value)
+    except BadNumber as exc:
+        raise Mistake(422, f"`{name}`: {exc}.") from exc
+
+
+async def _whom(call: Call, score_type: ScoreType) -> tuple[Reference | int, Standing | None]:
+    """Find the contact of the path, or name the one to be made for an address nobody has yet."""
+    key = call.request.match_info["key"]
+    try:
+        return await _known(call, score_type)
+    except UnknownContact:
+        if not looks_like_address(key):
+            raise
+        return Reference(email=key), None
+
+
+async def _known(call: Call, score_type: ScoreType) -> tuple[int, Standing | None]:
+    found = await contact_of(call)
+    standing = next((one for one in found.standings if one.score_type.key == score_type.key), None)
+    return found.contact.id, standing
+
+
+async def _standing(call: Call, contact: int, score_type: ScoreType) -> Standing:
+    found = await card(call.workspace, contact=contact, now=call.now)
+    standings = found.standings if found else ()
+    standing = next((one for one in standings if one.score_type.key == score_type.key), None)
+    if standing is None:
+        raise UnknownContact(f"this contact has no {score_type.label} score")
+    return standing
+
+
+def _answer(standing: Standing) -> web.Response:
+    return web.json_response(schemas.score(standing), headers={"ETag": schemas.etag(standing)})
