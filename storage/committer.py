@@ -58,8 +58,7 @@ class Committer:
     def _next_group(self) -> list[_Waiting]:
         group, items = [self._waiting.popleft()], 0
         while self._waiting and len(group) < MOST_SUBMISSIONS and items < MOST_ITEMS:
-            # An undo looks at what is in the ledger, so what it shares a group with would be in its way.
-            if group[0].submission.undoes is not None or self._waiting[0].submission.undoes is not None:
+            if _alone(group[0].submission) or _alone(self._waiting[0].submission):
                 break
             group.append(self._waiting.popleft())
             items += len(group[-1].submission.items)
@@ -92,6 +91,11 @@ class Committer:
             except StartAgain:
                 continue
         raise StorageUnavailable
+
+
+def _alone(submission: Submission) -> bool:
+    """Tell whether a submission looks at what is in the ledger, so that what it shared a group with were in its way."""
+    return submission.undoes is not None or submission.unless_later is not None
 
 
 def _settle(one: _Waiting, outcome: Recorded | Exception) -> None:

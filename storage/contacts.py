@@ -9,15 +9,17 @@ from typing import TypeAlias
 from storage import database
 from storage.database import Row, Session
 from storage.domain.contacts import ATTRIBUTE, EMAIL, FIELDS, Contact, Json, looks_like_address, matching
-from storage.domain.facts import Order
+from storage.domain.facts import FieldOrder
 from storage.domain.people import Workspace
 
 #: (workspace id, namespace, key)
 Identity: TypeAlias = tuple[int, str, str]
 #: field → (value, the order of the fact that says so)
-Fields: TypeAlias = dict[str, tuple[Json, Order]]
+Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
 
 CANDIDATES = 500
+MOST_WORDS = 8
+LIKE_ENOUGH = 0.6
 
 
 class StartAgain(Exception):
@@ -54,8 +56,9 @@ async def make(session: Session, people: Sequence[tuple[int, str | None]], *, no
     ]
     await session.rows(
         "INSERT INTO contacts"
-        " (id, workspace_id, email, email_key, tags, tags_key, attributes, stamps, created_at, updated_at)"
-        " SELECT id, w, e, k, '[]', '', '{}', '{}', $2, $2 FROM given(id bigint, w bigint, e text, k text) ORDER BY id",
+        " (id, workspace_id, first_email, email, email_key, tags, tags_key, attributes, stamps, created_at, updated_at)"
+        " SELECT id, w, e, e, k, '[]', '', '{}', '{}', $2, $2"
+        " FROM given(id bigint, w bigint, e text, k text) ORDER BY id",
         rows,
         now,
     )
@@ -93,7 +96,7 @@ async def lock(session: Session, ids: Iterable[int]) -> None:
 async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
     """Give the fields of contacts, each with the order of the fact it comes from."""
     rows = await session.rows(
-        "SELECT id, email, name, company, owner, tags, attributes, stamps FROM contacts"
+        "SELECT id, email, first_email, name, company, owner, tags, attributes, stamps FROM contacts"
         " WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(set(ids))],
     )
@@ -105,7 +108,7 @@ def _fields(row: Row) -> Fields:
     values["tags"] = json.loads(row["tags"])
     values |= {ATTRIBUTE + name: value for name, value in json.loads(row["attributes"]).items()}
     stamps = {
-        name: (at, source.encode(), key.encode()) for name, (at, source, key) in json.loads(row["stamps"]).items()
+        name: (at, *(part.encode() for part in parts)) for name, (at, *parts) in json.loads(row["stamps"]).items()
     }
     return {name: (values.get(name), order) for name, order in stamps.items()}
 
@@ -130,13 +133,15 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
                 "ck": _key(values.get("company")),
                 "ok": _key(values.get("owner")),
                 "tk": "".join(f"\n{_key(tag)}\n" for tag in _listed(values.get("tags"))),
-                "s": json.dumps({n: (at, s.decode(), k.decode()) for n, (_, (at, s, k)) in known_fields.items()}),
+                "s": json.dumps(
+                    {n: [order[0], *(part.decode() for part in order[1:])] for n, (_, order) in known_fields.items()}
+                ),
             }
         )
     await session.rows(
-        "UPDATE contacts SET email = coalesce(given.e, contacts.email), name = given.n, company = given.c,"
+        "UPDATE contacts SET email = coalesce(given.e, contacts.first_email), name = given.n, company = given.c,"
         " owner = given.o, tags = given.t, attributes = given.a, stamps = given.s, updated_at = $2,"
-        " email_key = coalesce(given.ek, contacts.email_key), name_key = given.nk, company_key = given.ck,"
+        " email_key = coalesce(given.ek, lower(contacts.first_email)), name_key = given.nk, company_key = given.ck,"
         " owner_key = given.ok, tags_key = given.tk"
         " FROM given(id bigint, e text, n text, c text, o text, t text, a text, s text,"
         " ek text, nk text, ck text, ok text, tk text)"
@@ -191,28 +196,25 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
     exact = await _named(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
         return await contacts(workspace, ids=[exact] if exact is not None else [])
-    words = matching(text).split()
-    if not words:
-        return []
-    longest = max(words, key=len)
-    told = [(id, " ".join(texts)) for id, texts in await _told(workspace, f"%{_escaped(longest)}%")]
-    for fits in (_whole, _beginnings, _anywhere):
-        ids = [id for id, about in told if fits(words, about)]
+    words = [_escaped(word) for word in matching(text).split()[:MOST_WORDS]]
+    for fits in ("% {} %", "% {}%", "%{}%") if words else ():
+        ids = [row["id"] for row in await _like(workspace, [fits.format(word) for word in words], most=most + 1)]
         if ids:
-            return await contacts(workspace, ids=ids[: most + 1])
+            return await contacts(workspace, ids=ids)
     return []
 
 
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
     """Give the contacts whose name or address comes nearest to words that name none."""
     wanted = matching(text)
-    if not wanted:
+    words = [_escaped(word) for word in wanted.split()[:MOST_WORDS]]
+    if not words:
         return []
-    likeness = {
-        id: max(SequenceMatcher(None, wanted, word).ratio() for one in texts for word in (one, *one.split()))
-        for id, texts in await _told(workspace, f"{_escaped(wanted[:1])}%")
-    }
-    best = sorted((id for id, ratio in likeness.items() if ratio >= 0.6), key=lambda id: (-likeness[id], id))
+    # Whoever shares the beginning or the end of a word is looked at more closely.
+    shared = [pattern for word in words for pattern in (f"% {word[:2]}%", f"%{word[-3:]} %")]
+    rows = await _like(workspace, shared, most=CANDIDATES, every=False)
+    likeness = {row["id"]: _likeness(wanted, row) for row in rows}
+    best = sorted((id for id, ratio in likeness.items() if ratio > LIKE_ENOUGH), key=lambda id: (-likeness[id], id))
     return await contacts(workspace, ids=best[:most])
 
 
@@ -228,20 +230,31 @@ async def named(workspace: Workspace, *, key: str) -> int | None:
     return await _named(workspace, key)
 
 
-async def _told(workspace: Workspace, pattern: str) -> list[tuple[int, list[str]]]:
-    """Give contacts of which a text is like *pattern*, each with the texts that people look for."""
-    rows = await database.read(
-        "SELECT id, name_key, company_key, email_key FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL AND"
-        " (name_key LIKE $2 ESCAPE '!' OR company_key LIKE $2 ESCAPE '!' OR email_key LIKE $2 ESCAPE '!')"
-        " ORDER BY name_key, id LIMIT $3",
-        workspace.id,
-        pattern,
-        CANDIDATES,
+async def _like(workspace: Workspace, patterns: Sequence[str], *, most: int, every: bool = True) -> list[Row]:
+    """Give contacts whose name, company and address are like every pattern, or like one of them."""
+    texts = (
+        "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
+        " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
     )
-    return [
-        (row["id"], [row["name_key"] or "", row["company_key"] or "", (row["email_key"] or "").replace("@", " ")])
-        for row in rows
-    ]
+    ways = (" AND " if every else " OR ").join(
+        f"{texts} LIKE ${place} ESCAPE '!'" for place in range(3, len(patterns) + 3)
+    )
+    return await database.read(
+        "SELECT id, name_key, company_key, email_key FROM contacts"
+        f" WHERE workspace_id = $1 AND merged_into IS NULL AND ({ways}) ORDER BY name_key, id LIMIT $2",
+        workspace.id,
+        most,
+        *patterns,
+    )
+
+
+def _likeness(wanted: str, row: Row) -> float:
+    local, at, _ = wanted.partition("@")
+    if at:  # of an address, what is not shared with half of the company
+        return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio()
+    texts = [text for text in (row["name_key"], row["company_key"], row["email_key"]) if text]
+    words = [word for text in texts for word in (text, *text.split())]
+    return max((SequenceMatcher(None, wanted, word).ratio() for word in words), default=0)
 
 
 async def _named(workspace: Workspace, text: str) -> int | None:
@@ -257,18 +270,6 @@ async def _named(workspace: Workspace, text: str) -> int | None:
 
 def _escaped(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-
-
-def _whole(words: Sequence[str], about: str) -> bool:
-    return set(words) <= set(about.split())
-
-
-def _beginnings(words: Sequence[str], about: str) -> bool:
-    return all(any(one.startswith(word) for one in about.split()) for word in words)
-
-
-def _anywhere(words: Sequence[str], about: str) -> bool:
-    return all(word in about for word in words)
 
 
 async def belonging(session: Session, pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.context import TortoiseContext
+from tortoise.exceptions import ConfigurationError
 from tortoise.transactions import in_transaction
 
 from storage.domain.errors import Refusal
@@ -73,7 +74,7 @@ def address(url: str) -> Address:
         try:
             config = expand_db_url(url)
             port = int(asked.get("port", [config["credentials"].get("port") or 5432])[0])
-        except ValueError as exc:
+        except (ValueError, ConfigurationError) as exc:
             raise BadDatabaseUrl from exc
         # A socket's folder can only be said as a parameter; Tortoise takes it where no host stands before it.
         config["credentials"]["host"] = asked.get("host", [config["credentials"].get("host")])[0]

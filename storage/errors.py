@@ -16,6 +16,8 @@ _GONE = (
     OSError,  # refused, reset, timed out
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # the connection or the pool is closing
+    asyncpg.InternalClientError,  # it broke in the middle of something
+    asyncpg.InvalidCatalogNameError,  # the database is not there, or not yet
     asyncpg.OperatorInterventionError,  # shut down, not yet started
     asyncpg.InsufficientResourcesError,
     DBConnectionError,

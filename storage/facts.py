@@ -114,7 +114,8 @@ async def saying(session: Session, contacts: Collection[int]) -> dict[int, list[
 async def undone(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Name those of *batches* that are undone, following undos of undos."""
     undos: dict[str, Undo] = {}
-    asking = set(batches)
+    wanted = frozenset(batches)
+    asking = set(wanted)
     asked: set[str] = set()
     while asking:
         rows = await session.rows(
@@ -126,7 +127,7 @@ async def undone(session: Session, workspace: int, batches: Iterable[str]) -> fr
         found = [fact for fact in map(_fact, rows) if isinstance(fact, Undo)]
         undos |= {undo.key: undo for undo in found}
         asking = {undo.batch for undo in found} - asked
-    return undone_batches(undos.values())
+    return undone_batches(undos.values()) & wanted
 
 
 async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:

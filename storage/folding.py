@@ -1,10 +1,11 @@
 """Take new facts into scores and fields: in constant time where they are the latest, else all anew."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from storage import contacts, facts, scores
 from storage.database import Session
-from storage.domain.facts import Change, Fact
+from storage.domain.facts import BEFORE_ALL, Change, Fact
 from storage.domain.fold import Effect, State, fold, fold_fields, step
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
@@ -27,9 +28,13 @@ async def fold_scores(
         for pair in work.touched if work.refusal is None else ():
             before, score_type = states[pair].value(types[pair]), types[pair]
             if pair in late:
-                seen = {id: c for id, c in ledgers[pair].items() if id not in not_yet and c.batch not in left_out[pair]}
+                arrived = {id: c for id, c in ledgers[pair].items() if id not in not_yet}
+                seen = {id: c for id, c in arrived.items() if c.batch not in left_out[pair]}
                 id_of = {(change.source, change.key): id for id, change in seen.items()}
-                states[pair], folded = fold(seen.values(), score_type)
+                state, folded = fold(seen.values(), score_type)
+                # What is undone may be restored: whatever is stamped from now on comes after it all the same.
+                last = max((change.order for change in arrived.values()), default=BEFORE_ALL)
+                states[pair] = replace(state, last=last)
                 effects[pair] = {id_of[change.source, change.key]: (change, effect) for change, effect in folded}
             else:
                 for entry in entries:
@@ -93,7 +98,7 @@ async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> N
 
 async def _fields_anew(session: Session, work: Work) -> dict[int, contacts.Fields]:
     """Fold the fields of the contacts an undo touches, where any fact speaks of them."""
-    told = await facts.saying(session, {contact for contact, _ in work.undone})
+    told = await facts.saying(session, work.spoken_of)
     batches = {fact.batch for each in told.values() for fact in each}
     left_out = await facts.undone(session, work.submission.workspace.id, batches)
     return {

@@ -12,6 +12,7 @@ from tortoise.migrations.executor import MigrationExecutor
 
 from storage.database import Address, Database, Session
 from storage.domain.errors import Refusal
+from storage.errors import translated
 
 _FOLDER = Path(__file__).with_name("migrations")
 _LOCK = 0x5C0_7E5  # any number that nothing else on the server takes an advisory lock on
@@ -67,7 +68,10 @@ async def _alone(where: Address) -> AsyncIterator[None]:
     if where.path is None:
         names = ("host", "port", "user", "password", "database", "ssl")
         credentials = {name: where.config["credentials"].get(name) for name in names}
-        connection = await asyncpg.connect(**credentials)
+        try:
+            connection = await asyncpg.connect(**credentials)
+        except Exception as exc:
+            raise translated(exc) from exc
         try:
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
             yield

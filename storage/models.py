@@ -70,6 +70,7 @@ class Contact(Model):
         "storage.Workspace", on_delete=fields.RESTRICT
     )
     merged_into = fields.BigIntField(null=True)
+    first_email = fields.CharField(max_length=254, null=True)  # what it was made with, should nobody say another
     email = fields.CharField(max_length=254, null=True)
     name = fields.TextField(null=True)
     company = fields.TextField(null=True)

@@ -4,13 +4,14 @@ Contacts, locks, scores, facts, fold, effects, in this order, each step one stat
 phases are never revisited and rows are taken in order, so that concurrent groups cannot deadlock."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from storage import contacts, definitions, deliveries, facts, scores
 from storage.contacts import Identity
 from storage.database import Session
 from storage.domain.contacts import Reference
 from storage.domain.errors import (
+    BadItem,
     Changed,
     Conflict,
     NothingToUndo,
@@ -31,8 +32,9 @@ from storage.work import Entry, Work
 async def record_group(session: Session, group: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
     """Record submissions in one transaction; each is answered with its own outcome, or with why it was refused.
 
-    Raises StartAgain where a contact or a fact was written elsewhere meanwhile, and Conflict where a submission of
+    Raises StartAgain where a contact or a fact was written elsewhere meanwhile, Conflict where a submission of
     which all or nothing is to be taken repeats a key with other content: it must then be recorded by itself.
+    Raises Changed where a score has moved on; the committer gives such a submission a transaction of its own.
     """
     live = await definitions.live(session, {submission.workspace.id for submission in group})
     works = [_checked(submission, live[submission.workspace.id]) for submission in group]
@@ -68,6 +70,8 @@ def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
             if isinstance(item.contact, Reference):
                 named = item.contact.identities()
                 entry.identities = tuple((submission.workspace.id, namespace, key) for namespace, key in named)
+                if not named:
+                    raise BadItem("the item names nobody: give an address, or an id")
         except Refusal as refusal:
             work.refuse(entry, refusal)
     return work
@@ -85,45 +89,88 @@ def _check_score(item: Item, types: Mapping[str, ScoreType]) -> None:
 
 
 async def _identify(session: Session, works: Sequence[Work], *, now: int) -> None:
-    """Find the contact of every entry, making those not known yet; what repeats a fact makes and names nobody."""
+    """Find the contact of every entry, making those not known yet; what is refused or repeated makes nobody."""
+    await _check_ours(session, works)
     ids = await contacts.known(session, [one for work in works for entry in work.live for one in entry.identities])
     there = await facts.stored(session, {_fact_key(work, entry) for work in works for entry in work.live})
-    firsts: dict[FactKey, Entry] = {}
-    people: list[tuple[int, str | None]] = []  # those to be made; until then they have negative ids
-    names: dict[Identity, int] = {}
+    firsts: dict[FactKey, tuple[int | None, int, Fact]] = {}
+    making = _Making()
     for work in works:
+        before = making.copy()
+        known = dict(ids)
         for entry in work.live:
             key = _fact_key(work, entry)
             entry.contact = _known_contact(entry, ids)
             if key in there or key in firsts:
-                _settle_repeat(work, entry, there.get(key) or _as_stored(firsts[key]))
-                continue
-            found = {ids[one] for one in entry.identities if one in ids}
-            if len(found) > 1:
-                work.refuse(entry, TwoContacts())
-                continue
-            if not found and isinstance(entry.item.contact, Reference):
-                if not work.submission.creates:
-                    work.refuse(entry, UnknownContact())
-                    continue
-                people.append((work.submission.workspace.id, entry.item.contact.email))
-                entry.contact = -len(people)
-            elif found:
-                entry.contact = found.pop()
-            assert entry.contact is not None
-            fresh = {one: entry.contact for one in entry.identities if one not in ids}
-            ids |= fresh
-            names |= fresh
-            firsts[key] = entry
-            entry.fact = _fact(work.submission, entry.item, entry.at)
-    if people:
-        made = await contacts.make(session, people, now=now)
+                # Two that share a commit are compared as the one that came first will be stored.
+                _settle_repeat(work, entry, there.get(key) or firsts[key])
+            elif _meet(work, entry, ids, making):
+                entry.fact = _fact(work.submission, entry.item, entry.at)
+                firsts[key] = (entry.contact, work.submission.received_at, entry.fact)
+        if work.refusal is not None:
+            ids, making = known, before
+    await _make(session, works, making, now=now)
+
+
+async def _check_ours(session: Session, works: Sequence[Work]) -> None:
+    """Refuse contacts given by an id that is not this workspace's."""
+    given = [
+        (work, entry, (work.submission.workspace.id, entry.item.contact))
+        for work in works
+        for entry in work.unsettled
+        if isinstance(entry.item.contact, int)
+    ]
+    if given:
+        ours = await contacts.belonging(session, {pair for _, _, pair in given})
+        for work, entry, pair in given:
+            if pair not in ours:
+                work.refuse(entry, UnknownContact())
+
+
+@dataclass(slots=True)
+class _Making:
+    """The contacts to be made, which have negative ids until then, and whose the new identities are to be."""
+
+    people: list[tuple[int, str | None]] = field(default_factory=list)
+    names: dict[Identity, int] = field(default_factory=dict)
+
+    def copy(self) -> "_Making":
+        """Remember what it was."""
+        return _Making(list(self.people), dict(self.names))
+
+
+def _meet(work: Work, entry: Entry, ids: dict[Identity, int], making: _Making) -> bool:
+    """Give an entry its contact, old or new, and the contact the identities it brings; false where that is refused."""
+    found = {ids[one] for one in entry.identities if one in ids}
+    if len(found) > 1:
+        work.refuse(entry, TwoContacts())
+        return False
+    if isinstance(entry.item.contact, Reference) and not found:
+        if not work.submission.creates:
+            work.refuse(entry, UnknownContact())
+            return False
+        address = entry.item.contact.email
+        making.people.append((work.submission.workspace.id, address.strip() if address else None))
+        entry.contact = -len(making.people)
+    elif found:
+        entry.contact = found.pop()
+    assert entry.contact is not None
+    fresh = {one: entry.contact for one in entry.identities if one not in ids}
+    ids |= fresh
+    making.names |= fresh
+    return True
+
+
+async def _make(session: Session, works: Sequence[Work], making: _Making, *, now: int) -> None:
+    real: dict[int, int] = {}
+    if making.people:
+        made = await contacts.make(session, making.people, now=now)
         real = {-position: id for position, id in enumerate(made, start=1)}
-        names = {identity: real.get(contact, contact) for identity, contact in names.items()}
-        for work in works:
-            for entry in work.live:
-                entry.contact = real.get(entry.contact, entry.contact) if entry.contact is not None else None
-    if names:
+    for work in works:
+        for entry in work.live:
+            entry.contact = real.get(entry.contact, entry.contact) if entry.contact is not None else None
+    if making.names:
+        names = {identity: real.get(contact, contact) for identity, contact in making.names.items()}
         await contacts.name(session, names)
 
 
@@ -137,11 +184,6 @@ def _known_contact(entry: Entry, ids: Mapping[Identity, int]) -> int | None:
         return entry.item.contact
     found = {ids.get(one) for one in entry.identities}
     return found.pop() if len(found) == 1 else None
-
-
-def _as_stored(entry: Entry) -> tuple[int | None, int, Fact]:
-    assert entry.fact is not None
-    return (entry.contact, entry.at, entry.fact)
 
 
 def _settle_repeat(work: Work, entry: Entry, there: tuple[int | None, int, Fact]) -> None:
@@ -167,41 +209,31 @@ async def _begin_undo(session: Session, work: Work) -> None:
         source=submission.source, key=submission.batch, batch=submission.batch, actor=submission.actor,
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # what it is and whose, what it names
-    batch, members = submission.undoes, list[dict[str, object]]()
+    batch = submission.undoes
     while members := list(await facts.batch_members(session, submission.workspace.id, batch)):
         if members[0]["kind"] != "undo":
             break
         batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
     if not members:
         work.refusal = NothingToUndo()
-    pairs = [(row["contact_id"], str(row["subject"])) for row in members if row["subject"] in work.types]
-    work.undone = [(contact, subject) for contact, subject in dict.fromkeys(pairs) if isinstance(contact, int)]
+    rows = [(row["contact_id"], row["subject"]) for row in members]
+    work.undone = [(contact, subject) for contact, subject in dict.fromkeys(rows) if subject in work.types]
+    work.spoken_of = sorted({contact for contact, _ in rows})
 
 
 async def _lock(session: Session, works: Sequence[Work]) -> None:
-    given = [
-        (work, entry, (work.submission.workspace.id, entry.item.contact))
-        for work in works
-        for entry in work.unsettled
-        if isinstance(entry.item.contact, int)
-    ]
-    if given:
-        ours = await contacts.belonging(session, {pair for _, _, pair in given})
-        for work, entry, pair in given:
-            if pair not in ours:
-                work.refuse(entry, UnknownContact())
     held = {entry.contact for work in works for entry in work.unsettled if entry.contact is not None}
-    held |= {contact for work in works if work.refusal is None for contact, _ in work.undone}
+    held |= {contact for work in works if work.refusal is None for contact in work.spoken_of}
     await contacts.lock(session, held)
 
 
 def _check_unchanged(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
-    """Refuse what was asked on the strength of a score that has moved on since."""
+    """Raise Changed where what was asked for stands on a score that has moved on since."""
     for work in works:
         seen = work.submission.unless_later
         for entry in work.unsettled:
-            if seen is not None and entry.scored and max(states[entry.scored].last[0], 0) > seen:
-                work.refuse(entry, Changed())
+            if seen is not None and entry.scored and states[entry.scored].last[0] > seen:
+                raise Changed
 
 
 def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
@@ -255,7 +287,7 @@ async def _append_undo(session: Session, work: Work) -> None:
     workspace = submission.workspace.id
     key = facts.fact_key(workspace, undo)
     if await facts.stored(session, [key]):
-        work.undone = []  # a repeat of this very request
+        work.undone, work.spoken_of = [], []  # a repeat of this very request
         return
     if await facts.undone(session, workspace, [undo.undoes]):
         work.refusal = NothingToUndo("that was undone already")

@@ -14,6 +14,12 @@ from storage.domain.score_types import ScoreType
 from storage.facts import Scored
 
 TREND = 30 * DAY
+# The effects of one score, and the latest of them in the order of the fold.
+_LATEST = (
+    "FROM effects e JOIN facts g ON g.id = e.fact_id"
+    " WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id"
+)
+_FIRST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC LIMIT 1'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +28,9 @@ class Standing:
 
     score_type: ScoreType
     value: int
-    as_of: int
-    source: str | None  #: of the last change
+    as_of: int  #: when the last change happened that still counts
+    seen: int  #: when the last one happened, undone or not
+    source: str  #: of the last change
     actor: str | None
     trend: int | None  #: the value now less the value thirty days ago; none where it was missing then
 
@@ -148,13 +155,9 @@ async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> l
     people = await contacts.contacts(workspace, ids=list(ids))
     types = await definitions.score_types(workspace)
     rows = await database.read(
-        "SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.source, f.actor,"
-        " (SELECT e.rank_after FROM effects e JOIN facts g ON g.id = e.fact_id"
-        " WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id AND e.at <= $2"
-        ' ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC LIMIT 1) AS rank_then'
-        " FROM scores k LEFT JOIN facts f ON f.workspace_id = k.workspace_id AND f.source = k.last_source"
-        " AND f.dedupe_key = k.last_key AND f.subject = (SELECT t.key FROM definitions d"
-        " JOIN score_types t ON t.id = d.score_type_id WHERE d.id = k.definition_id)"
+        "SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.occurred_at, f.source, f.actor,"
+        f" (SELECT e.rank_after {_LATEST} AND e.at <= $2 {_FIRST}) AS rank_then"
+        f" FROM scores k JOIN facts f ON f.id = (SELECT e.fact_id {_LATEST} {_FIRST})"
         " WHERE k.contact_id IN (SELECT id FROM given(id bigint)) AND k.rank IS NOT NULL",
         [{"id": person.id} for person in people],
         now - TREND,
@@ -170,7 +173,8 @@ async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> l
                     Standing(
                         score_type=score_type,
                         value=value,
-                        as_of=row["last_at"],
+                        as_of=row["occurred_at"],
+                        seen=row["last_at"],
                         source=row["source"],
                         actor=row["actor"],
                         trend=None if row["rank_then"] is None else row["rank"] - row["rank_then"],

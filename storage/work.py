@@ -39,7 +39,8 @@ class Work:
     entries: list[Entry | Unusable] = field(default_factory=list)
     refusal: Refusal | None = None
     undo: Undo | None = None
-    undone: list[Scored] = field(default_factory=list)
+    undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on
+    spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on
     moved: list[Moved] = field(default_factory=list)
 
     @property

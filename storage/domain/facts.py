@@ -12,6 +12,8 @@ from storage.domain.errors import BadTime
 Order: TypeAlias = tuple[int, bytes, bytes]
 
 DAY = 86_400_000_000
+#: the same with the subject, because facts that share a key may speak of one field
+FieldOrder: TypeAlias = tuple[int, bytes, bytes, bytes]
 BEFORE_ALL: Order = (-1, b"", b"")
 
 
@@ -40,6 +42,11 @@ class Fact:
         """Where it stands among all facts."""
         return (self.occurred_at, self.source.encode(), self.key.encode())
 
+    @property
+    def subject(self) -> str:
+        """Which score it is about; blank where it is about none."""
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change(Fact):
@@ -48,6 +55,11 @@ class Change(Fact):
     score: str  #: the key of the score type
     op: Op
     amount: int = 0
+
+    @property
+    def subject(self) -> str:
+        """Which score it is about."""
+        return self.score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +95,18 @@ def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
     for undo in undos:
         undone_by.setdefault(undo.undoes, []).append(undo.batch)
     known: dict[str, bool] = {}
-
-    def is_undone(batch: str) -> bool:
-        if batch not in known:
-            known[batch] = False  # an undo cannot name a batch later than itself, so this is never read as an answer
-            known[batch] = any(not is_undone(undo) for undo in undone_by.get(batch, ()))
-        return known[batch]
-
-    return frozenset(batch for batch in undone_by if is_undone(batch))
+    # An undo names a batch that was there before it, so following them always ends; a stack, because it may take long.
+    for start in undone_by:
+        waiting = [start]
+        while waiting:
+            batch = waiting[-1]
+            unknown = [undo for undo in undone_by.get(batch, ()) if undo not in known]
+            if unknown and batch not in known:
+                waiting += unknown
+                continue
+            known[batch] = any(not known[undo] for undo in undone_by.get(batch, ()))
+            waiting.pop()
+    return frozenset(batch for batch in undone_by if known[batch])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

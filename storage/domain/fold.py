@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from storage.domain.contacts import Json
-from storage.domain.facts import BEFORE_ALL, Change, Fact, Op, Order
+from storage.domain.facts import BEFORE_ALL, Change, Fact, FieldOrder, Op, Order
 from storage.domain.score_types import ScoreType
 
 
@@ -66,11 +66,14 @@ def fold(changes: Iterable[Change], score_type: ScoreType) -> tuple[State, list[
     return state, effects
 
 
-def fold_fields(facts: Iterable[Fact], known: Mapping[str, tuple[Json, Order]]) -> dict[str, tuple[Json, Order]]:
+def fold_fields(
+    facts: Iterable[Fact], known: Mapping[str, tuple[Json, FieldOrder]]
+) -> dict[str, tuple[Json, FieldOrder]]:
     """Let the latest value of each field win, whatever order the facts are given in."""
     fields = dict(known)
     for fact in facts:
+        order = (*fact.order, fact.subject.encode())
         for name, value in fact.fields.items():
-            if name not in fields or fields[name][1] <= fact.order:
-                fields[name] = (value, fact.order)
+            if name not in fields or fields[name][1] <= order:
+                fields[name] = (value, order)
     return fields

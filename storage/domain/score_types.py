@@ -101,7 +101,8 @@ def check_definition(
     _check_bands(bands, minimum=minimum, maximum=maximum, step=step)
     if start is None:
         nearest = min(max(0, minimum), maximum)
-        return nearest - (nearest - minimum) % step
+        below = nearest - (nearest - minimum) % step
+        return min((one for one in (below, below + step) if one <= maximum), key=abs)
     if not minimum <= start <= maximum or (start - minimum) % step:
         raise BadDefinition(f"the starting value {show(start)} must lie in the range and on a step of {show(step)}")
     return start

@@ -31,6 +31,8 @@ def from_json(value: object) -> int:
     match value:
         case bool():
             raise BadNumber(f"{str(value).lower()} is not a number")
+        case int() if value.bit_length() > 512:  # it may have more digits than Python writes
+            raise BadNumber("the value is larger than a score can be (1,000,000,000)")
         case int():
             return _exact(Decimal(value), str(value))
         case Decimal():
@@ -46,7 +48,7 @@ def from_json(value: object) -> int:
 def _exact(number: Decimal, written: str) -> int:
     if not number.is_finite():
         raise BadNumber(f"`{written}` is not a number")
-    if (number and number.adjusted() > 12) or abs(number) > LARGEST // THOUSAND:
+    if (number and number.adjusted() > 12) or not -LARGEST // THOUSAND <= number <= LARGEST // THOUSAND:
         raise BadNumber(f"`{written[:40]}` is larger than a score can be (1,000,000,000)")
     # By its digits, because arithmetic would round beyond the 28th.
     sign, digits, exponent = number.as_tuple()

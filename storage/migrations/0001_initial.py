@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                 ('id', fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
                 ('workspace', fields.ForeignKeyField('storage.Workspace', source_field='workspace_id', db_constraint=True, to_field='id', on_delete=OnDelete.RESTRICT)),
                 ('merged_into', fields.BigIntField(null=True)),
+                ('first_email', fields.CharField(null=True, max_length=254)),
                 ('email', fields.CharField(null=True, max_length=254)),
                 ('name', fields.TextField(null=True, unique=False)),
                 ('company', fields.TextField(null=True, unique=False)),

@@ -39,7 +39,7 @@ def score(standing: Standing) -> dict[str, Any]:
 
 def etag(standing: Standing) -> str:
     """Tag a state of a score: another change makes another tag, even where the value is the same again."""
-    return f'"{standing.score_type.definition}-{standing.as_of}-{show(standing.value)}"'
+    return f'"{standing.score_type.definition}-{standing.seen}-{show(standing.value)}"'
 
 
 def score_type(one: ScoreType) -> Mapping[str, Any]:

@@ -106,7 +106,7 @@ async def _record(call: Call, item: Item, standing: Standing | None) -> Recorded
         items=[item],
         actor=call.actor,
         all_or_none=True,
-        unless_later=standing.as_of if wanted is not None and standing is not None else None,
+        unless_later=standing.seen if wanted is not None and standing is not None else None,
     )
     return await call.committer.record(submission, now=call.now)
 
