@@ -18,7 +18,7 @@ from bot.access import Verdict, may_see
 from bot.actions import ACTIONS
 from bot.asking import Asked, Block, Reply
 from bot.commands import carry_out
-from bot.people import People
+from bot.people import People, error_code
 from bot.replies import plain_reply, refusal_reply
 from bot.text import clean
 from bot.views import OPTIONS, VIEWS
@@ -226,7 +226,7 @@ class Dispatcher:
         try:
             await self._say(request.channel, reply)
         except SlackApiError as exc:
-            log.warning("not posted", error=exc.response.get("error"))
+            log.warning("not posted", error=error_code(exc))
             refused = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
             await self._send(request, plain_reply(refused))
 
@@ -236,10 +236,10 @@ class Dispatcher:
             await self._client.views_open(
                 trigger_id=request.trigger, view={**modal, "private_metadata": json.dumps(metadata)}
             )
-        except SlackApiError as exc:
-            code = exc.response.get("error")
-            log.warning("form not opened", error=code)
-            because = "in time" if code == "expired_trigger_id" else f"({code})"
+        except Exception as exc:  # whatever went wrong, there is another way to do it
+            code = error_code(exc)
+            log.warning("form not opened", because=type(exc).__name__, error=code)
+            because = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
             typed = "Try again, or type it: `/score set ada@example.com 85`"
             await self._send(request, plain_reply(f"Slack did not open the form {because}. {typed}"))
 

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.access import Person, Place
 
@@ -64,7 +65,7 @@ class People:
             there = await self._all_pages(self._client.conversations_members, "members", channel=place, limit=1000)
             colleagues = await self._members.get("", self._look_at_members, now=now)
         except Exception as exc:  # whatever went wrong: where it is not known who reads, nothing is posted
-            log.warning("members not looked up", because=type(exc).__name__, error=_code(exc))
+            log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return False
         return bool(there) and colleagues is not None and set(there) <= colleagues
 
@@ -98,7 +99,7 @@ class People:
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
             )
         except Exception as exc:  # whatever went wrong: who is not known sees nothing
-            log.warning("person not looked up", because=type(exc).__name__, error=_code(exc))
+            log.warning("person not looked up", because=type(exc).__name__, error=error_code(exc))
             return None
 
     def _is_outsider(self, user: dict[str, Any]) -> bool:
@@ -115,7 +116,7 @@ class People:
         try:
             channel = (await self._client.conversations_info(channel=id))["channel"]
         except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
-            log.warning("conversation not looked up", because=type(exc).__name__, error=_code(exc))
+            log.warning("conversation not looked up", because=type(exc).__name__, error=error_code(exc))
             return None
         return Place(id=id, is_shared=self._is_shared(channel))
 
@@ -133,5 +134,12 @@ def _is_guest(user: dict[str, Any]) -> bool:
     return bool(user.get("is_restricted") or user.get("is_ultra_restricted"))
 
 
-def _code(exc: BaseException) -> str | None:
-    return exc.response.get("error") if isinstance(exc, SlackApiError) else None
+def error_code(exc: BaseException) -> str | None:
+    """Give what Slack calls the error, where it says so."""
+    answer = exc.response if isinstance(exc, SlackApiError) else None
+    # Where Slack itself fails, its answer need not be a document.
+    return answer.get("error") if isinstance(answer, dict | AsyncSlackResponse) and _is_document(answer) else None
+
+
+def _is_document(answer: Any) -> bool:
+    return isinstance(getattr(answer, "data", answer), dict)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bot.asking import Reply
 from bot.blocks.contact_list import choice_reply, named
 from bot.blocks.elements import section
-from bot.text import escape
+from bot.text import escape, harmless
 from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import (
     Conflict,
@@ -27,7 +27,10 @@ def plain_reply(sentence: str) -> Reply:
 
 def refusal_reply(refusal: Refusal) -> Reply:
     """Answer a refusal."""
-    return plain_reply(sentence(refusal))
+    if isinstance(refusal, BadFilter):
+        said = escape(sentence(refusal))
+        return Reply(text=said, blocks=[section(f"{said}\n```{harmless(refusal.pointed)}```")])
+    return plain_reply(escape(sentence(refusal)))
 
 
 def sentence(refusal: Refusal) -> str:
@@ -46,8 +49,6 @@ def sentence(refusal: Refusal) -> str:
             return f"There is no score type `{refusal.key}`. There is {known}."
         case OutOfRange() | OffStep():
             return f"Nothing was changed: {refusal}."
-        case BadFilter():
-            return f"{refusal.sentence[:1].upper()}{refusal.sentence[1:]}\n```{escape(refusal.pointed)}```"
         case _:
             message = str(refusal)
             return f"{message[:1].upper()}{message[1:]}"

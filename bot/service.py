@@ -1,6 +1,7 @@
 """Put the parts together: settings, storage, both faces on one port, and their end."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ from bot import logs
 from bot.app import Door, make_bolt
 from bot.clock import system_clock
 from bot.dispatch import Dispatcher
+from bot.people import error_code
 from bot.settings import BadSettings, Settings
 from bot.socket import Socket
 from storage.domain.errors import UnknownWorkspace
@@ -82,7 +84,7 @@ class Service:
         try:
             await site.start()
         except OSError as exc:
-            taken = f"nothing can listen on {self._settings.host}:{self._settings.port}: {exc.strerror or exc}"
+            taken = f"nothing can listen on {self._settings.host}:{self._settings.port}: {os.strerror(exc.errno or 0)}"
             raise BadSettings(f"{taken}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
@@ -117,7 +119,7 @@ class Service:
                 await self._connect_once()
                 return
             except SlackApiError as exc:
-                code = exc.response.get("error")
+                code = error_code(exc)
                 if code in ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"):
                     raise BadSettings(f"Slack refuses SLACK_BOT_TOKEN or SLACK_APP_TOKEN: {code}") from exc
                 log.warning("not connected to Slack yet", because=code)

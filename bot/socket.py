@@ -20,6 +20,8 @@ class Socket:
 
     async def open(self) -> None:
         """Connect, and keep watching the connection."""
+        # Asked once by ourselves, because the SDK tries a refused token for ever.
+        await self._handler.client.web_client.apps_connections_open(app_token=self._handler.app_token)
         await self._handler.client.connect()  # type: ignore[no-untyped-call]  # untyped in slack_sdk
         self._watch = asyncio.create_task(self._keep_open())
 

@@ -27,4 +27,9 @@ def clean(text: str) -> str:
 
 def escape(text: str) -> str:
     """Make text from elsewhere harmless in mrkdwn: it mentions nobody, links nowhere, and stays on its line."""
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return harmless(" ".join(text.split()))
+
+
+def harmless(text: str) -> str:
+    """Make text harmless that keeps its lines, as in a block of code."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

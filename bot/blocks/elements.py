@@ -1,6 +1,7 @@
 """Make the small parts that every message is drawn from, within Slack's limits."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from bot.asking import SLACK, Block
@@ -10,6 +11,14 @@ from storage.domain.values import show
 
 MISSING = "—"
 BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, OPTION_TEXT = 75, 2000, 3000, 75
+# Slack refuses a message whose blocks, as JSON, are longer than some 13,200 characters; heads and buttons need the rest.
+ALL_SECTIONS = 9_500
+LONGEST_LINE = 600
+
+
+def brief(text: str) -> str:
+    """Write a name for a list: short enough to leave room for its neighbours."""
+    return escape(cut(" ".join(text.split()), 80))
 
 
 def cut(text: str, most: int) -> str:
@@ -23,16 +32,20 @@ def section(text: str, *, accessory: Block | None = None) -> Block:
     return block | ({"accessory": accessory} if accessory else {})
 
 
-def sections(lines: Iterable[str]) -> list[Block]:
-    """Make as many sections as the lines need, none cut in the middle of a line."""
-    blocks: list[Block] = []
-    text = ""
-    for line in lines:
-        if text and len(text) + len(line) + 1 > SECTION_TEXT:
-            blocks.append(section(text))
-            text = ""
-        text = f"{text}\n{line}" if text else line
-    return [*blocks, section(text)] if text else blocks
+def sections(lines: Sequence[str]) -> list[Block]:
+    """Make as many sections as the lines need, each line whole; lines that Slack would not take are counted."""
+    texts, total = [""], 0
+    for place, line in enumerate(lines):
+        short = cut(line, LONGEST_LINE)
+        total += len(json.dumps(short))
+        if total > ALL_SECTIONS:
+            short = f"… and {len(lines) - place} more"
+        if len(texts[-1]) + len(short) + 1 > SECTION_TEXT:
+            texts.append("")
+        texts[-1] = f"{texts[-1]}\n{short}" if texts[-1] else short
+        if total > ALL_SECTIONS:
+            break
+    return [section(text) for text in texts if text]
 
 
 def context(text: str) -> Block:
