@@ -75,7 +75,11 @@ class Door:
         timestamp = headers.get("X-Slack-Request-Timestamp", "")
         try:
             return verifier.is_valid(body, timestamp, headers.get("X-Slack-Signature", ""))
-        except (ValueError, TypeError):  # a timestamp that is no number, a signature or a body that is no text
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+        ):  # a timestamp that is no number, or no time, a signature or a body that is no text
             return False
 
 

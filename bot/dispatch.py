@@ -80,7 +80,7 @@ class Dispatcher:
             trigger=body.get("trigger_id"),
             answer_to=body.get("response_url"),
         )
-        await self._send(request, await self._answer(request, carry_out, text=text))
+        await self._send(request, await self._answer(request, carry_out, text=clean(text)))
 
     async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take a click."""
@@ -89,7 +89,8 @@ class Dispatcher:
         action = body["actions"][0]
         name, value = action["action_id"].partition(":")[0], action.get("value") or ""
         request = _request(body, key=_key(body, body["user"]["id"], action["action_id"], value))
-        if name in ("run", "create"):  # the button carries a whole line
+        if name in ("run", "create"):  # the button carries a whole line, to be carried out once
+            request = replace(request, key=_key({}, request.user, _message_of(body) or request.key, value))
             await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
         elif name in ACTIONS:
             await self._send(request, await self._answer(request, ACTIONS[name], text=value))
@@ -293,6 +294,11 @@ def _request(body: Mapping[str, Any], *, key: str) -> _Request:
         trigger=body.get("trigger_id"),
         answer_to=body.get("response_url"),
     )
+
+
+def _message_of(body: Mapping[str, Any]) -> str | None:
+    container = body.get("container") or {}
+    return str(container["message_ts"]) if container.get("message_ts") else None
 
 
 def _key(body: Mapping[str, Any], *parts: str) -> str:

@@ -22,13 +22,19 @@ class _Brief(Generic[T]):
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, T]] = {}
+        self._forgotten: dict[str, int] = {}
 
     async def get(self, key: str, look: Callable[[], Awaitable[T | None]], *, now: int) -> T | None:
         """Give what is remembered, else what *look* finds; nothing found is not remembered."""
         at, found = self._found.get(key, (None, None))
         if at is not None and 0 <= now - at < KEPT:
             return found
-        found = await look()
+        found = None
+        for _ in range(2):  # once more where it was to be forgotten while it was looked up
+            started = self._forgotten.get(key)
+            found = await look()
+            if self._forgotten.get(key) == started:
+                break
         if found is not None:
             if len(self._found) >= MOST:
                 self._found.clear()
@@ -38,6 +44,7 @@ class _Brief(Generic[T]):
     def forget(self, key: str) -> None:
         """Look anew the next time."""
         self._found.pop(key, None)
+        self._forgotten[key] = self._forgotten.get(key, 0) + 1
 
 
 class People:

@@ -15,7 +15,6 @@ _BARE = re.compile(rf"(?P<sign>=?[+-]|=)?(?P<number>{_NUMBER})", re.ASCII)
 _NAMED = re.compile(rf"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)(?P<sign>=-|=\+|[=+-])(?P<number>{_NUMBER})", re.ASCII)
 _ASSIGNED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)=(?P<rest>\S*)", re.ASCII)
 _APART = re.compile(rf"((?:^|\s)=?[+-]|(?:^|\s)=)\s+({_NUMBER}(?:\s|$))", re.ASCII)  # `+ 5` is meant as `+5`
-_ASSIGNING = re.compile(r"\b([a-zA-Z][a-zA-Z0-9_]*)\s+=(?=\s*[+-]?[\d.])", re.ASCII)  # `fit = 8` as `fit=8`
 _BECAUSE = re.compile(r"(?:^|\s)because\s+", re.IGNORECASE)
 _OPERATOR = re.compile(r"[:<>=~]")
 _WORD = re.compile(r'"[^"]*"|\S+')
@@ -105,7 +104,7 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
     Values are taken from the end of the line as long as there are any; what is left is the contact.
     """
     said, reason = _split_reason(rest)
-    words, values = _WORD.findall(_APART.sub(r"\1\2", _ASSIGNING.sub(r"\1=", said))), list[Value]()
+    words, values = _WORD.findall(_joined(said, types)), list[Value]()
     has_bare = False
     while words:
         taken, value, is_bare = _last_value(words, types)
@@ -119,8 +118,18 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
     return Setting(contact=contact, values=tuple(values), reason=reason)
 
 
+def _joined(said: str, types: Sequence[ScoreType]) -> str:
+    """Take `fit = 8` as `fit=8` and `+ 5` as `+5`, as people write them too."""
+    keys = "|".join(re.escape(one.key) for one in types)
+    assigned = re.sub(rf"(?i)(^|\s)({keys})\s*=\s+(?=[+-]?[\d.])|(^|\s)({keys})\s+=(?=[+-]?[\d.])", r"\1\3\2\4=", said)
+    return _APART.sub(r"\1\2", assigned)
+
+
 def _split_reason(rest: str) -> tuple[str, str | None]:
-    parts = _BECAUSE.split(rest, maxsplit=1)
+    # What stands in quotes is looked past: a company may be called "Just Because".
+    masked = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), rest)
+    found = _BECAUSE.search(masked)
+    parts = [rest[: found.start()], rest[found.end() :]] if found else [rest]
     reason = unquoted(parts[1]) if len(parts) > 1 else ""
     if len(reason) > LONGEST_REASON:
         raise Unclear(f"A reason has at most {LONGEST_REASON} characters; this one has {len(reason)}.")
@@ -198,7 +207,7 @@ def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
     """Read what follows `top`: how many, and of which score type; raises Unclear."""
     count, score = 10, None
     for word in rest.split():
-        if word.isdecimal() and word.isascii() and 1 <= int(word) <= 50:
+        if word.isdecimal() and word.isascii() and len(word) <= 2 and 1 <= int(word) <= 50:
             count = int(word)
         elif word.casefold() in {one.key for one in types}:
             score = word.casefold()

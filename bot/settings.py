@@ -56,7 +56,8 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """Give the address that others reach us at, without a slash at its end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     def missing_keys(self) -> list[str]:
         """Name the keys where they are needed and not given, a line."""

@@ -1,9 +1,8 @@
 """Clean the text that Slack sends, and escape the text that is sent to Slack."""
 
-import html
 import re
 
-_LINK = re.compile(r"<(?:mailto:|https?://|tel:)([^<>|]*)(?:\|([^<>]*))?>")
+_LINK = re.compile(r"<(?:(?:mailto:|tel:)([^<>|]*)|(https?://[^<>|]*))(?:\|([^<>]*))?>")
 _TYPED = str.maketrans(
     {
         **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),  # quotes that phones and Macs make of "
@@ -21,8 +20,10 @@ MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
 
 def clean(text: str) -> str:
     """Give what a person typed: links as their text, entities and typographic signs as plain ones."""
-    plain = _LINK.sub(lambda found: found[2] or found[1], text)
-    return " ".join(html.unescape(plain).translate(_TYPED).split())
+    plain = _LINK.sub(lambda found: found[3] or found[1] or found[2], text)
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):  # the three that Slack escapes
+        plain = plain.replace(entity, character)
+    return " ".join(plain.translate(_TYPED).split())
 
 
 def escape(text: str) -> str:

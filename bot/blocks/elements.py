@@ -11,7 +11,7 @@ from storage.domain.values import show
 
 MISSING = "—"
 BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, OPTION_TEXT = 75, 2000, 3000, 75
-# Slack refuses a message whose blocks, as JSON, are longer than some 13,200 characters; heads and buttons need the rest.
+# Slack refuses a message whose blocks, as JSON, have over some 13,200 characters; heads and buttons need the rest.
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
 

@@ -15,7 +15,7 @@ from bot.commands.undo import undo
 from bot.commands.view_score import view_score
 from bot.finding import find_all
 from bot.sentence import is_filter, near_verb, unquoted, verb_of
-from bot.text import MENTION, clean
+from bot.text import MENTION
 
 COMMANDS = {
     "view": Command(
@@ -45,7 +45,7 @@ VERBS = ("help", *COMMANDS)
 
 async def carry_out(asked: Asked) -> Reply:
     """Answer the line after `/score`."""
-    line = clean(asked.text)
+    line = asked.text
     asking = verb_of(line, VERBS)
     if not line or asking.verb == "help":
         return help_reply(replace(asked, text=asking.rest), COMMANDS)
