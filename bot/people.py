@@ -122,10 +122,10 @@ class People:
     async def _look_at_place(self, id: str) -> Place | None:
         try:
             channel = (await self._client.conversations_info(channel=id))["channel"]
+            return Place(id=id, is_shared=self._is_shared(channel))
         except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
             log.warning("conversation not looked up", because=type(exc).__name__, error=error_code(exc))
             return None
-        return Place(id=id, is_shared=self._is_shared(channel))
 
     def _is_shared(self, channel: dict[str, Any]) -> bool:
         signs = ("is_ext_shared", "is_pending_ext_shared", "pending_connected_team_ids", "pending_shared")

@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 
 from bot.asking import Block, Reply
-from bot.blocks.elements import MISSING, actions, button, by, context, moment, section, sections, trend, with_band
+from bot.blocks.elements import (
+    MISSING,
+    actions,
+    brief,
+    button,
+    by,
+    context,
+    moment,
+    section,
+    sections,
+    trend,
+    with_band,
+)
 from bot.text import escape
 from storage.domain.score_types import ScoreType
 from storage.scores import Card
@@ -12,8 +24,8 @@ from storage.scores import Card
 def card_reply(card: Card, types: Sequence[ScoreType]) -> Reply:
     """Answer with the card of a contact."""
     contact = card.contact
-    about = [escape(text) for text in (contact.company, contact.email if contact.name else None) if text]
-    head = " · ".join([f"*{escape(contact.shown)}*", *about])
+    about = [brief(text) for text in (contact.company, contact.email if contact.name else None) if text]
+    head = " · ".join([f"*{brief(contact.shown)}*", *about])
     standing = {one.score_type.key: one for one in card.standings}
     lines = []
     for one in types:

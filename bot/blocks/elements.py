@@ -14,6 +14,7 @@ BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, OPTION_TEXT = 75, 2000, 3000, 75
 # Slack refuses a message whose blocks, as JSON, have over some 13,200 characters; heads and buttons need the rest.
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
+CONTEXT_TEXT = 800
 
 
 def brief(text: str) -> str:
@@ -26,9 +27,21 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def cut_markup(text: str, most: int) -> str:
+    """Shorten mrkdwn, not in the middle of a date, a mention or an escaped letter."""
+    if len(text) <= most:
+        return text
+    kept = text[: most - 1]
+    if kept.rfind("<") > kept.rfind(">"):
+        kept = kept[: kept.rfind("<")]
+    if kept.rfind("&") > kept.rfind(";"):
+        kept = kept[: kept.rfind("&")]
+    return kept + "…"
+
+
 def section(text: str, *, accessory: Block | None = None) -> Block:
     """Make a section of mrkdwn."""
-    block: Block = {"type": "section", "text": {"type": "mrkdwn", "text": cut(text, SECTION_TEXT)}}
+    block: Block = {"type": "section", "text": {"type": "mrkdwn", "text": cut_markup(text, SECTION_TEXT)}}
     return block | ({"accessory": accessory} if accessory else {})
 
 
@@ -36,7 +49,7 @@ def sections(lines: Sequence[str]) -> list[Block]:
     """Make as many sections as the lines need, each line whole; lines that Slack would not take are counted."""
     texts, total = [""], 0
     for place, line in enumerate(lines):
-        short = cut(line, LONGEST_LINE)
+        short = cut_markup(line, LONGEST_LINE)
         total += len(json.dumps(short))
         if total > ALL_SECTIONS:
             short = f"… and {len(lines) - place} more"
@@ -50,7 +63,7 @@ def sections(lines: Sequence[str]) -> list[Block]:
 
 def context(text: str) -> Block:
     """Make a line of small print."""
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": cut(text, SECTION_TEXT)}]}
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": cut_markup(text, CONTEXT_TEXT)}]}
 
 
 def button(label: str, *, action: str, value: str, primary: bool = False) -> Block:

@@ -18,7 +18,7 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
         Submission(workspace=workspace, source="crm", batch="b", received_at=NOW, items=[item]), now=NOW
     )
     assert [one.status for one in recorded.outcomes] == [Status.APPLIED]
-    _score_type, cards = await top(workspace, score=None, count=5)
+    _score_type, cards = await top(workspace, score=None, count=5, now=NOW)
     assert [(c.contact.email, c.standings[0].value) for c in cards] == [("ada@example.com", 62_000)]
     recorded = await storage.committer.record(
         Submission(workspace=workspace, source="crm", batch="b2", received_at=NOW, items=[item]), now=NOW

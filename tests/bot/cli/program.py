@@ -1,0 +1,127 @@
+"""Run `contact-score` as its users do: a process with words, an environment, and two streams."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import KEY
+
+PROGRAM = Path(sys.executable).with_name("contact-score")
+ADDRESS = re.compile(r"(?:Listening on|Contact Score is running:) (http://\S+)")
+LONGEST = 60  # seconds that no command takes, however busy the machine is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    def __repr__(self) -> str:
+        """Show the end of what was said: a traceback tells there what it is about."""
+        return f"ended with {self.code}: {self.out[-500:]!r} {self.err[-500:]!r}"
+
+    @property
+    def document(self) -> Any:
+        """Read what a command that went well printed as one JSON document, with nothing beside it."""
+        assert (self.code, self.err) == (0, ""), self
+        return json.loads(self.out)
+
+    def check_refused(self, *lines: str) -> None:
+        """Fail unless the command ended with 1, said just these lines on standard error, and nothing else."""
+        told = self.err.splitlines() if len(self.err) < 2000 else self.err[-500:]
+
+        assert (self.code, self.out, told) == (1, "", list(lines)), (self.code, self.out, told)
+
+
+def environment(database_url: str | None, **more: str) -> dict[str, str]:
+    """Give our own environment without what would configure the program, and with what shall."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("CONTACT_SCORE_", "SLACK_"))}
+    given = {"CONTACT_SCORE_DATABASE_URL": database_url, "CONTACT_SCORE_SECRET_KEYS": KEY} if database_url else {}
+    return {**mine, **{name: value for name, value in given.items() if value is not None}, **more}
+
+
+async def run(*words: str, env: Mapping[str, str], cwd: Path | None = None) -> Ended:
+    """Run one command to its end."""
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, *words, env=dict(env), cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(LONGEST):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(code=process.returncode, out=out.decode(), err=err.decode())
+
+
+@dataclass(slots=True, kw_only=True)
+class Serving:
+    """A `contact-score serve`, or `demo`, that listens."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    said: list[str]  # the lines before the one that tells the address
+
+    async def stop(self) -> Ended:
+        """Tell it to stop, wait for its end, and give all that it said from there on."""
+        self.process.terminate()
+        return await self.ended()
+
+    async def ended(self) -> Ended:
+        """Wait for its end, and give all that it said since it listens."""
+        async with asyncio.timeout(LONGEST):
+            out, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return Ended(code=self.process.returncode, out=out.decode(), err=err.decode())
+
+
+@asynccontextmanager
+async def serving(*words: str, env: Mapping[str, str]) -> AsyncIterator[Serving]:
+    """Run `contact-score serve --no-slack`, or other words, and give it once it listens; it does not outlive this."""
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        *(words or ("serve", "--no-slack")),
+        env={"CONTACT_SCORE_PORT": "0", **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield await _listening(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _listening(process: asyncio.subprocess.Process) -> Serving:
+    """Wait for the line that tells the address: on standard error from serve, on standard output from demo."""
+    said: list[str] = []
+    told: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def read(stream: asyncio.StreamReader | None) -> None:
+        assert stream is not None
+        while line := (await stream.readline()).decode():
+            told.put_nowait(line.rstrip("\n"))
+            if ADDRESS.fullmatch(line.strip()):
+                return
+        told.put_nowait(None)
+
+    readers = [asyncio.create_task(read(stream)) for stream in (process.stdout, process.stderr)]
+    try:
+        async with asyncio.timeout(LONGEST):
+            while line := await told.get():
+                if found := ADDRESS.fullmatch(line):
+                    return Serving(process=process, url=found[1], said=said)
+                said.append(line)
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.wait(readers)
+    raise AssertionError(f"it ended before it listened: {said}")

@@ -1,0 +1,366 @@
+"""Workspaces, score types, sources and migrations from the terminal: documents, tables, refusals, exit codes."""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+import stat
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.bot.cli.program import Ended, environment, run
+from tests.conftest import KEY, postgres_url
+
+# What a command says does not depend on the database, so that most need to run on one only.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+SCORE = {
+    "key": "score",
+    "label": "Score",
+    "min": 0,
+    "max": 100,
+    "step": 1,
+    "start": 0,
+    "bands": [{"name": "cold", "from": 0}, {"name": "warm", "from": 40}, {"name": "hot", "from": 80}],
+    "default": True,
+}
+FIT = {
+    "key": "fit",
+    "label": "Fit",
+    "min": -1,
+    "max": 10,
+    "step": 0.5,
+    "start": 7.5,
+    "bands": [{"name": "low", "from": -1}, {"name": "high", "from": 7.5}],
+    "default": True,
+}
+FIT_WORDS = "type add fit --min -1 --max 10 --step .5 --start 7.5 --band low:-1 --band high:7.5 --default"
+
+
+class Terminal:
+    """Run commands on one database, several at a time."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = env
+        self._places = asyncio.Semaphore(4)
+
+    async def run(self, *words: str) -> Ended:
+        """Run one command: its words, or one line of them."""
+        async with self._places:
+            return await run(*(words[0].split() if len(words) == 1 else words), env=self.env)
+
+    async def check_refused(self, *refusals: tuple[str, str]) -> None:
+        """Fail unless each line of words is refused with just this line."""
+        for (_, line), ended in zip(
+            refusals, await asyncio.gather(*(self.run(words) for words, _ in refusals)), strict=True
+        ):
+            ended.check_refused(line)
+
+
+@pytest.fixture
+async def terminal(database_url: str) -> Terminal:
+    """Give a terminal on a database with one workspace."""
+    terminal = Terminal(environment(database_url))
+    await terminal.run("workspace add T0123 --name Acme")
+    return terminal
+
+
+def rows(ended: Ended) -> list[list[str]]:
+    """Read a table: cells stand at least two blanks apart."""
+    assert (ended.code, ended.err) == (0, ""), ended
+    return [re.split(r" {2,}", line.strip()) for line in ended.out.splitlines()]
+
+
+@pytest.mark.slow
+async def test_a_first_command_makes_the_database(tmp_path: Path) -> None:
+    """The first command on SQLite makes the folder, the tables and the key, which its owner alone can read."""
+    file = tmp_path / "new folder" / "scores.db"
+    env = environment(f"sqlite://{file}")
+    del env["CONTACT_SCORE_SECRET_KEYS"]
+    terminal = Terminal(env)
+
+    assert (await terminal.run("workspace list --json")).document == {"workspaces": []}
+    key = file.with_name("scores.db.key")
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert len(key.read_text().strip()) == 44
+    made = (await terminal.run("workspace add T0123 --name Acme --json")).document
+    assert made == {"workspace": "T0123", "name": "Acme"}
+    (secret,) = (await terminal.run("source add crm --json")).document["secrets"]
+    with contextlib.closing(sqlite3.connect(file)) as kept:
+        (sealed,) = kept.execute("SELECT secrets FROM sources").fetchone()
+    assert secret not in sealed
+    assert key.read_text().strip() not in sealed
+    assert (await terminal.run("source list --json")).code == 0  # another process, the same key
+
+
+@pytest.mark.slow
+async def test_an_empty_sqlite_is_migrated_once(tmp_path: Path) -> None:
+    """Several first commands at once find one set of tables, whoever comes first."""
+    env = environment(f"sqlite://{tmp_path}/scores.db")
+    firsts = await asyncio.gather(*(run("workspace", "list", "--json", env=env) for _ in range(4)))
+
+    assert [(one.code, one.err[-200:]) for one in firsts] == [(0, "")] * 4
+    assert [one.document for one in firsts] == [{"workspaces": []}] * 4
+
+
+@pytest.mark.slow
+async def test_an_empty_postgres_is_migrated_once(templates: dict[str, str], tmp_path: Path) -> None:
+    """Several first commands at once find one set of tables; `migrate` names what it applied, once."""
+    socket, name = templates["postgres"], "scores_made_by_commands"
+    server = await asyncpg.connect(host=socket, user="postgres", database="postgres")
+    try:
+        for _ in range(2):
+            await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await server.execute(f"CREATE DATABASE {name}")
+            terminal = Terminal(environment(postgres_url(socket, name)))
+            applied = await asyncio.gather(*(terminal.run("migrate --json") for _ in range(2)))
+
+            assert sorted(one.document["applied"] for one in applied) == [[], ["0001_initial"]]
+        told = await asyncio.gather(terminal.run("migrate"), terminal.run("workspace list"))
+        assert [(one.code, one.out, one.err) for one in told] == [
+            (0, "Nothing to do: the tables are current.\n", ""),
+            (0, 'No workspace yet. Make one: contact-score workspace add T0123 --name "Acme"\n', ""),
+        ]
+    finally:
+        await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await server.close()
+
+
+@pytest.mark.slow
+async def test_migrating_says_what_it_did_to_people(tmp_path: Path) -> None:
+    """Without `--json` a line for each migration."""
+    file = tmp_path / "scores.db"
+    ended = await run("migrate", env=environment(f"sqlite://{file}"))
+
+    assert (ended.code, ended.out, ended.err) == (0, "Applied 0001_initial.\n", "")
+
+
+@pytest.mark.slow
+@on_postgres
+async def test_workspaces(database_url: str) -> None:
+    """Added and listed, as documents and for people; refused in one line."""
+    terminal = Terminal(environment(database_url))
+    await terminal.check_refused(
+        ("type list", 'There is no workspace yet: contact-score workspace add T0123 --name "Acme"')
+    )
+    ended = await terminal.run("workspace", "add", "T0123", "--name", " Acme Ümläut ")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == "Made the workspace T0123, Acme Ümläut, with the score type `score` (0 to 100).\n"
+    second = await terminal.run("workspace", "add", "T0045", "--name", "Second", "--json")
+    assert second.document == {"workspace": "T0045", "name": "Second"}
+
+    document, table = await asyncio.gather(terminal.run("workspace list --json"), terminal.run("workspace list"))
+    assert document.document == {
+        "workspaces": [{"workspace": "T0045", "name": "Second"}, {"workspace": "T0123", "name": "Acme Ümläut"}]
+    }
+    assert rows(table) == [["workspace", "name"], ["T0045", "Second"], ["T0123", "Acme Ümläut"]]
+    await terminal.check_refused(
+        ("workspace add T0123 --name Again", "The workspace T0123 is there already"),
+        ("workspace add T --name Short", "`T` is no workspace id: Slack's look like T0123ABCD"),
+        ("type list", "Say which workspace: --workspace T0045 or --workspace T0123"),
+        ("source list --json", "Say which workspace: --workspace T0045 or --workspace T0123"),
+        ("type list --workspace T0999", "There is no workspace T0999"),
+    )
+    (await terminal.run("workspace", "add", "T77", "--name", " ")).check_refused(
+        "A workspace's name has 1 to 200 characters"
+    )
+    listed = await terminal.run("type list --workspace T0045 --json")
+    assert listed.document == {"types": [SCORE]}
+
+
+@pytest.mark.slow
+@on_sqlite
+async def test_score_types(terminal: Terminal) -> None:
+    """A new one is described as it was asked for; the default one is listed first."""
+    assert (await terminal.run(f"{FIT_WORDS} --json")).document == FIT
+    plain = await terminal.run("type add net_revenue")
+    assert (plain.code, plain.err) == (0, "")
+    assert plain.out == "Made the score type `net_revenue`: Net revenue, 0 to 100, step 1.\n"
+
+    document, table = await asyncio.gather(terminal.run("type list --json"), terminal.run("type list"))
+    revenue = {**SCORE, "key": "net_revenue", "label": "Net revenue", "bands": [], "default": False}
+    assert document.document == {"types": [FIT, SCORE | {"default": False}, revenue]}
+    assert rows(table) == [
+        ["key", "label", "range", "step", "bands", "default"],
+        ["fit", "Fit", "-1 to 10", "0.5", "low from -1, high from 7.5", "yes"],
+        ["score", "Score", "0 to 100", "1", "cold from 0, warm from 40, hot from 80", "—"],
+        ["net_revenue", "Net revenue", "0 to 100", "1", "—", "—"],
+    ]
+
+
+@pytest.mark.slow
+@on_sqlite
+async def test_definitions_that_contradict_themselves(terminal: Terminal) -> None:
+    """Bad keys, ranges, steps and bands are refused, each in a line that says what would do."""
+    await terminal.check_refused(
+        (
+            "type add Fit",
+            "`Fit` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most",
+        ),
+        ("type add owner --json", "`owner` is a word of the filter language; choose another key"),
+        ("type add score", "A score type is called `score` already; choose another key"),
+        ("type add x --min 5 --max 5", "The minimum 5 must lie below the maximum 5"),
+        ("type add x --min 0,5", "`0,5` has a comma. Use a point: 0.5"),
+        ("type add x --step 3", "The range 0 to 100 is no whole number of steps of 3"),
+        ("type add x --band hot", "`hot` is no band: write NAME:FROM, for example hot:80"),
+        ("type add x --band a:5", "The first band must start at the minimum: a:0"),
+        ("type add x --band a:0 --band b:9 --band c:8", "The bands must start one above the other, lowest first"),
+    )
+    (await terminal.run("type", "add", "x", "--label", " ")).check_refused("A label has 1 to 60 characters")
+    assert (await terminal.run("type list --json")).document == {"types": [SCORE]}  # nothing was half made
+
+
+@pytest.mark.slow
+@on_sqlite
+async def test_sources(terminal: Terminal) -> None:
+    """A secret is shown once, when its source is made, and by no list; names that would be misread are refused."""
+    terminal.env["CONTACT_SCORE_PUBLIC_URL"] = "https://scores.example.com/"
+    chosen = "whsec_" + "QUJD" * 8
+    url = "https://scores.example.com/webhooks/T0123"
+    made = (await terminal.run("source add crm --json")).document
+    (secret,) = made.pop("secrets")
+    assert made == {"slug": "crm", "provider": "generic", "url": f"{url}/crm"}
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", secret)
+    given = await terminal.run(f"source add old-crm --provider generic --secret {chosen} --secret {secret} --json")
+    assert given.document["secrets"] == [chosen, secret]
+    told = await terminal.run("source add third")
+    (shown,) = re.findall(r"whsec_\S+", told.out)
+    assert shown not in (secret, chosen)
+    assert (told.code, told.err) == (0, "")
+    assert told.out.splitlines() == [
+        "Made the source `third`.",
+        f"  1. Send POST requests with a JSON body to {url}/third",
+        f"  2. Sign them as Standard Webhooks does, with the secret {shown}",
+        "The secret is not shown again. Try it: contact-score source send third FILE.json",
+    ]
+
+    document, table = await asyncio.gather(terminal.run("source list --json"), terminal.run("source list"))
+    slugs = ["crm", "old-crm", "third"]
+    assert document.document == {
+        "sources": [{"slug": slug, "provider": "generic", "url": f"{url}/{slug}"} for slug in slugs]
+    }
+    assert rows(table) == [["slug", "provider", "url"], *([slug, "generic", f"{url}/{slug}"] for slug in slugs)]
+    await terminal.check_refused(
+        ("source add crm --json", "There is a source `crm` already; choose another name"),
+        (
+            "source add Crm",
+            "`Crm` cannot name a source: use a small letter, then small letters, digits and -, 40 at most",
+        ),
+        ("source add score", "`score` has a meaning already; choose another name, for example `score-crm`"),
+        ("source add slack", "`slack` has a meaning already; choose another name, for example `slack-crm`"),
+        ("type add third", "A source is called `third` already; choose another key"),
+        ("source add x --provider nobody", "There is no provider `nobody`; there is generic"),
+        ("source add x --secret hunter2", "Give the secret as whsec_ followed by 24 to 64 bytes in base64."),
+        ("deliveries show 1", "There is no delivery 1; `contact-score deliveries list` names the latest"),
+    )
+
+
+@pytest.mark.slow
+@on_sqlite
+async def test_tokens(terminal: Terminal) -> None:
+    """A token is shown once, when it is made; afterwards it has a number, by which it is revoked."""
+    made = (await terminal.run("token create zapier --scope read --scope write --json")).document
+    secret = made.pop("token")
+    assert made == {"id": 1, "name": "zapier", "scopes": ["read", "write"]}
+    told = await terminal.run("token", "create", "for people", "--scope", "read")
+    first, shown, last = told.out.splitlines()
+    assert (told.code, told.err) == (0, "")
+    assert first == "Made the token 2, for people, which may read."
+    assert last == "It is not shown again. Send it as: Authorization: Bearer …"
+    assert len({secret, shown}) == 2
+    assert min(len(secret), len(shown)) >= 32
+
+    document, table = await asyncio.gather(terminal.run("token list --json"), terminal.run("token list"))
+    for listed in (document, table):
+        assert secret not in listed.out
+        assert shown not in listed.out
+    assert [(one["id"], one["name"], one["scopes"]) for one in document.document["tokens"]] == [
+        (1, "zapier", ["read", "write"]),
+        (2, "for people", ["read"]),
+    ]
+    assert [row[:3] for row in rows(table)] == [
+        ["id", "name", "scopes"],
+        ["1", "zapier", "read, write"],
+        ["2", "for people", "read"],
+    ]
+    assert (await terminal.run("token revoke 1 --json")).document == {"revoked": 1}
+    revoked = await terminal.run("token revoke 2")
+    assert (revoked.code, revoked.err) == (0, "")
+    assert revoked.out == "Revoked the token 2; whoever sends it is refused from now on.\n"
+    nothing, again = await asyncio.gather(terminal.run("token list"), terminal.run("token revoke 1"))
+    assert nothing.out == "No token yet. Make one: contact-score token create NAME --scope read\n"
+    assert (again.code, again.out, len(again.err.splitlines())) == (1, "", 1)
+    unknown = await terminal.run("token create x --scope all")
+    assert (unknown.code, unknown.out, len(unknown.err.splitlines())) == (1, "", 1)
+
+
+@pytest.mark.slow
+@on_postgres
+async def test_another_key_is_told(terminal: Terminal) -> None:
+    """Secrets sealed with another key are refused in a line that names the setting; a rotation keeps both."""
+    await terminal.run("source add crm")
+    other = KEY.replace("dGVz", "AAAA")
+    terminal.env["CONTACT_SCORE_SECRET_KEYS"] = other
+    told = "The secrets kept here were sealed with another key: CONTACT_SCORE_SECRET_KEYS must hold it too."
+    await terminal.check_refused(("source list", told), ("serve --no-slack", told))
+    terminal.env["CONTACT_SCORE_SECRET_KEYS"] = f"{other}, {KEY}"
+    assert (await terminal.run("source list")).code == 0
+
+
+@pytest.mark.slow
+@on_sqlite
+async def test_bad_usage_ends_with_2(terminal: Terminal) -> None:
+    """What the program does not understand is told on standard error, and nothing on standard output."""
+    lines = (
+        "nonsense",
+        "workspace add T0777",
+        "source send crm no-such-file.json",
+        "deliveries show one",
+        "deliveries list --limit 0",
+    )
+    for ended in await asyncio.gather(*(terminal.run(words) for words in lines)):
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("Usage: contact-score")
+
+
+@pytest.mark.slow
+async def test_what_the_surroundings_do_not_allow_is_one_line(tmp_path: Path) -> None:
+    """A database that is not there, is none, or is called wrongly: exit code 1 and a line, not a traceback."""
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "text.db").write_text("this is no database" * 1000)
+    urls = {
+        "not there": "postgres://nobody@127.0.0.1:9/nowhere",
+        "no such folder": f"sqlite://{tmp_path}/file/scores.db",
+        "no database": f"sqlite://{tmp_path}/text.db",
+        "a folder": f"sqlite://{tmp_path}",
+        "no scheme": "scores.db",
+        "another scheme": "mysql://root@localhost/scores",
+        "no port": "postgres://nobody@127.0.0.1:port/nowhere",
+        "no file": "sqlite://",
+    }
+    cases = [*((name, "workspace list") for name in urls), ("not there", "migrate"), ("no database", "migrate")]
+    places = asyncio.Semaphore(4)
+
+    async def one(name: str, words: str) -> Ended:
+        async with places:
+            return await run(*words.split(), env=environment(urls[name]))
+
+    ended = await asyncio.gather(*(one(name, words) for name, words in cases))
+    spoiled = {
+        case: (end.code, end.err[-300:])
+        for case, end in zip(cases, ended, strict=True)
+        if (end.code, end.out, len(end.err.splitlines())) != (1, "", 1)
+    }
+
+    assert spoiled == {}
+
+
+@pytest.mark.slow
+async def test_numbers_beyond_the_database_are_one_line(terminal: Terminal) -> None:
+    """A delivery with an id that no database can hold is a delivery that is not there."""
+    id = 10**30
+    await terminal.check_refused(
+        (f"deliveries show {id}", f"There is no delivery {id}; `contact-score deliveries list` names the latest")
+    )

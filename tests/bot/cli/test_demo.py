@@ -1,0 +1,73 @@
+"""The demo as a process: a page on loopback with sample contacts, temporary unless a file is named."""
+
+import asyncio
+import json
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.bot.cli.program import environment, serving
+from tests.webhooks.sender import session
+
+
+@contextmanager
+def busy(port: int) -> Iterator[None]:
+    """Make sure that somebody listens on a port of this machine, whether it is us or not."""
+    with socket.socket() as ours:
+        try:
+            ours.bind(("127.0.0.1", port))
+            ours.listen()
+        except OSError:
+            yield  # somebody does already
+        else:
+            yield
+
+
+def counted(file: Path) -> dict[str, int]:
+    """Count the rows of some tables."""
+    with closing(sqlite3.connect(file)) as connection:
+        tables = ("workspaces", "sources", "score_types", "contacts", "facts", "deliveries", "quarantine")
+        return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+
+
+@pytest.mark.slow
+async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
+    """It takes a free port where 8080 is busy and says so; what it keeps is there the next time, and not twice."""
+    file = tmp_path / "demo.db"
+    env = environment(None, CONTACT_SCORE_DATABASE_URL="mysql://ignored")  # the demo has a database of its own
+    kept = []
+    for _ in range(2):
+        with busy(8080):
+            async with serving("demo", "--keep", str(file), env=env) as demo, session() as open_session:
+                assert demo.said == ["Port 8080 is in use, so the demo takes a free one."]
+                assert demo.url.startswith("http://127.0.0.1:")
+                async with open_session.get(demo.url) as page:
+                    assert page.status == 200
+                    assert "text/html" in page.headers["Content-Type"]
+                ended = await demo.stop()
+        assert (ended.code, ended.out, ended.err) == (0, "Stop it with Ctrl+C.\n", "")
+        kept.append(counted(file))
+
+    assert kept[0] == kept[1]
+    assert (kept[0]["workspaces"], kept[0]["sources"], kept[0]["score_types"]) == (1, 1, 3)
+    assert kept[0]["contacts"] >= 150
+    assert kept[0]["facts"] > kept[0]["contacts"]
+    assert kept[0]["deliveries"] > 0  # they came through the receiver
+    assert kept[0]["quarantine"] == 0
+
+
+@pytest.mark.slow
+async def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    """Without a file to keep, the database is gone with the process."""
+    async with serving("demo", env=environment(None, TMPDIR=str(tmp_path))) as demo:
+        names = await asyncio.to_thread(lambda: [path.name for path in tmp_path.glob("contact-score-*/*")])
+        assert "demo.db" in names
+        ended = await demo.stop()
+
+    assert ended.code == 0
+    assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
+    assert "xoxb-" not in json.dumps([ended.out, ended.err])

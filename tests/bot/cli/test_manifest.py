@@ -1,0 +1,181 @@
+"""The manifest that a person pastes holds what the code needs: its command, its scopes, its events, and no more."""
+
+import ast
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from slack_bolt.app.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.app import make_bolt
+from bot.dispatch import Dispatcher
+from bot.manifest import COMMAND, EVENTS, SCOPES, manifest
+from tests.bot.cli.program import environment, run
+
+BOT = Path(inspect.getfile(make_bolt)).parent
+ADDRESS = "https://scores.example.com/slack/events"
+
+# From https://docs.slack.dev/reference/methods: the scopes that a bot token needs for what we ask of each method.
+SCOPES_OF_METHODS: dict[str, set[str]] = {
+    "apps_connections_open": set(),  # with the app's own token
+    "auth_test": set(),
+    "chat_postMessage": {"chat:write"},
+    "conversations_info": {"channels:read", "groups:read", "im:read", "mpim:read"},  # of any kind of conversation
+    "conversations_members": {"channels:read", "groups:read", "im:read", "mpim:read"},
+    "conversations_open": {"im:write"},  # with one person
+    "users_info": {"users:read"},
+    "users_list": {"users:read"},
+    "views_open": set(),
+}
+# From https://docs.slack.dev/reference/events: any one of these is enough for an event to be sent.
+SCOPES_OF_EVENTS = {
+    "channel_shared": {"channels:read", "groups:read"},
+    "channel_unshared": {"channels:read", "groups:read"},
+}
+METHODS = {name for name in vars(AsyncWebClient) if "_" in name.strip("_") and not name.startswith("_")}
+
+
+def modules() -> dict[Path, ast.Module]:
+    """Parse the source of the bot, without the sandbox, which is a system of its own."""
+    files = [path for path in BOT.rglob("*.py") if "sandbox" not in path.relative_to(BOT).parts]
+    return {path: ast.parse(path.read_text()) for path in files}
+
+
+def methods_used() -> set[str]:
+    """Name the methods of the Web API that the source mentions."""
+    nodes = [node for module in modules().values() for node in ast.walk(module)]
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute)} & METHODS
+
+
+def test_scopes_are_those_of_the_methods_used() -> None:
+    """Every scope is needed by a method, the command or a field that the source reads; every need has its scope."""
+    used = methods_used()
+    assert {"auth_test", "users_info", "views_open"} <= used  # the search finds what is certainly there
+    assert used == set(SCOPES_OF_METHODS)
+
+    needed = {"commands"}.union(*SCOPES_OF_METHODS.values())
+    words = {node.value for module in modules().values() for node in ast.walk(module) if isinstance(node, ast.Constant)}
+    if "email" in words and "profile" in words:
+        needed.add("users:read.email")  # without it a profile has no address
+    assert needed == set(SCOPES)
+    assert len(SCOPES) == len(set(SCOPES))
+
+
+def test_events_can_be_sent_to_us() -> None:
+    """Each event is one that we know the scopes of, and we have one of them."""
+    assert set(EVENTS) == set(SCOPES_OF_EVENTS)
+    for event in EVENTS:
+        assert SCOPES_OF_EVENTS[event] & set(SCOPES)
+
+
+class Recorder:
+    """Take every request as the dispatcher would, and remember its kind."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.called = asyncio.Event()
+
+    def __getattr__(self, kind: str) -> Callable[..., Awaitable[None]]:
+        """Give a handler for commands, actions, views and options."""
+
+        async def handle(body: Mapping[str, Any], ack: Callable[..., Awaitable[Any]]) -> None:
+            await ack()
+            self._take(kind)
+
+        return handle
+
+    async def channel_changed(self, event: Mapping[str, Any]) -> None:
+        """Take an event."""
+        self._take(event["type"])
+
+    def _take(self, kind: str) -> None:
+        self.taken.append(kind)
+        self.called.set()
+
+
+REQUESTS: list[tuple[dict[str, Any], bool]] = [
+    ({"command": COMMAND, "text": ""}, True),
+    ({"command": "/other", "text": ""}, False),
+    *(({"type": "event_callback", "event": {"type": event, "channel": "C1"}}, True) for event in EVENTS),
+    ({"type": "event_callback", "event": {"type": "channel_archive", "channel": "C1"}}, False),
+    ({"type": "block_actions", "actions": [{"type": "button", "action_id": "undo", "block_id": "b"}]}, True),
+    ({"type": "block_suggestion", "action_id": "contact", "block_id": "b", "value": "a"}, True),
+    ({"type": "view_submission", "view": {"type": "modal", "callback_id": "set_score", "id": "V1"}}, True),
+    ({"type": "shortcut", "callback_id": "any"}, False),  # none is in the manifest
+]
+
+
+@pytest.mark.parametrize(("body", "is_taken"), REQUESTS, ids=lambda value: json.dumps(value)[:60])
+async def test_what_the_manifest_names_is_what_the_app_takes(body: dict[str, Any], is_taken: bool) -> None:
+    """The command, the events and the kinds of interaction that Slack will send are answered; others are not."""
+    recorder = Recorder()
+    known = AuthorizeResult(enterprise_id=None, team_id="T1", bot_id="B1", bot_user_id="U0", bot_token="xoxb-1")
+    app: AsyncApp = make_bolt(cast(Dispatcher, recorder), client=AsyncWebClient(token="xoxb-1"), known=known)
+    everywhere = {"team": {"id": "T1"}, "team_id": "T1", "user": {"id": "U1"}, "user_id": "U1", "api_app_id": "A1"}
+    request = AsyncBoltRequest(body=json.dumps(everywhere | body), headers={"content-type": ["application/json"]})
+    answer = await app.async_dispatch(request)
+
+    assert answer.status == (200 if is_taken else 404)
+    if is_taken:
+        async with asyncio.timeout(10):  # Bolt acknowledges an event before it is handled
+            await recorder.called.wait()
+    assert len(recorder.taken) == is_taken
+
+
+def test_the_manifest_for_an_address() -> None:
+    """Over HTTP every address that Slack may call is ours; the text of a command comes with its mentions as ids."""
+    made = manifest("https://scores.example.com/", socket_mode=False)
+
+    (command,) = made["features"]["slash_commands"]
+    assert (command["command"], command["url"], command["should_escape"]) == ("/score", ADDRESS, True)
+    assert made["oauth_config"]["scopes"] == {"bot": list(SCOPES)}
+    assert made["settings"]["event_subscriptions"] == {"request_url": ADDRESS, "bot_events": list(EVENTS)}
+    assert made["settings"]["interactivity"] == {
+        "is_enabled": True,
+        "request_url": ADDRESS,
+        "message_menu_options_url": ADDRESS,  # without it no menu of ours is filled
+    }
+    assert made["settings"]["socket_mode_enabled"] is False
+    # Slack's limits
+    assert len(made["display_information"]["name"]) <= 35
+    assert len(made["display_information"]["description"]) <= 140
+
+
+def test_the_manifest_for_socket_mode() -> None:
+    """Over a socket there is no address in it, and everything else is the same."""
+    made = manifest("", socket_mode=True)
+
+    assert "http" not in json.dumps(made)
+    assert made["settings"]["socket_mode_enabled"] is True
+    assert made["settings"]["interactivity"] == {"is_enabled": True}
+    assert made["settings"]["event_subscriptions"] == {"bot_events": list(EVENTS)}
+    other = manifest("https://scores.example.com", socket_mode=False)
+    assert made["oauth_config"] == other["oauth_config"]
+    assert made["features"]["slash_commands"][0]["command"] == COMMAND
+
+
+@pytest.mark.slow
+async def test_the_command_prints_it() -> None:
+    """The document comes on standard output; without an address that Slack can reach it is bad usage."""
+    env = environment(None)
+    url = "https://scores.example.com"
+    given, set_up, socket, nothing, plain = await asyncio.gather(
+        run("manifest", "--public-url", url, env=env),
+        run("manifest", env={**env, "CONTACT_SCORE_PUBLIC_URL": url}),
+        run("manifest", "--socket-mode", env=env),
+        run("manifest", env=env),
+        run("manifest", "--public-url", "http://scores.example.com", env=env),
+    )
+
+    assert given.document == set_up.document == manifest(url, socket_mode=False)
+    assert socket.document == manifest("", socket_mode=True)
+    for refused in (nothing, plain):
+        assert (refused.code, refused.out) == (2, "")
+        assert "--public-url https://scores.example.com" in " ".join(refused.err.replace("│", " ").split())

@@ -1,0 +1,407 @@
+"""The service as a process: what it refuses to start with, what it answers, what it logs, how it ends."""
+
+import asyncio
+import json
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession
+
+from storage.opening import open_storage
+from storage.scores import top
+from storage.workspaces import find_workspace
+from tests.bot.cli.program import PROGRAM, Serving, environment, run, serving
+from tests.conftest import KEY
+from tests.webhooks.receiving import furnish_for_a_process
+from tests.webhooks.sender import SECRET, Sender, encoded, item, session, signed
+
+SLACK = (
+    "SLACK_BOT_TOKEN: the Bot User OAuth Token (xoxb-…) of your Slack app",
+    "SLACK_SIGNING_SECRET: the signing secret of your Slack app (or SLACK_APP_TOKEN: Socket Mode)",
+)
+ADVICE = "or leave Slack out and serve webhooks and API alone: contact-score serve --no-slack"
+KEYS = "CONTACT_SCORE_SECRET_KEYS: 32 random bytes in url-safe base64, the same for every process"
+
+
+def now() -> int:
+    """Give the time, in µs UTC: a process has no other clock than ours."""
+    return time.time_ns() // 1000
+
+
+async def get(open_session: ClientSession, url: str) -> tuple[int, Any]:
+    """Ask for a document."""
+    async with open_session.get(url) as answer:
+        return answer.status, json.loads(await answer.read())
+
+
+@pytest.mark.slow
+async def test_a_delivery_from_the_terminal_to_the_terminal(database_url: str, tmp_path: Path) -> None:
+    """The way of the README: a workspace, a source, a test delivery to the running service, and what became of it."""
+    env = environment(database_url)
+    assert (await run("workspace", "add", "T0123", "--name", "Acme", env=env)).code == 0
+    async with serving(env=env) as serve, session() as open_session:
+        env["CONTACT_SCORE_PUBLIC_URL"] = serve.url
+        assert await get(open_session, f"{serve.url}/healthz") == (200, {"status": "ok"})
+        assert await get(open_session, f"{serve.url}/readyz") == (200, {"status": "ready"})
+        url, secret = await added(env)  # the running service need not be told of it
+        sender = Sender(open_session, url, clock=now, secret=secret)
+        files = {"good": {"items": [item(), item(value=101, id="e")]}, "bad": [1]}
+        for name, document in files.items():
+            (tmp_path / name).write_bytes(encoded(document))
+
+        sent, told, bad = await asyncio.gather(
+            run("source", "send", "crm", str(tmp_path / "good"), "--json", env=env),
+            run("source", "send", "crm", str(tmp_path / "good"), env=env),
+            run("source", "send", "crm", str(tmp_path / "bad"), "--json", env=env),
+        )
+        assert sent.document["status"] == told_status(told.out) == 200
+        assert sent.document["answer"]["quarantined"] == 1
+        assert len(sent.document["answer"]["items"]) == 2
+        assert (bad.code, json.loads(bad.out)["status"], bad.err) == (1, 400, "")
+        assert (await sender.push(item(), delivery="mine", at=now() - 312_000_000)).status == 401
+        assert (await sender.push(item(value=99), delivery="mine")).counts == (1, 0, 0, 0)
+
+        listed, table, shown, people, elsewhere = await asyncio.gather(
+            run("deliveries", "list", "--json", env=env),
+            run("deliveries", "list", "--source", "crm", env=env),
+            run("deliveries", "show", "1", "--json", env=env),
+            run("deliveries", "show", "3", env=env),
+            run("deliveries", "list", "--source", "other", "--json", env=env),
+        )
+        ended = await serve.stop()
+
+    assert (ended.code, ended.out) == (0, "")
+    check_listed(listed.document, table.out)
+    assert elsewhere.document == {"deliveries": [], "refused": []}
+    one = shown.document
+    assert (one["id"], one["source"], one["applied"], one["quarantined"]) == (1, "crm", 1, 1)
+    assert [(each["item"], each["reason"]) for each in one["items"]] == [
+        (1, "Score runs from 0 to 100; 101 is outside it")
+    ]
+    assert json.loads(one["items"][0]["content"]) == item(value=101, id="e")
+    assert people.out.splitlines()[-1] == "Every item could be used."
+
+
+def told_status(line: str) -> int:
+    """Read the status that `source send` tells people."""
+    status, _, answer = line.partition(" ")
+    assert set(json.loads(answer)) == {"applied", "duplicate", "ignored", "quarantined", "items"}
+    return int(status)
+
+
+async def added(env: dict[str, str]) -> tuple[str, str]:
+    """Add the source `crm`, and give its address and its secret."""
+    made = (await run("source", "add", "crm", "--json", env=env)).document
+    (secret,) = made["secrets"]
+    return str(made["url"]), str(secret)
+
+
+def check_listed(document: Any, table: str) -> None:
+    """Fail unless three deliveries are listed, the latest first, and one refusal with its hint."""
+    mine, *others = document["deliveries"]
+    counts = ("applied", "duplicate", "ignored", "quarantined")
+    assert [mine[name] for name in ("id", "source", "delivery", *counts)] == [3, "crm", "mine", 1, 0, 0, 0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", mine["received_at"])
+    assert [[one[name] for name in counts] for one in others] == [[1, 0, 0, 1], [1, 0, 0, 1]]
+    (refused,) = document["refused"]
+    assert (refused["source"], refused["count"], refused["reason"]) == ("crm", 1, "clock too far off")
+    assert re.search(r"the sender's clock differs by 31\d s \(behind\)", refused["hint"])  # it went on meanwhile
+    lines = table.splitlines()
+    assert lines[0].split() == ["id", "source", "delivery", "received", "at", *counts]
+    assert f"Refused for `crm`: 1, last at {refused['last_at']}." in lines
+    assert f"  Because: clock too far off. {refused['hint']}" in lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_repeat_of_a_bad_item_is_not_called_usable(database_url: str) -> None:
+    """A delivery whose bad item was set aside before is not shown as one in which every item could be used."""
+    env = environment(database_url)
+    await furnish_for_a_process(database_url)
+    async with serving(env=env) as serve, session() as open_session:
+        sender = Sender(open_session, f"{serve.url}/webhooks/T0123/crm", clock=now)
+        for _ in range(2):
+            assert (await sender.push(item(value=101), delivery="same")).counts == (0, 0, 0, 1)
+    again = await run("deliveries", "show", "2", env=env)
+
+    assert again.code == 0
+    assert "Every item could be used." not in again.out
+
+
+@asynccontextmanager
+async def neighbour(kind: str) -> AsyncIterator[str]:
+    """Give the address of somebody else: who hangs up without a word, answers for a gateway, or is not there."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if kind == "a gateway":
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        if kind == "nobody":
+            server.close()
+        yield url
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["nobody", "one who hangs up", "a gateway"])
+async def test_sending_to_somebody_else(database_url: str, tmp_path: Path, kind: str) -> None:
+    """Where our service does not answer, `source send` ends with 1 and says what it met."""
+    await furnish_for_a_process(database_url)
+    (tmp_path / "file").write_bytes(encoded(item()))
+    async with neighbour(kind) as url:
+        env = environment(database_url, CONTACT_SCORE_PUBLIC_URL=url)
+        ended = await run("source", "send", "crm", str(tmp_path / "file"), "--json", env=env)
+
+    if kind == "a gateway":
+        assert (ended.code, ended.err[-200:]) == (1, "")
+        assert json.loads(ended.out)["status"] == 502
+    else:
+        ended.check_refused(f"Nobody answers at {url}/webhooks/T0123/crm: is `contact-score serve` running there?")
+
+
+@pytest.mark.slow
+async def test_serve_says_what_it_needs(tmp_path: Path, free_port: int) -> None:
+    """All that is missing or wrong is told at once, a line each, and nothing is started."""
+    sqlite, postgres = f"sqlite://{tmp_path}/scores.db", "postgres://nobody@127.0.0.1:9/nowhere"
+    token, signing = {"SLACK_BOT_TOKEN": "xoxb-1"}, {"SLACK_SIGNING_SECRET": "s"}
+    keyless = {"CONTACT_SCORE_SECRET_KEYS": ""}
+    head = "The environment does not say enough:"
+    nothing, no_signature, no_token, no_keys, bare = await asyncio.gather(
+        run("serve", env=environment(sqlite)),
+        run("serve", env=environment(sqlite, **token)),
+        run("serve", env=environment(sqlite, **signing)),
+        run("serve", env=environment(postgres, **keyless)),
+        run("serve", "--no-slack", env=environment(postgres, **keyless)),
+    )
+    nothing.check_refused(head, *SLACK, ADVICE)
+    no_signature.check_refused(head, SLACK[1], ADVICE)
+    no_token.check_refused(head, SLACK[0], ADVICE)
+    no_keys.check_refused(head, KEYS, *SLACK, ADVICE)
+    bare.check_refused(head, KEYS)
+
+    taken = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", free_port)
+    refused = await run("serve", "--no-slack", env=environment(sqlite, CONTACT_SCORE_PORT=str(free_port)))
+    taken.close()
+    await taken.wait_closed()
+    assert (refused.code, refused.out) == (1, "")
+    (line,) = refused.err.splitlines()
+    assert line.startswith(f"Nothing can listen on 127.0.0.1:{free_port}: ")
+
+
+@pytest.mark.slow
+async def test_wrong_settings_are_told_all_at_once() -> None:
+    """Whatever is wrong in the environment is in one message, with no secret in it."""
+    wrong = {
+        "CONTACT_SCORE_PORT": "99999",
+        "CONTACT_SCORE_SECRET_KEYS": f"{KEY} not-a-key-but-a-secret",
+        "CONTACT_SCORE_LOG_LEVEL": "loud",
+        "CONTACT_SCORE_LOG_FORMAT": "prose",
+    }
+    for words in (("serve",), ("source", "list", "--json")):
+        ended = await run(*words, env={**environment(None), **wrong})
+        assert (ended.code, ended.out) == (1, "")
+        lines = ended.err.splitlines()
+        assert {line.partition(":")[0] for line in lines} >= set(wrong)
+        assert "CONTACT_SCORE_SECRET_KEYS: it needs 32 bytes in url-safe base64, 44 characters" in lines
+        assert "not-a-key" not in ended.err
+        assert KEY not in ended.err
+
+
+@pytest.mark.slow
+async def test_a_wrong_database_is_told_with_the_rest() -> None:
+    """The address of the database is a setting like any other: what is wrong with it does not wait for a second try."""
+    wrong = {"CONTACT_SCORE_DATABASE_URL": "mysql://root@localhost/scores", "CONTACT_SCORE_PORT": "99999"}
+    ended = await run("serve", "--no-slack", env={**environment(None), **wrong})
+
+    assert ended.code == 1
+    assert {line.partition(":")[0] for line in ended.err.splitlines()} == set(wrong)
+
+
+@pytest.mark.slow
+async def test_wrong_and_missing_are_told_together(tmp_path: Path) -> None:
+    """A port that cannot be, and credentials that are not there, are one message."""
+    ended = await run("serve", env=environment(f"sqlite://{tmp_path}/scores.db", CONTACT_SCORE_PORT="99999"))
+
+    assert ended.code == 1
+    assert {line.partition(":")[0] for line in ended.err.splitlines()} >= {
+        "CONTACT_SCORE_PORT",
+        "SLACK_BOT_TOKEN",
+        "SLACK_SIGNING_SECRET",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_delivery_under_way_is_answered_before_the_end(database_url: str) -> None:
+    """On SIGTERM what has begun to arrive is finished, recorded and answered; then the process ends with 0."""
+    env = environment(database_url)
+    await furnish_for_a_process(database_url)
+    async with serving(env=env) as serve:
+        body = encoded(item())
+        headers = {"content-type": "application/json", **signed(body, delivery="d", at=now())}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        port = int(serve.url.rpartition(":")[2])
+        idle, idle_writer = await asyncio.open_connection("127.0.0.1", port)
+        idle_writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await idle.readuntil(b'"ok"}')).startswith(b"HTTP/1.1 200 OK\r\n")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST /webhooks/T0123/crm HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{head}".encode())
+        writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode())
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is being handled
+        serve.process.terminate()
+        assert await idle.read() == b""  # who asks for nothing is sent away at once: the end has begun
+        writer.write(body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        ended = await serve.ended()
+        for each in (writer, idle_writer):
+            each.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert ended.code == 0
+    assert [one["delivery"] for one in (await run("deliveries", "list", "--json", env=env)).document["deliveries"]] == [
+        "d"
+    ]
+
+
+DELIVERIES = 200
+CANARIES = {
+    "address": "ada.lovelace@leak.example",
+    "owner": "rep@leak.example",
+    "bot token": "xoxb-1111-leak",
+    "app token": "xapp-1-leak",
+    "bearer": "leak-bearer-token",
+}
+
+
+async def break_tables(database_url: str) -> None:
+    """Make the next fact fail inside the database, with a message that (on PostgreSQL) quotes the row."""
+    if database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite://"))) as connection:
+            connection.execute("DROP TABLE effects")
+        return
+    connection = await asyncpg.connect(database_url.replace("postgres://", "postgresql://"))
+    await connection.execute("ALTER TABLE facts ADD CONSTRAINT no_more CHECK (reason <> 'break')")
+    await connection.close()
+
+
+async def provoke(serve: Serving, secret: str, database_url: str) -> None:
+    """Send what is full of things that no log may hold: taken, refused, not understood, and failing inside."""
+    contact = {"email": CANARIES["address"], "name": "Ada", "owner": CANARIES["owner"]}
+    said = item(contact=contact, reason=f"{CANARIES['bot token']} {CANARIES['app token']}")
+    headers = {"Authorization": f"Bearer {CANARIES['bearer']}", "X-Note": secret}
+    async with session() as open_session:
+        sender = Sender(open_session, f"{serve.url}/webhooks/T0123/crm", clock=now, secret=secret)
+        assert (await sender.push(said, headers=dict(headers))).status == 200
+        assert (await sender.push(said | {"value": CANARIES["address"]}, headers=dict(headers))).status == 200
+        assert (await sender.push([CANARIES["address"]], headers=dict(headers))).status == 400
+        assert (await sender.post(encoded(said), headers=headers | {"webhook-id": CANARIES["address"]})).status == 401
+        wrong: dict[str, str | None] = {"webhook-signature": f"v1,{secret}", "webhook-id": CANARIES["address"]}
+        assert (await sender.push(said, headers=wrong)).status == 401
+        for path in (CANARIES["address"], secret, CANARIES["bot token"]):
+            assert (await sender.request("GET", f"{serve.url}/webhooks/T0123/{path}")).status == 404
+            assert (await sender.request("PATCH", f"{serve.url}/{path}?token={secret}")).status == 404
+        await break_tables(database_url)
+        assert (await sender.push(said | {"reason": "break"}, headers=dict(headers))).status == 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["json", "console"])
+async def test_no_log_line_holds_a_secret_or_an_address(database_url: str, form: str) -> None:
+    """Whatever succeeds or fails, even inside the database, the log has neither secret, token nor address."""
+    logs = {"CONTACT_SCORE_LOG_FORMAT": form.upper(), "CONTACT_SCORE_LOG_LEVEL": "DEBUG"}
+    env = environment(database_url, **logs)
+    await furnish_for_a_process(database_url)
+    async with serving(env=env) as serve:
+        await provoke(serve, SECRET, database_url)
+        ended = await serve.stop()
+    lines = [*serve.said, *ended.err.splitlines()]
+
+    assert (ended.code, ended.out) == (0, "")
+    if form == "json":
+        events = [json.loads(line) for line in lines]
+        assert {"event", "level", "logger", "timestamp"} <= set.intersection(*map(set, events))
+        told = [event["event"] for event in events]
+        assert told.count("delivery refused") == 2
+        (failed,) = [event for event in events if event["event"] == "request not answered"]
+        assert failed["level"] == "error"
+        assert "Traceback" in failed["exception"]
+        if database_url.startswith("postgres"):
+            assert "[…]" in failed["exception"]  # there was something to blank out
+    else:
+        assert any("delivery refused" in line for line in lines)
+        assert any("Traceback" in line for line in lines)
+    for name, value in {**CANARIES, "secret": SECRET, "secret's key": SECRET[6:], "key": KEY}.items():
+        assert value not in "\n".join(lines), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_replicas_share_one_postgres(database_url: str) -> None:
+    """Two processes that are handed the same deliveries at the same time keep each once; the other is a duplicate."""
+    await furnish_for_a_process(database_url)
+    env = environment(database_url)
+    people = [f"p{number}@example.com" for number in range(6)]
+    async with serving(env=env) as one, serving(env=env) as other, session() as open_session:
+        senders = [Sender(open_session, f"{serve.url}/webhooks/T0123/crm", clock=now) for serve in (one, other)]
+
+        async def push(number: int, sender: Sender) -> list[tuple[str, str | None]]:
+            turned = people[number % 6 :] + people[: number % 6]  # every delivery names them in another order
+            turned[3:] = [f"new{number}@example.com"] * 3  # and somebody whom nobody has heard of
+            items = [item("score.add", email=email, score="points", value=number) for email in turned]
+            return (await sender.push({"items": items}, delivery=f"d{number}")).outcomes
+
+        outcomes = []
+        for first in range(0, DELIVERIES, 2):
+            numbers = range(first, first + 2)
+            outcomes += await asyncio.gather(*(push(number, sender) for number in numbers for sender in senders))
+        assert [(await serve.stop()).code for serve in (one, other)] == [0, 0]
+    values = await points_of(database_url, [*people, *(f"new{number}@example.com" for number in range(DELIVERIES))])
+
+    wrong = [each for each in outcomes if each not in ([("applied", None)] * 6, [("duplicate", None)] * 6)]
+    assert wrong == []
+    assert outcomes.count([("applied", None)] * 6) == DELIVERIES
+    times = [range(DELIVERIES)[turn::6] for turn in range(6)]  # who is named when
+    expected = [sum(sum(times[(person - place) % 6]) for place in range(3)) for person in range(6)]
+    assert values == [1000 * value for value in [*expected, *(3 * number for number in range(DELIVERIES))]]
+
+
+async def points_of(database_url: str, people: list[str]) -> list[int]:
+    """Give the `points` of contacts, in thousandths."""
+    storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        workspace = await find_workspace("T0123")
+        _, cards = await top(workspace, score="points", count=1000, now=now())
+    finally:
+        await storage.close()
+    values = {card.contact.email: each.value for card in cards for each in card.standings}
+    return [values[email] for email in people]
+
+
+@pytest.mark.slow
+async def test_the_program_is_the_one_of_this_environment() -> None:
+    """Alone it tells what it can do; the module is the same program."""
+    help_said = await run("--help", env=environment(None))
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM.with_name("python"), "-m", "bot", "--help", stdout=asyncio.subprocess.PIPE, env=environment(None)
+    )
+    out, _ = await process.communicate()
+
+    assert (help_said.code, process.returncode) == (0, 0)
+    for command in ("serve", "demo", "migrate", "workspace", "type", "source", "deliveries", "manifest"):
+        assert f" {command} " in help_said.out
+        assert f" {command} " in out.decode()

@@ -1,0 +1,5 @@
+"""Give tests of the bot the running service with its Slack, as the journeys have it."""
+
+from tests.journeys.acme import acme, socket_mode
+
+__all__ = ["acme", "socket_mode"]

@@ -1,0 +1,41 @@
+"""Stand for a Slack that says exactly what a test tells it to."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from slack_sdk.web.async_client import AsyncWebClient
+
+Json = Mapping[str, Any]
+
+
+class ToldSlack:
+    """Answers each method with what it was told, whole; *asked* counts the calls by method."""
+
+    def __init__(self) -> None:
+        self.tells: dict[str, object] = {}
+        self.asked: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer one call."""
+        method = request.match_info["method"]
+        self.asked.append(method)
+        told = self.tells[method]
+        return web.Response(text=told, status=200) if isinstance(told, str) else web.json_response(told)
+
+
+@asynccontextmanager
+async def told_slack() -> AsyncIterator[tuple[ToldSlack, AsyncWebClient]]:
+    """Start one, with a client for it."""
+    slack = ToldSlack()
+    application = web.Application()
+    application.add_routes([web.route("*", "/api/{method}", slack.answer)])
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/"
+    try:
+        yield slack, AsyncWebClient(token="xoxb-told", base_url=url)
+    finally:
+        await runner.cleanup()

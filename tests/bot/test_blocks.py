@@ -1,0 +1,230 @@
+"""Draw cards, lists, receipts, histories and forms, and hold them to Slack's limits."""
+
+import json
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from bot.asking import Reply
+from bot.blocks.contact_card import card_reply
+from bot.blocks.contact_list import choice_reply, named, top_reply
+from bot.blocks.elements import amount, button, by, cut, moment, sections, trend, with_band
+from bot.blocks.history import history_reply
+from bot.blocks.receipt import receipt_reply
+from bot.blocks.set_modal import MOST_TYPES, set_modal
+from bot.sandbox import check_blocks, check_view
+from storage.domain.contacts import Contact
+from storage.domain.facts import Op
+from storage.domain.score_types import Band, ScoreType
+from storage.domain.submissions import Moved
+from storage.scores import Card, Entry, Standing
+from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
+
+AT = 1_767_225_600_000_000  # 2026-01-01
+DATE = "<!date^1767225600^{date_short_pretty} {time}|2026-01-01 00:00 UTC>"
+WIDEST = -999_999_999_999
+
+
+def contact(**more: object) -> Contact:
+    """Make Ada, or somebody like her."""
+    fields = {"email": "ada@example.com", "name": "Ada Lovelace", "company": "Engines", "owner": None} | more
+    return Contact(id=7, created_at=AT, updated_at=AT, **fields)  # type: ignore[arg-type]  # fields as above
+
+
+def standing(one: ScoreType, value: int, **more: object) -> Standing:
+    """Make a score of somebody."""
+    fields = {"as_of": AT, "seen": AT, "source": "crm", "actor": None, "trend": None} | more
+    return Standing(score_type=one, value=value, **fields)  # type: ignore[arg-type]  # fields as above
+
+
+NAMES: Mapping[str, Contact] = {
+    "usual": contact(owner="rep@acme.example", tags=("vip", "trial")),
+    "bare": contact(email=None, name=None, company=None, ids={"crm": "4711"}),
+    "nobody": contact(email=None, name=None, company=None),
+    "address alone": contact(name=None, company=None),
+    "markup": contact(name="<!channel> & <@U1>", company="<https://x.example|y>", owner="<!here>", tags=("<&>",)),
+    "longest": contact(
+        email=f"{'e' * 64}@{'x' * 180}.example",
+        name="N" * 255,
+        company="C" * 255,
+        owner="o" * 255,
+        tags=tuple(f"{n:03d}{'t' * 97}" for n in range(100)),
+    ),
+    "longest and escaped": contact(name="&" * 255, company="<" * 255, owner=">" * 255, tags=("&" * 100,) * 100),
+    "line breaks": contact(name="Ada\n*Eve*", company="a\r\nb", tags=("x\ny",)),
+}
+MANY = tuple(
+    score_type(
+        f"{'k' * 29}_{n:02d}",
+        label="&" * 58 + f"{n:02d}",
+        minimum=-(10**12),
+        maximum=10**12,
+        step=1,
+        number=n,
+        bands=(Band(name="b" * 32, start=-(10**12)),),
+    )
+    for n in range(90)
+)
+
+
+def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
+    """Draw every message there is about somebody."""
+    standings = tuple(standing(one, one.minimum + 1, trend=5000) for one in types)
+    moved = tuple(Moved(contact=7, score_type=one, before=None, after=one.minimum) for one in types)
+    entries = [
+        Entry(
+            occurred_at=AT,
+            op=op,
+            amount=WIDEST,
+            effective=WIDEST,
+            value=WIDEST,
+            source="s" * 40,
+            actor="U0123456789",
+            reason="&" * 1000,
+            undone=undone,
+        )
+        for op in Op
+        for undone in (False, True)
+    ]
+    cards = [Card(contact=of, standings=standings)] * 50
+    return {
+        "card": card_reply(Card(contact=of, standings=standings), types),
+        "card without scores": card_reply(Card(contact=of, standings=()), types),
+        "receipt": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", reason="&" * 300),
+        "undone": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", note="undone"),
+        "history": history_reply(of, types[0], entries * 3),
+        "empty history": history_reply(of, types[0], []),
+        "top": top_reply(cards, types[0]),
+        "empty top": top_reply([], types[0]),
+        "choice": choice_reply("Which one?", [(named(of), "set id:7 " + "x" * 2000)] * 10),
+        "offer": choice_reply("Add?", [(named(of), "set id:7")], action="create"),
+    }
+
+
+@pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
+@pytest.mark.parametrize("who", NAMES)
+def test_every_message_is_taken_by_slack(who: str, types: tuple[ScoreType, ...]) -> None:
+    """Whoever it is about and however many types there are, Slack has nothing to complain about."""
+    drawn = messages(NAMES[who], types)
+    complaints = {what: check_blocks(list(reply.blocks)) for what, reply in drawn.items()}
+
+    assert {what: found for what, found in complaints.items() if found} == {}
+    assert len(drawn) == 10
+
+
+@pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
+@pytest.mark.parametrize("who", NAMES)
+def test_every_form_is_taken_by_slack(who: str, types: tuple[ScoreType, ...]) -> None:
+    """A form opens for anybody, with room for what is added to it on its way."""
+    values = {one.key: one.minimum for one in types}
+    forms = [set_modal(types, contact=NAMES[who], values=values), set_modal(types, values={})]
+
+    assert [check_view(each) for each in forms] == [[], []]
+    assert max(len(each["private_metadata"]) for each in forms) < 3000 - 300
+
+
+def test_no_token_is_cut() -> None:
+    """Where a text is too long it is not cut in the middle of a date or of an escaped letter."""
+    drawn = [reply for who in NAMES.values() for reply in messages(who, MANY).values()]
+    texts = [block["text"]["text"] for reply in drawn for block in reply.blocks if block["type"] == "section"]
+    dates = [text[-40:] for text in texts if text.count("<") != text.count(">")]
+    letters = [text[-12:] for text in texts if re.search("&(?!amp;|lt;|gt;)", text)]
+
+    assert len(texts) > 100
+    assert (dates, letters) == ([], [])
+
+
+def test_a_form_of_many_types_shows_the_first() -> None:
+    """What a form does not show is said, with how to set it by typing."""
+    view = set_modal(MANY, contact=NAMES["usual"], values={one.key: 5 for one in MANY})
+    metadata = json.loads(view["private_metadata"])
+    shown = [block["block_id"] for block in view["blocks"] if block.get("block_id", "").startswith("score_")]
+
+    assert shown == [f"score_{one.key}" for one in MANY[:MOST_TYPES]]
+    assert set(metadata["was"]) == {one.key for one in MANY[:MOST_TYPES]}
+    assert view["blocks"][-2]["elements"][0]["text"] == (
+        f"The first {MOST_TYPES} score types. Set another by name: `/score set ada {MANY[-1].key}=8`"
+    )
+
+
+def test_a_card() -> None:
+    """Every type has a line: value, band, trend, last change; then the owner and the tags."""
+    card = Card(
+        contact=NAMES["usual"],
+        standings=(
+            standing(SCORE, 85_000, actor="U0REP", source="slack", trend=12_000),
+            standing(FIT, 3_000, trend=-1_500),
+        ),
+    )
+    reply = card_reply(card, (SCORE, FIT, SATISFACTION))
+
+    assert [block.get("text", {}).get("text") for block in reply.blocks] == [
+        "*Ada Lovelace* · Engines · ada@example.com",
+        f"Score  *85* (hot) · ▲ 12 in 30 days · {DATE} by <@U0REP>\n"
+        f"Fit  *3* · ▼ 1.5 in 30 days · {DATE} from crm\n"
+        "Satisfaction  —",
+        None,
+        None,
+    ]
+    assert reply.blocks[2]["elements"][0]["text"] == "Owner: rep@acme.example · Tags: vip, trial"
+    assert reply.text == "Ada Lovelace: Score 85 (hot), Fit 3"
+
+
+@pytest.mark.parametrize(
+    ("op", "asked", "before", "after", "said"),
+    [
+        (Op.ADD, 50_000, 62_000, 100_000, "Score 62 → *100* (hot), 12 cut: it runs from 0 to 100"),
+        (Op.ADD, -70_000, 62_000, 0, "Score 62 → *0* (cold), 8 cut: it runs from 0 to 100"),
+        (Op.ADD, 5_000, 62_000, 67_000, "Score 62 → *67* (warm)"),
+        (Op.ADD, 5_000, None, 5_000, "Score — → *5* (cold)"),
+        (Op.SET, 85_000, 62_000, 85_000, "Score 62 → *85* (hot)"),
+        (Op.CLEAR, 0, 62_000, None, "Score 62 → —"),
+    ],
+)
+def test_what_a_receipt_says(op: Op, asked: int, before: int | None, after: int | None, said: str) -> None:
+    """From what to what, and what the range cut off of what was added."""
+    moved = [Moved(contact=7, score_type=SCORE, before=before, after=after)]
+    reply = receipt_reply(contact(), moved, batch="slack/k", asked={"score": (op, asked)})
+
+    assert reply.blocks[0]["text"]["text"] == f"Ada Lovelace · {said}"
+    assert [(each["text"]["text"], each["value"]) for each in reply.blocks[1]["elements"]] == [
+        ("Undo", "slack/k"),
+        ("History", "7 score"),
+    ]
+
+
+def test_the_small_parts() -> None:
+    """Values, bands, times, authors and trends are written one way everywhere."""
+    assert amount(None) == "—"
+    assert with_band(85_000, SCORE, bold=True) == "*85* (hot)"
+    assert with_band(4_500, SATISFACTION) == "4.5"
+    assert with_band(None, SCORE, bold=True) == "—"
+    assert moment(AT) == DATE
+    assert by("U0REP", "slack") == "by <@U0REP>"
+    assert by("<!channel>", "api") == "by &lt;!channel&gt;"  # a program names its actor as it likes
+    assert by(None, "crm") == "from crm"
+    assert by(None, None) == ""
+    assert [trend(each) for each in (None, 0, 500, -12_000)] == [[], [], ["▲ 0.5 in 30 days"], ["▼ 12 in 30 days"]]
+    assert cut("abcdef", 6) == "abcdef"
+    assert cut("abcdefg", 6) == "abcde…"
+    assert button("x" * 80, action="undo", value="v", primary=True)["style"] == "primary"
+    assert len(button("x" * 80, action="undo", value="v")["text"]["text"]) == 75
+
+
+def test_lines_are_never_cut_in_two() -> None:
+    """A list takes as many sections as it needs, and every line is whole in one of them."""
+    lines = [f"{number}. {'x' * 400}" for number in range(20)]
+    texts = [block["text"]["text"] for block in sections(lines)]
+
+    assert "\n".join(texts).split("\n") == lines
+    assert len(texts) == 3
+    assert sections([]) == []
+
+
+def test_the_names_of_a_choice_tell_two_apart() -> None:
+    """Two of one name differ by company or address; a name that is an address is not said twice."""
+    assert named(contact()) == "Ada Lovelace · Engines · ada@example.com"
+    assert named(contact(name=None)) == "ada@example.com · Engines"
+    assert named(NAMES["bare"]) == "crm:4711"
+    assert named(NAMES["nobody"]) == "a contact"

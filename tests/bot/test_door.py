@@ -1,0 +1,202 @@
+"""Let in what Slack signed, just now, and nothing else, whatever is sent."""
+
+import io
+import json
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp import ClientSession
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.sandbox import Response
+from bot.sandbox.sending import slack_signature
+from tests.journeys.acme import SIGNING, Acme
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+AS_IT_COMES = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+async def command(acme: Acme) -> bytes:
+    """Give the body of a command that would change something."""
+    sent = await acme.written(lambda: acme.sandbox.say("/score set ada +5"))
+    return urlencode(sent.payload).encode()
+
+
+def signed(acme: Acme, body: bytes, *, secret: str = SIGNING, ahead: int = 0) -> dict[str, str]:
+    """Sign as Slack does, *ahead* of the time it is."""
+    return FORM | slack_signature(body, secret=secret, timestamp=int(acme.sandbox.clock.now()) + ahead)
+
+
+async def assert_nothing_happened(acme: Acme, response: Response) -> None:
+    """See that a request was refused without a word, and that nothing came of it."""
+    assert (response.status, response.body) == (401, "")
+    assert acme.sandbox.calls == []
+    assert await acme.made_by_people() == []
+
+
+async def test_what_is_signed_is_taken(acme: Acme) -> None:
+    """The very request that the others of this file are spoilt from."""
+    body = await command(acme)
+    response = await acme.sandbox.raw(body=body, headers=signed(acme, body))
+    await acme.sandbox.wait_for(lambda: acme.answers)
+
+    assert response.status == 200
+    assert await acme.value("ada") == 67_000
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {},
+        {"X-Slack-Request-Timestamp": None},
+        {"X-Slack-Signature": None},
+        {"X-Slack-Signature": ""},
+        {"X-Slack-Signature": "v0="},
+        {"X-Slack-Signature": "v0=" + "0" * 64},
+        {"X-Slack-Signature": "garbage"},
+        {"X-Slack-Signature": "v0=\u00e9\u00e9"},
+        {"X-Slack-Request-Timestamp": ""},
+        {"X-Slack-Request-Timestamp": "now"},
+        {"X-Slack-Request-Timestamp": "1e9"},
+        {"X-Slack-Request-Timestamp": "-1"},
+        {"X-Slack-Request-Timestamp": "0"},
+        {"X-Slack-Request-Timestamp": "nan"},
+        {"X-Slack-Request-Timestamp": "9" * 400},  # larger than any float
+        {"X-Slack-Request-Timestamp": "9" * 5000},  # larger than Python reads
+        {"X-Slack-Request-Timestamp": "\u0661\u0662"},
+    ],
+    ids=lambda spoilt: f"{str(spoilt)[:50]} {len(str(spoilt))}",
+)
+async def test_spoilt_headers(acme: Acme, spoilt: dict[str, str | None]) -> None:
+    """Without a signature, with half of one, or with one of another time: 401, and nothing is done."""
+    body = await command(acme)
+    headers = {**signed(acme, body), **spoilt} if spoilt else FORM
+    response = await acme.sandbox.raw(
+        body=body, headers={name: value for name, value in headers.items() if value is not None}
+    )
+
+    await assert_nothing_happened(acme, response)
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(-290, 200), (290, 200), (-310, 401), (310, 401), (86_400, 401)])
+async def test_stale_requests(acme: Acme, ahead: int, status: int) -> None:
+    """A signature is good for five minutes, in either direction."""
+    body = await command(acme)
+    response = await acme.sandbox.raw(body=body, headers=signed(acme, body, ahead=ahead))
+
+    assert response.status == status
+    if status == 401:
+        await assert_nothing_happened(acme, response)
+
+
+async def test_another_secret_or_another_body(acme: Acme) -> None:
+    """A signature of somebody else, or of something else, is none."""
+    body = await command(acme)
+    responses = [
+        await acme.sandbox.raw(body=body, headers=signed(acme, body, secret="another")),
+        await acme.sandbox.raw(body=body + b"&x=1", headers=signed(acme, body)),
+        await acme.sandbox.raw(body=b"", headers=signed(acme, body)),
+    ]
+
+    for response in responses:
+        await assert_nothing_happened(acme, response)
+
+
+@pytest.mark.parametrize("body", [b"ssl_check=1&token=x", b'{"type":"url_verification","challenge":"x"}', b""])
+async def test_what_bolt_would_answer_unsigned(acme: Acme, body: bytes) -> None:
+    """No kind of request is exempt from being signed."""
+    response = await acme.sandbox.raw(body=body, headers={"Content-Type": "application/json"})
+
+    await assert_nothing_happened(acme, response)
+
+
+async def test_the_challenge(acme: Acme) -> None:
+    """Slack's check of the address is answered, where it is signed."""
+    body = json.dumps({"type": "url_verification", "token": "x", "challenge": "3eZbrw1a"}).encode()
+    headers = signed(acme, body) | {"Content-Type": "application/json"}
+    response = await acme.sandbox.raw(body=body, headers=headers)
+
+    assert (response.status, response.json()) == (200, {"challenge": "3eZbrw1a"})
+
+
+async def test_other_methods(acme: Acme) -> None:
+    """Only what is posted is taken."""
+    async with ClientSession() as session, session.get(f"{acme.sandbox.app_url}/slack/events") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+async def test_a_body_that_is_too_large(acme: Acme) -> None:
+    """A body beyond a mebibyte is not read to its end."""
+    async with ClientSession() as session:
+        body = io.BytesIO(b"x" * (1024 * 1024 + 1))
+        async with session.post(f"{acme.sandbox.app_url}/slack/events", data=body, headers=FORM) as answer:
+            assert answer.status == 413
+
+    assert acme.sandbox.calls == []
+
+
+@AS_IT_COMES
+@given(
+    body=st.binary(max_size=200),
+    headers=st.dictionaries(
+        st.sampled_from(
+            ["X-Slack-Signature", "X-Slack-Request-Timestamp", "Content-Type", "X-Slack-Retry-Num", "Content-Encoding"]
+        ),
+        st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=80),
+    ),
+)
+async def test_anything_at_all(acme: Acme, body: bytes, headers: dict[str, str]) -> None:
+    """Whatever bytes and headers are sent, the answer is 401."""
+    response = await acme.sandbox.raw(body=body, headers=headers)
+
+    assert (response.status, acme.sandbox.calls) == (401, [])
+
+
+@AS_IT_COMES
+@given(
+    place=st.integers(min_value=0, max_value=10**6),
+    letter=st.integers(min_value=1, max_value=255),
+    signature=st.text("0123456789abcdefv=", max_size=70),
+)
+async def test_a_letter_changed(acme: Acme, place: int, letter: int, signature: str) -> None:
+    """One byte of the body changed, or any other signature: 401."""
+    body = await command(acme)
+    at = place % len(body)
+    changed = body[:at] + bytes([body[at] ^ letter]) + body[at + 1 :]
+    responses = [
+        await acme.sandbox.raw(body=changed, headers=signed(acme, body)),
+        await acme.sandbox.raw(body=body, headers=signed(acme, body) | {"X-Slack-Signature": signature}),
+    ]
+
+    assert [response.status for response in responses] == [401, 401]
+    assert acme.sandbox.calls == []
+
+
+@AS_IT_COMES
+@given(
+    body=st.one_of(
+        st.binary(max_size=100),
+        st.sampled_from(
+            [b"payload=", b"payload=%7B", b"payload=null", b"payload=[]", b"{", b"[]", b"null", b"text=x", b"payload=1"]
+        ),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["type", "user", "view", "actions", "event", "channel"]), inner)
+            ),
+            max_leaves=8,
+        ).map(lambda document: urlencode({"payload": json.dumps(document)}).encode()),
+    ),
+    content_type=st.sampled_from(["application/x-www-form-urlencoded", "application/json", "text/plain", ""]),
+)
+async def test_signed_garbage(acme: Acme, body: bytes, content_type: str) -> None:
+    """What is signed and means nothing changes nothing, and nothing is said."""
+    headers = signed(acme, body) | {"Content-Type": content_type}
+    response = await acme.sandbox.raw(body=body, headers=headers)
+
+    assert response.status in (200, 400, 401, 404, 500)
+    assert acme.sandbox.calls == []

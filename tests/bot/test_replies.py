@@ -1,0 +1,72 @@
+"""Read every refusal as the sentence that a person gets."""
+
+import pytest
+
+from bot.replies import nobody_reply, refusal_reply, sentence, several_reply
+from storage.domain import errors
+from storage.domain.errors import Refusal
+from tests.bot.test_blocks import contact
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (
+            errors.StorageUnavailable(),
+            "The database does not answer just now, so this may not be kept. Send it again in a minute.",
+        ),
+        (
+            errors.Conflict("conflict"),
+            "That request was recorded already with other content, so nothing was changed. Send it as a new one.",
+        ),
+        (errors.UnknownContact(), "That contact is not there any more. Look for it: `/score view ada@example.com`"),
+        (errors.NothingToUndo(), "Nothing was changed: There is nothing to undo."),
+        (errors.NothingToUndo("that was undone already"), "Nothing was changed: that was undone already."),
+        (
+            errors.UnknownScoreType("renewal", known=("score", "fit")),
+            "There is no score type `renewal`. There is `score`, `fit`.",
+        ),
+        (
+            errors.OutOfRange("Score runs from 0 to 100; 101 is outside it"),
+            "Nothing was changed: Score runs from 0 to 100; 101 is outside it.",
+        ),
+        (
+            errors.OffStep("Fit goes in steps of 1; use 7 or 8"),
+            "Nothing was changed: Fit goes in steps of 1; use 7 or 8.",
+        ),
+        (errors.BadItem("that says too little"), "That says too little"),
+        (Refusal(), "That cannot be done."),
+    ],
+)
+def test_a_refusal_and_its_sentence(refusal: Refusal, said: str) -> None:
+    """What went wrong, and what to do instead; in the message and in its notification."""
+    reply = refusal_reply(refusal)
+
+    assert sentence(refusal) == said
+    assert (reply.text, reply.blocks[0]["text"]["text"]) == (said, said)
+
+
+def test_every_refusal_has_a_sentence() -> None:
+    """None is silent, and none begins in the middle of one."""
+    family = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Refusal)]
+    said = [sentence(one("renewal") if one is errors.UnknownScoreType else one()) for one in family]
+
+    assert len(family) > 12
+    assert [each for each in said if not each or each[0].islower()] == []
+
+
+@pytest.mark.parametrize(("count", "buttons"), [(2, 2), (10, 10), (11, 0), (30, 0)])
+def test_how_many_are_offered(count: int, buttons: int) -> None:
+    """Two to ten are a list; more are too many to choose from."""
+    reply = several_reply("ada", [contact()] * count, line="set {} score=85 because {}")
+    offered = [each for block in reply.blocks[1:] for each in block["elements"]]
+
+    assert len(offered) == buttons
+    assert {each["value"] for each in offered} <= {"set id:7 score=85 because {}"}
+
+
+def test_nobody() -> None:
+    """Words of nobody are quoted without markup."""
+    assert nobody_reply("<!channel>", [], line="view {}").text == (
+        "No contact is called “&lt;!channel&gt;”. Type more of the name, a company, or an address."
+    )

@@ -1,0 +1,342 @@
+"""Read lines as people type them: tables of what they mean, and properties of every line there is."""
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.sentence import (
+    Asking,
+    Setting,
+    Unclear,
+    Value,
+    ends_with_number,
+    is_filter,
+    near_verb,
+    read_clear,
+    read_days,
+    read_set,
+    read_top,
+    unquoted,
+    verb_of,
+)
+from storage.domain.facts import Op
+from tests.bot.types import SCORE, TYPES
+
+VERBS = ("help", "view", "set", "clear", "filter", "top", "history", "undo")
+
+
+def put(score: str, amount: int) -> Value:
+    """Make the value that sets a score."""
+    return Value(score, Op.SET, amount)
+
+
+def add(score: str, amount: int) -> Value:
+    """Make the value that adds to a score."""
+    return Value(score, Op.ADD, amount)
+
+
+@pytest.mark.parametrize(
+    ("line", "asking"),
+    [
+        ("set ada 85", Asking("set", "ada 85")),
+        ("SET ada 85", Asking("set", "ada 85")),
+        ("undo", Asking("undo", "")),
+        ("top  5 ", Asking("top", "5")),
+        ("ada@example.com", Asking(None, "ada@example.com")),
+        ("setter 5", Asking(None, "setter 5")),  # only exactly a verb is one
+        ('"top"', Asking(None, '"top"')),
+        ("", Asking(None, "")),
+        ("top\t5", Asking(None, "top\t5")),  # blanks were made plain before
+    ],
+)
+def test_the_first_word(line: str, asking: Asking) -> None:
+    """The first word is a verb only where it is exactly one."""
+    assert verb_of(line, VERBS) == asking
+
+
+@pytest.mark.parametrize(
+    ("line", "filters"),
+    [
+        ("score>=80", True),
+        ("fit:7..10", True),
+        ("owner:me", True),
+        ("email~acme.com", True),
+        ("score=8", True),
+        ("fit<3", True),
+        ("ada lovelace", False),
+        ('"Acme: the company"', False),  # quotes force a contact
+        ('"a:b" c', False),
+        ('"a:b" c:d', True),
+    ],
+)
+def test_a_filter(line: str, filters: bool) -> None:
+    """A line with an operator outside of quotes is a filter."""
+    assert is_filter(line) is filters
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("tpo 5", "top 5"),  # two neighbours swapped
+        ("to", "top"),  # one left out
+        ("topp 5 fit", "top 5 fit"),  # one too many
+        ("tip", "top"),  # one changed
+        ("TPO", "top"),
+        ("stop", "top"),
+        ("hlep set", "help set"),
+        ("udno", "undo"),
+        ("uodn", None),  # the same letters, but more than one slip
+        ("pot", None),  # swapped, but no neighbours
+        ("top 5", None),  # a verb itself
+        ("t", None),  # too short to mean anything
+        ("", None),
+        ("ada", None),
+    ],
+)
+def test_one_letter_off(line: str, meant: str | None) -> None:
+    """A word one letter off a verb may be meant for it; what follows stays."""
+    assert near_verb(line, VERBS) == meant
+
+
+SETS = [
+    ("ada 85", Setting("ada", (put("score", 85_000),), None)),
+    ("ada@example.com 85", Setting("ada@example.com", (put("score", 85_000),), None)),
+    ("ada +5", Setting("ada", (add("score", 5_000),), None)),
+    ("ada -5", Setting("ada", (add("score", -5_000),), None)),
+    ("ada =5", Setting("ada", (put("score", 5_000),), None)),
+    ("ada =-5", Setting("ada", (put("score", -5_000),), None)),  # = sets a negative
+    ("ada =+5", Setting("ada", (put("score", 5_000),), None)),
+    ("ada + 5", Setting("ada", (add("score", 5_000),), None)),
+    ("ada .5", Setting("ada", (put("score", 500),), None)),
+    ("ada 5.", Setting("ada", (put("score", 5_000),), None)),
+    ("ada 1.125", Setting("ada", (put("score", 1_125),), None)),
+    ("ada fit=8", Setting("ada", (put("fit", 8_000),), None)),
+    ("ada fit=-8", Setting("ada", (put("fit", -8_000),), None)),
+    ("ada fit+8", Setting("ada", (add("fit", 8_000),), None)),
+    ("ada fit-8", Setting("ada", (add("fit", -8_000),), None)),
+    ("ada fit 8", Setting("ada", (put("fit", 8_000),), None)),
+    ("ada fit +8", Setting("ada", (add("fit", 8_000),), None)),
+    ("ada fit -8", Setting("ada", (add("fit", -8_000),), None)),
+    ("ada fit =-8", Setting("ada", (put("fit", -8_000),), None)),
+    ("ada fit = 8", Setting("ada", (put("fit", 8_000),), None)),
+    ("ada Fit=8", Setting("ada", (put("fit", 8_000),), None)),
+    ("ada mood_2=-0.125", Setting("ada", (put("mood_2", -125),), None)),
+    (
+        "ada fit=8 satisfaction+.5 90",
+        Setting("ada", (put("fit", 8_000), add("satisfaction", 500), put("score", 90_000)), None),
+    ),
+    ("ada 90 fit=8", Setting("ada", (put("score", 90_000), put("fit", 8_000)), None)),
+    ("Studio 54 85", Setting("Studio 54", (put("score", 85_000),), None)),
+    ('"Studio 54" 85', Setting("Studio 54", (put("score", 85_000),), None)),
+    ('"Fit 8" fit 8', Setting("Fit 8", (put("fit", 8_000),), None)),
+    ('"Top Gun" 85', Setting("Top Gun", (put("score", 85_000),), None)),
+    ("crm:4711 85", Setting("crm:4711", (put("score", 85_000),), None)),
+    ("id:7 fit=8", Setting("id:7", (put("fit", 8_000),), None)),
+    ("ada 85 because great demo", Setting("ada", (put("score", 85_000),), "great demo")),
+    ("ada 85 Because great demo", Setting("ada", (put("score", 85_000),), "great demo")),
+    ('ada 85 because "great demo"', Setting("ada", (put("score", 85_000),), "great demo")),
+    ("ada 85 because she came because of us", Setting("ada", (put("score", 85_000),), "she came because of us")),
+    ('ada 85 because she said "yes"', Setting("ada", (put("score", 85_000),), 'she said "yes"')),
+    ("ada 85 because fit=8", Setting("ada", (put("score", 85_000),), "fit=8")),  # what follows because is the reason
+    ('"Just Because Ltd" 85', Setting("Just Because Ltd", (put("score", 85_000),), None)),
+    ("ada   85", Setting("ada", (put("score", 85_000),), None)),
+]
+
+
+@pytest.mark.parametrize(("line", "setting"), SETS, ids=[line for line, _ in SETS])
+def test_what_a_set_line_means(line: str, setting: Setting) -> None:
+    """Values stand at the end, a sign adds or subtracts, what is left is the contact."""
+    assert read_set(line, TYPES) == setting
+
+
+UNCLEAR = [
+    ("", "Say the value too: `/score set ada@example.com 85`"),
+    ("ada", "Say the value too: `/score set ada 85`"),
+    ("ada@example.com", "Say the value too: `/score set ada@example.com 85`"),
+    ("ada fit", "Say the value too: `/score set ada fit=8`"),
+    ("85", "Say whose score: `/score set ada@example.com score=85`"),
+    ("fit-3", "Say whose score: `/score set ada@example.com fit-3`"),
+    ("=-5", "Say whose score: `/score set ada@example.com score=-5`"),
+    ("ada 8,5", "`8,5` has a comma. Use a point: 8.5."),
+    ("ada fit=8,5", "`8,5` has a comma. Use a point: 8.5."),
+    ("ada fti=8", "There is no score type `fti`. Did you mean fit?"),
+    ("ada renewal=8", "There is no score type `renewal`. There is score, fit, satisfaction, mood_2."),
+    ("ada fit=ten", "`ten` is not a number. Type for example `fit=8`."),
+    ("ada@example.com 85 70", "One number sets Score; name the other: fit=70"),
+    ("ada@example.com 85 -70", "One number sets Score; name the other: fit=70"),
+    ("ada 85 score=90", "Score is named twice; say it once."),
+    ("ada 1.2345", "`1.2345` has more than three digits after the point."),
+    (f"ada {'9' * 41}", f"`{'9' * 40}` is not a number."),
+    (f"ada 85 because {'x' * 301}", "A reason has at most 300 characters; this one has 301."),
+    ("ada ,5", "`,5` is not a number."),
+    ("ada fit=8 and more", "Values stand at the end: `/score set ada@example.com fit=8`"),
+]
+
+
+@pytest.mark.parametrize(("line", "complaint"), UNCLEAR, ids=[line[:30] for line, _ in UNCLEAR])
+def test_what_is_said_of_an_unclear_line(line: str, complaint: str) -> None:
+    """A line that cannot be taken is answered with what to type instead."""
+    with pytest.raises(Unclear) as unclear:
+        read_set(line, TYPES)
+
+    assert str(unclear.value) == complaint
+
+
+def test_two_numbers_where_there_is_one_type() -> None:
+    """With no other type to name, one of the two numbers has to go."""
+    with pytest.raises(Unclear) as unclear:
+        read_set("ada@example.com 85 70", [SCORE])
+
+    assert str(unclear.value) == ("One number sets Score, and there is no other score type; leave one of the two out")
+
+
+@pytest.mark.parametrize(
+    ("words", "ends"), [("ada 70", True), ("Studio 54", True), ("54", False), ("ada", False), ("ada =-5", True)]
+)
+def test_a_contact_and_a_number_too_many(words: str, ends: bool) -> None:
+    """Words that end with a number may be a contact and a number."""
+    assert ends_with_number(words) is ends
+
+
+@pytest.mark.parametrize(
+    ("words", "contact"), [('"Top Gun"', "Top Gun"), (' "Top Gun" ', "Top Gun"), ("ada", "ada"), ('""', ""), ('"', '"')]
+)
+def test_quotes(words: str, contact: str) -> None:
+    """Quotes that force a contact are not part of its name."""
+    assert unquoted(words) == contact
+
+
+@pytest.mark.parametrize(
+    ("rest", "asked"),
+    [
+        ("", (10, None)),
+        ("5", (5, None)),
+        ("fit", (10, "fit")),
+        ("5 FIT", (5, "fit")),
+        ("fit 5", (5, "fit")),
+        ("50", (50, None)),
+        ("1", (1, None)),
+    ],
+)
+def test_top(rest: str, asked: tuple[int, str | None]) -> None:
+    """How many, and of which type, in any order."""
+    assert read_top(rest, TYPES) == asked
+
+
+@pytest.mark.parametrize("word", ["0", "51", "-1", "1.5", "٣", "renewal", "9" * 5000])
+def test_a_top_that_is_none(word: str) -> None:
+    """What is neither a number from 1 to 50 nor a type is refused."""
+    with pytest.raises(Unclear):
+        read_top(word, TYPES)
+
+
+@pytest.mark.parametrize(
+    ("rest", "asked"),
+    [
+        ("ada", ("ada", ("score",))),
+        ("ada fit", ("ada", ("fit",))),
+        ("ada fit Score fit", ("ada", ("fit", "score"))),
+        ("fit", ("fit", ("score",))),  # one word is the contact
+        ('"Top Fit" fit', ("Top Fit", ("fit",))),
+        ("Studio 54 fit", ("Studio 54", ("fit",))),
+    ],
+)
+def test_clear(rest: str, asked: tuple[str, tuple[str, ...]]) -> None:
+    """Types stand at the end, each once; without one the default type is meant."""
+    assert read_clear(rest, TYPES) == asked
+
+
+def test_a_clear_of_nobody() -> None:
+    """Without a contact there is nothing to clear."""
+    with pytest.raises(Unclear) as unclear:
+        read_clear("", TYPES)
+
+    assert str(unclear.value) == "Say whose score: `/score clear ada@example.com fit`"
+
+
+@pytest.mark.parametrize(
+    ("rest", "asked"),
+    [
+        ("ada fit 90d", ("ada fit", 90)),
+        ("ada 7D", ("ada", 7)),
+        ("ada 9999d", ("ada", 9999)),
+        ("ada 99999d", ("ada 99999d", None)),  # longer than anybody's memory: part of a name
+        ("90d", ("90d", None)),  # one word is the contact
+        ("ada d", ("ada d", None)),
+        ("ada", ("ada", None)),
+    ],
+)
+def test_days(rest: str, asked: tuple[str, int | None]) -> None:
+    """A period stands at the end."""
+    assert read_days(rest) == asked
+
+
+amounts = st.integers(min_value=-(10**12), max_value=10**12)
+values = st.builds(Value, st.sampled_from([one.key for one in TYPES]), st.sampled_from([Op.SET, Op.ADD]), amounts)
+
+
+@given(values)
+def test_a_value_reads_back_as_it_was_written(value: Value) -> None:
+    """What a button carries means what was typed: every value of every type, of either sign."""
+    assert read_set(f"ada@example.com {value.typed()}", TYPES).values == (value,)
+
+
+@given(
+    st.lists(values, min_size=1, max_size=4, unique_by=lambda value: value.score),
+    st.from_regex(r"[A-Za-z][a-z]{0,8}( [A-Z][a-z]{0,8}){0,2}", fullmatch=True).filter(
+        lambda name: not {word.casefold() for word in name.split()} & {"because", *(one.key for one in TYPES)}
+    ),
+    st.from_regex(r"[a-z]+( [a-z0-9=+.-]+){0,5}", fullmatch=True).filter(
+        lambda reason: "because" not in reason.split()
+    ),
+)
+def test_a_whole_request_reads_back(wanted: list[Value], name: str, reason: str) -> None:
+    """The line of a choice holds the contact, every value in its order, and the reason."""
+    line = f"{name} {' '.join(value.typed() for value in wanted)} because {reason}"
+
+    assert read_set(line, TYPES) == Setting(name, tuple(wanted), reason)
+
+
+pieces = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        [
+            "=",
+            "+",
+            "-",
+            "=-",
+            "fit",
+            "fit=",
+            "score+5",
+            "85",
+            "8,5",
+            '"',
+            "because",
+            "@",
+            ":",
+            "{}",
+            "<",
+            "٣",
+            "1e9",
+            ".",
+        ]
+    ),
+)
+lines = st.lists(pieces, max_size=8).map(" ".join) | st.text(max_size=60)
+
+
+@given(lines)
+@settings(max_examples=400)
+def test_no_line_is_a_fault(line: str) -> None:
+    """Whatever is typed is read or called unclear; no other exception comes out."""
+    for read in (read_set, read_top, read_clear):
+        with contextlib.suppress(Unclear):
+            read(line, TYPES)
+    verb_of(line, VERBS)
+    near_verb(line, VERBS)
+    is_filter(line)
+    unquoted(line)
+    ends_with_number(line)
+    read_days(line)

@@ -1,0 +1,104 @@
+"""Open the real demo in a real browser."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip  # one line of a command
+RUNNING = "Contact Score is running: "
+WIDE, NARROW = (1280, 900), (390, 844)
+
+expect.set_options(timeout=15_000)
+Open = Callable[..., Awaitable[Page]]
+
+
+@asynccontextmanager
+async def demo() -> AsyncIterator[tuple[Process, list[str]]]:
+    """Run `contact-score demo` in a process of its own; give it with the lines it said until it ran."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "demo", stdout=PIPE, stderr=None, start_new_session=True
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        async with asyncio.timeout(60):
+            while not (lines and lines[-1].startswith(RUNNING)):
+                line = (await process.stdout.readline()).decode()
+                assert line, f"the demo ended: {lines}"
+                lines.append(line.rstrip("\n"))
+        yield process, lines
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.communicate()
+
+
+@pytest.fixture(scope="session")
+async def demo_url() -> AsyncIterator[str]:
+    """Give the address of a demo that runs for all of these tests."""
+    async with demo() as (_, lines):
+        yield lines[-1].removeprefix(RUNNING)
+
+
+@pytest.fixture(scope="session")
+def there() -> bool:
+    """Tell whether the tests can run: the browser is there, or must be."""
+    return CHROMIUM.exists() or bool(os.environ.get("CI"))
+
+
+@pytest.fixture(scope="session")
+async def browser(there: bool) -> AsyncIterator[Browser]:
+    """Start Chromium; where it is missing the tests are left out, but never where everything is checked."""
+    if not there:
+        pytest.skip(f"NO BROWSER: {CHROMIUM} is missing, so nothing that people see was tested here")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+async def close_forms(context: BrowserContext, url: str) -> None:
+    """Close what a test left open: the demo goes on for the next one."""
+    state = await (await context.request.get(f"{url}/state?user=U0REP")).json()
+    for view in state["views"]:
+        closing = {"user": "U0REP", "view": view["id"]}
+        await context.request.post(f"{url}/act/close", data=closing, headers={"X-Sandbox": "1"})
+
+
+@pytest.fixture
+async def open_page(browser: Browser, demo_url: str) -> AsyncIterator[Open]:
+    """Give what opens a page of the demo; at the end none of them may have complained in its console."""
+    complaints: list[str] = []
+    contexts = []
+
+    async def open_one(path: str = "/", *, size: tuple[int, int] = WIDE, colours: Any = "light") -> Page:
+        context = await browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=colours, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(demo_url + path)
+        if path == "/":
+            await expect(page.locator("#messages")).to_have_attribute("aria-busy", "false")
+        return page
+
+    yield open_one
+    for context in contexts:
+        await close_forms(context, demo_url)
+        await context.close()
+    assert complaints == []

@@ -1,0 +1,217 @@
+"""Use the demo as a newcomer does: type, click, fill in forms, push from the CRM, and be refused."""
+
+import asyncio
+import re
+import signal
+import socket
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import RUNNING, Open, demo
+from tests.browser.slack_page import become, kept, newest, say, words
+
+pytestmark = pytest.mark.slow
+
+GUEST = "Scores are for members of this workspace; guests cannot see or change them."
+OUTSIDER = "Scores are for members of this workspace; people of other organisations cannot see or change them."
+SHARED = (
+    "This conversation is shared with another organisation, so nothing is shown here."
+    " Ask me in our direct messages instead: open Contact Score under Apps."
+)
+
+
+async def test_top_five(open_page: Open) -> None:
+    """`/score top 5` lists five contacts, best first, for me alone; the line to try does the same."""
+    page = await open_page()
+    typed = await say(page, "/score top 5")
+    texts = [await section.inner_text() for section in await words(typed).all()]
+    await page.get_by_role("button", name="/score top 5").click()
+    await expect(page.get_by_test_id("message").nth(-1)).not_to_have_attribute(
+        "data-handle", str(await typed.get_attribute("data-handle"))
+    )
+    clicked = await kept(page)
+    values = [int(value) for value in re.findall(r"^.+ · .+ (\d+) \(\w+\)$", texts[1], re.MULTILINE)]
+
+    assert texts[0] == "Top 5 by Score"
+    assert len(values) == 5
+    assert values == sorted(values, reverse=True)
+    await expect(typed).to_have_attribute("data-ephemeral", "true")
+    await expect(typed).to_contain_text("Only visible to you")
+    assert [await section.inner_text() for section in await words(clicked).all()] == texts
+
+
+async def test_set_and_undo(open_page: Open) -> None:
+    """A set score has a receipt; Undo turns the receipt into what it did, and Undo of that restores."""
+    page = await open_page()
+    await say(page, "/score set ada@example.com 40")
+    receipt = await say(page, "/score set ada@example.com 85 because great demo")
+    before = await words(receipt).inner_text()
+    await receipt.get_by_role("button", name="Undo").click()
+    await expect(words(receipt)).to_have_text("Ada Lovelace · Score 85 → 40 (warm) · undone")
+    await receipt.get_by_role("button", name="Undo").click()
+    await expect(words(receipt)).to_have_text("Ada Lovelace · Score 40 → 85 (hot) · undone")
+    await receipt.get_by_role("button", name="History").click()
+    history = newest(page)
+    await expect(history).to_contain_text("Ada Lovelace · Score")
+
+    assert before == 'Ada Lovelace · Score 40 → 85 (hot) · "great demo"'
+    await expect(history).to_contain_text('set to 85 → 85 (hot) · by @Robin Rep · "great demo"')
+
+
+async def test_the_form_of_a_card(open_page: Open) -> None:
+    """Set on a card opens the form with the values now; a mistake is told in it, and mended in it."""
+    page = await open_page()
+    await say(page, "/score set ada@example.com 50 fit=5 satisfaction=3")
+    card = await say(page, "/score ada@example.com")
+    await card.get_by_role("button", name="Set").click()
+    form = page.get_by_test_id("modal")
+    await expect(form.get_by_role("heading", name="Set scores")).to_be_visible()
+    for label, value in (("Score", "50"), ("Fit", "5"), ("Satisfaction", "3")):
+        await expect(form.get_by_label(re.compile(f"^{label}"))).to_have_value(value)
+    await form.get_by_label(re.compile("^Fit")).fill("8")
+    await form.get_by_label(re.compile("^Satisfaction")).fill("4.7")
+    await form.get_by_label(re.compile("^Because")).fill("renewed early")
+    await form.get_by_test_id("modal-submit").click()
+    await expect(form).to_contain_text("Satisfaction goes in steps of 0.5; use 4.5 or 5.")
+    await form.get_by_label(re.compile("^Satisfaction")).fill("4.5")
+    await form.get_by_test_id("modal-submit").click()
+    await expect(form).to_be_hidden()
+
+    await expect(words(newest(page))).to_have_text(
+        'Ada Lovelace · Fit 5 → 8 (good) · Satisfaction 3 → 4.5 (delighted) · "renewed early"'
+    )
+
+
+async def test_the_form_by_a_bare_set(open_page: Open) -> None:
+    """Without a contact the form asks whom, by a menu that finds them; the keyboard is enough."""
+    page = await open_page()
+    await say(page, "/score set ada@example.com 50")
+    await page.get_by_test_id("composer").fill("/score set")
+    await page.get_by_test_id("composer").press("Enter")
+    form = page.get_by_test_id("modal")
+    whom = form.get_by_role("combobox", name="Contact")
+    await expect(whom).to_be_focused()
+    await page.keyboard.type("lovel")
+    await expect(form.get_by_role("option")).to_have_text(
+        re.compile("^Ada Lovelace · Analytical Engines · ada@example.com$")
+    )
+    await page.keyboard.press("Enter")
+    await expect(whom).to_have_value("Ada Lovelace · Analytical Engines · ada@example.com")
+    await form.get_by_label(re.compile("^Score")).fill("77")
+    await page.keyboard.press("Control+Enter")
+    await expect(form).to_be_hidden()
+
+    await expect(words(newest(page))).to_have_text("Ada Lovelace · Score 50 → 77 (warm)")
+
+
+async def test_a_form_that_is_cancelled(open_page: Open) -> None:
+    """Escape closes the form, and nothing is said or changed."""
+    page = await open_page()
+    card = await say(page, "/score ada@example.com")
+    count = await page.get_by_test_id("message").count()
+    await card.get_by_role("button", name="Set").click()
+    form = page.get_by_test_id("modal")
+    await expect(form).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(form).to_be_hidden()
+
+    await expect(page.get_by_test_id("message")).to_have_count(count)
+
+
+async def test_a_push_changes_what_is_shown(open_page: Open) -> None:
+    """A sample of the CRM is signed, sent and answered before my eyes, and the card is another one."""
+    page = await open_page()
+    await say(page, "/score set ada@example.com fit=2")
+    before = await say(page, "/score ada@example.com")
+    await expect(before).to_contain_text("Fit  2 (poor)")
+    await page.get_by_label("Sample").select_option(label="Fit set to 9 after a demo")
+    await page.get_by_test_id("push-send").click()
+    answer, request = page.get_by_test_id("push-answer"), page.get_by_test_id("push-request")
+    await expect(answer.get_by_role("heading")).to_have_text(re.compile(r"^Answer 200 in \d+ ms$"))
+    after = await say(page, "/score ada@example.com")
+
+    await expect(answer).to_contain_text('"applied": 1')
+    await expect(request).to_contain_text("webhook-signature: v1,")
+    await expect(after).to_contain_text("Fit  9 (good)")
+    await expect(after).to_contain_text("from sample-crm")
+
+
+async def test_one_bad_item_among_three(open_page: Open) -> None:
+    """The batch with a bad item applies the good ones and says what is wrong with the bad one."""
+    page = await open_page()
+    await page.get_by_label("Sample").select_option(label="Three at once, one of them bad")
+    await page.get_by_test_id("push-send").click()
+    answer = page.get_by_test_id("push-answer")
+
+    await expect(answer).to_contain_text('"applied": 2')
+    await expect(answer).to_contain_text('"quarantined": 1')
+
+
+@pytest.mark.parametrize(
+    ("name", "channel", "refusal"),
+    [
+        ("Gus Guest (guest)", "sales", GUEST),
+        ("Olga Outsider (outsider)", "acme-elsewhere", OUTSIDER),
+        ("Robin Rep (rep)", "acme-elsewhere", SHARED),
+        ("Alex Admin (admin)", "acme-elsewhere", SHARED),
+    ],
+)
+async def test_refusals(open_page: Open, name: str, channel: str, refusal: str) -> None:
+    """As a guest, as an outsider and in the shared channel: one sentence for me alone, and nothing of a contact."""
+    page = await open_page()
+    await become(page, name, channel)
+    for line in ("/score ada@example.com", "/score set ada@example.com 85", "/score top 5"):
+        answer = await say(page, line)
+        await expect(words(answer)).to_have_text(refusal)
+        await expect(answer).to_have_attribute("data-ephemeral", "true")
+        await expect(answer.get_by_role("button")).to_have_count(0)
+
+
+async def test_direct_messages(open_page: Open) -> None:
+    """Where the refusal sends a member, the answer is given."""
+    page = await open_page()
+    await become(page, "Robin Rep (rep)", "Contact Score")
+    answer = await say(page, "/score ada@example.com")
+
+    await expect(words(answer).first).to_have_text("Ada Lovelace · Analytical Engines · ada@example.com")
+
+
+async def test_help(open_page: Open) -> None:
+    """A bare `/score` says what can be typed."""
+    page = await open_page()
+    answer = await say(page, "/score")
+
+    await expect(words(answer).first).to_contain_text("/score set CONTACT VALUES [because …]: set scores")
+
+
+async def test_the_clock(open_page: Open) -> None:
+    """Put forward by a day, what was set today was set yesterday."""
+    page = await open_page()
+    await say(page, "/score set ada@example.com 51")
+    await expect(await say(page, "/score ada@example.com")).to_contain_text(re.compile("Score  51 .*[Tt]oday"))
+    shown = await page.locator("#clock-now").inner_text()
+    await page.get_by_role("button", name="1 day").click()
+    await expect(page.locator("#clock-now")).not_to_have_text(shown)
+
+    await expect(await say(page, "/score ada@example.com")).to_contain_text(re.compile("Score  51 .*[Yy]esterday"))
+
+
+async def test_a_free_port_is_taken_where_the_usual_one_is_busy() -> None:
+    """With 8080 in use, whoever uses it, the demo says so and takes another; it ends with 0 on SIGTERM."""
+    taken = socket.socket()
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with taken:
+        try:
+            taken.bind(("127.0.0.1", 8080))
+            taken.listen()
+        except OSError:
+            pass  # in use by somebody else, which is as good
+        async with demo() as (process, lines):
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(15):
+                code = await process.wait()
+
+    assert lines[0] == "Port 8080 is in use, so the demo takes a free one."
+    assert not lines[1].removeprefix(RUNNING).endswith(":8080")
+    assert code == 0

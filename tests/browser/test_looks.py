@@ -1,0 +1,183 @@
+"""See that the page is usable by everybody: contrast, names and roles, every kind of block, a narrow screen."""
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import NARROW, Open
+from tests.browser.slack_page import become, say, sideways
+
+pytestmark = pytest.mark.slow
+
+both_colours = pytest.mark.parametrize("colours", ["light", "dark"])
+LISTED = ("section", "context", "actions", "header", "divider", "image", "table", "input")
+# One block of the fixture is of a kind that nobody knows, to show what becomes of such a one.
+UNKNOWN = "A block of the kind “hologram”, which this page does not draw"
+
+
+async def assert_accessible(page: Page) -> None:
+    """See that axe finds nothing serious on the page as it stands."""
+    results = await Axe().run(page)
+    violations = results.response["violations"]
+    serious = {
+        one["id"]: [node["target"] for node in one["nodes"]]
+        for one in violations
+        if one["impact"] in ("serious", "critical")
+    }
+    checked = await page.evaluate("axe.run({resultTypes: ['passes']}).then(found => found.passes.length)")
+
+    assert serious == {}
+    assert checked > 15  # something was looked at
+
+
+async def every_answer(page: Page) -> None:
+    """Have one of every kind of answer on the page."""
+    for line in (
+        "/score",
+        "/score ada@example.com",
+        "/score set ada@example.com 60 because great demo",
+        "/score top 5",
+        "/score history ada@example.com",
+        "/score set nobody-yet@example.com 85",
+        "/score grace",
+        "/score filter score>=40",
+        "/score set ada 8,5",
+    ):
+        await say(page, line)
+
+
+@both_colours
+async def test_the_page_is_accessible(open_page: Open, colours: str) -> None:
+    """With every kind of answer shown."""
+    page = await open_page(colours=colours)
+    await every_answer(page)
+
+    await assert_accessible(page)
+
+
+@both_colours
+async def test_a_form_is_accessible(open_page: Open, colours: str) -> None:
+    """With a form open, and with a mistake told in it."""
+    page = await open_page(colours=colours)
+    card = await say(page, "/score ada@example.com")
+    await card.get_by_role("button", name="Set").click()
+    form = page.get_by_test_id("modal")
+    await expect(form).to_be_visible()
+    await assert_accessible(page)
+    await form.get_by_label("Satisfaction").fill("4.7")
+    await form.get_by_test_id("modal-submit").click()
+    await expect(form).to_contain_text("Satisfaction goes in steps of 0.5")
+
+    await assert_accessible(page)
+
+
+@both_colours
+async def test_the_fixture_is_accessible(open_page: Open, colours: str) -> None:
+    """The page of every block, and its modal."""
+    page = await open_page("/fixture", colours=colours)
+    await expect(page.locator("#modal-card form")).to_be_visible()
+    await assert_accessible(page)
+    await page.get_by_role("button", name="Open it as a modal").click()
+    await expect(page.get_by_test_id("modal")).to_be_visible()
+
+    await assert_accessible(page)
+
+
+@both_colours
+async def test_a_refusal_is_accessible(open_page: Open, colours: str) -> None:
+    """The shared channel, with what is said in it."""
+    page = await open_page(colours=colours)
+    await become(page, "Olga Outsider (outsider)", "acme-elsewhere")
+    await say(page, "/score top 5")
+
+    await assert_accessible(page)
+
+
+async def test_every_block_is_drawn(open_page: Open) -> None:
+    """Each kind that is listed stands on the fixture page, drawn; only a kind that nobody knows is shown raw."""
+    page = await open_page("/fixture")
+    await expect(page.locator("#modal-card form")).to_be_visible()
+    counts = {kind: await page.locator(f".block-kind-{kind}").count() for kind in LISTED}
+    raw = [await one.locator("summary").inner_text() for one in await page.locator(".block-unknown").all()]
+    undrawn = [kind for kind in LISTED if await page.locator(f".block-kind-{kind} .block-unknown").count()]
+
+    assert [kind for kind, count in counts.items() if not count] == []
+    assert (raw, undrawn) == ([UNKNOWN], [])
+    await expect(page.locator(".block-kind-section .fields").first).to_be_visible()
+    await expect(page.locator(".block-kind-section .accessory").first).to_be_visible()
+    await expect(page.locator(".block-kind-table table").first).to_be_visible()
+    await expect(page.locator(".block-kind-image img").first).to_be_visible()
+    assert await page.locator(".block-kind-header h3, .block-kind-header h2").count() == counts["header"]
+    assert await page.locator(".block-kind-divider hr").count() == counts["divider"]
+    assert (
+        await page.locator("text=/<script>|undefined|\\[object Object\\]/").count()
+        == await page.locator("text=/no <script>alert/").count()
+    )
+
+
+async def test_the_fixtures_modal_can_be_handed_in(open_page: Open) -> None:
+    """It opens, and its values are what would be sent."""
+    page = await open_page("/fixture")
+    await page.get_by_role("button", name="Open it as a modal").click()
+    modal = page.get_by_test_id("modal")
+    await expect(modal.get_by_role("heading").first).to_be_visible()
+    await page.keyboard.press("Escape")
+
+    await expect(modal).to_be_hidden()
+
+
+async def test_nothing_scrolls_sideways_on_a_narrow_screen(open_page: Open) -> None:
+    """At 390 pixels the page, its drawer, its panel, a form and every answer fit."""
+    page = await open_page(size=NARROW)
+    widths = {"empty": await sideways(page)}
+    await every_answer(page)
+    widths["answers"] = await sideways(page)
+    card = await say(page, "/score ada@example.com")
+    await card.get_by_role("button", name="Set").click()
+    await expect(page.get_by_test_id("modal")).to_be_visible()
+    widths["form"] = await sideways(page)
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_test_id("modal")).to_be_hidden()
+    await page.get_by_role("button", name="CRM", exact=True).click()
+    await expect(page.get_by_test_id("push-send")).to_be_visible()
+    await page.get_by_test_id("push-send").click()
+    await expect(page.get_by_test_id("push-request")).to_be_visible()
+    widths["panel"] = await sideways(page)
+    await page.get_by_role("button", name="Fold the CRM panel").click()
+    await page.get_by_role("button", name="Channels", exact=True).click()
+    await expect(page.get_by_test_id("who")).to_be_visible()
+    widths["drawer"] = await sideways(page)
+
+    assert widths == dict.fromkeys(("empty", "answers", "form", "panel", "drawer"), 0)
+
+
+async def test_the_fixture_does_not_scroll_sideways(open_page: Open) -> None:
+    """Nor does the page of every block."""
+    page = await open_page("/fixture", size=NARROW)
+    await expect(page.locator("#modal-card form")).to_be_visible()
+
+    assert await sideways(page) == 0
+
+
+async def test_a_narrow_screen_is_accessible(open_page: Open) -> None:
+    """And all of it is as usable there."""
+    page = await open_page(size=NARROW)
+    await every_answer(page)
+
+    await assert_accessible(page)
+
+
+async def test_the_colours_can_be_chosen(open_page: Open) -> None:
+    """Dark where the system is light, for whoever wants it so; the choice is kept."""
+    page = await open_page()
+    before = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    button = page.locator("[data-theme-toggle]").first
+    await button.click()
+    await expect(button).to_have_text("Colours: light")
+    await button.click()
+    await expect(button).to_have_text("Colours: dark")
+    after = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    await page.reload()
+
+    await expect(page.locator("[data-theme-toggle]").first).to_have_text("Colours: dark")
+    assert before != after

@@ -1,0 +1,96 @@
+"""Stand between the service and its PostgreSQL, and be cut through as a network is."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+SOCKET = ".s.PGSQL.5432"
+
+
+class Between:
+    """A socket of its own that leads to the database, as long as it is not cut."""
+
+    def __init__(self, target: Path, folder: Path) -> None:
+        self._target = target
+        self._own = folder / SOCKET
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._keeps_quiet = False  # of what becomes of the next commit
+        self.committed = asyncio.Event()  # and nobody was told
+        self.flows = asyncio.Event()  # cleared: connections stay, but nothing passes
+        self.flows.set()
+
+    async def join(self) -> None:
+        """Let the service reach its database (again)."""
+        self._server = await asyncio.start_unix_server(self._connect, self._own)
+
+    def lose_the_next_commit(self) -> None:
+        """Carry the next COMMIT to the database, but its answer, and any later one, not back."""
+        self._keeps_quiet = True
+        self.committed.clear()
+
+    async def cut(self) -> None:
+        """Break every connection, and take no new one."""
+        assert self._server is not None
+        self.flows.set()
+        self._server.close()
+        self._own.unlink(missing_ok=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
+        if self._pumps:
+            await asyncio.wait(self._pumps)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_unix_connection(self._target)
+        quiet = asyncio.Event()
+        self._writers |= {writer, there_writer}
+        for pump in (self._ask(reader, there_writer, quiet), self._answer(there_reader, writer, quiet)):
+            task = asyncio.create_task(pump)
+            self._pumps.add(task)
+            task.add_done_callback(self._pumps.discard)
+
+    async def _ask(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, quiet: asyncio.Event) -> None:
+        with suppress(OSError):
+            while part := await source.read(65_536):
+                await self.flows.wait()
+                if self._keeps_quiet and b"COMMIT" in part:
+                    self._keeps_quiet = False
+                    quiet.set()
+                target.write(part)
+                await target.drain()
+        await self._end(target)
+
+    async def _answer(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, quiet: asyncio.Event) -> None:
+        with suppress(OSError):
+            while part := await source.read(65_536):
+                if quiet.is_set():
+                    self.committed.set()
+                    continue
+                target.write(part)
+                await target.drain()
+        await self._end(target)
+
+    async def _end(self, writer: asyncio.StreamWriter) -> None:
+        self._writers.discard(writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+@asynccontextmanager
+async def between(database_url: str) -> AsyncIterator[tuple[Between, str]]:
+    """Give what stands between, joined, and the URL that leads through it."""
+    (folder,) = parse_qs(urlsplit(database_url).query)["host"]
+    # A folder of its own, since the path of a socket may have a hundred characters only.
+    with tempfile.TemporaryDirectory(prefix="between-") as own:
+        standing = Between(Path(folder) / SOCKET, Path(own))
+        await standing.join()
+        try:
+            yield standing, f"{database_url.partition('?')[0]}?host={quote(own, safe='')}"
+        finally:
+            await standing.cut()

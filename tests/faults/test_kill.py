@@ -1,0 +1,174 @@
+"""Kill the service in the midst of its work, again and again: what was answered 2xx is there, once."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import ClientConnectorError, ClientError
+
+from storage.contacts import find
+from storage.opening import open_storage
+from storage.scores import cards_of, history
+from storage.workspaces import find_workspace
+from tests.bot.cli.program import Serving, environment, serving
+from tests.conftest import KEY
+from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
+from tests.webhooks.sender import Sender, item, session
+
+KILLS = 10
+SENDERS = 6
+PEOPLE = [f"p{number}@example.com" for number in range(5)]
+MOST_ITEMS = 4
+
+
+def now() -> int:
+    """Give the time, in µs UTC: a process has no other clock than ours."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivery of adds, each with a reason that no other item has."""
+
+    id: str
+    items: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Record:
+    """What was sent, what was answered, and what happened at each kill."""
+
+    dice: random.Random
+    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    acknowledged: list[Delivery] = field(default_factory=list)
+    unanswered: list[Delivery] = field(default_factory=list)  # to be repeated
+    repeated: int = 0
+    found_kept: int = 0  # of the repeated ones: those that had been kept, though nobody was told
+    kills: int = 0
+    kills_in_midst: int = 0  # with a request that had been sent and was never answered
+    cut_off: int = 0  # such requests
+
+    def next(self) -> Delivery:
+        """Give the delivery to send next: an unanswered one again, else a new one."""
+        if self.unanswered:
+            self.repeated += 1
+            return self.unanswered.pop()
+        id = f"d{next(self.numbers)}"
+        people = [self.dice.choice(PEOPLE) for _ in range(self.dice.randint(1, MOST_ITEMS))]
+        amounts = [self.dice.randint(-50_000, 100_000) / 1000 for _ in people]
+        items = [
+            item("score.add", email=email, score="points", value=amount, reason=f"{id}/{number}")
+            for number, (email, amount) in enumerate(zip(people, amounts, strict=True))
+        ]
+        return Delivery(id=id, items=items)
+
+
+async def push_until_killed(sender: Sender, record: Record, *, most: int, enough: asyncio.Event) -> None:
+    """Push one delivery after another until nobody answers any more; say so once *most* are acknowledged."""
+    while True:
+        delivery = record.next()
+        try:
+            answer = await sender.push({"items": delivery.items}, delivery=delivery.id)
+        except (ClientError, OSError) as exc:
+            record.unanswered.append(delivery)
+            record.cut_off += not isinstance(exc, ClientConnectorError)  # that one never reached anybody
+            return
+        applied, duplicate, _, quarantined = answer.counts
+        assert quarantined == 0, answer
+        assert 0 in (applied, duplicate), "a delivery was kept in parts"
+        record.found_kept += duplicate > 0
+        record.acknowledged.append(delivery)
+        if len(record.acknowledged) >= most:
+            enough.set()
+
+
+async def one_life(serve: Serving, record: Record) -> None:
+    """Let several senders push, and kill the service at a moment that nobody chose."""
+    cut_off = record.cut_off
+    async with session() as open_session:
+        sender = Sender(open_session, f"{serve.url}/webhooks/{TEAM}/{SLUG}", clock=now)
+        enough, most = asyncio.Event(), len(record.acknowledged) + record.dice.randint(10, 40)
+        senders = [
+            asyncio.create_task(push_until_killed(sender, record, most=most, enough=enough)) for _ in range(SENDERS)
+        ]
+        await enough.wait()
+        killing = asyncio.get_running_loop().call_later(record.dice.uniform(0, 0.02), serve.process.kill)
+        await asyncio.gather(*senders)
+        killing.cancel()
+        await serve.process.wait()
+    assert serve.process.returncode == -9, "it ended before it was killed"
+    record.kills += 1
+    record.kills_in_midst += record.cut_off > cut_off
+
+
+async def last_life(serve: Serving, record: Record) -> None:
+    """Repeat what is unanswered, and some of what was answered, which changes nothing."""
+    async with session() as open_session:
+        sender = Sender(open_session, f"{serve.url}/webhooks/{TEAM}/{SLUG}", clock=now)
+        while record.unanswered:
+            delivery = record.next()
+            answer = await sender.push({"items": delivery.items}, delivery=delivery.id)
+            record.found_kept += answer.counts[1] > 0
+            record.acknowledged.append(delivery)
+        for delivery in record.dice.sample(record.acknowledged, 50):
+            answer = await sender.push({"items": delivery.items}, delivery=delivery.id)
+            assert answer.counts == (0, len(delivery.items), 0, 0)
+    assert (await serve.stop()).code == 0
+
+
+async def check_ledger(database_url: str, record: Record) -> int:
+    """Fail unless every acknowledged item is in the ledger exactly once and every sum is exact; give their number."""
+    items = [one for delivery in record.acknowledged for one in delivery.items]
+    sums: Counter[str] = Counter()
+    for one in items:
+        sums[one["contact"]["email"]] += round(one["value"] * 1000)
+    storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        workspace = await find_workspace(TEAM)
+        reasons: Counter[str | None] = Counter()
+        for email in PEOPLE:
+            (contact,) = await find(workspace, text=email)
+            _, lines = await history(workspace, contact=contact.id, score="points", most=100_000)
+            reasons.update(line.reason for line in lines)
+            (card,) = await cards_of(workspace, ids=[contact.id], now=now())
+            (standing,) = card.standings
+            assert standing.value == sums[email], email
+    finally:
+        await storage.close()
+    expected = Counter(one["reason"] for one in items)
+    assert set(expected.values()) == {1}
+    missing, twice = expected - reasons, reasons - expected
+    assert not missing, f"acknowledged and lost: {list(missing)[:5]}"
+    assert not twice, f"kept more than once, or never sent: {list(twice)[:5]}"
+    return len(items)
+
+
+@pytest.mark.slow
+async def test_nothing_acknowledged_is_lost_or_doubled(database_url: str) -> None:
+    """Ten times killed with signal 9 under load; repeating what was unanswered leaves every fact there once."""
+    seed = random.randrange(10**6)
+    record = Record(random.Random(seed))
+    await furnish_for_a_process(database_url)
+    env = environment(database_url)
+    for _ in range(KILLS):
+        async with serving(env=env) as serve:
+            await one_life(serve, record)
+    async with serving(env=env) as serve:
+        await last_life(serve, record)
+    facts = await check_ledger(database_url, record)
+
+    print(
+        f"\n{database_url.partition(':')[0]}, seed {seed}: {record.kills} kills,"
+        f" {record.kills_in_midst} of them with a request unanswered ({record.cut_off} such requests),"
+        f" {len(record.acknowledged)} deliveries acknowledged with {facts} facts,"
+        f" {record.repeated} repeated, {record.found_kept} of those had been kept"
+    )
+    assert record.kills == KILLS
+    assert record.kills_in_midst >= KILLS // 2
+    assert len(record.acknowledged) >= 10 * KILLS
+    assert record.repeated >= KILLS

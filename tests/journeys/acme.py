@@ -1,0 +1,326 @@
+"""Run the whole service beside the sandbox: Acme's workspace, its score types and a few contacts."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from bot.sandbox import Call, Message, Response, Sandbox, Sent, View
+from bot.service import Service
+from bot.settings import Settings
+from storage.contacts import contacts, find
+from storage.definitions import add_score_type, score_types
+from storage.domain.contacts import Contact
+from storage.domain.people import Workspace
+from storage.domain.score_types import Band
+from storage.scores import history
+from storage.sources import add_source
+from storage.workspaces import find_workspace
+from tests.conftest import KEY
+
+SIGNING, BOT_TOKEN, APP_TOKEN = "8f742231b10e8888abcd99yyyzzz85a5", "xoxb-acme", "xapp-acme"
+CRM_SECRET = "whsec_YWNtZS1jcm0tc2VjcmV0LWFjbWUtY3JtLTEyMzQ="
+TEAM, REP, SALES = "T0DEMO", "U0REP", "C0SALES"
+
+# What the service does that a person, or somebody who listens in, can see.
+ANSWERS = ("response_url", "views.open", "chat.postMessage")
+DATE = re.compile(r"<!date\^(\d+)\^\{date_short_pretty\} \{time\}\|[^>]*>")
+
+ADA = {"email": "ada@example.com", "name": "Ada Lovelace", "company": "Analytical Engines"}
+HOPPER = {"email": "hopper@example.com", "name": "Grace Hopper", "company": "Navy"}
+KELLY = {"email": "kelly@example.com", "name": "Grace Kelly", "company": "Monaco"}
+STUDIO = {"email": "hello@studio54.example", "name": "Studio 54"}
+PETE = {"email": "pete@topgun.example", "name": "Pete Mitchell", "company": "Top Gun"}
+IDA = {"id": "4711", "name": "Ida Rhodes", "company": "Mathematical Tables"}
+
+#: Days ago, and what the CRM said then.
+PAST: tuple[tuple[int, dict[str, Any]], ...] = (
+    (9, {"type": "contact.upsert", "contact": ADA | {"owner": "rep@acme.example", "tags": ["vip", "trial"]}}),
+    (8, {"type": "contact.upsert", "contact": HOPPER}),
+    (8, {"type": "contact.upsert", "contact": KELLY}),
+    (8, {"type": "contact.upsert", "contact": STUDIO}),
+    (8, {"type": "contact.upsert", "contact": PETE}),
+    (8, {"type": "contact.upsert", "contact": IDA}),
+    (7, {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "score", "value": 57}),
+    (
+        5,
+        {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 5}
+        | {"reason": "Read the pricing page"},
+    ),
+    (4, {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "fit", "value": 7}),
+    (3, {"type": "score.set", "contact": {"email": "hopper@example.com"}, "score": "score", "value": 41}),
+    (2, {"type": "score.set", "contact": {"email": "kelly@example.com"}, "score": "fit", "value": 3}),
+)
+
+
+def ago(sandbox: Sandbox, days: float) -> str:
+    """Write the time *days* ago, as a CRM writes it."""
+    return datetime.fromtimestamp(sandbox.clock.now() - days * 86_400, UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(kw_only=True)
+class Acme:
+    """The service and its Slack, with what a person does in it as one call each."""
+
+    sandbox: Sandbox
+    service: Service
+    database_url: str
+    socket_mode: bool
+    workspace: Workspace
+
+    async def ask(self, line: str = "", *, user: str = REP, channel: str = SALES) -> Message:
+        """Type `/score` and *line*, and give the answer."""
+        response, answered = await self.answered(
+            lambda: self.sandbox.say(f"/score {line}".strip(), user=user, channel=channel)
+        )
+        assert (response.status, response.note, answered.method) == (200, "", "response_url")
+        return self.latest(user=user, channel=channel)
+
+    async def press(self, message: Message, label: str, *, user: str = REP) -> Message:
+        """Press the button that says *label*, and give the answer, which may stand in the place of *message*."""
+        button = button_of(message, label)
+        response, answered = await self.answered(
+            lambda: self.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
+        )
+        assert (response.status, response.note, answered.method) == (200, "", "response_url")
+        changed = self.sandbox.world.find(message.ts)
+        if answered.arguments["replace_original"]:
+            assert changed is not None
+            return changed
+        assert changed == message
+        return self.latest(user=user, channel=message.channel)
+
+    async def press_for_form(self, message: Message, label: str, *, user: str = REP) -> View:
+        """Press the button that says *label*, and give the form that it opens."""
+        button = button_of(message, label)
+        response, answered = await self.answered(
+            lambda: self.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
+        )
+        assert (response.status, response.note, answered.method) == (200, "", "views.open")
+        return self.sandbox.open_views(user)[-1]
+
+    async def ask_for_form(self, *, user: str = REP, channel: str = SALES) -> View:
+        """Type a bare `/score set`, and give the form that it opens."""
+        response, answered = await self.answered(lambda: self.sandbox.say("/score set", user=user, channel=channel))
+        assert (response.status, response.note, answered.method) == (200, "", "views.open")
+        return self.sandbox.open_views(user)[-1]
+
+    async def hand_in(self, view: View, *, user: str = REP, channel: str = SALES, **fields: Any) -> Message:
+        """Fill in *fields* (by block) of a form, hand it in, and give the receipt."""
+        response, answered = await self.answered(lambda: self.sandbox.submit(view.id, entered(view, fields), user=user))
+        assert (response.status, response.note, answered.method) == (200, "", "response_url")
+        assert self.sandbox.open_views(user) == []
+        return self.latest(user=user, channel=channel)
+
+    async def answered(self, act: Callable[[], Any]) -> tuple[Response, Call]:
+        """Do *act*, wait for one more answer of the service, and give Slack's word on both."""
+        before = len(self.answers)
+        response = await act()
+        answers = await self.sandbox.wait_for(lambda: self.answers[before:])
+        return response, answers[0]
+
+    async def restart(self) -> None:
+        """Stop the service, which finishes all that is under way, and start another over the same database."""
+        await self.service.stop()
+        self.service = new_service(self.sandbox, self.database_url, socket_mode=self.socket_mode)
+        self.sandbox.app_url = await self.service.start()
+        await self.service.connected()
+
+    async def written(self, act: Callable[[], Any]) -> Sent:
+        """Give what Slack would send for *act*, without delivering it."""
+        reachable, self.sandbox.app_url = self.sandbox.app_url, "http://127.0.0.1:9"
+        try:
+            await act()
+        finally:
+            self.sandbox.app_url = reachable
+        return self.sandbox.sent[-1]
+
+    async def pushed(self, *items: dict[str, Any]) -> None:
+        """Send items as the CRM does, and see all of them applied."""
+        told = await self.sandbox.push(json.dumps({"items": items}, ensure_ascii=False))
+        answer = json.loads(told["answer"]["body"])
+        assert (told["answer"]["status"], answer.get("applied")) == (200, len(items)), answer
+
+    @property
+    def answers(self) -> list[Call]:
+        """What the service said so far, wherever it said it."""
+        return [call for call in self.sandbox.calls if call.method in ANSWERS]
+
+    def latest(self, *, user: str = REP, channel: str = SALES) -> Message:
+        """Give the newest message that *user* sees, and see that nobody else does."""
+        message = self.sandbox.messages(channel, user)[-1]
+        assert (message.user, message.only_for) == (self.sandbox.world.bot_user, user)
+        return message
+
+    def seen(self, message: Message) -> str:
+        """Write a message as a person sees it; buttons stand in brackets, small print in parentheses."""
+        return drawn(message.blocks, now=self.sandbox.clock.now()) or message.text
+
+    async def contact(self, words: str) -> Contact:
+        """Give the one contact that is called that."""
+        (found,) = await find(self.workspace, text=words)
+        return found
+
+    async def ledger(self) -> list[tuple[object, ...]]:
+        """Give every change of every score, newest first, struck-through ones marked."""
+        lines: list[tuple[object, ...]] = []
+        for contact in await contacts(self.workspace, ids=range(1, 100)):
+            for one in await score_types(self.workspace):
+                _, entries = await history(self.workspace, contact=contact.id, score=one.key, most=100)
+                lines += [
+                    (contact.typed, one.key, str(each.op), each.amount, each.value, each.reason, each.undone)
+                    for each in entries
+                ]
+        return lines
+
+    async def made_by_people(self) -> list[tuple[object, ...]]:
+        """Give the changes that people made, oldest first: contact, type, what, thousandths, undone."""
+        lines: list[tuple[int, tuple[object, ...]]] = []
+        for contact in await contacts(self.workspace, ids=range(1, 100)):
+            for one in await score_types(self.workspace):
+                _, entries = await history(self.workspace, contact=contact.id, score=one.key, most=100)
+                lines += [
+                    (each.occurred_at, (contact.typed, one.key, str(each.op), each.amount, each.undone))
+                    for each in entries
+                    if each.actor is not None
+                ]
+        return [line for _, line in sorted(lines, key=lambda each: each[0])]
+
+    async def value(self, words: str, score: str = "score") -> int | None:
+        """Give a score of a contact now, in thousandths."""
+        contact = await self.contact(words)
+        _, entries = await history(self.workspace, contact=contact.id, score=score, most=100)
+        return next((each.value for each in entries if not each.undone), None)
+
+
+def button_of(message: Message, label: str) -> dict[str, str]:
+    """Find the button that says *label*."""
+    found = [
+        {"action_id": element["action_id"], "block_id": block["block_id"], "value": element["value"]}
+        for block in message.blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
+        if element["text"]["text"] == label
+    ]
+    assert len(found) == 1, f"{len(found)} buttons say {label!r}"
+    return found[0]
+
+
+def entered(view: View, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give *fields* (what was typed, by block) under the one element of each block."""
+    elements = {block["block_id"]: block["element"]["action_id"] for block in view.blocks if block["type"] == "input"}
+    return {block: {elements[block]: value} for block, value in fields.items()}
+
+
+def drawn(blocks: Any, *, now: float) -> str:
+    """Write blocks as a person sees them."""
+
+    def moment(found: re.Match[str]) -> str:
+        days, rest = divmod(now - int(found[1]), 86_400)
+        assert days >= 0, "a time to come"
+        return f"‹{days:.0f} d ago›" if days else "‹now›" if rest < 60 else f"‹{rest:.0f} s ago›"
+
+    lines = []
+    for block in blocks:
+        match block["type"]:
+            case "section":
+                lines.append(block["text"]["text"])
+            case "context":
+                lines.append(f"({block['elements'][0]['text']})")
+            case "actions":
+                lines.append(" ".join(f"[{element['text']['text']}]" for element in block["elements"]))
+            case kind:
+                raise AssertionError(f"no message of ours has a block of the kind {kind}")
+    return DATE.sub(moment, "\n".join(lines))
+
+
+def form(view: View) -> dict[str, object]:
+    """Write a form as a person sees it: its title, then label → what stands in the field."""
+    shown: dict[str, object] = {"title": view.content["title"]["text"]}
+    for block in view.blocks:
+        if block["type"] == "section":
+            shown["about"] = block["text"]["text"]
+        else:
+            hint = block.get("hint", {}).get("text")
+            element = block["element"]
+            standing = element.get("initial_value", element.get("placeholder", {}).get("text"))
+            shown[block["label"]["text"]] = (standing, hint) if hint else standing
+    return shown
+
+
+@asynccontextmanager
+async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIterator[Acme]:
+    """Start the service and its Slack on loopback ports, with what `PAST` says in the ledger."""
+    sandbox = Sandbox(
+        app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
+    )
+    await sandbox.start()
+    service = new_service(sandbox, database_url, socket_mode=socket_mode)
+    acme = None
+    try:
+        sandbox.app_url = await service.start()
+        await service.connected()
+        workspace = await find_workspace(TEAM)
+        await _define(workspace, now=int(sandbox.clock.now() * 1_000_000))
+        sandbox.crm_url = f"{sandbox.app_url}/webhooks/{TEAM}/crm"
+        acme = Acme(
+            sandbox=sandbox, service=service, database_url=database_url, socket_mode=socket_mode, workspace=workspace
+        )
+        await acme.pushed(*({**item, "occurred_at": ago(sandbox, days + 0.01)} for days, item in PAST))
+        sandbox.calls.clear()
+        yield acme
+    finally:
+        sandbox.faults.clear()
+        sandbox.faults.release()
+        await (acme.service if acme else service).stop()
+        await sandbox.stop()
+
+
+def new_service(sandbox: Sandbox, database_url: str, *, socket_mode: bool = False, port: int = 0) -> Service:
+    """Make the service as the demo does: on any port where *port* is 0, by the sandbox's clock."""
+    settings = Settings(
+        database_url=database_url,
+        public_url=None,
+        host="127.0.0.1",
+        port=port,
+        secret_keys=SecretStr(KEY),
+        slack_bot_token=SecretStr(BOT_TOKEN),
+        slack_signing_secret=None if socket_mode else SecretStr(SIGNING),
+        slack_app_token=SecretStr(APP_TOKEN) if socket_mode else None,
+        slack_api_url=f"{sandbox.url}/api/",
+    )
+    return Service(settings, with_slack=True, clock=lambda: int(sandbox.clock.now() * 1_000_000))
+
+
+async def _define(workspace: Workspace, *, now: int) -> None:
+    good = (Band(name="poor", start=1000), Band(name="fair", start=4000), Band(name="good", start=8000))
+    for key, highest, step, bands in (("fit", 10_000, 1000, good), ("satisfaction", 5000, 500, ())):
+        await add_score_type(
+            workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,
+            bands=bands, start=None, is_default=False, now=now,
+        )  # fmt: skip  # the numbers of one definition stand together
+    await add_source(workspace, slug="crm", provider="generic", secrets=[CRM_SECRET], now=now)
+
+
+@pytest.fixture
+def socket_mode() -> bool:
+    """Say whether the service receives over a socket; a test may ask for both by parametrizing this."""
+    return False
+
+
+@pytest.fixture
+async def acme(database_url: str, socket_mode: bool) -> AsyncIterator[Acme]:
+    """Give the running service with its Slack, once for each kind of database."""
+    async with open_acme(database_url, socket_mode=socket_mode) as opened:
+        yield opened
+
+
+def other(sent: Sent, **changes: Any) -> Sent:
+    """Give a request with other fields."""
+    return replace(sent, payload=sent.payload | changes)

@@ -1,0 +1,65 @@
+"""Run `contact-score serve` as a process of its own."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.conftest import KEY
+
+PATIENCE = 30.0
+
+
+@dataclass(kw_only=True)
+class Served:
+    """The running process, and the lines it has written to standard error."""
+
+    process: Process
+    lines: list[str] = field(default_factory=list)
+
+    async def line(self, wanted: Callable[[str], bool]) -> str:
+        """Read on until a line is as *wanted*; AssertionError with all of them where the process ends before."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            while line := (await self.process.stderr.readline()).decode().rstrip("\n"):
+                self.lines.append(line)
+                if wanted(line):
+                    return line
+        raise AssertionError("\n".join(["the process ended:", *self.lines]))
+
+    async def end(self) -> int:
+        """Wait until the process has ended, and give its exit code."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            self.lines += (await self.process.stderr.read()).decode().splitlines()
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def serving(database_url: str, **environment: str) -> AsyncIterator[Served]:
+    """Start `serve` with *environment*, on any port; it is killed at the end where it still runs."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        "serve",
+        env={
+            **inherited,
+            "CONTACT_SCORE_DATABASE_URL": database_url,
+            "CONTACT_SCORE_SECRET_KEYS": KEY,
+            "CONTACT_SCORE_PORT": "0",
+            **environment,
+        },
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        yield Served(process=process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

@@ -1,0 +1,308 @@
+"""Keep what was asked for while Slack is slow, busy or broken: once, and not without telling where that is possible."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+
+from bot.sandbox import Fault
+from tests.journeys.acme import REP, SALES, Acme, entered
+
+BUTTONS = "\n[Undo] [History]"
+UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
+UNSEEN = (
+    "I cannot see who is in this conversation, so nothing is shown here."
+    " Invite me with `/invite @Contact Score`, or ask me in our direct messages."
+)
+TYPED = "Try again, or type it: `/score set ada@example.com 85`"
+ONCE = [("ada@example.com", "score", "add", 5_000, False)]
+
+
+def tried(acme: Acme, method: str) -> int:
+    """Count the calls of a method."""
+    return sum(call.method == method for call in acme.sandbox.calls)
+
+
+def shown(acme: Acme) -> list[str]:
+    """Give what the app told the rep in the channel."""
+    return [acme.seen(message) for message in acme.sandbox.messages(SALES, REP) if message.user == "U0BOT"]
+
+
+@pytest.mark.slow
+async def test_a_busy_slack_is_asked_again(acme: Acme) -> None:
+    """429 with Retry-After: the answer comes later, and the change is made once."""
+    acme.sandbox.faults.add(Fault(method="response_url", kind="rate_limited", retry_after=1))
+    await acme.sandbox.say("/score set ada +5")
+    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 2)
+    first, second = [call for call in acme.sandbox.calls if call.method == "response_url"]
+    await acme.service.stop()
+
+    assert second.at - first.at >= 1
+    assert shown(acme) == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
+
+
+@pytest.mark.slow
+async def test_a_slack_that_stays_busy(acme: Acme) -> None:
+    """After three times the answer is given up; the change is kept, and can be undone."""
+    acme.sandbox.faults.add(Fault(method="response_url", kind="rate_limited", times=3, retry_after=0))
+    await acme.sandbox.say("/score set ada +5")
+    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 3)
+
+    assert shown(acme) == []
+    assert await acme.made_by_people() == ONCE
+    assert acme.seen(await acme.ask("undo")) == "Ada Lovelace · Score 67 → *62* (warm) · undone" + BUTTONS
+
+
+@pytest.mark.parametrize("kind", ["server_error", "no_answer", "dropped_after_accepting"])
+async def test_an_answer_that_fails_is_not_repeated(acme: Acme, kind: str) -> None:
+    """What may have been shown is not shown twice; the change is kept once whatever became of the answer."""
+    acme.sandbox.faults.add(Fault(method="response_url", kind=kind))  # type: ignore[arg-type]  # a word of the table
+    await acme.sandbox.say("/score set ada +5")
+    sent = acme.sandbox.sent[-1]
+    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
+    await acme.sandbox.again(sent)
+    await acme.restart()
+
+    receipts = ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS] if kind == "dropped_after_accepting" else []
+    assert (tried(acme, "response_url"), shown(acme)) == (1, receipts)
+    assert await acme.made_by_people() == ONCE
+
+
+async def test_an_answer_that_hangs_holds_up_nobody(acme: Acme) -> None:
+    """While one answer waits for Slack, others are served."""
+    acme.sandbox.faults.add(Fault(method="response_url", kind="late"))
+    await acme.sandbox.say("/score set ada +5")
+    await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
+    seen = acme.seen(await acme.ask("set kelly 85", user="U0JANE"))
+    acme.sandbox.faults.release()
+
+    assert seen == "Grace Kelly · Score — → *85* (hot)" + BUTTONS
+    assert await acme.value("ada") == 67_000
+
+
+@pytest.mark.parametrize("method", ["users.info", "conversations.info"])
+async def test_the_acknowledgement_comes_before_the_lookups(acme: Acme, method: str) -> None:
+    """A command is acknowledged at once; nothing is shown or changed until it is known who asks, and where."""
+    acme.sandbox.faults.add(Fault(method=method, kind="late"))
+    response = await acme.sandbox.say("/score set ada +5")
+    await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
+    meanwhile = (acme.answers, await acme.made_by_people(), shown(acme))
+    _, answered = await acme.answered(_released(acme))
+
+    assert (response.status, response.body, response.note) == (200, "", "")
+    assert meanwhile == ([], [], [])
+    assert answered.arguments["text"] == "Ada Lovelace · Score 62 → 67 (warm)"
+    assert await acme.made_by_people() == ONCE
+
+
+@pytest.mark.parametrize("label", ["Undo", "History"])
+async def test_a_click_is_acknowledged_before_the_lookups(acme: Acme, label: str) -> None:
+    """So is a click."""
+    receipt = await acme.ask("set ada +5")
+    acme.sandbox.clock.advance(31)  # what was looked up is remembered for half a minute
+    acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
+    before = len(acme.answers)
+    action = next(e["action_id"] for e in receipt.blocks[1]["elements"] if e["text"]["text"] == label)
+    response = await acme.sandbox.click(receipt.id, action)
+    await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
+    meanwhile = (len(acme.answers), await acme.made_by_people())
+    await acme.answered(_released(acme))
+
+    assert (response.status, response.body) == (200, "")
+    assert meanwhile == (before, ONCE)
+
+
+@pytest.mark.slow
+async def test_a_form_is_acknowledged_in_time(acme: Acme) -> None:
+    """Slack waits three seconds for the answer to a form: it closes before that, and the receipt comes later."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    acme.sandbox.clock.advance(31)
+    acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
+    before = len(acme.answers)
+    response = await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
+    meanwhile = (len(acme.answers), acme.sandbox.open_views(), await acme.made_by_people())
+    _, answered = await acme.answered(_released(acme))
+
+    assert (response.status, response.body, response.note) == (200, "", "")
+    assert meanwhile == (before, [], [])
+    assert answered.arguments["text"] == "Ada Lovelace · Score 62 → 85 (hot)"
+
+
+@pytest.mark.slow
+async def test_a_mistake_in_a_form_that_was_acknowledged_already(acme: Acme) -> None:
+    """Once the form is closed a mistake in it is told as a message, so that nobody believes it was taken."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    acme.sandbox.clock.advance(31)
+    acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
+    await acme.sandbox.submit(view.id, entered(view, {"score_satisfaction": "4.7"}))
+    _, answered = await acme.answered(_released(acme))
+
+    assert answered.answer == {"status": 200, "body": "ok"}
+    assert answered.arguments["text"].endswith("Satisfaction goes in steps of 0.5; use 4.5 or 5.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["users.info", "conversations.info"])
+@pytest.mark.parametrize("kind", ["rate_limited", "no_answer", "dropped_after_accepting"])
+async def test_a_lookup_is_made_again(acme: Acme, method: str, kind: str) -> None:
+    """Looking up changes nothing, so it is repeated where Slack is busy or hangs up."""
+    acme.sandbox.faults.add(Fault(method=method, kind=kind, retry_after=0))  # type: ignore[arg-type]  # as above
+    seen = acme.seen(await acme.ask("set ada +5"))
+
+    assert tried(acme, method) == 2
+    assert seen == "Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS
+
+
+@pytest.mark.parametrize(("method", "refusal"), [("users.info", UNKNOWN), ("conversations.info", UNSEEN)])
+async def test_a_lookup_that_fails_refuses(acme: Acme, method: str, refusal: str) -> None:
+    """Where Slack does not say, nothing is shown and nothing recorded."""
+    acme.sandbox.faults.add(Fault(method=method, kind="server_error"))
+    seen = acme.seen(await acme.ask("set ada +5"))
+
+    assert seen == refusal
+    assert await acme.made_by_people() == []
+
+
+@pytest.mark.parametrize("kind", ["server_error", "no_answer"])
+async def test_a_form_that_cannot_be_opened(acme: Acme, kind: str) -> None:
+    """Where Slack does not open the form, the person is told how to do without."""
+    acme.sandbox.faults.add(Fault(method="views.open", kind=kind))  # type: ignore[arg-type]  # as above
+    await acme.sandbox.say("/score set")
+    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
+
+    (told,) = shown(acme)
+    assert acme.sandbox.open_views() == []
+    assert told.startswith("Slack did not open the form")
+    assert told.endswith(TYPED)
+
+
+async def test_a_form_that_was_asked_for_too_long_ago(acme: Acme) -> None:
+    """Slack opens a form within three seconds; after that the person is told how to do without."""
+    acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
+    await acme.sandbox.say("/score set")
+    await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
+    acme.sandbox.clock.advance(4)
+    acme.sandbox.faults.release()
+    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
+
+    assert shown(acme) == [f"Slack did not open the form in time. {TYPED}"]
+
+
+async def test_a_form_that_slack_opened_without_saying_so(acme: Acme) -> None:
+    """A connection that is lost after the form was opened opens no second one."""
+    acme.sandbox.faults.add(Fault(method="views.open", kind="dropped_after_accepting"))
+    await acme.sandbox.say("/score set")
+    await acme.sandbox.wait_for(lambda: tried(acme, "views.open"))
+    await acme.service.stop()
+
+    assert (tried(acme, "views.open"), len(acme.sandbox.open_views())) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["no_answer", "dropped_after_accepting", "server_error"])
+async def test_a_message_is_not_posted_twice(acme: Acme, kind: str) -> None:
+    """A receipt in direct messages is not repeated after a lost connection: a repeat would be seen."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    acme.sandbox.clock.advance(3_600)
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=kind))  # type: ignore[arg-type]  # as above
+    await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
+    await acme.sandbox.wait_for(lambda: tried(acme, "chat.postMessage"))
+    await acme.restart()
+
+    assert tried(acme, "chat.postMessage") == 1
+    assert len(acme.sandbox.messages("D0REP")) == (1 if kind == "dropped_after_accepting" else 0)
+    assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
+
+
+async def test_what_was_acknowledged_is_finished_before_the_end(acme: Acme) -> None:
+    """Told to stop, the service finishes what it has acknowledged."""
+    acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
+    await acme.sandbox.say("/score set ada +5")
+    await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
+    stopping = asyncio.create_task(acme.service.stop())
+    acme.sandbox.faults.release()
+    await stopping
+
+    assert shown(acme) == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
+
+
+async def test_what_was_recorded_is_there_after_a_restart(acme: Acme) -> None:
+    """A second service over the same database knows it, and an old receipt still undoes it."""
+    receipt = await acme.ask("set ada 85 because great demo")
+    await acme.restart()
+    seen = acme.seen(await acme.press(receipt, "Undo"))
+
+    assert seen == "Ada Lovelace · Score 85 → *62* (warm) · undone" + BUTTONS
+
+
+async def test_a_fault_of_ours(acme: Acme) -> None:
+    """What nobody thought of is answered with a reference, and nothing of it is shown."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
+    broken = dict(sent.payload["view"])
+    broken["private_metadata"] = broken["private_metadata"].replace('"contact": ', '"contact": "no number", "c": ')
+    sent.payload["view"] = broken
+    _, answered = await acme.answered(lambda: acme.sandbox.again(sent))
+    words, _, reference = answered.arguments["text"].rpartition(" ")
+
+    assert words == "That did not work, by a fault of ours; it is in our log under"
+    assert len(reference) == 9
+    assert int(reference.removesuffix("."), 16) >= 0
+    assert await acme.made_by_people() == []
+
+
+async def test_a_button_that_nobody_knows(acme: Acme) -> None:
+    """A button of an older version is acknowledged, and does nothing."""
+    receipt = await acme.ask("set ada 85")
+    undo = receipt.blocks[1]["elements"][0]["action_id"]
+    sent = await acme.written(lambda: acme.sandbox.click(receipt.id, undo))
+    sent.payload["actions"][0]["action_id"] = "undo_of_last_year"
+    before = len(acme.sandbox.calls)
+    response = await acme.sandbox.again(sent)
+    await acme.service.stop()
+
+    assert response.status == 200
+    assert acme.sandbox.calls[before:] == []
+
+
+async def test_an_answer_that_nobody_takes(acme: Acme) -> None:
+    """Where nobody listens at the address for the answer, it comes in the direct messages with the app."""
+    sent = await acme.written(lambda: acme.sandbox.say("/score set ada +5"))
+    sent.payload["response_url"] = "http://127.0.0.1:9/response/gone"
+    _, answered = await acme.answered(lambda: acme.sandbox.again(sent))
+
+    assert answered.method == "chat.postMessage"
+    assert acme.seen(acme.sandbox.messages("D0REP")[-1]) == "Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS
+
+
+@pytest.mark.parametrize("label", ["Set", "History"])
+async def test_a_button_of_a_contact_that_is_gone(acme: Acme, label: str) -> None:
+    """A card whose contact is not there any more says so."""
+    card = await acme.ask("ada")
+    action = next(e["action_id"] for e in card.blocks[-1]["elements"] if e["text"]["text"] == label)
+    for value in ("999999", "no number", ""):
+        sent = await acme.written(lambda: acme.sandbox.click(card.id, action))
+        sent.payload["actions"][0]["value"] = value
+        _, answered = await acme.answered(partial(acme.sandbox.again, sent))
+
+        assert answered.arguments["text"] == (
+            "That contact is not there any more. Look for it: `/score view ada@example.com`"
+        )
+
+
+async def test_a_button_of_another_workspace(acme: Acme) -> None:
+    """A batch that is not this workspace's cannot be undone, however it is named."""
+    receipt = await acme.ask("set ada 85")
+    sent = await acme.written(lambda: acme.sandbox.click(receipt.id, receipt.blocks[1]["elements"][0]["action_id"]))
+    sent.payload["actions"][0]["value"] = "crm/some-delivery"
+    _, answered = await acme.answered(lambda: acme.sandbox.again(sent))
+
+    assert answered.arguments["text"] == "Nothing was changed: There is nothing to undo."
+    assert await acme.value("ada") == 85_000
+
+
+def _released(acme: Acme) -> Callable[[], Awaitable[None]]:
+    async def release() -> None:
+        acme.sandbox.faults.release()
+
+    return release

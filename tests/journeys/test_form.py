@@ -1,0 +1,259 @@
+"""Set scores by the form: opened from a card or by a bare `/score set`, handed in whole, half or not at all."""
+
+import json
+
+from storage.definitions import add_score_type
+from tests.journeys.acme import Acme, entered, form, other
+
+BUTTONS = "\n[Undo] [History]"
+HINTS = ("0 to 100, in steps of 1", "1 to 10, in steps of 1", "1 to 5, in steps of 0.5")
+
+
+async def test_the_form_of_a_card_shows_the_values_now(acme: Acme) -> None:
+    """Set on a card opens a form for that contact, each field with the value now."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+
+    assert form(view) == {
+        "title": "Set scores",
+        "about": "*Ada Lovelace*",
+        "Score": ("62", HINTS[0]),
+        "Fit": ("7", HINTS[1]),
+        "Satisfaction": (None, HINTS[2]),
+        "Because": None,
+    }
+
+
+async def test_what_is_changed_is_set(acme: Acme) -> None:
+    """Only what was changed in the form is recorded, with the reason; the receipt follows below."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    receipt = await acme.hand_in(view, score_score="85", score_satisfaction="4.5", reason=" great demo ")
+
+    assert acme.seen(receipt) == (
+        'Ada Lovelace · Score 62 → *85* (hot) · Satisfaction — → *4.5* · "great demo"' + BUTTONS
+    )
+    assert await acme.made_by_people() == [
+        ("ada@example.com", "score", "set", 85_000, False),
+        ("ada@example.com", "satisfaction", "set", 4_500, False),
+    ]
+
+
+async def test_the_receipt_of_a_form_can_be_undone(acme: Acme) -> None:
+    """By its button, and by the verb, the whole form is one change."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    receipt = await acme.hand_in(view, score_score="85", score_fit="8")
+    restored = await acme.press(await acme.press(receipt, "Undo"), "Undo")
+    by_verb = acme.seen(await acme.ask("undo"))
+
+    assert acme.seen(restored) == "Ada Lovelace · Fit 7 → *8* (good) · Score 62 → *85* (hot) · undone" + BUTTONS
+    assert by_verb == "Ada Lovelace · Fit 8 → *7* (fair) · Score 85 → *62* (warm) · undone" + BUTTONS
+
+
+async def test_an_emptied_field_clears(acme: Acme) -> None:
+    """A value that is deleted in the form is missing afterwards; a field that was empty stays as it is."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    receipt = await acme.hand_in(view, score_fit=None)
+
+    assert acme.seen(receipt) == "Ada Lovelace · Fit 7 → —" + BUTTONS
+
+
+async def test_an_unchanged_form(acme: Acme) -> None:
+    """A form in which nothing was changed stays open and says so; nothing is recorded."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    response = await acme.sandbox.submit(view.id, entered(view, {"reason": "great demo"}))
+    (still_open,) = acme.sandbox.open_views()
+
+    assert (response.status, response.note) == (200, "")
+    assert still_open.errors == {"score_score": "Change at least one score, or press Cancel."}
+    assert await acme.made_by_people() == []
+
+
+async def test_a_mistake_can_be_mended(acme: Acme) -> None:
+    """Each field that cannot be taken says why; mended, the same form is recorded."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    await acme.sandbox.submit(view.id, entered(view, {"score_score": "85", "score_satisfaction": "4.7"}))
+    (wrong,) = acme.sandbox.open_views()
+    nothing_yet = await acme.made_by_people()
+    receipt = await acme.hand_in(wrong, score_satisfaction="4.5")
+
+    assert wrong.errors == {
+        "score_satisfaction": "Nothing was changed: Satisfaction goes in steps of 0.5; use 4.5 or 5."
+    }
+    assert nothing_yet == []
+    assert acme.seen(receipt) == "Ada Lovelace · Score 62 → *85* (hot) · Satisfaction — → *4.5*" + BUTTONS
+
+
+async def test_every_mistake_is_told_at_once(acme: Acme) -> None:
+    """What Slack's own checks would have held back is refused by ours too, field by field."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    fields = {"score_score": "85", "score_fit": "8"}
+    sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, fields)))
+    state = {
+        "score_score": {"value": {"type": "number_input", "value": "101"}},
+        "score_fit": {"value": {"type": "number_input", "value": "8,5"}},
+        "score_satisfaction": {"value": {"type": "number_input", "value": "lots"}},
+    }
+    view_sent = sent.payload["view"] | {"state": {"values": state}}
+    response = await acme.sandbox.again(other(sent, view=view_sent))
+
+    assert (response.status, response.json()) == (
+        200,
+        {
+            "response_action": "errors",
+            "errors": {
+                "score_score": "Nothing was changed: Score runs from 0 to 100; 101 is outside it.",
+                "score_fit": "`8,5` has a comma. Use a point: 8.5",
+                "score_satisfaction": "`lots` is not a number",
+            },
+        },
+    )
+    assert await acme.made_by_people() == []
+
+
+async def test_a_bare_set_asks_whom(acme: Acme) -> None:
+    """Without a contact the form has a menu of them; what is left empty is left alone."""
+    view = await acme.ask_for_form()
+    offered = await acme.sandbox.options(view.id, "contact", "gra")
+    receipt = await acme.hand_in(view, contact=offered[1], score_score="85", reason="great demo")
+
+    assert form(view) == {
+        "title": "Set scores",
+        "Contact": "Type a name or an address",
+        "Score": (None, HINTS[0]),
+        "Fit": (None, HINTS[1]),
+        "Satisfaction": (None, HINTS[2]),
+        "Because": None,
+    }
+    assert [option["text"]["text"] for option in offered] == [
+        "Grace Hopper · Navy · hopper@example.com",
+        "Grace Kelly · Monaco · kelly@example.com",
+    ]
+    assert acme.seen(receipt) == 'Grace Kelly · Score — → *85* (hot) · "great demo"' + BUTTONS
+    assert await acme.value("kelly", "fit") == 3_000
+
+
+async def test_the_menu_of_contacts(acme: Acme) -> None:
+    """It finds by name, company, address and id, ten at most and one more, and nothing by nothing."""
+    await acme.pushed(*({"type": "contact.upsert", "contact": {"id": f"s{n}", "name": f"Sam {n}"}} for n in range(20)))
+    view = await acme.ask_for_form()
+    found = {
+        typed: [option["text"]["text"] for option in await acme.sandbox.options(view.id, "contact", typed)]
+        for typed in ("top g", "ADA@example.com", "crm:4711", "qqq", "", "sam")
+    }
+
+    assert len(found.pop("sam")) == 11
+    assert found == {
+        "top g": ["Pete Mitchell · Top Gun · pete@topgun.example"],
+        "ADA@example.com": ["Ada Lovelace · Analytical Engines · ada@example.com"],
+        "crm:4711": ["Ida Rhodes · Mathematical Tables"],
+        "qqq": [],
+        "": [],
+    }
+
+
+async def test_slack_itself_asks_for_the_contact(acme: Acme) -> None:
+    """The field of the contact is required, so that Slack does not even send a form without one."""
+    view = await acme.ask_for_form()
+    response = await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
+
+    assert response.status == 0
+    assert acme.sandbox.open_views()[0].errors == {"contact": "Please complete this required field."}
+
+
+async def test_a_cancelled_form(acme: Acme) -> None:
+    """Closing the form changes nothing, and nothing is said."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    answers = len(acme.answers)
+    await acme.sandbox.close_view(view.id)
+
+    assert acme.sandbox.open_views() == []
+    assert len(acme.answers) == answers
+    assert await acme.made_by_people() == []
+
+
+async def test_what_a_colleague_changed_meanwhile_stays(acme: Acme) -> None:
+    """A form sets what was changed in it, not what it showed when it was opened."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    await acme.ask("set ada 90", user="U0JANE")
+    receipt = await acme.hand_in(view, score_fit="8")
+
+    assert acme.seen(receipt) == "Ada Lovelace · Fit 7 → *8* (good)" + BUTTONS
+    assert await acme.value("ada") == 90_000
+
+
+async def test_the_receipt_comes_where_the_form_was_opened(acme: Acme) -> None:
+    """Opened in the direct messages with the app, it is answered there."""
+    view = await acme.press_for_form(await acme.ask("ada", channel="D0REP"), "Set")
+    receipt = await acme.hand_in(view, channel="D0REP", score_score="85")
+
+    assert receipt.channel == "D0REP"
+    assert acme.seen(receipt) == "Ada Lovelace · Score 62 → *85* (hot)" + BUTTONS
+
+
+async def test_a_form_that_was_open_for_an_hour(acme: Acme) -> None:
+    """What can no longer be answered in the channel is told in the direct messages with the app."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    acme.sandbox.clock.advance(3_600)
+    await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
+    call = await acme.sandbox.wait_for(lambda: [one for one in acme.answers if one.method == "chat.postMessage"])
+    message = acme.sandbox.messages("D0REP")[-1]
+
+    assert acme.seen(message) == "Ada Lovelace · Score 62 → *85* (hot)" + BUTTONS
+    assert len(call) == 1
+    assert (call[0].arguments["unfurl_links"], call[0].arguments["unfurl_media"]) in ((False, False), ("0", "0"))
+    assert acme.seen(await acme.ask("undo")) == "Ada Lovelace · Score 85 → *62* (warm) · undone" + BUTTONS
+
+
+async def test_a_form_without_a_place_is_answered_in_direct_messages(acme: Acme) -> None:
+    """A form that does not say where it was opened is answered in the direct messages with the app."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
+    metadata = json.loads(sent.payload["view"]["private_metadata"])
+    bare = json.dumps({"contact": metadata["contact"], "was": metadata["was"]})
+    _, answered = await acme.answered(
+        lambda: acme.sandbox.again(other(sent, view=sent.payload["view"] | {"private_metadata": bare}))
+    )
+
+    assert answered.method == "chat.postMessage"
+    assert acme.seen(acme.sandbox.messages("D0REP")[-1]) == "Ada Lovelace · Score 62 → *85* (hot)" + BUTTONS
+
+
+async def test_a_form_of_an_older_version(acme: Acme) -> None:
+    """A form that nobody knows any more closes without harm."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
+    old = sent.payload["view"] | {"callback_id": "set_score_of_last_year"}
+    response = await acme.sandbox.again(other(sent, view=old))
+
+    assert (response.status, response.body) == (200, "")
+    assert await acme.made_by_people() == []
+
+
+async def test_a_form_of_a_contact_that_is_not_there(acme: Acme) -> None:
+    """A contact that is gone is said, and nothing is recorded."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
+    gone = json.loads(sent.payload["view"]["private_metadata"]) | {"contact": 999_999}
+    await acme.answered(
+        lambda: acme.sandbox.again(other(sent, view=sent.payload["view"] | {"private_metadata": json.dumps(gone)}))
+    )
+
+    assert acme.seen(acme.latest()) == "That contact is not there any more. Look for it: `/score view ada@example.com`"
+    assert await acme.made_by_people() == []
+
+
+async def test_ninety_score_types(acme: Acme) -> None:
+    """With ninety types of the longest names the form opens, and leaves alone what it does not show."""
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    for number in range(90):
+        await add_score_type(
+            acme.workspace, key=f"{'k' * 29}_{number:02d}", label=f"{'L' * 57} {number:02d}", minimum=-(10**12),
+            maximum=10**12, step=1, bands=(), start=None, is_default=False, now=now,
+        )  # fmt: skip  # the numbers of one definition stand together
+    last = "k" * 29 + "_89"
+    await acme.ask(f"set ada {last}=999999999.999")
+    await acme.ask("set ada " + " ".join(f"{'k' * 29}_{number:02d}=-999999999.999" for number in range(40)))
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    receipt = acme.seen(await acme.hand_in(view, score_score="85"))
+
+    assert receipt == "Ada Lovelace · Score 62 → *85* (hot)" + BUTTONS
+    assert await acme.value("ada", last) == 999_999_999_999

@@ -1,0 +1,114 @@
+"""Answer within Slack's limits whatever the longest names, the most types and the longest lists."""
+
+import pytest
+
+from storage.definitions import add_score_type
+from storage.domain.score_types import Band
+from tests.journeys.acme import Acme, ago
+
+LONG = "&" * 255  # the longest name that is taken, which is five times as long when it is escaped
+WIDE = "Wolfeschlegelsteinhausenbergerdorff " * 7
+
+
+async def many_types(acme: Acme, count: int) -> list[str]:
+    """Define types of the longest keys, labels and bands; give their keys."""
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    keys = [f"{'k' * 29}_{number:02d}" for number in range(count)]
+    for number, key in enumerate(keys):
+        await add_score_type(
+            acme.workspace, key=key, label=f"{'&' * 57} {number:02d}", minimum=-(10**12), maximum=10**12, step=1,
+            bands=(Band(name="b" * 32, start=-(10**12)),), start=None, is_default=False, now=now,
+        )  # fmt: skip  # the numbers of one definition stand together
+    return keys
+
+
+@pytest.mark.parametrize("name", [LONG, WIDE[:255].strip()], ids=["escaped", "wide"])
+@pytest.mark.parametrize("line", ["top 50", "filter score>=0 limit:50", "filter score>=0"])
+async def test_the_longest_lists(acme: Acme, name: str, line: str) -> None:
+    """Fifty contacts of the longest names and companies are an answer, not a silence."""
+    people = [{"id": f"x{n}", "name": name, "company": name} for n in range(50)]
+    await acme.pushed(*({"type": "contact.upsert", "contact": each} for each in people))
+    score = {"type": "score.set", "score": "score", "value": 99}
+    await acme.pushed(*(score | {"contact": {"id": each["id"]}} for each in people))
+    _, answered = await acme.answered(lambda: acme.sandbox.say(f"/score {line}"))
+
+    assert answered.answer == {"status": 200, "body": "ok"}
+
+
+@pytest.mark.parametrize("count", [12, 40, 90])
+@pytest.mark.parametrize("line", ["crm:x", "help", "history crm:x", "set crm:x 85", "filter score>=0"])
+async def test_many_types(acme: Acme, line: str, count: int) -> None:
+    """With many types of the longest labels and bands, each of them scored, every answer arrives."""
+    keys = await many_types(acme, count)
+    everything = {
+        "id": "x",
+        "name": LONG,
+        "company": LONG,
+        "owner": LONG,
+        "tags": [f"{n:03d}" * 33 for n in range(100)],
+    }
+    await acme.pushed({"type": "contact.upsert", "contact": everything})
+    at = [{"score": key, "occurred_at": ago(acme.sandbox, 1)} for key in ("score", *keys)]
+    await acme.pushed(*({"type": "score.set", "contact": {"id": "x"}, "value": 5} | each for each in at))
+    _, answered = await acme.answered(lambda: acme.sandbox.say(f"/score {line}"))
+
+    assert answered.answer == {"status": 200, "body": "ok"}
+    assert "<!date" not in acme.seen(
+        acme.latest()
+    )  # every date is whole: one cut in its middle would be shown as its markup
+
+
+async def test_the_longest_histories(acme: Acme) -> None:
+    """Twenty changes with the longest reasons are an answer."""
+    reasons = [{"value": n, "reason": "&" * 1000} for n in range(20)]
+    change = {"type": "score.set", "contact": {"email": "pete@topgun.example"}, "score": "score"}
+    await acme.pushed(*(change | each for each in reasons))
+    _, answered = await acme.answered(lambda: acme.sandbox.say("/score history pete@topgun.example"))
+
+    assert answered.answer == {"status": 200, "body": "ok"}
+
+
+async def test_the_longest_receipt(acme: Acme) -> None:
+    """A line with ninety values and the longest reason has a receipt, and one undo."""
+    keys = await many_types(acme, 90)
+    line = " ".join(f"{key}=999999999.999" for key in keys)
+    _, answered = await acme.answered(
+        lambda: acme.sandbox.command("/score", f"set ada@example.com {line} because {'&amp;' * 300}")
+    )
+    _, undone = await acme.answered(lambda: acme.sandbox.command("/score", "undo"))
+
+    assert answered.answer == {"status": 200, "body": "ok"}
+    assert undone.answer == {"status": 200, "body": "ok"}
+    assert {made[-1] for made in await acme.made_by_people()} == {True}
+    assert len(await acme.made_by_people()) == 90
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ada " * 700,
+        "set ada " + "x" * 2900 + "=5",
+        "set " + "x" * 2900 + "@example.com 85",
+        "set ada 85 because " + "y" * 2900,
+        "set ada " + "9" * 2900,
+        "filter " + "name~x " * 400,
+        "filter " + "(" * 2900,
+        "top " + "z" * 2900,
+        "tpo " + "z" * 2900,
+        "clear " + "z" * 2900,
+        "history " + "z" * 2900,
+        "help " + "z" * 2900,
+        "undo " + "z" * 2900,
+        "&amp;" * 700,
+        '"' * 3000,
+    ],
+    ids=lambda line: line[:14],
+)
+async def test_the_longest_lines(acme: Acme, line: str) -> None:
+    """Whatever fits into a line is answered, and changes nothing it does not say."""
+    before = await acme.ledger()
+    response, answered = await acme.answered(lambda: acme.sandbox.command("/score", line))
+
+    assert (response.status, answered.answer) == (200, {"status": 200, "body": "ok"})
+    assert not answered.arguments["text"].startswith("That did not work")
+    assert await acme.ledger() == before

@@ -1,0 +1,345 @@
+"""Ask for help, for contacts, for the top and for histories, and read the whole answers."""
+
+import pytest
+
+from storage.definitions import add_score_type
+from tests.journeys.acme import PAST, Acme, ago
+
+ADA_CARD = """\
+*Ada Lovelace* · Analytical Engines · ada@example.com
+Score  *62* (warm) · ‹5 d ago› from crm
+Fit  *7* (fair) · ‹4 d ago› from crm
+Satisfaction  —
+(Owner: rep@acme.example · Tags: vip, trial)
+[Set] [History]"""
+
+PETE_CARD = """\
+*Pete Mitchell* · Top Gun · pete@topgun.example
+Score  —
+Fit  —
+Satisfaction  —
+[Set] [History]"""
+
+IDA_CARD = """\
+*Ida Rhodes* · Mathematical Tables
+Score  —
+Fit  —
+Satisfaction  —
+[Set] [History]"""
+
+HELP = """\
+`/score ada@example.com`: see a contact; a name or a company will do
+`/score view CONTACT`: see all scores of a contact
+`/score set CONTACT VALUES [because …]`: set scores, or add to them; alone it opens a form
+`/score clear CONTACT [TYPE…]`: make a score missing again
+`/score filter TERMS`: whoever fits; the word filter may be left out
+`/score top [N] [TYPE]`: the highest scores
+`/score history CONTACT [TYPE]`: every change of a score
+`/score undo`: take back your last change
+`score` Score: 0 to 100, in steps of 1 (meant where none is named)
+`fit` Fit: 1 to 10, in steps of 1
+`satisfaction` Satisfaction: 1 to 5, in steps of 0.5
+(You may view and set every score here. Only you see the answers. More: `/score help set`)"""
+
+COLLEAGUE = "<@U0JANE|jane> is a colleague, not a contact. Their contacts: `/score filter owner:`<@U0JANE|jane>"
+
+TOP = """\
+*Top 2 by Score*
+1. *Ada Lovelace* · Analytical Engines  *62* (warm)
+2. *Grace Hopper* · Navy  *41* (warm)
+(Of equal scores the contact known longest comes first.)"""
+
+TOP_FIT = """\
+*Top 2 by Fit*
+1. *Ada Lovelace* · Analytical Engines  *7* (fair)
+2. *Grace Kelly* · Monaco  *3* (poor)
+(Of equal scores the contact known longest comes first.)"""
+
+HISTORY = """\
+*Ada Lovelace · Score*
+‹5 d ago› · +5 → *62* (warm) · from crm · "Read the pricing page"
+‹7 d ago› · set to 57 → *57* (warm) · from crm
+(The last 2 changes, newest first. Struck through: undone.)"""
+
+
+LINES = [
+    ("", HELP),
+    ("help", HELP),
+    ("HELP", HELP),
+    ("help nonsense", HELP),  # no such verb: everything
+    (
+        "help set",
+        "`/score set CONTACT VALUES [because …]`: set scores, or add to them; alone it opens a form\n"
+        "`/score set ada@example.com 85`\n"
+        "`/score set ada fit=8 renewal=60 because great demo`\n"
+        "`/score set ada +5`",
+    ),
+    ("help top", "`/score top [N] [TYPE]`: the highest scores\n`/score top`\n`/score top 5 fit`"),
+    ("help undo", "`/score undo`: take back your last change\n`/score undo`"),
+    ("ada@example.com", ADA_CARD),
+    ("ADA@Example.COM", ADA_CARD),  # addresses are matched as people read them
+    ("view ada@example.com", ADA_CARD),
+    ("view ada", ADA_CARD),
+    ("Ada Lovelace", ADA_CARD),
+    ("lovelace ada", ADA_CARD),  # words in any order
+    ("analytical", ADA_CARD),  # the beginning of a company
+    ('"Top Gun"', PETE_CARD),  # quotes force a contact; unquoted its first word would be a verb
+    ("“Top Gun”", PETE_CARD),  # the quotes of a phone
+    ("view Top Gun", PETE_CARD),
+    ("crm:4711", IDA_CARD),  # source:id looks like a filter and is a contact
+    ("view CRM:4711", IDA_CARD),
+    ("view", "Say whom: `/score view ada@example.com`"),
+    ('view ""', "Say whom: `/score view ada@example.com`"),
+    (
+        "grace",
+        "2 contacts match “grace”. Which one?\n"
+        "[Grace Hopper · Navy · hopper@example.com] [Grace Kelly · Monaco · kelly@example.com]",
+    ),
+    (
+        "adda",
+        "No contact is called “adda”. Did you mean one of these?\n"
+        "[Ada Lovelace · Analytical Engines · ada@example.com]",
+    ),
+    (
+        "view lovelacce",  # a slip in the last name is as near as one in the first
+        "No contact is called “lovelacce”. Did you mean one of these?\n"
+        "[Ada Lovelace · Analytical Engines · ada@example.com]",
+    ),
+    ("qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
+    (
+        "view zoe@example.com",
+        "No contact has the address zoe@example.com yet. To add it, set a score: `/score set zoe@example.com 85`",
+    ),
+    ("view top", PETE_CARD),  # whoever is called like a verb is still found
+    ('"top"', PETE_CARD),
+    ("view set", "No contact is called “set”. Type more of the name, a company, or an address."),
+    ("tpo 5", "Did you mean `/score top 5`?\n[/score top 5]"),  # two letters swapped
+    ("to fit", "Did you mean `/score top fit`?\n[/score top fit]"),  # one left out
+    ("hellp", "Did you mean `/score help`?\n[/score help]"),  # one too many
+    ("sat ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # one changed
+    ("@jane", COLLEAGUE),
+    ("view @jane", COLLEAGUE),
+    ("top", TOP),
+    ("TOP 5", TOP),
+    ("top 1", TOP.replace("Top 2", "Top 1").replace("2. *Grace Hopper* · Navy  *41* (warm)\n", "")),
+    ("top fit", TOP_FIT),
+    ("top 5 Fit", TOP_FIT),
+    (
+        "top satisfaction",
+        "Nobody has a Satisfaction score yet. Set one: `/score set ada@example.com satisfaction=5`",
+    ),
+    *(
+        (
+            f"top {word}",
+            f"`{word}` is neither a number from 1 to 50 nor a score type (score, fit, satisfaction)."
+            " Type `/score top 10`.",
+        )
+        for word in ("0", "51", "-1", "ten")
+    ),
+    ("history ada", HISTORY),
+    ("history ada@example.com score", HISTORY),
+    (
+        "history ada fit",
+        "*Ada Lovelace · Fit*\n‹4 d ago› · set to 7 → *7* (fair) · from crm\n(The one change. Struck through: undone.)",
+    ),
+    ("history Top Gun", "*Pete Mitchell · Score*\nThere is no change to show."),
+    ("history", "Say whose: `/score history ada@example.com fit`"),
+]
+
+
+@pytest.mark.parametrize(("line", "answer"), LINES, ids=[line or "nothing" for line, _ in LINES])
+async def test_a_line_and_its_answer(acme: Acme, line: str, answer: str) -> None:
+    """The whole answer to a line is read; nothing is changed by it."""
+    before = await acme.ledger()
+    seen = acme.seen(await acme.ask(line))
+
+    assert seen == answer
+    assert await acme.ledger() == before
+
+
+async def test_a_choice_acts(acme: Acme) -> None:
+    """A button of the list shows the one that was meant, in the place of the question."""
+    asked = await acme.ask("grace")
+    shown = await acme.press(asked, "Grace Kelly · Monaco · kelly@example.com")
+
+    assert shown.ts == asked.ts
+    assert acme.seen(shown) == (
+        "*Grace Kelly* · Monaco · kelly@example.com\n"
+        "Score  —\n"
+        "Fit  *3* (poor) · ‹2 d ago› from crm\n"
+        "Satisfaction  —\n"
+        "[Set] [History]"
+    )
+
+
+async def test_did_you_mean_runs(acme: Acme) -> None:
+    """The button of a misspelt verb runs the line as it was meant."""
+    shown = await acme.press(await acme.ask("tpo 5"), "/score top 5")
+
+    assert acme.seen(shown) == TOP
+
+
+async def test_a_suggestion_acts(acme: Acme) -> None:
+    """One of the nearest is shown when it is chosen, and a history is then a history."""
+    card = await acme.press(await acme.ask("adda"), "Ada Lovelace · Analytical Engines · ada@example.com")
+    history = await acme.press(
+        await acme.ask("history adda fit"), "Ada Lovelace · Analytical Engines · ada@example.com"
+    )
+
+    assert acme.seen(card) == ADA_CARD
+    assert acme.seen(history).startswith("*Ada Lovelace · Fit*\n‹4 d ago› · set to 7")
+
+
+async def test_the_nearest_three(acme: Acme) -> None:
+    """Of four that come near, the nearest three are offered, the nearest first."""
+    names = ("Robena", "Roberto", "Roberta", "Robert")
+    await acme.pushed(*({"type": "contact.upsert", "contact": {"id": name, "name": name}} for name in names))
+    answer = acme.seen(await acme.ask("roberd"))
+
+    assert answer == "No contact is called “roberd”. Did you mean one of these?\n[Robert] [Roberto] [Roberta]"
+
+
+async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
+    """Where the words name a contact, nobody is asked whether a verb was meant."""
+    await acme.pushed({"type": "contact.upsert", "contact": {"id": "1", "name": "Tops"}})
+    answer = acme.seen(await acme.ask("tops"))
+
+    assert answer == "*Tops*\nScore  —\nFit  —\nSatisfaction  —\n[Set] [History]"
+
+
+@pytest.mark.parametrize(
+    ("count", "answer"),
+    [
+        (
+            10,
+            "10 contacts match “sam”. Which one?\n"
+            "[Sam A] [Sam B] [Sam C] [Sam D] [Sam E]\n[Sam F] [Sam G] [Sam H] [Sam I] [Sam J]",
+        ),
+        (11, "More than ten contacts match “sam”. Type more of the name, or an address."),
+    ],
+)
+async def test_up_to_ten_are_offered(acme: Acme, count: int, answer: str) -> None:
+    """Ten contacts of a name are a list to choose from, eleven are too many."""
+    letters = "ABCDEFGHIJK"[:count]
+    people = [{"type": "contact.upsert", "contact": {"id": each, "name": f"Sam {each}"}} for each in letters]
+    await acme.pushed(*people)
+
+    assert acme.seen(await acme.ask("sam")) == answer
+
+
+async def test_the_card_tells_a_colleagues_change_from_the_crms(acme: Acme) -> None:
+    """Beside each score stand its last change and who made it; times are written for the reader's own zone."""
+    await acme.ask("set ada satisfaction=4.5", user="U0JANE")
+    message = await acme.ask("ada")
+    token = message.blocks[1]["text"]["text"].splitlines()[0]
+
+    assert acme.seen(message) == ADA_CARD.replace("Satisfaction  —", "Satisfaction  *4.5* · ‹now› by <@U0JANE>")
+    at, _, plain = token.partition("<!date^")[2].partition("|")[0].partition("^")
+    assert plain == "{date_short_pretty} {time}"
+    assert acme.sandbox.clock.now() - int(at) == pytest.approx(5.01 * 86_400, abs=120)
+
+
+async def test_buttons_of_a_card(acme: Acme) -> None:
+    """History shows the default score below the card, which stays."""
+    card = await acme.ask("ada")
+    history = await acme.press(card, "History")
+
+    assert acme.seen(history) == HISTORY
+    assert history.ts > card.ts
+
+
+async def test_a_score_that_is_missing_is_not_in_the_top(acme: Acme) -> None:
+    """A cleared score is missing, not zero: it is in no list."""
+    await acme.ask("clear hopper")
+    await acme.ask("set kelly 0")
+
+    assert acme.seen(await acme.ask("top")) == (
+        "*Top 2 by Score*\n"
+        "1. *Ada Lovelace* · Analytical Engines  *62* (warm)\n"
+        "2. *Grace Kelly* · Monaco  *0* (cold)\n"
+        "(Of equal scores the contact known longest comes first.)"
+    )
+
+
+async def test_equal_scores(acme: Acme) -> None:
+    """Of equal scores the contact known longest comes first, whenever it got there."""
+    await acme.ask("set Studio 54 62")
+    await acme.ask("set hopper 62")
+
+    assert acme.seen(await acme.ask("top")) == (
+        "*Top 3 by Score*\n"
+        "1. *Ada Lovelace* · Analytical Engines  *62* (warm)\n"
+        "2. *Grace Hopper* · Navy  *62* (warm)\n"
+        "3. *Studio 54*  *62* (warm)\n"
+        "(Of equal scores the contact known longest comes first.)"
+    )
+
+
+async def test_the_last_twenty_changes(acme: Acme) -> None:
+    """A history has the latest twenty changes, newest first, and says so."""
+    at = [{"occurred_at": ago(acme.sandbox, 4 - hours / 24)} for hours in range(25)]
+    add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 1}
+    await acme.pushed(*(add | each for each in at))
+    lines = acme.seen(await acme.ask("history ada")).splitlines()
+
+    assert len(lines) == 22
+    assert lines[1].endswith(" · +1 → *87* (hot) · from crm")
+    assert lines[20].endswith(" · +1 → *68* (warm) · from crm")
+    assert lines[21] == "(The last 20 changes, newest first. Struck through: undone.)"
+
+
+async def test_a_negative_change_and_a_cleared_one_in_a_history(acme: Acme) -> None:
+    """What was taken away, cleared and undone reads as it was done."""
+    await acme.ask("set ada -7")
+    await acme.ask("clear ada")
+    await acme.ask("set ada 90 because wrong Ada")
+    await acme.ask("undo")
+
+    assert acme.seen(await acme.ask("history ada")) == (
+        "*Ada Lovelace · Score*\n"
+        '‹now› · ~set to 90~ · by <@U0REP> · "wrong Ada"\n'
+        "‹now› · cleared → — · by <@U0REP>\n"
+        "‹now› · -7 → *55* (warm) · by <@U0REP>\n"
+        '‹5 d ago› · +5 → *62* (warm) · from crm · "Read the pricing page"\n'
+        "‹7 d ago› · set to 57 → *57* (warm) · from crm\n"
+        "(The last 5 changes, newest first. Struck through: undone.)"
+    )
+
+
+async def test_another_default_type(acme: Acme) -> None:
+    """The type that is meant where none is named comes first everywhere."""
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    await add_score_type(
+        acme.workspace, key="mood", label="Mood", minimum=-10_000, maximum=10_000, step=1000,
+        bands=(), start=None, is_default=True, now=now,
+    )  # fmt: skip  # the numbers of one definition stand together
+    receipt = acme.seen(await acme.ask("set ada =-5"))
+    card = acme.seen(await acme.ask("ada")).splitlines()
+
+    assert receipt == "Ada Lovelace · Mood — → *-5*\n[Undo] [History]"
+    assert card[1:3] == ["Mood  *-5* · ‹now› by <@U0REP>", "Score  *62* (warm) · ‹5 d ago› from crm"]
+    assert acme.seen(await acme.ask("top")).startswith("*Top 1 by Mood*\n1. *Ada Lovelace*")
+
+
+async def test_a_filter_and_its_mistake(acme: Acme) -> None:
+    """A line with an operator is a filter; a caret stands below what cannot be read in it."""
+    found = acme.seen(await acme.ask("score>=40"))
+    wrong = acme.seen(await acme.ask("score>=40 -has:xyz"))
+
+    assert found == (
+        "*2 contacts fit* `score&gt;=40`\n"
+        "*Ada Lovelace* · Analytical Engines  Score *62* (warm)\n"
+        "*Grace Hopper* · Navy  Score *41* (warm)\n"
+        "[Share to channel]"
+    )
+    assert wrong == (
+        "There is no field `xyz`. There is `score`, `fit`, `satisfaction`, `company`, `email`, `name`, `owner`, `tag`,"
+        " `has`, `sort`, `limit`.\n"
+        "```score&gt;=40 -has:xyz\n"
+        "               ^^^```"
+    )
+
+
+def test_the_past_has_every_kind_of_item() -> None:
+    """What the fixture pushes goes through every kind of item but clearing."""
+    assert {item["type"] for _, item in PAST} == {"contact.upsert", "score.set", "score.add"}

@@ -1,0 +1,289 @@
+"""Refuse everybody who may not see scores, on every surface and in every place, without a word of a contact."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from bot.sandbox import Call, Channel, Fault, Sent
+from tests.journeys.acme import REP, SALES, Acme, other
+from tests.journeys.counts import COUNTS
+from tests.journeys.surfaces import COMMANDS, COUNT, surfaces
+
+GUEST = "Scores are for members of this workspace; guests cannot see or change them."
+INACTIVE = "Scores are for active members of this workspace."
+OUTSIDER = "Scores are for members of this workspace; people of other organisations cannot see or change them."
+SHARED = (
+    "This conversation is shared with another organisation, so nothing is shown here."
+    " Ask me in our direct messages instead: open Contact Score under Apps."
+)
+UNSEEN = (
+    "I cannot see who is in this conversation, so nothing is shown here."
+    " Invite me with `/invite @Contact Score`, or ask me in our direct messages."
+)
+MIXED = (
+    "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
+    " so nothing is posted to it."
+)
+UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
+ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
+
+DIRECT = "D0REPJANE"  # direct messages between two people, not with the app
+WORDS = re.compile(
+    r"\b(ada|lovelace|analytical|engines|grace|hopper|kelly|navy|monaco|studio|pete|mitchell|gun|ida|rhodes|zoe|xenia)\b"
+    r"|example\.com|4711|great demo",
+    re.IGNORECASE,
+)
+#: What is said is free of numbers altogether, so of scores too.
+NUMBER = re.compile(r"\d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """Why nothing may be said: what is different from a member in a channel, and the sentence for it."""
+
+    sentence: str
+    becomes: Callable[[Acme], None]
+    channel: str = SALES
+    sent: Callable[[Sent], Sent] = lambda sent: sent
+    commands: bool = True  # a slash command does not say where a person belongs
+
+
+def person(**changes: bool | str) -> Callable[[Acme], None]:
+    """Make the rep somebody else in what Slack says of them."""
+
+    def becomes(acme: Acme) -> None:
+        for name, value in changes.items():
+            setattr(acme.sandbox.world.people[REP], name, value)
+
+    return becomes
+
+
+def channel(**changes: bool | list[str]) -> Callable[[Acme], None]:
+    """Make the channel something else in what Slack says of it."""
+
+    def becomes(acme: Acme) -> None:
+        for name, value in changes.items():
+            setattr(acme.sandbox.world.channels[SALES], name, value)
+
+    return becomes
+
+
+def failing(method: str) -> Callable[[Acme], None]:
+    """Let every call of *method* fail."""
+    return lambda acme: acme.sandbox.faults.add(Fault(method=method, kind="server_error", times=1_000))
+
+
+def from_elsewhere(sent: Sent) -> Sent:
+    """Give a request in which the person's own team is another one, as in a shared channel."""
+    payload = sent.payload
+    team = {"team": {"id": "T0OTHER", "domain": "elsewhere"}} if payload["type"] == "view_submission" else {}
+    return other(sent, user=payload["user"] | {"team_id": "T0OTHER"}, **team)
+
+
+def jane_leaves(acme: Acme) -> None:
+    """Make the other end of the direct messages somebody of another organisation."""
+    jane = acme.sandbox.world.people["U0JANE"]
+    jane.is_stranger, jane.team_id = True, "T0OTHER"
+
+
+CONDITIONS = {
+    "guest in several channels": Condition(sentence=GUEST, becomes=person(is_restricted=True)),
+    "guest in one channel": Condition(sentence=GUEST, becomes=person(is_ultra_restricted=True)),
+    "outsider": Condition(sentence=OUTSIDER, becomes=person(is_stranger=True, team_id="T0OTHER")),
+    "outsider, told by the request alone": Condition(
+        sentence=OUTSIDER, becomes=lambda _: None, sent=from_elsewhere, commands=False
+    ),
+    "deactivated": Condition(sentence=INACTIVE, becomes=person(deleted=True)),
+    "bot": Condition(sentence=INACTIVE, becomes=person(is_bot=True)),
+    "person not looked up": Condition(sentence=UNKNOWN, becomes=failing("users.info")),
+    "channel not looked up": Condition(sentence=UNSEEN, becomes=failing("conversations.info")),
+    "shared channel": Condition(sentence=SHARED, becomes=channel(is_ext_shared=True, connected_team_ids=["T0OTHER"])),
+    "channel about to be shared": Condition(
+        sentence=SHARED, becomes=channel(is_pending_ext_shared=True, connected_team_ids=["T0OTHER"])
+    ),
+    "direct messages with an outsider": Condition(sentence=SHARED, becomes=jane_leaves, channel=DIRECT),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+async def test_refused(acme: Acme, name: str) -> None:
+    """Every surface gives one ephemeral refusal (a menu: nothing); nothing is recorded, looked up or told."""
+    condition = CONDITIONS[name]
+    members = [REP, "U0JANE"]
+    acme.sandbox.world.add_channel(Channel(id=DIRECT, name="jane", members=members, im_with="U0JANE"))
+    requests = await surfaces(acme, user=REP, channel=condition.channel)
+    condition.becomes(acme)
+    acme.sandbox.clock.advance(31)  # what was looked up is remembered for half a minute
+    before, calls = await acme.ledger(), len(acme.sandbox.calls)
+    cells: dict[str, str] = {}
+    for surface, sent in requests.items():
+        if condition.commands or sent.kind != "slash_commands":
+            cells[surface] = await outcome(acme, condition.sent(sent), condition.sentence)
+    acme.sandbox.faults.clear()
+    await acme.restart()  # after this nothing is under way
+    said = [call for call in acme.sandbox.calls[calls:] if call.method != "auth.test"]
+
+    COUNTS["cells of the refusal matrix"] += len(cells)
+    assert {surface: what for surface, what in cells.items() if what != "refused"} == {}
+    assert len(cells) == COUNT - (0 if condition.commands else len(COMMANDS))
+    assert sum(call.method == "response_url" for call in said) == len(cells) - 1  # the menu is answered by itself
+    assert {call.method for call in said} <= {"users.info", "conversations.info", "response_url"}
+    assert [call for call in said if WORDS.search(json.dumps(call.arguments, ensure_ascii=False))] == []
+    assert [call for call in said if call.method == "response_url" and NUMBER.search(words_of(call))] == []
+    assert await acme.ledger() == before
+
+
+async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
+    """Send a request, and say `refused` or what happened instead."""
+    before = len(acme.sandbox.calls)
+    response = await acme.sandbox.again(sent)
+    if sent.payload.get("type") == "block_suggestion":
+        refused = (response.status, response.json()) == (200, {"options": []})
+        return "refused" if refused else f"{response.status} {response.body}"
+    try:
+        posted = await acme.sandbox.wait_for(
+            lambda: [call for call in acme.sandbox.calls[before:] if call.method in ("response_url", "views.open")], 2
+        )
+    except TimeoutError:
+        return f"{response.status} and no answer"
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": sentence}}
+    asked = {"response_type": "ephemeral", "replace_original": False, "text": sentence, "blocks": [block]}
+    if (response.status, response.body) == (200, "") and posted[0].arguments == asked:
+        return "refused"
+    return f"{response.status} {response.body} {posted[0].method} {posted[0].arguments.get('text')}"
+
+
+def words_of(call: Call) -> str:
+    """Give everything that is shown of an answer."""
+    return json.dumps([call.arguments["text"], call.arguments["blocks"]], ensure_ascii=False)
+
+
+PLACES = {
+    "a channel": Channel(id="C0PLAIN", name="plain", members=[REP, "U0BOT"]),
+    "a private channel with the app": Channel(id="C0PRIVATE", name="secret", members=[REP, "U0BOT"], is_private=True),
+    "direct messages with the app": Channel(id="D0REP", name="Contact Score", members=[REP, "U0BOT"], im_with=REP),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+async def test_served(acme: Acme, name: str) -> None:
+    """A member is served on every surface, in every place that is the workspace's own."""
+    place = acme.sandbox.world.add_channel(PLACES[name])
+    requests = await surfaces(acme, user=REP, channel=place.id)
+    told: dict[str, str] = {}
+    for surface, sent in requests.items():
+        if sent.payload.get("type") == "block_suggestion":
+            response = await acme.sandbox.again(sent)
+            told[surface] = "served" if response.json()["options"] else "nothing offered"
+            continue
+        _, answer = await acme.answered(partial(acme.sandbox.again, sent))
+        refused = answer.method == "response_url" and answer.arguments["text"] in ALL_REFUSALS
+        told[surface] = answer.arguments["text"] if refused else "served"
+
+    COUNTS["surfaces served to a member"] += len(told)
+    assert told == dict.fromkeys(requests, "served")
+    assert len(told) == COUNT
+
+
+def test_the_matrix_is_whole() -> None:
+    """Eleven reasons to refuse, on two dozen surfaces; none may be dropped without a word here."""
+    cells = len(CONDITIONS) * COUNT - len(COMMANDS)
+
+    assert (len(CONDITIONS), COUNT, cells) == (11, 26, 272)
+
+
+async def test_a_private_channel_without_the_app(acme: Acme) -> None:
+    """Where the app cannot look, it says how to let it, and nothing else."""
+    acme.sandbox.world.add_channel(Channel(id="C0SECRET", name="secret", members=[REP], is_private=True))
+    message = await acme.ask("ada", channel="C0SECRET")
+
+    assert (acme.seen(message), message.text) == (UNSEEN, UNSEEN)
+
+
+async def test_an_outsider_in_the_shared_channel(acme: Acme) -> None:
+    """Who belongs elsewhere is told so, wherever they ask."""
+    message = await acme.ask("ada", user="U0OUT", channel="C0SHARED")
+
+    assert acme.seen(message) == OUTSIDER
+
+
+async def test_a_member_in_the_shared_channel(acme: Acme) -> None:
+    """A member gets no number where others may look over their shoulder, and the answer in direct messages."""
+    refused = acme.seen(await acme.ask("ada", channel="C0SHARED"))
+    served = acme.seen(await acme.ask("ada", channel="D0REP"))
+
+    assert refused == SHARED
+    assert served.startswith("*Ada Lovelace*")
+
+
+async def test_a_channel_that_becomes_shared_is_noticed_at_once(acme: Acme) -> None:
+    """The event that says so is enough: nothing remembered of the channel is used again."""
+    served = acme.seen(await acme.ask("ada"))
+    acme.sandbox.world.channels[SALES].is_ext_shared = True
+    remembered = acme.seen(await acme.ask("ada"))
+    response = await acme.sandbox.event({"type": "channel_shared", "channel": SALES, "connected_team_id": "T0OTHER"})
+    refused = acme.seen(await acme.ask("ada"))
+    acme.sandbox.world.channels[SALES].is_ext_shared = False
+    await acme.sandbox.event({"type": "channel_unshared", "channel": SALES, "previously_connected_team_id": "T0OTHER"})
+
+    assert response.status == 200
+    assert served.startswith("*Ada Lovelace*")
+    assert remembered == served
+    assert refused == SHARED
+    assert acme.seen(await acme.ask("ada")) == served
+
+
+@pytest.mark.parametrize("seconds", [30, 600])
+async def test_a_channel_that_becomes_shared_is_noticed_without_an_event(acme: Acme, seconds: float) -> None:
+    """Half a minute later at the latest it is looked at again."""
+    await acme.ask("ada")
+    acme.sandbox.world.channels[SALES].is_ext_shared = True
+    acme.sandbox.clock.advance(seconds)
+
+    assert acme.seen(await acme.ask("ada")) == SHARED
+
+
+async def test_a_member_who_becomes_a_guest_is_noticed(acme: Acme) -> None:
+    """Half a minute later at the latest somebody is looked at again."""
+    await acme.ask("ada")
+    acme.sandbox.world.people[REP].is_restricted = True
+    acme.sandbox.clock.advance(30)
+
+    assert acme.seen(await acme.ask("ada")) == GUEST
+
+
+async def test_an_event_while_the_channel_is_being_looked_up(acme: Acme) -> None:
+    """An answer of Slack from before the event is not remembered past it."""
+    acme.sandbox.faults.add(Fault(method="conversations.info", kind="late"))
+    before = len(acme.answers)
+    await acme.sandbox.say("/score ada")
+    await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
+    acme.sandbox.world.channels[SALES].is_ext_shared = True
+    await acme.sandbox.event({"type": "channel_shared", "channel": SALES, "connected_team_id": "T0OTHER"})
+    acme.sandbox.faults.release()
+    await acme.sandbox.wait_for(lambda: len(acme.answers) > before)
+
+    assert acme.seen(await acme.ask("ada")) == SHARED
+
+
+async def test_what_is_known_is_not_asked_again(acme: Acme) -> None:
+    """Within half a minute nobody is looked up twice."""
+    for _ in range(3):
+        await acme.ask("ada")
+
+    assert [call.method for call in acme.sandbox.calls] == [
+        "users.info", "conversations.info", "response_url", "response_url", "response_url",
+    ]  # fmt: skip  # one line of three asks
+
+
+async def test_what_was_not_found_out_is_asked_again(acme: Acme) -> None:
+    """A lookup that failed is not remembered: the next request is served."""
+    acme.sandbox.faults.add(Fault(method="users.info", kind="server_error"))
+    refused = acme.seen(await acme.ask("ada"))
+
+    assert refused == UNKNOWN
+    assert acme.seen(await acme.ask("ada")).startswith("*Ada Lovelace*")

@@ -1,0 +1,179 @@
+"""Send requests again, as Slack does when an answer is late: nothing is done twice."""
+
+import asyncio
+import json
+from functools import partial
+from urllib.parse import urlencode
+
+import pytest
+
+from bot.sandbox.sending import slack_signature
+from tests.journeys.acme import SIGNING, Acme, button_of, entered
+from tests.journeys.counts import COUNTS
+
+both_ways = pytest.mark.parametrize("socket_mode", [False, True], ids=["http", "socket"])
+AGAIN = 3
+
+
+async def repeated(acme: Acme) -> list[str]:
+    """Send the last request three times more, one after the other and two at once; give what was said about it."""
+    sent, before = acme.sandbox.sent[-1], len(acme.answers)
+    await acme.sandbox.again(sent)
+    await asyncio.gather(*(acme.sandbox.again(sent, retry=number) for number in (2, 3)))
+    await acme.restart()  # which finishes what is under way
+    COUNTS["requests sent again"] += AGAIN
+    return [str(call.arguments.get("text")) for call in acme.answers[before:]]
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("line", "made"),
+    [
+        ("set ada +5", [("ada@example.com", "score", "add", 5_000, False)]),
+        (
+            "set ada fit+1 85 because great demo",
+            [("ada@example.com", "fit", "add", 1_000, False), ("ada@example.com", "score", "set", 85_000, False)],
+        ),
+    ],
+)
+async def test_a_command(acme: Acme, line: str, made: list[tuple[object, ...]]) -> None:
+    """The same command is recorded once, and answered once."""
+    await acme.ask(line)
+    told = await repeated(acme)
+
+    assert sorted(await acme.made_by_people()) == sorted(made)
+    assert told == []
+
+
+async def test_clearing(acme: Acme) -> None:
+    """The same command clears once; what is missing already is not cleared again."""
+    await acme.ask("clear ada fit")
+    await repeated(acme)
+
+    assert await acme.made_by_people() == [("ada@example.com", "fit", "clear", 0, False)]
+
+
+@both_ways
+async def test_the_undo_verb(acme: Acme) -> None:
+    """The same `undo` does not go on to the change before."""
+    await acme.ask("set ada 70")
+    await acme.ask("set ada 85")
+    await acme.ask("undo")
+    told = await repeated(acme)
+
+    assert told == []
+    assert await acme.made_by_people() == [
+        ("ada@example.com", "score", "set", 70_000, False),
+        ("ada@example.com", "score", "set", 85_000, True),
+    ]
+
+
+@both_ways
+async def test_the_undo_button(acme: Acme) -> None:
+    """The same click undoes once, and does not undo itself."""
+    await acme.press(await acme.ask("set ada 85"), "Undo")
+    told = await repeated(acme)
+
+    assert told == []
+    assert await acme.value("ada") == 62_000
+
+
+@both_ways
+async def test_a_choice(acme: Acme) -> None:
+    """The same click on a choice adds once."""
+    await acme.press(await acme.ask("set grace +5"), "Grace Kelly · Monaco · kelly@example.com")
+    told = await repeated(acme)
+
+    assert told == []
+    assert await acme.made_by_people() == [("kelly@example.com", "score", "add", 5_000, False)]
+
+
+@both_ways
+async def test_an_offer(acme: Acme) -> None:
+    """The same click on *Add … and set* makes one contact and sets it once."""
+    offer = await acme.ask("set zoe@example.com +5")
+    await acme.press(offer, "Add zoe@example.com and add 5 to Score")
+    told = await repeated(acme)
+
+    assert told == []
+    assert await acme.made_by_people() == [("zoe@example.com", "score", "add", 5_000, False)]
+
+
+@both_ways
+async def test_a_form(acme: Acme) -> None:
+    """The same form is recorded once."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    await acme.hand_in(view, score_score="85", reason="great demo")
+    told = await repeated(acme)
+
+    assert told == []
+    assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
+
+
+@both_ways
+async def test_a_form_that_is_opened(acme: Acme) -> None:
+    """The same click opens one form: what Slack refuses the second time changes nothing."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    await repeated(acme)
+
+    assert acme.sandbox.open_views() == [view]
+
+
+async def test_two_clicks_on_a_choice(acme: Acme) -> None:
+    """A double click on the button that carries a request makes that one request."""
+    choice = await acme.ask("set grace +5")
+    button = button_of(choice, "Grace Kelly · Monaco · kelly@example.com")
+    click = partial(acme.sandbox.click, choice.id, button["action_id"], block_id=button["block_id"])
+    await asyncio.gather(click(), click())
+    await acme.restart()
+
+    assert await acme.made_by_people() == [("kelly@example.com", "score", "add", 5_000, False)]
+
+
+async def test_the_same_bytes(acme: Acme) -> None:
+    """A request that is replayed byte for byte, signature and all, does nothing twice."""
+    sent = await acme.written(lambda: acme.sandbox.say("/score set ada +5"))
+    body = urlencode(sent.payload).encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} | slack_signature(
+        body, secret=SIGNING, timestamp=int(acme.sandbox.clock.now())
+    )
+    statuses = [(await acme.sandbox.raw(body=body, headers=headers)).status for _ in range(3)]
+    await acme.restart()
+
+    assert statuses == [200] * 3
+    assert await acme.made_by_people() == [("ada@example.com", "score", "add", 5_000, False)]
+
+
+async def test_two_commands_of_the_same_words(acme: Acme) -> None:
+    """Typed twice is meant twice: what tells a repeat is Slack's own name for the request."""
+    await acme.ask("set ada +5")
+    await acme.ask("set ada +5")
+
+    assert await acme.value("ada") == 72_000
+
+
+async def test_two_people_at_once(acme: Acme) -> None:
+    """Twenty requests at the same moment are each recorded, and each told its own outcome."""
+    lines = [("/score set ada +1", user) for user in ("U0REP", "U0JANE")] * 10
+    before = len(acme.answers)
+    await asyncio.gather(*(acme.sandbox.say(line, user=user) for line, user in lines))
+    await acme.sandbox.wait_for(lambda: len(acme.answers) == before + 20)
+    told = [call.arguments["text"] for call in acme.answers[before:]]
+
+    assert sorted(told) == sorted(
+        f"Ada Lovelace · Score {score} → {score + 1} ({'hot' if score >= 79 else 'warm'})" for score in range(62, 82)
+    )
+    assert await acme.value("ada") == 82_000
+
+
+async def test_the_same_form_with_a_mistake_mended(acme: Acme) -> None:
+    """A form that was refused is another request when it is handed in mended, and the same when repeated so."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    await acme.sandbox.submit(view.id, entered(view, {"score_satisfaction": "4.7"}))
+    refused = acme.sandbox.sent[-1]
+    (still_open,) = acme.sandbox.open_views()
+    await acme.hand_in(still_open, score_satisfaction="4.5")
+    response = await acme.sandbox.again(refused)
+
+    assert json.loads(response.body)["response_action"] == "errors"
+    assert await acme.made_by_people() == [("ada@example.com", "satisfaction", "set", 4_500, False)]

@@ -1,0 +1,263 @@
+"""Set, add to and clear scores by typing, and read the whole receipts and refusals."""
+
+import pytest
+
+from tests.journeys.acme import REP, Acme, button_of
+
+BUTTONS = "\n[Undo] [History]"
+
+RECEIPTS = [
+    ("set ada@example.com 85", "Ada Lovelace · Score 62 → *85* (hot)"),
+    ("set ada 85 because great demo", 'Ada Lovelace · Score 62 → *85* (hot) · "great demo"'),
+    ("set ada 85 BECAUSE “great demo”", 'Ada Lovelace · Score 62 → *85* (hot) · "great demo"'),
+    (
+        "set ada fit=8 satisfaction=4.5 because great demo",
+        'Ada Lovelace · Fit 7 → *8* (good) · Satisfaction — → *4.5* · "great demo"',
+    ),
+    ("set ada fit=8 90", "Ada Lovelace · Fit 7 → *8* (good) · Score 62 → *90* (hot)"),
+    ("set ada 90 fit=8", "Ada Lovelace · Score 62 → *90* (hot) · Fit 7 → *8* (good)"),
+    ("set ada +5", "Ada Lovelace · Score 62 → *67* (warm)"),
+    ("set ada -5", "Ada Lovelace · Score 62 → *57* (warm)"),  # a sign always means add or subtract
+    ("set ada −5", "Ada Lovelace · Score 62 → *57* (warm)"),  # the minus of a typesetter
+    ("set ada =85", "Ada Lovelace · Score 62 → *85* (hot)"),
+    ("set ada fit=9", "Ada Lovelace · Fit 7 → *9* (good)"),
+    ("set ada fit+2", "Ada Lovelace · Fit 7 → *9* (good)"),
+    ("set ada fit-2", "Ada Lovelace · Fit 7 → *5* (fair)"),
+    ("set ada fit 9", "Ada Lovelace · Fit 7 → *9* (good)"),
+    ("set ada fit +2", "Ada Lovelace · Fit 7 → *9* (good)"),
+    ("set ada + 5", "Ada Lovelace · Score 62 → *67* (warm)"),  # a sign that stands apart is still a sign
+    ("set ada fit = 9", "Ada Lovelace · Fit 7 → *9* (good)"),
+    ("set ada FIT=9", "Ada Lovelace · Fit 7 → *9* (good)"),
+    ("SET Ada 85", "Ada Lovelace · Score 62 → *85* (hot)"),
+    ("set ada satisfaction=4.5", "Ada Lovelace · Satisfaction — → *4.5*"),
+    ("set ada satisfaction=+4.5", "Ada Lovelace · Satisfaction — → *4.5*"),
+    ("set ada satisfaction+.5", "Ada Lovelace · Satisfaction — → *1.5*"),  # missing counts from the starting value
+    ("set ada +50", "Ada Lovelace · Score 62 → *100* (hot), 12 cut: it runs from 0 to 100"),
+    ("set ada fit-9", "Ada Lovelace · Fit 7 → *1* (poor), 3 cut: it runs from 1 to 10"),
+    ("set ada 62", "Ada Lovelace · Score 62 → *62* (warm)"),
+    ("set ada 0", "Ada Lovelace · Score 62 → *0* (cold)"),  # zero is a score, not a missing one
+    ("set Studio 54 85", "Studio 54 · Score — → *85* (hot)"),
+    ('set "Studio 54" 85', "Studio 54 · Score — → *85* (hot)"),
+    ("set Top Gun 85", "Pete Mitchell · Score — → *85* (hot)"),
+    ("set crm:4711 85", "Ida Rhodes · Score — → *85* (hot)"),
+    ("clear ada fit", "Ada Lovelace · Fit 7 → —"),
+    ("clear ada", "Ada Lovelace · Score 62 → —"),
+    ("clear ada@example.com fit score", "Ada Lovelace · Fit 7 → — · Score 62 → —"),
+    ("clear ada fit FIT", "Ada Lovelace · Fit 7 → —"),
+]
+
+
+@pytest.mark.parametrize(("line", "receipt"), RECEIPTS, ids=[line for line, _ in RECEIPTS])
+async def test_a_line_and_its_receipt(acme: Acme, line: str, receipt: str) -> None:
+    """A receipt says what happened, to whom, from what to what, and offers to take it back."""
+    before = await acme.ledger()
+    seen = acme.seen(await acme.ask(line))
+
+    assert seen == receipt + BUTTONS
+    assert await acme.ledger() != before
+
+
+REFUSALS = [
+    ("set ada 8,5", "`8,5` has a comma. Use a point: 8.5."),
+    ("set ada fit=8,5", "`8,5` has a comma. Use a point: 8.5."),
+    ("set ada fti=8", "There is no score type `fti`. Did you mean fit?"),
+    ("set ada xyz=8", "There is no score type `xyz`. There is score, fit, satisfaction."),
+    ("set ada@example.com 85 70", "One number sets Score; name the other: fit=70"),
+    ("set ada 85 70", "One number sets Score; name the other: fit=70, or put the name in quotes."),
+    ("set ada@example.com fit=8 70 85", "Values stand at the end: `/score set ada@example.com fit=8`"),
+    ("set ada@example.com 85 70 because both", "One number sets Score; name the other: fit=70"),
+    ("set ada =-5", "Nothing was changed: Score runs from 0 to 100; -5 is outside it."),
+    ("set ada 101", "Nothing was changed: Score runs from 0 to 100; 101 is outside it."),
+    ("set ada fit=11", "Nothing was changed: Fit runs from 1 to 10; 11 is outside it."),
+    ("set ada fit=0", "Nothing was changed: Fit runs from 1 to 10; 0 is outside it."),
+    ("set ada fit=7.5", "Nothing was changed: Fit goes in steps of 1; use 7 or 8."),
+    ("set ada satisfaction=4.7", "Nothing was changed: Satisfaction goes in steps of 0.5; use 4.5 or 5."),
+    (
+        "set ada satisfaction+0.3",
+        "Nothing was changed: Satisfaction goes in steps of 0.5; 0.3 is no whole number of them.",
+    ),
+    # All values of one line are one batch: all or none.
+    ("set ada fit=8 satisfaction=9", "Nothing was changed: Satisfaction runs from 1 to 5; 9 is outside it."),
+    ("set ada satisfaction=9 fit=8", "Nothing was changed: Satisfaction runs from 1 to 5; 9 is outside it."),
+    ("set ada 85 score=90", "Score is named twice; say it once."),
+    ("set ada fit=8 fit=9", "Fit is named twice; say it once."),
+    ("set ada fit=good", "`good` is not a number. Type for example `fit=8`."),
+    ("set ada 1.2345", "`1.2345` has more than three digits after the point."),
+    ("set ada 9999999999", "`9999999999` is larger than a score can be (1,000,000,000)."),
+    ("set ada", "Say the value too: `/score set ada 85`"),
+    ("set ada because great demo", "Say the value too: `/score set ada 85`"),
+    ("set because great demo", "Say the value too: `/score set ada@example.com 85`"),
+    ("set 85", "Say whose score: `/score set ada@example.com score=85`"),
+    ("set fit=8", "Say whose score: `/score set ada@example.com fit=8`"),
+    ('set "" 85', "Say whose score: `/score set ada@example.com score=85`"),
+    (f"set ada 85 because {'x' * 301}", "A reason has at most 300 characters; this one has 301."),
+    ("set qqq 85", "No contact is called “qqq”. Type more of the name, a company, or an address."),
+    (
+        "set @jane 85",
+        "<@U0JANE|jane> is a colleague, not a contact. Their contacts: `/score filter owner:`<@U0JANE|jane>",
+    ),
+    ("clear", "Say whose score: `/score clear ada@example.com fit`"),
+    ("clear qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
+    ("clear Studio 54", "Studio 54 has no Score score, so there is nothing to clear."),
+    (
+        "undo ada",
+        "`/score undo` takes back your last command, and nothing else; type it without more words.",
+    ),
+    ("undo", "There is no change of yours to take back."),
+]
+
+
+@pytest.mark.parametrize(("line", "answer"), REFUSALS, ids=[line[:40] for line, _ in REFUSALS])
+async def test_a_line_and_its_refusal(acme: Acme, line: str, answer: str) -> None:
+    """A refusal says what to type instead, and nothing is changed."""
+    before = await acme.ledger()
+    seen = acme.seen(await acme.ask(line))
+
+    assert seen == answer
+    assert await acme.ledger() == before
+
+
+async def test_a_reason_is_kept_as_it_was_typed(acme: Acme) -> None:
+    """Quotes inside a reason are part of it."""
+    seen = acme.seen(await acme.ask('set ada 85 because she said "yes"'))
+
+    assert seen == 'Ada Lovelace · Score 62 → *85* (hot) · "she said "yes""' + BUTTONS
+
+
+async def test_quotes_protect_a_because(acme: Acme) -> None:
+    """A name in quotes may hold the word that begins a reason."""
+    await acme.pushed({"type": "contact.upsert", "contact": {"id": "1", "name": "Just Because Ltd"}})
+    seen = acme.seen(await acme.ask('set "Just Because Ltd" 85'))
+
+    assert seen == "Just Because Ltd · Score — → *85* (hot)" + BUTTONS
+
+
+async def test_a_choice_carries_the_whole_request(acme: Acme) -> None:
+    """The buttons of an ambiguous name hold every value and the reason; the receipt replaces the question."""
+    asked = await acme.ask("set grace 90 fit+2 because great demo")
+    question = acme.seen(asked)
+    receipt = await acme.press(asked, "Grace Kelly · Monaco · kelly@example.com")
+
+    assert question == (
+        "2 contacts match “grace”. Which one?\n"
+        "[Grace Hopper · Navy · hopper@example.com] [Grace Kelly · Monaco · kelly@example.com]"
+    )
+    assert receipt.ts == asked.ts
+    assert acme.seen(receipt) == (
+        'Grace Kelly · Score — → *90* (hot) · Fit 3 → *5* (fair) · "great demo"\n[Undo] [History]'
+    )
+    assert await acme.made_by_people() == [
+        ("kelly@example.com", "score", "set", 90_000, False),
+        ("kelly@example.com", "fit", "add", 2_000, False),
+    ]
+
+
+async def test_a_choice_of_whom_to_clear(acme: Acme) -> None:
+    """Clearing an ambiguous name asks which one, and then clears what was named."""
+    receipt = await acme.press(await acme.ask("clear grace fit"), "Grace Kelly · Monaco · kelly@example.com")
+
+    assert acme.seen(receipt) == "Grace Kelly · Fit 3 → —" + BUTTONS
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "R&D said so",
+        "profit&notloss, 3 < 4",  # &not is an entity for browsers; Slack escapes three characters only
+        "they wrote &lt; and &amp;",  # the letters themselves, typed by a person
+        "5 {} 7",  # what stands for the contact in the line of a button
+    ],
+)
+async def test_a_reason_survives_the_way_over_a_button(acme: Acme, reason: str) -> None:
+    """What a button carries is recorded as it was typed, as without the detour."""
+    await acme.ask(f"set hopper 90 because {reason}")
+    await acme.press(await acme.ask(f"set grace 90 because {reason}"), "Grace Kelly · Monaco · kelly@example.com")
+    reasons = [line[5] for line in await acme.ledger() if line[1:3] == ("score", "set") and line[3] == 90_000]
+
+    assert reasons == [reason, reason]
+
+
+@pytest.mark.parametrize(
+    ("values", "label", "receipt"),
+    [
+        ("85", "Add zoe@example.com and set Score to 85", "zoe@example.com · Score — → *85* (hot)"),
+        ("fit=8", "Add zoe@example.com and set Fit to 8", "zoe@example.com · Fit — → *8* (good)"),
+        ("+5", "Add zoe@example.com and add 5 to Score", "zoe@example.com · Score — → *5* (cold)"),
+        (
+            "85 fit=8 because met at the fair",
+            "Add zoe@example.com and set Score to 85 and 1 more",
+            'zoe@example.com · Score — → *85* (hot) · Fit — → *8* (good) · "met at the fair"',
+        ),
+    ],
+)
+async def test_an_unknown_address_can_be_added(acme: Acme, values: str, label: str, receipt: str) -> None:
+    """Nothing is made until the button is pressed; it adds the contact and sets what was asked."""
+    asked = await acme.ask(f"set zoe@example.com {values}")
+    offer, nobody = acme.seen(asked), acme.seen(await acme.ask("zoe@example.com"))
+    added = acme.seen(await acme.press(asked, label))
+
+    assert offer == f"No contact has the address zoe@example.com yet.\n[{label}]"
+    assert nobody.startswith("No contact has the address zoe@example.com yet.")
+    assert added == receipt + BUTTONS
+    assert (await acme.contact("zoe@example.com")).email == "zoe@example.com"
+
+
+async def test_an_offer_that_is_out_of_range(acme: Acme) -> None:
+    """A value that is refused makes no contact, whichever button carries it."""
+    asked = await acme.ask("set zoe@example.com 101")
+    refused = acme.seen(await acme.press(asked, "Add zoe@example.com and set Score to 101"))
+
+    assert refused == "Nothing was changed: Score runs from 0 to 100; 101 is outside it."
+    assert acme.seen(await acme.ask("zoe@example.com")).startswith("No contact has the address zoe@example.com yet.")
+
+
+async def test_an_offer_taken_after_somebody_else_added_the_contact(acme: Acme) -> None:
+    """An address that became known meanwhile is set, not made a second time."""
+    asked = await acme.ask("set zoe@example.com 85")
+    await acme.pushed({"type": "contact.upsert", "contact": {"email": "ZOE@example.com", "name": "Zoe"}})
+    receipt = acme.seen(await acme.press(asked, "Add zoe@example.com and set Score to 85"))
+
+    assert receipt == "Zoe · Score — → *85* (hot)" + BUTTONS
+
+
+async def test_a_long_address_fits_its_button(acme: Acme) -> None:
+    """A label that is cut still carries the whole address."""
+    address = f"{'z' * 60}@{'y' * 60}.example"
+    asked = await acme.ask(f"set {address} 85")
+    (label,) = [element["text"]["text"] for element in asked.blocks[1]["elements"]]
+    receipt = acme.seen(await acme.press(asked, label))
+
+    assert label == f"Add {address}"[:74] + "…"
+    assert receipt == f"{address} · Score — → *85* (hot)" + BUTTONS
+
+
+async def test_everybody_sees_what_a_colleague_set(acme: Acme) -> None:
+    """An answer is for the asker alone, the score is for all."""
+    receipt = await acme.ask("set ada 85", user="U0JANE", channel="C0SUCCESS")
+
+    assert receipt.only_for == "U0JANE"
+    assert [each for each in acme.sandbox.messages("C0SUCCESS", REP) if each.user == "U0BOT"] == []
+    assert "Score  *85* (hot) · ‹now› by <@U0JANE>" in acme.seen(await acme.ask("ada")).splitlines()
+
+
+async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> None:
+    """History on a receipt shows the score that was changed."""
+    receipt = await acme.ask("set ada fit=8")
+    history = acme.seen(await acme.press(receipt, "History"))
+
+    assert button_of(receipt, "History")["value"].endswith(" fit")
+    assert history == (
+        "*Ada Lovelace · Fit*\n"
+        "‹now› · set to 8 → *8* (good) · by <@U0REP>\n"
+        "‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
+        "(The last 2 changes, newest first. Struck through: undone.)"
+    )
+
+
+async def test_a_persons_change_never_loses_to_an_older_one(acme: Acme) -> None:
+    """What a CRM reports late about last week does not undo what a person set today."""
+    await acme.ask("set kelly 85")
+    late = {"type": "score.set", "contact": {"email": "kelly@example.com"}, "score": "score", "value": 10}
+    await acme.pushed(late | {"occurred_at": "2026-01-01T00:00:00Z"})
+
+    assert await acme.value("kelly") == 85_000

@@ -1,0 +1,62 @@
+"""Share a page of a filter with a channel, where everybody in it may read it, and find the contacts of a colleague."""
+
+from bot.sandbox import Channel
+from tests.journeys.acme import REP, Acme
+
+MIXED = (
+    "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
+    " so nothing is posted to it."
+)
+FOUND = (
+    "*2 contacts fit* `score&gt;=40`\n"
+    "*Ada Lovelace* · Analytical Engines  Score *62* (warm)\n"
+    "*Grace Hopper* · Navy  Score *41* (warm)"
+)
+
+
+async def shared(acme: Acme, channel: str) -> str:
+    """Press *Share to channel*, and give the method by which it was answered."""
+    answer = await acme.ask("filter score>=40", channel=channel)
+    action = answer.blocks[-1]["elements"][-1]["action_id"]
+    _, answered = await acme.answered(lambda: acme.sandbox.click(answer.id, action))
+    return answered.method
+
+
+async def test_among_members(acme: Acme) -> None:
+    """Everybody in the channel reads it, without buttons, with who shared it."""
+    method = await shared(acme, "C0SUCCESS")
+    (*_, message) = acme.sandbox.messages("C0SUCCESS", "U0JANE")
+
+    assert (method, message.only_for) == ("chat.postMessage", None)
+    assert acme.seen(message) == f"{FOUND}\n(Shared by <@U0REP>)"
+
+
+async def test_where_a_guest_reads_along(acme: Acme) -> None:
+    """With a guest in the channel nothing is posted, and the asker alone is told why."""
+    method = await shared(acme, "C0SALES")
+
+    assert (method, acme.seen(acme.latest())) == ("response_url", MIXED)
+    assert [each for each in acme.sandbox.messages("C0SALES", "U0JANE") if each.user == "U0BOT"] == []
+
+
+async def test_where_the_app_is_not_invited(acme: Acme) -> None:
+    """Where Slack does not let the app post, the asker is told how to let it."""
+    acme.sandbox.world.add_channel(Channel(id="C0LONELY", name="lonely", members=[REP]))
+    before = len(acme.sandbox.messages("C0LONELY"))
+    await acme.ask("filter score>=40", channel="C0LONELY")
+    answer = acme.sandbox.messages("C0LONELY")[before]
+    await acme.sandbox.click(answer.id, answer.blocks[-1]["elements"][-1]["action_id"])
+    await acme.sandbox.wait_for(lambda: len(acme.sandbox.messages("C0LONELY")) == before + 2)
+
+    assert acme.seen(acme.latest(channel="C0LONELY")) == (
+        "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
+    )
+
+
+async def test_the_contacts_of_a_colleague(acme: Acme) -> None:
+    """`owner:me` and `owner:@robin` are the owner that the CRM names by address; of somebody else there are none."""
+    found = {line: acme.seen(await acme.ask(line)).splitlines() for line in ("owner:me", "filter owner:@robin")}
+    nobody = acme.seen(await acme.ask("filter owner:@jane"))
+
+    assert [lines[1] for lines in found.values()] == ["*Ada Lovelace* · Analytical Engines  Score *62* (warm)"] * 2
+    assert nobody.startswith("No contact fits")

@@ -1,0 +1,150 @@
+"""Take changes back, by the verb and by the button, and take that back too."""
+
+import asyncio
+
+from tests.journeys.acme import Acme, button_of
+
+BUTTONS = "\n[Undo] [History]"
+ALREADY = "Nothing was changed: that was undone already."
+NOTHING_LEFT = "There is no change of yours to take back."
+
+
+async def test_the_verb_takes_back_the_last_command_whole_then_the_one_before(acme: Acme) -> None:
+    """Every value of a line goes at once; asked again, the command before it goes."""
+    await acme.ask("set ada 85 fit=8 because great demo")
+    await acme.ask("set kelly +5")
+    seen = [acme.seen(await acme.ask("undo")) for _ in range(3)]
+
+    assert seen == [
+        "Grace Kelly · Score 5 → — · undone" + BUTTONS,
+        "Ada Lovelace · Fit 8 → *7* (fair) · Score 85 → *62* (warm) · undone" + BUTTONS,
+        NOTHING_LEFT,
+    ]
+    assert await acme.made_by_people() == [
+        ("ada@example.com", "score", "set", 85_000, True),
+        ("ada@example.com", "fit", "set", 8_000, True),
+        ("kelly@example.com", "score", "add", 5_000, True),
+    ]
+
+
+async def test_the_verb_is_for_ones_own_changes(acme: Acme) -> None:
+    """A colleague's change and the CRM's are not mine to take back by the verb."""
+    await acme.ask("set ada 85")
+    seen = acme.seen(await acme.ask("undo", user="U0JANE"))
+
+    assert seen == NOTHING_LEFT
+    assert await acme.value("ada") == 85_000
+
+
+async def test_the_verb_takes_back_a_cleared_score(acme: Acme) -> None:
+    """What was cleared is there again."""
+    await acme.ask("clear ada fit score")
+    seen = acme.seen(await acme.ask("undo"))
+
+    assert seen == "Ada Lovelace · Fit — → *7* (fair) · Score — → *62* (warm) · undone" + BUTTONS
+
+
+async def test_the_verb_after_the_button(acme: Acme) -> None:
+    """What the button took back is not the last change any more; what was restored is."""
+    await acme.ask("set ada 70")
+    receipt = await acme.ask("set ada 85")
+    undone = await acme.press(receipt, "Undo")
+    by_verb = acme.seen(await acme.ask("undo"))
+    await acme.press(undone, "Undo")
+
+    assert by_verb == "Ada Lovelace · Score 70 → *62* (warm) · undone" + BUTTONS
+    assert await acme.value("ada") == 85_000
+    assert acme.seen(await acme.ask("undo")) == "Ada Lovelace · Score 85 → *62* (warm) · undone" + BUTTONS
+
+
+async def test_the_button_and_the_undo_of_the_undo(acme: Acme) -> None:
+    """The receipt turns into what was done, whose Undo restores it, whose Undo takes it back again."""
+    receipt = await acme.ask("set ada 85 fit=8 because great demo")
+    once = await acme.press(receipt, "Undo")
+    twice = await acme.press(once, "Undo")
+    thrice = await acme.press(twice, "Undo")
+
+    assert {receipt.ts} == {once.ts, twice.ts, thrice.ts}
+    assert [acme.seen(each) for each in (once, twice, thrice)] == [
+        "Ada Lovelace · Fit 8 → *7* (fair) · Score 85 → *62* (warm) · undone" + BUTTONS,
+        "Ada Lovelace · Fit 7 → *8* (good) · Score 62 → *85* (hot) · undone" + BUTTONS,
+        "Ada Lovelace · Fit 8 → *7* (fair) · Score 85 → *62* (warm) · undone" + BUTTONS,
+    ]
+    assert (await acme.value("ada"), await acme.value("ada", "fit")) == (62_000, 7_000)
+
+
+async def test_a_double_click_on_undo(acme: Acme) -> None:
+    """Two clicks before the first is answered undo once; the second is told so, and restores nothing."""
+    receipt = await acme.ask("set ada 85")
+    undo = button_of(receipt, "Undo")
+    before = len(acme.answers)
+    await asyncio.gather(
+        *(acme.sandbox.click(receipt.id, undo["action_id"], block_id=undo["block_id"]) for _ in range(2))
+    )
+    await acme.sandbox.wait_for(lambda: len(acme.answers) == before + 2)
+    replaced = acme.sandbox.world.find(receipt.ts)
+
+    assert replaced is not None
+    assert sorted([acme.seen(replaced), acme.seen(acme.latest())]) == [
+        "Ada Lovelace · Score 85 → *62* (warm) · undone" + BUTTONS,
+        ALREADY,
+    ]
+    assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, True)]
+
+
+async def test_the_button_after_the_verb(acme: Acme) -> None:
+    """A receipt whose change was taken back by the verb says so, and stays."""
+    receipt = await acme.ask("set ada 85")
+    await acme.ask("undo")
+    seen = acme.seen(await acme.press(receipt, "Undo"))
+
+    assert seen == ALREADY
+    assert await acme.value("ada") == 62_000
+
+
+async def test_an_undo_is_exact_whatever_came_later(acme: Acme) -> None:
+    """The score is as if the change had never been made: what the CRM added since stays added."""
+    receipt = await acme.ask("set ada 85")
+    add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 5}
+    await acme.pushed(add)
+    seen = acme.seen(await acme.press(receipt, "Undo"))
+
+    assert seen == "Ada Lovelace · Score 90 → *67* (warm) · undone" + BUTTONS
+    assert acme.seen(await acme.ask("history ada")).splitlines()[1:3] == [
+        "‹now› · +5 → *67* (warm) · from crm",
+        "‹now› · ~set to 85~ · by <@U0REP>",
+    ]
+
+
+async def test_the_undo_of_a_contact_that_was_added(acme: Acme) -> None:
+    """The score is missing again; the contact stays."""
+    offer = await acme.ask("set zoe@example.com 85")
+    added = await acme.press(offer, "Add zoe@example.com and set Score to 85")
+    seen = acme.seen(await acme.press(added, "Undo"))
+
+    assert seen == "zoe@example.com · Score 85 → — · undone" + BUTTONS
+    assert acme.seen(await acme.ask("zoe@example.com")).splitlines()[0] == "*zoe@example.com*"
+
+
+async def test_history_on_a_receipt_that_was_undone(acme: Acme) -> None:
+    """The line that was taken back is struck through."""
+    undone = await acme.press(await acme.ask("set ada fit=8"), "Undo")
+    history = acme.seen(await acme.press(undone, "History"))
+
+    assert history == (
+        "*Ada Lovelace · Fit*\n"
+        "‹now› · ~set to 8~ · by <@U0REP>\n"
+        "‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
+        "(The last 2 changes, newest first. Struck through: undone.)"
+    )
+
+
+async def test_a_receipt_of_a_minute_ago_still_undoes_its_own(acme: Acme) -> None:
+    """Each receipt takes back what it tells of, in any order."""
+    first = await acme.ask("set ada 70")
+    second = await acme.ask("set ada +10")
+    middle = acme.seen(await acme.press(first, "Undo"))
+    last = acme.seen(await acme.press(second, "Undo"))
+
+    assert middle == "Ada Lovelace · Score 80 → *72* (warm) · undone" + BUTTONS
+    assert last == "Ada Lovelace · Score 72 → *62* (warm) · undone" + BUTTONS

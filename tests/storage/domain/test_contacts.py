@@ -1,0 +1,113 @@
+"""How people are named and matched."""
+
+import pytest
+
+from storage.domain.contacts import Contact, Reference, address_key, check_slug, looks_like_address, matching
+from storage.domain.errors import BadItem, BadName
+
+MATCHED = [
+    ("Ada@Example.COM", "ada@example.com"),
+    ("  ada@example.com ", "ada@example.com"),
+    ("ＡＤＡ@example.com", "ada@example.com"),  # full-width letters
+    ("straße@example.com", "strasse@example.com"),  # case-folded, not only small letters
+    ("STRASSE@example.com", "strasse@example.com"),
+    ("zoe\u0308@example.com", "zo\u00eb@example.com"),  # a letter with its dots apart
+    ("\ufb01n@example.com", "fin@example.com"),  # a ligature
+    ("first.last+tag@sub.example.co.uk", "first.last+tag@sub.example.co.uk"),
+]
+
+
+@pytest.mark.parametrize(("typed", "key"), MATCHED)
+def test_addresses_match_as_people_would_match_them(typed: str, key: str) -> None:
+    """An address is matched in the form NFKC, case-folded."""
+    assert address_key(typed) == key
+
+
+NO_ADDRESSES = [
+    "", "ada", "ada@", "@example.com", "ada@example", "ada@@example.com", "a da@example.com", "ada@exam ple.com",
+    "<ada@example.com>", "ada@example.com,bob@example.com", "mailto:ada@example.com", "\"ada\"@example.com",
+    "ada@example.com\nBcc", f"{'a' * 65}@example.com", f"ada@{'a' * 186}.com",
+]  # fmt: skip  # one list
+
+
+@pytest.mark.parametrize("typed", NO_ADDRESSES)
+def test_what_is_no_address(typed: str) -> None:
+    """What cannot be an address is refused, shown as far as it fits."""
+    with pytest.raises(BadItem) as refused:
+        address_key(typed)
+
+    assert not looks_like_address(typed.strip())
+    assert str(refused.value) == f"`{typed.strip()[:80]}` is not an e-mail address"
+
+
+def test_the_longest_address_fits() -> None:
+    """254 characters, as the standards allow."""
+    longest = f"{'a' * 64}@{'b' * 185}.com"
+
+    assert (len(longest), looks_like_address(longest)) == (254, True)
+
+
+def test_texts_match_without_case_width_and_blanks() -> None:
+    """Words are compared as people would compare them."""
+    assert matching("  ＡＤＡ \t  Lovelace\u00a0 ") == "ada lovelace"
+
+
+def test_a_reference_names_its_contact_by_address_first() -> None:
+    """The address is an identity, the id in the sender's system another."""
+    assert Reference(email="Ada@Example.com", source="crm", id="17").identities() == [
+        ("", "ada@example.com"),
+        ("crm", "17"),
+    ]
+    assert Reference(source="crm", id="Ab").identities() == [("crm", "Ab")]  # ids are kept to the letter
+
+
+def contact(name: str | None = None, email: str | None = None, ids: dict[str, str] | None = None) -> Contact:
+    """Describe a person."""
+    return Contact(id=1, email=email, name=name, company=None, owner=None, ids=ids or {}, created_at=0, updated_at=0)
+
+
+def test_how_a_contact_is_shown_and_typed() -> None:
+    """People read the name; a command takes the address or an id."""
+    ada = contact("Ada", "ada@example.com", {"crm": "17"})
+
+    assert (ada.shown, ada.typed) == ("Ada", "ada@example.com")
+    assert (contact(None, "ada@example.com").shown, contact("Ada", None, {"crm": "17"}).typed) == (
+        "ada@example.com",
+        "crm:17",
+    )
+    assert (contact(ids={"crm": "17"}).shown, contact().shown, contact().typed) == (
+        "crm:17",
+        "a contact",
+        "a contact",
+    )
+
+
+SLUGS = ["a", "hubspot-eu", "crm2", "a" * 40]
+BAD_SLUGS = ["", "Crm", "2crm", "-crm", "crm_2", "crm:eu", "c r m", "a" * 41, "crm\n", "çrm"]
+TAKEN_SLUGS = ["slack", "api", "import", "demo", "owner", "tag", "email", "updated", "fit"]
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_names_a_source_may_have(slug: str) -> None:
+    """A slug is a small letter, then small letters, digits and -, 40 at most."""
+    check_slug(slug, score_types=("fit",))
+
+
+@pytest.mark.parametrize("slug", BAD_SLUGS)
+def test_names_a_source_may_not_have(slug: str) -> None:
+    """Anything else is refused with the rule."""
+    with pytest.raises(BadName) as refused:
+        check_slug(slug)
+
+    assert str(refused.value) == (
+        f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"
+    )
+
+
+@pytest.mark.parametrize("slug", TAKEN_SLUGS)
+def test_names_with_a_meaning_of_their_own(slug: str) -> None:
+    """A slug is no filter word, no score type, and none of our own origins."""
+    with pytest.raises(BadName) as refused:
+        check_slug(slug, score_types=("fit",))
+
+    assert str(refused.value) == f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`"

@@ -1,0 +1,201 @@
+"""Score types: what may be defined, which values fit, where bands begin."""
+
+import pytest
+
+from storage.domain.errors import BadDefinition, BadName, OffStep, OutOfRange
+from storage.domain.score_types import Band, ScoreType, check_definition, check_key
+
+
+def score_type(
+    bands: tuple[Band, ...] = (), *, minimum: int = 0, maximum: int = 100_000, step: int = 1_000
+) -> ScoreType:
+    """Define a type called Fit."""
+    return ScoreType(
+        id=1, definition=1, number=1, key="fit", label="Fit",
+        minimum=minimum, maximum=maximum, step=step, start=minimum, bands=bands,
+    )  # fmt: skip  # the numbers of one definition stand together
+
+
+BANDS = (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
+
+IN_BANDS = [
+    (0, "cold"),
+    (39_999, "cold"),  # the last thousandth below an edge
+    (40_000, "warm"),  # the edge itself
+    (79_000, "warm"),
+    (80_000, "hot"),
+    (100_000, "hot"),
+    (None, None),  # missing is in no band
+]
+
+
+@pytest.mark.parametrize(("value", "band"), IN_BANDS)
+def test_a_band_reaches_from_its_edge_up_to_the_next(value: int | None, band: str | None) -> None:
+    """Bands are half-open."""
+    assert score_type(BANDS).band(value) == band
+
+
+def test_a_type_without_bands_names_none() -> None:
+    """No bands, no name."""
+    assert score_type().band(50_000) is None
+
+
+def test_clamping_keeps_the_ends() -> None:
+    """A value outside the range becomes the nearer end."""
+    whole = score_type(minimum=-5_000, maximum=5_000)
+
+    assert [whole.clamp(value) for value in (-5_001, -5_000, 0, 5_000, 5_001)] == [-5_000, -5_000, 0, 5_000, 5_000]
+
+
+SET_REFUSED = [
+    ({}, 101_000, OutOfRange, "Fit runs from 0 to 100; 101 is outside it"),
+    ({}, -1, OutOfRange, "Fit runs from 0 to 100; -0.001 is outside it"),
+    ({}, 87_500, OffStep, "Fit goes in steps of 1; use 87 or 88"),
+    ({"minimum": 1_000, "maximum": 5_000, "step": 500}, 3_600, OffStep, "Fit goes in steps of 0.5; use 3.5 or 4"),
+    # Steps count from the minimum, so 1, 4, 7 are on it and 3 is not.
+    ({"minimum": 1_000, "maximum": 7_000, "step": 3_000}, 3_000, OffStep, "Fit goes in steps of 3; use 1 or 4"),
+    ({"minimum": -5_000, "maximum": 5_000, "step": 2_500}, -1_000, OffStep, "Fit goes in steps of 2.5; use -2.5 or 0"),
+    # Between the last step and the maximum, both neighbours are in the range.
+    ({"minimum": 0, "maximum": 10, "step": 5}, 7, OffStep, "Fit goes in steps of 0.005; use 0.005 or 0.01"),
+]
+
+
+@pytest.mark.parametrize(("numbers", "value", "refusal", "complaint"), SET_REFUSED)
+def test_values_that_cannot_be_set(
+    numbers: dict[str, int], value: int, refusal: type[Exception], complaint: str
+) -> None:
+    """A value outside the range or between two steps is refused, naming what would do."""
+    with pytest.raises(refusal) as refused:
+        score_type((), **numbers).check_set(value)
+
+    assert str(refused.value) == complaint
+
+
+def test_the_ends_of_the_range_can_be_set() -> None:
+    """Both ends belong to the range."""
+    fit = score_type(minimum=1_000, maximum=7_000, step=3_000)
+
+    for value in (1_000, 4_000, 7_000):
+        fit.check_set(value)
+    with pytest.raises(OutOfRange):
+        fit.check_set(10_000)
+
+
+def test_any_number_of_steps_can_be_added() -> None:
+    """An amount is a multiple of the step, of either sign and of any size."""
+    fit = score_type(minimum=1_000, maximum=7_000, step=3_000)
+
+    for amount in (3_000, -3_000, 0, 300_000):
+        fit.check_add(amount)
+    with pytest.raises(OffStep) as refused:
+        fit.check_add(-4_000)
+
+    assert str(refused.value) == "Fit goes in steps of 3; -4 is no whole number of them"
+
+
+KEYS = ["a", "fit", "fit_2", "a" * 32, "score", "limits"]
+BAD_KEYS = ["", "A", "Fit", "2fit", "_fit", "fit-2", "fit two", "a" * 33, "fít", "fit\n", "fit٣"]
+TAKEN = ["and", "or", "not", "has", "sort", "limit", "because", "me", "owner", "tag", "name", "email", "above", "stale"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_keys_that_can_be_typed(key: str) -> None:
+    """A key is a small letter, then small letters, digits and _, 32 at most."""
+    check_key(key)
+
+
+@pytest.mark.parametrize("key", BAD_KEYS)
+def test_keys_that_cannot_be_typed(key: str) -> None:
+    """Anything else is refused with the rule."""
+    with pytest.raises(BadName, match=r"use a small letter, then small letters, digits and _, 32 at most$"):
+        check_key(key)
+
+
+@pytest.mark.parametrize("key", TAKEN)
+def test_words_of_the_filter_language_are_no_keys(key: str) -> None:
+    """A key must not be misread in a filter."""
+    with pytest.raises(BadName) as refused:
+        check_key(key)
+
+    assert str(refused.value) == f"`{key}` is a word of the filter language; choose another key"
+
+
+STARTS = [
+    (0, 100_000, 1_000, 0),
+    (-5_000, 5_000, 500, 0),
+    (1_000, 5_000, 500, 1_000),  # 0 lies below
+    (-10_000, -4_000, 2_000, -4_000),  # 0 lies above
+    (-2_000, 1_000, 3_000, 1_000),  # 0 is no step: 1 is nearer than -2
+    (-7_000, 3_000, 5_000, -2_000),  # -2 is nearer than 3
+    (-1_000, 2_000, 3_000, -1_000),
+]
+
+
+@pytest.mark.parametrize(("minimum", "maximum", "step", "start"), STARTS)
+def test_the_starting_value_is_the_one_nearest_to_zero(minimum: int, maximum: int, step: int, start: int) -> None:
+    """Where none is given, a type starts at the value of its range that is nearest to 0."""
+    checked = check_definition(label="Fit", minimum=minimum, maximum=maximum, step=step, start=None, bands=())
+
+    assert checked == start
+
+
+def test_a_starting_value_that_is_given_is_kept() -> None:
+    """Any value on a step will do."""
+    assert check_definition(label="Fit", minimum=0, maximum=100_000, step=500, start=50_500, bands=BANDS) == 50_500
+
+
+DEFINED = {"label": "Fit", "minimum": 0, "maximum": 100_000, "step": 1_000, "start": None, "bands": ()}
+NOT_DEFINED = [
+    ({"label": "  "}, "a label has 1 to 60 characters"),
+    ({"label": "x" * 61}, "a label has 1 to 60 characters"),
+    ({"minimum": 100_000}, "the minimum 100 must lie below the maximum 100"),
+    ({"minimum": 200_000}, "the minimum 200 must lie below the maximum 100"),
+    ({"maximum": 10**12 + 1_000}, "a range lies within -1,000,000,000 to 1,000,000,000"),
+    ({"minimum": -(10**12) - 1_000}, "a range lies within -1,000,000,000 to 1,000,000,000"),
+    ({"step": 0}, "the range 0 to 100 is no whole number of steps of 0"),
+    ({"step": -1_000}, "the range 0 to 100 is no whole number of steps of -1"),
+    ({"step": 3_000}, "the range 0 to 100 is no whole number of steps of 3"),
+    ({"step": 200_000}, "the range 0 to 100 is no whole number of steps of 200"),
+    ({"start": -1_000}, "the starting value -1 must lie in the range and on a step of 1"),
+    ({"start": 101_000}, "the starting value 101 must lie in the range and on a step of 1"),
+    ({"start": 500}, "the starting value 0.5 must lie in the range and on a step of 1"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "complaint"), NOT_DEFINED)
+def test_definitions_that_contradict_themselves(wrong: dict[str, object], complaint: str) -> None:
+    """A definition that cannot be is refused with the reason."""
+    with pytest.raises(BadDefinition) as refused:
+        check_definition(**{**DEFINED, **wrong})  # type: ignore[arg-type]  # one of them is wrong on purpose
+
+    assert str(refused.value) == complaint
+
+
+NOT_CUT = [
+    ((("low", 1_000),), "the first band must start at the minimum: low:0"),
+    ((("cold", 0), ("Hot", 1_000)), "`Hot` cannot name a band: use small letters, digits, _ and -"),
+    ((("cold", 0), ("", 1_000)), "`` cannot name a band: use small letters, digits, _ and -"),
+    ((("cold", 0), ("hot", 500)), "the band hot:0.5 must start in the range and on a step"),
+    ((("cold", 0), ("hot", 101_000)), "the band hot:101 must start in the range and on a step"),
+    ((("cold", 0), ("hot", 80_000), ("warm", 40_000)), "the bands must start one above the other, lowest first"),
+    ((("cold", 0), ("warm", 40_000), ("hot", 40_000)), "the bands must start one above the other, lowest first"),
+    ((("cold", 0), ("warm", 40_000), ("cold", 80_000)), "each band needs a name of its own"),
+]
+
+
+@pytest.mark.parametrize(("bands", "complaint"), NOT_CUT)
+def test_bands_that_do_not_cut_the_range(bands: tuple[tuple[str, int], ...], complaint: str) -> None:
+    """Bands begin at the minimum, rise, lie on steps and have names of their own."""
+    named = tuple(Band(name=name, start=start) for name, start in bands)
+    with pytest.raises(BadDefinition) as refused:
+        check_definition(label="Fit", minimum=0, maximum=100_000, step=1_000, start=None, bands=named)
+
+    assert str(refused.value) == complaint
+
+
+def test_a_band_may_begin_at_the_maximum() -> None:
+    """The highest value may have a name to itself."""
+    bands = (Band(name="some", start=0), Band(name="all", start=100_000))
+
+    assert check_definition(label="Fit", minimum=0, maximum=100_000, step=1_000, start=None, bands=bands) == 0
+    assert score_type(bands).band(100_000) == "all"

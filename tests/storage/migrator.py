@@ -1,0 +1,32 @@
+"""Be a process that opens or migrates a database, with whatever `storage` package it is started beside.
+
+python migrator.py migrate|open URL; says when it is ready, goes on after a line, and prints as JSON what came of it."""
+
+import asyncio
+import json
+import sys
+
+from storage.domain.errors import Refusal
+from storage.opening import migrate, open_storage
+
+KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
+
+
+async def main(verb: str, url: str) -> object:
+    """Do it, and say what was applied, or why it was refused."""
+    try:
+        if verb == "migrate":
+            return {"applied": await migrate(url)}
+        opened = await open_storage(url, secret_keys=KEYS)
+        ready = await opened.is_ready()
+        await opened.close()
+    except (Refusal, RuntimeError) as exc:
+        return {"refused": str(exc)}
+    return {"ready": ready}
+
+
+if __name__ == "__main__":
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    sys.stdout.write(json.dumps(asyncio.run(main(*sys.argv[1:]))) + "\n")

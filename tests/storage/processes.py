@@ -1,0 +1,44 @@
+"""Run Python in processes of their own, beside the test."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import storage
+
+HOUSE = Path(storage.__file__).parents[1]
+
+
+async def start(*arguments: str, house: Path = HOUSE) -> asyncio.subprocess.Process:
+    """Start Python with the packages of *house*."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=house,
+        env={**os.environ, "PYTHONPATH": str(house)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def run(*arguments: str, house: Path = HOUSE) -> str:
+    """Run Python and give what it prints; fails with what it complains of."""
+    return await _end(await start(*arguments, house=house))
+
+
+async def at_once(commands: Sequence[Sequence[str]], *, house: Path = HOUSE) -> list[str]:
+    """Run several; each prints a line when it is ready, and goes on when all of them are."""
+    processes = [await start(*command, house=house) for command in commands]
+    for process in processes:
+        assert process.stdout is not None
+        await process.stdout.readline()
+    return await asyncio.gather(*(_end(process) for process in processes))
+
+
+async def _end(process: asyncio.subprocess.Process) -> str:
+    said, complained = await process.communicate(b"go\n")
+    assert process.returncode == 0, complained.decode()
+    return said.decode()

@@ -1,0 +1,72 @@
+"""Reach the database of a test beside the code under test, with nothing but its driver."""
+
+import asyncio
+import re
+import sqlite3
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+
+def is_sqlite(url: str) -> bool:
+    """Tell which kind of database a URL names."""
+    return url.startswith("sqlite")
+
+
+def file_of(url: str) -> Path:
+    """Give the file of a SQLite URL."""
+    return Path(url.removeprefix("sqlite://"))
+
+
+async def connect(url: str, *, database: str | None = None) -> "asyncpg.Connection":
+    """Connect to the PostgreSQL of a URL, to its database or to another one of that server."""
+    parts = urlsplit(url)
+    host = parse_qs(parts.query)["host"][0]
+    return await asyncpg.connect(host=host, user="postgres", database=database or parts.path.removeprefix("/"))
+
+
+async def rows(url: str, sql: str, *params: object) -> list[dict[str, object]]:
+    """Run one statement with $1, $2 … and give its rows."""
+    if is_sqlite(url):
+        return await asyncio.to_thread(_sqlite_rows, file_of(url), re.sub(r"\$(\d+)", r"?\1", sql), params)
+    connection = await connect(url)
+    try:
+        return [dict(row) for row in await connection.fetch(sql, *params)]
+    finally:
+        await connection.close()
+
+
+def _sqlite_rows(path: Path, sql: str, params: tuple[object, ...]) -> list[dict[str, object]]:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    connection.row_factory = sqlite3.Row
+    try:
+        return [dict(row) for row in connection.execute(sql, params)]
+    finally:
+        connection.close()
+
+
+async def empty(url: str) -> None:
+    """Replace the database of a URL by one without a single table."""
+    if is_sqlite(url):
+        for path in file_of(url).parent.glob(f"{file_of(url).name}*"):
+            path.unlink()
+        return
+    name = urlsplit(url).path.removeprefix("/")
+    connection = await connect(url, database="postgres")
+    try:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+
+
+async def cut(url: str) -> int:
+    """Cut every connection to the PostgreSQL database of a URL, as a restart of the server does; count them."""
+    connection = await connect(url, database="postgres")
+    try:
+        name = urlsplit(url).path.removeprefix("/")
+        terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+        return len(await connection.fetch(terminate, name))
+    finally:
+        await connection.close()

@@ -1,0 +1,74 @@
+"""Be one of several processes that write to one database: hand in every fact of a world, in an order of one's own.
+
+python replica.py URL SEED; says when it is ready, goes on after a line, and prints as JSON what it was told."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from random import Random
+
+from storage.domain.contacts import Reference
+from storage.domain.facts import Item, Op
+from storage.domain.submissions import Recorded
+from storage.opening import open_storage
+from storage.workspaces import find_workspace
+from tests.storage.teams import NOW, Team
+
+KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
+PEOPLE = 40
+FACTS = 1_200
+SUBMISSIONS = 600
+AT_ONCE = 24
+
+
+def whom(number: int) -> Reference:
+    """Say who is meant: a third of the people by address, a third by id, the others by both."""
+    email = f"p{number}@example.com" if number % 3 != 1 else None
+    return Reference(email=email, source="crm", id=None if number % 3 == 0 else str(number))
+
+
+def world() -> list[Item]:
+    """Give the facts that every process hands in: each adds a point, at times that have many ties."""
+    return [
+        Item(
+            key=f"k{number}",
+            contact=whom(number % PEOPLE),
+            score="score",
+            op=Op.ADD,
+            amount=1_000,
+            occurred_at=NOW - number % 7,
+        )
+        for number in range(FACTS)
+    ]
+
+
+async def main(url: str, seed: int) -> Counter[str]:
+    """Hand everything in and count the answers."""
+    dice, told = Random(seed), Counter[str]()  # an order of its own, the same each time
+    facts = world()
+    dice.shuffle(facts)
+    size = FACTS // SUBMISSIONS
+    rest = [facts[start : start + size] for start in range(0, FACTS, size)]
+    opened = await open_storage(url, secret_keys=KEYS)
+    try:
+        team = Team(await find_workspace("T0ACME"), opened.committer)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
+        while rest:
+            group, rest = rest[:AT_ONCE], rest[AT_ONCE:]
+            calls = [team.deliver(*items, batch=f"{seed}/{len(rest)}/{n}") for n, items in enumerate(group)]
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                told["submissions"] += 1
+                if isinstance(outcome, Recorded):
+                    told.update(one.status.value for one in outcome.outcomes)
+                else:
+                    told[repr(outcome)] += 1
+    finally:
+        await opened.close()
+    return told
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(main(sys.argv[1], int(sys.argv[2])))))

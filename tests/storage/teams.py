@@ -1,0 +1,144 @@
+"""Speak for a team: hand in what its sources and people send, and read what its members see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from storage.committer import Committer
+from storage.contacts import find
+from storage.deliveries import delivery
+from storage.domain.contacts import Contact, Json, Reference
+from storage.domain.facts import Item, Op, Unusable
+from storage.domain.people import Workspace
+from storage.domain.submissions import Delivered, Recorded, Submission
+from storage.scores import Entry, card, history
+
+NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+
+#: Somebody, as senders say it: an address, (source, id), the row id of a contact, or a whole reference.
+Whom = str | int | tuple[str, str] | Reference
+
+
+def change(
+    key: str,
+    whom: Whom,
+    op: Op,
+    amount: int = 0,
+    *,
+    score: str = "score",
+    at: int | None = None,
+    reason: str | None = None,
+    fields: Mapping[str, Json] | None = None,
+    raw: str = "",
+) -> Item:
+    """Ask for one change; *amount* in whole points."""
+    return Item(
+        key=key, contact=_reference(whom), score=score, op=op, amount=amount * 1_000,
+        occurred_at=at, reason=reason, fields=fields or {}, raw=raw,
+    )  # fmt: skip  # who, what, and when
+
+
+def set_to(key: str, whom: Whom, value: int, **more: object) -> Item:
+    """Set a score."""
+    return change(key, whom, Op.SET, value, **more)  # type: ignore[arg-type]  # handed through as they are
+
+
+def said(key: str, whom: Whom, *, at: int | None = None, **fields: Json) -> Item:
+    """Say something of a contact."""
+    return Item(key=key, contact=_reference(whom), occurred_at=at, fields=fields)
+
+
+def _reference(whom: Whom) -> Reference | int:
+    match whom:
+        case str():
+            return Reference(email=whom)
+        case (source, id):
+            return Reference(source=source, id=id)
+        case _:
+            return whom
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A workspace and the door of its ledger."""
+
+    workspace: Workspace
+    committer: Committer
+
+    async def record(self, submission: Submission) -> Recorded:
+        """Hand something in at the moment it was received."""
+        return await self.committer.record(submission, now=submission.received_at)
+
+    async def deliver(
+        self,
+        *items: Item | Unusable,
+        source: str = "crm",
+        batch: str = "delivery",
+        received: int = NOW,
+        delivered: Delivered | None = None,
+    ) -> Recorded:
+        """Send a delivery of a source."""
+        return await self.record(
+            self.delivery(*items, source=source, batch=batch, received=received, delivered=delivered)
+        )
+
+    def delivery(
+        self,
+        *items: Item | Unusable,
+        source: str = "crm",
+        batch: str = "delivery",
+        received: int = NOW,
+        delivered: Delivered | None = None,
+    ) -> Submission:
+        """Write a delivery of a source."""
+        return Submission(
+            workspace=self.workspace, source=source, batch=batch, received_at=received, items=items, delivered=delivered
+        )
+
+    async def ask(
+        self, *items: Item, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
+    ) -> Recorded:
+        """Ask as a person does: all or nothing."""
+        return await self.record(self.asking(*items, batch=batch, actor=actor, received=received, creates=creates))
+
+    def asking(
+        self, *items: Item, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
+    ) -> Submission:
+        """Write what a person asks."""
+        return Submission(
+            workspace=self.workspace, source="slack", batch=batch, received_at=received, items=items,
+            actor=actor, all_or_none=True, creates=creates,
+        )  # fmt: skip  # whose, when and what
+
+    async def undo(self, undoes: str, *, batch: str, actor: str = "U0REP", received: int = NOW) -> Recorded:
+        """Take a batch back."""
+        return await self.record(self.undoing(undoes, batch=batch, actor=actor, received=received))
+
+    def undoing(self, undoes: str, *, batch: str, actor: str = "U0REP", received: int = NOW) -> Submission:
+        """Write the wish to take a batch back."""
+        return Submission(
+            workspace=self.workspace, source="slack", batch=batch, received_at=received,
+            actor=actor, all_or_none=True, undoes=undoes,
+        )  # fmt: skip  # whose, when and what
+
+    async def contact(self, text: str) -> Contact:
+        """Find the one contact that *text* names."""
+        (found,) = await find(self.workspace, text=text)
+        return found
+
+    async def value(self, text: str, score: str = "score") -> int | None:
+        """Read a score as a whole number of thousandths; none where it is missing."""
+        seen = await card(self.workspace, contact=(await self.contact(text)).id, now=NOW)
+        assert seen is not None
+        return next((one.value for one in seen.standings if one.score_type.key == score), None)
+
+    async def lines(self, text: str, score: str = "score") -> Sequence[Entry]:
+        """Read the whole history of a score, newest first."""
+        _, lines = await history(self.workspace, contact=(await self.contact(text)).id, score=score, most=10_000)
+        return lines
+
+    async def set_aside(self, id: int) -> list[tuple[int, str, str, str]]:
+        """Read the quarantine of a delivery: position, key, reason, item."""
+        _, aside = await delivery(self.workspace, id=id)
+        return [(one.position, one.key, one.reason, one.item) for one in aside]

@@ -1,0 +1,181 @@
+"""What waits at the same moment shares a commit, and nobody is harmed by a neighbour."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from storage.committer import MOST_SUBMISSIONS, Committer
+from storage.contacts import find
+from storage.database import current
+from storage.deliveries import deliveries
+from storage.domain.errors import StorageUnavailable
+from storage.domain.facts import Op
+from storage.domain.people import Workspace
+from storage.domain.submissions import Delivered, Recorded, Status
+from storage.opening import Storage
+from storage.sources import add_source
+from tests.storage import raw
+from tests.storage.counts import tell
+from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
+
+ADA = "ada@example.com"
+NOWHERE = Workspace(id=999_999, team="T0NOWHERE", name="a workspace that is not there")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize(("calls", "commits"), [(1, 1), (128, 1), (129, 2), (1_000, 8)])
+async def test_what_waits_shares_a_commit(database_url: str, team: Team, calls: int, commits: int) -> None:
+    """A lone call is a commit of its own; 128 at once are one, a thousand are eight."""
+    await asyncio.gather(*(team.deliver(set_to(f"k{n}", ADA, n % 100, at=NOW - n)) for n in range(calls)))
+    # Each row knows the transaction that wrote it.
+    (row,) = await raw.rows(database_url, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS facts FROM facts")
+
+    assert row == {"n": commits, "facts": calls}
+
+
+async def test_each_is_told_its_own_outcome(team: Team) -> None:
+    """In the order accepted, also where all of them change one score."""
+    outcomes = await asyncio.gather(
+        *(team.deliver(change(f"k{n:03d}", ADA, Op.ADD, 1, at=NOW - SECOND + n), batch=f"d{n}") for n in range(150))
+    )
+
+    assert [(one.moved[0].before, one.moved[0].after) for one in outcomes] == [
+        (None, 1_000),
+        *((n * 1_000, (n + 1) * 1_000) for n in range(1, 100)),
+        *[(100_000, 100_000)] * 50,  # the range is full
+    ]
+
+
+async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team) -> None:
+    """What arrives in the wrong order is folded anew, and each sees the score as it was when its turn came."""
+    outcomes = await asyncio.gather(
+        team.deliver(change("a", ADA, Op.ADD, 30, at=NOW - 1), batch="d1"),
+        team.deliver(set_to("b", ADA, 90, at=NOW - 5), batch="d2"),
+        team.deliver(change("c", ADA, Op.ADD, -50, at=NOW - 3), batch="d3"),
+    )
+
+    assert [(one.moved[0].before, one.moved[0].after) for one in outcomes] == [
+        (None, 30_000),
+        (30_000, 100_000),
+        (100_000, 70_000),
+    ]
+    assert [line.effective for line in await team.lines(ADA)] == [30_000, -50_000, 90_000]
+
+
+@pytest.mark.parametrize("place", [0, 63, 127])
+async def test_one_that_cannot_be_recorded_harms_nobody(team: Team, place: int) -> None:
+    """Of 128 that share a commit one makes the database itself complain: it is told so, and the others are kept."""
+    poison = replace(team.delivery(said("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
+    good = [change(f"k{n}", f"p{n % 9}@example.com", Op.ADD, 1, at=NOW - n) for n in range(MOST_SUBMISSIONS)]
+    calls = [team.record(poison) if n == place else team.deliver(one) for n, one in enumerate(good)]
+
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    (failed,) = [one for one in outcomes if not isinstance(one, Recorded)]
+    assert outcomes.index(failed) == place
+    assert not isinstance(failed, StorageUnavailable)
+    assert "workspace" in str(failed) or "FOREIGN KEY" in str(failed)
+    assert sum(one.count(Status.APPLIED) for one in outcomes if isinstance(one, Recorded)) == MOST_SUBMISSIONS - 1
+    totals = [await team.value(f"p{number}@example.com") or 0 for number in range(9)]
+    assert sum(totals) == (MOST_SUBMISSIONS - 1) * 1_000
+
+
+async def test_several_that_cannot_be_recorded_harm_nobody(team: Team) -> None:
+    """Whoever is at fault is found by halves, wherever they stand."""
+    poison = replace(team.delivery(said("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
+    bad = {1, 2, 50, 99, 100}
+    good = [change(f"k{n}", ADA, Op.ADD, 1, at=NOW - n) for n in range(101)]
+    calls = [team.record(poison) if n in bad else team.deliver(one) for n, one in enumerate(good)]
+
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert {n for n, one in enumerate(outcomes) if not isinstance(one, Recorded)} == bad
+    assert await team.value(ADA) == 96_000
+
+
+async def test_a_caller_that_goes_away_loses_nothing(team: Team) -> None:
+    """What it handed in is recorded all the same, and those that wait beside it are answered."""
+    calls = [asyncio.create_task(team.deliver(change(f"k{n}", ADA, Op.ADD, 1, at=NOW - n))) for n in range(30)]
+    await asyncio.wait([calls[0]])
+    for call in calls[1::2]:
+        call.cancel()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    await team.committer.drained()
+
+    assert sum(isinstance(one, Recorded) for one in outcomes) >= 15
+    assert await team.value(ADA) == 30_000
+
+
+async def test_a_closed_storage_has_recorded_what_was_handed_in(
+    storage: Storage, team: Team, database_url: str
+) -> None:
+    """Nothing that was accepted is left behind."""
+    calls = [asyncio.create_task(team.deliver(set_to(f"k{n}", ADA, 1, at=NOW - n))) for n in range(300)]
+    await asyncio.sleep(0)  # handed in, and nothing done yet
+    assert not any(call.done() for call in calls)
+    await storage.close()
+
+    assert sum(one.count(Status.APPLIED) for one in await asyncio.gather(*calls)) == 300
+    (row,) = await raw.rows(database_url, "SELECT count(*) AS n FROM facts")
+    assert row["n"] == 300
+
+
+async def test_very_many_items_are_spread_over_commits(team: Team) -> None:
+    """A commit takes about two thousand items; what is too many for it waits for the next."""
+    batches = [
+        [change(f"{n}/{i:04d}", f"p{i % 50}@example.com", Op.ADD, 1, at=NOW - i) for i in range(700)] for n in range(5)
+    ]
+    outcomes = await asyncio.gather(*(team.deliver(*items, batch=f"d{n}") for n, items in enumerate(batches)))
+
+    assert [one.count(Status.APPLIED) for one in outcomes] == [700] * 5
+    assert await team.value("p0@example.com") == 70_000
+
+
+async def test_deliveries_in_one_commit_keep_their_own_quarantine(team: Team) -> None:
+    """Each has its own counts and its own unusable items."""
+    crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
+    await asyncio.gather(
+        *(
+            team.deliver(
+                *(set_to(f"{n}/{i}", ADA, 50 + 10 * i, raw=f"{n}/{i}") for i in range(4 + n)),
+                batch=f"d{n}",
+                delivered=Delivered(source=crm.id, key=f"d{n}"),
+            )
+            for n in range(4)
+        )
+    )
+
+    sent = await deliveries(team.workspace, source=None, most=10)
+    assert [(one.key, one.applied, one.quarantined) for one in sent] == [
+        (f"d{n}", 4 + n - bad, bad) for n, bad in ((3, 1), (2, 0), (1, 0), (0, 0))
+    ]
+    assert await team.set_aside(sent[0].id) == [(6, "3/6", "Score runs from 0 to 100; 110 is outside it", "3/6")]
+
+
+async def test_a_contact_made_elsewhere_meanwhile_is_the_same_contact(team: Team) -> None:
+    """Four doors at once make the same new contacts; each contact is made once and each fact counts once."""
+    doors = [Team(team.workspace, Committer(current())) for _ in range(4)]
+    facts = [change(f"k{n}", f"p{n % 20}@example.com", Op.ADD, 1, at=NOW - n) for n in range(200)]
+
+    outcomes = await asyncio.gather(*(door.deliver(one) for one in facts for door in doors))
+
+    counts = {status.value: sum(one.count(status) for one in outcomes) for status in Status}
+    tell(f"four doors on {current().dialect}", counts)
+    assert counts == {"applied": 200, "duplicate": 600, "ignored": 0, "quarantined": 0}
+    assert [await team.value(f"p{n}@example.com") for n in range(20)] == [10_000] * 20
+    assert len({one.id for n in range(20) for one in await find(team.workspace, text=f"p{n}@example.com")}) == 20
+
+
+async def test_a_contact_that_was_merged_into_another(team: Team, database_url: str) -> None:
+    """Its address names the one that survived; its row id cannot be used any more."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", "lovelace@example.com", 20, at=NOW - 8))
+    survivor, other = await team.contact(ADA), await team.contact("lovelace@example.com")
+    await raw.rows(database_url, "UPDATE contacts SET merged_into = $1 WHERE id = $2", survivor.id, other.id)
+
+    await team.deliver(change("c", "lovelace@example.com", Op.ADD, 5, at=NOW - 7))
+    with pytest.raises(StorageUnavailable):
+        await team.deliver(change("d", other.id, Op.ADD, 5, at=NOW - 7))
+
+    assert (await team.contact("lovelace@example.com")).id == survivor.id
+    assert await team.value(ADA) == 15_000

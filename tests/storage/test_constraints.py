@@ -1,0 +1,147 @@
+"""What must never be in the tables is refused by the database itself, whoever writes it."""
+
+import sqlite3
+
+import asyncpg
+import pytest
+from tortoise.exceptions import IntegrityError
+
+from storage.database import current
+from storage.opening import open_storage
+from tests.storage import raw
+from tests.storage.worlds import KEYS as SECRETS
+from tests.storage.worlds import everything, fill, tables
+
+# name → table, its columns, and what makes a copy of a row another row
+UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
+    "workspaces_team": ("workspaces", "team", {"team": "T0OTHER"}),
+    "score_types_key": ("score_types", "workspace_id, key", {"key": "other"}),
+    "definitions_number": ("definitions", "score_type_id, number", {"number": 2}),
+    "identities_value": ("identities", "workspace_id, namespace, value", {"value": "other@example.com"}),
+    "facts_key": ("facts", "workspace_id, source, dedupe_key, subject", {"dedupe_key": "other"}),
+    "effects_fact": ("effects", "fact_id, definition_id", {"fact_id": 3}),
+    "scores_contact": ("scores", "contact_id, definition_id", {"definition_id": 2}),
+    "sources_slug": ("sources", "workspace_id, slug", {"slug": "other"}),
+    "refusals_source": ("refusals", "source_id", {"source_id": 2}),
+    "quarantine_item": ("quarantine", "delivery_id, position", {"position": 99}),
+    "tokens_hash": ("tokens", "hash", {"hash": "other"}),
+}
+# name → table, what breaks it, and what does not
+CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
+    "facts_kind": ("facts", {"kind": "other", "op": None}, {}),
+    "facts_op": ("facts", {"op": None}, {"kind": "fields", "op": None}),
+    "facts_undoes": ("facts", {"undoes": "b"}, {"kind": "undo", "op": None, "undoes": "b", "contact_id": None}),
+    "facts_contact": ("facts", {"contact_id": None}, {}),
+    "definitions_range": (
+        "definitions",
+        {"minimum": 5, "maximum": 5, "start": 5},
+        {"minimum": 5, "maximum": 6, "start": 5},
+    ),
+    "definitions_step": ("definitions", {"step": 0}, {"step": 1}),
+    "definitions_start": ("definitions", {"start": 100_001}, {"start": 100_000}),
+}
+# (table, column): rows of another table, which must be there
+KEYS = [
+    ("contacts", "workspace_id"), ("score_types", "workspace_id"), ("definitions", "score_type_id"),
+    ("identities", "contact_id"), ("facts", "contact_id"), ("effects", "contact_id"), ("effects", "definition_id"),
+    ("effects", "fact_id"), ("scores", "contact_id"), ("scores", "definition_id"), ("sources", "workspace_id"),
+    ("deliveries", "source_id"), ("quarantine", "delivery_id"), ("refusals", "source_id"), ("tokens", "workspace_id"),
+]  # fmt: skip  # a table of pairs
+INDEXES = {
+    "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
+    "deliveries_source", "facts_actor", "facts_batch", "facts_undoes",
+}  # fmt: skip  # names
+
+
+@pytest.fixture
+async def filled(database_url: str) -> str:
+    """Give the URL of a database in which every table has rows."""
+    await fill(database_url)
+    assert [name for name, rows in (await everything(database_url)).items() if not rows] == []
+    return database_url
+
+
+async def copy(url: str, table: str, other: dict[str, object]) -> None:
+    """Write the first row of a table once more, with other values in some columns."""
+    (row,) = await raw.rows(url, f"SELECT * FROM {table} ORDER BY id LIMIT 1")
+    (last,) = await raw.rows(url, f"SELECT max(id) AS id FROM {table}")
+    row |= {"id": int(str(last["id"])) + 1, **other}
+    places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+    await raw.rows(url, f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())
+
+
+async def refusal(url: str, table: str, other: dict[str, object]) -> str:
+    """Write such a row, and give the words of the database's refusal."""
+    with pytest.raises((sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)) as refused:
+        await copy(url, table, other)
+    return str(refused.value).partition("\n")[0]
+
+
+@pytest.mark.parametrize("name", UNIQUE)
+async def test_what_is_unique_cannot_be_there_twice(filled: str, name: str) -> None:
+    """A copy of a row is refused; one that differs in the column that matters is not."""
+    table, columns, other = UNIQUE[name]
+    if name in ("scores_contact", "refusals_source"):
+        parent = "definitions" if name == "scores_contact" else "sources"
+        await copy(filled, parent, {"number": 2} if parent == "definitions" else {"slug": "other"})
+
+    complaint = await refusal(filled, table, {})
+    await copy(filled, table, other)
+
+    expected = f"UNIQUE constraint failed: {', '.join(f'{table}.{column}' for column in columns.split(', '))}"
+    if not raw.is_sqlite(filled):
+        expected = f'duplicate key value violates unique constraint "{name}"'
+    assert complaint == expected
+
+
+@pytest.mark.parametrize("name", CHECKS)
+async def test_what_cannot_be_is_refused(filled: str, name: str) -> None:
+    """A row that breaks a rule is refused by its name; one that keeps it is not."""
+    table, wrong, right = CHECKS[name]
+    fresh: dict[str, object] = {"dedupe_key": "other"} if table == "facts" else {"number": 2}
+
+    complaint = await refusal(filled, table, fresh | wrong)
+    await copy(filled, table, fresh | right)
+
+    expected = f"CHECK constraint failed: {name}"
+    if not raw.is_sqlite(filled):
+        expected = f'new row for relation "{table}" violates check constraint "{name}"'
+    assert complaint == expected
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_every_constraint_has_its_test(filled: str) -> None:
+    """The tables above name all there are."""
+    found = await raw.rows(
+        filled,
+        "SELECT conname, contype::text AS kind FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid"
+        " WHERE t.relnamespace = 'public'::regnamespace AND t.relname <> 'tortoise_migrations'"
+        " AND contype IN ('u', 'c')",
+    )
+
+    assert {row["conname"] for row in found if row["kind"] == "u"} == UNIQUE.keys()
+    assert {row["conname"] for row in found if row["kind"] == "c"} == CHECKS.keys()
+
+
+async def test_rows_point_at_rows_that_are_there(filled: str) -> None:
+    """Through our own connection no row can point at nothing."""
+    opened = await open_storage(filled, secret_keys=SECRETS)
+    try:
+        for table, column in KEYS:
+            with pytest.raises(IntegrityError, match=r"FOREIGN KEY constraint failed|violates foreign key constraint"):
+                await current().writer.rows(
+                    f"UPDATE {table} SET {column} = 999999"
+                    f" WHERE id = (SELECT max(id) FROM {table} WHERE {column} IS NOT NULL)"
+                )
+        assert not [name for name in await tables(filled) if name not in {table for table, _ in KEYS} | {"workspaces"}]
+    finally:
+        await opened.close()
+
+
+async def test_the_indexes_are_there(filled: str) -> None:
+    """On both databases, by the same names."""
+    sql = "SELECT name FROM sqlite_master WHERE type = 'index'"
+    if not raw.is_sqlite(filled):
+        sql = "SELECT indexname AS name FROM pg_indexes WHERE schemaname = 'public'"
+
+    assert {str(row["name"]) for row in await raw.rows(filled, sql)} >= INDEXES

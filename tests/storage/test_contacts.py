@@ -1,0 +1,251 @@
+"""Who is meant, what is known of them, and how people find them."""
+
+from itertools import permutations
+
+import pytest
+
+from storage.contacts import contacts, find, nearest
+from storage.domain.contacts import Json, Reference
+from storage.domain.facts import Item, Op
+from storage.domain.submissions import Outcome, Status
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
+
+ADA = "ada@example.com"
+
+ALIKE = [
+    ("Ada@Example.COM", "ada@example.com"),
+    ("ada@example.com", "ＡＤＡ@example.com"),  # full-width letters
+    ("STRASSE@example.com", "straße@example.com"),
+    ("zo\u00eb@example.com", "ZOE\u0308@example.com"),  # the dots apart from their letter
+]
+
+
+@pytest.mark.parametrize(("typed", "typed_otherwise"), ALIKE)
+async def test_one_address_typed_in_two_ways_is_one_contact(team: Team, typed: str, typed_otherwise: str) -> None:
+    """Matched without case and width, kept as it was typed first, found either way."""
+    await team.deliver(change("a", typed, Op.ADD, 1), change("b", typed_otherwise, Op.ADD, 2))
+
+    found = [await team.contact(text) for text in (typed, typed_otherwise, f"  {typed} ")]
+    assert {one.id for one in found} == {found[0].id}
+    assert found[0].email == typed
+    assert await team.value(typed_otherwise) == 3_000
+
+
+async def test_ids_are_kept_to_the_letter_and_belong_to_their_source(team: Team) -> None:
+    """`17` of one system is not `17` of another, and `ab` is not `AB`."""
+    whom = [("crm", "ab"), ("crm", "AB"), ("n8n", "ab")]
+    await team.deliver(*(set_to(f"k{number}", one, number) for number, one in enumerate(whom)))
+
+    assert [await team.value(f"{source}:{id}") for source, id in whom] == [0, 1_000, 2_000]
+
+
+async def test_an_address_beside_an_id_joins_the_two(team: Team) -> None:
+    """From then on both name the contact, also in the same delivery."""
+    await team.deliver(
+        set_to("a", ("crm", "17"), 10, at=NOW - 9),
+        said("b", Reference(email=ADA, source="crm", id="17"), at=NOW - 8, email=ADA),
+        change("c", ADA, Op.ADD, 5, at=NOW - 7),
+    )
+    await team.deliver(change("d", ("n8n", "x"), Op.ADD, 1, at=NOW - 6), said("e", ADA, at=NOW - 5), source="n8n")
+    await team.deliver(said("f", Reference(email="lovelace@example.com", source="crm", id="17"), at=NOW - 4))
+
+    found = await team.contact("crm:17")
+    assert (found.email, dict(found.ids)) == (ADA, {"crm": "17"})
+    assert await team.value("lovelace@example.com") == 15_000
+    assert (await team.contact("n8n:x")).id != found.id
+
+
+async def test_an_item_that_names_two_contacts_is_set_aside(team: Team) -> None:
+    """Nobody can tell which of the two was meant; nothing happens to either."""
+    await team.deliver(set_to("a", ADA, 10), set_to("b", ("crm", "17"), 20))
+    recorded = await team.deliver(set_to("c", Reference(email=ADA, source="crm", id="17"), 99), batch="d2")
+
+    reason = "The address and the id given belong to two different contacts."
+    assert recorded.outcomes == (Outcome(status=Status.QUARANTINED, reason=reason),)
+    assert (await team.value(ADA), await team.value("crm:17")) == (10_000, 20_000)
+
+
+SAID: list[tuple[int, dict[str, Json]]] = [
+    (1, {"name": "Ada", "company": "Engines", "tags": ["vip"], "attributes.tier": "gold"}),
+    (2, {"name": "Ada L.", "owner": "rep@acme.com", "attributes.seats": 7}),
+    (3, {"company": None, "tags": ["vip", "churned"], "email": "lovelace@example.com"}),
+    (4, {"owner": "jane@acme.com", "attributes.tier": None}),
+]
+
+
+async def test_the_latest_value_of_each_field_wins_in_any_order(team: Team) -> None:
+    """Whichever is received first: what was said last holds, field by field, and a blank is a value."""
+    orders = list(permutations(range(4)))
+    for place in range(4):  # each order has a contact of its own, and each contact one fact in each delivery
+        items = []
+        for person, order in enumerate(orders):
+            at, fields = SAID[order[place]]
+            items.append(said(f"k{person}/{order[place]}", ("crm", f"p{person}"), at=NOW - DAY + at, **fields))
+        await team.deliver(*items, batch=f"d{place}")
+
+    for person in range(len(orders)):
+        found = await team.contact(f"crm:p{person}")
+        assert (found.name, found.company, found.owner) == ("Ada L.", None, "jane@acme.com")
+        assert (found.email, found.tags) == ("lovelace@example.com", ("vip", "churned"))
+        assert dict(found.attributes) == {"tier": None, "seats": 7}
+
+
+async def test_a_change_may_speak_of_its_contact(team: Team) -> None:
+    """What an item says of the contact is kept with the change it asks for."""
+    await team.deliver(set_to("a", ADA, 10, fields={"name": "Ada", "tags": ["vip"]}), received=NOW + 5)
+    found = await team.contact(ADA)
+
+    assert (found.name, found.tags, found.created_at, found.updated_at) == ("Ada", ("vip",), NOW + 5, NOW + 5)
+
+
+async def test_two_facts_of_one_event_that_disagree_end_the_same_in_any_order(team: Team) -> None:
+    """One key may stand for a change and for a word on the contact, at the same time; still one of them wins always."""
+    for number, turn in enumerate((1, -1)):
+        whom, key = f"p{number}@example.com", f"k{number}"
+        changed = set_to(key, whom, 10, at=NOW - 1, fields={"name": "as the change says"})
+        both = [changed, said(key, whom, at=NOW - 1, name="as the word says")][::turn]
+        for place, one in enumerate(both):
+            await team.deliver(one, batch=f"d{number}/{place}")
+
+    assert (await team.contact("p0@example.com")).name == (await team.contact("p1@example.com")).name
+
+
+async def test_contacts_come_in_the_order_asked_for(team: Team) -> None:
+    """Those that are not there are left out."""
+    await team.deliver(*(set_to(f"k{number}", f"p{number}@example.com", number) for number in range(3)))
+    ids = [(await team.contact(f"p{number}@example.com")).id for number in range(3)]
+
+    found = await contacts(team.workspace, ids=[ids[2], 999_999, ids[0], ids[1]])
+    assert [one.email for one in found] == ["p2@example.com", "p0@example.com", "p1@example.com"]
+    assert await contacts(team.workspace, ids=[]) == []
+
+
+async def test_of_two_ids_in_one_source_the_first_is_shown(team: Team) -> None:
+    """Both find the contact."""
+    await team.deliver(
+        set_to("a", Reference(email=ADA, source="crm", id="17"), 10),
+        set_to("b", Reference(email=ADA, source="crm", id="9"), 20, at=NOW),
+    )
+
+    assert (await team.contact("crm:9")).ids == {"crm": "17"}
+
+
+PEOPLE = {
+    "ada@example.com": ("Ada Lovelace", "Analytical Engines"),
+    "adam@example.com": ("Adam Smith", None),
+    "nevada@example.com": ("Nevada Jones", "Studio 54"),
+    "zoë@example.com": ("Zoë 100% _Sure_!", "Ümläut GmbH"),
+    "bare@else.org": (None, None),
+}
+
+FOUND = [
+    ("ada@example.com", ["ada@example.com"]),
+    ("ADA@EXAMPLE.COM", ["ada@example.com"]),
+    ("nobody@example.com", []),  # an address means exactly that one
+    ("crm:ada", ["ada@example.com"]),
+    ("CRM: ada ", ["ada@example.com"]),
+    ("crm:nobody", []),
+    ("Ada", ["ada@example.com"]),  # a whole word, so neither Adam nor Nevada
+    ("ada lovelace", ["ada@example.com"]),
+    ("LOVELACE ada", ["ada@example.com"]),
+    ("ad", ["ada@example.com", "adam@example.com"]),  # beginnings of words, so not Nevada
+    ("love ad", ["ada@example.com"]),
+    ("vada", ["nevada@example.com"]),  # anywhere
+    ("engines", ["ada@example.com"]),
+    ("Studio 54", ["nevada@example.com"]),
+    ("zoë", ["zoë@example.com"]),
+    ("ZOE\u0308", ["zoë@example.com"]),
+    ("ümläut", ["zoë@example.com"]),
+    ("UMLAUT", []),
+    ("bare", ["bare@else.org"]),  # by the address, where there is no name
+    ("else", ["bare@else.org"]),
+    ("ada smith", ["adam@example.com"]),  # Ada has no Smith, but Adam has both beginnings
+    ("lovelace smith", []),  # every word must be there
+    ("100%", ["zoë@example.com"]),
+    ("%", ["zoë@example.com"]),  # no wildcard
+    ("_", ["zoë@example.com"]),
+    ("!", ["zoë@example.com"]),
+    ("_sure_", ["zoë@example.com"]),
+    ("a%a", []),
+    ("a_a", []),
+    ("!%", []),
+    ("", []),
+    ("   ", []),
+]
+
+
+@pytest.fixture
+async def crowd(team: Team) -> Team:
+    """Give a team that knows some people."""
+    items = [
+        said(
+            f"k{number}",
+            Reference(email=email, source="crm", id=email.partition("@")[0]),
+            name=told[0],
+            company=told[1],
+        )
+        for number, (email, told) in enumerate(PEOPLE.items())
+    ]
+    await team.deliver(*items)
+    return team
+
+
+async def test_how_people_find_contacts(crowd: Team) -> None:
+    """By address, by id, by whole words, by beginnings of words, or by parts of them: the first that finds any."""
+    found = [(text, await find(crowd.workspace, text=text)) for text, _ in FOUND]
+
+    assert [(text, sorted(one.email or "" for one in people)) for text, people in found] == FOUND
+
+
+async def test_a_list_says_that_there_are_more(team: Team) -> None:
+    """One more than asked for comes back, so that the asker knows."""
+    await team.deliver(*(said(f"k{n:02d}", f"p{n}@example.com", name=f"Ada {n:02d}") for n in range(14)))
+
+    assert len(await find(team.workspace, text="ada")) == 11
+    assert [one.name for one in await find(team.workspace, text="ada", most=2)] == ["Ada 00", "Ada 01", "Ada 02"]
+
+
+async def test_a_whole_word_is_found_among_very_many_parts(team: Team) -> None:
+    """Six hundred names that hold the word somewhere do not hide the one who is called so."""
+    crowd = [said(f"k{n:03d}", f"p{n}@example.com", name=f"Joann {n:03d}") for n in range(600)]
+    await team.deliver(*crowd, said("z", "z@example.com", name="Zed Ann"))
+
+    assert [one.name for one in await find(team.workspace, text="ann")] == ["Zed Ann"]
+
+
+NEAREST = [
+    ("ada lovelase", ["ada@example.com"]),
+    ("adaa@example.com", ["ada@example.com", "adam@example.com"]),
+    ("bar", ["bare@else.org"]),
+    ("%", []),
+    ("qqqq", []),
+    ("", []),
+]
+
+
+async def test_the_nearest_names_are_offered(crowd: Team) -> None:
+    """A name that is mistyped finds the ones that look like it, the likeliest first."""
+    offered = [(text, await nearest(crowd.workspace, text=text)) for text, _ in NEAREST]
+
+    assert [(text, [one.email for one in people]) for text, people in offered] == NEAREST
+
+
+async def test_any_word_of_a_name_may_be_the_mistyped_one(crowd: Team) -> None:
+    """Not only the first."""
+    assert [one.email for one in await nearest(crowd.workspace, text="lovelase")] == ["ada@example.com"]
+
+
+async def test_no_more_than_three_are_offered(team: Team) -> None:
+    """Of many that look alike, the likeliest; of those, the older ones."""
+    await team.deliver(*(said(f"k{n}", f"p{n}@example.com", name=f"Ada {n}") for n in range(6)))
+
+    assert [one.name for one in await nearest(team.workspace, text="ada")] == ["Ada 0", "Ada 1", "Ada 2"]
+
+
+async def test_an_address_may_be_as_long_as_addresses_are(team: Team) -> None:
+    """254 characters, with blanks around them."""
+    longest = f"{'a' * 64}@{'b' * 185}.com"
+    recorded = await team.deliver(Item(key="k", contact=Reference(email=f"  {longest} ")), received=NOW + SECOND)
+
+    assert [one.status for one in recorded.outcomes] == [Status.APPLIED]
+    assert (await team.contact(longest)).email == longest

@@ -1,0 +1,416 @@
+"""One open database: used from any task, whole transactions only, and nothing lost when a caller goes away."""
+
+import asyncio
+import contextlib
+import contextvars
+import sqlite3
+from collections import Counter
+from collections.abc import Coroutine
+from pathlib import Path
+from random import Random
+from threading import Thread
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import pytest
+
+from storage.database import BadDatabaseUrl, NotOpen, Session, address, current, read, write
+from storage.domain.errors import StorageUnavailable
+from storage.errors import NoDatabase
+from storage.opening import Storage, migrate, open_storage
+from storage.workspaces import add_workspace, all_workspaces, find_workspace
+from tests.storage import raw
+from tests.storage.counts import tell
+from tests.storage.teams import NOW, Team, set_to
+
+T = TypeVar("T")
+KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
+CANCELS = 3_000
+POOL = 8  # as many transactions as must be able to run side by side on PostgreSQL
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+postgres_only = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+
+@pytest.fixture
+async def scratch(database_url: str, storage: Storage) -> str:
+    """Give the URL of an open database with a table that has no meaning."""
+    await raw.rows(database_url, "CREATE TABLE scratch (number bigint, half int)")
+    return database_url
+
+
+async def put(session: Session, number: int, half: int) -> None:
+    """Write one of two rows that belong together."""
+    await session.rows("INSERT INTO scratch (number, half) VALUES ($1, $2)", number, half)
+
+
+async def halves() -> Counter[int]:
+    """Count the rows of each number."""
+    rows = await read("SELECT number, count(*) AS n FROM scratch GROUP BY number")
+    return Counter({row["number"]: row["n"] for row in rows})
+
+
+@pytest.mark.slow
+async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(scratch: str) -> None:
+    """Whenever a caller goes away, its transaction is whole, and the next one finds a connection and no lock."""
+    dice, counts, begun = Random(3), Counter[str](), set[int]()  # the same moments each time
+
+    async def one(number: int) -> None:
+        async def body(session: Session) -> None:
+            begun.add(number)
+            await put(session, number, 1)
+            await session.rows("SELECT count(*) AS n FROM scratch")
+            await put(session, number, 2)
+
+        task = asyncio.create_task(write(body))
+        await asyncio.wait([task], timeout=dice.uniform(0, long))
+        counts["still at work when cancelled" if task.cancel() else "done before"] += 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def cancel_some(numbers: range) -> None:
+        for number in numbers:
+            await one(number)
+
+    begin = asyncio.get_running_loop().time()
+    await asyncio.gather(*(write(lambda session: put(session, -2, 1)) for _ in range(20)))
+    long = (asyncio.get_running_loop().time() - begin) / 10  # about as long as it takes here and now
+
+    async with asyncio.timeout(90):
+        await asyncio.gather(*(cancel_some(range(start, CANCELS, 3)) for start in range(3)))
+        rows = await halves()
+        await _meet(POOL if current().dialect == "postgres" else 1)
+
+    tell(f"cancelled transactions on {current().dialect}", counts)
+    assert rows.pop(-2) == 20
+    assert set(rows.values()) == {2}  # never a half
+    assert set(rows) == begun  # and what had begun is there, though its caller is gone
+    assert counts["still at work when cancelled"] >= CANCELS // 3
+
+
+async def _meet(parties: int) -> None:
+    """Run transactions that end only when all of them have begun: each needs a connection."""
+    barrier = asyncio.Barrier(parties)
+
+    async def body(session: Session) -> None:
+        await session.rows("SELECT 1 AS one")
+        await barrier.wait()
+        await put(session, -1, 1)
+
+    await asyncio.gather(*(write(body) for _ in range(parties)))
+
+
+@pytest.mark.slow
+async def test_cancelled_readers_leave_a_free_database(scratch: str) -> None:
+    """A reader that goes away while it waits for its rows is in nobody's way."""
+    dice, counts = Random(4), Counter[str]()  # the same moments each time
+    await write(lambda session: put(session, 1, 1))
+    assert await halves() == {1: 1}
+
+    async def one() -> None:
+        task = asyncio.create_task(halves())
+        for _ in range(dice.randrange(12)):
+            await asyncio.sleep(0)
+        counts["still at work when cancelled" if task.cancel() else "done before"] += 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async with asyncio.timeout(60):
+        for _ in range(CANCELS // 3):
+            await asyncio.gather(one(), one(), one())
+        assert await halves() == {1: 1}
+
+    tell(f"cancelled readings on {current().dialect}", counts)
+    assert counts["still at work when cancelled"] >= CANCELS // 3
+
+
+async def test_a_first_reading_that_is_cancelled_is_in_nobody_s_way(database_url: str) -> None:
+    """Also while its connection is being made, wherever that stands."""
+    for steps in range(12):
+        opened = await open_storage(database_url, secret_keys=KEYS)
+        try:
+            reading = asyncio.create_task(all_workspaces())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.wait([reading])
+            async with asyncio.timeout(2):
+                assert await all_workspaces() == []
+        finally:
+            await opened.close()
+
+
+async def test_a_caller_cancelled_again_and_again_still_waits_for_the_commit(scratch: str) -> None:
+    """It is told that it was cancelled after the commit, so that whoever shuts down can wait for it."""
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def body(session: Session) -> None:
+        await put(session, 1, 1)
+        inside.set()
+        await go_on.wait()
+        await put(session, 1, 2)
+
+    caller = asyncio.create_task(write(body))
+    await inside.wait()
+    for _ in range(3):
+        caller.cancel()
+        await asyncio.wait([caller], timeout=0.01)
+    assert not caller.done()
+
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert await halves() == {1: 2}
+
+
+async def test_a_body_that_fails_after_its_caller_left_is_rolled_back(scratch: str) -> None:
+    """Nobody is there to hear of the failure; it is not reported as forgotten, and nothing is kept."""
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def body(session: Session) -> None:
+        await put(session, 1, 1)
+        inside.set()
+        await go_on.wait()
+        raise LookupError
+
+    caller = asyncio.create_task(write(body))
+    await inside.wait()
+    caller.cancel()
+    await asyncio.wait([caller], timeout=0.01)
+    go_on.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert await halves() == {}
+
+
+async def test_a_body_that_fails_is_rolled_back(scratch: str) -> None:
+    """Its error reaches the caller as it is; nothing is kept; the next transaction goes on."""
+
+    async def body(session: Session) -> None:
+        await put(session, 1, 1)
+        raise LookupError("the second half")
+
+    with pytest.raises(LookupError, match="the second half"):
+        await write(body)
+    await write(lambda session: put(session, 2, 1))
+    assert await halves() == {2: 1}
+
+
+async def test_any_task_may_open_use_and_close(database_url: str) -> None:
+    """Tasks that share nothing with each other: one opens, another writes, a third closes; and all of it again."""
+
+    def alone(work: Coroutine[None, None, T]) -> asyncio.Task[T]:
+        return asyncio.create_task(work, context=contextvars.Context())
+
+    for number in range(3):
+        opened = await alone(open_storage(database_url, secret_keys=KEYS))
+        workspace = await alone(add_workspace(f"T{number}", name="Acme", now=NOW))
+        await alone(Team(workspace, opened.committer).deliver(set_to("k", "ada@example.com", 10)))
+        assert await alone(opened.is_ready())
+        assert [one.team for one in await alone(all_workspaces())] == [f"T{n}" for n in range(number + 1)]
+        await alone(opened.close())
+
+
+async def test_one_database_at_a_time(database_url: str, storage: Storage) -> None:
+    """A second one is refused, and the first goes on; after closing there is none."""
+    with pytest.raises(RuntimeError, match="a database is open in this process already"):
+        await open_storage(database_url, secret_keys=KEYS)
+    assert await storage.is_ready()
+
+    await storage.close()
+    with pytest.raises(NotOpen):
+        await find_workspace("T1")
+
+
+async def test_a_reader_is_not_kept_waiting_by_a_writer(scratch: str) -> None:
+    """Beside an open transaction what is committed can be read, and nothing of what is not."""
+    await write(lambda session: put(session, 1, 1))
+    seen = []
+
+    async def body(session: Session) -> None:
+        await put(session, 2, 1)
+        async with asyncio.timeout(5):
+            seen.append(await asyncio.create_task(halves(), context=contextvars.Context()))
+        seen.append(Counter({row["number"]: 1 for row in await session.rows("SELECT number FROM scratch")}))
+
+    await write(body)
+
+    assert seen == [{1: 1}, {1: 1, 2: 1}]
+    assert await halves() == {1: 1, 2: 1}
+
+
+@sqlite_only
+async def test_the_reader_cannot_write(scratch: str) -> None:
+    """On SQLite the connection for reading refuses to do anything else."""
+    with pytest.raises(StorageUnavailable):
+        await current().reader.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
+    assert await halves() == {}
+
+
+async def test_a_mistake_of_ours_is_not_taken_for_an_outage(scratch: str) -> None:
+    """A statement that cannot be right stays visible as what it is."""
+    for statement in ("SELECT * FROM nothing", "SELEKT 1", "INSERT INTO scratch (nothing) VALUES (1)"):
+        with pytest.raises(Exception, match=r"nothing|SELEKT") as mistake:
+            await current().writer.rows(statement)
+        assert not isinstance(mistake.value, StorageUnavailable)
+
+
+@sqlite_only
+async def test_a_file_locked_by_another_process_is_an_outage(scratch: str, team: Team) -> None:
+    """Who waits too long for SQLite is told that it does not answer; afterwards everything goes on."""
+    await current().writer.rows("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(raw.file_of(scratch), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        outcomes = await asyncio.gather(
+            *(team.deliver(set_to(f"k{n}", "ada@example.com", n)) for n in range(5)), return_exceptions=True
+        )
+        with pytest.raises(StorageUnavailable):
+            await current().writer.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
+        assert [type(one) for one in outcomes] == [StorageUnavailable] * 5
+        assert await halves() == {}  # reading goes on
+    finally:
+        other.close()
+
+    await team.deliver(set_to("k", "ada@example.com", 10))
+    assert await team.value("ada@example.com") == 10_000
+
+
+@postgres_only
+async def test_a_connection_cut_in_the_middle_is_an_outage(scratch: str, team: Team) -> None:
+    """Nothing of that transaction is kept; the next use finds a new connection."""
+
+    async def body(session: Session) -> None:
+        await put(session, 1, 1)
+        (own,) = await session.rows("SELECT pg_backend_pid() AS pid")
+        await raw.rows(scratch, "SELECT pg_terminate_backend($1)", own["pid"])
+        await put(session, 1, 2)
+
+    for _ in range(POOL + 2):  # more often than there are connections
+        with pytest.raises(StorageUnavailable):
+            await write(body)
+    await team.deliver(set_to("k", "ada@example.com", 10))
+
+    assert (await halves(), await team.value("ada@example.com")) == ({}, 10_000)
+    async with asyncio.timeout(10):
+        await _meet(POOL)
+
+
+@postgres_only
+async def test_a_server_that_drops_all_connections_is_used_again(scratch: str, team: Team, storage: Storage) -> None:
+    """Whoever meets a connection that was cut is told of an outage; afterwards all connections are there again."""
+    await _meet(POOL)
+    # In a thread that is waited for, so that this process does not hear of it before it uses the connections.
+    cutting = Thread(target=asyncio.run, args=(raw.cut(scratch),))
+    cutting.start()
+    cutting.join()
+
+    outcomes = await asyncio.gather(
+        *(write(lambda session: put(session, 1, 1)) for _ in range(POOL)), return_exceptions=True
+    )
+
+    assert [repr(one) for one in outcomes if not isinstance(one, StorageUnavailable)] == []
+    await team.deliver(set_to("k", "ada@example.com", 10))
+    async with asyncio.timeout(10):
+        await _meet(POOL)
+    assert (await storage.is_ready(), await team.value("ada@example.com")) == (True, 10_000)
+
+
+@postgres_only
+async def test_a_database_that_is_gone_is_an_outage(scratch: str, team: Team, storage: Storage) -> None:
+    """Recording and reading say so, and readiness is no."""
+    assert await storage.is_ready()
+    await raw.empty(scratch)
+    assert not await storage.is_ready()  # there, but without its tables
+    connection = await raw.connect(scratch, database="postgres")
+    try:
+        await connection.execute(f"DROP DATABASE {urlsplit(scratch).path[1:]} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable) as outage:
+            await team.deliver(set_to("k", "ada@example.com", 10))
+        assert str(outage.value) == "The database does not answer just now; nothing of this was kept."
+        with pytest.raises(StorageUnavailable):
+            await all_workspaces()
+        assert not await storage.is_ready()
+
+
+async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> None:
+    """Opening says so, and leaves the place free for the next attempt; migrating says so too."""
+    nowhere = f"postgres://postgres:@/scores?host={tmp_path}"
+
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            await open_storage(nowhere, secret_keys=KEYS)
+    with pytest.raises(StorageUnavailable):
+        await migrate(nowhere)
+    opened = await open_storage(f"sqlite://{tmp_path / 'new' / 'scores.db'}", secret_keys=KEYS)
+    assert await opened.is_ready()
+    await opened.close()
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """With a sentence that names the setting, and the file as it was."""
+    path = tmp_path / "scores.db"
+    path.write_bytes(b"Dear diary, " * 1_000)
+
+    with pytest.raises(NoDatabase) as refused:
+        await open_storage(f"sqlite://{path}", secret_keys=KEYS)
+
+    assert str(refused.value) == "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
+    assert path.read_bytes() == b"Dear diary, " * 1_000
+
+
+ADDRESSES = [
+    ("sqlite://scores.db", "sqlite", "scores.db"),
+    ("sqlite:///var/lib/scores.db", "sqlite", "/var/lib/scores.db"),
+    ("sqlite:///var/lib/scores.db?journal_mode=WAL", "sqlite", "/var/lib/scores.db"),
+    ("postgres://me:secret@db.example.com:6432/scores", "postgres", None),
+    ("postgresql://me@db.example.com/scores", "postgres", None),
+]
+
+
+@pytest.mark.parametrize(("url", "dialect", "path"), ADDRESSES)
+def test_addresses_of_databases(url: str, dialect: str, path: str | None) -> None:
+    """A file, named from here or from the root, or a server."""
+    where = address(url)
+
+    assert (where.dialect, str(where.path) if where.path else None) == (dialect, path)
+
+
+SERVERS = [
+    ("postgres://me:secret@db.example.com:6432/scores", ("db.example.com", 6432, "me", "secret", "scores")),
+    ("postgresql://me@db.example.com/scores", ("db.example.com", 5432, "me", None, "scores")),
+    # A socket's folder stands behind the question mark, with a port of its own.
+    ("postgres://me:@/scores?host=/run/postgresql&port=5433", ("/run/postgresql", 5433, "me", None, "scores")),
+]
+
+
+@pytest.mark.parametrize(("url", "parts"), SERVERS)
+def test_how_a_server_is_named(url: str, parts: tuple[str, int, str, str | None, str]) -> None:
+    """Host, port, user, password, database."""
+    told = address(url).config["credentials"]
+
+    assert tuple(told[name] or None for name in ("host", "port", "user", "password", "database")) == parts
+
+
+@pytest.mark.parametrize(
+    "url", ["", "scores.db", "sqlite://", "sqlite:///", "mysql://me@db/scores", "postgres://me@db:port/scores"]
+)
+def test_addresses_of_nothing(url: str) -> None:
+    """Anything else is refused with the three forms there are."""
+    with pytest.raises(BadDatabaseUrl) as refused:
+        address(url)
+
+    assert str(refused.value) == (
+        "CONTACT_SCORE_DATABASE_URL must be sqlite:///absolute/file.db, sqlite://relative.db or postgres://…"
+    )
+
+
+def test_the_word_of_other_tools_for_encryption_is_understood() -> None:
+    """Hosted databases put `sslmode` into their addresses."""
+    credentials = address("postgres://me@db/scores?sslmode=require").config["credentials"]
+
+    assert (credentials["ssl"], "sslmode" in credentials) == ("require", False)

@@ -1,0 +1,283 @@
+"""A key counts once: what repeats it changes nothing, what contradicts it is set aside."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from storage.contacts import find
+from storage.definitions import add_score_type
+from storage.deliveries import deliveries
+from storage.domain.contacts import Reference
+from storage.domain.errors import Conflict, OffStep, OutOfRange, TwoContacts, UnknownContact, UnknownScoreType
+from storage.domain.facts import Item, Op, Unusable
+from storage.domain.submissions import Delivered, Outcome, Recorded, Status
+from storage.sources import Source, add_source
+from tests.storage.counts import tell
+from tests.storage.teams import DAY, NOW, Team, Whom, change, said, set_to
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+APPLIED, DUPLICATE = Outcome(status=Status.APPLIED), Outcome(status=Status.DUPLICATE)
+CONFLICT = Outcome(status=Status.QUARANTINED, reason="conflict")
+
+
+@pytest.fixture
+async def crm(team: Team) -> Source:
+    """Configure a sender."""
+    return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
+
+
+def like_first(
+    whom: Whom = ADA,
+    value: int = 50,
+    *,
+    op: Op = Op.SET,
+    score: str = "score",
+    at: int = NOW - 10,
+    reason: str | None = "met",
+    name: str = "Ada",
+) -> Item:
+    """Send an item under one and the same key, like the first or otherwise."""
+    return change("k", whom, op, value, score=score, at=at, reason=reason, fields={"name": name})
+
+
+FIRST = like_first()
+AGAIN = {
+    "the same": (like_first(), DUPLICATE),
+    "the address typed otherwise": (like_first("ADA@Example.com"), DUPLICATE),
+    "another value": (like_first(value=51), CONFLICT),
+    "another op": (like_first(op=Op.ADD), CONFLICT),
+    "an earlier time": (like_first(at=NOW - 11), CONFLICT),
+    "a later time": (like_first(at=NOW - 9), CONFLICT),
+    "another reason": (like_first(reason="called"), CONFLICT),
+    "no reason": (like_first(reason=None), CONFLICT),
+    "another name": (like_first(name="Eve"), CONFLICT),
+    "another contact": (like_first(BOB), CONFLICT),
+    "a contact not seen yet": (like_first("new@example.com"), CONFLICT),
+    # The subject is part of what is unique: one event may bear on two scores, and speak of the contact too.
+    "another score": (like_first(value=5, score="fit"), APPLIED),
+    "the contact alone": (said("k", ADA, at=NOW - 10, name="Ada"), APPLIED),
+}
+
+
+@pytest.fixture
+async def seasoned(team: Team) -> Team:
+    """Give a team with a second score type, that knows Ada and Bob already."""
+    await add_score_type(
+        team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000,
+        bands=[], start=None, is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    await team.deliver(set_to("a", ADA, 10, at=NOW - DAY), set_to("b", BOB, 20, at=NOW - DAY))
+    return team
+
+
+@pytest.mark.parametrize("how", ["one submission", "one commit", "two commits"])
+@pytest.mark.parametrize("again", AGAIN)
+async def test_a_known_key_counts_once(seasoned: Team, again: str, how: str) -> None:
+    """The same again changes nothing; anything else under the key is a conflict; wherever the two meet."""
+    item, expected = AGAIN[again]
+    if how == "one submission":
+        outcomes = (await seasoned.deliver(FIRST, item)).outcomes
+    elif how == "one commit":
+        both = await asyncio.gather(seasoned.deliver(FIRST, batch="d1"), seasoned.deliver(item, batch="d2"))
+        outcomes = (*both[0].outcomes, *both[1].outcomes)
+    else:
+        one = await seasoned.deliver(FIRST, batch="d1")
+        outcomes = (*one.outcomes, *(await seasoned.deliver(item, batch="d2", received=NOW + 5 * DAY)).outcomes)
+
+    assert outcomes == (APPLIED, expected)
+    assert (await seasoned.value(ADA), await seasoned.value(BOB)) == (50_000, 20_000)
+    assert [(line.amount, line.reason) for line in await seasoned.lines(ADA)] == [(50_000, "met"), (10_000, None)]
+    assert await seasoned.value(ADA, "fit") == (5_000 if again == "another score" else None)
+    assert (await seasoned.contact(ADA)).name == "Ada"
+
+
+async def test_nothing_of_a_conflict_is_applied(seasoned: Team) -> None:
+    """An item that contradicts a known key makes no contact and gives nobody another identity."""
+    await seasoned.deliver(FIRST)
+
+    stranger = await seasoned.deliver(set_to("k", "new@example.com", 50, at=NOW - 10), batch="d2")
+    second_id = await seasoned.deliver(
+        set_to("k", Reference(email=ADA, source="crm", id="17"), 77, at=NOW - 10), batch="d3"
+    )
+
+    assert (*stranger.outcomes, *second_id.outcomes) == (CONFLICT, CONFLICT)
+    assert await find(seasoned.workspace, text="new@example.com") == []
+    assert await find(seasoned.workspace, text="crm:17") == []
+
+
+async def test_the_same_key_of_another_source_is_another_fact(team: Team) -> None:
+    """Two senders may count their events alike."""
+    one = await team.deliver(change("1", ADA, Op.ADD, 5, at=NOW - 2), source="crm")
+    two = await team.deliver(change("1", ADA, Op.ADD, 5, at=NOW - 2), source="n8n")
+
+    assert (one.outcomes, two.outcomes) == ((APPLIED,), (APPLIED,))
+    assert await team.value(ADA) == 10_000
+
+
+REPEATS = [
+    (None, NOW, None, NOW + DAY, DUPLICATE),  # no time, either time: we stamped the first, and that is no content
+    (NOW + 60, NOW, NOW + 60, NOW + DAY, DUPLICATE),  # a clock that was ahead then and is not any more
+    (NOW - 60, NOW, NOW - 60, NOW + DAY, DUPLICATE),
+    (NOW + 60, NOW, NOW + 70, NOW + DAY, DUPLICATE),  # both ahead of the receipt, so both happened when it arrived
+    (NOW - 60, NOW, NOW - 59, NOW + DAY, CONFLICT),
+    (NOW - 60, NOW, NOW + 60, NOW + DAY, CONFLICT),
+]
+
+
+@pytest.mark.parametrize(("first", "received", "then", "received_then", "expected"), REPEATS)
+async def test_a_repeat_is_compared_with_what_its_sender_said(
+    team: Team, first: int | None, received: int, then: int | None, received_then: int, expected: Outcome
+) -> None:
+    """A repeat may arrive much later; only what the sender says is compared, not when we stamped it."""
+    await team.deliver(change("k", ADA, Op.ADD, 5, at=first), batch="d1", received=received)
+    recorded = await team.deliver(change("k", ADA, Op.ADD, 5, at=then), batch="d2", received=received_then)
+
+    assert recorded.outcomes == (expected,)
+    assert await team.value(ADA) == 5_000
+
+
+async def test_a_duplicate_says_that_nothing_moved(team: Team) -> None:
+    """The answer tells the first arrival from the second."""
+    first = await team.deliver(set_to("k", ADA, 50, at=NOW - 1))
+    second = await team.deliver(set_to("k", ADA, 50, at=NOW - 1))
+
+    assert [(one.score_type.key, one.before, one.after) for one in first.moved] == [("score", None, 50_000)]
+    assert second.moved == ()
+    assert (first.count(Status.APPLIED), second.count(Status.APPLIED), second.count(Status.DUPLICATE)) == (1, 0, 1)
+
+
+async def test_many_deliveries_of_the_same_facts_at_once(team: Team) -> None:
+    """Of a hundred deliveries that share forty facts each fact counts once, and its contradiction never."""
+    facts = [change(f"k{number}", f"p{number % 7}@example.com", Op.ADD, 1, at=NOW - number) for number in range(40)]
+    wrong = [change(f"k{number}", f"p{number % 7}@example.com", Op.ADD, 2, at=NOW - number) for number in range(40)]
+    dice = Random(5)  # the same shuffle each time
+    await team.deliver(*facts[:20])
+
+    recorded = await asyncio.gather(
+        *(team.deliver(*dice.sample(facts, 12), *dice.sample(wrong[:20], 3), batch=f"d{n}") for n in range(100))
+    )
+
+    counts = {status.value: sum(one.count(status) for one in recorded) for status in Status}
+    tell("a hundred deliveries at once", counts)
+    assert counts == {"applied": 20, "duplicate": 1_180, "ignored": 0, "quarantined": 300}
+    totals = [await team.value(f"p{number}@example.com") for number in range(7)]
+    assert totals == [6_000] * 5 + [5_000] * 2
+
+
+async def test_what_a_person_sends_twice_counts_once(team: Team) -> None:
+    """A request that Slack repeats is answered like the first, and changes nothing."""
+    asking = [change("t1", ADA, Op.ADD, 5)]
+    first = await team.ask(*asking, batch="t1")
+    second = await team.ask(*asking, batch="t1", received=NOW + 3)
+
+    assert (first.outcomes, second.outcomes) == ((APPLIED,), (DUPLICATE,))
+    assert await team.value(ADA) == 5_000
+
+
+KNOWN_KEY = "conflict: the same id arrived earlier with other content."
+HALF = Item(key="t9", contact=Reference(email=ADA), score="score", op=Op.ADD, amount=500)
+ADA_AND_BOB = Reference(email=ADA, source="crm", id="bob")
+REFUSED_WHOLE = {
+    "another value under a known key": (set_to("old", ADA, 11), Conflict, KNOWN_KEY),
+    "another contact under a known key": (set_to("old", BOB, 10), Conflict, KNOWN_KEY),
+    "out of range": (set_to("t9", ADA, 101), OutOfRange, "Score runs from 0 to 100; 101 is outside it"),
+    "off the step": (HALF, OffStep, "Score goes in steps of 1; 0.5 is no whole number of them"),
+    "no such type": (
+        set_to("t9", ADA, 5, score="fti"),
+        UnknownScoreType,
+        "there is no score type `fti`; there is score, fit",
+    ),
+    "no such contact": (set_to("t9", 999_999, 5), UnknownContact, "There is no such contact."),
+    "two contacts": (
+        set_to("t9", ADA_AND_BOB, 5),
+        TwoContacts,
+        "The address and the id given belong to two different contacts.",
+    ),
+}
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "among others"])
+@pytest.mark.parametrize("why", REFUSED_WHOLE)
+async def test_a_person_gets_all_or_nothing(seasoned: Team, why: str, together: bool) -> None:
+    """One refused item refuses the whole; nothing of it is kept; whoever shares its commit does not notice."""
+    item, refusal, sentence = REFUSED_WHOLE[why]
+    await seasoned.deliver(said("id", Reference(email=BOB, source="crm", id="bob")))
+    await seasoned.ask(set_to("old", ADA, 10), batch="t1")
+    asked = (set_to("t7", "new@example.com", 70), change("t8", ADA, Op.ADD, 5, score="fit"), item)
+    neighbours = [seasoned.ask(change(f"n{n}", BOB, Op.ADD, 1), batch=f"n{n}") for n in range(6 if together else 0)]
+
+    outcomes = await asyncio.gather(
+        *neighbours[:3], seasoned.ask(*asked, batch="t9"), *neighbours[3:], return_exceptions=True
+    )
+
+    (refused,) = [one for one in outcomes if not isinstance(one, Recorded)]
+    assert (type(refused), str(refused)) == (refusal, sentence)
+    assert (await seasoned.value(ADA), await seasoned.value(ADA, "fit")) == (10_000, None)
+    assert await seasoned.value(BOB) == 20_000 + len(neighbours) * 1_000
+    assert await find(seasoned.workspace, text="new@example.com") == []
+
+
+async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
+    """The good items of a delivery apply; each bad one is in the quarantine with its place, its reason and itself."""
+    await team.deliver(set_to("k0", ADA, 10, at=NOW - 5), said("b", Reference(email=BOB, source="crm", id="bob")))
+    items: list[Item | Unusable] = [
+        set_to("k1", ADA, 20, at=NOW - 4, raw='{"n":0}'),
+        set_to("k2", ADA, 101, at=NOW - 4, raw='{"n":1}'),
+        set_to("k3", ADA, 5, score="fti", at=NOW - 4, raw='{"n":2}'),
+        Unusable(key="k4", reason="`contact` has neither `email` nor `id`, so nobody is named", raw='{"n":3}'),
+        set_to("k5", "ada at example", 5, at=NOW - 4, raw='{"n":4}'),
+        set_to("k6", ADA, 5, at=NOW + DAY + 1, raw='{"n":5}'),
+        set_to("k7", ADA, 5, at=-1, raw='{"n":6}'),
+        set_to("k0", ADA, 99, at=NOW - 5, raw='{"n":7}'),
+        set_to("k8", Reference(email=ADA, source="crm", id="bob"), 5, at=NOW - 4, raw='{"n":8}'),
+        set_to("k9", BOB, 30, at=NOW - 4, raw='{"n":9}'),
+        set_to("k9", BOB, 30, at=NOW - 4, raw='{"n":10}'),
+    ]
+    reasons = [
+        (1, "k2", "Score runs from 0 to 100; 101 is outside it"),
+        (2, "k3", "there is no score type `fti`; there is score"),
+        (3, "k4", "`contact` has neither `email` nor `id`, so nobody is named"),
+        (4, "k5", "`ada at example` is not an e-mail address"),
+        (5, "k6", "sent from the future: check the sender's clock"),
+        (6, "k7", "the time lies before 1970: check the sender's clock"),
+        (7, "k0", "conflict"),
+        (8, "k8", "The address and the id given belong to two different contacts."),
+    ]
+
+    recorded = await team.deliver(*items, batch="crm/d1", delivered=Delivered(source=crm.id, key="d1"))
+
+    set_aside = [Outcome(status=Status.QUARANTINED, reason=reason) for _, _, reason in reasons]
+    assert recorded.outcomes == (APPLIED, *set_aside, APPLIED, DUPLICATE)
+    assert (await team.value(ADA), await team.value(BOB)) == (20_000, 30_000)
+    (kept,) = await deliveries(team.workspace, source=None, most=10)
+    assert (kept.key, kept.source, kept.received_at) == ("d1", "crm", NOW)
+    assert (kept.applied, kept.duplicate, kept.ignored, kept.quarantined) == (2, 1, 0, 8)
+    assert await team.set_aside(kept.id) == [(n, key, reason, f'{{"n":{n}}}') for n, key, reason in reasons]
+
+
+async def test_an_item_that_names_nobody_is_refused(team: Team) -> None:
+    """Without an address and without an id there is no contact to make."""
+    recorded = await team.deliver(set_to("k", Reference(), 5))
+
+    assert [one.status for one in recorded.outcomes] == [Status.QUARANTINED]
+
+
+async def test_a_bad_item_that_is_sent_again_is_kept_with_each_delivery(team: Team, crm: Source) -> None:
+    """Whoever looks at a delivery sees what was wrong with it, also where an earlier one had the same fault."""
+    for number in range(2):
+        bad = Unusable(key="k", reason="no", raw="{}")
+        await team.deliver(bad, batch=f"d{number}", delivered=Delivered(source=crm.id, key=f"d{number}"))
+
+    latest = await deliveries(team.workspace, source="crm", most=10)
+    assert [(one.key, one.quarantined) for one in latest] == [("d1", 1), ("d0", 1)]
+    assert [await team.set_aside(one.id) for one in latest] == [[(0, "k", "no", "{}")]] * 2
+
+
+async def test_a_delivery_without_items_is_kept_too(team: Team, crm: Source) -> None:
+    """It was authentic, and it is among what was delivered."""
+    recorded = await team.deliver(delivered=Delivered(source=crm.id, key="d0"))
+    (kept,) = await deliveries(team.workspace, source=None, most=10)
+
+    assert recorded.outcomes == ()
+    assert (kept.key, kept.applied, kept.duplicate, kept.ignored, kept.quarantined) == ("d0", 0, 0, 0, 0)

@@ -1,0 +1,112 @@
+"""Workspaces and what they measure."""
+
+import asyncio
+
+import pytest
+
+from storage.definitions import add_score_type, score_types
+from storage.domain.errors import AlreadyThere, BadDefinition, BadName, UnknownWorkspace
+from storage.domain.people import Workspace
+from storage.domain.score_types import Band, ScoreType
+from storage.opening import Storage
+from storage.sources import add_source
+from storage.workspaces import add_workspace, all_workspaces, find_workspace
+from tests.storage.teams import NOW, Team
+
+LOW = (Band(name="low", start=-5_000),)
+
+
+async def add(workspace: Workspace, key: str, *, is_default: bool = False, label: str = "Mood") -> ScoreType:
+    """Define a type from -5 to 5 in halves."""
+    return await add_score_type(
+        workspace, key=key, label=label, minimum=-5_000, maximum=5_000, step=500, bands=LOW, start=None,
+        is_default=is_default, now=NOW,
+    )  # fmt: skip  # one definition
+
+
+async def test_a_new_workspace_has_one_score_type(storage: Storage) -> None:
+    """`score`, 0 to 100 in steps of 1, cold, warm and hot; it is the default."""
+    workspace = await add_workspace("T0ACME", name="  Acme ", now=NOW)
+    (only,) = await score_types(workspace)
+
+    assert (workspace.team, workspace.name) == ("T0ACME", "Acme")
+    assert (only.key, only.label, only.is_default, only.number) == ("score", "Score", True, 1)
+    assert (only.minimum, only.maximum, only.step, only.start) == (0, 100_000, 1_000, 0)
+    assert only.bands == (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
+
+
+async def test_a_workspace_is_found_by_its_team(storage: Storage) -> None:
+    """Or refused as unknown; all of them are listed by team."""
+    made = [await add_workspace(team, name=f"Team {team}", now=NOW) for team in ("T2", "T1")]
+
+    assert await find_workspace("T2") == made[0]
+    assert await all_workspaces() == [made[1], made[0]]
+    with pytest.raises(UnknownWorkspace) as refused:
+        await find_workspace("T3" * 40)
+    assert str(refused.value) == f"there is no workspace {'T3' * 20}"
+
+
+async def test_a_team_has_one_workspace(storage: Storage) -> None:
+    """The second is refused, also at the same moment."""
+    outcomes = await asyncio.gather(
+        *(add_workspace("T0ACME", name=f"Acme {n}", now=NOW) for n in range(4)), return_exceptions=True
+    )
+
+    refused = [one for one in outcomes if not isinstance(one, Workspace)]
+    assert [str(one) for one in refused] == ["the workspace T0ACME is there already"] * 3
+    assert all(isinstance(one, AlreadyThere) for one in refused)
+    assert [len(await score_types(one)) for one in await all_workspaces()] == [1]
+
+
+@pytest.mark.parametrize("team", ["", "T", "T" * 33, "T 1", "T-1", "Té1", "T1\n", "../etc"])
+async def test_what_is_no_team(team: str) -> None:
+    """A team's id is 2 to 32 plain letters and digits."""
+    with pytest.raises(BadName, match="is no workspace id: Slack's look like T0123ABCD"):
+        await add_workspace(team, name="Acme", now=NOW)
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 201])
+async def test_what_is_no_name(name: str) -> None:
+    """A name has 1 to 200 characters."""
+    with pytest.raises(BadName) as refused:
+        await add_workspace("T0ACME", name=name, now=NOW)
+
+    assert str(refused.value) == "a workspace's name has 1 to 200 characters"
+
+
+async def test_a_score_type_is_what_was_defined(team: Team) -> None:
+    """It reads as it was written; the default stands first, the others in the order they were made."""
+    mood = await add(team.workspace, "mood", label="  Mood ")
+    fit = await add(team.workspace, "fit", is_default=True)
+    kept = await score_types(team.workspace)
+
+    assert [(one.key, one.is_default) for one in kept] == [("fit", True), ("score", False), ("mood", False)]
+    assert kept[2] == mood
+    assert (kept[0].id, kept[0].definition) == (fit.id, fit.definition)
+    assert (mood.label, mood.minimum, mood.maximum, mood.step) == ("Mood", -5_000, 5_000, 500)
+    assert (mood.start, mood.bands) == (0, LOW)
+
+
+async def test_a_key_is_used_once(team: Team) -> None:
+    """Among the types, and as the slug of a source: `fit:17` must not be two things."""
+    await add_source(team.workspace, slug="mood", provider="generic", secrets=[], now=NOW)
+    await add(team.workspace, "fit")
+
+    for key, sentence in (
+        ("fit", "a score type is called `fit` already; choose another key"),
+        ("mood", "a source is called `mood` already; choose another key"),
+    ):
+        with pytest.raises(AlreadyThere) as refused:
+            await add(team.workspace, key)
+        assert str(refused.value) == sentence
+    assert [one.key for one in await score_types(team.workspace)] == ["score", "fit"]
+
+
+async def test_what_cannot_be_defined_is_not_kept(team: Team) -> None:
+    """Neither a bad key nor a bad definition."""
+    with pytest.raises(BadName):
+        await add(team.workspace, "owner")
+    with pytest.raises(BadDefinition):
+        await add(team.workspace, "fit", label="")
+
+    assert [one.key for one in await score_types(team.workspace)] == ["score"]

@@ -1,0 +1,242 @@
+"""Tables are brought up to date by one process at a time, and no row is ever lost."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from storage.opening import migrate, open_storage
+from storage.workspaces import all_workspaces
+from tests.storage import raw
+from tests.storage.processes import HOUSE, at_once, run
+from tests.storage.worlds import KEYS, everything, fill, tables
+
+MIGRATOR = str(HOUSE / "tests" / "storage" / "migrator.py")
+FIRST = sorted(path.stem for path in (HOUSE / "storage" / "migrations").glob("[0-9]*.py"))
+NEXT = "9000_next"
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+HEAD = """
+from tortoise import fields, migrations
+from tortoise.migrations import operations as ops
+
+class Migration(migrations.Migration):
+    dependencies = [("storage", "{last}")]
+    operations = [
+"""
+ADDS = """
+        ops.AddField(model_name="Contact", name="nickname", field=fields.TextField(null=True)),
+        ops.AddField(model_name="Fact", name="weight", field=fields.IntField(db_default=1)),
+        ops.RunSQL(["UPDATE contacts SET nickname = 'Dr. ' || name WHERE name IS NOT NULL"], reverse_sql=[]),
+    ]
+"""
+# On SQLite a changed column means a table that is made anew, while others point at it.
+REBUILDS = """
+        ops.AlterField(model_name="Workspace", name="name", field=fields.CharField(max_length=300)),
+        ops.AlterField(model_name="Contact", name="email", field=fields.CharField(max_length=300, null=True)),
+    ]
+"""
+FAILS = """
+        ops.RunSQL(["DELETE FROM effects"], reverse_sql=[]),
+        ops.RunSQL(["INSERT INTO nowhere VALUES (1)"], reverse_sql=[]),
+    ]
+"""
+ORPHANS = """
+        ops.RunSQL(["DELETE FROM workspaces"], reverse_sql=[]),
+    ]
+"""
+
+
+def later_house(place: Path, operations: str) -> Path:
+    """Copy the package into a house that has one more migration."""
+    house = place / "later"
+    shutil.copytree(HOUSE / "storage", house / "storage", ignore=shutil.ignore_patterns("__pycache__"))
+    (house / "storage" / "migrations" / f"{NEXT}.py").write_text(HEAD.format(last=FIRST[-1]) + operations)
+    return house
+
+
+async def ask(*arguments: str, house: Path = HOUSE) -> dict[str, object]:
+    """Run the migrator of a house and give its answer."""
+    answer: dict[str, object] = json.loads((await run(MIGRATOR, *arguments, house=house)).splitlines()[-1])
+    return answer
+
+
+def without(rows: dict[str, list[dict[str, object]]], *names: str) -> dict[str, list[dict[str, object]]]:
+    """Leave columns out."""
+    return {table: [{k: v for k, v in row.items() if k not in names} for row in all_] for table, all_ in rows.items()}
+
+
+async def test_an_empty_database_gets_its_tables_once(database_url: str) -> None:
+    """By migrating or by opening; what is there already is left alone."""
+    await raw.empty(database_url)
+
+    assert await migrate(database_url) == FIRST
+    assert await migrate(database_url) == []
+    opened = await open_storage(database_url, secret_keys=KEYS)
+    assert await opened.is_ready()
+    assert await all_workspaces() == []
+    await opened.close()
+
+
+async def test_opening_an_empty_database_makes_its_tables(database_url: str) -> None:
+    """Who starts for the first time need not migrate."""
+    await raw.empty(database_url)
+    await fill(database_url)
+
+    assert [name for name, rows in (await everything(database_url)).items() if not rows] == []
+    assert await migrate(database_url) == []
+
+
+async def test_migrating_again_changes_nothing(database_url: str) -> None:
+    """Every row of every table is what it was, and no copy is made for nothing."""
+    await fill(database_url)
+    before = await everything(database_url)
+
+    assert await migrate(database_url) == []
+    assert await everything(database_url) == before
+    if raw.is_sqlite(database_url):
+        assert list(raw.file_of(database_url).parent.glob("*.before-*")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operations", [ADDS, REBUILDS], ids=["columns added", "tables made anew"])
+async def test_a_later_schema_keeps_every_row(database_url: str, tmp_path: Path, operations: str) -> None:
+    """Before it the old tables are refused with what to run; after it every row is there, and work goes on."""
+    await fill(database_url)
+    before, house = await everything(database_url), later_house(tmp_path, operations)
+
+    refused = await ask("open", database_url, house=house)
+    untouched = await everything(database_url)
+    applied = await ask("migrate", database_url, house=house)
+    again = await ask("migrate", database_url, house=house)
+    after = await everything(database_url)
+
+    assert refused == {"refused": "The database was made by an older version: run `contact-score migrate` first."}
+    assert untouched == before
+    assert (applied, again) == ({"applied": [NEXT]}, {"applied": []})
+    assert without(after, "nickname", "weight") == before
+    if operations == ADDS:
+        assert [row["nickname"] for row in after["contacts"]] == ["Dr. Ada", None]
+        assert {row["weight"] for row in after["facts"]} == {1}
+    assert await ask("open", database_url, house=house) == {"ready": True}
+
+
+@sqlite_only
+async def test_a_copy_of_the_file_is_made_first(database_url: str, tmp_path: Path) -> None:
+    """It holds every row, also those that stand in the write-ahead log only; an empty file gets no copy."""
+    await fill(database_url)
+    before = await everything(database_url)
+    writer = sqlite3.connect(raw.file_of(database_url), isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("UPDATE workspaces SET name = 'In the log'")  # and the log stays, while this is open
+    try:
+        await ask("migrate", database_url, house=later_house(tmp_path, ADDS))
+    finally:
+        writer.close()
+
+    copy = raw.file_of(database_url).with_name(f"scores.db.before-{NEXT}")
+    copied = await everything(f"sqlite://{copy}")
+    assert copied["workspaces"] == [{**before["workspaces"][0], "name": "In the log"}]
+    assert {**copied, "workspaces": before["workspaces"]} == before
+    await raw.empty(database_url)
+    await ask("migrate", database_url, house=tmp_path / "later")
+    assert list(raw.file_of(database_url).parent.glob("*.before-*")) == []
+
+
+@pytest.mark.slow
+async def test_a_migration_that_fails_changes_nothing(database_url: str, tmp_path: Path) -> None:
+    """What it did before it failed is taken back, and it is still to be done."""
+    await fill(database_url)
+    before = await everything(database_url)
+
+    with pytest.raises(AssertionError, match="nowhere"):
+        await ask("migrate", database_url, house=later_house(tmp_path, FAILS))
+
+    assert await everything(database_url) == before
+    opened = await open_storage(database_url, secret_keys=KEYS)
+    assert await opened.is_ready()
+    await opened.close()
+    shutil.rmtree(tmp_path / "later")
+    assert await ask("migrate", database_url, house=later_house(tmp_path, ADDS)) == {"applied": [NEXT]}
+
+
+@sqlite_only
+async def test_a_migration_that_leaves_orphans_is_reported(database_url: str, tmp_path: Path) -> None:
+    """Rows that point nowhere do not pass unseen; the copy is as the database was."""
+    await fill(database_url)
+    before = await everything(database_url)
+
+    answer = await ask("migrate", database_url, house=later_house(tmp_path, ORPHANS))
+
+    assert answer == {
+        "refused": "the migration left rows that point nowhere; the copy beside the database is untouched"
+    }
+    copy = raw.file_of(database_url).with_name(f"scores.db.before-{NEXT}")
+    assert await everything(f"sqlite://{copy}") == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["migrate", "open"])
+async def test_processes_that_come_at_once_wait_for_each_other(database_url: str, verb: str) -> None:
+    """One of them makes the tables; the others find them made."""
+    await raw.empty(database_url)
+
+    said = await at_once([(MIGRATOR, verb, database_url)] * 4)
+
+    answers = [json.loads(one.splitlines()[-1]) for one in said]
+    if verb == "open":
+        assert answers == [{"ready": True}] * 4
+    else:
+        assert sorted(answer["applied"] for answer in answers) == [[], [], [], FIRST]
+    assert await tables(database_url)
+    await fill(database_url)
+
+
+@pytest.mark.slow
+async def test_processes_that_migrate_rows_at_once_wait_for_each_other(database_url: str, tmp_path: Path) -> None:
+    """One of them does it, and every row is kept."""
+    await fill(database_url)
+    before, house = await everything(database_url), later_house(tmp_path, ADDS)
+
+    said = await at_once([(MIGRATOR, "migrate", database_url)] * 3, house=house)
+
+    applied = [json.loads(one.splitlines()[-1])["applied"] for one in said]
+    assert sorted(applied) == [[], [], [NEXT]]
+    assert without(await everything(database_url), "nickname", "weight") == before
+
+
+TORTOISE = "import sys; from tortoise.cli import main; sys.exit(main())"
+CONFIGURATION = """
+from storage.database import address
+TORTOISE = address("sqlite://drift.db").tortoise()
+"""
+
+
+@pytest.mark.slow
+async def test_the_migrations_say_what_the_models_say(tmp_path: Path) -> None:
+    """Tortoise itself, asked for the next migration, finds nothing to put into it."""
+    house = tmp_path / "house"
+    shutil.copytree(HOUSE / "storage", house / "storage", ignore=shutil.ignore_patterns("__pycache__"))
+    (house / "drift.py").write_text(CONFIGURATION)
+
+    said = await run("-c", TORTOISE, "-c", "drift.TORTOISE", "makemigrations", house=house)
+
+    assert said.strip() == "No changes detected"
+    assert sorted(path.stem for path in (house / "storage" / "migrations").glob("[0-9]*.py")) == FIRST
+
+
+@pytest.mark.slow
+async def test_a_model_that_differs_is_noticed(tmp_path: Path) -> None:
+    """The test above can fail: a column that no migration makes is found."""
+    house = tmp_path / "house"
+    shutil.copytree(HOUSE / "storage", house / "storage", ignore=shutil.ignore_patterns("__pycache__"))
+    (house / "drift.py").write_text(CONFIGURATION)
+    models = house / "storage" / "models.py"
+    models.write_text(models.read_text().replace("    team = ", "    moon = fields.IntField(null=True)\n    team = "))
+
+    await run("-c", TORTOISE, "-c", "drift.TORTOISE", "makemigrations", house=house)
+
+    (made,) = {path.stem for path in (house / "storage" / "migrations").glob("[0-9]*.py")} - set(FIRST)
+    assert "moon" in (house / "storage" / "migrations" / f"{made}.py").read_text()

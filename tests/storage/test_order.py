@@ -1,0 +1,300 @@
+"""Order does not matter: however the same facts arrive, the scores are those of the facts."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage.contacts import find
+from storage.definitions import add_score_type
+from storage.domain.contacts import Json, Reference
+from storage.domain.errors import NothingToUndo
+from storage.domain.facts import Item, Op
+from storage.domain.score_types import Band
+from storage.domain.submissions import Recorded, Status, Submission
+from storage.opening import Storage
+from storage.scores import Entry, cards_of, history, top
+from storage.workspaces import add_workspace
+from tests.storage.counts import tell
+from tests.storage.reference import Line, Range, Told, latest_fields, story
+from tests.storage.teams import NOW, SECOND, Team
+
+RANGES = {
+    "score": Range(low=Decimal(0), high=Decimal(100), start=Decimal(0)),
+    "mood": Range(low=Decimal(-5), high=Decimal(5), start=Decimal(-1)),  # it starts beside 0
+}
+STEPS = {"score": Decimal(1), "mood": Decimal("0.5")}
+PEOPLE = ("ada@example.com", "Bob@Example.com", "zo\u00eb@example.com")
+SOURCES = ("crm", "crm-2", "n8n")
+KEYS = ("k", "K", "k/0002", "k/0010", "/2", "/10", "\u00e9", "\uffff", "\U0001f600", "a b%_'\"\\")
+FIELDS = ("name", "company", "owner", "attributes.tier")
+
+teams = count(1)
+
+
+@dataclass(frozen=True)
+class Undoing:
+    """The wish of a person to take back one of the earlier commands."""
+
+    batch: str
+    undoes: str
+    received: int
+
+
+Command = list[Told] | Undoing
+
+
+@dataclass(frozen=True)
+class Example:
+    """Facts, and one way for them to arrive: groups that are handed in at the same moment, one after the other."""
+
+    told: list[Told]
+    commands: list[Command]
+    groups: list[list[list[Told] | Undoing]]
+
+
+@st.composite
+def amounts(draw: st.DrawFn, score: str) -> tuple[str, Decimal]:
+    """Choose what is asked of a score."""
+    op = draw(st.sampled_from(("set", "add", "add", "clear")))
+    limits, step = RANGES[score], STEPS[score]
+    steps = int((limits.high - limits.low) / step)
+    if op == "set":
+        return op, limits.low + step * draw(st.integers(0, steps))
+    return op, step * draw(st.integers(-steps - 5, steps + 5)) if op == "add" else Decimal(0)
+
+
+@st.composite
+def told_by_senders(draw: st.DrawFn) -> list[Told]:
+    """Choose facts of sources: ties in time, two types, several people, some that speak of the contact alone."""
+    told = []
+    places = draw(
+        st.lists(st.tuples(st.sampled_from(SOURCES), st.sampled_from(KEYS)), unique=True, min_size=1, max_size=14)
+    )
+    for source, key in places:
+        score = draw(st.sampled_from(("score", "score", "mood", None)))
+        op, amount = draw(amounts(score)) if score else ("", Decimal(0))
+        names = draw(st.sets(st.sampled_from(FIELDS), min_size=0 if score else 1, max_size=2))
+        fields: dict[str, Json] = {name: draw(st.sampled_from(("x", "y", None))) for name in sorted(names)}
+        told.append(
+            Told(
+                source=source,
+                key=key,
+                at=NOW - draw(st.integers(0, 3)),
+                contact=draw(st.sampled_from(PEOPLE)),
+                score=score,
+                op=op,
+                amount=amount,
+                fields=fields,
+            )
+        )
+    return told
+
+
+@st.composite
+def told_by_people(draw: st.DrawFn) -> list[Command]:
+    """Choose commands of people, one after the other: changes of a contact, and the taking back of earlier commands."""
+    commands: list[Command] = []
+    for number in range(draw(st.integers(2, 8))):
+        received, batch = NOW + (number + 1) * SECOND, f"command-{number}"
+        if number and draw(st.sampled_from((True, True, False))):
+            commands.append(Undoing(batch, f"command-{draw(st.integers(0, number - 1))}", received))
+            continue
+        contact, command = draw(st.sampled_from(PEOPLE)), []
+        fields: dict[str, Json] = {"owner": batch} if draw(st.booleans()) else {}
+        for index, score in enumerate(draw(st.sampled_from((("score",), ("mood",), ("score", "mood"))))):
+            op, amount = draw(amounts(score))
+            command.append(
+                Told(
+                    source="slack",
+                    key=batch,
+                    at=received + index,
+                    contact=contact,
+                    score=score,
+                    op=op,
+                    amount=amount,
+                    batch=batch,
+                    actor=f"U{number % 2}",
+                    fields=fields,
+                )
+            )
+        commands.append(command)
+    return commands
+
+
+@st.composite
+def examples(draw: st.DrawFn) -> Example:
+    """Choose facts and a way for them to arrive: shuffled, repeated, cut into submissions and groups at random."""
+    told, commands = draw(told_by_senders()), draw(told_by_people())
+    stream = [*told, *draw(st.lists(st.sampled_from(told), max_size=5))]  # some arrive twice, anywhere
+    deliveries: list[list[Told] | Undoing] = []
+    for source in SOURCES:
+        rest = draw(st.permutations([one for one in stream if one.source == source]))
+        while rest:
+            size = draw(st.integers(1, len(rest)))
+            deliveries.append(rest[:size])
+            rest = rest[size:]
+    deliveries = list(draw(st.permutations(deliveries)))
+    arriving: list[list[Told] | Undoing] = []
+    waiting = list(commands)  # people act one after the other; deliveries come in between, or later
+    while waiting or deliveries:
+        first = waiting if waiting and (not deliveries or draw(st.booleans())) else deliveries
+        arriving.append(first.pop(0))
+        if first is waiting and draw(st.booleans()):
+            arriving.append(arriving[-1])  # a request that is repeated
+    groups = []
+    while arriving:
+        size = draw(st.integers(1, min(6, len(arriving))))
+        groups.append(arriving[:size])
+        arriving = arriving[size:]
+    return Example(told, commands, groups)
+
+
+def undone_in(commands: Iterable[Command]) -> tuple[set[str], set[str]]:
+    """Go through what people asked: which batches are left out in the end, and which undos were refused."""
+    undoers: dict[str, list[str]] = {}
+
+    def left_out(batch: str) -> bool:
+        return any(not left_out(one) for one in undoers.get(batch, ()))
+
+    refused, all_batches = set(), []
+    for command in commands:
+        if isinstance(command, Undoing):
+            if left_out(command.undoes) or command.undoes in refused:
+                refused.add(command.batch)
+                continue
+            undoers.setdefault(command.undoes, []).append(command.batch)
+        all_batches.append(command.batch if isinstance(command, Undoing) else command[0].batch)
+    return {batch for batch in all_batches if left_out(batch)}, refused
+
+
+def submission(team: Team, arriving: list[Told] | Undoing, *, number: int) -> Submission:
+    """Write what arrives as it is handed in."""
+    if isinstance(arriving, Undoing):
+        return team.undoing(arriving.undoes, batch=arriving.batch, received=arriving.received)
+    items = [
+        Item(
+            key=one.key,
+            contact=Reference(email=one.contact),
+            score=one.score,
+            op=Op(one.op) if one.op else None,
+            amount=int(one.amount * 1_000),
+            occurred_at=None if one.actor else one.at,
+            fields=one.fields,
+        )
+        for one in arriving
+    ]
+    first = arriving[0]
+    if first.actor:
+        return team.asking(*items, batch=first.batch, actor=first.actor, received=first.at)
+    return team.delivery(*items, source=first.source, batch=f"{first.source}/{number}", received=NOW)
+
+
+async def hand_in(team: Team, example: Example) -> Counter[str]:
+    """Hand everything in, group by group, and count what was said of it."""
+    said: Counter[str] = Counter()
+    number = count()
+    for group in example.groups:
+        written = [submission(team, arriving, number=next(number)) for arriving in group]
+        outcomes = await asyncio.gather(*(team.record(one) for one in written), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Recorded):
+                said.update(one.status for one in outcome.outcomes)
+            elif isinstance(outcome, NothingToUndo):
+                said["refused undos"] += 1
+            else:
+                raise outcome
+    return said
+
+
+async def check_stories(team: Team, told: list[Told], *, without: set[str]) -> None:
+    """Compare every score, history and field with the plainest reading of the rules."""
+    tops: dict[str, list[tuple[str, Decimal]]] = {score: [] for score in RANGES}
+    for person in sorted({one.contact for one in told}):
+        about = [one for one in told if one.contact == person]
+        (found,) = await find(team.workspace, text=person)
+        (seen_card,) = await cards_of(team.workspace, ids=[found.id], now=NOW)
+        values = {one.score_type.key: Decimal(one.value) / 1_000 for one in seen_card.standings}
+        for score, limits in RANGES.items():
+            value, lines = story([one for one in about if one.score == score], limits, without=without)
+            _, read_lines = await history(team.workspace, contact=found.id, score=score, most=1_000)
+            assert [_line(one) for one in reversed(read_lines)] == lines
+            assert values.get(score) == value
+            if value is not None:
+                tops[score].append((person, value))
+        fields = latest_fields(about, without=without)
+        assert (found.name, found.company, found.owner) == tuple(fields.get(name) for name in FIELDS[:3])
+        assert found.attributes.get("tier") == fields.get("attributes.tier")
+    for score, expected in tops.items():
+        _, cards = await top(team.workspace, score=score, count=10, now=NOW)
+        shown = [
+            (card.contact.id, next(one.value for one in card.standings if one.score_type.key == score))
+            for card in cards
+        ]
+        assert shown == sorted(shown, key=lambda pair: (-pair[1], pair[0]))
+        assert sorted(value for _, value in shown) == sorted(int(value * 1_000) for _, value in expected)
+
+
+def _line(entry: Entry) -> Line:
+    points = [None if one is None else Decimal(one) / 1_000 for one in (entry.effective, entry.value)]
+    return Line(
+        entry.occurred_at, entry.source, entry.op.value, Decimal(entry.amount) / 1_000,
+        points[0], points[1], entry.actor, entry.undone,
+    )  # fmt: skip  # as the reference has it
+
+
+@pytest.fixture
+def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """Count what happened in all examples of a test, and fail where it is too little to prove anything."""
+    counted: Counter[str] = Counter()
+    yield counted
+    tell(request.node.name, counted)
+    if counted["begun"] > counted["examples"]:
+        return  # the test has failed by itself
+    assert counted["examples"] >= 100
+    assert min(counted[name] for name in ("facts", "repeats", "undone batches", "refused undos")) >= 50
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    # Each example makes a workspace of its own, so the database may be shared.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(example=examples())
+async def test_any_arrival_of_the_same_facts_ends_the_same(
+    storage: Storage, counted: Counter[str], example: Example
+) -> None:
+    """Shuffled, repeated, split and grouped at random, undone and restored: scores, effects, history are the facts'."""
+    counted["begun"] += 1
+    workspace = await add_workspace(f"T{next(teams)}", name="Acme", now=NOW)
+    await add_score_type(
+        workspace, key="mood", label="Mood", minimum=-5_000, maximum=5_000, step=500, start=-1_000,
+        bands=[Band(name="low", start=-5_000)], is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    team = Team(workspace, storage.committer)
+    left_out, refused = undone_in(example.commands)
+    facts = [*example.told, *(one for command in example.commands if isinstance(command, list) for one in command)]
+    arrivals = [arriving for group in example.groups for arriving in group]
+    items = sum(len(arriving) for arriving in arrivals if isinstance(arriving, list))
+
+    said = await hand_in(team, example)
+
+    assert said == +Counter(
+        {
+            Status.APPLIED.value: len(facts),
+            Status.DUPLICATE.value: items - len(facts),
+            "refused undos": sum(isinstance(one, Undoing) and one.batch in refused for one in arrivals),
+        }
+    )
+    await check_stories(team, facts, without=left_out)
+    counted.update(
+        {"examples": 1, "commits": len(example.groups), "facts": len(facts), "repeats": said[Status.DUPLICATE]}
+    )
+    counted.update({"undone batches": len(left_out), "refused undos": said["refused undos"]})

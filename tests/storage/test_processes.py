@@ -1,0 +1,53 @@
+"""Several processes write to one database at once: on one SQLite file, and as replicas beside one PostgreSQL."""
+
+import asyncio
+import json
+from collections import Counter
+
+import pytest
+
+from storage.opening import open_storage
+from storage.workspaces import add_workspace, find_workspace
+from tests.storage import raw
+from tests.storage.counts import tell
+from tests.storage.processes import HOUSE, at_once
+from tests.storage.replica import FACTS, KEYS, PEOPLE, SUBMISSIONS, whom
+from tests.storage.teams import NOW, Team
+
+PROCESSES = 4
+REPLICA = str(HOUSE / "tests" / "storage" / "replica.py")
+
+
+@pytest.mark.slow
+async def test_processes_that_write_the_same_facts_at_once(database_url: str) -> None:
+    """No lock that fails, no deadlock, no contact twice: each fact counts once, for whichever process came first."""
+    opened = await open_storage(database_url, secret_keys=KEYS)
+    await add_workspace("T0ACME", name="Acme", now=NOW)
+    await opened.close()
+
+    async with asyncio.timeout(120):
+        said = await at_once([(REPLICA, database_url, str(seed)) for seed in range(PROCESSES)])
+
+    told = Counter[str]()
+    for one in said:
+        told.update(json.loads(one))
+    tell(f"{PROCESSES} processes at once", told)
+    assert told == {
+        "submissions": PROCESSES * SUBMISSIONS,
+        "applied": FACTS,
+        "duplicate": (PROCESSES - 1) * FACTS,
+    }
+    assert told["submissions"] >= 2_000
+    assert sum("applied" in json.loads(one) for one in said) >= 2  # they did write at once
+    counted = "SELECT (SELECT count(*) FROM contacts) AS contacts, (SELECT count(*) FROM effects) AS effects"
+    assert await raw.rows(database_url, counted) == [{"contacts": PEOPLE, "effects": FACTS}]
+    opened = await open_storage(database_url, secret_keys=KEYS)
+    try:
+        team = Team(await find_workspace("T0ACME"), opened.committer)
+        names = [one.email or f"{one.source}:{one.id}" for one in map(whom, range(PEOPLE))]
+        assert [await team.value(name) for name in names] == [FACTS // PEOPLE * 1_000] * PEOPLE
+        for name in names[:3]:
+            lines = await team.lines(name)
+            assert [line.value for line in reversed(lines)] == [n * 1_000 for n in range(1, FACTS // PEOPLE + 1)]
+    finally:
+        await opened.close()

@@ -1,0 +1,95 @@
+"""The statements that are run most find their rows through an index, however many there are."""
+
+import asyncio
+import json
+import logging
+
+import pytest
+
+from storage.scores import top
+from tests.storage import raw
+from tests.storage.teams import NOW, Team, set_to
+
+CONTACTS = 60_000
+
+
+async def plan(url: str, record: logging.LogRecord) -> str:
+    """Ask the database how it would run a statement that it was given."""
+    assert isinstance(record.args, tuple)
+    sql, values = str(record.args[0]), list(record.args[1])  # type: ignore[call-overload]  # as Tortoise logs them
+    if raw.is_sqlite(url):
+        rows = await raw.rows(url, f"EXPLAIN QUERY PLAN {sql}", *values)
+        return "\n".join(str(row["detail"]) for row in rows)
+    connection = await raw.connect(url)
+    try:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")  # as our own connections have it
+        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def crowded(database_url: str, team: Team) -> Team:
+    """Give a team with very many scored contacts, beside another type that has as many."""
+    await team.deliver(set_to("first", "ada@example.com", 50))
+    (row,) = await raw.rows(database_url, "SELECT * FROM contacts")
+    same = ", ".join(name for name in row if name not in ("id", "email", "email_key"))
+    many = f"(WITH RECURSIVE g(n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM g WHERE n < {CONTACTS}) SELECT n FROM g) g"
+    for sql in (
+        f"INSERT INTO contacts (id, {same}) SELECT g.n, {same} FROM contacts, {many} WHERE contacts.id = 1",
+        "INSERT INTO identities (workspace_id, contact_id, namespace, value)"
+        f" SELECT 1, g.n, 'crm', 'k' || g.n FROM {many}",
+        "INSERT INTO scores (workspace_id, contact_id, definition_id, own, base, rank, last_at, last_source, last_key)"
+        f" SELECT 1, g.n, 1, 0, 0, (g.n * 7919) % 100000, 0, 'crm', 'k' || g.n FROM {many}",
+        "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
+        " occurred_at, received_at, batch)"
+        f" SELECT 1, g.n, 'change', 'crm', 'k' || g.n, 'score', 'set', 0, '{{}}', g.n, g.n, 'b' FROM {many}",
+        "ANALYZE",
+    ):
+        await raw.rows(database_url, sql)
+    return team
+
+
+def statements(caplog: pytest.LogCaptureFixture, about: str) -> list[logging.LogRecord]:
+    """Pick the statements that mention something."""
+    found = [one for one in caplog.records if isinstance(one.args, tuple) and about in str(one.args[0])]
+    assert found, f"no statement mentions {about}"
+    return found
+
+
+@pytest.mark.slow
+async def test_the_top_is_read_from_its_index(
+    crowded: Team, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not by sorting sixty thousand scores."""
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        _, cards = await top(crowded.workspace, score="score", count=5, now=NOW)
+
+    assert len(cards) == 5
+    (statement,) = statements(caplog, "ORDER BY k.rank DESC")
+    how = await plan(database_url, statement)
+    assert "scores_rank" in how
+    assert "Seq Scan" not in how
+    assert "SCAN k" not in how
+
+
+@pytest.mark.slow
+async def test_what_is_known_of_a_delivery_is_found_by_its_keys(
+    crowded: Team, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A repeated fact by its unique constraint, a contact by that of its identity, a score by its own."""
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        await asyncio.gather(
+            crowded.deliver(set_to("first", "ada@example.com", 50)),
+            crowded.deliver(set_to("second", "ada@example.com", 60), batch="d2"),
+        )
+
+    for about, constraint, columns in (
+        ("JOIN facts f ON f.workspace_id", "facts_key", "workspace_id=? AND source=? AND dedupe_key=? AND subject=?"),
+        ("JOIN identities i", "identities_value", "workspace_id=? AND namespace=? AND value=?"),
+        ("JOIN scores k", "scores_contact", "contact_id=? AND definition_id=?"),
+    ):
+        how = await plan(database_url, statements(caplog, about)[0])
+        assert (columns if raw.is_sqlite(database_url) else constraint) in how, json.dumps(how)
+        assert "Seq Scan on facts" not in how
+        assert "SCAN f" not in how

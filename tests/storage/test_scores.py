@@ -1,0 +1,157 @@
+"""What people read of scores: the card, the top, the history."""
+
+import pytest
+
+from storage.definitions import add_score_type
+from storage.domain.errors import UnknownScoreType
+from storage.domain.facts import Op
+from storage.scores import Standing, card, cards_of, history, top
+from tests.storage.teams import DAY, NOW, Team, change, said, set_to
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+@pytest.fixture
+async def measured(team: Team) -> Team:
+    """Give a team with a second type, from 1 to 10, that is its default."""
+    await add_score_type(
+        team.workspace, key="fit", label="Fit", minimum=1_000, maximum=10_000, step=1_000,
+        bands=[], start=None, is_default=True, now=NOW,
+    )  # fmt: skip  # one definition
+    return team
+
+
+async def standings(team: Team, text: str, *, now: int = NOW) -> tuple[Standing, ...]:
+    """Read the scores of a contact."""
+    seen = await card(team.workspace, contact=(await team.contact(text)).id, now=now)
+    assert seen is not None
+    return seen.standings
+
+
+async def test_a_card_shows_every_score_the_default_first(measured: Team) -> None:
+    """Each with when it last changed and through whom; what is missing is not there."""
+    await measured.deliver(
+        set_to("a", ADA, 62, at=NOW - 9), set_to("b", ADA, 8, at=NOW - 8, score="fit"), said("c", BOB, name="Bob")
+    )
+    await measured.ask(change("p", ADA, Op.ADD, -2), batch="p", actor="U1")
+
+    assert [
+        (one.score_type.key, one.value, one.as_of, one.source, one.actor) for one in await standings(measured, ADA)
+    ] == [("fit", 8_000, NOW - 8, "crm", None), ("score", 60_000, NOW, "slack", "U1")]
+    assert await standings(measured, BOB) == ()
+    assert await card(measured.workspace, contact=999_999, now=NOW) is None
+
+
+async def test_cards_come_in_the_order_asked_for(measured: Team) -> None:
+    """Those that are not there are left out."""
+    await measured.deliver(*(set_to(f"k{n}", f"p{n}@example.com", n) for n in range(3)))
+    ids = [(await measured.contact(f"p{n}@example.com")).id for n in range(3)]
+    cards = await cards_of(measured.workspace, ids=[ids[2], 999_999, ids[0]], now=NOW)
+
+    assert [(one.contact.email, one.standings[0].value) for one in cards] == [
+        ("p2@example.com", 2_000),
+        ("p0@example.com", 0),
+    ]
+
+
+async def test_the_top_is_sorted_by_value_and_then_by_age(measured: Team) -> None:
+    """Missing is not zero: who has no score, or none any more, is not among them."""
+    values = {"a": 10, "b": 90, "c": 0, "d": 90, "e": 50, "f": 70}
+    await measured.deliver(*(set_to(f"k{who}", f"{who}@example.com", value) for who, value in values.items()))
+    await measured.deliver(
+        change("x", "f@example.com", Op.CLEAR), said("y", "g@example.com", name="G"), received=NOW + 1
+    )
+
+    for count, expected in ((3, "bde"), (9, "bdeac"), (0, "")):
+        score_type, cards = await top(measured.workspace, score="score", count=count, now=NOW)
+        assert score_type.key == "score"
+        assert [one.contact.email for one in cards] == [f"{who}@example.com" for who in expected]
+    score_type, cards = await top(measured.workspace, score=None, count=9, now=NOW)
+    assert (score_type.key, cards) == ("fit", [])
+
+
+async def test_an_unknown_type_is_refused_with_the_known_ones(measured: Team) -> None:
+    """The default is named first."""
+    for reading in (
+        top(measured.workspace, score="fti", count=1, now=NOW),
+        history(measured.workspace, contact=1, score="fti", most=1),
+    ):
+        with pytest.raises(UnknownScoreType) as refused:
+            await reading
+        assert str(refused.value) == "there is no score type `fti`; there is fit, score"
+
+
+async def test_a_history_is_told_newest_first(measured: Team) -> None:
+    """What was asked, what it did, what the score was after it, through whom and why; as much as asked for."""
+    await measured.deliver(
+        change("a", ADA, Op.ADD, 30, at=NOW - 9, reason="opened a mail"),
+        change("b", ADA, Op.ADD, 90, at=NOW - 8),
+        change("c", ADA, Op.CLEAR, at=NOW - 7),
+        set_to("d", ADA, 8, at=NOW - 6, score="fit"),
+    )
+    await measured.ask(set_to("p", ADA, 50, reason="great demo"), batch="p", actor="U1")
+    ada = await measured.contact(ADA)
+    score_type, lines = await history(measured.workspace, contact=ada.id, score="score", most=10)
+
+    assert score_type.key == "score"
+    assert [
+        (one.occurred_at - NOW, one.op, one.amount, one.effective, one.value, one.source, one.actor, one.reason)
+        for one in lines
+    ] == [
+        (0, Op.SET, 50_000, 50_000, 50_000, "slack", "U1", "great demo"),
+        (-7, Op.CLEAR, 0, -100_000, None, "crm", None, None),
+        (-8, Op.ADD, 90_000, 70_000, 100_000, "crm", None, None),
+        (-9, Op.ADD, 30_000, 30_000, 30_000, "crm", None, "opened a mail"),
+    ]
+    _, two = await history(measured.workspace, contact=ada.id, score="score", most=2)
+    _, since = await history(measured.workspace, contact=ada.id, score="score", most=10, since=NOW - 8)
+    _, fit = await history(measured.workspace, contact=ada.id, score=None, most=10)
+    assert (two, since, len(fit)) == (lines[:2], lines[:3], 1)
+
+
+TRENDS: list[tuple[list[tuple[int, Op, int]], int | None]] = [
+    ([(-31, Op.SET, 40), (-1, Op.SET, 55)], 15_000),
+    ([(-31, Op.SET, 55), (-1, Op.SET, 40)], -15_000),
+    ([(-30, Op.SET, 40), (-29, Op.SET, 50)], 10_000),  # the very moment thirty days ago counts
+    ([(-40, Op.SET, 20), (-31, Op.SET, 40), (-1, Op.ADD, 2)], 2_000),
+    ([(-40, Op.SET, 40)], 0),  # nothing moved since
+    ([(-29, Op.SET, 40)], None),  # no score yet then: no trend
+    ([(-40, Op.SET, 40), (-35, Op.CLEAR, 0), (-1, Op.SET, 50)], None),  # none then
+    ([(-40, Op.SET, 0), (-1, Op.SET, 50)], 50_000),  # 0 is a value
+]
+
+
+async def test_the_trend_is_the_value_now_less_the_value_thirty_days_ago(team: Team) -> None:
+    """Missing then, or now: no trend."""
+    for number, (changes, _) in enumerate(TRENDS):
+        await team.deliver(
+            *(
+                change(f"{number}/{at}", f"p{number}@example.com", op, amount, at=NOW + at * DAY)
+                for at, op, amount in changes
+            )
+        )
+    trends = [[one.trend for one in await standings(team, f"p{number}@example.com")] for number in range(len(TRENDS))]
+
+    assert trends == [[trend] for _, trend in TRENDS]
+
+
+async def test_an_undone_change_has_no_part_in_a_trend(team: Team) -> None:
+    """The trend is that of the history as it stands."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 50 * DAY))
+    await team.ask(set_to("p", ADA, 90), batch="p", received=NOW - 40 * DAY)
+    await team.ask(change("q", ADA, Op.ADD, 5), batch="q", received=NOW - DAY)
+    assert [(one.value, one.trend) for one in await standings(team, ADA)] == [(95_000, 5_000)]
+
+    await team.undo("p", batch="u")
+    assert [(one.value, one.trend) for one in await standings(team, ADA)] == [(15_000, 5_000)]
+
+
+async def test_after_an_undo_a_score_is_as_of_the_change_that_stands(team: Team) -> None:
+    """Neither the undone change nor its author is shown."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - DAY))
+    await team.ask(set_to("p", ADA, 90), batch="p", actor="U1")
+    await team.undo("p", batch="u", actor="U2")
+
+    assert [(one.value, one.as_of, one.source, one.actor) for one in await standings(team, ADA)] == [
+        (10_000, NOW - DAY, "crm", None)
+    ]

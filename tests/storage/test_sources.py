@@ -1,0 +1,89 @@
+"""Senders, and what was refused of them."""
+
+import pytest
+
+from storage.deliveries import count_refusal, deliveries, delivery, refused
+from storage.domain.errors import AlreadyThere, BadName, UnknownDelivery, UnknownSource
+from storage.domain.submissions import Delivered
+from storage.sources import add_source, find_source, sources
+from tests.storage.teams import NOW, SECOND, Team, set_to
+
+
+async def test_a_source_is_what_was_configured(team: Team) -> None:
+    """Found by team and slug, with its secrets; listed by slug."""
+    made = [
+        await add_source(team.workspace, slug=slug, provider="generic", secrets=secrets, now=NOW)
+        for slug, secrets in (("n8n", ["new", "old"]), ("crm", []))
+    ]
+
+    assert await find_source("T0ACME", slug="n8n") == made[0]
+    assert await sources(team.workspace) == [made[1], made[0]]
+    assert (made[0].workspace, made[0].provider, made[0].secrets) == (team.workspace, "generic", ("new", "old"))
+
+
+@pytest.mark.parametrize(("name", "slug"), [("T0ACME", "n8n"), ("T0OTHER", "crm"), ("", "")])
+async def test_an_unknown_source_is_refused(team: Team, name: str, slug: str) -> None:
+    """Whichever part of its address is wrong."""
+    await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
+    with pytest.raises(UnknownSource) as refusal:
+        await find_source(name, slug=slug)
+
+    assert str(refusal.value) == f"there is no source `{slug}` in {name}"
+
+
+async def test_a_slug_is_used_once_and_means_nothing_else(team: Team) -> None:
+    """Not twice, not a score type's key, not a word of ours."""
+    await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
+
+    with pytest.raises(AlreadyThere) as there:
+        await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
+    assert str(there.value) == "there is a source `crm` already; choose another name"
+    for slug in ("score", "slack", "owner", "CRM"):
+        with pytest.raises(BadName):
+            await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)
+    assert [one.slug for one in await sources(team.workspace)] == ["crm"]
+
+
+async def test_refusals_are_counted_with_the_last_reason(team: Team) -> None:
+    """Source by source; those that were never refused are not listed."""
+    ids = {
+        slug: (await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)).id
+        for slug in ("zapier", "crm", "quiet")
+    }
+    for number, (slug, reason, hint) in enumerate(
+        [
+            ("crm", "no signature", ""),
+            ("zapier", "no secret fits", "h"),
+            ("crm", "too old", "the clock differs by 312 s"),
+        ]
+    ):
+        await count_refusal(team.workspace, source=ids[slug], reason=reason, hint=hint, now=NOW + number)
+
+    assert [(one.source, one.count, one.last_at, one.reason, one.hint) for one in await refused(team.workspace)] == [
+        ("crm", 2, NOW + 2, "too old", "the clock differs by 312 s"),
+        ("zapier", 1, NOW + 1, "no secret fits", "h"),
+    ]
+
+
+async def test_deliveries_are_listed_newest_first(team: Team) -> None:
+    """Of one source or of all, as many as asked for; each can be looked at."""
+    ids = {}
+    for slug in ("crm", "n8n"):
+        ids[slug] = (await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)).id
+    for number in range(6):
+        slug = ("crm", "n8n")[number % 2]
+        await team.deliver(
+            set_to(f"k{number}", "ada@example.com", number), source=slug, batch=f"d{number}",
+            received=NOW + number * SECOND, delivered=Delivered(source=ids[slug], key=f"d{number}"),
+        )  # fmt: skip  # what, whose, when
+
+    listed = [
+        await deliveries(team.workspace, source=slug, most=most) for slug, most in ((None, 4), ("n8n", 9), ("no", 9))
+    ]
+    assert [[one.key for one in some] for some in listed] == [["d5", "d4", "d3", "d2"], ["d5", "d3", "d1"], []]
+    first = listed[0][0]
+    assert await delivery(team.workspace, id=first.id) == (first, [])
+    assert (first.source, first.received_at, first.applied) == ("n8n", NOW + 5 * SECOND, 1)
+    with pytest.raises(UnknownDelivery) as unknown:
+        await delivery(team.workspace, id=999_999)
+    assert str(unknown.value) == "there is no delivery 999999; `contact-score deliveries list` names the latest"

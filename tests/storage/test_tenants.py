@@ -1,0 +1,222 @@
+"""Two workspaces that use the same names for everything: nothing of one shows or changes in the other."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from storage.contacts import contacts, find, nearest
+from storage.definitions import add_score_type, score_types
+from storage.deliveries import count_refusal, deliveries, delivery, refused
+from storage.domain.contacts import Reference
+from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery, UnknownScoreType, UnknownSource
+from storage.domain.facts import Op, Unusable
+from storage.domain.score_types import Band
+from storage.domain.submissions import Delivered, Outcome, Status
+from storage.facts import last_command
+from storage.opening import Storage
+from storage.scores import card, cards_of, history, top
+from storage.sources import Source, add_source, find_source, sources
+from storage.workspaces import add_workspace
+from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One of two teams that have everything in common but the numbers."""
+
+    team: Team
+    source: Source
+    number: int
+
+    async def fill(self) -> None:
+        """Hand in what both teams hand in, each with numbers and words of its own."""
+        n, there = self.number, Delivered(source=self.source.id, key="d1")
+        await asyncio.gather(
+            self.team.deliver(
+                set_to("k1", Reference(email=ADA, source="crm", id="17"), n, at=NOW - 9, fields={"name": f"Ada {n}"}),
+                said("k2", BOB, at=NOW - 8, name="Bob", company=f"Company {n}"),
+                change("k3", BOB, Op.ADD, n * 10, at=NOW - 7, score="fit"),
+                Unusable(key="k4", reason=f"no good in {n}", raw=f'{{"of":{n}}}'),
+                batch="crm/d1",
+                delivered=there,
+            ),
+            self.team.ask(set_to("p1", BOB, n + 50), batch="slack/p1", actor="U1", received=NOW + 1),
+            self.team.ask(set_to("p2", BOB, n + 60), batch="slack/p2", actor="U1", received=NOW + 2),
+            count_refusal(self.team.workspace, source=self.source.id, reason=f"r{n}", hint=f"h{n}", now=NOW + n),
+        )
+
+
+@pytest.fixture
+async def houses(storage: Storage) -> tuple[House, House]:
+    """Make two workspaces with the same types, sources, contacts, keys and batches, filled at the same moment."""
+    made = []
+    for number in (1, 2):
+        workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
+        await add_score_type(
+            workspace, key="fit", label=f"Fit {number}", minimum=0, maximum=100_000, step=1_000,
+            bands=[Band(name="low", start=0)], start=None, is_default=number == 2, now=NOW,
+        )  # fmt: skip  # one definition
+        source = await add_source(workspace, slug="crm", provider="generic", secrets=[f"whsec_{number}"], now=NOW)
+        made.append(House(Team(workspace, storage.committer), source, number))
+    one, two = made
+    await asyncio.gather(one.fill(), two.fill())
+    return one, two
+
+
+async def view(house: House) -> dict[str, object]:
+    """Read everything a workspace shows."""
+    workspace = house.team.workspace
+    ada, bob = await house.team.contact(ADA), await house.team.contact(BOB)
+    _, best = await top(workspace, score="score", count=10, now=NOW)
+    _, lines = await history(workspace, contact=bob.id, score="score", most=10)
+    seen = await card(workspace, contact=bob.id, now=NOW)
+    assert seen is not None
+    sent = await deliveries(workspace, source=None, most=10)
+    return {
+        "ada": (ada.name, ada.email, dict(ada.ids)),
+        "bob": (bob.name, bob.company),
+        "standings": [(one.score_type.key, one.value, one.source, one.actor) for one in seen.standings],
+        "top": [(one.contact.email, one.standings[0].value) for one in best],
+        "history": [(line.amount, line.value, line.actor, line.undone) for line in lines],
+        "found": [len(await find(workspace, text=text)) for text in (ADA, "bob", "crm:17", "company", "example")],
+        "nearest": [one.email for one in await nearest(workspace, text="bobb")],
+        "types": [(one.key, one.label, one.is_default) for one in await score_types(workspace)],
+        "sources": [(one.slug, one.secrets, one.workspace.team) for one in await sources(workspace)],
+        "refused": [(one.source, one.count, one.reason, one.hint) for one in await refused(workspace)],
+        "deliveries": [(one.key, one.source, one.applied, one.quarantined) for one in sent],
+        "quarantine": [await house.team.set_aside(one.id) for one in sent],
+        "last command": await last_command(workspace, actor="U1"),
+    }
+
+
+def expected(n: int, *, bob: list[tuple[int, int | None, str, bool]] | None = None, last: str = "slack/p2") -> object:
+    """Say what the workspace with a number shows."""
+    lines = bob or [
+        ((n + 60) * 1_000, (n + 60) * 1_000, "U1", False),
+        ((n + 50) * 1_000, (n + 50) * 1_000, "U1", False),
+    ]
+    best = next(value for _, value, _, undone in lines if not undone)
+    score, fit = ("score", best, "slack", "U1"), ("fit", n * 10_000, "crm", None)
+    types = [("score", "Score", n == 1), ("fit", f"Fit {n}", n == 2)]
+    return {
+        "ada": (f"Ada {n}", ADA, {"crm": "17"}),
+        "bob": ("Bob", f"Company {n}"),
+        "standings": [score, fit][:: 1 if n == 1 else -1],
+        "top": [(BOB, best if n == 1 else n * 10_000), (ADA, n * 1_000)],
+        "history": lines,
+        "found": [1, 1, 1, 1, 2],
+        "nearest": [BOB],
+        "types": types[:: 1 if n == 1 else -1],
+        "sources": [("crm", (f"whsec_{n}",), f"T{n}")],
+        "refused": [("crm", 1, f"r{n}", f"h{n}")],
+        "deliveries": [("d1", "crm", 3, 1)],
+        "quarantine": [[(3, "k4", f"no good in {n}", f'{{"of":{n}}}')]],
+        "last command": last,
+    }
+
+
+async def test_each_workspace_shows_its_own_and_nothing_else(houses: tuple[House, House]) -> None:
+    """Filled in the same commits with the same names, every reading verb gives what belongs to the asker."""
+    assert [await view(house) for house in houses] == [expected(1), expected(2)]
+
+
+async def test_an_undo_bears_on_one_workspace(houses: tuple[House, House]) -> None:
+    """Both have a batch of that name; only the asker's is left out."""
+    one, two = houses
+    await one.team.undo("slack/p2", batch="slack/u", received=NOW + 9)
+
+    undone = [(61_000, None, "U1", True), (51_000, 51_000, "U1", False)]
+    assert await view(one) == expected(1, bob=undone, last="slack/p1")
+    assert await view(two) == expected(2)
+
+
+async def test_an_undone_batch_of_a_neighbour_in_the_same_commit(houses: tuple[House, House]) -> None:
+    """What one workspace left out is not left out of the other, though both fold anew at the same moment."""
+    one, two = houses
+    await one.team.undo("slack/p2", batch="slack/u", received=NOW + 9)
+    late = set_to("k9", BOB, 5, at=NOW - 20)
+
+    await asyncio.gather(*(house.team.deliver(late, batch="crm/d2", received=NOW + SECOND) for house in houses))
+
+    assert (await one.team.value(BOB), await two.team.value(BOB)) == (51_000, 62_000)
+    assert [line.undone for line in await two.team.lines(BOB)] == [False, False, False]
+
+
+async def test_an_undo_of_an_undo_stays_at_home(houses: tuple[House, House]) -> None:
+    """The same undo in both, taken back in one."""
+    one, two = houses
+    await asyncio.gather(*(house.team.undo("slack/p2", batch="slack/u", received=NOW + 9) for house in houses))
+    await two.team.undo("slack/u", batch="slack/v", received=NOW + 10)
+
+    assert (await one.team.value(BOB), await two.team.value(BOB)) == (51_000, 62_000)
+
+
+async def test_a_batch_of_the_other_workspace_cannot_be_undone(houses: tuple[House, House]) -> None:
+    """Its name means nothing here."""
+    one, two = houses
+    await one.team.ask(set_to("p3", BOB, 9), batch="slack/only-here", received=NOW + 3)
+
+    with pytest.raises(NothingToUndo):
+        await two.team.undo("slack/only-here", batch="slack/u", received=NOW + 9)
+
+    assert await one.team.value(BOB) == 9_000
+
+
+async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, House]) -> None:
+    """Its row id finds nothing, changes nothing and shows nothing."""
+    one, two = houses
+    theirs = (await two.team.contact(BOB)).id
+    here = one.team.workspace
+
+    assert await card(here, contact=theirs, now=NOW) is None
+    assert await cards_of(here, ids=[theirs], now=NOW) == []
+    assert await contacts(here, ids=[theirs]) == []
+    assert (await history(here, contact=theirs, score=None, most=10))[1] == []
+    with pytest.raises(UnknownContact):
+        await one.team.ask(set_to("p9", theirs, 9), batch="slack/p9", received=NOW + 9)
+    recorded = await one.team.deliver(set_to("k9", theirs, 9), said("k8", theirs, name="Eve"), batch="crm/d9")
+    assert recorded.outcomes == (Outcome(status=Status.QUARANTINED, reason="There is no such contact."),) * 2
+    assert [await view(house) for house in houses] == [expected(1), expected(2)]
+
+
+async def test_sources_and_deliveries_of_the_other_workspace_are_unknown(houses: tuple[House, House]) -> None:
+    """Neither by row id nor by name."""
+    one, two = houses
+    (theirs,) = await deliveries(two.team.workspace, source="crm", most=10)
+    await add_source(two.team.workspace, slug="only-there", provider="generic", secrets=[], now=NOW)
+    here = one.team.workspace
+
+    with pytest.raises(UnknownDelivery):
+        await delivery(here, id=theirs.id)
+    with pytest.raises(UnknownSource):
+        await find_source("T1", slug="only-there")
+    assert await deliveries(here, source="only-there", most=10) == []
+    assert (await find_source("T1", slug="crm")).secrets == ("whsec_1",)
+    await count_refusal(here, source=two.source.id, reason="forged", hint="", now=NOW)
+    assert [(one.count, one.reason) for one in await refused(two.team.workspace)] == [(1, "r2")]
+    assert [(one.count, one.reason) for one in await refused(here)] == [(1, "r1")]
+
+
+async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[House, House]) -> None:
+    """It is none of the types here, whoever asks for it."""
+    one, two = houses
+    await add_score_type(
+        two.team.workspace, key="renewal", label="Renewal", minimum=0, maximum=10_000, step=1_000,
+        bands=[], start=None, is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    bob = await one.team.contact(BOB)
+
+    for reading in (
+        top(one.team.workspace, score="renewal", count=3, now=NOW),
+        history(one.team.workspace, contact=bob.id, score="renewal", most=3),
+    ):
+        with pytest.raises(UnknownScoreType) as refusal:
+            await reading
+        assert str(refusal.value) == "there is no score type `renewal`; there is score, fit"
+    both = await asyncio.gather(
+        *(house.team.deliver(set_to("k9", BOB, 5, at=NOW, score="renewal"), batch="crm/d9") for house in houses)
+    )
+    assert [one.outcomes[0].status for one in both] == [Status.QUARANTINED, Status.APPLIED]

@@ -1,0 +1,80 @@
+"""What programs call the API with: kept as a hash, for one workspace, until it is revoked."""
+
+import pytest
+
+from storage.domain.errors import BadName, UnknownToken
+from storage.opening import Storage
+from storage.tokens import create_token, find_token, revoke_token, tokens
+from storage.workspaces import add_workspace
+from tests.storage.teams import NOW, Team
+from tests.storage.worlds import everything
+
+
+async def test_a_token_is_shown_once_and_kept_as_a_hash(team: Team, database_url: str) -> None:
+    """It is long, no two are alike, and it is nowhere in the database."""
+    (one, secret), (_, other) = [
+        await create_token(team.workspace, name=" script ", scopes=["write", "read"], now=NOW) for _ in range(2)
+    ]
+
+    assert (one.name, one.scopes, one.workspace, one.created_at) == ("script", ("read", "write"), team.workspace, NOW)
+    assert len(secret) >= 40
+    assert secret != other
+    assert secret not in str(await everything(database_url))
+    assert await find_token(secret) == one
+
+
+@pytest.mark.parametrize("wrong", ["", "cs_", "cs_AAAA", "x" * 500, "çs_"])
+async def test_what_is_no_token_of_ours(team: Team, wrong: str) -> None:
+    """Nothing is found for it, nor for ours when a letter differs."""
+    _, secret = await create_token(team.workspace, name="script", scopes=["read"], now=NOW)
+
+    assert await find_token(wrong) is None
+    assert await find_token(secret + "A") is None
+    assert await find_token(secret[:-1]) is None
+    assert await find_token(secret.swapcase()) is None
+
+
+async def test_a_revoked_token_is_worthless(team: Team) -> None:
+    """At once; the others go on."""
+    one, secret = await create_token(team.workspace, name="one", scopes=["read"], now=NOW)
+    two, other = await create_token(team.workspace, name="two", scopes=["write"], now=NOW)
+    await revoke_token(team.workspace, id=one.id)
+
+    assert await find_token(secret) is None
+    assert await find_token(other) == two
+    assert await tokens(team.workspace) == [two]
+    with pytest.raises(UnknownToken):
+        await revoke_token(team.workspace, id=one.id)
+
+
+async def test_a_token_belongs_to_one_workspace(storage: Storage) -> None:
+    """It is listed there, and revoked from there alone."""
+    ours, theirs = [await add_workspace(team, name="Acme", now=NOW) for team in ("T1", "T2")]
+    token, secret = await create_token(theirs, name="script", scopes=["read"], now=NOW)
+
+    assert await tokens(ours) == []
+    with pytest.raises(UnknownToken) as refused:
+        await revoke_token(ours, id=token.id)
+    assert str(refused.value) == f"there is no token {token.id}; `contact-score token list` names them"
+    found = await find_token(secret)
+    assert found is not None
+    assert found.workspace == theirs
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes", "complaint"),
+    [
+        ("", ["read"], "a token's name has 1 to 100 characters"),
+        ("  ", ["read"], "a token's name has 1 to 100 characters"),
+        ("x" * 101, ["read"], "a token's name has 1 to 100 characters"),
+        ("x", [], "a token has one or both of the scopes read and write: --scope read --scope write"),
+        ("x", ["read", "admin"], "a token has one or both of the scopes read and write: --scope read --scope write"),
+    ],
+)
+async def test_what_cannot_be_a_token(team: Team, name: str, scopes: list[str], complaint: str) -> None:
+    """It has a name, and scopes that there are."""
+    with pytest.raises(BadName) as refused:
+        await create_token(team.workspace, name=name, scopes=scopes, now=NOW)
+
+    assert str(refused.value) == complaint
+    assert await tokens(team.workspace) == []

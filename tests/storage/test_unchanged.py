@@ -1,0 +1,90 @@
+"""What is asked on the strength of a score that was read is refused when the score has moved on."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from storage.contacts import find
+from storage.domain.errors import Changed
+from storage.domain.facts import Op
+from storage.domain.submissions import Outcome, Recorded, Status, Submission
+from tests.storage.teams import NOW, Team, change, set_to
+
+ADA = "ada@example.com"
+
+
+def asking(team: Team, key: str, value: int, *, unless_later: int, score: str = "score") -> Submission:
+    """Ask to set Ada's score, unless it has seen a fact after an instant."""
+    return replace(team.asking(set_to(key, ADA, value, score=score), batch=key), unless_later=unless_later)
+
+
+async def test_a_score_that_was_not_touched_since_is_set(team: Team) -> None:
+    """The instant that a card shows is the instant that is still true."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
+    recorded = await team.record(asking(team, "p", 70, unless_later=NOW - 5))
+
+    assert [(one.before, one.after) for one in recorded.moved] == [(10_000, 70_000)]
+
+
+async def test_a_score_that_was_touched_since_is_left_alone(team: Team) -> None:
+    """The refusal says so, and nothing of it is kept."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
+    with pytest.raises(Changed) as refused:
+        await team.record(asking(team, "p", 70, unless_later=NOW - 6))
+
+    assert str(refused.value) == "The score has changed since it was read."
+    assert (await team.value(ADA), len(await team.lines(ADA))) == (10_000, 1)
+
+
+async def test_a_score_that_must_be_missing(team: Team) -> None:
+    """The first one sets it; the second finds it set."""
+    await team.record(asking(team, "p", 70, unless_later=0))
+    with pytest.raises(Changed):
+        await team.record(asking(team, "q", 80, unless_later=0))
+
+    assert await team.value(ADA) == 70_000
+
+
+async def test_a_refused_first_score_makes_no_contact(team: Team) -> None:
+    """Whom nobody knows yet stays unknown, when what was asked of the score cannot be."""
+    await team.deliver(set_to("a", "bob@example.com", 10))
+    two = (set_to("p", ADA, 70), set_to("p2", "bob@example.com", 70))
+    with pytest.raises(Changed):
+        await team.record(replace(team.asking(*two, batch="p"), unless_later=0))
+
+    assert await find(team.workspace, text=ADA) == []
+
+
+async def test_of_many_that_read_the_same_score_one_sets_it(team: Team) -> None:
+    """Also when they ask at the same moment, in one commit: each is decided by itself, in the order accepted."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
+
+    outcomes = await asyncio.gather(
+        *(team.record(asking(team, f"p{n}", 20 + n, unless_later=NOW - 5)) for n in range(8)), return_exceptions=True
+    )
+
+    assert [type(one) for one in outcomes] == [Recorded] + [Changed] * 7
+    assert await team.value(ADA) == 20_000
+
+
+async def test_a_repeat_is_told_what_became_of_the_first(team: Team) -> None:
+    """A request that is sent again has moved the score itself; that is no reason to refuse it."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
+    await team.record(asking(team, "p", 70, unless_later=NOW - 5))
+    again = await team.record(asking(team, "p", 70, unless_later=NOW - 5))
+
+    assert again.outcomes == (Outcome(status=Status.DUPLICATE),)
+
+
+async def test_what_was_refused_is_not_there_for_its_neighbours(team: Team) -> None:
+    """The same key, asked on the strength of something newer in the same moment, is not taken for a repeat."""
+    await team.deliver(change("a", ADA, Op.ADD, 10, at=NOW - 5))
+    stale, fresh = (asking(team, "p", 70, unless_later=instant) for instant in (NOW - 6, NOW - 5))
+
+    outcomes = await asyncio.gather(team.record(stale), team.record(fresh), return_exceptions=True)
+
+    assert type(outcomes[0]) is Changed
+    assert isinstance(outcomes[1], Recorded)
+    assert outcomes[1].outcomes == (Outcome(status=Status.APPLIED),)
+    assert await team.value(ADA) == 70_000

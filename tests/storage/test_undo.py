@@ -1,0 +1,183 @@
+"""Undo leaves a command out of every fold, exactly, whatever came later; undoing the undo restores it."""
+
+import asyncio
+
+import pytest
+
+from storage.committer import Committer
+from storage.database import current
+from storage.domain.contacts import Json, Reference
+from storage.domain.errors import NothingToUndo
+from storage.domain.facts import Op
+from storage.domain.submissions import Recorded
+from storage.facts import last_command
+from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+async def test_an_undone_change_was_never_made(team: Team) -> None:
+    """What came later stands as if the change had not been: 90 + 20 is 100 either way, 60 + 20 is not."""
+    await team.ask(set_to("a", ADA, 60), batch="a")
+    await team.ask(set_to("b", ADA, 90), batch="b", received=NOW + SECOND)
+    await team.ask(change("c", ADA, Op.ADD, 20), batch="c", received=NOW + 2 * SECOND)
+
+    recorded = await team.undo("b", batch="u", received=NOW + 3 * SECOND)
+
+    assert [(one.before, one.after) for one in recorded.moved] == [(100_000, 80_000)]
+    assert await team.value(ADA) == 80_000
+    assert [(one.amount, one.effective, one.value, one.undone) for one in await team.lines(ADA)] == [
+        (20_000, 20_000, 80_000, False),
+        (90_000, None, None, True),
+        (60_000, 60_000, 60_000, False),
+    ]
+
+
+async def test_undoing_the_only_change_leaves_no_score(team: Team) -> None:
+    """A score that nobody set is missing, not 0."""
+    await team.ask(set_to("a", ADA, 60), batch="a")
+    recorded = await team.undo("a", batch="u")
+
+    assert [(one.before, one.after) for one in recorded.moved] == [(60_000, None)]
+    assert await team.value(ADA) is None
+
+
+async def test_an_undo_can_be_undone_and_the_change_undone_again(team: Team) -> None:
+    """Back and forth, by naming the change or by naming the last undo."""
+    await team.deliver(set_to("k", ADA, 10, at=NOW - 1))
+    await team.ask(set_to("a", ADA, 60), batch="a")
+    values = []
+    for number, undoes in enumerate(("a", "u0", "u1", "u2", "a", "u4", "a")):
+        await team.undo(undoes, batch=f"u{number}", received=NOW + (number + 1) * SECOND)
+        values.append(await team.value(ADA))
+
+    assert values == [10_000, 60_000, 10_000, 60_000, 10_000, 60_000, 10_000]
+
+
+async def test_one_undo_takes_back_a_whole_command(team: Team) -> None:
+    """All scores of all contacts that one command changed."""
+    await team.deliver(set_to("k", BOB, 5, at=NOW - 1))
+    await team.ask(set_to("a1", ADA, 60), change("a2", BOB, Op.ADD, 7), batch="a")
+    recorded = await team.undo("a", batch="u")
+
+    assert sorted((one.before or 0, one.after or 0) for one in recorded.moved) == [(12_000, 5_000), (60_000, 0)]
+    assert (await team.value(ADA), await team.value(BOB)) == (None, 5_000)
+
+
+async def test_what_was_said_of_a_contact_is_taken_back_too(team: Team) -> None:
+    """The fields that a command gave are again those that were said before it."""
+    await team.deliver(said("k", ADA, at=NOW - 1, name="Ada", company="Engines"))
+    await team.ask(set_to("a", ADA, 60, fields={"name": "Eve", "owner": "rep@acme.com"}), batch="a")
+    await team.undo("a", batch="u")
+    found = await team.contact(ADA)
+
+    assert (found.name, found.company, found.owner) == ("Ada", "Engines", None)
+    await team.undo("u", batch="v", received=NOW + SECOND)
+    assert (await team.contact(ADA)).name == "Eve"
+
+
+async def test_a_command_that_only_says_something_is_taken_back_too(team: Team) -> None:
+    """Anything can be undone, also what touched no score."""
+    await team.deliver(said("k", ADA, at=NOW - 1, name="Ada"))
+    await team.ask(said("a", ADA, name="Eve"), batch="a")
+    await team.undo("a", batch="u")
+
+    assert (await team.contact(ADA)).name == "Ada"
+
+
+@pytest.mark.parametrize("fields", [{"email": ADA}, {}], ids=["said before", "known from the first item"])
+async def test_an_address_that_was_said_is_taken_back_too(team: Team, fields: dict[str, Json]) -> None:
+    """The address shown is again the one that was known before."""
+    await team.deliver(set_to("k", Reference(email=ADA, source="crm", id="17"), 5, at=NOW - 1, fields=fields))
+    await team.ask(set_to("a", ("crm", "17"), 60, fields={"email": "eve@example.com"}), batch="a")
+    await team.undo("a", batch="u")
+
+    assert (await team.contact("crm:17")).email == ADA
+
+
+async def test_only_what_people_did_and_what_stands_can_be_undone(team: Team) -> None:
+    """There is nothing to undo in a batch that is unknown, a sender's, or undone already; nothing changes then."""
+    await team.deliver(set_to("k", ADA, 10, at=NOW - 1), batch="crm/d1")
+    await team.ask(set_to("a", ADA, 60), batch="a")
+    await team.undo("a", batch="u")
+
+    for undoes, sentence in (
+        ("nobody's", "There is nothing to undo."),
+        ("crm/d1", "There is nothing to undo."),
+        ("a", "that was undone already"),
+    ):
+        with pytest.raises(NothingToUndo) as refused:
+            await team.undo(undoes, batch="v", received=NOW + SECOND)
+        assert str(refused.value) == sentence
+    assert await team.value(ADA) == 10_000
+
+
+async def test_the_same_undo_twice_is_one(team: Team) -> None:
+    """A click that Slack repeats changes nothing, also when the change was restored meanwhile."""
+    await team.ask(set_to("a", ADA, 60), batch="a")
+    await team.undo("a", batch="u")
+    again = await team.undo("a", batch="u")
+    await team.undo("u", batch="v", received=NOW + SECOND)
+    much_later = await team.undo("a", batch="u", received=NOW + 2 * SECOND)
+
+    assert again == much_later == Recorded(outcomes=())
+    assert await team.value(ADA) == 60_000
+
+
+async def test_two_people_undo_the_same_command_at_the_same_moment(team: Team) -> None:
+    """In one process or in two: one of them did it, the other is told so."""
+    await team.ask(set_to("a", ADA, 60), batch="a")
+    other = Team(team.workspace, Committer(current()))
+
+    outcomes = await asyncio.gather(
+        *(door.undo("a", batch=f"u{n}", actor=f"U{n}") for n, door in enumerate((team, other, team, other))),
+        return_exceptions=True,
+    )
+
+    assert sum(isinstance(one, Recorded) for one in outcomes) == 1
+    assert [str(one) for one in outcomes if isinstance(one, NothingToUndo)] == ["that was undone already"] * 3
+    assert await team.value(ADA) is None
+
+
+async def test_an_undo_and_what_it_bears_on_in_the_same_moment(team: Team) -> None:
+    """Handed in together they happen one after the other."""
+    outcomes = await asyncio.gather(
+        team.ask(set_to("a", ADA, 60), batch="a"),
+        team.undo("a", batch="u", received=NOW + 1),
+        team.ask(change("b", ADA, Op.ADD, 3), batch="b", received=NOW + 2),
+    )
+
+    assert [[(one.before, one.after) for one in outcome.moved] for outcome in outcomes] == [
+        [(None, 60_000)],
+        [(60_000, None)],
+        [(None, 3_000)],
+    ]
+
+
+async def test_the_last_command_is_the_asker_s_last_that_stands(team: Team) -> None:
+    """Not a colleague's, not a sender's, not one that was taken back, and no undo."""
+    assert await last_command(team.workspace, actor="U1") is None
+    await team.ask(set_to("a", ADA, 1), set_to("a2", BOB, 1), batch="a", actor="U1")
+    await team.ask(set_to("b", ADA, 2), batch="b", actor="U1", received=NOW + 1)
+    await team.ask(set_to("c", ADA, 3), batch="c", actor="U2", received=NOW + 2)
+    await team.deliver(set_to("d", ADA, 4), received=NOW + 3)
+    assert await last_command(team.workspace, actor="U1") == "b"
+
+    await team.undo("b", batch="u1", actor="U1", received=NOW + 4)
+    assert await last_command(team.workspace, actor="U1") == "a"
+
+    await team.undo("a", batch="u2", actor="U2", received=NOW + 5)
+    assert await last_command(team.workspace, actor="U1") is None
+
+    await team.undo("u1", batch="u3", actor="U1", received=NOW + 6)
+    assert await last_command(team.workspace, actor="U1") == "b"
+
+
+async def test_a_change_after_a_restored_one_is_the_later(team: Team) -> None:
+    """What a person does comes after all that the score has seen, also after what is undone at that moment."""
+    await team.ask(set_to("a", ADA, 60), batch="a", received=NOW + SECOND)
+    await team.undo("a", batch="u", received=NOW + SECOND)
+    await team.ask(set_to("b", ADA, 70), batch="b", received=NOW + SECOND - 1)  # a replica whose clock is behind
+    await team.undo("u", batch="v", received=NOW + 2 * SECOND)
+
+    assert await team.value(ADA) == 70_000

@@ -1,0 +1,157 @@
+"""Secrets are unreadable at rest, with keys that can be rotated."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from storage.opening import open_storage
+from storage.sources import add_source, find_source, sources
+from storage.vault import CannotUnlock, NoKeys, Vault, keys_beside
+from storage.workspaces import add_workspace, find_workspace
+from tests.storage import raw
+from tests.storage.processes import HOUSE, at_once
+from tests.storage.teams import NOW
+from tests.storage.worlds import everything
+
+OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
+SECRET = "whsec_very-secret-indeed"
+LOCKED = "The secrets kept here were sealed with another key: CONTACT_SCORE_SECRET_KEYS must hold it too."
+KEYLESS = "CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be kept: give it 32 random bytes in url-safe base64."
+
+
+def test_what_is_sealed_is_unreadable_and_comes_back() -> None:
+    """Sealed twice it looks different twice."""
+    vault = Vault([NEW])
+    once, twice = vault.seal("ключ 🔑"), vault.seal("ключ 🔑")
+
+    assert "ключ" not in once
+    assert once != twice
+    assert vault.unseal(once) == vault.unseal(twice) == "ключ 🔑"
+
+
+def test_keys_can_be_rotated() -> None:
+    """The newest key seals; older ones still unseal; a key that was taken away does not."""
+    sealed = Vault([OLD]).seal(SECRET)
+    both = Vault([NEW, OLD])
+
+    assert both.unseal(sealed) == SECRET
+    assert Vault([NEW]).unseal(both.seal(SECRET)) == SECRET
+    for vault in (Vault([NEW]), Vault([OTHER, NEW])):
+        with pytest.raises(CannotUnlock) as refused:
+            vault.unseal(sealed)
+        assert str(refused.value) == LOCKED
+
+
+@pytest.mark.parametrize("sealed", ["", "plain text", "gAAAA", "🔑"])
+def test_what_was_never_sealed_cannot_be_unsealed(sealed: str) -> None:
+    """Whatever stands in the table is refused, not believed."""
+    with pytest.raises(CannotUnlock):
+        Vault([NEW]).unseal(sealed)
+
+
+@pytest.mark.parametrize("key", ["", "secret", "A" * 43, "A" * 45, "🔑" * 44])
+def test_what_is_no_key_is_refused_at_once(key: str) -> None:
+    """With what a key looks like, and without showing the one given."""
+    with pytest.raises(CannotUnlock) as refused:
+        Vault([NEW, key])
+
+    assert str(refused.value) == (
+        "CONTACT_SCORE_SECRET_KEYS holds no Fernet key: 44 characters of url-safe base64 are needed"
+    )
+
+
+def test_without_keys_nothing_is_sealed() -> None:
+    """Neither kept nor read."""
+    for work in (Vault([]).seal, Vault([]).unseal):
+        with pytest.raises(NoKeys) as refused:
+            work(SECRET)
+        assert str(refused.value) == KEYLESS
+
+
+def test_the_key_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It is made once, with mode 600, and read from then on; several lines are several keys, newest first."""
+    (key,) = keys_beside(tmp_path / "scores.db")
+    path = tmp_path / "scores.db.key"
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert keys_beside(tmp_path / "scores.db") == (key,)
+    assert [one.name for one in tmp_path.iterdir()] == ["scores.db.key"]
+    path.write_text(f"{NEW}\n{key}\n")
+    assert keys_beside(tmp_path / "scores.db") == (NEW, key)
+
+
+@pytest.mark.slow
+async def test_processes_that_start_at_once_make_one_key(tmp_path: Path) -> None:
+    """What one of them seals the others can unseal."""
+    program = (
+        "import sys; from pathlib import Path; from storage.vault import keys_beside; print(flush=True);"
+        " sys.stdin.readline(); print(keys_beside(Path(sys.argv[1])))"
+    )
+    said = await at_once([("-c", program, str(tmp_path / "scores.db"))] * 6)
+
+    assert len(set(said)) == 1
+    assert str((tmp_path / "scores.db.key").read_text().strip()) in said[0]
+    assert HOUSE.is_dir()
+
+
+async def test_a_sqlite_database_brings_its_own_key(tmp_path: Path) -> None:
+    """Where none is given, the one beside the file is used, so that a restart finds its secrets."""
+    url = f"sqlite://{tmp_path / 'scores.db'}"
+    for again in (False, True):
+        opened = await open_storage(url)
+        try:
+            if not again:
+                workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+                await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
+            assert (await find_source("T0ACME", slug="crm")).secrets == (SECRET,)
+        finally:
+            await opened.close()
+
+    assert stat.S_IMODE((tmp_path / "scores.db.key").stat().st_mode) == 0o600
+
+
+async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
+    """Not in a row, not in the bytes of the file or of its log, not in what is printed of a source."""
+    opened = await open_storage(database_url, secret_keys=[NEW])
+    try:
+        workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+        source = await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET, "second"], now=NOW)
+        assert (await find_source("T0ACME", slug="crm")).secrets == (SECRET, "second")
+        assert SECRET not in repr(source)
+    finally:
+        await opened.close()
+
+    assert "very-secret" not in str(await everything(database_url))
+    if raw.is_sqlite(database_url):
+        for path in raw.file_of(database_url).parent.iterdir():
+            assert b"very-secret" not in path.read_bytes()
+
+
+async def test_a_database_whose_secrets_do_not_fit_is_not_opened(database_url: str) -> None:
+    """At the start, not at the first delivery; with the old key beside the new one it opens."""
+    opened = await open_storage(database_url, secret_keys=[OLD])
+    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
+    await opened.close()
+
+    with pytest.raises(CannotUnlock) as refused:
+        await open_storage(database_url, secret_keys=[NEW])
+    assert str(refused.value) == LOCKED
+    opened = await open_storage(database_url, secret_keys=[NEW, OLD])
+    assert [one.secrets for one in await sources(workspace)] == [(SECRET,)]
+    await opened.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_without_keys_a_server_keeps_no_secrets(database_url: str) -> None:
+    """It opens, and a source is refused with what to set."""
+    opened = await open_storage(database_url)
+    try:
+        workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+        with pytest.raises(NoKeys):
+            await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
+        assert await sources(await find_workspace("T0ACME")) == []
+    finally:
+        await opened.close()

@@ -1,0 +1,51 @@
+"""Fill a database so that every table has rows, and look at all of them."""
+
+from storage.deliveries import count_refusal
+from storage.domain.contacts import Reference
+from storage.domain.facts import Op, Unusable
+from storage.domain.submissions import Delivered
+from storage.opening import open_storage
+from storage.sources import add_source
+from storage.tokens import create_token
+from storage.workspaces import add_workspace
+from tests.storage import raw
+from tests.storage.teams import NOW, Team, change, said, set_to
+
+KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
+
+
+async def fill(url: str) -> None:
+    """Make a workspace in which everything happened once; no database is open afterwards."""
+    opened = await open_storage(url, secret_keys=KEYS)
+    try:
+        workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+        source = await add_source(workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
+        await create_token(workspace, name="script", scopes=["read"], now=NOW)
+        await count_refusal(workspace, source=source.id, reason="no signature", hint="", now=NOW)
+        team = Team(workspace, opened.committer)
+        ada = Reference(email="ada@example.com", source="crm", id="17")
+        await team.deliver(
+            set_to("a", ada, 10, at=NOW - 9, fields={"name": "Ada", "tags": ["vip"]}),
+            change("b", "bob@example.com", Op.ADD, 5, at=NOW - 8),
+            said("c", ada, at=NOW - 7, company="Engines"),
+            Unusable(key="d", reason="no good", raw="{}"),
+            delivered=Delivered(source=source.id, key="d1"),
+        )
+        await team.ask(set_to("p", "ada@example.com", 70), batch="p")
+        await team.undo("p", batch="u")
+    finally:
+        await opened.close()
+
+
+async def tables(url: str) -> list[str]:
+    """Name the tables that are ours."""
+    sql = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    if not raw.is_sqlite(url):
+        sql = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+    names = sorted(str(row["name"]) for row in await raw.rows(url, sql))
+    return [name for name in names if name not in ("tortoise_migrations", "sqlite_sequence")]
+
+
+async def everything(url: str) -> dict[str, list[dict[str, object]]]:
+    """Read every row of every table."""
+    return {name: await raw.rows(url, f"SELECT * FROM {name} ORDER BY id") for name in await tables(url)}

@@ -1,0 +1,132 @@
+"""Run the real service with webhooks alone, on a free port, with a workspace, its score types and a source."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import ClientSession
+
+from bot.service import Service
+from bot.settings import Settings
+from storage.contacts import find
+from storage.definitions import add_score_type
+from storage.deliveries import Delivery, deliveries
+from storage.domain.contacts import Contact
+from storage.domain.people import Workspace
+from storage.domain.score_types import Band
+from storage.opening import open_storage
+from storage.scores import cards_of, history
+from storage.sources import add_source
+from storage.workspaces import add_workspace
+from tests.conftest import KEY
+from tests.webhooks.sender import SECRET, Answer, Clock, Sender, session
+
+TEAM, SLUG = "T0123", "crm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiving:
+    """A running service, who sends to it, and what it keeps."""
+
+    url: str
+    clock: Clock
+    workspace: Workspace
+    session: ClientSession
+    sender: Sender
+
+    def sending(self, *, secret: str = SECRET, slug: str = SLUG, team: str = TEAM) -> Sender:
+        """Be another sender, to this or another source."""
+        return Sender(self.session, f"{self.url}/webhooks/{team}/{slug}", clock=self.clock, secret=secret)
+
+    async def get(self, path: str, *, method: str = "GET") -> Answer:
+        """Ask for a path of the service."""
+        return await self.sender.request(method, self.url + path)
+
+    async def contact(self, text: str) -> Contact | None:
+        """Give the one contact that an address or `source:id` names."""
+        return next(iter(await find(self.workspace, text=text)), None)
+
+    async def scores(self, text: str) -> dict[str, int]:
+        """Give the scores of a contact, in thousandths."""
+        contact = await self.contact(text)
+        assert contact is not None, f"nobody is called {text}"
+        (card,) = await cards_of(self.workspace, ids=[contact.id], now=self.clock())
+        return {standing.score_type.key: standing.value for standing in card.standings}
+
+    async def history(self, text: str, score: str = "score") -> list[tuple[str, int, int]]:
+        """Give the changes of a score, the latest first: operation, amount, time."""
+        contact = await self.contact(text)
+        assert contact is not None, f"nobody is called {text}"
+        _, entries = await history(self.workspace, contact=contact.id, score=score, most=2000)
+        return [(entry.op.value, entry.amount, entry.occurred_at) for entry in entries]
+
+    async def kept(self) -> list[Delivery]:
+        """Give the deliveries that were kept, the latest first."""
+        return await deliveries(self.workspace, source=None, most=1000)
+
+
+def settings(database_url: str, *, secret_keys: str = KEY) -> Settings:
+    """Say what the environment would."""
+    chosen = {"database_url": database_url, "host": "127.0.0.1", "port": 0, "secret_keys": secret_keys}
+    return Settings.model_validate(chosen)
+
+
+@asynccontextmanager
+async def serving(database_url: str, *, clock: Clock, secret_keys: str = KEY) -> AsyncIterator[str]:
+    """Run the service, and give its address."""
+    service = Service(settings(database_url, secret_keys=secret_keys), with_slack=False, clock=clock)
+    try:
+        url = await service.start()
+        await service.connected()  # nothing to wait for without Slack
+        yield url
+    finally:
+        await service.stop()
+
+
+async def furnish(clock: Clock, *, secrets: tuple[str, ...] = (SECRET,), team: str = TEAM) -> Workspace:
+    """Make a workspace with `score` (0 to 100), `fit` (1 to 10 in halves) and `points` (any), and a source."""
+    workspace = await add_workspace(team, name="Acme", now=clock())
+    await add_score_type(
+        workspace, key="fit", label="Fit", minimum=1000, maximum=10_000, step=500,
+        bands=[Band(name="low", start=1000)], start=None, is_default=False, now=clock(),
+    )  # fmt: skip  # the numbers of one definition stand together
+    await add_score_type(
+        workspace, key="points", label="Points", minimum=-(10**12), maximum=10**12, step=1,
+        bands=[], start=0, is_default=False, now=clock(),
+    )  # fmt: skip  # the numbers of one definition stand together
+    await add_source(workspace, slug=SLUG, provider="generic", secrets=list(secrets), now=clock())
+    return workspace
+
+
+async def furnish_for_a_process(database_url: str) -> None:
+    """Make the same in a database that another process will open; SECRET is the secret of the source."""
+    storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        await furnish(Clock())
+    finally:
+        await storage.close()
+
+
+@asynccontextmanager
+async def receiving(database_url: str) -> AsyncIterator[Receiving]:
+    """Run the service with a workspace and a source in it."""
+    clock = Clock()
+    async with serving(database_url, clock=clock) as url, session() as open_session:
+        workspace = await furnish(clock)
+        sender = Sender(open_session, f"{url}/webhooks/{TEAM}/{SLUG}", clock=clock)
+        yield Receiving(url=url, clock=clock, workspace=workspace, session=open_session, sender=sender)
+
+
+def check_problem(answer: Answer, status: int, title: str, *, detail: bool | None = None) -> None:
+    """Fail unless the answer is a problem document of this status, with or without a detail where that is said."""
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer
+    said = json.loads(answer.body)
+    told = said.pop("detail", None)
+
+    assert said == {"type": "about:blank", "title": title, "status": status}
+    if detail is not None:
+        assert (told is not None) == detail, told
+    if told is not None:
+        assert isinstance(told, str)
+        assert told.endswith(".")

@@ -1,0 +1,166 @@
+"""The provider for our own bodies: any document gives items, each in its place, or one exception."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from storage.domain.facts import Item, Op, Unusable
+from tests.webhooks.sender import SECRET, START, encoded, item, signed
+from webhooks.providers import PROVIDERS
+from webhooks.providers.contract import BadBody, NotAuthentic, Request
+from webhooks.providers.generic import Generic
+
+GENERIC = Generic()
+KINDS = ["score.set", "score.add", "score.clear", "contact.upsert", "activity", "contact.merge", "contact.delete"]
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+LEAVES: st.SearchStrategy[Any] = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**63), 10**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS
+    | st.sampled_from([*KINDS, "ada@example.com", "", " ", "2026-01-31T09:30:00Z", "1e999", 10**60])
+    | st.datetimes(timezones=st.just(None) | st.timezones()).map(lambda moment: moment.isoformat())
+)
+DOCUMENTS = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4))
+CONTACTS = st.dictionaries(
+    st.sampled_from(["email", "id", "name", "company", "owner", "tags", "attributes"]), DOCUMENTS, max_size=4
+)
+ITEMS = st.dictionaries(
+    st.sampled_from(["type", "contact", "score", "value", "id", "occurred_at", "reason"]), DOCUMENTS | CONTACTS
+) | st.builds(
+    lambda kind, contact, more: item(kind) | {"contact": contact} | more,
+    st.sampled_from(KINDS),
+    CONTACTS,
+    st.dictionaries(st.sampled_from(["score", "value", "id", "occurred_at", "reason"]), LEAVES, max_size=2),
+)
+
+
+def read(document: object) -> list[Item | Unusable]:
+    """Read a document that came in the delivery `d`."""
+    return GENERIC.items(encoded(document), delivery="d", source="crm")
+
+
+@settings(max_examples=400, deadline=None)
+@given(DOCUMENTS | ITEMS | st.builds(lambda items: {"items": items}, DOCUMENTS | st.lists(ITEMS)))
+@example({"items": [], "type": "score.set"})
+@example({"items": [item(contact={"email": "a@b.c", "attributes": {"a": 1e308, "b": 10**60, "c": None}})]})
+@example(item(occurred_at="0001-01-01T00:00:00+23:59"))
+@example(item(value=10**63))
+def test_any_document_gives_items_or_one_exception(document: Any) -> None:
+    """There are as many items as the document has, each in its place with all that it said; or BadBody."""
+    given_items = document.get("items", [document]) if isinstance(document, dict) else None
+    if not isinstance(given_items, list) or not {"items", "type"} & set(document):
+        with pytest.raises(BadBody):
+            read(document)
+        return
+    made = read(document)
+
+    assert len(made) == len(given_items)
+    for index, (one, raw) in enumerate(zip(made, given_items, strict=True)):
+        own = raw.get("id") if isinstance(raw, dict) else None
+        expected = own if isinstance(own, str) and 1 <= len(own) <= 255 else f"d/{index:04d}"
+        assert one.key == expected
+        assert has_point(raw) or json.loads(one.raw) == raw
+        if isinstance(one, Unusable):
+            assert one.reason
+
+
+def has_point(document: object) -> bool:
+    """Tell whether a number with a point is in it: how such are kept is another test's matter."""
+    match document:
+        case dict():
+            return any(has_point(value) for value in document.values())
+        case list():
+            return any(has_point(value) for value in document)
+        case _:
+            return isinstance(document, float)
+
+
+@given(st.binary())
+def test_any_bytes_give_items_or_one_exception(body: bytes) -> None:
+    """What is no document at all is BadBody, too."""
+    with suppress(BadBody):
+        GENERIC.items(body, delivery="d", source="crm")
+
+
+def test_an_item_is_read_whole() -> None:
+    """Everything that an item says is found in what is handed on; whom it names is trimmed, not changed."""
+    contact = {
+        "email": " Ada@Example.com ",
+        "id": 7,
+        "name": " Ada ",
+        "company": "",
+        "owner": None,
+        "tags": ["b", "a", "b"],
+        "attributes": {"size": 5, "share": 0.5},
+    }
+    document = item(contact=contact, value=8.5, id="e", occurred_at="2026-01-31T10:00:00+01:00", reason="because")
+    (made,) = read(document)
+
+    assert isinstance(made, Item)
+    assert (made.key, made.score, made.op, made.amount, made.reason) == ("e", "score", Op.SET, 8500, "because")
+    assert made.occurred_at == START
+    assert not isinstance(made.contact, int)
+    assert (made.contact.email, made.contact.source, made.contact.id) == ("Ada@Example.com", "crm", "7")
+    assert made.fields == {
+        "email": "Ada@Example.com",  # beside an id an address may be a new one
+        "name": "Ada",
+        "company": None,  # a blank says that there is none; null says nothing
+        "tags": ["b", "a"],
+        "attributes.size": 5,
+        "attributes.share": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "op"), [("score.set", Op.SET), ("score.add", Op.ADD), ("score.clear", Op.CLEAR), ("contact.upsert", None)]
+)
+def test_every_type_becomes_its_operation(kind: str, op: Op | None) -> None:
+    """A clear has no amount, and an upsert no score, whatever the item says of them."""
+    (made,) = read(item(kind, score="fit", value=3))
+
+    assert isinstance(made, Item)
+    assert (made.op, made.score) == (op, "fit" if op else None)
+    assert made.amount == (3000 if op in (Op.SET, Op.ADD) else 0)
+    assert made.fields == ({} if op else {"email": "ada@example.com"})
+
+
+def test_an_item_with_id_alone_names_nobody_else() -> None:
+    """An item may name a contact by the sender's id alone; the address is then not spoken of."""
+    (made,) = read(item(contact={"id": "p-1"}))
+
+    assert isinstance(made, Item)
+    assert not isinstance(made.contact, int)
+    assert (made.contact.email, made.contact.id, made.fields) == (None, "p-1", {})
+
+
+def test_a_provider_signs_and_knows_what_it_signed() -> None:
+    """What it signs for a test delivery is what the specification says, and a stranger's is NotAuthentic."""
+    body = encoded(item())
+
+    assert GENERIC.sign(body, delivery="d", secret=SECRET, now=START) == signed(body, delivery="d", at=START)
+    headers = signed(body, delivery="d", at=START)
+    assert GENERIC.authenticate(Request(headers=headers, body=body), secrets=[SECRET], now=START) == "d"
+    with pytest.raises(NotAuthentic) as caught:
+        GENERIC.authenticate(Request(headers=headers, body=b"x"), secrets=[SECRET], now=START)
+    assert (str(caught.value), caught.value.reason) == ("wrong signature", "wrong signature")
+    assert "fits none of this source's secrets" in caught.value.hint
+
+
+def test_every_provider_can_be_set_up() -> None:
+    """Each makes secrets that it takes, refuses what cannot be one, and tells in steps where both go."""
+    assert set(PROVIDERS) == {"generic"}
+    for provider in PROVIDERS.values():
+        first, second = provider.new_secret(), provider.new_secret()
+        assert first != second
+        provider.check_secret(first)
+        with pytest.raises(ValueError, match="Give the secret as whsec_"):
+            provider.check_secret("hunter2")
+        told = " ".join(provider.steps)
+        assert "{url}" in told
+        assert "{secret}" in told

@@ -1,0 +1,32 @@
+"""Whether the process lives, and whether it can do its work."""
+
+from storage import database
+from tests.webhooks.receiving import Receiving, check_problem
+
+
+async def test_a_running_service_is_alive_and_ready(service: Receiving) -> None:
+    """Both answers are 200 and say so."""
+    alive, ready = await service.get("/healthz"), await service.get("/readyz")
+
+    assert (alive.status, alive.document) == (200, {"status": "ok"})
+    assert (ready.status, ready.document) == (200, {"status": "ready"})
+    assert (await service.get("/readyz", method="HEAD")).status == 200
+
+
+async def test_tables_that_are_not_current_are_not_ready(service: Receiving) -> None:
+    """Where a migration is missing the service is alive, but asks not to be sent to for a while."""
+    await database.current().writer.rows("DELETE FROM tortoise_migrations")
+    answer = await service.get("/readyz")
+
+    check_problem(answer, 503, "Service Unavailable", detail=True)
+    assert answer.headers["Retry-After"].isdigit()
+    assert (await service.get("/healthz")).status == 200
+
+
+async def test_a_fault_of_ours_is_told_without_its_parts(service: Receiving) -> None:
+    """Where a table is gone the sender is asked to complain, but learns nothing of our inside."""
+    await database.current().writer.rows("DROP TABLE refusals")
+    answer = await service.sender.push({}, headers={"webhook-signature": "v1,AAAA"})
+
+    check_problem(answer, 500, "Internal Server Error", detail=True)
+    assert b"refusals" not in answer.body

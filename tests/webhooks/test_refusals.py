@@ -1,0 +1,322 @@
+"""What is not taken: which answer, in which order, in one shape, and what the operator learns of it."""
+
+import asyncio
+import gzip
+import json
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from storage.deliveries import refused
+from storage.sources import add_source
+from tests.webhooks.receiving import SLUG, TEAM, Receiving, check_problem
+from tests.webhooks.sender import OTHER_SECRET, SECOND, SECRET, START, encoded, item, signature, signed
+
+MIB = 1024 * 1024
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+    429: "Too Many Requests",
+    503: "Service Unavailable",
+}
+
+
+def padded(size: int) -> bytes:
+    """Write a good item in a body of just this size: blanks after a document are JSON too."""
+    return encoded(item()).ljust(size)
+
+
+@pytest.mark.parametrize(
+    ("faults", "status"),
+    [
+        # each row has everything wrong that is judged later than what it is refused for
+        ({"size", "source", "signature", "type", "body"}, 413),
+        ({"source", "signature", "type", "body"}, 404),
+        ({"signature", "type", "body"}, 401),
+        ({"type", "body"}, 415),
+        ({"body"}, 400),
+        (set(), 200),
+    ],
+    ids=["413", "404", "401", "415", "400", "200"],
+)
+async def test_refusals_come_in_their_order(service: Receiving, faults: set[str], status: int) -> None:
+    """413 before 404 before 401 before 415 before 400."""
+    body = b"{" if "body" in faults else encoded(item())
+    sender = service.sending(
+        secret=OTHER_SECRET if "signature" in faults else SECRET,
+        slug="nobody" if "source" in faults else SLUG,
+    )
+    answer = await sender.push(
+        body.ljust(MIB + 1) if "size" in faults else body,
+        headers={"content-type": "text/plain"} if "type" in faults else {},
+    )
+
+    if status == 200:
+        assert answer.counts == (1, 0, 0, 0)
+    else:
+        # nobody but an authentic sender is told more than what the status says, except for the limit of the size
+        check_problem(answer, status, TITLES[status], detail=status in (400, 413, 415))
+        assert await service.kept() == []
+
+
+async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) -> None:
+    """The limit is exact, whether the length is announced or the body comes in chunks."""
+
+    async def parts(body: bytes) -> Any:
+        for start in range(0, len(body), 100_000):
+            yield body[start : start + 100_000]
+
+    for size, status in ((MIB, 200), (MIB + 1, 413)):
+        body = padded(size)
+        told = await service.sender.push(body, delivery=f"told-{size}")
+        kind = {"content-type": "application/json"}
+        headers = kind | signed(body, delivery=f"chunked-{size}", at=START)
+        chunked = await service.sender.post(parts(body), headers=headers)
+
+        assert (told.status, chunked.status) == (status, status)
+    check_problem(chunked, 413, TITLES[413], detail=True)
+    assert chunked.document["detail"] == "The body is larger than 1,048,576 bytes."
+    assert chunked.headers["Connection"] == "close"
+    assert [one.key for one in await service.kept()] == [f"chunked-{MIB}", f"told-{MIB}"]
+
+
+async def test_too_much_is_refused_before_it_ends(service: Receiving) -> None:
+    """A sender that goes on for ever is answered while it is still sending."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", URL(service.url).port)
+    head = f"POST /webhooks/{TEAM}/{SLUG} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    writer.write(head + b"%x\r\n" % (2 * MIB) + b" " * (MIB + 65_536))
+    async with asyncio.timeout(10):
+        first = await reader.readline()
+    writer.close()
+
+    assert first == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+
+
+async def test_json_by_any_spelling_of_its_type(service: Receiving) -> None:
+    """Parameters and capitals make no other content type."""
+    for kind in ("application/json; charset=utf-8", "Application/JSON", "application/json;v=1"):
+        assert (await service.sender.push(item(), headers={"content-type": kind})).counts == (1, 0, 0, 0)
+    plain = {"content-encoding": "identity"}
+    assert (await service.sender.push(item(), headers=dict(plain))).counts == (1, 0, 0, 0)
+
+
+OTHER_KINDS: list[dict[str, str | None]] = [
+    {"content-type": None},
+    {"content-type": ""},
+    {"content-type": "text/json"},
+    {"content-type": "application/json, text/plain"},
+    {"content-type": "application/x-www-form-urlencoded"},
+    {"content-type": "application/problem+json"},
+    {"content-type": "json"},
+    {"content-encoding": "br"},
+    {"content-encoding": "gzip, identity"},
+]
+
+
+async def test_other_types_and_encodings_are_415(service: Receiving) -> None:
+    """An authentic body of another kind is not read."""
+    for headers in OTHER_KINDS:
+        answer = await service.sender.push(item(), headers=headers)
+
+        assert answer.status == 415, headers
+        check_problem(answer, 415, TITLES[415])
+        assert answer.document["detail"] == "Send application/json, without a Content-Encoding."
+    assert await service.kept() == []
+
+
+async def test_a_compressed_body_is_415_and_never_unpacked(service: Receiving) -> None:
+    """The signature is over the bytes as sent; a small body that would unpack to a huge one does no harm."""
+    bomb = gzip.compress(b" " * (64 * MIB))
+    assert len(bomb) < MIB
+
+    check_problem(await service.sender.push(bomb, headers={"content-encoding": "gzip"}), 415, TITLES[415])
+
+
+UNREADABLE: list[tuple[bytes, str]] = [
+    (b"", "The body cannot be read as JSON: expecting value (line 1, column 1)."),
+    (b"{", "cannot be read as JSON"),
+    (b"{} {}", "extra data"),
+    (b"\xff", "The body is not UTF-8: byte 1 cannot be read."),
+    (encoded(item()).replace(b"50", b"NaN"), "no number is NaN or Infinity"),
+    (encoded(item()).replace(b"50", b"-Infinity"), "no number is NaN or Infinity"),
+    (encoded(item()).replace(b"50", b"1" * 65), "a number has more than 64 digits"),
+    (b'{"type":"score.set","type":"score.add"}', "the key 'type' is given twice"),
+    (b'{"items":[{"contact":{"id":1,"\\u0069d":2}}]}', "the key 'id' is given twice"),  # the same key, escaped
+    (b'{"items":' + b"[" * 64 + b"]" * 64 + b"}", "nested more than 64 deep"),
+    (b'{"type":"\\u0000"}', "a string holds the character NUL"),
+    (b"[]", "The body must be one item"),
+    (b"5", "The body must be one item"),
+    (b'"score.set"', "The body must be one item"),
+    (b"null", "The body must be one item"),
+    (b"{}", "The body must be one item"),
+    (b'{"contact":{}}', "The body must be one item"),
+    (b'{"items":null}', "`items` must be a list."),
+    (b'{"items":{}}', "`items` must be a list."),
+    (encoded({"items": [item()] * 1001}), "at most 1,000 items; this one has 1,001"),
+]
+
+
+async def test_authentic_bodies_that_cannot_be_read_are_400(service: Receiving) -> None:
+    """The sender, who proved who it is, is told what is wrong; nothing is kept."""
+    for body, detail in UNREADABLE:
+        answer = await service.sender.push(body)
+
+        assert answer.status == 400, body
+        check_problem(answer, 400, TITLES[400])
+        assert detail in answer.document["detail"]
+    assert await service.kept() == []
+    assert await service.contact("ada@example.com") is None
+
+
+async def test_the_deepest_body_is_read(service: Receiving) -> None:
+    """Sixty-four levels are no reason to refuse a delivery; what is in them may be."""
+    deep = b'{"items":' + b"[" * 63 + b"]" * 63 + b"}"
+
+    assert (await service.sender.push(deep)).outcomes == [("quarantined", "the item must be a JSON object")]
+
+
+async def test_senders_may_look(service: Receiving) -> None:
+    """GET and HEAD say that the address is there, without effect."""
+    for method in ("GET", "HEAD"):
+        answer = await service.sender.request(method, service.sender.url)
+
+        assert (answer.status, answer.body) == (200, b"")
+        assert (await service.get(f"/webhooks/{TEAM}/nobody", method=method)).status == 404
+    assert await service.kept() == []
+
+
+async def test_other_methods_are_405(service: Receiving) -> None:
+    """Any other method is told which there are."""
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        answer = await service.sender.request(method, service.sender.url)
+
+        check_problem(answer, 405, TITLES[405])
+        assert {name.strip() for name in answer.headers["Allow"].split(",")} == {"GET", "HEAD", "POST"}
+
+
+PATHS = [
+    f"/webhooks/{TEAM}/nobody",
+    f"/webhooks/T0999/{SLUG}",
+    f"/webhooks/{TEAM.lower()}/{SLUG}",
+    f"/webhooks/{TEAM}/{SLUG.upper()}",
+    f"/webhooks/{TEAM}/{SLUG}/",
+    f"/webhooks/{TEAM}/",
+    f"/webhooks/{TEAM}",
+    "/webhooks",
+    "/",
+    f"/webhooks/{TEAM}/{SLUG}'%20OR%201=1--",
+    f"/webhooks/{TEAM}/%ff%fe",  # no UTF-8
+    f"/webhooks/{TEAM}/%ed%a0%80",  # half a surrogate pair
+    f"/webhooks/{TEAM}/{'x' * 4000}",
+]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        PATHS,
+        [f"/webhooks/{TEAM}/%00", f"/webhooks/%00/{SLUG}"],  # NUL, which PostgreSQL takes in no text
+    ],
+    ids=["plain", "NUL"],
+)
+async def test_unknown_addresses_are_404(service: Receiving, paths: list[str]) -> None:
+    """No such source, no such workspace, no such path, however it is spelled."""
+    body = encoded(item())
+    headers = {"content-type": "application/json"} | signed(body, delivery="d", at=START)
+    for path in paths:
+        url = URL(service.url + path, encoded=True)
+        answer = await service.sender.request("POST", url, data=body, headers=headers)
+
+        assert answer.status == 404, path
+        check_problem(answer, 404, TITLES[404], detail=False)
+    assert await service.kept() == []
+
+
+async def test_nobody_learns_why_a_signature_is_not_right(service: Receiving) -> None:
+    """Whatever is wrong with it, the answer is the same 401 to the byte; the operator is told what it was."""
+    body = encoded(item())
+    good = {"content-type": "application/json"} | signed(body, delivery="d", at=START)
+    old = str(START // SECOND + 6 - 312)  # sent with the sixth
+    late = signature(body, delivery="d", timestamp=old, secret=SECRET)
+    wrong: list[tuple[dict[str, str], str, str]] = [
+        ({"webhook-id": ""}, "missing header", "no webhook-id header: is the sender signing?"),
+        ({"webhook-timestamp": "soon"}, "malformed header", "whole seconds since 1970"),
+        ({"webhook-signature": "v2,x"}, "malformed header", "no v1 signature"),
+        ({"webhook-id": "other"}, "wrong signature", "fits none of this source's secrets (1)"),
+        ({"webhook-signature": "v1,AAAA"}, "wrong signature", "fits none of this source's secrets (1)"),
+        ({"webhook-timestamp": old, "webhook-signature": late}, "clock too far off", "clock differs by 312 s (behind)"),
+    ]
+    answers = []
+    for number, (changed, reason, hint) in enumerate(wrong, start=1):
+        service.clock.now = START + number * SECOND
+        answer = await service.sender.post(body, headers=good | changed)
+        check_problem(answer, 401, TITLES[401], detail=False)
+        answers.append(answer.body)
+
+        (told,) = await refused(service.workspace)
+        assert (told.source, told.count, told.last_at, told.reason) == (SLUG, number, service.clock.now, reason)
+        assert hint in told.hint
+    assert len(set(answers)) == 1
+    assert await service.kept() == []
+
+
+async def test_five_minutes_are_borne(service: Receiving) -> None:
+    """A clock that differs by five minutes is taken, by a second more it is not."""
+    for seconds, status in ((-301, 401), (-300, 200), (300, 200), (301, 401)):
+        assert (await service.sender.push(item(), at=START + seconds * SECOND)).status == status
+
+
+async def test_a_changed_body_is_not_authentic(service: Receiving) -> None:
+    """Not one byte may differ from what was signed, not even a blank."""
+    body = encoded(item())
+    headers = {"content-type": "application/json"} | signed(body, delivery="d", at=START)
+
+    assert (await service.sender.post(body + b" ", headers=headers)).status == 401
+    assert (await service.sender.post(body, headers=headers)).status == 200
+
+
+@pytest.mark.slow
+async def test_guessing_is_slowed_down(service: Receiving) -> None:
+    """Six hundred failures a minute are answered 401, the rest 429; who signs well from there is heard all the same."""
+    await add_source(service.workspace, slug="other", provider="generic", secrets=[OTHER_SECRET], now=START)
+    guessing, good = service.sending(secret=OTHER_SECRET), service.sending()
+    statuses: list[int] = []
+    for _ in range(6):
+        answers = await asyncio.gather(*(guessing.push(item()) for _ in range(100)))
+        statuses += [answer.status for answer in answers]
+    assert statuses == [401] * 600
+
+    service.clock.now += 20 * SECOND
+    for answer in (await guessing.push(item()), await service.sending(slug="other").push(item())):  # any source counts
+        check_problem(answer, 429, TITLES[429], detail=False)
+        assert answer.headers["Retry-After"] == "40"
+    assert (await good.push(item())).counts == (1, 0, 0, 0)
+    (told,) = await refused(service.workspace)
+    assert (told.source, told.count) == (SLUG, 600)
+
+    service.clock.now += 40 * SECOND
+    assert (await guessing.push(item())).status == 401
+    (told,) = await refused(service.workspace)
+    assert told.count == 601
+
+
+async def test_every_refusal_is_a_problem_document(service: Receiving) -> None:
+    """Outside of the receiver too: unknown paths and methods have the same shape."""
+    check_problem(await service.get("/nothing"), 404, TITLES[404])
+    check_problem(await service.get("/slack/events", method="POST"), 404, TITLES[404])  # Slack is not served here
+    check_problem(await service.get("/healthz", method="POST"), 405, TITLES[405])
+
+
+async def test_the_operator_reads_nothing_of_what_nobody_vouches_for(service: Receiving) -> None:
+    """Of a refused request neither body nor headers are kept."""
+    body = encoded(item(email="stranger@example.com"))
+    await service.sender.post(body, headers={"webhook-id": "leak-me", "webhook-timestamp": "1", "x-note": "leak-me"})
+
+    (told,) = await refused(service.workspace)
+    assert "leak-me" not in json.dumps([told.reason, told.hint])
+    assert "stranger" not in json.dumps([told.reason, told.hint])

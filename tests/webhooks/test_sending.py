@@ -1,0 +1,69 @@
+"""Posting a test delivery: what is sent, what comes back, and nobody who answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from webhooks.sending import post
+
+
+@asynccontextmanager
+async def answering(response: web.Response, seen: list[tuple[str | None, str | None, bytes]]) -> AsyncIterator[str]:
+    """Serve one answer on a free port, and remember what was asked."""
+
+    async def answer(request: web.Request) -> web.Response:
+        headers = request.headers
+        seen.append((headers.get("Content-Type"), headers.get("webhook-id"), await request.read()))
+        return response
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (web.Response(text='{"applied":1}'), (200, '{"applied":1}')),
+        (web.Response(status=503, text="later"), (503, "later")),
+        # followed, the signed body would go to another place
+        (web.Response(status=307, headers={"Location": "/elsewhere"}, text="moved"), (307, "moved")),
+    ],
+    ids=["taken", "refused", "moved"],
+)
+async def test_what_is_answered_comes_back(response: web.Response, expected: tuple[int, str]) -> None:
+    """The bytes go out as they are, as JSON, with the headers given; status and text come back."""
+    seen: list[tuple[str | None, str | None, bytes]] = []
+    async with answering(response, seen) as url:
+        assert await post(url, body=b"\x00{}", headers={"webhook-id": "d"}) == expected
+
+    assert seen == [("application/json", "d", b"\x00{}")]
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["one who hangs up", "a closed port"])
+async def test_nobody_answers(is_there: bool) -> None:
+    """Who hangs up without a word answers as little as a closed port: both are an OSError."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    if not is_there:
+        server.close()
+    try:
+        with pytest.raises(OSError):  # noqa: PT011 (whatever it says)
+            await post(url, body=b"", headers={})
+    finally:
+        server.close()
+        await server.wait_closed()
