@@ -214,7 +214,7 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
     shared = [pattern for word in words for pattern in (f"% {word[:2]}%", f"%{word[-3:]} %")]
     rows = await _like(workspace, shared, most=CANDIDATES, every=False)
     likeness = {row["id"]: _likeness(wanted, row) for row in rows}
-    best = sorted((id for id, ratio in likeness.items() if ratio > LIKE_ENOUGH), key=lambda id: (-likeness[id], id))
+    best = sorted((id for id, ratio in likeness.items() if ratio >= LIKE_ENOUGH), key=lambda id: (-likeness[id], id))
     return await contacts(workspace, ids=best[:most])
 
 
@@ -227,7 +227,7 @@ async def named(workspace: Workspace, *, key: str) -> int | None:
             int(key),
         )
         return rows[0]["id"] if rows else None
-    return await _named(workspace, key)
+    return await _named(workspace, key) if "\0" not in key else None
 
 
 async def _like(workspace: Workspace, patterns: Sequence[str], *, most: int, every: bool = True) -> list[Row]:
@@ -251,8 +251,8 @@ async def _like(workspace: Workspace, patterns: Sequence[str], *, most: int, eve
 def _likeness(wanted: str, row: Row) -> float:
     local, at, _ = wanted.partition("@")
     if at:  # of an address, what is not shared with half of the company
-        return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio()
-    texts = [text for text in (row["name_key"], row["company_key"], row["email_key"]) if text]
+        return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio() - 0.05
+    texts = [text for text in (row["name_key"], row["company_key"], (row["email_key"] or "").partition("@")[0]) if text]
     words = [word for text in texts for word in (text, *text.split())]
     return max((SequenceMatcher(None, wanted, word).ratio() for word in words), default=0)
 

@@ -17,6 +17,7 @@ _GONE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # the connection or the pool is closing
     asyncpg.InternalClientError,  # it broke in the middle of something
+    asyncpg.ObjectNotInPrerequisiteStateError,  # it takes no connections just now
     asyncpg.InvalidCatalogNameError,  # the database is not there, or not yet
     asyncpg.OperatorInterventionError,  # shut down, not yet started
     asyncpg.InsufficientResourcesError,

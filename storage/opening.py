@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from storage import database, migrating, sources
 from storage.committer import Committer
 from storage.domain.errors import Refusal
+from storage.errors import NoDatabase
 from storage.vault import Vault, keys_beside
 
 
@@ -19,12 +20,15 @@ class Storage:
 
     async def is_ready(self) -> bool:
         """Ask the database whether it answers, within two seconds, and its tables are current."""
-        try:
-            async with asyncio.timeout(2):
-                names, _ = await migrating.pending(self._database.reader)
-        except (Refusal, TimeoutError):
+        asking = asyncio.create_task(migrating.pending(self._database.reader))
+        done, _ = await asyncio.wait([asking], timeout=2)
+        if not done:
+            asking.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
             return False
-        return not names
+        try:
+            return not asking.result()[0]
+        except Refusal:
+            return False
 
     async def close(self) -> None:
         """Wait for what is being recorded, then close every connection."""
@@ -62,6 +66,8 @@ async def migrate(url: str) -> list[str]:
 
 async def _opened(url: str, secret_keys: Sequence[str]) -> database.Database:
     where = database.address(url)
+    if where.path is not None and where.path.is_dir():
+        raise NoDatabase
     if where.path is not None:
         where.path.parent.mkdir(parents=True, exist_ok=True)
         secret_keys = secret_keys or keys_beside(where.path)

@@ -91,8 +91,9 @@ def _check_score(item: Item, types: Mapping[str, ScoreType]) -> None:
 async def _identify(session: Session, works: Sequence[Work], *, now: int) -> None:
     """Find the contact of every entry, making those not known yet; what is refused or repeated makes nobody."""
     await _check_ours(session, works)
-    ids = await contacts.known(session, [one for work in works for entry in work.live for one in entry.identities])
+    # Facts before contacts: what another process commits in between is then met again when it is written.
     there = await facts.stored(session, {_fact_key(work, entry) for work in works for entry in work.live})
+    ids = await contacts.known(session, [one for work in works for entry in work.live for one in entry.identities])
     firsts: dict[FactKey, tuple[int | None, int, Fact]] = {}
     making = _Making()
     for work in works:

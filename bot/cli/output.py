@@ -32,7 +32,7 @@ def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
     shown = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False, header_style="bold")
     for row in rows:
         shown.add_row(*("—" if value in (None, "") else str(value) for value in row.values()))
-    Console(soft_wrap=not sys.stdout.isatty()).print(shown, markup=False)
+    Console(width=None if sys.stdout.isatty() else 1000).print(shown, markup=False)
 
 
 def moment(at: int) -> str:

@@ -100,8 +100,16 @@ def send(
 
     status, answer = run(body)
     if as_json:
-        output.document({"status": status, "answer": json.loads(answer or "null")})
+        output.document({"status": status, "answer": _document(answer)})
     else:
         output.lines(f"{status} {answer}")
     if status != 200:
         raise typer.Exit(1)
+
+
+def _document(answer: str) -> object:
+    """Read an answer, which is text where something in between gave it."""
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return answer

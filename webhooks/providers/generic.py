@@ -101,7 +101,7 @@ class Generic:
 
 
 def _item(document: object, *, key: str, source: str) -> Item | Unusable:
-    raw = json.dumps(document, ensure_ascii=False, default=str)
+    raw = json.dumps(document, ensure_ascii=False, default=float)
     try:
         item = _Item.model_validate(document)
     except ValidationError as exc:

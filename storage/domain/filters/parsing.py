@@ -44,6 +44,8 @@ def parse(text: str, types: Sequence[ScoreType], *, owners: Mapping[str, str | N
     """
     if len(text) > MOST_CHARACTERS:
         raise BadFilter(f"a filter has at most {MOST_CHARACTERS} characters", text=text, column=MOST_CHARACTERS)
+    if "\0" in text:
+        raise BadFilter("no text holds that character", text=text.replace("\0", " "), column=text.index("\0"))
     if text.count("(") > DEEPEST:
         raise BadFilter(f"a filter has at most {DEEPEST} parentheses", text=text, column=text.index("("))
     try:
