@@ -1,6 +1,7 @@
 """Take every request of Slack the same way: acknowledge, who and where, may they, handle, send the reply."""
 
 import asyncio
+import errno
 import hashlib
 import json
 import secrets
@@ -255,7 +256,10 @@ class Dispatcher:
         }
         try:
             answer = await webhook.send_dict(message)
-        except ConnectionRefusedError:  # nobody took it, so it cannot be seen twice
+        except OSError as exc:
+            if exc.errno != errno.ECONNREFUSED:
+                raise
+            # Nobody took it, so it cannot be seen twice.
             await self._message(request, reply)
             return
         if answer.status_code == 404:  # half an hour has passed, or it was used five times

@@ -85,6 +85,7 @@ def address(url: str) -> Address:
         # A batch of one is planned anew each time otherwise, which costs more than running it.
         config["credentials"]["server_settings"] = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
         config["credentials"].setdefault("maxsize", 8)
+        config["engine"] = "storage.asyncpg_engine"
         return Address("postgres", config)
     raise BadDatabaseUrl
 

@@ -74,7 +74,7 @@ async def database_url(request: pytest.FixtureRequest, templates: dict[str, str]
     name = f"scores_{os.getpid()}_{next(_number)}"
     connection = await asyncpg.connect(host=templates["postgres"], user="postgres", database="postgres")
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_scores STRATEGY file_copy")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_scores")
         yield postgres_url(templates["postgres"], name)
         await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     finally:

@@ -144,13 +144,18 @@ async def test_a_mistake_in_a_form_that_was_acknowledged_already(acme: Acme) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["users.info", "conversations.info"])
-@pytest.mark.parametrize("kind", ["rate_limited", "no_answer", "dropped_after_accepting"])
-async def test_a_lookup_is_made_again(acme: Acme, method: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "times"),
+    # After a lost connection aiohttp itself asks once more: only the second loss reaches Slack's library.
+    [("rate_limited", 2), ("no_answer", 2), ("dropped_after_accepting", 2)],
+)
+async def test_a_lookup_is_made_again(acme: Acme, method: str, kind: str, times: int) -> None:
     """Looking up changes nothing, so it is repeated where Slack is busy or hangs up."""
-    acme.sandbox.faults.add(Fault(method=method, kind=kind, retry_after=0))  # type: ignore[arg-type]  # as above
+    fault = Fault(method=method, kind=kind, times=times, retry_after=0)  # type: ignore[arg-type]  # as above
+    acme.sandbox.faults.add(fault)
     seen = acme.seen(await acme.ask("set ada +5"))
 
-    assert tried(acme, method) == 2
+    assert tried(acme, method) == times + 1
     assert seen == "Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS
 
 
