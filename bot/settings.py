@@ -14,10 +14,30 @@ class BadSettings(Exception):
     """The environment does not say enough; the message has a line for each thing to set."""
 
 
-class Settings(BaseSettings):
-    """What the environment says."""
+class SlackSettings(BaseSettings):
+    """What the environment says of Slack: it may be missing, but not wrong."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, env_ignore_empty=True)
+
+    slack_bot_token: SecretStr | None = Field(None, alias="SLACK_BOT_TOKEN")
+    slack_signing_secret: SecretStr | None = Field(None, alias="SLACK_SIGNING_SECRET")
+    slack_app_token: SecretStr | None = Field(None, alias="SLACK_APP_TOKEN")
+    slack_api_url: str = Field(SLACK_API, alias="SLACK_API_URL")
+
+    def missing_for_slack(self) -> list[str]:
+        """Name what `serve` needs and has not got, a line each."""
+        missing = []
+        if self.slack_bot_token is None:
+            missing.append("SLACK_BOT_TOKEN: the Bot User OAuth Token (xoxb-…) of your Slack app")
+        if self.slack_signing_secret is None and self.slack_app_token is None:
+            missing.append(
+                "SLACK_SIGNING_SECRET: the signing secret of your Slack app (or SLACK_APP_TOKEN: Socket Mode)"
+            )
+        return missing
+
+
+class Settings(SlackSettings):
+    """What the environment says."""
 
     database_url: str = Field("sqlite://contact-score.db", alias="CONTACT_SCORE_DATABASE_URL")
     public_url: str | None = Field(None, alias="CONTACT_SCORE_PUBLIC_URL")
@@ -26,15 +46,18 @@ class Settings(BaseSettings):
     secret_keys: SecretStr = Field(SecretStr(""), alias="CONTACT_SCORE_SECRET_KEYS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="CONTACT_SCORE_LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("console", alias="CONTACT_SCORE_LOG_FORMAT")
-    slack_bot_token: SecretStr | None = Field(None, alias="SLACK_BOT_TOKEN")
-    slack_signing_secret: SecretStr | None = Field(None, alias="SLACK_SIGNING_SECRET")
-    slack_app_token: SecretStr | None = Field(None, alias="SLACK_APP_TOKEN")
-    slack_api_url: str = Field(SLACK_API, alias="SLACK_API_URL")
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
     def _any_case(cls, value: str) -> str:
         return value.lower()
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if not value.startswith(("sqlite://", "postgres://", "postgresql://")):
+            raise ValueError("use sqlite:///absolute/file.db, sqlite://relative.db or postgres://…")
+        return value
 
     @field_validator("secret_keys")
     @classmethod
@@ -65,29 +88,23 @@ class Settings(BaseSettings):
             return []
         return ["CONTACT_SCORE_SECRET_KEYS: 32 random bytes in url-safe base64, the same for every process"]
 
-    def missing_for_slack(self) -> list[str]:
-        """Name what `serve` needs and has not got, a line each."""
-        missing = []
-        if self.slack_bot_token is None:
-            missing.append("SLACK_BOT_TOKEN: the Bot User OAuth Token (xoxb-…) of your Slack app")
-        if self.slack_signing_secret is None and self.slack_app_token is None:
-            missing.append(
-                "SLACK_SIGNING_SECRET: the signing secret of your Slack app (or SLACK_APP_TOKEN: Socket Mode)"
-            )
-        return missing
-
 
 def _keys(value: SecretStr) -> tuple[str, ...]:
     return tuple(key for key in re.split(r"[\s,]+", value.get_secret_value()) if key)
 
 
-def read_settings() -> Settings:
-    """Read the environment; raises BadSettings."""
+def read_settings(*, for_slack: bool = False) -> Settings:
+    """Read the environment; raises BadSettings, which says what is wrong and, *for_slack*, what is missing too."""
+    missing = SlackSettings().missing_for_slack() if for_slack else []
+    missing += ["or leave Slack out: contact-score serve --no-slack"] if missing else []
     try:
-        return Settings()
+        settings = Settings()
+        if missing:
+            raise BadSettings("\n".join(missing))
+        return settings
     except ValidationError as exc:
         lines = [f"{error['loc'][0]}: {_because(str(error['msg']))}" for error in exc.errors(include_input=False)]
-        raise BadSettings("\n".join(lines)) from exc
+        raise BadSettings("\n".join([*lines, *missing])) from exc
 
 
 def _because(message: str) -> str:

@@ -27,6 +27,8 @@ from storage.vault import Vault
 T = TypeVar("T")
 Row: TypeAlias = dict[str, Any]  # what a driver returns has no type until a record is made of it
 
+LARGEST_ID = 2**63 - 1  # what a column of ids holds; no row has it
+
 _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 _POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE|\s*COLLATE "C"')

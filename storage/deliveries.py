@@ -94,9 +94,9 @@ async def delivery(workspace: Workspace, *, id: int) -> tuple[Delivery, list[Set
         f"SELECT {_COLUMNS} FROM deliveries d JOIN sources s ON s.id = d.source_id"
         " WHERE d.workspace_id = $1 AND d.id = $2",
         workspace.id,
-        id,
+        min(id, database.LARGEST_ID),
     )
-    if not rows:
+    if not rows or id > database.LARGEST_ID:
         raise UnknownDelivery(f"there is no delivery {id}; `contact-score deliveries list` names the latest")
     aside = await database.read(
         "SELECT position, dedupe_key AS key, reason, item FROM quarantine WHERE delivery_id = $1 ORDER BY position", id

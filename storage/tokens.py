@@ -56,7 +56,9 @@ async def tokens(workspace: Workspace) -> list[Token]:
 async def revoke_token(workspace: Workspace, *, id: int) -> None:
     """Make a token worthless at once; raises UnknownToken."""
     gone = await database.current().writer.rows(
-        "DELETE FROM tokens WHERE workspace_id = $1 AND id = $2 RETURNING id", workspace.id, id
+        "DELETE FROM tokens WHERE workspace_id = $1 AND id = $2 RETURNING id",
+        workspace.id,
+        min(id, database.LARGEST_ID),
     )
     if not gone:
         raise UnknownToken(f"there is no token {id}; `contact-score token list` names them")

@@ -49,7 +49,7 @@ def list_all(
 
 
 @app.command()
-def show(id: Annotated[int, typer.Argument(min=1, max=2**63 - 1)], team: Team = None, as_json: AsJson = False) -> None:
+def show(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Show one delivery with the items that could not be used, and why."""
 
     async def body(_: Storage, __: Settings) -> None:

@@ -15,12 +15,9 @@ def serve(
 ) -> None:
     """Serve Slack, webhooks and API on one port, until SIGTERM."""
     with refusals():
-        settings = read_settings()
-        missing = settings.missing_keys()
-        if not no_slack and (slack := settings.missing_for_slack()):
-            missing += [*slack, "or leave Slack out and serve webhooks and API alone: contact-score serve --no-slack"]
-        if missing:
-            raise BadSettings("\n".join(["The environment does not say enough:", *missing]))
+        settings = read_settings(for_slack=not no_slack)
+        if missing := settings.missing_keys():
+            raise BadSettings("\n".join(missing))
         # Slack's libraries take half a second to import: no other command waits for them.
         from bot.service import Service
 

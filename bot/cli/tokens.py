@@ -54,9 +54,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def revoke(
-    id: Annotated[int, typer.Argument(min=1, max=2**63 - 1)], team: Team = None, as_json: AsJson = False
-) -> None:
+def revoke(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Make a token worthless at once."""
 
     async def body(_: Storage, __: Settings) -> None:

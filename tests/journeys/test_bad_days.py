@@ -295,11 +295,11 @@ async def test_a_button_of_a_contact_that_is_gone(acme: Acme, label: str) -> Non
         )
 
 
-async def test_a_button_of_another_workspace(acme: Acme) -> None:
-    """A batch that is not this workspace's cannot be undone, however it is named."""
+async def test_an_undo_of_what_nobody_did(acme: Acme) -> None:
+    """A batch that nobody made cannot be undone, and nothing else is undone in its place."""
     receipt = await acme.ask("set ada 85")
     sent = await acme.written(lambda: acme.sandbox.click(receipt.id, receipt.blocks[1]["elements"][0]["action_id"]))
-    sent.payload["actions"][0]["value"] = "crm/some-delivery"
+    sent.payload["actions"][0]["value"] = "slack/0123456789abcdef"
     _, answered = await acme.answered(lambda: acme.sandbox.again(sent))
 
     assert answered.arguments["text"] == "Nothing was changed: There is nothing to undo."

@@ -257,7 +257,7 @@ async def test_a_member_who_becomes_a_guest_is_noticed(acme: Acme) -> None:
 
 
 async def test_an_event_while_the_channel_is_being_looked_up(acme: Acme) -> None:
-    """An answer of Slack from before the event is not remembered past it."""
+    """An answer of Slack from before the event is neither used nor remembered past it."""
     acme.sandbox.faults.add(Fault(method="conversations.info", kind="late"))
     before = len(acme.answers)
     await acme.sandbox.say("/score ada")
@@ -266,7 +266,9 @@ async def test_an_event_while_the_channel_is_being_looked_up(acme: Acme) -> None
     await acme.sandbox.event({"type": "channel_shared", "channel": SALES, "connected_team_id": "T0OTHER"})
     acme.sandbox.faults.release()
     await acme.sandbox.wait_for(lambda: len(acme.answers) > before)
+    held = acme.seen(acme.latest())
 
+    assert held == SHARED
     assert acme.seen(await acme.ask("ada")) == SHARED
 
 

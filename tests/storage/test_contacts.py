@@ -4,10 +4,14 @@ from itertools import permutations
 
 import pytest
 
-from storage.contacts import contacts, find, nearest
+from storage.contacts import contacts, find, named, nearest
 from storage.domain.contacts import Json, Reference
+from storage.domain.errors import UnknownContact
 from storage.domain.facts import Item, Op
 from storage.domain.submissions import Outcome, Status
+from storage.opening import Storage
+from storage.workspaces import add_workspace
+from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
 
 ADA = "ada@example.com"
@@ -197,6 +201,17 @@ async def test_how_people_find_contacts(crowd: Team) -> None:
     assert [(text, sorted(one.email or "" for one in people)) for text, people in found] == FOUND
 
 
+@pytest.mark.parametrize("typed", ["ZOË@example.com", "ｚｏë@example.com", "ZOE\u0308@example.com"])
+async def test_an_address_is_looked_for_as_it_is_matched(team: Team, typed: str) -> None:
+    """Also in words, before and after something was said of the contact."""
+    await team.deliver(set_to("a", typed, 10, at=NOW - 9))
+    before = await find(team.workspace, text="zoë")
+    await team.deliver(said("b", typed, at=NOW - 8, name="Somebody"), batch="d2")
+    after = await find(team.workspace, text="zoë")
+
+    assert [one.email for one in (*before, *after)] == [typed, typed]
+
+
 async def test_a_list_says_that_there_are_more(team: Team) -> None:
     """One more than asked for comes back, so that the asker knows."""
     await team.deliver(*(said(f"k{n:02d}", f"p{n}@example.com", name=f"Ada {n:02d}") for n in range(14)))
@@ -249,3 +264,37 @@ async def test_an_address_may_be_as_long_as_addresses_are(team: Team) -> None:
 
     assert [one.status for one in recorded.outcomes] == [Status.APPLIED]
     assert (await team.contact(longest)).email == longest
+
+
+async def test_who_may_not_make_contacts_finds_those_there_are(team: Team) -> None:
+    """An unknown address is refused, and still unknown afterwards; a known one is found."""
+    await team.deliver(set_to("a", ADA, 10))
+    with pytest.raises(UnknownContact):
+        await team.ask(set_to("p", ADA, 20), set_to("p2", "new@example.com", 20), batch="p", creates=False)
+    await team.ask(set_to("q", "Ada@Example.com", 30), batch="q", creates=False)
+
+    assert await find(team.workspace, text="new@example.com") == []
+    assert await team.value(ADA) == 30_000
+
+
+async def test_how_programs_name_a_contact(storage: Storage, team: Team) -> None:
+    """By our id, by an address, or by its id in a source; in their own workspace alone."""
+    other = await add_workspace("T0OTHER", name="Other", now=NOW)
+    await team.deliver(set_to("a", Reference(email=ADA, source="crm", id="17"), 10))
+    ada = await team.contact(ADA)
+
+    for key in (str(ada.id), ADA, "ADA@example.com", "crm:17"):
+        assert (key, await named(team.workspace, key=key)) == (key, ada.id)
+        assert (key, await named(other, key=key)) == (key, None)
+    for key in ("", "0", "999999", "9" * 18, "9" * 40, "17", "\u0661", "ada", "Ada Lovelace", "crm:", ":17", "-1"):
+        assert (key, await named(team.workspace, key=key)) == (key, None)
+
+
+async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team, database_url: str) -> None:
+    """Programs may keep ids for long."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", "lovelace@example.com", 20, at=NOW - 8))
+    survivor, other = await team.contact(ADA), await team.contact("lovelace@example.com")
+    await raw.rows(database_url, "UPDATE contacts SET merged_into = $1 WHERE id = $2", survivor.id, other.id)
+
+    assert await named(team.workspace, key=str(other.id)) == survivor.id
+    assert await contacts(team.workspace, ids=[other.id]) == []

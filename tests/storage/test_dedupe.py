@@ -218,6 +218,22 @@ async def test_a_person_gets_all_or_nothing(seasoned: Team, why: str, together: 
     assert await find(seasoned.workspace, text="new@example.com") == []
 
 
+@pytest.mark.parametrize("whom", [ADA, "new@example.com"])
+async def test_what_a_refused_command_held_is_not_there_for_its_neighbours(seasoned: Team, whom: str) -> None:
+    """The same key in the same commit, of a command without the fault: it is recorded, not taken for a repeat."""
+    await seasoned.deliver(said("id", Reference(email=BOB, source="crm", id="bob")))
+    good, bad = set_to("t1", whom, 70), set_to("t3", ADA_AND_BOB, 5)
+
+    outcomes = await asyncio.gather(
+        seasoned.ask(good, bad, batch="t1"), seasoned.ask(good, batch="t2"), return_exceptions=True
+    )
+
+    assert type(outcomes[0]) is TwoContacts
+    assert isinstance(outcomes[1], Recorded)
+    assert outcomes[1].outcomes == (APPLIED,)
+    assert await seasoned.value(whom) == 70_000
+
+
 async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
     """The good items of a delivery apply; each bad one is in the quarantine with its place, its reason and itself."""
     await team.deliver(set_to("k0", ADA, 10, at=NOW - 5), said("b", Reference(email=BOB, source="crm", id="bob")))
