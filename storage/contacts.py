@@ -115,9 +115,15 @@ def _fields(row: Row) -> Fields:
 
 async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
     """Write the fields of contacts."""
+    made = await session.rows(
+        "SELECT id, first_email FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(changed)],
+    )
+    first_email = {row["id"]: row["first_email"] for row in made}
     rows = []
     for id, known_fields in sorted(changed.items()):
-        values = {name: value for name, (value, _) in known_fields.items()}
+        values: dict[str, Json] = {name: value for name, (value, _) in known_fields.items()}
+        values["email"] = values.get("email") or first_email[id]
         attributes = {n.removeprefix(ATTRIBUTE): v for n, v in values.items() if n.startswith(ATTRIBUTE)}
         rows.append(
             {
@@ -139,9 +145,9 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
             }
         )
     await session.rows(
-        "UPDATE contacts SET email = coalesce(given.e, contacts.first_email), name = given.n, company = given.c,"
+        "UPDATE contacts SET email = given.e, name = given.n, company = given.c,"
         " owner = given.o, tags = given.t, attributes = given.a, stamps = given.s, updated_at = $2,"
-        " email_key = coalesce(given.ek, lower(contacts.first_email)), name_key = given.nk, company_key = given.ck,"
+        " email_key = given.ek, name_key = given.nk, company_key = given.ck,"
         " owner_key = given.ok, tags_key = given.tk"
         " FROM given(id bigint, e text, n text, c text, o text, t text, a text, s text,"
         " ek text, nk text, ck text, ok text, tk text)"

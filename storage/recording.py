@@ -98,7 +98,7 @@ async def _identify(session: Session, works: Sequence[Work], *, now: int) -> Non
     making = _Making()
     for work in works:
         before = making.copy()
-        known = dict(ids)
+        known, earlier = dict(ids), dict(firsts)
         for entry in work.live:
             key = _fact_key(work, entry)
             entry.contact = _known_contact(entry, ids)
@@ -109,7 +109,7 @@ async def _identify(session: Session, works: Sequence[Work], *, now: int) -> Non
                 entry.fact = _fact(work.submission, entry.item, entry.at)
                 firsts[key] = (entry.contact, work.submission.received_at, entry.fact)
         if work.refusal is not None:
-            ids, making = known, before
+            ids, making, firsts = known, before, earlier
     await _make(session, works, making, now=now)
 
 
