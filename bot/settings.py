@@ -93,15 +93,24 @@ def _keys(value: SecretStr) -> tuple[str, ...]:
     return tuple(key for key in re.split(r"[\s,]+", value.get_secret_value()) if key)
 
 
-def read_settings(*, for_slack: bool = False) -> Settings:
-    """Read the environment; raises BadSettings, which says what is wrong and, *for_slack*, what is missing too."""
-    missing = SlackSettings().missing_for_slack() if for_slack else []
-    missing += ["or leave Slack out: contact-score serve --no-slack"] if missing else []
+def read_settings() -> Settings:
+    """Read the environment; raises BadSettings, which says what is wrong."""
+    return _settings([])
+
+
+def read_settings_to_serve(*, with_slack: bool) -> Settings:
+    """Read the environment for a service; raises BadSettings, which says what is wrong and what is missing."""
+    missing = SlackSettings().missing_for_slack() if with_slack else []
+    advice = ["or leave Slack out and serve webhooks and API alone: contact-score serve --no-slack"] if missing else []
+    settings = _settings([*missing, *advice])
+    if missing := [*settings.missing_keys(), *missing]:
+        raise BadSettings("\n".join([*missing, *advice]))
+    return settings
+
+
+def _settings(missing: list[str]) -> Settings:
     try:
-        settings = Settings()
-        if missing:
-            raise BadSettings("\n".join(missing))
-        return settings
+        return Settings()
     except ValidationError as exc:
         lines = [f"{error['loc'][0]}: {_because(str(error['msg']))}" for error in exc.errors(include_input=False)]
         raise BadSettings("\n".join([*lines, *missing])) from exc

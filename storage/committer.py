@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from storage.contacts import StartAgain
@@ -72,9 +73,9 @@ class Committer:
                 _settle(one, exc)
         except Exception as exc:
             if len(group) == 1:
-                _settle(group[0], exc)
+                _settle(group[0], StorageUnavailable() if isinstance(exc, StartAgain) else exc)
                 return
-            middle = len(group) // 2  # one of them is at fault: it must not harm its neighbours
+            middle = len(group) // 2  # one of them is at fault, or in somebody's way: it must not harm its neighbours
             await self._commit(group[:middle])
             await self._commit(group[middle:])
         else:
@@ -86,11 +87,9 @@ class Committer:
             return await record_group(session, submissions, now=now)
 
         for _ in range(MOST_TRIES):
-            try:
+            with suppress(StartAgain):
                 return await self._database.transaction(body)
-            except StartAgain:
-                continue
-        raise StorageUnavailable
+        return await self._database.transaction(body)
 
 
 def _alone(submission: Submission) -> bool:

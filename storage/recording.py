@@ -32,7 +32,7 @@ from storage.work import Entry, Work
 async def record_group(session: Session, group: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
     """Record submissions in one transaction; each is answered with its own outcome, or with why it was refused.
 
-    Raises StartAgain where a contact or a fact was written elsewhere meanwhile, Conflict where a submission of
+    Raises StartAgain where a contact was made or merged elsewhere meanwhile, Conflict where a submission of
     which all or nothing is to be taken repeats a key with other content: it must then be recorded by itself.
     Raises Changed where a score has moved on; the committer gives such a submission a transaction of its own.
     """
@@ -264,7 +264,11 @@ def _fact(submission: Submission, item: Item, at: int) -> Fact:
 
 
 async def _append(session: Session, works: Sequence[Work]) -> None:
-    """Write the facts; raises StartAgain where another transaction wrote one of them just now."""
+    """Write the facts; those that another transaction wrote just now are repeats.
+
+    Its writer held the lock of their contact, so what was read under ours has seen what they did.
+    Raises StartAgain where they are another contact's, Conflict as the caller says.
+    """
     new: dict[FactKey, tuple[int | None, Fact]] = {}
     received: dict[FactKey, int] = {}
     for work in works:
@@ -275,11 +279,16 @@ async def _append(session: Session, works: Sequence[Work]) -> None:
         if work.undo is not None and work.refusal is None:
             await _append_undo(session, work)
     ids = await facts.append(session, new, received_at=received) if new else {}
-    if len(ids) < len(new):
+    there = await facts.stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
+    if any(new[key][0] != contact for key, (contact, _, _) in there.items()):
         raise contacts.StartAgain
     for work in works:
         for entry in work.unsettled:
-            entry.fact_id, entry.status = ids[_fact_key(work, entry)], Status.APPLIED
+            key = _fact_key(work, entry)
+            if key in there:
+                _settle_repeat(work, entry, there[key])
+            else:
+                entry.fact_id, entry.status = ids[key], Status.APPLIED
 
 
 async def _append_undo(session: Session, work: Work) -> None:

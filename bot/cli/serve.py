@@ -7,7 +7,7 @@ import typer
 
 from bot.cli import output
 from bot.cli.running import refusals
-from bot.settings import BadSettings, read_settings
+from bot.settings import read_settings_to_serve
 
 
 def serve(
@@ -15,9 +15,7 @@ def serve(
 ) -> None:
     """Serve Slack, webhooks and API on one port, until SIGTERM."""
     with refusals():
-        settings = read_settings(for_slack=not no_slack)
-        if missing := settings.missing_keys():
-            raise BadSettings("\n".join(missing))
+        settings = read_settings_to_serve(with_slack=not no_slack)
         # Slack's libraries take half a second to import: no other command waits for them.
         from bot.service import Service
 

@@ -162,6 +162,8 @@ async def test_a_batch_of_the_other_workspace_cannot_be_undone(houses: tuple[Hou
     with pytest.raises(NothingToUndo):
         await two.team.undo("slack/only-here", batch="slack/u", received=NOW + 9)
 
+    assert await last_command(one.team.workspace, actor="U1") == "slack/only-here"
+    assert await last_command(two.team.workspace, actor="U1") == "slack/p2"
     assert await one.team.value(BOB) == 9_000
 
 
@@ -180,6 +182,17 @@ async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, 
     recorded = await one.team.deliver(set_to("k9", theirs, 9), said("k8", theirs, name="Eve"), batch="crm/d9")
     assert recorded.outcomes == (Outcome(status=Status.QUARANTINED, reason="There is no such contact."),) * 2
     assert [await view(house) for house in houses] == [expected(1), expected(2)]
+
+
+async def test_a_crowd_next_door_is_in_nobody_s_way(houses: tuple[House, House]) -> None:
+    """What the other workspace has very many of does not use up the places of an answer here."""
+    one, two = houses
+    await two.team.deliver(*(said(f"c{n:03d}", f"b{n}@example.com", name=f"Bob {n:03d}") for n in range(600)))
+    here = one.team.workspace
+
+    assert [found.email for found in await find(here, text="bob")] == [BOB]
+    assert [found.email for found in await nearest(here, text="bobb")] == [BOB]
+    assert [seen.contact.email for seen in (await top(here, score="score", count=1, now=NOW))[1]] == [BOB]
 
 
 async def test_sources_and_deliveries_of_the_other_workspace_are_unknown(houses: tuple[House, House]) -> None:

@@ -180,7 +180,6 @@ async def test_serve_says_what_it_needs(tmp_path: Path, free_port: int) -> None:
     sqlite, postgres = f"sqlite://{tmp_path}/scores.db", "postgres://nobody@127.0.0.1:9/nowhere"
     token, signing = {"SLACK_BOT_TOKEN": "xoxb-1"}, {"SLACK_SIGNING_SECRET": "s"}
     keyless = {"CONTACT_SCORE_SECRET_KEYS": ""}
-    head = "The environment does not say enough:"
     nothing, no_signature, no_token, no_keys, bare = await asyncio.gather(
         run("serve", env=environment(sqlite)),
         run("serve", env=environment(sqlite, **token)),
@@ -188,11 +187,11 @@ async def test_serve_says_what_it_needs(tmp_path: Path, free_port: int) -> None:
         run("serve", env=environment(postgres, **keyless)),
         run("serve", "--no-slack", env=environment(postgres, **keyless)),
     )
-    nothing.check_refused(head, *SLACK, ADVICE)
-    no_signature.check_refused(head, SLACK[1], ADVICE)
-    no_token.check_refused(head, SLACK[0], ADVICE)
-    no_keys.check_refused(head, KEYS, *SLACK, ADVICE)
-    bare.check_refused(head, KEYS)
+    nothing.check_refused(*SLACK, ADVICE)
+    no_signature.check_refused(SLACK[1], ADVICE)
+    no_token.check_refused(SLACK[0], ADVICE)
+    no_keys.check_refused(KEYS, *SLACK, ADVICE)
+    bare.check_refused(KEYS)
 
     taken = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", free_port)
     refused = await run("serve", "--no-slack", env=environment(sqlite, CONTACT_SCORE_PORT=str(free_port)))

@@ -80,10 +80,15 @@ def test_adding_after_a_clear_begins_anew() -> None:
 
 def test_a_set_beyond_the_live_range_is_clamped() -> None:
     """A fact may be older than the range: the fold keeps inside."""
-    assert moves(change(Op.SET, 250_000, at=1), change(Op.SET, -7_000, at=2)) == [
+    assert moves(
+        change(Op.SET, 250_000, at=1), change(Op.ADD, -30_000, at=2),
+        change(Op.SET, -7_000, at=3), change(Op.ADD, 5_000, at=4),
+    ) == [
         (250_000, 100_000, 100_000),
-        (-7_000, -100_000, 0),
-    ]
+        (-30_000, -30_000, 70_000),  # from the end of the range, not from what was asked
+        (-7_000, -70_000, 0),
+        (5_000, 5_000, 5_000),
+    ]  # fmt: skip  # four changes, four effects
 
 
 def test_facts_fold_in_the_order_of_time_then_source_then_key() -> None:
