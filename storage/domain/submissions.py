@@ -33,6 +33,7 @@ class Submission:
     *all_or_none*: one refusal refuses the whole (people); otherwise the refused items are set aside (deliveries).
     *creates*: contacts not known yet are made. *undoes*: the batch to leave out, in place of items.
     *unless_later*: refuse where a score has seen a fact after this instant, 0 where it must be missing.
+    *muted*: asks for no follow-up, whatever it does; how many it would have asked for is counted.
     """
 
     workspace: Workspace
@@ -46,6 +47,7 @@ class Submission:
     delivered: Delivered | None = None
     undoes: str | None = None
     unless_later: int | None = None
+    muted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Recorded:
 
     outcomes: tuple[Outcome, ...]
     moved: tuple[Moved, ...] = ()
+    unasked: int = 0  #: follow-ups that were not asked for because the submission is muted
 
     def count(self, status: Status) -> int:
         """Count the items with this outcome."""
