@@ -16,6 +16,11 @@ class Workspace(Model):
     team = fields.CharField(max_length=32)
     name = fields.CharField(max_length=200)
     default_type = fields.CharField(max_length=32)
+    alert_channel = fields.CharField(max_length=32, null=True)
+    admins = fields.TextField()  # Slack's ids of the people named, as JSON
+    setters = fields.CharField(max_length=8)
+    welcomed_at = fields.BigIntField(null=True)
+    set_up_at = fields.BigIntField(null=True)
     created_at = fields.BigIntField()
 
     class Meta:
@@ -258,3 +263,111 @@ class Token(Model):
     class Meta:
         table = "tokens"
         constraints = (UniqueConstraint(fields=("hash",), name="tokens_hash"),)
+
+
+# When to ask for a follow-up. Without a score type: the top band of whichever is the default one.
+class AlertRule(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    score = fields.CharField(max_length=32, null=True)
+    low = fields.BigIntField(null=True)
+    high = fields.BigIntField(null=True)
+    condition = fields.TextField()
+    channel = fields.CharField(max_length=32, null=True)
+    cooldown = fields.BigIntField()
+    made_by = fields.TextField(null=True)
+    paused_at = fields.BigIntField(null=True)
+    removed_at = fields.BigIntField(null=True)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "alert_rules"
+        indexes = (Index(fields=("workspace_id",), name="alert_rules_workspace"),)
+
+
+# What a rule remembers of a contact; no row means that it never took it.
+class AlertMemory(Model):
+    id = fields.BigIntField(primary_key=True)
+    rule: fields.ForeignKeyRelation[AlertRule] = fields.ForeignKeyField("storage.AlertRule", on_delete=fields.RESTRICT)
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    taken = fields.BooleanField()
+    pending_until = fields.BigIntField(null=True)
+    fired_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "alert_memory"
+        constraints = (UniqueConstraint(fields=("rule_id", "contact_id"), name="alert_memory_contact"),)
+
+
+# One request to somebody to see to a contact, and what became of it.
+class FollowUp(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    rule: fields.ForeignKeyRelation[AlertRule] = fields.ForeignKeyField("storage.AlertRule", on_delete=fields.RESTRICT)
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    score = fields.CharField(max_length=32)
+    before = fields.BigIntField(null=True)
+    after = fields.BigIntField(null=True)
+    source = fields.CharField(max_length=40)
+    actor = fields.TextField(null=True)
+    reason = fields.TextField(null=True)
+    lane = fields.TextField()  # where its messages wait their turn
+    state = fields.CharField(max_length=8)
+    holder = fields.TextField(null=True)  # who claimed, snoozed or ended it
+    until = fields.BigIntField(null=True)  # when a snooze ends
+    outcome = fields.CharField(max_length=16, null=True)
+    asked_at = fields.BigIntField()
+    changed_at = fields.BigIntField()
+    # Where its message is, once it was posted; several share one in a storm.
+    posted_at = fields.BigIntField(null=True)
+    message_channel = fields.CharField(max_length=32, null=True)
+    message_ts = fields.CharField(max_length=32, null=True)
+    in_list = fields.BooleanField()
+
+    class Meta:
+        table = "follow_ups"
+        indexes = (
+            Index(fields=("workspace_id", "state", "id"), name="follow_ups_state"),
+            Index(fields=("contact_id",), name="follow_ups_contact"),
+            Index(fields=("lane", "posted_at"), name="follow_ups_lane"),
+        )
+
+
+# Something that is for later.
+class Job(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    kind = fields.CharField(max_length=40)
+    lane = fields.TextField()
+    job_key = fields.TextField()  # what it is once, however often it is put
+    subject = fields.BigIntField()  # the row it is about
+    due_at = fields.BigIntField()
+    attempts = fields.IntField()
+    under_way = fields.BooleanField()  # begun, and not known how it ended
+    given_up_at = fields.BigIntField(null=True)
+    problem = fields.TextField(null=True)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "jobs"
+        constraints = (UniqueConstraint(fields=("workspace_id", "kind", "job_key"), name="jobs_key"),)
+        indexes = (Index(fields=("workspace_id", "lane", "due_at", "id"), name="jobs_lane"),)
+
+
+# One thing at a time happens in a lane; whoever holds it has it until *free_at*.
+class Lane(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    name = fields.TextField()
+    free_at = fields.BigIntField()
+    holder = fields.CharField(max_length=32, null=True)
+
+    class Meta:
+        table = "lanes"
+        constraints = (UniqueConstraint(fields=("workspace_id", "name"), name="lanes_name"),)

@@ -3,11 +3,11 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from storage import database
-from storage.database import Row
+from storage.database import Row, Session
 from storage.domain.errors import Refusal
 from storage.domain.filters.terms import (
     All,
@@ -84,6 +84,18 @@ async def count(workspace: Workspace, *, asked: Filter) -> int:
     where = _where(workspace, asked.where, sql)
     rows = await database.read(f"SELECT count(*) AS n FROM contacts c WHERE {where}", *sql.values)
     return int(rows[0]["n"])
+
+
+async def holding(
+    session: Session, workspace: Workspace, *, where: Term, among: Collection[int] | None, now: int
+) -> list[int]:
+    """Give the ids of the contacts that a term is true of, as they stand in a transaction; *among* these, or all."""
+    sql = _Sql()
+    condition = _where(workspace, where, sql)
+    if among is not None:
+        condition += f" AND c.id IN ({', '.join(sql.bind(id) for id in among)})"
+    rows = await session.rows(f"SELECT c.id FROM contacts c WHERE {condition} ORDER BY c.id", *sql.values)
+    return [row["id"] for row in rows]
 
 
 async def emptied_by(workspace: Workspace, *, asked: Filter) -> str | None:

@@ -1,12 +1,12 @@
 """Record submissions: THE write path, one transaction for a group of them.
 
-Contacts, locks, scores, facts, fold, effects, in this order, each step one statement for the whole group;
+Contacts, locks, scores, facts, fold, effects, follow-ups, in this order, each step one statement for the whole group;
 phases are never revisited and rows are taken in order, so that concurrent groups cannot deadlock."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from storage import contacts, definitions, deliveries, facts, scores
+from storage import alerting, contacts, definitions, deliveries, facts, scores
 from storage.contacts import Identity
 from storage.database import Session
 from storage.domain.contacts import Reference
@@ -51,6 +51,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     await _append(session, works)
     await fold_scores(session, works, states, types)
     await keep_fields(session, works, now=now)
+    await alerting.decide_all(session, works, now=now)
     await _keep_deliveries(session, works)
     return [work.refusal or _recorded(work) for work in works]
 
@@ -328,4 +329,4 @@ def _outcomes(work: Work) -> tuple[Outcome, ...]:
 
 
 def _recorded(work: Work) -> Recorded:
-    return Recorded(outcomes=_outcomes(work), moved=tuple(work.moved))
+    return Recorded(outcomes=_outcomes(work), moved=tuple(work.moved), unasked=work.unasked)

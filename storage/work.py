@@ -42,6 +42,7 @@ class Work:
     undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on
     spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on
     moved: list[Moved] = field(default_factory=list)
+    unasked: int = 0  #: follow-ups not asked for, because it is muted
 
     @property
     def live(self) -> list[Entry]:

@@ -1,16 +1,21 @@
-"""Keep the workspaces."""
+"""Keep the workspaces, and what their admins decided."""
 
-from storage import database
+import json
+import re
+from collections.abc import Sequence
+
+from storage import alert_rules, database
 from storage.definitions import insert_type
 from storage.domain.errors import AlreadyThere, BadName, UnknownWorkspace
-from storage.domain.people import Workspace
+from storage.domain.people import Choices, Setters, Workspace
 from storage.domain.score_types import Band
 
 FIRST_TYPE = "score"
+_PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 
 
 async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
-    """Make a workspace with the score type `score` (0 to 100); raises AlreadyThere."""
+    """Make a workspace with the score type `score` (0 to 100), and an alert rule that is off; raises AlreadyThere."""
     if not team.isascii() or not team.isalnum() or not 2 <= len(team) <= 32:
         raise BadName(f"`{team[:40]}` is no workspace id: Slack's look like T0123ABCD")
     if not 1 <= len(name.strip()) <= 200:
@@ -18,12 +23,13 @@ async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
 
     async def body(session: database.Session) -> Workspace:
         made = await session.rows(
-            "INSERT INTO workspaces (team, name, default_type, created_at) VALUES ($1, $2, $3, $4)"
-            " ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO workspaces (team, name, default_type, admins, setters, created_at)"
+            " VALUES ($1, $2, $3, '[]', $5, $4) ON CONFLICT DO NOTHING RETURNING id",
             team,
             name.strip(),
             FIRST_TYPE,
             now,
+            Setters.MEMBERS,
         )
         if not made:
             raise AlreadyThere(f"the workspace {team} is there already")
@@ -33,6 +39,7 @@ async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
             session, workspace, key=FIRST_TYPE, label="Score", minimum=0, maximum=100_000, step=1000, start=0,
             bands=bands, now=now,
         )  # fmt: skip  # the numbers of one definition stand together
+        await alert_rules.insert_default(session, workspace, now=now)
         return workspace
 
     return await database.write(body)
@@ -50,3 +57,40 @@ async def all_workspaces() -> list[Workspace]:
     """Give every workspace, by id."""
     rows = await database.read("SELECT id, team, name FROM workspaces ORDER BY team")
     return [Workspace(**row) for row in rows]
+
+
+async def choices(workspace: Workspace) -> Choices:
+    """Give what the admins of a workspace decided."""
+    rows = await database.read(
+        "SELECT alert_channel, admins, setters, welcomed_at, set_up_at FROM workspaces WHERE id = $1", workspace.id
+    )
+    row = rows[0]
+    return Choices(
+        **{**row, "admins": tuple(json.loads(row["admins"])), "setters": Setters(row["setters"])},
+    )
+
+
+async def name_admins(workspace: Workspace, *, people: Sequence[str]) -> None:
+    """Say who is an admin here beside Slack's own; raises BadName."""
+    for person in people:
+        if not _PERSON.fullmatch(person):
+            raise BadName(f"`{person[:40]}` is no person's id: Slack's look like U0123ABCD")
+    await database.current().writer.rows(
+        "UPDATE workspaces SET admins = $2 WHERE id = $1",
+        workspace.id,
+        json.dumps(list(dict.fromkeys(people))),
+    )
+
+
+async def choose_setters(workspace: Workspace, *, setters: Setters) -> None:
+    """Say who may change scores."""
+    await database.current().writer.rows(
+        "UPDATE workspaces SET setters = $2 WHERE id = $1", workspace.id, setters.value
+    )
+
+
+async def was_welcomed(workspace: Workspace, *, now: int) -> None:
+    """Remember that an admin was asked the first questions."""
+    await database.current().writer.rows(
+        "UPDATE workspaces SET welcomed_at = $2 WHERE id = $1 AND welcomed_at IS NULL", workspace.id, now
+    )

@@ -25,6 +25,9 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "refusals_source": ("refusals", "source_id", {"source_id": 2}),
     "quarantine_item": ("quarantine", "delivery_id, position", {"position": 99}),
     "tokens_hash": ("tokens", "hash", {"hash": "other"}),
+    "alert_memory_contact": ("alert_memory", "rule_id, contact_id", {"contact_id": 2}),
+    "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
+    "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
 }
 # name → table, what breaks it, and what does not
 CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
@@ -46,10 +49,13 @@ KEYS = [
     ("identities", "contact_id"), ("facts", "contact_id"), ("effects", "contact_id"), ("effects", "definition_id"),
     ("effects", "fact_id"), ("scores", "contact_id"), ("scores", "definition_id"), ("sources", "workspace_id"),
     ("deliveries", "source_id"), ("quarantine", "delivery_id"), ("refusals", "source_id"), ("tokens", "workspace_id"),
+    ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
+    ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
     "deliveries_source", "facts_actor", "facts_batch", "facts_undoes",
+    "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
 }  # fmt: skip  # names
 
 

@@ -157,7 +157,7 @@ async def test_an_undo_of_an_undo_stays_at_home(houses: tuple[House, House]) -> 
 async def test_a_batch_of_the_other_workspace_cannot_be_undone(houses: tuple[House, House]) -> None:
     """Its name means nothing here."""
     one, two = houses
-    await one.team.ask(set_to("p3", BOB, 9), batch="slack/only-here", received=NOW + 3)
+    await one.team.ask(set_to("p3", BOB, 9), batch="slack/only-here", actor="U1", received=NOW + 3)
 
     with pytest.raises(NothingToUndo):
         await two.team.undo("slack/only-here", batch="slack/u", received=NOW + 9)

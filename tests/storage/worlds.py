@@ -1,5 +1,6 @@
 """Fill a database so that every table has rows, and look at all of them."""
 
+from storage.alerting import choose_channel
 from storage.deliveries import count_refusal
 from storage.domain.contacts import Reference
 from storage.domain.facts import Op, Unusable
@@ -33,6 +34,8 @@ async def fill(url: str) -> None:
         )
         await team.ask(set_to("p", "ada@example.com", 70), batch="p")
         await team.undo("p", batch="u")
+        await choose_channel(workspace, channel="C0SALES", now=NOW)
+        await team.ask(set_to("q", "ada@example.com", 90), batch="q")
     finally:
         await opened.close()
 

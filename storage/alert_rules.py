@@ -1,0 +1,151 @@
+"""Keep the alert rules of each workspace."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from storage import database
+from storage.database import Row, Session
+from storage.domain.alerts import Region, Watch
+from storage.domain.errors import Refusal
+from storage.domain.facts import DAY
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+
+COOLDOWN = 14 * DAY
+MARGIN = 20  #: a rule is armed again when a score fell back by one part in so many of its range
+
+
+class UnknownRule(Refusal):
+    """There is no such alert rule; `/score alerts` lists them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRule:
+    """When to ask for a follow-up; without *score* it is the top band of whichever type is the default one."""
+
+    id: int
+    workspace_id: int
+    score: str | None
+    region: Region
+    condition: str  #: the text of a filter, blank for everybody
+    channel: str | None  #: none: where the workspace's follow-ups go
+    cooldown: int  #: µs
+    made_by: str | None
+    paused_at: int | None
+    created_at: int
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the one that every workspace has."""
+        return self.score is None
+
+    def watch(self, types: Collection[ScoreType]) -> Watch | None:
+        """Say what it watches now; none where its type is gone, or has no bands to be at the top of."""
+        score_type = next((one for one in types if one.key == self.score or (self.is_default and one.is_default)), None)
+        if score_type is None:
+            return None
+        region = self.region
+        if self.is_default:
+            if len(score_type.bands) < 2:
+                return None
+            region = Region(low=score_type.bands[-1].start)
+        margin = (score_type.maximum - score_type.minimum) // MARGIN
+        return Watch(rule=self.id, score_type=score_type, region=region, margin=margin, cooldown=self.cooldown)
+
+
+async def insert_default(session: Session, workspace: Workspace, *, now: int) -> None:
+    """Write the rule that every workspace has: off, until somebody chose where follow-ups go."""
+    await session.rows(
+        "INSERT INTO alert_rules (workspace_id, condition, cooldown, paused_at, created_at)"
+        " VALUES ($1, '', $2, $3, $3)",
+        workspace.id,
+        COOLDOWN,
+        now,
+    )
+
+
+async def insert(
+    session: Session,
+    workspace: Workspace,
+    *,
+    score: str,
+    region: Region,
+    condition: str,
+    channel: str | None,
+    made_by: str,
+    now: int,
+) -> AlertRule:
+    """Write a rule."""
+    rows = await session.rows(
+        "INSERT INTO alert_rules (workspace_id, score, low, high, condition, channel, cooldown, made_by, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *",
+        workspace.id,
+        score,
+        region.low,
+        region.high,
+        condition,
+        channel,
+        COOLDOWN,
+        made_by,
+        now,
+    )
+    return _rule(rows[0])
+
+
+async def of_workspaces(session: Session, workspaces: Collection[int]) -> dict[int, list[AlertRule]]:
+    """Give the rules of workspaces, the default one first."""
+    rows = await session.rows(
+        "SELECT r.* FROM given(id bigint) JOIN alert_rules r ON r.workspace_id = given.id"
+        " WHERE r.removed_at IS NULL ORDER BY r.id",
+        [{"id": id} for id in sorted(workspaces)],
+    )
+    found: dict[int, list[AlertRule]] = {}
+    for row in rows:
+        found.setdefault(row["workspace_id"], []).append(_rule(row))
+    return found
+
+
+async def alert_rules(workspace: Workspace) -> list[AlertRule]:
+    """Give the rules of a workspace, the default one first."""
+    return (await of_workspaces(database.current().reader, [workspace.id])).get(workspace.id, [])
+
+
+async def pause_rule(workspace: Workspace, *, rule: int, now: int) -> None:
+    """Let a rule ask for nothing until it is resumed; raises UnknownRule."""
+    await _change(workspace, "paused_at = $3", rule, now)
+
+
+async def resume_rule(workspace: Workspace, *, rule: int) -> None:
+    """Let a rule ask again, from now on: what happened meanwhile is past. Raises UnknownRule."""
+    await _change(workspace, "paused_at = $3", rule, None)
+
+
+async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
+    """Remove a rule for good; the follow-ups it asked for stay. Raises UnknownRule."""
+    await _change(workspace, "removed_at = $3", rule, now)
+
+
+async def _change(workspace: Workspace, what: str, rule: int, at: int | None) -> None:
+    done = await database.current().writer.rows(
+        f"UPDATE alert_rules SET {what} WHERE workspace_id = $1 AND id = $2 AND removed_at IS NULL RETURNING id",
+        workspace.id,
+        min(rule, database.LARGEST_ID),
+        at,
+    )
+    if not done:
+        raise UnknownRule
+
+
+def _rule(row: Row) -> AlertRule:
+    return AlertRule(
+        id=row["id"],
+        workspace_id=row["workspace_id"],
+        score=row["score"],
+        region=Region(low=row["low"], high=row["high"]),
+        condition=row["condition"],
+        channel=row["channel"],
+        cooldown=row["cooldown"],
+        made_by=row["made_by"],
+        paused_at=row["paused_at"],
+        created_at=row["created_at"],
+    )

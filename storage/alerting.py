@@ -1,0 +1,220 @@
+"""Decide follow-ups in the transaction that changed the scores, and keep what each rule remembers."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from storage import alert_rules, database, definitions, followups, queries
+from storage.alert_rules import AlertRule
+from storage.database import Row, Session
+from storage.domain.alert_words import read_alert
+from storage.domain.alerts import Memory, Watch, decide
+from storage.domain.errors import Refusal
+from storage.domain.filters import parse
+from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Moved
+from storage.followups import NewFollowUp
+from storage.work import Entry, Work
+
+#: (rule, contact)
+Watched = tuple[int, int]
+OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups that no channel was chosen for
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One rule that looks at one score that a submission moved."""
+
+    work: Work
+    rule: AlertRule
+    watch: Watch
+    moved: Moved
+
+    @property
+    def watched(self) -> Watched:
+        return (self.rule.id, self.moved.contact)
+
+
+async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> None:
+    """Let every rule look at what each submission did, one after the other, as if each had been alone."""
+    looks = await _looks(session, works)
+    if not looks:
+        return
+    memory = await _memories(session, {look.watched for look in looks})
+    known, asking, over, over_again = dict(memory), list[_Look](), set[Watched](), set[Watched]()
+    for look in looks:
+        before = memory.get(look.watched, Memory())
+        decision = decide(look.watch, before, look.moved.after, now=now)
+        memory[look.watched] = decision.memory
+        if decision.closes:  # what was asked for before this group, or in it
+            (over_again if look.watched in {one.watched for one in asking} else over).add(look.watched)
+        if decision.fires:
+            fits = look.rule.paused_at is None and await _fits(session, look, now=now)
+            if fits and not look.work.submission.muted:
+                asking.append(look)
+                continue
+            look.work.unasked += fits
+            # It is inside all the same, but nobody was asked, so nothing begins to rest.
+            memory[look.watched] = replace(decision.memory, fired_at=before.fired_at)
+    await followups.fall_back(session, over, now=now)
+    await followups.ask(session, await _new(session, asking), now=now)
+    await followups.fall_back(session, over_again, now=now)
+    await _keep(session, {pair: one for pair, one in memory.items() if one != known.get(pair, Memory())})
+
+
+async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
+    moving = [work for work in works if work.refusal is None and any(one.before != one.after for one in work.moved)]
+    if not moving:
+        return []
+    rules = await alert_rules.of_workspaces(session, {work.submission.workspace.id for work in moving})
+    looks = list[_Look]()
+    for work in moving:
+        for rule in rules.get(work.submission.workspace.id, ()):
+            watch = rule.watch(tuple(work.types.values()))
+            if watch is not None:
+                score = watch.score_type.key
+                looks += [
+                    _Look(work, rule, watch, one)
+                    for one in work.moved
+                    if one.score_type.key == score and one.before != one.after
+                ]
+    return looks
+
+
+async def _fits(session: Session, look: _Look, *, now: int) -> bool:
+    """Ask the rule's filter about the contact, as it stands in this transaction."""
+    if not look.rule.condition:
+        return True
+    try:
+        asked = parse(look.rule.condition, tuple(look.work.types.values()))
+    except Refusal:  # it names a score type or a band that is no more: nobody fits
+        return False
+    workspace, contact = look.work.submission.workspace, look.moved.contact
+    return bool(await queries.holding(session, workspace, where=asked.where, among=[contact], now=now))
+
+
+async def _new(session: Session, asking: Sequence[_Look]) -> list[NewFollowUp]:
+    if not asking:
+        return []
+    rows = await session.rows(
+        "SELECT c.id, c.owner_key, w.alert_channel FROM given(id bigint) JOIN contacts c ON c.id = given.id"
+        " JOIN workspaces w ON w.id = c.workspace_id",
+        [{"id": id} for id in sorted({look.moved.contact for look in asking})],
+    )
+    found = {row["id"]: row for row in rows}
+    return [_one(look, found[look.moved.contact]) for look in asking]
+
+
+def _one(look: _Look, row: Row) -> NewFollowUp:
+    submission, moved = look.work.submission, look.moved
+    entry = next((one for one in reversed(look.work.new) if one.scored == (moved.contact, moved.score_type.key)), None)
+    owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
+    return NewFollowUp(
+        workspace=submission.workspace.id,
+        rule=look.rule.id,
+        contact=moved.contact,
+        score=moved.score_type.key,
+        before=moved.before,
+        after=moved.after,
+        source=submission.source,
+        actor=submission.actor,
+        reason=_reason(entry),
+        lane=look.rule.channel or row["alert_channel"] or owner,
+    )
+
+
+def _reason(entry: Entry | None) -> str | None:
+    return entry.item.reason if entry is not None else None
+
+
+async def _memories(session: Session, pairs: Collection[Watched]) -> dict[Watched, Memory]:
+    rows = await session.rows(
+        "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at FROM given(u bigint, c bigint)"
+        " JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
+        [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
+    )
+    return {
+        (row["rule_id"], row["contact_id"]): Memory(
+            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"]
+        )
+        for row in rows
+    }
+
+
+async def _keep(session: Session, memory: dict[Watched, Memory]) -> None:
+    if memory:
+        await session.rows(
+            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, fired_at)"
+            " SELECT u, c, t, p, f FROM given(u bigint, c bigint, t boolean, p bigint, f bigint)"
+            " WHERE true ORDER BY u, c ON CONFLICT (rule_id, contact_id) DO UPDATE"
+            " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at",
+            [
+                {"u": rule, "c": contact, "t": one.taken, "p": one.pending_until, "f": one.fired_at}
+                for (rule, contact), one in sorted(memory.items())
+            ],
+        )
+
+
+async def add_alert_rule(
+    workspace: Workspace, *, words: str, made_by: str, owners: dict[str, str | None], now: int
+) -> AlertRule:
+    """Add a rule from its words; whoever is inside already is not asked for. *owners* is as the filter language has it.
+
+    Raises BadAlert, UnknownScoreType, BadFilter.
+    """
+
+    async def body(session: Session) -> AlertRule:
+        types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
+        read = read_alert(words, types)
+        condition = _with_addresses(read.condition, owners)
+        parse(condition, types)
+        rule = await alert_rules.insert(
+            session, workspace, score=read.score_type.key, region=read.region, condition=condition,
+            channel=read.channel, made_by=made_by, now=now,
+        )  # fmt: skip  # what it says, and whose it is
+        await retake(session, workspace, rule, types, now=now)
+        return rule
+
+    return await database.write(body)
+
+
+def _with_addresses(condition: str, owners: dict[str, str | None]) -> str:
+    """Write who `me` is into a condition, which is asked for when nobody is there to be me."""
+    for who, address in owners.items():
+        if address is not None:
+            condition = condition.replace(f"owner:{who}", f"owner:{address}")
+    return condition
+
+
+async def choose_channel(workspace: Workspace, *, channel: str | None, now: int) -> None:
+    """Let follow-ups go to a channel from now on (none: to the owner, else to an admin), and turn the first rule on."""
+
+    async def body(session: Session) -> None:
+        await session.rows(
+            "UPDATE workspaces SET alert_channel = $2, set_up_at = coalesce(set_up_at, $3) WHERE id = $1",
+            workspace.id,
+            channel,
+            now,
+        )
+        await session.rows(
+            "UPDATE alert_rules SET paused_at = NULL WHERE workspace_id = $1 AND score IS NULL",
+            workspace.id,
+        )
+
+    await database.write(body)
+
+
+async def retake(
+    session: Session, workspace: Workspace, rule: AlertRule, types: Iterable[ScoreType], *, now: int
+) -> None:
+    """Let a rule know who is inside already, asking for nobody."""
+    watch = rule.watch(tuple(types))
+    if watch is None:
+        return
+    score, region = watch.score_type, watch.region
+    terms: list[Term] = [Has(score)]
+    terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
+    terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
+    inside = await queries.holding(session, workspace, where=All(tuple(terms)), among=None, now=now)
+    await _keep(session, {(rule.id, contact): Memory(taken=True) for contact in inside})

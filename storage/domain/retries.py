@@ -1,0 +1,12 @@
+"""Say when something that did not work is tried again."""
+
+SECOND = 1_000_000
+LEASE = 60 * SECOND  #: how long one who took a job has it to themselves
+PACE = SECOND  #: between two messages to one place: Slack's own rule
+LONGEST = 600 * SECOND
+MOST_ATTEMPTS = 12  #: about an hour and a half
+
+
+def pause(attempts: int) -> int:
+    """Give the µs to wait after so many attempts: 2 s, 4 s … ten minutes."""
+    return min((1 << min(attempts, 20)) * SECOND, LONGEST)

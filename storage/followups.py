@@ -1,0 +1,281 @@
+"""Keep follow-ups: asked for with the score, moved by people and by time, first click wins."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from storage import database, jobs
+from storage.database import Row, Session
+from storage.domain.errors import Refusal
+from storage.domain.followups import LETS_GO, WAITING, Move, Outcome, Standing, State, moved
+from storage.domain.people import Workspace
+from storage.jobs import NewJob
+
+#: kinds of jobs
+ASK, EDIT, WAKE = "ask", "edit", "wake"
+
+
+class UnknownFollowUp(Refusal):
+    """There is no such follow-up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFollowUp:
+    """A follow-up to be asked for. Thousandths."""
+
+    workspace: int
+    rule: int
+    contact: int
+    score: str
+    before: int | None
+    after: int | None
+    source: str
+    actor: str | None
+    reason: str | None
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """A follow-up and what became of it. Thousandths; times in µs UTC."""
+
+    id: int
+    rule: int
+    contact: int
+    score: str
+    before: int | None
+    after: int | None
+    source: str
+    actor: str | None
+    reason: str | None
+    lane: str
+    standing: Standing
+    until: int | None  #: when a snooze ends
+    outcome: Outcome | None
+    asked_at: int
+    changed_at: int
+    posted_at: int | None
+    message_channel: str | None
+    message_ts: str | None
+    in_list: bool  #: its message is a list of many
+
+
+async def ask(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> None:
+    """Write follow-ups, each with the job that posts it."""
+    if not asked:
+        return
+    ids = await database.current().next_ids(session, "follow_ups", len(asked))
+    rows: list[Row] = []
+    for id, one in zip(ids, asked, strict=True):
+        rows.append(
+            {"id": id, "w": one.workspace, "u": one.rule, "c": one.contact, "s": one.score, "b": one.before}
+            | {"a": one.after, "f": one.source, "p": one.actor, "r": one.reason, "l": one.lane}
+        )
+    await session.rows(
+        "INSERT INTO follow_ups (id, workspace_id, rule_id, contact_id, score, before, after, source, actor, reason,"
+        " lane, state, asked_at, changed_at, in_list)"
+        " SELECT id, w, u, c, s, b, a, f, p, r, l, $3, $2, $2, false"
+        " FROM given(id bigint, w bigint, u bigint, c bigint, s text, b bigint, a bigint, f text, p text, r text,"
+        " l text) ORDER BY id",
+        rows,
+        now,
+        State.OPEN.value,
+    )
+    await jobs.put(
+        session,
+        [
+            NewJob(workspace=one.workspace, kind=ASK, lane=one.lane, key=str(id), subject=id, due_at=now)
+            for id, one in zip(ids, asked, strict=True)
+        ],
+        now=now,
+    )
+
+
+async def fall_back(session: Session, pairs: Collection[tuple[int, int]], *, now: int) -> None:
+    """Close what nobody claimed of these (rule, contact), because the score fell back; their lock is held."""
+    if not pairs:
+        return
+    states = ", ".join(f"'{state.value}'" for state in LETS_GO)
+    rows = await session.rows(
+        f"UPDATE follow_ups SET state = $3, holder = NULL, until = NULL, changed_at = $2 WHERE state IN ({states})"
+        " AND id IN (SELECT f.id FROM given(u bigint, c bigint)"
+        " JOIN follow_ups f ON f.contact_id = given.c AND f.rule_id = given.u ORDER BY f.id FOR NO KEY UPDATE)"
+        " RETURNING id, workspace_id, lane",
+        [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
+        now,
+        State.CLOSED.value,
+    )
+    await jobs.put(session, [_job(row, EDIT, at=now) for row in rows], now=now)
+
+
+def _job(row: Row, kind: str, *, at: int) -> NewJob:
+    """Make the job of a kind that bears on a follow-up at that instant."""
+    workspace, lane, id = row["workspace_id"], row["lane"], row["id"]
+    return NewJob(workspace=workspace, kind=kind, lane=lane, key=f"{id}/{at}", subject=id, due_at=at)
+
+
+async def move(
+    workspace: Workspace,
+    *,
+    id: int,
+    move: Move,
+    by: str | None,
+    until: int | None = None,
+    outcome: Outcome | None = None,
+    now: int,
+) -> FollowUp:
+    """Make a move; whoever comes first has it. Raises UnknownFollowUp, TooLate."""
+
+    async def body(session: Session) -> None:
+        found = await session.rows(
+            "SELECT contact_id FROM follow_ups WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            min(id, database.LARGEST_ID),
+        )
+        if not found:
+            raise UnknownFollowUp
+        # The contact before its follow-up, as a change of its score does it.
+        await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", found[0]["contact_id"])
+        row = (await session.rows("SELECT * FROM follow_ups WHERE id = $1", id))[0]
+        if move is Move.WAKE and (row["until"] is None or row["until"] > now):
+            return  # snoozed anew meanwhile
+        after = moved(_standing(row), move, by=by)
+        await session.rows(
+            "UPDATE follow_ups SET state = $2, holder = $3, until = $4, outcome = $5, changed_at = $6 WHERE id = $1",
+            id,
+            after.state.value,
+            after.holder,
+            until,
+            outcome.value if outcome else None,
+            now,
+        )
+        later = [_job(row, EDIT, at=now)] + ([_job(row, WAKE, at=until)] if until is not None else [])
+        await jobs.put(session, later, now=now)
+
+    await database.write(body)
+    return await follow_up(workspace, id=id)
+
+
+async def tell_outcome(workspace: Workspace, *, id: int, outcome: Outcome, by: str, now: int) -> FollowUp:
+    """Say what came of a follow-up that is done; only who ended it does. Raises UnknownFollowUp, TooLate."""
+
+    async def body(session: Session) -> None:
+        rows = await session.rows(
+            "UPDATE follow_ups SET outcome = $4, changed_at = $5"
+            " WHERE workspace_id = $1 AND id = $2 AND state = $6 AND holder = $3 RETURNING id, workspace_id, lane",
+            workspace.id,
+            min(id, database.LARGEST_ID),
+            by,
+            outcome.value,
+            now,
+            State.DONE.value,
+        )
+        await jobs.put(session, [_job(row, EDIT, at=now) for row in rows], now=now)
+
+    await database.write(body)
+    return await follow_up(workspace, id=id)
+
+
+async def follow_up(workspace: Workspace, *, id: int) -> FollowUp:
+    """Give a follow-up; raises UnknownFollowUp."""
+    found = await by_ids(workspace, ids=[min(id, database.LARGEST_ID)])
+    if not found:
+        raise UnknownFollowUp
+    return found[0]
+
+
+async def by_ids(workspace: Workspace, *, ids: Collection[int]) -> list[FollowUp]:
+    """Give follow-ups, in the order they were asked for."""
+    rows = await database.read(
+        "SELECT * FROM follow_ups WHERE workspace_id = $2 AND id IN (SELECT id FROM given(id bigint)) ORDER BY id",
+        [{"id": id} for id in ids],
+        workspace.id,
+    )
+    return [_follow_up(row) for row in rows]
+
+
+async def waiting(
+    workspace: Workspace, *, holder: str | None = None, contact: int | None = None, after: int = 0, most: int
+) -> list[FollowUp]:
+    """Give what waits for somebody, the newest first: of one person, or of one contact, where that is asked.
+
+    *after* is the id of the last one seen, 0 for the beginning.
+    """
+    states = ", ".join(f"'{state.value}'" for state in WAITING)
+    rows = await database.read(
+        f"SELECT * FROM follow_ups WHERE workspace_id = $1 AND state IN ({states})"
+        " AND ($2 = '' OR holder = $2) AND ($3 = 0 OR contact_id = $3) AND ($4 = 0 OR id < $4)"
+        " ORDER BY id DESC LIMIT $5",
+        workspace.id,
+        holder or "",
+        contact or 0,
+        after,
+        most,
+    )
+    return [_follow_up(row) for row in rows]
+
+
+async def posted(workspace: Workspace, *, ids: Collection[int], channel: str, ts: str, in_list: bool, now: int) -> None:
+    """Remember where the message of follow-ups is."""
+    await database.current().writer.rows(
+        "UPDATE follow_ups SET posted_at = $3, message_channel = $4, message_ts = $5, in_list = $6"
+        " WHERE id IN (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.id = given.id"
+        " WHERE f.workspace_id = $2 ORDER BY f.id FOR NO KEY UPDATE)",
+        [{"id": id} for id in sorted(ids)],
+        workspace.id,
+        now,
+        channel,
+        ts,
+        in_list,
+    )
+
+
+async def posted_since(workspace: Workspace, *, lane: str, since: int) -> list[FollowUp]:
+    """Give what was posted in a lane since then, in the order it was."""
+    rows = await database.read(
+        "SELECT * FROM follow_ups WHERE workspace_id = $1 AND lane = $2 AND posted_at >= $3 ORDER BY posted_at, id",
+        workspace.id,
+        lane,
+        since,
+    )
+    return [_follow_up(row) for row in rows]
+
+
+async def sharing_message(workspace: Workspace, *, channel: str, ts: str) -> list[FollowUp]:
+    """Give the follow-ups that a message lists."""
+    rows = await database.read(
+        "SELECT * FROM follow_ups WHERE workspace_id = $1 AND message_channel = $2 AND message_ts = $3 ORDER BY id",
+        workspace.id,
+        channel,
+        ts,
+    )
+    return [_follow_up(row) for row in rows]
+
+
+async def counts(workspace: Workspace) -> dict[int, dict[str, int]]:
+    """Count the follow-ups of each rule by what became of them."""
+    rows = await database.read(
+        "SELECT rule_id, coalesce(outcome, state) AS became, count(*) AS n FROM follow_ups WHERE workspace_id = $1"
+        " GROUP BY rule_id, coalesce(outcome, state)",
+        workspace.id,
+    )
+    found: dict[int, dict[str, int]] = {}
+    for row in rows:
+        found.setdefault(row["rule_id"], {})[row["became"]] = row["n"]
+    return found
+
+
+def _standing(row: Row) -> Standing:
+    return Standing(state=State(row["state"]), holder=row["holder"])
+
+
+def _follow_up(row: Row) -> FollowUp:
+    names = ("id", "score", "before", "after", "source", "actor", "reason", "lane", "until", "asked_at", "changed_at")
+    more = ("posted_at", "message_channel", "message_ts")
+    return FollowUp(
+        **{name: row[name] for name in (*names, *more)},
+        rule=row["rule_id"],
+        contact=row["contact_id"],
+        standing=_standing(row),
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        in_list=bool(row["in_list"]),
+    )

@@ -1,0 +1,194 @@
+"""Keep what is for later: put with what causes it, claimed lane by lane under a lease, settled or tried again.
+
+In a lane one thing happens at a time and in order, so that two messages to one place keep their order and pace,
+whichever process sends them. Whoever holds a lane has it until the lease ends; the lane is the lock of its jobs."""
+
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from storage import database
+from storage.database import Row, Session
+from storage.domain.people import Workspace
+from storage.domain.retries import LEASE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """Something to be done later; *key* makes it one, however often it is put. Times in µs UTC."""
+
+    workspace: int
+    kind: str
+    lane: str
+    key: str
+    subject: int  #: the row it is about
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job that is ours until its lease ends."""
+
+    id: int
+    kind: str
+    lane: str
+    subject: int
+    attempts: int  #: this one included
+    is_doubtful: bool  #: it was begun before, and nobody knows how that ended
+    claim: str
+
+
+async def put(session: Session, jobs: Sequence[NewJob], *, now: int) -> None:
+    """Put jobs, in the transaction of what causes them; what is there already stays as it is."""
+    if not jobs:
+        return
+    lanes = [{"w": w, "n": n} for w, n in sorted({(job.workspace, job.lane) for job in jobs})]
+    await session.rows(
+        "INSERT INTO lanes (workspace_id, name, free_at) SELECT w, n, 0 FROM given(w bigint, n text)"
+        ' WHERE true ORDER BY w, n COLLATE "C" ON CONFLICT DO NOTHING',
+        lanes,
+    )
+    rows: list[Row] = [
+        {"w": job.workspace, "k": job.kind, "l": job.lane, "j": job.key, "s": job.subject, "d": job.due_at}
+        for job in sorted(jobs, key=lambda job: (job.workspace, job.kind, job.key))
+    ]
+    await session.rows(
+        "INSERT INTO jobs (workspace_id, kind, lane, job_key, subject, due_at, attempts, under_way, created_at)"
+        " SELECT w, k, l, j, s, d, 0, false, $2"
+        " FROM given(w bigint, k text, l text, j text, s bigint, d bigint)"
+        ' WHERE true ORDER BY w, k COLLATE "C", s, j COLLATE "C" ON CONFLICT DO NOTHING',
+        rows,
+        now,
+    )
+
+
+async def put_job(workspace: Workspace, *, kind: str, lane: str, key: str, subject: int, due_at: int, now: int) -> None:
+    """Put one job that nothing else causes."""
+    job = NewJob(workspace=workspace.id, kind=kind, lane=lane, key=key, subject=subject, due_at=due_at)
+
+    async def body(session: Session) -> None:
+        await put(session, [job], now=now)
+
+    await database.write(body)
+
+
+async def claim(workspace: Workspace, *, now: int) -> Job | None:
+    """Take the next job that is due in a lane that nobody holds, and the lane with it."""
+    if not await database.read(f"{_FREE} LIMIT 1", workspace.id, now):
+        return None  # most of the time: nothing is written for it
+    token = secrets.token_hex(8)
+
+    async def body(session: Session) -> Job | None:
+        lanes = await session.rows(
+            f"{_FREE} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED", workspace.id, now
+        )
+        if not lanes:
+            return None
+        found = await session.rows(
+            "SELECT id, kind, lane, subject, attempts, under_way FROM jobs"
+            " WHERE workspace_id = $1 AND lane = $2 AND due_at <= $3 AND given_up_at IS NULL"
+            " ORDER BY due_at, id LIMIT 1",
+            workspace.id,
+            lanes[0]["name"],
+            now,
+        )
+        if not found:
+            return None
+        row = found[0]
+        await session.rows(
+            "UPDATE lanes SET free_at = $2, holder = $3 WHERE id = $1", lanes[0]["id"], now + LEASE, token
+        )
+        await session.rows("UPDATE jobs SET attempts = attempts + 1, under_way = true WHERE id = $1", row["id"])
+        return Job(
+            id=row["id"],
+            kind=row["kind"],
+            lane=row["lane"],
+            subject=row["subject"],
+            attempts=row["attempts"] + 1,
+            is_doubtful=bool(row["under_way"]),
+            claim=token,
+        )
+
+    return await database.write(body)
+
+
+_FREE = (
+    "SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $1 AND l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j"
+    " WHERE j.workspace_id = l.workspace_id AND j.lane = l.name AND j.due_at <= $2 AND j.given_up_at IS NULL)"
+)
+
+
+async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
+    """Strike out a job that is done, with the jobs *done* along with it; the lane is free again after *pace* µs."""
+
+    async def body(session: Session) -> None:
+        await _free(session, workspace, job, at=now + pace)
+        await session.rows(
+            "DELETE FROM jobs WHERE workspace_id = $2 AND id IN (SELECT id FROM given(id bigint))",
+            [{"id": id} for id in sorted({job.id, *done})],
+            workspace.id,
+        )
+
+    await database.write(body)
+
+
+async def postpone(
+    workspace: Workspace, *, job: Job, until: int, holds_lane: bool, is_doubtful: bool, because: str, now: int
+) -> None:
+    """Try a job again later; with *holds_lane* all behind it waits too, so that the order is kept.
+
+    *is_doubtful*: it may have been done all the same.
+    """
+
+    async def body(session: Session) -> None:
+        await _free(session, workspace, job, at=until if holds_lane else now)
+        await session.rows(
+            "UPDATE jobs SET due_at = $3, under_way = $4, problem = $5 WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            job.id,
+            0 if holds_lane else until,  # it keeps its place at the head of the lane
+            is_doubtful,
+            because,
+        )
+
+    await database.write(body)
+
+
+async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> None:
+    """Leave a job undone for good, and say why; its neighbours go on."""
+
+    async def body(session: Session) -> None:
+        await _free(session, workspace, job, at=now)
+        await session.rows(
+            "UPDATE jobs SET given_up_at = $3, problem = $4 WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            job.id,
+            now,
+            because,
+        )
+
+    await database.write(body)
+
+
+async def _free(session: Session, workspace: Workspace, job: Job, *, at: int) -> None:
+    # Whose lease has ended meanwhile does not free the lane of the next one.
+    await session.rows(
+        "UPDATE lanes SET free_at = $4, holder = NULL WHERE workspace_id = $1 AND name = $2 AND holder = $3",
+        workspace.id,
+        job.lane,
+        job.claim,
+        at,
+    )
+
+
+async def due_in_lane(workspace: Workspace, *, lane: str, kind: str, now: int) -> dict[int, int]:
+    """Give the jobs of a kind that are due in a lane: row id of the job → its subject, in their order."""
+    rows = await database.read(
+        "SELECT id, subject FROM jobs WHERE workspace_id = $1 AND lane = $2 AND kind = $3 AND due_at <= $4"
+        " AND given_up_at IS NULL ORDER BY due_at, id",
+        workspace.id,
+        lane,
+        kind,
+        now,
+    )
+    return {row["id"]: row["subject"] for row in rows}

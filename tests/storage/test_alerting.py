@@ -1,0 +1,236 @@
+"""A follow-up is decided in the transaction that changed the score, once, for whichever submission did it."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from storage.alert_rules import UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
+from storage.alerting import add_alert_rule, choose_channel
+from storage.domain.contacts import Reference
+from storage.domain.facts import Op
+from storage.domain.filters import BadFilter
+from storage.domain.followups import Move, State, TooLate
+from storage.domain.people import Workspace
+from storage.domain.submissions import Submission
+from storage.followups import UnknownFollowUp, by_ids, follow_up, move, waiting
+from storage.opening import Storage
+from storage.workspaces import add_workspace
+from tests.storage.counts import tell
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+@pytest.fixture
+async def team(storage: Storage) -> Team:
+    """Give a team that chose #sales."""
+    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    return Team(workspace, storage.committer)
+
+
+async def asked(workspace: Workspace) -> list[tuple[int | None, int | None, str, str]]:
+    """Give every follow-up: points before and after, where to, and what became of it."""
+    return [
+        (points(one.before), points(one.after), one.lane, one.standing.state.value)
+        for one in await by_ids(workspace, ids=range(1, 5_000))
+    ]
+
+
+def points(thousandths: int | None) -> int | None:
+    """Give whole points."""
+    return None if thousandths is None else thousandths // 1000
+
+
+async def test_the_first_rule_is_off_until_somebody_chose_a_channel(storage: Storage) -> None:
+    """Then it asks for those who come into the top band from now on."""
+    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    team = Team(workspace, storage.committer)
+    await team.deliver(set_to("1", ADA, 90), received=NOW)
+    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    await team.deliver(set_to("2", ADA, 95), set_to("3", BOB, 80), received=NOW + 1)
+
+    assert await asked(workspace) == [(None, 80, "C0SALES", "open")]
+    (one,) = await waiting(workspace, most=10)
+    assert (one.source, one.actor, one.score) == ("crm", None, "score")
+
+
+async def test_it_asks_once_closes_itself_and_rests(team: Team) -> None:
+    """Inside, out past the line, and in again: within two weeks that is one request."""
+    for key, value in enumerate((85, 90, 79, 85, 75, 90)):
+        await team.deliver(set_to(str(key), ADA, value), received=NOW + key)
+    assert await asked(team.workspace) == [(None, 85, "C0SALES", "closed")]
+
+    await team.deliver(set_to("out", ADA, 10), received=NOW + 14 * DAY)
+    await team.deliver(set_to("in", ADA, 88, reason="Asked for a demo"), received=NOW + 14 * DAY + 1)
+    assert await asked(team.workspace) == [(None, 85, "C0SALES", "closed"), (10, 88, "C0SALES", "open")]
+    assert (await follow_up(team.workspace, id=2)).reason == "Asked for a demo"
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
+async def test_deliveries_that_share_a_commit_are_decided_one_by_one(team: Team, together: bool) -> None:
+    """85 and then 20 ask once, and the request closes itself, however they were committed."""
+    first, second = team.delivery(set_to("1", ADA, 85), batch="1"), team.delivery(set_to("2", ADA, 20), batch="2")
+    if together:
+        await asyncio.gather(team.record(first), team.record(second))
+    else:
+        await team.record(first)
+        await team.record(second)
+    assert await asked(team.workspace) == [(None, 85, "C0SALES", "closed")]
+
+
+async def test_within_one_delivery_only_its_end_counts(team: Team) -> None:
+    """85 and then 20 in one delivery is a delivery that ends at 20."""
+    await team.deliver(set_to("1", ADA, 85, at=NOW - 2), set_to("2", ADA, 20, at=NOW - 1))
+    assert await asked(team.workspace) == []
+
+
+async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
+    """Fields of the same delivery count; who does not fit then is not asked for later either."""
+    await pause_rule(team.workspace, rule=1, now=NOW)
+    rule = await add_alert_rule(
+        team.workspace, words="when score crosses 50 if owner:me tag:vip in <#C0VIP>", made_by="U1",
+        owners={"me": "Rep@acme.example"}, now=NOW,
+    )  # fmt: skip  # the words and whose they are
+    assert rule.condition == "owner:Rep@acme.example tag:vip"
+    mine = {"owner": "rep@acme.example", "tags": ["vip"]}
+    await team.deliver(set_to("1", ADA, 60, fields=mine), set_to("2", BOB, 60), received=NOW + 1)
+    await team.deliver(said("3", BOB, **mine), received=NOW + 2)  # type: ignore[arg-type]  # fields as JSON
+    await team.deliver(set_to("4", BOB, 70), received=NOW + 3)
+
+    assert await asked(team.workspace) == [(None, 60, "C0VIP", "open")]
+
+
+async def test_who_is_inside_when_a_rule_is_made_is_not_asked_for(team: Team) -> None:
+    """Until they were away."""
+    await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 10), received=NOW)
+    await add_alert_rule(team.workspace, words="score crosses 50", made_by="U1", owners={}, now=NOW)
+    await team.deliver(set_to("3", ADA, 61), set_to("4", BOB, 51), received=NOW + 1)
+    assert await asked(team.workspace) == [(10, 51, "C0SALES", "open")]
+
+    await team.deliver(set_to("5", ADA, 45), received=NOW + 2)
+    await team.deliver(set_to("6", ADA, 50), received=NOW + 3)
+    assert len(await asked(team.workspace)) == 2
+
+
+async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
+    """It moves the memory, so that the next change does not ask in its place; and nothing rests for it."""
+    muted = Submission(
+        workspace=team.workspace, source="import", batch="import/1", received_at=NOW, muted=True,
+        items=[set_to(str(n), f"p{n}@example.com", 80 + n) for n in range(7)],
+    )  # fmt: skip  # what and how
+    assert (await team.record(muted)).unasked == 7
+    await team.deliver(set_to("x", "p0@example.com", 99), received=NOW + 1)
+    assert await asked(team.workspace) == []
+
+    await team.deliver(set_to("y", "p0@example.com", 0), received=NOW + 2)
+    await team.deliver(set_to("z", "p0@example.com", 99), received=NOW + 3)
+    assert await asked(team.workspace) == [(0, 99, "C0SALES", "open")]
+
+
+async def test_without_a_channel_the_owner_is_asked_else_an_admin(storage: Storage) -> None:
+    """Nothing goes to a channel that nobody chose."""
+    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    team = Team(workspace, storage.committer)
+    await choose_channel(workspace, channel=None, now=NOW)
+    await team.deliver(set_to("1", ADA, 90, fields={"owner": "Rep@Acme.example"}), set_to("2", BOB, 90))
+    assert [one[2] for one in await asked(workspace)] == ["owner:rep@acme.example", "admins"]
+
+
+async def test_an_undo_moves_scores_like_any_other_request(team: Team) -> None:
+    """Taking a set back closes what it asked for; taking that back is within the rest."""
+    await team.ask(set_to("1", ADA, 90), batch="slack/1")
+    await team.undo("slack/1", batch="slack/2", received=NOW + 1)
+    await team.undo("slack/2", batch="slack/3", received=NOW + 2)
+    assert await asked(team.workspace) == [(None, 90, "C0SALES", "closed")]
+
+
+async def test_a_type_with_another_top_band_has_its_own_edge(team: Team) -> None:
+    """Rules look at their own score type only."""
+    await team.deliver(change("1", ADA, Op.ADD, 79), change("2", ADA, Op.ADD, 1))
+    assert await asked(team.workspace) == [(None, 80, "C0SALES", "open")]
+
+
+async def test_rules_are_paused_resumed_and_removed(team: Team) -> None:
+    """A paused rule goes on remembering; a removed one is gone."""
+    (first,) = await alert_rules(team.workspace)
+    await pause_rule(team.workspace, rule=first.id, now=NOW)
+    await team.deliver(set_to("1", ADA, 90))
+    await resume_rule(team.workspace, rule=first.id)
+    await team.deliver(set_to("2", ADA, 95), received=NOW + 1)
+    assert await asked(team.workspace) == []
+    await team.deliver(set_to("3", BOB, 95), received=NOW + 2)
+    assert len(await asked(team.workspace)) == 1
+
+    await remove_rule(team.workspace, rule=first.id, now=NOW)
+    assert await alert_rules(team.workspace) == []
+    for gone in (first.id, 2**70):
+        with pytest.raises(UnknownRule):
+            await pause_rule(team.workspace, rule=gone, now=NOW)
+        with pytest.raises(UnknownRule):
+            await resume_rule(team.workspace, rule=gone)
+        with pytest.raises(UnknownRule):
+            await remove_rule(team.workspace, rule=gone, now=NOW)
+
+
+async def test_a_rule_that_cannot_be_read_is_not_made(team: Team) -> None:
+    """Its condition is looked at when it is made, not when it should have asked."""
+    with pytest.raises(BadFilter):
+        await add_alert_rule(team.workspace, words="score crosses 50 if colour:red", made_by="U1", owners={}, now=NOW)
+    assert len(await alert_rules(team.workspace)) == 1
+
+
+async def test_the_first_click_wins(team: Team) -> None:
+    """Of twenty who claim at once one has it, and the others are told who."""
+    await team.deliver(set_to("1", ADA, 90))
+
+    async def claim(person: str) -> str:
+        try:
+            return (await move(team.workspace, id=1, move=Move.CLAIM, by=person, now=NOW)).standing.holder or ""
+        except TooLate as late:
+            return f"late: {late.holder} {late.state}"
+
+    told = Counter(await asyncio.gather(*(claim(f"U{n}") for n in range(20))))
+    tell("claims", told)
+    (winner,) = [who for who in told if not who.startswith("late")]
+    assert told == {winner: 1, f"late: {winner} claimed": 19}
+    with pytest.raises(TooLate):
+        await move(team.workspace, id=1, move=Move.DONE, by="U77", now=NOW)
+    ended = await move(team.workspace, id=1, move=Move.DONE, by=winner, now=NOW)
+    assert (ended.standing.state, ended.standing.holder) == (State.DONE, winner)
+    assert await waiting(team.workspace, most=10) == []
+
+
+async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
+    """Somebody is at it; what nobody has, and what sleeps, closes itself."""
+    names = ("claimed@example.com", "snoozed@example.com", "open@example.com", "done@example.com")
+    await team.deliver(*(set_to(name, name, 90) for name in names))
+    await move(team.workspace, id=1, move=Move.CLAIM, by="U1", now=NOW)
+    await move(team.workspace, id=2, move=Move.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
+    await move(team.workspace, id=4, move=Move.DONE, by="U1", now=NOW)
+    await team.deliver(*(set_to(f"{name}-", name, 10) for name in names), received=NOW + SECOND)
+    assert [one[3] for one in await asked(team.workspace)] == ["claimed", "closed", "closed", "done"]
+
+
+async def test_a_snooze_ends_once(team: Team) -> None:
+    """Snoozed anew, the earlier end means nothing."""
+    await team.deliver(set_to("1", ADA, 90))
+    await move(team.workspace, id=1, move=Move.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
+    await move(team.workspace, id=1, move=Move.CLAIM, by="U1", now=NOW + 1)
+    await move(team.workspace, id=1, move=Move.SNOOZE, by="U1", until=NOW + 3 * DAY, now=NOW + 2)
+    still = await move(team.workspace, id=1, move=Move.WAKE, by=None, now=NOW + DAY)
+    assert still.standing.state is State.SNOOZED
+    assert (await move(team.workspace, id=1, move=Move.WAKE, by=None, now=NOW + 3 * DAY)).standing.state is State.OPEN
+
+
+async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> None:
+    """Neither rules nor follow-ups are seen next door."""
+    other = await add_workspace("T0OTHER", name="Other", now=NOW)
+    await choose_channel(other, channel="C0SALES", now=NOW)
+    await team.deliver(set_to("1", Reference(email=ADA), 90))
+    assert await asked(other) == []
+    with pytest.raises(UnknownFollowUp):
+        await move(other, id=1, move=Move.CLAIM, by="U1", now=NOW)
+    with pytest.raises(UnknownRule):
+        await pause_rule(other, rule=1, now=NOW)
