@@ -1,7 +1,11 @@
-"""Decide whether a person may see scores in a place; pure, and closed where something is not known."""
+"""Decide whether a person may see scores in a place, and what they may do; pure, and closed where it is not known."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+
+from storage.domain.errors import Refusal
+from storage.domain.people import Choices, Setters
 
 
 class Verdict(Enum):
@@ -23,6 +27,7 @@ class Verdict(Enum):
         "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
         " so nothing is posted to it."
     )
+    ABSENT = "I am not in that channel. Invite me there with `/invite @Contact Score`, then choose it again."
     UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
 
 
@@ -34,6 +39,7 @@ class Person:
     is_guest: bool
     is_outsider: bool
     is_active: bool
+    is_admin: bool = False  #: an owner or admin of the workspace
     email: str | None = None
 
 
@@ -43,6 +49,7 @@ class Place:
 
     id: str
     is_shared: bool  #: with another organisation, or about to be
+    is_ours: bool = True  #: the app is in it, or needs no invitation
 
 
 def may_see(person: Person | None, place: Place | None, *, somewhere: bool) -> Verdict:
@@ -60,3 +67,32 @@ def may_see(person: Person | None, place: Place | None, *, somewhere: bool) -> V
     if place is None:
         return Verdict.UNSEEN
     return Verdict.SHARED if place.is_shared else Verdict.ALLOWED
+
+
+class Need(Enum):
+    """What a request asks to be allowed."""
+
+    SEE = "see"
+    SET = "set"
+    ADMINISTER = "administer"
+
+
+class NotAllowed(Refusal):
+    """Somebody may see scores, but not do this."""
+
+    def __init__(self, need: Need) -> None:
+        super().__init__(need.value)
+        self.need = need
+
+
+def rights(person: Person, choices: Choices) -> frozenset[Need]:
+    """Say what a person may do here."""
+    if person.is_admin or person.id in choices.admins:
+        return frozenset(Need)
+    return frozenset({Need.SEE, Need.SET} if choices.setters is Setters.MEMBERS else {Need.SEE})
+
+
+def check(allowed: Collection[Need], need: Need) -> None:
+    """Raise NotAllowed unless what is asked is allowed."""
+    if need not in allowed:
+        raise NotAllowed(need)

@@ -14,7 +14,7 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.dispatch import Dispatcher
-from bot.manifest import COMMAND, EVENTS
+from bot.manifest import CHANNEL_EVENTS, COMMAND, SHORTCUT
 
 ANY = re.compile(".*")
 
@@ -40,12 +40,21 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
     async def changed(event: Mapping[str, Any]) -> None:
         await dispatcher.channel_changed(event)
 
+    async def joined(event: Mapping[str, Any]) -> None:
+        await dispatcher.joined(event)
+
+    async def home_opened(event: Mapping[str, Any]) -> None:
+        await dispatcher.home_opened(event)
+
     bolt.command(COMMAND)(dispatcher.command)
     bolt.action(ANY)(dispatcher.action)
     bolt.view(ANY)(dispatcher.view)
     bolt.options(ANY)(dispatcher.options)
-    for event in EVENTS:
+    bolt.shortcut(SHORTCUT)(dispatcher.shortcut)
+    for event in CHANNEL_EVENTS:
         bolt.event(event)(changed)
+    bolt.event("member_joined_channel")(joined)
+    bolt.event("app_home_opened")(home_opened)
     return bolt
 
 

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from bot.access import Person
+from bot.access import Need, Person, Verdict, check
 from bot.sentence import Value
 from storage.committer import Committer
 from storage.domain.contacts import Reference
 from storage.domain.facts import Item, Op
-from storage.domain.people import Workspace
+from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
 
@@ -29,6 +29,9 @@ class Asked:
     key: str  #: the same for the same request sent again
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
+    may_post: Callable[[str], Awaitable[Verdict]]  #: whether follow-ups may go to a channel
+    choices: Choices
+    rights: frozenset[Need]
     text: str = ""  #: what follows the verb, or the value of a button
     creates: bool = False  #: make the contact where there is none
     fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → what was entered
@@ -38,6 +41,10 @@ class Asked:
     def batch(self) -> str:
         """Name what this request records, for its undo."""
         return f"{SLACK}/{self.key}"
+
+    def needs(self, need: Need) -> None:
+        """Raise NotAllowed unless who asks may do this."""
+        check(self.rights, need)
 
     def type(self, key: str) -> ScoreType:
         """Give a score type by its key."""

@@ -15,8 +15,9 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.access import Verdict, may_see
+from bot.access import Need, Verdict, may_see, rights
 from bot.actions import ACTIONS
+from bot.arriving import ask_for_place, home, score_message
 from bot.asking import Asked, Block, Reply
 from bot.commands import carry_out
 from bot.people import People, error_code
@@ -27,6 +28,7 @@ from storage.committer import Committer
 from storage.definitions import score_types
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
+from storage.workspaces import choices
 
 log = structlog.get_logger(__name__)
 
@@ -55,17 +57,21 @@ class Dispatcher:
         *,
         workspace: Workspace,
         enterprise: str | None,
-        looking: AsyncWebClient,
+        bot_user: str | None,
         posting: AsyncWebClient,
+        people: People,
         committer: Committer,
+        wake: Callable[[], None],
         clock: Callable[[], int],
     ) -> None:
         self._workspace = workspace
         self._enterprise = enterprise
+        self._bot_user = bot_user
         self._client = posting
         self._committer = committer
         self._clock = clock
-        self._people = People(looking, team=workspace.team, enterprise=enterprise)
+        self._wake = wake
+        self._people = people
         self._working: set[asyncio.Task[Any]] = set()
 
     async def command(self, body: Mapping[str, Any], ack: Ack) -> None:
@@ -88,13 +94,14 @@ class Dispatcher:
         self._count()
         await ack()
         action = body["actions"][0]
-        name, value = action["action_id"].partition(":")[0], action.get("value") or ""
+        name, value = action["action_id"].partition(":")[0], _entered(action) or ""
         request = _request(body, key=_key(body, body["user"]["id"], action["action_id"], value))
-        if name in ("run", "create"):  # the button carries a whole line, to be carried out once
+        if name in ACTIONS:
+            need, handler = ACTIONS[name]
+            await self._send(request, await self._answer(request, handler, need=need, text=value))
+        elif name in ("run", "create"):  # the button carries a whole line, to be carried out once
             request = replace(request, key=_key({}, request.user, _message_of(body) or request.key, value))
             await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
-        elif name in ACTIONS:
-            await self._send(request, await self._answer(request, ACTIONS[name], text=value))
 
     async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take a form that was handed in."""
@@ -112,9 +119,8 @@ class Dispatcher:
         request = _request(body, key=_key(body, view["id"], body["user"]["id"], json.dumps(fields, sort_keys=True)))
         # The form answers where it was opened, so it is asked again whether that place is still ours alone.
         request = replace(request, answer_to=metadata.get("to"), channel=metadata.get("in"))
-        answering = asyncio.create_task(
-            self._answer(request, VIEWS[view["callback_id"]], fields=fields, metadata=metadata)
-        )
+        need, handler = VIEWS[view["callback_id"]]
+        answering = asyncio.create_task(self._answer(request, handler, need=need, fields=fields, metadata=metadata))
         done, _ = await asyncio.wait([answering], timeout=PATIENCE)
         if done and answering.result().errors:
             await ack(response_action="errors", errors=dict(answering.result().errors))
@@ -141,6 +147,57 @@ class Dispatcher:
         """Look at a channel anew once it was shared with another organisation, or is no more."""
         self._people.forget_place(str(event.get("channel")))
 
+    async def shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Take the shortcut in the menu of a message: open the form for whoever the message speaks of."""
+        self._count()
+        await ack()
+        request = _request(body, key=_key(body, body["user"]["id"]))
+        said = clean(str((body.get("message") or {}).get("text") or ""))
+        await self._send(request, await self._answer(request, score_message, need=Need.SET, text=said))
+
+    async def joined(self, event: Mapping[str, Any]) -> None:
+        """Ask whoever invited the app to a channel, alone, whether follow-ups shall go there."""
+        self._count()
+        self._people.forget_place(str(event.get("channel")))
+        inviter = event.get("inviter")
+        if event.get("user") != self._bot_user or not inviter:
+            return
+        request = _Request(
+            user=str(inviter),
+            teams=frozenset({event.get("team")}),
+            channel=str(event["channel"]),
+            key="",
+            trigger=None,
+            answer_to=None,
+        )
+        asked = await self._asked(request)
+        if isinstance(asked, Verdict):  # who may see nothing is told nothing where they did not ask
+            return
+        reply = ask_for_place(replace(asked, text=str(event["channel"])))
+        if reply == Reply():
+            return
+        try:
+            await self._client.chat_postEphemeral(
+                channel=str(request.channel), user=request.user, text=reply.text, blocks=list(reply.blocks)
+            )
+        except Exception as exc:
+            log.warning("question not asked", because=type(exc).__name__, error=error_code(exc))
+
+    async def home_opened(self, event: Mapping[str, Any]) -> None:
+        """Draw the Home tab."""
+        self._count()
+        if event.get("tab") != "home":
+            return
+        request = _Request(
+            user=str(event["user"]), teams=frozenset(), channel=None, key="", trigger=None, answer_to=None
+        )
+        reply = await self._answer(request, home)
+        try:
+            view = {"type": "home", "blocks": list(reply.blocks)}
+            await self._client.views_publish(user_id=request.user, view=view)
+        except Exception as exc:
+            log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
+
     async def drained(self, *, patience: float) -> None:
         """Wait, but not longer than *patience* seconds, for what was acknowledged and is not answered yet."""
         if self._working:
@@ -157,6 +214,7 @@ class Dispatcher:
         request: _Request,
         handler: Callable[[Asked], Awaitable[Reply]],
         *,
+        need: Need = Need.SEE,
         text: str = "",
         creates: bool = False,
         fields: Mapping[str, Any] | None = None,
@@ -166,6 +224,7 @@ class Dispatcher:
             asked = await self._asked(request)
             if isinstance(asked, Verdict):
                 return plain_reply(asked.value)
+            asked.needs(need)
             asked = replace(asked, text=text, creates=creates, fields=fields or {}, metadata=metadata or {})
             return await handler(asked)
         except Refusal as refusal:
@@ -189,22 +248,34 @@ class Dispatcher:
         if verdict is not Verdict.ALLOWED or person is None:
             log.info("refused", because=verdict.name)
             return verdict
+        chosen = await choices(self._workspace)
         return Asked(
             workspace=self._workspace,
+            choices=chosen,
+            rights=rights(person, chosen),
             types=await score_types(self._workspace),
             person=person,
             committer=self._committer,
             key=request.key,
             now=now,
             address_of=self._address_of,
+            may_post=self._may_post,
         )
 
     async def _address_of(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.email if person is not None and not person.is_outsider else None
 
+    async def _may_post(self, channel: str) -> Verdict:
+        try:
+            return await self._people.may_post(channel, now=self._clock())
+        except Exception as exc:  # whatever went wrong: it is not known who reads there
+            log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
+            return Verdict.MIXED
+
     async def _send(self, request: _Request, reply: Reply) -> None:
         """Send a reply to the one who asked, seen by them alone."""
+        self._wake()
         try:
             if reply == Reply():
                 return  # a request sent again: it was answered the first time
@@ -314,7 +385,9 @@ def _key(body: Mapping[str, Any], *parts: str) -> str:
 def _entered(element: Mapping[str, Any]) -> str | None:
     """Give what was entered in an element, whatever kind it is."""
     chosen = element.get("selected_option")
-    return chosen.get("value") if chosen else element.get("value")
+    if chosen:
+        return str(chosen["value"])
+    return element.get("selected_conversation") or element.get("value")
 
 
 async def _nowhere() -> None:

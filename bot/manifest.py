@@ -3,7 +3,9 @@
 from typing import Any
 
 COMMAND = "/score"
-EVENTS = ("channel_shared", "channel_unshared")
+SHORTCUT = "score_message"
+CHANNEL_EVENTS = ("channel_shared", "channel_unshared")
+EVENTS = (*CHANNEL_EVENTS, "app_home_opened", "member_joined_channel")
 SCOPES = (
     "channels:read",  # is this channel shared with another organisation
     "chat:write",
@@ -35,8 +37,20 @@ def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
             "background_color": "#1f3a5f",
         },
         "features": {
-            "app_home": {"messages_tab_enabled": True, "messages_tab_read_only_enabled": False},
+            "app_home": {
+                "home_tab_enabled": True,
+                "messages_tab_enabled": True,
+                "messages_tab_read_only_enabled": False,
+            },
             "bot_user": {"display_name": "Contact Score", "always_online": True},
+            "shortcuts": [
+                {
+                    "name": "Score this contact",
+                    "type": "message",
+                    "callback_id": SHORTCUT,
+                    "description": "Set the scores of the contact that a message speaks of",
+                }
+            ],
             "slash_commands": [command | ({} if socket_mode else {"url": url})],
         },
         "oauth_config": {"scopes": {"bot": list(SCOPES)}},

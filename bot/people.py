@@ -1,6 +1,6 @@
 """Look up who somebody is and what a conversation is, and remember it briefly; what cannot be found out is none."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -8,7 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.access import Person, Place
+from bot.access import Person, Place, Verdict, may_see
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -57,6 +57,7 @@ class People:
         self._people = _Brief[Person]()
         self._places = _Brief[Place]()
         self._members = _Brief[frozenset[str]]()
+        self._outsiders = _Brief[frozenset[str]]()
 
     async def person(self, id: str, *, now: int) -> Person | None:
         """Give a person, or none where Slack does not say."""
@@ -75,6 +76,57 @@ class People:
             log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return False
         return bool(there) and colleagues is not None and set(there) <= colleagues
+
+    async def may_post(self, place: str, *, now: int) -> Verdict:
+        """Tell whether follow-ups may go to a channel that somebody chose; raises what Slack answers instead.
+
+        It must be known not to be shared, and nobody in it known to be a guest or from elsewhere.
+        """
+        known = await self.place(place, now=now)
+        if known is None:
+            return Verdict.UNSEEN
+        if known.is_shared:
+            return Verdict.SHARED
+        if not known.is_ours:
+            return Verdict.ABSENT
+        try:
+            there = await self._all_pages(self._client.conversations_members, "members", channel=place, limit=1000)
+        except SlackApiError as exc:
+            if error_code(exc) != "unknown_method":  # a stand-in for Slack that cannot say who is in a channel
+                raise
+            return Verdict.ALLOWED
+        outsiders = await self._outsiders.get("", self._look_at_outsiders, now=now)
+        return Verdict.MIXED if outsiders is None or set(there) & outsiders else Verdict.ALLOWED
+
+    async def by_address(self, address: str, *, now: int) -> str | None:
+        """Give the Slack id of the active member with an address, or none."""
+        try:
+            found = (await self._client.users_lookupByEmail(email=address))["user"]["id"]
+        except SlackApiError as exc:
+            if error_code(exc) in ("users_not_found", "missing_scope", "unknown_method"):
+                return None
+            raise
+        return found if await self._is_colleague(found, now=now) else None
+
+    async def an_admin(self, named: Sequence[str], *, now: int) -> str | None:
+        """Give the first of the people named who is an active member, else the workspace's first owner or admin."""
+        for id in named:
+            if await self._is_colleague(id, now=now):
+                return id
+        users = await self._all_pages(self._client.users_list, "members", limit=1000)
+        for sign in ("is_primary_owner", "is_owner", "is_admin"):
+            for user in users:
+                if user.get(sign) and await self._is_colleague(user["id"], now=now):
+                    return str(user["id"])
+        return None
+
+    async def _is_colleague(self, id: str, *, now: int) -> bool:
+        return may_see(await self.person(id, now=now), None, somewhere=False) is Verdict.ALLOWED
+
+    async def _look_at_outsiders(self) -> frozenset[str]:
+        """List everybody whom Slack knows here as a guest or as somebody from elsewhere."""
+        users = await self._all_pages(self._client.users_list, "members", limit=1000)
+        return frozenset(user["id"] for user in users if _is_guest(user) or self._is_outsider(user))
 
     async def _look_at_members(self) -> frozenset[str]:
         """List everybody who is a member of this workspace, and neither a guest nor somebody from elsewhere."""
@@ -104,6 +156,7 @@ class People:
                 is_outsider=self._is_outsider(user),
                 email=(user.get("profile") or {}).get("email"),
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
+                is_admin=bool(user.get("is_admin") or user.get("is_owner") or user.get("is_primary_owner")),
             )
         except Exception as exc:  # whatever went wrong: who is not known sees nothing
             log.warning("person not looked up", because=type(exc).__name__, error=error_code(exc))
@@ -122,7 +175,8 @@ class People:
     async def _look_at_place(self, id: str) -> Place | None:
         try:
             channel = (await self._client.conversations_info(channel=id))["channel"]
-            return Place(id=id, is_shared=self._is_shared(channel))
+            is_ours = channel.get("is_member", True) or not channel.get("is_private", False)
+            return Place(id=id, is_shared=self._is_shared(channel), is_ours=bool(is_ours))
         except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
             log.warning("conversation not looked up", because=type(exc).__name__, error=error_code(exc))
             return None

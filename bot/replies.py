@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bot.access import Need, NotAllowed
 from bot.asking import Reply
 from bot.blocks.contact_list import choice_reply, named
 from bot.blocks.elements import section
@@ -18,6 +19,7 @@ from storage.domain.errors import (
     UnknownScoreType,
 )
 from storage.domain.filters import BadFilter
+from storage.domain.followups import State, TooLate
 
 
 def plain_reply(sentence: str) -> Reply:
@@ -30,7 +32,7 @@ def refusal_reply(refusal: Refusal) -> Reply:
     if isinstance(refusal, BadFilter):
         said = escape(sentence(refusal))
         return Reply(text=said, blocks=[section(f"{said}\n```{harmless(refusal.pointed)}```")])
-    return plain_reply(escape(sentence(refusal)))
+    return plain_reply(sentence(refusal) if isinstance(refusal, TooLate) else escape(sentence(refusal)))
 
 
 def sentence(refusal: Refusal) -> str:
@@ -40,6 +42,12 @@ def sentence(refusal: Refusal) -> str:
             return "The database does not answer just now, so this may not be kept. Send it again in a minute."
         case Conflict():
             return "That request was recorded already with other content, so nothing was changed. Send it as a new one."
+        case NotAllowed(need=Need.SET):
+            return "Here only admins set scores; you may see them all. Ask an admin, or see who is: `/score help`"
+        case NotAllowed():
+            return "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
+        case TooLate():
+            return _too_late(refusal)
         case UnknownContact():
             return "That contact is not there any more. Look for it: `/score view ada@example.com`"
         case NothingToUndo():
@@ -52,6 +60,19 @@ def sentence(refusal: Refusal) -> str:
         case _:
             message = str(refusal)
             return f"{message[:1].upper()}{message[1:]}"
+
+
+def _too_late(late: TooLate) -> str:
+    who = f"<@{late.holder}>" if late.holder else "somebody"
+    match late.state:
+        case State.CLAIMED:
+            return f"{who} has it already."
+        case State.DONE:
+            return f"{who} has done it already."
+        case State.CLOSED:
+            return "It closed itself, because the score fell back."
+        case _:
+            return f"It is {late.state.value} already."
 
 
 def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:

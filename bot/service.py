@@ -19,14 +19,17 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import logs
 from bot.app import Door, make_bolt
 from bot.clock import system_clock
+from bot.deliver import WELCOME, Deliverer
 from bot.dispatch import Dispatcher
-from bot.people import error_code
+from bot.people import People, error_code
 from bot.settings import BadSettings, Settings
 from bot.socket import Socket
+from bot.worker import Worker
 from storage.domain.errors import UnknownWorkspace
 from storage.domain.people import Workspace
+from storage.jobs import put_job
 from storage.opening import Storage, open_storage
-from storage.workspaces import add_workspace, find_workspace
+from storage.workspaces import add_workspace, choices, find_workspace
 from webhooks.app import plain_mistakes, routes
 
 log = structlog.get_logger(__name__)
@@ -47,6 +50,7 @@ class Service:
         self._bolt: AsyncApp | None = None
         self._dispatcher: Dispatcher | None = None
         self._socket: Socket | None = None
+        self._worker: Worker | None = None
         self._connecting: asyncio.Task[None] | None = None
 
     async def run(self, *, started: Callable[[str], None]) -> None:
@@ -107,6 +111,8 @@ class Service:
             await self._runner.cleanup()
         if self._dispatcher is not None:
             await self._dispatcher.drained(patience=PATIENCE)
+        if self._worker is not None:
+            await self._worker.stop(patience=PATIENCE)
         if self._storage is not None:
             await self._storage.close()
             self._storage = None
@@ -133,11 +139,16 @@ class Service:
         looking, posting = self._client(repeats=True), self._client(repeats=False)
         told = await looking.auth_test()
         workspace = await self._workspace(told["team_id"], told.get("team") or told["team_id"])
+        people = People(looking, team=workspace.team, enterprise=told.get("enterprise_id"))
+        deliverer = Deliverer(workspace=workspace, people=people, posting=self._client(repeats=None), clock=self._clock)
+        worker = Worker(deliverer.work)
         dispatcher = Dispatcher(
             workspace=workspace,
             enterprise=told.get("enterprise_id"),
-            looking=looking,
+            bot_user=told.get("user_id"),
             posting=posting,
+            people=people,
+            wake=worker.wake,
             committer=self._storage.committer,
             clock=self._clock,
         )
@@ -154,12 +165,20 @@ class Service:
             await self._socket.open()
         self._dispatcher = dispatcher
         self._bolt = bolt
+        now = self._clock()
+        if (await choices(workspace)).welcomed_at is None:
+            await put_job(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
+        worker.start()
+        self._worker = worker
         log.info("connected to Slack", workspace=workspace.team)
 
-    def _client(self, *, repeats: bool) -> AsyncWebClient:
-        """Make a client; one that posts does not *repeat* after a dropped connection, since that would be seen."""
+    def _client(self, *, repeats: bool | None) -> AsyncWebClient:
+        """Make a client; one that posts does not *repeat* after a dropped connection, since that would be seen.
+
+        None: nothing is repeated, for who has a queue to keep it in.
+        """
         token = self._settings.slack_bot_token
-        handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=2)]
+        handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=2)] if repeats is not None else []
         return AsyncWebClient(
             token=token.get_secret_value() if token else None,
             base_url=self._settings.slack_api_url,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.domain.followups import MOVES
+
 HOUSE = Path(__file__).resolve().parent.parent
 README = (HOUSE / "README.md").read_text()
 PACKAGES = ("bot", "webhooks", "storage")
@@ -63,3 +65,9 @@ def test_the_push_of_the_readme_works_as_it_is_written(tmp_path: Path, free_port
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count('"applied": 1') == 4  # the two answers, and the two deliveries of the list
+
+
+def test_the_drawing_of_a_follow_up_has_every_move_and_no_other() -> None:
+    """What the README draws is what the code allows."""
+    drawn = re.findall(r"^    (\w+) --> (\w+): ", README, re.MULTILINE)
+    assert sorted(drawn) == sorted((before.value, after.value) for (before, _), after in MOVES.items())

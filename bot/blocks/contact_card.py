@@ -16,13 +16,15 @@ from bot.blocks.elements import (
     trend,
     with_band,
 )
+from bot.blocks.followup import standing_line
 from bot.text import escape
 from storage.domain.score_types import ScoreType
+from storage.followups import FollowUp
 from storage.scores import Card
 
 
-def card_reply(card: Card, types: Sequence[ScoreType]) -> Reply:
-    """Answer with the card of a contact."""
+def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[FollowUp]) -> Reply:
+    """Answer with the card of a contact, and what of it waits for somebody."""
     contact = card.contact
     about = [brief(text) for text in (contact.company, contact.email if contact.name else None) if text]
     head = " · ".join([f"*{brief(contact.shown)}*", *about])
@@ -39,6 +41,7 @@ def card_reply(card: Card, types: Sequence[ScoreType]) -> Reply:
     blocks: list[Block] = [section(head), *sections(lines)]
     notes = [f"Owner: {escape(contact.owner)}"] if contact.owner else []
     notes += [f"Tags: {', '.join(escape(tag) for tag in contact.tags)}"] if contact.tags else []
+    notes += [f"Follow-up: {standing_line(one) or f'open since {moment(one.asked_at)}'}" for one in follow_ups]
     if notes:
         blocks.append(context(" · ".join(notes)))
     value = str(contact.id)

@@ -1,5 +1,6 @@
-"""Add and list workspaces."""
+"""Add, list and set up workspaces."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -8,8 +9,12 @@ from bot.cli import output
 from bot.cli.running import AsJson, run
 from bot.clock import system_clock
 from bot.settings import Settings
+from storage.alerting import choose_channel
+from storage.domain.errors import Refusal
 from storage.opening import Storage
-from storage.workspaces import add_workspace, all_workspaces
+from storage.workspaces import add_workspace, all_workspaces, choices, find_workspace, name_admins
+
+CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,31}", re.ASCII)
 
 app = typer.Typer(no_args_is_help=True, help="Workspaces: one for each Slack team.")
 
@@ -28,6 +33,38 @@ def add(
             output.document({"workspace": made.team, "name": made.name})
         else:
             output.lines(f"Made the workspace {made.team}, {made.name}, with the score type `score` (0 to 100).")
+
+    run(body)
+
+
+@app.command("set")
+def set_up(
+    team: Annotated[str, typer.Argument(metavar="T0123", help="Slack's id of the team.")],
+    alert_channel: Annotated[str | None, typer.Option(metavar="C0123", help="Where follow-ups go.")] = None,
+    admin: Annotated[
+        list[str] | None, typer.Option(metavar="U0123", help="An admin beside the workspace's own; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where follow-ups go, and who is an admin; what is not given stays."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace = await find_workspace(team)
+        if admin:
+            await name_admins(workspace, people=admin)
+        if alert_channel:
+            if not CHANNEL.fullmatch(alert_channel):
+                raise Refusal(f"`{alert_channel}` is no channel's id: Slack's look like C0123ABCD")
+            await choose_channel(workspace, channel=alert_channel, now=system_clock())
+        chosen = await choices(workspace)
+        if as_json:
+            admins = list(chosen.admins)
+            output.document({"workspace": team, "alert_channel": chosen.alert_channel, "admins": admins})
+        else:
+            output.lines(
+                f"Follow-ups go to {chosen.alert_channel or 'the owner of a contact, else an admin'}.",
+                f"Admins beside the workspace's own: {', '.join(chosen.admins) or 'nobody'}.",
+            )
 
     run(body)
 

@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 
+from bot.access import Need
 from bot.asking import Asked, Reply
 from bot.blocks.contact_list import choice_reply
+from bot.commands.alerts import manage_alerts
 from bot.commands.clear_score import clear_score
 from bot.commands.contract import Command
 from bot.commands.filter_contacts import filter_contacts
+from bot.commands.followups import list_follow_ups
 from bot.commands.help import help_reply
 from bot.commands.history import show_history
 from bot.commands.set_score import set_score
+from bot.commands.setup import show_setup
 from bot.commands.top_contacts import top_contacts
 from bot.commands.undo import undo
 from bot.commands.view_score import view_score
@@ -26,9 +30,10 @@ COMMANDS = {
         "set CONTACT VALUES [because …]",
         "set scores, or add to them; alone it opens a form",
         ("set ada@example.com 85", "set ada fit=8 renewal=60 because great demo", "set ada +5"),
+        Need.SET,
     ),
     "clear": Command(
-        clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",)
+        clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",), Need.SET
     ),
     "filter": Command(
         filter_contacts,
@@ -38,7 +43,19 @@ COMMANDS = {
     ),
     "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
     "history": Command(show_history, "history CONTACT [TYPE]", "every change of a score", ("history ada fit",)),
-    "undo": Command(undo, "undo", "take back your last change", ("undo",)),
+    "undo": Command(undo, "undo", "take back your last change", ("undo",), Need.SET),
+    "alerts": Command(
+        manage_alerts,
+        "alerts [add | pause | resume | remove]",
+        "when to be asked to follow up",
+        ("alerts", "alerts add when score crosses 80 if owner:me in #sales", "alerts pause 3"),
+    ),
+    "followups": Command(
+        list_follow_ups, "followups [mine | open]", "who waits for somebody", ("followups", "followups mine")
+    ),
+    "setup": Command(
+        show_setup, "setup", "the first questions: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
+    ),
 }
 VERBS = ("help", *COMMANDS)
 
@@ -50,7 +67,9 @@ async def carry_out(asked: Asked) -> Reply:
     if not line or asking.verb == "help":
         return help_reply(replace(asked, text=asking.rest), COMMANDS)
     if asking.verb is not None:
-        return await COMMANDS[asking.verb].handler(replace(asked, text=asking.rest))
+        command = COMMANDS[asking.verb]
+        asked.needs(command.need)
+        return await command.handler(replace(asked, text=asking.rest))
     if is_filter(line) and not MENTION.fullmatch(line) and not await find_all(asked, unquoted(line)):
         return await filter_contacts(replace(asked, text=line))
     meant = near_verb(line, VERBS)

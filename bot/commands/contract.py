@@ -3,14 +3,16 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from bot.access import Need
 from bot.asking import Asked, Reply
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb: its handler, how it is typed, what it does in a few words, and lines to try."""
+    """A verb: its handler, how it is typed, what it does in a few words, lines to try, and who may."""
 
     handler: Callable[[Asked], Awaitable[Reply]]
     usage: str
     what: str
     examples: tuple[str, ...]
+    need: Need = Need.SEE

@@ -6,6 +6,7 @@ from bot.finding import find_one
 from bot.replies import plain_reply, refusal_reply
 from bot.sentence import unquoted
 from storage.domain.errors import UnknownContact
+from storage.followups import waiting
 from storage.scores import card
 
 
@@ -18,4 +19,6 @@ async def view_score(asked: Asked) -> Reply:
     if isinstance(found, Reply):
         return found
     known = await card(asked.workspace, contact=found.id, now=asked.now)
-    return card_reply(known, asked.types) if known else refusal_reply(UnknownContact())
+    if known is None:
+        return refusal_reply(UnknownContact())
+    return card_reply(known, asked.types, await waiting(asked.workspace, contact=found.id, most=1))

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from bot.sandbox.errors import SlackError
 from bot.sandbox.inputs import FIELDS, find_element
-from bot.sandbox.sample import EXAMPLES, PUSHES
+from bot.sandbox.sample import EXAMPLES, PUSHES, SHORTCUTS
 from bot.sandbox.sending import Response
 from bot.sandbox.world import Channel, Json, Message, Person, View
 
@@ -53,6 +53,7 @@ class PageFace:
             "clock": self.put_clock_forward,
             "read": self.mark_as_read,
             "home": self.open_home,
+            "shortcut": self.use_shortcut,
         }
         return [
             web.get("/", self.index),
@@ -93,6 +94,7 @@ class PageFace:
             "pushes": list(PUSHES),
             "now": self._sandbox.clock.iso(),
             "commands": self._world.commands,
+            "shortcuts": list(SHORTCUTS),
         }
         return web.json_response(content, headers=NOT_CACHED)
 
@@ -110,6 +112,9 @@ class PageFace:
 
     async def say(self, given: Json) -> Json:
         return _told(await self._sandbox.say(given["text"], user=given["user"], channel=given["channel"]))
+
+    async def use_shortcut(self, given: Json) -> Json:
+        return _told(await self._sandbox.shortcut(given["callback_id"], user=given["user"], message=given["handle"]))
 
     async def click(self, given: Json) -> Json:
         handle, action_id = given["handle"], given["action_id"]

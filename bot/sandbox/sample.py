@@ -12,6 +12,9 @@ EXAMPLES = (
     "/score set ada@example.com 85 because great demo",
     "/score set",
     "/score clear ada@example.com fit",
+    "/score filter score>=80 owner:me",
+    "/score alerts",
+    "/score followups",
     "/score help",
 )
 
@@ -22,6 +25,9 @@ COMMANDS = (
         "usage_hint": "[contact] or set, filter, top, history, why, help",
     },
 )
+
+# What the menu of a message offers, as an app's manifest says it.
+SHORTCUTS = ({"callback_id": "score_message", "name": "Score this contact"},)
 
 _ADA = {"email": "ada@example.com", "name": "Ada Lovelace"}
 _BODIES = (

@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 
+from bot.access import Need
 from bot.asking import Asked, Block, Reply
 from bot.blocks.set_modal import CALLBACK
 from bot.views.set_score import offer_contacts, submit_scores
 
-VIEWS: dict[str, Callable[[Asked], Awaitable[Reply]]] = {CALLBACK: submit_scores}
+# Each with what whoever hands it in must be allowed.
+VIEWS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {CALLBACK: (Need.SET, submit_scores)}
 OPTIONS: dict[str, Callable[[Asked], Awaitable[list[Block]]]] = {"contact": offer_contacts}

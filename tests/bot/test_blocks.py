@@ -89,8 +89,8 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
     ]
     cards = [Card(contact=of, standings=standings)] * 50
     return {
-        "card": card_reply(Card(contact=of, standings=standings), types),
-        "card without scores": card_reply(Card(contact=of, standings=()), types),
+        "card": card_reply(Card(contact=of, standings=standings), types, ()),
+        "card without scores": card_reply(Card(contact=of, standings=()), types, ()),
         "receipt": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", reason="&" * 300),
         "undone": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", note="undone"),
         "history": history_reply(of, types[0], entries * 3),
@@ -157,7 +157,7 @@ def test_a_card() -> None:
             standing(FIT, 3_000, trend=-1_500),
         ),
     )
-    reply = card_reply(card, (SCORE, FIT, SATISFACTION))
+    reply = card_reply(card, (SCORE, FIT, SATISFACTION), ())
 
     assert [block.get("text", {}).get("text") for block in reply.blocks] == [
         "*Ada Lovelace* · Engines · ada@example.com",

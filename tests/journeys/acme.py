@@ -30,6 +30,7 @@ TEAM, REP, SALES = "T0DEMO", "U0REP", "C0SALES"
 
 # What the service does that a person, or somebody who listens in, can see.
 ANSWERS = ("response_url", "views.open", "chat.postMessage")
+WELCOME = "Three questions"  # how the message to an admin begins that nobody asked for
 DATE = re.compile(r"<!date\^(\d+)\^\{date_short_pretty\} \{time\}\|[^>]*>")
 
 ADA = {"email": "ada@example.com", "name": "Ada Lovelace", "company": "Analytical Engines"}
@@ -149,8 +150,9 @@ class Acme:
 
     @property
     def answers(self) -> list[Call]:
-        """What the service said so far, wherever it said it."""
-        return [call for call in self.sandbox.calls if call.method in ANSWERS]
+        """What the service said so far to those who asked, wherever it said it; follow-ups nobody asked for."""
+        calls = [call for call in self.sandbox.calls if call.method in ANSWERS]
+        return [call for call in calls if not call.arguments.get("metadata") and WELCOME not in str(call.arguments)]
 
     def latest(self, *, user: str = REP, channel: str = SALES) -> Message:
         """Give the newest message that *user* sees, and see that nobody else does."""
@@ -223,7 +225,8 @@ def drawn(blocks: Any, *, now: float) -> str:
 
     def moment(found: re.Match[str]) -> str:
         days, rest = divmod(now - int(found[1]), 86_400)
-        assert days >= 0, "a time to come"
+        if days < 0:
+            return f"‹in {-days:.0f} d›"
         return f"‹{days:.0f} d ago›" if days else "‹now›" if rest < 60 else f"‹{rest:.0f} s ago›"
 
     lines = []

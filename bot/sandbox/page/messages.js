@@ -32,7 +32,22 @@ export function drawMessage(message, scene, { compact = false } = {}) {
     },
     compact ? node("span", { class: "gutter", "aria-hidden": "true" }, time) : face(message, scene),
     node("div", { class: "body" }, !compact && headLine(message, scene), ...words, edited, failed),
+    ...menuOf(message, scene, failed),
   );
+}
+
+/** What an app offers to do with the message of a person, as the menu of a message has it in Slack. */
+function menuOf(message, scene, failed) {
+  if (message.user.bot || !scene.shortcut) return [];
+  return (scene.shortcuts ?? []).map(({ callback_id, name }) => {
+    const button = node("button", { class: "shortcut", type: "button" }, name);
+    button.addEventListener("click", async () => {
+      failed.replaceChildren();
+      const answer = await scene.shortcut({ handle: message.id, callback_id });
+      if (!wentWell(answer)) failed.replaceChildren(icon("warning"), failureOf(answer));
+    });
+    return button;
+  });
 }
 
 function isReply(message) {

@@ -110,10 +110,11 @@ function withNotes(channel) {
 }
 
 function scene() {
-  const { me, people, channels, messages, now } = state;
+  const { me, people, channels, messages, now, shortcuts } = state;
   const bots = Object.values(messages).flat().map(({ user }) => user).filter(({ bot }) => bot);
   return {
-    me, people, channels, bots, now,
+    me, people, channels, bots, now, shortcuts,
+    shortcut: ({ handle, callback_id }) => actAndLook("shortcut", { user: chosen.user, handle, callback_id }),
     click: ({ handle, action, values }) => click(handle, action, values),
     optionsFor: (handle) => (block_id, action_id, value) => askOptions({ handle, block_id, action_id, value }),
   };

@@ -1,0 +1,45 @@
+"""Take the answers to the first questions."""
+
+from dataclasses import replace
+
+from bot.access import Need, Verdict
+from bot.asking import Asked, Reply
+from bot.replies import plain_reply
+from storage.alerting import choose_channel
+from storage.domain.people import Setters
+from storage.workspaces import choose_setters
+
+
+async def choose_place(asked: Asked) -> Reply:
+    """Let follow-ups go to a channel, where that is one of ours alone."""
+    verdict = await asked.may_post(asked.text)
+    if verdict is not Verdict.ALLOWED:
+        return plain_reply(f"Nothing was changed. {verdict.value}")
+    await choose_channel(asked.workspace, channel=asked.text, now=asked.now)
+    return plain_reply(f"Follow-ups go to <#{asked.text}> from now on. When one is asked for: `/score alerts`")
+
+
+async def choose_here(asked: Asked) -> Reply:
+    """Let follow-ups go where the app was invited to; where a channel is chosen already, only an admin changes it."""
+    if asked.choices.alert_channel not in (None, asked.text):
+        asked.needs(Need.ADMINISTER)
+    return replace(await choose_place(asked), replaces=True)
+
+
+async def go_direct(asked: Asked) -> Reply:
+    """Let follow-ups go to the owner of each contact, else to an admin."""
+    await choose_channel(asked.workspace, channel=None, now=asked.now)
+    return plain_reply("Follow-ups go to the owner of each contact from now on; where there is none, to an admin.")
+
+
+async def choose_who_sets(asked: Asked) -> Reply:
+    """Say who may set scores."""
+    setters = Setters(asked.text)
+    await choose_setters(asked.workspace, setters=setters)
+    who = "Every member may set scores" if setters is Setters.MEMBERS else "Only admins set scores"
+    return plain_reply(f"{who} from now on.")
+
+
+async def leave_it(asked: Asked) -> Reply:
+    """Change nothing."""
+    return replace(plain_reply("All right: follow-ups do not come here. To change it: `/score setup`"), replaces=True)

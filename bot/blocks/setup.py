@@ -1,0 +1,73 @@
+"""Draw the first questions: where follow-ups go, who sets scores, how contacts come in."""
+
+from collections.abc import Sequence
+
+from bot.asking import Block, Reply
+from bot.blocks.elements import actions, button, context, section
+from bot.text import escape
+from storage.domain.people import Choices, Setters
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+
+_WHO = {Setters.MEMBERS: "Every member", Setters.ADMINS: "Admins only"}
+
+
+def setup_reply(choices: Choices, types: Sequence[ScoreType]) -> Reply:
+    """Ask, showing what was answered already."""
+    return Reply(text="Three questions, and Contact Score is ready.", blocks=setup_blocks(choices, types))
+
+
+def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
+    """Draw the questions."""
+    where: Block = {
+        "type": "conversations_select",
+        "action_id": "setup_channel",
+        "placeholder": {"type": "plain_text", "text": "Choose a channel"},
+        "filter": {
+            "include": ["public", "private"],
+            "exclude_external_shared_channels": True,
+            "exclude_bot_users": True,
+        },
+    }
+    if choices.alert_channel:
+        where["initial_conversation"] = choices.alert_channel
+    options = [{"text": {"type": "plain_text", "text": text}, "value": who.value} for who, text in _WHO.items()]
+    who: Block = {
+        "type": "static_select",
+        "action_id": "setup_setters",
+        "options": options,
+        "initial_option": options[list(_WHO).index(choices.setters)],
+    }
+    return [
+        section("*Three questions, and Contact Score is ready.*"),
+        section(f"*1. Where shall follow-ups go?* {_why(types)}", accessory=where),
+        context("Of a private channel I see nothing until somebody there types `/invite @Contact Score`."),
+        actions([button("Straight to the contact's owner", action="setup_direct", value="-")]),
+        section(
+            "*2. Who may set scores?* Every member sees them; guests and other organisations never do.", accessory=who
+        ),
+        section(
+            "*3. How do contacts come in?*\n"
+            "Connect a CRM: `contact-score source add crm --provider hubspot`\n"
+            "Import a file: `contact-score import contacts.csv`\n"
+            "Add one: `/score add ada@example.com`"
+        ),
+    ]
+
+
+def _why(types: Sequence[ScoreType]) -> str:
+    default = types[0]
+    if len(default.bands) < 2:
+        return ""
+    top = default.bands[-1]
+    return f"I ask when somebody's {escape(default.label)} reaches {show(top.start)} ({top.name})."
+
+
+def here_reply(channel: str) -> Reply:
+    """Ask whoever invited the app whether follow-ups shall go to that channel."""
+    said = "Thank you for the invitation. Shall follow-ups come to this channel?"
+    buttons = [
+        button("Send follow-ups here", action="setup_here", value=channel, primary=True),
+        button("No, thanks", action="setup_no", value=channel),
+    ]
+    return Reply(text=said, blocks=[section(said), actions(buttons)])

@@ -1,0 +1,15 @@
+"""List who waits for somebody."""
+
+from bot.asking import Asked, Reply
+from bot.followups import follow_ups_page
+from bot.replies import plain_reply
+
+LISTS = ("open", "mine")
+
+
+async def list_follow_ups(asked: Asked) -> Reply:
+    """Answer `followups [mine|open]`."""
+    which = asked.text.casefold() or "open"
+    if which not in LISTS:
+        return plain_reply("Type `/score followups` for all that wait, or `/score followups mine` for yours.")
+    return await follow_ups_page(asked, which)

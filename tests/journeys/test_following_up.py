@@ -1,0 +1,354 @@
+"""From a push that crosses an edge to a follow-up that somebody sees to."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bot.sandbox import Channel, Fault, Message
+from storage.alerting import choose_channel
+from storage.followups import by_ids
+from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
+
+DAY = 86_400
+SUCCESS = "C0SUCCESS"
+
+
+def hot(email: str = "ada@example.com", value: int = 85, **more: Any) -> dict[str, Any]:
+    """Set a score as the CRM does."""
+    return {"type": "score.set", "contact": {"email": email}, "score": "score", "value": value, **more}
+
+
+async def chosen(acme: Acme, channel: str | None = SUCCESS) -> None:
+    """Let follow-ups go to a channel."""
+    await choose_channel(acme.workspace, channel=channel, now=int(acme.sandbox.clock.now() * 1_000_000))
+
+
+def posted(acme: Acme, channel: str = SUCCESS) -> list[Message]:
+    """Give what the app posted for everybody in a channel."""
+    world = acme.sandbox.world
+    return [
+        one for one in world.posts
+        if one.channel == channel and one.user == world.bot_user and one.metadata
+    ]  # fmt: skip  # what and where
+
+
+async def until_posted(acme: Acme, count: int, channel: str = SUCCESS) -> list[Message]:
+    """Wait until so many messages stand in a channel."""
+
+    def enough() -> list[Message]:
+        there = posted(acme, channel)
+        return there if len(there) >= count else []
+
+    return list(await acme.sandbox.wait_for(enough))
+
+
+async def until_it_says(acme: Acme, message: Message, words: str) -> Message:
+    """Wait until a message says something."""
+
+    def it() -> Message | None:
+        now = acme.sandbox.world.find(message.ts)
+        return now if now is not None and words in acme.seen(now) else None
+
+    found = await acme.sandbox.wait_for(it)
+    assert isinstance(found, Message)
+    return found
+
+
+async def press(acme: Acme, message: Message, label: str, *, user: str = REP) -> str:
+    """Press a button under a posted message, and give what that person alone is told."""
+    button = button_of(message, label)
+    response, answered = await acme.answered(
+        lambda: acme.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
+    )
+    assert response.status == 200
+    assert answered.method == "response_url"
+    return acme.seen(acme.latest(user=user, channel=message.channel))
+
+
+async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
+    """Asked once, claimed by the first, snoozed, back after a day, done, and what came of it."""
+    await chosen(acme)
+    await acme.pushed(hot(reason="Asked for a demo"))
+    (message,) = await until_posted(acme, 1)
+    assert acme.seen(message) == (
+        "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
+        '(from crm · "Asked for a demo" · Owner: <@U0REP>)\n'
+        "[Claim] [Snooze] [Done]"
+    )
+
+    assert await press(acme, message, "Claim", user="U0JANE") == "Ada Lovelace is yours now."
+    message = await until_it_says(acme, message, "Claimed by <@U0JANE> · ‹now›")
+    assert "[Snooze] [Done]" in acme.seen(message)
+    assert "Claim]" not in acme.seen(message)
+    assert await press(acme, message, "Snooze") == "<@U0JANE> has it already."
+    assert "sleeps for a day" in await press(acme, message, "Snooze", user="U0JANE")
+    message = await until_it_says(acme, message, "Snoozed by <@U0JANE> until")
+
+    acme.sandbox.clock.advance(DAY + 1)
+    message = await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
+    (said,) = await acme.sandbox.wait_for(
+        lambda: [one for one in acme.sandbox.world.posts if one.thread_ts == message.ts]
+    )
+    assert said.text == "<@U0JANE> snoozed this until now; it is open again."
+
+    assert "What came of it?" in await press(acme, message, "Done")
+    message = await until_it_says(acme, message, "Done by <@U0REP>")
+    assert "Only <@U0REP>" in await press(acme, message, "Meeting", user="U0JANE")
+    assert await press(acme, message, "Meeting") == "Ada Lovelace: meeting."
+    message = await until_it_says(acme, message, "Done by <@U0REP>: meeting")
+    assert "[" not in acme.seen(message)
+    assert len(posted(acme)) == 1
+    assert [call.method for call in acme.sandbox.calls].count("chat.postMessage") == 2  # it, and the word in its thread
+
+
+async def test_two_clicks_at_once(acme: Acme) -> None:
+    """One has it, the other is told who."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    told = {await press(acme, message, "Claim"), await press(acme, message, "Claim", user="U0ADMIN")}
+    assert told == {"Ada Lovelace is yours now.", "<@U0REP> has it already."}
+
+
+async def test_it_closes_itself(acme: Acme) -> None:
+    """When the score falls back before anybody came."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    await acme.pushed(hot(value=20))
+    message = await until_it_says(acme, message, "Closed by itself: the score fell back")
+    assert "[" not in acme.seen(message)
+
+
+async def test_very_many_are_one_list(acme: Acme) -> None:
+    """Sixty in one delivery are one message; what comes after them stands in it too."""
+    await chosen(acme)
+    await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(60)))
+    (message,) = await until_posted(acme, 1)
+    assert "they are one list: 60" in acme.seen(message)
+    assert "p59@example.com" in acme.seen(message)
+    await acme.pushed(hot("late@example.com"))
+    message = await until_it_says(acme, message, "they are one list: 61")
+    assert len(posted(acme)) == 1
+    await acme.restart()  # which finishes what is under way
+    assert {one.message_ts for one in await by_ids(acme.workspace, ids=range(1, 100))} == {message.ts}
+
+
+@pytest.mark.parametrize(
+    ("channel", "why"),
+    [("C0SHARED", "another organisation"), ("C0SALES", "guests"), ("C0GONE", "cannot see who")],
+)
+async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel: str, why: str) -> None:
+    """An admin is asked in its place; nobody can choose such a channel either."""
+    await chosen(acme, channel)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1, "D0ADMIN")
+    assert "Ada Lovelace" in acme.seen(message)
+    if channel in acme.sandbox.world.channels:
+        assert posted(acme, channel) == []
+    told = await acme.ask(f"alerts add when score crosses 50 in <#{channel}>", channel="D0REP")
+    assert "No rule was made" in acme.seen(told)
+    assert why in acme.seen(told)
+
+
+async def test_a_channel_that_becomes_shared_gets_nothing_more(acme: Acme) -> None:
+    """It is looked at before every post."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    await until_posted(acme, 1)
+    acme.sandbox.world.channels[SUCCESS].is_ext_shared = True
+    await acme.sandbox.event({"type": "channel_shared", "channel": SUCCESS, "connected_team_id": "T0OTHER"})
+    await acme.pushed(hot("hopper@example.com"))
+    await until_posted(acme, 1, "D0ADMIN")
+    assert len(posted(acme)) == 1
+
+
+async def test_without_a_channel_the_owner_is_asked(acme: Acme) -> None:
+    """In the direct messages with the app."""
+    await chosen(acme, None)
+    await acme.pushed(hot(), hot("hopper@example.com"))
+    (mine,) = await until_posted(acme, 1, "D0REP")
+    (other,) = await until_posted(acme, 1, "D0ADMIN")
+    assert "Ada Lovelace" in acme.seen(mine)
+    assert "Grace Hopper" in acme.seen(other)
+
+
+@pytest.mark.parametrize(
+    ("fault", "posts", "marked"),
+    [("rate_limited", 1, False), ("server_error", 1, False), ("dropped_after_accepting", 1, False)],
+)
+async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: bool) -> None:
+    """What was taken is found again by its metadata; what was not is sent again; nobody sees it twice."""
+    await chosen(acme)
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
+    await acme.pushed(hot())
+    await acme.sandbox.wait_for(lambda: [call for call in acme.sandbox.calls if call.method == "chat.postMessage"])
+    acme.sandbox.clock.advance(5)
+    await acme.sandbox.wait_for(lambda: posted(acme))
+    await acme.pushed(hot("hopper@example.com"))  # behind it in its lane
+    acme.sandbox.clock.advance(5)
+    messages = await until_posted(acme, posts + 1)
+    assert len(messages) == posts + 1
+    assert ["Possibly a repeat" in acme.seen(one) for one in messages] == [marked, False]
+
+
+async def test_without_leave_to_look_a_doubtful_message_is_repeated_and_marked(acme: Acme) -> None:
+    """Twice is better than never, and it says so."""
+    await chosen(acme)
+    acme.sandbox.world.scopes -= {"channels:history"}
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind="dropped_after_accepting"))
+    await acme.pushed(hot())
+    await until_posted(acme, 1)
+    acme.sandbox.clock.advance(5)
+    first, second = await until_posted(acme, 2)
+    assert "Possibly a repeat" not in acme.seen(first)
+    assert "Possibly a repeat" in acme.seen(second)
+    await until_it_says(acme, second, "[Claim]")
+
+
+async def test_a_restart_loses_no_follow_up(acme: Acme) -> None:
+    """What was decided and not posted is posted by whoever comes next."""
+    await chosen(acme)
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind="server_error"))
+    await acme.pushed(hot())
+    await acme.restart()
+    acme.sandbox.clock.advance(65)  # the lease of the one that was stopped
+    (message,) = await until_posted(acme, 1)
+    assert "Ada Lovelace" in acme.seen(message)
+
+
+async def test_rules_by_words(acme: Acme) -> None:
+    """Added, listed, paused, resumed, removed; each answer says what to type next."""
+    listed = acme.seen(await acme.ask("alerts"))
+    assert (
+        "1. `when score crosses 80` → the contact's owner, else an admin · off until `/score setup` is answered"
+        in listed
+    )
+    added = acme.seen(await acme.ask(f"alerts add when fit crosses 8 if owner:me in <#{SUCCESS}|customer-success>"))
+    assert added.startswith("Rule 2 is made: `when fit crosses 8` `if owner:rep@acme.example` → <#C0SUCCESS>")
+    await acme.pushed({"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "fit", "value": 9})
+    (message,) = await until_posted(acme, 1)
+    assert "Fit *9* (good), from 7" in acme.seen(message)
+    assert "1 open" in acme.seen(await acme.ask("alerts"))
+
+    assert "asks for nothing until" in acme.seen(await acme.ask("alerts pause 2"))
+    assert "· paused" in acme.seen(await acme.ask("alerts"))
+    assert "asks again" in acme.seen(await acme.ask("alerts resume #2"))
+    assert "That is for admins" in acme.seen(await acme.ask("alerts pause 1"))
+    assert "That is for admins" in acme.seen(await acme.ask("alerts remove 2", user="U0JANE"))
+    assert "There is no alert rule 9." in acme.seen(await acme.ask("alerts pause 9"))
+    assert "Rule 2 is removed" in acme.seen(await acme.ask("alerts remove 2", user="U0ADMIN"))
+    assert "Type `/score alerts` for the list" in acme.seen(await acme.ask("alerts sometimes"))
+    assert "`when fit" not in acme.seen(await acme.ask("alerts"))
+
+
+async def test_the_list_of_what_waits(acme: Acme) -> None:
+    """Newest first, page by page, with the same buttons; the card of a contact says it too."""
+    await chosen(acme)
+    await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(10)))
+    page = await acme.ask("followups")
+    assert acme.seen(page).splitlines()[1:3] == ["*p09@example.com* · Score *85* (hot)", "Open · asked ‹now›"]
+    assert acme.seen(await acme.press(page, "Next")).splitlines()[1] == "*p01@example.com* · Score *85* (hot)"
+    mine = acme.seen(await acme.ask("followups mine"))
+    assert mine == "Nothing waits for you. When one is asked for: `/score alerts`"
+    (card,) = [acme.seen(await acme.ask("p03@example.com"))]
+    assert "Follow-up: open since ‹now›" in card
+    assert "for all that wait" in acme.seen(await acme.ask("followups yesterday"))
+
+
+async def test_the_first_questions(acme: Acme) -> None:
+    """An admin is asked once, in a direct message; the answers are taken there and by /score setup."""
+    (question,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
+    assert "Where shall follow-ups go?" in str(question.blocks)
+    told = await acme.ask("setup", user=REP)
+    assert "That is for admins" in acme.seen(told)
+    for channel, said in (
+        ("C0SHARED", "Nothing was changed. "),
+        (SUCCESS, "Follow-ups go to <#C0SUCCESS> from now on."),
+    ):
+        _, _ = await acme.answered(
+            lambda channel=channel: acme.sandbox.click(  # type: ignore[misc]  # bound now
+                question.id, "setup_channel", user="U0ADMIN", selected=channel
+            )
+        )
+        assert acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN")).startswith(said)
+    await acme.answered(lambda: acme.sandbox.click(question.id, "setup_setters", user="U0ADMIN", selected="admins"))
+    assert "Only admins set scores from now on." in acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN"))
+    assert "Here only admins set scores" in acme.seen(await acme.ask("set ada@example.com 5"))
+    assert acme.seen(await acme.ask("set ada@example.com 84", user="U0ADMIN")).startswith("Ada Lovelace")
+    (message,) = await until_posted(acme, 1)
+    assert "by <@U0ADMIN>" in acme.seen(message)
+
+    before = len(acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
+    await acme.restart()
+    await acme.ask("set hopper@example.com 90", user="U0ADMIN")
+    await until_posted(acme, 2)
+    assert len(acme.sandbox.messages("D0ADMIN", "U0ADMIN")) == before  # not asked twice
+
+
+async def test_whoever_invites_the_app_is_asked(acme: Acme) -> None:
+    """Alone; where a channel is chosen already only an admin is."""
+    world = acme.sandbox.world
+    world.add_channel(Channel(id="C0NEW", name="new", members=["U0REP", "U0ADMIN", world.bot_user]))
+    joined = {
+        "type": "member_joined_channel",
+        "user": world.bot_user,
+        "channel": "C0NEW",
+        "channel_type": "C",
+        "team": "T0DEMO",
+    }
+    await acme.sandbox.event({**joined, "inviter": REP})
+    question = (await acme.sandbox.wait_for(lambda: acme.sandbox.messages("C0NEW", REP)))[-1]
+    assert question.only_for == REP
+    await acme.answered(
+        lambda: acme.sandbox.click(question.id, button_of(question, "Send follow-ups here")["action_id"])
+    )
+    await acme.pushed(hot())
+    assert "Ada" in acme.seen((await until_posted(acme, 1, "C0NEW"))[0])
+
+    before = len(acme.sandbox.messages(SUCCESS, REP))
+    await acme.sandbox.event({**joined, "channel": SUCCESS, "inviter": REP})
+    await acme.sandbox.event({**joined, "channel": SUCCESS, "inviter": "U0ADMIN"})
+    await acme.sandbox.wait_for(lambda: [one for one in acme.sandbox.messages(SUCCESS, "U0ADMIN") if one.only_for])
+    assert len(acme.sandbox.messages(SUCCESS, REP)) == before
+
+
+async def test_the_shortcut_on_a_message(acme: Acme) -> None:
+    """The form is for the contact whose address the message holds; without one it asks for whom."""
+    await acme.sandbox.say("Just spoke to ada@example.com, very keen!")
+    message = acme.sandbox.messages()[-1]
+    await acme.answered(lambda: acme.sandbox.shortcut("score_message", message=message.id))
+    assert "*Ada Lovelace*" in str(acme.sandbox.open_views()[-1].blocks)
+    await acme.sandbox.close_view(acme.sandbox.open_views()[-1].id)
+    await acme.sandbox.say("Who is this?")
+    message = acme.sandbox.messages()[-1]
+    await acme.answered(lambda: acme.sandbox.shortcut("score_message", message=message.id))
+    assert "external_select" in str(acme.sandbox.open_views()[-1].blocks)
+
+
+async def test_the_home_tab(acme: Acme) -> None:
+    """The first questions for an admin; for a guest nothing."""
+    for user, words in (
+        ("U0ADMIN", "Where shall follow-ups go?"),
+        (REP, "Nothing waits for you"),
+        ("U0GUEST", "guests"),
+    ):
+        await acme.sandbox.open_home(user)
+        home = await acme.sandbox.wait_for(lambda user=user: acme.sandbox.home(user))  # type: ignore[misc]  # bound now
+        assert home is not None
+        assert words in json.dumps(home.content)
+        assert "Ada" not in json.dumps(home.content)
+
+
+async def test_a_guest_can_claim_nothing(acme: Acme) -> None:
+    """And is told nothing of whom it is about."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    acme.sandbox.world.channels[SUCCESS].members.append("U0GUEST")
+    told = await press(acme, message, "Claim", user="U0GUEST")
+    assert "guests cannot see" in told
+    assert "Ada" not in told
+    assert (await by_ids(acme.workspace, ids=[1]))[0].standing.holder is None
+    assert CRM_SECRET not in str(acme.sandbox.calls)
