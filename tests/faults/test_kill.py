@@ -17,6 +17,7 @@ from storage.scores import cards_of, history
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import Serving, environment, serving
 from tests.conftest import KEY
+from tests.counts import tell
 from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
 from tests.webhooks.sender import Sender, item, session
 
@@ -162,11 +163,17 @@ async def test_nothing_acknowledged_is_lost_or_doubled(database_url: str) -> Non
         await last_life(serve, record)
     facts = await check_ledger(database_url, record)
 
-    print(
-        f"\n{database_url.partition(':')[0]}, seed {seed}: {record.kills} kills,"
-        f" {record.kills_in_midst} of them with a request unanswered ({record.cut_off} such requests),"
-        f" {len(record.acknowledged)} deliveries acknowledged with {facts} facts,"
-        f" {record.repeated} repeated, {record.found_kept} of those had been kept"
+    tell(
+        f"killed on {database_url.partition(':')[0]}, seed {seed}",
+        {
+            "kills": record.kills,
+            "with a request unanswered": record.kills_in_midst,
+            "requests unanswered": record.cut_off,
+            "deliveries acknowledged": len(record.acknowledged),
+            "facts in them": facts,
+            "deliveries repeated": record.repeated,
+            "kept before that": record.found_kept,
+        },
     )
     assert record.kills == KILLS
     assert record.kills_in_midst >= KILLS // 2

@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from bot.sandbox import Call, Channel, Fault, Sent
+from tests.counts import COUNTS
 from tests.journeys.acme import REP, SALES, Acme, other
-from tests.journeys.counts import COUNTS
 from tests.journeys.surfaces import COMMANDS, COUNT, surfaces
 
 GUEST = "Scores are for members of this workspace; guests cannot see or change them."

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from bot.sandbox.sending import slack_signature
+from tests.counts import COUNTS
 from tests.journeys.acme import SIGNING, Acme, button_of, entered
-from tests.journeys.counts import COUNTS
 
 both_ways = pytest.mark.parametrize("socket_mode", [False, True], ids=["http", "socket"])
 AGAIN = 3

@@ -15,8 +15,8 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Status
 from storage.opening import Storage
 from storage.sources import add_source
+from tests.counts import tell
 from tests.storage import raw
-from tests.storage.counts import tell
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 
 ADA = "ada@example.com"

@@ -19,8 +19,8 @@ from storage.domain.errors import StorageUnavailable
 from storage.errors import NoDatabase
 from storage.opening import Storage, migrate, open_storage
 from storage.workspaces import add_workspace, all_workspaces, find_workspace
+from tests.counts import tell
 from tests.storage import raw
-from tests.storage.counts import tell
 from tests.storage.teams import NOW, Team, set_to
 
 T = TypeVar("T")

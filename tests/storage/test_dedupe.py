@@ -13,7 +13,7 @@ from storage.domain.errors import Conflict, OffStep, OutOfRange, TwoContacts, Un
 from storage.domain.facts import Item, Op, Unusable
 from storage.domain.submissions import Delivered, Outcome, Recorded, Status
 from storage.sources import Source, add_source
-from tests.storage.counts import tell
+from tests.counts import tell
 from tests.storage.teams import DAY, NOW, Team, Whom, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"

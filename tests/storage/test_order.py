@@ -21,7 +21,7 @@ from storage.domain.submissions import Recorded, Status, Submission
 from storage.opening import Storage
 from storage.scores import Entry, cards_of, history, top
 from storage.workspaces import add_workspace
-from tests.storage.counts import tell
+from tests.counts import tell
 from tests.storage.reference import Line, Range, Told, latest_fields, story
 from tests.storage.teams import NOW, SECOND, Team
 

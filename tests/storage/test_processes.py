@@ -8,8 +8,8 @@ import pytest
 
 from storage.opening import open_storage
 from storage.workspaces import add_workspace, find_workspace
+from tests.counts import tell
 from tests.storage import raw
-from tests.storage.counts import tell
 from tests.storage.processes import HOUSE, at_once
 from tests.storage.replica import FACTS, KEYS, PEOPLE, SUBMISSIONS, whom
 from tests.storage.teams import NOW, Team

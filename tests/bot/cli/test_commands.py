@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from tests.bot.cli.program import Ended, environment, run
-from tests.conftest import KEY, postgres_url
+from tests.conftest import KEY
+from tests.postgres import postgres_url
 
 # What a command says does not depend on the database, so that most need to run on one only.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -106,15 +107,15 @@ async def test_an_empty_sqlite_is_migrated_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_an_empty_postgres_is_migrated_once(templates: dict[str, str], tmp_path: Path) -> None:
+async def test_an_empty_postgres_is_migrated_once(postgres: str, tmp_path: Path) -> None:
     """Several first commands at once find one set of tables; `migrate` names what it applied, once."""
-    socket, name = templates["postgres"], "scores_made_by_commands"
-    server = await asyncpg.connect(host=socket, user="postgres", database="postgres")
+    name = "scores_made_by_commands"
+    server = await asyncpg.connect(host=postgres, user="postgres", database="postgres")
     try:
         for _ in range(2):
             await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             await server.execute(f"CREATE DATABASE {name}")
-            terminal = Terminal(environment(postgres_url(socket, name)))
+            terminal = Terminal(environment(postgres_url(postgres, name)))
             applied = await asyncio.gather(*(terminal.run("migrate --json") for _ in range(2)))
 
             assert sorted(one.document["applied"] for one in applied) == [[], ["0001_initial"]]

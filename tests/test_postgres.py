@@ -1,0 +1,109 @@
+"""What a test finds does not depend on the test before it: a database handed out again is like a new one."""
+
+import os
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tests.postgres import Databases, postgres_url
+from tests.storage import raw
+from tests.storage.worlds import everything, fill
+
+# More than is emptied row by row.
+MANY = (
+    "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at)"
+    " SELECT 1, 'script', '', format('%s', number), 0 FROM generate_series(1, 3000) AS of(number)"
+)
+RANDOM = ("tokens", "sources")  # what holds a secret differs each time
+
+
+@pytest.fixture(scope="module")
+async def apart(postgres: str) -> AsyncIterator[Databases]:
+    """Hand out databases that no other test has had."""
+    given = Databases(postgres, prefix=f"apart_{os.getpid()}")
+    await given.open()
+    yield given
+    await given.close()
+
+
+async def test_what_was_only_written_to_is_emptied(apart: Databases, postgres: str) -> None:
+    """After a world of rows there is none, and the numbers of rows begin anew."""
+    async with apart.one() as first:
+        new = await state(postgres_url(postgres, first))
+    async with apart.one() as second:
+        await fill(postgres_url(postgres, second))
+        await raw.rows(postgres_url(postgres, second), MANY)
+        filled = await everything(postgres_url(postgres, second))
+    async with apart.one() as third:
+        emptied = await state(postgres_url(postgres, third))
+        await fill(postgres_url(postgres, third))
+        again = await everything(postgres_url(postgres, third))
+
+    assert first == second == third
+    assert emptied == new
+    assert not any(new[0].values())
+    assert all(filled.values())
+    assert {table: again[table] for table in again if table not in RANDOM} == {
+        table: filled[table] for table in again if table not in RANDOM
+    }
+    assert len(filled["tokens"]) == len(again["tokens"]) + 3000
+
+
+async def state(url: str) -> tuple[dict[str, list[dict[str, object]]], list[dict[str, object]]]:
+    """Give all rows, and where every sequence of row numbers stands."""
+    return await everything(url), await raw.rows(url, "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1")
+
+
+ALTERATIONS = (
+    "CREATE TABLE scratch (number int)",
+    "DROP TABLE refusals",
+    "ALTER TABLE contacts ADD COLUMN more int",
+    "ALTER TABLE facts DROP CONSTRAINT facts_kind",
+    "ALTER TABLE facts ADD CONSTRAINT no_more CHECK (reason <> 'break')",
+    "ALTER TABLE facts ALTER COLUMN reason SET DEFAULT 'none'",
+    "DROP INDEX effects_contact",
+    "CREATE INDEX more ON facts (kind)",
+    "ALTER SEQUENCE facts_id_seq INCREMENT 2",
+    "CREATE FUNCTION two() RETURNS int LANGUAGE sql AS 'SELECT 2'",
+    "CREATE SCHEMA more",
+    "CREATE VIEW more AS SELECT id FROM facts",
+    "DELETE FROM tortoise_migrations",
+    "INSERT INTO workspaces (team, name, default_type, created_at) VALUES ('T1', 'Acme', 'score', 0);"
+    " ANALYZE workspaces",
+    "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = on', current_database()); END $$",
+)
+
+
+async def test_what_was_altered_is_not_handed_out_again(apart: Databases, postgres: str) -> None:
+    """Neither tables, indexes, settings nor statistics of one test are met by the next."""
+    for alteration in ALTERATIONS:
+        async with apart.one() as altered:
+            connection = await raw.connect(postgres_url(postgres, altered))
+            await connection.execute(alteration)
+            await connection.close()
+        async with apart.one() as following:
+            assert following != altered, alteration
+
+
+async def test_what_somebody_is_connected_to_is_not_handed_out_again(apart: Databases, postgres: str) -> None:
+    """A connection left open might still write."""
+    async with apart.one() as left:
+        connection = await raw.connect(postgres_url(postgres, left))
+    async with apart.one() as following:
+        pass
+
+    assert following != left
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await connection.execute("SELECT 1")
+    connection.terminate()
+
+
+async def test_what_is_gone_is_made_anew(apart: Databases, postgres: str) -> None:
+    """A test may drop its database."""
+    async with apart.one() as dropped:
+        connection = await raw.connect(postgres_url(postgres, dropped), database="postgres")
+        await connection.execute(f"DROP DATABASE {dropped}")
+        await connection.close()
+    async with apart.one() as following:
+        assert not any((await everything(postgres_url(postgres, following))).values())
