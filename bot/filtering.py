@@ -39,7 +39,7 @@ async def answer_filter(asked: Asked, place: Place) -> Reply:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {len(place.text)}.")
     question = await _read(asked, place.text)
     size = min(question.limit or PER_PAGE, MOST_PER_PAGE)
-    total = await count(asked.workspace, asked=question)
+    total = await count(asked.workspace, asked=question, now=asked.now)
     if not total:
         return await _nobody(asked, question, place.text)
     found = await page(
@@ -71,6 +71,6 @@ async def _read(asked: Asked, text: str) -> Filter:
 
 
 async def _nobody(asked: Asked, question: Filter, text: str) -> Reply:
-    term = await emptied_by(asked.workspace, asked=question)
+    term = await emptied_by(asked.workspace, asked=question, now=asked.now)
     because = f" Nobody is left after `{escape(term)}`." if term and len(question.texts) > 1 else ""
     return plain_reply(f"No contact fits `{escape(text)}`.{because}")

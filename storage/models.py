@@ -51,6 +51,7 @@ class Definition(Model):
     step = fields.BigIntField()
     start = fields.BigIntField()
     bands = fields.TextField()
+    half_life = fields.BigIntField(null=True)  # µs
     created_at = fields.BigIntField()
 
     class Meta:
@@ -60,6 +61,7 @@ class Definition(Model):
             CheckConstraint(check="minimum < maximum", name="definitions_range"),
             CheckConstraint(check="step > 0", name="definitions_step"),
             CheckConstraint(check="start >= minimum AND start <= maximum", name="definitions_start"),
+            CheckConstraint(check="half_life IS NULL OR half_life >= 3600000000", name="definitions_half_life"),
         )
 
 
@@ -168,6 +170,7 @@ class Score(Model):
         "storage.Definition", on_delete=fields.RESTRICT
     )
     own = fields.BigIntField(null=True)
+    own_at = fields.BigIntField()
     base = fields.BigIntField()
     rank = fields.BigIntField(null=True)
     last_at = fields.BigIntField()

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from storage import database
 from storage.database import Row
+from storage.domain.decay import bound
 from storage.domain.errors import Refusal
+from storage.domain.facts import DAY
 from storage.domain.filters.terms import (
     All,
     Any,
@@ -43,8 +45,9 @@ class Page:
 
 @dataclass(slots=True)
 class _Sql:
-    """The values that a statement in the making has bound so far."""
+    """The instant that a statement in the making is about, and the values it has bound so far."""
 
+    now: int
     values: list[object] = field(default_factory=list)
 
     def bind(self, value: object) -> str:
@@ -66,39 +69,41 @@ async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str |
     """Give *limit* answers at the most, after *cursor*; raises BadCursor.
 
     Where the first key is a score, the contacts that have it are read in the order of its index; then come the rest.
+    The pages after the first are of its instant, so that what fades in between moves nobody from page to page.
     """
     phases = [True, False] if asked.sort and isinstance(asked.sort[0].by, ScoreType) else [False]
-    place, after = _read_cursor(cursor, phases, asked)
+    place, after, at = _read_cursor(cursor, phases, asked, now=now)
     found: list[tuple[int, Row]] = []
     while place < len(phases) and len(found) <= limit:
-        rows = await _rows(workspace, asked, scored=phases[place], after=after, most=limit + 1 - len(found))
+        rows = await _rows(workspace, asked, scored=phases[place], after=after, most=limit + 1 - len(found), now=at)
         found += [(place, row) for row in rows]
         place, after = place + 1, None
-    cards = await cards_of(workspace, ids=[row["id"] for _, row in found[:limit]], now=now)
-    return Page(cards=tuple(cards), next_cursor=_write_cursor(*found[limit - 1]) if len(found) > limit else None)
+    cards = await cards_of(workspace, ids=[row["id"] for _, row in found[:limit]], now=at)
+    onward = _write_cursor(*found[limit - 1], at=at) if len(found) > limit else None
+    return Page(cards=tuple(cards), next_cursor=onward)
 
 
-async def count(workspace: Workspace, *, asked: Filter) -> int:
+async def count(workspace: Workspace, *, asked: Filter, now: int) -> int:
     """Count the answers of a filter."""
-    sql = _Sql()
+    sql = _Sql(now)
     where = _where(workspace, asked.where, sql)
     rows = await database.read(f"SELECT count(*) AS n FROM contacts c WHERE {where}", *sql.values)
     return int(rows[0]["n"])
 
 
-async def emptied_by(workspace: Workspace, *, asked: Filter) -> str | None:
+async def emptied_by(workspace: Workspace, *, asked: Filter, now: int) -> str | None:
     """Give the text of the term that, with those before it, leaves nobody; none where somebody is left."""
     parts = asked.where.parts if isinstance(asked.where, All) else (asked.where,)
     for place, text in enumerate(asked.texts, start=1):
-        if not await count(workspace, asked=replace(asked, where=All(parts[:place]))):
+        if not await count(workspace, asked=replace(asked, where=All(parts[:place])), now=now):
             return text
     return None
 
 
 async def _rows(
-    workspace: Workspace, asked: Filter, *, scored: bool, after: list[object] | None, most: int
+    workspace: Workspace, asked: Filter, *, scored: bool, after: list[object] | None, most: int, now: int
 ) -> list[Row]:
-    sql = _Sql()
+    sql = _Sql(now)
     where = [_where(workspace, asked.where, sql)]
     source, keys = "contacts c", list[_Key]()
     for number, sort in enumerate(asked.sort):
@@ -152,26 +157,31 @@ def _after(keys: Sequence[_Key], values: Sequence[object], sql: _Sql) -> str:
     return f"{start}({' OR '.join(f'({way})' for way in ways)})"
 
 
-def _write_cursor(place: int, row: Row) -> str:
+def _write_cursor(place: int, row: Row, *, at: int) -> str:
     values = [row[f"k{number}"] for number in range(len(row) - 1)]
-    return base64.urlsafe_b64encode(json.dumps([place, *values, row["id"]]).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(json.dumps([at, place, *values, row["id"]]).encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str | None, phases: Sequence[bool], asked: Filter) -> tuple[int, list[object] | None]:
+def _read_cursor(
+    cursor: str | None, phases: Sequence[bool], asked: Filter, *, now: int
+) -> tuple[int, list[object] | None, int]:
     if cursor is None:
-        return 0, None
+        return 0, None, now
     try:
-        place, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        at, place, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         in_rest = len(phases) == 2 and not phases[place]
         kinds = [int if isinstance(sort.by, ScoreType) else str for sort in asked.sort[1 if in_rest else 0 :]]
         fits = [value is None or type(value) is kind for value, kind in zip(values[:-1], kinds, strict=True)]
-        if not all(fits) or type(values[-1]) is not int or not 0 <= place < len(phases):
+        # Another process, whose clock runs ahead of ours, may have written it.
+        if not all(fits) or type(values[-1]) is not int or type(at) is not int or not 0 <= at <= now + DAY:
+            raise BadCursor
+        if not 0 <= place < len(phases):
             raise BadCursor
         if phases[place] and values[0] is None:
             raise BadCursor
     except (ValueError, TypeError, IndexError, binascii.Error) as exc:
         raise BadCursor from exc
-    return place, values
+    return place, values, at
 
 
 def _where(workspace: Workspace, term: Term, sql: _Sql) -> str:
@@ -186,8 +196,21 @@ def _condition(term: Term, sql: _Sql) -> str:
 
 
 def _compare(term: Compare, sql: _Sql) -> str:
-    how = "<>" if term.how is Comparison.NOT_EQUAL else term.how.value
-    return _scored(term.score, f"rank {how} {sql.bind(term.value - term.score.start)}", sql)
+    low, high = (bound(term.score, value, now=sql.now) for value in (term.value, term.value + 1))
+    match term.how:
+        case Comparison.ABOVE:
+            condition = f"rank >= {sql.bind(high)}"
+        case Comparison.AT_LEAST:
+            condition = f"rank >= {sql.bind(low)}"
+        case Comparison.BELOW:
+            condition = f"rank < {sql.bind(low)}"
+        case Comparison.AT_MOST:
+            condition = f"rank < {sql.bind(high)}"
+        case Comparison.EQUAL:
+            condition = f"rank >= {sql.bind(low)} AND rank < {sql.bind(high)}"
+        case Comparison.NOT_EQUAL:
+            condition = f"(rank < {sql.bind(low)} OR rank >= {sql.bind(high)})"
+    return _scored(term.score, condition, sql)
 
 
 def _in_band(term: InBand, sql: _Sql) -> str:
@@ -195,8 +218,10 @@ def _in_band(term: InBand, sql: _Sql) -> str:
     ways = []
     for band, above in zip(bands, [*bands[1:], None], strict=True):
         if band.name in term.bands:
-            way = f"rank >= {sql.bind(band.start - term.score.start)}"
-            ways.append(way if above is None else f"{way} AND rank < {sql.bind(above.start - term.score.start)}")
+            way = f"rank >= {sql.bind(bound(term.score, band.start, now=sql.now))}"
+            ways.append(
+                way if above is None else f"{way} AND rank < {sql.bind(bound(term.score, above.start, now=sql.now))}"
+            )
     return _scored(term.score, f"({' OR '.join(ways)})", sql)
 
 

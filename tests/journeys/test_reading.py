@@ -7,7 +7,7 @@ from tests.journeys.acme import PAST, Acme, ago
 
 ADA_CARD = """\
 *Ada Lovelace* · Analytical Engines · ada@example.com
-Score  *62* (warm) · ‹5 d ago› from crm
+Score  *62* (warm) · ▲ 5 in 7 days · ‹5 d ago› from crm
 Fit  *7* (fair) · ‹4 d ago› from crm
 Satisfaction  —
 (Owner: rep@acme.example · Tags: vip, trial)
@@ -317,7 +317,7 @@ async def test_another_default_type(acme: Acme) -> None:
     card = acme.seen(await acme.ask("ada")).splitlines()
 
     assert receipt == "Ada Lovelace · Mood — → *-5*\n[Undo] [History]"
-    assert card[1:3] == ["Mood  *-5* · ‹now› by <@U0REP>", "Score  *62* (warm) · ‹5 d ago› from crm"]
+    assert card[1:3] == ["Mood  *-5* · ‹now› by <@U0REP>", "Score  *62* (warm) · ▲ 5 in 7 days · ‹5 d ago› from crm"]
     assert acme.seen(await acme.ask("top")).startswith("*Top 1 by Mood*\n1. *Ada Lovelace*")
 
 

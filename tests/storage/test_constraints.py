@@ -39,6 +39,7 @@ CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     ),
     "definitions_step": ("definitions", {"step": 0}, {"step": 1}),
     "definitions_start": ("definitions", {"start": 100_001}, {"start": 100_000}),
+    "definitions_half_life": ("definitions", {"half_life": 3_599_999_999}, {"half_life": 3_600_000_000}),
 }
 # (table, column): rows of another table, which must be there
 KEYS = [

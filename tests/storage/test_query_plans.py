@@ -39,8 +39,9 @@ async def crowded(database_url: str, team: Team) -> Team:
         f"INSERT INTO contacts (id, {same}) SELECT g.n, {same} FROM contacts, {many} WHERE contacts.id = 1",
         "INSERT INTO identities (workspace_id, contact_id, namespace, value)"
         f" SELECT 1, g.n, 'crm', 'k' || g.n FROM {many}",
-        "INSERT INTO scores (workspace_id, contact_id, definition_id, own, base, rank, last_at, last_source, last_key)"
-        f" SELECT 1, g.n, 1, 0, 0, (g.n * 7919) % 100000, 0, 'crm', 'k' || g.n FROM {many}",
+        "INSERT INTO scores"
+        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, last_at, last_source, last_key)"
+        f" SELECT 1, g.n, 1, 0, 0, 0, (g.n * 7919) % 100000, 0, 'crm', 'k' || g.n FROM {many}",
         "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
         " occurred_at, received_at, batch)"
         f" SELECT 1, g.n, 'change', 'crm', 'k' || g.n, 'score', 'set', 0, '{{}}', g.n, g.n, 'b' FROM {many}",
