@@ -247,6 +247,21 @@ class Quarantined(Model):
         constraints = (UniqueConstraint(fields=("delivery_id", "position"), name="quarantine_item"),)
 
 
+# A saved filter; its text is read anew whenever it is used.
+class Segment(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    name = fields.CharField(max_length=32)
+    text = fields.TextField()
+    saved_at = fields.BigIntField()
+
+    class Meta:
+        table = "segments"
+        constraints = (UniqueConstraint(fields=("workspace_id", "name"), name="segments_name"),)
+
+
 # What a program calls the API with, as a hash.
 class Token(Model):
     id = fields.BigIntField(primary_key=True)

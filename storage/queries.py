@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from storage import database
 from storage.database import Row
-from storage.domain.decay import bound
+from storage.domain.decay import BILLIONTHS, bound
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
 from storage.domain.filters.terms import (
@@ -17,18 +17,23 @@ from storage.domain.filters.terms import (
     Compare,
     Comparison,
     Contains,
+    Crossed,
+    Direction,
     Filter,
     Has,
     InBand,
     Is,
     Not,
+    Stale,
     Tagged,
     Term,
+    Trend,
+    Updated,
     Words,
 )
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.scores import Card, cards_of
+from storage.scores import Card, cards_of, rank_at
 
 
 class BadCursor(Refusal):
@@ -235,6 +240,88 @@ def _scored(score: ScoreType, condition: str, sql: _Sql) -> str:
     return f"c.id IN (SELECT contact_id FROM scores WHERE definition_id = {definition} AND {condition})"
 
 
+def _trend(term: Trend, sql: _Sql) -> str:
+    amount = f"CAST({sql.bind(term.amount)} AS BIGINT)"
+    moved = {
+        Direction.RISING: "have - had",
+        Direction.FALLING: "had - have",
+        Direction.MOVED: "abs(have - had)",
+    }[term.direction]
+    condition = f"had <> 0 AND ({moved}) * 100000 >= {amount} * abs(had)" if term.of_value else f"{moved} >= {amount}"
+    then = sql.now - term.window
+    values = (
+        f"SELECT contact_id, {_shown(term.score, 'rank', sql.now, sql)} AS have,"
+        f" {_shown(term.score, 'rank_then', then, sql)} AS had"
+        f" FROM {_since(term.score, then, sql)} WHERE rank_then IS NOT NULL OFFSET 0"
+    )
+    return f"c.id IN (SELECT contact_id FROM ({values}) AS v WHERE {condition})"
+
+
+def _crossed(term: Crossed, sql: _Sql) -> str:
+    then = sql.now - term.window
+    edge, edge_then = (sql.bind(bound(term.score, term.edge, now=instant)) for instant in (sql.now, then))
+    condition = (
+        f"rank >= {edge} AND (rank_then IS NULL OR rank_then < {edge_then})"
+        if term.above
+        else f"rank < {edge} AND rank_then >= {edge_then}"
+    )
+    return f"c.id IN (SELECT contact_id FROM {_since(term.score, then, sql)} WHERE {condition})"
+
+
+def _since(score: ScoreType, then: int, sql: _Sql) -> str:
+    """Write the scores with the rank they had then; those that did not change meanwhile only where they fade."""
+    definition, instant = sql.bind(score.definition), f"CAST({sql.bind(then)} AS BIGINT)"
+    changed = "" if score.half_life else f" AND k.last_at > {instant}"
+    return (
+        f"(SELECT k.contact_id, k.rank, {rank_at(instant)} AS rank_then FROM scores k"
+        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{changed} OFFSET 0) AS m"
+    )
+
+
+def _shown(score: ScoreType, rank: str, instant: int, sql: _Sql) -> str:
+    """Write the value that a rank is shown as: what `decay.shown` says, in the same steps."""
+    step = f"CAST({sql.bind(score.step)} AS BIGINT)"
+    start, lowest, highest = (
+        f"CAST({sql.bind(value)} AS BIGINT)" for value in (score.start, score.minimum, score.maximum)
+    )
+    if score.half_life is None:
+        steps = f"((2 * abs({rank}) + {step}) / (2 * {step}))"
+    else:
+        ahead = f"(abs({rank}) - CAST({sql.bind(instant)} AS BIGINT))"
+        half_life, unit = (
+            f"CAST({sql.bind(float(value))} AS DOUBLE PRECISION)"
+            for value in (score.half_life, score.step * BILLIONTHS)
+        )
+        # 2 as a double: PostgreSQL would reckon in numeric otherwise, five times slower.
+        power = (
+            f"power(CAST(2 AS DOUBLE PRECISION), least(CAST({ahead} AS DOUBLE PRECISION) / {half_life},"
+            " CAST(64 AS DOUBLE PRECISION)))"
+        )
+        left = f"CAST(floor({power} / {unit} + CAST(0.5 AS DOUBLE PRECISION)) AS BIGINT)"
+        steps = f"(CASE WHEN {ahead} <= 0 THEN 0 ELSE {left} END)"
+    return (
+        f"least(greatest({start} + CASE WHEN {rank} > 0 THEN {steps} * {step} ELSE -{steps} * {step} END, {lowest}),"
+        f" {highest})"
+    )
+
+
+def _stale(term: Stale, sql: _Sql) -> str:
+    definition, instant = sql.bind(term.score.definition), sql.bind(sql.now - term.window)
+    last = "SELECT max(e.at) FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id"
+    return (
+        "c.id IN (SELECT k.contact_id FROM scores k"
+        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL AND ({last}) <= {instant})"
+    )
+
+
+def _updated(term: Updated, sql: _Sql) -> str:
+    facts = "EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = c.id"
+    instant = sql.bind(sql.now - term.age)
+    younger = {"<": ">", "<=": ">=", ">": ">=", ">=": ">"}[term.how.value]
+    since = f"{facts} AND f.occurred_at {younger} {instant})"
+    return since if term.how in (Comparison.BELOW, Comparison.AT_MOST) else f"({facts}) AND NOT {since})"
+
+
 def _is(term: Is, sql: _Sql) -> str:
     column = f"c.{term.field}_key"
     return f"({column} IS NOT NULL AND {column} IN ({', '.join(sql.bind(value) for value in term.values)}))"
@@ -280,10 +367,14 @@ _WRITERS: dict[type, Callable[..., str]] = {
     Any: _any,
     Compare: _compare,
     Contains: _contains,
+    Crossed: _crossed,
     Has: _has,
     InBand: _in_band,
     Is: _is,
     Not: _not,
+    Stale: _stale,
     Tagged: _tagged,
+    Trend: _trend,
+    Updated: _updated,
     Words: _words,
 }

@@ -207,6 +207,18 @@ class Migration(migrations.Migration):
             bases=['Model'],
         ),
         ops.CreateModel(
+            name='Segment',
+            fields=[
+                ('id', fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ('workspace', fields.ForeignKeyField('storage.Workspace', source_field='workspace_id', db_constraint=True, to_field='id', on_delete=OnDelete.RESTRICT)),
+                ('name', fields.CharField(max_length=32)),
+                ('text', fields.TextField(unique=False)),
+                ('saved_at', fields.BigIntField()),
+            ],
+            options={'table': 'segments', 'app': 'storage', 'pk_attr': 'id'},
+            bases=['Model'],
+        ),
+        ops.CreateModel(
             name='Token',
             fields=[
                 ('id', fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
@@ -237,6 +249,7 @@ class Migration(migrations.Migration):
         ops.AddConstraint(model_name='Source', constraint=UniqueConstraint(fields=('workspace_id', 'slug'), name='sources_slug')),
         ops.AddConstraint(model_name='Quarantined', constraint=UniqueConstraint(fields=('delivery_id', 'position'), name='quarantine_item')),
         ops.AddConstraint(model_name='Refusal', constraint=UniqueConstraint(fields=('source_id',), name='refusals_source')),
+        ops.AddConstraint(model_name='Segment', constraint=UniqueConstraint(fields=('workspace_id', 'name'), name='segments_name')),
         ops.AddConstraint(model_name='Token', constraint=UniqueConstraint(fields=('hash',), name='tokens_hash')),
         ops.AddIndex(model_name='Contact', index=Index(fields=['workspace_id', 'name_key'], name='contacts_name_key')),
         ops.AddIndex(model_name='Fact', index=Index(fields=['contact_id', 'subject', 'occurred_at'], name='facts_contact_subject')),

@@ -33,6 +33,7 @@ HELP = """\
 `/score set CONTACT VALUES [because …]`: set scores, or add to them; alone it opens a form
 `/score clear CONTACT [TYPE…]`: make a score missing again
 `/score filter TERMS`: whoever fits; the word filter may be left out
+`/score segment save NAME TERMS | list | show NAME | delete NAME`: keep a filter under a name
 `/score top [N] [TYPE]`: the highest scores
 `/score history CONTACT [TYPE]`: every change of a score
 `/score undo`: take back your last change
@@ -334,7 +335,7 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
     )
     assert wrong == (
         "There is no field `xyz`. There is `score`, `fit`, `satisfaction`, `company`, `email`, `name`, `owner`, `tag`,"
-        " `has`, `sort`, `limit`.\n"
+        " `has`, `segment`, `updated`, `sort`, `limit`.\n"
         "```score&gt;=40 -has:xyz\n"
         "               ^^^```"
     )

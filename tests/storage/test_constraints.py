@@ -24,6 +24,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "sources_slug": ("sources", "workspace_id, slug", {"slug": "other"}),
     "refusals_source": ("refusals", "source_id", {"source_id": 2}),
     "quarantine_item": ("quarantine", "delivery_id, position", {"position": 99}),
+    "segments_name": ("segments", "workspace_id, name", {"name": "other"}),
     "tokens_hash": ("tokens", "hash", {"hash": "other"}),
 }
 # name → table, what breaks it, and what does not
@@ -47,6 +48,7 @@ KEYS = [
     ("identities", "contact_id"), ("facts", "contact_id"), ("effects", "contact_id"), ("effects", "definition_id"),
     ("effects", "fact_id"), ("scores", "contact_id"), ("scores", "definition_id"), ("sources", "workspace_id"),
     ("deliveries", "source_id"), ("quarantine", "delivery_id"), ("refusals", "source_id"), ("tokens", "workspace_id"),
+    ("segments", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
