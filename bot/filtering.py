@@ -9,6 +9,7 @@ from bot.replies import plain_reply
 from bot.text import MENTION, escape
 from storage.domain.filters import Filter, Sort, parse
 from storage.queries import count, emptied_by, page
+from storage.segments import segments
 
 PER_PAGE, MOST_PER_PAGE = 10, 50
 LONGEST = 1400  # a button that turns the page carries the filter, and has room for 2,000 characters
@@ -39,7 +40,7 @@ async def answer_filter(asked: Asked, place: Place) -> Reply:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {len(place.text)}.")
     question = await _read(asked, place.text)
     size = min(question.limit or PER_PAGE, MOST_PER_PAGE)
-    total = await count(asked.workspace, asked=question)
+    total = await count(asked.workspace, asked=question, now=asked.now)
     if not total:
         return await _nobody(asked, question, place.text)
     found = await page(
@@ -63,14 +64,19 @@ async def answer_filter(asked: Asked, place: Place) -> Reply:
 
 async def _read(asked: Asked, text: str) -> Filter:
     """Parse a filter; where it sorts by nothing, the highest of its first score, or of the default one, come first."""
-    mentioned = {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(text)}
-    question = parse(text, asked.types, owners={"me": asked.person.email, **mentioned})
+    owners = {"me": asked.person.email, **await addresses(asked, text)}
+    question = parse(text, asked.types, owners=owners, segments=await segments(asked.workspace))
     if question.sort:
         return question
     return replace(question, sort=(Sort((question.scores or (asked.types[0],))[0], True),))
 
 
+async def addresses(asked: Asked, text: str) -> dict[str, str | None]:
+    """Give the addresses of the colleagues mentioned in a text, by Slack's id; none where it is not known."""
+    return {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(text)}
+
+
 async def _nobody(asked: Asked, question: Filter, text: str) -> Reply:
-    term = await emptied_by(asked.workspace, asked=question)
+    term = await emptied_by(asked.workspace, asked=question, now=asked.now)
     because = f" Nobody is left after `{escape(term)}`." if term and len(question.texts) > 1 else ""
     return plain_reply(f"No contact fits `{escape(text)}`.{because}")

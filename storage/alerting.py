@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from storage import alert_rules, database, definitions, followups, queries
+from storage import alert_rules, database, definitions, followups, queries, segments
 from storage.alert_rules import AlertRule
 from storage.database import Row, Session
 from storage.domain.alert_words import read_alert
@@ -84,13 +84,14 @@ async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
 
 async def _fits(session: Session, look: _Look, *, now: int) -> bool:
     """Ask the rule's filter about the contact, as it stands in this transaction."""
+    workspace, contact = look.work.submission.workspace, look.moved.contact
     if not look.rule.condition:
         return True
     try:
-        asked = parse(look.rule.condition, tuple(look.work.types.values()))
-    except Refusal:  # it names a score type or a band that is no more: nobody fits
+        saved = await segments.kept(session, workspace)
+        asked = parse(look.rule.condition, tuple(look.work.types.values()), segments=saved)
+    except Refusal:  # it names a score type, a band or a segment that is no more: nobody fits
         return False
-    workspace, contact = look.work.submission.workspace, look.moved.contact
     return bool(await queries.holding(session, workspace, where=asked.where, among=[contact], now=now))
 
 
@@ -168,7 +169,7 @@ async def add_alert_rule(
         types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
         read = read_alert(words, types)
         condition = _with_addresses(read.condition, owners)
-        parse(condition, types)
+        parse(condition, types, segments=await segments.kept(session, workspace))
         rule = await alert_rules.insert(
             session, workspace, score=read.score_type.key, region=read.region, condition=condition,
             channel=read.channel, made_by=made_by, now=now,

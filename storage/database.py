@@ -1,8 +1,9 @@
 """Open the database, and run statements and transactions in it.
 
-Statements are written once, in PostgreSQL's words; three marks make them fit SQLite:
+Statements are written once, in PostgreSQL's words; five marks make them fit SQLite:
 `given(a bigint, b text)` reads the rows passed as the first parameter,
-`FOR NO KEY UPDATE [SKIP LOCKED]` and `COLLATE "C"` are what SQLite does anyway."""
+`FOR NO KEY UPDATE [SKIP LOCKED]` and `COLLATE "C"` are what SQLite does anyway,
+`least(…)` and `greatest(…)` have other names there, and `OFFSET 0`, which keeps a sub-select apart, needs a limit."""
 
 import asyncio
 import json
@@ -31,6 +32,8 @@ LARGEST_ID = 2**63 - 1  # what a column of ids holds; no row has it
 
 _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
+_NAMES = {"least(": "min(", "greatest(": "max(", "OFFSET 0": "LIMIT -1 OFFSET 0"}
+_NAMED_OTHERWISE = re.compile(r"\b(?:least\(|greatest\(|OFFSET 0\b)")
 _POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE(?: SKIP LOCKED)?|\s*COLLATE "C"')
 
 
@@ -118,6 +121,7 @@ def rows_given(rows: Iterable[object]) -> str:
 def _in_dialect(sql: str, dialect: str) -> str:
     if dialect == "postgres":
         return _GIVEN.sub(r"json_to_recordset($1::json) AS given(\1)", sql)
+    sql = _NAMED_OTHERWISE.sub(lambda mark: _NAMES[mark[0]], sql)
     return _PLACEHOLDER.sub(r"?\1", _POSTGRES_ONLY.sub("", _GIVEN.sub(_from_json_each, sql)))
 
 

@@ -15,7 +15,7 @@ Types: TypeAlias = Mapping[int, Mapping[str, ScoreType]]
 
 _LIVE = """
 SELECT w.id AS workspace_id, t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
-       d.minimum, d.maximum, d.step, d.start, d.bands
+       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life
   FROM workspaces w
   JOIN score_types t ON t.workspace_id = w.id
   JOIN definitions d ON d.score_type_id = t.id AND d.number = t.live
@@ -40,17 +40,20 @@ async def add_score_type(
     step: int,
     bands: Sequence[Band],
     start: int | None,
+    half_life: int | None = None,
     is_default: bool,
     now: int,
 ) -> ScoreType:
     """Define a new score type; raises BadName, BadDefinition, AlreadyThere."""
     check_key(key)
-    start = check_definition(label=label, minimum=minimum, maximum=maximum, step=step, start=start, bands=bands)
+    start = check_definition(
+        label=label, minimum=minimum, maximum=maximum, step=step, start=start, bands=bands, half_life=half_life
+    )
 
     async def body(session: Session) -> ScoreType:
         await insert_type(
             session, workspace, key=key, label=label.strip(), minimum=minimum, maximum=maximum, step=step,
-            start=start, bands=bands, now=now,
+            start=start, bands=bands, half_life=half_life, now=now,
         )  # fmt: skip  # the numbers of one definition stand together
         if is_default:
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
@@ -70,6 +73,7 @@ async def insert_type(
     step: int,
     start: int,
     bands: Sequence[Band],
+    half_life: int | None = None,
     now: int,
 ) -> None:
     """Write a type and its first definition; raises AlreadyThere."""
@@ -86,8 +90,8 @@ async def insert_type(
         raise AlreadyThere(f"{what} is called `{key}` already; choose another key")
     await session.rows(
         "INSERT INTO definitions"
-        " (score_type_id, number, label, minimum, maximum, step, start, bands, created_at)"
-        " VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8)",
+        " (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, created_at)"
+        " VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9)",
         made[0]["id"],
         label,
         minimum,
@@ -95,6 +99,7 @@ async def insert_type(
         step,
         start,
         json.dumps([[band.name, band.start] for band in bands]),
+        half_life,
         now,
     )
 
@@ -109,6 +114,6 @@ async def live(session: Session, workspaces: Collection[int]) -> Types:
 
 
 def _score_type(row: Row) -> ScoreType:
-    names = ("id", "definition", "number", "key", "label", "minimum", "maximum", "step", "start")
+    names = ("id", "definition", "number", "key", "label", "minimum", "maximum", "step", "start", "half_life")
     bands = tuple(Band(name=name, start=start) for name, start in json.loads(row["bands"]))
     return ScoreType(**{name: row[name] for name in names}, bands=bands, is_default=row["key"] == row["default_type"])

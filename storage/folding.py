@@ -26,7 +26,8 @@ async def fold_scores(
         entries = work.new
         not_yet -= {entry.fact_id for entry in entries}
         for pair in work.touched if work.refusal is None else ():
-            before, score_type = states[pair].value(types[pair]), types[pair]
+            score_type, now = types[pair], work.submission.received_at
+            before = states[pair].value(score_type, now=now)
             if pair in late:
                 arrived = {id: c for id, c in ledgers[pair].items() if id not in not_yet}
                 seen = {id: c for id, c in arrived.items() if c.batch not in left_out[pair]}
@@ -41,7 +42,7 @@ async def fold_scores(
                     if entry.scored == pair and isinstance(entry.fact, Change) and entry.fact_id is not None:
                         states[pair], effect = step(states[pair], entry.fact, score_type)
                         effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
-            after = states[pair].value(score_type)
+            after = states[pair].value(score_type, now=now)
             work.moved.append(Moved(contact=pair[0], score_type=score_type, before=before, after=after))
     touched = {pair for work in works if work.refusal is None for pair in work.touched}
     await scores.keep(

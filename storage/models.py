@@ -56,6 +56,7 @@ class Definition(Model):
     step = fields.BigIntField()
     start = fields.BigIntField()
     bands = fields.TextField()
+    half_life = fields.BigIntField(null=True)  # µs
     created_at = fields.BigIntField()
 
     class Meta:
@@ -65,6 +66,7 @@ class Definition(Model):
             CheckConstraint(check="minimum < maximum", name="definitions_range"),
             CheckConstraint(check="step > 0", name="definitions_step"),
             CheckConstraint(check="start >= minimum AND start <= maximum", name="definitions_start"),
+            CheckConstraint(check="half_life IS NULL OR half_life >= 3600000000", name="definitions_half_life"),
         )
 
 
@@ -173,6 +175,7 @@ class Score(Model):
         "storage.Definition", on_delete=fields.RESTRICT
     )
     own = fields.BigIntField(null=True)
+    own_at = fields.BigIntField()
     base = fields.BigIntField()
     rank = fields.BigIntField(null=True)
     last_at = fields.BigIntField()
@@ -247,6 +250,21 @@ class Quarantined(Model):
     class Meta:
         table = "quarantine"
         constraints = (UniqueConstraint(fields=("delivery_id", "position"), name="quarantine_item"),)
+
+
+# A saved filter; its text is read anew whenever it is used.
+class Segment(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    name = fields.CharField(max_length=32)
+    text = fields.TextField()
+    saved_at = fields.BigIntField()
+
+    class Meta:
+        table = "segments"
+        constraints = (UniqueConstraint(fields=("workspace_id", "name"), name="segments_name"),)
 
 
 # What a program calls the API with, as a hash.

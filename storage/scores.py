@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from storage import contacts, database, definitions, facts
 from storage.database import Row, Session
 from storage.domain.contacts import Contact
+from storage.domain.decay import band_until, shown
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import DAY, Fact, Op
 from storage.domain.fold import Effect, State
@@ -13,7 +14,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.facts import Scored
 
-TREND = 30 * DAY
+TRENDS = (7, 30, 90)  # days
 # The effects of one score, and the latest of them in the order of the fold.
 _LATEST = (
     "FROM effects e JOIN facts g ON g.id = e.fact_id"
@@ -27,12 +28,19 @@ class Standing:
     """One score of a contact now, and the last change of it. Thousandths and µs."""
 
     score_type: ScoreType
-    value: int
+    value: int  #: as it is shown
+    rank: int  #: what it is sorted by; it changes only when the score is changed
     as_of: int  #: when the last change happened that still counts
     seen: int  #: when the last one happened, undone or not
     source: str  #: of the last change
     actor: str | None
-    trend: int | None  #: the value now less the value thirty days ago; none where it was missing then
+    trends: Mapping[int, int]  #: days → the value now less the value then; not there where it was missing then
+    band_until: int | None  #: when fading takes it out of its band
+
+    @property
+    def trend(self) -> int | None:
+        """Give the value now less the value thirty days ago; none where it was missing then."""
+        return self.trends.get(30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +71,7 @@ async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[
     if not definition_of:
         return {}
     rows = await session.rows(
-        "SELECT given.s AS subject, k.contact_id, k.own, k.base, k.last_at, k.last_source, k.last_key"
+        "SELECT given.s AS subject, k.contact_id, k.own, k.own_at, k.base, k.rank, k.last_at, k.last_source, k.last_key"
         " FROM given(c bigint, d bigint, s text)"
         " JOIN scores k ON k.contact_id = given.c AND k.definition_id = given.d",
         [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
@@ -71,7 +79,9 @@ async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[
     return {
         (row["contact_id"], row["subject"]): State(
             own=row["own"],
+            at=row["own_at"],
             base=row["base"],
+            rank=row["rank"],
             last=(row["last_at"], row["last_source"].encode(), row["last_key"].encode()),
         )
         for row in rows
@@ -112,10 +122,12 @@ async def keep(
             rows,
         )
     await session.rows(
-        "INSERT INTO scores (workspace_id, contact_id, definition_id, own, base, rank, last_at, last_source, last_key)"
-        " SELECT w, c, d, o, b, r, t, s, k"
-        " FROM given(w bigint, c bigint, d bigint, o bigint, b bigint, r bigint, t bigint, s text, k text)"
-        " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE SET own = excluded.own, base = excluded.base,"
+        "INSERT INTO scores"
+        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, last_at, last_source, last_key)"
+        " SELECT w, c, d, o, a, b, r, t, s, k"
+        " FROM given(w bigint, c bigint, d bigint, o bigint, a bigint, b bigint, r bigint, t bigint, s text, k text)"
+        " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
+        " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base,"
         " rank = excluded.rank, last_at = excluded.last_at, last_source = excluded.last_source,"
         " last_key = excluded.last_key",
         [_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
@@ -124,8 +136,8 @@ async def keep(
 
 def _row(pair: Scored, state: State, score_type: ScoreType, workspace: int) -> Row:
     at, source, key = state.last
-    row: Row = {"w": workspace, "c": pair[0], "d": score_type.definition, "o": state.own}
-    return row | {"b": state.base, "r": state.rank(score_type), "t": at, "s": source.decode(), "k": key.decode()}
+    row: Row = {"w": workspace, "c": pair[0], "d": score_type.definition, "o": state.own, "a": state.at}
+    return row | {"b": state.base, "r": state.rank, "t": at, "s": source.decode(), "k": key.decode()}
 
 
 async def _kept_effects(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, dict[int, Effect]]:
@@ -154,13 +166,13 @@ async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> l
     """Give contacts with their scores, in the order asked for."""
     people = await contacts.contacts(workspace, ids=list(ids))
     types = await definitions.score_types(workspace)
+    then = "".join(f", {rank_at(f'${place}')} AS rank_{days}" for place, days in enumerate(TRENDS, start=2))
     rows = await database.read(
-        "SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.occurred_at, f.source, f.actor,"
-        f" (SELECT e.rank_after {_LATEST} AND e.at <= $2 {_FIRST}) AS rank_then"
+        f"SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.occurred_at, f.source, f.actor{then}"
         f" FROM scores k JOIN facts f ON f.id = (SELECT e.fact_id {_LATEST} {_FIRST})"
         " WHERE k.contact_id IN (SELECT id FROM given(id bigint)) AND k.rank IS NOT NULL",
         [{"id": person.id} for person in people],
-        now - TREND,
+        *(now - days * DAY for days in TRENDS),
     )
     found: dict[int, list[Standing]] = {person.id: [] for person in people}
     by_pair = {(row["contact_id"], row["definition_id"]): row for row in rows}
@@ -168,19 +180,36 @@ async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> l
         for score_type in types:
             row = by_pair.get((person.id, score_type.definition))
             if row is not None:
-                value = score_type.start + row["rank"]
-                found[person.id].append(
-                    Standing(
-                        score_type=score_type,
-                        value=value,
-                        as_of=row["occurred_at"],
-                        seen=row["last_at"],
-                        source=row["source"],
-                        actor=row["actor"],
-                        trend=None if row["rank_then"] is None else row["rank"] - row["rank_then"],
-                    )
-                )
+                found[person.id].append(_standing(score_type, row, now=now))
     return [Card(contact=person, standings=tuple(found[person.id])) for person in people]
+
+
+def _standing(score_type: ScoreType, row: Row, *, now: int) -> Standing:
+    value = shown(score_type, row["rank"], now=now)
+    then = {days: row[f"rank_{days}"] for days in TRENDS}
+    return Standing(
+        score_type=score_type,
+        value=value,
+        rank=row["rank"],
+        as_of=row["occurred_at"],
+        seen=row["last_at"],
+        source=row["source"],
+        actor=row["actor"],
+        trends={
+            days: value - shown(score_type, rank, now=now - days * DAY)
+            for days, rank in then.items()
+            if rank is not None
+        },
+        band_until=band_until(score_type, row["rank"], now=now),
+    )
+
+
+def rank_at(instant: str) -> str:
+    """Write, in SQL, the rank that the score `k` had at an instant, of which *instant* is the placeholder."""
+    return (
+        f"CASE WHEN k.last_at <= {instant} THEN k.rank"
+        f" ELSE (SELECT e.rank_after {_LATEST} AND e.at <= {instant} {_FIRST}) END"
+    )
 
 
 async def top(workspace: Workspace, *, score: str | None, count: int, now: int) -> tuple[ScoreType, list[Card]]:
@@ -219,7 +248,7 @@ async def history(
             op=Op(row["op"]),
             amount=row["amount"],
             effective=row["effective"],
-            value=None if row["rank_after"] is None else score_type.start + row["rank_after"],
+            value=None if row["rank_after"] is None else shown(score_type, row["rank_after"], now=row["occurred_at"]),
             source=row["source"],
             actor=row["actor"],
             reason=row["reason"],

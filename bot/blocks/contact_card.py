@@ -10,6 +10,7 @@ from bot.blocks.elements import (
     button,
     by,
     context,
+    day,
     moment,
     section,
     sections,
@@ -20,7 +21,7 @@ from bot.blocks.followup import standing_line
 from bot.text import escape
 from storage.domain.score_types import ScoreType
 from storage.followups import FollowUp
-from storage.scores import Card
+from storage.scores import Card, Standing
 
 
 def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[FollowUp]) -> Reply:
@@ -36,7 +37,7 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
             lines.append(f"{escape(one.label)}  {MISSING}")
             continue
         changed = f"{moment(known.as_of)} {by(known.actor, known.source)}".strip()
-        parts = [with_band(known.value, one, bold=True), *trend(known.trend), changed]
+        parts = [with_band(known.value, one, bold=True), *trend(known.trends), *_falling(known), changed]
         lines.append(f"{escape(one.label)}  {' · '.join(parts)}")
     blocks: list[Block] = [section(head), *sections(lines)]
     notes = [f"Owner: {escape(contact.owner)}"] if contact.owner else []
@@ -50,3 +51,11 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
         f"{escape(one.score_type.label)} {with_band(one.value, one.score_type)}" for one in card.standings
     )
     return Reply(text=f"{escape(contact.shown)}: {plain or 'no score yet'}", blocks=blocks)
+
+
+def _falling(known: Standing) -> list[str]:
+    """Say when fading alone takes a score out of its band."""
+    if known.band_until is None:
+        return []
+    band, way = known.score_type.band(known.value), "falls" if known.rank > 0 else "rises"
+    return [f"{way} out of *{band}* on {day(known.band_until)}"]

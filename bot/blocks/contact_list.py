@@ -1,6 +1,6 @@
 """Draw lists of contacts: the ones a name may mean, and the ones with the highest scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.asking import Block, Reply
 from bot.blocks.elements import actions, brief, button, context, section, sections, with_band
@@ -47,6 +47,17 @@ def filter_reply(
     buttons.append(button("Share to channel", action="share", value=here))
     head = section(f"*{title}* `{escape(text)}`" if text else f"*{title}*")
     return Reply(text=f"{title} {escape(text)}", blocks=[head, *sections(lines), actions(buttons)])
+
+
+def segments_reply(known: Mapping[str, str]) -> Reply:
+    """Answer with the saved filters."""
+    if not known:
+        what = "No segment is saved yet."
+        return Reply(text=what, blocks=[section(f"{what} Save one: `/score segment save hot score&gt;=80`")])
+    lines = [f"*{escape(name)}*  `{escape(text)}`" for name, text in known.items()]
+    title = f"{len(known)} {'segment' if len(known) == 1 else 'segments'}"
+    small = context("`/score segment show hot` shows who is in one; `segment:hot` stands for it in any filter.")
+    return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), small])
 
 
 def shared_reply(reply: Reply, *, by: str) -> Reply:

@@ -1,7 +1,7 @@
 """Make the small parts that every message is drawn from, within Slack's limits."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from bot.asking import SLACK, Block
@@ -104,8 +104,17 @@ def by(actor: str | None, source: str | None) -> str:
     return f"from {escape(source)}" if source else ""
 
 
-def trend(moved: int | None) -> list[str]:
-    """Say how a score moved in thirty days, where that is known and it did."""
-    if not moved:
-        return []
-    return [f"{'▲' if moved > 0 else '▼'} {show(abs(moved))} in 30 days"]
+def trend(moved: Mapping[int, int]) -> list[str]:
+    """Say how a score moved in so many days, where that is known and it did: ▲ 5 in 7 days, ▼ 12 in 30."""
+    days = [(period, by) for period, by in sorted(moved.items()) if by]
+    said = [
+        f"{'▲' if by > 0 else '▼'} {show(abs(by))} in {period}{'' if place else ' days'}"
+        for place, (period, by) in enumerate(days)
+    ]
+    return [", ".join(said)] if said else []
+
+
+def day(at: int) -> str:
+    """Write a day with its name, which Slack shows in the reader's own zone."""
+    plain = datetime.fromtimestamp(at / 1_000_000, UTC)
+    return f"<!date^{at // 1_000_000}^{{date_long}}|{plain:%A, %B} {plain.day}, {plain.year}>"

@@ -45,6 +45,8 @@ def receipt_reply(
 def _cut_by_range(moved: Moved, asked: tuple[Op, int] | None) -> str:
     if asked is None or asked[0] is not Op.ADD or moved.after is None:
         return ""
+    if moved.after not in (moved.score_type.minimum, moved.score_type.maximum):
+        return ""
     before = moved.score_type.start if moved.before is None else moved.before
     lost = asked[1] - (moved.after - before)
     return f", {show(abs(lost))} cut: it runs from {moved.score_type.range_shown}" if lost else ""

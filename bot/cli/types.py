@@ -11,6 +11,7 @@ from bot.settings import Settings
 from storage.definitions import add_score_type, score_types
 from storage.domain.errors import BadDefinition
 from storage.domain.score_types import Band
+from storage.domain.spans import parse_span, write_span
 from storage.domain.values import parse, show
 from storage.opening import Storage
 from webhooks.api.schemas import score_type
@@ -27,6 +28,9 @@ def add(
     step: Annotated[str, typer.Option(help="1, 0.5, 0.001 …")] = "1",
     start: Annotated[str | None, typer.Option(help="Where adding begins; by default the value nearest to 0.")] = None,
     band: Annotated[list[str] | None, typer.Option(metavar="NAME:FROM", help="Lowest first; repeatable.")] = None,
+    half_life: Annotated[
+        str | None, typer.Option(metavar="30d", help="Fade: half of it is lost in so long. 24h, 30d, 2w.")
+    ] = None,
     default: Annotated[bool, typer.Option("--default", help="Numbers without a type mean this one.")] = False,
     team: Team = None,
     as_json: AsJson = False,
@@ -43,13 +47,16 @@ def add(
             step=parse(step),
             start=None if start is None else parse(start),
             bands=[_band(text) for text in band or ()],
+            half_life=None if half_life is None else parse_span(half_life),
             is_default=default,
             now=system_clock(),
         )
         if as_json:
             output.document(dict(score_type(made)))
         else:
-            output.lines(f"Made the score type `{made.key}`: {made.label}, {made.range_shown}, step {show(made.step)}.")
+            fades = f", half-life {write_span(made.half_life)}" if made.half_life else ""
+            step_shown = f"step {show(made.step)}"
+            output.lines(f"Made the score type `{made.key}`: {made.label}, {made.range_shown}, {step_shown}{fades}.")
 
     run(body)
 
@@ -70,6 +77,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
                 "range": one.range_shown,
                 "step": show(one.step),
                 "bands": ", ".join(f"{band.name} from {show(band.start)}" for band in one.bands),
+                "half_life": write_span(one.half_life) if one.half_life else "",
                 "default": "yes" if one.is_default else "",
             }
             for one in known

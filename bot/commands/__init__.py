@@ -12,6 +12,7 @@ from bot.commands.filter_contacts import filter_contacts
 from bot.commands.followups import list_follow_ups
 from bot.commands.help import help_reply
 from bot.commands.history import show_history
+from bot.commands.segments import manage_segments
 from bot.commands.set_score import set_score
 from bot.commands.setup import show_setup
 from bot.commands.top_contacts import top_contacts
@@ -40,6 +41,12 @@ COMMANDS = {
         "filter TERMS",
         "whoever fits; the word filter may be left out",
         ("filter score>=80 owner:me -tag:churned sort:-score limit:20", "fit:hot OR (fit:7..10 has:renewal)"),
+    ),
+    "segment": Command(
+        manage_segments,
+        "segment save NAME TERMS | list | show NAME | delete NAME",
+        "keep a filter under a name",
+        ("segment save hot score>=80", "segment show hot", "filter segment:hot owner:me"),
     ),
     "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
     "history": Command(show_history, "history CONTACT [TYPE]", "every change of a score", ("history ada fit",)),

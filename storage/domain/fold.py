@@ -1,34 +1,33 @@
-"""Fold the changes of one contact into a score, saturating at the range at every step."""
+"""Fold the changes of one contact into a score, fading between them, saturating at the range at every step."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from storage.domain.contacts import Json
+from storage.domain.decay import BILLIONTHS, faded, fading_rank, shown
 from storage.domain.facts import BEFORE_ALL, Change, Fact, FieldOrder, Op, Order
 from storage.domain.score_types import ScoreType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What the fold knows after a fact: enough to take the next one in constant time. Thousandths."""
+    """What the fold knows after a fact: enough to take the next one in constant time."""
 
-    own: int | None = None  #: distance from the base; missing until something was set or added
-    base: int  #: the starting value
+    #: distance from the base, missing until something was set or added: thousandths, or billionths where it fades
+    own: int | None = None
+    at: int = 0  #: the instant that *own* is as of
+    base: int  #: the starting value, in thousandths
+    rank: int | None = None  #: the number that orders scores of one type, see `decay`
     last: Order = BEFORE_ALL
 
-    def value(self, score_type: ScoreType) -> int | None:
-        """Give the score, or none where it is missing."""
-        return None if self.own is None else score_type.clamp(self.base + self.own)
-
-    def rank(self, score_type: ScoreType) -> int | None:
-        """Give the number that orders scores of one type: the distance from the starting value."""
-        value = self.value(score_type)
-        return None if value is None else value - score_type.start
+    def value(self, score_type: ScoreType, *, now: int) -> int | None:
+        """Give the score as it is shown at an instant, in thousandths, or none where it is missing."""
+        return None if self.rank is None else shown(score_type, self.rank, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a change did to a score. Thousandths; a missing score counts as the starting value."""
+    """What a change did to a score as it is shown. Thousandths; a missing score counts as the starting value."""
 
     asked: int | None  #: the amount asked for; none for clear
     effective: int
@@ -42,19 +41,37 @@ def beginning(score_type: ScoreType) -> State:
 
 def step(state: State, change: Change, score_type: ScoreType) -> tuple[State, Effect]:
     """Take one change that is later than all before it."""
-    before = state.value(score_type)
+    at, unit = change.occurred_at, BILLIONTHS if score_type.half_life else 1
+    before = state.value(score_type, now=at)
     match change.op:
         case Op.SET:
-            own: int | None = score_type.clamp(change.amount) - state.base
+            own: int | None = (score_type.clamp(change.amount) - state.base) * unit
         case Op.ADD:
-            own = score_type.clamp(state.base + (state.own or 0) + change.amount) - state.base
+            wanted = own_at(state, at, score_type) + change.amount * unit
+            lowest, highest = (end - state.base for end in (score_type.minimum, score_type.maximum))
+            own = min(max(wanted, lowest * unit), highest * unit)
         case Op.CLEAR:
             own = None
-    after = State(own=own, base=state.base, last=change.order)
-    value = after.value(score_type)
+    after = State(own=own, at=at, base=state.base, rank=_rank(own, at, state.base, score_type), last=change.order)
+    value = after.value(score_type, now=at)
     moved = (score_type.start if value is None else value) - (score_type.start if before is None else before)
     asked = None if change.op is Op.CLEAR else change.amount
-    return after, Effect(asked=asked, effective=moved, rank_after=after.rank(score_type))
+    return after, Effect(asked=asked, effective=moved, rank_after=after.rank)
+
+
+def own_at(state: State, at: int, score_type: ScoreType) -> int:
+    """Give what a later instant finds of the distance from the base; 0 where the score is missing."""
+    if state.own is None or not score_type.half_life:
+        return state.own or 0
+    return faded(state.own, elapsed=at - state.at, half_life=score_type.half_life)
+
+
+def _rank(own: int | None, at: int, base: int, score_type: ScoreType) -> int | None:
+    if own is None:
+        return None
+    if score_type.half_life:
+        return fading_rank(own, at=at, half_life=score_type.half_life)
+    return score_type.clamp(base + own) - score_type.start
 
 
 def fold(changes: Iterable[Change], score_type: ScoreType) -> tuple[State, list[tuple[Change, Effect]]]:

@@ -19,6 +19,9 @@ TAKEN_WORDS = frozenset(
     )
 )
 
+SHORTEST_HALF_LIFE, LONGEST_HALF_LIFE = 3_600_000_000, 36_500 * 86_400_000_000
+MOST_FADING_STEPS = 10**9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
@@ -42,6 +45,7 @@ class ScoreType:
     step: int
     start: int
     bands: tuple[Band, ...] = ()
+    half_life: int | None = None  #: µs in which half of the distance from the start is lost; none: it stays
     is_default: bool = False
 
     def check_set(self, value: int) -> None:
@@ -87,7 +91,14 @@ def check_key(key: str) -> None:
 
 
 def check_definition(
-    *, label: str, minimum: int, maximum: int, step: int, start: int | None, bands: Sequence[Band]
+    *,
+    label: str,
+    minimum: int,
+    maximum: int,
+    step: int,
+    start: int | None,
+    bands: Sequence[Band],
+    half_life: int | None = None,
 ) -> int:
     """Refuse a definition that contradicts itself; answer the starting value (default: the one nearest to 0)."""
     if not label.strip() or len(label) > 60:
@@ -99,6 +110,8 @@ def check_definition(
     if step <= 0 or (maximum - minimum) % step:
         raise BadDefinition(f"the range {show(minimum)} to {show(maximum)} is no whole number of steps of {show(step)}")
     _check_bands(bands, minimum=minimum, maximum=maximum, step=step)
+    if half_life is not None:
+        _check_half_life(half_life, steps=(maximum - minimum) // step)
     if start is None:
         nearest = min(max(0, minimum), maximum)
         below = nearest - (nearest - minimum) % step
@@ -106,6 +119,13 @@ def check_definition(
     if not minimum <= start <= maximum or (start - minimum) % step:
         raise BadDefinition(f"the starting value {show(start)} must lie in the range and on a step of {show(step)}")
     return start
+
+
+def _check_half_life(half_life: int, *, steps: int) -> None:
+    if not SHORTEST_HALF_LIFE <= half_life <= LONGEST_HALF_LIFE:
+        raise BadDefinition("a half-life is at least an hour (1h) and at most a hundred years (36500d)")
+    if steps > MOST_FADING_STEPS:
+        raise BadDefinition("a score with a half-life has at most 1,000,000,000 steps: take a larger step")
 
 
 def _check_bands(bands: Sequence[Band], *, minimum: int, maximum: int, step: int) -> None:

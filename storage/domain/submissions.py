@@ -60,7 +60,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """A score before and after a submission, in thousandths; none where it is missing."""
+    """A score before and after a submission, both as shown when it was received, in thousandths; none: missing."""
 
     contact: int
     score_type: ScoreType

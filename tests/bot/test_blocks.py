@@ -34,7 +34,8 @@ def contact(**more: object) -> Contact:
 
 def standing(one: ScoreType, value: int, **more: object) -> Standing:
     """Make a score of somebody."""
-    fields = {"as_of": AT, "seen": AT, "source": "crm", "actor": None, "trend": None} | more
+    fields = {"as_of": AT, "seen": AT, "source": "crm", "actor": None, "trends": {}, "band_until": None} | more
+    fields |= {"rank": value - one.start}
     return Standing(score_type=one, value=value, **fields)  # type: ignore[arg-type]  # fields as above
 
 
@@ -54,6 +55,7 @@ NAMES: Mapping[str, Contact] = {
     "longest and escaped": contact(name="&" * 255, company="<" * 255, owner=">" * 255, tags=("&" * 100,) * 100),
     "line breaks": contact(name="Ada\n*Eve*", company="a\r\nb", tags=("x\ny",)),
 }
+LOW = score_type("low", minimum=-10_000, maximum=0, step=1_000, bands=(Band(name="bad", start=-10_000),))
 MANY = tuple(
     score_type(
         f"{'k' * 29}_{n:02d}",
@@ -70,7 +72,7 @@ MANY = tuple(
 
 def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
     """Draw every message there is about somebody."""
-    standings = tuple(standing(one, one.minimum + 1, trend=5000) for one in types)
+    standings = tuple(standing(one, one.minimum + 1, trends={30: 5000}) for one in types)
     moved = tuple(Moved(contact=7, score_type=one, before=None, after=one.minimum) for one in types)
     entries = [
         Entry(
@@ -153,15 +155,15 @@ def test_a_card() -> None:
     card = Card(
         contact=NAMES["usual"],
         standings=(
-            standing(SCORE, 85_000, actor="U0REP", source="slack", trend=12_000),
-            standing(FIT, 3_000, trend=-1_500),
+            standing(SCORE, 85_000, actor="U0REP", source="slack", trends={7: 0, 30: 12_000, 90: -500}),
+            standing(FIT, 3_000, trends={30: -1_500}),
         ),
     )
     reply = card_reply(card, (SCORE, FIT, SATISFACTION), ())
 
     assert [block.get("text", {}).get("text") for block in reply.blocks] == [
         "*Ada Lovelace* · Engines · ada@example.com",
-        f"Score  *85* (hot) · ▲ 12 in 30 days · {DATE} by <@U0REP>\n"
+        f"Score  *85* (hot) · ▲ 12 in 30 days, ▼ 0.5 in 90 · {DATE} by <@U0REP>\n"
         f"Fit  *3* · ▼ 1.5 in 30 days · {DATE} from crm\n"
         "Satisfaction  —",
         None,
@@ -169,6 +171,18 @@ def test_a_card() -> None:
     ]
     assert reply.blocks[2]["elements"][0]["text"] == "Owner: rep@acme.example · Tags: vip, trial"
     assert reply.text == "Ada Lovelace: Score 85 (hot), Fit 3"
+
+
+def test_a_card_says_when_a_band_is_left() -> None:
+    """Downwards or upwards, by the day; Slack shows it in the reader's zone."""
+    day = "<!date^1767225600^{date_long}|Thursday, January 1, 2026>"
+    standings = (standing(SCORE, 85_000, band_until=AT), standing(LOW, -9_000, band_until=AT))
+    reply = card_reply(Card(contact=NAMES["usual"], standings=standings), (SCORE, LOW), ())
+
+    assert reply.blocks[1]["text"]["text"] == (
+        f"Score  *85* (hot) · falls out of *hot* on {day} · {DATE} from crm\n"
+        f"Low  *-9* (bad) · rises out of *bad* on {day} · {DATE} from crm"
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +219,11 @@ def test_the_small_parts() -> None:
     assert by("<!channel>", "api") == "by &lt;!channel&gt;"  # a program names its actor as it likes
     assert by(None, "crm") == "from crm"
     assert by(None, None) == ""
-    assert [trend(each) for each in (None, 0, 500, -12_000)] == [[], [], ["▲ 0.5 in 30 days"], ["▼ 12 in 30 days"]]
+    assert [trend(each) for each in ({}, {7: 0}, {30: 500}, {90: -3_000, 7: 500, 30: -12_000})] == [
+        *([], []),
+        ["▲ 0.5 in 30 days"],
+        ["▲ 0.5 in 7 days, ▼ 12 in 30, ▼ 3 in 90"],
+    ]
     assert cut("abcdef", 6) == "abcdef"
     assert cut("abcdefg", 6) == "abcde…"
     assert button("x" * 80, action="undo", value="v", primary=True)["style"] == "primary"

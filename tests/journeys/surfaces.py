@@ -18,6 +18,8 @@ COMMANDS = (
     "fit:fair",
     "top 5",
     "history ada",
+    "segment list",
+    "segment save hot score>=40",
     "undo",
     "tpo 5",
 )

@@ -7,7 +7,7 @@ from tests.journeys.acme import PAST, Acme, ago
 
 ADA_CARD = """\
 *Ada Lovelace* · Analytical Engines · ada@example.com
-Score  *62* (warm) · ‹5 d ago› from crm
+Score  *62* (warm) · ▲ 5 in 7 days · ‹5 d ago› from crm
 Fit  *7* (fair) · ‹4 d ago› from crm
 Satisfaction  —
 (Owner: rep@acme.example · Tags: vip, trial)
@@ -33,6 +33,7 @@ HELP = """\
 `/score set CONTACT VALUES [because …]`: set scores, or add to them; alone it opens a form
 `/score clear CONTACT [TYPE…]`: make a score missing again
 `/score filter TERMS`: whoever fits; the word filter may be left out
+`/score segment save NAME TERMS | list | show NAME | delete NAME`: keep a filter under a name
 `/score top [N] [TYPE]`: the highest scores
 `/score history CONTACT [TYPE]`: every change of a score
 `/score undo`: take back your last change
@@ -317,7 +318,7 @@ async def test_another_default_type(acme: Acme) -> None:
     card = acme.seen(await acme.ask("ada")).splitlines()
 
     assert receipt == "Ada Lovelace · Mood — → *-5*\n[Undo] [History]"
-    assert card[1:3] == ["Mood  *-5* · ‹now› by <@U0REP>", "Score  *62* (warm) · ‹5 d ago› from crm"]
+    assert card[1:3] == ["Mood  *-5* · ‹now› by <@U0REP>", "Score  *62* (warm) · ▲ 5 in 7 days · ‹5 d ago› from crm"]
     assert acme.seen(await acme.ask("top")).startswith("*Top 1 by Mood*\n1. *Ada Lovelace*")
 
 
@@ -334,7 +335,7 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
     )
     assert wrong == (
         "There is no field `xyz`. There is `score`, `fit`, `satisfaction`, `company`, `email`, `name`, `owner`, `tag`,"
-        " `has`, `sort`, `limit`.\n"
+        " `has`, `segment`, `updated`, `sort`, `limit`.\n"
         "```score&gt;=40 -has:xyz\n"
         "               ^^^```"
     )

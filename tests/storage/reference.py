@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from storage.domain.contacts import Json
 
@@ -30,11 +30,26 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """What a score can be, in points."""
+    """What a score can be, in points; *half_life* in µs, where it fades."""
 
     low: Decimal
     high: Decimal
     start: Decimal
+    half_life: int | None = None
+
+    def fade(self, value: Decimal, *, elapsed: int) -> Decimal:
+        """Say what is left of a value a while later: half of its distance from the start in each half-life."""
+        if self.half_life is None:
+            return value
+        with localcontext(prec=50):
+            left = (value - self.start) * Decimal(2) ** (-Decimal(elapsed) / self.half_life)
+            return self.start + left.quantize(Decimal("1e-9"))
+
+    def shown(self, value: Decimal) -> Decimal:
+        """Say what people read of a value; what fades is shown in whole points here."""
+        if self.half_life is None:
+            return value
+        return self.start + (value - self.start).quantize(Decimal(1), ROUND_HALF_UP)
 
 
 @dataclass(frozen=True)
@@ -51,23 +66,27 @@ class Line:
     undone: bool
 
 
-def story(told: Iterable[Told], limits: Range, *, without: Collection[str]) -> tuple[Decimal | None, list[Line]]:
-    """Tell one score of one contact: its value and its history, oldest first."""
+def story(
+    told: Iterable[Told], limits: Range, *, without: Collection[str], now: int
+) -> tuple[Decimal | None, list[Line]]:
+    """Tell one score of one contact: its value at an instant, and its history, oldest first."""
     value: Decimal | None = None
-    lines = []
+    as_of, lines = 0, []
     for one in sorted(told, key=lambda one: one.order):
         if one.batch in without:
             lines.append(Line(one.at, one.source, one.op, one.amount, None, None, one.actor, True))
             continue
-        before = limits.start if value is None else value
+        before = limits.start if value is None else limits.fade(value, elapsed=one.at - as_of)
         if one.op == "clear":
             value = None
         else:
             wanted = one.amount if one.op == "set" else before + one.amount
             value = limits.low if wanted < limits.low else limits.high if wanted > limits.high else wanted
-        moved = (limits.start if value is None else value) - before
-        lines.append(Line(one.at, one.source, one.op, one.amount, moved, value, one.actor, False))
-    return value, lines
+        as_of = one.at
+        after = None if value is None else limits.shown(value)
+        moved = (limits.start if after is None else after) - limits.shown(before)
+        lines.append(Line(one.at, one.source, one.op, one.amount, moved, after, one.actor, False))
+    return None if value is None else limits.shown(limits.fade(value, elapsed=now - as_of)), lines
 
 
 def latest_fields(told: Iterable[Told], *, without: Collection[str]) -> dict[str, Json]:

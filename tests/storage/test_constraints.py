@@ -24,6 +24,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "sources_slug": ("sources", "workspace_id, slug", {"slug": "other"}),
     "refusals_source": ("refusals", "source_id", {"source_id": 2}),
     "quarantine_item": ("quarantine", "delivery_id, position", {"position": 99}),
+    "segments_name": ("segments", "workspace_id, name", {"name": "other"}),
     "tokens_hash": ("tokens", "hash", {"hash": "other"}),
     "alert_memory_contact": ("alert_memory", "rule_id, contact_id", {"contact_id": 2}),
     "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
@@ -42,6 +43,7 @@ CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     ),
     "definitions_step": ("definitions", {"step": 0}, {"step": 1}),
     "definitions_start": ("definitions", {"start": 100_001}, {"start": 100_000}),
+    "definitions_half_life": ("definitions", {"half_life": 3_599_999_999}, {"half_life": 3_600_000_000}),
 }
 # (table, column): rows of another table, which must be there
 KEYS = [
@@ -51,6 +53,7 @@ KEYS = [
     ("deliveries", "source_id"), ("quarantine", "delivery_id"), ("refusals", "source_id"), ("tokens", "workspace_id"),
     ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
+    ("segments", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",

@@ -25,11 +25,15 @@ from tests.counts import tell
 from tests.storage.reference import Line, Range, Told, latest_fields, story
 from tests.storage.teams import NOW, SECOND, Team
 
+HOUR = 3_600 * SECOND
+
 RANGES = {
     "score": Range(low=Decimal(0), high=Decimal(100), start=Decimal(0)),
     "mood": Range(low=Decimal(-5), high=Decimal(5), start=Decimal(-1)),  # it starts beside 0
+    "heat": Range(low=Decimal(-50), high=Decimal(100), start=Decimal(10), half_life=HOUR),  # from above and from below
 }
-STEPS = {"score": Decimal(1), "mood": Decimal("0.5")}
+STEPS = {"score": Decimal(1), "mood": Decimal("0.5"), "heat": Decimal(1)}
+LATER = NOW + 7 * HOUR  # when scores are looked at: little is left then of what fades
 PEOPLE = ("ada@example.com", "Bob@Example.com", "zo\u00eb@example.com")
 SOURCES = ("crm", "crm-2", "n8n")
 KEYS = ("k", "K", "k/0002", "k/0010", "/2", "/10", "\u00e9", "\uffff", "\U0001f600", "a b%_'\"\\")
@@ -78,7 +82,7 @@ def told_by_senders(draw: st.DrawFn) -> list[Told]:
         st.lists(st.tuples(st.sampled_from(SOURCES), st.sampled_from(KEYS)), unique=True, min_size=1, max_size=14)
     )
     for source, key in places:
-        score = draw(st.sampled_from(("score", "score", "mood", None)))
+        score = draw(st.sampled_from(("score", "score", "mood", "heat", "heat", None)))
         op, amount = draw(amounts(score)) if score else ("", Decimal(0))
         names = draw(st.sets(st.sampled_from(FIELDS), min_size=0 if score else 1, max_size=2))
         fields: dict[str, Json] = {name: draw(st.sampled_from(("x", "y", None))) for name in sorted(names)}
@@ -86,7 +90,7 @@ def told_by_senders(draw: st.DrawFn) -> list[Told]:
             Told(
                 source=source,
                 key=key,
-                at=NOW - draw(st.integers(0, 3)),
+                at=NOW - draw(st.integers(0, 3)) * (draw(st.sampled_from((1, HOUR))) if score == "heat" else 1),
                 contact=draw(st.sampled_from(PEOPLE)),
                 score=score,
                 op=op,
@@ -102,13 +106,15 @@ def told_by_people(draw: st.DrawFn) -> list[Command]:
     """Choose commands of people, one after the other: changes of a contact, and the taking back of earlier commands."""
     commands: list[Command] = []
     for number in range(draw(st.integers(2, 8))):
-        received, batch = NOW + (number + 1) * SECOND, f"command-{number}"
+        received, batch = NOW + (number + 1) * HOUR // 2, f"command-{number}"
         if number and draw(st.sampled_from((True, True, False))):
             commands.append(Undoing(batch, f"command-{draw(st.integers(0, number - 1))}", received))
             continue
         contact, command = draw(st.sampled_from(PEOPLE)), []
         fields: dict[str, Json] = {"owner": batch} if draw(st.booleans()) else {}
-        for index, score in enumerate(draw(st.sampled_from((("score",), ("mood",), ("score", "mood"))))):
+        for index, score in enumerate(
+            draw(st.sampled_from((("score",), ("mood",), ("heat",), ("score", "mood", "heat"))))
+        ):
             op, amount = draw(amounts(score))
             command.append(
                 Told(
@@ -219,10 +225,10 @@ async def check_stories(team: Team, told: list[Told], *, without: set[str]) -> N
     for person in sorted({one.contact for one in told}):
         about = [one for one in told if one.contact == person]
         (found,) = await find(team.workspace, text=person)
-        (seen_card,) = await cards_of(team.workspace, ids=[found.id], now=NOW)
+        (seen_card,) = await cards_of(team.workspace, ids=[found.id], now=LATER)
         values = {one.score_type.key: Decimal(one.value) / 1_000 for one in seen_card.standings}
         for score, limits in RANGES.items():
-            value, lines = story([one for one in about if one.score == score], limits, without=without)
+            value, lines = story([one for one in about if one.score == score], limits, without=without, now=LATER)
             _, read_lines = await history(team.workspace, contact=found.id, score=score, most=1_000)
             assert [_line(one) for one in reversed(read_lines)] == lines
             assert values.get(score) == value
@@ -232,12 +238,14 @@ async def check_stories(team: Team, told: list[Told], *, without: set[str]) -> N
         assert (found.name, found.company, found.owner) == tuple(fields.get(name) for name in FIELDS[:3])
         assert found.attributes.get("tier") == fields.get("attributes.tier")
     for score, expected in tops.items():
-        _, cards = await top(team.workspace, score=score, count=10, now=NOW)
+        _, cards = await top(team.workspace, score=score, count=10, now=LATER)
         shown = [
             (card.contact.id, next(one.value for one in card.standings if one.score_type.key == score))
             for card in cards
         ]
-        assert shown == sorted(shown, key=lambda pair: (-pair[1], pair[0]))
+        if RANGES[score].half_life is None:  # what fades is sorted by more than can be seen
+            assert shown == sorted(shown, key=lambda pair: (-pair[1], pair[0]))
+        assert [value for _, value in shown] == sorted((value for _, value in shown), reverse=True)
         assert sorted(value for _, value in shown) == sorted(int(value * 1_000) for _, value in expected)
 
 
@@ -277,6 +285,10 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
     await add_score_type(
         workspace, key="mood", label="Mood", minimum=-5_000, maximum=5_000, step=500, start=-1_000,
         bands=[Band(name="low", start=-5_000)], is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    await add_score_type(
+        workspace, key="heat", label="Heat", minimum=-50_000, maximum=100_000, step=1_000, start=10_000,
+        bands=[], half_life=HOUR, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
     team = Team(workspace, storage.committer)
     left_out, refused = undone_in(example.commands)

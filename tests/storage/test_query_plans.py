@@ -6,6 +6,9 @@ import logging
 
 import pytest
 
+from storage.definitions import score_types
+from storage.domain.filters import parse
+from storage.queries import count, page
 from storage.scores import top
 from tests.storage import raw
 from tests.storage.teams import NOW, Team, set_to
@@ -39,8 +42,9 @@ async def crowded(database_url: str, team: Team) -> Team:
         f"INSERT INTO contacts (id, {same}) SELECT g.n, {same} FROM contacts, {many} WHERE contacts.id = 1",
         "INSERT INTO identities (workspace_id, contact_id, namespace, value)"
         f" SELECT 1, g.n, 'crm', 'k' || g.n FROM {many}",
-        "INSERT INTO scores (workspace_id, contact_id, definition_id, own, base, rank, last_at, last_source, last_key)"
-        f" SELECT 1, g.n, 1, 0, 0, (g.n * 7919) % 100000, 0, 'crm', 'k' || g.n FROM {many}",
+        "INSERT INTO scores"
+        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, last_at, last_source, last_key)"
+        f" SELECT 1, g.n, 1, 0, 0, 0, (g.n * 7919) % 100000, 0, 'crm', 'k' || g.n FROM {many}",
         "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
         " occurred_at, received_at, batch)"
         f" SELECT 1, g.n, 'change', 'crm', 'k' || g.n, 'score', 'set', 0, '{{}}', g.n, g.n, 'b' FROM {many}",
@@ -93,3 +97,52 @@ async def test_what_is_known_of_a_delivery_is_found_by_its_keys(
         assert (columns if raw.is_sqlite(database_url) else constraint) in how, json.dumps(how)
         assert "Seq Scan on facts" not in how
         assert "SCAN f" not in how
+
+
+@pytest.mark.slow
+async def test_what_a_score_did_is_looked_up_by_contact(
+    crowded: Team, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody reads the whole ledger: the effects of a score, and the facts of a contact, come from their indexes."""
+    await raw.rows(
+        database_url,
+        "INSERT INTO effects (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after)"
+        " SELECT 1, f.contact_id, 1, f.id, f.occurred_at, 0, 0, 0 FROM facts f"
+        " WHERE NOT EXISTS (SELECT 1 FROM effects e WHERE e.fact_id = f.id)",
+    )
+    await raw.rows(database_url, "ANALYZE")
+    types = await score_types(crowded.workspace)
+    for text, about, index in (
+        ("score rising 10 in 7d", "rank_then", "effects_contact"),
+        ("score crossed above 50 in 7d", "rank_then", "effects_contact"),
+        ("score stale 7d", "max(e.at)", "effects_contact"),
+        ("score>=99.5", "rank >=", "scores_rank"),
+        ("updated<1d", "FROM facts f WHERE f.contact_id", "facts_contact_subject"),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+            await count(crowded.workspace, asked=parse(text, types), now=NOW)
+        how = await plan(database_url, statements(caplog, about)[0])
+        assert index in how, (text, how)
+        for whole in ("Seq Scan on effects", "Seq Scan on facts", "SCAN e", "SCAN g", "SCAN f"):
+            assert whole not in how, (text, how)
+
+
+@pytest.mark.slow
+async def test_pages_of_a_fading_score_come_from_its_index(
+    crowded: Team, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At any moment a threshold is one number, and the order that of the ranks."""
+    await raw.rows(database_url, f"UPDATE definitions SET half_life = {30 * 86_400_000_000}")
+    await raw.rows(database_url, f"UPDATE scores SET rank = {NOW} + rank * 1000000000")
+    await raw.rows(database_url, "ANALYZE")
+    asked = parse("score>=80 sort:-score", await score_types(crowded.workspace))
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        found = await page(crowded.workspace, asked=asked, limit=10, now=NOW)
+
+    assert len(found.cards) == 10
+    how = await plan(database_url, statements(caplog, "ORDER BY s0.rank")[0])
+    assert "scores_rank" in how
+    assert "Seq Scan on scores" not in how
+    assert "SCAN s0" not in how

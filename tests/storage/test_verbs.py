@@ -83,11 +83,9 @@ def test_what_writes_is_told_the_time() -> None:
     assert {"workspaces.add_workspace", "sources.add_source", "deliveries.count_refusal"} <= writers
     timeless = {name for name in writers if "now" not in inspect.signature(VERBS[name]).parameters}
     assert timeless <= {
-        "tokens.revoke_token",
-        "workspaces.name_admins",
-        "workspaces.choose_setters",
-        "alert_rules.resume_rule",
-    }
+        "tokens.revoke_token", "segments.delete_segment", "alert_rules.resume_rule",
+        "workspaces.name_admins", "workspaces.choose_setters",
+    }  # fmt: skip  # names
 
 
 def test_the_door_of_the_ledger_is_told_the_time() -> None:

@@ -6,6 +6,7 @@ from storage.domain.contacts import Reference
 from storage.domain.facts import Op, Unusable
 from storage.domain.submissions import Delivered
 from storage.opening import open_storage
+from storage.segments import save_segment
 from storage.sources import add_source
 from storage.tokens import create_token
 from storage.workspaces import add_workspace
@@ -22,6 +23,7 @@ async def fill(url: str) -> None:
         workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
         source = await add_source(workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
         await create_token(workspace, name="script", scopes=["read"], now=NOW)
+        await save_segment(workspace, name="hot", text="score>=80", now=NOW)
         await count_refusal(workspace, source=source.id, reason="no signature", hint="", now=NOW)
         team = Team(workspace, opened.committer)
         ada = Reference(email="ada@example.com", source="crm", id="17")

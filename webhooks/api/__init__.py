@@ -8,6 +8,7 @@ from storage.committer import Committer
 from webhooks.api.access import Api
 from webhooks.api.contacts import list_contacts, show_contact
 from webhooks.api.scores import adjust_score, clear_score, list_types, put_score, show_score
+from webhooks.api.segments import list_segments
 
 CONTACT = "/api/v1/contacts/{key}"
 SCORE = f"{CONTACT}/scores/{{type}}"
@@ -24,4 +25,5 @@ def api_routes(committer: Committer, *, clock: Callable[[], int]) -> list[web.Ro
         web.delete(SCORE, api.needs("write", clear_score)),
         web.post(f"{SCORE}/adjustments", api.needs("write", adjust_score)),
         web.get("/api/v1/score-types", api.needs("read", list_types)),
+        web.get("/api/v1/segments", api.needs("read", list_segments)),
     ]

@@ -10,6 +10,7 @@ from storage.domain.errors import UnknownContact
 from storage.domain.filters import BadFilter, parse
 from storage.queries import BadCursor, page
 from storage.scores import Card, card
+from storage.segments import segments
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
 
@@ -23,7 +24,7 @@ async def list_contacts(call: Call) -> web.Response:
     if not limit.isdecimal() or not limit.isascii() or not 1 <= int(limit) <= MOST:
         raise Mistake(400, f"`limit` is a whole number from 1 to {MOST}.")
     try:
-        asked = parse(query.get("q", ""), await score_types(call.workspace))
+        asked = parse(query.get("q", ""), await score_types(call.workspace), segments=await segments(call.workspace))
         most = min(int(limit), asked.limit or MOST)
         found = await page(call.workspace, asked=asked, limit=most, cursor=query.get("cursor"), now=call.now)
     except BadFilter as exc:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show, to_json
+from storage.domain.spans import write_span
+from storage.domain.values import to_json
 from storage.scores import Card, Standing
 
 
@@ -34,12 +35,16 @@ def score(standing: Standing) -> dict[str, Any]:
         "band": standing.score_type.band(standing.value),
         "as_of": moment(standing.as_of),
         "trend_30d": None if standing.trend is None else to_json(standing.trend),
+        **({} if standing.band_until is None else {"band_until": moment(standing.band_until)}),
     }
 
 
 def etag(standing: Standing) -> str:
-    """Tag a state of a score: another change makes another tag, even where the value is the same again."""
-    return f'"{standing.score_type.definition}-{standing.seen}-{show(standing.value)}"'
+    """Tag a state of a score: another change makes another tag, even where the value is the same again.
+
+    A score that fades keeps its tag meanwhile: nobody has changed it.
+    """
+    return f'"{standing.score_type.definition}-{standing.seen}-{standing.rank}"'
 
 
 def score_type(one: ScoreType) -> Mapping[str, Any]:
@@ -50,6 +55,7 @@ def score_type(one: ScoreType) -> Mapping[str, Any]:
         "label": one.label,
         **{name: to_json(number) for name, number in numbers.items()},
         "bands": [{"name": band.name, "from": to_json(band.start)} for band in one.bands],
+        "half_life": None if one.half_life is None else write_span(one.half_life),
         "default": one.is_default,
     }
 

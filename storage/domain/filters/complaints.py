@@ -43,6 +43,13 @@ EXPECTED = {
     "_COLON": "a colon",
     "MENTION": "a person",
     "MINUS": "a minus",
+    "TREND": "`rising`, `falling` or `moved`",
+    "_CROSSED": "`crossed`",
+    "_STALE": "`stale`",
+    "SIDE": "`above` or `below`",
+    "PERCENT": "a %",
+    "_IN": "`in` and a time like 7d",
+    "SPAN": "a time like 7d or 24h",
 }
 
 

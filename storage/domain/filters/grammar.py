@@ -10,6 +10,11 @@ start: either?
 ?atom: _OPEN either _CLOSE
      | NAME COMPARISON NUMBER             -> compare
      | NAME _COLON COMPARISON NUMBER      -> compare
+     | NAME COMPARISON SPAN               -> age
+     | NAME _COLON COMPARISON SPAN        -> age
+     | SCORED TREND NUMBER [PERCENT] _IN SPAN   -> trend
+     | SCORED _CROSSED SIDE NUMBER _IN SPAN     -> crossed
+     | SCORED _STALE SPAN                 -> stale
      | NAME _COLON RANGE                  -> between
      | NAME _COLON values                 -> member
      | NAME _TILDE value                  -> contains
@@ -23,6 +28,15 @@ value: WORD | STRING | MENTION
 
 // A name is one only where an operator follows: every other word is free text.
 NAME.2: /[a-zA-Z][a-zA-Z0-9_]*(?=\s*(?::|~|[<>=]|!=))/
+// … or one of the words that say what a score did.
+SCORED.2: /[a-zA-Z][a-zA-Z0-9_]*(?=\s+(?:rising|falling|moved|crossed|stale)(?:\s|\)|$))/i
+TREND: /(?:rising|falling|moved)(?=\s|\)|$)/i
+SIDE: /(?:above|below)(?=\s|\)|$)/i
+_CROSSED: /crossed(?=\s|\)|$)/i
+_STALE: /stale(?=\s|\)|$)/i
+_IN: /in(?=\s|\)|$)/i
+PERCENT: "%"
+SPAN.1: /\d+(?:\.\d+)?[a-zA-Z]+/
 _SORT.3: /sort(?=\s*:)/i
 _LIMIT.3: /limit(?=\s*:)/i
 _AND.3: /AND(?=[\s(]|$)/

@@ -17,31 +17,53 @@ from storage.domain.filters.terms import (
     Compare,
     Comparison,
     Contains,
+    Crossed,
+    Direction,
     Filter,
     Has,
     InBand,
     Is,
     Not,
     Sort,
+    Stale,
     Tagged,
     Term,
+    Trend,
+    Updated,
     Words,
 )
 from storage.domain.score_types import ScoreType
+from storage.domain.spans import BadSpan, parse_span
 from storage.domain.values import parse as parse_number
 from storage.domain.values import show
 
 TEXTS = ("company", "email", "name", "owner")
 MOST_LIMIT = 1000
+MOST_PERCENT = 9_000_000  # thousandths; more would not fit into the whole numbers of a database
+MOST_SEGMENTS = 50
 MOST_CHARACTERS = 2000
 DEEPEST = 50
 
 
-def parse(text: str, types: Sequence[ScoreType], *, owners: Mapping[str, str | None] | None = None) -> Filter:
+def parse(
+    text: str,
+    types: Sequence[ScoreType],
+    *,
+    owners: Mapping[str, str | None] | None = None,
+    segments: Mapping[str, str] | None = None,
+) -> Filter:
     """Read a filter; raises BadFilter.
 
-    *owners* gives the addresses of the colleagues named in it: `me`, and `U…` for each mention.
+    *owners* gives the addresses of the colleagues named in it: `me`, and `U…` for each mention;
+    *segments* the texts of the saved filters that `segment:` may name.
     """
+    reading = _Reading(text, {one.key: one for one in types}, owners or {}, segments or {})
+    parts = reading.whole()
+    where = All(tuple(term for term, _ in parts))
+    return Filter(where, tuple(reading.sort), reading.limit, tuple(written for _, written in parts))
+
+
+def _tree(text: str) -> Tree[Token]:
     if len(text) > MOST_CHARACTERS:
         raise BadFilter(f"a filter has at most {MOST_CHARACTERS} characters", text=text, column=MOST_CHARACTERS)
     if "\0" in text:
@@ -49,17 +71,9 @@ def parse(text: str, types: Sequence[ScoreType], *, owners: Mapping[str, str | N
     if text.count("(") > DEEPEST:
         raise BadFilter(f"a filter has at most {DEEPEST} parentheses", text=text, column=text.index("("))
     try:
-        tree = _parser().parse(text)
+        return _parser().parse(text)
     except UnexpectedInput as exc:
         raise _complaint(exc, text) from exc
-    reading = _Reading(text, {one.key: one for one in types}, owners or {})
-    top = tree.children[0] if tree.children else None
-    # What stands side by side at the top are the parts that an empty answer is explained by.
-    children = top.children if isinstance(top, Tree) and top.data == "both" else tree.children
-    read = [(reading.term(child), child.meta) for child in children if isinstance(child, Tree)]
-    parts = [(term, text[meta.start_pos : meta.end_pos]) for term, meta in read if term is not None]
-    where = All(tuple(term for term, _ in parts))
-    return Filter(where, tuple(reading.sort), reading.limit, tuple(written for _, written in parts))
 
 
 @lru_cache(maxsize=1)
@@ -91,9 +105,21 @@ class _Reading:
     text: str
     types: Mapping[str, ScoreType]
     owners: Mapping[str, str | None]
+    segments: Mapping[str, str]
+    path: tuple[str, ...] = ()  #: the segments that this text stands in
+    opened: list[str] = field(default_factory=list)  #: every segment read so far
     sort: list[Sort] = field(default_factory=list)
     limit: int | None = None
     depth: int = 0
+
+    def whole(self) -> list[tuple[Term, str]]:
+        """Read the whole text: the parts that stand side by side at its top, each with how it is written."""
+        tree = _tree(self.text)
+        top = tree.children[0] if tree.children else None
+        # By these parts an empty answer is explained.
+        children = top.children if isinstance(top, Tree) and top.data == "both" else tree.children
+        read = [(self.term(child), child.meta) for child in children if isinstance(child, Tree)]
+        return [(term, self.text[meta.start_pos : meta.end_pos]) for term, meta in read if term is not None]
 
     def term(self, tree: Tree[Token]) -> Term | None:
         """Read a part of the tree; none for an option, which is no term."""
@@ -119,6 +145,8 @@ class _Reading:
 
     def _compare(self, tree: Tree[Token]) -> Term:
         name, how, number = (child for child in tree.children if isinstance(child, Token))
+        if name.casefold() == "updated":
+            self._complain("`updated` is compared with a time, for example updated<7d", number)
         score, value = self._score(name), self._number(number)
         comparison = Comparison("=" if how == "==" else str(how))
         lowest, highest = score.minimum, score.maximum
@@ -132,6 +160,40 @@ class _Reading:
         if never.get(comparison):
             self._never(score, number)
         return Compare(score, comparison, value)
+
+    def _age(self, tree: Tree[Token]) -> Term:
+        name, how, span = (child for child in tree.children if isinstance(child, Token))
+        if name.casefold() != "updated":
+            self._complain(f"`{self._score(name).key}` is compared with a number, for example {name}{how}80", span)
+        if how not in ("<", "<=", ">", ">="):
+            self._complain("`updated` takes < or >, for example updated<7d", how)
+        return Updated(Comparison(str(how)), self._span(span))
+
+    def _trend(self, tree: Tree[Token]) -> Term:
+        name, direction, number, percent, span = tree.children
+        assert isinstance(name, Token)
+        assert isinstance(direction, Token)
+        assert isinstance(number, Token)
+        assert isinstance(span, Token)
+        score, amount = self._score(name), self._number(number)
+        if amount <= 0:
+            self._complain(f"say by how much, with a number above 0: {name} {direction} 10 in {span}", number)
+        if percent is None and amount > score.maximum - score.minimum:
+            self._never(score, number)
+        if percent is not None and amount > MOST_PERCENT:
+            self._complain(f"a trend is at most {MOST_PERCENT // 1000} %; say it in points", number)
+        return Trend(score, Direction(direction.casefold()), amount, percent is not None, self._span(span))
+
+    def _crossed(self, tree: Tree[Token]) -> Term:
+        name, side, number, span = (child for child in tree.children if isinstance(child, Token))
+        score, edge, above = self._score(name), self._number(number), side.casefold() == "above"
+        if edge < score.minimum or edge > score.maximum or (edge == score.minimum and not above):
+            self._never(score, number)
+        return Crossed(score, above, edge, self._span(span))
+
+    def _stale(self, tree: Tree[Token]) -> Term:
+        name, span = (child for child in tree.children if isinstance(child, Token))
+        return Stale(self._score(name), self._span(span))
 
     def _between(self, tree: Tree[Token]) -> Term:
         name, ends = (child for child in tree.children if isinstance(child, Token))
@@ -159,6 +221,9 @@ class _Reading:
                 if len(values) > 1
                 else Has(self._score(values[0]))
             )
+        if key == "segment":
+            read = tuple(self._segment(value) for value in values)
+            return read[0] if len(read) == 1 else Any(read)
         if key == "tag":
             return Tagged(tuple(matching(_plain(value)) for value in values))
         if key == "owner":
@@ -169,6 +234,24 @@ class _Reading:
         if len(values) == 1 and values[0][:1].isdigit():
             return Compare(score, Comparison.EQUAL, self._number(values[0]))
         return InBand(score, tuple(self._band(score, value) for value in values))
+
+    def _segment(self, value: Token) -> Term:
+        name = _plain(value).casefold()
+        if name not in self.segments:
+            there = meant(name, self.segments) if self.segments else "None is saved yet."
+            self._complain(f"there is no segment `{_plain(value)}`. {there}", value)
+        if name in self.path:
+            self._complain(f"a segment cannot name itself: {' → '.join((*self.path, name))}", value)
+        self.opened.append(name)
+        if len(self.opened) > MOST_SEGMENTS:
+            self._complain(f"a filter reads at most {MOST_SEGMENTS} segments", value)
+        path = (*self.path, name)
+        reading = _Reading(self.segments[name], self.types, self.owners, self.segments, path, self.opened)
+        try:
+            # Its own sort: and limit: are for whoever asks for it alone.
+            return All(tuple(term for term, _ in reading.whole()))
+        except BadFilter as exc:
+            raise self._at(f"in the segment `{name}`: {exc.sentence}", value) from exc
 
     def _contains(self, tree: Tree[Token]) -> Term:
         name = next(child for child in tree.children if isinstance(child, Token))
@@ -206,7 +289,7 @@ class _Reading:
     def _score(self, name: Token) -> ScoreType:
         key = name.casefold()
         if key not in self.types:
-            known = [*self.types, *TEXTS, "tag", "has", "sort", "limit"]
+            known = [*self.types, *TEXTS, "tag", "has", "segment", "updated", "sort", "limit"]
             self._complain(f"there is no field `{name}`. {meant(name, known)}", name)
         return self.types[key]
 
@@ -214,6 +297,12 @@ class _Reading:
         try:
             return parse_number(str(token))
         except BadNumber as exc:
+            raise self._at(str(exc), token) from exc
+
+    def _span(self, token: Token) -> int:
+        try:
+            return parse_span(str(token))
+        except BadSpan as exc:
             raise self._at(str(exc), token) from exc
 
     def _band(self, score: ScoreType, value: Token) -> str:

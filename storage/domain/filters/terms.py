@@ -1,17 +1,21 @@
 """Define the terms of a filter: what each says of a contact; the SQL of the same filter is held equal to this."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
 from storage.domain.contacts import matching
+from storage.domain.decay import shown
 from storage.domain.score_types import ScoreType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A contact as filters see it; *values* holds, by type key, the scores it has, in thousandths as shown."""
+    """A contact as filters see it; *values* holds, by type key, the scores it has, in thousandths as shown *now*.
+
+    *past* holds, by type key, what each change that stands left as rank, in the order of the fold.
+    """
 
     id: int
     email: str | None = None
@@ -20,6 +24,15 @@ class Candidate:
     owner: str | None = None
     tags: tuple[str, ...] = ()
     values: Mapping[str, int]
+    now: int = 0
+    past: Mapping[str, Sequence[tuple[int, int | None]]] = field(default_factory=dict)
+    touched: int | None = None  #: when the last fact of it happened, of whatever kind
+
+    def value_then(self, score: ScoreType, window: int) -> int | None:
+        """Give what a score was shown as so long ago, or none where it was missing."""
+        then = self.now - window
+        ranks = [rank for at, rank in self.past.get(score.key, ()) if at <= then]
+        return None if not ranks or ranks[-1] is None else shown(score, ranks[-1], now=then)
 
 
 class Comparison(StrEnum):
@@ -132,6 +145,101 @@ class Words:
         return any(text is not None and self.value in matching(text) for text in (one.name, one.email, one.company))
 
 
+class Direction(StrEnum):
+    """Which way a score went."""
+
+    RISING = "rising"
+    FALLING = "falling"
+    MOVED = "moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """`fit rising 10 in 7d`, `fit falling 20% in 30d`: the value now against the value then; % is of the value then.
+
+    Where it is missing at either end, or % would be of 0, there is no trend.
+    """
+
+    score: ScoreType
+    direction: Direction
+    amount: int  #: thousandths, of a point or of a percent
+    of_value: bool  #: it is percent
+    window: int
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        have, had = one.values.get(self.score.key), one.value_then(self.score, self.window)
+        if have is None or had is None:
+            return False
+        match self.direction:
+            case Direction.RISING:
+                moved = have - had
+            case Direction.FALLING:
+                moved = had - have
+            case Direction.MOVED:
+                moved = abs(have - had)
+        if self.of_value:
+            return had != 0 and moved * 100_000 >= self.amount * abs(had)
+        return moved >= self.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """`fit crossed above 80 in 24h`: there now, and then it was below or missing; `below`: and then it was not."""
+
+    score: ScoreType
+    above: bool
+    edge: int
+    window: int
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        have, had = one.values.get(self.score.key), one.value_then(self.score, self.window)
+        if have is None:
+            return False
+        if self.above:
+            return have >= self.edge and (had is None or had < self.edge)
+        return have < self.edge and had is not None and had >= self.edge
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """`fit stale 30d`: it has a value, and no change that stands is younger."""
+
+    score: ScoreType
+    window: int
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        changes = one.past.get(self.score.key, ())
+        return self.score.key in one.values and bool(changes) and changes[-1][0] <= one.now - self.window
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """`updated<7d`: how long ago the last fact of the contact happened, whatever it was about, undone or not."""
+
+    how: Comparison
+    age: int
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        if one.touched is None:
+            return False
+        age = one.now - one.touched
+        match self.how:
+            case Comparison.ABOVE:
+                return age > self.age
+            case Comparison.AT_LEAST:
+                return age >= self.age
+            case Comparison.BELOW:
+                return age < self.age
+            case Comparison.AT_MOST:
+                return age <= self.age
+            case _:
+                return False
+
+
 @dataclass(frozen=True, slots=True)
 class Not:
     """`-tag:churned`, `NOT fit>80`: also true of those without the score."""
@@ -165,7 +273,9 @@ class Any:
         return any(part.matches(one) for part in self.parts)
 
 
-Term: TypeAlias = Compare | InBand | Has | Is | Contains | Tagged | Words | Not | All | Any
+Term: TypeAlias = (
+    Compare | InBand | Has | Is | Contains | Tagged | Words | Trend | Crossed | Stale | Updated | Not | All | Any
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +308,7 @@ class Filter:
 
 def _scores(term: Term) -> list[ScoreType]:
     match term:
-        case Compare() | InBand() | Has():
+        case Compare() | InBand() | Has() | Trend() | Crossed() | Stale():
             return [term.score]
         case Not():
             return _scores(term.part)

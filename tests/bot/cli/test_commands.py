@@ -25,6 +25,7 @@ SCORE = {
     "step": 1,
     "start": 0,
     "bands": [{"name": "cold", "from": 0}, {"name": "warm", "from": 40}, {"name": "hot", "from": 80}],
+    "half_life": None,
     "default": True,
 }
 FIT = {
@@ -35,6 +36,7 @@ FIT = {
     "step": 0.5,
     "start": 7.5,
     "bands": [{"name": "low", "from": -1}, {"name": "high", "from": 7.5}],
+    "half_life": None,
     "default": True,
 }
 FIT_WORDS = "type add fit --min -1 --max 10 --step .5 --start 7.5 --band low:-1 --band high:7.5 --default"
@@ -180,14 +182,19 @@ async def test_score_types(terminal: Terminal) -> None:
     assert (plain.code, plain.err) == (0, "")
     assert plain.out == "Made the score type `net_revenue`: Net revenue, 0 to 100, step 1.\n"
 
+    fading = await terminal.run("type add heat --max 50 --half-life 2w --json")
+    assert fading.document["half_life"] == "14d"
+
     document, table = await asyncio.gather(terminal.run("type list --json"), terminal.run("type list"))
+    heat = {**SCORE, "key": "heat", "label": "Heat", "max": 50, "bands": [], "half_life": "14d", "default": False}
     revenue = {**SCORE, "key": "net_revenue", "label": "Net revenue", "bands": [], "default": False}
-    assert document.document == {"types": [FIT, SCORE | {"default": False}, revenue]}
+    assert document.document == {"types": [FIT, SCORE | {"default": False}, revenue, heat]}
     assert rows(table) == [
-        ["key", "label", "range", "step", "bands", "default"],
-        ["fit", "Fit", "-1 to 10", "0.5", "low from -1, high from 7.5", "yes"],
-        ["score", "Score", "0 to 100", "1", "cold from 0, warm from 40, hot from 80", "—"],
-        ["net_revenue", "Net revenue", "0 to 100", "1", "—", "—"],
+        ["key", "label", "range", "step", "bands", "half life", "default"],
+        ["fit", "Fit", "-1 to 10", "0.5", "low from -1, high from 7.5", "—", "yes"],
+        ["score", "Score", "0 to 100", "1", "cold from 0, warm from 40, hot from 80", "—", "—"],
+        ["net_revenue", "Net revenue", "0 to 100", "1", "—", "—", "—"],
+        ["heat", "Heat", "0 to 50", "1", "—", "14d", "—"],
     ]
 
 
@@ -206,6 +213,11 @@ async def test_definitions_that_contradict_themselves(terminal: Terminal) -> Non
         ("type add x --min 0,5", "`0,5` has a comma. Use a point: 0.5"),
         ("type add x --step 3", "The range 0 to 100 is no whole number of steps of 3"),
         ("type add x --band hot", "`hot` is no band: write NAME:FROM, for example hot:80"),
+        ("type add x --half-life 30m", "`30m` is no length of time: write 24h, 30d or 2w"),
+        (
+            "type add x --half-life 99999d",
+            "A half-life is at least an hour (1h) and at most a hundred years (36500d)",
+        ),
         ("type add x --band a:5", "The first band must start at the minimum: a:0"),
         ("type add x --band a:0 --band b:9 --band c:8", "The bands must start one above the other, lowest first"),
     )

@@ -48,14 +48,14 @@ def test_adding_to_a_missing_score_begins_at_the_start() -> None:
     assert moves(change(Op.ADD, 500, at=1), of=MOOD) == [(500, 500, 500)]
     state, _ = fold([change(Op.ADD, 500, at=1)], MOOD)
 
-    assert state.value(MOOD) == -500
+    assert state.value(MOOD, now=9) == -500
 
 
 def test_missing_is_not_zero() -> None:
     """Before the first fact, and after a clear, there is no value and no rank."""
     state = beginning(MOOD)
 
-    assert (state.value(MOOD), state.rank(MOOD)) == (None, None)
+    assert (state.value(MOOD, now=9), state.rank) == (None, None)
     assert moves(change(Op.SET, 2_000, at=1), change(Op.CLEAR, at=2), change(Op.CLEAR, at=3), of=MOOD) == [
         (2_000, 3_000, 3_000),
         (None, -3_000, None),  # back to where it started, which is not a value
@@ -67,7 +67,7 @@ def test_setting_a_score_to_its_start_is_not_clearing_it() -> None:
     """A value of 0 is a value."""
     state, effects = fold([change(Op.SET, 0, at=1)], SCORE)
 
-    assert (state.value(SCORE), state.rank(SCORE)) == (0, 0)
+    assert (state.value(SCORE, now=9), state.rank) == (0, 0)
     assert effects[0][1] == Effect(asked=0, effective=0, rank_after=0)
 
 
@@ -75,7 +75,7 @@ def test_adding_after_a_clear_begins_anew() -> None:
     """A cleared score has forgotten its value."""
     state, _ = fold([change(Op.SET, 90_000, at=1), change(Op.CLEAR, at=2), change(Op.ADD, 5_000, at=3)], SCORE)
 
-    assert state.value(SCORE) == 5_000
+    assert state.value(SCORE, now=9) == 5_000
 
 
 def test_a_set_beyond_the_live_range_is_clamped() -> None:
@@ -141,9 +141,9 @@ def test_effects_add_up_to_the_score(changes: list[Change]) -> None:
     state, effects = fold(changes, SCORE)
     ranks = [effect.rank_after for _, effect in effects]
 
-    assert sum(effect.effective for _, effect in effects) == (state.value(SCORE) or 0)
+    assert sum(effect.effective for _, effect in effects) == (state.value(SCORE, now=9) or 0)
     assert all(rank is None or 0 <= rank <= 100_000 for rank in ranks)
-    assert (ranks[-1] if ranks else None) == state.value(SCORE)
+    assert (ranks[-1] if ranks else None) == state.value(SCORE, now=9)
 
 
 def said(at: int, *, key: str = "k", **fields: Json) -> FieldValue:

@@ -1,0 +1,27 @@
+"""Read and write lengths of time as people do: 24h, 30d, 2w."""
+
+import re
+from typing import Final
+
+from storage.domain.errors import Refusal
+
+HOUR: Final = 3_600_000_000
+UNITS: Final = {"w": 7 * 24 * HOUR, "d": 24 * HOUR, "h": HOUR}
+_WRITTEN = re.compile(r"(\d{1,6})\s?([a-z])", re.ASCII)
+
+
+class BadSpan(Refusal):
+    """That is no length of time: write 24h, 30d or 2w."""
+
+
+def parse_span(text: str) -> int:
+    """Read a length of time as µs; raises BadSpan."""
+    found = _WRITTEN.fullmatch(text.strip().casefold())
+    if found is None or found[2] not in UNITS or not int(found[1]):
+        raise BadSpan(f"`{text[:40]}` is no length of time: write 24h, 30d or 2w")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def write_span(span: int) -> str:
+    """Write a length of time, as days where it is whole days: 30d, 36h."""
+    return f"{span // UNITS['d']}d" if span % UNITS["d"] == 0 else f"{span // HOUR}h"

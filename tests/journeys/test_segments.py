@@ -1,0 +1,64 @@
+"""Save a filter in Slack, and use it inside others and by the API."""
+
+import aiohttp
+import pytest
+
+from storage.tokens import create_token
+from tests.journeys.acme import Acme
+
+FOUND = (
+    "*2 contacts fit* `{}`\n"
+    "*Ada Lovelace* · Analytical Engines  Score *62* (warm)\n"
+    "*Grace Hopper* · Navy  Score *41* (warm)\n"
+    "[Share to channel]"
+)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
+    """Saved, listed, shown, used, replaced, built upon, kept from deletion, deleted."""
+    said = [
+        acme.seen(await acme.ask(line))
+        for line in (
+            "segment",
+            "segment save hot score>=40",
+            "segment list",
+            "segment show hot",
+            "filter segment:hot -tag:nobody",
+            "segment save mine segment:hot owner:@robin",
+            "segment:mine",
+            "segment delete hot",
+            "segment save hot segment:mine",
+            "segment save hot score>=60",
+            "filter segment:hto",
+            "segment show hto",
+            "segment rename hot cold",
+            "segment delete mine",
+        )
+    ]
+    token = (await create_token(acme.workspace, name="script", scopes=["read"], now=1))[1]
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+        listed = await (await session.get(f"{acme.sandbox.app_url}/api/v1/segments")).json()
+        found = await (await session.get(f"{acme.sandbox.app_url}/api/v1/contacts?q=segment:hot")).json()
+
+    how = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
+    assert said == [
+        "No segment is saved yet. Save one: `/score segment save hot score&gt;=80`",
+        "Saved *hot*: `score&gt;=40`. Use it: `/score filter segment:hot`",
+        "*1 segment*\n*hot*  `score&gt;=40`\n"
+        "(`/score segment show hot` shows who is in one; `segment:hot` stands for it in any filter.)",
+        FOUND.format("score&gt;=40"),
+        FOUND.format("segment:hot -tag:nobody"),
+        "Saved *mine*: `segment:hot owner:rep@acme.example`. Use it: `/score filter segment:mine`",
+        "*1 contact fits* `segment:mine`\n*Ada Lovelace* · Analytical Engines  Score *62* (warm)\n[Share to channel]",
+        "The segment `mine` is built on `hot`: change or delete that one first",
+        "In the segment `mine`: in the segment `hot`: a segment cannot name itself: mine → hot → mine\n"
+        "```segment:mine\n        ^^^^```",
+        "Saved *hot*: `score&gt;=60`. It was `score&gt;=40`. Use it: `/score filter segment:hot`",
+        "There is no segment `hto`. Did you mean `hot`?\n```segment:hto\n        ^^^```",
+        "There is no segment `hto`. Did you mean `hot`?",
+        how,
+        "Deleted the segment *mine*, which was `segment:hot owner:rep@acme.example`.",
+    ]
+    assert listed == {"items": [{"name": "hot", "filter": "score>=60"}], "next_cursor": None}
+    assert [one["email"] for one in found["items"]] == ["ada@example.com"]

@@ -1,0 +1,236 @@
+"""A score with a half-life: what is shown, what a filter finds and how it sorts agree at every instant."""
+
+from decimal import Decimal, localcontext
+from random import Random
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from storage.domain.decay import BILLIONTHS, EVERY, NONE, band_until, bound, crosses, faded, fading_rank, shown
+from storage.domain.errors import BadDefinition
+from storage.domain.facts import Change, Op
+from storage.domain.fold import State, beginning, fold, step
+from storage.domain.score_types import Band, ScoreType, check_definition
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+CENTURY = 36_500 * DAY
+NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
+BIGINT = range(-(2**63), 2**63)
+BANDS = (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
+
+
+def fading(
+    *, minimum: int = 0, maximum: int = 100_000, step: int = 1_000, start: int = 0, half_life: int | None = 30 * DAY
+) -> ScoreType:
+    """Make a type; numbers are thousandths, the half-life µs."""
+    return ScoreType(
+        id=1, definition=1, number=1, key="heat", label="Heat", minimum=minimum, maximum=maximum, step=step,
+        start=start, half_life=half_life, bands=BANDS if (minimum, maximum) == (0, 100_000) else (),
+    )  # fmt: skip  # the numbers of one definition stand together
+
+
+HEAT = fading()
+
+
+@st.composite
+def types(draw: st.DrawFn) -> ScoreType:
+    """Choose a type that may be defined: any half-life from an hour to a century, or none, up to 10⁹ steps."""
+    step = draw(st.sampled_from((1, 7, 500, 1_000, 50_000)))
+    steps = draw(st.sampled_from((1, 2, 100, 999, 10**6, min(10**9, 10**12 // step))))
+    minimum = -step * draw(st.integers(0, steps))
+    start = minimum + step * draw(st.integers(0, steps))
+    half_life = draw(st.one_of(st.none(), st.integers(HOUR, CENTURY), st.sampled_from((HOUR, 30 * DAY, CENTURY))))
+    return fading(minimum=minimum, maximum=minimum + step * steps, step=step, start=start, half_life=half_life)
+
+
+@st.composite
+def ranks(draw: st.DrawFn, of: ScoreType, at: int) -> int:
+    """Choose a rank that a score of a type may have had after a change at an instant."""
+    if of.half_life is None:
+        return draw(st.integers(of.minimum - of.start, of.maximum - of.start))
+    lowest, highest = ((end - of.start) * BILLIONTHS for end in (of.minimum, of.maximum))
+    own = draw(st.one_of(st.integers(lowest, highest), st.sampled_from((lowest, highest, 0))))
+    return fading_rank(own, at=at, half_life=of.half_life)
+
+
+@given(st.data(), types())
+def test_what_is_shown_is_what_a_filter_finds_and_how_it_sorts(data: st.DataObject, of: ScoreType) -> None:
+    """`>= v` is true of the value shown exactly where the rank is at least the bound; and no order is turned round."""
+    at = NOW - data.draw(st.integers(0, CENTURY))
+    first, second = data.draw(ranks(of, at)), data.draw(ranks(of, at))
+    now = data.draw(st.one_of(st.integers(at, NOW + CENTURY), st.integers(at, at + HOUR)))
+    value = data.draw(st.one_of(st.integers(of.minimum - 2, of.maximum + 2), st.just(shown(of, first, now=now))))
+    beyond = value + data.draw(st.integers(-of.step, of.step))
+
+    for wanted in (value, beyond):
+        assert (shown(of, first, now=now) >= wanted) == (first >= bound(of, wanted, now=now))
+        assert bound(of, wanted, now=now) in BIGINT
+    assert first in BIGINT
+    low, high = sorted((first, second))
+    assert shown(of, low, now=now) <= shown(of, high, now=now)
+
+
+@given(st.data(), types())
+def test_a_value_just_set_is_shown_as_it_was_set(data: st.DataObject, of: ScoreType) -> None:
+    """Whatever the half-life, the rank holds enough of it to give every one of so many steps back."""
+    value = of.minimum + of.step * data.draw(st.integers(0, (of.maximum - of.minimum) // of.step))
+    state, effect = step(beginning(of), asked(Op.SET, value, at=NOW), of)
+
+    assert (state.value(of, now=NOW), effect.effective) == (value, value - of.start)
+
+
+def test_half_is_left_after_a_half_life() -> None:
+    """Of eighty, thirty days a half: in whole points, a half counting as one more."""
+    rank = fading_rank(80 * 10**9, at=0, half_life=30 * DAY)
+
+    assert [shown(HEAT, rank, now=days * DAY) // 1_000 for days in (0, 15, 30, 60, 90, 180, 300)] == [
+        *(80, 57, 40, 20, 10),
+        1,  # one and a quarter
+        0,
+    ]
+
+
+@given(st.data(), types())
+def test_it_is_shown_as_the_half_life_says(data: st.DataObject, of: ScoreType) -> None:
+    """Within half a step of the formula, worked out here by hand, and the little that a microsecond makes."""
+    assume(of.half_life is not None)
+    assert of.half_life is not None
+    own = (of.maximum - of.start) * BILLIONTHS
+    elapsed = data.draw(st.integers(0, 40 * of.half_life))
+    with localcontext(prec=60):
+        exact = Decimal(own) * Decimal(2) ** (-Decimal(elapsed) / of.half_life) / BILLIONTHS / of.step
+    steps = Decimal(shown(of, fading_rank(own, at=NOW, half_life=of.half_life), now=NOW + elapsed) - of.start) / of.step
+
+    assert abs(steps - exact) <= Decimal("0.5") + abs(exact) * Decimal("2e-10") + Decimal("1e-9")
+
+
+def test_the_bounds_at_the_ends_of_the_range() -> None:
+    """At or below the minimum: every scored contact; above the maximum: none; off the step: the next one."""
+    assert [bound(HEAT, value, now=NOW) for value in (-1, 0, 100_001, 99_001)] == [
+        EVERY,
+        EVERY,
+        NONE,
+        bound(HEAT, 100_000, now=NOW),
+    ]
+    plain = fading(half_life=None, minimum=-5_000, maximum=5_000, step=500, start=1_000)
+    assert [bound(plain, value, now=NOW) for value in (1_500, 1_200, 1_000, 500, -4_500)] == [
+        250,
+        250,
+        -249,
+        -749,
+        -5_749,
+    ]
+
+
+@given(st.data(), types())
+def test_fading_crosses_an_edge_at_the_instant_it_names(data: st.DataObject, of: ScoreType) -> None:
+    """One µs before it is on the one side, then on the other; and it says so of no other edge."""
+    assume(of.half_life is not None)
+    rank = data.draw(ranks(of, NOW))
+    edge = of.minimum + of.step * data.draw(st.integers(1, (of.maximum - of.minimum) // of.step))
+    instant = crosses(of, rank, edge)
+
+    if instant is None:
+        later = [NOW, NOW + HOUR, NOW + CENTURY]
+        assert len({shown(of, rank, now=one) >= edge for one in later}) == 1
+        assert (shown(of, rank, now=NOW) >= edge) == (of.start >= edge)
+    else:
+        before, after = shown(of, rank, now=instant - 1) >= edge, shown(of, rank, now=instant) >= edge
+        assert (before, after) == ((True, False) if rank > 0 else (False, True))
+
+
+def test_a_band_is_left_toward_the_start() -> None:
+    """From above downwards, from below upwards, and never where the start is in the band."""
+    below = ScoreType(
+        id=1, definition=1, number=1, key="mood", label="Mood", minimum=-10_000, maximum=10_000, step=1_000, start=0,
+        half_life=DAY, bands=(Band(name="bad", start=-10_000), Band(name="fine", start=-3_000)),
+    )  # fmt: skip  # the numbers of one definition stand together
+    hot, warm, cold = (fading_rank(value * 10**9, at=NOW, half_life=30 * DAY) for value in (100, 50, 20))
+    bad, fine = (fading_rank(value * 10**9, at=NOW, half_life=DAY) for value in (-8, -2))
+    ends = [band_until(HEAT, rank, now=NOW) for rank in (hot, warm, cold, 0)]
+
+    # 100 is shown as 79 from 79.5 on, 50 as 39 from 39.5 on: by log2 of these, in days of which thirty halve it
+    assert [None if end is None else round((end - NOW) / DAY, 4) for end in ends] == [9.9292, 10.2023, None, None]
+    assert [band_until(below, rank, now=NOW) is not None for rank in (bad, fine)] == [True, False]
+    until = band_until(below, bad, now=NOW)
+    assert until is not None
+    assert [below.band(shown(below, bad, now=until + less)) for less in (-1, 0)] == ["bad", "fine"]
+    assert band_until(fading(half_life=None), 100_000, now=NOW) is None
+
+
+def asked(op: Op, amount: int = 0, *, at: int, key: str = "k") -> Change:
+    """Ask one thing of a score."""
+    return Change(source="crm", key=key, occurred_at=at, batch="b", score="heat", op=op, amount=amount)
+
+
+CHANGES = st.lists(
+    st.builds(
+        lambda op, steps, at, key: asked(op, steps * 1_000, at=NOW + at, key=key),
+        st.sampled_from((Op.SET, Op.ADD, Op.ADD, Op.ADD, Op.CLEAR)),
+        st.integers(-60, 120),
+        st.one_of(st.integers(0, 3), st.integers(0, 90 * DAY)),
+        st.text(max_size=2),
+    ),
+    unique_by=lambda change: change.order,
+)
+
+
+@given(CHANGES, st.randoms(use_true_random=False), st.sampled_from((HOUR, 30 * DAY, CENTURY)))
+def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random, half_life: int) -> None:
+    """Taking facts one by one in their order ends where folding all of them in any order does, and adds up."""
+    of = fading(minimum=-20_000, start=5_000, half_life=half_life)
+    shuffled = list(changes)
+    random.shuffle(shuffled)
+    state: State = beginning(of)
+    effects = []
+    for one in sorted(changes, key=lambda change: change.order):
+        before = state.value(of, now=one.occurred_at)
+        state, effect = step(state, one, of)
+        effects.append((one, effect))
+        after = state.value(of, now=one.occurred_at)
+        assert effect.effective == (of.start if after is None else after) - (of.start if before is None else before)
+
+    assert fold(shuffled, of) == (state, effects)
+
+
+def test_a_score_that_is_touched_all_day_does_not_freeze() -> None:
+    """A hundred times a day at random, or every two seconds: it fades as if nobody had touched it."""
+    dice = Random(5)
+    often = sorted(NOW + dice.randrange(30 * DAY) for _ in range(3_000))
+    every = range(NOW + 2_000_000, NOW + DAY, 2_000_000)
+    for times, end, expected in ((often, NOW + 30 * DAY, "50"), (every, NOW + DAY, "97.715996")):
+        state, _ = step(beginning(HEAT), asked(Op.SET, 100_000, at=NOW), HEAT)
+        for number, at in enumerate(times):
+            state, _ = step(state, asked(Op.ADD, 0, at=at, key=f"{number}"), HEAT)
+        assert state.own is not None
+        left = Decimal(faded(state.own, elapsed=end - state.at, half_life=30 * DAY)) / 10**9
+
+        assert abs(left - Decimal(expected)) < Decimal("0.0001")
+
+
+def test_a_distance_is_rounded_to_the_nearest_billionth() -> None:
+    """From both sides alike, and nothing is left of anything in the end."""
+    assert [faded(own, elapsed=2 * HOUR, half_life=HOUR) for own in (1, 3, 5, 7, -1, -3, -5, -7)] == [
+        *(0, 1, 1, 2),
+        *(0, -1, -1, -2),
+    ]
+    assert faded(2 * 10**18, elapsed=64 * HOUR, half_life=HOUR) == 0
+    assert faded(10**18, elapsed=0, half_life=CENTURY) == 10**18
+
+
+@pytest.mark.parametrize(
+    ("half_life", "maximum", "complaint"),
+    [
+        (HOUR - 1, 100_000, "a half-life is at least an hour (1h) and at most a hundred years (36500d)"),
+        (CENTURY + 1, 100_000, "a half-life is at least an hour (1h) and at most a hundred years (36500d)"),
+        (HOUR, 10**9 + 1, "a score with a half-life has at most 1,000,000,000 steps: take a larger step"),
+    ],
+)
+def test_a_half_life_that_cannot_be_kept_is_refused(half_life: int, maximum: int, complaint: str) -> None:
+    """So that a billionth of a point tells every step from its neighbours."""
+    with pytest.raises(BadDefinition) as refused:
+        check_definition(label="Heat", minimum=0, maximum=maximum, step=1, start=None, bands=(), half_life=half_life)
+
+    assert str(refused.value) == complaint

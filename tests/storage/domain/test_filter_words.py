@@ -1,0 +1,138 @@
+"""What a filter is told that cannot be read, and what a saved one means inside another."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.domain.filters import BadFilter, Candidate, Filter, parse
+from storage.domain.score_types import ScoreType
+
+TYPES = tuple(
+    ScoreType(
+        id=number,
+        definition=number,
+        number=1,
+        key=key,
+        label=key.capitalize(),
+        minimum=0,
+        maximum=100_000,
+        step=1_000,
+        start=0,
+    )
+    for number, key in enumerate(("score", "fit"), start=1)
+)
+SEGMENTS = {
+    "hot": "score>=80 sort:-score limit:5",
+    "vips": "segment:hot tag:vip",
+    "either": "segment:hot OR fit>50",
+    "a": "segment:b",
+    "b": "has:fit segment:a",
+    "self": "-segment:self",
+    "old": "zzz>3",
+    "mine": "owner:me",
+    **{f"deep-{n}": f"segment:deep-{n + 1} segment:deep-{n + 1}" for n in range(9)},
+    "deep-9": "has:fit",
+}
+
+COMPLAINTS = [
+    ("fit rising ten in 7d", "`ten` is not expected here; expected a number", "ten"),
+    ("fit rising", "the filter ends too early; expected a number", ""),
+    ("fit rising 10", "the filter ends too early; expected a % or `in` and a time like 7d", ""),
+    ("fit rising 10 in 7", "`7` is not expected here; expected a time like 7d or 24h", "7"),
+    ("fit rising 10 in 7m", "`7m` is no length of time: write 24h, 30d or 2w", "7m"),
+    ("fit rising 10 in 1.5d", "`1.5d` is no length of time: write 24h, 30d or 2w", "1.5d"),
+    ("fit rising 0 in 7d", "say by how much, with a number above 0: fit rising 10 in 7d", "0"),
+    ("fit moved -5 in 7d", "say by how much, with a number above 0: fit moved 10 in 7d", "-5"),
+    ("fit rising 101 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
+    ("fit rising 9001% in 7d", "a trend is at most 9000 %; say it in points", "9001"),
+    ("fti stale 30d", "there is no field `fti`. Did you mean `fit`?", "fti"),
+    ("fit stale", "the filter ends too early; expected a time like 7d or 24h", ""),
+    ("fit crossed 80 in 7d", "`80` is not expected here; expected `above` or `below`", "80"),
+    ("fit crossed above 101 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
+    ("fit crossed below 0 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "0"),
+    ("updated<7", "`updated` is compared with a time, for example updated<7d", "7"),
+    ("updated=7d", "`updated` takes < or >, for example updated<7d", "="),
+    ("fit>7d", "`fit` is compared with a number, for example fit>80", "7d"),
+    ("segment:hto", "there is no segment `hto`. Did you mean `hot`?", "hto"),
+    ("segment:self", "in the segment `self`: a segment cannot name itself: self → self", "self"),
+    ("segment:a", "in the segment `a`: in the segment `b`: a segment cannot name itself: a → b → a", "a"),
+    (
+        "fit>1 segment:mine",
+        "in the segment `mine`: I do not know the address of me; type it: owner:rep@example.com",
+        "mine",
+    ),
+]  # fmt: skip  # a table of lines
+
+
+@pytest.mark.parametrize(("text", "sentence", "place"), COMPLAINTS, ids=[text for text, _, _ in COMPLAINTS])
+def test_a_complaint_points_at_the_place(text: str, sentence: str, place: str) -> None:
+    """It says what would be understood there."""
+    with pytest.raises(BadFilter) as refused:
+        parse(text, TYPES, segments=SEGMENTS)
+
+    assert refused.value.sentence == sentence
+    assert text[refused.value.column :][: len(place)] == place
+    assert refused.value.column == (text.rindex(place) if place else len(text))
+
+
+def test_a_segment_that_cannot_be_read_any_more_says_why() -> None:
+    """The complaint is of the line that was typed."""
+    with pytest.raises(BadFilter) as refused:
+        parse("fit>3 segment:old", TYPES, segments=SEGMENTS)
+
+    assert refused.value.sentence.startswith("in the segment `old`: there is no field `zzz`. There is `score`, `fit`,")
+    assert refused.value.pointed == "fit>3 segment:old\n              ^^^"
+
+
+def test_segments_that_multiply_are_stopped() -> None:
+    """Ten that each name the next one twice would be a thousand."""
+    with pytest.raises(BadFilter, match="a filter reads at most 50 segments"):
+        parse("segment:deep-0", TYPES, segments=SEGMENTS)
+    assert parse("segment:deep-6", TYPES, segments=SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "scores", "tags", "fits"),
+    [
+        ("segment:hot", {"score": 80_000}, (), True),
+        ("segment:hot", {"score": 79_000}, (), False),
+        ("-segment:hot", {}, (), True),
+        ("segment:vips", {"score": 80_000}, ("VIP",), True),
+        ("segment:vips", {"score": 80_000}, (), False),
+        ("segment:either", {"fit": 51_000}, (), True),
+        ("segment:either has:score", {"fit": 51_000}, (), False),  # its OR does not reach out of it
+        ("segment:(vips,either)", {"fit": 51_000}, (), True),
+        ('segment:"HOT"', {"score": 80_000}, (), True),
+    ],
+)
+def test_a_segment_stands_for_its_filter(text: str, scores: dict[str, int], tags: tuple[str, ...], fits: bool) -> None:
+    """As if it stood there in parentheses, without its own sort and limit."""
+    asked: Filter = parse(text, TYPES, segments=SEGMENTS)
+
+    assert asked.matches(Candidate(id=1, tags=tags, values=scores)) is fits
+    assert (asked.sort, asked.limit) == ((), None)
+
+
+@given(
+    st.text(
+        alphabet=st.sampled_from('fit rising 10 in 7d crossed above stale updated<>=:()-%x"segment:hot,'), max_size=60
+    )
+)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Whatever is typed, the answer is a filter or a complaint that points into the line."""
+    complaint = None
+    try:
+        asked = parse(text, TYPES, segments=SEGMENTS)
+    except BadFilter as exc:
+        complaint = exc
+    if complaint is None:
+        assert asked.matches(Candidate(id=1, values={})) in (True, False)
+    else:
+        assert 0 <= complaint.column <= len(text)
+        assert complaint.sentence
+
+
+@pytest.mark.parametrize("text", ["rising star", "stale", '"ada moved"', "moved", "in", "ada OR moved on"])
+def test_the_words_are_free_where_no_name_stands_before_them(text: str) -> None:
+    """Somebody may be called like that."""
+    assert len(parse(text, TYPES).texts) >= 1

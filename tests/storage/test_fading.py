@@ -1,0 +1,165 @@
+"""A score that fades is found, sorted, paged and shown as of the moment of asking, and no row is written for it."""
+
+import random
+from decimal import ROUND_HALF_UP, Decimal
+
+import pytest
+
+from storage.definitions import add_score_type, score_types
+from storage.domain.facts import Op
+from storage.domain.filters import Candidate, parse
+from storage.domain.score_types import Band, ScoreType
+from storage.queries import count, page
+from storage.scores import card, history, top
+from tests.counts import tell
+from tests.storage import raw
+from tests.storage.teams import DAY, NOW, Team, change, set_to
+
+PEOPLE = 60
+HALF_LIFE = 30 * DAY
+BANDS = (Band(name="cold", start=-20_000), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
+START = Decimal(10)
+INSTANTS = tuple(NOW + days * DAY for days in (0, 1, 9, 30, 75, 400))
+
+
+def fade(value: Decimal, elapsed: int) -> Decimal:
+    """Say, by the formula, what is left of a value."""
+    return START + (value - START) * Decimal(2) ** (-Decimal(elapsed) / HALF_LIFE)
+
+
+def shown(value: Decimal) -> int:
+    """Say, in thousandths, what people read of a value: whole points, a half counting as one more."""
+    return int((START + (value - START).quantize(Decimal(1), ROUND_HALF_UP)) * 1_000)
+
+
+@pytest.fixture
+async def heated(team: Team) -> Team:
+    """Give a team with a type that fades toward 10, from above and from below."""
+    await add_score_type(
+        team.workspace, key="heat", label="Heat", minimum=-20_000, maximum=100_000, step=1_000, start=10_000,
+        bands=BANDS, half_life=HALF_LIFE, is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    return team
+
+
+@pytest.fixture
+async def crowd(heated: Team) -> tuple[Team, dict[str, tuple[int, Decimal]]]:
+    """Give sixty people, some without that score: when each was set, and to what."""
+    dice, told = random.Random(3), {}
+    for number in range(PEOPLE):
+        email, value, at = f"p{number:02d}@example.com", dice.randint(-20, 100), NOW - dice.randrange(90 * DAY)
+        await heated.deliver(set_to(f"s{number}", email, number, at=at), batch=f"s{number}")
+        if number % 5:
+            await heated.deliver(set_to(f"h{number}", email, value, score="heat", at=at), batch=f"h{number}")
+            told[email] = (at, Decimal(value))
+    return heated, told
+
+
+def candidates(told: dict[str, tuple[int, Decimal]], now: int) -> list[Candidate]:
+    """Say what each of them is at an instant."""
+    everybody = [f"p{number:02d}@example.com" for number in range(PEOPLE)]
+    return [
+        Candidate(
+            id=number,
+            email=email,
+            values={"score": number * 1_000}
+            | ({"heat": shown(fade(told[email][1], now - told[email][0]))} if email in told else {}),
+        )
+        for number, email in enumerate(everybody)
+    ]
+
+
+FILTERS = (
+    *("heat>=40", "heat>39.5", "heat<40", "heat<=12", "heat=11", "heat!=11", "heat:15..60", "heat:*..9", "heat:-20..*"),
+    *("heat:hot", "heat:warm", "heat:(cold,hot)", "has:heat", "-heat>=40", "-heat:cold", "heat>=11 score<40"),
+    *("heat<10 OR heat>60", "heat>=-20", "heat<100", "-has:heat"),
+)
+
+
+async def test_filters_sorts_and_pages_are_of_the_moment(
+    crowd: tuple[Team, dict[str, tuple[int, Decimal]]], database_url: str
+) -> None:
+    """At six instants, a year apart in the end, each filter finds whom its specification finds; no row was touched."""
+    team, told = crowd
+    types = list(await score_types(team.workspace))
+    before = [await raw.rows(database_url, f"SELECT * FROM {name} ORDER BY id") for name in ("scores", "effects")]
+    counts = {"cells": 0, "hits": 0, "pages": 0}
+    for now in INSTANTS:
+        everybody = candidates(told, now)
+        for text in FILTERS:
+            asked = parse(text, types)
+            expected = [one.email for one in everybody if asked.matches(one)]
+            found = await page(team.workspace, asked=asked, limit=1000, now=now)
+            assert (text, [one.contact.email for one in found.cards]) == (text, expected)
+            assert await count(team.workspace, asked=asked, now=now) == len(expected)
+            counts["cells"], counts["hits"] = counts["cells"] + len(everybody), counts["hits"] + len(expected)
+        counts["pages"] += await check_pages(team, types, told, now)
+    after = [await raw.rows(database_url, f"SELECT * FROM {name} ORDER BY id") for name in ("scores", "effects")]
+
+    assert after == before
+    tell("fading scores, filtered", counts)
+    assert counts["cells"] >= 5_000
+    assert 0.2 < counts["hits"] / counts["cells"] < 0.8
+    assert counts["pages"] >= 40
+
+
+async def check_pages(team: Team, types: list[ScoreType], told: dict[str, tuple[int, Decimal]], now: int) -> int:
+    """Read an answer page by page while weeks pass: it is that of the instant of its first page, and sorted."""
+    asked = parse("heat>=11 sort:-heat", types)
+    exact = {email: fade(value, now - at) for email, (at, value) in told.items()}
+    expected = sorted(
+        (email for email in told if shown(exact[email]) >= 11_000), key=lambda email: (-exact[email], email)
+    )
+    pages = 0
+    for limit in (4, 50):
+        read: list[str] = []
+        cursor, later = None, now
+        while True:
+            one = await page(team.workspace, asked=asked, limit=limit, cursor=cursor, now=later)
+            values = {card.contact.email: card.standings[-1].value for card in one.cards}
+            assert values == {email: shown(exact[email or ""]) for email in values}
+            read += [card.contact.email or "" for card in one.cards]
+            cursor, later, pages = one.next_cursor, later + 20 * DAY, pages + 1
+            if cursor is None:
+                break
+        assert read == expected
+    return pages
+
+
+async def test_a_card_shows_what_is_left_and_until_when(heated: Team) -> None:
+    """The value now, its trend from what was shown then, and the instant at which it leaves its band."""
+    await heated.deliver(set_to("a", "ada@example.com", 98, score="heat", at=NOW - 30 * DAY))
+    ada = (await heated.contact("ada@example.com")).id
+    told = []
+    for days in (-30, -23, 0, 30, 60):
+        seen = await card(heated.workspace, contact=ada, now=NOW + days * DAY)
+        assert seen is not None
+        (one,) = seen.standings
+        told.append((one.value // 1_000, dict(one.trends), one.band_until and (one.band_until - NOW) // DAY))
+
+    # 10 + 88/2 after one half-life; below 79.5 it is not hot any more: 30 log2(88/69.5) = 10.2 days after it was set
+    assert told == [
+        (98, {}, -20),
+        (85, {7: -13_000}, -20),
+        (54, {7: -8_000, 30: -44_000}, 17),  # 39.5 = 10 + 29.5: 30 log2(88/29.5) = 47.3 days after
+        (32, {7: -4_000, 30: -22_000}, None),
+        (21, {7: -2_000, 30: -11_000, 90: -77_000}, None),
+    ]
+
+
+async def test_a_change_starts_from_what_is_left(heated: Team) -> None:
+    """What a receipt shows as before is the value of that moment; so is every line of a history."""
+    ada = "ada@example.com"
+    await heated.deliver(set_to("a", ada, 90, score="heat", at=NOW - 60 * DAY))
+    recorded = await heated.ask(change("p", ada, Op.ADD, 5, score="heat"), batch="p")
+    _, lines = await history(heated.workspace, contact=(await heated.contact(ada)).id, score="heat", most=9)
+
+    assert [(one.before, one.after) for one in recorded.moved] == [(30_000, 35_000)]
+    assert [(one.effective, one.value) for one in lines] == [(5_000, 35_000), (80_000, 90_000)]
+    undone = await heated.undo("p", batch="u", received=NOW + 60 * DAY)
+    assert [(one.before, one.after) for one in undone.moved] == [(16_000, 15_000)]
+    # What was undone is the last fact all the same, but nothing is left from it.
+    again = await heated.ask(change("q", ada, Op.ADD, 5, score="heat"), batch="q", received=NOW + 60 * DAY + 1)
+    assert [(one.before, one.after) for one in again.moved] == [(15_000, 20_000)]
+    _, cards = await top(heated.workspace, score="heat", count=1, now=NOW + 119 * DAY)
+    assert [one.standings[-1].value for one in cards] == [13_000]  # 10 + 10 / 2^(59/30) = 12.56

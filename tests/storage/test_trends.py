@@ -1,0 +1,194 @@
+"""Filters that ask what a score did: the SQL finds whom the specification finds, and that is what the words mean."""
+
+import random
+
+import pytest
+
+from storage.definitions import add_score_type, score_types
+from storage.domain.decay import shown
+from storage.domain.facts import Item, Op
+from storage.domain.filters import Candidate, parse
+from storage.domain.score_types import Band, ScoreType
+from storage.queries import count, page
+from tests.counts import tell
+from tests.storage import raw
+from tests.storage.teams import DAY, NOW, Team, change, said, set_to
+
+HOUR = DAY // 24
+PEOPLE = 70
+
+
+@pytest.fixture
+async def heated(team: Team) -> Team:
+    """Give a team with a type that fades toward 10 by half in ten days, and one that has halves and negatives."""
+    await add_score_type(
+        team.workspace, key="heat", label="Heat", minimum=-20_000, maximum=100_000, step=1_000, start=10_000,
+        bands=[Band(name="all", start=-20_000)], half_life=10 * DAY, is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    await add_score_type(
+        team.workspace, key="mood", label="Mood", minimum=-5_000, maximum=5_000, step=500, start=None,
+        bands=[], is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    return team
+
+
+async def found(team: Team, text: str, *, now: int = NOW) -> list[str]:
+    """Give the first letters of the addresses that a filter finds."""
+    types = await score_types(team.workspace)
+    cards = (await page(team.workspace, asked=parse(text, types), limit=1000, now=now)).cards
+    return [(one.contact.email or "")[0] for one in cards]
+
+
+async def test_what_the_words_mean(heated: Team) -> None:
+    """Each kind of past once, with the answers to each kind of question about it."""
+    past: dict[str, list[tuple[float, Op, int]]] = {
+        "a": [(20, Op.SET, 40), (2, Op.ADD, 45)],  # 40 a week ago, 85 now
+        "b": [(20, Op.SET, 90), (3, Op.SET, 70)],  # fell by 20
+        "c": [(20, Op.SET, 90)],  # untouched
+        "d": [(2, Op.SET, 85)],  # none a week ago
+        "e": [(20, Op.SET, 0), (1, Op.SET, 10)],  # from 0: no percentage
+        "f": [(20, Op.SET, 50), (1, Op.CLEAR, 0)],  # none now
+        "g": [(20, Op.SET, 80), (8, Op.CLEAR, 0), (1, Op.SET, 80)],  # none a week ago, in between
+        "h": [(7, Op.SET, 60), (0, Op.ADD, 10)],  # the very moment a week ago counts
+    }
+    for who, changes in past.items():
+        for number, (days, op, amount) in enumerate(changes):
+            at = NOW - int(days * DAY)
+            key = f"{who}{number}"
+            await heated.deliver(change(key, f"{who}@example.com", op, amount, at=at), batch=key)
+    await heated.deliver(said("i", "i@example.com", at=NOW - 40 * DAY, name="I"), batch="i")
+    answers = {
+        "score rising 10 in 7d": "aeh",
+        "score rising 11 in 7d": "a",
+        "score falling 20 in 7d": "b",
+        "score falling 20% in 7d": "b",  # 20 of 90
+        "score falling 23% in 7d": "",
+        "score rising 100% in 7d": "a",
+        "score moved 10 in 7d": "abeh",
+        "-score moved 10 in 7d": "cdfgi",
+        "score crossed above 80 in 7d": "adg",  # also who had none
+        "score crossed above 85 in 7d": "ad",
+        "score crossed above 80 in 30d": "acdg",
+        "score crossed below 80 in 7d": "b",  # not who had none
+        "score crossed below 90 in 1w": "b",
+        "score stale 48h": "abcd",
+        "score stale 4d": "c",
+        "updated<2d": "efgh",
+        "updated<=2d": "adefgh",
+        "updated>30d": "i",
+        "updated>=3d": "bci",
+    }
+
+    assert {text: "".join(await found(heated, text)) for text in answers} == answers
+
+
+async def test_what_was_undone_has_no_part_in_it(heated: Team) -> None:
+    """A change that is taken back neither moves a score nor freshens it; that it was there updates the contact."""
+    await heated.deliver(set_to("a", "a@example.com", 40, at=NOW - 20 * DAY))
+    await heated.ask(set_to("p", "a@example.com", 90), batch="p", received=NOW - DAY)
+    answers = ("score rising 10 in 7d", "score crossed above 80 in 7d", "score stale 10d", "updated<2d")
+    before = [await found(heated, text) for text in answers]
+    await heated.undo("p", batch="u")
+
+    assert before == [["a"], ["a"], [], ["a"]]
+    assert [await found(heated, text) for text in answers] == [[], [], ["a"], ["a"]]
+
+
+async def test_fading_is_a_trend(heated: Team) -> None:
+    """A score that fades falls, and crosses, without anybody touching it; below its start it rises."""
+    await heated.deliver(
+        set_to("a", "a@example.com", 90, score="heat", at=NOW), set_to("b", "b@example.com", -20, score="heat", at=NOW)
+    )
+    asked = (
+        "heat falling 20 in 7d",
+        "heat rising 5 in 7d",
+        "heat crossed below 60 in 7d",
+        "heat crossed above 0 in 7d",
+    )
+    answers = [[await found(heated, text, now=NOW + days * DAY) for text in asked] for days in (7, 17, 40)]
+
+    # at 0, 7, 10, 17, 33 and 40 days: 90, 59, 50, 35, 18, 15; and -20, -8, -5, 1, 7, 8
+    assert answers == [
+        [["a"], ["b"], ["a"], []],
+        [[], ["b"], [], ["b"]],
+        [[], [], [], []],
+    ]
+
+
+def _terms(dice: random.Random) -> str:
+    key, most = dice.choice([("score", 60), ("heat", 60), ("mood", 6)])
+    window = dice.choice(["1h", "24h", "3d", "7d", "2w", "40d", "90d"])
+    amount = dice.choice(["0.5", "1", str(dice.randint(1, most)), "5"])
+    percent = dice.choice(["1%", "10%", "33.3%", "150%"])
+    way = dice.choice(["rising", "falling", "moved"])
+    edge = dice.choice(["1", "4.5", "5"] if key == "mood" else ["0", "11", "12.5", "40", "80", "99"])
+    return dice.choice(
+        [
+            f"{key} rising {amount} in {window}", f"{key} falling {amount} in {window}",
+            f"{key} moved {amount} in {window}", f"{key} {way} {percent} in {window}",
+            f"{key} crossed above {edge} in {window}", f"{key} crossed below {edge.replace('0', '1')} in {window}",
+            f"{key} stale {window}", f"updated{dice.choice(['<', '<=', '>', '>='])}{window}",
+            f"-{key} rising {amount} in {window}", f"(heat>=12 OR {key} stale {window})",
+        ]
+    )  # fmt: skip  # a table of ways to ask
+
+
+async def specimens(url: str, types: list[ScoreType], now: int) -> list[Candidate]:
+    """Say of everybody what a filter may ask, from the rows of the ledger and the effects."""
+    by_definition = {one.definition: one for one in types}
+    effects = await raw.rows(
+        url,
+        "SELECT e.contact_id, e.definition_id, e.at, e.rank_after, f.source, f.dedupe_key"
+        " FROM effects e JOIN facts f ON f.id = e.fact_id",
+    )
+    touched = await raw.rows(url, "SELECT contact_id, max(occurred_at) AS at FROM facts GROUP BY contact_id")
+    last = {row["contact_id"]: row["at"] for row in touched}
+    everybody = []
+    for row in await raw.rows(url, "SELECT id, email FROM contacts ORDER BY id"):
+        past: dict[str, list[tuple[int, int | None]]] = {}
+        ours = [effect for effect in effects if effect["contact_id"] == row["id"]]
+        for effect in sorted(ours, key=lambda one: (one["at"], str(one["source"]), str(one["dedupe_key"]))):
+            key = by_definition[effect["definition_id"]].key  # type: ignore[index]  # a raw row
+            past.setdefault(key, []).append((effect["at"], effect["rank_after"]))  # type: ignore[arg-type]  # a raw row
+        values = {
+            one.key: shown(one, rank, now=now)
+            for one in types
+            if one.key in past and (rank := past[one.key][-1][1]) is not None
+        }
+        everybody.append(
+            Candidate(
+                id=row["id"], email=row["email"], values=values, now=now, past=past,  # type: ignore[arg-type]  # raw
+                touched=last.get(row["id"]),  # type: ignore[arg-type]  # raw
+            )
+        )  # fmt: skip  # one contact
+    return everybody
+
+
+async def test_the_sql_finds_whom_the_specification_finds(heated: Team, database_url: str) -> None:
+    """Random pasts with ties in time, and random questions at several instants; the answers of both are equal."""
+    dice = random.Random(17)
+    for number in range(PEOPLE):
+        items: list[Item] = []
+        for place in range(dice.randint(0, 8)):
+            key = dice.choice(["score", "heat", "mood"])
+            op = dice.choice([Op.SET, Op.SET, Op.ADD, Op.ADD, Op.CLEAR])
+            amount = {"score": dice.randint(0, 100), "heat": dice.randint(-20, 100), "mood": dice.randint(-5, 5)}[key]
+            at = NOW - dice.choice([0, 1, 3, 7, 14, 40, 90]) * DAY - dice.choice([0, 0, 1, HOUR])
+            items.append(change(f"{number}/{place}", f"p{number:03d}@example.com", op, amount, score=key, at=at))
+        items.append(said(f"{number}/said", f"p{number:03d}@example.com", at=NOW - dice.randrange(100 * DAY), name="P"))
+        await heated.deliver(*items, batch=f"b{number}")
+    types, counts = list(await score_types(heated.workspace)), {"cells": 0, "hits": 0}
+    for now in (NOW, NOW + 9 * DAY, NOW + 33 * DAY):
+        everybody = await specimens(database_url, types, now)
+        for _ in range(90):
+            text = _terms(dice)
+            asked = parse(text, types)
+            expected = [one.email for one in everybody if asked.matches(one)]
+            answer = await page(heated.workspace, asked=asked, limit=1000, now=now)
+            assert (text, [one.contact.email for one in answer.cards]) == (text, expected)
+            counts["cells"], counts["hits"] = counts["cells"] + len(everybody), counts["hits"] + len(expected)
+        assert await count(heated.workspace, asked=asked, now=now) == len(expected)
+
+    tell("questions about the past", counts)
+    assert counts["cells"] >= 15_000
+    assert 0.1 < counts["hits"] / counts["cells"] < 0.7

@@ -1,0 +1,12 @@
+"""List the saved filters."""
+
+from aiohttp import web
+
+from storage.segments import segments
+from webhooks.api.access import Call
+
+
+async def list_segments(call: Call) -> web.Response:
+    """Answer `GET /segments`."""
+    found = [{"name": name, "filter": text} for name, text in (await segments(call.workspace)).items()]
+    return web.json_response({"items": found, "next_cursor": None})
