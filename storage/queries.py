@@ -78,6 +78,12 @@ async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str |
     return Page(cards=tuple(cards), next_cursor=_write_cursor(*found[limit - 1]) if len(found) > limit else None)
 
 
+def condition(workspace: Workspace, asked: Filter) -> tuple[str, list[object]]:
+    """Write which contacts `c` a filter finds, for a statement of another's, and the values of $1, $2, …"""
+    sql = _Sql()
+    return _where(workspace, asked.where, sql), sql.values
+
+
 async def count(workspace: Workspace, *, asked: Filter) -> int:
     """Count the answers of a filter."""
     sql = _Sql()

@@ -328,4 +328,4 @@ def _outcomes(work: Work) -> tuple[Outcome, ...]:
 
 
 def _recorded(work: Work) -> Recorded:
-    return Recorded(outcomes=_outcomes(work), moved=tuple(work.moved))
+    return Recorded(outcomes=_outcomes(work), moved=tuple(work.moved), undone=tuple(work.spoken_of))

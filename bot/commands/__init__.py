@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from bot.asking import Asked, Reply
 from bot.blocks.contact_list import choice_reply
+from bot.commands.add_contact import add_contact
 from bot.commands.clear_score import clear_score
 from bot.commands.contract import Command
 from bot.commands.filter_contacts import filter_contacts
@@ -29,6 +30,12 @@ COMMANDS = {
     ),
     "clear": Command(
         clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",)
+    ),
+    "add": Command(
+        add_contact,
+        "add EMAIL [name:… company:… owner:…]",
+        "make a contact, or say who one is",
+        ("add ada@example.com", 'add ada@example.com name:"Ada Lovelace" company:Acme owner:me'),
     ),
     "filter": Command(
         filter_contacts,

@@ -6,6 +6,9 @@ import logging
 
 import pytest
 
+from storage.definitions import score_types
+from storage.domain.filters import parse
+from storage.exporting import export
 from storage.scores import top
 from tests.storage import raw
 from tests.storage.teams import NOW, Team, set_to
@@ -93,3 +96,20 @@ async def test_what_is_known_of_a_delivery_is_found_by_its_keys(
         assert (columns if raw.is_sqlite(database_url) else constraint) in how, json.dumps(how)
         assert "Seq Scan on facts" not in how
         assert "SCAN f" not in how
+
+
+@pytest.mark.slow
+async def test_the_next_page_of_an_export_is_found_by_its_address(
+    crowded: Team, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It begins where the last one ended, without sorting everybody again."""
+    await raw.rows(database_url, "UPDATE contacts SET email_key = 'p' || id || '@example.com', email = 'x'")
+    await raw.rows(database_url, "ANALYZE")
+    cards = export(crowded.workspace, asked=parse("", await score_types(crowded.workspace)), now=NOW)
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        for _ in range(1500):
+            await anext(cards)
+
+    second = statements(caplog, "c.email_key IS NOT NULL")[1]
+    how = await plan(database_url, second)
+    assert "contacts_email_key" in how, how
