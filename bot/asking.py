@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from bot.access import Need, Person, Verdict, check
 from bot.sentence import Value
 from storage.committer import Committer
-from storage.domain.contacts import Reference
+from storage.domain.contacts import Json, Reference
 from storage.domain.facts import Item, Op
 from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
@@ -61,17 +61,23 @@ class Asked:
             self._submission(items=items, creates=isinstance(contact, str)), now=self.now
         )
 
+    async def say(self, email: str, fields: Mapping[str, Json]) -> Recorded:
+        """Record what is to be known of the contact with this address, which is made where there is none."""
+        item = Item(key=self.key, contact=Reference(email=email), fields=fields)
+        return await self.committer.record(self._submission(items=[item], creates=True), now=self.now)
+
     async def clear(self, contact: int, scores: Sequence[str]) -> Recorded:
         """Record that these scores of a contact are missing from now on."""
         items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
         return await self.committer.record(self._submission(items=items), now=self.now)
 
     async def undo(self, batch: str) -> Recorded:
-        """Record that a batch is to be left out."""
-        return await self.committer.record(self._submission(undoes=batch), now=self.now)
+        """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
+        muted = batch.startswith("import/")
+        return await self.committer.record(self._submission(undoes=batch, muted=muted), now=self.now)
 
     def _submission(
-        self, *, items: Sequence[Item] = (), creates: bool = False, undoes: str | None = None
+        self, *, items: Sequence[Item] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
     ) -> Submission:
         return Submission(
             workspace=self.workspace,
@@ -83,6 +89,7 @@ class Asked:
             all_or_none=True,
             creates=creates,
             undoes=undoes,
+            muted=muted,
         )
 
 

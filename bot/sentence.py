@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from storage.domain.contacts import looks_like_address
 from storage.domain.errors import BadNumber, Refusal
 from storage.domain.facts import Op
 from storage.domain.score_types import ScoreType
@@ -20,7 +21,11 @@ _OPERATOR = re.compile(r"[:<>=~]")
 _WORD = re.compile(r'"[^"]*"|\S+')
 _QUOTED = re.compile(r'"([^"]*)"')
 _ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+")
-LONGEST_REASON = 300
+_FIELD_WORD = re.compile(r'\w+:"[^"]*"|"[^"]*"|\S+')
+_FIELD = re.compile(r"(?P<field>[a-zA-Z]+):(?P<text>.*)")
+LONGEST_REASON, LONGEST_FIELD = 300, 255
+#: What `add` can say of a contact, with an example of each.
+ADDABLE = {"name": '"Ada Lovelace"', "company": "Acme", "owner": "me"}
 
 
 class Unclear(Refusal):
@@ -228,6 +233,39 @@ def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, .
     if not words:
         raise Unclear("Say whose score: `/score clear ada@example.com fit`")
     return unquoted(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)
+
+
+def read_add(rest: str) -> tuple[str, dict[str, str]]:
+    """Read what follows `add`: the address, and what is said of the contact by field; raises Unclear."""
+    said: dict[str, str] = {}
+    words = _FIELD_WORD.findall(rest)
+    for word in words[1:]:
+        found = _FIELD.fullmatch(word)
+        if found is None and said:
+            last = list(said)[-1]
+            raise Unclear(f'Put several words in quotes: `{last}:"{said[last]} {unquoted(word)}"`')
+        if found is None or found["field"].casefold() not in ADDABLE:
+            raise Unclear(_not_addable(word, words[0]))
+        name, text = found["field"].casefold(), unquoted(found["text"])
+        if name in said:
+            raise Unclear(f"{name.capitalize()} is said twice; say it once.")
+        if not text:
+            raise Unclear(f"Say which {name}: `{name}:{ADDABLE[name]}`, or leave `{name}:` out.")
+        if len(text) > LONGEST_FIELD:
+            raise Unclear(f"A {name} has at most {LONGEST_FIELD} characters; this one has {len(text)}.")
+        said[name] = text
+    address = unquoted(words[0]) if words else ""
+    if not looks_like_address(address):
+        first = f"`{words[0]}` is not an e-mail address. " if words else ""
+        raise Unclear(f'{first}Say whom: `/score add ada@example.com name:"Ada Lovelace"`')
+    return address, said
+
+
+def _not_addable(word: str, first: str) -> str:
+    if _BARE.fullmatch(word) or _NAMED.fullmatch(word):
+        return f"`add` takes no values. To add a contact with a score: `/score set {first} {word}`"
+    fields = ", ".join(f"`{name}:{example}`" for name, example in ADDABLE.items())
+    return f"`{word}` says nothing of a contact. After the address there can be {fields}."
 
 
 def read_days(rest: str) -> tuple[str, int | None]:

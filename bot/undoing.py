@@ -1,14 +1,18 @@
 """Take back what one request recorded, and say what that did."""
 
 from bot.asking import Asked, Reply
-from bot.blocks.receipt import receipt_reply
+from bot.blocks.receipt import receipt_reply, taken_back_reply
 from storage.contacts import contacts
 
 
 async def undo_batch(asked: Asked, batch: str, *, replaces: bool = False) -> Reply:
     """Leave a batch out of every fold; raises NothingToUndo."""
     recorded = await asked.undo(batch)
-    if not recorded.moved:
+    if not recorded.undone:
         return Reply()  # the same request, sent again
-    whom = await contacts(asked.workspace, ids=[recorded.moved[0].contact])
-    return receipt_reply(whom[0], recorded.moved, batch=asked.batch, note="undone", replaces=replaces)
+    whom = await contacts(asked.workspace, ids=recorded.undone[:2])
+    if recorded.moved and len(whom) == 1:
+        return receipt_reply(whom[0], recorded.moved, batch=asked.batch, note="undone", replaces=replaces)
+    return taken_back_reply(
+        whom, contacts=len(recorded.undone), scores=len(recorded.moved), batch=asked.batch, replaces=replaces
+    )

@@ -130,6 +130,18 @@ async def undone(session: Session, workspace: int, batches: Iterable[str]) -> fr
     return undone_batches(undos.values()) & wanted
 
 
+async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
+    """Name the undo that keeps a batch out of every fold, or none where nothing does."""
+    reader = database.current().reader
+    if not await undone(reader, workspace.id, [batch]):
+        return None
+    # What is undone is not undone again, so that the last undo which names it is the one.
+    rows = await reader.rows(
+        "SELECT batch FROM facts WHERE workspace_id = $1 AND undoes = $2 ORDER BY id DESC LIMIT 1", workspace.id, batch
+    )
+    return str(rows[0]["batch"])
+
+
 async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:
     """Give who and what a person's batch touched: rows of contact_id, subject, kind, actor, undoes."""
     return await session.rows(
@@ -151,6 +163,11 @@ def _fact(row: Row) -> Fact:
             return Undo(**common, undoes=row["undoes"])
         case _:
             return FieldValue(**common)
+
+
+async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
+    """Tell whether a person's batch is in the ledger already."""
+    return bool(await batch_members(database.current().reader, workspace.id, batch))
 
 
 async def last_command(workspace: Workspace, *, actor: str) -> str | None:

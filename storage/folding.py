@@ -71,12 +71,13 @@ def _late(works: Sequence[Work], states: Mapping[Scored, State]) -> set[Scored]:
 async def _left_out(
     session: Session, works: Sequence[Work], ledgers: Mapping[Scored, Mapping[int, Change]]
 ) -> dict[Scored, frozenset[str]]:
-    """Name the undone batches among the changes of each score that is folded anew."""
+    """Name the undone batches that each score which is folded anew has to leave out, among others."""
     workspace_of = {pair: work.submission.workspace.id for work in works for pair in work.touched}
-    return {
-        pair: await facts.undone(session, workspace_of[pair], {change.batch for change in ledger.values()})
-        for pair, ledger in ledgers.items()
-    }
+    batches: dict[int, set[str]] = {}
+    for pair, ledger in ledgers.items():
+        batches.setdefault(workspace_of[pair], set()).update(change.batch for change in ledger.values())
+    undone = {workspace: await facts.undone(session, workspace, named) for workspace, named in batches.items()}
+    return {pair: undone[workspace_of[pair]] for pair in ledgers}
 
 
 async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> None:

@@ -88,6 +88,12 @@ async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str |
     return Page(cards=tuple(cards), next_cursor=onward)
 
 
+def condition(workspace: Workspace, asked: Filter, *, now: int) -> tuple[str, list[object]]:
+    """Write which contacts `c` a filter finds, for a statement of another's, and the values of $1, $2, …"""
+    sql = _Sql(now)
+    return _where(workspace, asked.where, sql), sql.values
+
+
 async def count(workspace: Workspace, *, asked: Filter, now: int) -> int:
     """Count the answers of a filter."""
     sql = _Sql(now)

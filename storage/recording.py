@@ -329,4 +329,6 @@ def _outcomes(work: Work) -> tuple[Outcome, ...]:
 
 
 def _recorded(work: Work) -> Recorded:
-    return Recorded(outcomes=_outcomes(work), moved=tuple(work.moved), unasked=work.unasked)
+    return Recorded(
+        outcomes=_outcomes(work), moved=tuple(work.moved), undone=tuple(work.spoken_of), unasked=work.unasked
+    )

@@ -42,6 +42,16 @@ def receipt_reply(
     return Reply(text=" · ".join(plain), blocks=[section(" · ".join(parts)), actions(buttons)], replaces=replaces)
 
 
+def taken_back_reply(whom: Sequence[Contact], *, contacts: int, scores: int, batch: str, replaces: bool) -> Reply:
+    """Answer that what was said of a contact, or what was recorded of many, is taken back; *whom* is some of them."""
+    if contacts == 1 and whom:
+        text = f"{escape(whom[0].shown)} · undone; the contact itself stays"
+    else:
+        text = f"{scores:,} score{'' if scores == 1 else 's'} of {contacts:,} contacts · undone"
+    buttons = [button("Undo", action="undo", value=batch)]
+    return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces)
+
+
 def _cut_by_range(moved: Moved, asked: tuple[Op, int] | None) -> str:
     if asked is None or asked[0] is not Op.ADD or moved.after is None:
         return ""

@@ -7,6 +7,7 @@ from bot.cli.demo import demo
 from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
 from bot.cli.serve import serve
+from bot.cli.transfer import export_contacts, import_contacts
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +19,8 @@ app.command("demo")(demo)
 app.command("serve")(serve)
 app.command("migrate")(migrate)
 app.command("manifest")(print_manifest)
+app.command("import")(import_contacts)
+app.command("export")(export_contacts)
 app.add_typer(workspaces.app, name="workspace")
 app.add_typer(types.app, name="type")
 app.add_typer(sources.app, name="source")

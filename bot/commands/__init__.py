@@ -5,6 +5,7 @@ from dataclasses import replace
 from bot.access import Need
 from bot.asking import Asked, Reply
 from bot.blocks.contact_list import choice_reply
+from bot.commands.add_contact import add_contact
 from bot.commands.alerts import manage_alerts
 from bot.commands.clear_score import clear_score
 from bot.commands.contract import Command
@@ -35,6 +36,13 @@ COMMANDS = {
     ),
     "clear": Command(
         clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",), Need.SET
+    ),
+    "add": Command(
+        add_contact,
+        "add EMAIL [name:… company:… owner:…]",
+        "make a contact, or say who one is",
+        ("add ada@example.com", 'add ada@example.com name:"Ada Lovelace" company:Acme owner:me'),
+        Need.SET,
     ),
     "filter": Command(
         filter_contacts,

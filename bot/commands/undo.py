@@ -1,13 +1,19 @@
-"""Take back a person's last change."""
+"""Take back a person's last change, or an import."""
+
+import re
 
 from bot.asking import Asked, Reply
 from bot.replies import plain_reply
 from bot.undoing import undo_batch
 from storage.facts import last_command
 
+_IMPORT = re.compile(r"import/[0-9a-f]{16}")
+
 
 async def undo(asked: Asked) -> Reply:
-    """Answer `undo`: the asker's last command is taken back whole."""
+    """Answer `undo`: the asker's last command is taken back whole; or `undo import/…`, as the import told."""
+    if _IMPORT.fullmatch(asked.text):
+        return await undo_batch(asked, asked.text)
     if asked.text:
         return plain_reply("`/score undo` takes back your last command, and nothing else; type it without more words.")
     batch = await last_command(asked.workspace, actor=asked.person.id)

@@ -75,6 +75,7 @@ class Recorded:
     outcomes: tuple[Outcome, ...]
     moved: tuple[Moved, ...] = ()
     unasked: int = 0  #: follow-ups that were not asked for because the submission is muted
+    undone: tuple[int, ...] = ()  #: the contacts that an undo bore on, none where it was a repeat
 
     def count(self, status: Status) -> int:
         """Count the items with this outcome."""

@@ -10,6 +10,18 @@ from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 
+async def _index_addresses(apps, editor):
+    """Index addresses as bytes, the order they are exported in: PostgreSQL has to be told, SQLite knows no other."""
+    as_bytes = ' COLLATE "C"' if editor.DIALECT == "postgres" else ""
+    await editor.client.execute_script(
+        f"CREATE INDEX contacts_email_key ON contacts (workspace_id, email_key{as_bytes}, id)"
+    )
+
+
+async def _forget_addresses(apps, editor):
+    await editor.client.execute_script("DROP INDEX contacts_email_key")
+
+
 class Migration(migrations.Migration):
     initial = True
 
@@ -369,4 +381,5 @@ class Migration(migrations.Migration):
             ],
             reverse_sql=["DROP INDEX facts_actor", "DROP INDEX facts_batch", "DROP INDEX facts_undoes"],
         ),
+        ops.RunPython(_index_addresses, reverse_code=_forget_addresses),
     ]

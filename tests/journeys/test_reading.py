@@ -32,6 +32,7 @@ HELP = """\
 `/score view CONTACT`: see all scores of a contact
 `/score set CONTACT VALUES [because …]`: set scores, or add to them; alone it opens a form
 `/score clear CONTACT [TYPE…]`: make a score missing again
+`/score add EMAIL [name:… company:… owner:…]`: make a contact, or say who one is
 `/score filter TERMS`: whoever fits; the word filter may be left out
 `/score segment save NAME TERMS | list | show NAME | delete NAME`: keep a filter under a name
 `/score top [N] [TYPE]`: the highest scores
@@ -97,8 +98,8 @@ LINES = [
         "[Grace Hopper · Navy · hopper@example.com] [Grace Kelly · Monaco · kelly@example.com]",
     ),
     (
-        "adda",
-        "No contact is called “adda”. Did you mean one of these?\n"
+        "adaa",
+        "No contact is called “adaa”. Did you mean one of these?\n"
         "[Ada Lovelace · Analytical Engines · ada@example.com]",
     ),
     (
@@ -182,7 +183,7 @@ async def test_did_you_mean_runs(acme: Acme) -> None:
 
 async def test_a_suggestion_acts(acme: Acme) -> None:
     """One of the nearest is shown when it is chosen, and a history is then a history."""
-    card = await acme.press(await acme.ask("adda"), "Ada Lovelace · Analytical Engines · ada@example.com")
+    card = await acme.press(await acme.ask("adaa"), "Ada Lovelace · Analytical Engines · ada@example.com")
     history = await acme.press(
         await acme.ask("history adda fit"), "Ada Lovelace · Analytical Engines · ada@example.com"
     )

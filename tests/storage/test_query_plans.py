@@ -8,6 +8,7 @@ import pytest
 
 from storage.definitions import score_types
 from storage.domain.filters import parse
+from storage.exporting import export
 from storage.queries import count, page
 from storage.scores import top
 from tests.storage import raw
@@ -146,3 +147,20 @@ async def test_pages_of_a_fading_score_come_from_its_index(
     assert "scores_rank" in how
     assert "Seq Scan on scores" not in how
     assert "SCAN s0" not in how
+
+
+@pytest.mark.slow
+async def test_the_next_page_of_an_export_is_found_by_its_address(
+    crowded: Team, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It begins where the last one ended, without sorting everybody again."""
+    await raw.rows(database_url, "UPDATE contacts SET email_key = 'p' || id || '@example.com', email = 'x'")
+    await raw.rows(database_url, "ANALYZE")
+    cards = export(crowded.workspace, asked=parse("", await score_types(crowded.workspace)), now=NOW)
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        for _ in range(1500):
+            await anext(cards)
+
+    second = statements(caplog, "c.email_key IS NOT NULL")[1]
+    how = await plan(database_url, second)
+    assert "contacts_email_key" in how, how

@@ -1,0 +1,40 @@
+"""Draw that a contact was made, or what is said of it now."""
+
+from collections.abc import Sequence
+
+from bot.asking import Reply
+from bot.blocks.elements import MISSING, actions, brief, button, section
+from storage.domain.contacts import Contact
+
+
+def added_reply(before: Contact | None, after: Contact, names: Sequence[str], *, batch: str) -> Reply:
+    """Answer that a contact is new, or what of it was changed; *names* are the fields that were said."""
+    if before is None:
+        said = [f"{name} *{brief(getattr(after, name))}*" for name in names if name != "name"]
+        parts = [
+            f"*{brief(after.shown)}*",
+            "added",
+            *([brief(after.email)] if after.name and after.email else []),
+            *said,
+        ]
+    else:
+        changes = [f"{name} {_shown(before, name)} → *{_shown(after, name)}*" for name in names]
+        parts = [f"{brief(before.shown)}", "was there already", *changes]
+    return _reply(parts, after, batch=batch)
+
+
+def known_reply(contact: Contact) -> Reply:
+    """Answer that a contact is there already, as it was said to be."""
+    return _reply([brief(contact.shown), "is there already; nothing was changed"], contact, batch=None)
+
+
+def _shown(contact: Contact, name: str) -> str:
+    text = getattr(contact, name)
+    return brief(text) if text else MISSING
+
+
+def _reply(parts: Sequence[str], contact: Contact, *, batch: str | None) -> Reply:
+    undo = [button("Undo", action="undo", value=batch)] if batch else []
+    buttons = [*undo, button("Set", action="set", value=str(contact.id))]
+    text = " · ".join(parts)
+    return Reply(text=text.replace("*", ""), blocks=[section(text), actions(buttons)])

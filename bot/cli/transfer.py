@@ -1,0 +1,214 @@
+"""Import contacts and scores from a CSV file, and export them."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from bot.cli import output
+from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.clock import system_clock
+from bot.settings import Settings
+from storage.csv_files import CsvFile, Mending, Row, recognise
+from storage.definitions import score_types
+from storage.domain.errors import Refusal
+from storage.domain.filters import BadFilter, Filter, parse
+from storage.domain.score_types import ScoreType
+from storage.exporting import export, write_csv
+from storage.importing import Report, batch_of, import_file, undo_import
+from storage.opening import Storage
+from storage.queries import count
+from storage.scores import Card
+from storage.segments import segments
+from webhooks.api import schemas
+
+SHOWN = 5  # lines with something wrong; the rest stand in the file to mend
+#: What another database would say otherwise of the same facts.
+OURS_ALONE = ("id", "created_at", "updated_at")
+
+
+class Form(StrEnum):
+    """How contacts are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def import_contacts(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", exists=True, dir_okay=False)],
+    map_column: Annotated[
+        list[str] | None, typer.Option("--map", metavar="COLUMN=FIELD", help="What a column is; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back the import of this file.")] = False,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import contacts and scores: a blank cell changes nothing, and the same file twice is one import."""
+    if undo and (dry_run or map_column):
+        raise typer.BadParameter("--undo takes back a whole import: leave --dry-run and --map out")
+
+    async def body(storage: Storage, _: Settings) -> bool:
+        workspace = await the_workspace(team)
+        recognised = recognise(file)
+        if undo:
+            recorded = await undo_import(workspace, file=recognised, committer=storage.committer, now=system_clock())
+            _say_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
+            return True
+        mending, bad = Mending(recognised), list[tuple[int, str]]()
+
+        def wrong(row: Row, reason: str) -> None:
+            if len(bad) < SHOWN:
+                bad.append((row.line, reason))
+            if not dry_run:
+                mending.add(row, reason)
+
+        try:
+            with _progress(recognised.size, file.name) as told:
+                report = await import_file(
+                    workspace,
+                    file=recognised,
+                    mapping=dict(_pair(text) for text in map_column or ()),
+                    committer=None if dry_run else storage.committer,
+                    progress=told,
+                    wrong=wrong,
+                    now=system_clock(),
+                )
+        finally:
+            has_lines = mending.close()
+        _say(report, recognised, bad, mending.path if has_lines else None, dry_run=dry_run, as_json=as_json)
+        return not report.wrong
+
+    if not run(body):
+        raise typer.Exit(1)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    column, _, what = text.rpartition("=")
+    if not column or not what:
+        raise Refusal(f"`{text}` names no column and field: write --map 'Column name=field'")
+    return column, what
+
+
+@contextmanager
+def _progress(size: int, name: str) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how much of *size* is done; in a pipe nothing."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _quietly
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(name, total=size)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _say_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> None:
+    if as_json:
+        output.document({"undone": file.name, "scores": scores, "contacts": contacts})
+        return
+    output.lines(
+        f"Took back the import of {file.name}: {_count(scores, 'score')} of {_count(contacts, 'contact')} are as if it"
+        " had never been. Contacts that it made stay, with their address alone.",
+        f"Bring it back: contact-score import {file}",
+    )
+
+
+def _say(
+    report: Report, file: CsvFile, bad: list[tuple[int, str]], mend: Path | None, *, dry_run: bool, as_json: bool
+) -> None:
+    if as_json:
+        counts = {name: getattr(report, name) for name in ("new", "changed", "same", "wrong", "unasked")}
+        more = {"errors": str(mend) if mend else None, "unused_columns": list(report.unused)}
+        output.document({"file": file.path.name, "dry_run": dry_run, "batch": batch_of(file), **counts, **more})
+        return
+    did = ("Would import" if dry_run else "Imported") + f" {file.path.name}"
+    output.lines(
+        f"{did}: {_count(report.new, 'new contact')}, {report.changed:,} changed, {report.same:,} as they were,"
+        f" {_count(report.wrong, 'line')} with something wrong."
+    )
+    output.lines(*[f"  Line {line}: {reason}" for line, reason in bad])
+    if report.wrong > len(bad):
+        output.lines(f"  … and {report.wrong - len(bad):,} more")
+    if mend is not None:
+        output.lines(f"They stand in {mend}: mend them there, then contact-score import {mend}")
+    if report.restored:
+        output.lines("It had been taken back, and is in force again.")
+    if report.unused:
+        first = report.unused[0]
+        output.lines(f"Left out: {', '.join(report.unused)}. Take one with --map '{first}=attributes.{first}'")
+    if report.unasked:
+        output.lines(f"It would have asked for {_count(report.unasked, 'follow-up')}; an import asks for none.")
+    if not dry_run and report.new + report.changed:
+        output.lines(f"Take it back: contact-score import {file.path} --undo (in Slack: /score undo {batch_of(file)})")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def export_contacts(
+    asked: Annotated[str, typer.Option("--filter", help="As after /score filter: 'score>=80 owner:…'")] = "",
+    form: Annotated[Form | None, typer.Option("--format", help="csv by default.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", dir_okay=False)] = None,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export contacts with their scores, a page at a time, however many there are."""
+    if as_json and form is not None:
+        raise typer.BadParameter("--json is a form of its own: leave --format out")
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace = await the_workspace(team)
+        types = await score_types(workspace)
+        now = system_clock()
+        question = _filter(asked, types, await segments(workspace))
+        total = await count(workspace, asked=question, now=now) if out else 0
+        opened = out.open("w", encoding="utf-8", newline="") if out else nullcontext(sys.stdout)
+        with opened as file, _progress(total, out.name) if out else nullcontext(_quietly) as told:
+            if as_json or form is Form.JSONL:
+                cards = export(workspace, asked=question, now=now)
+                written = await _write_json(file, cards, told, as_document=as_json)
+            else:
+                written = await write_csv(workspace, asked=question, file=file, told=told, now=now)
+        if out:
+            output.note(f"Wrote {_count(written, 'contact')} to {out}.")
+
+    run(body)
+
+
+def _quietly(done: int) -> None:
+    """Show nothing: where the answer itself goes to the terminal, a bar would stand in it."""
+
+
+def _filter(text: str, types: tuple[ScoreType, ...], saved: Mapping[str, str]) -> Filter:
+    try:
+        return parse(text, types, segments=saved)
+    except BadFilter as exc:
+        raise Refusal(f"{exc}\n{exc.pointed}") from exc
+
+
+async def _write_json(
+    file: TextIO, cards: AsyncIterator[Card], told: Callable[[int], None], *, as_document: bool
+) -> int:
+    """Write one contact on each line: as one document, or each as a document of its own."""
+    number = 0
+    file.write('{"contacts": [\n' if as_document else "")
+    async for card in cards:
+        file.write(",\n" if as_document and number else "")
+        file.write(_json(card) + ("" if as_document else "\n"))
+        number += 1
+        told(number)
+    file.write("\n]}\n" if as_document else "")
+    return number
+
+
+def _json(card: Card) -> str:
+    contact: Mapping[str, Any] = schemas.contact(card)
+    return json.dumps({name: value for name, value in contact.items() if name not in OURS_ALONE}, ensure_ascii=False)

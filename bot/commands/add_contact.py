@@ -1,0 +1,57 @@
+"""Make a contact, or say who one is."""
+
+from collections.abc import Mapping
+
+from bot.asking import Asked, Reply
+from bot.blocks.added import added_reply, known_reply
+from bot.finding import find_all
+from bot.replies import plain_reply
+from bot.sentence import ADDABLE, read_add
+from bot.text import MENTION, escape
+from storage.contacts import find
+from storage.domain.contacts import Json, looks_like_address
+from storage.domain.submissions import Status
+from storage.facts import is_recorded
+
+
+async def add_contact(asked: Asked) -> Reply:
+    """Answer `add EMAIL [name:… company:… owner:…]`."""
+    address, said = read_add(asked.text)
+    if "owner" in said:
+        owner = await _owner(asked, said["owner"])
+        if isinstance(owner, Reply):
+            return owner
+        said["owner"] = owner
+    if await is_recorded(asked.workspace, batch=asked.batch):
+        return Reply()  # the same request, sent again
+    before = next(iter(await find_all(asked, address)), None)
+    fields: Mapping[str, Json] = said
+    if before is not None:
+        fields = {name: text for name, text in said.items() if getattr(before, name) != text}
+        if not fields:
+            return known_reply(before)
+    recorded = await asked.say(address, fields)
+    if all(outcome.status is Status.DUPLICATE for outcome in recorded.outcomes):
+        return Reply()  # sent again while the first was under way
+    (after,) = await find(asked.workspace, text=address)
+    names = [name for name in ADDABLE if name in fields]
+    return added_reply(before, after, names, batch=asked.batch)
+
+
+async def _owner(asked: Asked, words: str) -> str | Reply:
+    """Give the address of the colleague that is meant, or say what to type instead."""
+    if words.casefold() == "me":
+        return asked.person.email or plain_reply(
+            "Slack does not tell me your address. Type it: `owner:rep@example.com`"
+        )
+    mentioned = MENTION.fullmatch(words)
+    if mentioned:
+        address = await asked.address_of(mentioned[1])
+        return address or plain_reply(
+            f"Slack does not tell me the address of {words}. Type it: `owner:rep@example.com`"
+        )
+    if not looks_like_address(words):
+        return plain_reply(
+            f"`{escape(words)}` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`."
+        )
+    return words

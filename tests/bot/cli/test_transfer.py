@@ -1,0 +1,208 @@
+"""Import and export from the terminal: what is said, what is written, and how a program ends."""
+
+import asyncio
+import json
+import os
+import pty
+from pathlib import Path
+
+import pytest
+
+from tests.bot.cli.program import PROGRAM, Ended, environment, run
+
+# What a command says does not depend on the database, so that most need to run on one only.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+FILE = (
+    "Email;Name;Company;Owner;Score;Fit;Phone\r\n"
+    "ada@example.com;Ada Lovelace;Engines;rep@acme.com;62;7.5;1\r\n"
+    "bob@example.com;=Bob;;;;8,5;2\r\n"
+    "nobody;;;;5;;3\r\n"
+    "eve@example.com;Eve;;;101;;4\r\n"
+    "zoë@example.com;Zoë;;;85;;5\r\n"
+)
+
+
+class Terminal:
+    """Run commands in a folder of their own, on a database with one workspace."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        self.env = env
+        self.folder = folder
+
+    async def run(self, *words: str) -> Ended:
+        """Run one command, given as its words."""
+        return await run(*words, env=self.env, cwd=self.folder)
+
+    def save(self, text: str, name: str = "contacts.csv", *, encoding: str = "cp1252") -> None:
+        """Write a file, as a spreadsheet would."""
+        (self.folder / name).write_bytes(text.encode(encoding))
+
+    def read(self, name: str, *, encoding: str = "utf-8") -> str:
+        """Read a file."""
+        return (self.folder / name).read_bytes().decode(encoding)
+
+
+@pytest.fixture
+async def terminal(database_url: str, tmp_path: Path) -> Terminal:
+    """Give a terminal on a database with a workspace and a second score type."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    terminal = Terminal(environment(database_url), folder)
+    await terminal.run("workspace", "add", "T0123", "--name", "Acme")
+    await terminal.run("type", "add", "fit", "--min", "1", "--max", "10", "--step", "0.5")
+    return terminal
+
+
+@pytest.mark.slow
+async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal: Terminal) -> None:
+    """Good lines come in, bad ones are told and stand in a file to mend; all of one import is one undo."""
+    terminal.save(FILE)
+    tried = await terminal.run("import", "contacts.csv", "--dry-run")
+    assert (tried.code, tried.out.splitlines()[0]) == (
+        1,
+        "Would import contacts.csv: 2 new contacts, 0 changed, 0 as they were, 3 lines with something wrong.",
+    )
+    assert not (terminal.folder / "contacts.errors.csv").exists()
+    assert (await terminal.run("export", "--json")).document == {"contacts": []}
+
+    done = await terminal.run("import", "contacts.csv")
+    batch = done.out.partition("/score undo ")[2].rstrip(")\n")
+    assert (done.code, done.err, done.out.splitlines()) == (
+        1,
+        "",
+        [
+            "Imported contacts.csv: 2 new contacts, 0 changed, 0 as they were, 3 lines with something wrong.",
+            "  Line 3: Fit: `8,5` has a comma. Use a point: 8.5",
+            "  Line 4: `nobody` is not an e-mail address",
+            "  Line 5: Score: Score runs from 0 to 100; 101 is outside it",
+            "They stand in contacts.errors.csv: mend them there, then contact-score import contacts.errors.csv",
+            "Left out: Phone. Take one with --map 'Phone=attributes.Phone'",
+            f"Take it back: contact-score import contacts.csv --undo (in Slack: /score undo {batch})",
+        ],
+    )
+    assert batch.startswith("import/")
+
+    mended = terminal.read("contacts.errors.csv", encoding="cp1252")
+    assert mended.splitlines()[1] == "3;Fit: `8,5` has a comma. Use a point: 8.5;bob@example.com;=Bob;;;;8,5;2"
+    for wrong, right in ((";8,5;", ";8.5;"), ("nobody;", "noa@example.com;"), (";101;", ";100;")):
+        assert mended.count(wrong) == 1
+        mended = mended.replace(wrong, right)
+    terminal.save(mended, "contacts.errors.csv")
+    again = (await terminal.run("import", "contacts.errors.csv", "--json")).document
+    assert {name: again[name] for name in ("new", "changed", "same", "wrong", "errors", "unused_columns")} == {
+        "new": 3, "changed": 0, "same": 0, "wrong": 0, "errors": None, "unused_columns": ["Phone"],
+    }  # fmt: skip  # counts
+
+    shown = (await terminal.run("export")).out
+    assert shown.splitlines() == [
+        "email,name,company,owner,tags,score,fit",
+        "ada@example.com,Ada Lovelace,Engines,rep@acme.com,,62,7.5",
+        "bob@example.com,'=Bob,,,,,8.5",
+        "eve@example.com,Eve,,,,100,",
+        "noa@example.com,,,,,5,",
+        "zoë@example.com,Zoë,,,,85,",
+    ]
+    undone = await terminal.run("import", "contacts.csv", "--undo")
+    assert (undone.code, undone.out.splitlines()) == (
+        0,
+        [
+            "Took back the import of contacts.csv: 3 scores of 2 contacts are as if it had never been."
+            " Contacts that it made stay, with their address alone.",
+            "Bring it back: contact-score import contacts.csv",
+        ],
+    )
+    (await terminal.run("import", "contacts.csv", "--undo")).check_refused(
+        "The import of contacts.csv was taken back already"
+    )
+    back = await terminal.run("import", "contacts.csv")
+    assert "It had been taken back, and is in force again." in back.out.splitlines()
+    assert (await terminal.run("export")).out == shown
+
+
+@pytest.mark.slow
+async def test_an_export_in_every_form(terminal: Terminal) -> None:
+    """As CSV, JSON Lines and one document, to standard output or a file, filtered; and in again without a change."""
+    terminal.save("email,name,tags,score,fit\nbob@example.com,Bob,,5,\nada@example.com,Ada,vip;beta,62,7.5\n")
+    await terminal.run("import", "contacts.csv")
+    contacts = (await terminal.run("export", "--json")).document["contacts"]
+    for one in contacts:
+        assert one["scores"]["score"].pop("as_of").endswith("Z")
+        one["scores"].get("fit", {"as_of": ""}).pop("as_of")
+    nothing: dict[str, object] = {"company": None, "owner": None, "ids": {}, "attributes": {}}
+    assert contacts == [
+        {
+            **nothing,
+            "email": "ada@example.com",
+            "name": "Ada",
+            "tags": ["vip", "beta"],
+            "scores": {
+                "score": {"value": 62, "band": "warm", "trend_30d": None},
+                "fit": {"value": 7.5, "band": None, "trend_30d": None},
+            },
+        },
+        {
+            **nothing,
+            "email": "bob@example.com",
+            "name": "Bob",
+            "tags": [],
+            "scores": {"score": {"value": 5, "band": "cold", "trend_30d": None}},
+        },
+    ]
+
+    as_lines = await terminal.run("export", "--format", "jsonl", "--filter", "score>=50")
+    assert [json.loads(line)["email"] for line in as_lines.out.splitlines()] == ["ada@example.com"]
+    kept = await terminal.run("export", "-o", "all.csv", "--filter", "sort:-email")
+    assert (kept.code, kept.out, kept.err) == (0, "", "Wrote 2 contacts to all.csv.\n")
+    assert terminal.read("all.csv").split("\r\n") == [
+        "email,name,company,owner,tags,score,fit",
+        "bob@example.com,Bob,,,,5,",
+        "ada@example.com,Ada,,,vip; beta,62,7.5",
+        "",
+    ]
+    again = (await terminal.run("import", "all.csv", "--json")).document
+    assert (again["new"], again["changed"], again["same"], again["wrong"]) == (0, 0, 2, 0)
+
+
+@pytest.mark.slow
+@on_sqlite
+async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
+    """One clear line, with what to type instead; nothing is written."""
+    terminal.save("name,score\nAda,5\n")
+    (terminal.folder / "kept.csv").write_text("kept")
+    for words, *told in (
+        ("import contacts.csv", "No column is the e-mail address; say which one is: --map 'name=email'"),
+        ("import contacts.csv --map name", "`name` names no column and field: write --map 'Column name=field'"),
+        ("import contacts.csv --undo", "Nothing was imported from contacts.csv, as it is now"),
+        (
+            "export --filter scroe>5 -o kept.csv",
+            "There is no field `scroe`. Did you mean `score`?",
+            "scroe>5",
+            "^^^^^",
+        ),
+    ):
+        (await terminal.run(*words.split())).check_refused(*told)
+    assert terminal.read("kept.csv") == "kept"
+    for words in ("import none.csv", "import contacts.csv --undo --dry-run", "export --json --format csv"):
+        assert (await terminal.run(*words.split())).code == 2
+
+
+@pytest.mark.slow
+@on_sqlite
+async def test_a_bar_on_a_terminal_and_none_in_a_pipe(terminal: Terminal) -> None:
+    """Progress is shown to people, beside the answer, and to nobody else."""
+    terminal.save("email,score\n" + "".join(f"p{n}@example.com,{n % 100}\n" for n in range(3000)))
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, "import", "contacts.csv", "--json", env={**terminal.env, "TERM": "xterm-256color"},
+        cwd=terminal.folder, stdout=asyncio.subprocess.PIPE, stderr=theirs,
+    )  # fmt: skip  # standard error alone is a terminal
+    os.close(theirs)
+    out, _ = await process.communicate()
+    os.set_blocking(ours, False)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+
+    assert json.loads(out)["new"] == 3000
+    assert "contacts.csv" in shown
+    assert "%" in shown
+    assert (await terminal.run("import", "contacts.csv")).err == ""

@@ -1,0 +1,140 @@
+"""Add contacts by typing, say who they are, take it back; and take back an import."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from storage.committer import Committer
+from storage.csv_files import recognise
+from storage.database import current
+from storage.importing import batch_of, import_file
+from tests.journeys.acme import Acme
+
+ADDED = [
+    ("add zoe@example.com", "*zoe@example.com* · added"),
+    ('add zoe@example.com name:"Zoë Brown"', "*Zoë Brown* · added · zoe@example.com"),
+    (
+        "add Zoe@Example.com NAME:Zoë company:“Top Gun & Sons” owner:me",
+        "*Zoë* · added · Zoe@Example.com · company *Top Gun &amp; Sons* · owner *rep@acme.example*",
+    ),
+    ("add zoe@example.com owner:@jane", "*zoe@example.com* · added · owner *jane@acme.example*"),
+    ("add zoe@example.com owner:Rep@acme.example", "*zoe@example.com* · added · owner *Rep@acme.example*"),
+]
+
+
+@pytest.mark.parametrize(("line", "answer"), ADDED, ids=[line for line, _ in ADDED])
+async def test_a_contact_is_added(acme: Acme, line: str, answer: str) -> None:
+    """The answer says whom, and what is known now; it can be taken back, and a score be set at once."""
+    seen = acme.seen(await acme.ask(line))
+
+    assert seen == f"{answer}\n[Undo] [Set]"
+    assert (await acme.contact("zoe@example.com")).email is not None
+
+
+async def test_who_is_there_already_is_told_with_what_changed(acme: Acme) -> None:
+    """Only what differs is said, and kept."""
+    answers = [
+        acme.seen(await acme.ask(line))
+        for line in (
+            "add ADA@example.com",
+            'add ada@example.com name:"Ada Lovelace" owner:rep@acme.example',
+            'add ada@example.com name:"Ada King" company:"Analytical Engines" owner:@jane',
+            "add kelly@example.com owner:me",
+        )
+    ]
+
+    assert answers == [
+        "Ada Lovelace · is there already; nothing was changed\n[Set]",
+        "Ada Lovelace · is there already; nothing was changed\n[Set]",
+        "Ada Lovelace · was there already · name Ada Lovelace → *Ada King*"
+        " · owner rep@acme.example → *jane@acme.example*\n[Undo] [Set]",
+        "Grace Kelly · was there already · owner — → *rep@acme.example*\n[Undo] [Set]",
+    ]
+    ada = await acme.contact("ada@example.com")
+    assert (ada.name, ada.company, ada.owner) == ("Ada King", "Analytical Engines", "jane@acme.example")
+
+
+REFUSED = [
+    ("add", 'Say whom: `/score add ada@example.com name:"Ada Lovelace"`'),
+    (
+        "add Zoë name:Zoë",
+        '`Zoë` is not an e-mail address. Say whom: `/score add ada@example.com name:"Ada Lovelace"`',
+    ),
+    ("add zoe@example.com name:Zoë Brown", 'Put several words in quotes: `name:"Zoë Brown"`'),
+    (
+        "add zoe@example.com Zoë",
+        '`Zoë` says nothing of a contact. After the address there can be `name:"Ada Lovelace"`, `company:Acme`,'
+        " `owner:me`.",
+    ),
+    (
+        "add zoe@example.com tag:vip",
+        '`tag:vip` says nothing of a contact. After the address there can be `name:"Ada Lovelace"`, `company:Acme`,'
+        " `owner:me`.",
+    ),
+    (
+        "add zoe@example.com 85",
+        "`add` takes no values. To add a contact with a score: `/score set zoe@example.com 85`",
+    ),
+    ("add zoe@example.com name:Zoë name:Zoe", "Name is said twice; say it once."),
+    ("add zoe@example.com company:", "Say which company: `company:Acme`, or leave `company:` out."),
+    (
+        "add zoe@example.com owner:jane",
+        "`jane` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`.",
+    ),
+    (f"add zoe@example.com name:{'z' * 256}", "A name has at most 255 characters; this one has 256."),
+]
+
+
+@pytest.mark.parametrize(("line", "answer"), REFUSED, ids=[line[:40] for line, _ in REFUSED])
+async def test_what_cannot_be_added(acme: Acme, line: str, answer: str) -> None:
+    """A refusal says what to type instead, and nobody is made."""
+    assert acme.seen(await acme.ask(line)) == answer
+    assert "yet" in acme.seen(await acme.ask("zoe@example.com"))
+
+
+async def test_adding_is_taken_back_and_restored(acme: Acme) -> None:
+    """What was said is gone, the contact stays; by the button, by the verb, and back again."""
+    added = await acme.ask("add zoe@example.com name:Zoë company:Acme")
+    undone = await acme.press(added, "Undo")
+    assert acme.seen(undone) == "zoe@example.com · undone; the contact itself stays\n[Undo]"
+    assert (await acme.contact("zoe@example.com")).name is None
+
+    await acme.press(undone, "Undo")
+    assert (await acme.contact("zoe@example.com")).name == "Zoë"
+    assert acme.seen(await acme.ask("undo")) == "zoe@example.com · undone; the contact itself stays\n[Undo]"
+    assert (await acme.contact("zoe@example.com")).company is None
+
+
+async def test_the_same_request_adds_once(acme: Acme) -> None:
+    """Sent again one after the other and at once it is answered once, also when somebody changed the contact since."""
+    await acme.ask("add zoe@example.com name:Zoë")
+    sent, before = acme.sandbox.sent[-1], len(acme.answers)
+    await acme.pushed({"type": "contact.upsert", "contact": {"email": "zoe@example.com", "name": "Zora"}})
+    await acme.sandbox.again(sent)
+    await asyncio.gather(*(acme.sandbox.again(sent, retry=number) for number in (2, 3)))
+    await acme.restart()  # which finishes what is under way
+
+    assert len(acme.answers) == before
+    assert (await acme.contact("zoe@example.com")).name == "Zora"
+
+
+async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> None:
+    """By the line that the import printed; the answer counts, and its button brings the import back."""
+    path = tmp_path / "contacts.csv"
+    path.write_text("email,score,fit\nada@example.com,99,\nzoe@example.com,50,9\n")
+    file = recognise(path)
+    await import_file(
+        acme.workspace, file=file, mapping={}, committer=Committer(current()), progress=lambda done: None,
+        wrong=lambda row, reason: None, now=int(acme.sandbox.clock.now() * 1_000_000),
+    )  # fmt: skip  # in the process that serves
+    assert await acme.value("ada") == 99_000
+
+    undone = await acme.ask(f"undo {batch_of(file)}")
+    assert acme.seen(undone) == "3 scores of 2 contacts · undone\n[Undo]"
+    assert (await acme.value("ada"), await acme.value("zoe@example.com")) == (62_000, None)
+    assert acme.seen(await acme.ask(f"undo {batch_of(file)}")) == "Nothing was changed: that was undone already."
+    assert acme.seen(await acme.ask(f"undo import/{'0' * 16}")) == "Nothing was changed: There is nothing to undo."
+
+    assert acme.seen(await acme.press(undone, "Undo")) == "3 scores of 2 contacts · undone\n[Undo]"
+    assert await acme.value("ada") == 99_000

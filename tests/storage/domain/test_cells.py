@@ -1,0 +1,58 @@
+"""Cells say what they said before they were written, and no spreadsheet takes one for a formula."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.domain.cells import guarded, joined, parted, plain, written
+
+FORMULAS = "=+-@\t\r\n"
+texts = st.text(st.sampled_from("'=+-@\t\r\n a1,;\""), max_size=6) | st.text(max_size=20)
+
+
+@given(texts)
+def test_no_cell_begins_like_a_formula(text: str) -> None:
+    """Whatever somebody is called, the first character of the cell is none that begins a formula."""
+    assert guarded(text)[:1] not in list(FORMULAS)
+
+
+@given(texts)
+def test_what_was_written_is_read(text: str) -> None:
+    """A text that stands in a cell without blanks around it is read as it was, however many quotes it has."""
+    bare = text.strip()
+    assert plain(guarded(bare)) == bare
+    assert plain(f" {guarded(bare)}\n") == bare
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("'=HYPERLINK(1)", "=HYPERLINK(1)"),
+        ("''=quoted", "'=quoted"),
+        ("'+49 30 1234", "+49 30 1234"),
+        ("+49 30 1234", "+49 30 1234"),  # a person's own file need not guard anything
+        ("'t Hooft", "'t Hooft"),  # a name that begins with a quote
+        ("  Ada  ", "Ada"),
+        ("'", "'"),
+        ("", ""),
+    ],
+)
+def test_a_cell_is_read(cell: str, said: str) -> None:
+    """Only the quote that guards a formula is taken away."""
+    assert plain(cell) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [(None, ""), ("Ada", "Ada"), (5, "5"), (True, "true"), (1.5, "1.5"), (["Zoë", 1], '["Zoë", 1]'), ({}, "{}")],
+)
+def test_what_is_no_text_is_json(value: None, cell: str) -> None:
+    """Nothing is a blank; numbers, lists and objects are written as JSON."""
+    assert written(value) == cell
+
+
+def test_tags_stand_in_one_cell() -> None:
+    """They are parted by semicolons; a comma parts them where there is none, and is part of a tag otherwise."""
+    assert joined(["vip", "Acme, Inc"]) == "vip; Acme, Inc"
+    assert parted("vip; Acme, Inc; vip;") == ["vip", "Acme, Inc"]
+    assert parted("vip, beta") == ["vip", "beta"]

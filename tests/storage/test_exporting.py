@@ -1,0 +1,167 @@
+"""Contacts go out in one order, page by page, and an export that comes in again changes nothing."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage.csv_files import recognise
+from storage.definitions import add_score_type, score_types
+from storage.domain.contacts import ATTRIBUTE, Json, Reference
+from storage.domain.facts import Item, Op
+from storage.domain.filters import parse
+from storage.domain.submissions import Status
+from storage.exporting import export, write_csv
+from storage.importing import import_file
+from tests.counts import LINES
+from tests.storage import raw
+from tests.storage.teams import NOW, SECOND, Team, said, set_to
+
+
+async def exported(team: Team, text: str = "") -> list[str]:
+    """Give the contacts of an export, as a command takes them."""
+    asked = parse(text, await score_types(team.workspace))
+    return [card.contact.typed async for card in export(team.workspace, asked=asked, now=NOW)]
+
+
+async def written(team: Team) -> str:
+    """Give an export as CSV."""
+    asked, file = parse("", await score_types(team.workspace)), io.StringIO(newline="")
+    counted: list[int] = []
+    number = await write_csv(team.workspace, asked=asked, file=file, told=counted.append, now=NOW)
+    assert counted == list(range(1, number + 1))
+    return file.getvalue()
+
+
+async def test_the_order_is_by_address_and_then_by_id(team: Team) -> None:
+    """Whatever order they arrived in; addresses as bytes, those without one by the first of their ids."""
+    await team.deliver(
+        said("1", ("shop", "b")),
+        said("2", "b.z@example.com"),
+        said("3", ("crm", "10")),
+        said("4", "ba@example.com"),
+        said("5", Reference(email="Ada@example.com", source="crm", id="0")),
+        said("6", ("crm", "9")),
+        said("7", "Éa@example.com"),
+        set_to("8", "ba@example.com", 5),
+    )
+    everybody = ["Ada@example.com", "b.z@example.com", "ba@example.com", "Éa@example.com", "crm:10", "crm:9", "shop:b"]
+
+    assert await exported(team) == everybody
+    assert await exported(team, "has:score") == ["ba@example.com"]
+    assert await exported(team, "-has:score limit:5") == [one for one in everybody if not one.startswith("ba")][:5]
+    assert await exported(team, "sort:-email limit:2") == ["Éa@example.com", "ba@example.com"]
+    assert await exported(team, "name~nobody") == []
+
+
+async def test_many_go_out_page_by_page(team: Team) -> None:
+    """Each once, with an address or without, in whatever order is asked for, also where a page is just full."""
+    for start in range(0, 3000, 1000):
+        await team.deliver(
+            *(set_to(f"{n}", f"p{n:04d}@example.com", n % 90) for n in range(start, start + 1000)),
+            *(said(f"id{n}", ("crm", f"{n:04d}")) for n in range(start, min(start + 1000, 2500))),
+            batch=f"d{start}",
+        )
+    addresses = [f"p{n:04d}@example.com" for n in range(3000)]
+    ids = [f"crm:{n:04d}" for n in range(2500)]
+
+    assert await exported(team) == addresses + ids
+    assert await exported(team, "limit:1000") == addresses[:1000]
+    assert await exported(team, "-has:score") == ids
+    by_score = sorted(range(3000), key=lambda n: (-(n % 90), n))
+    assert await exported(team, "has:score sort:-score") == [addresses[n] for n in by_score]
+    assert len(await exported(team, "sort:-score")) == 5500
+
+
+names = st.sampled_from(["=1+1", "+49 30", "-", "@x", "'=x", "'t Hooft", "a;b, c", 'say "hi"', "two\nlines"])
+words = names | st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
+values: st.SearchStrategy[Json] = words | st.integers(-(2**40), 2**40) | st.booleans() | st.none() | st.just([1, "a"])
+people = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": words,
+        "company": words,
+        "owner": words,
+        "tags": st.lists(words, max_size=3),
+        ATTRIBUTE + "plan": values,
+        ATTRIBUTE + "a b,c": values,
+    },
+)
+
+
+@pytest.fixture
+def came_in_again() -> Iterator[list[int]]:
+    """Collect how many rows came in again, and fail unless there were many."""
+    counts: list[int] = []
+    yield counts
+    LINES.append(f"rows exported and imported again: {sum(counts):,}")
+    assert sum(counts) >= 250
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(told=st.lists(st.tuples(people, st.none() | st.integers(-20, 20)), min_size=1, max_size=5))
+async def test_an_export_that_comes_in_again_changes_nothing(
+    team: Team,
+    database_url: str,
+    tmp_path: Path,
+    came_in_again: list[int],
+    told: list[tuple[Mapping[str, Json], int | None]],
+) -> None:
+    """Whatever contacts are called, whatever is known of them, and whichever ids they have."""
+    run = int(str((await raw.rows(database_url, "SELECT count(*) AS n FROM facts"))[0]["n"]))
+    if "half" not in {one.key for one in await score_types(team.workspace)}:
+        await add_score_type(
+            team.workspace, key="half", label="Half", minimum=-10_000, maximum=10_000, step=500,
+            bands=[], start=0, is_default=False, now=NOW,
+        )  # fmt: skip  # the numbers of one definition stand together
+    items: list[Item] = []
+    for number, (fields, halves) in enumerate(told):
+        key = f"{run}/{number}"
+        whom = [
+            Reference(email=f"p{key}@example.com"),
+            Reference(source="crm", id=f"={key}"),
+            Reference(email=f"p{key}@example.com", source="shop", id=key),
+        ][number % 3]
+        items.append(Item(key=key, contact=whom, fields=fields))
+        if halves is not None:
+            items.append(Item(key=key, contact=whom, score="half", op=Op.SET, amount=halves * 500))
+    recorded = await team.deliver(*items, batch=f"d{run}", received=NOW + run * SECOND)
+    assert recorded.count(Status.APPLIED) == len(items)
+
+    text = await written(team)
+    facts = await raw.rows(database_url, "SELECT count(*) AS n FROM facts")
+    path = tmp_path / "export.csv"
+    path.write_text(text, newline="", encoding="utf-8")
+    wrong: list[str] = []
+    report = await import_file(
+        team.workspace, file=recognise(path), mapping={}, committer=team.committer, progress=lambda done: None,
+        wrong=lambda row, reason: wrong.append(reason), now=NOW + run * SECOND + 1,
+    )  # fmt: skip  # what comes in again
+
+    assert (report.new, report.changed, wrong) == (0, 0, [])
+    assert report.same == len(list(csv.reader(io.StringIO(text, newline="")))) - 1
+    assert await raw.rows(database_url, "SELECT count(*) AS n FROM facts") == facts
+    assert await written(team) == text
+    for cell in (cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row):
+        assert cell[:1] not in list("=+@\t\r\n")
+        assert cell[:1] != "-" or float(cell) < 0  # a score, written by us
+    came_in_again.append(report.same)
+
+
+async def test_the_columns_of_a_csv(team: Team) -> None:
+    """What an import takes: fields, scores, ids and attributes that anybody has."""
+    await team.deliver(
+        set_to("1", Reference(email="ada@example.com", source="crm", id="4711"), 62,
+               fields={"name": "=Ada", "tags": ["a", "b"], "attributes.plan": 5}),
+        said("2", "bob@example.com", company="Engines, Ltd"),
+    )  # fmt: skip  # who, and what is said
+
+    assert await written(team) == (
+        "email,name,company,owner,tags,score,ids.crm,attributes.plan\r\n"
+        "ada@example.com,'=Ada,,,a; b,62,4711,5\r\n"
+        'bob@example.com,,"Engines, Ltd",,,,,\r\n'
+    )

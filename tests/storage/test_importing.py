@@ -1,0 +1,309 @@
+"""Contacts and scores come in from CSV files, as often as one likes, and go out again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.csv_files import BadFile, Row, recognise
+from storage.definitions import add_score_type, score_types
+from storage.domain.contacts import Reference
+from storage.domain.errors import NothingToUndo
+from storage.domain.filters import parse
+from storage.exporting import export
+from storage.importing import Report, import_file, match_columns, undo_import
+from tests.storage import raw
+from tests.storage.teams import NOW, SECOND, Team, said, set_to
+
+ADA, BOB, ZOE = "ada@example.com", "bob@example.com", "zoe@example.com"
+
+
+class Desk:
+    """Import files for a team, each a second after the one before."""
+
+    def __init__(self, team: Team, folder: Path) -> None:
+        self.team = team
+        self.folder = folder
+        self.now = NOW + SECOND
+        self.wrong: list[tuple[int, str]] = []
+        self.bytes = 0
+
+    def save(self, text: str, name: str = "contacts.csv") -> Path:
+        """Write a file."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8", newline="")
+        return path
+
+    async def take(self, text: str, *, mapping: Mapping[str, str] | None = None, dry: bool = False) -> list[int]:
+        """Import a text: how many rows were new, changed, the same, wrong."""
+        report = await self.report(text, mapping=mapping, dry=dry)
+        return [report.new, report.changed, report.same, report.wrong]
+
+    async def report(self, text: str, *, mapping: Mapping[str, str] | None = None, dry: bool = False) -> Report:
+        """Import a text."""
+        self.now += SECOND
+        self.wrong, self.bytes = [], 0
+        path = self.save(text)
+
+        def wrong(row: Row, reason: str) -> None:
+            self.wrong.append((row.line, reason))
+
+        def progress(done: int) -> None:
+            assert self.bytes <= done <= path.stat().st_size
+            self.bytes = done
+
+        return await import_file(
+            self.team.workspace,
+            file=recognise(path),
+            mapping=mapping or {},
+            committer=None if dry else self.team.committer,
+            progress=progress,
+            wrong=wrong,
+            now=self.now,
+        )
+
+    async def undo(self, text: str) -> tuple[int, int]:
+        """Take an import back: how many scores moved, and of how many contacts."""
+        self.now += SECOND
+        recorded = await undo_import(
+            self.team.workspace, file=recognise(self.save(text)), committer=self.team.committer, now=self.now
+        )
+        return len(recorded.moved), len(recorded.undone)
+
+    async def seen(self) -> dict[str, dict[str, Any]]:
+        """Give what is known of everybody, by address or id: what is blank is left out."""
+        types = await score_types(self.team.workspace)
+        cards = export(self.team.workspace, asked=parse("", types), now=self.now)
+        return {
+            card.contact.typed: {
+                name: value
+                for name, value in {
+                    **{name: getattr(card.contact, name) for name in ("name", "company", "owner")},
+                    "tags": list(card.contact.tags),
+                    **card.contact.attributes,
+                    **{standing.score_type.key: standing.value / 1000 for standing in card.standings},
+                }.items()
+                if value
+            }
+            async for card in cards
+        }
+
+
+@pytest.fixture
+async def desk(team: Team, tmp_path: Path) -> Desk:
+    """Give a desk with a second score type, `fit`, from 1 to 10 in halves."""
+    await add_score_type(
+        team.workspace, key="fit", label="Good fit", minimum=1000, maximum=10_000, step=500,
+        bands=[], start=None, is_default=False, now=NOW,
+    )  # fmt: skip  # the numbers of one definition stand together
+    return Desk(team, tmp_path)
+
+
+FIRST = (
+    "E-Mail,Name,Company,Owner,Tags,Score,Good fit,attributes.plan,Phone\n"
+    "Ada@Example.com,Ada Lovelace,Engines,rep@acme.com,vip; beta,62,7.5,pro,1\n"
+    "bob@example.com,Bob,,,,,,,2\n"
+    "zoe@example.com,'=Zoë,,,,0,,,3\n"
+)
+
+
+async def test_rows_become_contacts_and_scores(desk: Desk) -> None:
+    """Columns are known by name, whatever their case; a label will do for a score type."""
+    report = await desk.report(FIRST)
+
+    assert (report.new, report.changed, report.same, report.wrong) == (3, 0, 0, 0)
+    assert report.unused == ("Phone",)
+    assert desk.bytes > 0
+    ada = {"name": "Ada Lovelace", "company": "Engines", "owner": "rep@acme.com", "tags": ["vip", "beta"]}
+    assert await desk.seen() == {
+        "Ada@Example.com": {**ada, "plan": "pro", "score": 62, "fit": 7.5},
+        BOB: {"name": "Bob"},
+        ZOE: {"name": "=Zoë"},  # its 0 is a score, but left out of what is compared here
+    }
+    assert await desk.team.value(ZOE) == 0
+    assert [(line.source, line.actor) for line in await desk.team.lines(ADA)] == [("import", "import")]
+
+
+async def test_a_blank_never_overwrites_and_an_equal_cell_changes_nothing(desk: Desk, database_url: str) -> None:
+    """Only what differs becomes a fact."""
+    await desk.take(FIRST)
+    before = await desk.seen()
+    (facts,) = await raw.rows(database_url, "SELECT count(*) AS n FROM facts")
+
+    assert await desk.take("email,name,score,fit\nADA@example.com,,,\nbob@example.com,Bob,,\n") == [0, 0, 2, 0]
+    assert await raw.rows(database_url, "SELECT count(*) AS n FROM facts") == [facts]
+    assert await desk.take("email,name,score,fit\nADA@example.com,,62,8\nbob@example.com,Bob,,\n") == [0, 1, 1, 0]
+    assert await desk.seen() == before | {"Ada@Example.com": before["Ada@Example.com"] | {"fit": 8}}
+    (more,) = await raw.rows(database_url, "SELECT count(*) AS n FROM facts")
+    assert more == {"n": int(str(facts["n"])) + 1}
+
+
+async def test_later_rows_are_later_facts(desk: Desk) -> None:
+    """Of several rows of one contact the last one counts, in one chunk and across chunks, and once more imported."""
+    rows = [f"{ADA},Ada,8,", f"{ADA},Eve,9,", f"{ADA},Ada,8,vip", *(f"p{n}@example.com,,," for n in range(600))]
+    text = "\n".join(["email,name,score,tags", *rows, f"{ADA},Ida,7,"])
+    for _ in range(2):
+        await desk.take(text)
+        assert (await desk.seen())[ADA] == {"name": "Ida", "score": 7, "tags": ["vip"]}
+    assert [line.amount for line in await desk.team.lines(ADA)] == [7_000, 8_000, 9_000, 8_000]
+
+
+async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -> None:
+    """Stopped anywhere and begun again it ends the same; what people changed since is left as it is."""
+    rows = [f"p{n}@example.com,P{n},{n % 100}" for n in range(1200)]
+    text = "\n".join(["email,name,score", *rows])
+    path = desk.save(text)
+    stopped = 0
+
+    def stop(done: int) -> None:
+        nonlocal stopped
+        stopped += 1
+        if stopped == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await import_file(
+            desk.team.workspace, file=recognise(path), mapping={}, committer=desk.team.committer,
+            progress=stop, wrong=lambda row, reason: None, now=NOW,
+        )  # fmt: skip  # as desk does, but stopped
+    assert len(await desk.seen()) == 1000
+    await desk.team.ask(set_to("by hand", "p7@example.com", 99), batch="h", received=NOW + SECOND)
+    await desk.team.ask(said("by hand", "p8@example.com", name="Penelope"), batch="h2", received=NOW + SECOND)
+
+    assert await desk.take(text, dry=True) == [200, 0, 1000, 0]
+    assert await desk.take(text) == [200, 0, 1000, 0]
+    (count,) = await raw.rows(database_url, "SELECT count(*) AS n FROM facts WHERE source = 'import'")
+    assert count["n"] == 2400
+    seen = await desk.seen()
+    assert len(seen) == 1200
+    assert (seen["p7@example.com"]["score"], seen["p8@example.com"]["name"]) == (99, "Penelope")
+
+
+async def test_another_choice_of_columns_of_the_same_file(desk: Desk) -> None:
+    """A column that was taken for the wrong thing is taken for the right one when the file is imported again."""
+    text = "email,one,two\nada@example.com,3,Engines\n"
+    assert await desk.take(text, mapping={"One": "score", "two": "name"}) == [1, 0, 0, 0]
+    assert await desk.take(text, mapping={"One": "fit", "two": "company"}) == [0, 1, 0, 0]
+    assert (await desk.seen())[ADA] == {"score": 3, "fit": 3, "name": "Engines", "company": "Engines"}
+
+    assert await desk.take(text, mapping={"one": "score", "two": "name"}) == [0, 0, 1, 0]
+    assert await desk.undo(text) == (2, 1)
+    assert (await desk.seen())[ADA] == {}
+
+
+async def test_wrong_rows_are_told_and_the_others_taken(desk: Desk) -> None:
+    """By line and column, all that is wrong with a row at once, with what to type instead."""
+    await desk.team.deliver(said("k", Reference(email=ADA, source="crm", id="1")), said("l", ("crm", "2")))
+    text = (
+        "email,score,fit,owner,name,tags,ids.crm\n"
+        "ada@example.com,8,,,,,\n"
+        'bob@example.com,"8,5",11,,,,\n'
+        "nobody,5,,,,,\n"
+        ",5,,,,,\n"
+        "zoe@example.com,0.5,1.25,jane,,,\n"
+        f"zoe@example.com,,,,{'n' * 256},{'t' * 101},\n"
+        "zoe@example.com,ten,,rep@acme.com,\0,,\n"
+        'zoe@example.com,"5,,,,,\n'
+        "ada@example.com,9,,,,,2\n"
+        "zoe@example.com,1,,,,,3\n"
+    )
+
+    assert await desk.take(text) == [1, 1, 0, 8]
+    assert desk.wrong == [
+        (3, "score: `8,5` has a comma. Use a point: 8.5; fit: Good fit runs from 1 to 10; 11 is outside it"),
+        (4, "`nobody` is not an e-mail address"),
+        (5, "it names nobody: give the e-mail address"),
+        (6, "score: Score goes in steps of 1; use 0 or 1; fit: Good fit goes in steps of 0.5; use 1 or 1.5"),
+        (
+            7,
+            "name: it has 256 characters; cut it to 255;"
+            " tags: a contact has at most 100 tags, each of at most 100 characters",
+        ),
+        (8, "score: `ten` is not a number; name: no text holds a NUL; take it out"),
+        (9, 'a quote is not closed, or stands inside of a cell: write "" for a quote in quotes'),
+        (10, "The address and the id given belong to two different contacts."),
+    ]
+    assert await desk.seen() == {ADA: {"score": 8}, ZOE: {"score": 1}, "crm:2": {}}
+    assert await desk.take("email,owner\nzoe@example.com,jane\n") == [0, 0, 0, 1]
+    assert desk.wrong == [(2, "owner: `jane` is not an e-mail address")]
+
+
+async def test_a_dry_run_writes_nothing(desk: Desk, database_url: str) -> None:
+    """It says what would happen, and it does."""
+    await desk.take("email,name,score\nada@example.com,Ada,5\n")
+    before = [await raw.rows(database_url, f"SELECT count(*) AS n FROM {table}") for table in ("facts", "contacts")]
+    text = "email,name,score\nada@example.com,Ada,6\nbob@example.com,,\nzoe@example.com,Zoe,x\nada@example.com,Ada,6\n"
+
+    assert await desk.take(text, dry=True) == [1, 1, 1, 1]
+    after = [await raw.rows(database_url, f"SELECT count(*) AS n FROM {table}") for table in ("facts", "contacts")]
+    assert after == before
+    assert await desk.take(text) == [1, 1, 1, 1]
+    assert await desk.take(text, dry=True) == [0, 0, 3, 1]
+
+
+async def test_one_undo_takes_a_whole_import_back(desk: Desk) -> None:
+    """Whatever came later stands; the same file again brings it back, and what was not imported yet besides."""
+    await desk.team.deliver(set_to("k", ADA, 50, at=NOW), said("f", ADA, at=NOW, name="Ada King"))
+    await desk.take(FIRST)
+    imported = await desk.seen()
+    await desk.team.ask(set_to("by hand", ADA, 70), batch="h", received=desk.now + SECOND)
+    with pytest.raises(NothingToUndo) as refused:
+        await desk.undo("email\nsomebody@example.com\n")
+    assert str(refused.value) == "nothing was imported from contacts.csv, as it is now"
+
+    assert await desk.undo(FIRST) == (3, 3)
+    assert await desk.seen() == {ADA: {"name": "Ada King", "score": 70}, BOB: {}, ZOE: {}}
+    with pytest.raises(NothingToUndo) as refused:
+        await desk.undo(FIRST)
+    assert str(refused.value) == "the import of contacts.csv was taken back already"
+
+    for _ in range(2):
+        report = await desk.report(FIRST)
+        assert (report.restored, report.same, report.wrong) == (True, 3, 0)
+        seen = await desk.seen()
+        assert seen == imported | {ADA: imported[ADA] | {"score": 70}}
+        assert (await desk.report(FIRST)).restored is False
+        await desk.undo(FIRST)
+
+
+async def test_ids_of_sources_come_in_too(desk: Desk) -> None:
+    """A contact without an address is named by its id; ids beside an address are learnt."""
+    text = "email,ids.crm,ids.shop,name\nada@example.com,4711,A 1,Ada\n,4712,,Ida\n"
+    assert await desk.take(text) == [2, 0, 0, 0]
+    assert await desk.take(text.replace("Ida", "Ida Rhodes")) == [0, 1, 1, 0]
+    found = {one: await desk.team.contact(one) for one in ("crm:4711", "shop:A 1", "crm:4712")}
+
+    assert [(one.email, one.name) for one in found.values()] == [(ADA, "Ada"), (ADA, "Ada"), (None, "Ida Rhodes")]
+
+
+@pytest.mark.parametrize(
+    ("header", "mapping", "because"),
+    [
+        ("name,score", {}, "no column is the e-mail address; say which one is: --map 'name=email'"),
+        ("email,Score,score", {}, "two columns are `score`; say which one is meant: --map COLUMN=score"),
+        ("email,a", {"b": "score"}, "there is no column `b`; there is email, a"),
+        (
+            "email,a",
+            {"a": "fti"},
+            "`fti` is no field; use email, name, company, owner, tags, score, fit, attributes.NAME or ids.SOURCE",
+        ),
+        ("email,a", {"a": "ids.No Slug"}, None),
+    ],
+)
+async def test_columns_that_cannot_be_taken(
+    desk: Desk, header: str, mapping: dict[str, str], because: str | None
+) -> None:
+    """A file whose columns say too little, or contradict each other, is refused whole."""
+    with pytest.raises(BadFile) as refused:
+        await desk.take(f"{header}\n", mapping=mapping)
+
+    assert because is None or str(refused.value) == because
+
+
+async def test_what_a_person_says_of_a_column_goes_first(desk: Desk) -> None:
+    """Also before a column that has the field's own name."""
+    types = await score_types(desk.team.workspace)
+    columns = match_columns(["Mail", "email", "Score", "x"], types, mapping={"mail": "email", "X": "score"})
+
+    assert (columns.email, list(columns.scores), columns.unused) == (0, [3], ("email", "Score"))
