@@ -1,7 +1,6 @@
 """Answer filters in SQL, page by page; a filter's `matches` is the specification of it."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -165,11 +164,15 @@ def _read_cursor(cursor: str | None, phases: Sequence[bool], asked: Filter) -> t
         in_rest = len(phases) == 2 and not phases[place]
         kinds = [int if isinstance(sort.by, ScoreType) else str for sort in asked.sort[1 if in_rest else 0 :]]
         fits = [value is None or type(value) is kind for value, kind in zip(values[:-1], kinds, strict=True)]
-        if not all(fits) or type(values[-1]) is not int or not 0 <= place < len(phases):
+        if not all(fits) or type(values[-1]) is not int or type(place) is not int or not 0 <= place < len(phases):
             raise BadCursor
         if phases[place] and values[0] is None:
             raise BadCursor
-    except (ValueError, TypeError, IndexError, binascii.Error) as exc:
+        if any(isinstance(value, int) and abs(value) > database.LARGEST_ID for value in values):
+            raise BadCursor
+        if any("\0" in value.encode().decode() for value in values if isinstance(value, str)):  # nor half a character
+            raise BadCursor
+    except (ValueError, TypeError, IndexError, RecursionError) as exc:
         raise BadCursor from exc
     return place, values
 
