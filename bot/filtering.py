@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from bot.asking import Asked, Reply
 from bot.blocks.contact_list import filter_reply
+from bot.blocks.elements import BUTTON_VALUE
 from bot.replies import plain_reply
 from bot.text import MENTION, escape
 from storage.domain.filters import Filter, Sort, parse
@@ -13,31 +14,46 @@ from storage.segments import segments
 
 PER_PAGE, MOST_PER_PAGE = 10, 50
 LONGEST = 1400  # a button that turns the page carries the filter, and has room for 2,000 characters
-MOST_BACK = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where somebody is in the answer of a filter: its text, and the cursors of the pages turned so far."""
+    """Where somebody is in the answer of a filter: its text, the cursors of the last pages turned, how many were."""
 
     text: str
     cursors: tuple[str, ...] = ()
+    turned: int = 0
 
-    def carried(self) -> str:
-        """Write it for a button."""
-        return json.dumps({"q": self.text, "c": self.cursors}, separators=(",", ":"))
+    def carried(self) -> str | None:
+        """Write it for a button, forgetting the first pages turned where room is short; none where there is no room."""
+        for first in range(max(len(self.cursors), 1)):
+            told = {"q": self.text, "c": self.cursors[first:], "n": self.turned}
+            written = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+            if len(written) <= BUTTON_VALUE:
+                return written
+        return None
+
+    def onward(self, cursor: str) -> "Place":
+        """Give the page after this one."""
+        return replace(self, cursors=(*self.cursors, cursor), turned=self.turned + 1)
+
+    def back(self) -> "Place":
+        """Give the page before this one; where it was forgotten, the first."""
+        return replace(self, cursors=self.cursors[:-1], turned=self.turned - 1 if len(self.cursors) > 1 else 0)
 
     @staticmethod
     def read(carried: str) -> "Place":
         """Read it from a button."""
         told = json.loads(carried)
-        return Place(str(told["q"]), tuple(str(cursor) for cursor in told["c"]))
+        return Place(str(told["q"]), tuple(str(cursor) for cursor in told["c"]), int(told["n"]))
 
 
 async def answer_filter(asked: Asked, place: Place) -> Reply:
     """Answer with one page of the contacts that a filter finds; raises BadFilter, BadCursor."""
-    if len(place.text) > LONGEST:
-        return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {len(place.text)}.")
+    length = len(json.dumps(place.text, ensure_ascii=False)) - 2
+    if length > LONGEST:
+        counted = ", quotation marks counted twice" if length > len(place.text) else ""
+        return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{counted}.")
     question = await _read(asked, place.text)
     size = min(question.limit or PER_PAGE, MOST_PER_PAGE)
     total = await count(asked.workspace, asked=question, now=asked.now)
@@ -46,19 +62,16 @@ async def answer_filter(asked: Asked, place: Place) -> Reply:
     found = await page(
         asked.workspace, asked=question, limit=size, cursor=place.cursors[-1] if place.cursors else None, now=asked.now
     )
-    back = replace(place, cursors=place.cursors[:-1]).carried() if place.cursors else None
-    onward = None
-    if found.next_cursor is not None and question.limit is None and len(place.cursors) < MOST_BACK:
-        onward = replace(place, cursors=(*place.cursors, found.next_cursor)).carried()
+    onward = place.onward(found.next_cursor) if found.next_cursor is not None and question.limit is None else None
     return filter_reply(
         found.cards,
         question.scores or (asked.types[0],),
         text=place.text,
-        first=len(place.cursors) * size + 1,
+        first=place.turned * size + 1,
         total=total,
-        back=back,
-        onward=onward,
-        here=place.carried(),
+        back=place.back().carried() if place.cursors else None,
+        onward=onward.carried() if onward is not None else None,
+        here=place.carried() or "",  # which has room: either it came in a button, or there is no cursor in it
     )
 
 

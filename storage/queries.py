@@ -1,7 +1,6 @@
 """Answer filters in SQL, page by page; a filter's `matches` is the specification of it."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -198,11 +197,15 @@ def _read_cursor(
         # Another process, whose clock runs ahead of ours, may have written it.
         if not all(fits) or type(values[-1]) is not int or type(at) is not int or not 0 <= at <= now + DAY:
             raise BadCursor
-        if not 0 <= place < len(phases):
+        if type(place) is not int or not 0 <= place < len(phases):
             raise BadCursor
         if phases[place] and values[0] is None:
             raise BadCursor
-    except (ValueError, TypeError, IndexError, binascii.Error) as exc:
+        if any(isinstance(value, int) and abs(value) > database.LARGEST_ID for value in values):
+            raise BadCursor
+        if any("\0" in value.encode().decode() for value in values if isinstance(value, str)):  # nor half a character
+            raise BadCursor
+    except (ValueError, TypeError, IndexError, RecursionError) as exc:
         raise BadCursor from exc
     return place, values, at
 

@@ -39,6 +39,7 @@ class Call:
     workspace: Workspace
     committer: Committer
     request: web.Request
+    token: int  #: its row id: names of tokens are not unique
     actor: str  #: who it is recorded as
     key: str  #: unique to this request
     now: int
@@ -88,7 +89,7 @@ class Api:
     ) -> web.Response:
         now = self._clock()
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-        token = await find_token(secret.strip()) if kind.casefold() == "bearer" and secret.strip() else None
+        token = await find_token(secret.strip()) if kind.casefold() == "bearer" and secret.isascii() else None
         if token is None:
             wait = self._failures.failed(request.remote or "", now=now)
             if wait:
@@ -101,6 +102,7 @@ class Api:
                 workspace=token.workspace,
                 committer=self._committer,
                 request=request,
+                token=token.id,
                 actor=f"token {token.name}",
                 key=secrets.token_hex(16),
                 now=now,
@@ -110,4 +112,4 @@ class Api:
 
 def _sentence(refusal: Refusal) -> str:
     text = str(refusal)
-    return f"{text[:1].upper()}{text[1:]}"
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."

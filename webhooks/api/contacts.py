@@ -20,19 +20,32 @@ DEFAULT, MOST = 50, 1000
 async def list_contacts(call: Call) -> web.Response:
     """Answer `GET /contacts?q=&limit=&cursor=`."""
     query = call.request.query
-    limit = query.get("limit", str(DEFAULT))
-    if not limit.isdecimal() or not limit.isascii() or not 1 <= int(limit) <= MOST:
+    limit, cursor = query.get("limit", str(DEFAULT)), query.get("cursor")
+    if not limit.isdecimal() or not limit.isascii() or len(limit) > 4 or not 1 <= int(limit) <= MOST:
         raise Mistake(400, f"`limit` is a whole number from 1 to {MOST}.")
     try:
         asked = parse(query.get("q", ""), await score_types(call.workspace), segments=await segments(call.workspace))
-        most = min(int(limit), asked.limit or MOST)
-        found = await page(call.workspace, asked=asked, limit=most, cursor=query.get("cursor"), now=call.now)
+        left, cursor = _left(asked.limit, cursor)
+        most = int(limit) if left is None else min(int(limit), left)
+        found = await page(call.workspace, asked=asked, limit=most, cursor=cursor, now=call.now)
     except BadFilter as exc:
         raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
     except BadCursor as exc:
         raise Mistake(400, str(exc)) from exc
-    onward = None if asked.limit is not None else found.next_cursor
+    onward = found.next_cursor
+    if left is not None and onward is not None:
+        onward = f"{left - most}.{onward}" if left > most else None
     return web.json_response({"items": [schemas.contact(one) for one in found.cards], "next_cursor": onward})
+
+
+def _left(limit: int | None, cursor: str | None) -> tuple[int | None, str | None]:
+    """Say how many answers a filter with a limit has left, and where they go on: `7.CURSOR`; raises BadCursor."""
+    if limit is None or cursor is None:
+        return limit, cursor
+    left, point, onward = cursor.partition(".")
+    if not point or not left.isdecimal() or not left.isascii() or len(left) > 4 or not 1 <= int(left) < limit:
+        raise BadCursor
+    return int(left), onward
 
 
 async def show_contact(call: Call) -> web.Response:

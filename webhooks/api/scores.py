@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.definitions import score_types
 from storage.domain.contacts import Reference, looks_like_address
-from storage.domain.errors import BadNumber, Changed, UnknownContact, UnknownScoreType
+from storage.domain.errors import BadNumber, UnknownContact, UnknownScoreType
 from storage.domain.facts import Item, Op
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
@@ -21,6 +21,7 @@ from webhooks.bodies import Unparseable, parse_json
 T = TypeVar("T", bound=BaseModel)
 
 SOURCE = "api"
+NEVER = -(2**63)  # earlier than all that a score can have seen, and than nothing
 
 
 class _Put(BaseModel):
@@ -76,16 +77,18 @@ async def adjust_score(call: Call) -> web.Response:
     score_type.check_add(amount)
     whom, standing = await _known(call, score_type)
     item = Item(
-        key=f"{call.actor}/{key}", contact=whom, score=score_type.key, op=Op.ADD, amount=amount, reason=asked.reason
+        key=f"{call.token}/{key}", contact=whom, score=score_type.key, op=Op.ADD, amount=amount, reason=asked.reason
     )
     await _record(call, item, standing)
     return _answer(await _standing(call, whom, score_type))
 
 
 async def clear_score(call: Call) -> web.Response:
-    """Answer `DELETE …/scores/{type}`."""
+    """Answer `DELETE …/scores/{type}`; a missing score is 404."""
     score_type = await _type(call)
     whom, standing = await _known(call, score_type)
+    if standing is None and "If-Match" not in call.request.headers:
+        raise _missing(score_type)
     item = Item(key=call.key, contact=whom, score=score_type.key, op=Op.CLEAR)
     await _record(call, item, standing)
     return web.Response(status=204)
@@ -93,11 +96,6 @@ async def clear_score(call: Call) -> web.Response:
 
 async def _record(call: Call, item: Item, standing: Standing | None) -> Recorded:
     """Record one item; where the request says which state it has seen, only while that still holds."""
-    wanted = call.request.headers.get("If-Match")
-    if wanted is not None:
-        tags = [tag.strip() for tag in wanted.split(",")]
-        if standing is None or ("*" not in tags and schemas.etag(standing) not in tags):
-            raise Changed
     submission = Submission(
         workspace=call.workspace,
         source=SOURCE,
@@ -106,9 +104,21 @@ async def _record(call: Call, item: Item, standing: Standing | None) -> Recorded
         items=[item],
         actor=call.actor,
         all_or_none=True,
-        unless_later=standing.seen if wanted is not None and standing is not None else None,
+        unless_later=_unless_later(call, standing),
     )
     return await call.committer.record(submission, now=call.now)
+
+
+def _unless_later(call: Call, standing: Standing | None) -> int | None:
+    """Say what the score may have seen, going by If-Match: anything, what it has seen now, or nothing at all.
+
+    Where it is not as it was read nothing is recorded; but what was recorded already is a repeat all the same."""
+    wanted = call.request.headers.get("If-Match")
+    if wanted is None:
+        return None
+    tags = [tag.strip() for tag in wanted.split(",")]
+    fits = standing is not None and ("*" in tags or schemas.etag(standing) in tags)
+    return standing.seen if standing is not None and fits else NEVER
 
 
 async def _type(call: Call) -> ScoreType:
@@ -125,7 +135,7 @@ async def _asked(call: Call, shape: type[T], example: str) -> T:
     except Unparseable as exc:
         raise Mistake(400, str(exc)) from exc
     except ValidationError as exc:
-        raise Mistake(400, f"The body must be {example}.") from exc
+        raise Mistake(400, f"The body must be {example}, as JSON; a reason has 1,000 characters at most.") from exc
 
 
 def _amount(value: object, name: str) -> int:
@@ -157,8 +167,12 @@ async def _standing(call: Call, contact: int, score_type: ScoreType) -> Standing
     standings = found.standings if found else ()
     standing = next((one for one in standings if one.score_type.key == score_type.key), None)
     if standing is None:
-        raise UnknownContact(f"this contact has no {score_type.label} score")
+        raise _missing(score_type)
     return standing
+
+
+def _missing(score_type: ScoreType) -> UnknownContact:
+    return UnknownContact(f"this contact has no value of {score_type.label}")
 
 
 def _answer(standing: Standing) -> web.Response:

@@ -1,0 +1,70 @@
+"""Be a program: call the API over a real connection, with a token or without one."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from yarl import URL
+
+from storage.domain.people import Workspace
+from storage.tokens import create_token
+from tests.webhooks.receiving import Receiving
+from tests.webhooks.sender import Answer
+
+NOTHING = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One program that calls one service."""
+
+    service: Receiving
+    authorization: str | None
+
+    def saying(self, authorization: str | None) -> "Program":
+        """Be a program with another Authorization, or with none."""
+        return replace(self, authorization=authorization)
+
+    async def call(
+        self, method: str, path: str, document: object = NOTHING, *, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Call a path under `/api/v1`, as it is written, with a document or with bytes as they are."""
+        own = {} if self.authorization is None else {"Authorization": self.authorization}
+        body = (
+            document if isinstance(document, bytes) else b"" if document is NOTHING else json.dumps(document).encode()
+        )
+        return await self.service.sender.request(
+            method,
+            URL(f"{self.service.url}/api/v1{path}", encoded=True),
+            headers={**own, **(headers or {})},
+            data=io.BytesIO(body) if body else None,  # what the client wants of a large body
+        )
+
+    async def get(self, path: str, **query: object) -> Any:
+        """Give the document that a path answers with."""
+        asked = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items())
+        answer = await self.call("GET", f"{path}?{asked}" if asked else path)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json; charset=utf-8"), answer
+        return answer.document
+
+    async def listed(self, **query: object) -> list[Any]:
+        """Give the addresses of all contacts, page by page until there is no more."""
+        found, asked = [], dict(query)
+        while True:
+            answer = await self.get("/contacts", **asked)
+            found += [one["email"] for one in answer["items"]]
+            if answer["next_cursor"] is None:
+                return found
+            asked["cursor"] = answer["next_cursor"]
+
+
+async def program(
+    service: Receiving, *scopes: str, workspace: Workspace | None = None, name: str = "script"
+) -> Program:
+    """Make a token and be a program that has it."""
+    where = workspace or service.workspace
+    _, secret = await create_token(where, name=name, scopes=scopes or ("read", "write"), now=service.clock())
+    return Program(service=service, authorization=f"Bearer {secret}")

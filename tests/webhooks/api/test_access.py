@@ -1,0 +1,146 @@
+"""The door of the API: who gets in, what each token may do, and what everybody else is told."""
+
+import pytest
+
+from storage.definitions import add_score_type
+from storage.tokens import revoke_token, tokens
+from storage.workspaces import add_workspace
+from tests.webhooks.api.program import Program, program
+from tests.webhooks.receiving import Receiving, check_problem
+from tests.webhooks.sender import SECOND, Answer, item
+
+ADA = "/contacts/ada@example.com"
+SCORE = f"{ADA}/scores/score"
+READS = (("GET", "/contacts"), ("GET", ADA), ("GET", SCORE), ("GET", "/score-types"))
+WRITES = (("PUT", SCORE), ("DELETE", SCORE), ("POST", f"{SCORE}/adjustments"))
+
+
+def check_stranger(answer: Answer) -> None:
+    """Fail unless nothing but the need for a token was told."""
+    check_problem(answer, 401, "Unauthorized", detail=False)
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_nobody_gets_in_without_a_token(service: Receiving, api: Program) -> None:
+    """On every path: no header, another scheme, no token, an unknown one, bytes that are no text."""
+    await service.sender.push(item())
+    assert api.authorization is not None
+    token = api.authorization.partition(" ")[2]
+    for method, path in (*READS, *WRITES):
+        check_stranger(await api.saying(None).call(method, path))
+    for said in (
+        "", "Bearer", "Bearer ", "Bearer x", f"Basic {token}", f"Token {token}", token, f"Bearer {token}x",
+        f"Bearer {token.swapcase()}", f"Bearer {token} {token}", "Bearer " + "x" * 5000, "Bearer \udcff\udc80",
+        "Bearer é",
+    ):  # fmt: skip  # a table of ways to be nobody
+        check_stranger(await api.saying(said).call("GET", "/contacts"))
+    assert (await api.saying(f"bearer   {token} ").call("GET", "/contacts")).status == 200
+    assert await service.scores("ada@example.com") == {"score": 50_000}
+
+
+async def test_a_token_does_what_its_scopes_say(service: Receiving, api: Program) -> None:
+    """Who may only read is refused every change, and the other way round; nothing is changed by that."""
+    await service.sender.push(item())
+    reader, writer = await program(service, "read"), await program(service, "write")
+    for method, path in READS:
+        assert (await reader.call(method, path)).status == 200
+        answer = await writer.call(method, path)
+        check_problem(answer, 403, "Forbidden", detail=True)
+        assert answer.document["detail"] == "This token has not the scope `read`."
+    for method, path in WRITES:
+        answer = await reader.call(method, path, {"value": 1, "delta": 1}, headers={"Idempotency-Key": "k"})
+        check_problem(answer, 403, "Forbidden", detail=True)
+        assert answer.document["detail"] == "This token has not the scope `write`."
+    assert await service.history("ada@example.com") == [("set", 50_000, service.clock())]
+
+    assert (await writer.call("PUT", SCORE, {"value": 60})).status == 200
+    assert (
+        await writer.call("POST", f"{SCORE}/adjustments", {"delta": 1}, headers={"Idempotency-Key": "k"})
+    ).status == 200
+    assert (await writer.call("DELETE", SCORE)).status == 204
+
+
+async def test_a_revoked_token_is_nobody(service: Receiving, api: Program) -> None:
+    """From its revocation on."""
+    assert (await api.call("GET", "/contacts")).status == 200
+    (token,) = await tokens(service.workspace)
+    await revoke_token(service.workspace, id=token.id)
+
+    check_stranger(await api.call("GET", "/contacts"))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_guessing_is_slowed_down(service: Receiving, api: Program) -> None:
+    """After six hundred wrong tokens in a minute an address waits; who has a right one does not."""
+    guesser = api.saying("Bearer guess")
+    for _ in range(600):
+        assert (await guesser.call("GET", "/contacts")).status == 401
+    service.clock.now += 20 * SECOND
+    answer = await guesser.call("GET", "/contacts")
+    check_problem(answer, 429, "Too Many Requests")
+    assert answer.headers["Retry-After"] == "40"
+    assert (await api.call("GET", "/contacts")).status == 200
+
+    service.clock.now += 40 * SECOND
+    check_stranger(await guesser.call("GET", "/contacts"))
+
+
+async def test_workspaces_never_see_each_other(service: Receiving, api: Program) -> None:
+    """Neither by number, address or id of a source, nor by a filter or a cursor; nor does one change the other."""
+    other = await add_workspace("T0OTHER", name="Other", now=service.clock())
+    await add_score_type(
+        other, key="secret", label="Secret", minimum=0, maximum=1000, step=1000,
+        bands=[], start=None, is_default=False, now=service.clock(),
+    )  # fmt: skip  # the numbers of one definition stand together
+    theirs = await program(service, workspace=other)
+    for number in range(3):
+        contact = {"email": f"p{number}@example.com", "id": f"{number}", "name": "Ours"}
+        await service.sender.push(item(contact=contact, value=number))
+        assert (await theirs.call("PUT", f"/contacts/p{number}@example.com/scores/score", {"value": 90})).status == 200
+    await theirs.call("PUT", "/contacts/their@example.com/scores/score", {"value": 90})
+    ours = await api.get("/contacts")
+    their_page = await theirs.get("/contacts", limit=2)
+    assert their_page["next_cursor"]
+
+    assert [one["scores"]["score"]["value"] for one in ours["items"]] == [0, 1, 2]
+    assert [one["name"] for one in their_page["items"]] == [None, None]
+    assert {one["id"] for one in ours["items"]}.isdisjoint(one["id"] for one in their_page["items"])
+    assert await api.listed(q="score>=90") == []
+    assert await api.listed(q="name~ours") == await api.listed()
+    assert "their@example.com" not in await api.listed(cursor=their_page["next_cursor"])
+    for one in their_page["items"]:
+        for method, path, body in (
+            ("GET", f"/contacts/{one['id']}", None),
+            ("GET", f"/contacts/{one['id']}/scores/score", None),
+            ("PUT", f"/contacts/{one['id']}/scores/score", {"value": 1}),
+            ("DELETE", f"/contacts/{one['id']}/scores/score", None),
+            ("POST", f"/contacts/{one['id']}/scores/score/adjustments", {"delta": 1}),
+        ):
+            check_problem(await api.call(method, path, body, headers={"Idempotency-Key": "k"}), 404, "Not Found")
+    for path in ("/contacts/their@example.com", "/contacts/p1@example.com/scores/secret"):
+        check_problem(await api.call("GET", path), 404, "Not Found")
+    check_problem(await theirs.call("GET", "/contacts/crm:1"), 404, "Not Found")
+    assert [one["key"] for one in (await api.get("/score-types"))["items"]] == ["score", "fit", "points"]
+    assert [one["key"] for one in (await theirs.get("/score-types"))["items"]] == ["score", "secret"]
+    headers, adjustments = {"Idempotency-Key": "the same"}, "/contacts/p1@example.com/scores/score/adjustments"
+    for who, expected in ((api, 11), (theirs, 100)):
+        answer = await who.call("POST", adjustments, {"delta": 10}, headers=headers)
+        assert answer.document["value"] == expected
+    assert await theirs.listed(q="score<90") == []
+
+
+async def test_what_is_not_offered(service: Receiving, api: Program) -> None:
+    """Another method is told which ones there are, another path that there is nothing; both as problem documents."""
+    for path, allowed in (
+        ("/contacts", {"GET", "HEAD"}),
+        (ADA, {"GET", "HEAD"}),
+        (SCORE, {"GET", "HEAD", "PUT", "DELETE"}),
+        (f"{SCORE}/adjustments", {"POST"}),
+        ("/score-types", {"GET", "HEAD"}),
+    ):
+        for method in {"GET", "PUT", "POST", "DELETE", "PATCH"} - allowed:
+            answer = await api.call(method, path, {"value": 1})
+            check_problem(answer, 405, "Method Not Allowed")
+            assert set(answer.headers["Allow"].split(",")) == allowed
+    for path in ("", "/", "/contact", "/contacts/", f"{ADA}/", f"{ADA}/scores", f"{SCORE}/", f"{SCORE}/more", "/v2"):
+        check_problem(await api.call("GET", path), 404, "Not Found")

@@ -1,0 +1,142 @@
+"""Reading contacts: one by any of its names, many by a filter, page by page."""
+
+import base64
+import json
+
+from tests.webhooks.api.program import Program
+from tests.webhooks.receiving import Receiving, check_problem
+from tests.webhooks.sender import DAY, item
+
+ADA = {
+    "email": "Ada@Example.com", "id": "a/b c%é", "name": "Ada Lovelace", "company": "Engines", "owner": "rep@acme.com",
+    "tags": ["vip", "beta"], "attributes": {"seats": 3, "plan": None, "share": 0.5},
+}  # fmt: skip  # one contact as its sender knows it
+
+
+async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> None:
+    """With everything that is known of it, the scores it has, and how they moved in thirty days."""
+    service.clock.now -= 40 * DAY
+    await service.sender.push(item(contact=ADA, value=30))
+    service.clock.now += 40 * DAY
+    await service.sender.push({"items": [item(value=87.0), item(score="fit", value=2.5)]})
+    (id,) = [one["id"] for one in (await api.get("/contacts"))["items"]]
+    expected = {
+        "id": id,
+        "email": "Ada@Example.com",
+        "ids": {"crm": "a/b c%é"},
+        "name": "Ada Lovelace",
+        "company": "Engines",
+        "owner": "rep@acme.com",
+        "tags": ["beta", "vip"],
+        "attributes": {"seats": 3, "plan": None, "share": 0.5},
+        "scores": {
+            "fit": {"value": 2.5, "band": "low", "as_of": "2026-01-31T09:00:00.000001Z", "trend_30d": None},
+            "score": {"value": 87, "band": "hot", "as_of": "2026-01-31T09:00:00Z", "trend_30d": 57},
+        },
+        "created_at": "2025-12-22T09:00:00Z",
+        "updated_at": "2025-12-22T09:00:00Z",
+    }
+    told = await api.get(f"/contacts/{id}")
+
+    assert {**told, "tags": sorted(told["tags"]), "updated_at": expected["updated_at"]} == expected
+    # The client of these tests sends the path as it is written here.
+    for key in (
+        "ada@example.com", "ADA@EXAMPLE.COM", "ada%40example.com", "%61da@example.com", "%20ada@example.com%20",
+        "crm:a%2Fb%20c%25%C3%A9", "crm%3Aa%2Fb%20c%25%C3%A9", "CRM:a%2fb%20c%25%c3%a9", f"{id}", f"0{id}",
+    ):  # fmt: skip  # a table of ways to say one name
+        assert await api.get(f"/contacts/{key}") == told, key
+        assert await api.get(f"/contacts/{key}/scores/score") == told["scores"]["score"], key
+    assert (await api.get("/contacts"))["items"] == [told]
+
+
+async def test_whom_nobody_knows(service: Receiving, api: Program) -> None:
+    """Every key that names nobody is 404, whatever it is made of."""
+    await service.sender.push(item(contact=ADA))
+    for key in (
+        "bob@example.com", "crm:17", "crm:", ":a", "erp:a%2Fb%20c%25%C3%A9", "ada", "Ada%20Lovelace", "0", "999999",
+        "-1", "1.0", "%2B1", "9" * 18, "9" * 19, "9" * 5000, "%00", "ada@example.com%00", "%FF", "%ED%A0%80",
+        "%E2%80%AE", "%", "%F0%9F%92%A9", "*", "%25", "'%20OR%201=1%20--", "..%2F..", "%0A", "x" * 6000,
+    ):  # fmt: skip  # a table of ways to name nobody
+        for path in (f"/contacts/{key}", f"/contacts/{key}/scores/score"):
+            answer = await api.call("GET", path)
+            check_problem(answer, 404, "Not Found", detail=True)
+            assert answer.document["detail"].startswith("There is no contact `")
+            assert len(answer.body) < 800
+
+
+async def test_lists_come_in_pages(service: Receiving, api: Program) -> None:
+    """Together the pages are the whole list, once each, in the order asked for; new contacts disturb nothing."""
+    people = [f"p{number:02d}@example.com" for number in range(23)]
+    await service.sender.push(
+        {"items": [item(email=email, value=number % 5 * 20) for number, email in enumerate(people)]}
+    )
+    ranked = sorted(people, key=lambda email: (-(int(email[1:3]) % 5), people.index(email)))
+    for limit in (1, 7, 23, 1000):
+        assert await api.listed(limit=limit) == people
+        assert await api.listed(limit=limit, q="sort:-score") == ranked
+        assert await api.listed(limit=limit, q="score>=60 sort:-score") == ranked[:8]
+    first = await api.get("/contacts", limit=20)
+    await service.sender.push(item(email="late@example.com"))
+    rest = await api.get("/contacts", limit=20, cursor=first["next_cursor"])
+
+    assert [one["email"] for one in rest["items"]] == [*people[20:], "late@example.com"]
+    assert rest["next_cursor"] is None
+    assert await api.get("/contacts", q="score>90") == {"items": [], "next_cursor": None}
+    await service.sender.push({"items": [item(email=f"q{number}@example.com") for number in range(40)]})
+    assert len((await api.get("/contacts"))["items"]) == 50
+
+
+async def test_a_limit_in_the_filter_is_kept_over_all_pages(service: Receiving, api: Program) -> None:
+    """`limit:` in the filter bounds the whole answer, `limit=` each page of it."""
+    people = [f"p{number:02d}@example.com" for number in range(70)]
+    await service.sender.push({"items": [item(email=email) for email in people]})
+    for limit in (1, 7, 10, 50, 1000):
+        assert await api.listed(q="limit:10", limit=limit) == people[:10]
+    assert await api.listed(q="limit:60") == people[:60]
+    assert len((await api.get("/contacts", q="limit:60"))["items"]) == 50
+    first = await api.get("/contacts", q="limit:10", limit=7)
+    assert len(first["items"]) == 7
+    for q, cursor in (("", first["next_cursor"]), ("limit:2", first["next_cursor"]), ("limit:10", "3.")):
+        answer = await api.call("GET", f"/contacts?q={q}&cursor={cursor}")
+        check_problem(answer, 400, "Bad Request", detail=True)
+
+
+def cursor(*values: object) -> str:
+    """Write a cursor by hand."""
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+LIMIT = "`limit` is a whole number from 1 to 1000."
+LIMITS = ("", "0", "-1", "1001", "1.5", "ten", "%2B5", "%D9%A3", "1e2", "%00", "9" * 5000)
+CURSOR = "That cursor is not one of this filter's: begin again without it."
+CURSORS = {
+    "": (
+        "", "x", "%C3%A9", "%FF", "====", "bnVsbA", cursor(), cursor(0), cursor(1, 5), cursor(-1, 5), cursor(0, "5"),
+        cursor(0, True), cursor(0, None), cursor(0, 1.5), cursor(0, 10**30), cursor(0, -(10**30)), cursor("0", 5),
+        cursor(0, 5, 5), cursor(None, 5), cursor(False, 5), base64.urlsafe_b64encode(b"[" * 4000).decode(),
+    ),
+    "sort:-score": (cursor(0, 5), cursor(0, None, 5), cursor(0, "5", 5), cursor(2, 5), cursor(0, 10**30, 5)),
+    "sort:name": (cursor(0, 5), cursor(0, 5, 5), cursor(0, "\ud800", 5), cursor(0, "a\0", 5)),
+    "limit:5": ("", "1", "1.", ".", "0.1", "6.1", "x.1", f"6.{cursor(0, 5)}", f"-1.{cursor(0, 5)}", cursor(0, 5)),
+}  # fmt: skip  # a table of ways to go on wrongly
+FILTERS = (
+    "fti>3", "score>", "(", "owner:me", "limit:0", "limit:ten", "(" * 3000, "-" * 3000, "%00", "%FF:", "%ED%A0%80:",
+    "score%3E1000", "score%3E1e1", "score%3E5x", "name~",
+)  # fmt: skip  # a table of ways to ask wrongly
+
+
+async def test_what_cannot_be_listed(service: Receiving, api: Program) -> None:
+    """It is 400, with what to say instead."""
+    await service.sender.push(item())
+    wrong: list[tuple[str, str | None]] = [(f"limit={limit}", LIMIT) for limit in LIMITS]
+    wrong += [(f"q={q}&cursor={said}", CURSOR) for q, cursors in CURSORS.items() for said in cursors]
+    wrong += [(f"q={q}", None) for q in FILTERS]
+    for query, complaint in wrong:
+        answer = await api.call("GET", f"/contacts?{query}")
+        assert answer.status == 400, (query[:80], answer)
+        check_problem(answer, 400, "Bad Request", detail=True)
+        assert len(answer.document["detail"]) < 500, query[:80]
+        assert complaint in (None, answer.document["detail"]), query[:80]
+    answer = await api.call("GET", "/contacts?q=score%3E=80%20fti:3..9")
+
+    assert answer.document["detail"] == "There is no field `fti`. Did you mean `fit`? (column 11)."
