@@ -36,6 +36,7 @@ HELP = """\
 `/score segment save NAME TERMS | list | show NAME | delete NAME`: keep a filter under a name
 `/score top [N] [TYPE]`: the highest scores
 `/score history CONTACT [TYPE]`: every change of a score
+`/score why CONTACT [TYPE]`: what a score is made of: the lines add up to it
 `/score undo`: take back your last change
 `score` Score: 0 to 100, in steps of 1 (meant where none is named)
 `fit` Fit: 1 to 10, in steps of 1

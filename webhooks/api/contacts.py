@@ -19,13 +19,10 @@ DEFAULT, MOST = 50, 1000
 
 async def list_contacts(call: Call) -> web.Response:
     """Answer `GET /contacts?q=&limit=&cursor=`."""
-    query = call.request.query
-    limit = query.get("limit", str(DEFAULT))
-    if not limit.isdecimal() or not limit.isascii() or not 1 <= int(limit) <= MOST:
-        raise Mistake(400, f"`limit` is a whole number from 1 to {MOST}.")
+    query, limit = call.request.query, limit_of(call)
     try:
         asked = parse(query.get("q", ""), await score_types(call.workspace), segments=await segments(call.workspace))
-        most = min(int(limit), asked.limit or MOST)
+        most = min(limit, asked.limit or MOST)
         found = await page(call.workspace, asked=asked, limit=most, cursor=query.get("cursor"), now=call.now)
     except BadFilter as exc:
         raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
@@ -33,6 +30,14 @@ async def list_contacts(call: Call) -> web.Response:
         raise Mistake(400, str(exc)) from exc
     onward = None if asked.limit is not None else found.next_cursor
     return web.json_response({"items": [schemas.contact(one) for one in found.cards], "next_cursor": onward})
+
+
+def limit_of(call: Call) -> int:
+    """Read how many are asked for at the most."""
+    limit = call.request.query.get("limit", str(DEFAULT))
+    if not limit.isdecimal() or not limit.isascii() or not 1 <= int(limit) <= MOST:
+        raise Mistake(400, f"`limit` is a whole number from 1 to {MOST}.")
+    return int(limit)
 
 
 async def show_contact(call: Call) -> web.Response:
