@@ -7,6 +7,7 @@ from bot.cli.demo import demo
 from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
 from bot.cli.serve import serve
+from bot.cli.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +18,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("serve")(serve)
 app.command("migrate")(migrate)
+app.command("verify")(verify)
 app.command("manifest")(print_manifest)
 app.add_typer(workspaces.app, name="workspace")
 app.add_typer(types.app, name="type")
