@@ -8,7 +8,8 @@ from storage.database import Row, Session
 from storage.domain.contacts import Contact
 from storage.domain.decay import band_until, shown
 from storage.domain.errors import UnknownScoreType
-from storage.domain.facts import DAY, Fact, Op
+from storage.domain.explain import Explanation, explain
+from storage.domain.facts import DAY, Fact, Op, Order
 from storage.domain.fold import Effect, State
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -64,6 +65,7 @@ class Entry:
     actor: str | None
     reason: str | None
     undone: bool
+    order: Order  #: where it stands among all facts
 
 
 async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, State]:
@@ -225,14 +227,18 @@ async def top(workspace: Workspace, *, score: str | None, count: int, now: int) 
 
 
 async def history(
-    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int = 0
+    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int = 0, before: Order | None = None
 ) -> tuple[ScoreType, list[Entry]]:
-    """Give the latest changes of one score, newest first; what is undone is among them, marked."""
+    """Give the latest changes of one score, newest first, or those before one; what is undone is among them, marked."""
     score_type = await _type(workspace, score)
+    at, source, key = before or (database.LARGEST_ID, b"", b"")
     rows = await database.read(
-        "SELECT f.occurred_at, f.op, f.amount, f.source, f.actor, f.reason, f.batch, e.effective, e.rank_after"
+        "SELECT f.occurred_at, f.op, f.amount, f.source, f.dedupe_key, f.actor, f.reason, f.batch,"
+        " e.effective, e.rank_after"
         " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
         " WHERE f.contact_id = $2 AND f.subject = $3 AND f.workspace_id = $1 AND f.occurred_at >= $6"
+        ' AND f.occurred_at <= $7 AND (f.occurred_at < $7 OR f.source COLLATE "C" < $8'
+        ' OR (f.source = $8 AND f.dedupe_key COLLATE "C" < $9))'
         ' ORDER BY f.occurred_at DESC, f.source COLLATE "C" DESC, f.dedupe_key COLLATE "C" DESC LIMIT $5',
         workspace.id,
         contact,
@@ -240,6 +246,9 @@ async def history(
         score_type.definition,
         most,
         since,
+        at,
+        source.decode(),
+        key.decode(),
     )
     undone = await facts.undone(database.current().reader, workspace.id, {row["batch"] for row in rows})
     return score_type, [
@@ -253,9 +262,24 @@ async def history(
             actor=row["actor"],
             reason=row["reason"],
             undone=row["batch"] in undone,
+            order=(row["occurred_at"], row["source"].encode(), row["dedupe_key"].encode()),
         )
         for row in rows
     ]
+
+
+async def why(
+    workspace: Workspace, *, contact: int, score: str | None, most: int, now: int
+) -> tuple[ScoreType, Explanation | None]:
+    """Explain a score by the changes of it that stand; none where it is missing, or the contact is not there."""
+    score_type = await _type(workspace, score)
+    reader, pair = database.current().reader, (contact, score_type.key)
+    if not await contacts.contacts(workspace, ids=[contact]):
+        return score_type, None
+    ledger = (await facts.changes(reader, [pair]))[pair].values()
+    undone = await facts.undone(reader, workspace.id, {change.batch for change in ledger})
+    stand = [change for change in ledger if change.batch not in undone]
+    return score_type, explain(stand, score_type, now=now, most=most)
 
 
 async def _type(workspace: Workspace, key: str | None) -> ScoreType:

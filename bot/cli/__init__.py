@@ -8,6 +8,7 @@ from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
 from bot.cli.serve import serve
 from bot.cli.transfer import export_contacts, import_contacts
+from bot.cli.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("serve")(serve)
 app.command("migrate")(migrate)
+app.command("verify")(verify)
 app.command("manifest")(print_manifest)
 app.command("import")(import_contacts)
 app.command("export")(export_contacts)

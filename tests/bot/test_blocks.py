@@ -8,13 +8,15 @@ import pytest
 
 from bot.asking import Reply
 from bot.blocks.contact_card import card_reply
-from bot.blocks.contact_list import choice_reply, named, top_reply
+from bot.blocks.contact_list import choice_reply, named, segments_reply, top_reply
 from bot.blocks.elements import amount, button, by, cut, moment, sections, trend, with_band
 from bot.blocks.history import history_reply
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, set_modal
+from bot.blocks.why import why_reply
 from bot.sandbox import check_blocks, check_view
 from storage.domain.contacts import Contact
+from storage.domain.explain import Contribution, Explanation
 from storage.domain.facts import Op
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Moved
@@ -85,13 +87,24 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
             actor="U0123456789",
             reason="&" * 1000,
             undone=undone,
+            order=(AT, b"s", b"k"),
         )
         for op in Op
         for undone in (False, True)
     ]
+    made_of = [
+        Contribution(
+            occurred_at=AT if op != "start" else None, op=op, asked=WIDEST, cut=WIDEST, faded=WIDEST, effect=WIDEST,
+            source="s" * 40, actor="U0123456789", reason="&" * 1000, count=99_999,
+        )
+        for op in ("set", "add", "month", "start") * 30
+    ]  # fmt: skip  # the widest of each kind
     cards = [Card(contact=of, standings=standings)] * 50
     return {
         "card": card_reply(Card(contact=of, standings=standings), types, ()),
+        "why": why_reply(of, types[0], Explanation(value=WIDEST, contributions=tuple(made_of))),
+        "why nothing": why_reply(of, types[0], None),
+        "segments": segments_reply({f"{n:03d}{'s' * 29}": "&" * 1400 for n in range(90)}),
         "card without scores": card_reply(Card(contact=of, standings=()), types, ()),
         "receipt": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", reason="&" * 300),
         "undone": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", note="undone"),
@@ -112,7 +125,7 @@ def test_every_message_is_taken_by_slack(who: str, types: tuple[ScoreType, ...])
     complaints = {what: check_blocks(list(reply.blocks)) for what, reply in drawn.items()}
 
     assert {what: found for what, found in complaints.items() if found} == {}
-    assert len(drawn) == 10
+    assert len(drawn) == 13
 
 
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])

@@ -18,6 +18,7 @@ COMMANDS = (
     "fit:fair",
     "top 5",
     "history ada",
+    "why ada",
     "segment list",
     "segment save hot score>=40",
     "undo",

@@ -37,6 +37,7 @@ HELP = """\
 `/score segment save NAME TERMS | list | show NAME | delete NAME`: keep a filter under a name
 `/score top [N] [TYPE]`: the highest scores
 `/score history CONTACT [TYPE]`: every change of a score
+`/score why CONTACT [TYPE]`: what a score is made of: the lines add up to it
 `/score undo`: take back your last change
 `/score alerts [add | pause | resume | remove]`: when to be asked to follow up
 `/score followups [mine | open]`: who waits for somebody

@@ -403,6 +403,6 @@ async def test_the_program_is_the_one_of_this_environment() -> None:
     out, _ = await process.communicate()
 
     assert (help_said.code, process.returncode) == (0, 0)
-    for command in ("serve", "demo", "migrate", "workspace", "type", "source", "deliveries", "manifest"):
+    for command in ("serve", "demo", "migrate", "verify", "workspace", "type", "source", "deliveries", "manifest"):
         assert f" {command} " in help_said.out
         assert f" {command} " in out.decode()

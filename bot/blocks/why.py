@@ -1,0 +1,55 @@
+"""Draw what a score is made of, newest first; the lines add up to it."""
+
+from datetime import UTC, datetime
+
+from bot.asking import Reply
+from bot.blocks.elements import actions, button, by, context, moment, section, sections, with_band
+from bot.text import escape
+from storage.domain.contacts import Contact
+from storage.domain.explain import MONTH, Contribution, Explanation
+from storage.domain.facts import Op
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+
+MOST = 20
+
+
+def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation | None) -> Reply:
+    """Answer with the contributions to one score of a contact."""
+    title = f"{contact.shown} · {score_type.label}"
+    if explanation is None:
+        what = f"{contact.shown} has no {score_type.label} score, so there is nothing to explain."
+        return Reply(text=escape(what), blocks=[section(escape(what))])
+    value = with_band(explanation.value, score_type, bold=True)
+    lines = [_line(one, score_type) for one in explanation.contributions]
+    history = button("History", action="history", value=f"{contact.id} {score_type.key}")
+    return Reply(
+        text=f"Why {escape(title)} is {with_band(explanation.value, score_type)}",
+        blocks=[
+            section(f"*{escape(title)}*  {value}"),
+            *sections(lines),
+            context(f"These add up to {show(explanation.value)}."),
+            actions([history]),
+        ],
+    )
+
+
+def _line(one: Contribution, score_type: ScoreType) -> str:
+    if one.occurred_at is None:
+        return f"*{_signed(one.effect)}*  where {escape(score_type.label)} starts"
+    did, whence = _signed(one.asked), [moment(one.occurred_at), by(one.actor, one.source)]
+    if one.op == Op.SET:
+        did = f"set to {show(one.asked)}"
+    elif one.op == MONTH:
+        did, whence = (
+            f"{one.count} changes in {datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}: {did}",
+            [],
+        )
+    lost = [f"{show(abs(one.cut))} cut: it runs from {score_type.range_shown}"] if one.cut else []
+    lost += [f"{show(abs(one.faded))} faded"] if one.faded else []
+    reason = [f'"{escape(one.reason)}"'] if one.reason else []
+    return " · ".join([f"*{_signed(one.effect)}*  {', '.join([did, *lost])}", *whence, *reason])
+
+
+def _signed(amount: int) -> str:
+    return f"{'-' if amount < 0 else '+'}{show(abs(amount))}"
