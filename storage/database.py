@@ -2,7 +2,7 @@
 
 Statements are written once, in PostgreSQL's words; three marks make them fit SQLite:
 `given(a bigint, b text)` reads the rows passed as the first parameter,
-`FOR NO KEY UPDATE` and `COLLATE "C"` are what SQLite does anyway."""
+`FOR NO KEY UPDATE`, also with `OF … SKIP LOCKED`, and `COLLATE "C"` are what SQLite does anyway."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ LARGEST_ID = 2**63 - 1  # what a column of ids holds; no row has it
 
 _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
-_POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE|\s*COLLATE "C"')
+_POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE(?: OF \w+ SKIP LOCKED)?|\s*COLLATE "C"')
 
 
 class BadDatabaseUrl(Refusal):

@@ -82,7 +82,7 @@ def test_what_writes_is_told_the_time() -> None:
 
     assert {"workspaces.add_workspace", "sources.add_source", "deliveries.count_refusal"} <= writers
     timeless = {name for name in writers if "now" not in inspect.signature(VERBS[name]).parameters}
-    assert timeless <= {"tokens.revoke_token"}
+    assert timeless <= {"tokens.revoke_token", "sources.remove_source"}
 
 
 def test_the_door_of_the_ledger_is_told_the_time() -> None:
