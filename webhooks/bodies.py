@@ -199,7 +199,7 @@ def _add(fields: dict[str, object], name: str, value: object) -> None:
 
 
 def _nest(nested: dict[str, object], name: str, value: str) -> None:
-    """Put a value where its brackets say; where something else stands there already, it keeps its flat name."""
+    """Put a value where its brackets say; where something else stands there, it keeps its flat name."""
     told = BRACKETS.fullmatch(name)
     path = [told[1], *told[2][1:-1].split("][")] if told else [name]
     if len(path) > MAX_DEPTH:
@@ -213,7 +213,7 @@ def _nest(nested: dict[str, object], name: str, value: str) -> None:
             return _add(nested, name, value)
         place = deeper
     if isinstance(place.get(last), dict):
-        return _add(nested, name, value)
+        return _add(nested, name, value) if told else None  # the flat fields have it
     if many:
         place.setdefault(last, [])
     _add(place, last, value)

@@ -59,12 +59,12 @@ def proof_of(workspace: Workspace, *, slug: str, provider: str, settings: Settin
 
 
 def configure(
-    workspace: Workspace, *, slug: str, provider: str, given: Given, before: Settings | None = None
+    workspace: Workspace, *, slug: str, provider: str, given: Given, before: Source | None = None
 ) -> Configured:
     """Check what was said of a new source, or of one that was set *before*; raises Refusal with what to say instead."""
     chosen = provider_named(provider)
     _check_used(provider, chosen, given)
-    settings = _settings(slug, provider, chosen, given, before or Settings())
+    settings = _settings(slug, provider, chosen, given, before.settings if before is not None else Settings())
     proof = proof_of(workspace, slug=slug, provider=provider, settings=settings)
     if given.secrets and not isinstance(proof, Signature):
         instead = "--password" if isinstance(proof, Basic) else "--token"
@@ -72,8 +72,12 @@ def configure(
     said = [*given.secrets, *(one for one in (given.password, given.token) if one is not None)]
     for one in said:
         check_secret(proof, one)
-    if said or before is not None:
-        return Configured(settings=settings, secrets=tuple(said) if said else None)
+    if before is not None and not said:
+        for one in before.secrets:
+            check_secret(proof, one)  # those it has must fit the way it proves itself from now on
+        return Configured(settings=settings, secrets=None)
+    if said:
+        return Configured(settings=settings, secrets=tuple(said))
     without = isinstance(proof, Organization) and proof.token is None
     return Configured(settings=settings, secrets=() if without else (proof.new_secret(),))
 

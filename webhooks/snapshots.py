@@ -22,10 +22,8 @@ def read(event: Event) -> list[Asked]:
     """Set the score of every mapped or type-named field, wherever of the usual places it stands."""
     said = an_object(event.body, "the item")
     person = objects(said.get("contact"))
-    contact = event.contact(
-        email=said.get("email") or person.get("email") or said.get("contact.email"),
-        id=None if said.get("email") or person.get("email") or said.get("contact.email") else _id(said, person),
-    )
+    email = said.get("email") or person.get("email") or said.get("contact[email]") or said.get("contact.email")
+    contact = event.contact(email=email, id=None if text(email) else _id(said, person))
     fields = dict(said)
     for nest in (person, *(objects(dig(place, name)) for name in NESTS for place in (said, person))):
         fields |= {name: value for name, value in nest.items() if name not in fields}

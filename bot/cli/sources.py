@@ -224,7 +224,7 @@ def set_(
             map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
             mapping=_document(mapping), muted=muted, rate=rate,
         )  # fmt: skip  # as the options stand above
-        configured = configure(workspace, slug=slug, provider=source.provider, given=given, before=source.settings)
+        configured = configure(workspace, slug=slug, provider=source.provider, given=given, before=source)
         changed = await set_source(
             workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, now=system_clock()
         )
