@@ -197,7 +197,9 @@ class Source(Model):
     slug = fields.CharField(max_length=40)
     provider = fields.CharField(max_length=40)
     secrets = fields.TextField()
+    settings = fields.TextField()  # what else was said of it, as JSON; nothing of it is secret
     created_at = fields.BigIntField()
+    updated_at = fields.BigIntField()
 
     class Meta:
         table = "sources"
@@ -229,10 +231,34 @@ class Delivery(Model):
     duplicate = fields.IntField()
     ignored = fields.IntField()
     quarantined = fields.IntField()
+    replayed_at = fields.BigIntField(null=True)
 
     class Meta:
         table = "deliveries"
-        indexes = (Index(fields=("source_id", "id"), name="deliveries_source"),)
+        indexes = (
+            Index(fields=("source_id", "id"), name="deliveries_source"),
+            Index(fields=("workspace_id", "received_at"), name="deliveries_received"),
+        )
+
+
+# The bytes of a delivery, and its headers without what is secret.
+class RawDelivery(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    source_id = fields.BigIntField()
+    delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
+        "storage.Delivery", on_delete=fields.RESTRICT
+    )
+    is_needed = fields.BooleanField()  # beyond the latest few: something of it is in quarantine
+    method = fields.CharField(max_length=16)
+    query = fields.TextField()
+    headers = fields.TextField()
+    body = fields.TextField()  # in base64: statements carry text
+
+    class Meta:
+        table = "raw_deliveries"
+        constraints = (UniqueConstraint(fields=("delivery_id",), name="raw_deliveries_delivery"),)
+        indexes = (Index(fields=("source_id", "delivery_id"), name="raw_deliveries_source"),)
 
 
 # An item that was authentic but unusable, kept with the reason.

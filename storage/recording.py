@@ -20,7 +20,20 @@ from storage.domain.errors import (
     UnknownContact,
     UnknownScoreType,
 )
-from storage.domain.facts import Change, Fact, FieldValue, Item, Op, Undo, Unusable, stamp
+from storage.domain.facts import (
+    Asked,
+    Change,
+    Deletion,
+    Fact,
+    FieldValue,
+    Ignored,
+    Item,
+    Merge,
+    Op,
+    Undo,
+    Unusable,
+    stamp,
+)
 from storage.domain.fold import State, beginning
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Outcome, Recorded, Status, Submission
@@ -59,8 +72,9 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
 def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
     """Check what can be checked without looking at the contact: type, range, step, time, address."""
     work = Work(submission, types)
-    for index, item in enumerate(submission.items):
-        if isinstance(item, Unusable):
+    for index, asked in enumerate(submission.items):
+        item = _not_yet(asked)
+        if isinstance(item, Unusable | Ignored):
             work.entries.append(item)
             continue
         entry = Entry(item)
@@ -76,6 +90,20 @@ def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
         except Refusal as refusal:
             work.refuse(entry, refusal)
     return work
+
+
+def _not_yet(asked: Asked) -> Item | Unusable | Ignored:
+    """Set aside what cannot be done yet, so that it can be replayed on the day it can."""
+    match asked:
+        case Merge():
+            reason = "contacts cannot be merged yet; replay it when they can"
+        case Deletion():
+            reason = "contacts cannot be deleted yet; replay it when they can"
+        case Item(activity=str()):
+            reason = "activities cannot be counted yet; replay it when they can"
+        case _:
+            return asked
+    return Unusable(key=asked.key, reason=reason, raw=asked.raw)
 
 
 def _check_score(item: Item, types: Mapping[str, ScoreType]) -> None:
@@ -321,6 +349,8 @@ def _outcomes(work: Work) -> tuple[Outcome, ...]:
     return tuple(
         Outcome(status=Status.QUARANTINED, reason=entry.reason)
         if isinstance(entry, Unusable)
+        else Outcome(status=Status.IGNORED, reason=entry.reason)
+        if isinstance(entry, Ignored)
         else Outcome(status=Status.QUARANTINED, reason=str(entry.refusal))
         if entry.refusal is not None
         else Outcome(status=entry.status or Status.APPLIED)

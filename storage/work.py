@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from storage.contacts import Identity
 from storage.domain.errors import Refusal
-from storage.domain.facts import Fact, Item, Undo, Unusable
+from storage.domain.facts import Fact, Ignored, Item, Undo, Unusable
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Status, Submission
 from storage.facts import Scored
@@ -32,11 +32,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Work:
-    """One submission on its way; *entries* has one for each item, the unusable ones left as they came."""
+    """One submission on its way; *entries* has one for each item, or what came in place of one."""
 
     submission: Submission
     types: Mapping[str, ScoreType]
-    entries: list[Entry | Unusable] = field(default_factory=list)
+    entries: list[Entry | Unusable | Ignored] = field(default_factory=list)
     refusal: Refusal | None = None
     undo: Undo | None = None
     undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on

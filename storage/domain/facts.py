@@ -113,6 +113,7 @@ def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
 class Item:
     """One change (*score* and *op* given) or field value as it is asked for, not yet stamped.
 
+    With an *activity* in place of a score it is something the contact did.
     *contact* is a reference, or the id of a contact that was found already; *raw* is what arrived, for the quarantine.
     """
 
@@ -122,8 +123,30 @@ class Item:
     op: Op | None = None
     amount: int = 0
     occurred_at: int | None = None
+    activity: str | None = None  #: what the contact did; *amount* is then its quantity in thousandths
     reason: str | None = None
     fields: Mapping[str, Json] = field(default_factory=dict)
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """The word of a sender that two of its contacts are one: what *contact* names is *into* from now on."""
+
+    key: str
+    contact: Reference
+    into: Reference
+    occurred_at: int | None = None
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """The wish that everything known of a contact be forgotten."""
+
+    key: str
+    contact: Reference
+    occurred_at: int | None = None
     raw: str = ""
 
 
@@ -134,3 +157,16 @@ class Unusable:
     key: str
     reason: str
     raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """An item that is left alone on purpose, and why."""
+
+    key: str
+    reason: str
+    raw: str
+
+
+#: what can be handed in to be recorded
+Asked: TypeAlias = Item | Merge | Deletion | Unusable | Ignored

@@ -11,8 +11,9 @@ from storage.deliveries import deliveries
 from storage.domain.contacts import Reference
 from storage.domain.errors import Conflict, OffStep, OutOfRange, TwoContacts, UnknownContact, UnknownScoreType
 from storage.domain.facts import Item, Op, Unusable
+from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Outcome, Recorded, Status
-from storage.sources import Source, add_source
+from storage.sources import add_source
 from tests.counts import tell
 from tests.storage.teams import DAY, NOW, Team, Whom, change, said, set_to
 

@@ -12,11 +12,12 @@ from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery, UnknownScoreType, UnknownSource
 from storage.domain.facts import Op, Unusable
 from storage.domain.score_types import Band
+from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Outcome, Status
 from storage.facts import last_command
 from storage.opening import Storage
 from storage.scores import card, cards_of, history, top
-from storage.sources import Source, add_source, find_source, sources
+from storage.sources import add_source, find_source, sources
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 

@@ -4,12 +4,12 @@ import asyncio
 import random
 
 import pytest
-from tests.storage.counts import tell
 
 from storage.definitions import add_score_type
 from storage.domain.contacts import Json
 from storage.domain.facts import Item, Op
 from storage.verifying import Difference, contacts_to_verify, verify_next
+from tests.counts import tell
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team, change, said
 

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.storage.counts import tell
 
 from storage.database import read
 from storage.definitions import add_score_type
 from storage.domain.facts import Op
 from storage.scores import cards_of, why
 from storage.workspaces import add_workspace
+from tests.counts import tell
 from tests.storage.teams import DAY, NOW, Team, change, set_to
 
 ADA = "ada@example.com"
