@@ -2,20 +2,20 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from storage import database
 from storage.database import Row, Session
 from storage.domain.errors import AlreadyThere
 from storage.domain.people import Workspace
-from storage.domain.score_types import Band, ScoreType, check_definition, check_key
+from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_definition, check_key
 
 #: workspace id → key → the live definition; the default type first.
 Types: TypeAlias = Mapping[int, Mapping[str, ScoreType]]
 
 _LIVE = """
 SELECT w.id AS workspace_id, t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
-       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life
+       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life, d.rules
   FROM workspaces w
   JOIN score_types t ON t.workspace_id = w.id
   JOIN definitions d ON d.score_type_id = t.id AND d.number = t.live
@@ -41,6 +41,7 @@ async def add_score_type(
     bands: Sequence[Band],
     start: int | None,
     half_life: int | None = None,
+    rules: Sequence[Rule] = (),
     is_default: bool,
     now: int,
 ) -> ScoreType:
@@ -53,7 +54,7 @@ async def add_score_type(
     async def body(session: Session) -> ScoreType:
         await insert_type(
             session, workspace, key=key, label=label.strip(), minimum=minimum, maximum=maximum, step=step,
-            start=start, bands=bands, half_life=half_life, now=now,
+            start=start, bands=bands, half_life=half_life, rules=rules, now=now,
         )  # fmt: skip  # the numbers of one definition stand together
         if is_default:
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
@@ -74,6 +75,7 @@ async def insert_type(
     start: int,
     bands: Sequence[Band],
     half_life: int | None = None,
+    rules: Sequence[Rule] = (),
     now: int,
 ) -> None:
     """Write a type and its first definition; raises AlreadyThere."""
@@ -90,8 +92,8 @@ async def insert_type(
         raise AlreadyThere(f"{what} is called `{key}` already; choose another key")
     await session.rows(
         "INSERT INTO definitions"
-        " (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, created_at)"
-        " VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        " (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, created_at, rules)"
+        " VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         made[0]["id"],
         label,
         minimum,
@@ -101,6 +103,7 @@ async def insert_type(
         json.dumps([[band.name, band.start] for band in bands]),
         half_life,
         now,
+        json.dumps([_written(rule) for rule in rules], ensure_ascii=False),
     )
 
 
@@ -116,4 +119,22 @@ async def live(session: Session, workspaces: Collection[int]) -> Types:
 def _score_type(row: Row) -> ScoreType:
     names = ("id", "definition", "number", "key", "label", "minimum", "maximum", "step", "start", "half_life")
     bands = tuple(Band(name=name, start=start) for name, start in json.loads(row["bands"]))
-    return ScoreType(**{name: row[name] for name in names}, bands=bands, is_default=row["key"] == row["default_type"])
+    rules = tuple(_rule(each) for each in json.loads(row["rules"]))
+    is_default = row["key"] == row["default_type"]
+    return ScoreType(**{name: row[name] for name in names}, bands=bands, rules=rules, is_default=is_default)
+
+
+def _written(rule: Rule) -> dict[str, object]:
+    cap = rule.cap
+    written = {"name": rule.name, "points": rule.points, "activity": rule.activity, "if": rule.condition}
+    return written | ({"cap": [cap.points, cap.period, cap.group]} if cap else {})
+
+
+def _rule(written: Mapping[str, Any]) -> Rule:
+    cap = (
+        RuleCap(points=written["cap"][0], period=written["cap"][1], group=written["cap"][2])
+        if "cap" in written
+        else None
+    )
+    names = {"name": "name", "points": "points", "activity": "activity", "condition": "if"}
+    return Rule(**{ours: written[theirs] for ours, theirs in names.items()}, cap=cap)

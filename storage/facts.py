@@ -7,8 +7,10 @@ from typing import TypeAlias
 from storage import database
 from storage.database import Row, Session
 from storage.domain.contacts import Json
-from storage.domain.facts import Change, Fact, FieldValue, Op, Undo, undone_batches
+from storage.domain.facts import Activity, Change, Fact, FieldValue, Op, Undo, undone_batches
+from storage.domain.fold import bears_on
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
@@ -17,12 +19,12 @@ Scored: TypeAlias = tuple[int, str]
 
 _COLUMNS = (
     "workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said, undoes,"
-    " occurred_at, received_at, batch, actor, reason"
+    " occurred_at, received_at, batch, actor, reason, activity"
 )
 _GIVEN = (
     "given(workspace_id bigint, contact_id bigint, kind text, source text, dedupe_key text, subject text, op text,"
     " amount bigint, said text, undoes text, occurred_at bigint, received_at bigint,"
-    " batch text, actor text, reason text)"
+    " batch text, actor text, reason text, activity text)"
 )
 
 
@@ -48,7 +50,8 @@ async def append(
 def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row:
     workspace, source, dedupe_key, subject = key
     change = fact if isinstance(fact, Change) else None
-    kind = "change" if change else "undo" if isinstance(fact, Undo) else "fields"
+    activity = fact if isinstance(fact, Activity) else None
+    kind = "change" if change else "activity" if activity else "undo" if isinstance(fact, Undo) else "fields"
     return {
         "workspace_id": workspace,
         "contact_id": contact,
@@ -57,7 +60,7 @@ def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row
         "dedupe_key": dedupe_key,
         "subject": subject,
         "op": change.op if change else None,
-        "amount": change.amount if change else None,
+        "amount": change.amount if change else activity.quantity if activity else None,
         "said": json.dumps(dict(fact.fields), ensure_ascii=False, sort_keys=True),
         "undoes": fact.undoes if isinstance(fact, Undo) else None,
         "occurred_at": fact.occurred_at,
@@ -65,6 +68,7 @@ def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row
         "batch": fact.batch,
         "actor": fact.actor,
         "reason": fact.reason,
+        "activity": activity.activity if activity else None,
     }
 
 
@@ -96,6 +100,30 @@ async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, di
         fact = _fact(row)
         assert isinstance(fact, Change)
         found[row["contact_id"], row["subject"]][row["id"]] = fact
+    return found
+
+
+async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
+    """Give every fact that bears on these scores, undone or not, by row id of the fact."""
+    found: dict[Scored, dict[int, Fact]] = {pair: dict(told) for pair, told in (await changes(session, types)).items()}
+    ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
+    if ruled:
+        others = await doings(session, {contact for contact, _ in ruled})
+        for pair in ruled:
+            found[pair] |= {id: fact for id, fact in others[pair[0]].items() if bears_on(fact, types[pair])}
+    return found
+
+
+async def doings(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
+    """Give everything these contacts did, and every fact that says something of them, by row id."""
+    rows = await session.rows(
+        "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))"
+        " AND (kind = 'activity' OR said <> '{}')",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    found: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
+    for row in rows:
+        found[row["contact_id"]][row["id"]] = _fact(row)
     return found
 
 
@@ -145,7 +173,7 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:
     """Give who and what a person's batch touched: rows of contact_id, subject, kind, actor, undoes."""
     return await session.rows(
-        "SELECT contact_id, subject, kind, actor, undoes, reason FROM facts"
+        "SELECT contact_id, subject, kind, actor, undoes, reason, activity, said FROM facts"
         " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL ORDER BY id",
         workspace,
         batch,
@@ -159,6 +187,8 @@ def _fact(row: Row) -> Fact:
     match row["kind"]:
         case "change":
             return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
+        case "activity":
+            return Activity(**common, activity=row["activity"], quantity=row["amount"])
         case "undo":
             return Undo(**common, undoes=row["undoes"])
         case _:

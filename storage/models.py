@@ -57,6 +57,7 @@ class Definition(Model):
     start = fields.BigIntField()
     bands = fields.TextField()
     half_life = fields.BigIntField(null=True)  # µs
+    rules = fields.TextField()  # as JSON
     created_at = fields.BigIntField()
 
     class Meta:
@@ -133,13 +134,15 @@ class Fact(Model):
     batch = fields.TextField()
     actor = fields.TextField(null=True)
     reason = fields.TextField(null=True)
+    activity = fields.TextField(null=True)  # what the contact did; amount is then how often, in thousandths
 
     class Meta:
         table = "facts"
         constraints = (
             UniqueConstraint(fields=("workspace_id", "source", "dedupe_key", "subject"), name="facts_key"),
-            CheckConstraint(check="kind IN ('change', 'fields', 'undo')", name="facts_kind"),
+            CheckConstraint(check="kind IN ('change', 'activity', 'fields', 'undo')", name="facts_kind"),
             CheckConstraint(check="(kind = 'change') = (op IS NOT NULL)", name="facts_op"),
+            CheckConstraint(check="(kind = 'activity') = (activity IS NOT NULL)", name="facts_activity"),
             CheckConstraint(check="(kind = 'undo') = (undoes IS NOT NULL)", name="facts_undoes"),
             CheckConstraint(check="(kind = 'undo') = (contact_id IS NULL)", name="facts_contact"),
         )
@@ -159,6 +162,8 @@ class Effect(Model):
     asked = fields.BigIntField(null=True)
     effective = fields.BigIntField()
     rank_after = fields.BigIntField(null=True)
+    rule = fields.TextField(null=True)  # the rules that speak of the fact, by name
+    capped = fields.BigIntField()  # what their caps took
 
     class Meta:
         table = "effects"
@@ -178,6 +183,7 @@ class Score(Model):
     own_at = fields.BigIntField()
     base = fields.BigIntField()
     rank = fields.BigIntField(null=True)
+    spent = fields.TextField(null=True)  # what the caps of rules have spent, as JSON
     last_at = fields.BigIntField()
     last_source = fields.CharField(max_length=40)
     last_key = fields.TextField()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from storage import alerting, contacts, definitions, deliveries, facts, scores
 from storage.contacts import Identity
-from storage.database import Session
+from storage.database import Row, Session
 from storage.domain.contacts import Reference
 from storage.domain.errors import (
     BadItem,
@@ -21,6 +21,7 @@ from storage.domain.errors import (
     UnknownScoreType,
 )
 from storage.domain.facts import (
+    Activity,
     Asked,
     Change,
     Deletion,
@@ -35,6 +36,7 @@ from storage.domain.facts import (
     stamp,
 )
 from storage.domain.fold import State, beginning
+from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Outcome, Recorded, Status, Submission
 from storage.facts import FactKey, Scored
@@ -99,8 +101,6 @@ def _not_yet(asked: Asked) -> Item | Unusable | Ignored:
             reason = "contacts cannot be merged yet; replay it when they can"
         case Deletion():
             reason = "contacts cannot be deleted yet; replay it when they can"
-        case Item(activity=str()):
-            reason = "activities cannot be counted yet; replay it when they can"
         case _:
             return asked
     return Unusable(key=asked.key, reason=reason, raw=asked.raw)
@@ -246,9 +246,22 @@ async def _begin_undo(session: Session, work: Work) -> None:
         batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
     if not members:
         work.refusal = NothingToUndo()
-    rows = [(row["contact_id"], row["subject"]) for row in members]
-    work.undone = [(contact, subject) for contact, subject in dict.fromkeys(rows) if subject in work.types]
-    work.spoken_of = sorted({contact for contact, _ in rows})
+    bearing = [
+        (row["contact_id"], key)
+        for row in members
+        for key, score_type in work.types.items()
+        if row["subject"] == key or _is_ruled(row, score_type)
+    ]
+    work.undone = list(dict.fromkeys(bearing))
+    work.spoken_of = sorted({row["contact_id"] for row in members})
+
+
+def _is_ruled(row: Row, score_type: ScoreType) -> bool:
+    """Tell whether the rules of a type ask for a fact."""
+    judged = judge(score_type.rules)
+    return (row["activity"] is not None and judged.bears(row["activity"])) or (
+        judged.asks_fields and row["said"] != "{}"
+    )
 
 
 async def _lock(session: Session, works: Sequence[Work]) -> None:
@@ -271,15 +284,20 @@ def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
     latest = {pair: state.last[0] for pair, state in states.items()}
     for work in works:
         for entry in work.unsettled:
-            pair, at = entry.scored, entry.at
-            if pair and (entry.item.occurred_at is None or work.submission.actor):
-                at = max(at, latest[pair] + 1)
-            if pair:
-                latest[pair] = max(latest[pair], at)
+            pairs, at = work.bears_on(entry), entry.at
+            if entry.item.occurred_at is None or work.submission.actor:
+                at = max([at, *(latest[pair] + 1 for pair in pairs)])
+            latest |= {pair: max(latest[pair], at) for pair in pairs}
             entry.fact = _fact(work.submission, entry.item, at)
 
 
 def _fact(submission: Submission, item: Item, at: int) -> Fact:
+    if item.activity is not None:
+        return Activity(
+            source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
+            actor=submission.actor, reason=item.reason, fields=item.fields,
+            activity=item.activity, quantity=item.amount,
+        )  # fmt: skip  # the same columns as below, then the activity
     if item.score is None or item.op is None:
         return FieldValue(
             source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from bot.asking import Reply
-from bot.blocks.elements import by, context, moment, section, sections, with_band
+from bot.blocks.elements import by, context, moment, section, sections, signed, with_band
 from bot.text import escape
 from storage.domain.contacts import Contact
-from storage.domain.facts import Op
+from storage.domain.facts import Deed, Op
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
 from storage.scores import Entry
@@ -35,6 +35,8 @@ def _line(one: Entry, score_type: ScoreType) -> str:
             did = f"{'+' if one.amount >= 0 else '-'}{show(abs(one.amount))}"
         case Op.CLEAR:
             did = "cleared"
+        case Deed():
+            did = f"{escape(one.activity or 'what is known of the contact')} {signed(one.amount)}"
     after = "" if one.undone else f" → {with_band(one.value, score_type, bold=True)}"
     what = f"~{did}~" if one.undone else f"{did}{after}"
     reason = f' · "{escape(one.reason)}"' if one.reason else ""

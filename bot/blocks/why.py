@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 from bot.asking import Reply
-from bot.blocks.elements import actions, button, by, context, moment, section, sections, with_band
+from bot.blocks.elements import actions, button, by, context, moment, section, sections, signed, with_band
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.explain import MONTH, Contribution, Explanation
-from storage.domain.facts import Op
+from storage.domain.facts import Deed, Op
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
 
@@ -36,8 +36,8 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
 
 def _line(one: Contribution, score_type: ScoreType) -> str:
     if one.occurred_at is None:
-        return f"*{_signed(one.effect)}*  where {escape(score_type.label)} starts"
-    did, whence = _signed(one.asked), [moment(one.occurred_at), by(one.actor, one.source)]
+        return f"*{signed(one.effect)}*  where {escape(score_type.label)} starts"
+    did, whence = signed(one.asked), [moment(one.occurred_at), by(one.actor, one.source)]
     if one.op == Op.SET:
         did = f"set to {show(one.asked)}"
     elif one.op == MONTH:
@@ -45,11 +45,14 @@ def _line(one: Contribution, score_type: ScoreType) -> str:
             f"{one.count} changes in {datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}: {did}",
             [],
         )
-    lost = [f"{show(abs(one.cut))} cut: it runs from {score_type.range_shown}"] if one.cut else []
+    elif one.op in list(Deed):
+        did = f"{escape(one.activity or 'what is known of the contact')} {did}"
+    lost = [f"{show(abs(one.cut))} cut{_because(one, score_type)}"] if one.cut else []
     lost += [f"{show(abs(one.faded))} faded"] if one.faded else []
     reason = [f'"{escape(one.reason)}"'] if one.reason else []
-    return " · ".join([f"*{_signed(one.effect)}*  {', '.join([did, *lost])}", *whence, *reason])
+    rule = [f"by the rule {escape(one.rule)}"] if one.rule else []
+    return " · ".join([f"*{signed(one.effect)}*  {', '.join([did, *lost])}", *rule, *whence, *reason])
 
 
-def _signed(amount: int) -> str:
-    return f"{'-' if amount < 0 else '+'}{show(abs(amount))}"
+def _because(one: Contribution, score_type: ScoreType) -> str:
+    return " by its cap or the range" if one.rule else f": it runs from {score_type.range_shown}"

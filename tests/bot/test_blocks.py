@@ -87,6 +87,8 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
             actor="U0123456789",
             reason="&" * 1000,
             undone=undone,
+            activity=None,
+            rule=None,
             order=(AT, b"s", b"k"),
         )
         for op in Op

@@ -30,7 +30,8 @@ HOUR = 3_600 * SECOND
 RANGES = {
     "score": Range(low=Decimal(0), high=Decimal(100), start=Decimal(0)),
     "mood": Range(low=Decimal(-5), high=Decimal(5), start=Decimal(-1)),  # it starts beside 0
-    "heat": Range(low=Decimal(-50), high=Decimal(100), start=Decimal(10), half_life=HOUR),  # from above and from below
+    # From above and from below; not a whole hour, so that nothing is shown from the very middle between two steps.
+    "heat": Range(low=Decimal(-50), high=Decimal(100), start=Decimal(10), half_life=HOUR + 1_234_567),
 }
 STEPS = {"score": Decimal(1), "mood": Decimal("0.5"), "heat": Decimal(1)}
 LATER = NOW + 7 * HOUR  # when scores are looked at: little is left then of what fades
