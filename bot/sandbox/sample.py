@@ -12,6 +12,8 @@ EXAMPLES = (
     "/score set ada@example.com 85 because great demo",
     "/score set",
     "/score clear ada@example.com fit",
+    "/score why ada@example.com",
+    "/score segment save hot score>=80",
     "/score help",
 )
 
