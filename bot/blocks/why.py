@@ -35,20 +35,22 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
 
 
 def _line(one: Contribution, score_type: ScoreType) -> str:
+    effect = f"*{_signed(one.effect)}*"
     if one.occurred_at is None:
-        return f"*{_signed(one.effect)}*  where {escape(score_type.label)} starts"
-    did, whence = _signed(one.asked), [moment(one.occurred_at), by(one.actor, one.source)]
-    if one.op == Op.SET:
-        did = f"set to {show(one.asked)}"
-    elif one.op == MONTH:
-        did, whence = (
-            f"{one.count} changes in {datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}: {did}",
-            [],
-        )
+        return f"{effect}  where {escape(score_type.label)} starts"
     lost = [f"{show(abs(one.cut))} cut: it runs from {score_type.range_shown}"] if one.cut else []
     lost += [f"{show(abs(one.faded))} faded"] if one.faded else []
+    whence = [moment(one.occurred_at), by(one.actor, one.source)]
+    if one.op == MONTH:
+        month = f"{datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}"
+        did, whence = [f"{one.count} changes in {month}: {_signed(one.asked)}"], []
+    elif one.op == Op.SET:
+        did = [f"set to {show(one.asked)}"]
+    else:
+        did = [f"of {_signed(one.asked)}"] if lost else []
+    what = f"{effect}  {', '.join([*did, *lost])}" if did else effect
     reason = [f'"{escape(one.reason)}"'] if one.reason else []
-    return " · ".join([f"*{_signed(one.effect)}*  {', '.join([did, *lost])}", *whence, *reason])
+    return " · ".join([what, *whence, *reason])
 
 
 def _signed(amount: int) -> str:
