@@ -7,7 +7,7 @@ from bot.blocks.elements import actions, button, by, context, moment, section, s
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.explain import MONTH, Contribution, Explanation
-from storage.domain.facts import Deed, Op
+from storage.domain.facts import Op
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
 
@@ -35,23 +35,24 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
 
 
 def _line(one: Contribution, score_type: ScoreType) -> str:
+    effect = f"*{signed(one.effect)}*"
     if one.occurred_at is None:
-        return f"*{signed(one.effect)}*  where {escape(score_type.label)} starts"
-    did, whence = signed(one.asked), [moment(one.occurred_at), by(one.actor, one.source)]
-    if one.op == Op.SET:
-        did = f"set to {show(one.asked)}"
-    elif one.op == MONTH:
-        did, whence = (
-            f"{one.count} changes in {datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}: {did}",
-            [],
-        )
-    elif one.op in list(Deed):
-        did = f"{escape(one.activity or 'what is known of the contact')} {did}"
+        return f"{effect}  where {escape(score_type.label)} starts"
     lost = [f"{show(abs(one.cut))} cut{_because(one, score_type)}"] if one.cut else []
     lost += [f"{show(abs(one.faded))} faded"] if one.faded else []
+    whence = [moment(one.occurred_at), by(one.actor, one.source)]
+    if one.op == MONTH:
+        month = f"{datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}"
+        did, whence = [f"{one.count} changes in {month}: {signed(one.asked)}"], []
+    elif one.op == Op.SET:
+        did = [f"set to {show(one.asked)}"]
+    else:
+        did = [f"of {signed(one.asked)}"] if lost else []
+    what = f"{effect}  {', '.join([*did, *lost])}" if did else effect
     reason = [f'"{escape(one.reason)}"'] if one.reason else []
+    activity = [escape(one.activity)] if one.activity else []
     rule = [f"by the rule {escape(one.rule)}"] if one.rule else []
-    return " · ".join([f"*{signed(one.effect)}*  {', '.join([did, *lost])}", *rule, *whence, *reason])
+    return " · ".join([what, *activity, *rule, *whence, *reason])
 
 
 def _because(one: Contribution, score_type: ScoreType) -> str:

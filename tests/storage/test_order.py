@@ -289,7 +289,7 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
     )  # fmt: skip  # one definition
     await add_score_type(
         workspace, key="heat", label="Heat", minimum=-50_000, maximum=100_000, step=1_000, start=10_000,
-        bands=[], half_life=HOUR, is_default=False, now=NOW,
+        bands=[], half_life=RANGES["heat"].half_life, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
     team = Team(workspace, storage.committer)
     left_out, refused = undone_in(example.commands)
