@@ -45,7 +45,7 @@ def read(document: object) -> list[Item | Unusable]:
     return GENERIC.items(encoded(document), delivery="d", source="crm")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(DOCUMENTS | ITEMS | st.builds(lambda items: {"items": items}, DOCUMENTS | st.lists(ITEMS)))
 @example({"items": [], "type": "score.set"})
 @example({"items": [item(contact={"email": "a@b.c", "attributes": {"a": 1e308, "b": 10**60, "c": None}})]})
