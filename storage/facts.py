@@ -195,6 +195,19 @@ def _fact(row: Row) -> Fact:
             return FieldValue(**common)
 
 
+async def keys_of(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
+    """Give the facts of a batch that are about these contacts: (contact, dedupe key)."""
+    rows = await session.rows(
+        # By contact and not by batch, which may be larger than anything: its index asks for an actor.
+        "SELECT f.contact_id, f.dedupe_key FROM given(c bigint) JOIN facts f ON f.contact_id = given.c"
+        " WHERE f.workspace_id = $2 AND f.batch = $3",
+        [{"c": contact} for contact in sorted(set(contacts))],
+        workspace,
+        batch,
+    )
+    return [(row["contact_id"], row["dedupe_key"]) for row in rows]
+
+
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
     """Tell whether a person's batch is in the ledger already."""
     return bool(await batch_members(database.current().reader, workspace.id, batch))
