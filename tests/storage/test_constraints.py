@@ -52,7 +52,8 @@ KEYS = [
     ("contacts", "workspace_id"), ("score_types", "workspace_id"), ("definitions", "score_type_id"),
     ("identities", "contact_id"), ("facts", "contact_id"), ("effects", "contact_id"), ("effects", "definition_id"),
     ("effects", "fact_id"), ("scores", "contact_id"), ("scores", "definition_id"), ("sources", "workspace_id"),
-    ("deliveries", "source_id"), ("quarantine", "delivery_id"), ("raw_deliveries", "delivery_id"), ("refusals", "source_id"), ("tokens", "workspace_id"),
+    ("deliveries", "source_id"), ("quarantine", "delivery_id"), ("raw_deliveries", "delivery_id"),
+    ("refusals", "source_id"), ("tokens", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",

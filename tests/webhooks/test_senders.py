@@ -170,6 +170,22 @@ async def test_a_source_is_held_to_its_rate(service: Receiving) -> None:
     assert [(await send(service, source, body)).status for _ in range(2)] == [200, 429]
 
 
+async def test_a_key_that_comes_back_with_another_body_is_reported(service: Receiving) -> None:
+    """The same again is a duplicate; another value under the same Idempotency-Key is a conflict, and not applied."""
+    source = await connect(service, "zaps", "zapier")
+    answers = [
+        await send(service, source, encoded({"email": "ada@example.com", "score": score}), **{"idempotency-key": "k"})
+        for score in (5, 5, 6)
+    ]
+
+    assert [answer.outcomes for answer in answers] == [
+        [("applied", None)],
+        [("duplicate", None)],
+        [("quarantined", "conflict")],
+    ]
+    assert await service.scores("ada@example.com") == {"score": 5000}
+
+
 async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiving) -> None:
     """And beyond them those of which something is in quarantine, for a month; then all is let go."""
     source = await connect(service, "zoho", "zoho")
