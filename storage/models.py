@@ -58,6 +58,7 @@ class Definition(Model):
     bands = fields.TextField()
     half_life = fields.BigIntField(null=True)  # µs
     rules = fields.TextField()  # as JSON
+    is_draft = fields.BooleanField()  # being folded beside the live one
     created_at = fields.BigIntField()
 
     class Meta:

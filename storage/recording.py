@@ -6,7 +6,7 @@ phases are never revisited and rows are taken in order, so that concurrent group
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from storage import alerting, contacts, definitions, deliveries, facts, scores
+from storage import alerting, contacts, definitions, deliveries, facts, redefining, scores
 from storage.contacts import Identity
 from storage.database import Row, Session
 from storage.domain.contacts import Reference
@@ -51,7 +51,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     which all or nothing is to be taken repeats a key with other content: it must then be recorded by itself.
     Raises Changed where a score has moved on; the committer gives such a submission a transaction of its own.
     """
-    live = await definitions.live(session, {submission.workspace.id for submission in group})
+    live, drafts = await definitions.live_and_drafts(session, {submission.workspace.id for submission in group})
     works = [_checked(submission, live[submission.workspace.id]) for submission in group]
     await _identify(session, works, now=now)
     for work in works:
@@ -66,6 +66,8 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     await _append(session, works)
     await fold_scores(session, works, states, types)
     await keep_fields(session, works, now=now)
+    if drafts:
+        await redefining.follow(session, works, drafts)
     await alerting.decide_all(session, works, now=now)
     await _keep_deliveries(session, works)
     return [work.refusal or _recorded(work) for work in works]

@@ -130,6 +130,7 @@ class Migration(migrations.Migration):
                 ('bands', fields.TextField(unique=False)),
                 ('half_life', fields.BigIntField(null=True)),
                 ('rules', fields.TextField(unique=False)),
+                ('is_draft', fields.BooleanField()),
                 ('created_at', fields.BigIntField()),
             ],
             options={'table': 'definitions', 'app': 'storage', 'pk_attr': 'id'},
