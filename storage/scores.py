@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from storage import contacts, database, definitions, facts
 from storage.database import Row, Session
 from storage.domain.contacts import Contact
+from storage.domain.course import Knot, Move, Point, biggest_moves, points
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import DAY, Fact, Op
 from storage.domain.fold import Effect, State
@@ -14,6 +15,7 @@ from storage.domain.score_types import ScoreType
 from storage.facts import Scored
 
 TREND = 30 * DAY
+MOST_KNOTS = 20_000
 # The effects of one score, and the latest of them in the order of the fold.
 _LATEST = (
     "FROM effects e JOIN facts g ON g.id = e.fact_id"
@@ -56,6 +58,27 @@ class Entry:
     actor: str | None
     reason: str | None
     undone: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One of the changes that moved a score most, and who or what made it."""
+
+    move: Move
+    source: str
+    actor: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How one score went through a span of time, the oldest first."""
+
+    score_type: ScoreType
+    since: int
+    until: int
+    points: tuple[Point, ...]
+    causes: tuple[Cause, ...]
 
 
 async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, State]:
@@ -227,6 +250,59 @@ async def history(
         )
         for row in rows
     ]
+
+
+async def course(workspace: Workspace, *, contact: int, score: str | None, since: int, now: int) -> Course:
+    """Follow one score from an instant until now; what is undone is not in it.
+
+    Of MOST_KNOTS changes and more the older are left out, and the course begins that much later.
+    """
+    score_type = await _type(workspace, score)
+    knots = await _knots(workspace, contact, score_type, since=since, until=now)
+    if len(knots) == MOST_KNOTS:
+        since = max(since, knots[0].at + 1)
+
+    def value_at(rank: int, instant: int) -> int:
+        return score_type.start + rank
+
+    moves = biggest_moves(knots, since=since, start=score_type.start, value_at=value_at)
+    rows = await database.read(
+        "SELECT id, source, actor, reason FROM facts WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": move.fact} for move in moves],
+    )
+    found = {row["id"]: row for row in rows}
+    return Course(
+        score_type=score_type,
+        since=since,
+        until=now,
+        points=points(knots, since=since, until=now, value_at=value_at),
+        causes=tuple(
+            Cause(
+                move=move,
+                source=found[move.fact]["source"],
+                actor=found[move.fact]["actor"],
+                reason=found[move.fact]["reason"],
+            )
+            for move in moves
+        ),
+    )
+
+
+async def _knots(workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int) -> list[Knot]:
+    """Give what every change of a span left, in the order of the fold, after the last one before the span."""
+    rows = await database.read(
+        "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
+        " WHERE e.workspace_id = $1 AND e.contact_id = $2 AND e.definition_id = $3 AND e.at <= $5 AND e.at >="
+        " coalesce((SELECT max(at) FROM effects WHERE contact_id = $2 AND definition_id = $3 AND at < $4), $4)"
+        ' ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC LIMIT $6',
+        workspace.id,
+        contact,
+        score_type.definition,
+        since,
+        until,
+        MOST_KNOTS,
+    )
+    return [Knot(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]
 
 
 async def _type(workspace: Workspace, key: str | None) -> ScoreType:
