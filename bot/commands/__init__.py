@@ -42,7 +42,12 @@ COMMANDS = {
         ("filter score>=80 owner:me -tag:churned sort:-score limit:20", "fit:hot OR (fit:7..10 has:renewal)"),
     ),
     "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
-    "history": Command(show_history, "history CONTACT [TYPE]", "every change of a score", ("history ada fit",)),
+    "history": Command(
+        show_history,
+        "history CONTACT [TYPE] [90d]",
+        "every change of a score; with a chart where the days are named",
+        ("history ada fit", "history ada fit 90d"),
+    ),
     "undo": Command(undo, "undo", "take back your last change", ("undo",), Need.SET),
     "alerts": Command(
         manage_alerts,
