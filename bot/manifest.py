@@ -17,6 +17,8 @@ SCOPES = (
     "users:read",  # is this person a guest
     "users:read.email",  # whose contacts are owner:me
 )
+# Whether a message that Slack may have taken is there can be looked up with these; without them it is sent again.
+OPTIONAL_SCOPES = ("channels:history", "groups:history", "im:history")
 
 
 def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
             ],
             "slash_commands": [command | ({} if socket_mode else {"url": url})],
         },
-        "oauth_config": {"scopes": {"bot": list(SCOPES)}},
+        "oauth_config": {"scopes": {"bot": list(SCOPES), "bot_optional": list(OPTIONAL_SCOPES)}},
         "settings": {
             "event_subscriptions": {**at, "bot_events": list(EVENTS)},
             "interactivity": {"is_enabled": True, **at, **({} if socket_mode else {"message_menu_options_url": url})},

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from bot.access import Need
 from bot.asking import Asked, Reply
 from bot.blocks.elements import context, section, sections
 from bot.commands.contract import Command
@@ -23,9 +24,16 @@ def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:
         blocks=[
             *sections([first, *verbs]),
             *sections(_types(asked.types)),
-            context("You may view and set every score here. Only you see the answers. More: `/score help set`"),
+            context(f"{_may(asked)} Only you see the answers. More: `/score help set`"),
         ],
     )
+
+
+def _may(asked: Asked) -> str:
+    """Say what who asks is allowed."""
+    if Need.SET not in asked.rights:
+        return "You may view every score here; admins set them."
+    return "You may view and set every score here."
 
 
 def _types(types: Sequence[ScoreType]) -> list[str]:

@@ -120,7 +120,7 @@ async def test_slack_is_not_there_at_all_at_the_start(database_url: str) -> None
         await sandbox.stop()
 
     assert ready == 200
-    assert [call.method for call in sandbox.calls] == ["auth.test"]
+    assert [call.method for call in sandbox.calls].count("auth.test") == 1
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ HELP = """\
 `/score top [N] [TYPE]`: the highest scores
 `/score history CONTACT [TYPE]`: every change of a score
 `/score undo`: take back your last change
+`/score alerts [add | pause | resume | remove]`: when to be asked to follow up
+`/score followups [mine | open]`: who waits for somebody
+`/score setup`: the first questions: where follow-ups go, who sets scores
 `score` Score: 0 to 100, in steps of 1 (meant where none is named)
 `fit` Fit: 1 to 10, in steps of 1
 `satisfaction` Satisfaction: 1 to 5, in steps of 0.5

@@ -16,7 +16,7 @@ from storage.domain.submissions import Submission
 from storage.followups import UnknownFollowUp, by_ids, follow_up, move, waiting
 from storage.opening import Storage
 from storage.workspaces import add_workspace
-from tests.storage.counts import tell
+from tests.counts import tell
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
