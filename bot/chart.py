@@ -15,7 +15,7 @@ from storage.domain.values import show
 
 # The picture brings a background of its own, so that it reads on light and on dark; a test computes the contrasts.
 PAPER: Final = "#ffffff"
-EDGE: Final = "#7d7f85"
+EDGE: Final = "#73757b"
 INK: Final = "#1d1c1d"
 QUIET: Final = "#4a4b50"
 LINE: Final = "#12355b"
@@ -187,8 +187,8 @@ def _bands(frame: _Frame) -> Iterator[str]:
     if not bands:
         yield f'<rect {wide} y="{TOP}" height="{HEIGHT}" fill="{NO_BAND}"/>'
     seen: list[tuple[str, float]] = []
-    ends = [*(band.start for band in bands[1:]), None]
-    for place, (band, end) in enumerate(zip(bands, ends, strict=True)):
+    for place, band in enumerate(bands):
+        end = bands[place + 1].start if place + 1 < len(bands) else None
         low, high = max(band.start, frame.lowest), frame.highest if end is None else min(end, frame.highest)
         is_last_value = end is None and low == high  # a band of the highest value alone is a line
         if low > high or (low == high and not is_last_value):

@@ -9,10 +9,14 @@ from storage.domain.contacts import Contact
 from storage.domain.facts import DAY
 from storage.scores import Cause, course
 
+MOST_CHANGES = 20_000
+
 
 async def chart_of(asked: Asked, contact: Contact, *, score: str, days: int) -> Picture | None:
     """Give the picture of one score over so many days until now; none where it was missing all the time."""
-    found = await course(asked.workspace, contact=contact.id, score=score, since=asked.now - days * DAY, now=asked.now)
+    found = await course(
+        asked.workspace, contact=contact.id, score=score, most=MOST_CHANGES, since=asked.now - days * DAY, now=asked.now
+    )
     if all(value is None for _, value in found.points):
         return None
     chart = Chart(
@@ -20,7 +24,7 @@ async def chart_of(asked: Asked, contact: Contact, *, score: str, days: int) -> 
         score_type=found.score_type,
         since=found.since,
         until=found.until,
-        zone=_zone(asked.person.zone),
+        zone=zone_of(asked.person.zone),
         points=found.points,
         marks=[
             Mark(at=one.move.at, before=one.move.before, after=one.move.after, cause=await _cause(asked, one))
@@ -39,7 +43,7 @@ async def _cause(asked: Asked, cause: Cause) -> str:
     return f"{who}, “{' '.join(cause.reason.split())}”" if cause.reason else who
 
 
-def _zone(name: str | None) -> ZoneInfo:
+def zone_of(name: str | None) -> ZoneInfo:
     """Give a time zone by its name; UTC where there is none of that name."""
     try:
         return ZoneInfo(name or "UTC")

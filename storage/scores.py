@@ -15,7 +15,6 @@ from storage.domain.score_types import ScoreType
 from storage.facts import Scored
 
 TREND = 30 * DAY
-MOST_KNOTS = 20_000
 # The effects of one score, and the latest of them in the order of the fold.
 _LATEST = (
     "FROM effects e JOIN facts g ON g.id = e.fact_id"
@@ -252,14 +251,14 @@ async def history(
     ]
 
 
-async def course(workspace: Workspace, *, contact: int, score: str | None, since: int, now: int) -> Course:
+async def course(workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int) -> Course:
     """Follow one score from an instant until now; what is undone is not in it.
 
-    Of MOST_KNOTS changes and more the older are left out, and the course begins that much later.
+    Of more than so many changes the older are left out, and the course begins that much later.
     """
     score_type = await _type(workspace, score)
-    knots = await _knots(workspace, contact, score_type, since=since, until=now)
-    if len(knots) == MOST_KNOTS:
+    knots = await _knots(workspace, contact, score_type, since=since, until=now, most=most + 1)
+    if len(knots) > most:
         since = max(since, knots[0].at + 1)
 
     def value_at(rank: int, instant: int) -> int:
@@ -288,8 +287,10 @@ async def course(workspace: Workspace, *, contact: int, score: str | None, since
     )
 
 
-async def _knots(workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int) -> list[Knot]:
-    """Give what every change of a span left, in the order of the fold, after the last one before the span."""
+async def _knots(
+    workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, most: int
+) -> list[Knot]:
+    """Give what the latest changes of a span left, in the order of the fold, with those that it began with."""
     rows = await database.read(
         "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
         " WHERE e.workspace_id = $1 AND e.contact_id = $2 AND e.definition_id = $3 AND e.at <= $5 AND e.at >="
@@ -300,7 +301,7 @@ async def _knots(workspace: Workspace, contact: int, score_type: ScoreType, *, s
         score_type.definition,
         since,
         until,
-        MOST_KNOTS,
+        most,
     )
     return [Knot(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]
 

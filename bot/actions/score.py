@@ -30,7 +30,8 @@ async def show_history(asked: Asked) -> Reply:
 
 async def show_chart(asked: Asked) -> Reply:
     """Draw the score that the button names under the changes of its days, in the place of the message it stands in."""
-    contact, score, days = asked.text.split()
+    contact, _, rest = asked.text.partition(" ")
+    score, _, days = rest.partition(" ")
     known = await card(asked.workspace, contact=_id(contact), now=asked.now)
     if known is None:
         return refusal_reply(UnknownContact())

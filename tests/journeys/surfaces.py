@@ -18,6 +18,7 @@ COMMANDS = (
     "fit:fair",
     "top 5",
     "history ada",
+    "history ada 90d",
     "undo",
     "tpo 5",
 )
@@ -25,6 +26,7 @@ COMMANDS = (
 BUTTONS = (
     ("ada", "Set"),
     ("ada", "History"),
+    ("history ada", "Chart"),
     ("set ada 85", "Undo"),
     ("set ada 85", "History"),
     ("set grace 85", "Grace Kelly · Monaco · kelly@example.com"),
