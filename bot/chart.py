@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from math import dist
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
@@ -304,20 +305,24 @@ def _course(frame: _Frame) -> str:
 def _marks(frame: _Frame) -> Iterator[str]:
     """Number the marks where they are, and say beneath what each of them was."""
     chart = frame.chart
-    taken: list[tuple[float, float]] = []
-    for number, mark in enumerate(chart.marks, 1):
-        value = mark.after if mark.after is not None else mark.before
-        x = frame.x(mark.at)
-        y = frame.y(min(max(frame.lowest, chart.score_type.start if value is None else value), frame.highest))
-        disc = _free(x, y, taken, frame)
-        taken.append(disc)
-        yield f'<path d="M{x:.1f} {y:.1f}L{disc[0]:.1f} {disc[1]:.1f}" stroke="{MARK}" stroke-width="1.5"/>'
+    spots = [_spot(mark, frame) for mark in chart.marks]
+    discs: list[tuple[float, float]] = []
+    for number, (mark, (x, y)) in enumerate(zip(chart.marks, spots, strict=True), 1):
+        discs.append(_free(x, y, discs=discs, spots=spots, frame=frame))
+        yield f'<path d="M{x:.1f} {y:.1f}L{discs[-1][0]:.1f} {discs[-1][1]:.1f}" stroke="{MARK}" stroke-width="1.5"/>'
         yield f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{MARK}" stroke="{PAPER}"/>'
-        yield from _numbered(number, *disc)
+        yield from _numbered(number, *discs[-1])
         below = TOP + HEIGHT + 44 + LEGEND_LINE * (number - 1) + 14
         yield from _numbered(number, MARGIN + DISC, below - SMALL / 3)
         told = fitted(_told(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
         yield _text(told, MARGIN + 2 * DISC + 8, below, size=NORMAL, name="mark")
+
+
+def _spot(mark: Mark, frame: _Frame) -> tuple[float, float]:
+    """Find where a change is: at the value that it left, or took away."""
+    values = (mark.after, mark.before, frame.chart.score_type.start)
+    value = next(value for value in values if value is not None)
+    return frame.x(mark.at), frame.y(min(max(frame.lowest, value), frame.highest))
 
 
 def _numbered(number: int, x: float, y: float) -> Iterator[str]:
@@ -325,14 +330,23 @@ def _numbered(number: int, x: float, y: float) -> Iterator[str]:
     yield _text(str(number), x, y + SMALL / 3, size=SMALL, fill=ON_MARK, anchor="middle", name="number")
 
 
-def _free(x: float, y: float, taken: Sequence[tuple[float, float]], frame: _Frame) -> tuple[float, float]:
-    """Find a place for a disc near a spot, inside the picture and clear of the other discs."""
+def _free(
+    x: float,
+    y: float,
+    *,
+    discs: Sequence[tuple[float, float]],
+    spots: Sequence[tuple[float, float]],
+    frame: _Frame,
+) -> tuple[float, float]:
+    """Find the nearest place for the disc of a spot, inside the bands and clear of other discs and of all spots."""
     apart = 2 * DISC + 2
     for away in range(1, 12):
-        for up in (-1, 1):
-            place = min(max(x, frame.left + DISC), frame.right - DISC), y + up * away * apart
-            inside = TOP + DISC <= place[1] <= TOP + HEIGHT - DISC
-            if inside and all((place[0] - a) ** 2 + (place[1] - b) ** 2 >= apart**2 for a, b in taken):
+        for right, down in ((0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1), (-1, 0), (1, 0)):
+            place = x + right * away * apart, y + down * away * apart
+            inside = frame.left + DISC <= place[0] <= frame.right - DISC
+            inside = inside and TOP + DISC <= place[1] <= TOP + HEIGHT - DISC
+            clear = all(dist(place, disc) >= apart for disc in discs)
+            if inside and clear and all(dist(place, spot) >= DISC + 5 for spot in spots):
                 return place
     return x, y
 
