@@ -97,6 +97,18 @@ async def test_what_moved_a_score_is_told_with_names(acme: Acme) -> None:
     assert f"{today}: 95 → —, by Alex Admin" in seen
 
 
+@pytest.mark.parametrize("letter", ["w", "契", '"'])
+async def test_long_reasons(acme: Acme, letter: str) -> None:
+    """Slack takes the longest list and the longest words of a picture together."""
+    add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 1}
+    await acme.pushed(*(add | {"reason": letter * 400} for _ in range(20)))
+    charted = await acme.ask("history ada 90d")
+
+    assert "The last 20 changes" in acme.seen(charted) or "… and " in acme.seen(charted)
+    assert file_of(charted) in acme.sandbox.world.files
+    assert len(charted.blocks[-1]["alt_text"]) > 200
+
+
 async def test_nothing_to_draw(acme: Acme) -> None:
     """Where a score was missing all the days there is no picture, and nothing is uploaded."""
     seen = [acme.seen(await acme.ask(line)) for line in ("history Top Gun 90d", "history ada fit 1d")]

@@ -164,9 +164,10 @@ async def test_the_course_of_a_score(measured: Team) -> None:
         set_to("b", ADA, 30, at=NOW - 5 * DAY, reason="Read the pricing page"),
         set_to("c", ADA, 3, at=NOW - 4 * DAY, score="fit"),
         change("e", ADA, Op.ADD, 40, at=NOW - 2 * DAY),
-        change("d", ADA, Op.ADD, 1, at=NOW - 2 * DAY),  # earlier by its key
         set_to("f", BOB, 99, at=NOW - 2 * DAY),
     )
+    # Told later, but earlier by its key.
+    await measured.deliver(change("d", ADA, Op.ADD, 1, at=NOW - 2 * DAY), batch="late")
     await measured.ask(set_to("p", ADA, 95), batch="p", actor="U1", received=NOW - DAY)
     await measured.ask(change("q", ADA, Op.CLEAR), batch="q", actor="U2", received=NOW - DAY // 2)
     await measured.undo("p", batch="u", received=NOW - DAY // 4)

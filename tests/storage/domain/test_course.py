@@ -44,6 +44,15 @@ def test_a_fading_score_is_a_curve() -> None:
     )
 
 
+def test_a_fading_score_is_looked_at_right_before_a_change() -> None:
+    """What it faded to between the last look and the change is not left out."""
+    followed = points(
+        knots((950, 20), (1_450, 30)), since=SINCE, until=UNTIL, value_at=lambda rank, at: rank - (at >= 1_449)
+    )
+
+    assert followed == ((1_000, 20), (1_449, 19), (1_450, 29))
+
+
 histories = st.lists(st.tuples(st.integers(900, 2_100), st.none() | st.integers(-5, 5)), max_size=30).map(
     lambda pairs: knots(*sorted(pairs, key=lambda pair: pair[0]))
 )
