@@ -165,6 +165,15 @@ async def keep(
     )
 
 
+async def forget(session: Session, ids: Collection[int]) -> None:
+    """Take away every score and effect of contacts, under whichever definition."""
+    for table in ("effects", "scores"):
+        await session.rows(
+            f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))",
+            [{"id": id} for id in sorted(ids)],
+        )
+
+
 def _row(pair: Scored, state: State, score_type: ScoreType, workspace: int) -> Row:
     at, source, key = state.last
     row: Row = {"w": workspace, "c": pair[0], "d": score_type.definition, "o": state.own, "a": state.at}
@@ -271,7 +280,8 @@ async def history(
         " f.source, f.dedupe_key, f.actor, f.reason, f.batch,"
         " e.effective, e.rank_after"
         " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
-        " WHERE f.contact_id = $2 AND (f.subject = $3 OR e.effective <> 0 OR e.asked <> 0)"
+        " WHERE f.contact_id IN (SELECT id FROM contacts WHERE id = $2 OR merged_into = $2)"
+        " AND (f.subject = $3 OR e.effective <> 0 OR e.asked <> 0)"
         " AND f.workspace_id = $1 AND f.occurred_at >= $6"
         ' AND f.occurred_at <= $7 AND (f.occurred_at < $7 OR f.source COLLATE "C" < $8'
         ' OR (f.source = $8 AND f.dedupe_key COLLATE "C" < $9))'
