@@ -47,6 +47,10 @@ class _Brief(Generic[T]):
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
 
 
+class _Unsaid(Exception):
+    """Whoever stands in for Slack here has no such method, or says nothing by it."""
+
+
 class People:
     """What Slack says of the people and conversations of one workspace."""
 
@@ -91,22 +95,21 @@ class People:
             return Verdict.ABSENT
         try:
             there = await self._all_pages(self._client.conversations_members, "members", channel=place, limit=1000)
-        except SlackApiError as exc:
-            if error_code(exc) != "unknown_method":  # a stand-in for Slack that cannot say who is in a channel
-                raise
+            outsiders = await self._outsiders.get("", self._look_at_outsiders, now=now)
+        except _Unsaid:  # a stand-in for Slack that cannot say who is in a channel
             return Verdict.ALLOWED
-        outsiders = await self._outsiders.get("", self._look_at_outsiders, now=now)
         return Verdict.MIXED if outsiders is None or set(there) & outsiders else Verdict.ALLOWED
 
     async def by_address(self, address: str, *, now: int) -> str | None:
         """Give the Slack id of the active member with an address, or none."""
         try:
-            found = (await self._client.users_lookupByEmail(email=address))["user"]["id"]
+            told = await self._client.users_lookupByEmail(email=address)
         except SlackApiError as exc:
             if error_code(exc) in ("users_not_found", "missing_scope", "unknown_method"):
                 return None
             raise
-        return found if await self._is_colleague(found, now=now) else None
+        found = (told.get("user") or {}).get("id")
+        return found if found and await self._is_colleague(found, now=now) else None
 
     async def an_admin(self, named: Sequence[str], *, now: int) -> str | None:
         """Give the first of the people named who is an active member, else the workspace's first owner or admin."""
@@ -137,7 +140,14 @@ class People:
         found: list[Any] = []
         cursor = ""
         while True:
-            answer = await method(**arguments, cursor=cursor)
+            try:
+                answer = await method(**arguments, cursor=cursor)
+            except SlackApiError as exc:
+                if error_code(exc) == "unknown_method":
+                    raise _Unsaid from exc
+                raise
+            if not isinstance(answer.get(what), list):
+                raise _Unsaid
             found += answer[what]
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
