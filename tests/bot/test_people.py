@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.access import Person, Place
+from bot.access import Person, Place, Verdict
 from bot.people import KEPT, MOST, People
 from tests.bot.fakes import told_slack
 
@@ -193,7 +193,18 @@ async def test_who_reads_along_where_slack_does_not_say() -> None:
     assert told is False
 
 
-@pytest.mark.parametrize("members", [{"ok": True}, {"ok": False, "error": "unknown_method"}], ids=["nothing", "unknown"])
+async def verdict(channel: dict[str, Any], members: object, users: object = None) -> Verdict:
+    """Ask whether follow-ups may go to a channel of which Slack says this."""
+    async with told_slack() as (slack, client):
+        slack.tells["conversations.info"] = {"ok": True, "channel": {"id": "C1", **channel}}
+        slack.tells["conversations.members"] = members
+        slack.tells["users.list"] = users or {"ok": True, "members": [{"id": "U1", "team_id": TEAM}]}
+        return await People(client, team=TEAM, enterprise=None).may_post("C1", now=0)
+
+
+@pytest.mark.parametrize(
+    "members", [{"ok": True}, {"ok": False, "error": "unknown_method"}], ids=["nothing", "unknown"]
+)
 async def test_who_cannot_say_who_is_in_a_channel_is_believed_that_it_is_ours(members: dict[str, Any]) -> None:
     """A stand-in for Slack need not have every method; that a channel is not shared it must say all the same."""
     assert await verdict({"is_ext_shared": False}, members) is Verdict.ALLOWED
