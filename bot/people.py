@@ -155,6 +155,8 @@ class People:
                 is_guest=_is_guest(user),
                 is_outsider=self._is_outsider(user),
                 email=(user.get("profile") or {}).get("email"),
+                name=_name(user),
+                zone=user.get("tz"),
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
                 is_admin=bool(user.get("is_admin") or user.get("is_owner") or user.get("is_primary_owner")),
             )
@@ -193,6 +195,12 @@ class People:
 
 def _is_guest(user: dict[str, Any]) -> bool:
     return bool(user.get("is_restricted") or user.get("is_ultra_restricted"))
+
+
+def _name(user: dict[str, Any]) -> str | None:
+    """Give what a person is called, by the first name they have: shown, real, or of the account."""
+    profile = user.get("profile") or {}
+    return profile.get("real_name") or profile.get("display_name") or user.get("real_name") or user.get("name")
 
 
 def error_code(exc: BaseException) -> str | None:

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storage import alert_rules, database, definitions, followups, queries, segments
+from storage import alert_rules, database, definitions, followups, queries, scores, segments
 from storage.alert_rules import AlertRule
-from storage.database import Row, Session
+from storage.database import Session
 from storage.domain.alert_words import read_alert
 from storage.domain.alerts import Memory, Watch, decide
 from storage.domain.errors import Refusal
@@ -19,6 +19,7 @@ from storage.work import Entry, Work
 
 #: (rule, contact)
 Watched = tuple[int, int]
+REDEFINED = "new rules"  # what those are asked for whom a change of definition brought in
 OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups that no channel was chosen for
 
 
@@ -100,33 +101,47 @@ def _steps(work: Work, one: Moved) -> list[tuple[Moved, bool]]:
 
 async def _fits(session: Session, look: _Look, *, now: int) -> bool:
     """Ask the rule's filter about the contact, as it stands in this transaction."""
-    workspace, contact = look.work.submission.workspace, look.moved.contact
-    if not look.rule.condition:
-        return True
+    workspace, types = look.work.submission.workspace, tuple(look.work.types.values())
+    return bool(await _fitting(session, workspace, look.rule, types, [look.moved.contact], now=now))
+
+
+async def _fitting(
+    session: Session,
+    workspace: Workspace,
+    rule: AlertRule,
+    types: Sequence[ScoreType],
+    among: Sequence[int],
+    *,
+    now: int,
+) -> list[int]:
+    if not rule.condition or not among:
+        return list(among)
     try:
-        saved = await segments.kept(session, workspace)
-        asked = parse(look.rule.condition, tuple(look.work.types.values()), segments=saved)
+        asked = parse(rule.condition, types, segments=await segments.kept(session, workspace))
     except Refusal:  # it names a score type, a band or a segment that is no more: nobody fits
-        return False
-    return bool(await queries.holding(session, workspace, where=asked.where, among=[contact], now=now))
+        return []
+    return await queries.holding(session, workspace, where=asked.where, among=among, now=now)
 
 
 async def _new(session: Session, asking: Sequence[_Look]) -> list[NewFollowUp]:
-    if not asking:
-        return []
+    lanes = await _lanes(session, {look.moved.contact for look in asking}) if asking else {}
+    return [_one(look, lanes[look.moved.contact]) for look in asking]
+
+
+async def _lanes(session: Session, ids: Collection[int]) -> dict[int, str]:
+    """Say where the follow-ups of contacts go when their rule does not."""
     rows = await session.rows(
         "SELECT c.id, c.owner_key, w.alert_channel FROM given(id bigint) JOIN contacts c ON c.id = given.id"
         " JOIN workspaces w ON w.id = c.workspace_id",
-        [{"id": id} for id in sorted({look.moved.contact for look in asking})],
+        [{"id": id} for id in sorted(ids)],
     )
-    found = {row["id"]: row for row in rows}
-    return [_one(look, found[look.moved.contact]) for look in asking]
+    owners = {row["id"]: f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS for row in rows}
+    return {row["id"]: row["alert_channel"] or owners[row["id"]] for row in rows}
 
 
-def _one(look: _Look, row: Row) -> NewFollowUp:
+def _one(look: _Look, lane: str) -> NewFollowUp:
     submission, moved = look.work.submission, look.moved
     entry = next((one for one in reversed(look.work.new) if one.scored == (moved.contact, moved.score_type.key)), None)
-    owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
     return NewFollowUp(
         workspace=submission.workspace.id,
         rule=look.rule.id,
@@ -137,7 +152,7 @@ def _one(look: _Look, row: Row) -> NewFollowUp:
         source=submission.source,
         actor=submission.actor,
         reason=_reason(entry),
-        lane=look.rule.channel or row["alert_channel"] or owner,
+        lane=look.rule.channel or lane,
     )
 
 
@@ -244,9 +259,75 @@ async def retake(
     watch = rule.watch(tuple(types))
     if watch is None:
         return
+    inside = set(await _inside(session, workspace, watch, now=now))
+    known = await _of_rule(session, rule.id)
+    memory = {(rule.id, contact): replace(known.get(contact, Memory()), taken=True) for contact in inside}
+    memory |= {
+        (rule.id, contact): replace(one, taken=False, pending_until=None)
+        for contact, one in known.items()
+        if contact not in inside and (one.taken or one.pending_until is not None)
+    }
+    await _keep(session, {pair: one for pair, one in memory.items() if one != known.get(pair[1])})
+
+
+async def _inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
     score, region = watch.score_type, watch.region
     terms: list[Term] = [Has(score)]
     terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
     terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
-    inside = await queries.holding(session, workspace, where=All(tuple(terms)), among=None, now=now)
-    await _keep(session, {(rule.id, contact): Memory(taken=True) for contact in inside})
+    return await queries.holding(session, workspace, where=All(tuple(terms)), among=None, now=now)
+
+
+async def _of_rule(session: Session, rule: int) -> dict[int, Memory]:
+    rows = await session.rows(
+        "SELECT contact_id, taken, pending_until, fired_at FROM alert_memory WHERE rule_id = $1", rule
+    )
+    return {
+        row["contact_id"]: Memory(
+            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"]
+        )
+        for row in rows
+    }
+
+
+async def taken(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
+    """Name the (rule, contact) that rules have taken."""
+    rows = await database.read(
+        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
+        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2 AND m.taken",
+        [{"id": rule} for rule in rules],
+        workspace.id,
+    )
+    return {(row["rule_id"], row["contact_id"]) for row in rows}
+
+
+async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> None:
+    """Ask for those whom a change of definition brought into the region of a rule of this type."""
+    types = (await definitions.live(session, {workspace.id}))[workspace.id]
+    for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+        watch = rule.watch(tuple(types.values()))
+        if watch is None or watch.score_type.key != score or rule.paused_at is not None:
+            continue
+        known = await _of_rule(session, rule.id)
+        inside = await _inside(session, workspace, watch, now=now)
+        fresh = [contact for contact in inside if not known.get(contact, Memory()).taken]
+        asked = await _fitting(session, workspace, rule, tuple(types.values()), fresh, now=now)
+        lanes = await _lanes(session, asked) if asked else {}
+        after = await scores.states(session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition))
+        newcomers = [
+            NewFollowUp(
+                workspace=workspace.id,
+                rule=rule.id,
+                contact=id,
+                score=score,
+                before=None,
+                after=after[id, score].value(watch.score_type, now=now),
+                source=REDEFINED,
+                actor=None,
+                reason=None,
+                lane=rule.channel or lanes[id],
+            )
+            for id in asked
+        ]
+        await followups.ask(session, newcomers, now=now)
+        await _keep(session, {(rule.id, contact): Memory(taken=True, fired_at=now) for contact in asked})

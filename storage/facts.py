@@ -7,8 +7,10 @@ from typing import TypeAlias
 from storage import database
 from storage.database import Row, Session
 from storage.domain.contacts import Json
-from storage.domain.facts import Change, Fact, FieldValue, Merged, Op, Undo, undone_batches
+from storage.domain.facts import Activity, Change, Fact, FieldValue, Merged, Op, Undo, undone_batches
+from storage.domain.fold import bears_on
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
@@ -19,12 +21,12 @@ Scored: TypeAlias = tuple[int, str]
 
 _COLUMNS = (
     "workspace_id, contact_id, other_id, kind, source, dedupe_key, subject, op, amount, said, undoes,"
-    " occurred_at, received_at, batch, actor, reason"
+    " occurred_at, received_at, batch, actor, reason, activity"
 )
 _GIVEN = (
     "given(workspace_id bigint, contact_id bigint, other_id bigint, kind text, source text, dedupe_key text,"
     " subject text, op text, amount bigint, said text, undoes text, occurred_at bigint, received_at bigint,"
-    " batch text, actor text, reason text)"
+    " batch text, actor text, reason text, activity text)"
 )
 
 
@@ -50,6 +52,7 @@ async def append(
 def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row:
     workspace, source, dedupe_key, subject = key
     change = fact if isinstance(fact, Change) else None
+    activity = fact if isinstance(fact, Activity) else None
     return {
         "workspace_id": workspace,
         "contact_id": contact,
@@ -59,7 +62,7 @@ def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row
         "dedupe_key": dedupe_key,
         "subject": subject,
         "op": change.op if change else None,
-        "amount": change.amount if change else None,
+        "amount": change.amount if change else activity.quantity if activity else None,
         "said": json.dumps(dict(fact.fields), ensure_ascii=False, sort_keys=True),
         "undoes": fact.undoes if isinstance(fact, Undo) else None,
         "occurred_at": fact.occurred_at,
@@ -67,10 +70,13 @@ def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row
         "batch": fact.batch,
         "actor": fact.actor,
         "reason": fact.reason,
+        "activity": activity.activity if activity else None,
     }
 
 
-_KINDS: Mapping[type[Fact], str] = {Change: "change", Merged: "merge", Undo: "undo"}
+_KINDS: Mapping[type[Fact], str] = {
+    Change: "change", Activity: "activity", Merged: "merge", Undo: "undo",
+}  # fmt: skip  # what is none of these says something of a contact, and no more
 
 
 def _key(row: Row) -> FactKey:
@@ -105,15 +111,29 @@ async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, di
     return found
 
 
-async def changed(session: Session, contacts: Collection[int]) -> list[Scored]:
-    """Name the scores of these contacts that any change is about, or of those that are one with them."""
+async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
+    """Give every fact that bears on these scores, undone or not, by row id of the fact."""
+    found: dict[Scored, dict[int, Fact]] = {pair: dict(told) for pair, told in (await changes(session, types)).items()}
+    ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
+    if ruled:
+        others = await doings(session, {contact for contact, _ in ruled})
+        for pair in ruled:
+            found[pair] |= {id: fact for id, fact in others[pair[0]].items() if bears_on(fact, types[pair])}
+    return found
+
+
+async def doings(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
+    """Give everything these contacts did, or one that is one with them, and every fact that says something of them."""
     rows = await session.rows(
-        "SELECT DISTINCT given.id, f.subject FROM given(id bigint)"
+        "SELECT f.*, given.id AS root FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
-        " JOIN facts f ON f.contact_id = m.id WHERE f.kind = 'change'",
+        " JOIN facts f ON f.contact_id = m.id WHERE f.kind = 'activity' OR f.said <> '{}'",
         [{"id": id} for id in sorted(contacts)],
     )
-    return sorted((row["id"], row["subject"]) for row in rows)
+    found: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
+    for row in rows:
+        found[row["root"]][row["id"]] = _fact(row)
+    return found
 
 
 async def links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
@@ -172,9 +192,9 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:
-    """Give who and what a person's batch touched: rows of contact_id, other_id, subject, kind, op, actor, undoes."""
+    """Give who and what a person's batch touched: rows of contact_id, other_id, subject, kind, actor, undoes."""
     return await session.rows(
-        "SELECT contact_id, other_id, subject, kind, op, actor, undoes, reason FROM facts"
+        "SELECT contact_id, other_id, subject, kind, actor, undoes, reason, activity, said FROM facts"
         " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL ORDER BY id",
         workspace,
         batch,
@@ -188,6 +208,8 @@ def _fact(row: Row) -> Fact:
     match row["kind"]:
         case "change":
             return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
+        case "activity":
+            return Activity(**common, activity=row["activity"], quantity=row["amount"])
         case "merge":
             _, _, place = row["subject"].partition("/")
             return Merged(**common, one=row["contact_id"], other=row["other_id"], place=int(place or 1))
@@ -195,6 +217,20 @@ def _fact(row: Row) -> Fact:
             return Undo(**common, undoes=row["undoes"])
         case _:
             return FieldValue(**common)
+
+
+async def keys_of(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
+    """Give the facts of a batch that are about these contacts: (contact, dedupe key)."""
+    rows = await session.rows(
+        # By contact and not by batch, which may be larger than anything: its index asks for an actor.
+        "SELECT given.c, f.dedupe_key FROM given(c bigint)"
+        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c JOIN facts f ON f.contact_id = m.id"
+        " WHERE f.workspace_id = $2 AND f.batch = $3",
+        [{"c": contact} for contact in sorted(set(contacts))],
+        workspace,
+        batch,
+    )
+    return [(row["c"], row["dedupe_key"]) for row in rows]
 
 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:

@@ -57,6 +57,8 @@ class Definition(Model):
     start = fields.BigIntField()
     bands = fields.TextField()
     half_life = fields.BigIntField(null=True)  # µs
+    rules = fields.TextField()  # as JSON
+    is_draft = fields.BooleanField()  # being folded beside the live one
     created_at = fields.BigIntField()
 
     class Meta:
@@ -134,13 +136,17 @@ class Fact(Model):
     batch = fields.TextField()
     actor = fields.TextField(null=True)
     reason = fields.TextField(null=True)
+    activity = fields.TextField(null=True)  # what the contact did; amount is then how often, in thousandths
 
     class Meta:
         table = "facts"
         constraints = (
             UniqueConstraint(fields=("workspace_id", "source", "dedupe_key", "subject"), name="facts_key"),
-            CheckConstraint(check="kind IN ('change', 'fields', 'merge', 'undo', 'deleted')", name="facts_kind"),
+            CheckConstraint(
+                check="kind IN ('change', 'activity', 'fields', 'merge', 'undo', 'deleted')", name="facts_kind"
+            ),
             CheckConstraint(check="(kind = 'change') = (op IS NOT NULL)", name="facts_op"),
+            CheckConstraint(check="(kind = 'activity') = (activity IS NOT NULL)", name="facts_activity"),
             CheckConstraint(check="(kind = 'undo') = (undoes IS NOT NULL)", name="facts_undoes"),
             CheckConstraint(check="(kind IN ('undo', 'deleted')) = (contact_id IS NULL)", name="facts_contact"),
             CheckConstraint(check="(kind = 'merge') = (other_id IS NOT NULL)", name="facts_other"),
@@ -161,6 +167,8 @@ class Effect(Model):
     asked = fields.BigIntField(null=True)
     effective = fields.BigIntField()
     rank_after = fields.BigIntField(null=True)
+    rule = fields.TextField(null=True)  # the rules that speak of the fact, by name
+    capped = fields.BigIntField()  # what their caps took
 
     class Meta:
         table = "effects"
@@ -180,6 +188,7 @@ class Score(Model):
     own_at = fields.BigIntField()
     base = fields.BigIntField()
     rank = fields.BigIntField(null=True)
+    spent = fields.TextField(null=True)  # what the caps of rules have spent, as JSON
     last_at = fields.BigIntField()
     last_source = fields.CharField(max_length=40)
     last_key = fields.TextField()

@@ -7,9 +7,9 @@ for the whole group; phases are never revisited and rows are taken in order, so 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from storage import alerting, contacts, definitions, deliveries, facts, merging, scores
+from storage import alerting, contacts, definitions, deliveries, facts, merging, redefining, scores
 from storage.contacts import Identity
-from storage.database import Session
+from storage.database import Row, Session
 from storage.domain.contacts import Reference
 from storage.domain.errors import (
     BadItem,
@@ -21,6 +21,7 @@ from storage.domain.errors import (
     UnknownScoreType,
 )
 from storage.domain.facts import (
+    Activity,
     Asked,
     Change,
     Deletion,
@@ -36,6 +37,7 @@ from storage.domain.facts import (
     stamp,
 )
 from storage.domain.fold import State, beginning
+from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Outcome, Recorded, Status, Submission
 from storage.facts import FactKey, Scored, Stored
@@ -55,7 +57,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     Raises Changed where a score has moved on, Apart where one of several makes contacts one or parts them;
     the committer gives such a submission a transaction of its own.
     """
-    live = await definitions.live(session, {submission.workspace.id for submission in group})
+    live, drafts = await definitions.live_and_drafts(session, {submission.workspace.id for submission in group})
     works = [_checked(submission, live[submission.workspace.id]) for submission in group]
     await _identify(session, works, now=now)
     for work in works:
@@ -74,6 +76,8 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     await _append(session, works)
     await fold_scores(session, works, states, types)
     await keep_fields(session, works, now=now)
+    if drafts:
+        await redefining.follow(session, works, drafts)
     await alerting.decide_all(session, works, now=now)
     await _keep_deliveries(session, works)
     return [work.refusal or _recorded(work) for work in works]
@@ -104,8 +108,6 @@ def _not_yet(asked: Asked) -> Item | Merge | Unusable | Ignored:
     match asked:
         case Deletion():
             reason = "contacts cannot be deleted yet; replay it when they can"
-        case Item(activity=str()):
-            reason = "activities cannot be counted yet; replay it when they can"
         case _:
             return asked
     return Unusable(key=asked.key, reason=reason, raw=asked.raw)
@@ -347,10 +349,24 @@ async def _begin_undo(session: Session, work: Work) -> None:
     if not members:
         work.refusal = NothingToUndo()
         return
-    work.undone = list(dict.fromkeys((row["contact_id"], row["subject"]) for row in members if row["op"]))
+    bearing = [
+        (row["contact_id"], key)
+        for row in members
+        for key, score_type in work.types.items()
+        if row["subject"] == key or _is_ruled(row, score_type)
+    ]
+    work.undone = list(dict.fromkeys(bearing))
     work.parting = [id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"])]
     work.spoken_of = sorted({*(row["contact_id"] for row in members), *work.parting})
     work.roots = await contacts.roots(session, work.spoken_of)
+
+
+def _is_ruled(row: Row, score_type: ScoreType) -> bool:
+    """Tell whether the rules of a type ask for a fact."""
+    judged = judge(score_type.rules)
+    return (row["activity"] is not None and judged.bears(row["activity"])) or (
+        judged.asks_fields and row["said"] != "{}"
+    )
 
 
 async def _lock(session: Session, works: Sequence[Work]) -> None:
@@ -377,7 +393,7 @@ async def _regroup(session: Session, works: Sequence[Work]) -> None:
             _give(work, entry, entry.rows)
         if work.undo is not None:
             pairs = [(work.roots[row], subject) for row, subject in work.undone]
-            work.undone = [pair for pair in dict.fromkeys(pairs) if pair[1] in work.types]
+            work.undone = list(dict.fromkeys(pairs))
             work.spoken_of = sorted({work.roots[row] for row in work.spoken_of})
 
 
@@ -408,15 +424,20 @@ def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
     latest = {pair: state.last[0] for pair, state in states.items()}
     for work in works:
         for entry in work.unsettled:
-            pair, at = entry.scored, entry.at
-            if pair and (entry.item.occurred_at is None or work.submission.actor):
-                at = max(at, latest[pair] + 1)
-            if pair:
-                latest[pair] = max(latest[pair], at)
+            pairs, at = work.bears_on(entry), entry.at
+            if entry.item.occurred_at is None or work.submission.actor:
+                at = max([at, *(latest[pair] + 1 for pair in pairs)])
+            latest |= {pair: max(latest[pair], at) for pair in pairs}
             entry.fact = _fact(work.submission, entry.item, at)
 
 
 def _fact(submission: Submission, item: Item, at: int) -> Fact:
+    if item.activity is not None:
+        return Activity(
+            source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
+            actor=submission.actor, reason=item.reason, fields=item.fields,
+            activity=item.activity, quantity=item.amount,
+        )  # fmt: skip  # the same columns as below, then the activity
     if item.score is None or item.op is None:
         return FieldValue(
             source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,

@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from storage import contacts, database, facts, scores
-from storage.database import Row, Session
+from storage.database import Session
 from storage.definitions import live
-from storage.domain.facts import BEFORE_ALL, Change
+from storage.domain.facts import BEFORE_ALL, Fact
 from storage.domain.fold import Effect, State, fold, fold_fields
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -78,7 +78,7 @@ async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -
     """Count the scores of contacts, and give what differs of these, of their effects and of the fields."""
     types = (await live(session, {workspace.id}))[workspace.id]
     pairs = {(id, key): score_type for id in ids for key, score_type in types.items()}
-    ledgers = await facts.changes(session, pairs) if pairs else {}
+    ledgers = await facts.ledgers(session, pairs) if pairs else {}
     batches = {change.batch for ledger in ledgers.values() for change in ledger.values()}
     told = await facts.saying(session, ids)
     batches |= {fact.batch for each in told.values() for fact in each}
@@ -97,32 +97,28 @@ async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -
 
 
 def _folded(
-    ledger: Mapping[int, Change], score_type: ScoreType, undone: Collection[str]
+    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str]
 ) -> tuple[State | None, dict[int, tuple[int, Effect]]]:
     if not ledger:
         return None, {}
-    id_of = {(change.source, change.key): id for id, change in ledger.items()}
-    state, folded = fold([change for change in ledger.values() if change.batch not in undone], score_type)
-    last = max((change.order for change in ledger.values()), default=BEFORE_ALL)
-    by_fact = {id_of[change.source, change.key]: (change.occurred_at, effect) for change, effect in folded}
+    id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
+    state, folded = fold([fact for fact in ledger.values() if fact.batch not in undone], score_type)
+    last = max((fact.order for fact in ledger.values()), default=BEFORE_ALL)
+    by_fact = {id_of[one.source, one.key, one.subject]: (one.occurred_at, effect) for one, effect in folded}
     return replace(state, last=last), by_fact
 
 
 async def _effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, tuple[int, Effect]]]:
     rows = await session.rows(
-        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.at, e.asked, e.effective, e.rank_after"
+        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.at, e.asked, e.effective, e.rank_after, e.rule, e.capped"
         " FROM given(c bigint, d bigint, s text)"
         " JOIN effects e ON e.contact_id = given.c AND e.definition_id = given.d",
         [{"c": contact, "d": score_type.definition, "s": key} for (contact, key), score_type in pairs.items()],
     )
     found: dict[Scored, dict[int, tuple[int, Effect]]] = {}
     for row in rows:
-        found.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (row["at"], _effect(row))
+        found.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (row["at"], scores.effect_of(row))
     return found
-
-
-def _effect(row: Row) -> Effect:
-    return Effect(asked=row["asked"], effective=row["effective"], rank_after=row["rank_after"])
 
 
 def _differences(

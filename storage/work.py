@@ -7,6 +7,7 @@ from storage.contacts import Identity
 from storage.domain.errors import Refusal
 from storage.domain.facts import Fact, Ignored, Item, Undo, Unusable
 from storage.domain.fold import State
+from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Status, Submission
 from storage.facts import Scored
@@ -99,13 +100,25 @@ class Work:
         if self.submission.all_or_none:
             self.refusal = self.refusal or refusal
 
+    def bears_on(self, entry: Entry) -> list[Scored]:
+        """Name the scores that an entry is a fact of: the one it changes, and those whose rules ask for it."""
+        if entry.contact is None:
+            return []
+        item = entry.item
+        keys = [item.score] if item.score else []
+        for key, score_type in self.types.items():
+            judged = judge(score_type.rules) if score_type.rules and key not in keys else None
+            if judged and ((item.activity and judged.bears(item.activity)) or (judged.asks_fields and item.fields)):
+                keys.append(key)
+        return [(entry.contact, key) for key in keys]
+
     @property
     def pairs(self) -> list[Scored]:
         """Every score it may bear on."""
-        return [*(entry.scored for entry in self.unsettled if entry.scored), *self.undone]
+        return [*(pair for entry in self.unsettled for pair in self.bears_on(entry)), *self.undone]
 
     @property
     def touched(self) -> list[Scored]:
         """The scores that its new facts, or its undo, bear on; each once, in the order of the items."""
-        pairs = [entry.scored for entry in self.new if entry.scored]
+        pairs = [pair for entry in self.new for pair in self.bears_on(entry)]
         return list(dict.fromkeys([*pairs, *self.undone]))

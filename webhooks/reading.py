@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) ?(Z|UTC|[+-]\d\d:?\d\d)?)?", re.ASCII | re.IGNORECASE
 )
+_UNKEPT = re.compile("[\0\ud800-\udfff]")
 _WRITTEN = re.compile(r"\d{1,17}(?:\.\d{1,9})?", re.ASCII)
 #: below this many units since 1970 a number counts seconds, milliseconds, microseconds
 _UNITS = ((10**11, 1_000_000), (10**14, 1000), (10**17, 1))
@@ -94,7 +96,11 @@ def scores(
 
 def described(contact: Reference, **said: object) -> dict[str, Json]:
     """Give what is said of a contact itself; beside an id an address may be a new one."""
-    fields: dict[str, Json] = {name: value for name, given in said.items() if (value := text(given)) is not None}
+    fields: dict[str, Json] = {}
+    for name, given in said.items():
+        with suppress(BadItem):  # a name that is too long is no reason to lose a score
+            if (value := text(given)) is not None:
+                fields[name] = value
     if contact.email is not None and contact.id is not None:
         fields["email"] = contact.email
     return fields
@@ -138,6 +144,8 @@ def text(value: object) -> str | None:
     written = str(value).strip()
     if len(written) > LONGEST:
         raise BadItem(f"`{written[:20]}…` is longer than {LONGEST} characters")
+    if _UNKEPT.search(written):
+        raise BadItem("a text in it holds NUL or half a surrogate pair, which cannot be kept")
     return written or None
 
 
@@ -158,7 +166,7 @@ def moment(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise BadTime(f"`{str(value)[:40]}` is no time")
     count = Decimal(value.strip() if isinstance(value, str) else value)
-    unit = next((unit for limit, unit in _UNITS if 0 <= count < limit), None)
+    unit = next((unit for limit, unit in _UNITS if count.is_finite() and 0 <= count < limit), None)
     if unit is None:
         raise BadTime(f"`{str(value)[:40]}` is no time")
     return int(count * unit)

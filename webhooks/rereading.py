@@ -25,9 +25,13 @@ def without_secrets(request: Request, *, proof: Proof) -> Raw:
     """Give what may be kept of a request."""
     shown = proof.redact(request)
     headers = {name: WITHHELD if _SECRET.search(name) else value for name, value in shown.headers.items()}
-    # Bytes that are no UTF-8 come from aiohttp as lone surrogates, which no database keeps.
-    clean = {_storable(name): _storable(value) for name, value in headers.items()}
+    clean = _kept_headers(replace(shown, headers=headers))
     return Raw(method=shown.method, query=_storable(shown.query), headers=clean, body=shown.body)
+
+
+def _kept_headers(request: Request) -> dict[str, str]:
+    """Give headers that can be kept: bytes that are no UTF-8 come from aiohttp as lone surrogates."""
+    return {_storable(name): _storable(value) for name, value in request.headers.items()}
 
 
 def _storable(text: str) -> str:
@@ -44,7 +48,8 @@ def delivery_key(request: Request, *, told: str | None) -> str:
 
 def read(provider: Provider, request: Request, *, source: Source, key: str) -> list[Asked]:
     """Read the items of an authentic request; raises BadBody."""
-    return provider.read(provider.arrived(request, source=source, key=key))
+    clean = replace(request, headers=_kept_headers(request), query=_storable(request.query))
+    return provider.read(provider.arrived(clean, source=source, key=key))
 
 
 def unreadable(key: str, reason: str) -> list[Asked]:
@@ -67,11 +72,18 @@ def attempt(source: Source, raw: Raw, *, key: str) -> Tried:
         items = read(PROVIDERS[source.provider], request, source=source, key=key)
     except BadBody as exc:
         items = unreadable(key, str(exc))
-    return Tried(items=items, warnings=_warnings(items))
+    return Tried(items=items, warnings=[*_unnamed(items, key), *_shared(items)])
 
 
-def _warnings(items: Sequence[Asked]) -> list[str]:
-    """Find ids that stand for several contacts: of each only the first would count, the others be conflicts."""
+def _unnamed(items: Sequence[Asked], key: str) -> list[str]:
+    """Warn where nothing says which event it is: a score that comes back to an earlier value is taken for a repeat."""
+    if not key.startswith("sha256:") or not any(isinstance(one, Item) and one.key.startswith(key) for one in items):
+        return []
+    return ["nothing tells an event from its repeat: the same body again will count as one; send an id, or the time"]
+
+
+def _shared(items: Sequence[Asked]) -> list[str]:
+    """Warn of ids that stand for several contacts: of each only the first would count, the others be conflicts."""
     whose: dict[tuple[str, str | None], set[object]] = {}
     for one in items:
         if isinstance(one, Item):

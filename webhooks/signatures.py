@@ -137,8 +137,10 @@ def sign(request: Request, *, recipe: Recipe, delivery: str, secret: str, now: i
         headers[recipe.id] = delivery
     timestamp = None
     if recipe.timestamp:
-        moment = EPOCH + timedelta(microseconds=now)
-        timestamp = moment.isoformat() if recipe.unit == "iso" else str(now // UNITS[recipe.unit])
+        if recipe.unit == "iso":
+            timestamp = (EPOCH + timedelta(microseconds=now)).isoformat()
+        else:
+            timestamp = str(now // UNITS[recipe.unit])
         if not recipe.timestamp.startswith("pair:"):
             headers[recipe.timestamp] = timestamp
     signed = replace(request, headers=headers)

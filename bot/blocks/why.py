@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from bot.asking import Reply
-from bot.blocks.elements import actions, button, by, context, moment, section, sections, with_band
+from bot.blocks.elements import actions, button, by, context, moment, section, sections, signed, with_band
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.explain import MONTH, Contribution, Explanation
@@ -35,21 +35,25 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
 
 
 def _line(one: Contribution, score_type: ScoreType) -> str:
+    effect = f"*{signed(one.effect)}*"
     if one.occurred_at is None:
-        return f"*{_signed(one.effect)}*  where {escape(score_type.label)} starts"
-    did, whence = _signed(one.asked), [moment(one.occurred_at), by(one.actor, one.source)]
-    if one.op == Op.SET:
-        did = f"set to {show(one.asked)}"
-    elif one.op == MONTH:
-        did, whence = (
-            f"{one.count} changes in {datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}: {did}",
-            [],
-        )
-    lost = [f"{show(abs(one.cut))} cut: it runs from {score_type.range_shown}"] if one.cut else []
+        return f"{effect}  where {escape(score_type.label)} starts"
+    lost = [f"{show(abs(one.cut))} cut{_because(one, score_type)}"] if one.cut else []
     lost += [f"{show(abs(one.faded))} faded"] if one.faded else []
+    whence = [moment(one.occurred_at), by(one.actor, one.source)]
+    if one.op == MONTH:
+        month = f"{datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}"
+        did, whence = [f"{one.count} changes in {month}: {signed(one.asked)}"], []
+    elif one.op == Op.SET:
+        did = [f"set to {show(one.asked)}"]
+    else:
+        did = [f"of {signed(one.asked)}"] if lost else []
+    what = f"{effect}  {', '.join([*did, *lost])}" if did else effect
     reason = [f'"{escape(one.reason)}"'] if one.reason else []
-    return " · ".join([f"*{_signed(one.effect)}*  {', '.join([did, *lost])}", *whence, *reason])
+    activity = [escape(one.activity)] if one.activity else []
+    rule = [f"by the rule {escape(one.rule)}"] if one.rule else []
+    return " · ".join([what, *activity, *rule, *whence, *reason])
 
 
-def _signed(amount: int) -> str:
-    return f"{'-' if amount < 0 else '+'}{show(abs(amount))}"
+def _because(one: Contribution, score_type: ScoreType) -> str:
+    return " by its cap or the range" if one.rule else f": it runs from {score_type.range_shown}"

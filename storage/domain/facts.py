@@ -27,6 +27,13 @@ class Op(StrEnum):
     CLEAR = "clear"
 
 
+class Deed(StrEnum):
+    """What else moves a score, where rules say what it is worth."""
+
+    ACTIVITY = "activity"  #: what a contact did
+    FIELDS = "fields"  #: what became known of it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """Something that happened; never altered once it is in the ledger. Times are µs UTC."""
@@ -81,6 +88,14 @@ class Merged(Fact):
     def subject(self) -> str:
         """Give a subject that no score type can have."""
         return MERGE if self.place == 1 else f"{MERGE}/{self.place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity(Fact):
+    """Something a contact did, so many times; what it is worth the rules of each score type say."""
+
+    activity: str
+    quantity: int = 1000  #: thousandths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,6 +87,8 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
             actor="U0123456789",
             reason="&" * 1000,
             undone=undone,
+            activity=None,
+            rule=None,
             order=(AT, b"s", b"k"),
         )
         for op in Op
@@ -259,3 +261,30 @@ def test_the_names_of_a_choice_tell_two_apart() -> None:
     assert named(contact(name=None)) == "ada@example.com · Engines"
     assert named(NAMES["bare"]) == "crm:4711"
     assert named(NAMES["nobody"]) == "a contact"
+
+
+def contribution(op: str, asked: int, effect: int, **more: object) -> Contribution:
+    """Make a line of an explanation."""
+    fields = {"cut": 0, "faded": 0, "occurred_at": AT} | more
+    return Contribution(op=op, asked=asked, effect=effect, **fields)  # type: ignore[arg-type]  # fields as above
+
+
+def test_why() -> None:
+    """Each kind of line: what it counts now, what was asked, what was lost of it, when, by whom and why."""
+    made_of = (
+        contribution("add", 5_000, 5_000, source="crm", reason="Read <pricing>"),
+        contribution("add", -9_000, -4_000, faded=-5_000, source="slack", actor="U1"),
+        contribution("month", 12_000, 3_000, cut=2_000, faded=7_000, count=4),
+        contribution("set", 500, 500, source="slack", actor="U1"),
+        contribution("start", 1_000, 1_000, occurred_at=None),
+    )
+    reply = why_reply(NAMES["usual"], SCORE, Explanation(value=5_500, contributions=made_of))
+
+    assert reply.blocks[1]["text"]["text"] == (
+        f'*+5* · {DATE} · from crm · "Read &lt;pricing&gt;"\n'
+        f"*-4*  of -9, 5 faded · {DATE} · by <@U1>\n"
+        "*+3*  4 changes in January 2026: +12, 2 cut: it runs from 0 to 100, 7 faded\n"
+        f"*+0.5*  set to 0.5 · {DATE} · by <@U1>\n"
+        "*+1*  where Score starts"
+    )
+    assert reply.blocks[2]["elements"][0]["text"] == "These add up to 5.5."

@@ -36,13 +36,13 @@ async def test_why(acme: Acme) -> None:
 
     assert said == [
         "*Ada Lovelace · Score*  *100* (hot)\n"
-        '*+38*  +50, 12 cut: it runs from 0 to 100 · ‹now› · by <@U0REP> · "great demo"\n'
-        '*+5*  +5 · ‹5 d ago› · from crm · "Read the pricing page"\n'
+        '*+38*  of +50, 12 cut: it runs from 0 to 100 · ‹now› · by <@U0REP> · "great demo"\n'
+        '*+5* · ‹5 d ago› · from crm · "Read the pricing page"\n'
         "*+57*  set to 57 · ‹7 d ago› · from crm\n"
         "(These add up to 100.)\n"
         "[History]",
         "*Ada Lovelace · Heat*  *34* (hot)\n"
-        "*+14*  +15, 1 faded · ‹1 d ago› · from crm\n"
+        "*+14*  of +15, 1 faded · ‹1 d ago› · from crm\n"
         "*+20*  set to 80, 60 faded · ‹20 d ago› · from crm\n"
         "(These add up to 34.)\n"
         "[History]",

@@ -51,7 +51,7 @@ def read(document: object) -> list[Asked]:
     return read_request(GENERIC, request, source=CRM, key="d")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(DOCUMENTS | ITEMS | st.builds(lambda items: {"items": items}, DOCUMENTS | st.lists(ITEMS)))
 @example({"items": [], "type": "score.set"})
 @example({"items": [item(contact={"email": "a@b.c", "attributes": {"a": 1e308, "b": 10**60, "c": None}})]})

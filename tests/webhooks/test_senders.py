@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from storage import database
 from storage.committer import Committer
@@ -30,7 +31,17 @@ from webhooks.signatures import Request
 
 GIVEN: dict[str, dict[str, Any]] = {
     "salesforce": {"options": ["organization_id=00D1I000003qqqE"], "token": "t", "token_in": "query:token"},
-    "custom": {"mapping": {"email": "item.email", "property": "'score'", "value": "item.score"}},
+    "custom": {
+        "mapping": {
+            "email": "item.email || query.email",
+            "contact_id": 'headers."x-id"',
+            "property": "'score'",
+            "value": "item.score || query.score || to_number('nan')",
+            "reason": 'headers."x-id"',
+            "id": "query.id || item.id",
+            "occurred_at": "query.at || to_number(query.nan)",
+        }
+    },
     "zoho": {"token": "t0k", "token_in": "form:token"},
 }
 
@@ -51,15 +62,18 @@ async def connect(service: Receiving, slug: str, provider: str, **more: Any) -> 
     )
 
 
-async def send(service: Receiving, source: Source, body: bytes, *, secret: str | None = None, **headers: str) -> Answer:
+async def send(
+    service: Receiving, source: Source, body: bytes, *, secret: str | None = None, query: str = "", **headers: str
+) -> Answer:
     """Post a body as the sender of a source would."""
     proof, url = PROVIDERS[source.provider].proof(source), f"{service.url}/webhooks/{TEAM}/{source.slug}"
     kind = headers.pop("kind", "text/xml" if source.provider == "salesforce" else "application/json")
-    plain = Request(url=url, headers={"content-type": kind, **headers}, body=body)
+    signed_url = f"{url}?{query}" if query else url
+    plain = Request(url=signed_url, query=query, headers={"content-type": kind, **headers}, body=body)
     chosen = secret if secret is not None else next(iter(source.secrets), "")
     made = proof.sign(plain, delivery="d", secret=chosen, now=service.clock())
     address = f"{url}?{made.query}" if made.query else url
-    return await service.sender.request("POST", address, data=made.body, headers=dict(made.headers))
+    return await service.sender.request("POST", URL(address, encoded=True), data=made.body, headers=dict(made.headers))
 
 
 def encoded(document: object) -> bytes:
@@ -67,6 +81,7 @@ def encoded(document: object) -> bytes:
     return document.encode() if isinstance(document, str) else json.dumps(document).encode()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=250, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -76,9 +91,11 @@ def encoded(document: object) -> bytes:
     body=BODIES.map(encoded) | st.binary(max_size=100),
     kind=st.sampled_from(["", "", "", "application/json", "application/x-www-form-urlencoded", "text/xml", "x"]),
     signs=st.sampled_from([True, True, True, False]),
+    id=st.text(st.characters(min_codepoint=0xA1, max_codepoint=0xFF), max_size=5) | st.just("7"),
+    query=st.sampled_from(["", "id=%00&email=a%40b.example&score=5", "score=5&at=nan&nan=nan", "id=%ff&id=%ed%a0%80"]),
 )
 async def test_no_sender_gets_an_undocumented_answer(
-    service: Receiving, provider: str, body: bytes, kind: str, signs: bool
+    service: Receiving, provider: str, body: bytes, kind: str, signs: bool, id: str, query: str
 ) -> None:
     """Whoever sends whatever: 200, 400, 401 or 415, and the counts of a 200 are its items."""
     service.clock.now += SECOND
@@ -86,9 +103,9 @@ async def test_no_sender_gets_an_undocumented_answer(
         source = await find_source(TEAM, slug=f"s-{provider}")
     except Refusal:
         source = await connect(service, f"s-{provider}", provider)
-    headers = {"kind": kind} if kind else {}
+    headers = {"kind": kind, "x-id": id, "idempotency-key": id} if kind else {"x-id": id}
     wrong = None if signs else PROVIDERS[provider].proof(source).new_secret()
-    answer = await send(service, source, body, **headers, secret=wrong)
+    answer = await send(service, source, body, **headers, secret=wrong, query=query)
 
     assert answer.status in (200, 400, 401, 415), (provider, answer)
     if not signs:
@@ -153,6 +170,22 @@ async def test_a_source_is_held_to_its_rate(service: Receiving) -> None:
     assert [(await send(service, source, body)).status for _ in range(2)] == [200, 429]
 
 
+async def test_a_key_that_comes_back_with_another_body_is_reported(service: Receiving) -> None:
+    """The same again is a duplicate; another value under the same Idempotency-Key is a conflict, and not applied."""
+    source = await connect(service, "zaps", "zapier")
+    answers = [
+        await send(service, source, encoded({"email": "ada@example.com", "score": score}), **{"idempotency-key": "k"})
+        for score in (5, 5, 6)
+    ]
+
+    assert [answer.outcomes for answer in answers] == [
+        [("applied", None)],
+        [("duplicate", None)],
+        [("quarantined", "conflict")],
+    ]
+    assert await service.scores("ada@example.com") == {"score": 5000}
+
+
 async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiving) -> None:
     """And beyond them those of which something is in quarantine, for a month; then all is let go."""
     source = await connect(service, "zoho", "zoho")
@@ -199,7 +232,8 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     assert [one.amount for one in tried.items if isinstance(one, Item)] == [7000, 8000]
     assert len(tried.warnings) == 1
     assert "not unique per contact" in tried.warnings[0]
-    assert attempt(with_mapping(source, mapping), raw, key=kept.key).warnings == []
+    (unnamed,) = attempt(with_mapping(source, mapping), raw, key=kept.key).warnings
+    assert "the same body again will count as one" in unnamed
     assert isinstance(attempt(source, raw, key=kept.key).items[0], Ignored)
     assert await service.contact("ada@example.com") is None
 

@@ -40,7 +40,8 @@ def _around(arrived: Arrived) -> Mapping[str, object]:
 
 
 def _query(query: str) -> dict[str, str]:
-    return dict(parse_qsl(query[:8000], keep_blank_values=True, errors="replace"))
+    pairs = parse_qsl(query[:8000], keep_blank_values=True, errors="replace")
+    return {name.replace("\0", ""): value.replace("\0", "") for name, value in pairs}
 
 
 def _read(event: Event) -> list[Asked]:

@@ -16,7 +16,10 @@ from webhooks.providers.contract import Provider
 from webhooks.recipes import as_told
 
 _BEARER = "Add the header Authorization: Bearer {secret}"
-_FIELDS = "Send the address as email and each score by its name; a time as occurred_at and an event_id are welcome"
+_FIELDS = (
+    "Send the address as email, each score by its name, and an event_id or the time as occurred_at:"
+    " without either the same body again counts as a repeat"
+)
 _MAP = "Fields with other names are mapped: contact-score source set SLUG --map lead_score=score"
 
 _STEPS: Mapping[str, tuple[str, ...]] = {
@@ -42,6 +45,7 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
         _BEARER,
         'Write the template with tokens: {{"email": "{{{{lead.Email Address}}}}",'
         ' "leadScore": {{{{lead.Lead Score}}}}}}',
+        "Add the time to it as occurred_at: without it a score that comes back to an earlier value counts as a repeat",
         "Call it from the flow of a trigger campaign",
         _MAP,
     ),
