@@ -74,7 +74,9 @@ def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row
     }
 
 
-_KINDS: Mapping[type[Fact], str] = {Activity: "activity", Change: "change", Merged: "merge", Undo: "undo"}
+_KINDS: Mapping[type[Fact], str] = {
+    Change: "change", Activity: "activity", Merged: "merge", Undo: "undo",
+}  # fmt: skip  # what is none of these says something of a contact, and no more
 
 
 def _key(row: Row) -> FactKey:
@@ -121,7 +123,7 @@ async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[S
 
 
 async def doings(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
-    """Give everything these contacts did, or those that are one with them, and what is said of them, by row id."""
+    """Give everything these contacts did, or one that is one with them, and every fact that says something of them."""
     rows = await session.rows(
         "SELECT f.*, given.id AS root FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
@@ -132,17 +134,6 @@ async def doings(session: Session, contacts: Collection[int]) -> dict[int, dict[
     for row in rows:
         found[row["root"]][row["id"]] = _fact(row)
     return found
-
-
-async def changed(session: Session, contacts: Collection[int]) -> list[Scored]:
-    """Name the scores of these contacts that any change is about, or of those that are one with them."""
-    rows = await session.rows(
-        "SELECT DISTINCT given.id, f.subject FROM given(id bigint)"
-        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
-        " JOIN facts f ON f.contact_id = m.id WHERE f.kind = 'change'",
-        [{"id": id} for id in sorted(contacts)],
-    )
-    return sorted((row["id"], row["subject"]) for row in rows)
 
 
 async def links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
@@ -201,9 +192,9 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:
-    """Give who and what a person's batch touched: rows of contact_id, other_id, subject, kind, op, actor, undoes."""
+    """Give who and what a person's batch touched: rows of contact_id, other_id, subject, kind, actor, undoes."""
     return await session.rows(
-        "SELECT contact_id, other_id, subject, kind, op, actor, undoes, reason, activity, said FROM facts"
+        "SELECT contact_id, other_id, subject, kind, actor, undoes, reason, activity, said FROM facts"
         " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL ORDER BY id",
         workspace,
         batch,
@@ -232,13 +223,14 @@ async def keys_of(session: Session, workspace: int, batch: str, contacts: Iterab
     """Give the facts of a batch that are about these contacts: (contact, dedupe key)."""
     rows = await session.rows(
         # By contact and not by batch, which may be larger than anything: its index asks for an actor.
-        "SELECT f.contact_id, f.dedupe_key FROM given(c bigint) JOIN facts f ON f.contact_id = given.c"
+        "SELECT given.c, f.dedupe_key FROM given(c bigint)"
+        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c JOIN facts f ON f.contact_id = m.id"
         " WHERE f.workspace_id = $2 AND f.batch = $3",
         [{"c": contact} for contact in sorted(set(contacts))],
         workspace,
         batch,
     )
-    return [(row["contact_id"], row["dedupe_key"]) for row in rows]
+    return [(row["c"], row["dedupe_key"]) for row in rows]
 
 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:

@@ -43,9 +43,8 @@ async def regroup(session: Session, work: Work) -> dict[int, int]:
     parts = {row: root for row, root in moved.items() if root != row}
     await followups.hand_over(session, parts)
     work.regrouped = {roots[row] for row in rows}
-    work.undone += await facts.changed(session, work.regrouped)
-    ruled = {(id, key): one for id in work.regrouped for key, one in work.types.items() if one.rules}
-    work.undone += [pair for pair, ledger in (await facts.ledgers(session, ruled)).items() if ledger]
+    types = {(contact, key): one for contact in work.regrouped for key, one in work.types.items()}
+    work.undone += [pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger]
     return parts
 
 

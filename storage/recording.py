@@ -353,7 +353,7 @@ async def _begin_undo(session: Session, work: Work) -> None:
         (row["contact_id"], key)
         for row in members
         for key, score_type in work.types.items()
-        if (row["op"] and row["subject"] == key) or _is_ruled(row, score_type)
+        if row["subject"] == key or _is_ruled(row, score_type)
     ]
     work.undone = list(dict.fromkeys(bearing))
     work.parting = [id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"])]
@@ -393,7 +393,7 @@ async def _regroup(session: Session, works: Sequence[Work]) -> None:
             _give(work, entry, entry.rows)
         if work.undo is not None:
             pairs = [(work.roots[row], subject) for row, subject in work.undone]
-            work.undone = [pair for pair in dict.fromkeys(pairs) if pair[1] in work.types]
+            work.undone = list(dict.fromkeys(pairs))
             work.spoken_of = sorted({work.roots[row] for row in work.spoken_of})
 
 

@@ -141,20 +141,21 @@ async def follow(session: Session, works: Sequence[Work], drafts: Mapping[int, S
     touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
     types: dict[tuple[int, int], ScoreType] = {}
     fresh = {entry.fact_id for work in works for entry in work.new}
+    regrouped = {contact for work in works for contact in work.regrouped}  # nothing is left of what was built for them
     for work in works:
         workspace = work.submission.workspace.id
         for draft in drafts.get(workspace, ()) if work.refusal is None else ():
             bearing = {e.contact for e in work.new if e.fact is not None and e.contact and bears_on(e.fact, draft)}
-            undone = {work.roots.get(id, id) for id in work.spoken_of}
-            if bearing or undone:
-                touched.setdefault((workspace, draft.definition), set()).update(bearing, undone)
+            bearing |= {*work.spoken_of, *work.regrouped}
+            if bearing:
+                touched.setdefault((workspace, draft.definition), set()).update(bearing)
                 types[workspace, draft.definition] = draft
     for (workspace, definition), ids in touched.items():
         draft = types[workspace, definition]
         pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
         built = {pair[0] for pair in await scores.states(session, dict.fromkeys(pairs, definition))}
         ledgers = await facts.ledgers(session, pairs)
-        new = {pair[0] for pair, ledger in ledgers.items() if ledger.keys() <= fresh}
+        new = {pair[0] for pair, ledger in ledgers.items() if ledger.keys() <= fresh} | regrouped
         await _write(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair[0] in built | new})
 
 

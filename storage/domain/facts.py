@@ -77,14 +77,6 @@ class FieldValue(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Activity(Fact):
-    """Something a contact did, so many times; what it is worth the rules of each score type say."""
-
-    activity: str
-    quantity: int = 1000  #: thousandths
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Merged(Fact):
     """The word that two contacts, by their row ids, are one; *place* tells those of one item apart, from 1."""
 
@@ -96,6 +88,14 @@ class Merged(Fact):
     def subject(self) -> str:
         """Give a subject that no score type can have."""
         return MERGE if self.place == 1 else f"{MERGE}/{self.place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity(Fact):
+    """Something a contact did, so many times; what it is worth the rules of each score type say."""
+
+    activity: str
+    quantity: int = 1000  #: thousandths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,13 +41,9 @@ PARENTS: dict[str, tuple[str, dict[str, object]]] = {
 CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "facts_kind": ("facts", {"kind": "other", "op": None}, {}),
     "facts_op": ("facts", {"op": None}, {"kind": "fields", "op": None}),
-    "facts_other": (
-        "facts",
-        {"kind": "fields", "op": None, "other_id": 2},
-        {"kind": "merge", "op": None, "other_id": 2},
-    ),
     "facts_activity": ("facts", {"activity": "a"}, {"kind": "activity", "op": None, "activity": "a"}),
     "facts_undoes": ("facts", {"undoes": "b"}, {"kind": "undo", "op": None, "undoes": "b", "contact_id": None}),
+    "facts_other": ("facts", {"other_id": 1}, {"kind": "merge", "op": None, "subject": "merge", "other_id": 1}),
     "facts_contact": ("facts", {"contact_id": None}, {}),
     "definitions_range": (
         "definitions",
@@ -71,7 +67,8 @@ KEYS = [
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
-    "deliveries_source", "deliveries_received", "raw_deliveries_source", "facts_actor", "facts_batch", "facts_undoes",
+    "deliveries_source", "deliveries_received", "raw_deliveries_source", "facts_actor", "facts_batch",
+    "facts_undoes", "facts_other", "contacts_merged",
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
 }  # fmt: skip  # names
 

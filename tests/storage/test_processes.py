@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from storage.opening import open_storage
+from storage.verifying import verify_next
 from storage.workspaces import add_workspace, find_workspace
 from tests.counts import tell
 from tests.storage import raw
@@ -15,6 +16,8 @@ from tests.storage.replica import FACTS, KEYS, PEOPLE, SUBMISSIONS, whom
 from tests.storage.teams import NOW, Team
 
 PROCESSES = 4
+BATCHES = 250  # of each of those that merge and part; tried with 2,500
+MERGER = str(HOUSE / "tests" / "storage" / "merger.py")
 REPLICA = str(HOUSE / "tests" / "storage" / "replica.py")
 
 
@@ -50,3 +53,39 @@ async def test_processes_that_write_the_same_facts_at_once(database_url: str) ->
             assert [line.value for line in reversed(lines)] == [n * 1_000 for n in range(1, FACTS // PEOPLE + 1)]
     finally:
         await opened.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_processes_that_change_merge_and_part_the_same_contacts(database_url: str) -> None:
+    """No deadlock, nothing given up, and everything is kept as a fold of the whole ledger has it."""
+    opened = await open_storage(database_url, secret_keys=KEYS)
+    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    await opened.close()
+
+    async with asyncio.timeout(300):
+        printed = await at_once([(MERGER, database_url, str(seed), str(BATCHES)) for seed in range(PROCESSES)])
+
+    told = sum((Counter(json.loads(one)) for one in printed), Counter[str]())
+    (counted,) = await raw.rows(
+        database_url,
+        "SELECT (SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()) AS deadlocks,"
+        " (SELECT count(*) FROM contacts WHERE merged_into IS NOT NULL) AS merged,"
+        " (SELECT count(*) FROM facts WHERE kind = 'merge') AS merges,"
+        " (SELECT count(*) FROM facts WHERE kind = 'change') AS changes",
+    )
+    opened = await open_storage(database_url, secret_keys=KEYS)
+    try:
+        verified = await verify_next(workspace)
+    finally:
+        await opened.close()
+    seen: dict[str, object] = {"differences": len(verified.differences), **counted}
+    tell(f"{PROCESSES} processes that merge and part", told + Counter({key: int(str(n)) for key, n in seen.items()}))
+    assert verified.differences == ()
+    assert counted["deadlocks"] == 0
+    assert told["given up"] == 0
+    assert told["batches"] + told["nothing to undo"] == PROCESSES * BATCHES
+    assert min(verified.contacts, int(str(counted["merged"]))) >= 20
+    assert int(str(counted["merges"])) >= BATCHES // 4
+    assert told["undone"] >= BATCHES // 4
+    assert told["duplicate"] >= BATCHES

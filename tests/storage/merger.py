@@ -1,0 +1,111 @@
+"""Be one of several processes that change, merge and part the same few contacts, each in an order of its own.
+
+python merger.py URL SEED BATCHES; says when it is ready, goes on after a line, and prints as JSON what it was told."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from random import Random
+
+from storage.domain.contacts import Reference
+from storage.domain.errors import NothingToUndo, StorageUnavailable
+from storage.domain.facts import Asked, Item, Merge, Op
+from storage.domain.submissions import Recorded, Submission
+from storage.opening import open_storage
+from storage.workspaces import find_workspace
+from tests.storage.replica import KEYS
+from tests.storage.teams import NOW, Team
+
+PEOPLE, BLOCK = 200, 5  # whoever is one with whom stays within a block
+AT_ONCE = 16
+MOST_TRIES = 20
+
+
+def name(number: int) -> Reference:
+    """Say who is meant: half of them by address, the others by id."""
+    return Reference(email=f"p{number}@example.com") if number % 2 else Reference(source="crm", id=str(number))
+
+
+def both(dice: Random) -> Reference:
+    """Name two of a block at once, by address and by id, which proves them to be one."""
+    start = dice.randrange(PEOPLE // BLOCK) * BLOCK
+    odd = [number for number in range(start, start + BLOCK) if number % 2]
+    even = [number for number in range(start, start + BLOCK) if not number % 2]
+    return Reference(email=f"p{dice.choice(odd)}@example.com", source="crm", id=str(dice.choice(even)))
+
+
+def merge(dice: Random, key: str) -> Merge:
+    """Say of two of a block that they are one."""
+    start = dice.randrange(PEOPLE // BLOCK) * BLOCK
+    one, other = dice.sample(range(start, start + BLOCK), 2)
+    return Merge(key=key, contact=name(one), into=name(other))
+
+
+def add(dice: Random, key: str, *, whom: Reference | None = None) -> Item:
+    """Add some points to somebody, at a time that many facts have."""
+    contact, amount = whom or name(dice.randrange(PEOPLE)), dice.randint(-9, 10) * 1_000
+    return Item(key=key, contact=contact, score="score", op=Op.ADD, amount=amount, occurred_at=NOW - dice.randrange(9))
+
+
+def batches(team: Team, seed: int, count: int) -> list[Submission]:
+    """Give what a process hands in: deliveries of adds that two of them send, proofs, merges, and their undoing."""
+    own, made, commands = Random(seed), list[Submission](), list[str]()
+    for number in range(count):
+        key, shared = f"{seed}/{number}", Random(f"{seed // 2}/{number}")
+        kind = own.random()
+        if kind < 0.5:
+            items: list[Asked] = [add(shared, f"{seed // 2}/{number}/{n}") for n in range(shared.randint(1, 5))]
+            own.shuffle(items)
+            made.append(team.delivery(*items, batch=key))
+        elif kind < 0.6:
+            made.append(team.asking(add(own, key, whom=both(own)), batch=key))
+            commands.append(key)
+        elif kind < 0.75 or not commands:
+            made.append(team.asking(merge(own, key), add(own, key), batch=key))
+            commands.append(key)
+        else:
+            place = own.randrange(len(commands))
+            made.append(team.undoing(commands[place], batch=key))
+            commands[place] = key  # whoever takes it back again restores it
+    return made
+
+
+async def hand_in(team: Team, submission: Submission, told: Counter[str]) -> None:
+    """Hand it in as a caller does who is told to try again."""
+    for _ in range(MOST_TRIES):
+        try:
+            recorded: Recorded = await team.record(submission)
+        except StorageUnavailable:
+            told["tried again"] += 1
+        except NothingToUndo:
+            told["nothing to undo"] += 1
+            return
+        else:
+            told["batches"] += 1
+            told.update(one.status.value for one in recorded.outcomes)
+            told["undone"] += submission.undoes is not None
+            return
+    told["given up"] += 1
+
+
+async def main(url: str, seed: int, count: int) -> Counter[str]:
+    """Hand everything in, and count the answers."""
+    told = Counter[str]()
+    opened = await open_storage(url, secret_keys=KEYS)
+    try:
+        team = Team(await find_workspace("T0ACME"), opened.committer)
+        rest = batches(team, seed, count)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
+        while rest:
+            group, rest = rest[:AT_ONCE], rest[AT_ONCE:]
+            await asyncio.gather(*(hand_in(team, one, told) for one in group))
+    finally:
+        await opened.close()
+    return told
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))))
