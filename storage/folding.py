@@ -27,7 +27,8 @@ async def fold_scores(
         not_yet -= {entry.fact_id for entry in entries}
         for pair in work.touched if work.refusal is None else ():
             score_type, now = types[pair], work.submission.received_at
-            before = states[pair].value(score_type, now=now)
+            was = states[pair]
+            before = was.value(score_type, now=now)
             if pair in late:
                 arrived = {id: c for id, c in ledgers[pair].items() if id not in not_yet}
                 seen = {id: c for id, c in arrived.items() if c.batch not in left_out[pair]}
@@ -43,7 +44,9 @@ async def fold_scores(
                         states[pair], effect = step(states[pair], entry.fact, score_type)
                         effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
             after = states[pair].value(score_type, now=now)
-            work.moved.append(Moved(contact=pair[0], score_type=score_type, before=before, after=after))
+            work.moved.append(
+                Moved(contact=pair[0], score_type=score_type, before=before, after=after, was=was, state=states[pair])
+            )
     touched = {pair for work in works if work.refusal is None for pair in work.touched}
     await scores.keep(
         session,
