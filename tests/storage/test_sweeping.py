@@ -180,6 +180,22 @@ async def test_a_change_that_changes_nothing_settles_what_was_before_it(storage:
     assert [one[1] // HOUR for one in await told(team.workspace)] == [17]
 
 
+async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
+    """Below its start a score rises toward it: -60 halves in a day, and -30.5 is shown as -30 after 23.4 hours."""
+    team = await fading_team(storage, "T0ACME", "heat crosses -30")
+    await team.deliver(set_to("1", ADA, -60, score="heat"))
+    await sweep(team.workspace, now=NOW + 2 * DAY)
+    assert [(round(one[1] / HOUR), one[2]) for one in await told(team.workspace)] == [(23, -30_000)]
+
+
+async def test_what_is_heard_late_decides_nothing_before_it_was_heard(storage: Storage) -> None:
+    """It came through the band before anybody knew of it."""
+    team = await fading_team(storage, "T0ACME", "heat enters warm")
+    await team.deliver(set_to("1", ADA, 100, score="heat", at=NOW + HOUR), received=NOW + 3 * DAY)
+    await sweep(team.workspace, now=NOW + 3 * DAY + MINUTE)
+    assert await told(team.workspace) == []
+
+
 async def test_within_the_rest_an_edge_is_spent_and_counted(storage: Storage) -> None:
     """The list of rules says how often."""
     team = await fading_team(storage, "T0ACME")
