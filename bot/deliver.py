@@ -14,13 +14,13 @@ from bot.blocks.followup import EVENT, follow_up_reply, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.people import People, error_code
 from storage import followups, jobs
-from storage.alerting import OWNERS
+from storage.alerting import OWNERS, SWEEP, SWEEP_EVERY, sweep
 from storage.contacts import contacts
 from storage.definitions import score_types
 from storage.domain.followups import WAITING, Move, TooLate
 from storage.domain.people import Workspace
 from storage.domain.retries import MOST_ATTEMPTS, PACE, SECOND, pause
-from storage.followups import ASK, EDIT, WAKE, FollowUp
+from storage.followups import ASK, EDIT, ESCALATE, RELEASE, WAKE, FollowUp
 from storage.jobs import Job
 from storage.workspaces import choices, was_welcomed
 
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 WELCOME = "welcome"
 #: so many within that time, to one place, become one message
 STORM, STORM_TIME = 50, 600 * SECOND
+# What comes again and again is never given up.
+_FOR_EVER = frozenset({SWEEP})
 # A channel that these are said of takes no message, however often it is tried.
 _NO_PLACE = frozenset(
     (
@@ -42,10 +44,26 @@ _NO_LOOK = frozenset({"missing_scope", "unknown_method", "not_allowed_token_type
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A job is done, and the jobs *along* with it; the lane rests for *pace* µs."""
+    """A job is done, and the jobs *along* with it; the lane rests for *pace* µs. It comes again at *again*."""
 
     along: Collection[int] = ()
     pace: int = 0
+    again: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _ByTime:
+    """What time does to a follow-up: the move, and what is said under its message."""
+
+    move: Move
+    said: str
+
+
+_BY_TIME = {
+    WAKE: _ByTime(Move.WAKE, "<@{holder}> snoozed this until now; it is open again."),
+    RELEASE: _ByTime(Move.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."),
+    ESCALATE: _ByTime(Move.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
+}
 
 
 class _Unheard(Exception):
@@ -69,8 +87,11 @@ class Deliverer:
         self._ways: dict[str, Callable[[Job], Awaitable[_Done]]] = {
             ASK: self._ask,
             EDIT: self._edit,
-            WAKE: self._wake,
+            WAKE: self._by_time,
+            RELEASE: self._by_time,
+            ESCALATE: self._by_time,
             WELCOME: self._welcome,
+            SWEEP: self._sweep,
         }
 
     async def work(self) -> bool:
@@ -83,12 +104,16 @@ class Deliverer:
         except Exception as exc:
             await self._try_again(job, exc)
         else:
-            await jobs.settle(self._workspace, job=job, done=done.along, pace=done.pace, now=self._clock())
+            now = self._clock()
+            if done.again is not None:
+                await jobs.repeat(self._workspace, job=job, at=done.again, now=now)
+            else:
+                await jobs.settle(self._workspace, job=job, done=done.along, pace=done.pace, now=now)
         return True
 
     async def _try_again(self, job: Job, exc: Exception) -> None:
         now, code = self._clock(), error_code(exc) or type(exc).__name__
-        if job.attempts >= MOST_ATTEMPTS or isinstance(exc, _Nowhere):
+        if (job.attempts >= MOST_ATTEMPTS and job.kind not in _FOR_EVER) or isinstance(exc, _Nowhere):
             log.error("job given up", kind=job.kind, because=code)
             await jobs.give_up(self._workspace, job=job, because=code, now=now)
             return
@@ -153,21 +178,28 @@ class Deliverer:
         await self._update(one.message_channel, one.message_ts, reply)
         return _Done()
 
-    async def _wake(self, job: Job) -> _Done:
-        (one,) = await followups.by_ids(self._workspace, ids=[job.subject])
+    async def _by_time(self, job: Job) -> _Done:
+        """Wake, release or escalate a follow-up, and say so under its message: an edit notifies nobody."""
+        way, (one,) = _BY_TIME[job.kind], await followups.by_ids(self._workspace, ids=[job.subject])
         try:
-            awake = await followups.move(self._workspace, id=one.id, move=Move.WAKE, by=None, now=self._clock())
+            moved = await followups.move(self._workspace, id=one.id, move=way.move, by=None, now=self._clock())
         except TooLate:  # claimed or done meanwhile
             return _Done()
-        if awake.standing == one.standing or one.in_list or one.message_channel is None:
+        if moved.standing == one.standing or one.in_list or one.message_channel is None:
             return _Done()
-        # An edit notifies nobody. Lost with the process at this very moment, it is not said again: the list shows it.
+        # Lost with the process at this very moment, it is not said again: the message and the list show it.
         await self._client.chat_postMessage(
             channel=one.message_channel,
             thread_ts=one.message_ts,
-            text=f"<@{one.standing.holder}> snoozed this until now; it is open again.",
+            text=way.said.format(holder=one.standing.holder, whom=one.escalate_to),
         )
         return _Done(pace=PACE)
+
+    async def _sweep(self, job: Job) -> _Done:
+        """Decide what time alone decided, and look again in a minute."""
+        now = self._clock()
+        await sweep(self._workspace, now=now)
+        return _Done(again=now + SWEEP_EVERY)
 
     async def _welcome(self, job: Job) -> _Done:
         now, chosen = self._clock(), await choices(self._workspace)

@@ -25,6 +25,7 @@ from bot.people import People, error_code
 from bot.settings import BadSettings, Settings
 from bot.socket import Socket
 from bot.worker import Worker
+from storage.alerting import SWEEP
 from storage.domain.errors import UnknownWorkspace
 from storage.domain.people import Workspace
 from storage.jobs import put_job
@@ -168,6 +169,7 @@ class Service:
         now = self._clock()
         if (await choices(workspace)).welcomed_at is None:
             await put_job(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
+        await put_job(workspace, kind=SWEEP, lane=SWEEP, key=SWEEP, subject=0, due_at=now, now=now)
         worker.start()
         self._worker = worker
         log.info("connected to Slack", workspace=workspace.team)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from storage import database
 from storage.database import Row, Session
-from storage.domain.alerts import Region, Watch
+from storage.domain.alert_words import AlertWords, written
+from storage.domain.alerts import Kind, Region, Watch
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
@@ -26,10 +27,19 @@ class AlertRule:
     id: int
     workspace_id: int
     score: str | None
+    kind: Kind
     region: Region
+    amount: int  #: how far a score has to move, in thousandths
+    span: int  #: within which time, or for how long; µs, like all times here
     condition: str  #: the text of a filter, blank for everybody
     channel: str | None  #: none: where the workspace's follow-ups go
-    cooldown: int  #: µs
+    in_digest: bool  #: nothing is posted but the line in the digest
+    hold: int
+    margin: int | None
+    cooldown: int
+    sla: int | None
+    escalate_to: str | None
+    swept_until: int
     made_by: str | None
     paused_at: int | None
     created_at: int
@@ -49,43 +59,54 @@ class AlertRule:
             if len(score_type.bands) < 2:
                 return None
             region = Region(low=score_type.bands[-1].start)
-        margin = (score_type.maximum - score_type.minimum) // MARGIN
-        return Watch(rule=self.id, score_type=score_type, region=region, margin=margin, cooldown=self.cooldown)
+        margin = (score_type.maximum - score_type.minimum) // MARGIN if self.margin is None else self.margin
+        return Watch(
+            rule=self.id, score_type=score_type, kind=self.kind, region=region, amount=self.amount, span=self.span,
+            margin=margin, hold=self.hold, cooldown=self.cooldown,
+        )  # fmt: skip  # when, and how often
+
+    def why(self, score_type: ScoreType) -> str | None:
+        """Say what a follow-up is for, where its score alone does not say it."""
+        if self.kind is Kind.CROSSES:
+            return None
+        return written(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
 
 
 async def insert_default(session: Session, workspace: Workspace, *, now: int) -> None:
     """Write the rule that every workspace has: off, until somebody chose where follow-ups go."""
     await session.rows(
-        "INSERT INTO alert_rules (workspace_id, condition, cooldown, paused_at, created_at)"
-        " VALUES ($1, '', $2, $3, $3)",
+        "INSERT INTO alert_rules (workspace_id, kind, amount, span, condition, in_digest, hold, cooldown, swept_until,"
+        " paused_at, created_at) VALUES ($1, $4, 0, 0, '', false, 0, $2, $3, $3, $3)",
         workspace.id,
         COOLDOWN,
         now,
+        Kind.CROSSES.value,
     )
 
 
 async def insert(
-    session: Session,
-    workspace: Workspace,
-    *,
-    score: str,
-    region: Region,
-    condition: str,
-    channel: str | None,
-    made_by: str,
-    now: int,
+    session: Session, workspace: Workspace, *, words: AlertWords, condition: str, made_by: str, now: int
 ) -> AlertRule:
-    """Write a rule."""
+    """Write a rule with that condition, in place of the one in its words."""
     rows = await session.rows(
-        "INSERT INTO alert_rules (workspace_id, score, low, high, condition, channel, cooldown, made_by, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *",
+        "INSERT INTO alert_rules (workspace_id, score, kind, low, high, amount, span, condition, channel, in_digest,"
+        " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17) RETURNING *",
         workspace.id,
-        score,
-        region.low,
-        region.high,
+        words.score_type.key,
+        words.kind.value,
+        words.region.low,
+        words.region.high,
+        words.amount,
+        words.span,
         condition,
-        channel,
-        COOLDOWN,
+        words.channel,
+        words.in_digest,
+        words.hold,
+        words.margin,
+        COOLDOWN if words.cooldown is None else words.cooldown,
+        words.sla,
+        words.escalate_to,
         made_by,
         now,
     )
@@ -125,6 +146,11 @@ async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
     await _change(workspace, "removed_at = $3", rule, now)
 
 
+async def swept(session: Session, rule: AlertRule, *, until: int) -> None:
+    """Remember that all that time decided up to then was looked at."""
+    await session.rows("UPDATE alert_rules SET swept_until = $2 WHERE id = $1 AND swept_until < $2", rule.id, until)
+
+
 async def _change(workspace: Workspace, what: str, rule: int, at: int | None) -> None:
     done = await database.current().writer.rows(
         f"UPDATE alert_rules SET {what} WHERE workspace_id = $1 AND id = $2 AND removed_at IS NULL RETURNING id",
@@ -141,10 +167,19 @@ def _rule(row: Row) -> AlertRule:
         id=row["id"],
         workspace_id=row["workspace_id"],
         score=row["score"],
+        kind=Kind(row["kind"]),
         region=Region(low=row["low"], high=row["high"]),
+        amount=row["amount"],
+        span=row["span"],
         condition=row["condition"],
         channel=row["channel"],
+        in_digest=bool(row["in_digest"]),
+        hold=row["hold"],
+        margin=row["margin"],
         cooldown=row["cooldown"],
+        sla=row["sla"],
+        escalate_to=row["escalate_to"],
+        swept_until=row["swept_until"],
         made_by=row["made_by"],
         paused_at=row["paused_at"],
         created_at=row["created_at"],

@@ -1,41 +1,156 @@
-"""Decide follow-ups in the transaction that changed the scores, and keep what each rule remembers."""
+"""Decide follow-ups in the transaction that changed the scores, and keep what each rule remembers.
+
+What time alone does to a score is decided when somebody looks: a change settles first what happened before it, and a
+sweep settles what nobody changed. Both look at the same instants in the same order, whoever comes first."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
-from storage import alert_rules, database, definitions, followups, queries, scores, segments
+from storage import alert_rules, contacts, database, definitions, followups, queries, scores, segments
 from storage.alert_rules import AlertRule
-from storage.database import Session
+from storage.contacts import StartAgain
+from storage.database import Row, Session
 from storage.domain.alert_words import read_alert
-from storage.domain.alerts import Memory, Watch, decide
+from storage.domain.alerts import TRENDS, Decision, Kind, Memory, Watch, is_behind, look, look_back, next_look
+from storage.domain.decay import bound, shown
 from storage.domain.errors import Refusal
 from storage.domain.filters import parse
 from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
+from storage.domain.fold import State
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
-from storage.followups import NewFollowUp
+from storage.followups import DIGEST, NewFollowUp
 from storage.work import Entry, Work
 
 #: (rule, contact)
 Watched = tuple[int, int]
-REDEFINED = "new rules"  # what those are asked for whom a change of definition brought in
 OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups that no channel was chosen for
+
+SWEEP = "sweep"  #: the kind of the job that looks at what time decided, and its lane
+SWEEP_EVERY = 60_000_000
+#: a change that was under way while a sweep passed is seen by the next one
+OVERLAP = 120_000_000
+MOST_SWEPT = 500  # contacts in one transaction
+MOST_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One rule that looks at one score that a submission moved."""
+    """One rule that looks at one score; *moved* and *work* say what was done to it, where anything was."""
 
-    work: Work
+    workspace: Workspace
     rule: AlertRule
     watch: Watch
-    moved: Moved
-    is_silent: bool = False  #: nobody is asked because contacts became one, or were parted
+    contact: int
+    state: State
+    work: Work | None = None
+    moved: Moved | None = None
 
     @property
     def watched(self) -> Watched:
-        return (self.rule.id, self.moved.contact)
+        return (self.rule.id, self.contact)
+
+
+@dataclass(frozen=True, slots=True)
+class _Firing:
+    """A follow-up to be asked for: what it is for, when, and the values before and after."""
+
+    look: _Look
+    at: int
+    before: int | None
+    after: int | None
+    by_time: bool
+
+
+@dataclass(slots=True)
+class _Wave:
+    """What was decided of each contact at most once: first what is over, then what is asked for."""
+
+    over: dict[Watched, int] = field(default_factory=dict)
+    asking: list[_Firing] = field(default_factory=list)
+    asked: set[Watched] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Deciding:
+    """What is being decided in one transaction."""
+
+    session: Session
+    now: int
+    known: Mapping[Watched, Memory]
+    fitting: Mapping[int, frozenset[int]]  #: rule → the contacts that its condition is true of
+    memory: dict[Watched, Memory] = field(default_factory=dict)
+    waves: list[_Wave] = field(default_factory=lambda: [_Wave()])
+    wave_of: dict[Watched, int] = field(default_factory=dict)
+
+    def of(self, watched: Watched) -> Memory:
+        """Give what is remembered by now."""
+        return self.memory.get(watched) or self.known.get(watched) or Memory()
+
+    def settle(self, one: _Look, state: State, *, until: int) -> None:
+        """Look at every instant up to then at which time alone bore on a score."""
+        while True:
+            memory = self.of(one.watched)
+            at = next_look(one.watch, memory, state)
+            if at is None or at > until:
+                return
+            score_type = one.watch.score_type
+            before, after = (state.value(score_type, now=when) for when in (at - 1, at))
+            firing = _Firing(one, at, before, after, by_time=True)
+            self.take(firing, memory, look(one.watch, memory, state, now=at))
+
+    def take(self, one: _Firing, before: Memory, decision: Decision) -> None:
+        """Take what was decided, unless nobody is to be asked: then nothing begins to rest."""
+        watched, rule = one.look.watched, one.look.rule
+        if decision.closes:
+            if watched in self._wave(watched).asked:
+                self.wave_of[watched] = self.wave_of.get(watched, 0) + 1
+            self._wave(watched).over.setdefault(watched, one.at)
+        memory = decision.memory
+        if decision.fires:
+            fits = rule.paused_at is None and one.look.contact in self.fitting.get(rule.id, ())
+            work = one.look.work
+            if fits and (one.by_time or work is None or not work.submission.muted):
+                wave = self._wave(watched)
+                wave.asking.append(one)
+                wave.asked.add(watched)
+            else:
+                if fits and work is not None:
+                    work.unasked += 1
+                memory = replace(memory, fired_at=before.fired_at)
+        self.memory[watched] = memory
+
+    def look_quietly(self, one: _Look, state: State, *, at: int) -> None:
+        """Take what contacts became by being one, or by being parted: it is over or known, but nobody is asked."""
+        memory = self.of(one.watched)
+        if one.watch.kind in TRENDS:
+            return
+        decision = look(one.watch, memory, state, now=at)
+        if decision.closes:
+            self._wave(one.watched).over.setdefault(one.watched, at)
+        self.memory[one.watched] = replace(decision.memory, fired_at=memory.fired_at)
+
+    def _wave(self, watched: Watched) -> _Wave:
+        place = self.wave_of.get(watched, 0)
+        while place >= len(self.waves):
+            self.waves.append(_Wave())
+        return self.waves[place]
+
+    async def write(self, states: Mapping[Watched, tuple[Watch, State]]) -> None:
+        """Write follow-ups in the order they were decided, and what is remembered of those that it matters for."""
+        for wave in self.waves:
+            await followups.fall_back(self.session, wave.over, now=self.now)
+            asking = sorted(wave.asking, key=lambda one: one.at)
+            await followups.ask(self.session, await _new(self.session, asking), now=self.now)
+        changed = dict[Watched, Memory]()
+        for watched, memory in self.memory.items():
+            before, (watch, state) = self.known.get(watched, Memory()), states[watched]
+            same = replace(memory, seen_at=before.seen_at) == before
+            if not same or is_behind(watch, before, state, now=memory.seen_at):
+                changed[watched] = memory
+        await _keep(self.session, changed)
 
 
 async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> None:
@@ -43,146 +158,165 @@ async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> No
     looks = await _looks(session, works)
     if not looks:
         return
-    memory = await _memories(session, {look.watched for look in looks})
-    known, asking, over, over_again = dict(memory), list[_Look](), set[Watched](), set[Watched]()
-    for look in looks:
-        before = memory.get(look.watched, Memory())
-        decision = decide(look.watch, before, look.moved.after, now=now)
-        memory[look.watched] = decision.memory
-        if decision.closes:  # what was asked for before this group, or in it
-            (over_again if look.watched in {one.watched for one in asking} else over).add(look.watched)
-        if decision.fires:
-            fits = look.rule.paused_at is None and await _fits(session, look, now=now)
-            if fits and not look.work.submission.muted and not look.is_silent:
-                asking.append(look)
-                continue
-            look.work.unasked += fits
-            # It is inside all the same, but nobody was asked, so nothing begins to rest.
-            memory[look.watched] = replace(decision.memory, fired_at=before.fired_at)
-    await followups.fall_back(session, over, now=now)
-    await followups.ask(session, await _new(session, asking), now=now)
-    await followups.fall_back(session, over_again, now=now)
-    await _keep(session, {pair: one for pair, one in memory.items() if one != known.get(pair, Memory())})
+    deciding = _Deciding(
+        session, now, await _memories(session, {one.watched for one in looks}), await _fitting(session, looks, now=now)
+    )
+    thens = await _thens(session, looks)
+    for place, one in enumerate(looks):
+        assert one.work is not None
+        assert one.moved is not None
+        at = max(one.work.submission.received_at, deciding.of(one.watched).seen_at)
+        deciding.settle(one, one.moved.was, until=at)
+        joined = one.work.settled.get((one.contact, one.watch.score_type.key))
+        if joined is not None:
+            deciding.look_quietly(one, joined, at=at)
+        memory = deciding.of(one.watched)
+        firing = _Firing(one, at, one.moved.before, one.moved.after, by_time=False)
+        if one.watch.kind in TRENDS:
+            then = thens.get(place)
+            firing = replace(firing, before=then)
+            deciding.take(firing, memory, look_back(one.watch, memory, one.moved.after, then, now=at))
+        else:
+            deciding.take(firing, memory, look(one.watch, memory, one.state, now=at))
+    await deciding.write({one.watched: (one.watch, one.state) for one in looks})
 
 
 async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
-    moving = [
-        work
-        for work in works
-        if work.refusal is None and (work.settled or any(one.before != one.after for one in work.moved))
-    ]
+    moving = [work for work in works if work.refusal is None and work.moved]
     if not moving:
         return []
     rules = await alert_rules.of_workspaces(session, {work.submission.workspace.id for work in moving})
     looks = list[_Look]()
     for work in moving:
-        for rule in rules.get(work.submission.workspace.id, ()):
+        workspace = work.submission.workspace
+        for rule in rules.get(workspace.id, ()):
             watch = rule.watch(tuple(work.types.values()))
             if watch is not None:
-                score = watch.score_type.key
                 looks += [
-                    _Look(work, rule, watch, step, is_silent)
+                    _Look(workspace, rule, watch, one.contact, one.state, work, one)
                     for one in work.moved
-                    if one.score_type.key == score
-                    for step, is_silent in _steps(work, one)
-                    if step.before != step.after
+                    if one.score_type.key == watch.score_type.key
+                    and (_concerns(watch, one) or (one.contact, one.score_type.key) in work.settled)
                 ]
     return looks
 
 
-def _steps(work: Work, one: Moved) -> list[tuple[Moved, bool]]:
-    """Part what a score did because contacts became one, which is silent, from what was done to it after that."""
-    pair = (one.contact, one.score_type.key)
-    if pair not in work.settled:
-        return [(one, False)]
-    between = work.settled[pair]
-    return [(replace(one, after=between), True), (replace(one, before=between), False)]
+def _concerns(watch: Watch, moved: Moved) -> bool:
+    """Tell whether a rule may decide something by a change."""
+    if watch.kind is Kind.UNTOUCHED:
+        return True
+    return moved.before != moved.after or (watch.needs_time and moved.was != moved.state)
 
 
-async def _fits(session: Session, look: _Look, *, now: int) -> bool:
-    """Ask the rule's filter about the contact, as it stands in this transaction."""
-    workspace, types = look.work.submission.workspace, tuple(look.work.types.values())
-    return bool(await _fitting(session, workspace, look.rule, types, [look.moved.contact], now=now))
+async def _fitting(session: Session, looks: Sequence[_Look], *, now: int) -> dict[int, frozenset[int]]:
+    """Ask each rule's filter about the contacts it looks at, as they stand in this transaction."""
+    by_rule: dict[int, list[_Look]] = {}
+    for one in looks:
+        by_rule.setdefault(one.rule.id, []).append(one)
+    found: dict[int, frozenset[int]] = {}
+    for id, many in by_rule.items():
+        among = frozenset(one.contact for one in many)
+        found[id] = await _holding(session, many[0].workspace, many[0].rule, among, now=now)
+    return found
 
 
-async def _fitting(
-    session: Session,
-    workspace: Workspace,
-    rule: AlertRule,
-    types: Sequence[ScoreType],
-    among: Sequence[int],
-    *,
-    now: int,
-) -> list[int]:
-    if not rule.condition or not among:
-        return list(among)
+async def _holding(
+    session: Session, workspace: Workspace, rule: AlertRule, among: frozenset[int], *, now: int
+) -> frozenset[int]:
+    if not rule.condition:
+        return among
+    types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
     try:
         asked = parse(rule.condition, types, segments=await segments.kept(session, workspace))
     except Refusal:  # it names a score type, a band or a segment that is no more: nobody fits
+        return frozenset()
+    return frozenset(await queries.holding(session, workspace, where=asked.where, among=sorted(among), now=now))
+
+
+async def _thens(session: Session, looks: Sequence[_Look]) -> dict[int, int | None]:
+    """Give the values that scores had when the time of a rule began: place among the looks → thousandths."""
+    wanted = [(place, one) for place, one in enumerate(looks) if one.watch.kind in TRENDS and one.work is not None]
+    asked = [
+        (place, one.contact, one.watch.score_type.definition, one.work.submission.received_at - one.watch.span)
+        for place, one in wanted
+        if one.work is not None
+    ]
+    ranks = await scores.ranks_then(session, {place: (c, d, at) for place, c, d, at in asked})
+    instants = {place: at for place, _, _, at in asked}
+    return {
+        place: None if rank is None else shown(looks[place].watch.score_type, rank, now=instants[place])
+        for place, rank in ranks.items()
+    }
+
+
+async def _new(session: Session, asking: Sequence[_Firing]) -> list[NewFollowUp]:
+    if not asking:
         return []
-    return await queries.holding(session, workspace, where=asked.where, among=among, now=now)
-
-
-async def _new(session: Session, asking: Sequence[_Look]) -> list[NewFollowUp]:
-    lanes = await _lanes(session, {look.moved.contact for look in asking}) if asking else {}
-    return [_one(look, lanes[look.moved.contact]) for look in asking]
-
-
-async def _lanes(session: Session, ids: Collection[int]) -> dict[int, str]:
-    """Say where the follow-ups of contacts go when their rule does not."""
     rows = await session.rows(
         "SELECT c.id, c.owner_key, w.alert_channel FROM given(id bigint) JOIN contacts c ON c.id = given.id"
         " JOIN workspaces w ON w.id = c.workspace_id",
-        [{"id": id} for id in sorted(ids)],
+        [{"id": id} for id in sorted({one.look.contact for one in asking})],
     )
-    owners = {row["id"]: f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS for row in rows}
-    return {row["id"]: row["alert_channel"] or owners[row["id"]] for row in rows}
+    found = {row["id"]: row for row in rows}
+    return [_one(firing, found[firing.look.contact]) for firing in asking]
 
 
-def _one(look: _Look, lane: str) -> NewFollowUp:
-    submission, moved = look.work.submission, look.moved
-    entry = next((one for one in reversed(look.work.new) if one.scored == (moved.contact, moved.score_type.key)), None)
+def _one(firing: _Firing, row: Row) -> NewFollowUp:
+    one, rule, submission = firing.look, firing.look.rule, firing.look.work.submission if firing.look.work else None
+    owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
+    caused = submission is not None and not firing.by_time
     return NewFollowUp(
-        workspace=submission.workspace.id,
-        rule=look.rule.id,
-        contact=moved.contact,
-        score=moved.score_type.key,
-        before=moved.before,
-        after=moved.after,
-        source=submission.source,
-        actor=submission.actor,
-        reason=_reason(entry),
-        lane=look.rule.channel or lane,
+        workspace=one.workspace.id,
+        rule=rule.id,
+        contact=one.contact,
+        score=one.watch.score_type.key,
+        before=firing.before,
+        after=firing.after,
+        source=submission.source if submission is not None and caused else "",
+        actor=submission.actor if submission is not None and caused else None,
+        reason=_reason(one) if caused else None,
+        lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
+        at=firing.at,
+        why=rule.why(one.watch.score_type),
+        sla=rule.sla,
+        escalate_to=rule.escalate_to,
     )
 
 
-def _reason(entry: Entry | None) -> str | None:
-    return entry.item.reason if entry is not None else None
+def _reason(one: _Look) -> str | None:
+    """Give the reason of the last change of that score."""
+    entries: Sequence[Entry] = one.work.new if one.work is not None else ()
+    scored = (one.contact, one.watch.score_type.key)
+    return next((entry.item.reason for entry in reversed(entries) if entry.scored == scored), None)
 
 
 async def _memories(session: Session, pairs: Collection[Watched]) -> dict[Watched, Memory]:
     rows = await session.rows(
-        "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at FROM given(u bigint, c bigint)"
-        " JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
+        "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent"
+        " FROM given(u bigint, c bigint) JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
         [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
     )
     return {
         (row["rule_id"], row["contact_id"]): Memory(
-            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"]
+            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"],
+            seen_at=row["seen_at"], spent=row["spent"],
         )
         for row in rows
-    }
+    }  # fmt: skip  # what it remembers
 
 
-async def _keep(session: Session, memory: dict[Watched, Memory]) -> None:
+async def _keep(session: Session, memory: Mapping[Watched, Memory]) -> None:
     if memory:
         await session.rows(
-            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, fired_at)"
-            " SELECT u, c, t, p, f FROM given(u bigint, c bigint, t boolean, p bigint, f bigint)"
+            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent)"
+            " SELECT u, c, t, p, f, s, n"
+            " FROM given(u bigint, c bigint, t boolean, p bigint, f bigint, s bigint, n bigint)"
             " WHERE true ORDER BY u, c ON CONFLICT (rule_id, contact_id) DO UPDATE"
-            " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at",
+            " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at,"
+            " seen_at = excluded.seen_at, spent = excluded.spent",
             [
                 {"u": rule, "c": contact, "t": one.taken, "p": one.pending_until, "f": one.fired_at}
+                | {"s": one.seen_at, "n": one.spent}
                 for (rule, contact), one in sorted(memory.items())
             ],
         )
@@ -192,8 +326,8 @@ async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
     """Let rules forget contacts that are one with another now, but for when they last asked about them."""
     rows = [{"id": row, "r": root} for row, root in sorted(root_of.items())]
     await session.rows(
-        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at)"
-        " SELECT m.rule_id, given.r, false, max(m.fired_at) FROM given(id bigint, r bigint)"
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
+        " SELECT m.rule_id, given.r, false, max(m.fired_at), 0, 0 FROM given(id bigint, r bigint)"
         " JOIN alert_memory m ON m.contact_id = given.id WHERE m.fired_at IS NOT NULL"
         " GROUP BY m.rule_id, given.r ORDER BY m.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO UPDATE"
         " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
@@ -201,6 +335,135 @@ async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
         rows,
     )
     await session.rows("DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", rows)
+
+
+async def taken(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
+    """Name the (rule, contact) that rules have taken."""
+    rows = await database.read(
+        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
+        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2 AND m.taken",
+        [{"id": rule} for rule in rules],
+        workspace.id,
+    )
+    return {(row["rule_id"], row["contact_id"]) for row in rows}
+
+
+async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> None:
+    """Ask for those whom a change of definition brought into the region of a rule of this type."""
+    types = (await definitions.live(session, {workspace.id}))[workspace.id]
+    for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+        watch = rule.watch(tuple(types.values()))
+        if (
+            watch is None
+            or watch.kind is not Kind.CROSSES
+            or watch.score_type.key != score
+            or rule.paused_at is not None
+        ):
+            continue
+        known = await _of_rule(session, rule.id)
+        inside = await _inside(session, workspace, watch, now=now)
+        fresh = frozenset(contact for contact in inside if not known.get(contact, Memory()).taken)
+        asked = sorted(await _holding(session, workspace, rule, fresh, now=now))
+        states = await scores.states(session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition))
+        firings = [
+            _Firing(
+                _Look(workspace, rule, watch, id, state),
+                now,
+                None,
+                state.value(watch.score_type, now=now),
+                by_time=True,
+            )
+            for (id, _), state in sorted(states.items())
+        ]
+        await followups.ask(session, await _new(session, firings), now=now)
+        await _keep(session, {(rule.id, id): Memory(taken=True, fired_at=now, seen_at=now) for id in asked})
+
+
+async def rested(workspace: Workspace) -> dict[int, int]:
+    """Count, for each rule, how often it would have asked within its rest."""
+    rows = await database.read(
+        "SELECT m.rule_id, sum(m.spent) AS n FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
+        " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",
+        workspace.id,
+    )
+    return {row["rule_id"]: int(row["n"]) for row in rows}
+
+
+async def sweep(workspace: Workspace, *, now: int) -> int:
+    """Decide what time alone decided since the last sweep, rule by rule; give how many contacts were looked at."""
+    types = tuple(await definitions.score_types(workspace))
+    swept = 0
+    for rule in await alert_rules.alert_rules(workspace):
+        watch = rule.watch(types)
+        if watch is None or not watch.needs_time or rule.swept_until >= now:
+            continue
+        last: int | None = 0
+        while last is not None:
+            last, looked = await _sweep_some(workspace, rule, watch, after=last, now=now)
+            swept += looked
+
+        async def passed(session: Session, rule: AlertRule = rule) -> None:
+            await alert_rules.swept(session, rule, until=now)
+
+        await database.write(passed)
+    return swept
+
+
+async def _sweep_some(
+    workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
+) -> tuple[int | None, int]:
+    """Look at the next contacts, and give the last of them; none at the end."""
+
+    async def body(session: Session) -> tuple[int | None, int]:
+        ids = await _due(session, workspace, rule, watch, after=after, now=now)
+        if not ids:
+            return None, 0
+        await contacts.lock(session, {id: id for id in ids})
+        key = watch.score_type.key
+        states = await scores.states(session, {(id, key): watch.score_type.definition for id in ids})
+        looks = [_Look(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
+        known = await _memories(session, {one.watched for one in looks})
+        deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now))
+        for one in looks:
+            deciding.settle(one, one.state, until=now)
+        await deciding.write({one.watched: (watch, one.state) for one in looks})
+        return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
+
+    for _ in range(MOST_TRIES):
+        with suppress(StartAgain):  # one of them was merged just now, and is not due any more
+            return await database.write(body)
+    return await database.write(body)
+
+
+async def _due(
+    session: Session, workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
+) -> list[int]:
+    """Name the contacts that a rule may decide something of between its last sweep and now, taken from the indexes."""
+    params: list[object] = [workspace.id, rule.id, now, after, MOST_SWEPT, watch.score_type.definition]
+    ways = ["SELECT m.contact_id FROM alert_memory m WHERE m.rule_id = $2 AND m.pending_until <= $3"]
+    for low, high in _windows(watch, since=rule.swept_until - OVERLAP, until=now):
+        params += [low, high]
+        bounds = f"s.rank >= ${len(params) - 1} AND s.rank < ${len(params)}"
+        ways.append(f"SELECT s.contact_id FROM scores s WHERE s.definition_id = $6 AND {bounds}")
+    rows = await session.rows(
+        f"SELECT c.id FROM contacts c WHERE c.id IN ({' UNION '.join(ways)}) AND c.id > $4"
+        " AND c.workspace_id = $1 AND c.merged_into IS NULL AND CAST($6 AS BIGINT) > 0 ORDER BY c.id LIMIT $5",
+        *params,
+    )
+    return [row["id"] for row in rows]
+
+
+def _windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, int]]:
+    """Give the ranks whose scores crossed one of a rule's edges by fading after *since*, up to *until*."""
+    if not watch.score_type.half_life:
+        return []
+    leads = (0, watch.span) if watch.kind is Kind.COOLING else (0,)
+    found = list[tuple[int, int]]()
+    for edge in watch.edges:
+        for lead in leads:
+            first, last = (bound(watch.score_type, edge, now=at + lead) for at in (since, until))
+            found.append((min(first, last), max(first, last)))
+    return [(low, high) for low, high in dict.fromkeys(found) if low < high]
 
 
 async def add_alert_rule(
@@ -216,10 +479,7 @@ async def add_alert_rule(
         read = read_alert(words, types)
         condition = _with_addresses(read.condition, owners)
         parse(condition, types, segments=await segments.kept(session, workspace))
-        rule = await alert_rules.insert(
-            session, workspace, score=read.score_type.key, region=read.region, condition=condition,
-            channel=read.channel, made_by=made_by, now=now,
-        )  # fmt: skip  # what it says, and whose it is
+        rule = await alert_rules.insert(session, workspace, words=read, condition=condition, made_by=made_by, now=now)
         await retake(session, workspace, rule, types, now=now)
         return rule
 
@@ -257,77 +517,46 @@ async def retake(
 ) -> None:
     """Let a rule know who is inside already, asking for nobody."""
     watch = rule.watch(tuple(types))
-    if watch is None:
+    if watch is None or watch.kind in TRENDS:
         return
-    inside = set(await _inside(session, workspace, watch, now=now))
-    known = await _of_rule(session, rule.id)
-    memory = {(rule.id, contact): replace(known.get(contact, Memory()), taken=True) for contact in inside}
+    if watch.kind is Kind.UNTOUCHED:
+        await session.rows(
+            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, seen_at, spent)"
+            " SELECT CAST($1 AS BIGINT), s.contact_id, s.last_at <= $4,"
+            " CASE WHEN s.last_at <= $4 THEN NULL ELSE s.last_at + CAST($5 AS BIGINT) END, CAST($3 AS BIGINT), 0"
+            " FROM scores s WHERE s.definition_id = $2 AND s.rank IS NOT NULL ON CONFLICT DO NOTHING",
+            rule.id,
+            watch.score_type.definition,
+            now,
+            now - watch.span,
+            watch.span,
+        )
+        return
+    inside, known = set(await _inside(session, workspace, watch, now=now)), await _of_rule(session, rule.id)
+    memory = {contact: replace(known.get(contact, Memory()), taken=True, seen_at=now) for contact in inside}
     memory |= {
-        (rule.id, contact): replace(one, taken=False, pending_until=None)
+        contact: replace(one, taken=False, pending_until=None, seen_at=now)
         for contact, one in known.items()
         if contact not in inside and (one.taken or one.pending_until is not None)
     }
-    await _keep(session, {pair: one for pair, one in memory.items() if one != known.get(pair[1])})
+    await _keep(session, {(rule.id, contact): one for contact, one in memory.items()})
 
 
 async def _inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
+    """Name the contacts whose scores lie where a rule watches."""
     score, region = watch.score_type, watch.region
     terms: list[Term] = [Has(score)]
     terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
     terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
-    return await queries.holding(session, workspace, where=All(tuple(terms)), among=None, now=now)
+    inside = await queries.holding(session, workspace, where=All(tuple(terms)), among=None, now=now)
+    if watch.kind is not Kind.COOLING or region.low is None:
+        return inside
+    later = Compare(score, Comparison.BELOW, region.low)
+    falling = await queries.holding(session, workspace, where=later, among=None, now=now + watch.span)
+    return sorted(set(inside) & set(falling))
 
 
 async def _of_rule(session: Session, rule: int) -> dict[int, Memory]:
-    rows = await session.rows(
-        "SELECT contact_id, taken, pending_until, fired_at FROM alert_memory WHERE rule_id = $1", rule
-    )
-    return {
-        row["contact_id"]: Memory(
-            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"]
-        )
-        for row in rows
-    }
-
-
-async def taken(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
-    """Name the (rule, contact) that rules have taken."""
-    rows = await database.read(
-        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
-        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2 AND m.taken",
-        [{"id": rule} for rule in rules],
-        workspace.id,
-    )
-    return {(row["rule_id"], row["contact_id"]) for row in rows}
-
-
-async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> None:
-    """Ask for those whom a change of definition brought into the region of a rule of this type."""
-    types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
-        watch = rule.watch(tuple(types.values()))
-        if watch is None or watch.score_type.key != score or rule.paused_at is not None:
-            continue
-        known = await _of_rule(session, rule.id)
-        inside = await _inside(session, workspace, watch, now=now)
-        fresh = [contact for contact in inside if not known.get(contact, Memory()).taken]
-        asked = await _fitting(session, workspace, rule, tuple(types.values()), fresh, now=now)
-        lanes = await _lanes(session, asked) if asked else {}
-        after = await scores.states(session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition))
-        newcomers = [
-            NewFollowUp(
-                workspace=workspace.id,
-                rule=rule.id,
-                contact=id,
-                score=score,
-                before=None,
-                after=after[id, score].value(watch.score_type, now=now),
-                source=REDEFINED,
-                actor=None,
-                reason=None,
-                lane=rule.channel or lanes[id],
-            )
-            for id in asked
-        ]
-        await followups.ask(session, newcomers, now=now)
-        await _keep(session, {(rule.id, contact): Memory(taken=True, fired_at=now) for contact in asked})
+    rows = await session.rows("SELECT contact_id FROM alert_memory WHERE rule_id = $1", rule)
+    known = await _memories(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
+    return {contact: one for (_, contact), one in known.items()}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from storage import contacts, facts, scores
 from storage.database import Session
 from storage.domain.facts import BEFORE_ALL, Fact
-from storage.domain.fold import Effect, State, fold, fold_fields, step
+from storage.domain.fold import Effect, State, beginning, fold, fold_fields, step
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
@@ -28,7 +28,8 @@ async def fold_scores(
         not_yet -= {entry.fact_id for entry in entries}
         for pair in work.touched if work.refusal is None else ():
             score_type, now = types[pair], work.submission.received_at
-            before = states[pair].value(score_type, now=now)
+            was = states[pair]
+            before = was.value(score_type, now=now)
             if pair in late:
                 arrived = {id: c for id, c in ledgers[pair].items() if id not in not_yet}
                 seen = {id: c for id, c in arrived.items() if c.batch not in left_out[pair]}
@@ -41,14 +42,16 @@ async def fold_scores(
                 if pair[0] in work.regrouped:
                     own = {entry.fact_id for entry in entries}
                     joined, _ = fold((fact for id, fact in seen.items() if id not in own), score_type)
-                    work.settled[pair] = joined.value(score_type, now=now)
+                    work.settled[pair] = joined
             else:
                 for entry in entries:
                     if entry.fact is not None and entry.fact_id is not None and pair in work.bears_on(entry):
                         states[pair], effect = step(states[pair], entry.fact, score_type)
                         effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
             after = states[pair].value(score_type, now=now)
-            work.moved.append(Moved(contact=pair[0], score_type=score_type, before=before, after=after))
+            work.moved.append(
+                Moved(contact=pair[0], score_type=score_type, before=before, after=after, was=was, state=states[pair])
+            )
         _let_go(work)
     touched = {pair for work in works if work.refusal is None for pair in work.touched}
     await scores.keep(
@@ -67,8 +70,11 @@ def _let_go(work: Work) -> None:
         score_type = work.types[key]
         before = state.value(score_type, now=work.submission.received_at)
         if contact in work.regrouped and (contact, key) not in work.touched and before is not None:
-            work.moved.append(Moved(contact=contact, score_type=score_type, before=before, after=None))
-            work.settled[contact, key] = None
+            gone = beginning(score_type)
+            work.moved.append(
+                Moved(contact=contact, score_type=score_type, before=before, after=None, was=state, state=gone)
+            )
+            work.settled[contact, key] = gone
 
 
 def _late(works: Sequence[Work], states: Mapping[Scored, State], types: Mapping[Scored, ScoreType]) -> set[Scored]:

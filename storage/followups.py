@@ -6,12 +6,25 @@ from dataclasses import dataclass
 from storage import database, jobs
 from storage.database import Row, Session
 from storage.domain.errors import Refusal
-from storage.domain.followups import LETS_GO, WAITING, Move, Outcome, Standing, State, moved
+from storage.domain.followups import (
+    BY_TIME,
+    CLAIM_LASTS,
+    LETS_GO,
+    NOBODYS,
+    WAITING,
+    Move,
+    Outcome,
+    Standing,
+    State,
+    moved,
+)
 from storage.domain.people import Workspace
 from storage.jobs import NewJob
 
 #: kinds of jobs
-ASK, EDIT, WAKE = "ask", "edit", "wake"
+ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate"
+#: the lane of what is not posted by itself
+DIGEST = "digest"
 
 
 class UnknownFollowUp(Refusal):
@@ -32,6 +45,10 @@ class NewFollowUp:
     actor: str | None
     reason: str | None
     lane: str
+    at: int  #: when it came to be
+    why: str | None = None  #: the words of its rule, where the score alone does not say it
+    sla: int | None = None  #: within which time it should be claimed
+    escalate_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +64,12 @@ class FollowUp:
     source: str
     actor: str | None
     reason: str | None
+    why: str | None
     lane: str
     standing: Standing
-    until: int | None  #: when a snooze ends
+    until: int | None  #: when a snooze or a claim ends
+    late_at: int | None  #: when it is overdue, while nobody has it
+    escalate_to: str | None
     outcome: Outcome | None
     asked_at: int
     changed_at: int
@@ -59,52 +79,99 @@ class FollowUp:
     in_list: bool  #: its message is a list of many
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of a follow-up's history."""
+
+    move: str  #: `asked`, a move, or an outcome
+    state: State  #: after it
+    by: str | None  #: Slack's id; none: time, or the score
+    at: int
+
+
 async def ask(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> None:
-    """Write follow-ups, each with the job that posts it."""
+    """Write follow-ups, each with the jobs that post it and that see whether somebody claimed it in time."""
     if not asked:
         return
     ids = await database.current().next_ids(session, "follow_ups", len(asked))
     rows: list[Row] = []
     for id, one in zip(ids, asked, strict=True):
-        rows.append(
-            {"id": id, "w": one.workspace, "u": one.rule, "c": one.contact, "s": one.score, "b": one.before}
-            | {"a": one.after, "f": one.source, "p": one.actor, "r": one.reason, "l": one.lane}
-        )
+        row: Row = {"id": id, "w": one.workspace, "u": one.rule, "c": one.contact, "s": one.score, "b": one.before}
+        row |= {"a": one.after, "f": one.source, "p": one.actor, "r": one.reason, "y": one.why, "l": one.lane}
+        late = None if one.sla is None else one.at + one.sla
+        rows.append(row | {"t": one.at, "n": one.sla, "d": late, "e": one.escalate_to})
     await session.rows(
         "INSERT INTO follow_ups (id, workspace_id, rule_id, contact_id, score, before, after, source, actor, reason,"
-        " lane, state, asked_at, changed_at, in_list)"
-        " SELECT id, w, u, c, s, b, a, f, p, r, l, $3, $2, $2, false"
+        " why, lane, state, sla, late_at, escalate_to, asked_at, changed_at, in_list)"
+        " SELECT id, w, u, c, s, b, a, f, p, r, y, l, $2, n, d, e, t, t, false"
         " FROM given(id bigint, w bigint, u bigint, c bigint, s text, b bigint, a bigint, f text, p text, r text,"
-        " l text) ORDER BY id",
+        " y text, l text, t bigint, n bigint, d bigint, e text) ORDER BY id",
         rows,
-        now,
         State.OPEN.value,
     )
+    await _write_steps(
+        session, [_step(row, "asked", State.OPEN, by=None, at=row["t"], workspace=row["w"]) for row in rows]
+    )
+    posting = [row for row in rows if row["l"] != DIGEST]
     await jobs.put(
         session,
         [
-            NewJob(workspace=one.workspace, kind=ASK, lane=one.lane, key=str(id), subject=id, due_at=now)
-            for id, one in zip(ids, asked, strict=True)
+            NewJob(workspace=row["w"], kind=ASK, lane=row["l"], key=str(row["id"]), subject=row["id"], due_at=row["t"])
+            for row in posting
+        ]
+        + [
+            NewJob(
+                workspace=row["w"],
+                kind=ESCALATE,
+                lane=row["l"],
+                key=f"{row['id']}/{row['d']}",
+                subject=row["id"],
+                due_at=row["d"],
+            )
+            for row in rows
+            if row["d"] is not None and row["e"] is not None
         ],
         now=now,
     )
 
 
-async def fall_back(session: Session, pairs: Collection[tuple[int, int]], *, now: int) -> None:
-    """Close what nobody claimed of these (rule, contact), because the score fell back; their lock is held."""
+async def fall_back(session: Session, pairs: Mapping[tuple[int, int], int], *, now: int) -> None:
+    """Close what nobody claimed of these (rule, contact), because the score fell back then; their lock is held."""
     if not pairs:
         return
     states = ", ".join(f"'{state.value}'" for state in LETS_GO)
     rows = await session.rows(
-        f"UPDATE follow_ups SET state = $3, holder = NULL, until = NULL, changed_at = $2 WHERE state IN ({states})"
-        " AND id IN (SELECT f.id FROM given(u bigint, c bigint)"
-        " JOIN follow_ups f ON f.contact_id = given.c AND f.rule_id = given.u ORDER BY f.id FOR NO KEY UPDATE)"
-        " RETURNING id, workspace_id, lane",
-        [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
-        now,
+        "SELECT f.id, f.workspace_id, f.lane, given.t FROM given(u bigint, c bigint, t bigint)"
+        f" JOIN follow_ups f ON f.contact_id = given.c AND f.rule_id = given.u AND f.state IN ({states})"
+        " ORDER BY f.id",
+        [{"u": rule, "c": contact, "t": at} for (rule, contact), at in sorted(pairs.items())],
+    )
+    if not rows:
+        return
+    await session.rows(
+        "UPDATE follow_ups SET state = $2, holder = NULL, until = NULL, late_at = NULL,"
+        " changed_at = (SELECT t FROM given(id bigint, t bigint) WHERE given.id = follow_ups.id)"
+        " WHERE id IN (SELECT id FROM given(id bigint, t bigint))",
+        [{"id": row["id"], "t": row["t"]} for row in rows],
         State.CLOSED.value,
     )
-    await jobs.put(session, [_job(row, EDIT, at=now) for row in rows], now=now)
+    await _write_steps(
+        session,
+        [_step(row, Move.FALL_BACK, State.CLOSED, by=None, at=row["t"], workspace=row["workspace_id"]) for row in rows],
+    )
+    await jobs.put(session, [_job(row, EDIT, at=row["t"]) for row in rows], now=now)
+
+
+def _step(row: Row, move: str, state: State, *, by: str | None, at: int, workspace: int) -> Row:
+    return {"f": row["id"], "w": workspace, "m": str(move), "s": state.value, "b": by, "t": at}
+
+
+async def _write_steps(session: Session, steps: list[Row]) -> None:
+    await session.rows(
+        "INSERT INTO follow_up_moves (workspace_id, follow_up_id, move, state, by, at) SELECT w, f, m, s, b, t"
+        " FROM given(f bigint, w bigint, m text, s text, b text, t bigint) WHERE true ORDER BY f",
+        steps,
+    )
 
 
 async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
@@ -124,16 +191,12 @@ def _job(row: Row, kind: str, *, at: int) -> NewJob:
 
 
 async def move(
-    workspace: Workspace,
-    *,
-    id: int,
-    move: Move,
-    by: str | None,
-    until: int | None = None,
-    outcome: Outcome | None = None,
-    now: int,
+    workspace: Workspace, *, id: int, move: Move, by: str | None, until: int | None = None, now: int
 ) -> FollowUp:
-    """Make a move; whoever comes first has it. Raises UnknownFollowUp, TooLate."""
+    """Make a move; whoever comes first has it. Raises UnknownFollowUp, TooLate.
+
+    *until* is when a snooze ends. What time does is done only where its instant has come; else nothing is.
+    """
 
     async def body(session: Session) -> None:
         found = await session.rows(
@@ -146,23 +209,40 @@ async def move(
         # The contact before its follow-up, as a change of its score does it.
         await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", found[0]["contact_id"])
         row = (await session.rows("SELECT * FROM follow_ups WHERE id = $1", id))[0]
-        if move is Move.WAKE and (row["until"] is None or row["until"] > now):
-            return  # snoozed anew meanwhile
+        due = row["late_at"] if move is Move.ESCALATE else row["until"]
+        if move in BY_TIME and (due is None or due > now):
+            return  # snoozed or claimed anew meanwhile
         after = moved(_standing(row), move, by=by)
-        await session.rows(
-            "UPDATE follow_ups SET state = $2, holder = $3, until = $4, outcome = $5, changed_at = $6 WHERE id = $1",
-            id,
-            after.state.value,
-            after.holder,
-            until,
-            outcome.value if outcome else None,
-            now,
-        )
-        later = [_job(row, EDIT, at=now)] + ([_job(row, WAKE, at=until)] if until is not None else [])
-        await jobs.put(session, later, now=now)
+        await _write_move(session, row, move, after, by=by, until=until, now=now)
 
     await database.write(body)
     return await follow_up(workspace, id=id)
+
+
+async def _write_move(
+    session: Session, row: Row, move: Move, after: Standing, *, by: str | None, until: int | None, now: int
+) -> None:
+    """Write where a follow-up stands after a move, and put what time will do to it there."""
+    late = now + row["sla"] if after.state is State.OPEN and row["sla"] is not None else None
+    if move is Move.ESCALATE:
+        late = row["late_at"]  # it stays overdue
+    ends = {State.SNOOZED: until, State.CLAIMED: now + CLAIM_LASTS}.get(after.state)
+    await session.rows(
+        "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, changed_at = $6 WHERE id = $1",
+        row["id"],
+        after.state.value,
+        after.holder,
+        ends,
+        late,
+        now,
+    )
+    await _write_steps(session, [_step(row, move, after.state, by=by, at=now, workspace=row["workspace_id"])])
+    later = [_job(row, EDIT, at=now)]
+    if ends is not None:
+        later.append(_job(row, WAKE if after.state is State.SNOOZED else RELEASE, at=ends))
+    if late is not None and after.state is State.OPEN and row["escalate_to"] is not None:
+        later.append(_job(row, ESCALATE, at=late))
+    await jobs.put(session, later, now=now)
 
 
 async def tell_outcome(workspace: Workspace, *, id: int, outcome: Outcome, by: str, now: int) -> FollowUp:
@@ -179,6 +259,8 @@ async def tell_outcome(workspace: Workspace, *, id: int, outcome: Outcome, by: s
             now,
             State.DONE.value,
         )
+        told = [_step(row, outcome, State.DONE, by=by, at=now, workspace=row["workspace_id"]) for row in rows]
+        await _write_steps(session, told)
         await jobs.put(session, [_job(row, EDIT, at=now) for row in rows], now=now)
 
     await database.write(body)
@@ -222,6 +304,30 @@ async def waiting(
         most,
     )
     return [_follow_up(row) for row in rows]
+
+
+async def overdue(workspace: Workspace, *, after: int = 0, most: int, now: int) -> list[FollowUp]:
+    """Give what nobody claimed in the time its rule sets, the newest first."""
+    states = ", ".join(f"'{state.value}'" for state in NOBODYS)
+    rows = await database.read(
+        f"SELECT * FROM follow_ups WHERE workspace_id = $1 AND state IN ({states}) AND late_at <= $2"
+        " AND ($3 = 0 OR id < $3) ORDER BY id DESC LIMIT $4",
+        workspace.id,
+        now,
+        after,
+        most,
+    )
+    return [_follow_up(row) for row in rows]
+
+
+async def steps(workspace: Workspace, *, id: int) -> list[Step]:
+    """Give the history of a follow-up, from its beginning."""
+    rows = await database.read(
+        "SELECT move, state, by, at FROM follow_up_moves WHERE workspace_id = $1 AND follow_up_id = $2 ORDER BY id",
+        workspace.id,
+        min(id, database.LARGEST_ID),
+    )
+    return [Step(**{**row, "state": State(row["state"])}) for row in rows]
 
 
 async def posted(workspace: Workspace, *, ids: Collection[int], channel: str, ts: str, in_list: bool, now: int) -> None:
@@ -279,8 +385,8 @@ def _standing(row: Row) -> Standing:
 
 
 def _follow_up(row: Row) -> FollowUp:
-    names = ("id", "score", "before", "after", "source", "actor", "reason", "lane", "until", "asked_at", "changed_at")
-    more = ("posted_at", "message_channel", "message_ts")
+    names = ("id", "score", "before", "after", "source", "actor", "reason", "why", "lane", "until", "asked_at")
+    more = ("late_at", "escalate_to", "changed_at", "posted_at", "message_channel", "message_ts")
     return FollowUp(
         **{name: row[name] for name in (*names, *more)},
         rule=row["rule_id"],

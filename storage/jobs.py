@@ -132,6 +132,22 @@ async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), 
     await database.write(body)
 
 
+async def repeat(workspace: Workspace, *, job: Job, at: int, now: int) -> None:
+    """Put a job that is done for another time, as if it had been put just now."""
+
+    async def body(session: Session) -> None:
+        await _free(session, workspace, job, at=now)
+        await session.rows(
+            "UPDATE jobs SET due_at = $3, attempts = 0, under_way = false, problem = NULL"
+            " WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            job.id,
+            at,
+        )
+
+    await database.write(body)
+
+
 async def postpone(
     workspace: Workspace, *, job: Job, until: int, holds_lane: bool, is_doubtful: bool, because: str, now: int
 ) -> None:

@@ -327,11 +327,20 @@ class AlertRule(Model):
         "storage.Workspace", on_delete=fields.RESTRICT
     )
     score = fields.CharField(max_length=32, null=True)
+    kind = fields.CharField(max_length=12)  # what it waits for
     low = fields.BigIntField(null=True)
     high = fields.BigIntField(null=True)
+    amount = fields.BigIntField()  # how far a score has to move
+    span = fields.BigIntField()  # µs, like the times below
     condition = fields.TextField()
     channel = fields.CharField(max_length=32, null=True)
+    in_digest = fields.BooleanField()
+    hold = fields.BigIntField()
+    margin = fields.BigIntField(null=True)
     cooldown = fields.BigIntField()
+    sla = fields.BigIntField(null=True)
+    escalate_to = fields.CharField(max_length=32, null=True)
+    swept_until = fields.BigIntField()  # what time alone decided up to then was looked at
     made_by = fields.TextField(null=True)
     paused_at = fields.BigIntField(null=True)
     removed_at = fields.BigIntField(null=True)
@@ -350,6 +359,8 @@ class AlertMemory(Model):
     taken = fields.BooleanField()
     pending_until = fields.BigIntField(null=True)
     fired_at = fields.BigIntField(null=True)
+    seen_at = fields.BigIntField()  # all that happened up to then is decided
+    spent = fields.BigIntField()  # how often it would have asked within its rest
 
     class Meta:
         table = "alert_memory"
@@ -368,10 +379,14 @@ class FollowUp(Model):
     source = fields.CharField(max_length=40)
     actor = fields.TextField(null=True)
     reason = fields.TextField(null=True)
+    why = fields.TextField(null=True)  # the words of its rule, where the score alone does not say it
     lane = fields.TextField()  # where its messages wait their turn
-    state = fields.CharField(max_length=8)
+    state = fields.CharField(max_length=12)
     holder = fields.TextField(null=True)  # who claimed, snoozed or ended it
-    until = fields.BigIntField(null=True)  # when a snooze ends
+    until = fields.BigIntField(null=True)  # when a snooze or a claim ends
+    sla = fields.BigIntField(null=True)  # within which time it should be claimed
+    late_at = fields.BigIntField(null=True)  # when it is overdue, while nobody has it
+    escalate_to = fields.CharField(max_length=32, null=True)
     outcome = fields.CharField(max_length=16, null=True)
     asked_at = fields.BigIntField()
     changed_at = fields.BigIntField()
@@ -388,6 +403,56 @@ class FollowUp(Model):
             Index(fields=("contact_id",), name="follow_ups_contact"),
             Index(fields=("lane", "posted_at"), name="follow_ups_lane"),
         )
+
+
+# What became of a follow-up, step by step.
+class FollowUpMove(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    follow_up: fields.ForeignKeyRelation[FollowUp] = fields.ForeignKeyField(
+        "storage.FollowUp", on_delete=fields.RESTRICT
+    )
+    move = fields.CharField(max_length=12)
+    state = fields.CharField(max_length=12)  # after it
+    by = fields.TextField(null=True)  # none: time, or the score
+    at = fields.BigIntField()
+
+    class Meta:
+        table = "follow_up_moves"
+        indexes = (Index(fields=("follow_up_id", "id"), name="follow_up_moves_of"),)
+
+
+# A message a day to one place.
+class Digest(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    place = fields.CharField(max_length=32)  # Slack's id of a channel or of a person
+    zone = fields.CharField(max_length=64)  # as the zone database names it: Europe/Berlin
+    minute = fields.IntField()  # of the local day
+    ranked = fields.TextField()  # the contacts that were the top ten when it was sent last, as JSON
+    sent_at = fields.BigIntField(null=True)
+    made_by = fields.TextField()
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "digests"
+        constraints = (UniqueConstraint(fields=("workspace_id", "place"), name="digests_place"),)
+
+
+# What an admin was told once.
+class Notice(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    what = fields.TextField()
+    told_at = fields.BigIntField()
+
+    class Meta:
+        table = "notices"
+        constraints = (UniqueConstraint(fields=("workspace_id", "what"), name="notices_what"),)
 
 
 # Something that is for later.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from storage import alert_rules, alerting, contacts, database, definitions, facts, scores
 from storage.contacts import StartAgain
 from storage.database import Session
+from storage.domain.alerts import Kind
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import BEFORE_ALL, Fact
@@ -91,7 +92,8 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     """Compare a draft that is built with what is live; raises NoDraft."""
     live = await _live(workspace, draft.key)
     watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
-    looking = [watch for watch in watches if watch is not None and watch.score_type.key == draft.key]
+    crossing = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
+    looking = [watch for watch in crossing if watch.score_type.key == draft.key]
     taken = await alerting.taken(workspace, rules=[watch.rule for watch in looking])
     changed = entering = leaving = asking = 0
     first = list[tuple[int, int | None, int | None]]()

@@ -53,6 +53,10 @@ class Card:
     contact: Contact
     standings: tuple[Standing, ...]
 
+    def standing(self, score: str) -> Standing | None:
+        """Give one of its scores, by the key of the type; none where it is missing."""
+        return next((one for one in self.standings if one.score_type.key == score), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -255,6 +259,17 @@ def rank_at(instant: str) -> str:
         f"CASE WHEN k.last_at <= {instant} THEN k.rank"
         f" ELSE (SELECT e.rank_after {_LATEST} AND e.at <= {instant} {_FIRST}) END"
     )
+
+
+async def ranks_then(session: Session, asked: Mapping[int, tuple[int, int, int]]) -> dict[int, int | None]:
+    """Give the ranks that scores had: anything → (contact, definition, instant); none where it was missing."""
+    rows = await session.rows(
+        f"SELECT given.p AS place, {rank_at('given.t')} AS rank_then"
+        " FROM given(p bigint, c bigint, d bigint, t bigint)"
+        " JOIN scores k ON k.contact_id = given.c AND k.definition_id = given.d",
+        [{"p": place, "c": c, "d": d, "t": t} for place, (c, d, t) in sorted(asked.items())],
+    )
+    return {row["place"]: row["rank_then"] for row in rows}
 
 
 async def top(workspace: Workspace, *, score: str | None, count: int, now: int) -> tuple[ScoreType, list[Card]]:

@@ -68,7 +68,7 @@ class Work:
     members: dict[int, int] = field(default_factory=dict)  #: the same of all that are one with those it joins or parts
     regrouped: set[int] = field(default_factory=set)  #: the contacts that others became one with, or no longer are
     was: dict[Scored, State] = field(default_factory=dict)  #: scores before that
-    settled: dict[Scored, int | None] = field(default_factory=dict)  #: values after that, before its own changes
+    settled: dict[Scored, State] = field(default_factory=dict)  #: scores after that, before its own changes
     moved: list[Moved] = field(default_factory=list)
     unasked: int = 0  #: follow-ups not asked for, because it is muted
 

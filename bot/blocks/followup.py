@@ -32,7 +32,8 @@ def follow_up_reply(
 ) -> Reply:
     """Draw the message of a follow-up as it stands; *owner* is Slack's id of the contact's owner, where known."""
     said = headline(one, contact, score_type)
-    why = [by(one.actor, one.source), f'"{escape(one.reason)}"' if one.reason else ""]
+    why = [escape(one.why) if one.why else "", by(one.actor, one.source)]
+    why += [f'"{escape(one.reason)}"' if one.reason else ""]
     why.append(f"Owner: <@{owner}>" if owner else f"Owner: {escape(contact.owner)}" if contact.owner else "No owner")
     blocks: list[Block] = [section(said), context(" · ".join(part for part in why if part))]
     blocks += [section(state)] if (state := standing_line(one)) else []
@@ -58,6 +59,9 @@ def standing_line(one: FollowUp) -> str:
             return ""
         case State.CLAIMED:
             return f"Claimed by {who} · {when}"
+        case State.ESCALATED:
+            whom = f" to <@{one.escalate_to}>" if one.escalate_to else ""
+            return f"Nobody claimed it in time: escalated{whom} · {when}"
         case State.SNOOZED:
             return f"Snoozed by {who} until {moment(one.until) if one.until else MISSING}"
         case State.DONE:
@@ -70,13 +74,13 @@ def standing_line(one: FollowUp) -> str:
 def buttons_of(one: FollowUp) -> list[Block]:
     """Give the buttons for what can be done with a follow-up now."""
     value = str(one.id)
-    if one.standing.state is State.DONE and one.outcome is None:
+    state = one.standing.state
+    if state is State.DONE and one.outcome is None:
         return [button(label, action="outcome", value=f"{value} {outcome.name}") for outcome, label in _OUTCOMES]
-    if one.standing.state not in WAITING:
+    if state not in WAITING:
         return []
     claim = [button("Claim", action="claim", value=value, primary=True)]
     sleep = [button("Snooze", action="snooze", value=value)]
-    state = one.standing.state
     return [
         *(claim if state is not State.CLAIMED else []),
         *(sleep if state is not State.SNOOZED else []),

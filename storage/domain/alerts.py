@@ -1,8 +1,29 @@
-"""Decide when a contact's score asks for a follow-up: an edge with memory, not a level; pure."""
+"""Decide when a contact's score asks for a follow-up: an edge with memory, not a level; pure.
+
+A score that fades crosses edges without being written, at instants that are known beforehand: whoever looks at it
+later looks at each of them in turn (`next_look`, then `look`), so that it does not matter who came first, or when."""
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
+from storage.domain.decay import crosses
+from storage.domain.fold import State
 from storage.domain.score_types import ScoreType
+
+
+class Kind(StrEnum):
+    """What a rule waits for."""
+
+    CROSSES = "crosses"  #: the score comes into a region
+    MOVED = "moved"  #: by so much, either way, within a time
+    RISES = "rises"
+    FALLS = "falls"
+    UNTOUCHED = "untouched"  #: nothing happened to the score for a time
+    COOLING = "cooling"  #: fading alone will take it below an edge within a time
+
+
+#: what compares a score with what it was, and so is looked at only when it changes
+TRENDS = (Kind.MOVED, Kind.RISES, Kind.FALLS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,25 +48,55 @@ class Region:
         return below or above
 
 
+#: of a rule that does not look at where a score is
+ANYWHERE = Region()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """One rule as it bears on one score type. Thousandths and µs."""
 
     rule: int
     score_type: ScoreType
-    region: Region
+    kind: Kind = Kind.CROSSES
+    region: Region = ANYWHERE  #: what is watched; of what cools: all that is above the edge
+    amount: int = 0  #: how far a score has to move
+    span: int = 0  #: within which time it moves, for which it is untouched, before which it falls
     margin: int
     hold: int = 0
     cooldown: int
 
+    @property
+    def needs_time(self) -> bool:
+        """Whether it may be decided by time alone, without a change of the score."""
+        fades = self.score_type.half_life is not None and self.kind not in TRENDS
+        return fades or self.hold > 0 or self.kind is Kind.UNTOUCHED
+
+    @property
+    def edges(self) -> tuple[int, ...]:
+        """Give the values that bear on it when fading carries a score across them."""
+        if self.kind not in (Kind.CROSSES, Kind.COOLING):
+            return ()
+        low, high, one = self.region.low, self.region.high, self.score_type
+        found = list[int]()
+        if low is not None:
+            line = max(one.minimum, low - self.margin)
+            # At the line itself it is armed again: that is below the step above the line.
+            found += [low, line - (line - one.minimum) % one.step + one.step]
+        if high is not None:
+            found += [high, min(one.maximum, high + self.margin)]
+        return tuple(dict.fromkeys(found))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What a rule remembers of a contact; a contact that it never saw is not taken."""
+    """What a rule remembers of a contact; a contact that it never saw is not taken. µs."""
 
     taken: bool = False
-    pending_until: int | None = None  #: it is inside and asks when it still is then
+    pending_until: int | None = None  #: to be looked at then: it asks if it is still so
     fired_at: int | None = None  #: when it asked last
+    seen_at: int = 0  #: all that happened up to then is decided
+    spent: int = 0  #: how often it would have asked within the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +110,68 @@ class Decision:
 
 def decide(watch: Watch, memory: Memory, value: int | None, *, now: int) -> Decision:
     """Look at one value; whoever is told to ask, and does not, keeps the memory's earlier *fired_at*."""
-    if not watch.region.holds(value):
-        if memory.taken and watch.region.is_left(value, watch.score_type, margin=watch.margin):
+    is_left = watch.region.is_left(value, watch.score_type, margin=watch.margin)
+    return _decide(watch, memory, inside=watch.region.holds(value), is_left=is_left, now=now)
+
+
+def look(watch: Watch, memory: Memory, state: State, *, now: int) -> Decision:
+    """Look at a score as it is at an instant, if nobody changes it until then."""
+    match watch.kind:
+        case Kind.UNTOUCHED:
+            due = state.last[0] + watch.span
+            inside = state.rank is not None and now >= due
+            decision = _decide(replace(watch, hold=0), memory, inside=inside, is_left=not inside, now=now)
+            waiting = None if inside or state.rank is None else due
+            return replace(decision, memory=replace(decision.memory, pending_until=waiting))
+        case Kind.COOLING:
+            have, then = (state.value(watch.score_type, now=at) for at in (now, now + watch.span))
+            inside = watch.region.holds(have) and not watch.region.holds(then)
+            line = min(watch.score_type.maximum, (watch.region.low or 0) + watch.margin)
+            return _decide(watch, memory, inside=inside, is_left=then is None or then >= line, now=now)
+        case _:
+            return decide(watch, memory, state.value(watch.score_type, now=now), now=now)
+
+
+def look_back(watch: Watch, memory: Memory, value: int | None, then: int | None, *, now: int) -> Decision:
+    """Compare a score that was just changed with what it was; missing at either end it did not move."""
+    seen = replace(memory, seen_at=now)
+    if value is None or then is None:
+        return Decision(memory=seen)
+    moved = {Kind.RISES: value - then, Kind.FALLS: then - value}.get(watch.kind, abs(value - then))
+    if moved < watch.amount:
+        return Decision(memory=seen)
+    if memory.fired_at is not None and now < memory.fired_at + max(watch.span, watch.cooldown):
+        return Decision(memory=seen)
+    return Decision(memory=replace(seen, fired_at=now), fires=True)
+
+
+def next_look(watch: Watch, memory: Memory, state: State) -> int | None:
+    """Give the next instant at which time alone bears on a score, after what is decided; none where it never does."""
+    after = max(memory.seen_at, state.at)
+    instants = [at for at in _instants(watch, state) if at > after]
+    if memory.pending_until is not None:
+        instants.append(max(memory.pending_until, after))
+    return min(instants, default=None)
+
+
+def is_behind(watch: Watch, memory: Memory, state: State, *, now: int) -> bool:
+    """Tell whether something that lies before *now* would be taken for undecided: fading of before a late change."""
+    return any(max(memory.seen_at, state.at) < at <= now for at in _instants(watch, state))
+
+
+def _instants(watch: Watch, state: State) -> list[int]:
+    if state.rank is None or not watch.score_type.half_life:
+        return []
+    found = [crosses(watch.score_type, state.rank, edge) for edge in watch.edges]
+    lead = watch.span if watch.kind is Kind.COOLING else 0
+    known = [at for at in found if at is not None]
+    return known + ([at - lead for at in known] if lead else [])
+
+
+def _decide(watch: Watch, memory: Memory, *, inside: bool, is_left: bool, now: int) -> Decision:
+    memory = replace(memory, seen_at=now)
+    if not inside:
+        if memory.taken and is_left:
             return Decision(memory=replace(memory, taken=False, pending_until=None), closes=True)
         return Decision(memory=replace(memory, pending_until=None))
     if memory.taken:
@@ -71,5 +182,6 @@ def decide(watch: Watch, memory: Memory, value: int | None, *, now: int) -> Deci
         return Decision(memory=memory)
     taken = replace(memory, taken=True, pending_until=None)
     if memory.fired_at is not None and now < memory.fired_at + watch.cooldown:
-        return Decision(memory=taken)  # the edge is spent all the same: the score must have been away to ask again
+        # The edge is spent all the same: the score must have been away to ask again.
+        return Decision(memory=replace(taken, spent=memory.spent + 1))
     return Decision(memory=replace(taken, fired_at=now), fires=True)

@@ -12,6 +12,7 @@ class State(StrEnum):
     OPEN = "open"
     CLAIMED = "claimed"
     SNOOZED = "snoozed"
+    ESCALATED = "escalated"  #: nobody claimed it in time, and somebody else was told
     DONE = "done"
     CLOSED = "closed"  #: by itself: the score fell back
 
@@ -24,6 +25,7 @@ class Move(StrEnum):
     DONE = "done"
     WAKE = "wake"  #: a snooze ends
     RELEASE = "release"  #: a claim that nothing came of ends
+    ESCALATE = "escalate"  #: nobody claimed it in time
     FALL_BACK = "fall back"  #: the score left the region
 
 
@@ -40,7 +42,12 @@ MOVES: dict[tuple[State, Move], State] = {
     (State.OPEN, Move.CLAIM): State.CLAIMED,
     (State.OPEN, Move.SNOOZE): State.SNOOZED,
     (State.OPEN, Move.DONE): State.DONE,
+    (State.OPEN, Move.ESCALATE): State.ESCALATED,
     (State.OPEN, Move.FALL_BACK): State.CLOSED,
+    (State.ESCALATED, Move.CLAIM): State.CLAIMED,
+    (State.ESCALATED, Move.SNOOZE): State.SNOOZED,
+    (State.ESCALATED, Move.DONE): State.DONE,
+    (State.ESCALATED, Move.FALL_BACK): State.CLOSED,
     (State.CLAIMED, Move.SNOOZE): State.SNOOZED,
     (State.CLAIMED, Move.DONE): State.DONE,
     (State.CLAIMED, Move.RELEASE): State.OPEN,
@@ -50,9 +57,14 @@ MOVES: dict[tuple[State, Move], State] = {
     (State.SNOOZED, Move.FALL_BACK): State.CLOSED,
 }
 #: in these it waits for somebody
-WAITING = (State.OPEN, State.CLAIMED, State.SNOOZED)
+WAITING = (State.OPEN, State.ESCALATED, State.CLAIMED, State.SNOOZED)
+#: in these nobody has taken it on
+NOBODYS = (State.OPEN, State.ESCALATED)
 #: in these it ends by itself when the score falls back; what is claimed is somebody's
-LETS_GO = (State.OPEN, State.SNOOZED)
+LETS_GO = tuple(state for state, move in MOVES if move is Move.FALL_BACK)
+#: what time does, each at the instant that the follow-up keeps
+BY_TIME = (Move.WAKE, Move.RELEASE, Move.ESCALATE)
+CLAIM_LASTS = 3 * 24 * 3_600_000_000  #: µs until what is claimed, and not done, is open again
 
 
 class TooLate(Refusal):
@@ -77,4 +89,4 @@ def moved(standing: Standing, move: Move, *, by: str | None) -> Standing:
     after = MOVES.get((standing.state, move))
     if after is None or (standing.state is State.CLAIMED and by is not None and by != standing.holder):
         raise TooLate(standing.state, holder=standing.holder)
-    return Standing(state=after, holder=by if after is not State.OPEN else None)
+    return Standing(state=after, holder=by if after not in NOBODYS else None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from storage.domain.facts import Asked
+from storage.domain.fold import State
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 
@@ -71,12 +72,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """A score before and after a submission, both as shown when it was received, in thousandths; none: missing."""
+    """A score before and after a submission, both as shown when it was received, in thousandths; none: missing.
+
+    *was* and *state* are the same two as the fold knows them.
+    """
 
     contact: int
     score_type: ScoreType
     before: int | None
     after: int | None
+    was: State
+    state: State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

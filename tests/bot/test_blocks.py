@@ -18,10 +18,13 @@ from bot.sandbox import check_blocks, check_view
 from storage.domain.contacts import Contact
 from storage.domain.explain import Contribution, Explanation
 from storage.domain.facts import Op
+from storage.domain.fold import beginning
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Moved
 from storage.scores import Card, Entry, Standing
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
+
+START = beginning(SCORE)
 
 AT = 1_767_225_600_000_000  # 2026-01-01
 DATE = "<!date^1767225600^{date_short_pretty} {time}|2026-01-01 00:00 UTC>"
@@ -75,7 +78,9 @@ MANY = tuple(
 def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
     """Draw every message there is about somebody."""
     standings = tuple(standing(one, one.minimum + 1, trends={30: 5000}) for one in types)
-    moved = tuple(Moved(contact=7, score_type=one, before=None, after=one.minimum) for one in types)
+    moved = tuple(
+        Moved(contact=7, score_type=one, before=None, after=one.minimum, was=START, state=START) for one in types
+    )
     entries = [
         Entry(
             occurred_at=AT,
@@ -213,7 +218,7 @@ def test_a_card_says_when_a_band_is_left() -> None:
 )
 def test_what_a_receipt_says(op: Op, asked: int, before: int | None, after: int | None, said: str) -> None:
     """From what to what, and what the range cut off of what was added."""
-    moved = [Moved(contact=7, score_type=SCORE, before=before, after=after)]
+    moved = [Moved(contact=7, score_type=SCORE, before=before, after=after, was=START, state=START)]
     reply = receipt_reply(contact(), moved, batch="slack/k", asked={"score": (op, asked)})
 
     assert reply.blocks[0]["text"]["text"] == f"Ada Lovelace · {said}"

@@ -28,6 +28,8 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "segments_name": ("segments", "workspace_id, name", {"name": "other"}),
     "tokens_hash": ("tokens", "hash", {"hash": "other"}),
     "alert_memory_contact": ("alert_memory", "rule_id, contact_id", {"contact_id": 2}),
+    "digests_place": ("digests", "workspace_id, place", {"place": "other"}),
+    "notices_what": ("notices", "workspace_id, what", {"what": "other"}),
     "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
     "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
 }
@@ -63,13 +65,15 @@ KEYS = [
     ("refusals", "source_id"), ("tokens", "workspace_id"),
     ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
-    ("segments", "workspace_id"),
+    ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
+    ("notices", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
     "deliveries_source", "deliveries_received", "raw_deliveries_source", "facts_actor", "facts_batch",
     "facts_undoes", "facts_other", "contacts_merged",
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
+    "follow_up_moves_of", "alert_memory_due",
 }  # fmt: skip  # names
 
 

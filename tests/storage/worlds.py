@@ -2,9 +2,11 @@
 
 from storage.alerting import choose_channel
 from storage.deliveries import count_refusal
+from storage.digests import set_digest
 from storage.domain.contacts import Reference
 from storage.domain.facts import Op, Unusable
 from storage.domain.submissions import Delivered, Raw
+from storage.notices import was_told
 from storage.opening import open_storage
 from storage.segments import save_segment
 from storage.sources import add_source
@@ -40,6 +42,8 @@ async def fill(url: str) -> None:
         await team.undo("p", batch="u")
         await choose_channel(workspace, channel="C0SALES", now=NOW)
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
+        await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
+        await was_told(workspace, what="C0GONE", now=NOW)
     finally:
         await opened.close()
 

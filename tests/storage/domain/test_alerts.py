@@ -1,15 +1,31 @@
 """An alert is an edge with memory: decided for every way a score can move."""
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from math import log2
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storage.domain.alert_words import BadAlert, read_alert, written
-from storage.domain.alerts import Memory, Region, Watch, decide
+from storage.domain.alert_words import AlertWords, BadAlert, read_alert, written
+from storage.domain.alerts import (
+    Decision,
+    Kind,
+    Memory,
+    Region,
+    Watch,
+    decide,
+    is_behind,
+    look,
+    look_back,
+    next_look,
+)
 from storage.domain.errors import UnknownScoreType
+from storage.domain.facts import Change, Op
+from storage.domain.fold import State, beginning, step
 from storage.domain.score_types import Band, ScoreType
+from tests.counts import tell
 
 DAY = 86_400_000_000
 BANDS = (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
@@ -165,3 +181,239 @@ def test_a_rule_is_written_as_it_could_be_typed(region: Region, words: str) -> N
     """What is listed can be copied."""
     assert written(SCORE, region) == words
     assert read_alert(words, [SCORE]).region == region
+
+
+HOUR = DAY // 24
+HEAT = ScoreType(
+    id=2, definition=2, number=1, key="heat", label="Heat", minimum=-100_000, maximum=100_000, step=1000, start=0,
+    bands=(Band(name="cold", start=-100_000), Band(name="warm", start=40_000), Band(name="hot", start=80_000)),
+    half_life=DAY,
+)  # fmt: skip  # the numbers of one definition stand together
+KINDS = [
+    (Kind.CROSSES, Region(low=40_000)),
+    (Kind.CROSSES, Region(high=40_000)),
+    (Kind.CROSSES, Region(low=40_000, high=80_000)),
+    (Kind.CROSSES, Region(low=-60_000)),
+    (Kind.CROSSES, Region(low=-60_500, high=-20_250)),
+    (Kind.COOLING, Region(low=40_000)),
+    (Kind.UNTOUCHED, Region()),
+]
+
+
+@dataclass
+class Course:
+    """A score that fades and is changed, and one rule that is asked about it now and then."""
+
+    rule: Watch
+    state: State = field(default_factory=lambda: beginning(HEAT))
+    memory: Memory = field(default_factory=Memory)
+    told: list[tuple[int, str]] = field(default_factory=list)
+    moves: int = 0
+    clock: int = 0  #: all before is decided
+
+    def settle(self, until: int) -> None:
+        """Look at what time decided, as both a sweep and a change do."""
+        before = self.memory
+        while (at := next_look(self.rule, self.memory, self.state)) is not None and at <= until:
+            self.take(look(self.rule, self.memory, self.state, now=at), at)
+        self.keep(before)
+        self.clock = max(self.clock, until)
+
+    def look(self, at: int) -> None:
+        """Look at it as it is then, whether or not there is a reason to."""
+        self.settle(at)
+        before = self.memory
+        self.take(look(self.rule, self.memory, self.state, now=at), at)
+        self.keep(before)
+
+    def change(self, op: Op, amount: int, at: int, *, late: int = 0) -> None:
+        """Change the score; *late*: it happened so much earlier than anybody heard of it."""
+        before = self.memory
+        self.settle(at)
+        happened = max(at - late, self.state.last[0] + 1)
+        self.moves += 1
+        change = Change(
+            source="crm", key=f"{self.moves:06d}", occurred_at=happened, batch="b", actor=None, reason=None, fields={},
+            score="heat", op=op, amount=amount,
+        )  # fmt: skip  # the columns of a fact
+        self.state, _ = step(self.state, change, HEAT)
+        self.take(look(self.rule, self.memory, self.state, now=at), at)
+        self.keep(before)
+
+    def take(self, decision: Decision, at: int) -> None:
+        """Note what was decided, and that nobody decides what is past."""
+        self.memory = decision.memory
+        assert at >= self.clock or not (decision.fires or decision.closes)
+        if decision.fires:
+            self.told.append((at, "fires"))
+        if decision.closes:
+            self.told.append((at, "closes"))
+
+    def keep(self, before: Memory) -> None:
+        """Forget what would not have been written: that it was looked at and nothing came of it."""
+        same = replace(self.memory, seen_at=before.seen_at) == before
+        if same and not is_behind(self.rule, before, self.state, now=self.memory.seen_at):
+            self.memory = before
+
+
+MOVES = st.lists(
+    st.tuples(
+        st.integers(1, 4 * 24 * 60),  # minutes since the one before
+        st.sampled_from([Op.SET, Op.SET, Op.ADD, Op.CLEAR]),
+        st.integers(-100, 100),
+        st.sampled_from([0, 0, 0, 90, 3_000]),  # minutes that it is late
+    ),
+    min_size=1,
+    max_size=12,
+)
+fired = Counter[str]()
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    MOVES, st.sampled_from(KINDS), st.sampled_from([0, HOUR, 9 * HOUR]), st.sampled_from([0, 20 * HOUR]),
+    st.lists(st.integers(0, 30 * 24 * 60), max_size=12),
+)  # fmt: skip  # what happens, the rule, and when somebody looks
+@example([(10, Op.SET, 0, 0), (3_000, Op.SET, 100, 3_000)], KINDS[2], 0, 0, [])
+def test_it_does_not_matter_when_somebody_looks(
+    moves: list[tuple[int, Op, int, int]], kind: tuple[Kind, Region], hold: int, rest: int, sweeps: list[int]
+) -> None:
+    """Looked at every 47 minutes, only at changes, or at random: the same is asked at the same instants."""
+    rule = Watch(
+        rule=1, score_type=HEAT, kind=kind[0], region=kind[1], span=DAY // 2, margin=5_000, hold=hold, cooldown=rest
+    )
+    end = sum(minutes for minutes, *_ in moves) + 20 * 24 * 60
+    told = []
+    for looks in (range(0, end, 47), sorted(set(sweeps)), []):
+        course, at, waiting = Course(rule), 0, list(looks)
+        for minutes, op, points, late in moves:
+            at += minutes
+            while waiting and waiting[0] <= at:
+                (course.look if looks else course.settle)(waiting.pop(0) * 60_000_000)
+            course.change(op, 0 if op is Op.CLEAR else points * 1000, at * 60_000_000, late=late * 60_000_000)
+        for minute in [*waiting, end]:
+            (course.look if looks else course.settle)(minute * 60_000_000)
+        told.append(course.told)
+    assert told[0] == told[1] == told[2]
+    fired.update(what for _, what in told[0])
+
+
+def test_enough_was_asked_by_then() -> None:
+    """The promise above is empty where nothing fires."""
+    tell("decided by changes and by time", fired)
+    assert fired["fires"] >= 200
+    assert fired["closes"] >= 100
+
+
+def test_fading_crosses_at_the_exact_instant() -> None:
+    """100 that halves in a day is shown as 79 from log2(100/79.5) days on; it asks then, and not a µs before."""
+    course = Course(Watch(rule=1, score_type=HEAT, region=Region(high=80_000), margin=5_000, cooldown=0))
+    course.change(Op.SET, 100_000, DAY)
+    course.settle(3 * DAY)
+    ((at, what),) = course.told
+    assert what == "fires"
+    assert abs(at - DAY - int(DAY * log2(100 / 79.5))) <= 1_000
+    assert (course.state.value(HEAT, now=at - 1), course.state.value(HEAT, now=at)) == (80_000, 79_000)
+
+
+def test_about_to_cool_asks_before_it_falls() -> None:
+    """Twelve hours before 80 is left; who was raised again is not about to fall, and who is below is not either."""
+    rule = Watch(
+        rule=1, score_type=HEAT, kind=Kind.COOLING, region=Region(low=80_000), span=DAY // 2, margin=5_000, cooldown=0
+    )
+    course = Course(rule)
+    course.change(Op.SET, 30_000, 1)
+    assert course.told == []
+    course.change(Op.SET, 90_000, DAY)  # 90 falls below 79.5 after 4.3 hours: within the twelve
+    assert course.told == [(DAY, "fires")]
+    course.change(Op.SET, 100_000, DAY + 1)  # after 7.9 hours, so still
+    course.settle(9 * DAY)
+    assert course.told == [(DAY, "fires")]
+
+    course = Course(replace(rule, region=Region(low=40_000)))
+    course.change(Op.SET, 50_000, DAY)  # 35 in twelve hours
+    course.change(Op.SET, 63_000, 2 * DAY)  # 44.5, shown as 45: at the line, so it may ask again
+    course.settle(3 * DAY)
+    assert [what for _, what in course.told] == ["fires", "closes", "fires"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "then", "value", "fires"),
+    [
+        (Kind.MOVED, 50, 65, True), (Kind.MOVED, 65, 50, True), (Kind.MOVED, 50, 64, False),
+        (Kind.RISES, 50, 65, True), (Kind.RISES, 65, 50, False),
+        (Kind.FALLS, 65, 50, True), (Kind.FALLS, 50, 65, False),
+        (Kind.MOVED, None, 65, False), (Kind.MOVED, 50, None, False),
+    ],
+)  # fmt: skip  # a table
+def test_what_moved_so_far_within_a_time(kind: Kind, then: int | None, value: int | None, fires: bool) -> None:
+    """Against the value at its beginning; missing at either end is no move."""
+    rule = Watch(rule=1, score_type=SCORE, kind=kind, amount=15_000, span=7 * DAY, margin=0, cooldown=0)
+    thousandths = [None if one is None else one * 1000 for one in (value, then)]
+    first = look_back(rule, Memory(), *thousandths, now=9 * DAY)
+    assert first.fires is fires
+    if fires:  # and then not within that time
+        assert not look_back(rule, first.memory, *thousandths, now=16 * DAY - 1).fires
+        assert look_back(rule, first.memory, *thousandths, now=16 * DAY).fires
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("when heat moved 15 in 7d", {"kind": Kind.MOVED, "amount": 15_000, "span": 7 * DAY}),
+        ("heat rises by 15 within 1w", {"kind": Kind.RISES, "amount": 15_000, "span": 7 * DAY}),
+        (
+            "heat falls 15.5 in 36h if tag:vip",
+            {"kind": Kind.FALLS, "amount": 15_500, "span": 36 * HOUR, "condition": "tag:vip"},
+        ),
+        ("heat untouched for 30d", {"kind": Kind.UNTOUCHED, "span": 30 * DAY}),
+        ("heat about to fall out of hot", {"kind": Kind.COOLING, "region": Region(low=80_000), "span": 3 * DAY}),
+        (
+            "heat is about to fall out of warm in 1d in digest",
+            {"kind": Kind.COOLING, "region": Region(low=40_000), "span": DAY, "in_digest": True},
+        ),
+        (
+            "when heat crosses 80 if heat rising 5 in 7d in <#C0SALES|sales> hold 2h margin 10 cooldown 7d sla 4h"
+            " escalate to <@U0JANE|jane>",
+            {"region": UP, "condition": "heat rising 5 in 7d", "channel": "C0SALES", "hold": 2 * HOUR, "margin": 10_000}
+            | {"cooldown": 7 * DAY, "sla": 4 * HOUR, "escalate_to": "U0JANE"},
+        ),
+        ("heat crosses 80 sla 1d in the digest hold 1h", {"region": UP, "sla": DAY, "in_digest": True, "hold": HOUR}),
+    ],
+    ids=str,
+)  # fmt: skip  # a table
+def test_the_rest_of_the_words(words: str, expected: dict[str, object]) -> None:
+    """Kinds, and the options at the end in any order."""
+    assert read_alert(words, [SCORE, HEAT]) == AlertWords(score_type=HEAT, **expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("score about to fall out of hot", "does not fade"),
+        ("heat about to fall out of cold", "nobody falls below that band"),
+        ("heat moved 500 in 7d", "never moves 500"),
+        ("heat moved 5 in 7x", "no length of time"),
+        ("heat untouched for 900w", "longer than a year"),
+        ("heat crosses 80 margin 0", "`margin 5`"),
+        ("heat crosses 80 escalate to <@U0JANE>", "Say after which time"),
+        ("heat crosses 80 sla 4h escalate to @jane", "type @ and choose"),
+        ("heat crosses 80 hold 2h hold 3h", "said twice"),
+        ("heat crosses 80 in digest in <#C0SALES>", "said twice"),
+    ],
+)
+def test_what_is_wrong_with_the_rest_is_told(words: str, said: str) -> None:
+    """With what to type instead."""
+    with pytest.raises(BadAlert) as refused:
+        read_alert(words, [SCORE, HEAT])
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["heat moved 15 in 7d", "heat rises 2.5 in 36h", "heat untouched for 30d", "heat about to fall out of hot in 3d"],
+)
+def test_every_kind_is_written_as_it_could_be_typed(words: str) -> None:
+    """And read back."""
+    read = read_alert(words, [HEAT])
+    assert written(HEAT, read.region, kind=read.kind, amount=read.amount, span=read.span) == words

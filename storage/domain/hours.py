@@ -1,0 +1,81 @@
+"""Reckon with local days: when it is so late in a zone, and whether people there are at work."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, available_timezones
+
+from storage.domain.errors import Refusal
+
+SECOND = 1_000_000
+BEGINS, ENDS = 8 * 60, 18 * 60  #: working hours: minutes of the local day, Monday to Friday
+_FRIDAY = 4
+_TIME = re.compile(r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s?(?P<half>am|pm)?", re.ASCII | re.IGNORECASE)
+
+
+class BadHour(Refusal):
+    """That is no time within working hours: write 9:00, or 16:30."""
+
+
+class UnknownZone(Refusal):
+    """There is no such time zone: write one as Europe/Berlin, or America/New_York."""
+
+
+def parse_time(text: str) -> int:
+    """Read a time of the day within working hours as minutes; raises BadHour."""
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise BadHour(f"`{text[:40]}` is no time of the day: write 9:00, or 16:30")
+    hour, minute = int(found["hour"]), int(found["minute"] or 0)
+    if found["half"]:
+        hour = hour % 12 + (12 if found["half"].casefold() == "pm" else 0)
+    if minute > 59 or not BEGINS <= hour * 60 + minute <= ENDS:
+        raise BadHour(
+            f"`{text[:40]}` is not within working hours, {write_time(BEGINS)} to {write_time(ENDS)}: write 9:00"
+        )
+    return hour * 60 + minute
+
+
+def write_time(minute: int) -> str:
+    """Write minutes of the day: 9:00."""
+    return f"{minute // 60}:{minute % 60:02d}"
+
+
+def check_zone(name: str) -> str:
+    """Give a zone's name as the zone database writes it; raises UnknownZone."""
+    found = next((one for one in available_timezones() if one.casefold() == name.strip().casefold()), None)
+    if found is None:
+        raise UnknownZone(f"there is no time zone `{name[:40]}`: write one as Europe/Berlin, or America/New_York")
+    return found
+
+
+def next_time(zone: str, minute: int, *, after: int) -> int:
+    """Give the next instant, on a working day, at which it is so late there; once a day, whatever clocks do.
+
+    A time that a change of clocks leaves out comes as much later; one that it repeats is the first of the two.
+    """
+    day = _local(zone, after).date()
+    for number in range(8):
+        at = _instant(zone, day + timedelta(days=number), minute)
+        if at > after and (day + timedelta(days=number)).weekday() <= _FRIDAY:
+            return at
+    raise AssertionError  # a week has working days
+
+
+def is_same_day(zone: str, one: int, other: int) -> bool:
+    """Tell whether two instants are on the same day there."""
+    return _local(zone, one).date() == _local(zone, other).date()
+
+
+def is_at_work(zone: str, at: int) -> bool:
+    """Tell whether it is within working hours there."""
+    local = _local(zone, at)
+    return local.weekday() <= _FRIDAY and BEGINS <= local.hour * 60 + local.minute <= ENDS
+
+
+def _local(zone: str, at: int) -> datetime:
+    return datetime.fromtimestamp(at // SECOND, UTC).astimezone(ZoneInfo(zone))
+
+
+def _instant(zone: str, day: date, minute: int) -> int:
+    local = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=ZoneInfo(zone))
+    return int(local.timestamp()) * SECOND

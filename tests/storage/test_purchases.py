@@ -1,0 +1,129 @@
+"""Real purchases (the CDNOW log) ask for the follow-ups that a plain computation says, and for no other."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from storage.alert_rules import remove_rule
+from storage.alerting import add_alert_rule, choose_channel, rested, sweep
+from storage.contacts import contacts
+from storage.definitions import add_score_type
+from storage.domain.facts import Op
+from storage.followups import by_ids
+from tests.counts import tell
+from tests.storage.teams import DAY, NOW, Team, change
+
+HOUSE = Path(__file__).parent.parent
+LOG = HOUSE / "data" / "cdnow_2000.txt"
+WHOLE = Path("/work/shared/data/cdnow_master.txt")
+HALF_LIFE, EDGE, MARGIN, REST = 30, 60, 10, 14  # days and points
+MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One line of the log: who, when in µs, and for how many whole dollars."""
+
+    customer: str
+    at: int
+    dollars: int
+
+
+def purchases(path: Path) -> list[Purchase]:
+    """Read the log in the order of its days; of one day, as the lines stand, a second apart."""
+    found = []
+    lines = [line for line in path.read_text().splitlines() if line.split()[0].isdecimal()]  # without its head
+    for number, line in enumerate(lines):
+        customer, day, _, dollars = line.split()
+        moment = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
+        at = int(moment.timestamp()) * 1_000_000 + number % 80_000 * 1_000_000
+        found.append(Purchase(customer, at, int(Decimal(dollars))))
+    return sorted((one for one in found if one.dollars), key=lambda one: one.at)
+
+
+def computed(log: list[Purchase]) -> tuple[set[tuple[str, int]], int, int]:
+    """Say, with floats and nothing of ours, whom to follow up when; how often within the rest; and naively.
+
+    A customer's heat halves in thirty days. It asks when a purchase takes it to 60, once, until it was at 50 or less.
+    """
+    heat, seen = defaultdict[str, float](float), dict[str, int]()
+    taken, asked = set[str](), dict[str, int]()
+    firings, spent, naive = set[tuple[str, int]](), 0, 0
+    for one in log:
+        if one.customer in seen:
+            heat[one.customer] *= 2 ** (-(one.at - seen[one.customer]) / (HALF_LIFE * DAY))
+        if int(heat[one.customer] + 0.5) <= EDGE - MARGIN:
+            taken.discard(one.customer)
+        heat[one.customer], seen[one.customer] = min(heat[one.customer] + one.dollars, MOST), one.at
+        if int(heat[one.customer] + 0.5) < EDGE:
+            continue
+        naive += 1
+        if one.customer not in taken:
+            taken.add(one.customer)
+            if one.customer in asked and one.at < asked[one.customer] + REST * DAY:
+                spent += 1
+            else:
+                asked[one.customer] = one.at
+                firings.add((one.customer, one.at))
+    return firings, spent, naive
+
+
+async def replayed(team: Team, log: list[Purchase], *, sweeping: int) -> tuple[list[tuple[str, int]], int]:
+    """Hand the log in, each purchase by itself when it happened, with a sweep now and then."""
+    await add_score_type(
+        team.workspace, key="heat", label="Heat", minimum=0, maximum=MOST * 1_000, step=1_000, start=0, bands=(),
+        half_life=HALF_LIFE * DAY, is_default=False, now=log[0].at - 1,
+    )  # fmt: skip  # one definition
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await remove_rule(team.workspace, rule=1, now=NOW)
+    words = f"when heat crosses {EDGE} margin {MARGIN} cooldown {REST}d"
+    await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=log[0].at - 1)
+    for begin in range(0, len(log), 100):
+        some = log[begin : begin + 100]
+        await asyncio.gather(
+            *(
+                team.deliver(
+                    change(
+                        f"{begin}/{place}", f"{one.customer}@example.com", Op.ADD, one.dollars, score="heat", at=one.at
+                    ),
+                    batch=f"{begin}/{place}",
+                    received=one.at,
+                )
+                for place, one in enumerate(some)
+            )
+        )
+        if sweeping and begin // 100 % sweeping == 0:
+            await sweep(team.workspace, now=some[-1].at)
+    found = await by_ids(team.workspace, ids=range(1, 100_000))
+    names = {one.contact: one for one in found}
+    people = {one.id: str(one.email).partition("@")[0] for one in await contacts(team.workspace, ids=list(names))}
+    spent = sum((await rested(team.workspace)).values())
+    return [(people[one.contact], one.asked_at) for one in found], spent
+
+
+async def check(team: Team, log: list[Purchase], what: str, *, sweeping: int) -> None:
+    """Compare what was asked with what the computation says, beside what every update would have asked."""
+    expected, rest, naive = computed(log)
+    asked, spent = await replayed(team, log, sweeping=sweeping)
+
+    tell(what, {"purchases": len(log), "follow-ups": len(asked), "within the rest": spent, "on every update": naive})
+    assert sorted(asked) == sorted(expected)
+    assert spent == rest
+    assert len(asked) < naive
+
+
+async def test_purchases_ask_for_what_a_plain_computation_says(team: Team) -> None:
+    """Once for each way up, though many more updates find the customer above the edge."""
+    await check(team, purchases(LOG), "the beginning of the CDNOW log", sweeping=3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WHOLE.exists(), reason="the whole log is not on this machine")
+async def test_the_whole_log_asks_for_what_a_plain_computation_says(team: Team) -> None:
+    """Of 23,570 customers, over eighteen months."""
+    await check(team, purchases(WHOLE), "the whole CDNOW log", sweeping=100)

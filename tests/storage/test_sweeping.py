@@ -1,0 +1,247 @@
+"""What time alone decides is decided at its instant, whoever comes first: a change of the score, or a sweep."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from storage.alert_rules import pause_rule
+from storage.alerting import add_alert_rule, choose_channel, rested, sweep
+from storage.definitions import add_score_type
+from storage.domain.facts import Op
+from storage.domain.followups import Move, State
+from storage.domain.people import Workspace
+from storage.domain.score_types import Band
+from storage.domain.submissions import Submission
+from storage.followups import by_ids, move, overdue, steps
+from storage.opening import Storage
+from storage.workspaces import add_workspace
+from tests.counts import tell
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+HOUR = DAY // 24
+MINUTE = 60 * SECOND
+BANDS = (Band(name="cold", start=-100_000), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
+
+
+async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
+    """Give a team with a type that halves in a day, and rules for it."""
+    workspace = await add_workspace(team, name="Acme", now=NOW)
+    await add_score_type(
+        workspace, key="heat", label="Heat", minimum=-100_000, maximum=100_000, step=1_000, start=0, bands=BANDS,
+        half_life=DAY, is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    for words in rules:
+        await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
+    return Team(workspace, storage.committer)
+
+
+async def told(workspace: Workspace) -> list[tuple[int, int, int, str, int]]:
+    """Give every follow-up: of which contact and rule, when it was asked for, and what became of it when."""
+    found = await by_ids(workspace, ids=range(1, 5_000))
+    first = min((one.contact for one in found), default=0)
+    return sorted(
+        (one.contact - first, one.asked_at - NOW, one.after or 0, one.standing.state.value, one.changed_at - NOW)
+        for one in found
+    )
+
+
+RULES = (
+    "heat crosses 60 cooldown 1h",
+    "heat crosses below 30 cooldown 1h",
+    "heat crosses -30 cooldown 1h",
+    "heat enters warm cooldown 12h",
+    "heat about to fall out of hot in 6h cooldown 1h",
+    "heat untouched for 2d cooldown 1h",
+    "heat crosses 50 hold 9h cooldown 1h",
+    "heat crosses below 20 margin 30 if tag:vip",
+)
+
+
+async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Storage) -> None:
+    """Forty contacts, a hundred changes, two teams: one swept at random, the other never until the end."""
+    swept, unswept = [await fading_team(storage, name, *RULES) for name in ("T0ONE", "T0TWO")]
+    dice, at, looked = random.Random(5), NOW, 0
+    for number in range(40):
+        for team in (swept, unswept):
+            tags = ["vip"] if number % 2 else []
+            await team.deliver(said(f"s{number}", f"p{number}@example.com", tags=tags), received=at)  # type: ignore[arg-type]  # JSON
+    for number in range(100):
+        at += dice.randrange(1, 4 * HOUR)
+        whom = f"p{dice.randrange(40)}@example.com"
+        happened = at - dice.choice([0, 0, 0, DAY])
+        item = (
+            set_to(f"c{number}", whom, dice.choice([-90, -60, 20, 55, 75, 90, 100]), score="heat", at=happened)
+            if dice.random() < 0.7
+            else change(f"c{number}", whom, Op.ADD, dice.randint(-30, 60), score="heat")
+        )
+        for team in (swept, unswept):
+            await team.deliver(item, batch=f"c{number}", received=at)
+        if dice.random() < 0.5:
+            looked += await sweep(swept.workspace, now=at + dice.randrange(HOUR))
+    at += 9 * DAY
+    for team in (swept, unswept):
+        await sweep(team.workspace, now=at)
+        assert await sweep(team.workspace, now=at + MINUTE) <= 200  # and nothing new comes of it
+    one, two = await told(swept.workspace), await told(unswept.workspace)
+
+    assert one == two
+    states = Counter(state for *_, state, _ in one)
+    tell("swept or not", {"follow-ups": len(one), "closed": states["closed"], "looked at in sweeps": looked})
+    assert len(one) >= 100
+    assert states["closed"] >= 30
+
+
+async def test_a_sweep_asks_at_the_instant_and_says_when_it_is_not_the_score(storage: Storage) -> None:
+    """100 that halves in a day is shown as 79 after 7.95 hours, and as 29 after 42.3."""
+    team = await fading_team(
+        storage, "T0ACME", "heat crosses below 80", "heat about to fall out of warm in 6h in digest"
+    )
+    await team.deliver(set_to("1", ADA, 100, score="heat"))
+    await sweep(team.workspace, now=NOW + 7 * HOUR)
+    assert await told(team.workspace) == []
+    assert await sweep(team.workspace, now=NOW + 40 * HOUR) == 2
+    first, second = await by_ids(team.workspace, ids=range(1, 10))
+
+    assert round((first.asked_at - NOW) / HOUR, 2) == 7.94
+    assert (first.before, first.after, first.source, first.why) == (80_000, 79_000, "", None)
+    assert round((second.asked_at - NOW) / HOUR, 2) == 26.16  # 24 log2(100 / 39.5) less 6
+    assert (second.why, second.lane) == ("heat about to fall out of warm in 6h", "digest")
+
+
+async def test_what_holds_is_asked_for_when_it_comes_due(storage: Storage) -> None:
+    """Of a type that does not fade too; who left meanwhile is not."""
+    team = await fading_team(storage, "T0ACME", "score crosses 50 hold 2h")
+    await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
+    await team.deliver(set_to("3", BOB, 40), received=NOW + HOUR)
+    await sweep(team.workspace, now=NOW + 2 * HOUR - 1)
+    assert await told(team.workspace) == []
+    await sweep(team.workspace, now=NOW + 2 * HOUR)
+    assert await told(team.workspace) == [(0, 2 * HOUR, 60_000, "open", 2 * HOUR)]
+
+
+async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
+    """Whoever was untouched before the rule is not; a touch closes it, and then it may ask again."""
+    workspace = (await fading_team(storage, "T0ACME")).workspace
+    team = Team(workspace, storage.committer)
+    await team.deliver(set_to("1", ADA, 60, at=NOW - 9 * DAY), set_to("2", BOB, 60, at=NOW - DAY))
+    await add_alert_rule(workspace, words="score untouched for 5d cooldown 1h", made_by="U1", owners={}, now=NOW)
+    await sweep(workspace, now=NOW + 6 * DAY)
+    assert await told(workspace) == [(0, 4 * DAY, 60_000, "open", 4 * DAY)]
+    await team.deliver(set_to("4", ADA, 61), set_to("3", BOB, 60, at=NOW + 7 * DAY), received=NOW + 7 * DAY)
+    await sweep(workspace, now=NOW + 13 * DAY)
+    assert await told(workspace) == [
+        (0, 12 * DAY, 61_000, "open", 12 * DAY),
+        (1, 4 * DAY, 60_000, "closed", 7 * DAY),
+        (1, 12 * DAY, 60_000, "open", 12 * DAY),
+    ]
+
+
+async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage) -> None:
+    """Against the value a week ago, which the ledger knows; a contact that is new did not move."""
+    team = await fading_team(storage, "T0ACME", "score moved 15 in 7d cooldown 1h", "heat rises 15 in 7d cooldown 1h")
+    await pause_rule(team.workspace, rule=1, now=NOW)
+    await team.deliver(set_to("1", ADA, 50, at=NOW), set_to("2", BOB, 80, at=NOW))
+    for number, (day, ada, bob) in enumerate([(3, 60, 80), (8, 66, 66), (9, 30, 65), (15, 31, 90), (16, 70, 65)]):
+        items = (set_to(f"a{number}", ADA, ada), set_to(f"b{number}", BOB, bob))
+        await team.deliver(*items, received=NOW + day * DAY)
+    found = await by_ids(team.workspace, ids=range(1, 100))
+    moved = [((one.asked_at - NOW) // DAY, (one.before or 0) // 1000, (one.after or 0) // 1000) for one in found]
+
+    assert moved == [(8, 50, 66), (9, 80, 65), (15, 66, 31), (16, 66, 65)][:3]
+    assert {one.why for one in found} == {"score moved 15 in 7d"}
+
+
+async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
+    """What fading crossed before an import is asked for all the same."""
+    team = await fading_team(storage, "T0ACME", "heat crosses below 60")
+    await team.deliver(set_to("1", ADA, 90, score="heat"), set_to("2", BOB, 90, score="heat"))
+    muted = Submission(
+        workspace=team.workspace, source="import", batch="import/1", received_at=NOW + DAY, muted=True,
+        items=[set_to("3", ADA, 95, score="heat")],
+    )  # fmt: skip  # what and how
+    assert (await team.record(muted)).unasked == 0
+    assert [one[3] for one in await told(team.workspace)] == ["closed"]
+    muted = Submission(
+        workspace=team.workspace, source="import", batch="import/2", received_at=NOW + DAY // 8, muted=True,
+        items=[set_to("4", BOB, 10, score="heat")],
+    )  # fmt: skip  # what and how
+    assert (await team.record(muted)).unasked == 1
+    assert len(await told(team.workspace)) == 1
+
+
+async def test_a_change_that_changes_nothing_settles_what_was_before_it(storage: Storage) -> None:
+    """Set to what is left of it, a score will fall otherwise than it would have; what it crossed already counts."""
+    team = await fading_team(storage, "T0ACME", "heat crosses below 60")
+    await team.deliver(set_to("1", ADA, 100, score="heat"))
+    await team.deliver(set_to("2", ADA, 50, score="heat"), received=NOW + DAY)
+    assert [one[1] // HOUR for one in await told(team.workspace)] == [17]
+
+
+async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
+    """Below its start a score rises toward it: -60 halves in a day, and -30.5 is shown as -30 after 23.4 hours."""
+    team = await fading_team(storage, "T0ACME", "heat crosses -30")
+    await team.deliver(set_to("1", ADA, -60, score="heat"))
+    await sweep(team.workspace, now=NOW + 2 * DAY)
+    assert [(round(one[1] / HOUR), one[2]) for one in await told(team.workspace)] == [(23, -30_000)]
+
+
+async def test_what_is_heard_late_decides_nothing_before_it_was_heard(storage: Storage) -> None:
+    """It came through the band before anybody knew of it."""
+    team = await fading_team(storage, "T0ACME", "heat enters warm")
+    await team.deliver(set_to("1", ADA, 100, score="heat", at=NOW + HOUR), received=NOW + 3 * DAY)
+    await sweep(team.workspace, now=NOW + 3 * DAY + MINUTE)
+    assert await told(team.workspace) == []
+
+
+async def test_within_the_rest_an_edge_is_spent_and_counted(storage: Storage) -> None:
+    """The list of rules says how often."""
+    team = await fading_team(storage, "T0ACME")
+    for number, value in enumerate((90, 10, 90, 10, 90)):
+        await team.deliver(set_to(str(number), ADA, value), received=NOW + number)
+
+    assert await rested(team.workspace) == {1: 2}
+
+
+async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage) -> None:
+    """With every move kept; what was moved since is left alone."""
+    team = await fading_team(storage, "T0ACME", "score crosses 50 sla 4h escalate to <@U0JANE>")
+    await pause_rule(team.workspace, rule=1, now=NOW)
+    await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
+    here = team.workspace
+    assert await overdue(here, most=9, now=NOW + 4 * HOUR - 1) == []
+    early = await move(here, id=1, move=Move.ESCALATE, by=None, now=NOW + 4 * HOUR - 1)
+    assert early.standing.state is State.OPEN
+    await move(here, id=2, move=Move.CLAIM, by="U1", now=NOW + HOUR)
+    late = await move(here, id=1, move=Move.ESCALATE, by=None, now=NOW + 4 * HOUR)
+    assert (late.standing.state, late.standing.holder, late.escalate_to) == (State.ESCALATED, None, "U0JANE")
+    assert [one.id for one in await overdue(here, most=9, now=NOW + 5 * HOUR)] == [1]
+
+    claimed = await move(here, id=1, move=Move.CLAIM, by="U0JANE", now=NOW + 5 * HOUR)
+    assert (claimed.until, claimed.late_at) == (NOW + 5 * HOUR + 3 * DAY, None)
+    assert await overdue(here, most=9, now=NOW + 6 * HOUR) == []
+    still = await move(here, id=1, move=Move.RELEASE, by=None, now=NOW + 3 * DAY)
+    assert still.standing.state is State.CLAIMED
+    again = await move(here, id=1, move=Move.RELEASE, by=None, now=NOW + 5 * HOUR + 3 * DAY)
+    assert (again.standing.state, again.late_at) == (State.OPEN, NOW + 9 * HOUR + 3 * DAY)
+    assert [(one.move, one.state.value, one.by, (one.at - NOW) // HOUR) for one in await steps(here, id=1)] == [
+        ("asked", "open", None, 0),
+        ("escalate", "escalated", None, 4),
+        ("claim", "claimed", "U0JANE", 5),
+        ("release", "open", None, 77),
+    ]
+
+
+@pytest.mark.parametrize("back", [HOUR, 3 * DAY], ids=["an hour back", "three days back"])
+async def test_a_clock_that_is_put_back_asks_for_nothing_twice(storage: Storage, back: int) -> None:
+    """And a clock that jumps ahead asks for what lies between."""
+    team = await fading_team(storage, "T0ACME", "heat crosses below 60", "score crosses 50 hold 2h")
+    await team.deliver(set_to("1", ADA, 90, score="heat"), set_to("2", BOB, 70))
+    await sweep(team.workspace, now=NOW + 4 * DAY)
+    before = await told(team.workspace)
+    assert len(before) == 2
+    for at in (NOW + 4 * DAY - back, NOW + 4 * DAY, NOW + 5 * DAY):
+        await sweep(team.workspace, now=at)
+    assert await told(team.workspace) == before
