@@ -171,7 +171,8 @@ async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> No
         if joined is not None:
             deciding.look_quietly(one, joined, at=at)
         memory = deciding.of(one.watched)
-        firing = _Firing(one, at, one.moved.before, one.moved.after, by_time=False)
+        before = one.moved.before if joined is None else joined.value(one.watch.score_type, now=at)
+        firing = _Firing(one, at, before, one.moved.after, by_time=False)
         if one.watch.kind in TRENDS:
             then = thens.get(place)
             firing = replace(firing, before=then)
