@@ -203,6 +203,14 @@ async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
     await session.rows("DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", rows)
 
 
+async def forget(session: Session, contacts: Collection[int]) -> None:
+    """Let rules forget contacts altogether."""
+    await session.rows(
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+
+
 async def add_alert_rule(
     workspace: Workspace, *, words: str, made_by: str, owners: dict[str, str | None], now: int
 ) -> AlertRule:

@@ -30,6 +30,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "alert_memory_contact": ("alert_memory", "rule_id, contact_id", {"contact_id": 2}),
     "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
     "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
+    "tombstones_hash": ("tombstones", "workspace_id, hash", {"hash": "other"}),
 }
 # name → what another row must point at
 PARENTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -63,7 +64,7 @@ KEYS = [
     ("refusals", "source_id"), ("tokens", "workspace_id"),
     ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
-    ("segments", "workspace_id"),
+    ("segments", "workspace_id"), ("tombstones", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",

@@ -3,7 +3,7 @@
 from storage.alerting import choose_channel
 from storage.deliveries import count_refusal
 from storage.domain.contacts import Reference
-from storage.domain.facts import Op, Unusable
+from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
 from storage.opening import open_storage
 from storage.segments import save_segment
@@ -40,6 +40,7 @@ async def fill(url: str) -> None:
         await team.undo("p", batch="u")
         await choose_channel(workspace, channel="C0SALES", now=NOW)
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
+        await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:
         await opened.close()
 
