@@ -467,6 +467,14 @@ def _windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, int]]:
     return [(low, high) for low, high in dict.fromkeys(found) if low < high]
 
 
+async def forget(session: Session, contacts: Collection[int]) -> None:
+    """Let rules forget contacts altogether."""
+    await session.rows(
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+
+
 async def add_alert_rule(
     workspace: Workspace, *, words: str, made_by: str, owners: dict[str, str | None], now: int
 ) -> AlertRule:

@@ -128,6 +128,28 @@ async def regroup(session: Session, root_of: Mapping[int, int]) -> None:
     )
 
 
+async def erase(session: Session, rows: Iterable[int]) -> None:
+    """Take everything out of contacts, and their identities away; their locks are held."""
+    ids = [{"id": row} for row in sorted(rows)]
+    await session.rows("DELETE FROM identities WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
+    await session.rows(
+        "UPDATE contacts SET merged_into = $2, first_email = NULL, email = NULL, name = NULL, company = NULL,"
+        " owner = NULL, tags = '[]', attributes = '{}', email_key = NULL, name_key = NULL, company_key = NULL,"
+        " owner_key = NULL, tags_key = '', stamps = '{}' WHERE id IN (SELECT id FROM given(id bigint))",
+        ids,
+        NOBODY,
+    )
+
+
+async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
+    """Give everything that these contacts are named by."""
+    found = await session.rows(
+        "SELECT workspace_id, namespace, value FROM identities WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    return [(row["workspace_id"], row["namespace"], row["value"]) for row in found]
+
+
 async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
     """Give the fields of contacts, each with the order of the fact it comes from."""
     rows = await session.rows(

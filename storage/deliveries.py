@@ -2,18 +2,20 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from storage import database
 from storage.database import Row, Session
 from storage.domain.errors import UnknownDelivery
+from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
 from storage.domain.submissions import Outcome, Raw, Status, Submission
 
 RAW_KEPT = 20  #: of each source, besides those of which something is in quarantine
 DAY = 86_400_000_000
 KEPT_FOR = 30 * DAY
+GONE = "the contact it named was deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,9 @@ async def keep(
         common = {"id": id, "w": submission.workspace.id, "s": submission.delivered.source}
         rows.append({**common, "k": submission.delivered.key, "t": submission.received_at, **counts})
         aside += _set_aside(submission.workspace.id, id, outcomes, items)
-        if (raw := submission.delivered.raw) is not None:
+        raw = submission.delivered.raw
+        # A request to forget somebody names them.
+        if raw is not None and not any(isinstance(one, Deletion) for one in submission.items):
             raws.append({**common, "n": bool(counts[Status.QUARANTINED]), **_raw_row(raw)})
     await session.rows(
         "INSERT INTO deliveries"
@@ -94,6 +98,51 @@ async def _quarantine(session: Session, rows: list[Row]) -> None:
             " SELECT w, d, p, k, r, i FROM given(w bigint, d bigint, p int, k text, r text, i text) ORDER BY d, p",
             rows,
         )
+
+
+async def forget(session: Session, workspace: int, addresses: Collection[str]) -> None:
+    """Take away what is kept of requests that hold one of these addresses; that something was set aside stays."""
+    words = [{"a": _escaped(address)} for address in sorted(addresses)]
+    if not words:
+        return
+    holding = await session.rows(
+        "UPDATE quarantine SET item = '', reason = $3 WHERE id IN (SELECT q.id FROM quarantine q WHERE"
+        " q.workspace_id = $2 AND EXISTS (SELECT 1 FROM given(a text)"
+        " WHERE lower(q.item) LIKE '%' || given.a || '%' ESCAPE '!' OR q.item LIKE '%' || given.a || '%' ESCAPE '!')"
+        " ORDER BY q.id FOR NO KEY UPDATE) RETURNING delivery_id",
+        words,
+        workspace,
+        GONE,
+    )
+    ids = [{"id": delivery} for delivery in sorted({row["delivery_id"] for row in holding})]
+    await session.rows(
+        "DELETE FROM raw_deliveries WHERE workspace_id = $2 AND delivery_id IN (SELECT id FROM given(id bigint))",
+        ids,
+        workspace,
+    )
+    encoded = [{"p": piece} for address in sorted(addresses) for piece in _pieces(address.encode())]
+    await session.rows(
+        "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM raw_deliveries r WHERE r.workspace_id = $2"
+        " AND EXISTS (SELECT 1 FROM given(p text) WHERE r.body LIKE '%' || given.p || '%')"
+        " ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED)",
+        encoded,
+        workspace,
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+def _pieces(text: bytes) -> list[str]:
+    """Give what any base64 text that holds these bytes holds, for each of the three places they may begin at."""
+    found = []
+    for before in range(3):
+        whole = base64.b64encode(b"\0" * before + text).decode()
+        # The characters at both ends hang on the bytes beside it.
+        end = len(whole) if (before + len(text)) % 3 == 0 else -4 + (before + len(text)) % 3
+        found.append(whole[before and before + 1 : end])
+    return found
 
 
 def _raw_row(raw: Raw) -> Row:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from storage import database
 from storage.database import Row, Session
 from storage.domain.contacts import Json
-from storage.domain.facts import Activity, Change, Fact, FieldValue, Merged, Op, Undo, undone_batches
+from storage.domain.facts import Activity, Change, Deleted, Fact, FieldValue, Merged, Op, Undo, undone_batches
 from storage.domain.fold import bears_on
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -75,7 +75,7 @@ def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row
 
 
 _KINDS: Mapping[type[Fact], str] = {
-    Change: "change", Activity: "activity", Merged: "merge", Undo: "undo",
+    Change: "change", Activity: "activity", Merged: "merge", Undo: "undo", Deleted: "deleted",
 }  # fmt: skip  # what is none of these says something of a contact, and no more
 
 
@@ -146,6 +146,36 @@ async def links(session: Session, rows: Collection[int]) -> list[tuple[int, int,
     return [(row["contact_id"], row["other_id"], row["batch"]) for row in found]
 
 
+async def empty(session: Session, rows: Collection[int], *, until: int) -> None:
+    """Take everything out of the facts of contacts up to an instant, but that they were there."""
+    await session.rows(
+        "UPDATE facts SET kind = 'deleted', contact_id = NULL, other_id = NULL, op = NULL, amount = NULL, said = '{}',"
+        " actor = NULL, reason = NULL, activity = NULL WHERE occurred_at <= $2"
+        " AND (contact_id IN (SELECT id FROM given(id bigint)) OR other_id IN (SELECT id FROM given(id bigint)))",
+        [{"id": row} for row in sorted(rows)],
+        until,
+    )
+
+
+async def having(session: Session, rows: Collection[int]) -> set[int]:
+    """Give those of these contacts that any fact is about."""
+    found = await session.rows(
+        "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
+        " OR EXISTS (SELECT 1 FROM facts f WHERE f.other_id = given.id)",
+        [{"id": row} for row in sorted(rows)],
+    )
+    return {row["id"] for row in found}
+
+
+async def latest(session: Session, rows: Collection[int]) -> int:
+    """Give when the last fact of these contacts happened, before 1970 where there is none."""
+    (row,) = await session.rows(
+        "SELECT max(occurred_at) AS at FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    return -1 if row["at"] is None else int(row["at"])
+
+
 async def saying(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
     """Give every fact that says something of these contacts themselves, or of those that are one with them."""
     rows = await session.rows(
@@ -213,6 +243,8 @@ def _fact(row: Row) -> Fact:
         case "merge":
             _, _, place = row["subject"].partition("/")
             return Merged(**common, one=row["contact_id"], other=row["other_id"], place=int(place or 1))
+        case "deleted":
+            return Deleted(**common)
         case "undo":
             return Undo(**common, undoes=row["undoes"])
         case _:

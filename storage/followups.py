@@ -184,6 +184,20 @@ async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
     )
 
 
+async def forget(session: Session, contacts: Collection[int]) -> None:
+    """Take away the follow-ups of contacts, and what became of them; the locks are held."""
+    await session.rows(
+        "DELETE FROM follow_up_moves WHERE follow_up_id IN"
+        " (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id)",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+    await session.rows(
+        "DELETE FROM follow_ups WHERE id IN (SELECT f.id FROM given(id bigint)"
+        " JOIN follow_ups f ON f.contact_id = given.id ORDER BY f.id FOR NO KEY UPDATE)",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+
+
 def _job(row: Row, kind: str, *, at: int) -> NewJob:
     """Make the job of a kind that bears on a follow-up at that instant."""
     workspace, lane, id = row["workspace_id"], row["lane"], row["id"]

@@ -1,5 +1,6 @@
 """Make contacts one, or part them again, and say which scores are to be folded anew for that."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from storage import contacts, facts, followups, scores
@@ -42,10 +43,29 @@ async def regroup(session: Session, work: Work) -> dict[int, int]:
     await scores.forget(session, concerned)
     parts = {row: root for row, root in moved.items() if root != row}
     await followups.hand_over(session, parts)
-    work.regrouped = {roots[row] for row in rows}
-    types = {(contact, key): one for contact in work.regrouped for key, one in work.types.items()}
-    work.undone += [pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger]
+    await _fold_anew(session, work, {roots[row] for row in rows})
     return parts
+
+
+async def regroup_again(
+    session: Session, work: Work, *, rows: Collection[int], living: Collection[int], was: Mapping[Scored, State]
+) -> None:
+    """Write who is one with whom of contacts that were taken apart and of whom something is left; fold these anew."""
+    said = await facts.links(session, living)
+    undone = await facts.undone(session, work.submission.workspace.id, {batch for _, _, batch in said})
+    roots = united(living, [(one, other) for one, other, batch in said if batch not in undone])
+    await contacts.regroup(session, roots)
+    work.roots |= roots
+    work.was = {**was, **work.was}
+    work.regrouped -= set(rows)
+    work.undone = [pair for pair in work.undone if pair[0] not in rows]
+    await _fold_anew(session, work, set(roots.values()))
+
+
+async def _fold_anew(session: Session, work: Work, regrouped: Collection[int]) -> None:
+    work.regrouped |= set(regrouped)
+    types = {(contact, key): one for contact in regrouped for key, one in work.types.items()}
+    work.undone += [pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger]
 
 
 def carried(work: Work, pair: Scored) -> State:

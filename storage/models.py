@@ -21,6 +21,7 @@ class Workspace(Model):
     setters = fields.CharField(max_length=8)
     welcomed_at = fields.BigIntField(null=True)
     set_up_at = fields.BigIntField(null=True)
+    tombstone_key = fields.TextField(null=True)  # sealed; made with the first tombstone
     created_at = fields.BigIntField()
 
     class Meta:
@@ -115,7 +116,21 @@ class Identity(Model):
         indexes = (Index(fields=("contact_id",), name="identities_contact"),)
 
 
-# The ledger: appended to, never altered.
+# An identity of somebody who was deleted, as a keyed hash; what happened until then is not taken any more.
+class Tombstone(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    hash = fields.CharField(max_length=64)
+    deleted_at = fields.BigIntField()
+
+    class Meta:
+        table = "tombstones"
+        constraints = (UniqueConstraint(fields=("workspace_id", "hash"), name="tombstones_hash"),)
+
+
+# The ledger: appended to, never altered; of deleted contacts only that there was something.
 class Fact(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()

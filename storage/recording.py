@@ -7,7 +7,7 @@ for the whole group; phases are never revisited and rows are taken in order, so 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from storage import alerting, contacts, definitions, deliveries, facts, merging, redefining, scores
+from storage import alerting, contacts, definitions, deleting, deliveries, facts, merging, redefining, scores
 from storage.contacts import Identity
 from storage.database import Row, Session
 from storage.domain.contacts import Reference
@@ -21,9 +21,10 @@ from storage.domain.errors import (
     UnknownScoreType,
 )
 from storage.domain.facts import (
+    DELETE,
     Activity,
-    Asked,
     Change,
+    Deleted,
     Deletion,
     Fact,
     FieldValue,
@@ -72,8 +73,15 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
     states |= {pair: merging.carried(work, pair) for work in works for pair in work.pairs if pair[0] in work.regrouped}
     _check_unchanged(works, states)
+    for work in works:
+        await deleting.stamp(session, work)
     _stamp(works, states)
     await _append(session, works)
+    for work in works:
+        if gone := await deleting.delete(session, work):
+            await alerting.forget(session, gone)
+            types |= {pair: work.types[pair[1]] for pair in work.touched}
+            states |= {pair: merging.carried(work, pair) for pair in work.touched if pair[0] in work.regrouped}
     await fold_scores(session, works, states, types)
     await keep_fields(session, works, now=now)
     if drafts:
@@ -86,8 +94,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
 def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
     """Check what can be checked without looking at the contact: type, range, step, time, address."""
     work = Work(submission, types)
-    for index, asked in enumerate(submission.items):
-        item = _not_yet(asked)
+    for index, item in enumerate(submission.items):
         if isinstance(item, Unusable | Ignored):
             work.entries.append(item)
             continue
@@ -103,21 +110,11 @@ def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
     return work
 
 
-def _not_yet(asked: Asked) -> Item | Merge | Unusable | Ignored:
-    """Set aside what cannot be done yet, so that it can be replayed on the day it can."""
-    match asked:
-        case Deletion():
-            reason = "contacts cannot be deleted yet; replay it when they can"
-        case _:
-            return asked
-    return Unusable(key=asked.key, reason=reason, raw=asked.raw)
-
-
-def _entry(asked: Item | Merge) -> Entry:
+def _entry(asked: Item | Merge | Deletion) -> Entry:
     if isinstance(asked, Item):
         return Entry(asked)
     item = Item(key=asked.key, contact=asked.contact, occurred_at=asked.occurred_at, raw=asked.raw)
-    return Entry(item, is_merge=True)
+    return Entry(item, is_merge=isinstance(asked, Merge), is_deletion=isinstance(asked, Deletion))
 
 
 def _naming(workspace: int, whom: Reference | int) -> Naming:
@@ -150,6 +147,7 @@ async def _identify(session: Session, works: Sequence[Work], *, now: int) -> Non
     roots |= dict(found.values())
     ids = {identity: row for identity, (row, _) in found.items()}
     there |= await _links_there(session, works, ids)
+    graves = await deleting.buried(session, [one for work in works for entry in work.live for one in entry.identities])
     making = _Making()
     for work in works:
         work.roots = roots
@@ -160,12 +158,18 @@ async def _identify(session: Session, works: Sequence[Work], *, now: int) -> Non
             if key in there:
                 # Two that share a commit are compared as the one that came first will be stored.
                 _settle_repeat(work, entry, there[key], is_same=_is_same(work, entry, ids, there))
+            elif not entry.is_deletion and any(graves.get(one, -1) >= entry.at for one in entry.identities):
+                entry.status, entry.note = Status.IGNORED, deleting.DELETED
             elif _meet(work, entry, ids, making) and _link(work, entry, there) and not entry.is_merge:
-                entry.fact = _fact(work.submission, entry.item, entry.at)
+                entry.fact = _fact(work.submission, entry, entry.at)
                 there[key] = (entry.contact, work.submission.received_at, entry.fact)
         if work.refusal is not None:
             ids, making, there = known, before, earlier
     await _make(session, works, making, now=now)
+    # Who was deleted while we waited to name somebody the same is found again.
+    again = await deleting.buried(session, making.names) if making.names else {}
+    if any(graves.get(one) != until for one, until in again.items()):
+        raise contacts.StartAgain
 
 
 async def _check_ours(session: Session, works: Sequence[Work]) -> dict[int, int]:
@@ -233,7 +237,7 @@ def _give(work: Work, entry: Entry, rows: Collection[int]) -> None:
 
 def _link(work: Work, entry: Entry, there: dict[FactKey, Stored]) -> bool:
     """Note which of its contacts an entry proves to be one; false where the same key has said otherwise."""
-    links = _links(entry.rows)
+    links = [] if entry.is_deletion else _links(entry.rows)
     if entry.is_merge and not links:
         entry.status, entry.note = Status.IGNORED, "these are one contact already"
     for link in links:
@@ -285,6 +289,8 @@ async def _make(session: Session, works: Sequence[Work], making: _Making, *, now
 def _fact_key(work: Work, entry: Entry) -> FactKey:
     if entry.is_merge:
         return _link_key(work, entry, 1)
+    if entry.is_deletion:
+        return (work.submission.workspace.id, work.submission.source, entry.item.key, DELETE)
     return (work.submission.workspace.id, work.submission.source, entry.item.key, entry.item.score or "")
 
 
@@ -317,9 +323,12 @@ def _is_same(work: Work, entry: Entry, ids: Mapping[Identity, int], there: Mappi
 def _settle_repeat(work: Work, entry: Entry, there: Stored, *, is_same: bool) -> None:
     """Tell a repeat of a fact from a contradiction; a time that we stamped is not the sender's word."""
     _, received_at, fact = there
+    if isinstance(fact, Deleted):  # nothing is left to compare it with
+        entry.status = Status.DUPLICATE
+        return
     asked = entry.item.occurred_at
     same_time = asked is None or min(asked, received_at) == fact.occurred_at
-    again = fact if entry.is_merge else _fact(work.submission, entry.item, fact.occurred_at)
+    again = fact if entry.is_merge else _fact(work.submission, entry, fact.occurred_at)
     if is_same and same_time and replace(again, batch=fact.batch, actor=fact.actor) == fact:
         entry.status = Status.DUPLICATE
     else:
@@ -428,10 +437,13 @@ def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
             if entry.item.occurred_at is None or work.submission.actor:
                 at = max([at, *(latest[pair] + 1 for pair in pairs)])
             latest |= {pair: max(latest[pair], at) for pair in pairs}
-            entry.fact = _fact(work.submission, entry.item, at)
+            entry.fact = _fact(work.submission, entry, at)
 
 
-def _fact(submission: Submission, item: Item, at: int) -> Fact:
+def _fact(submission: Submission, entry: Entry, at: int) -> Fact:
+    item = entry.item
+    if entry.is_deletion:
+        return Deleted(source=submission.source, key=item.key, occurred_at=at, batch=submission.batch)
     if item.activity is not None:
         return Activity(
             source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
@@ -463,8 +475,8 @@ async def _append(session: Session, works: Sequence[Work]) -> None:
         for entry in work.unsettled:
             assert entry.fact is not None
             key = _fact_key(work, entry)
-            new[key], received[key] = (entry.rows[0], entry.fact), work.submission.received_at
-            whose[key] = entry.contact
+            row, whose[key] = (None, None) if entry.is_deletion else (entry.rows[0], entry.contact)
+            new[key], received[key] = (row, entry.fact), work.submission.received_at
     ids = await facts.append(session, new, received_at=received) if new else {}
     there = await facts.stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
     if any(whose[key] != contact for key, (contact, _, _) in there.items()):

@@ -29,6 +29,7 @@ class Entry:
     item: Item
     named: list[Naming] = field(default_factory=list)
     is_merge: bool = False
+    is_deletion: bool = False
     at: int = 0
     #: the contacts that it names, as they were made; facts are the first one's
     rows: tuple[int, ...] = ()
@@ -91,8 +92,9 @@ class Work:
 
     @property
     def joined(self) -> list[int]:
-        """The contacts that it makes one, or parts."""
-        return [*(row for entry in self.unsettled for link in entry.links for row in link[1:]), *self.parting]
+        """The contacts that it makes one, parts or deletes."""
+        linked = [row for entry in self.unsettled for link in entry.links for row in link[1:]]
+        return [*linked, *self.parting, *(row for one in self.unsettled if one.is_deletion for row in one.rows)]
 
     def refuse(self, entry: Entry, refusal: Refusal) -> None:
         """Set an entry aside, and with it the whole submission where that was asked for."""

@@ -15,8 +15,8 @@ DAY = 86_400_000_000
 #: the same with the subject, because facts that share a key may speak of one field
 FieldOrder: TypeAlias = tuple[int, bytes, bytes, bytes]
 BEFORE_ALL: Order = (-1, b"", b"")
-#: the subject of the facts that make two contacts one
-MERGE = "merge"
+#: the subjects of facts that make two contacts one, and that delete one
+MERGE, DELETE = "merge", "delete"
 
 
 class Op(StrEnum):
@@ -88,6 +88,16 @@ class Merged(Fact):
     def subject(self) -> str:
         """Give a subject that no score type can have."""
         return MERGE if self.place == 1 else f"{MERGE}/{self.place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted(Fact):
+    """That there was a fact, whose contact was deleted; or the deletion itself."""
+
+    @property
+    def subject(self) -> str:
+        """Give the subject of a deletion; what was deleted keeps its own."""
+        return DELETE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

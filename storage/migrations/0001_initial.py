@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                 ('setters', fields.CharField(max_length=8)),
                 ('welcomed_at', fields.BigIntField(null=True)),
                 ('set_up_at', fields.BigIntField(null=True)),
+                ('tombstone_key', fields.TextField(null=True, unique=False)),
                 ('created_at', fields.BigIntField()),
             ],
             options={'table': 'workspaces', 'app': 'storage', 'pk_attr': 'id'},
@@ -66,6 +67,17 @@ class Migration(migrations.Migration):
                 ('updated_at', fields.BigIntField()),
             ],
             options={'table': 'contacts', 'app': 'storage', 'pk_attr': 'id'},
+            bases=['Model'],
+        ),
+        ops.CreateModel(
+            name='Tombstone',
+            fields=[
+                ('id', fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ('workspace', fields.ForeignKeyField('storage.Workspace', source_field='workspace_id', db_constraint=True, to_field='id', on_delete=OnDelete.RESTRICT)),
+                ('hash', fields.CharField(max_length=64)),
+                ('deleted_at', fields.BigIntField()),
+            ],
+            options={'table': 'tombstones', 'app': 'storage', 'pk_attr': 'id'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -434,6 +446,7 @@ class Migration(migrations.Migration):
         ops.AddConstraint(model_name='Workspace', constraint=UniqueConstraint(fields=('team',), name='workspaces_team')),
         ops.AddConstraint(model_name='Fact', constraint=UniqueConstraint(fields=('workspace_id', 'source', 'dedupe_key', 'subject'), name='facts_key')),
         ops.AddConstraint(model_name='Identity', constraint=UniqueConstraint(fields=('workspace_id', 'namespace', 'value'), name='identities_value')),
+        ops.AddConstraint(model_name='Tombstone', constraint=UniqueConstraint(fields=('workspace_id', 'hash'), name='tombstones_hash')),
         ops.AddConstraint(model_name='ScoreType', constraint=UniqueConstraint(fields=('workspace_id', 'key'), name='score_types_key')),
         ops.AddConstraint(model_name='Definition', constraint=UniqueConstraint(fields=('score_type_id', 'number'), name='definitions_number')),
         ops.AddConstraint(model_name='Effect', constraint=UniqueConstraint(fields=('fact_id', 'definition_id'), name='effects_fact')),

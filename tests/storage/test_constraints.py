@@ -32,6 +32,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "notices_what": ("notices", "workspace_id, what", {"what": "other"}),
     "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
     "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
+    "tombstones_hash": ("tombstones", "workspace_id, hash", {"hash": "other"}),
 }
 # name → what another row must point at
 PARENTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -67,6 +68,7 @@ KEYS = [
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"),
+    ("tombstones", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",

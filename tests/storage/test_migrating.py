@@ -118,7 +118,7 @@ async def test_a_later_schema_keeps_every_row(database_url: str, tmp_path: Path,
     assert (applied, again) == ({"applied": [NEXT]}, {"applied": []})
     assert without(after, "nickname", "weight") == before
     if operations == ADDS:
-        assert [row["nickname"] for row in after["contacts"]] == ["Dr. Ada", None]
+        assert [row["nickname"] for row in after["contacts"]] == ["Dr. Ada", None, None]
         assert {row["weight"] for row in after["facts"]} == {1}
     assert await ask("open", database_url, house=house) == {"ready": True}
 

@@ -4,7 +4,7 @@ from storage.alerting import choose_channel
 from storage.deliveries import count_refusal
 from storage.digests import set_digest
 from storage.domain.contacts import Reference
-from storage.domain.facts import Op, Unusable
+from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
 from storage.notices import was_told
 from storage.opening import open_storage
@@ -44,6 +44,7 @@ async def fill(url: str) -> None:
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
         await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
         await was_told(workspace, what="C0GONE", now=NOW)
+        await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:
         await opened.close()
 

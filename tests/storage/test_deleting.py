@@ -1,0 +1,200 @@
+"""A contact that was deleted is gone from everything, and nothing that happened until then is taken again."""
+
+import pytest
+
+from storage.alerting import choose_channel
+from storage.contacts import find, named
+from storage.deleting import Holdings, holdings
+from storage.deliveries import deliveries, raw_delivery
+from storage.domain.contacts import Reference
+from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery
+from storage.domain.facts import Asked, Deletion, Item, Merge, Op, Unusable
+from storage.domain.sources import Source
+from storage.domain.submissions import Delivered, Outcome, Raw, Recorded, Status
+from storage.followups import by_ids
+from storage.opening import Storage
+from storage.scores import top
+from storage.sources import add_source
+from storage.verifying import verify_next
+from storage.workspaces import add_workspace
+from tests.storage import raw
+from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
+from tests.storage.worlds import everything
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+APPLIED, DUPLICATE = Outcome(status=Status.APPLIED), Outcome(status=Status.DUPLICATE)
+GONE = Outcome(status=Status.IGNORED, reason="that contact was deleted")
+BOTH = Reference(email="Ada@Example.com", source="crm", id="secret-17")
+
+
+@pytest.fixture
+async def crm(team: Team) -> Source:
+    """Give a source of the team."""
+    return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
+
+
+def delete(key: str, whom: str | Reference | int, *, at: int | None = None) -> Deletion:
+    """Ask for a contact to be forgotten."""
+    return Deletion(key=key, contact=Reference(email=whom) if isinstance(whom, str) else whom, occurred_at=at)
+
+
+async def traces(url: str, *words: str) -> list[str]:
+    """Name every table that still holds one of these words, in whichever case."""
+    tables = await everything(url)
+    return sorted(name for name, rows in tables.items() if any(word in str(rows).casefold() for word in words))
+
+
+async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, database_url: str) -> None:
+    """Scores, effects, follow-ups, memory, names and reasons go, of all who are one; what is set aside is emptied."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    body = b'{"email": "ADA@example.com"}'
+    request = Raw(method="POST", query="", headers={}, body=body)
+    bad = Unusable(key="q", reason="no", raw='{"contact": {"email": "Ada@Example.com"}}')
+    known = {"name": "Lovelace", "tags": ["poet"]}
+    await team.deliver(set_to("a", BOTH, 90, at=NOW - 9, reason="called Lovelace", fields=known), batch="d0")
+    first: list[Asked] = [
+        set_to("b", "countess@example.com", 20, at=NOW - 8, fields={"company": "Lovelace Ltd"}),
+        Merge(key="m", contact=Reference(email="countess@example.com"), into=BOTH),
+        bad,
+    ]
+    await team.deliver(*first, delivered=Delivered(source=crm.id, key="d1", raw=request), batch="crm/d1")
+    plain = Raw(method="POST", query="", headers={}, body=b'[1, "x", {"e": "ada@example.com"}]')
+    await team.deliver(set_to("z", BOB, 5, at=NOW), delivered=Delivered(source=crm.id, key="d2", raw=plain), batch="d2")
+    await team.ask(change("p", "countess@example.com", Op.ADD, 1), batch="p", received=NOW + 1)
+    ada = await team.contact(ADA)
+    assert await holdings(team.workspace, contact=ada.id) == Holdings(changes=3, follow_ups=1, identities=3)
+    words = ("ada@example", "countess", "lovelace", "secret-17", "poet")
+    assert await traces(database_url, *words) == ["contacts", "facts", "follow_ups", "identities", "quarantine"]
+
+    recorded = await team.deliver(delete("x", ADA), batch="d3", received=NOW + SECOND)
+
+    assert recorded.outcomes == (APPLIED,)
+    assert await traces(database_url, *words) == []
+    for text in ("ada@example.com", "countess@example.com", "crm:secret-17", "Lovelace"):
+        assert await find(team.workspace, text=text) == []
+    assert await named(team.workspace, key=str(ada.id)) is None
+    assert await by_ids(team.workspace, ids=range(1, 100)) == []
+    _, best = await top(team.workspace, score="score", count=10, now=NOW)
+    assert [card.contact.email for card in best] == [BOB]
+    sent = {one.key: one.id for one in await deliveries(team.workspace, source=None, most=10)}
+    assert await team.set_aside(sent["d1"]) == [(2, "q", "the contact it named was deleted", "")]
+    for one in sent.values():  # the second only names her in its bytes
+        with pytest.raises(UnknownDelivery):
+            await raw_delivery(team.workspace, id=one)
+    left = await raw.rows(database_url, "SELECT kind, count(*) AS n FROM facts GROUP BY kind ORDER BY kind")
+    assert {row["kind"]: row["n"] for row in left} == {"change": 1, "deleted": 5}  # three, the merge, and the deletion
+    assert (await verify_next(team.workspace)).differences == ()
+
+
+async def test_what_happened_until_then_is_not_taken_and_what_comes_later_is_somebody_new(team: Team) -> None:
+    """A repeat of what was deleted is a duplicate; a late fact is left alone by whichever name it comes."""
+    first = set_to("a", BOTH, 90, at=NOW - 9, fields={"name": "Ada"})
+    await team.deliver(first)
+    told = delete("x", ADA, at=NOW - 5)
+    await team.deliver(told, batch="d2")
+
+    late: list[Asked] = [
+        set_to("b", ADA, 80, at=NOW - 5), said("c", ("crm", "secret-17"), at=NOW - 6, name="Ada"),
+        Merge(key="m", contact=BOTH, into=Reference(email=BOB), occurred_at=NOW - 7),
+    ]  # fmt: skip  # by address, by id, by both
+    after = await team.deliver(first, *late, told, batch="d3")
+    assert after.outcomes == (DUPLICATE, GONE, GONE, GONE, DUPLICATE)
+    assert await find(team.workspace, text=ADA) == await find(team.workspace, text=BOB) == []
+    later = await team.deliver(change("d", ADA, Op.ADD, 7, at=NOW - 4), batch="d4")
+    assert later.outcomes == (APPLIED,)
+    contact = await team.contact(ADA)
+    assert (contact.name, contact.ids, await team.value(ADA)) == (None, {}, 7_000)
+    again = await team.deliver(set_to("e", ADA, 80, at=NOW - 6), batch="d5")
+    assert (again.outcomes, await team.value(ADA)) == ((GONE,), 7_000)
+    assert (await verify_next(team.workspace)).differences == ()
+
+
+@pytest.mark.parametrize("order", ["first", "between", "last", "at once"])
+async def test_a_deletion_takes_away_the_same_whenever_it_arrives(team: Team, order: str) -> None:
+    """It reaches what happened until then, and leaves what happened later, as if that had come later."""
+    old = set_to("a", ADA, 60, at=NOW - 9, fields={"name": "Ada"})
+    new = change("b", ADA, Op.ADD, 7, at=NOW - 3, fields={"company": "Acme"})
+    gone = delete("x", ADA, at=NOW - 5)
+    parts: dict[str, list[list[Asked]]] = {
+        "first": [[gone], [old], [new]], "between": [[old], [gone], [new]],
+        "last": [[new], [old], [gone]], "at once": [[new, gone, old]],
+    }  # fmt: skip  # what arrives together
+
+    for number, items in enumerate(parts[order]):
+        await team.deliver(*items, batch=f"d{number}")
+
+    contact = await team.contact(ADA)
+    assert (await team.value(ADA), contact.name, contact.company) == (7_000, None, "Acme")
+    assert [line.amount for line in await team.lines(ADA)] == [7_000]
+    assert (await verify_next(team.workspace)).differences == ()
+
+
+async def test_a_person_s_deletion_comes_after_all_that_is_known(team: Team) -> None:
+    """Whatever the clocks of the senders said; and it cannot be undone, nor can what went with it."""
+    await team.ask(set_to("a", ADA, 60), batch="a", received=NOW + 50)
+    await team.ask(
+        Merge(key="m", contact=Reference(email=ADA), into=Reference(email=BOB)), batch="m", received=NOW + 60
+    )
+    id = (await team.contact(ADA)).id
+
+    await team.ask(delete("x", id), batch="x", received=NOW + 1)
+
+    assert await find(team.workspace, text=ADA) == []
+    for batch in ("x", "a", "m"):
+        with pytest.raises(NothingToUndo):
+            await team.undo(batch, batch=f"undo {batch}", received=NOW + 70)
+    with pytest.raises(UnknownContact):
+        await team.ask(delete("y", id), batch="y", received=NOW + 70)
+    with pytest.raises(UnknownContact):
+        await team.ask(set_to("z", id, 5), batch="z", received=NOW + 70)
+
+
+async def test_those_who_were_one_part_where_something_is_left_of_each(team: Team) -> None:
+    """The word that made them one went with the deletion; what each did later is its own."""
+    await team.deliver(
+        set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 20, at=NOW - 8),
+        change("c", ADA, Op.ADD, 1, at=NOW - 2), change("d", BOB, Op.ADD, 2, at=NOW - 1),
+    )  # fmt: skip  # before, and after
+    await team.deliver(
+        Merge(key="m", contact=Reference(email=ADA), into=Reference(email=BOB), occurred_at=NOW - 7), batch="d2"
+    )
+    assert await team.value(ADA) == await team.value(BOB) == 23_000
+
+    await team.deliver(delete("x", ADA, at=NOW - 5), batch="d3")
+
+    assert (await team.value(ADA), await team.value(BOB)) == (1_000, 2_000)
+    assert (await verify_next(team.workspace)).differences == ()
+
+
+async def test_a_deletion_stays_in_its_workspace(team: Team, storage: Storage, database_url: str) -> None:
+    """The same address next door is there as it was, and the hashes of the two have nothing in common."""
+    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
+    for one in (team, other):
+        await one.deliver(set_to("a", ADA, 60, at=NOW - 9))
+    await team.deliver(delete("x", ADA), batch="d2")
+
+    assert await other.value(ADA) == 60_000
+    late: Item = set_to("b", ADA, 70, at=NOW - 8)
+    assert [(await one.deliver(late, batch="d3")).outcomes for one in (team, other)] == [(GONE,), (APPLIED,)]
+    await other.deliver(delete("x", ADA), batch="d4")
+    graves = await raw.rows(database_url, "SELECT hash FROM tombstones")
+    assert len({row["hash"] for row in graves}) == 2
+    assert not await traces(database_url, "ada@example")
+
+
+async def test_of_a_delivery_the_rest_is_taken(team: Team) -> None:
+    """One request that makes, changes and deletes several people: each item is answered for itself."""
+    await team.deliver(set_to("a", ADA, 60, at=NOW - 9), set_to("b", BOB, 20, at=NOW - 8))
+
+    recorded: Recorded = await team.deliver(
+        set_to("c", ADA, 70, at=NOW - 7), delete("x", ADA, at=NOW - 6), set_to("d", BOB, 30, at=NOW - 5),
+        set_to("e", ADA, 80, at=NOW - 4), delete("y", "nobody@example.com"), set_to("f", BOB, 101, at=NOW - 3),
+        batch="d2",
+    )  # fmt: skip  # one request
+
+    assert [one.status.value for one in recorded.outcomes] == [
+        "ignored", "applied", "applied", "applied", "applied", "quarantined",
+    ]  # fmt: skip  # one for each
+    assert (await team.value(ADA), await team.value(BOB)) == (80_000, 30_000)
+    assert [line.amount for line in await team.lines(ADA)] == [80_000]
+    assert (await verify_next(team.workspace)).differences == ()
