@@ -41,6 +41,7 @@ class Person:
     is_active: bool
     is_admin: bool = False  #: an owner or admin of the workspace
     email: str | None = None
+    zone: str = "UTC"  #: the time zone of their profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

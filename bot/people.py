@@ -155,6 +155,7 @@ class People:
                 is_guest=_is_guest(user),
                 is_outsider=self._is_outsider(user),
                 email=(user.get("profile") or {}).get("email"),
+                zone=user.get("tz") or "UTC",
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
                 is_admin=bool(user.get("is_admin") or user.get("is_owner") or user.get("is_primary_owner")),
             )
