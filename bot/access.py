@@ -42,7 +42,7 @@ class Person:
     is_admin: bool = False  #: an owner or admin of the workspace
     email: str | None = None
     name: str | None = None
-    zone: str | None = None  #: the time zone they chose, by its IANA name
+    zone: str = "UTC"  #: the time zone of their profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

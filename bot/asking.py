@@ -67,6 +67,10 @@ class Asked:
         item = Item(key=self.key, contact=Reference(email=email), fields=fields)
         return await self.committer.record(self._submission(items=[item], creates=True), now=self.now)
 
+    async def own(self, item: Item) -> Recorded:
+        """Record one item about a contact that is there."""
+        return await self.committer.record(self._submission(items=[item]), now=self.now)
+
     async def clear(self, contact: int, scores: Sequence[str]) -> Recorded:
         """Record that these scores of a contact are missing from now on."""
         items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]

@@ -10,18 +10,25 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.access import Verdict
 from bot.asking import Reply
+from bot.blocks.digest import DIGEST_EVENT, digest_reply
+from bot.blocks.elements import section
 from bot.blocks.followup import EVENT, follow_up_reply, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.people import People, error_code
+from bot.text import escape
 from storage import followups, jobs
 from storage.alerting import OWNERS, SWEEP, SWEEP_EVERY, sweep
 from storage.contacts import contacts
 from storage.definitions import score_types
+from storage.digests import DIGEST_JOB, digest_sent, digests, news
+from storage.domain.facts import DAY
 from storage.domain.followups import WAITING, Move, TooLate
+from storage.domain.hours import is_at_work, is_same_day, next_time
 from storage.domain.people import Workspace
 from storage.domain.retries import MOST_ATTEMPTS, PACE, SECOND, pause
 from storage.followups import ASK, EDIT, ESCALATE, RELEASE, WAKE, FollowUp
 from storage.jobs import Job
+from storage.notices import is_over, is_told, was_told
 from storage.workspaces import choices, was_welcomed
 
 log = structlog.get_logger(__name__)
@@ -30,7 +37,7 @@ WELCOME = "welcome"
 #: so many within that time, to one place, become one message
 STORM, STORM_TIME = 50, 600 * SECOND
 # What comes again and again is never given up.
-_FOR_EVER = frozenset({SWEEP})
+_FOR_EVER = frozenset({SWEEP, DIGEST_JOB})
 # A channel that these are said of takes no message, however often it is tried.
 _NO_PLACE = frozenset(
     (
@@ -66,6 +73,9 @@ _BY_TIME = {
 }
 
 
+_NOT_OURS = "That channel was archived or shared, has guests in it, or I am not in it any more"
+
+
 class _Unheard(Exception):
     """A message was sent, and nobody said whether it was taken."""
 
@@ -92,6 +102,7 @@ class Deliverer:
             ESCALATE: self._by_time,
             WELCOME: self._welcome,
             SWEEP: self._sweep,
+            DIGEST_JOB: self._digest,
         }
 
     async def work(self) -> bool:
@@ -132,15 +143,15 @@ class Deliverer:
 
     async def _ask(self, job: Job) -> _Done:
         now = self._clock()
-        (one,) = await followups.by_ids(self._workspace, ids=[job.subject])
-        if one.posted_at is not None or one.standing.state not in WAITING:
+        one = await self._of(job)
+        if one is None or one.posted_at is not None or one.standing.state not in WAITING:
             return _Done()
         due = await jobs.due_in_lane(self._workspace, lane=job.lane, kind=ASK, now=now)
         before = await followups.posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
         if len(due) + len(before) > STORM:
             return await self._ask_for_many(job, due, before)
         place = await self._place(job.lane)
-        ts = await self._seen(place, one) if job.is_doubtful else None
+        ts = await self._seen(place, EVENT, one.id, since=one.asked_at) if job.is_doubtful else None
         if ts is None:
             repeat = job.is_doubtful and not await self._can_look(place)
             reply = await self._draw(one, repeat=repeat)
@@ -167,9 +178,14 @@ class Deliverer:
         await followups.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
         return _Done(along=due, pace=PACE)
 
+    async def _of(self, job: Job) -> FollowUp | None:
+        """Give the follow-up that a job is about; none where it is gone with its contact."""
+        found = await followups.by_ids(self._workspace, ids=[job.subject])
+        return found[0] if found else None
+
     async def _edit(self, job: Job) -> _Done:
-        (one,) = await followups.by_ids(self._workspace, ids=[job.subject])
-        if one.message_channel is None or one.message_ts is None:
+        one = await self._of(job)
+        if one is None or one.message_channel is None or one.message_ts is None:
             return _Done()  # it shows what it is when it is posted
         reply = await self._draw(one)
         if one.in_list:
@@ -201,6 +217,35 @@ class Deliverer:
         await sweep(self._workspace, now=now)
         return _Done(again=now + SWEEP_EVERY)
 
+    async def _digest(self, job: Job) -> _Done:
+        """Send what is new to one place, once a day and in its working hours; nothing where nothing is."""
+        now = self._clock()
+        one = next((each for each in await digests(self._workspace) if each.id == job.subject), None)
+        if one is None:
+            return _Done()
+        again = next_time(one.zone, one.minute, after=now)
+        sent_today = one.sent_at is not None and is_same_day(one.zone, one.sent_at, now)
+        if sent_today or not is_at_work(one.zone, now):
+            return _Done(again=again)
+        person = await self._people.person(one.place, now=now) if one.place[:1] in ("U", "W") else None
+        owner = person.email if person is not None else None
+        told = await news(self._workspace, digest=one, owner=owner, holder=one.place, now=now)
+        if not told.is_empty:
+            place = one.place if person is None else await self._direct(one.place)
+            if person is None and await self._people.may_post(one.place, now=now) is not Verdict.ALLOWED:
+                await self._tell_once(one.place, _NOT_OURS)
+                return _Done(again=again)
+            many = [*told.asked, *told.overdue, *told.waking]
+            known = await contacts(self._workspace, ids=[each.contact for each in many])
+            types = {each.key: each for each in await score_types(self._workspace)}
+            # One that may have been taken is looked for; where that is not allowed it comes once more.
+            begun = now - DAY // 2
+            if not job.is_doubtful or await self._seen(place, DIGEST_EVENT, one.id, since=begun) is None:
+                reply = digest_reply(told, {each.id: each for each in known}, types, repeat=job.is_doubtful)
+                await self._say(place, reply, one.id, event=DIGEST_EVENT)
+        await digest_sent(self._workspace, id=one.id, top=told.top, now=now)
+        return _Done(again=again)
+
     async def _welcome(self, job: Job) -> _Done:
         now, chosen = self._clock(), await choices(self._workspace)
         if chosen.welcomed_at is None and chosen.set_up_at is None:
@@ -229,15 +274,32 @@ class Deliverer:
         now = self._clock()
         if lane[:1] in ("C", "G"):
             if await self._people.may_post(lane, now=now) is Verdict.ALLOWED:
+                await is_over(self._workspace, what=lane)
                 return lane
             log.warning("follow-up goes to an admin", because="the channel is not ours alone, or I am not in it")
+            await self._tell_once(lane, _NOT_OURS)
         owner = lane.removeprefix(OWNERS) if lane.startswith(OWNERS) else None
         person = await self._people.by_address(owner, now=now) if owner else None
+        if owner and person is None:
+            await self._tell_once(lane, f"No active member has the address {escape(owner)}")
         if person is None:
             person = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
         if person is None:
             raise _Nowhere
         return await self._direct(person)
+
+    async def _tell_once(self, what: str, because: str) -> None:
+        """Tell an admin that messages for somewhere go to them; once, until it is well again."""
+        now = self._clock()
+        if await is_told(self._workspace, what=what):
+            return
+        admin = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
+        if admin is None:
+            return
+        where = f"<#{what}>" if what[:1] in ("C", "G") else "the contact's owner"
+        said = f"{because}, so what was meant for {where} comes to you. To choose another place: `/score setup`"
+        await self._say(await self._direct(admin), Reply(text=said, blocks=[section(said)]), None)
+        await was_told(self._workspace, what=what, now=now)
 
     async def _direct(self, person: str) -> str:
         opened = await self._client.conversations_open(users=person)
@@ -251,11 +313,12 @@ class Deliverer:
             if error_code(exc) not in _NO_PLACE or place.startswith("D"):
                 raise
             log.warning("follow-up goes to an admin", because=error_code(exc))
+            await self._tell_once(place, f"Slack says `{error_code(exc)}` of <#{place}>")
             elsewhere = await self._place("")
             return elsewhere, await self._say(elsewhere, reply, id)
 
-    async def _say(self, place: str, reply: Reply, id: int | None) -> str:
-        metadata = {"event_type": EVENT, "event_payload": {"id": id}} if id is not None else None
+    async def _say(self, place: str, reply: Reply, id: int | None, *, event: str = EVENT) -> str:
+        metadata = {"event_type": event, "event_payload": {"id": id}} if id is not None else None
         try:
             said = await self._client.chat_postMessage(
                 channel=place,
@@ -280,10 +343,10 @@ class Deliverer:
                 raise
             log.warning("message not edited", because=error_code(exc))
 
-    async def _seen(self, place: str, one: FollowUp) -> str | None:
+    async def _seen(self, place: str, event: str, id: int, *, since: int) -> str | None:
         """Look in the channel for a message that may have been taken without our hearing of it."""
         try:
-            oldest = f"{(one.asked_at - SECOND) / 1_000_000:.6f}"
+            oldest = f"{(since - SECOND) / 1_000_000:.6f}"
             said = await self._client.conversations_history(
                 channel=place, oldest=oldest, limit=200, include_all_metadata=True
             )
@@ -293,7 +356,7 @@ class Deliverer:
             return None
         for message in said["messages"]:
             metadata = message.get("metadata") or {}
-            if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("id") == one.id:
+            if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") == id:
                 return str(message["ts"])
         return None
 

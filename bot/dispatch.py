@@ -49,6 +49,7 @@ class _Request:
     key: str
     trigger: str | None
     answer_to: str | None  #: Slack's response_url
+    view: Mapping[str, Any] | None = None  #: the form that was clicked in
 
 
 class Dispatcher:
@@ -319,10 +320,15 @@ class Dispatcher:
 
     async def _open(self, request: _Request, modal: Block) -> None:
         metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to, "in": request.channel}
+        if request.view is not None:  # what was entered stays, and it answers where the form was opened
+            carried = json.loads(request.view.get("private_metadata") or "{}")
+            metadata |= {"to": carried.get("to"), "in": carried.get("in")}
+        view = {**modal, "private_metadata": json.dumps(metadata)}
         try:
-            await self._client.views_open(
-                trigger_id=request.trigger, view={**modal, "private_metadata": json.dumps(metadata)}
-            )
+            if request.view is not None:
+                await self._client.views_update(view_id=request.view["id"], hash=request.view.get("hash"), view=view)
+                return
+            await self._client.views_open(trigger_id=request.trigger, view=view)
         except Exception as exc:  # whatever went wrong, there is another way to do it
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)
@@ -389,6 +395,7 @@ def _request(body: Mapping[str, Any], *, key: str) -> _Request:
         key=key,
         trigger=body.get("trigger_id"),
         answer_to=body.get("response_url"),
+        view=body.get("view"),
     )
 
 
@@ -408,7 +415,7 @@ def _entered(element: Mapping[str, Any]) -> str | None:
     chosen = element.get("selected_option")
     if chosen:
         return str(chosen["value"])
-    return element.get("selected_conversation") or element.get("value")
+    return element.get("selected_conversation") or element.get("selected_user") or element.get("value")
 
 
 async def _nowhere() -> None:

@@ -3,15 +3,18 @@
 from bot.asking import Asked, Reply
 from bot.blocks.followup import list_reply
 from storage.contacts import contacts
-from storage.followups import waiting
+from storage.followups import overdue, waiting
 
 PER_PAGE = 8
 
 
 async def follow_ups_page(asked: Asked, which: str, *, after: int = 0) -> Reply:
-    """Answer with those of who asks (`mine`), or with all that wait (`open`)."""
+    """Answer with those of who asks (`mine`), with all that wait (`open`), or with what is `overdue`."""
     holder = asked.person.id if which == "mine" else None
-    found = await waiting(asked.workspace, holder=holder, after=after, most=PER_PAGE + 1)
+    if which == "overdue":
+        found = await overdue(asked.workspace, after=after, most=PER_PAGE + 1, now=asked.now)
+    else:
+        found = await waiting(asked.workspace, holder=holder, after=after, most=PER_PAGE + 1)
     shown = found[:PER_PAGE]
     people = {one.id: one for one in await contacts(asked.workspace, ids=[one.contact for one in shown])}
     return list_reply(

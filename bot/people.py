@@ -166,7 +166,7 @@ class People:
                 is_outsider=self._is_outsider(user),
                 email=(user.get("profile") or {}).get("email"),
                 name=_name(user),
-                zone=user.get("tz"),
+                zone=user.get("tz") or "UTC",
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
                 is_admin=bool(user.get("is_admin") or user.get("is_owner") or user.get("is_primary_owner")),
             )

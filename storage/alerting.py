@@ -486,7 +486,7 @@ async def add_alert_rule(
     async def body(session: Session) -> AlertRule:
         types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
         read = read_alert(words, types)
-        condition = _with_addresses(read.condition, owners)
+        condition = with_addresses(read.condition, owners)
         parse(condition, types, segments=await segments.kept(session, workspace))
         rule = await alert_rules.insert(session, workspace, words=read, condition=condition, made_by=made_by, now=now)
         await retake(session, workspace, rule, types, now=now)
@@ -495,7 +495,7 @@ async def add_alert_rule(
     return await database.write(body)
 
 
-def _with_addresses(condition: str, owners: dict[str, str | None]) -> str:
+def with_addresses(condition: str, owners: dict[str, str | None]) -> str:
     """Write who `me` is into a condition, which is asked for when nobody is there to be me."""
     for who, address in owners.items():
         if address is not None:

@@ -19,6 +19,7 @@ from storage.domain.filters.terms import (
     Crossed,
     Direction,
     Filter,
+    FollowedUp,
     Has,
     InBand,
     Is,
@@ -30,6 +31,7 @@ from storage.domain.filters.terms import (
     Updated,
     Words,
 )
+from storage.domain.followups import WAITING
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.scores import Card, cards_of, rank_at
@@ -350,6 +352,14 @@ def _any_fact(which: str = "") -> str:
     )
 
 
+def _followed_up(term: FollowedUp, sql: _Sql) -> str:
+    waiting = "EXISTS (SELECT 1 FROM follow_ups u WHERE u.contact_id = c.id AND u.state IN ({}))"
+    ways = [waiting.format(", ".join(sql.bind(state) for state in term.states))] if term.states else []
+    if "none" in term.words:
+        ways.append("NOT " + waiting.format(", ".join(sql.bind(state.value) for state in WAITING)))
+    return f"({' OR '.join(ways)})"
+
+
 def _is(term: Is, sql: _Sql) -> str:
     column = f"c.{term.field}_key"
     return f"({column} IS NOT NULL AND {column} IN ({', '.join(sql.bind(value) for value in term.values)}))"
@@ -396,6 +406,7 @@ _WRITERS: dict[type, Callable[..., str]] = {
     Compare: _compare,
     Contains: _contains,
     Crossed: _crossed,
+    FollowedUp: _followed_up,
     Has: _has,
     InBand: _in_band,
     Is: _is,

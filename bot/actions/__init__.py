@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 
 from bot.access import Need
+from bot.actions.alert import open_alert_form, show_more
 from bot.actions.followup import claim, finish, snooze, tell_what_came_of_it, turn_list
+from bot.actions.owner import become_owner
 from bot.actions.paging import share_page, turn_page
 from bot.actions.score import open_form, show_chart, show_history, take_back
 from bot.actions.setup import choose_here, choose_place, choose_who_sets, go_direct, leave_it
@@ -22,6 +24,9 @@ ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "done": (Need.SEE, finish),
     "outcome": (Need.SEE, tell_what_came_of_it),
     "followups": (Need.SEE, turn_list),
+    "alert_form": (Need.SET, open_alert_form),
+    "alert_more": (Need.SET, show_more),
+    "owner": (Need.SET, become_owner),
     "setup_channel": (Need.ADMINISTER, choose_place),
     "setup_direct": (Need.ADMINISTER, go_direct),
     "setup_setters": (Need.ADMINISTER, choose_who_sets),

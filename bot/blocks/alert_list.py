@@ -1,25 +1,74 @@
 """Draw alert rules: when, for whom, where to, and what came of them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bot.asking import Reply
-from bot.blocks.elements import context, section, sections
+from bot.asking import Block, Reply
+from bot.blocks.elements import actions, brief, button, context, moment, section, sections
 from bot.text import escape
-from storage.alert_rules import AlertRule
+from storage.alert_rules import COOLDOWN, AlertRule
+from storage.digests import Digest
 from storage.domain.alert_words import written
+from storage.domain.contacts import Contact
+from storage.domain.followups import WAITING, Outcome
+from storage.domain.hours import write_time
 from storage.domain.people import Choices
 from storage.domain.score_types import ScoreType
+from storage.domain.spans import write_span
+from storage.domain.values import show
+from storage.trying import DAYS, Tried
 
 
 def alerts_reply(
-    rules: Sequence[AlertRule], types: Sequence[ScoreType], choices: Choices, counts: Mapping[int, Mapping[str, int]]
+    rules: Sequence[AlertRule],
+    types: Sequence[ScoreType],
+    choices: Choices,
+    counts: Mapping[int, Mapping[str, int]],
+    rested: Mapping[int, int],
+    digests: Sequence[Digest],
 ) -> Reply:
-    """Answer with every rule."""
+    """Answer with every rule, what came of what it asked for, and where digests go."""
     add = "Add one: `/score alerts add when score crosses 80 if owner:me in #sales`"
+    adding = actions([button("Add a rule", action="alert_form", value="-")])
     if not rules:
-        return Reply(text="There is no alert rule.", blocks=[section(f"There is no alert rule. {add}")])
-    lines = [f"{one.id}. {_line(one, types, choices)}{_came_of_it(counts.get(one.id, {}))}" for one in rules]
-    return Reply(text=f"{len(rules)} alert rules", blocks=[section("*Alerts*"), *sections(lines), context(add)])
+        said = f"There is no alert rule. {add}"
+        return Reply(text="There is no alert rule.", blocks=[section(said), adding, *_digest_lines(digests)])
+    lines = [
+        f"{one.id}. {_line(one, types, choices)}{_came_of_it(counts.get(one.id, {}), rested.get(one.id, 0))}"
+        for one in rules
+    ]
+    blocks = [
+        section("*Alerts*"),
+        *sections(lines),
+        *_digest_lines(digests),
+        adding,
+        context(f"{add}{_overall(counts)}"),
+    ]
+    return Reply(text=f"{len(rules)} alert rules", blocks=blocks)
+
+
+def _digest_lines(digests: Sequence[Digest]) -> list[Block]:
+    if not digests:
+        return []
+    where = [f"{_place(one.place)} at {write_time(one.minute)} ({escape(one.zone)})" for one in digests]
+    return [section(f"Digest, Monday to Friday: {', '.join(where)}")]
+
+
+def _place(id: str) -> str:
+    return f"<#{id}>" if id[:1] in ("C", "G") else f"<@{id}>"
+
+
+def tried_reply(tried: Tried, words: str, people: Mapping[int, Contact]) -> Reply:
+    """Answer what a rule would have asked for."""
+    number = len(tried.asked)
+    what = "1 follow-up" if number == 1 else f"{number} follow-ups" if number else "no follow-up"
+    said = f"In the last {DAYS} days this would have asked for *{what}*{':' if number else '.'}"
+    lines = [f"{brief(people[id].shown)} · {moment(at)}" for id, at in tried.asked if id in people]
+    more = [f"… and {number - len(lines)} more"] if number > len(lines) else []
+    rest = f" It would have rested {tried.spent} more times." if tried.spent else ""
+    fits = " Whether somebody fits the condition is as of now." if tried.words.condition else ""
+    small = context(f"Make it: `/score alerts add {escape(words)}`{rest}{fits}")
+    return Reply(text=said.replace("*", ""), blocks=[section(said), *sections([*lines, *more]), small])
 
 
 def added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
@@ -31,16 +80,50 @@ def added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -
 
 def _line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> str:
     watch = rule.watch(types)
-    when = f"`when {written(watch.score_type, watch.region)}`" if watch else f"`when {rule.score or 'the top band'}`"
+    when = f"`when {rule.score or 'the top band'}`"
+    if watch is not None:
+        said = written(watch.score_type, watch.region, kind=rule.kind, amount=rule.amount, span=rule.span)
+        when = f"`when {said}`"
     condition = f" `if {escape(rule.condition)}`" if rule.condition else ""
     channel = rule.channel or choices.alert_channel
     where = f" → <#{channel}>" if channel else " → the contact's owner, else an admin"
+    where = " → the digest" if rule.in_digest else where
+    options = "".join(f" `{one}`" for one in _options(rule))
     off = " · watches nothing now" if watch is None else ""
     if rule.paused_at is not None:
         off = " · off until `/score setup` is answered" if rule.is_default and not choices.set_up_at else " · paused"
-    return f"{when}{condition}{where}{off}"
+    return f"{when}{condition}{where}{options}{off}"
 
 
-def _came_of_it(counts: Mapping[str, int]) -> str:
-    told = ", ".join(f"{number} {became}" for became, number in sorted(counts.items()))
-    return f"\n      {told}" if told else ""
+def _options(rule: AlertRule) -> list[str]:
+    """Write what of a rule is not as it is where nothing is said."""
+    said = [f"hold {write_span(rule.hold)}"] if rule.hold else []
+    said += [f"margin {show(rule.margin)}"] if rule.margin is not None else []
+    said += [f"cooldown {write_span(rule.cooldown)}"] if rule.cooldown != COOLDOWN else []
+    said += [f"sla {write_span(rule.sla)}"] if rule.sla is not None else []
+    return said + ([f"escalate to <@{rule.escalate_to}>"] if rule.escalate_to else [])
+
+
+def _came_of_it(counts: Mapping[str, int], rested: int) -> str:
+    told = [f"{number} {became}" for became, number in sorted(counts.items())]
+    told += [_share(counts)] if _ended(counts) else []
+    told += [f"{rested} more within its rest"] if rested else []
+    return f"\n      {', '.join(told)}" if told else ""
+
+
+def _ended(counts: Mapping[str, int]) -> int:
+    return sum(number for became, number in counts.items() if became not in WAITING)
+
+
+def _share(counts: Mapping[str, int]) -> str:
+    """Say how many of those that ended led to a meeting."""
+    meetings = counts.get(Outcome.MEETING.value, 0)
+    return f"{round(100 * meetings / _ended(counts))} % led to a meeting" if meetings else "never led to a meeting"
+
+
+def _overall(counts: Mapping[int, Mapping[str, int]]) -> str:
+    """Say the same of all rules together, where anything ended."""
+    total = Counter[str]()
+    for one in counts.values():
+        total.update(one)
+    return f" · Of {_ended(total)} that ended, {_share(total)}." if _ended(total) else ""

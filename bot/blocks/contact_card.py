@@ -46,7 +46,9 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
     if notes:
         blocks.append(context(" · ".join(notes)))
     value = str(contact.id)
-    blocks.append(actions([button("Set", action="set", value=value), button("History", action="history", value=value)]))
+    mine = [] if contact.owner else [button("Make me the owner", action="owner", value=value)]
+    buttons = [button("Set", action="set", value=value), button("History", action="history", value=value), *mine]
+    blocks.append(actions(buttons))
     plain = ", ".join(
         f"{escape(one.score_type.label)} {with_band(one.value, one.score_type)}" for one in card.standings
     )

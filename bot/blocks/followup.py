@@ -24,6 +24,7 @@ from storage.followups import FollowUp
 
 EVENT = "follow_up"  # the type of the metadata that our messages carry
 REPEAT = "Possibly a repeat: Slack did not say whether it took this message before."
+_TITLES = {"mine": "Your follow-ups", "open": "Follow-ups that wait", "overdue": "Follow-ups that are overdue"}
 _OUTCOMES = ((Outcome.MEETING, "Meeting"), (Outcome.NO_REPLY, "No reply"), (Outcome.BAD_FIT, "Bad fit"))
 
 
@@ -114,9 +115,11 @@ def list_reply(
 ) -> Reply:
     """Answer with what waits for somebody, newest first."""
     if not many:
-        none = "Nothing waits for you." if which == "mine" else "No follow-up waits for anybody."
+        none = {"mine": "Nothing waits for you.", "overdue": "Nothing is overdue."}.get(
+            which, "No follow-up waits for anybody."
+        )
         return Reply(text=none, blocks=[section(f"{none} When one is asked for: `/score alerts`")])
-    blocks: list[Block] = [section(f"*{'Your follow-ups' if which == 'mine' else 'Follow-ups that wait'}*")]
+    blocks: list[Block] = [section(f"*{_TITLES[which]}*")]
     for one in many:
         state = standing_line(one)
         said = headline(one, contacts[one.contact], types.get(one.score))

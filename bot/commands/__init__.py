@@ -70,12 +70,19 @@ COMMANDS = {
     "undo": Command(undo, "undo", "take back your last change", ("undo",), Need.SET),
     "alerts": Command(
         manage_alerts,
-        "alerts [add | pause | resume | remove]",
+        "alerts [add | try | pause | resume | remove | digest]",
         "when to be asked to follow up",
-        ("alerts", "alerts add when score crosses 80 if owner:me in #sales", "alerts pause 3"),
+        (
+            *(
+                "alerts",
+                "alerts add when score crosses 80 if owner:me in #sales",
+                "alerts try when score rises 15 in 7d",
+            ),
+            *("alerts pause 3", "alerts digest 9:00"),
+        ),
     ),
     "followups": Command(
-        list_follow_ups, "followups [mine | open]", "who waits for somebody", ("followups", "followups mine")
+        list_follow_ups, "followups [mine | open | overdue]", "who waits for somebody", ("followups", "followups mine")
     ),
     "setup": Command(
         show_setup, "setup", "the first questions: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER

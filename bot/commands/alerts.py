@@ -1,48 +1,81 @@
 """Say when to be asked to follow up."""
 
+import re
+
 from bot.access import Need, Verdict
+from bot.alerts import add_rule, alerts_page, owners_in
 from bot.asking import Asked, Reply
-from bot.blocks.alert_list import added_reply, alerts_reply
+from bot.blocks.alert_list import tried_reply
+from bot.blocks.alert_modal import alert_modal
 from bot.replies import plain_reply
-from bot.text import MENTION
 from storage.alert_rules import AlertRule, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
-from storage.alerting import add_alert_rule
-from storage.domain.alert_words import read_alert
-from storage.followups import counts
+from storage.contacts import contacts
+from storage.digests import set_digest, stop_digest
+from storage.domain.hours import parse_time, write_time
+from storage.trying import try_alert
 
 USAGE = (
-    "Type `/score alerts` for the list, `/score alerts add when score crosses 80 if owner:me in #sales`, or"
-    " `/score alerts pause 3`, `resume 3`, `remove 3`."
+    "Type `/score alerts` for the list, `/score alerts add when score crosses 80 if owner:me in #sales`,"
+    " `/score alerts try when score rises 15 in 7d`, `/score alerts pause 3`, `resume 3`, `remove 3`,"
+    " or `/score alerts digest 9:00`."
 )
+DIGEST_USAGE = (
+    "Type `/score alerts digest 9:00`, `digest 9:00 Europe/Berlin in #sales`, `digest off` or `digest off in #sales`."
+)
+_IN_CHANNEL = re.compile(r"(?:^|\s)in\s+<#(?P<id>[CG][A-Z0-9]+)(?:\|[^<>]*)?>\s*$", re.IGNORECASE)
+MOST_TRIED = 20
 
 
 async def manage_alerts(asked: Asked) -> Reply:
-    """Answer `alerts [add …|pause N|resume N|remove N]`."""
+    """Answer `alerts [add …|try …|pause N|resume N|remove N|digest …]`."""
     verb, _, rest = asked.text.partition(" ")
     match verb.casefold():
         case "" | "list":
-            return alerts_reply(
-                await alert_rules(asked.workspace), asked.types, asked.choices, await counts(asked.workspace)
-            )
+            return await alerts_page(asked)
+        case "add" if not rest.strip():
+            asked.needs(Need.SET)
+            return Reply(modal=alert_modal(asked.types))
         case "add":
-            return await _add(asked, rest.strip())
+            asked.needs(Need.SET)
+            return await add_rule(asked, rest.strip())
+        case "try":
+            return await _try(asked, rest.strip())
+        case "digest":
+            return await _digest(asked, rest.strip())
         case "pause" | "resume" | "remove" as what:
             return await _change(asked, what, rest.strip().lstrip("#"))
         case _:
             return plain_reply(USAGE)
 
 
-async def _add(asked: Asked, words: str) -> Reply:
-    asked.needs(Need.SET)
-    channel = read_alert(words, asked.types).channel
-    if channel is not None:
-        verdict = await asked.may_post(channel)
-        if verdict is not Verdict.ALLOWED:
-            return plain_reply(f"No rule was made. {verdict.value}")
-    mentioned = {found[0]: await asked.address_of(found[1]) for found in MENTION.finditer(words)}
-    owners = {"me": asked.person.email, **mentioned}
-    rule = await add_alert_rule(asked.workspace, words=words, made_by=asked.person.id, owners=owners, now=asked.now)
-    return added_reply(rule, asked.types, asked.choices)
+async def _try(asked: Asked, words: str) -> Reply:
+    words = words.removeprefix("add ")
+    tried = await try_alert(asked.workspace, words=words, owners=await owners_in(asked, words), now=asked.now)
+    known = await contacts(asked.workspace, ids=[id for id, _ in tried.asked[:MOST_TRIED]])
+    return tried_reply(tried, words, {one.id: one for one in known})
+
+
+async def _digest(asked: Asked, words: str) -> Reply:
+    """Let a digest go to a channel, or to who asks, or no more."""
+    found = _IN_CHANNEL.search(words)
+    place, rest = (found["id"].upper(), words[: found.start()].strip()) if found else (asked.person.id, words)
+    if found:
+        asked.needs(Need.SET)
+    where = f"to <#{place}>" if found else "to you"
+    if rest.casefold() == "off":
+        await stop_digest(asked.workspace, place=place)
+        return plain_reply(f"No digest comes {where} any more.")
+    at, _, zone = rest.partition(" ")
+    if not at:
+        return plain_reply(DIGEST_USAGE)
+    if found and (verdict := await asked.may_post(place)) is not Verdict.ALLOWED:
+        return plain_reply(f"Nothing was changed. {verdict.value}")
+    one = await set_digest(
+        asked.workspace, place=place, zone=zone.strip() or asked.person.zone, minute=parse_time(at),
+        made_by=asked.person.id, now=asked.now,
+    )  # fmt: skip  # where and when
+    when = f"at {write_time(one.minute)} ({one.zone})"
+    return plain_reply(f"A digest comes {where} Monday to Friday {when}, where there is anything to say.")
 
 
 async def _change(asked: Asked, what: str, number: str) -> Reply:

@@ -4,12 +4,15 @@ from bot.asking import Asked, Reply
 from bot.followups import follow_ups_page
 from bot.replies import plain_reply
 
-LISTS = ("open", "mine")
+LISTS = ("open", "mine", "overdue")
 
 
 async def list_follow_ups(asked: Asked) -> Reply:
-    """Answer `followups [mine|open]`."""
+    """Answer `followups [mine|open|overdue]`."""
     which = asked.text.casefold() or "open"
     if which not in LISTS:
-        return plain_reply("Type `/score followups` for all that wait, or `/score followups mine` for yours.")
+        return plain_reply(
+            "Type `/score followups` for all that wait, `/score followups mine` for yours,"
+            " or `/score followups overdue` for what nobody claimed in time."
+        )
     return await follow_ups_page(asked, which)

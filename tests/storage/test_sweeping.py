@@ -7,14 +7,16 @@ import pytest
 
 from storage.alert_rules import pause_rule
 from storage.alerting import add_alert_rule, choose_channel, rested, sweep
-from storage.definitions import add_score_type
+from storage.definitions import add_score_type, score_types
 from storage.domain.facts import Op
+from storage.domain.filters import BadFilter, Candidate, parse
 from storage.domain.followups import Move, State
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
 from storage.domain.submissions import Submission
 from storage.followups import by_ids, move, overdue, steps
 from storage.opening import Storage
+from storage.queries import page
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
@@ -245,3 +247,34 @@ async def test_a_clock_that_is_put_back_asks_for_nothing_twice(storage: Storage,
     for at in (NOW + 4 * DAY - back, NOW + 4 * DAY, NOW + 5 * DAY):
         await sweep(team.workspace, now=at)
     assert await told(team.workspace) == before
+
+
+async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
+    """In SQL as in the specification; what is over counts as none."""
+    team = await fading_team(storage, "T0ACME", "score crosses 50 sla 1h escalate to <@U0JANE>")
+    await pause_rule(team.workspace, rule=1, now=NOW)
+    names = ("open", "claimed", "snoozed", "escalated", "done", "none")
+    await team.deliver(*(set_to(name, f"{name}@example.com", 10 if name == "none" else 60) for name in names))
+    for id, way, until in ((2, Move.CLAIM, None), (3, Move.SNOOZE, NOW + DAY), (5, Move.DONE, None)):
+        await move(team.workspace, id=id, move=way, by="U1", until=until, now=NOW)
+    await move(team.workspace, id=4, move=Move.ESCALATE, by=None, now=NOW + HOUR)
+    types = await score_types(team.workspace)
+    stands = {name: (name,) if name not in ("done", "none") else () for name in names}
+    cells = 0
+    for text in (
+        *("followup:open", "followup:claimed", "followup:snoozed", "followup:escalated", "followup:none"),
+        *("-followup:none", "followup:(claimed,none)", "followup:open OR score<20", "-followup:(open,snoozed)"),
+    ):
+        asked = parse(text, types)
+        found = [one.contact.email for one in (await page(team.workspace, asked=asked, limit=99, now=NOW)).cards]
+        people = [
+            Candidate(
+                id=1, email=f"{name}@example.com", values={"score": 60_000 - 50_000 * (name == "none")}, follow_ups=one
+            )
+            for name, one in stands.items()
+        ]
+        assert (text, found) == (text, [one.email for one in people if asked.matches(one)])
+        cells += len(found)
+    assert cells >= 15
+    with pytest.raises(BadFilter, match="claimed"):
+        parse("followup:claimd", types)

@@ -12,6 +12,7 @@ from storage.domain.errors import BadNumber
 from storage.domain.filters.complaints import BadFilter, expected, meant
 from storage.domain.filters.grammar import GRAMMAR
 from storage.domain.filters.terms import (
+    FOLLOW_UPS,
     All,
     Any,
     Attribute,
@@ -22,6 +23,7 @@ from storage.domain.filters.terms import (
     Crossed,
     Direction,
     Filter,
+    FollowedUp,
     Has,
     InBand,
     Is,
@@ -231,6 +233,8 @@ class _Reading:
                 if len(values) > 1
                 else Has(self._score(values[0]))
             )
+        if key == "followup":
+            return FollowedUp(tuple(self._follow_up(value) for value in values))
         if key == "segment":
             read = tuple(self._segment(value) for value in values)
             return read[0] if len(read) == 1 else Any(read)
@@ -246,6 +250,12 @@ class _Reading:
         if len(values) == 1 and values[0][:1].isdigit():
             return Compare(score, Comparison.EQUAL, self._number(values[0]))
         return InBand(score, tuple(self._band(score, value) for value in values))
+
+    def _follow_up(self, value: Token) -> str:
+        word = _plain(value).casefold()
+        if word not in FOLLOW_UPS:
+            self._complain(f"a follow-up is not `{_plain(value)}`. {meant(word, list(FOLLOW_UPS))}", value)
+        return word
 
     def _segment(self, value: Token) -> Term:
         name = _plain(value).casefold()
@@ -309,7 +319,7 @@ class _Reading:
             known = [*TEXTS, "tag"]
             self._complain(f"{NOT_IN_RULES}: there is no `{name}` among these. {meant(name, known)}", name)
         if key not in self.types:
-            known = [*self.types, *TEXTS, "tag", "has", "segment", "updated", "sort", "limit"]
+            known = [*self.types, *TEXTS, "tag", "has", "followup", "segment", "updated", "sort", "limit"]
             self._complain(f"there is no field `{name}`. {meant(name, known)}", name)
         return self.types[key]
 

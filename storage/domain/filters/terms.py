@@ -8,6 +8,7 @@ from typing import TypeAlias
 from storage.domain.contacts import Json, matching
 from storage.domain.decay import shown
 from storage.domain.errors import BadNumber
+from storage.domain.followups import NOBODYS, State
 from storage.domain.score_types import ScoreType
 from storage.domain.values import parse as parse_number
 
@@ -29,6 +30,7 @@ class Candidate:
     values: Mapping[str, int]
     now: int = 0
     past: Mapping[str, Sequence[tuple[int, int | None]]] = field(default_factory=dict)
+    follow_ups: tuple[str, ...] = ()  #: where each of its follow-ups stands that waits for somebody
     touched: int | None = None  #: when the last fact of it happened, of whatever kind
 
     def value_then(self, score: ScoreType, window: int) -> int | None:
@@ -284,6 +286,32 @@ class Updated:
                 return False
 
 
+#: what a follow-up may be asked for, and the states that count as it; `none`: nothing waits
+FOLLOW_UPS: Mapping[str, tuple[str, ...]] = {
+    "open": tuple(state.value for state in NOBODYS),
+    "escalated": (State.ESCALATED.value,),
+    "claimed": (State.CLAIMED.value,),
+    "snoozed": (State.SNOOZED.value,),
+    "none": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedUp:
+    """`followup:open`: a follow-up of it stands so; `followup:none`: none waits for anybody."""
+
+    words: tuple[str, ...]
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Give the states that it asks for."""
+        return tuple(dict.fromkeys(state for word in self.words for state in FOLLOW_UPS[word]))
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        return ("none" in self.words and not one.follow_ups) or any(state in self.states for state in one.follow_ups)
+
+
 @dataclass(frozen=True, slots=True)
 class Not:
     """`-tag:churned`, `NOT fit>80`: also true of those without the score."""
@@ -331,6 +359,7 @@ Term: TypeAlias = (
     | Crossed
     | Stale
     | Updated
+    | FollowedUp
     | Not
     | All
     | Any

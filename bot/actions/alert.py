@@ -1,0 +1,14 @@
+"""Open the form that adds an alert rule, and what stands behind More."""
+
+from bot.asking import Asked, Reply
+from bot.blocks.alert_modal import alert_modal
+
+
+async def open_alert_form(asked: Asked) -> Reply:
+    """Open it."""
+    return Reply(modal=alert_modal(asked.types))
+
+
+async def show_more(asked: Asked) -> Reply:
+    """Open it with all it can say, over the short one."""
+    return Reply(modal=alert_modal(asked.types, more=True))

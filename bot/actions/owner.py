@@ -1,0 +1,24 @@
+"""Make whoever clicks the owner of a contact that has none."""
+
+from bot.asking import Asked, Reply
+from bot.replies import plain_reply
+from bot.text import escape
+from storage.contacts import contacts
+from storage.domain.facts import Item
+
+
+async def become_owner(asked: Asked) -> Reply:
+    """Record who owns it from now on, unless somebody else does by now."""
+    id = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
+    found = await contacts(asked.workspace, ids=[id])
+    if not found:
+        return plain_reply("That contact is no more.")
+    if asked.person.email is None:
+        return plain_reply(
+            "Slack does not tell me your address, by which I know owners. An admin can add `users:read.email`."
+        )
+    (one,) = found
+    if one.owner:
+        return plain_reply(f"{escape(one.shown)} has an owner by now: {escape(one.owner)}.")
+    await asked.own(Item(key=asked.key, contact=id, fields={"owner": asked.person.email}))
+    return plain_reply(f"You own {escape(one.shown)} from now on: {escape(asked.person.email)}.")

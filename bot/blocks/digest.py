@@ -1,0 +1,61 @@
+"""Draw the message of a day: what happened to scores, and what waits."""
+
+from collections.abc import Mapping, Sequence
+
+from bot.asking import Reply
+from bot.blocks.elements import brief, context, day, section, sections, with_band
+from bot.blocks.followup import REPEAT, headline, standing_line
+from bot.text import escape
+from storage.digests import News
+from storage.domain.contacts import Contact
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+from storage.followups import FollowUp
+from storage.scores import Card
+
+DIGEST_EVENT = "digest"  # the type of the metadata that such a message carries
+
+
+def digest_reply(
+    news: News, people: Mapping[int, Contact], types: Mapping[str, ScoreType], *, repeat: bool = False
+) -> Reply:
+    """Draw what is not empty; *people* are those of its follow-ups."""
+    label = escape(news.score_type.label)
+    parts = [
+        ("Newly hot", [_card(card, news.score_type) for card in news.hot]),
+        ("New in the top 10", [_card(card, news.score_type) for card in news.ranked]),
+        (
+            "Biggest movers",
+            [f"{'▲' if by > 0 else '▼'} {show(abs(by))} · {_card(card, news.score_type)}" for card, by in news.movers],
+        ),
+        ("To follow up", _follow_ups(news.asked, people, types)),
+        ("Unclaimed for too long", _follow_ups(news.overdue, people, types)),
+        ("Snoozes that end today", _follow_ups(news.waking, people, types)),
+        ("About to cool", [_cooling(card, news.score_type) for card in news.cooling]),
+    ]
+    lines = [line for title, said in parts if said for line in (f"*{title}*", *said)]
+    title = f"{label} since {day(news.since)}"
+    hint = context("See to follow-ups: `/score followups` · Stop this: `/score alerts digest off`")
+    blocks = [section(f"*{title}*"), *sections(lines), hint, *([context(REPEAT)] if repeat else [])]
+    return Reply(text=f"{label}: what is new", blocks=blocks)
+
+
+def _card(card: Card, score_type: ScoreType) -> str:
+    standing = card.standing(score_type.key)
+    return f"{brief(card.contact.shown)} {with_band(standing.value if standing else None, score_type, bold=True)}"
+
+
+def _cooling(card: Card, score_type: ScoreType) -> str:
+    standing = card.standing(score_type.key)
+    until = f" until {day(standing.band_until)}" if standing and standing.band_until else ""
+    return f"{_card(card, score_type)}{until}"
+
+
+def _follow_ups(many: Sequence[FollowUp], people: Mapping[int, Contact], types: Mapping[str, ScoreType]) -> list[str]:
+    lines = list[str]()
+    for one in many[:10]:
+        if one.contact in people:
+            state, why = standing_line(one), escape(one.why) if one.why else ""
+            said = [headline(one, people[one.contact], types.get(one.score)), why, state]
+            lines.append(" · ".join(part for part in said if part))
+    return lines + ([f"… and {len(many) - 10} more"] if len(many) > 10 else [])

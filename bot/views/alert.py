@@ -1,0 +1,21 @@
+"""Take the form that adds an alert rule."""
+
+from bot.alerts import add_rule
+from bot.asking import Asked, Reply
+from bot.blocks.alert_modal import words_of
+from bot.replies import sentence
+from storage.domain.errors import Refusal
+from storage.domain.filters import BadFilter
+
+
+async def submit_alert(asked: Asked) -> Reply:
+    """Make the rule that was entered; what cannot be read is told under the field it stands in."""
+    fields = {name: value for name, value in asked.fields.items() if value != "-"}
+    if fields.get("place") == "channel" and not fields.get("channel"):
+        return Reply(errors={"channel": "Choose the channel, or another place."})
+    try:
+        return await add_rule(asked, words_of(fields))
+    except BadFilter as bad:
+        return Reply(errors={"condition": bad.sentence})
+    except Refusal as refusal:
+        return Reply(errors={"value": sentence(refusal).replace("`", "")})

@@ -1,0 +1,185 @@
+"""Alert rules of every kind, as people add, try and list them, and what they are told then."""
+
+from typing import Any
+
+from storage.alerting import choose_channel
+from storage.definitions import add_score_type
+from storage.domain.followups import Move
+from storage.domain.score_types import Band
+from storage.followups import by_ids, move
+from tests.journeys.acme import REP, Acme, ago, drawn, entered
+from tests.journeys.test_following_up import SUCCESS, chosen, hot, posted, press, until_it_says, until_posted
+
+HOUR, DAY = 3_600, 86_400
+MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin
+
+
+async def add_heat(acme: Acme) -> None:
+    """Define a type that halves in a day."""
+    bands = (Band(name="cold", start=0), Band(name="hot", start=80_000))
+    await add_score_type(
+        acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, start=0, bands=bands,
+        half_life=DAY * 1_000_000, is_default=False, now=int(acme.sandbox.clock.now() * 1_000_000),
+    )  # fmt: skip  # one definition
+
+
+async def test_fading_asks_by_itself_and_says_why(acme: Acme) -> None:
+    """Nobody touched the score; the clock alone did it."""
+    await add_heat(acme)
+    told = await acme.ask(f"alerts add when heat about to fall out of hot in 3h in <#{SUCCESS}|success> cooldown 1d")
+    assert "`when heat about to fall out of hot in 3h` → <#C0SUCCESS> `cooldown 1d`" in acme.seen(told)
+    await acme.pushed(hot("ada@example.com", 100) | {"score": "heat"})
+    acme.sandbox.clock.advance(5 * HOUR + 60)
+    (message,) = await until_posted(acme, 1)
+    assert acme.seen(message).splitlines()[1] == "(heat about to fall out of hot in 3h · Owner: <@U0REP>)"
+
+
+async def test_nobody_claims_it_in_time(acme: Acme) -> None:
+    """It is escalated, listed as overdue, claimed by whom it was escalated to, and open again after three days."""
+    await acme.ask(f"alerts add when score crosses 80 in <#{SUCCESS}> sla 4h escalate to <@U0JANE>")
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    assert "Nothing is overdue." in acme.seen(await acme.ask("followups overdue"))
+    acme.sandbox.clock.advance(4 * HOUR + 1)
+    message = await until_it_says(acme, message, "Nobody claimed it in time: escalated to <@U0JANE>")
+    (said,) = await acme.sandbox.wait_for(
+        lambda: [one for one in acme.sandbox.world.posts if one.thread_ts == message.ts]
+    )
+    assert said.text == "<@U0JANE>, nobody has claimed this in time."
+    assert "Ada Lovelace" in acme.seen(await acme.ask("followups overdue"))
+    assert await press(acme, message, "Claim", user="U0JANE") == "Ada Lovelace is yours now."
+    assert "Nothing is overdue." in acme.seen(await acme.ask("followups overdue"))
+    acme.sandbox.clock.advance(3 * DAY + 1)
+    await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
+    threads = await acme.sandbox.wait_for(
+        lambda: [one for one in acme.sandbox.world.posts if one.thread_ts == message.ts][1:]
+    )
+    assert "three days ago" in threads[0].text
+
+
+async def test_what_came_of_it_is_counted(acme: Acme) -> None:
+    """Per rule and over all."""
+    await chosen(acme)
+    await acme.pushed(hot(), hot("hopper@example.com"), hot("kelly@example.com"))
+    messages = await until_posted(acme, 3)
+    for message, outcome in zip(messages[:2], ("Meeting", "No reply"), strict=True):
+        await press(acme, message, "Done")
+        message = await until_it_says(acme, message, "Done by <@U0REP>")
+        await press(acme, message, outcome)
+    listed = acme.seen(await acme.ask("alerts"))
+    assert "1 meeting, 1 no reply, 1 open, 50 % led to a meeting" in listed
+    assert "Of 2 that ended, 50 % led to a meeting." in listed
+
+
+async def test_a_rule_is_tried_before_it_is_made(acme: Acme) -> None:
+    """Replayed from the ledger; nothing is made, nothing is posted."""
+    await acme.pushed(
+        hot("hopper@example.com", 95, occurred_at=ago(acme.sandbox, 2.5)),
+        hot("hopper@example.com", 10, occurred_at=ago(acme.sandbox, 2)),
+        hot("kelly@example.com", 20, occurred_at=ago(acme.sandbox, 1)),
+    )
+    told = acme.seen(await acme.ask("alerts try when score crosses 40"))
+    assert told.splitlines()[0] == "In the last 30 days this would have asked for *2 follow-ups*:"
+    assert [line.partition(" · ")[0] for line in told.splitlines()[1:3]] == ["Grace Hopper", "Ada Lovelace"]
+    assert "`/score alerts add when score crosses 40`" in told
+    assert "asked for *1 follow-up*" in acme.seen(await acme.ask("alerts try when score falls 30 in 18h"))
+    assert "asked for *no follow-up*" in acme.seen(await acme.ask("alerts try when score crosses 40 if tag:nobody"))
+    assert "Did you mean" in acme.seen(await acme.ask("alerts try when score enters hto"))
+    assert "2. " not in acme.seen(await acme.ask("alerts"))
+    assert posted(acme) == []
+
+
+async def test_a_rule_by_form(acme: Acme) -> None:
+    """With More behind its button; what cannot be read is told in the form."""
+    response, _ = await acme.answered(lambda: acme.sandbox.say("/score alerts add", user=REP))
+    assert response.status == 200
+    view = acme.sandbox.open_views()[-1]
+    assert "sla" not in str(view.blocks)
+    await acme.sandbox.view_click(view.id, "alert_more", user=REP)
+    (view,) = await acme.sandbox.wait_for(
+        lambda: [one for one in acme.sandbox.open_views() if "sla" in str(one.blocks)]
+    )
+
+    def fields(**said: str) -> dict[str, Any]:
+        inputs = {block["block_id"]: block["element"] for block in view.blocks if block["type"] == "input"}
+        return entered(view, {name: value for name, value in said.items() if name in inputs})
+
+    wrong = await acme.sandbox.submit(view.id, fields(score="score", kind="crosses", value="900", place="-"))
+    assert "runs from 0 to 100" in str(wrong.body)
+    wrong = await acme.sandbox.submit(
+        view.id, fields(score="score", kind="crosses", value="80", place="-", condition="colour:red")
+    )
+    assert "there is no field" in str(wrong.body)
+    right = fields(
+        score="score", kind="rises", value="15 in 7d", place="channel", channel=SUCCESS, sla="4h", condition="owner:me"
+    )
+    await acme.answered(lambda: acme.sandbox.submit(view.id, right))
+    told = acme.latest()
+    said = acme.seen(told)
+    assert "`when score rises 15 in 7d` `if owner:rep@acme.example` → <#C0SUCCESS> `sla 4h`" in said
+
+
+async def test_whoever_owns_nobody_can_become_the_owner(acme: Acme) -> None:
+    """By a button on the card; whoever comes second is told."""
+    card = await acme.ask("hopper@example.com")
+    assert acme.seen(await acme.press(card, "Make me the owner")).startswith("You own Grace Hopper from now on")
+    assert "has an owner by now: rep@acme.example" in acme.seen(await acme.press(card, "Make me the owner"))
+    assert "Make me the owner" not in acme.seen(await acme.ask("hopper@example.com"))
+
+
+async def test_an_admin_is_told_once_where_messages_went(acme: Acme) -> None:
+    """When the channel was archived, and again only after it was well; the same of an owner who left."""
+    await chosen(acme, "C0GONE")
+    await acme.pushed(hot())
+    await until_posted(acme, 1, "D0ADMIN")
+    await acme.pushed(hot("hopper@example.com"))
+    await until_posted(acme, 2, "D0ADMIN")
+
+    def told(words: str) -> int:
+        return sum(words in one.text for one in acme.sandbox.world.posts if one.channel == "D0ADMIN")
+
+    assert told("what was meant for <#C0GONE> comes to you") == 1
+    await chosen(acme, None)
+    await acme.pushed(
+        {"type": "contact.upsert", "contact": {"email": "kelly@example.com", "owner": "gone@acme.example"}}
+    )
+    await acme.pushed(hot("kelly@example.com"))
+    await until_posted(acme, 3, "D0ADMIN")
+    assert told("No active member has the address gone@acme.example") == 1
+
+
+async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
+    """What is new since the last one; nothing where nothing is, and nothing on a Saturday."""
+    acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
+    await choose_channel(acme.workspace, channel=None, now=int(acme.sandbox.clock.now() * 1_000_000))
+    told = acme.seen(await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>"))
+    assert (
+        told
+        == "A digest comes to <#C0SUCCESS> Monday to Friday at 11:00 (Europe/Berlin), where there is anything to say."
+    )
+    assert "not within working hours" in acme.seen(await acme.ask("alerts digest 23:00"))
+    assert "no time zone" in acme.seen(await acme.ask("alerts digest 9:00 Europe/Nowhere"))
+    await acme.ask("alerts add when score crosses 50 in digest")
+    await acme.pushed(hot("hopper@example.com", 90, reason="Demo"))
+
+    def digests() -> list[Any]:
+        return [one for one in acme.sandbox.world.posts if one.channel == SUCCESS and one.metadata]
+
+    acme.sandbox.clock.advance(HOUR + 1)
+    (message,) = await acme.sandbox.wait_for(digests)
+    said = drawn(message.blocks, now=acme.sandbox.clock.now())
+    assert "*Newly hot*\nGrace Hopper *90* (hot)" in said
+    assert "▲ 49 · Grace Hopper" in said
+    assert "*To follow up*\n*Grace Hopper* · Navy · Score *90* (hot), from 41" in said
+    acme.sandbox.clock.advance(DAY)  # on Tuesday the line of the digest still waits for somebody
+    await acme.sandbox.wait_for(lambda: digests()[1:])
+    (one,) = [one for one in await by_ids(acme.workspace, ids=range(1, 50)) if one.lane == "digest"]
+    assert one.posted_at is None
+    at = int(acme.sandbox.clock.now() * 1_000_000)
+    await move(acme.workspace, id=one.id, move=Move.DONE, by=REP, now=at)
+    for _ in range(5):  # through the weekend: nothing new, so nothing
+        acme.sandbox.clock.advance(DAY)
+        await acme.ask("followups")
+    assert len(digests()) == 2
+    assert "Digest, Monday to Friday: <#C0SUCCESS> at 11:00" in acme.seen(await acme.ask("alerts"))
+    assert "any more" in acme.seen(await acme.ask(f"alerts digest off in <#{SUCCESS}>"))
