@@ -19,6 +19,7 @@ from bot.access import Need, Verdict, may_see, rights
 from bot.actions import ACTIONS
 from bot.arriving import ask_for_place, home, score_message
 from bot.asking import Asked, Block, Reply
+from bot.blocks import set_modal
 from bot.commands import carry_out
 from bot.people import People, error_code
 from bot.replies import plain_reply, refusal_reply
@@ -313,8 +314,10 @@ class Dispatcher:
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)
             because = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
-            typed = "Try again, or type it: `/score set ada@example.com 85`"
-            await self._send(request, plain_reply(f"Slack did not open the form {because}. {typed}"))
+            typed = (
+                ", or type it: `/score set ada@example.com 85`" if modal["callback_id"] == set_modal.CALLBACK else "."
+            )
+            await self._send(request, plain_reply(f"Slack did not open the form {because}. Try again{typed}"))
 
     async def _respond(self, request: _Request, url: str, reply: Reply) -> None:
         # No handler that repeats after a dropped connection: a repeat would be seen.
@@ -384,7 +387,7 @@ def _key(body: Mapping[str, Any], *parts: str) -> str:
 
 def _entered(element: Mapping[str, Any]) -> str | None:
     """Give what was entered in an element, whatever kind it is."""
-    chosen = element.get("selected_option")
+    chosen = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
     if chosen:
         return str(chosen["value"])
     return element.get("selected_conversation") or element.get("value")

@@ -6,6 +6,15 @@ from bot.access import Need
 from bot.actions.followup import claim, finish, snooze, tell_what_came_of_it, turn_list
 from bot.actions.paging import share_page, turn_page
 from bot.actions.score import open_form, show_history, take_back
+from bot.actions.settings import (
+    apply_and_ask,
+    apply_quietly,
+    cancel_draft,
+    open_type_form,
+    preview_draft,
+    take_draft_back,
+    turn_settings,
+)
 from bot.actions.setup import choose_here, choose_place, choose_who_sets, go_direct, leave_it
 from bot.asking import Asked, Reply
 
@@ -26,4 +35,11 @@ ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "setup_setters": (Need.ADMINISTER, choose_who_sets),
     "setup_here": (Need.SEE, choose_here),
     "setup_no": (Need.SEE, leave_it),
+    "settings": (Need.ADMINISTER, turn_settings),
+    "type_form": (Need.ADMINISTER, open_type_form),
+    "draft_preview": (Need.ADMINISTER, preview_draft),
+    "draft_apply": (Need.ADMINISTER, apply_quietly),
+    "draft_ask": (Need.ADMINISTER, apply_and_ask),
+    "draft_cancel": (Need.ADMINISTER, cancel_draft),
+    "draft_back": (Need.ADMINISTER, take_draft_back),
 }

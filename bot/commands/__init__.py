@@ -15,6 +15,7 @@ from bot.commands.help import help_reply
 from bot.commands.history import show_history
 from bot.commands.segments import manage_segments
 from bot.commands.set_score import set_score
+from bot.commands.settings import show_settings
 from bot.commands.setup import show_setup
 from bot.commands.top_contacts import top_contacts
 from bot.commands.undo import undo
@@ -71,6 +72,9 @@ COMMANDS = {
     ),
     "followups": Command(
         list_follow_ups, "followups [mine | open]", "who waits for somebody", ("followups", "followups mine")
+    ),
+    "settings": Command(
+        show_settings, "settings", "the score types: see, change and add them", ("settings",), Need.ADMINISTER
     ),
     "setup": Command(
         show_setup, "setup", "the first questions: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER

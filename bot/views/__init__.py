@@ -4,9 +4,13 @@ from collections.abc import Awaitable, Callable
 
 from bot.access import Need
 from bot.asking import Asked, Block, Reply
-from bot.blocks.set_modal import CALLBACK
+from bot.blocks import set_modal, settings
+from bot.views.score_type import submit_type
 from bot.views.set_score import offer_contacts, submit_scores
 
 # Each with what whoever hands it in must be allowed.
-VIEWS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {CALLBACK: (Need.SET, submit_scores)}
+VIEWS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
+    set_modal.CALLBACK: (Need.SET, submit_scores),
+    settings.CALLBACK: (Need.ADMINISTER, submit_type),
+}
 OPTIONS: dict[str, Callable[[Asked], Awaitable[list[Block]]]] = {"contact": offer_contacts}
