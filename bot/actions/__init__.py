@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from bot.access import Need
 from bot.actions.followup import claim, finish, snooze, tell_what_came_of_it, turn_list
 from bot.actions.paging import share_page, turn_page
+from bot.actions.rules import change_rule, open_rule_form, turn_rules
 from bot.actions.score import open_form, show_history, take_back
 from bot.actions.settings import (
     apply_and_ask,
@@ -42,4 +43,7 @@ ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "draft_ask": (Need.ADMINISTER, apply_and_ask),
     "draft_cancel": (Need.ADMINISTER, cancel_draft),
     "draft_back": (Need.ADMINISTER, take_draft_back),
+    "rules": (Need.ADMINISTER, turn_rules),
+    "rule_form": (Need.ADMINISTER, open_rule_form),
+    "rule_menu": (Need.ADMINISTER, change_rule),
 }

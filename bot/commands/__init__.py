@@ -13,6 +13,7 @@ from bot.commands.filter_contacts import filter_contacts
 from bot.commands.followups import list_follow_ups
 from bot.commands.help import help_reply
 from bot.commands.history import show_history
+from bot.commands.rules import show_rules
 from bot.commands.segments import manage_segments
 from bot.commands.set_score import set_score
 from bot.commands.settings import show_settings
@@ -76,6 +77,7 @@ COMMANDS = {
     "settings": Command(
         show_settings, "settings", "the score types: see, change and add them", ("settings",), Need.ADMINISTER
     ),
+    "rules": Command(show_rules, "rules", "what activities and attributes are worth", ("rules",), Need.ADMINISTER),
     "setup": Command(
         show_setup, "setup", "the first questions: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
     ),

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from bot.access import Need
 from bot.asking import Asked, Block, Reply
-from bot.blocks import set_modal, settings
+from bot.blocks import rules, set_modal, settings
+from bot.views.rule import submit_rule
 from bot.views.score_type import submit_type
 from bot.views.set_score import offer_contacts, submit_scores
 
@@ -12,5 +13,6 @@ from bot.views.set_score import offer_contacts, submit_scores
 VIEWS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     set_modal.CALLBACK: (Need.SET, submit_scores),
     settings.CALLBACK: (Need.ADMINISTER, submit_type),
+    rules.CALLBACK: (Need.ADMINISTER, submit_rule),
 }
 OPTIONS: dict[str, Callable[[Asked], Awaitable[list[Block]]]] = {"contact": offer_contacts}

@@ -38,3 +38,16 @@ async def refused(acme: Acme, view: View, **fields: Any) -> dict[str, str]:
     response = await acme.sandbox.submit(view.id, entered(view, fields), user=ADMIN)
     assert (response.status, response.note) == (200, "")
     return dict(acme.sandbox.open_views(ADMIN)[-1].errors)
+
+
+async def choose(acme: Acme, message: Message, action: str, value: str) -> None:
+    """Choose from the menu that offers *value*, and wait for the answer, a message or a form."""
+    (block,) = [
+        one["block_id"]
+        for one in message.blocks
+        if any(option["value"] == value for option in one.get("accessory", {}).get("options", ()))
+    ]
+    response, _ = await acme.answered(
+        lambda: acme.sandbox.click(message.id, action, block_id=block, user=ADMIN, selected=value)
+    )
+    assert (response.status, response.note) == (200, "")
