@@ -23,6 +23,7 @@ from bot.blocks import set_modal
 from bot.commands import carry_out
 from bot.people import People, error_code
 from bot.replies import plain_reply, refusal_reply
+from bot.senders import Senders
 from bot.text import clean
 from bot.views import OPTIONS, VIEWS
 from storage.committer import Committer
@@ -62,6 +63,7 @@ class Dispatcher:
         posting: AsyncWebClient,
         people: People,
         committer: Committer,
+        senders: Senders,
         wake: Callable[[], None],
         clock: Callable[[], int],
     ) -> None:
@@ -71,6 +73,7 @@ class Dispatcher:
         self._client = posting
         self._committer = committer
         self._clock = clock
+        self._senders = senders
         self._wake = wake
         self._people = people
         self._working: set[asyncio.Task[Any]] = set()
@@ -257,6 +260,7 @@ class Dispatcher:
             types=await score_types(self._workspace),
             person=person,
             committer=self._committer,
+            senders=self._senders,
             key=request.key,
             now=now,
             address_of=self._address_of,

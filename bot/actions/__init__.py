@@ -17,6 +17,16 @@ from bot.actions.settings import (
     turn_settings,
 )
 from bot.actions.setup import choose_here, choose_place, choose_who_sets, go_direct, leave_it
+from bot.actions.sources import (
+    open_rotate_form,
+    open_source_form,
+    pause_source,
+    replay_source,
+    resume_source,
+    show_quarantine,
+    show_source,
+    turn_sources,
+)
 from bot.asking import Asked, Reply
 
 # Each with what whoever clicks must be allowed.
@@ -46,4 +56,12 @@ ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "rules": (Need.ADMINISTER, turn_rules),
     "rule_form": (Need.ADMINISTER, open_rule_form),
     "rule_menu": (Need.ADMINISTER, change_rule),
+    "sources": (Need.ADMINISTER, turn_sources),
+    "source_form": (Need.ADMINISTER, open_source_form),
+    "source_show": (Need.ADMINISTER, show_source),
+    "source_pause": (Need.ADMINISTER, pause_source),
+    "source_resume": (Need.ADMINISTER, resume_source),
+    "source_rotate": (Need.ADMINISTER, open_rotate_form),
+    "source_aside": (Need.ADMINISTER, show_quarantine),
+    "source_replay": (Need.ADMINISTER, replay_source),
 }

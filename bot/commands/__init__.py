@@ -18,6 +18,7 @@ from bot.commands.segments import manage_segments
 from bot.commands.set_score import set_score
 from bot.commands.settings import show_settings
 from bot.commands.setup import show_setup
+from bot.commands.sources import show_sources
 from bot.commands.top_contacts import top_contacts
 from bot.commands.undo import undo
 from bot.commands.view_score import view_score
@@ -78,6 +79,13 @@ COMMANDS = {
         show_settings, "settings", "the score types: see, change and add them", ("settings",), Need.ADMINISTER
     ),
     "rules": Command(show_rules, "rules", "what activities and attributes are worth", ("rules",), Need.ADMINISTER),
+    "sources": Command(
+        show_sources,
+        "sources",
+        "what sends scores: add, pause, rotate, and what it sent",
+        ("sources",),
+        Need.ADMINISTER,
+    ),
     "setup": Command(
         show_setup, "setup", "the first questions: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
     ),
