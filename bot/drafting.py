@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from bot.asking import Asked, Reply
+from bot.blocks.elements import context
 from bot.blocks.preview import preview_reply
 from bot.blocks.settings import settings_reply, written_bands
 from bot.replies import plain_reply
@@ -30,7 +31,13 @@ async def propose(asked: Asked, wanted: ScoreType) -> Reply:
     for one in older:
         if one != same:
             await cancel(asked.workspace, draft=one)
-    return _renamed(live, wanted) if made is None else await show_preview(asked, made)
+    if made is None:
+        return _renamed(live, wanted)
+    shown = await show_preview(asked, made)
+    if wanted.is_default and not live.is_default:  # which moves no score, so it does not wait
+        said = f"Numbers without a score type mean {escape(live.label)} already."
+        shown = replace(shown, blocks=[*shown.blocks, context(said)])
+    return shown
 
 
 def _content(one: ScoreType) -> ScoreType:

@@ -25,7 +25,7 @@ def heading(live: ScoreType, draft: ScoreType) -> str:
 
 
 def _numbers(live: ScoreType, draft: ScoreType) -> list[str]:
-    told = []
+    told = [f"called {escape(draft.label)}"] if live.label != draft.label else []
     if live.step != draft.step:
         told.append(f"steps of {show(draft.step)} in place of {show(live.step)}")
     if live.start != draft.start:

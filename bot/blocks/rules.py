@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.asking import Block, Reply
-from bot.blocks.elements import actions, button, context, cut, section, signed
+from bot.blocks.elements import actions, button, context, cut, cut_markup, section, signed
 from bot.blocks.fields import choice_field, number_field, plain, text_field
 from bot.text import escape
 from storage.domain.rules import Period
@@ -13,7 +13,7 @@ from storage.domain.score_types import Rule, ScoreType
 from storage.domain.values import show
 
 CALLBACK = "rule"
-PER_PAGE, MOST_CHOICES = 15, 100
+PER_PAGE, MOST_CHOICES = 12, 100
 PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", Period.EVER: "in all"}
 
 
@@ -36,7 +36,7 @@ def rules_reply(types: Sequence[ScoreType], *, first: int = 0) -> Reply:
 
 
 def _line(rule: Rule) -> str:
-    return f"{escape(cut(rule.name, 80))}\n{cut(in_words(rule), 400)}"
+    return f"{escape(cut(rule.name, 80))}\n{cut_markup(in_words(rule), 400)}"
 
 
 def in_words(rule: Rule) -> str:

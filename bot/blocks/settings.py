@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.asking import Block, Reply
-from bot.blocks.elements import actions, button, cut, section
+from bot.blocks.elements import actions, button, cut_markup, section
 from bot.blocks.fields import field, number_field, plain, text_field
 from bot.blocks.preview import heading
 from bot.text import escape
@@ -14,7 +14,7 @@ from storage.domain.spans import write_span
 from storage.domain.values import show
 
 CALLBACK = "score_type"
-PER_PAGE = 15
+PER_PAGE, MOST_DRAFTS = 12, 3
 
 
 def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, first: int = 0) -> Reply:
@@ -29,7 +29,7 @@ def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, f
         blocks=[
             section("*Score types*"),
             *(section(_described(one), accessory=button("Change", action="type_form", value=one.key)) for one in shown),
-            *(block for one in drafts[:5] for block in _waiting(live[one.key], one)),
+            *(block for one in drafts[:MOST_DRAFTS] for block in _waiting(live[one.key], one)),
             actions(buttons),
         ],
     )
@@ -41,7 +41,7 @@ def _described(one: ScoreType) -> str:
     fades = f"halves every {write_span(one.half_life)}" if one.half_life else "stays until it is changed"
     rules = {0: "no rules", 1: "1 rule"}.get(len(one.rules), f"{len(one.rules)} rules")
     numbers = f"{one.range_shown}, steps of {show(one.step)}, starting at {show(one.start)}"
-    return cut(f"*{escape(one.label)}* `{one.key}`{default}\n{numbers} · {fades} · {rules}\nBands: {bands}", 800)
+    return cut_markup(f"*{escape(one.label)}* `{one.key}`{default}\n{numbers} · {fades} · {rules}\nBands: {bands}", 500)
 
 
 def _waiting(live: ScoreType, draft: ScoreType) -> list[Block]:
@@ -49,7 +49,7 @@ def _waiting(live: ScoreType, draft: ScoreType) -> list[Block]:
         button("See what it changes", action="draft_preview", value=carried(draft)),
         button("Cancel", action="draft_cancel", value=carried(draft)),
     ]
-    return [section(f"*Waits for a decision:* {heading(live, draft)}"), actions(buttons)]
+    return [section(f"*Waits for a decision:* {cut_markup(heading(live, draft), 300)}"), actions(buttons)]
 
 
 def carried(draft: ScoreType) -> str:

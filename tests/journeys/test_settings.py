@@ -104,6 +104,12 @@ async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
 
     done = await press(acme, preview, "Apply and ask")
     assert "Follow-ups were asked for." in acme.seen(done)
+    view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
+    shown = acme.seen(await hand_in(acme, view, label="Fitness", step="0.5", half_life="30d", default=["yes"]))
+    assert shown.startswith(
+        "*Changing Fit: called Fitness, steps of 0.5 in place of 1, half-life 30d in place of none:*"
+    )
+    assert shown.endswith("(Numbers without a score type mean Fit already.)")
     (message,) = await acme.sandbox.wait_for(
         lambda: [one for one in acme.sandbox.world.posts if one.channel == "C0SUCCESS" and one.metadata]
     )
