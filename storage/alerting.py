@@ -1,6 +1,6 @@
 """Decide follow-ups in the transaction that changed the scores, and keep what each rule remembers."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storage import alert_rules, database, definitions, followups, queries, scores, segments
@@ -31,6 +31,7 @@ class _Look:
     rule: AlertRule
     watch: Watch
     moved: Moved
+    is_silent: bool = False  #: nobody is asked because contacts became one, or were parted
 
     @property
     def watched(self) -> Watched:
@@ -52,7 +53,7 @@ async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> No
             (over_again if look.watched in {one.watched for one in asking} else over).add(look.watched)
         if decision.fires:
             fits = look.rule.paused_at is None and await _fits(session, look, now=now)
-            if fits and not look.work.submission.muted:
+            if fits and not look.work.submission.muted and not look.is_silent:
                 asking.append(look)
                 continue
             look.work.unasked += fits
@@ -65,7 +66,11 @@ async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> No
 
 
 async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
-    moving = [work for work in works if work.refusal is None and any(one.before != one.after for one in work.moved)]
+    moving = [
+        work
+        for work in works
+        if work.refusal is None and (work.settled or any(one.before != one.after for one in work.moved))
+    ]
     if not moving:
         return []
     rules = await alert_rules.of_workspaces(session, {work.submission.workspace.id for work in moving})
@@ -76,11 +81,22 @@ async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
             if watch is not None:
                 score = watch.score_type.key
                 looks += [
-                    _Look(work, rule, watch, one)
+                    _Look(work, rule, watch, step, is_silent)
                     for one in work.moved
-                    if one.score_type.key == score and one.before != one.after
+                    if one.score_type.key == score
+                    for step, is_silent in _steps(work, one)
+                    if step.before != step.after
                 ]
     return looks
+
+
+def _steps(work: Work, one: Moved) -> list[tuple[Moved, bool]]:
+    """Part what a score did because contacts became one, which is silent, from what was done to it after that."""
+    pair = (one.contact, one.score_type.key)
+    if pair not in work.settled:
+        return [(one, False)]
+    between = work.settled[pair]
+    return [(replace(one, after=between), True), (replace(one, before=between), False)]
 
 
 async def _fits(session: Session, look: _Look, *, now: int) -> bool:
@@ -170,6 +186,21 @@ async def _keep(session: Session, memory: dict[Watched, Memory]) -> None:
                 for (rule, contact), one in sorted(memory.items())
             ],
         )
+
+
+async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
+    """Let rules forget contacts that are one with another now, but for when they last asked about them."""
+    rows = [{"id": row, "r": root} for row, root in sorted(root_of.items())]
+    await session.rows(
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at)"
+        " SELECT m.rule_id, given.r, false, max(m.fired_at) FROM given(id bigint, r bigint)"
+        " JOIN alert_memory m ON m.contact_id = given.id WHERE m.fired_at IS NOT NULL"
+        " GROUP BY m.rule_id, given.r ORDER BY m.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO UPDATE"
+        " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
+        " THEN alert_memory.fired_at ELSE excluded.fired_at END",
+        rows,
+    )
+    await session.rows("DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", rows)
 
 
 async def add_alert_rule(

@@ -38,6 +38,10 @@ async def fold_scores(
                 last = max((change.order for change in arrived.values()), default=BEFORE_ALL)
                 states[pair] = replace(state, last=last)
                 effects[pair] = {id_of[one.source, one.key, one.subject]: (one, effect) for one, effect in folded}
+                if pair[0] in work.regrouped:
+                    own = {entry.fact_id for entry in entries}
+                    joined, _ = fold((fact for id, fact in seen.items() if id not in own), score_type)
+                    work.settled[pair] = joined.value(score_type, now=now)
             else:
                 for entry in entries:
                     if entry.fact is not None and entry.fact_id is not None and pair in work.bears_on(entry):
@@ -45,6 +49,7 @@ async def fold_scores(
                         effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
             after = states[pair].value(score_type, now=now)
             work.moved.append(Moved(contact=pair[0], score_type=score_type, before=before, after=after))
+        _let_go(work)
     touched = {pair for work in works if work.refusal is None for pair in work.touched}
     await scores.keep(
         session,
@@ -54,6 +59,16 @@ async def fold_scores(
         types=types,
         workspaces={pair: work.submission.workspace.id for work in works for pair in work.touched},
     )
+
+
+def _let_go(work: Work) -> None:
+    """Tell of the scores that a contact had only while it was one with another."""
+    for (contact, key), state in work.was.items():
+        score_type = work.types[key]
+        before = state.value(score_type, now=work.submission.received_at)
+        if contact in work.regrouped and (contact, key) not in work.touched and before is not None:
+            work.moved.append(Moved(contact=contact, score_type=score_type, before=before, after=None))
+            work.settled[contact, key] = None
 
 
 def _late(works: Sequence[Work], states: Mapping[Scored, State], types: Mapping[Scored, ScoreType]) -> set[Scored]:
@@ -94,19 +109,19 @@ async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> N
         known = await contacts.fields(session, said)
         changed = {contact: fold_fields(told, known[contact]) for contact, told in said.items()}
     for work in works:
-        if work.undo is not None and work.refusal is None:
+        if (work.undo is not None or work.regrouped) and work.refusal is None:
             changed |= await _fields_anew(session, work)
     if changed:
         await contacts.write_fields(session, changed, now=now)
 
 
 async def _fields_anew(session: Session, work: Work) -> dict[int, contacts.Fields]:
-    """Fold the fields of the contacts an undo touches, where any fact speaks of them."""
-    told = await facts.saying(session, work.spoken_of)
+    """Fold the fields of the contacts that an undo touches, where any fact speaks of them, or that were regrouped."""
+    told = await facts.saying(session, {*work.spoken_of, *work.regrouped})
     batches = {fact.batch for each in told.values() for fact in each}
     left_out = await facts.undone(session, work.submission.workspace.id, batches)
     return {
         contact: fold_fields([fact for fact in each if fact.batch not in left_out], {})
         for contact, each in told.items()
-        if each
+        if each or contact in work.regrouped
     }

@@ -1,6 +1,6 @@
 """Keep follow-ups: asked for with the score, moved by people and by time, first click wins."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage import database, jobs
@@ -105,6 +105,16 @@ async def fall_back(session: Session, pairs: Collection[tuple[int, int]], *, now
         State.CLOSED.value,
     )
     await jobs.put(session, [_job(row, EDIT, at=now) for row in rows], now=now)
+
+
+async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
+    """Let follow-ups be those of the contact that theirs is one with now; the locks are held."""
+    await session.rows(
+        "UPDATE follow_ups SET contact_id = (SELECT given.r FROM given(id bigint, r bigint)"
+        " WHERE given.id = follow_ups.contact_id) WHERE id IN (SELECT f.id FROM given(id bigint, r bigint)"
+        " JOIN follow_ups f ON f.contact_id = given.id ORDER BY f.id FOR NO KEY UPDATE)",
+        [{"id": row, "r": root} for row, root in sorted(root_of.items())],
+    )
 
 
 def _job(row: Row, kind: str, *, at: int) -> NewJob:

@@ -78,7 +78,7 @@ class Contact(Model):
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
     )
-    merged_into = fields.BigIntField(null=True)
+    merged_into = fields.BigIntField(null=True)  # the contact it is one with; 0 once it was deleted
     first_email = fields.CharField(max_length=254, null=True)  # what it was made with, should nobody say another
     email = fields.CharField(max_length=254, null=True)
     name = fields.TextField(null=True)
@@ -122,6 +122,7 @@ class Fact(Model):
     contact: fields.ForeignKeyNullableRelation[Contact] = fields.ForeignKeyField(
         "storage.Contact", on_delete=fields.RESTRICT, null=True
     )
+    other_id = fields.BigIntField(null=True)  # of a merge: the contact it is one with
     kind = fields.CharField(max_length=8)
     source = fields.CharField(max_length=40)
     dedupe_key = fields.TextField()
@@ -141,11 +142,14 @@ class Fact(Model):
         table = "facts"
         constraints = (
             UniqueConstraint(fields=("workspace_id", "source", "dedupe_key", "subject"), name="facts_key"),
-            CheckConstraint(check="kind IN ('change', 'activity', 'fields', 'undo')", name="facts_kind"),
+            CheckConstraint(
+                check="kind IN ('change', 'activity', 'fields', 'merge', 'undo', 'deleted')", name="facts_kind"
+            ),
             CheckConstraint(check="(kind = 'change') = (op IS NOT NULL)", name="facts_op"),
             CheckConstraint(check="(kind = 'activity') = (activity IS NOT NULL)", name="facts_activity"),
             CheckConstraint(check="(kind = 'undo') = (undoes IS NOT NULL)", name="facts_undoes"),
-            CheckConstraint(check="(kind = 'undo') = (contact_id IS NULL)", name="facts_contact"),
+            CheckConstraint(check="(kind IN ('undo', 'deleted')) = (contact_id IS NULL)", name="facts_contact"),
+            CheckConstraint(check="(kind = 'merge') = (other_id IS NOT NULL)", name="facts_other"),
         )
         indexes = (Index(fields=("contact_id", "subject", "occurred_at"), name="facts_contact_subject"),)
 

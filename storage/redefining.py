@@ -145,8 +145,9 @@ async def follow(session: Session, works: Sequence[Work], drafts: Mapping[int, S
         workspace = work.submission.workspace.id
         for draft in drafts.get(workspace, ()) if work.refusal is None else ():
             bearing = {e.contact for e in work.new if e.fact is not None and e.contact and bears_on(e.fact, draft)}
-            if bearing or work.spoken_of:
-                touched.setdefault((workspace, draft.definition), set()).update(bearing, work.spoken_of)
+            undone = {work.roots.get(id, id) for id in work.spoken_of}
+            if bearing or undone:
+                touched.setdefault((workspace, draft.definition), set()).update(bearing, undone)
                 types[workspace, draft.definition] = draft
     for (workspace, definition), ids in touched.items():
         draft = types[workspace, definition]
@@ -171,7 +172,7 @@ async def _build(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> 
 
 
 async def _fold(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
-    await contacts.lock(session, ids)
+    await contacts.lock(session, {id: id for id in ids})
     ledgers = await facts.ledgers(session, {(id, draft.key): draft for id in ids})
     await _write(session, workspace.id, draft, ledgers)
 

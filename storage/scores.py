@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from storage import contacts, database, definitions, facts
 from storage.database import Row, Session
 from storage.domain.contacts import Contact
+from storage.domain.course import Knot, Move, Point, biggest_moves, points
 from storage.domain.decay import band_until, shown
 from storage.domain.errors import UnknownScoreType
 from storage.domain.explain import Explanation, explain
@@ -69,6 +70,27 @@ class Entry:
     activity: str | None
     rule: str | None  #: the rules that speak of it, by name
     order: Order  #: where it stands among all facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One of the changes that moved a score most, and who or what made it."""
+
+    move: Move
+    source: str
+    actor: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How one score went through a span of time, the oldest first."""
+
+    score_type: ScoreType
+    since: int
+    until: int
+    points: tuple[Point, ...]
+    causes: tuple[Cause, ...]
 
 
 async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, State]:
@@ -141,6 +163,15 @@ async def keep(
         " last_key = excluded.last_key",
         [_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
     )
+
+
+async def forget(session: Session, ids: Collection[int]) -> None:
+    """Take away every score and effect of contacts, under whichever definition."""
+    for table in ("effects", "scores"):
+        await session.rows(
+            f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))",
+            [{"id": id} for id in sorted(ids)],
+        )
 
 
 def _row(pair: Scored, state: State, score_type: ScoreType, workspace: int) -> Row:
@@ -249,7 +280,8 @@ async def history(
         " f.source, f.dedupe_key, f.actor, f.reason, f.batch,"
         " e.effective, e.rank_after"
         " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
-        " WHERE f.contact_id = $2 AND (f.subject = $3 OR e.effective <> 0 OR e.asked <> 0)"
+        " WHERE f.contact_id IN (SELECT id FROM contacts WHERE id = $2 OR merged_into = $2)"
+        " AND (f.subject = $3 OR e.effective <> 0 OR e.asked <> 0)"
         " AND f.workspace_id = $1 AND f.occurred_at >= $6"
         ' AND f.occurred_at <= $7 AND (f.occurred_at < $7 OR f.source COLLATE "C" < $8'
         ' OR (f.source = $8 AND f.dedupe_key COLLATE "C" < $9))'
@@ -302,6 +334,61 @@ async def why(
     undone = await facts.undone(reader, workspace.id, {change.batch for change in ledger})
     stand = [change for change in ledger if change.batch not in undone]
     return score_type, explain(stand, score_type, now=now, most=most)
+
+
+async def course(workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int) -> Course:
+    """Follow one score from an instant until now; what is undone is not in it.
+
+    Of more than so many changes the older are left out, and the course begins that much later.
+    """
+    score_type = await _type(workspace, score)
+    knots = await _knots(workspace, contact, score_type, since=since, until=now, most=most + 1)
+    if len(knots) > most:
+        since = max(since, knots[0].at + 1)
+
+    def value_at(rank: int, instant: int) -> int:
+        return shown(score_type, rank, now=instant)
+
+    moves = biggest_moves(knots, since=since, start=score_type.start, value_at=value_at)
+    rows = await database.read(
+        "SELECT id, source, actor, reason FROM facts WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": move.fact} for move in moves],
+    )
+    found = {row["id"]: row for row in rows}
+    return Course(
+        score_type=score_type,
+        since=since,
+        until=now,
+        points=points(knots, since=since, until=now, value_at=value_at),
+        causes=tuple(
+            Cause(
+                move=move,
+                source=found[move.fact]["source"],
+                actor=found[move.fact]["actor"],
+                reason=found[move.fact]["reason"],
+            )
+            for move in moves
+        ),
+    )
+
+
+async def _knots(
+    workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, most: int
+) -> list[Knot]:
+    """Give what the latest changes of a span left, in the order of the fold, with those that it began with."""
+    rows = await database.read(
+        "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
+        " WHERE e.workspace_id = $1 AND e.contact_id = $2 AND e.definition_id = $3 AND e.at <= $5 AND e.at >="
+        " coalesce((SELECT max(at) FROM effects WHERE contact_id = $2 AND definition_id = $3 AND at < $4), $4)"
+        ' ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC LIMIT $6',
+        workspace.id,
+        contact,
+        score_type.definition,
+        since,
+        until,
+        most,
+    )
+    return [Knot(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]
 
 
 async def _type(workspace: Workspace, key: str | None) -> ScoreType:

@@ -66,7 +66,7 @@ async def _again(workspace: Workspace, ids: Collection[int]) -> list[Difference]
     for id in sorted(ids):
 
         async def body(session: Session, id: int = id) -> list[Difference]:
-            await contacts.lock(session, [id])
+            await contacts.lock(session, {id: id})
             return (await _compare(session, workspace, [id]))[1]
 
         with suppress(contacts.StartAgain):  # it was merged or deleted just now

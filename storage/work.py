@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from storage.contacts import Identity
 from storage.domain.errors import Refusal
 from storage.domain.facts import Fact, Ignored, Item, Undo, Unusable
+from storage.domain.fold import State
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Status, Submission
@@ -13,17 +14,37 @@ from storage.facts import Scored
 
 
 @dataclass(slots=True)
+class Naming:
+    """How an item names somebody: by identities, or by the row of a contact that was found already."""
+
+    email: str | None = None  #: as typed
+    identities: tuple[Identity, ...] = ()
+    row: int | None = None
+
+
+@dataclass(slots=True)
 class Entry:
-    """One item on its way: what it asks, whose it is, the fact it becomes, what became of it."""
+    """One item on its way: what it asks, whose it is, the facts it becomes, what became of it."""
 
     item: Item
-    identities: tuple[Identity, ...] = ()
+    named: list[Naming] = field(default_factory=list)
+    is_merge: bool = False
     at: int = 0
-    contact: int | None = None
+    #: the contacts that it names, as they were made; facts are the first one's
+    rows: tuple[int, ...] = ()
+    #: of these, whom it proves to be one: (place, contact, contact)
+    links: list[tuple[int, int, int]] = field(default_factory=list)
+    contact: int | None = None  #: the one they are one with
     fact: Fact | None = None
     fact_id: int | None = None
     status: Status | None = None
+    note: str | None = None  #: why it was left alone
     refusal: Refusal | None = None
+
+    @property
+    def identities(self) -> list[Identity]:
+        """Everything it names somebody by."""
+        return [one for naming in self.named for one in naming.identities]
 
     @property
     def scored(self) -> Scored | None:
@@ -40,8 +61,14 @@ class Work:
     entries: list[Entry | Unusable | Ignored] = field(default_factory=list)
     refusal: Refusal | None = None
     undo: Undo | None = None
-    undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on
+    undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on, or who is one with whom
     spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on
+    parting: list[int] = field(default_factory=list)  #: of these, those it parts, or makes one again
+    roots: dict[int, int] = field(default_factory=dict)  #: contact → the one it is one with
+    members: dict[int, int] = field(default_factory=dict)  #: the same of all that are one with those it joins or parts
+    regrouped: set[int] = field(default_factory=set)  #: the contacts that others became one with, or no longer are
+    was: dict[Scored, State] = field(default_factory=dict)  #: scores before that
+    settled: dict[Scored, int | None] = field(default_factory=dict)  #: values after that, before its own changes
     moved: list[Moved] = field(default_factory=list)
     unasked: int = 0  #: follow-ups not asked for, because it is muted
 
@@ -61,6 +88,11 @@ class Work:
     def new(self) -> list[Entry]:
         """The entries that became facts just now."""
         return [entry for entry in self.live if entry.fact_id is not None]
+
+    @property
+    def joined(self) -> list[int]:
+        """The contacts that it makes one, or parts."""
+        return [*(row for entry in self.unsettled for link in entry.links for row in link[1:]), *self.parting]
 
     def refuse(self, entry: Entry, refusal: Refusal) -> None:
         """Set an entry aside, and with it the whole submission where that was asked for."""

@@ -6,7 +6,7 @@ from bot.access import Need
 from bot.actions.followup import claim, finish, snooze, tell_what_came_of_it, turn_list
 from bot.actions.paging import share_page, turn_page
 from bot.actions.rules import change_rule, open_rule_form, turn_rules
-from bot.actions.score import open_form, show_history, take_back
+from bot.actions.score import open_form, show_chart, show_history, take_back
 from bot.actions.settings import (
     apply_and_ask,
     apply_quietly,
@@ -33,6 +33,7 @@ from bot.asking import Asked, Reply
 ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "undo": (Need.SET, take_back),
     "history": (Need.SEE, show_history),
+    "chart": (Need.SEE, show_chart),
     "set": (Need.SET, open_form),
     "page": (Need.SEE, turn_page),
     "share": (Need.SEE, share_page),

@@ -2,7 +2,7 @@
 
 import typer
 
-from bot.cli import deliveries, sources, tokens, types, workspaces
+from bot.cli import deliveries, rules, sources, tokens, types, workspaces
 from bot.cli.demo import demo
 from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
@@ -25,6 +25,7 @@ app.command("import")(import_contacts)
 app.command("export")(export_contacts)
 app.add_typer(workspaces.app, name="workspace")
 app.add_typer(types.app, name="type")
+app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="source")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")

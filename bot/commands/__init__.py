@@ -61,7 +61,12 @@ COMMANDS = {
         ("segment save hot score>=80", "segment show hot", "filter segment:hot owner:me"),
     ),
     "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
-    "history": Command(show_history, "history CONTACT [TYPE]", "every change of a score", ("history ada fit",)),
+    "history": Command(
+        show_history,
+        "history CONTACT [TYPE] [90d]",
+        "every change of a score; with a chart where the days are named",
+        ("history ada fit", "history ada fit 90d"),
+    ),
     "why": Command(
         explain_score, "why CONTACT [TYPE]", "what a score is made of: the lines add up to it", ("why ada fit",)
     ),

@@ -15,6 +15,8 @@ DAY = 86_400_000_000
 #: the same with the subject, because facts that share a key may speak of one field
 FieldOrder: TypeAlias = tuple[int, bytes, bytes, bytes]
 BEFORE_ALL: Order = (-1, b"", b"")
+#: the subject of the facts that make two contacts one
+MERGE = "merge"
 
 
 class Op(StrEnum):
@@ -83,6 +85,20 @@ class Activity(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Merged(Fact):
+    """The word that two contacts, by their row ids, are one; *place* tells those of one item apart, from 1."""
+
+    one: int
+    other: int
+    place: int = 1
+
+    @property
+    def subject(self) -> str:
+        """Give a subject that no score type can have."""
+        return MERGE if self.place == 1 else f"{MERGE}/{self.place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Undo(Fact):
     """The wish that a batch had never happened; undoing an undo restores it."""
 
@@ -102,6 +118,25 @@ def stamp(asked: int | None, *, received: int, index: int = 0) -> int:
     if asked > received + DAY:
         raise BadTime("sent from the future: check the sender's clock")
     return min(asked, received)
+
+
+def united(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Give whom each contact is one with, going by the links between them: the smallest id of all that hang together.
+
+    A link to a contact that is not among *rows* says nothing.
+    """
+    root = {row: row for row in rows}
+
+    def find(row: int) -> int:
+        while root[row] != row:
+            row = root[row]
+        return row
+
+    for one, other in links:
+        if one in root and other in root:
+            first, second = sorted((find(one), find(other)))
+            root[second] = first
+    return {row: find(row) for row in root}
 
 
 def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
@@ -146,11 +181,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """The word of a sender that two of its contacts are one: what *contact* names is *into* from now on."""
+    """The word that two contacts are one: what *contact* names is *into* from now on."""
 
     key: str
-    contact: Reference
-    into: Reference
+    contact: Reference | int
+    into: Reference | int
     occurred_at: int | None = None
     raw: str = ""
 
@@ -160,7 +195,7 @@ class Deletion:
     """The wish that everything known of a contact be forgotten."""
 
     key: str
-    contact: Reference
+    contact: Reference | int
     occurred_at: int | None = None
     raw: str = ""
 

@@ -16,6 +16,7 @@ TAKEN_WORDS = frozenset(
         *("and", "or", "not", "has", "in", "is", "sort", "limit", "because", "me", "unset"),
         *("owner", "tag", "tags", "company", "email", "name", "id", "segment", "followup", "updated", "created"),
         *("rising", "falling", "moved", "crossed", "stale", "above", "below"),
+        *("merge", "delete"),  # subjects of facts that are no score's
     )
 )
 

@@ -23,6 +23,7 @@ COMMANDS = (
     "why ada",
     "segment list",
     "segment save hot score>=40",
+    "history ada 90d",
     "undo",
     "tpo 5",
     "settings",
@@ -33,6 +34,7 @@ COMMANDS = (
 BUTTONS = (
     ("ada", "Set"),
     ("ada", "History"),
+    ("history ada", "Chart"),
     ("set ada 85", "Undo"),
     ("set ada 85", "History"),
     ("set grace 85", "Grace Kelly · Monaco · kelly@example.com"),

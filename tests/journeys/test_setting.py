@@ -250,7 +250,7 @@ async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> N
         "*Ada Lovelace · Fit*\n"
         "‹now› · set to 8 → *8* (good) · by <@U0REP>\n"
         "‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
-        "(The last 2 changes, newest first. Struck through: undone.)"
+        "(The last 2 changes, newest first. Struck through: undone.)\n[Chart]"
     )
 
 

@@ -41,6 +41,11 @@ PARENTS: dict[str, tuple[str, dict[str, object]]] = {
 CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "facts_kind": ("facts", {"kind": "other", "op": None}, {}),
     "facts_op": ("facts", {"op": None}, {"kind": "fields", "op": None}),
+    "facts_other": (
+        "facts",
+        {"kind": "fields", "op": None, "other_id": 2},
+        {"kind": "merge", "op": None, "other_id": 2},
+    ),
     "facts_activity": ("facts", {"activity": "a"}, {"kind": "activity", "op": None, "activity": "a"}),
     "facts_undoes": ("facts", {"undoes": "b"}, {"kind": "undo", "op": None, "undoes": "b", "contact_id": None}),
     "facts_contact": ("facts", {"contact_id": None}, {}),

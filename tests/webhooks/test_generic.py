@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from storage.domain.contacts import Reference
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
@@ -171,10 +172,14 @@ def test_activities_merges_and_deletions_are_read() -> None:
         }
     )
     assert isinstance(merge, Merge)
-    assert (merge.key, merge.contact.email, merge.into.id) == ("m", "ada@example.com", "7")
+    assert (merge.key, merge.contact, merge.into) == (
+        "m",
+        Reference(email="ada@example.com", source="crm"),
+        Reference(source="crm", id="7"),
+    )
     assert isinstance(lonely, Unusable)
     assert isinstance(deletion, Deletion)
-    assert (deletion.contact.email, deletion.occurred_at) == ("ada@example.com", START)
+    assert (deletion.contact, deletion.occurred_at) == (Reference(email="ada@example.com", source="crm"), START)
     assert not isinstance(deletion, Ignored)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from storage.domain.contacts import Reference
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import Settings, Source
@@ -33,6 +34,11 @@ def source(provider: str, **more: Any) -> Source:
         id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=told,
         score_types=("score", "lead_score", "engagement"),
     )  # fmt: skip  # who, and what is said of it
+
+
+def known(id: str) -> Reference:
+    """Name a contact by the id it has in the source."""
+    return Reference(source="crm", id=id)
 
 
 def items(provider: str, body: Any, *, kind: str | None = None, headers: Any = None, **more: Any) -> list[Asked]:
@@ -217,10 +223,10 @@ def test_hubspot_tells_its_events_apart_by_what_changed() -> None:
     assert cleared.key == again.key == retried.key != other.key
     assert items("hubspot", hubspot("object.propertyChange", **change, objectTypeId="0-2"))[0].key == "d/0000"
     first, second = (one for one in items("hubspot", EVENTS["hubspot"]["contact.merge"][0]) if isinstance(one, Merge))
-    assert [(one.contact.id, one.into.id) for one in (first, second)] == [("8", "7"), ("9", "7")]
+    assert [(one.contact, one.into) for one in (first, second)] == [(known("8"), known("7")), (known("9"), known("7"))]
     (gone,) = items("hubspot", hubspot("contact.privacyDeletion"))
     assert isinstance(gone, Deletion)
-    assert (gone.contact.id, gone.occurred_at) == ("7", 1767225587655000)
+    assert (gone.contact, gone.occurred_at) == (known("7"), 1767225587655000)
 
 
 def test_pipedrive_takes_what_changed_alone() -> None:
@@ -237,7 +243,7 @@ def test_pipedrive_takes_what_changed_alone() -> None:
     assert [type(one) for one in items("pipedrive", quiet)] == [Ignored]
     (merged,) = items("pipedrive", EVENTS["pipedrive"]["delete.person"][0])
     assert isinstance(merged, Merge)
-    assert (merged.contact.id, merged.into.id) == ("11", "12")
+    assert (merged.contact, merged.into) == (known("11"), known("12"))
 
 
 def test_segment_refuses_lists_unless_asked_and_names_the_score_type() -> None:
