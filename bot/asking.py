@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from bot.access import Need, Person, Verdict, check
+from bot.senders import Senders
 from bot.sentence import Value
 from storage.committer import Committer
 from storage.domain.contacts import Json, Reference
@@ -33,6 +34,7 @@ class Asked:
     may_post: Callable[[str], Awaitable[Verdict]]  #: whether follow-ups may go to a channel
     choices: Choices
     rights: frozenset[Need]
+    senders: Senders
     text: str = ""  #: what follows the verb, or the value of a button
     creates: bool = False  #: make the contact where there is none
     fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → what was entered

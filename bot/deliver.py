@@ -196,7 +196,9 @@ class Deliverer:
 
     async def _by_time(self, job: Job) -> _Done:
         """Wake, release or escalate a follow-up, and say so under its message: an edit notifies nobody."""
-        way, (one,) = _BY_TIME[job.kind], await followups.by_ids(self._workspace, ids=[job.subject])
+        way, one = _BY_TIME[job.kind], await self._of(job)
+        if one is None:
+            return _Done()
         try:
             moved = await followups.move(self._workspace, id=one.id, move=way.move, by=None, now=self._clock())
         except TooLate:  # claimed or done meanwhile

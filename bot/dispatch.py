@@ -20,10 +20,12 @@ from bot.access import Need, Verdict, may_see, rights
 from bot.actions import ACTIONS
 from bot.arriving import ask_for_place, home, score_message
 from bot.asking import Asked, Block, Reply
+from bot.blocks import set_modal
 from bot.commands import carry_out
 from bot.people import People, error_code
 from bot.picturing import BlocksRefused, show
 from bot.replies import plain_reply, refusal_reply
+from bot.senders import Senders
 from bot.text import clean
 from bot.views import OPTIONS, VIEWS
 from storage.committer import Committer
@@ -64,6 +66,7 @@ class Dispatcher:
         posting: AsyncWebClient,
         people: People,
         committer: Committer,
+        senders: Senders,
         wake: Callable[[], None],
         clock: Callable[[], int],
     ) -> None:
@@ -73,6 +76,7 @@ class Dispatcher:
         self._client = posting
         self._committer = committer
         self._clock = clock
+        self._senders = senders
         self._wake = wake
         self._people = people
         self._working: set[asyncio.Task[Any]] = set()
@@ -259,6 +263,7 @@ class Dispatcher:
             types=await score_types(self._workspace),
             person=person,
             committer=self._committer,
+            senders=self._senders,
             key=request.key,
             now=now,
             address_of=self._address_of,
@@ -333,8 +338,10 @@ class Dispatcher:
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)
             because = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
-            typed = "Try again, or type it: `/score set ada@example.com 85`"
-            await self._send(request, plain_reply(f"Slack did not open the form {because}. {typed}"))
+            typed = (
+                ", or type it: `/score set ada@example.com 85`" if modal["callback_id"] == set_modal.CALLBACK else "."
+            )
+            await self._send(request, plain_reply(f"Slack did not open the form {because}. Try again{typed}"))
 
     async def _respond(self, request: _Request, url: str, reply: Reply) -> None:
         # No handler that repeats after a dropped connection: a repeat would be seen.
@@ -412,7 +419,7 @@ def _key(body: Mapping[str, Any], *parts: str) -> str:
 
 def _entered(element: Mapping[str, Any]) -> str | None:
     """Give what was entered in an element, whatever kind it is."""
-    chosen = element.get("selected_option")
+    chosen = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
     if chosen:
         return str(chosen["value"])
     return element.get("selected_conversation") or element.get("selected_user") or element.get("value")

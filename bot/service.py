@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiohttp import web
@@ -22,16 +22,22 @@ from bot.clock import system_clock
 from bot.deliver import WELCOME, Deliverer
 from bot.dispatch import Dispatcher
 from bot.people import People, error_code
+from bot.senders import Senders
 from bot.settings import BadSettings, Settings
 from bot.socket import Socket
 from bot.worker import Worker
 from storage.alerting import SWEEP
 from storage.domain.errors import UnknownWorkspace
 from storage.domain.people import Workspace
+from storage.domain.sources import Settings as SourceSettings
+from storage.domain.submissions import Recorded
 from storage.jobs import put_job
 from storage.opening import Storage, open_storage
 from storage.workspaces import add_workspace, choices, find_workspace
 from webhooks.app import plain_mistakes, routes
+from webhooks.configuring import Given, configure, next_secret, proof_of, with_secret
+from webhooks.providers import PROVIDERS
+from webhooks.rereading import replay
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +59,7 @@ class Service:
         self._socket: Socket | None = None
         self._worker: Worker | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._address = ""
 
     async def run(self, *, started: Callable[[str], None]) -> None:
         """Serve until SIGTERM or SIGINT; raises BadSettings where Slack refuses the credentials."""
@@ -91,10 +98,11 @@ class Service:
         except OSError as exc:
             taken = f"nothing can listen on {self._settings.host}:{self._settings.port}: {os.strerror(exc.errno or 0)}"
             raise BadSettings(f"{taken}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
+        host, port = self._runner.addresses[0][:2]
+        self._address = f"http://{host}:{port}"
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
-        host, port = self._runner.addresses[0][:2]
-        return f"http://{host}:{port}"
+        return self._address
 
     async def connected(self) -> None:
         """Wait until Slack's requests are taken."""
@@ -149,6 +157,7 @@ class Service:
             bot_user=told.get("user_id"),
             posting=posting,
             people=people,
+            senders=self._senders(),
             wake=worker.wake,
             committer=self._storage.committer,
             clock=self._clock,
@@ -174,6 +183,21 @@ class Service:
         self._worker = worker
         log.info("connected to Slack", workspace=workspace.team)
 
+    def _senders(self) -> Senders:
+        assert self._storage is not None
+        committer = self._storage.committer
+
+        async def again(workspace: Workspace, id: int, now: int) -> Recorded:
+            return await replay(workspace, id=id, committer=committer, now=now)
+
+        return Senders(
+            steps={name: one.steps for name, one in PROVIDERS.items()},
+            address=self._settings.public_url or self._address,
+            configure=_configured,
+            next_secret=next_secret,
+            replay=again,
+        )
+
     def _client(self, *, repeats: bool | None) -> AsyncWebClient:
         """Make a client; one that posts does not *repeat* after a dropped connection, since that would be seen.
 
@@ -193,3 +217,16 @@ class Service:
             return await find_workspace(team)
         except UnknownWorkspace:
             return await add_workspace(team, name=name, now=self._clock())
+
+
+def _configured(
+    workspace: Workspace, *, slug: str, provider: str, secret: str | None, map: Sequence[str], options: Sequence[str]
+) -> tuple[SourceSettings, tuple[str, ...]]:
+    """Check what was said of a new source; raises Refusal."""
+    given = Given(map=map, options=options)
+    configured = configure(workspace, slug=slug, provider=provider, given=given)
+    if secret is not None:
+        proof = proof_of(workspace, slug=slug, provider=provider, settings=configured.settings)
+        given = with_secret(given, secret, proof=proof)
+        configured = configure(workspace, slug=slug, provider=provider, given=given)
+    return configured.settings, configured.secrets or ()

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from storage import database
 from storage.database import Row, Session
-from storage.domain.errors import AlreadyThere
+from storage.domain.errors import AlreadyThere, UnknownScoreType
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_definition, check_key
 
@@ -22,6 +22,15 @@ SELECT w.id AS workspace_id, t.id, t.key, w.default_type, d.id AS definition, d.
   JOIN definitions d ON d.score_type_id = t.id AND (d.number = t.live OR d.is_draft)
  WHERE w.id IN (SELECT id FROM given(id bigint))
  ORDER BY t.id
+"""
+
+_VERSION = """
+SELECT t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
+       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life, d.rules
+  FROM workspaces w
+  JOIN score_types t ON t.workspace_id = w.id
+  JOIN definitions d ON d.score_type_id = t.id
+ WHERE w.id = $1 AND t.key = $2 AND d.number = $3 AND NOT d.is_draft
 """
 
 
@@ -126,6 +135,14 @@ async def live_and_drafts(
         else:
             found[row["workspace_id"]][row["key"]] = _score_type(row)
     return found, drafts
+
+
+async def version(workspace: Workspace, *, score: str, number: int) -> ScoreType:
+    """Give a version of a type, live or not; raises UnknownScoreType."""
+    rows = await database.read(_VERSION, workspace.id, score, number)
+    if not rows:
+        raise UnknownScoreType(score)
+    return _score_type(rows[0])
 
 
 async def rename(session: Session, live: ScoreType, *, label: str, bands: Sequence[Band]) -> None:

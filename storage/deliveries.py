@@ -266,6 +266,53 @@ async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> 
     return [Delivery(**row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An item in quarantine, with the delivery that it came in."""
+
+    delivery: int
+    received_at: int
+    reason: str
+    item: str
+
+
+async def waiting(workspace: Workspace) -> dict[str, int]:
+    """Count the items in quarantine, source by source."""
+    rows = await database.read(
+        "SELECT s.slug, count(*) AS n FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
+        " JOIN sources s ON s.id = d.source_id WHERE q.workspace_id = $1 GROUP BY s.slug",
+        workspace.id,
+    )
+    return {row["slug"]: row["n"] for row in rows}
+
+
+async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:
+    """Give the items of a source in quarantine, of the latest delivery first."""
+    rows = await database.read(
+        "SELECT d.id AS delivery, d.received_at, q.reason, q.item FROM quarantine q"
+        " JOIN deliveries d ON d.id = q.delivery_id JOIN sources s ON s.id = d.source_id"
+        " WHERE q.workspace_id = $1 AND s.slug = $2 ORDER BY d.id DESC, q.position LIMIT $3",
+        workspace.id,
+        source,
+        most,
+    )
+    return [Waiting(**row) for row in rows]
+
+
+async def set_aside_deliveries(workspace: Workspace, *, source: str, after: int, most: int) -> list[int]:
+    """Give the deliveries of a source of which something is in quarantine, oldest first, past the id *after*."""
+    rows = await database.read(
+        "SELECT DISTINCT d.id FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
+        " JOIN sources s ON s.id = d.source_id WHERE q.workspace_id = $1 AND s.slug = $2 AND d.id > $3"
+        " ORDER BY d.id LIMIT $4",
+        workspace.id,
+        source,
+        min(after, database.LARGEST_ID),
+        most,
+    )
+    return [row["id"] for row in rows]
+
+
 async def delivery(workspace: Workspace, *, id: int) -> tuple[Delivery, list[SetAside]]:
     """Give one delivery with the items set aside from it; raises UnknownDelivery."""
     rows = await database.read(

@@ -87,7 +87,7 @@ async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -
     effects = await _effects(session, pairs)
     differences: list[Difference] = []
     for pair, score_type in pairs.items():
-        state, folded = _folded(ledgers[pair], score_type, undone)
+        state, folded = _folded(ledgers[pair], score_type, undone, has_row=pair in kept)
         differences += _differences(pair, kept.get(pair), state, effects.get(pair, {}), folded)
     known = await contacts.fields(session, ids)
     for id in ids:
@@ -97,9 +97,9 @@ async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -
 
 
 def _folded(
-    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str]
+    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str], *, has_row: bool
 ) -> tuple[State | None, dict[int, tuple[int, Effect]]]:
-    if not ledger:
+    if not ledger and not has_row:  # a definition that was folded beside another has a row for everybody
         return None, {}
     id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
     state, folded = fold([fact for fact in ledger.values() if fact.batch not in undone], score_type)

@@ -82,6 +82,26 @@ def configure(
     return Configured(settings=settings, secrets=() if without else (proof.new_secret(),))
 
 
+def with_secret(given: Given, secret: str, *, proof: Proof) -> Given:
+    """Say a secret as what this kind of proof takes: a signing secret, a password or a token."""
+    if isinstance(proof, Signature):
+        return replace(given, secrets=(secret,))
+    return replace(given, password=secret) if isinstance(proof, Basic) else replace(given, token=secret)
+
+
+def next_secret(source: Source, said: str | None) -> str:
+    """Give the next secret of a source: the one that was said, else a new one. Raises Refusal."""
+    proof = proof_of(source.workspace, slug=source.slug, provider=source.provider, settings=source.settings)
+    if not source.secrets:
+        raise Refusal(
+            f"`{source.slug}` has no secret to rotate; give it a token:"
+            f" contact-score source set {source.slug} --token …"
+        )
+    chosen = said if said is not None else proof.new_secret()
+    check_secret(proof, chosen)
+    return chosen
+
+
 def check_secret(proof: Proof, secret: str) -> None:
     """Refuse what cannot be a secret of this kind, in words that do not repeat it."""
     try:

@@ -69,6 +69,8 @@ class Receiver:
             told = proof.authenticate(arrived, secrets=source.secrets, now=now)
         except Refused as refusal:
             return await self._refuse(request, source, refusal, now=now)
+        if source.settings.paused:
+            return problem(503, "This source is paused. Keep it, and send it again.", headers={"Retry-After": "3600"})
         if wait := self._rates.wait(source.id, rate=source.settings.rate, now=now):
             return problem(429, "This source sends more than was agreed.", headers={"Retry-After": str(wait)})
         if (

@@ -7,8 +7,28 @@ from bot.actions.alert import open_alert_form, show_more
 from bot.actions.followup import claim, finish, snooze, tell_what_came_of_it, turn_list
 from bot.actions.owner import become_owner
 from bot.actions.paging import share_page, turn_page
+from bot.actions.rules import change_rule, open_rule_form, turn_rules
 from bot.actions.score import open_form, show_chart, show_history, take_back
+from bot.actions.settings import (
+    apply_and_ask,
+    apply_quietly,
+    cancel_draft,
+    open_type_form,
+    preview_draft,
+    take_draft_back,
+    turn_settings,
+)
 from bot.actions.setup import choose_here, choose_place, choose_who_sets, go_direct, leave_it
+from bot.actions.sources import (
+    open_rotate_form,
+    open_source_form,
+    pause_source,
+    replay_source,
+    resume_source,
+    show_quarantine,
+    show_source,
+    turn_sources,
+)
 from bot.asking import Asked, Reply
 
 # Each with what whoever clicks must be allowed.
@@ -32,4 +52,22 @@ ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "setup_setters": (Need.ADMINISTER, choose_who_sets),
     "setup_here": (Need.SEE, choose_here),
     "setup_no": (Need.SEE, leave_it),
+    "settings": (Need.ADMINISTER, turn_settings),
+    "type_form": (Need.ADMINISTER, open_type_form),
+    "draft_preview": (Need.ADMINISTER, preview_draft),
+    "draft_apply": (Need.ADMINISTER, apply_quietly),
+    "draft_ask": (Need.ADMINISTER, apply_and_ask),
+    "draft_cancel": (Need.ADMINISTER, cancel_draft),
+    "draft_back": (Need.ADMINISTER, take_draft_back),
+    "rules": (Need.ADMINISTER, turn_rules),
+    "rule_form": (Need.ADMINISTER, open_rule_form),
+    "rule_menu": (Need.ADMINISTER, change_rule),
+    "sources": (Need.ADMINISTER, turn_sources),
+    "source_form": (Need.ADMINISTER, open_source_form),
+    "source_show": (Need.ADMINISTER, show_source),
+    "source_pause": (Need.ADMINISTER, pause_source),
+    "source_resume": (Need.ADMINISTER, resume_source),
+    "source_rotate": (Need.ADMINISTER, open_rotate_form),
+    "source_aside": (Need.ADMINISTER, show_quarantine),
+    "source_replay": (Need.ADMINISTER, replay_source),
 }

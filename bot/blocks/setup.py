@@ -48,7 +48,7 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
         ),
         section(
             "*3. How do contacts come in?*\n"
-            "Connect a CRM: `contact-score source add crm --provider hubspot`\n"
+            "Connect a CRM: `/score sources`\n"
             "Import a file: `contact-score import contacts.csv`\n"
             "Add one: `/score add ada@example.com`"
         ),

@@ -23,7 +23,7 @@ from storage.domain.submissions import Raw
 from storage.domain.values import to_json
 from storage.opening import Storage
 from storage.sources import add_source, find_source, remove_source, rotate_source, set_source, sources
-from webhooks.configuring import Given, check_secret, configure, proof_of, provider_named
+from webhooks.configuring import Given, configure, next_secret, provider_named
 from webhooks.mapping import BadMapping, check_mapping
 from webhooks.providers import PROVIDERS
 from webhooks.rereading import attempt, given_request, with_mapping
@@ -176,6 +176,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "recipe": kept.recipe,
             "mapping": kept.mapping,
             "muted": kept.muted,
+            "paused": kept.paused,
             "rate": kept.rate,
             "last_delivery_at": output.moment(seen.last_at) if seen.last_at is not None else None,
             "last_day": day,
@@ -248,13 +249,7 @@ def rotate(
     async def body(_: Storage, __: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
         source = await find_source(workspace.team, slug=slug)
-        proof = proof_of(workspace, slug=slug, provider=source.provider, settings=source.settings)
-        if not source.secrets:
-            raise Refusal(
-                f"`{slug}` has no secret to rotate; give it a token: contact-score source set {slug} --token …"
-            )
-        chosen = secret if secret is not None else proof.new_secret()
-        check_secret(proof, chosen)
+        chosen = next_secret(source, secret)
         rotated = await rotate_source(workspace, slug=slug, secret=chosen, now=now)
         until = output.moment(min(rotated.retiring.values(), default=now + DAY))
         if as_json:

@@ -13,9 +13,12 @@ from bot.commands.filter_contacts import filter_contacts
 from bot.commands.followups import list_follow_ups
 from bot.commands.help import help_reply
 from bot.commands.history import show_history
+from bot.commands.rules import show_rules
 from bot.commands.segments import manage_segments
 from bot.commands.set_score import set_score
+from bot.commands.settings import show_settings
 from bot.commands.setup import show_setup
+from bot.commands.sources import show_sources
 from bot.commands.top_contacts import top_contacts
 from bot.commands.undo import undo
 from bot.commands.view_score import view_score
@@ -83,6 +86,17 @@ COMMANDS = {
     ),
     "followups": Command(
         list_follow_ups, "followups [mine | open | overdue]", "who waits for somebody", ("followups", "followups mine")
+    ),
+    "settings": Command(
+        show_settings, "settings", "the score types: see, change and add them", ("settings",), Need.ADMINISTER
+    ),
+    "rules": Command(show_rules, "rules", "what activities and attributes are worth", ("rules",), Need.ADMINISTER),
+    "sources": Command(
+        show_sources,
+        "sources",
+        "what sends scores: add, pause, rotate, and what it sent",
+        ("sources",),
+        Need.ADMINISTER,
     ),
     "setup": Command(
         show_setup, "setup", "the first questions: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER

@@ -4,14 +4,20 @@ from collections.abc import Awaitable, Callable
 
 from bot.access import Need
 from bot.asking import Asked, Block, Reply
-from bot.blocks import alert_modal
-from bot.blocks.set_modal import CALLBACK
+from bot.blocks import alert_modal, rules, set_modal, settings, sources
 from bot.views.alert import submit_alert
+from bot.views.rule import submit_rule
+from bot.views.score_type import submit_type
 from bot.views.set_score import offer_contacts, submit_scores
+from bot.views.source import submit_rotation, submit_source
 
 # Each with what whoever hands it in must be allowed.
 VIEWS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
-    CALLBACK: (Need.SET, submit_scores),
+    set_modal.CALLBACK: (Need.SET, submit_scores),
     alert_modal.CALLBACK: (Need.SET, submit_alert),
+    settings.CALLBACK: (Need.ADMINISTER, submit_type),
+    rules.CALLBACK: (Need.ADMINISTER, submit_rule),
+    sources.CALLBACK: (Need.ADMINISTER, submit_source),
+    sources.ROTATE: (Need.ADMINISTER, submit_rotation),
 }
 OPTIONS: dict[str, Callable[[Asked], Awaitable[list[Block]]]] = {"contact": offer_contacts}

@@ -24,6 +24,7 @@ class Settings:
     recipe: str | Mapping[str, object] | None = None  #: how it signs: a name, or a recipe as data
     mapping: Mapping[str, str] | None = None  #: where things stand in its bodies
     muted: bool = False  #: its deliveries ask for no follow-up
+    paused: bool = False  #: nothing is taken of it; its sender is told to come again
     rate: str | None = None  #: what is taken of it, as `200/s`
 
 

@@ -201,17 +201,22 @@ class Acme:
         return next((each.value for each in entries if not each.undone), None)
 
 
-def button_of(message: Message, label: str) -> dict[str, str]:
-    """Find the button that says *label*."""
+def button_of(message: Message, label: str, *, nth: int | None = None) -> dict[str, str]:
+    """Find the button that says *label*; *nth* where several do."""
     found = [
         {"action_id": element["action_id"], "block_id": block["block_id"], "value": element["value"]}
         for block in message.blocks
-        if block["type"] == "actions"
-        for element in block["elements"]
+        for element in _buttons(block)
         if element["text"]["text"] == label
     ]
-    assert len(found) == 1, f"{len(found)} buttons say {label!r}"
-    return found[0]
+    assert found, f"no button says {label!r}"
+    assert len(found) == 1 or nth is not None, f"{len(found)} buttons say {label!r}"
+    return found[nth or 0]
+
+
+def _buttons(block: dict[str, Any]) -> list[dict[str, Any]]:
+    there = block["elements"] if block["type"] == "actions" else [block.get("accessory") or {}]
+    return [one for one in there if one.get("type") == "button"]
 
 
 def entered(view: View, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -233,7 +238,9 @@ def drawn(blocks: Any, *, now: float) -> str:
     for block in blocks:
         match block["type"]:
             case "section":
-                lines.append(block["text"]["text"])
+                lines.append(
+                    " ".join([block["text"]["text"], *(f"[{one['text']['text']}]" for one in _buttons(block))])
+                )
             case "context":
                 lines.append(f"({block['elements'][0]['text']})")
             case "actions":
@@ -251,7 +258,7 @@ def form(view: View) -> dict[str, object]:
     for block in view.blocks:
         if block["type"] == "section":
             shown["about"] = block["text"]["text"]
-        else:
+        elif block["type"] == "input":
             hint = block.get("hint", {}).get("text")
             element = block["element"]
             standing = element.get("initial_value", element.get("placeholder", {}).get("text"))

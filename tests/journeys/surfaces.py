@@ -1,6 +1,8 @@
 """Name every way to ask the app for something, as requests that Slack would send."""
 
+import json
 from functools import partial
+from typing import Any
 
 from bot.sandbox import Sent
 from tests.journeys.acme import Acme, button_of, entered, other
@@ -24,6 +26,9 @@ COMMANDS = (
     "history ada 90d",
     "undo",
     "tpo 5",
+    "settings",
+    "rules",
+    "sources",
 )
 #: Which buttons stand on the answer to which line.
 BUTTONS = (
@@ -37,8 +42,23 @@ BUTTONS = (
     ("tpo 5", "/score top 5"),
     ("filter -tag:nobody", "Next"),
     ("filter score>=40", "Share to channel"),
+    ("settings", "Add a score type"),
+    ("rules", "Add a rule"),
+    ("sources", "Add a source"),
+    ("sources", "Show"),
+    ("sources", "Pause"),
+    ("sources", "Rotate"),
+    ("sources", "Quarantine (1)"),
 )
-COUNT = len(COMMANDS) + len(BUTTONS) + 3
+#: The forms of admins: on which line which button opens it, and what is entered.
+FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("settings", "Add a score type", {"key": "heat", "label": "Heat"}),
+    ("rules", "Add a rule", {"name": "Demo", "activity": "demo_booked", "points": "10"}),
+    ("sources", "Add a source", {"slug": "shop", "provider": "generic"}),
+    ("sources", "Rotate", {}),
+)
+DECISIONS = ("Apply quietly", "Apply and ask", "Cancel")
+COUNT = len(COMMANDS) + len(BUTTONS) + 3 + len(FORMS) + len(DECISIONS)
 
 
 async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
@@ -46,6 +66,8 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
 
     Whoever *user* is must be served there now: the buttons and forms are the app's own.
     """
+    acme.sandbox.world.people[user].is_admin = True  # whoever may do everything is refused for what they are
+    await acme.sandbox.push(json.dumps({"type": "score.set", "contact": {"id": "q"}, "score": "none", "value": 1}))
     await acme.pushed(
         *({"type": "contact.upsert", "contact": {"id": f"x{n}", "name": f"Xenia {n}"}} for n in range(10))
     )
@@ -64,6 +86,7 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     written["the form of a card"] = await acme.written(
         lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "77"}), user=user)
     )
+    written |= await _of_admins(acme, user=user, channel=channel)
     bare = await acme.ask_for_form(user=user, channel=channel)
     ada = (await acme.sandbox.options(bare.id, "contact", "ada", user=user))[0]
     written["the bare form"] = await acme.written(
@@ -72,4 +95,23 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     menu = await acme.written(lambda: acme.sandbox.options(bare.id, "contact", "a", user=user))
     written["the menu of contacts"] = other(menu, channel={"id": channel, "name": "somewhere"})
     assert len(written) == COUNT
+    return written
+
+
+async def _of_admins(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
+    """Give the forms that only admins are given, and the buttons under what they preview."""
+    written: dict[str, Sent] = {}
+    for line, label, fields in FORMS:
+        view = await acme.press_for_form(await acme.ask(line, user=user, channel=channel), label, user=user)
+        written[f"the form {label} of {line}"] = await acme.written(
+            partial(acme.sandbox.submit, view.id, entered(view, fields), user=user)
+        )
+    view = await acme.press_for_form(await acme.ask("rules", user=user, channel=channel), "Add a rule", user=user)
+    fields = {"name": "Visit", "activity": "visited", "points": "1"}
+    preview = await acme.hand_in(view, user=user, channel=channel, **fields)
+    for label in DECISIONS:
+        button = button_of(preview, label)
+        written[f"button {label} of a preview"] = await acme.written(
+            partial(acme.sandbox.click, preview.id, button["action_id"], block_id=button["block_id"], user=user)
+        )
     return written

@@ -9,9 +9,11 @@ from functools import partial
 import pytest
 
 from bot.sandbox import Call, Channel, Fault, Sent
+from storage.definitions import drafts, score_types
+from storage.sources import sources
 from tests.counts import COUNTS
 from tests.journeys.acme import REP, SALES, Acme, other
-from tests.journeys.surfaces import COMMANDS, COUNT, surfaces
+from tests.journeys.surfaces import COMMANDS, COUNT, DECISIONS, FORMS, surfaces
 
 GUEST = "Scores are for members of this workspace; guests cannot see or change them."
 INACTIVE = "Scores are for active members of this workspace."
@@ -29,6 +31,7 @@ MIXED = (
     " so nothing is posted to it."
 )
 UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
+ADMINS = "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
 ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
 
 DIRECT = "D0REPJANE"  # direct messages between two people, not with the app
@@ -189,11 +192,31 @@ async def test_served(acme: Acme, name: str) -> None:
     assert len(told) == COUNT
 
 
+async def test_a_member_is_no_admin(acme: Acme) -> None:
+    """What only admins do is refused to a member on every surface of it, each once, and nothing is changed."""
+    requests = await surfaces(acme, user=REP, channel=SALES)
+    acme.sandbox.world.people[REP].is_admin = False
+    acme.sandbox.clock.advance(31)
+    before, waiting = await score_types(acme.workspace), await drafts(acme.workspace)
+    known = await sources(acme.workspace)
+    told: dict[str, str] = {}
+    for surface, sent in requests.items():
+        if surface.split(" of ")[-1].removeprefix("/score ") in ("settings", "rules", "sources", "a preview"):
+            _, answer = await acme.answered(partial(acme.sandbox.again, sent))
+            told[surface] = answer.arguments["text"]
+
+    COUNTS["surfaces of admins refused to a member"] += len(told)
+    assert told == dict.fromkeys(told, ADMINS)
+    assert len(told) == 3 + 7 + len(FORMS) + len(DECISIONS)
+    assert (await score_types(acme.workspace), await drafts(acme.workspace)) == (before, waiting)
+    assert await sources(acme.workspace) == known
+
+
 def test_the_matrix_is_whole() -> None:
-    """Eleven reasons to refuse, on two dozen surfaces; none may be dropped without a word here."""
+    """Eleven reasons to refuse, on four dozen surfaces; none may be dropped without a word here."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
-    assert (len(CONDITIONS), COUNT, cells) == (11, 31, 323)
+    assert (len(CONDITIONS), COUNT, cells) == (11, 48, 507)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:

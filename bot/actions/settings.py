@@ -1,0 +1,69 @@
+"""Act on the buttons under score types and their drafts."""
+
+from dataclasses import replace
+
+from bot.asking import Asked, Reply
+from bot.blocks.preview import applied_reply, heading
+from bot.blocks.settings import type_modal
+from bot.drafting import draft_of, settings_page, show_preview
+from bot.replies import plain_reply
+from storage.definitions import version
+from storage.redefining import NoDraft, apply, cancel, draft
+
+
+async def turn_settings(asked: Asked) -> Reply:
+    """Show the score types from the place on that the button names."""
+    first = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
+    return replace(await settings_page(asked, first=first), replaces=True)
+
+
+async def open_type_form(asked: Asked) -> Reply:
+    """Open the form of the score type that the button names, or of a new one."""
+    return Reply(modal=type_modal(next((one for one in asked.types if one.key == asked.text), None)))
+
+
+async def preview_draft(asked: Asked) -> Reply:
+    """Show once more what a draft would change."""
+    key, _, number = asked.text.partition(" ")
+    return await show_preview(asked, await draft_of(asked, key, number))
+
+
+async def apply_quietly(asked: Asked) -> Reply:
+    """Let a draft be live, asking nobody to follow up."""
+    return await _apply(asked, asks=False)
+
+
+async def apply_and_ask(asked: Asked) -> Reply:
+    """Let a draft be live, and ask to follow up on those who come into what a rule watches."""
+    return await _apply(asked, asks=True)
+
+
+async def _apply(asked: Asked, *, asks: bool) -> Reply:
+    key, _, number = asked.text.partition(" ")
+    waiting, before = await draft_of(asked, key, number), asked.type(key)
+    await apply(asked.workspace, draft=waiting, asks=asks, now=asked.now)
+    return applied_reply(before, waiting, asks=asks)
+
+
+async def cancel_draft(asked: Asked) -> Reply:
+    """Drop a draft."""
+    key, _, number = asked.text.partition(" ")
+    waiting = await draft_of(asked, key, number)
+    await cancel(asked.workspace, draft=waiting)
+    said = f"Cancelled: {heading(asked.type(key), waiting)}. Nothing was changed."
+    return replace(plain_reply(said), replaces=True)
+
+
+async def take_draft_back(asked: Asked) -> Reply:
+    """Let the version that was live before be live again, asking nobody to follow up."""
+    key, before, applied = asked.text.split(" ")
+    now = asked.type(key)
+    if str(now.number) != applied:
+        return plain_reply(f"{now.label} was changed again since, so this cannot be taken back. See `/score settings`")
+    wanted = await version(asked.workspace, score=key, number=int(before))
+    made = await draft(asked.workspace, wanted=wanted, now=asked.now)
+    if made is None:
+        raise NoDraft
+    await apply(asked.workspace, draft=made, asks=False, now=asked.now)
+    said = f"*Taken back:* {heading(now, made)}. Nobody was asked to follow up."
+    return replace(plain_reply(said), replaces=True)

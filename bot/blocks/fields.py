@@ -1,0 +1,58 @@
+"""Make the fields of forms."""
+
+from typing import Any
+
+from bot.asking import Block
+from bot.blocks.elements import OPTION_TEXT, cut
+
+LABEL, HINT = 150, 300
+
+
+def plain(text: str) -> Block:
+    """Make a text without markup."""
+    return {"type": "plain_text", "text": cut(text, LABEL)}
+
+
+def field(name: str, label: str, element: Block, *, hint: str | None = None, optional: bool = False) -> Block:
+    """Make a field around an element; its *name* is what the handler of the form finds it by."""
+    block: Block = {"type": "input", "block_id": name, "label": plain(label), "element": element, "optional": optional}
+    return block | ({"hint": {"type": "plain_text", "text": cut(hint, HINT)}} if hint else {})
+
+
+def text_field(
+    name: str,
+    label: str,
+    *,
+    initial: str | None = None,
+    hint: str | None = None,
+    optional: bool = False,
+    multiline: bool = False,
+    most: int = 3000,
+) -> Block:
+    """Make a field for words."""
+    element: dict[str, Any] = {"type": "plain_text_input", "action_id": "value", "max_length": most}
+    element |= {"multiline": True} if multiline else {}
+    element |= {"initial_value": initial} if initial else {}
+    return field(name, label, element, hint=hint, optional=optional)
+
+
+def number_field(
+    name: str, label: str, *, initial: str | None = None, hint: str | None = None, optional: bool = False
+) -> Block:
+    """Make a field for a number."""
+    element: dict[str, Any] = {"type": "number_input", "action_id": "value", "is_decimal_allowed": True}
+    element |= {"initial_value": initial} if initial else {}
+    return field(name, label, element, hint=hint, optional=optional)
+
+
+def choice_field(
+    name: str, label: str, choices: dict[str, str], *, initial: str | None = None, hint: str | None = None
+) -> Block:
+    """Make a menu; *choices* are value → what is read."""
+    options = [
+        {"text": {"type": "plain_text", "text": cut(text, OPTION_TEXT)}, "value": value}
+        for value, text in choices.items()
+    ]
+    element: dict[str, Any] = {"type": "static_select", "action_id": "value", "options": options}
+    element |= {"initial_option": options[list(choices).index(initial)]} if initial in choices else {}
+    return field(name, label, element, hint=hint)

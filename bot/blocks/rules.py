@@ -1,0 +1,107 @@
+"""Draw the rules of score types in words, and the form that one is made or changed in."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from bot.asking import Block, Reply
+from bot.blocks.elements import actions, button, context, cut, cut_markup, section, signed
+from bot.blocks.fields import choice_field, number_field, plain, text_field
+from bot.text import escape
+from storage.domain.rules import Period
+from storage.domain.score_types import Rule, ScoreType
+from storage.domain.values import show
+
+CALLBACK = "rule"
+PER_PAGE, MOST_CHOICES = 12, 100
+PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", Period.EVER: "in all"}
+
+
+def rules_reply(types: Sequence[ScoreType], *, first: int = 0) -> Reply:
+    """Answer with some of the rules of all score types, from place *first* on."""
+    rules = [(one, place) for one in types for place in range(len(one.rules))]
+    blocks: list[Block] = [section("*Rules:* what activities, and what is known of a contact, are worth")]
+    label = None
+    for score_type, place in rules[first : first + PER_PAGE]:
+        if score_type.label != label:
+            label = score_type.label
+            blocks.append(section(f"*{escape(label)}*"))
+        blocks.append(section(_line(score_type.rules[place]), accessory=_menu(score_type, place)))
+    bare = [escape(one.label) for one in types if not one.rules]
+    buttons = [button("Add a rule", action="rule_form", value="-")]
+    if first + PER_PAGE < len(rules):
+        buttons.append(button("More rules", action="rules", value=str(first + PER_PAGE)))
+    small = [context(f"Without rules: {', '.join(bare)}")] if bare else []
+    return Reply(text=f"{len(rules)} rules", blocks=[*blocks, *small, actions(buttons)])
+
+
+def _line(rule: Rule) -> str:
+    return f"{escape(cut(rule.name, 80))}\n{cut_markup(in_words(rule), 400)}"
+
+
+def in_words(rule: Rule) -> str:
+    """Write what a rule is worth: demo_booked: +10 each, at most 20 a day, if tag:vip."""
+    condition = f"`{escape(cut(rule.condition.strip(), 200))}`"
+    if rule.activity is None:
+        return f"{signed(rule.points)} while {condition}"
+    told = [f"{escape(rule.activity)}: {signed(rule.points)} each"]
+    if rule.cap is not None:
+        together = f" together with the group {escape(rule.cap.group)}" if rule.cap.group else ""
+        told.append(f"at most {show(rule.cap.points)} {PERIODS[Period(rule.cap.period)]}{together}")
+    return ", ".join([*told, *([f"if {condition}"] if rule.condition.strip() else [])])
+
+
+def _menu(score_type: ScoreType, place: int) -> Block:
+    """Make the menu of a rule; the number says which version it is of."""
+    named = f"{score_type.key} {score_type.number} {place}"
+    options = [
+        {"text": plain("Change"), "value": f"change {named}"},
+        {"text": plain("Remove"), "value": f"remove {named}"},
+    ]
+    return {"type": "overflow", "action_id": "rule_menu", "options": options}
+
+
+def rule_modal(types: Sequence[ScoreType], *, of: ScoreType | None = None, rule: Rule | None = None) -> Block:
+    """Make the form: for a *rule* as it is now, or for a new one."""
+    cap = rule.cap if rule else None
+    choices = {one.key: one.label for one in types[:MOST_CHOICES]}
+    whose = (
+        section(f"*{escape(of.label)}*") if of else choice_field("type", "Score type", choices, initial=types[0].key)
+    )
+    metadata: dict[str, Any] = {"type": None, "number": 0, "rule": None}
+    if of is not None and rule is not None:
+        metadata = {"type": of.key, "number": of.number, "rule": rule.name}
+    return {
+        "type": "modal",
+        "callback_id": CALLBACK,
+        "title": plain("Rule"),
+        "submit": plain("Continue"),
+        "close": plain("Cancel"),
+        "private_metadata": json.dumps(metadata),
+        "blocks": [
+            whose,
+            text_field("name", "Name", initial=rule.name if rule else None, most=80),
+            text_field(
+                "activity", "Activity", initial=rule.activity if rule else None, optional=True, most=80,
+                hint="What a contact does, as sources call it: demo_booked. Blank: the points are for as long as the"
+                " condition below holds.",
+            ),
+            number_field("points", "Points", initial=show(rule.points) if rule else None, hint="10; -5 takes away."),
+            text_field(
+                "if", "If", initial=rule.condition if rule else None, optional=True, most=1000,
+                hint="About the contact, as in /score filter: tag:vip company~acme",
+            ),
+            number_field(
+                "cap", "At most so many points", initial=show(cap.points) if cap else None, optional=True,
+                hint="For one contact, up or down. Blank: without a limit.",
+            ),
+            choice_field(
+                "per", "In a", {Period.DAY: "day", Period.WEEK: "week", Period.MONTH: "month", Period.EVER: "lifetime"},
+                initial=cap.period if cap else Period.DAY, hint="Days and weeks are those of UTC.",
+            ),
+            text_field(
+                "group", "Shared with a group", initial=cap.group if cap else None, optional=True, most=80,
+                hint="Rules of one group share one limit: changed here, it changes for all of them.",
+            ),
+        ],
+    }  # fmt: skip  # a field a line

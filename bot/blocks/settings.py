@@ -1,0 +1,115 @@
+"""Draw the score types, and the form that one is made or changed in."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from bot.asking import Block, Reply
+from bot.blocks.elements import actions, button, cut_markup, section
+from bot.blocks.fields import field, number_field, plain, text_field
+from bot.blocks.preview import heading
+from bot.text import escape
+from storage.domain.score_types import Band, ScoreType
+from storage.domain.spans import write_span
+from storage.domain.values import show
+
+CALLBACK = "score_type"
+PER_PAGE, MOST_DRAFTS = 12, 3
+
+
+def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, first: int = 0) -> Reply:
+    """Answer with some of the score types, from place *first* on, and with the drafts that wait for a decision."""
+    shown = types[first : first + PER_PAGE]
+    buttons = [button("Add a score type", action="type_form", value="-")]
+    if first + PER_PAGE < len(types):
+        buttons.append(button("More score types", action="settings", value=str(first + PER_PAGE)))
+    live = {one.key: one for one in types}
+    return Reply(
+        text=f"{len(types)} score types",
+        blocks=[
+            section("*Score types*"),
+            *(section(_described(one), accessory=button("Change", action="type_form", value=one.key)) for one in shown),
+            *(block for one in drafts[:MOST_DRAFTS] for block in _waiting(live[one.key], one)),
+            actions(buttons),
+        ],
+    )
+
+
+def _described(one: ScoreType) -> str:
+    default = " · meant where none is named" if one.is_default else ""
+    bands = ", ".join(f"{band.name} from {show(band.start)}" for band in one.bands) or "none"
+    fades = f"halves every {write_span(one.half_life)}" if one.half_life else "stays until it is changed"
+    rules = {0: "no rules", 1: "1 rule"}.get(len(one.rules), f"{len(one.rules)} rules")
+    numbers = f"{one.range_shown}, steps of {show(one.step)}, starting at {show(one.start)}"
+    return cut_markup(f"*{escape(one.label)}* `{one.key}`{default}\n{numbers} · {fades} · {rules}\nBands: {bands}", 500)
+
+
+def _waiting(live: ScoreType, draft: ScoreType) -> list[Block]:
+    buttons = [
+        button("See what it changes", action="draft_preview", value=carried(draft)),
+        button("Cancel", action="draft_cancel", value=carried(draft)),
+    ]
+    return [section(f"*Waits for a decision:* {cut_markup(heading(live, draft), 300)}"), actions(buttons)]
+
+
+def carried(draft: ScoreType) -> str:
+    """Name a draft in a button."""
+    return f"{draft.key} {draft.number}"
+
+
+def type_modal(one: ScoreType | None) -> Block:
+    """Make the form: for a score type as it is now, or for a new one."""
+    new = one is None
+    given = {
+        "label": one.label if one else None,
+        "minimum": show(one.minimum) if one else "0",
+        "maximum": show(one.maximum) if one else "100",
+        "step": show(one.step) if one else "1",
+        "start": show(one.start) if one else None,
+        "bands": written_bands(one.bands) if one else None,
+        "half_life": write_span(one.half_life) if one and one.half_life else None,
+    }
+    key = text_field(
+        "key", "Key", hint="What people type: fit, for /score set ada fit=8. It stays as it is for ever.", most=32
+    )
+    about = section(f"`{one.key}`, version {one.number}") if one else key
+    return {
+        "type": "modal",
+        "callback_id": CALLBACK,
+        "title": plain("Score type"),
+        "submit": plain("Add" if new else "Continue"),
+        "close": plain("Cancel"),
+        # What was changed by somebody else since the form was opened is not changed back by it.
+        "private_metadata": json.dumps({"key": one.key if one else None, "number": one.number if one else 0}),
+        "blocks": [
+            about,
+            text_field("label", "Label", initial=given["label"], hint="What people read.", most=60),
+            number_field("minimum", "Minimum", initial=given["minimum"]),
+            number_field("maximum", "Maximum", initial=given["maximum"]),
+            number_field("step", "Step", initial=given["step"], hint="1, 0.5, 0.001 …"),
+            number_field(
+                "start", "Starting value", initial=given["start"], optional=True,
+                hint="Where adding begins, and what a score fades toward. Blank: the value nearest to 0.",
+            ),
+            text_field(
+                "bands", "Bands", initial=given["bands"], optional=True, multiline=True,
+                hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80.",
+            ),
+            text_field(
+                "half_life", "Half-life", initial=given["half_life"], optional=True,
+                hint="30d, 2w or 36h: how long until half of the way to the starting value is lost. Blank: it stays.",
+            ),
+            *([] if one and one.is_default else [_default_field()]),
+        ],
+    }  # fmt: skip  # a field a line
+
+
+def _default_field() -> Block:
+    option = {"text": plain("Numbers without a score type mean this one"), "value": "yes"}
+    element: dict[str, Any] = {"type": "checkboxes", "action_id": "value", "options": [option]}
+    return field("default", "Default", element, optional=True)
+
+
+def written_bands(bands: Sequence[Band]) -> str:
+    """Write bands as they are typed, a line each."""
+    return "\n".join(f"{band.name}:{show(band.start)}" for band in bands)

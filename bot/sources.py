@@ -1,0 +1,21 @@
+"""Look up the sources of a workspace for whoever lists them."""
+
+from bot.asking import Asked, Reply
+from bot.blocks.sources import PER_PAGE, Listed, sources_reply
+from storage.deliveries import lately, waiting
+from storage.sources import sources
+
+
+async def sources_page(asked: Asked, *, first: int = 0) -> Reply:
+    """Answer with some of the sources, from place *first* on, and what came of each lately."""
+    known = await sources(asked.workspace)
+    aside = await waiting(asked.workspace)
+    shown = [
+        Listed(
+            source=one.at(asked.now),
+            lately=await lately(asked.workspace, source=one.id, now=asked.now),
+            waiting=aside.get(one.slug, 0),
+        )
+        for one in known[first : first + PER_PAGE]
+    ]
+    return sources_reply(shown, first=first, total=len(known))

@@ -1,0 +1,115 @@
+"""Take the form that makes or changes a score type."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from bot.asking import Asked, Reply
+from bot.drafting import propose
+from bot.replies import plain_reply, sentence
+from bot.text import escape
+from storage.definitions import add_score_type
+from storage.domain.errors import AlreadyThere, BadDefinition, BadName, Refusal
+from storage.domain.rules import check_rules
+from storage.domain.score_types import Band, ScoreType, check_definition, check_key
+from storage.domain.spans import parse_span
+from storage.domain.values import parse
+
+
+async def submit_type(asked: Asked) -> Reply:
+    """Make the score type, or show what changing it would change."""
+    entered = _Entered(asked.fields)
+    key = asked.metadata["key"]
+    live = asked.type(key) if key is not None else None
+    if live is None:
+        entered.attempt("key", lambda: check_key(entered.text("key")))
+    elif live.number != asked.metadata["number"]:
+        changed = f"{live.label} was changed since this form was opened. Press Cancel, and open it again."
+        return Reply(errors={"label": changed})
+    read = entered.read()
+    if not entered.errors and live is not None:
+        read_type = replace(live, **read, is_default=live.is_default or entered.is_default)
+        culprit = "half_life" if read_type.half_life != live.half_life else "step"
+        entered.attempt(culprit, lambda: check_rules(live.rules, read_type))
+        if not entered.errors:
+            return await propose(asked, read_type)
+    if entered.errors:
+        return Reply(errors=entered.errors)
+    return await _add(asked, entered, read)
+
+
+async def _add(asked: Asked, entered: "_Entered", read: dict[str, Any]) -> Reply:
+    key = entered.text("key")
+    try:
+        made = await add_score_type(asked.workspace, key=key, is_default=entered.is_default, now=asked.now, **read)
+    except (AlreadyThere, BadName) as refusal:
+        return Reply(errors={"key": sentence(refusal)})
+    example = f"Set one: `/score set ada@example.com {made.key}={_example(made)}`"
+    return plain_reply(f"Made the score type {escape(made.label)} `{made.key}`: {made.range_shown}. {example}")
+
+
+def _example(made: ScoreType) -> str:
+    return made.range_shown.rpartition(" ")[2]
+
+
+@dataclass(slots=True)
+class _Entered:
+    """What was entered, read field by field; what cannot be taken stands in *errors*."""
+
+    fields: Any
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        return (self.fields.get(name) or "").strip()
+
+    @property
+    def is_default(self) -> bool:
+        return self.text("default") == "yes"
+
+    def attempt(self, name: str, what: Callable[[], object]) -> Any:
+        """Give what *what* gives; where it refuses, say so under the field."""
+        try:
+            return what()
+        except Refusal as refusal:
+            self.errors.setdefault(name, sentence(refusal))
+            return None
+
+    def read(self) -> dict[str, Any]:
+        """Give the parts of a definition; what contradicts a field above it is said under the field below."""
+        numbers = {name: self.attempt(name, self._number(name)) for name in ("minimum", "maximum", "step")}
+        start = self.attempt("start", self._number("start")) if self.text("start") else None
+        bands = self.attempt("bands", lambda: read_bands(self.text("bands"))) or ()
+        half_life = (
+            self.attempt("half_life", lambda: parse_span(self.text("half_life"))) if self.text("half_life") else None
+        )
+        checked: dict[str, Any] = {"label": "-", "minimum": 0, "maximum": 1, "step": 1, "start": None, "bands": ()}
+        self.attempt("label", lambda: check_definition(**checked | {"label": self.text("label")}))
+        stages: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("maximum", {"minimum": numbers["minimum"], "maximum": numbers["maximum"]}),
+            ("step", {"step": numbers["step"]}),
+            ("start", {"start": start}),
+            ("bands", {"bands": bands}),
+            ("half_life", {"half_life": half_life}),
+        )
+        for name, more in stages if not self.errors.keys() - {"label"} else ():
+            checked |= more
+            self.attempt(name, partial(check_definition, **checked))
+            if name in self.errors:
+                break
+        return checked | {"label": self.text("label")}
+
+    def _number(self, name: str) -> Callable[[], int]:
+        return lambda: parse(self.text(name))
+
+
+def read_bands(text: str) -> tuple[Band, ...]:
+    """Read bands, a line each, as cold:0; raises BadDefinition, BadNumber."""
+    bands = []
+    for line in text.splitlines():
+        name, colon, start = line.strip().rpartition(":")
+        if line.strip() and not (colon and name.strip()):
+            raise BadDefinition(f"`{line.strip()[:40]}` is no band: write its name and where it begins, hot:80")
+        if line.strip():
+            bands.append(Band(name=name.strip(), start=parse(start)))
+    return tuple(bands)

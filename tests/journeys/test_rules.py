@@ -1,0 +1,140 @@
+"""From a rule that is typed into a form to scores that it makes, and back."""
+
+from typing import Any
+
+from bot.sandbox import Message
+from storage.definitions import add_score_type, drafts, score_types
+from storage.domain.score_types import Rule, RuleCap
+from storage.verifying import verify_next
+from tests.journeys.acme import Acme, form
+from tests.journeys.admin import ADMIN, HERE, ask, choose, form_of, hand_in, press, refused
+
+
+def did(id: str, what: str = "demo_booked", quantity: int = 1) -> dict[str, Any]:
+    """Do something, as the CRM says it."""
+    contact = {"email": "ada@example.com"}
+    return {"type": "activity", "contact": contact, "activity": what, "value": quantity, "id": id}
+
+
+async def rules(acme: Acme, key: str = "score") -> tuple[Rule, ...]:
+    """Give the rules of a type."""
+    return next(one.rules for one in await score_types(acme.workspace) if one.key == key)
+
+
+async def menu(acme: Acme, message: Message, what: str) -> Message:
+    """Choose what to do with a rule, and give the answer."""
+    await choose(acme, message, "rule_menu", what)
+    return acme.latest(user=ADMIN, channel=HERE)
+
+
+async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
+    """Each with its preview; the activities that came before it count, too."""
+    await acme.pushed(did("d1"), did("d2"), did("d3"))
+    listed = await ask(acme, "rules")
+    assert acme.seen(listed) == (
+        "*Rules:* what activities, and what is known of a contact, are worth\n"
+        "(Without rules: Score, Fit, Satisfaction)\n"
+        "[Add a rule]"
+    )
+    view = await form_of(acme, listed, "Add a rule")
+    shown = {label: one[0] if isinstance(one, tuple) else one for label, one in form(view).items()}
+    assert shown == {
+        "title": "Rule", "Score type": None, "Name": None, "Activity": None, "Points": None, "If": None,
+        "At most so many points": None, "In a": None, "Shared with a group": None,
+    }  # fmt: skip  # a form
+    given = {"name": "Demo", "activity": "demo_booked", "points": "10", "if": "tag:vip", "cap": "20", "per": "day"}
+    preview = await hand_in(acme, view, **given)
+    assert acme.seen(preview).startswith(
+        "*Changing Score: new rule “Demo”:* 1 contact changes, 1 becomes hot, 0 leave hot, 0 follow-ups would be asked"
+        " for.\nInto hot: Ada Lovelace 62 → 82\n"
+    )
+    assert await rules(acme) == ()
+    done = await press(acme, preview, "Apply quietly")
+    assert acme.seen(done).startswith("*Done:* Changing Score: new rule “Demo”.")
+    demo = Rule(
+        name="Demo",
+        points=10_000,
+        activity="demo_booked",
+        condition="tag:vip",
+        cap=RuleCap(points=20_000, period="day"),
+    )
+    assert await rules(acme) == (demo,)
+    assert "Score  *82* (hot)" in acme.seen(await ask(acme, "ada"))
+    assert "Demo" in acme.seen(await ask(acme, "why ada"))
+
+    listed = await ask(acme, "rules")
+    assert "*Score*\nDemo\ndemo_booked: +10 each, at most 20 a day, if `tag:vip`\n" in acme.seen(listed)
+    await choose(acme, listed, "rule_menu", "change score 2 0")
+    view = acme.sandbox.open_views(ADMIN)[-1]
+    shown = {label: one[0] if isinstance(one, tuple) else one for label, one in form(view).items()}
+    assert shown == {
+        "title": "Rule", "about": "*Score*", "Name": "Demo", "Activity": "demo_booked", "Points": "10",
+        "If": "tag:vip", "At most so many points": "20", "In a": None, "Shared with a group": None,
+    }  # fmt: skip  # a form
+    preview = await hand_in(acme, view, points="5", cap=None)
+    assert "Changing Score: other rule “Demo”:* 1 contact changes, 0 become hot, 1 leaves hot" in acme.seen(preview)
+    await press(acme, preview, "Apply and ask")
+    listed = await ask(acme, "rules")
+    assert "Demo\ndemo_booked: +5 each, if `tag:vip`\n" in acme.seen(listed)
+    assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
+
+    preview = await menu(acme, listed, "remove score 3 0")
+    done = await press(acme, preview, "Apply quietly")
+    assert "Changing Score: removed rule “Demo”." in acme.seen(done)
+    assert "Score  *62* (warm)" in acme.seen(await ask(acme, "ada"))
+    back = await press(acme, done, "Take it back")
+    assert "Changing Score: new rule “Demo”." in acme.seen(back)
+    assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
+    assert (await verify_next(acme.workspace)).differences == ()
+
+    await choose(acme, listed, "rule_menu", "remove score 3 0")  # which is not the version that is live
+    anew = acme.sandbox.world.find(listed.ts)
+    assert anew is not None
+    assert "Demo\ndemo_booked: +5 each, if `tag:vip`\n" in acme.seen(anew)
+    assert await drafts(acme.workspace) == ()
+
+
+async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
+    """And nothing is drafted; a limit that a group shares is changed for all of it."""
+    view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
+    right = {"name": "Demo", "activity": "demo_booked", "points": "10", "if": "", "cap": "", "group": ""}
+    for fields, where, words in (
+        ({"points": "0.5"}, "points", "no whole number of steps"),
+        ({"points": "0"}, "points", "no whole number of steps"),
+        ({"if": "tag:"}, "if", "rule `demo`, if:"),
+        ({"if": "score>5"}, "if", "rule `demo`, if:"),
+        ({"activity": ""}, "activity", "needs an activity, or an `if`"),
+        ({"activity": "", "if": "tag:vip", "cap": "9"}, "cap", "only activities are capped"),
+        ({"cap": "-9"}, "cap", "at more than 0 points"),
+        ({"group": "web"}, "cap", "say of how many points"),
+        ({"cap": "9", "group": "Demo"}, "group", "must not be called like a rule"),
+    ):
+        told = await refused(acme, view, **right | fields)
+        assert list(told) == [where]
+        assert words in told[where].casefold()
+    assert await drafts(acme.workspace) == ()
+    await press(acme, await hand_in(acme, view, **right | {"cap": "20", "group": "web"}), "Apply quietly")
+
+    view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
+    told = await refused(acme, view, **right)
+    assert told == {"name": "Two rules are called `Demo`; give each a name of its own"}
+    preview = await hand_in(acme, view, name="Visit", activity="visited", points="1", cap="30", per="week", group="web")
+    assert "new rule “Visit”, other rule “Demo”" in acme.seen(preview)
+    await press(acme, preview, "Apply quietly")
+    assert {one.cap for one in await rules(acme)} == {RuleCap(points=30_000, period="week", group="web")}
+    assert "visited: +1 each, at most 30 a week together with the group web" in acme.seen(await ask(acme, "rules"))
+
+
+async def test_many_rules_are_paged(acme: Acme) -> None:
+    """The list turns in its place."""
+    many = tuple(Rule(name=f"R{n:02d}", points=1000, activity=f"a{n:02d}") for n in range(19))
+    many = (Rule(name="Ours", points=-5000, condition="tag:vip"), *many)
+    await add_score_type(
+        acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, bands=(), start=None,
+        rules=many, is_default=False, now=int(acme.sandbox.clock.now() * 1_000_000),
+    )  # fmt: skip  # the numbers of one definition stand together
+    first = await ask(acme, "rules")
+    assert ("R10" in acme.seen(first), "R11" in acme.seen(first)) == (True, False)
+    assert "*Heat*\nOurs\n-5 while `tag:vip`\nR00\na00: +1 each\n" in acme.seen(first)
+    second = await press(acme, first, "More rules")
+    assert ("R10" in acme.seen(second), "R11" in acme.seen(second), "R18" in acme.seen(second)) == (False, True, True)

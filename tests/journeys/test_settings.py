@@ -1,0 +1,202 @@
+"""From the list of score types to another definition that is live, and back."""
+
+from dataclasses import replace
+from typing import Any
+
+from storage.alerting import choose_channel
+from storage.definitions import drafts, score_types
+from storage.domain.facts import DAY
+from storage.domain.score_types import ScoreType
+from storage.redefining import draft
+from storage.verifying import verify_next
+from tests.journeys.acme import Acme, entered, form
+from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused
+
+BUTTONS = "[Apply quietly] [Apply and ask] [Cancel]"
+
+
+async def live(acme: Acme, key: str) -> ScoreType:
+    """Give a score type as it is read."""
+    return next(one for one in await score_types(acme.workspace) if one.key == key)
+
+
+async def sound(acme: Acme) -> None:
+    """Fail where what is kept is not what the ledger says."""
+    assert (await verify_next(acme.workspace)).differences == ()
+
+
+def scored(email: str, value: int) -> dict[str, Any]:
+    """Set a score as the CRM does."""
+    return {"type": "score.set", "contact": {"email": email}, "score": "score", "value": value}
+
+
+async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_back(acme: Acme) -> None:
+    """List, form, preview, apply, take back; until it is applied nobody sees anything of it."""
+    await acme.pushed(*(scored(f"p{n:02d}@example.com", n * 5) for n in range(21)))
+    await choose_channel(acme.workspace, channel="C0SUCCESS", now=int(acme.sandbox.clock.now() * 1_000_000))
+    listed = await ask(acme, "settings")
+    assert acme.seen(listed) == (
+        "*Score types*\n"
+        "*Score* `score` · meant where none is named\n"
+        "0 to 100, steps of 1, starting at 0 · stays until it is changed · no rules\n"
+        "Bands: cold from 0, warm from 40, hot from 80 [Change]\n"
+        "*Fit* `fit`\n"
+        "1 to 10, steps of 1, starting at 1 · stays until it is changed · no rules\n"
+        "Bands: poor from 1, fair from 4, good from 8 [Change]\n"
+        "*Satisfaction* `satisfaction`\n"
+        "1 to 5, steps of 0.5, starting at 1 · stays until it is changed · no rules\n"
+        "Bands: none [Change]\n"
+        "[Add a score type]"
+    )
+    view = await form_of(acme, listed, "Change")
+    shown = {label: one[0] if isinstance(one, tuple) else one for label, one in form(view).items()}
+    assert shown == {
+        "title": "Score type", "about": "`score`, version 1", "Label": "Score", "Minimum": "0", "Maximum": "100",
+        "Step": "1", "Starting value": "0", "Bands": "cold:0\nwarm:40\nhot:80", "Half-life": None,
+    }  # fmt: skip  # a form
+    preview = await hand_in(acme, view, maximum="50", bands="cold:0\nhot:30")
+    # 62 (Ada) and 55 to 100 come down to 50; 41 (Hopper), Ada and 30 to 100 are hot, of whom 80 to 100 were.
+    assert acme.seen(preview) == (
+        "*Narrowing Score to 0 to 50, with bands cold from 0, hot from 30:*"
+        " 11 contacts change, 12 become hot, 0 leave hot, 12 follow-ups would be asked for.\n"
+        "Into hot: Ada Lovelace 62 → 50, Grace Hopper 41 → 41, p06@example.com 30 → 30, p07@example.com 35 → 35,"
+        " p08@example.com 40 → 40, p09@example.com 45 → 45, p10@example.com 50 → 50, p11@example.com 55 → 50,"
+        " p12@example.com 60 → 50, p13@example.com 65 → 50 and 2 more\n"
+        "(Until you decide, nobody sees another score."
+        " *Apply and ask* asks for these follow-ups, *Apply quietly* for none.)\n"
+        f"{BUTTONS}"
+    )
+    assert (await acme.value("ada"), (await live(acme, "score")).maximum) == (62_000, 100_000)
+    assert "*Waits for a decision:* Narrowing Score to 0 to 50" in acme.seen(await ask(acme, "settings"))
+
+    done = await press(acme, preview, "Apply quietly")
+    assert acme.seen(done) == (
+        "*Done:* Narrowing Score to 0 to 50, with bands cold from 0, hot from 30."
+        " Nobody was asked to follow up.\n[Take it back]"
+    )
+    assert "Score  *50* (hot)" in acme.seen(await ask(acme, "ada"))
+    assert await drafts(acme.workspace) == ()
+    await sound(acme)
+
+    back = await press(acme, done, "Take it back")
+    assert (
+        acme.seen(back)
+        == "*Taken back:* Widening Score to 0 to 100, with bands cold from 0, warm from 40, hot from 80."
+        " Nobody was asked to follow up."
+    )
+    again = await live(acme, "score")
+    assert (again.number, again.maximum, [one.name for one in again.bands]) == (3, 100_000, ["cold", "warm", "hot"])
+    assert (await acme.value("ada"), await acme.value("p20@example.com")) == (62_000, 100_000)
+    await sound(acme)
+    assert [one for one in acme.sandbox.world.posts if one.channel == "C0SUCCESS" and one.metadata] == []
+
+
+async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
+    """As many as the preview said; whoever crossed by it has a message, and an older draft cannot be applied."""
+    await choose_channel(acme.workspace, channel="C0SUCCESS", now=int(acme.sandbox.clock.now() * 1_000_000))
+    view = await form_of(acme, await ask(acme, "settings"), "Change")
+    older = await hand_in(acme, view, maximum="90", bands="")
+    view = await form_of(acme, await ask(acme, "settings"), "Change")
+    preview = await hand_in(acme, view, maximum="70", bands="cold:0\nhot:60")
+    assert "0 contacts change, 1 becomes hot, 0 leave hot, 1 follow-up would be asked for." in acme.seen(preview)
+    assert [(one.maximum, one.number) for one in await drafts(acme.workspace)] == [(70_000, 3)]
+    assert "no such draft any more" in acme.seen(await press(acme, older, "Apply quietly"))
+
+    done = await press(acme, preview, "Apply and ask")
+    assert "Follow-ups were asked for." in acme.seen(done)
+    view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
+    shown = acme.seen(await hand_in(acme, view, label="Fitness", step="0.5", half_life="30d", default=["yes"]))
+    assert shown.startswith(
+        "*Changing Fit: called Fitness, steps of 0.5 in place of 1, half-life 30d in place of none:*"
+    )
+    assert shown.endswith("(Numbers without a score type mean Fit already.)")
+    (message,) = await acme.sandbox.wait_for(
+        lambda: [one for one in acme.sandbox.world.posts if one.channel == "C0SUCCESS" and one.metadata]
+    )
+    assert "Ada Lovelace" in acme.seen(message)
+    await sound(acme)
+
+
+async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
+    """No preview, no follow-up; the same form once more changes nothing."""
+    view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
+    told = await hand_in(acme, view, label="Fitness", bands="low:1\ntop:7", default=["yes"])
+    assert acme.seen(told) == (
+        "Fit is called Fitness now; the bands of Fitness are low:1, top:7; numbers without a score type mean Fitness."
+        " No score moved, and nobody was asked to follow up."
+    )
+    fit = await live(acme, "fit")
+    assert (fit.number, fit.label, [one.name for one in fit.bands], fit.is_default) == (
+        1,
+        "Fitness",
+        ["low", "top"],
+        True,
+    )
+    view = await form_of(acme, await ask(acme, "settings"), "Change")
+    assert view.blocks[0]["text"]["text"] == "`fit`, version 1"  # the default one comes first
+    assert acme.seen(await hand_in(acme, view)) == "Fitness is so already; nothing was changed."
+
+
+async def test_a_type_is_added(acme: Acme) -> None:
+    """With everything that can be said of one; its key is taken then."""
+    view = await form_of(acme, await ask(acme, "settings"), "Add a score type")
+    assert await refused(acme, view, key="Heat!", label="Heat") == {
+        "key": "`Heat!` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most"
+    }
+    told = await hand_in(acme, view, key="heat", maximum="10", step="0.5", half_life="30d", bands="cool:0\nhot:8")
+    assert acme.seen(told) == (
+        "Made the score type Heat `heat`: 0 to 10. Set one: `/score set ada@example.com heat=10`"
+    )
+    heat = await live(acme, "heat")
+    assert (heat.step, heat.start, heat.half_life, len(heat.bands)) == (500, 0, 30 * DAY, 2)
+    view = await form_of(acme, await ask(acme, "settings"), "Add a score type")
+    assert "heat" in (await refused(acme, view, key="heat", label="Heat"))["key"]
+
+
+MISTAKES: tuple[tuple[dict[str, str], str, str], ...] = (
+    ({"maximum": "0"}, "maximum", "must lie below"),
+    ({"maximum": "1.2345"}, "maximum", "more than three digits"),
+    ({"step": "7"}, "step", "no whole number of steps"),
+    ({"start": "200"}, "start", "the starting value 200"),
+    ({"bands": "hot"}, "bands", "`hot` is no band"),
+    ({"bands": "hot:80"}, "bands", "the first band must start at the minimum"),
+    ({"half_life": "soon"}, "half_life", "is no length of time"),
+    ({"half_life": "1w", "label": " "}, "label", "a label has 1 to 60 characters"),
+)
+
+
+async def test_a_mistake_stands_under_its_field(acme: Acme) -> None:
+    """And nothing is drafted."""
+    view = await form_of(acme, await ask(acme, "settings"), "Change")
+    right = {"label": "Score", "maximum": "100", "step": "1", "start": "0", "bands": "cold:0", "half_life": ""}
+    for fields, where, words in MISTAKES:
+        told = await refused(acme, view, **right | fields)
+        assert list(told) == [where]
+        assert words in told[where].casefold()
+    assert await drafts(acme.workspace) == ()
+
+
+async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
+    """A form that was open says so; a draft of before is dropped; the same form twice is one draft."""
+    view = await form_of(acme, await ask(acme, "settings"), "Change")
+    late = await acme.written(
+        lambda: acme.sandbox.submit(view.id, entered(view, {"maximum": "80", "bands": ""}), user=ADMIN)
+    )
+    preview = await hand_in(acme, view, maximum="60", bands="")
+    before = len(acme.answers)
+    response = await acme.sandbox.again(acme.sandbox.sent[-1])
+    assert response.status == 200
+    await acme.sandbox.wait_for(lambda: len(acme.answers) > before)
+    assert len(await drafts(acme.workspace)) == 1
+    await press(acme, preview, "Apply quietly")
+    told = (await acme.sandbox.again(late)).json()["errors"]
+    assert told == {"label": "Score was changed since this form was opened. Press Cancel, and open it again."}
+    waits = await draft(
+        acme.workspace, wanted=replace(await live(acme, "fit"), maximum=20_000),
+        now=int(acme.sandbox.clock.now() * 1_000_000),
+    )  # fmt: skip  # one draft
+    assert waits is not None
+    assert "0 contacts change" in acme.seen(await press(acme, await ask(acme, "settings"), "See what it changes"))
+    cancelled = await press(acme, await ask(acme, "settings"), "Cancel")
+    assert acme.seen(cancelled) == "Cancelled: Widening Fit to 1 to 20. Nothing was changed."
+    assert await drafts(acme.workspace) == ()

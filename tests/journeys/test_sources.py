@@ -1,0 +1,153 @@
+"""From a source that is added in Slack to what it sent, what of it waits, and its end of being heard."""
+
+import json
+import re
+from typing import Any
+
+from bot.sandbox import Message
+from storage.domain.sources import DAY
+from storage.sources import find_source, sources
+from tests.journeys.acme import CRM_SECRET, TEAM, Acme, button_of, form
+from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused
+
+SET = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "score", "value": 80}
+
+
+async def pushed(acme: Acme, body: dict[str, Any]) -> dict[str, Any]:
+    """Send a body as the source that the sandbox stands for, and give the answer."""
+    told = await acme.sandbox.push(json.dumps(body))
+    return dict(told["answer"])
+
+
+async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
+    """Its secret is shown once; what it sends counts; paused it is told to come again, and loses nothing."""
+    listed = await ask(acme, "sources")
+    assert acme.seen(listed) == (
+        "*Sources:* what sends scores\n"
+        "*crm* `generic`\n"
+        "Last delivery ‹now› · in the last day 1 delivery: 11 applied\n"
+        "[Show] [Pause] [Rotate]\n"
+        "[Add a source]"
+    )
+    view = await form_of(acme, listed, "Add a source")
+    told = await hand_in(acme, view, slug="shop", provider="generic")
+    said = acme.seen(told)
+    url = f"{acme.sandbox.app_url}/webhooks/{TEAM}/shop"
+    (secret,) = (await find_source(TEAM, slug="shop")).secrets
+    assert said == (
+        "*Made the source shop.* At its side:\n"
+        f"1. Send POST requests with a JSON body to {url}\n"
+        f"2. Sign them as Standard Webhooks does, with the secret {secret}\n"
+        f"The address is `{url}`\n"
+        f"The secret is `{secret}`\n"
+        "(Copy the secret now: it is not shown again.)"
+    )
+    assert secret.startswith("whsec_")
+    acme.sandbox.crm_url, acme.sandbox.crm_secret = url, secret
+    assert (await pushed(acme, SET | {"id": "1"}))["status"] == 200
+    listed = await ask(acme, "sources")
+    assert "*shop* `generic`\nLast delivery ‹now› · in the last day 1 delivery: 1 applied\n" in acme.seen(listed)
+    shown = await press_nth(acme, listed, "Show", 1)
+    assert f"*shop* `generic` at {url}" in acme.seen(shown)
+    assert secret not in acme.seen(shown)
+
+    button = button_of(listed, "Pause", nth=1)
+    assert "503" in str(next(one for one in elements(listed) if one.get("value") == button["value"])["confirm"])
+    paused = await press_nth(acme, listed, "Pause", 1)
+    assert "*shop* `generic` · *paused*" in acme.seen(paused)
+    answer = await pushed(acme, SET | {"id": "2", "value": 30})
+    assert (answer["status"], answer["headers"]["Retry-After"]) == (503, "3600")
+    assert await acme.value("ada") == 80_000
+    acme.sandbox.crm_secret = CRM_SECRET  # a stranger is not told that it is paused
+    assert (await pushed(acme, SET))["status"] == 401
+    acme.sandbox.crm_secret = secret
+    assert "Paused: it is answered 503" in acme.seen(await press_nth(acme, paused, "Show", 1))
+    assert "1 request was refused, the last ‹" in acme.seen(await press_nth(acme, paused, "Show", 1))
+    resumed = await press(acme, paused, "Resume")
+    assert "paused" not in acme.seen(resumed)
+    assert (await pushed(acme, SET | {"id": "2", "value": 30}))["status"] == 200
+    assert await acme.value("ada") == 30_000
+
+    view = await form_of(acme, resumed, "Rotate", nth=1)
+    rotated = await hand_in(acme, view)
+    newer, older = (await find_source(TEAM, slug="shop")).secrets
+    assert older == secret
+    assert acme.seen(rotated).startswith(f"*shop* has a new secret: `{newer}`\n(It is not shown again.")
+    for live in (newer, older):
+        acme.sandbox.crm_secret = live
+        assert (await pushed(acme, SET | {"id": live[-6:]}))["status"] == 200
+    acme.sandbox.clock.advance(DAY / 1_000_000 + 1)
+    assert (await pushed(acme, SET | {"id": "late"}))["status"] == 401
+    acme.sandbox.crm_secret = newer
+    assert (await pushed(acme, SET | {"id": "late"}))["status"] == 200
+
+
+def elements(message: Message) -> list[dict[str, Any]]:
+    """Give every button of a message."""
+    return [element for block in message.blocks if block["type"] == "actions" for element in block["elements"]]
+
+
+async def press_nth(acme: Acme, message: Message, label: str, nth: int) -> Message:
+    """Press one of several buttons that say the same."""
+    button = button_of(message, label, nth=nth)
+    _, answered = await acme.answered(
+        lambda: acme.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=ADMIN)
+    )
+    if answered.arguments["replace_original"]:
+        changed = acme.sandbox.world.find(message.ts)
+        assert changed is not None
+        return changed
+    return acme.latest(user=ADMIN, channel=message.channel)
+
+
+async def test_what_waits_in_quarantine_is_replayed(acme: Acme) -> None:
+    """Seen with the reason, and applied once the cause is mended; what still cannot be used says so."""
+    wrong = [SET | {"score": "heat", "id": "h1"}, SET | {"id": "s", "value": 900}, SET | {"id": "ok", "value": 70}]
+    assert (await pushed(acme, {"items": wrong}))["status"] == 200
+    assert (await pushed(acme, {"items": [SET | {"score": "heat", "id": "h2"}]}))["status"] == 200
+    listed = await ask(acme, "sources")
+    assert "in the last day 3 deliveries: 12 applied, 3 quarantined" in acme.seen(listed)
+    shown = await press(acme, listed, "Quarantine (3)")
+    assert "*Quarantine of crm:* 3 items\n" in acme.seen(shown)
+    assert re.search(r"delivery \d+: there is no score type `heat`", acme.seen(shown))
+    assert "[Replay all]" in acme.seen(shown)
+
+    view = await form_of(acme, await ask(acme, "settings"), "Add a score type")
+    await hand_in(acme, view, key="heat", label="Heat")
+    replayed = await press(acme, shown, "Replay all")
+    assert acme.seen(replayed).startswith(
+        "Read 2 deliveries of *crm* again: 2 applied, 1 duplicate, 1 quarantined.\nStill set aside (1): "
+    )
+    assert await acme.value("ada", "heat") == 80_000
+    listed = await ask(acme, "sources")
+    assert "[Quarantine (1)]" in acme.seen(listed)
+
+
+async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
+    """And no source is made; one whose sender makes the secret is made with it."""
+    view = await form_of(acme, await ask(acme, "sources"), "Add a source")
+    assert form(view)["title"] == "Source"
+    right = {"slug": "hub", "provider": "hubspot", "secret": "", "map": "", "options": ""}
+    for fields, where, words in (
+        ({"slug": "crm"}, "slug", "there is a source `crm` already"),
+        ({"slug": "Not a name!"}, "slug", "`not a name!`"),
+        ({"slug": "fit"}, "slug", "fit"),
+        ({"map": "hubspotscore"}, "map", "write --map property=type"),
+        ({"map": "hubspotscore=heat"}, "map", "there is no score type `heat`"),
+        ({"options": "signature=v9"}, "options", "the option `signature` is"),
+        ({"provider": "salesforce"}, "options", "organization_id=00d"),
+        ({"provider": "generic", "secret": "whsec_!"}, "secret", ""),
+    ):
+        told = await refused(acme, view, **right | fields)
+        assert list(told) == [where]
+        assert words in told[where].casefold()
+    assert [one.slug for one in await sources(acme.workspace)] == ["crm"]
+
+    made = await hand_in(acme, view, **right | {"secret": "client-secret-of-ours", "map": "hubspotscore=score"})
+    assert "Made the source hub." in acme.seen(made)
+    hub = await find_source(TEAM, slug="hub")
+    assert (hub.secrets, hub.settings.map) == (("client-secret-of-ours",), {"hubspotscore": "score"})
+    view = await form_of(acme, await ask(acme, "sources"), "Add a source")
+    await hand_in(acme, view, slug="pipe", provider="pipedrive", secret="pass:word")
+    pipe = await find_source(TEAM, slug="pipe")
+    assert (pipe.secrets, pipe.settings.username) == (("pass:word",), "pipe")
