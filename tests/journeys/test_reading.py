@@ -18,14 +18,14 @@ PETE_CARD = """\
 Score  —
 Fit  —
 Satisfaction  —
-[Set] [History]"""
+[Set] [History] [Make me the owner]"""
 
 IDA_CARD = """\
 *Ida Rhodes* · Mathematical Tables
 Score  —
 Fit  —
 Satisfaction  —
-[Set] [History]"""
+[Set] [History] [Make me the owner]"""
 
 HELP = """\
 `/score ada@example.com`: see a contact; a name or a company will do
@@ -39,8 +39,11 @@ HELP = """\
 `/score history CONTACT [TYPE] [90d]`: every change of a score; with a chart where the days are named
 `/score why CONTACT [TYPE]`: what a score is made of: the lines add up to it
 `/score undo`: take back your last change
-`/score alerts [add | pause | resume | remove]`: when to be asked to follow up
-`/score followups [mine | open]`: who waits for somebody
+`/score alerts [add | try | pause | resume | remove | digest]`: when to be asked to follow up
+`/score followups [mine | open | overdue]`: who waits for somebody
+`/score settings`: the score types: see, change and add them
+`/score rules`: what activities and attributes are worth
+`/score sources`: what sends scores: add, pause, rotate, and what it sent
 `/score setup`: the first questions: where follow-ups go, who sets scores
 `score` Score: 0 to 100, in steps of 1 (meant where none is named)
 `fit` Fit: 1 to 10, in steps of 1
@@ -176,7 +179,7 @@ async def test_a_choice_acts(acme: Acme) -> None:
         "Score  —\n"
         "Fit  *3* (poor) · ‹2 d ago› from crm\n"
         "Satisfaction  —\n"
-        "[Set] [History]"
+        "[Set] [History] [Make me the owner]"
     )
 
 
@@ -212,7 +215,7 @@ async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
     await acme.pushed({"type": "contact.upsert", "contact": {"id": "1", "name": "Tops"}})
     answer = acme.seen(await acme.ask("tops"))
 
-    assert answer == "*Tops*\nScore  —\nFit  —\nSatisfaction  —\n[Set] [History]"
+    assert answer == "*Tops*\nScore  —\nFit  —\nSatisfaction  —\n[Set] [History] [Make me the owner]"
 
 
 @pytest.mark.parametrize(
@@ -342,7 +345,7 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
     )
     assert wrong == (
         "There is no field `xyz`. There is `score`, `fit`, `satisfaction`, `company`, `email`, `name`, `owner`, `tag`,"
-        " `has`, `segment`, `updated`, `sort`, `limit`.\n"
+        " `has`, `followup`, `segment`, `updated`, `sort`, `limit`.\n"
         "```score&gt;=40 -has:xyz\n"
         "               ^^^```"
     )

@@ -80,7 +80,7 @@ EVENTS: dict[str, dict[str, tuple[Any, int]]] = {
         "object.propertyChange": (
             hubspot("object.propertyChange", propertyName="lead_score", propertyValue="5", objectTypeId="0-1"), 1,
         ),
-        "contact.merge": (hubspot("contact.merge", primaryObjectId=7, mergedObjectIds=[8, 9]), 0),
+        "contact.merge": (hubspot("contact.merge", primaryObjectId=7, mergedObjectIds=[8, 9]), 2),
         "contact.privacyDeletion": (hubspot("contact.privacyDeletion"), 0),
         "contact.creation": (hubspot("contact.creation"), 0),
         "contact.deletion": (hubspot("contact.deletion"), 0),

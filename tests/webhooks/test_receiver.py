@@ -139,8 +139,12 @@ async def test_ids_and_addresses_name_one_person(service: Receiving) -> None:
     torn = item(value=20) | {"contact": {"email": "ada@example.com", "id": "7"}}
     assert (await service.sender.push({"items": [other, torn]})).outcomes == [
         APPLIED,
-        ("quarantined", "The address and the id given belong to two different contacts."),
+        APPLIED,  # which proves that the two are one
     ]
+    one = await service.contact("bob@example.com")
+    assert one is not None
+    assert one.id == contact.id
+    assert await service.scores("ada@example.com") == {"score": 20_000}
 
 
 NUMBERS: list[tuple[str, int]] = [  # as they stand in the body

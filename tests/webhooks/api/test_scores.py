@@ -262,11 +262,11 @@ async def test_score_types_are_described(service: Receiving, api: Program) -> No
         "items": [
             {"key": "score", "label": "Score", "min": 0, "max": 100, "step": 1, "start": 0}
             | {"bands": [{"name": "cold", "from": 0}, {"name": "warm", "from": 40}, {"name": "hot", "from": 80}]}
-            | {"default": True},
+            | {"half_life": None, "default": True},
             {"key": "fit", "label": "Fit", "min": 1, "max": 10, "step": 0.5, "start": 1}
-            | {"bands": [{"name": "low", "from": 1}], "default": False},
+            | {"bands": [{"name": "low", "from": 1}], "half_life": None, "default": False},
             {"key": "points", "label": "Points", "min": -1_000_000_000, "max": 1_000_000_000, "step": 0.001, "start": 0}
-            | {"bands": [], "default": False},
+            | {"bands": [], "half_life": None, "default": False},
         ],
         "next_cursor": None,
     }
