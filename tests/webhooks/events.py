@@ -81,7 +81,7 @@ EVENTS: dict[str, dict[str, tuple[Any, int]]] = {
             hubspot("object.propertyChange", propertyName="lead_score", propertyValue="5", objectTypeId="0-1"), 1,
         ),
         "contact.merge": (hubspot("contact.merge", primaryObjectId=7, mergedObjectIds=[8, 9]), 2),
-        "contact.privacyDeletion": (hubspot("contact.privacyDeletion"), 0),
+        "contact.privacyDeletion": (hubspot("contact.privacyDeletion"), 1),
         "contact.creation": (hubspot("contact.creation"), 0),
         "contact.deletion": (hubspot("contact.deletion"), 0),
         "contact.restore": (hubspot("contact.restore"), 0),
