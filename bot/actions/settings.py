@@ -7,6 +7,7 @@ from bot.blocks.preview import applied_reply, heading
 from bot.blocks.settings import type_modal
 from bot.drafting import draft_of, settings_page, show_preview
 from bot.replies import plain_reply
+from bot.text import escape
 from storage.definitions import version
 from storage.redefining import NoDraft, apply, cancel, draft
 
@@ -59,7 +60,9 @@ async def take_draft_back(asked: Asked) -> Reply:
     key, before, applied = asked.text.split(" ")
     now = asked.type(key)
     if str(now.number) != applied:
-        return plain_reply(f"{now.label} was changed again since, so this cannot be taken back. See `/score settings`")
+        return plain_reply(
+            f"{escape(now.label)} was changed again since, so this cannot be taken back. See `/score settings`"
+        )
     wanted = await version(asked.workspace, score=key, number=int(before))
     made = await draft(asked.workspace, wanted=wanted, now=asked.now)
     if made is None:

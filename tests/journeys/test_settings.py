@@ -7,10 +7,10 @@ from storage.alerting import choose_channel
 from storage.definitions import drafts, score_types
 from storage.domain.facts import DAY
 from storage.domain.score_types import ScoreType
-from storage.redefining import draft
+from storage.redefining import apply, draft
 from storage.verifying import verify_next
-from tests.journeys.acme import Acme, entered, form
-from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused
+from tests.journeys.acme import Acme, button_of, entered, form
+from tests.journeys.admin import ADMIN, HERE, ask, form_of, hand_in, press, refused
 
 BUTTONS = "[Apply quietly] [Apply and ask] [Cancel]"
 
@@ -188,7 +188,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert response.status == 200
     await acme.sandbox.wait_for(lambda: len(acme.answers) > before)
     assert len(await drafts(acme.workspace)) == 1
-    await press(acme, preview, "Apply quietly")
+    done = await press(acme, preview, "Apply quietly")
     told = (await acme.sandbox.again(late)).json()["errors"]
     assert told == {"label": "Score was changed since this form was opened. Press Cancel, and open it again."}
     waits = await draft(
@@ -200,3 +200,21 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     cancelled = await press(acme, await ask(acme, "settings"), "Cancel")
     assert acme.seen(cancelled) == "Cancelled: Widening Fit to 1 to 20. Nothing was changed."
     assert await drafts(acme.workspace) == ()
+
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    old = await draft(acme.workspace, wanted=replace(await live(acme, "score"), maximum=90_000), now=now)
+    newer = await draft(acme.workspace, wanted=replace(await live(acme, "score"), maximum=80_000), now=now)
+    listed = await ask(acme, "settings")
+    assert old is not None
+    assert newer is not None
+    await apply(acme.workspace, draft=newer, asks=False, now=now)
+    button = button_of(listed, "See what it changes", nth=0)
+    assert button["value"] == f"score {old.number}"
+    await acme.answered(
+        lambda: acme.sandbox.click(listed.id, button["action_id"], block_id=button["block_id"], user=ADMIN)
+    )
+    assert "live no longer, so it was dropped" in acme.seen(acme.latest(user=ADMIN, channel=HERE))
+    assert await drafts(acme.workspace) == ()
+    late_back = await press(acme, done, "Take it back")
+    assert "Score was changed again since" in acme.seen(late_back)
+    assert (await live(acme, "score")).maximum == 80_000
