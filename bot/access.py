@@ -41,7 +41,8 @@ class Person:
     is_active: bool
     is_admin: bool = False  #: an owner or admin of the workspace
     email: str | None = None
-    zone: str = "UTC"  #: the time zone of their profile
+    name: str | None = None
+    zone: str | None = None  #: the time zone they chose, by its IANA name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

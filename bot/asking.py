@@ -29,6 +29,7 @@ class Asked:
     key: str  #: the same for the same request sent again
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
+    name_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
     may_post: Callable[[str], Awaitable[Verdict]]  #: whether follow-ups may go to a channel
     choices: Choices
     rights: frozenset[Need]
@@ -98,16 +99,26 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image for whoever asked alone, with the same facts in words."""
+
+    png: bytes
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What somebody is answered, seen by them alone: a message, a modal to open, or what to mend in one.
 
     *replaces*: the message stands in the place of the one whose button was clicked.
+    *picture*: it stands under the message; where Slack does not take it, the message says so and what to do.
     *public*: everybody in the conversation sees it, where everybody there may.
     """
 
     text: str = ""
     blocks: Sequence[Block] = ()
     replaces: bool = False
+    picture: Picture | None = None
     public: bool = False
     modal: Block | None = None
     errors: Mapping[str, str] = field(default_factory=dict)

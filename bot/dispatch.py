@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from bot.arriving import ask_for_place, home, score_message
 from bot.asking import Asked, Block, Reply
 from bot.commands import carry_out
 from bot.people import People, error_code
+from bot.picturing import BlocksRefused, show
 from bot.replies import plain_reply, refusal_reply
 from bot.text import clean
 from bot.views import OPTIONS, VIEWS
@@ -260,12 +262,17 @@ class Dispatcher:
             key=request.key,
             now=now,
             address_of=self._address_of,
+            name_of=self._name_of,
             may_post=self._may_post,
         )
 
     async def _address_of(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.email if person is not None and not person.is_outsider else None
+
+    async def _name_of(self, user: str) -> str | None:
+        person = await self._people.person(user, now=self._clock())
+        return person.name if person is not None else None
 
     async def _may_post(self, channel: str) -> Verdict:
         try:
@@ -284,12 +291,19 @@ class Dispatcher:
                 await self._open(request, reply.modal)
             elif reply.public:
                 await self._post(request, reply)
-            elif request.answer_to is not None:
-                await self._respond(request, request.answer_to, reply)
+            elif reply.picture is not None:
+                await show(reply, reply.picture, client=self._client, tell=partial(self._tell, request))
             else:
-                await self._message(request, reply)
+                await self._tell(request, reply)
         except Exception as exc:  # what was recorded stays so; only the answer is lost
             log.warning("reply not sent", because=type(exc).__name__)
+
+    async def _tell(self, request: _Request, reply: Reply) -> None:
+        """Answer where it was asked, else in direct messages; raises BlocksRefused."""
+        if request.answer_to is not None:
+            await self._respond(request, request.answer_to, reply)
+        else:
+            await self._message(request, reply)
 
     async def _post(self, request: _Request, reply: Reply) -> None:
         """Post for everybody in the conversation, where everybody there may see it."""
@@ -339,6 +353,8 @@ class Dispatcher:
             # Nobody took it, so it cannot be seen twice.
             await self._message(request, reply)
             return
+        if "invalid_blocks" in answer.body:  # whatever the status: 404 was seen, as for an address that is used up
+            raise BlocksRefused
         if answer.status_code == 404:  # half an hour has passed, or it was used five times
             await self._message(request, reply)
         elif answer.status_code != 200:
@@ -346,7 +362,12 @@ class Dispatcher:
 
     async def _message(self, request: _Request, reply: Reply) -> None:
         opened = await self._client.conversations_open(users=request.user)
-        await self._say(opened["channel"]["id"], reply)
+        try:
+            await self._say(opened["channel"]["id"], reply)
+        except SlackApiError as exc:
+            if error_code(exc) == "invalid_blocks":
+                raise BlocksRefused from exc
+            raise
 
     async def _say(self, channel: str, reply: Reply) -> None:
         await self._client.chat_postMessage(

@@ -17,8 +17,9 @@ SCOPES = (
     "users:read",  # is this person a guest
     "users:read.email",  # whose contacts are owner:me
 )
-# Whether a message that Slack may have taken is there can be looked up with these; without them it is sent again.
-OPTIONAL_SCOPES = ("channels:history", "groups:history", "im:history")
+# Whether a message that Slack may have taken is there can be looked up with history; without it it is sent again.
+# Charts are uploaded with files:write; without it there are the same facts in words.
+OPTIONAL_SCOPES = ("channels:history", "files:write", "groups:history", "im:history")
 
 
 def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:

@@ -47,6 +47,10 @@ class _Brief(Generic[T]):
         self._forgotten[key] = self._forgotten.get(key, 0) + 1
 
 
+class _Unsaid(Exception):
+    """Whoever stands in for Slack here has no such method, or says nothing by it."""
+
+
 class People:
     """What Slack says of the people and conversations of one workspace."""
 
@@ -91,22 +95,21 @@ class People:
             return Verdict.ABSENT
         try:
             there = await self._all_pages(self._client.conversations_members, "members", channel=place, limit=1000)
-        except SlackApiError as exc:
-            if error_code(exc) != "unknown_method":  # a stand-in for Slack that cannot say who is in a channel
-                raise
+            outsiders = await self._outsiders.get("", self._look_at_outsiders, now=now)
+        except _Unsaid:  # a stand-in for Slack that cannot say who is in a channel
             return Verdict.ALLOWED
-        outsiders = await self._outsiders.get("", self._look_at_outsiders, now=now)
         return Verdict.MIXED if outsiders is None or set(there) & outsiders else Verdict.ALLOWED
 
     async def by_address(self, address: str, *, now: int) -> str | None:
         """Give the Slack id of the active member with an address, or none."""
         try:
-            found = (await self._client.users_lookupByEmail(email=address))["user"]["id"]
+            told = await self._client.users_lookupByEmail(email=address)
         except SlackApiError as exc:
             if error_code(exc) in ("users_not_found", "missing_scope", "unknown_method"):
                 return None
             raise
-        return found if await self._is_colleague(found, now=now) else None
+        found = (told.get("user") or {}).get("id")
+        return found if found and await self._is_colleague(found, now=now) else None
 
     async def an_admin(self, named: Sequence[str], *, now: int) -> str | None:
         """Give the first of the people named who is an active member, else the workspace's first owner or admin."""
@@ -137,7 +140,14 @@ class People:
         found: list[Any] = []
         cursor = ""
         while True:
-            answer = await method(**arguments, cursor=cursor)
+            try:
+                answer = await method(**arguments, cursor=cursor)
+            except SlackApiError as exc:
+                if error_code(exc) == "unknown_method":
+                    raise _Unsaid from exc
+                raise
+            if not isinstance(answer.get(what), list):
+                raise _Unsaid
             found += answer[what]
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
@@ -155,7 +165,8 @@ class People:
                 is_guest=_is_guest(user),
                 is_outsider=self._is_outsider(user),
                 email=(user.get("profile") or {}).get("email"),
-                zone=user.get("tz") or "UTC",
+                name=_name(user),
+                zone=user.get("tz"),
                 is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
                 is_admin=bool(user.get("is_admin") or user.get("is_owner") or user.get("is_primary_owner")),
             )
@@ -194,6 +205,12 @@ class People:
 
 def _is_guest(user: dict[str, Any]) -> bool:
     return bool(user.get("is_restricted") or user.get("is_ultra_restricted"))
+
+
+def _name(user: dict[str, Any]) -> str | None:
+    """Give what a person is called, by the first name they have: shown, real, or of the account."""
+    profile = user.get("profile") or {}
+    return profile.get("real_name") or profile.get("display_name") or user.get("real_name") or user.get("name")
 
 
 def error_code(exc: BaseException) -> str | None:

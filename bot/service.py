@@ -75,7 +75,7 @@ class Service:
         """Open the storage, listen, and begin to connect to Slack; give the address."""
         self._storage = await open_storage(self._settings.database_url, secret_keys=self._settings.keys)
         application = web.Application(middlewares=[plain_mistakes])
-        application.add_routes(routes(self._storage, clock=self._clock))
+        application.add_routes(routes(self._storage, clock=self._clock, public_url=self._settings.public_url))
         secret = self._settings.slack_signing_secret
         if self._with_slack and secret is not None:
             door = Door(signing_secret=secret.get_secret_value(), clock=self._clock, current=lambda: self._bolt)

@@ -26,6 +26,7 @@ from storage.work import Entry, Work
 
 #: (rule, contact)
 Watched = tuple[int, int]
+REDEFINED = "new rules"  # what those are asked for whom a change of definition brought in
 OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups that no channel was chosen for
 
 SWEEP = "sweep"  #: the kind of the job that looks at what time decided, and its lane
@@ -47,6 +48,7 @@ class _Look:
     state: State
     work: Work | None = None
     moved: Moved | None = None
+    is_silent: bool = False  #: nobody is asked because contacts became one, or were parted
 
     @property
     def watched(self) -> Watched:
@@ -112,7 +114,8 @@ class _Deciding:
         if decision.fires:
             fits = rule.paused_at is None and one.look.contact in self.fitting.get(rule.id, ())
             work = one.look.work
-            if fits and (one.by_time or work is None or not work.submission.muted):
+            muted = work is not None and (work.submission.muted or one.look.is_silent)
+            if fits and (one.by_time or not muted):
                 wave = self._wave(watched)
                 wave.asking.append(one)
                 wave.asked.add(watched)
@@ -180,11 +183,22 @@ async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
             watch = rule.watch(tuple(work.types.values()))
             if watch is not None:
                 looks += [
-                    _Look(workspace, rule, watch, one.contact, one.state, work, one)
+                    _Look(workspace, rule, watch, step.contact, step.state, work, step, is_silent)
                     for one in work.moved
-                    if one.score_type.key == watch.score_type.key and _concerns(watch, one)
+                    if one.score_type.key == watch.score_type.key
+                    for step, is_silent in _parts(work, one)
+                    if _concerns(watch, step)
                 ]
     return looks
+
+
+def _parts(work: Work, one: Moved) -> list[tuple[Moved, bool]]:
+    """Part what a score did because contacts became one, which is silent, from what was done to it after that."""
+    between = work.settled.get((one.contact, one.score_type.key))
+    if between is None:
+        return [(one, False)]
+    value = between.value(one.score_type, now=work.submission.received_at)
+    return [(replace(one, after=value, state=between), True), (replace(one, before=value, was=between), False)]
 
 
 def _concerns(watch: Watch, moved: Moved) -> bool:
@@ -238,18 +252,23 @@ async def _thens(session: Session, looks: Sequence[_Look]) -> dict[int, int | No
 async def _new(session: Session, asking: Sequence[_Firing]) -> list[NewFollowUp]:
     if not asking:
         return []
+    lanes = await _lanes(session, {one.look.contact for one in asking})
+    return [_one(firing, lanes[firing.look.contact]) for firing in asking]
+
+
+async def _lanes(session: Session, ids: Collection[int]) -> dict[int, str]:
+    """Say where the follow-ups of contacts go when their rule does not."""
     rows = await session.rows(
         "SELECT c.id, c.owner_key, w.alert_channel FROM given(id bigint) JOIN contacts c ON c.id = given.id"
         " JOIN workspaces w ON w.id = c.workspace_id",
-        [{"id": id} for id in sorted({one.look.contact for one in asking})],
+        [{"id": id} for id in sorted(ids)],
     )
-    found = {row["id"]: row for row in rows}
-    return [_one(firing, found[firing.look.contact]) for firing in asking]
+    owners = {row["id"]: f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS for row in rows}
+    return {row["id"]: row["alert_channel"] or owners[row["id"]] for row in rows}
 
 
-def _one(firing: _Firing, row: Row) -> NewFollowUp:
+def _one(firing: _Firing, lane: str) -> NewFollowUp:
     one, rule, submission = firing.look, firing.look.rule, firing.look.work.submission if firing.look.work else None
-    owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
     caused = submission is not None and not firing.by_time
     return NewFollowUp(
         workspace=one.workspace.id,
@@ -261,7 +280,7 @@ def _one(firing: _Firing, row: Row) -> NewFollowUp:
         source=submission.source if submission is not None and caused else "",
         actor=submission.actor if submission is not None and caused else None,
         reason=_reason(one) if caused else None,
-        lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
+        lane=DIGEST if rule.in_digest else rule.channel or lane,
         at=firing.at,
         why=rule.why(one.watch.score_type),
         sla=rule.sla,
@@ -282,13 +301,14 @@ async def _memories(session: Session, pairs: Collection[Watched]) -> dict[Watche
         " FROM given(u bigint, c bigint) JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
         [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
     )
-    return {
-        (row["rule_id"], row["contact_id"]): Memory(
-            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"],
-            seen_at=row["seen_at"], spent=row["spent"],
-        )
-        for row in rows
-    }  # fmt: skip  # what it remembers
+    return {(row["rule_id"], row["contact_id"]): _memory(row) for row in rows}
+
+
+def _memory(row: Row) -> Memory:
+    return Memory(
+        taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"],
+        seen_at=row["seen_at"], spent=row["spent"],
+    )  # fmt: skip  # what it remembers
 
 
 async def _keep(session: Session, memory: Mapping[Watched, Memory]) -> None:
@@ -347,7 +367,7 @@ async def _sweep_some(
         ids = await _due(session, workspace, rule, watch, after=after, now=now)
         if not ids:
             return None, 0
-        await contacts.lock(session, ids)
+        await contacts.lock(session, {id: id for id in ids})
         key = watch.score_type.key
         states = await scores.states(session, {(id, key): watch.score_type.definition for id in ids})
         looks = [_Look(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
@@ -393,6 +413,21 @@ def _windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, int]]:
             first, last = (bound(watch.score_type, edge, now=at + lead) for at in (since, until))
             found.append((min(first, last), max(first, last)))
     return [(low, high) for low, high in dict.fromkeys(found) if low < high]
+
+
+async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
+    """Let rules forget contacts that are one with another now, but for when they last asked about them."""
+    rows = [{"id": row, "r": root} for row, root in sorted(root_of.items())]
+    await session.rows(
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
+        " SELECT m.rule_id, given.r, false, max(m.fired_at), 0, 0 FROM given(id bigint, r bigint)"
+        " JOIN alert_memory m ON m.contact_id = given.id WHERE m.fired_at IS NOT NULL"
+        " GROUP BY m.rule_id, given.r ORDER BY m.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO UPDATE"
+        " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
+        " THEN alert_memory.fired_at ELSE excluded.fired_at END",
+        rows,
+    )
+    await session.rows("DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", rows)
 
 
 async def add_alert_rule(
@@ -461,6 +496,21 @@ async def retake(
             watch.span,
         )
         return
+    inside = set(await _inside(session, workspace, watch, now=now))
+    known = await _of_rule(session, rule.id)
+    memory = {
+        (rule.id, contact): replace(known.get(contact, Memory()), taken=True, pending_until=None, seen_at=now)
+        for contact in inside
+    }
+    memory |= {
+        (rule.id, contact): replace(one, taken=False, pending_until=None, seen_at=now)
+        for contact, one in known.items()
+        if contact not in inside and (one.taken or one.pending_until is not None)
+    }
+    await _keep(session, {pair: one for pair, one in memory.items() if one != known.get(pair[1])})
+
+
+async def _inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
     score, region = watch.score_type, watch.region
     terms: list[Term] = [Has(score)]
     terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
@@ -470,4 +520,43 @@ async def retake(
         later = Compare(score, Comparison.BELOW, region.low)
         falling = await queries.holding(session, workspace, where=later, among=None, now=now + watch.span)
         inside = sorted(set(inside) & set(falling))
-    await _keep(session, {(rule.id, contact): Memory(taken=True, seen_at=now) for contact in inside})
+    return inside
+
+
+async def _of_rule(session: Session, rule: int) -> dict[int, Memory]:
+    rows = await session.rows(
+        "SELECT rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent FROM alert_memory"
+        " WHERE rule_id = $1",
+        rule,
+    )
+    return {row["contact_id"]: _memory(row) for row in rows}
+
+
+async def taken(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
+    """Name the (rule, contact) that rules have taken."""
+    rows = await database.read(
+        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
+        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2 AND m.taken",
+        [{"id": rule} for rule in rules],
+        workspace.id,
+    )
+    return {(row["rule_id"], row["contact_id"]) for row in rows}
+
+
+async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> None:
+    """Ask for those whom a change of definition brought into the region of a rule of this type."""
+    types = (await definitions.live(session, {workspace.id}))[workspace.id]
+    for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+        watch = rule.watch(tuple(types.values()))
+        if watch is None or watch.score_type.key != score or rule.paused_at is not None or not watch.edges:
+            continue
+        known = await _of_rule(session, rule.id)
+        inside = await _inside(session, workspace, watch, now=now)
+        fresh = frozenset(contact for contact in inside if not known.get(contact, Memory()).taken)
+        asked = sorted(await _holding(session, workspace, rule, fresh, now=now)) if fresh else []
+        states = await scores.states(session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition))
+        looks = [_Look(workspace, rule, watch, id, states[id, score]) for id in asked]
+        firings = [_Firing(one, now, None, one.state.value(watch.score_type, now=now), by_time=True) for one in looks]
+        new = [replace(one, source=REDEFINED) for one in await _new(session, firings)]
+        await followups.ask(session, new, now=now)
+        await _keep(session, {(rule.id, contact): Memory(taken=True, fired_at=now, seen_at=now) for contact in asked})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from storage.contacts import StartAgain
 from storage.database import Database, Session
 from storage.domain.errors import Refusal, StorageUnavailable
+from storage.domain.facts import Merge
 from storage.domain.submissions import Recorded, Submission
 from storage.recording import record_group
 
@@ -93,8 +94,11 @@ class Committer:
 
 
 def _alone(submission: Submission) -> bool:
-    """Tell whether a submission looks at what is in the ledger, so that what it shared a group with were in its way."""
-    return submission.undoes is not None or submission.unless_later is not None
+    """Tell whether a submission looks at what is in the ledger, or who is one with whom hangs on it.
+
+    What it shared a group with were then in its way."""
+    looks = submission.undoes is not None or submission.unless_later is not None
+    return looks or any(isinstance(one, Merge) for one in submission.items)
 
 
 def _settle(one: _Waiting, outcome: Recorded | Exception) -> None:

@@ -17,6 +17,8 @@ Identity: TypeAlias = tuple[int, str, str]
 #: field → (value, the order of the fact that says so)
 Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
 
+#: what a deleted contact is merged into: its row stays, because others may be waiting for it, and says nothing
+NOBODY = 0
 CANDIDATES = 500
 MOST_WORDS = 8
 LIKE_ENOUGH = 0.6
@@ -36,15 +38,20 @@ class Found:
 
 async def known(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
     """Give the contacts that these identities name already."""
+    return {identity: contact for identity, (_, contact) in (await owners(session, identities)).items()}
+
+
+async def owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
+    """Give whose these identities are: the contact they were made for, and the one it is one with now."""
     wanted = [{"w": w, "n": n, "v": v} for w, n, v in sorted(set(identities))]
     rows = await session.rows(
-        "SELECT i.workspace_id, i.namespace, i.value, coalesce(c.merged_into, c.id) AS contact_id"
+        "SELECT i.workspace_id, i.namespace, i.value, c.id, coalesce(c.merged_into, c.id) AS root"
         " FROM given(w bigint, n text, v text)"
         " JOIN identities i ON i.workspace_id = given.w AND i.namespace = given.n AND i.value = given.v"
         " JOIN contacts c ON c.id = i.contact_id",
         wanted,
     )
-    return {(row["workspace_id"], row["namespace"], row["value"]): row["contact_id"] for row in rows}
+    return {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
 
 
 async def make(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
@@ -78,19 +85,47 @@ async def name(session: Session, identities: Mapping[Identity, int]) -> None:
         raise StartAgain
 
 
-async def lock(session: Session, ids: Iterable[int]) -> None:
+async def lock(session: Session, expected: Mapping[int, int]) -> None:
     """Hold the rows of contacts, in order: the lock for all that is known of them.
 
-    Raises StartAgain for a contact that is gone or merged.
+    *expected* says whom each is one with, itself where it is one with nobody; whoever holds that one's row
+    holds who belongs to it. Raises StartAgain where it is otherwise, or a contact is gone.
     """
-    wanted = [{"id": id} for id in sorted(set(ids))]
     rows = await session.rows(
-        "SELECT id, merged_into FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
+        "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
         " ORDER BY id FOR NO KEY UPDATE",
-        wanted,
+        [{"id": id} for id in sorted(expected)],
     )
-    if len(rows) < len(wanted) or any(row["merged_into"] is not None for row in rows):
+    if {row["id"]: row["root"] for row in rows} != expected:
         raise StartAgain
+
+
+async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
+    """Give the rows that are one with each of these contacts, itself among them: row → contact."""
+    rows = await session.rows(
+        "SELECT m.id, given.id AS root FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id",
+        [{"id": id} for id in sorted(set(contacts))],
+    )
+    return {row["id"]: row["root"] for row in rows}
+
+
+async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
+    """Give the contact that each row is one with, itself where it is one with nobody."""
+    found = await session.rows(
+        "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(set(rows))],
+    )
+    return {row["id"]: row["root"] for row in found}
+
+
+async def regroup(session: Session, root_of: Mapping[int, int]) -> None:
+    """Write whom each of these contacts is one with from now on; their locks are held."""
+    await session.rows(
+        "UPDATE contacts SET merged_into = CASE WHEN given.r = given.id THEN NULL ELSE given.r END"
+        " FROM given(id bigint, r bigint) WHERE contacts.id = given.id",
+        [{"id": row, "r": root} for row, root in sorted(root_of.items())],
+    )
 
 
 async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
@@ -116,14 +151,16 @@ def _fields(row: Row) -> Fields:
 async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
     """Write the fields of contacts."""
     made = await session.rows(
-        "SELECT id, first_email FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
+        "SELECT given.id, m.first_email FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " WHERE m.first_email IS NOT NULL ORDER BY m.id DESC",
         [{"id": id} for id in sorted(changed)],
     )
-    first_email = {row["id"]: row["first_email"] for row in made}
+    first_email = {row["id"]: row["first_email"] for row in made}  # of the oldest that has one
     rows = []
     for id, known_fields in sorted(changed.items()):
         values: dict[str, Json] = {name: value for name, (value, _) in known_fields.items()}
-        values["email"] = values.get("email") or first_email[id]
+        values["email"] = values.get("email") or first_email.get(id)
         attributes = {n.removeprefix(ATTRIBUTE): v for n, v in values.items() if n.startswith(ATTRIBUTE)}
         rows.append(
             {
@@ -175,9 +212,10 @@ async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]
         workspace.id,
     )
     given_ids = await database.read(
-        "SELECT contact_id, namespace, value FROM identities"
-        " WHERE contact_id IN (SELECT id FROM given(id bigint)) AND workspace_id = $2 AND namespace <> ''"
-        ' ORDER BY namespace COLLATE "C", id DESC',
+        "SELECT given.id AS contact_id, i.namespace, i.value FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN identities i ON i.contact_id = m.id WHERE i.workspace_id = $2 AND i.namespace <> ''"
+        ' ORDER BY i.namespace COLLATE "C", i.id DESC',
         wanted,
         workspace.id,
     )
@@ -228,9 +266,11 @@ async def named(workspace: Workspace, *, key: str) -> int | None:
     """Give the contact that a program's key names: our id, an address, or `source:id`."""
     if key.isascii() and key.isdecimal() and len(key) <= 18:
         rows = await database.read(
-            "SELECT coalesce(merged_into, id) AS id FROM contacts WHERE workspace_id = $1 AND id = $2",
+            "SELECT coalesce(merged_into, id) AS id FROM contacts WHERE workspace_id = $1 AND id = $2"
+            " AND coalesce(merged_into, id) <> $3",
             workspace.id,
             int(key),
+            NOBODY,
         )
         return rows[0]["id"] if rows else None
     return await _named(workspace, key) if "\0" not in key else None
@@ -278,11 +318,11 @@ def _escaped(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
-async def belonging(session: Session, pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Give those of these (workspace id, contact id) that are true."""
+async def belonging(session: Session, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """Give those of these (workspace id, contact id) that are true, each with the contact it is one with now."""
     rows = await session.rows(
-        "SELECT c.workspace_id, c.id FROM given(w bigint, c bigint)"
+        "SELECT c.workspace_id, c.id, coalesce(c.merged_into, c.id) AS root FROM given(w bigint, c bigint)"
         " JOIN contacts c ON c.id = given.c AND c.workspace_id = given.w",
         [{"w": workspace, "c": contact} for workspace, contact in sorted(pairs)],
     )
-    return {(row["workspace_id"], row["id"]) for row in rows}
+    return {(row["workspace_id"], row["id"]): row["root"] for row in rows if row["root"] != NOBODY}

@@ -2,7 +2,7 @@
 
 Statements are written once, in PostgreSQL's words; five marks make them fit SQLite:
 `given(a bigint, b text)` reads the rows passed as the first parameter,
-`FOR NO KEY UPDATE [SKIP LOCKED]` and `COLLATE "C"` are what SQLite does anyway,
+`FOR NO KEY UPDATE`, also with `OF … SKIP LOCKED`, and `COLLATE "C"` are what SQLite does anyway,
 `least(…)` and `greatest(…)` have other names there, and `OFFSET 0`, which keeps a sub-select apart, needs a limit."""
 
 import asyncio
@@ -34,7 +34,7 @@ _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 _NAMES = {"least(": "min(", "greatest(": "max(", "OFFSET 0": "LIMIT -1 OFFSET 0"}
 _NAMED_OTHERWISE = re.compile(r"\b(?:least\(|greatest\(|OFFSET 0\b)")
-_POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE(?: SKIP LOCKED)?|\s*COLLATE "C"')
+_POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE(?: OF \w+)?(?: SKIP LOCKED)?|\s*COLLATE "C"')
 
 
 class BadDatabaseUrl(Refusal):

@@ -2,23 +2,24 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from storage import database
 from storage.database import Row, Session
 from storage.domain.errors import AlreadyThere
 from storage.domain.people import Workspace
-from storage.domain.score_types import Band, ScoreType, check_definition, check_key
+from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_definition, check_key
 
 #: workspace id → key → the live definition; the default type first.
 Types: TypeAlias = Mapping[int, Mapping[str, ScoreType]]
 
 _LIVE = """
 SELECT w.id AS workspace_id, t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
-       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life
+       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life, d.rules, d.is_draft
   FROM workspaces w
   JOIN score_types t ON t.workspace_id = w.id
-  JOIN definitions d ON d.score_type_id = t.id AND d.number = t.live
+  JOIN definitions d ON d.score_type_id = t.id AND (d.number = t.live OR d.is_draft)
  WHERE w.id IN (SELECT id FROM given(id bigint))
  ORDER BY t.id
 """
@@ -41,6 +42,7 @@ async def add_score_type(
     bands: Sequence[Band],
     start: int | None,
     half_life: int | None = None,
+    rules: Sequence[Rule] = (),
     is_default: bool,
     now: int,
 ) -> ScoreType:
@@ -53,7 +55,7 @@ async def add_score_type(
     async def body(session: Session) -> ScoreType:
         await insert_type(
             session, workspace, key=key, label=label.strip(), minimum=minimum, maximum=maximum, step=step,
-            start=start, bands=bands, half_life=half_life, now=now,
+            start=start, bands=bands, half_life=half_life, rules=rules, now=now,
         )  # fmt: skip  # the numbers of one definition stand together
         if is_default:
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
@@ -74,6 +76,7 @@ async def insert_type(
     start: int,
     bands: Sequence[Band],
     half_life: int | None = None,
+    rules: Sequence[Rule] = (),
     now: int,
 ) -> None:
     """Write a type and its first definition; raises AlreadyThere."""
@@ -90,30 +93,137 @@ async def insert_type(
         raise AlreadyThere(f"{what} is called `{key}` already; choose another key")
     await session.rows(
         "INSERT INTO definitions"
-        " (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, created_at)"
-        " VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        " (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, created_at, rules,"
+        " is_draft) VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, false)",
         made[0]["id"],
         label,
         minimum,
         maximum,
         step,
         start,
-        json.dumps([[band.name, band.start] for band in bands]),
+        _bands(bands),
         half_life,
         now,
+        _rules(rules),
     )
 
 
 async def live(session: Session, workspaces: Collection[int]) -> Types:
     """Give the live definitions of several workspaces."""
+    return (await live_and_drafts(session, workspaces))[0]
+
+
+async def live_and_drafts(
+    session: Session, workspaces: Collection[int]
+) -> tuple[Types, Mapping[int, Sequence[ScoreType]]]:
+    """Give the live definitions of several workspaces, and those that are being folded beside them."""
     found: dict[int, dict[str, ScoreType]] = {id: {} for id in workspaces}
+    drafts: dict[int, list[ScoreType]] = {}
     rows = await session.rows(_LIVE, [{"id": id} for id in workspaces])
-    for row in sorted(rows, key=lambda row: (row["key"] != row["default_type"], row["id"])):
-        found[row["workspace_id"]][row["key"]] = _score_type(row)
-    return found
+    for row in sorted(rows, key=lambda row: (row["key"] != row["default_type"], row["id"], row["number"])):
+        if row["is_draft"]:
+            drafts.setdefault(row["workspace_id"], []).append(_score_type(row))
+        else:
+            found[row["workspace_id"]][row["key"]] = _score_type(row)
+    return found, drafts
+
+
+async def rename(session: Session, live: ScoreType, *, label: str, bands: Sequence[Band]) -> None:
+    """Call a type and the parts of its range otherwise; no score moves by that."""
+    await session.rows(
+        "UPDATE definitions SET label = $2, bands = $3 WHERE id = $1", live.definition, label, _bands(bands)
+    )
+
+
+async def insert_draft(session: Session, live: ScoreType, wanted: ScoreType, *, now: int) -> ScoreType:
+    """Write another version of a type, which nobody reads yet."""
+    rows = await session.rows(
+        "INSERT INTO definitions (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, rules,"
+        " is_draft, created_at)"
+        " SELECT $1, max(number) + 1, $2, $3, $4, $5, $6, $7, $8, $9, true, $10 FROM definitions"
+        " WHERE score_type_id = $1 RETURNING id, number",
+        live.id,
+        wanted.label,
+        wanted.minimum,
+        wanted.maximum,
+        wanted.step,
+        wanted.start,
+        _bands(wanted.bands),
+        wanted.half_life,
+        _rules(wanted.rules),
+        now,
+    )
+    return replace(wanted, definition=rows[0]["id"], number=rows[0]["number"])
+
+
+async def is_draft(session: Session, draft: ScoreType) -> bool:
+    """Tell whether a draft still waits to be applied."""
+    return bool(await session.rows("SELECT 1 AS there FROM definitions WHERE id = $1 AND is_draft", draft.definition))
+
+
+async def point_at(session: Session, draft: ScoreType) -> bool:
+    """Let a draft be the live version of its type; false where it is no draft any more."""
+    rows = await session.rows(
+        "UPDATE definitions SET is_draft = false WHERE id = $1 AND is_draft RETURNING id", draft.definition
+    )
+    if rows:
+        await session.rows("UPDATE score_types SET live = $2 WHERE id = $1", draft.id, draft.number)
+    return bool(rows)
+
+
+async def drafts(workspace: Workspace) -> tuple[ScoreType, ...]:
+    """Give the versions of a workspace's types that wait to be applied, the latest last."""
+    found = await live_and_drafts(database.current().reader, {workspace.id})
+    return tuple(found[1].get(workspace.id, ()))
+
+
+async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> None:
+    """Let a draft be one no longer, so that nothing goes into it any more."""
+    await database.current().writer.rows(
+        "UPDATE definitions SET is_draft = false WHERE id = $2 AND score_type_id IN"
+        " (SELECT id FROM score_types WHERE workspace_id = $1)",
+        workspace.id,
+        draft.definition,
+    )
+
+
+async def delete(workspace: Workspace, *, draft: ScoreType) -> None:
+    """Delete a version that was never live and that nothing is folded under."""
+    await database.current().writer.rows(
+        "DELETE FROM definitions WHERE id = $2 AND number <> (SELECT live FROM score_types t"
+        " WHERE t.id = definitions.score_type_id AND t.workspace_id = $1)",
+        workspace.id,
+        draft.definition,
+    )
+
+
+def _bands(bands: Sequence[Band]) -> str:
+    return json.dumps([[band.name, band.start] for band in bands])
+
+
+def _rules(rules: Sequence[Rule]) -> str:
+    return json.dumps([_written(rule) for rule in rules], ensure_ascii=False)
 
 
 def _score_type(row: Row) -> ScoreType:
     names = ("id", "definition", "number", "key", "label", "minimum", "maximum", "step", "start", "half_life")
     bands = tuple(Band(name=name, start=start) for name, start in json.loads(row["bands"]))
-    return ScoreType(**{name: row[name] for name in names}, bands=bands, is_default=row["key"] == row["default_type"])
+    rules = tuple(_rule(each) for each in json.loads(row["rules"]))
+    is_default = row["key"] == row["default_type"]
+    return ScoreType(**{name: row[name] for name in names}, bands=bands, rules=rules, is_default=is_default)
+
+
+def _written(rule: Rule) -> dict[str, object]:
+    cap = rule.cap
+    written = {"name": rule.name, "points": rule.points, "activity": rule.activity, "if": rule.condition}
+    return written | ({"cap": [cap.points, cap.period, cap.group]} if cap else {})
+
+
+def _rule(written: Mapping[str, Any]) -> Rule:
+    cap = (
+        RuleCap(points=written["cap"][0], period=written["cap"][1], group=written["cap"][2])
+        if "cap" in written
+        else None
+    )
+    names = {"name": "name", "points": "points", "activity": "activity", "condition": "if"}
+    return Rule(**{ours: written[theirs] for ours, theirs in names.items()}, cap=cap)

@@ -1,5 +1,7 @@
 """Keep what sources delivered, what of it could not be used, and what was refused."""
 
+import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +9,11 @@ from storage import database
 from storage.database import Row, Session
 from storage.domain.errors import UnknownDelivery
 from storage.domain.people import Workspace
-from storage.domain.submissions import Outcome, Status, Submission
+from storage.domain.submissions import Outcome, Raw, Status, Submission
+
+RAW_KEPT = 20  #: of each source, besides those of which something is in quarantine
+DAY = 86_400_000_000
+KEPT_FOR = 30 * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +58,15 @@ async def keep(
     ids = await database.current().next_ids(session, "deliveries", len(kept))
     rows: list[Row] = []
     aside: list[Row] = []
-    for id, (submission, outcomes, raws) in zip(ids, kept, strict=True):
+    raws: list[Row] = []
+    for id, (submission, outcomes, items) in zip(ids, kept, strict=True):
         assert submission.delivered is not None
         counts = {status.value: sum(one.status is status for one in outcomes) for status in Status}
         common = {"id": id, "w": submission.workspace.id, "s": submission.delivered.source}
         rows.append({**common, "k": submission.delivered.key, "t": submission.received_at, **counts})
-        for position, (outcome, (key, raw)) in enumerate(zip(outcomes, raws, strict=True)):
-            if outcome.status is Status.QUARANTINED:
-                row = {"w": submission.workspace.id, "d": id, "p": position, "k": key}
-                aside.append({**row, "r": outcome.reason, "i": raw})
+        aside += _set_aside(submission.workspace.id, id, outcomes, items)
+        if (raw := submission.delivered.raw) is not None:
+            raws.append({**common, "n": bool(counts[Status.QUARANTINED]), **_raw_row(raw)})
     await session.rows(
         "INSERT INTO deliveries"
         " (id, workspace_id, source_id, delivery_key, received_at, applied, duplicate, ignored, quarantined)"
@@ -68,12 +74,135 @@ async def keep(
         " k text, t bigint, applied int, duplicate int, ignored int, quarantined int) ORDER BY id",
         rows,
     )
-    if aside:
+    await _quarantine(session, aside)
+    if raws:
+        await _keep_raw(session, raws)
+
+
+def _set_aside(workspace: int, id: int, outcomes: Sequence[Outcome], items: Sequence[tuple[str, str]]) -> list[Row]:
+    return [
+        {"w": workspace, "d": id, "p": position, "k": key, "r": outcome.reason, "i": raw}
+        for position, (outcome, (key, raw)) in enumerate(zip(outcomes, items, strict=True))
+        if outcome.status is Status.QUARANTINED
+    ]
+
+
+async def _quarantine(session: Session, rows: list[Row]) -> None:
+    if rows:
         await session.rows(
             "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item)"
             " SELECT w, d, p, k, r, i FROM given(w bigint, d bigint, p int, k text, r text, i text) ORDER BY d, p",
-            aside,
+            rows,
         )
+
+
+def _raw_row(raw: Raw) -> Row:
+    headers = json.dumps(dict(raw.headers), ensure_ascii=False)
+    return {"m": raw.method, "q": raw.query, "h": headers, "b": base64.b64encode(raw.body).decode()}
+
+
+async def _keep_raw(session: Session, rows: list[Row]) -> None:
+    """Write what arrived, and let go of what is older than the latest few of its source."""
+    await session.rows(
+        "INSERT INTO raw_deliveries (workspace_id, source_id, delivery_id, is_needed, method, query, headers, body)"
+        " SELECT w, s, id, n = 1, m, q, h, b"
+        " FROM given(w bigint, s bigint, id bigint, n int, m text, q text, h text, b text) ORDER BY id",
+        [{**row, "n": int(row["n"])} for row in rows],
+    )
+    # Locked rows are skipped: another process is letting go of them just now, and nobody waits for anybody.
+    await session.rows(
+        "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM given(s bigint) JOIN raw_deliveries r"
+        " ON r.source_id = given.s AND NOT r.is_needed AND r.delivery_id < (SELECT latest.delivery_id"
+        " FROM raw_deliveries latest WHERE latest.source_id = given.s"
+        " ORDER BY latest.delivery_id DESC LIMIT 1 OFFSET $2) FOR NO KEY UPDATE OF r SKIP LOCKED)",
+        [{"s": source} for source in sorted({row["s"] for row in rows})],
+        RAW_KEPT - 1,
+    )
+
+
+async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
+    """Give a delivery as it arrived; raises UnknownDelivery where it is not kept, or no longer."""
+    rows = await database.read(
+        "SELECT method, query, headers, body FROM raw_deliveries WHERE workspace_id = $1 AND delivery_id = $2",
+        workspace.id,
+        min(id, database.LARGEST_ID),
+    )
+    if not rows:
+        raise UnknownDelivery(
+            f"the request of delivery {id} is not kept: of each source the latest {RAW_KEPT} are,"
+            " and those of which something is in quarantine"
+        )
+    row = rows[0]
+    return Raw(
+        method=row["method"],
+        query=row["query"],
+        headers=json.loads(row["headers"]),
+        body=base64.b64decode(row["body"]),
+    )
+
+
+async def settle_replay(
+    workspace: Workspace, *, id: int, outcomes: Sequence[Outcome], items: Sequence[tuple[str, str]], now: int
+) -> None:
+    """Keep what became of a delivery when it was read again; its items are (key, raw text) each."""
+    counts = {status: sum(one.status is status for one in outcomes) for status in Status}
+
+    async def body(session: Session) -> None:
+        # What was applied the first time is a duplicate now, and is not counted again.
+        await session.rows(
+            "UPDATE deliveries SET applied = applied + $3, ignored = $5, quarantined = $6, replayed_at = $7,"
+            " duplicate = CASE WHEN $4 > applied THEN $4 - applied ELSE 0 END"
+            " WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            id,
+            counts[Status.APPLIED],
+            counts[Status.DUPLICATE],
+            counts[Status.IGNORED],
+            counts[Status.QUARANTINED],
+            now,
+        )
+        await session.rows("DELETE FROM quarantine WHERE workspace_id = $1 AND delivery_id = $2", workspace.id, id)
+        await _quarantine(session, _set_aside(workspace.id, id, outcomes, items))
+
+    await database.write(body)
+
+
+async def forget_old(workspace: Workspace, *, now: int) -> None:
+    """Let go of the deliveries that are kept long enough; what they changed stays."""
+
+    async def body(session: Session) -> None:
+        old = "SELECT id FROM deliveries WHERE workspace_id = $1 AND received_at < $2"
+        for table in ("quarantine", "raw_deliveries"):
+            await session.rows(f"DELETE FROM {table} WHERE delivery_id IN ({old})", workspace.id, now - KEPT_FOR)
+        await session.rows(f"DELETE FROM deliveries WHERE id IN ({old})", workspace.id, now - KEPT_FOR)
+
+    await database.write(body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lately:
+    """What came of a source in the last day, and when it last delivered anything."""
+
+    deliveries: int
+    applied: int
+    duplicate: int
+    ignored: int
+    quarantined: int
+    last_at: int | None
+
+
+async def lately(workspace: Workspace, *, source: int, now: int) -> Lately:
+    """Count what a source, given by its row id, delivered in the last day."""
+    (row,) = await database.read(
+        "SELECT count(*) AS deliveries, coalesce(sum(applied), 0) AS applied, coalesce(sum(duplicate), 0) AS duplicate,"
+        " coalesce(sum(ignored), 0) AS ignored, coalesce(sum(quarantined), 0) AS quarantined,"
+        " (SELECT max(received_at) FROM deliveries WHERE workspace_id = $1 AND source_id = $2) AS last_at"
+        " FROM deliveries WHERE workspace_id = $1 AND source_id = $2 AND received_at > $3",
+        workspace.id,
+        source,
+        now - DAY,
+    )
+    return Lately(**row)
 
 
 async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> list[Delivery]:

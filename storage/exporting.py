@@ -72,9 +72,11 @@ async def _without_address(workspace: Workspace, asked: Filter, after: Row | Non
         where += f' AND (i.namespace COLLATE "C", i.value COLLATE "C") > (${at + 1}, ${at + 2})'
         values += [after["namespace"], after["value"]]
     return await database.read(
-        "SELECT c.id, i.namespace, i.value FROM identities i JOIN contacts c ON c.id = i.contact_id"
+        "SELECT c.id, i.namespace, i.value FROM identities i JOIN contacts m ON m.id = i.contact_id"
+        " JOIN contacts c ON c.id = coalesce(m.merged_into, m.id)"
         f" WHERE {where} AND c.email_key IS NULL AND i.namespace <> '' AND i.workspace_id = c.workspace_id"
-        " AND NOT EXISTS (SELECT 1 FROM identities j WHERE j.contact_id = c.id AND j.namespace <> ''"
+        " AND NOT EXISTS (SELECT 1 FROM contacts n JOIN identities j ON j.contact_id = n.id"
+        " WHERE (n.id = c.id OR n.merged_into = c.id) AND j.namespace <> ''"
         ' AND (j.namespace COLLATE "C", j.value COLLATE "C") < (i.namespace COLLATE "C", i.value COLLATE "C"))'
         f' ORDER BY i.namespace COLLATE "C", i.value COLLATE "C" LIMIT {PAGE}',
         *values,

@@ -7,28 +7,32 @@ from typing import TypeAlias
 from storage import database
 from storage.database import Row, Session
 from storage.domain.contacts import Json
-from storage.domain.facts import Change, Fact, FieldValue, Op, Undo, undone_batches
+from storage.domain.facts import Activity, Change, Fact, FieldValue, Merged, Op, Undo, undone_batches
+from storage.domain.fold import bears_on
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
+#: (the contact that a fact's contact is one with now, received at, fact)
+Stored: TypeAlias = tuple[int | None, int, Fact]
 #: (contact id, key of a score type)
 Scored: TypeAlias = tuple[int, str]
 
 _COLUMNS = (
-    "workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said, undoes,"
-    " occurred_at, received_at, batch, actor, reason"
+    "workspace_id, contact_id, other_id, kind, source, dedupe_key, subject, op, amount, said, undoes,"
+    " occurred_at, received_at, batch, actor, reason, activity"
 )
 _GIVEN = (
-    "given(workspace_id bigint, contact_id bigint, kind text, source text, dedupe_key text, subject text, op text,"
-    " amount bigint, said text, undoes text, occurred_at bigint, received_at bigint,"
-    " batch text, actor text, reason text)"
+    "given(workspace_id bigint, contact_id bigint, other_id bigint, kind text, source text, dedupe_key text,"
+    " subject text, op text, amount bigint, said text, undoes text, occurred_at bigint, received_at bigint,"
+    " batch text, actor text, reason text, activity text)"
 )
 
 
 def fact_key(workspace: int, fact: Fact) -> FactKey:
     """Give what makes a fact unique."""
-    return (workspace, fact.source, fact.key, fact.score if isinstance(fact, Change) else "")
+    return (workspace, fact.source, fact.key, fact.subject)
 
 
 async def append(
@@ -48,16 +52,17 @@ async def append(
 def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row:
     workspace, source, dedupe_key, subject = key
     change = fact if isinstance(fact, Change) else None
-    kind = "change" if change else "undo" if isinstance(fact, Undo) else "fields"
+    activity = fact if isinstance(fact, Activity) else None
     return {
         "workspace_id": workspace,
         "contact_id": contact,
-        "kind": kind,
+        "other_id": fact.other if isinstance(fact, Merged) else None,
+        "kind": next((kind for sort, kind in _KINDS.items() if isinstance(fact, sort)), "fields"),
         "source": source,
         "dedupe_key": dedupe_key,
         "subject": subject,
         "op": change.op if change else None,
-        "amount": change.amount if change else None,
+        "amount": change.amount if change else activity.quantity if activity else None,
         "said": json.dumps(dict(fact.fields), ensure_ascii=False, sort_keys=True),
         "undoes": fact.undoes if isinstance(fact, Undo) else None,
         "occurred_at": fact.occurred_at,
@@ -65,49 +70,102 @@ def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row
         "batch": fact.batch,
         "actor": fact.actor,
         "reason": fact.reason,
+        "activity": activity.activity if activity else None,
     }
+
+
+_KINDS: Mapping[type[Fact], str] = {Activity: "activity", Change: "change", Merged: "merge", Undo: "undo"}
 
 
 def _key(row: Row) -> FactKey:
     return (row["workspace_id"], row["source"], row["dedupe_key"], row["subject"])
 
 
-async def stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, tuple[int | None, int, Fact]]:
-    """Give the facts in the ledger under these keys: (contact, received at, fact)."""
+async def stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
+    """Give the facts in the ledger under these keys."""
     rows = await session.rows(
-        "SELECT f.* FROM given(w bigint, s text, k text, j text)"
+        "SELECT f.*, coalesce(c.merged_into, f.contact_id) AS root FROM given(w bigint, s text, k text, j text)"
         " JOIN facts f ON f.workspace_id = given.w AND f.source = given.s"
-        " AND f.dedupe_key = given.k AND f.subject = given.j",
+        " AND f.dedupe_key = given.k AND f.subject = given.j LEFT JOIN contacts c ON c.id = f.contact_id",
         [{"w": w, "s": s, "k": k, "j": j} for w, s, k, j in sorted(keys)],
     )
-    return {_key(row): (row["contact_id"], row["received_at"], _fact(row)) for row in rows}
+    return {_key(row): (row["root"], row["received_at"], _fact(row)) for row in rows}
 
 
 async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
-    """Give every change of these scores, by row id of the fact."""
+    """Give every change of these scores, by row id of the fact; those of all that are one with the contact."""
     pairs = sorted(set(scored))
     rows = await session.rows(
-        "SELECT f.* FROM given(c bigint, s text) JOIN facts f ON f.contact_id = given.c AND f.subject = given.s"
-        " WHERE f.kind = 'change'",
+        "SELECT f.*, given.c AS root FROM given(c bigint, s text)"
+        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c"
+        " JOIN facts f ON f.contact_id = m.id AND f.subject = given.s WHERE f.kind = 'change'",
         [{"c": contact, "s": subject} for contact, subject in pairs],
     )
     found: dict[Scored, dict[int, Change]] = {pair: {} for pair in pairs}
     for row in rows:
         fact = _fact(row)
         assert isinstance(fact, Change)
-        found[row["contact_id"], row["subject"]][row["id"]] = fact
+        found[row["root"], row["subject"]][row["id"]] = fact
     return found
 
 
-async def saying(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
-    """Give every fact that says something of these contacts themselves."""
+async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
+    """Give every fact that bears on these scores, undone or not, by row id of the fact."""
+    found: dict[Scored, dict[int, Fact]] = {pair: dict(told) for pair, told in (await changes(session, types)).items()}
+    ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
+    if ruled:
+        others = await doings(session, {contact for contact, _ in ruled})
+        for pair in ruled:
+            found[pair] |= {id: fact for id, fact in others[pair[0]].items() if bears_on(fact, types[pair])}
+    return found
+
+
+async def doings(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
+    """Give everything these contacts did, or those that are one with them, and what is said of them, by row id."""
     rows = await session.rows(
-        "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint)) AND said <> '{}'",
+        "SELECT f.*, given.id AS root FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id WHERE f.kind = 'activity' OR f.said <> '{}'",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    found: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
+    for row in rows:
+        found[row["root"]][row["id"]] = _fact(row)
+    return found
+
+
+async def changed(session: Session, contacts: Collection[int]) -> list[Scored]:
+    """Name the scores of these contacts that any change is about, or of those that are one with them."""
+    rows = await session.rows(
+        "SELECT DISTINCT given.id, f.subject FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id WHERE f.kind = 'change'",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    return sorted((row["id"], row["subject"]) for row in rows)
+
+
+async def links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
+    """Give every word that one of these contacts is one with another: (contact, contact, batch)."""
+    found = await session.rows(
+        "SELECT contact_id, other_id, batch FROM facts WHERE kind = 'merge'"
+        " AND contact_id IN (SELECT id FROM given(id bigint)) ORDER BY id",
+        [{"id": id} for id in sorted(rows)],
+    )
+    return [(row["contact_id"], row["other_id"], row["batch"]) for row in found]
+
+
+async def saying(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
+    """Give every fact that says something of these contacts themselves, or of those that are one with them."""
+    rows = await session.rows(
+        "SELECT f.*, given.id AS root FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id WHERE f.said <> '{}'",
         [{"id": id} for id in sorted(contacts)],
     )
     found: dict[int, list[Fact]] = {id: [] for id in contacts}
     for row in rows:
-        found[row["contact_id"]].append(_fact(row))
+        found[row["root"]].append(_fact(row))
     return found
 
 
@@ -143,9 +201,9 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:
-    """Give who and what a person's batch touched: rows of contact_id, subject, kind, actor, undoes."""
+    """Give who and what a person's batch touched: rows of contact_id, other_id, subject, kind, op, actor, undoes."""
     return await session.rows(
-        "SELECT contact_id, subject, kind, actor, undoes, reason FROM facts"
+        "SELECT contact_id, other_id, subject, kind, op, actor, undoes, reason, activity, said FROM facts"
         " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL ORDER BY id",
         workspace,
         batch,
@@ -159,10 +217,28 @@ def _fact(row: Row) -> Fact:
     match row["kind"]:
         case "change":
             return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
+        case "activity":
+            return Activity(**common, activity=row["activity"], quantity=row["amount"])
+        case "merge":
+            _, _, place = row["subject"].partition("/")
+            return Merged(**common, one=row["contact_id"], other=row["other_id"], place=int(place or 1))
         case "undo":
             return Undo(**common, undoes=row["undoes"])
         case _:
             return FieldValue(**common)
+
+
+async def keys_of(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
+    """Give the facts of a batch that are about these contacts: (contact, dedupe key)."""
+    rows = await session.rows(
+        # By contact and not by batch, which may be larger than anything: its index asks for an actor.
+        "SELECT f.contact_id, f.dedupe_key FROM given(c bigint) JOIN facts f ON f.contact_id = given.c"
+        " WHERE f.workspace_id = $2 AND f.batch = $3",
+        [{"c": contact} for contact in sorted(set(contacts))],
+        workspace,
+        batch,
+    )
+    return [(row["contact_id"], row["dedupe_key"]) for row in rows]
 
 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from storage import contacts, facts, scores
 from storage.database import Session
-from storage.domain.facts import BEFORE_ALL, Change, Fact
-from storage.domain.fold import Effect, State, fold, fold_fields, step
+from storage.domain.facts import BEFORE_ALL, Fact
+from storage.domain.fold import Effect, State, beginning, fold, fold_fields, step
+from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.facts import Scored
@@ -17,8 +18,8 @@ async def fold_scores(
     session: Session, works: Sequence[Work], states: dict[Scored, State], types: Mapping[Scored, ScoreType]
 ) -> None:
     """Take the new facts, submission by submission: in constant time where they are the latest, else all anew."""
-    late = _late(works, states)
-    ledgers = await facts.changes(session, late) if late else {}
+    late = _late(works, states, types)
+    ledgers = await facts.ledgers(session, {pair: types[pair] for pair in late}) if late else {}
     left_out = await _left_out(session, works, ledgers)
     not_yet = {entry.fact_id for work in works for entry in work.new}
     effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {}
@@ -32,21 +33,26 @@ async def fold_scores(
             if pair in late:
                 arrived = {id: c for id, c in ledgers[pair].items() if id not in not_yet}
                 seen = {id: c for id, c in arrived.items() if c.batch not in left_out[pair]}
-                id_of = {(change.source, change.key): id for id, change in seen.items()}
+                id_of = {(fact.source, fact.key, fact.subject): id for id, fact in seen.items()}
                 state, folded = fold(seen.values(), score_type)
                 # What is undone may be restored: whatever is stamped from now on comes after it all the same.
                 last = max((change.order for change in arrived.values()), default=BEFORE_ALL)
                 states[pair] = replace(state, last=last)
-                effects[pair] = {id_of[change.source, change.key]: (change, effect) for change, effect in folded}
+                effects[pair] = {id_of[one.source, one.key, one.subject]: (one, effect) for one, effect in folded}
+                if pair[0] in work.regrouped:
+                    own = {entry.fact_id for entry in entries}
+                    joined, _ = fold((fact for id, fact in seen.items() if id not in own), score_type)
+                    work.settled[pair] = joined
             else:
                 for entry in entries:
-                    if entry.scored == pair and isinstance(entry.fact, Change) and entry.fact_id is not None:
+                    if entry.fact is not None and entry.fact_id is not None and pair in work.bears_on(entry):
                         states[pair], effect = step(states[pair], entry.fact, score_type)
                         effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
             after = states[pair].value(score_type, now=now)
             work.moved.append(
                 Moved(contact=pair[0], score_type=score_type, before=before, after=after, was=was, state=states[pair])
             )
+        _let_go(work)
     touched = {pair for work in works if work.refusal is None for pair in work.touched}
     await scores.keep(
         session,
@@ -58,21 +64,35 @@ async def fold_scores(
     )
 
 
-def _late(works: Sequence[Work], states: Mapping[Scored, State]) -> set[Scored]:
-    """Name the scores that a new fact, or an undo, reaches into the past of."""
+def _let_go(work: Work) -> None:
+    """Tell of the scores that a contact had only while it was one with another."""
+    for (contact, key), state in work.was.items():
+        score_type = work.types[key]
+        before = state.value(score_type, now=work.submission.received_at)
+        if contact in work.regrouped and (contact, key) not in work.touched and before is not None:
+            gone = beginning(score_type)
+            work.moved.append(
+                Moved(contact=contact, score_type=score_type, before=before, after=None, was=state, state=gone)
+            )
+            work.settled[contact, key] = gone
+
+
+def _late(works: Sequence[Work], states: Mapping[Scored, State], types: Mapping[Scored, ScoreType]) -> set[Scored]:
+    """Name the scores that a new fact, or an undo, reaches into the past of, or whose rules ask what was known when."""
     last = {pair: state.last for pair, state in states.items()}
     late = {pair for work in works if work.refusal is None for pair in work.undone}
     for work in works:
         for entry in work.new:
-            if entry.scored and entry.fact is not None:
-                if entry.fact.order < last[entry.scored]:
-                    late.add(entry.scored)
-                last[entry.scored] = max(last[entry.scored], entry.fact.order)
+            assert entry.fact is not None  # it became one
+            for pair in work.bears_on(entry):
+                if entry.fact.order < last[pair] or judge(types[pair].rules).asks_fields:
+                    late.add(pair)
+                last[pair] = max(last[pair], entry.fact.order)
     return late
 
 
 async def _left_out(
-    session: Session, works: Sequence[Work], ledgers: Mapping[Scored, Mapping[int, Change]]
+    session: Session, works: Sequence[Work], ledgers: Mapping[Scored, Mapping[int, Fact]]
 ) -> dict[Scored, frozenset[str]]:
     """Name the undone batches that each score which is folded anew has to leave out, among others."""
     workspace_of = {pair: work.submission.workspace.id for work in works for pair in work.touched}
@@ -95,19 +115,19 @@ async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> N
         known = await contacts.fields(session, said)
         changed = {contact: fold_fields(told, known[contact]) for contact, told in said.items()}
     for work in works:
-        if work.undo is not None and work.refusal is None:
+        if (work.undo is not None or work.regrouped) and work.refusal is None:
             changed |= await _fields_anew(session, work)
     if changed:
         await contacts.write_fields(session, changed, now=now)
 
 
 async def _fields_anew(session: Session, work: Work) -> dict[int, contacts.Fields]:
-    """Fold the fields of the contacts an undo touches, where any fact speaks of them."""
-    told = await facts.saying(session, work.spoken_of)
+    """Fold the fields of the contacts that an undo touches, where any fact speaks of them, or that were regrouped."""
+    told = await facts.saying(session, {*work.spoken_of, *work.regrouped})
     batches = {fact.batch for each in told.values() for fact in each}
     left_out = await facts.undone(session, work.submission.workspace.id, batches)
     return {
         contact: fold_fields([fact for fact in each if fact.batch not in left_out], {})
         for contact, each in told.items()
-        if each
+        if each or contact in work.regrouped
     }

@@ -174,6 +174,16 @@ async def _write_steps(session: Session, steps: list[Row]) -> None:
     )
 
 
+async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
+    """Let follow-ups be those of the contact that theirs is one with now; the locks are held."""
+    await session.rows(
+        "UPDATE follow_ups SET contact_id = (SELECT given.r FROM given(id bigint, r bigint)"
+        " WHERE given.id = follow_ups.contact_id) WHERE id IN (SELECT f.id FROM given(id bigint, r bigint)"
+        " JOIN follow_ups f ON f.contact_id = given.id ORDER BY f.id FOR NO KEY UPDATE)",
+        [{"id": row, "r": root} for row, root in sorted(root_of.items())],
+    )
+
+
 def _job(row: Row, kind: str, *, at: int) -> NewJob:
     """Make the job of a kind that bears on a follow-up at that instant."""
     workspace, lane, id = row["workspace_id"], row["lane"], row["id"]

@@ -29,7 +29,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.domain.values import parse
-from storage.facts import stored, undo_in_force
+from storage.facts import keys_of, stored, undo_in_force
 
 SOURCE = "import"
 CHUNK = 500
@@ -92,7 +92,8 @@ async def import_file(
         report.restored = await _restore(workspace, file=file, committer=committer, now=now)
     while chunk := list(islice(rows, CHUNK)):
         told = [_read(row, columns) for row in chunk]
-        known = await _known(workspace, [one for one in told if not one.complaints], columns, now=now)
+        sound = [one for one in told if not one.complaints]
+        known = await _known(workspace, sound, columns, batch=batch_of(file), now=now)
         for one in told:
             if not one.complaints:
                 _compare(one, known, workspace, key=f"{key}/{one.row.line}", columns=columns)
@@ -281,9 +282,12 @@ class _Person:
     is_new: bool
     texts: dict[str, str] = field(default_factory=dict)
     values: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)  #: by column, the last line that was imported before
 
 
-async def _known(workspace: Workspace, told: Sequence[_Told], columns: Columns, *, now: int) -> dict[Identity, _Person]:
+async def _known(
+    workspace: Workspace, told: Sequence[_Told], columns: Columns, *, batch: str, now: int
+) -> dict[Identity, _Person]:
     """Give what is known of those that the rows name."""
     reader = database.current().reader
     ids = await contacts.known(reader, {one for each in told for one in each.identities(workspace)})
@@ -296,6 +300,10 @@ async def _known(workspace: Workspace, told: Sequence[_Told], columns: Columns, 
         value = state.value(by_key[key], now=now)
         if id in people and value is not None:
             people[id].values[key] = value
+    for id, key in await keys_of(reader, workspace.id, batch, people):
+        _, line, *column = key.split("/")
+        lines = people[id].lines
+        lines["".join(column)] = max(lines.get("".join(column), 0), int(line))
     return {identity: people[id] for identity, id in ids.items() if id in people}
 
 
@@ -324,10 +332,11 @@ def _compare(told: _Told, known: dict[Identity, _Person], workspace: Workspace, 
         return
     told.is_new = person.is_new
     whom = told.references[0]
-    if differing:
+    line = told.row.line  # one before a line that was imported already has had its say
+    if differing and person.lines.get(columns.signature, 0) <= line:
         told.items.append(Item(key=f"{key}/{columns.signature}", contact=whom, fields=told.fields))
     for place, (score_type, value) in told.values.items():
-        if person.values.get(score_type.key) != value:
+        if person.values.get(score_type.key) != value and person.lines.get(str(place), 0) <= line:
             told.items.append(Item(key=f"{key}/{place}", contact=whom, score=score_type.key, op=Op.SET, amount=value))
     if not told.items and any(one not in known for one in identities):
         told.items.append(Item(key=key, contact=whom))

@@ -57,6 +57,8 @@ class Definition(Model):
     start = fields.BigIntField()
     bands = fields.TextField()
     half_life = fields.BigIntField(null=True)  # µs
+    rules = fields.TextField()  # as JSON
+    is_draft = fields.BooleanField()  # being folded beside the live one
     created_at = fields.BigIntField()
 
     class Meta:
@@ -76,7 +78,7 @@ class Contact(Model):
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
     )
-    merged_into = fields.BigIntField(null=True)
+    merged_into = fields.BigIntField(null=True)  # the contact it is one with; 0 once it was deleted
     first_email = fields.CharField(max_length=254, null=True)  # what it was made with, should nobody say another
     email = fields.CharField(max_length=254, null=True)
     name = fields.TextField(null=True)
@@ -120,6 +122,7 @@ class Fact(Model):
     contact: fields.ForeignKeyNullableRelation[Contact] = fields.ForeignKeyField(
         "storage.Contact", on_delete=fields.RESTRICT, null=True
     )
+    other_id = fields.BigIntField(null=True)  # of a merge: the contact it is one with
     kind = fields.CharField(max_length=8)
     source = fields.CharField(max_length=40)
     dedupe_key = fields.TextField()
@@ -133,15 +136,20 @@ class Fact(Model):
     batch = fields.TextField()
     actor = fields.TextField(null=True)
     reason = fields.TextField(null=True)
+    activity = fields.TextField(null=True)  # what the contact did; amount is then how often, in thousandths
 
     class Meta:
         table = "facts"
         constraints = (
             UniqueConstraint(fields=("workspace_id", "source", "dedupe_key", "subject"), name="facts_key"),
-            CheckConstraint(check="kind IN ('change', 'fields', 'undo')", name="facts_kind"),
+            CheckConstraint(
+                check="kind IN ('change', 'activity', 'fields', 'merge', 'undo', 'deleted')", name="facts_kind"
+            ),
             CheckConstraint(check="(kind = 'change') = (op IS NOT NULL)", name="facts_op"),
+            CheckConstraint(check="(kind = 'activity') = (activity IS NOT NULL)", name="facts_activity"),
             CheckConstraint(check="(kind = 'undo') = (undoes IS NOT NULL)", name="facts_undoes"),
-            CheckConstraint(check="(kind = 'undo') = (contact_id IS NULL)", name="facts_contact"),
+            CheckConstraint(check="(kind IN ('undo', 'deleted')) = (contact_id IS NULL)", name="facts_contact"),
+            CheckConstraint(check="(kind = 'merge') = (other_id IS NOT NULL)", name="facts_other"),
         )
         indexes = (Index(fields=("contact_id", "subject", "occurred_at"), name="facts_contact_subject"),)
 
@@ -159,6 +167,8 @@ class Effect(Model):
     asked = fields.BigIntField(null=True)
     effective = fields.BigIntField()
     rank_after = fields.BigIntField(null=True)
+    rule = fields.TextField(null=True)  # the rules that speak of the fact, by name
+    capped = fields.BigIntField()  # what their caps took
 
     class Meta:
         table = "effects"
@@ -178,6 +188,7 @@ class Score(Model):
     own_at = fields.BigIntField()
     base = fields.BigIntField()
     rank = fields.BigIntField(null=True)
+    spent = fields.TextField(null=True)  # what the caps of rules have spent, as JSON
     last_at = fields.BigIntField()
     last_source = fields.CharField(max_length=40)
     last_key = fields.TextField()
@@ -197,7 +208,9 @@ class Source(Model):
     slug = fields.CharField(max_length=40)
     provider = fields.CharField(max_length=40)
     secrets = fields.TextField()
+    settings = fields.TextField()  # what else was said of it, as JSON; nothing of it is secret
     created_at = fields.BigIntField()
+    updated_at = fields.BigIntField()
 
     class Meta:
         table = "sources"
@@ -229,10 +242,34 @@ class Delivery(Model):
     duplicate = fields.IntField()
     ignored = fields.IntField()
     quarantined = fields.IntField()
+    replayed_at = fields.BigIntField(null=True)
 
     class Meta:
         table = "deliveries"
-        indexes = (Index(fields=("source_id", "id"), name="deliveries_source"),)
+        indexes = (
+            Index(fields=("source_id", "id"), name="deliveries_source"),
+            Index(fields=("workspace_id", "received_at"), name="deliveries_received"),
+        )
+
+
+# The bytes of a delivery, and its headers without what is secret.
+class RawDelivery(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    source_id = fields.BigIntField()
+    delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
+        "storage.Delivery", on_delete=fields.RESTRICT
+    )
+    is_needed = fields.BooleanField()  # beyond the latest few: something of it is in quarantine
+    method = fields.CharField(max_length=16)
+    query = fields.TextField()
+    headers = fields.TextField()
+    body = fields.TextField()  # in base64: statements carry text
+
+    class Meta:
+        table = "raw_deliveries"
+        constraints = (UniqueConstraint(fields=("delivery_id",), name="raw_deliveries_delivery"),)
+        indexes = (Index(fields=("source_id", "delivery_id"), name="raw_deliveries_source"),)
 
 
 # An item that was authentic but unusable, kept with the reason.

@@ -338,11 +338,18 @@ def _stale(term: Stale, sql: _Sql) -> str:
 
 
 def _updated(term: Updated, sql: _Sql) -> str:
-    facts = "EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = c.id"
     instant = sql.bind(sql.now - term.age)
     younger = {"<": ">", "<=": ">=", ">": ">=", ">=": ">"}[term.how.value]
-    since = f"{facts} AND f.occurred_at {younger} {instant})"
-    return since if term.how in (Comparison.BELOW, Comparison.AT_MOST) else f"({facts}) AND NOT {since})"
+    since = _any_fact(f" AND f.occurred_at {younger} {instant}")
+    return since if term.how in (Comparison.BELOW, Comparison.AT_MOST) else f"({_any_fact()} AND NOT {since})"
+
+
+def _any_fact(which: str = "") -> str:
+    """Ask for a fact of a contact, or of one that is one with it."""
+    return (
+        f"(EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = c.id{which})"
+        f" OR EXISTS (SELECT 1 FROM contacts m JOIN facts f ON f.contact_id = m.id WHERE m.merged_into = c.id{which}))"
+    )
 
 
 def _followed_up(term: FollowedUp, sql: _Sql) -> str:

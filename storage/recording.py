@@ -1,14 +1,15 @@
 """Record submissions: THE write path, one transaction for a group of them.
 
-Contacts, locks, scores, facts, fold, effects, follow-ups, in this order, each step one statement for the whole group;
-phases are never revisited and rows are taken in order, so that concurrent groups cannot deadlock."""
+Contacts, locks, who is one with whom, scores, facts, fold, effects, follow-ups, in this order, each step one statement
+for the whole group; phases are never revisited and rows are taken in order, so that concurrent groups cannot deadlock.
+"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from storage import alerting, contacts, definitions, deliveries, facts, scores
+from storage import alerting, contacts, definitions, deliveries, facts, merging, redefining, scores
 from storage.contacts import Identity
-from storage.database import Session
+from storage.database import Row, Session
 from storage.domain.contacts import Reference
 from storage.domain.errors import (
     BadItem,
@@ -16,17 +17,36 @@ from storage.domain.errors import (
     Conflict,
     NothingToUndo,
     Refusal,
-    TwoContacts,
     UnknownContact,
     UnknownScoreType,
 )
-from storage.domain.facts import Change, Fact, FieldValue, Item, Op, Undo, Unusable, stamp
+from storage.domain.facts import (
+    Activity,
+    Asked,
+    Change,
+    Deletion,
+    Fact,
+    FieldValue,
+    Ignored,
+    Item,
+    Merge,
+    Merged,
+    Op,
+    Undo,
+    Unusable,
+    stamp,
+)
 from storage.domain.fold import State, beginning
+from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Outcome, Recorded, Status, Submission
-from storage.facts import FactKey, Scored
+from storage.facts import FactKey, Scored, Stored
 from storage.folding import fold_scores, keep_fields
-from storage.work import Entry, Work
+from storage.work import Entry, Naming, Work
+
+
+class Apart(Exception):
+    """One of the group makes contacts one, or parts them: it must be recorded by itself."""
 
 
 async def record_group(session: Session, group: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
@@ -34,23 +54,30 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
 
     Raises StartAgain where a contact was made or merged elsewhere meanwhile, Conflict where a submission of
     which all or nothing is to be taken repeats a key with other content: it must then be recorded by itself.
-    Raises Changed where a score has moved on; the committer gives such a submission a transaction of its own.
+    Raises Changed where a score has moved on, Apart where one of several makes contacts one or parts them;
+    the committer gives such a submission a transaction of its own.
     """
-    live = await definitions.live(session, {submission.workspace.id for submission in group})
+    live, drafts = await definitions.live_and_drafts(session, {submission.workspace.id for submission in group})
     works = [_checked(submission, live[submission.workspace.id]) for submission in group]
     await _identify(session, works, now=now)
     for work in works:
         await _begin_undo(session, work)
     await _lock(session, works)
+    for work in works:
+        await _append_undo(session, work)
+    await _regroup(session, works)
     types = {pair: work.types[pair[1]] for work in works for pair in work.pairs}
     # In a statement of its own after the lock: read together with it, scores may be older than the lock.
     states = await scores.states(session, {pair: score_type.definition for pair, score_type in types.items()})
     states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
+    states |= {pair: merging.carried(work, pair) for work in works for pair in work.pairs if pair[0] in work.regrouped}
     _check_unchanged(works, states)
     _stamp(works, states)
     await _append(session, works)
     await fold_scores(session, works, states, types)
     await keep_fields(session, works, now=now)
+    if drafts:
+        await redefining.follow(session, works, drafts)
     await alerting.decide_all(session, works, now=now)
     await _keep_deliveries(session, works)
     return [work.refusal or _recorded(work) for work in works]
@@ -59,23 +86,48 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
 def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
     """Check what can be checked without looking at the contact: type, range, step, time, address."""
     work = Work(submission, types)
-    for index, item in enumerate(submission.items):
-        if isinstance(item, Unusable):
+    for index, asked in enumerate(submission.items):
+        item = _not_yet(asked)
+        if isinstance(item, Unusable | Ignored):
             work.entries.append(item)
             continue
-        entry = Entry(item)
+        entry = _entry(item)
         work.entries.append(entry)
         try:
-            _check_score(item, types)
+            _check_score(entry.item, types)
             entry.at = stamp(item.occurred_at, received=submission.received_at, index=index)
-            if isinstance(item.contact, Reference):
-                named = item.contact.identities()
-                entry.identities = tuple((submission.workspace.id, namespace, key) for namespace, key in named)
-                if not named:
-                    raise BadItem("the item names nobody: give an address, or an id")
+            whom = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
+            entry.named = [_naming(submission.workspace.id, one) for one in whom]
         except Refusal as refusal:
             work.refuse(entry, refusal)
     return work
+
+
+def _not_yet(asked: Asked) -> Item | Merge | Unusable | Ignored:
+    """Set aside what cannot be done yet, so that it can be replayed on the day it can."""
+    match asked:
+        case Deletion():
+            reason = "contacts cannot be deleted yet; replay it when they can"
+        case _:
+            return asked
+    return Unusable(key=asked.key, reason=reason, raw=asked.raw)
+
+
+def _entry(asked: Item | Merge) -> Entry:
+    if isinstance(asked, Item):
+        return Entry(asked)
+    item = Item(key=asked.key, contact=asked.contact, occurred_at=asked.occurred_at, raw=asked.raw)
+    return Entry(item, is_merge=True)
+
+
+def _naming(workspace: int, whom: Reference | int) -> Naming:
+    if isinstance(whom, int):
+        return Naming(row=whom)
+    named = whom.identities()
+    if not named:
+        raise BadItem("the item names nobody: give an address, or an id")
+    identities = tuple((workspace, namespace, key) for namespace, key in named)
+    return Naming(email=whom.email.strip() if whom.email else None, identities=identities)
 
 
 def _check_score(item: Item, types: Mapping[str, ScoreType]) -> None:
@@ -91,42 +143,56 @@ def _check_score(item: Item, types: Mapping[str, ScoreType]) -> None:
 
 async def _identify(session: Session, works: Sequence[Work], *, now: int) -> None:
     """Find the contact of every entry, making those not known yet; what is refused or repeated makes nobody."""
-    await _check_ours(session, works)
+    roots = await _check_ours(session, works)
     # Facts before contacts: what another process commits in between is then met again when it is written.
     there = await facts.stored(session, {_fact_key(work, entry) for work in works for entry in work.live})
-    ids = await contacts.known(session, [one for work in works for entry in work.live for one in entry.identities])
-    firsts: dict[FactKey, tuple[int | None, int, Fact]] = {}
+    found = await contacts.owners(session, [one for work in works for entry in work.live for one in entry.identities])
+    roots |= dict(found.values())
+    ids = {identity: row for identity, (row, _) in found.items()}
+    there |= await _links_there(session, works, ids)
     making = _Making()
     for work in works:
+        work.roots = roots
         before = making.copy()
-        known, earlier = dict(ids), dict(firsts)
+        known, earlier = dict(ids), dict(there)
         for entry in work.live:
             key = _fact_key(work, entry)
-            entry.contact = _known_contact(entry, ids)
-            if key in there or key in firsts:
+            if key in there:
                 # Two that share a commit are compared as the one that came first will be stored.
-                _settle_repeat(work, entry, there.get(key) or firsts[key])
-            elif _meet(work, entry, ids, making):
+                _settle_repeat(work, entry, there[key], is_same=_is_same(work, entry, ids, there))
+            elif _meet(work, entry, ids, making) and _link(work, entry, there) and not entry.is_merge:
                 entry.fact = _fact(work.submission, entry.item, entry.at)
-                firsts[key] = (entry.contact, work.submission.received_at, entry.fact)
+                there[key] = (entry.contact, work.submission.received_at, entry.fact)
         if work.refusal is not None:
-            ids, making, firsts = known, before, earlier
+            ids, making, there = known, before, earlier
     await _make(session, works, making, now=now)
 
 
-async def _check_ours(session: Session, works: Sequence[Work]) -> None:
-    """Refuse contacts given by an id that is not this workspace's."""
+async def _check_ours(session: Session, works: Sequence[Work]) -> dict[int, int]:
+    """Refuse contacts given by an id that is not this workspace's; give whom the others are one with."""
     given = [
-        (work, entry, (work.submission.workspace.id, entry.item.contact))
+        (work, entry, (work.submission.workspace.id, naming.row))
         for work in works
         for entry in work.unsettled
-        if isinstance(entry.item.contact, int)
+        for naming in entry.named
+        if naming.row is not None
     ]
-    if given:
-        ours = await contacts.belonging(session, {pair for _, _, pair in given})
-        for work, entry, pair in given:
-            if pair not in ours:
-                work.refuse(entry, UnknownContact())
+    ours = await contacts.belonging(session, {pair for _, _, pair in given}) if given else {}
+    for work, entry, pair in given:
+        if pair not in ours:
+            work.refuse(entry, UnknownContact())
+    return {row: root for (_, row), root in ours.items()}
+
+
+async def _links_there(session: Session, works: Sequence[Work], ids: Mapping[Identity, int]) -> dict[FactKey, Stored]:
+    """Give what the ledger says already of the contacts that one item names at once."""
+    keys = {
+        _link_key(work, entry, place)
+        for work in works
+        for entry in work.live
+        for place, _, _ in _links({row for row in _rows(entry, ids) if row is not None})
+    }
+    return await facts.stored(session, keys) if keys else {}
 
 
 @dataclass(slots=True)
@@ -142,25 +208,62 @@ class _Making:
 
 
 def _meet(work: Work, entry: Entry, ids: dict[Identity, int], making: _Making) -> bool:
-    """Give an entry its contact, old or new, and the contact the identities it brings; false where that is refused."""
-    found = {ids[one] for one in entry.identities if one in ids}
-    if len(found) > 1:
-        work.refuse(entry, TwoContacts())
-        return False
-    if isinstance(entry.item.contact, Reference) and not found:
-        if not work.submission.creates:
+    """Give an entry its contacts, old or new, and these the identities it brings; false where that is refused."""
+    rows = set()
+    for naming in entry.named:
+        found = {naming.row} if naming.row is not None else {ids[one] for one in naming.identities if one in ids}
+        if not found and not work.submission.creates:
             work.refuse(entry, UnknownContact())
             return False
-        address = entry.item.contact.email
-        making.people.append((work.submission.workspace.id, address.strip() if address else None))
-        entry.contact = -len(making.people)
-    elif found:
-        entry.contact = found.pop()
-    assert entry.contact is not None
-    fresh = {one: entry.contact for one in entry.identities if one not in ids}
-    ids |= fresh
-    making.names |= fresh
+        if not found:
+            making.people.append((work.submission.workspace.id, naming.email))
+            found = {-len(making.people)}
+        fresh = {one: min(found) for one in naming.identities if one not in ids}
+        ids |= fresh
+        making.names |= fresh
+        rows |= found
+    _give(work, entry, rows)
     return True
+
+
+def _give(work: Work, entry: Entry, rows: Collection[int]) -> None:
+    entry.rows = tuple(sorted(rows))
+    entry.contact = work.roots.get(entry.rows[0], entry.rows[0])
+
+
+def _link(work: Work, entry: Entry, there: dict[FactKey, Stored]) -> bool:
+    """Note which of its contacts an entry proves to be one; false where the same key has said otherwise."""
+    links = _links(entry.rows)
+    if entry.is_merge and not links:
+        entry.status, entry.note = Status.IGNORED, "these are one contact already"
+    for link in links:
+        key = _link_key(work, entry, link[0])
+        if key not in there:
+            entry.links.append(link)
+            there[key] = (entry.contact, work.submission.received_at, _merged(work.submission, entry, link))
+        elif not _says(there[key], link):
+            _contradict(work, entry)
+            return False
+    return True
+
+
+def _links(rows: Collection[int]) -> list[tuple[int, int, int]]:
+    """Link the first of some contacts to each of the others: (place, contact, contact)."""
+    first, *others = sorted(rows) or (0,)
+    return [(place, first, other) for place, other in enumerate(others, start=1)]
+
+
+def _says(stored: Stored, link: tuple[int, int, int]) -> bool:
+    fact = stored[2]
+    return isinstance(fact, Merged) and (fact.one, fact.other) == link[1:]
+
+
+def _merged(submission: Submission, entry: Entry, link: tuple[int, int, int]) -> Merged:
+    place, one, other = link
+    return Merged(
+        source=submission.source, key=entry.item.key, occurred_at=entry.at, batch=submission.batch,
+        actor=submission.actor, one=one, other=other, place=place,
+    )  # fmt: skip  # the same columns as every fact, then who is one
 
 
 async def _make(session: Session, works: Sequence[Work], making: _Making, *, now: int) -> None:
@@ -169,34 +272,61 @@ async def _make(session: Session, works: Sequence[Work], making: _Making, *, now
         made = await contacts.make(session, making.people, now=now)
         real = {-position: id for position, id in enumerate(made, start=1)}
     for work in works:
-        for entry in work.live:
-            entry.contact = real.get(entry.contact, entry.contact) if entry.contact is not None else None
+        work.roots |= {id: id for id in real.values()}
+        for entry in work.unsettled:
+            _give(work, entry, [real.get(row, row) for row in entry.rows])
+            places = {place for place, _, _ in entry.links}
+            entry.links = [link for link in _links(entry.rows) if link[0] in places]
     if making.names:
         names = {identity: real.get(contact, contact) for identity, contact in making.names.items()}
         await contacts.name(session, names)
 
 
 def _fact_key(work: Work, entry: Entry) -> FactKey:
+    if entry.is_merge:
+        return _link_key(work, entry, 1)
     return (work.submission.workspace.id, work.submission.source, entry.item.key, entry.item.score or "")
 
 
-def _known_contact(entry: Entry, ids: Mapping[Identity, int]) -> int | None:
-    """Give the contact that every identity of an entry names, or none where they do not all name one."""
-    if isinstance(entry.item.contact, int):
-        return entry.item.contact
-    found = {ids.get(one) for one in entry.identities}
-    return found.pop() if len(found) == 1 else None
+def _link_key(work: Work, entry: Entry, place: int) -> FactKey:
+    return facts.fact_key(work.submission.workspace.id, _merged(work.submission, entry, (place, 0, 0)))
 
 
-def _settle_repeat(work: Work, entry: Entry, there: tuple[int | None, int, Fact]) -> None:
+def _rows(entry: Entry, ids: Mapping[Identity, int]) -> list[int | None]:
+    """Give the contacts that an entry names, none for each that is not known."""
+    rows: list[int | None] = [ids.get(one) for one in entry.identities]
+    return rows + [naming.row for naming in entry.named if naming.row is not None]
+
+
+def _is_same(work: Work, entry: Entry, ids: Mapping[Identity, int], there: Mapping[FactKey, Stored]) -> bool:
+    """Tell whether an entry names whom the fact under its key is about, with everything it names them by."""
+    rows = [row for row in _rows(entry, ids) if row is not None]
+    if len(rows) < len(_rows(entry, ids)):
+        return False
+    links = _links(set(rows))
+    said = all(
+        _link_key(work, entry, one[0]) in there and _says(there[_link_key(work, entry, one[0])], one) for one in links
+    )
+    if entry.is_merge:
+        return said and bool(links)
+    named = {work.roots.get(row, row) for row in rows}
+    contact = there[_fact_key(work, entry)][0]
+    return named == {contact} or (contact in named and said)
+
+
+def _settle_repeat(work: Work, entry: Entry, there: Stored, *, is_same: bool) -> None:
     """Tell a repeat of a fact from a contradiction; a time that we stamped is not the sender's word."""
-    contact, received_at, fact = there
+    _, received_at, fact = there
     asked = entry.item.occurred_at
     same_time = asked is None or min(asked, received_at) == fact.occurred_at
-    again = _fact(work.submission, entry.item, fact.occurred_at)
-    if entry.contact == contact and same_time and replace(again, batch=fact.batch, actor=fact.actor) == fact:
+    again = fact if entry.is_merge else _fact(work.submission, entry.item, fact.occurred_at)
+    if is_same and same_time and replace(again, batch=fact.batch, actor=fact.actor) == fact:
         entry.status = Status.DUPLICATE
-        return
+    else:
+        _contradict(work, entry)
+
+
+def _contradict(work: Work, entry: Entry) -> None:
     if work.submission.all_or_none:
         raise Conflict
     work.refuse(entry, Conflict("conflict"))
@@ -218,15 +348,66 @@ async def _begin_undo(session: Session, work: Work) -> None:
         batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
     if not members:
         work.refusal = NothingToUndo()
-    rows = [(row["contact_id"], row["subject"]) for row in members]
-    work.undone = [(contact, subject) for contact, subject in dict.fromkeys(rows) if subject in work.types]
-    work.spoken_of = sorted({contact for contact, _ in rows})
+        return
+    bearing = [
+        (row["contact_id"], key)
+        for row in members
+        for key, score_type in work.types.items()
+        if (row["op"] and row["subject"] == key) or _is_ruled(row, score_type)
+    ]
+    work.undone = list(dict.fromkeys(bearing))
+    work.parting = [id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"])]
+    work.spoken_of = sorted({*(row["contact_id"] for row in members), *work.parting})
+    work.roots = await contacts.roots(session, work.spoken_of)
+
+
+def _is_ruled(row: Row, score_type: ScoreType) -> bool:
+    """Tell whether the rules of a type ask for a fact."""
+    judged = judge(score_type.rules)
+    return (row["activity"] is not None and judged.bears(row["activity"])) or (
+        judged.asks_fields and row["said"] != "{}"
+    )
 
 
 async def _lock(session: Session, works: Sequence[Work]) -> None:
-    held = {entry.contact for work in works for entry in work.unsettled if entry.contact is not None}
-    held |= {contact for work in works if work.refusal is None for contact in work.spoken_of}
-    await contacts.lock(session, held)
+    joining = [work for work in works if work.joined]
+    if joining and len(works) > 1:
+        raise Apart
+    expected = {row: work.roots[row] for work in works for entry in work.unsettled for row in entry.rows}
+    expected |= {row: work.roots[row] for work in works if work.refusal is None for row in work.spoken_of}
+    expected |= {root: root for root in expected.values()}
+    if joining:
+        await merging.lock_all(session, joining[0], expected)
+    else:
+        await contacts.lock(session, expected)
+
+
+async def _regroup(session: Session, works: Sequence[Work]) -> None:
+    """Write who is one with whom, and go by that from here on."""
+    for work in works:
+        if work.joined:
+            await _append_links(session, work)
+            parts = await merging.regroup(session, work)
+            await alerting.hand_over(session, parts)
+        for entry in work.unsettled:
+            _give(work, entry, entry.rows)
+        if work.undo is not None:
+            pairs = [(work.roots[row], subject) for row, subject in work.undone]
+            work.undone = [pair for pair in dict.fromkeys(pairs) if pair[1] in work.types]
+            work.spoken_of = sorted({work.roots[row] for row in work.spoken_of})
+
+
+async def _append_links(session: Session, work: Work) -> None:
+    """Write who is proved to be one; raises StartAgain where another transaction did just now."""
+    new: dict[FactKey, tuple[int | None, Fact]] = {}
+    for entry in work.unsettled:
+        for link in entry.links:
+            new[_link_key(work, entry, link[0])] = (link[1], _merged(work.submission, entry, link))
+    if len(await facts.append(session, new, received_at=dict.fromkeys(new, work.submission.received_at))) < len(new):
+        raise contacts.StartAgain
+    for entry in work.unsettled:
+        if entry.is_merge:
+            entry.status = Status.APPLIED
 
 
 def _check_unchanged(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
@@ -243,15 +424,20 @@ def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
     latest = {pair: state.last[0] for pair, state in states.items()}
     for work in works:
         for entry in work.unsettled:
-            pair, at = entry.scored, entry.at
-            if pair and (entry.item.occurred_at is None or work.submission.actor):
-                at = max(at, latest[pair] + 1)
-            if pair:
-                latest[pair] = max(latest[pair], at)
+            pairs, at = work.bears_on(entry), entry.at
+            if entry.item.occurred_at is None or work.submission.actor:
+                at = max([at, *(latest[pair] + 1 for pair in pairs)])
+            latest |= {pair: max(latest[pair], at) for pair in pairs}
             entry.fact = _fact(work.submission, entry.item, at)
 
 
 def _fact(submission: Submission, item: Item, at: int) -> Fact:
+    if item.activity is not None:
+        return Activity(
+            source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
+            actor=submission.actor, reason=item.reason, fields=item.fields,
+            activity=item.activity, quantity=item.amount,
+        )  # fmt: skip  # the same columns as below, then the activity
     if item.score is None or item.op is None:
         return FieldValue(
             source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
@@ -272,33 +458,34 @@ async def _append(session: Session, works: Sequence[Work]) -> None:
     """
     new: dict[FactKey, tuple[int | None, Fact]] = {}
     received: dict[FactKey, int] = {}
+    whose: dict[FactKey, int | None] = {}
     for work in works:
         for entry in work.unsettled:
             assert entry.fact is not None
             key = _fact_key(work, entry)
-            new[key], received[key] = (entry.contact, entry.fact), work.submission.received_at
-        if work.undo is not None and work.refusal is None:
-            await _append_undo(session, work)
+            new[key], received[key] = (entry.rows[0], entry.fact), work.submission.received_at
+            whose[key] = entry.contact
     ids = await facts.append(session, new, received_at=received) if new else {}
     there = await facts.stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
-    if any(new[key][0] != contact for key, (contact, _, _) in there.items()):
+    if any(whose[key] != contact for key, (contact, _, _) in there.items()):
         raise contacts.StartAgain
     for work in works:
         for entry in work.unsettled:
             key = _fact_key(work, entry)
             if key in there:
-                _settle_repeat(work, entry, there[key])
+                _settle_repeat(work, entry, there[key], is_same=True)
             else:
                 entry.fact_id, entry.status = ids[key], Status.APPLIED
 
 
 async def _append_undo(session: Session, work: Work) -> None:
     submission, undo = work.submission, work.undo
-    assert undo is not None
+    if undo is None or work.refusal is not None:
+        return
     workspace = submission.workspace.id
     key = facts.fact_key(workspace, undo)
     if await facts.stored(session, [key]):
-        work.undone, work.spoken_of = [], []  # a repeat of this very request
+        work.undone, work.spoken_of, work.parting = [], [], []  # a repeat of this very request
         return
     if await facts.undone(session, workspace, [undo.undoes]):
         work.refusal = NothingToUndo("that was undone already")
@@ -321,9 +508,11 @@ def _outcomes(work: Work) -> tuple[Outcome, ...]:
     return tuple(
         Outcome(status=Status.QUARANTINED, reason=entry.reason)
         if isinstance(entry, Unusable)
+        else Outcome(status=Status.IGNORED, reason=entry.reason)
+        if isinstance(entry, Ignored)
         else Outcome(status=Status.QUARANTINED, reason=str(entry.refusal))
         if entry.refusal is not None
-        else Outcome(status=entry.status or Status.APPLIED)
+        else Outcome(status=entry.status or Status.APPLIED, reason=entry.note)
         for entry in work.entries
     )
 

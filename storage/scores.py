@@ -1,14 +1,17 @@
 """Keep what the fold made of the ledger, and read it: card, top, history."""
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from storage import contacts, database, definitions, facts
 from storage.database import Row, Session
 from storage.domain.contacts import Contact
+from storage.domain.course import Knot, Move, Point, biggest_moves, points
 from storage.domain.decay import band_until, shown
 from storage.domain.errors import UnknownScoreType
-from storage.domain.facts import DAY, Fact, Op
+from storage.domain.explain import Explanation, explain
+from storage.domain.facts import DAY, Deed, Fact, Op, Order
 from storage.domain.fold import Effect, State
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -60,14 +63,38 @@ class Entry:
     """One line of a score's history; *value* is what it was after, none where it was missing or the line is undone."""
 
     occurred_at: int
-    op: Op
-    amount: int
+    op: Op | Deed
+    amount: int  #: what was asked for; for an activity what its rules gave it
     effective: int | None
     value: int | None
     source: str
     actor: str | None
     reason: str | None
     undone: bool
+    activity: str | None
+    rule: str | None  #: the rules that speak of it, by name
+    order: Order  #: where it stands among all facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One of the changes that moved a score most, and who or what made it."""
+
+    move: Move
+    source: str
+    actor: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How one score went through a span of time, the oldest first."""
+
+    score_type: ScoreType
+    since: int
+    until: int
+    points: tuple[Point, ...]
+    causes: tuple[Cause, ...]
 
 
 async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, State]:
@@ -75,8 +102,8 @@ async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[
     if not definition_of:
         return {}
     rows = await session.rows(
-        "SELECT given.s AS subject, k.contact_id, k.own, k.own_at, k.base, k.rank, k.last_at, k.last_source, k.last_key"
-        " FROM given(c bigint, d bigint, s text)"
+        "SELECT given.s AS subject, k.contact_id, k.own, k.own_at, k.base, k.rank, k.spent,"
+        " k.last_at, k.last_source, k.last_key FROM given(c bigint, d bigint, s text)"
         " JOIN scores k ON k.contact_id = given.c AND k.definition_id = given.d",
         [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
     )
@@ -86,6 +113,7 @@ async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[
             at=row["own_at"],
             base=row["base"],
             rank=row["rank"],
+            spent={name: (began, used) for name, (began, used) in json.loads(row["spent"] or "{}").items()},
             last=(row["last_at"], row["last_source"].encode(), row["last_key"].encode()),
         )
         for row in rows
@@ -113,34 +141,47 @@ async def keep(
             if before.get(id) != effect:
                 row: Row = {"f": id, "w": workspaces[pair], "c": pair[0], "d": types[pair].definition}
                 row |= {"t": fact.occurred_at, "a": effect.asked, "e": effect.effective, "r": effect.rank_after}
+                row |= {"u": effect.rule, "p": effect.capped}
                 rows.append(row)
     if gone:
         await session.rows("DELETE FROM effects WHERE fact_id IN (SELECT id FROM given(id bigint))", gone)
     if rows:
         await session.rows(
-            "INSERT INTO effects (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after)"
-            " SELECT w, c, d, f, t, a, e, r"
-            " FROM given(f bigint, w bigint, c bigint, d bigint, t bigint, a bigint, e bigint, r bigint)"
+            "INSERT INTO effects"
+            " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, rule, capped)"
+            " SELECT w, c, d, f, t, a, e, r, u, p FROM given(f bigint, w bigint, c bigint, d bigint, t bigint,"
+            " a bigint, e bigint, r bigint, u text, p bigint)"
             " WHERE true ON CONFLICT (fact_id, definition_id) DO UPDATE"
-            " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after",
+            " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after,"
+            " rule = excluded.rule, capped = excluded.capped",
             rows,
         )
     await session.rows(
         "INSERT INTO scores"
-        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, last_at, last_source, last_key)"
-        " SELECT w, c, d, o, a, b, r, t, s, k"
-        " FROM given(w bigint, c bigint, d bigint, o bigint, a bigint, b bigint, r bigint, t bigint, s text, k text)"
+        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, spent, last_at, last_source, last_key)"
+        " SELECT w, c, d, o, a, b, r, p, t, s, k FROM given(w bigint, c bigint, d bigint, o bigint, a bigint,"
+        " b bigint, r bigint, p text, t bigint, s text, k text)"
         " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
         " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base,"
-        " rank = excluded.rank, last_at = excluded.last_at, last_source = excluded.last_source,"
+        " rank = excluded.rank, spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
         " last_key = excluded.last_key",
         [_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
     )
 
 
+async def forget(session: Session, ids: Collection[int]) -> None:
+    """Take away every score and effect of contacts, under whichever definition."""
+    for table in ("effects", "scores"):
+        await session.rows(
+            f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))",
+            [{"id": id} for id in sorted(ids)],
+        )
+
+
 def _row(pair: Scored, state: State, score_type: ScoreType, workspace: int) -> Row:
     at, source, key = state.last
     row: Row = {"w": workspace, "c": pair[0], "d": score_type.definition, "o": state.own, "a": state.at}
+    row["p"] = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None
     return row | {"b": state.base, "r": state.rank, "t": at, "s": source.decode(), "k": key.decode()}
 
 
@@ -148,16 +189,20 @@ async def _kept_effects(session: Session, definition_of: Mapping[Scored, int]) -
     if not definition_of:
         return {}
     rows = await session.rows(
-        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after"
+        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after, e.rule, e.capped"
         " FROM given(c bigint, d bigint, s text)"
         " JOIN effects e ON e.contact_id = given.c AND e.definition_id = given.d",
         [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
     )
     kept: dict[Scored, dict[int, Effect]] = {}
     for row in rows:
-        effect = Effect(asked=row["asked"], effective=row["effective"], rank_after=row["rank_after"])
-        kept.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect
+        kept.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect_of(row)
     return kept
+
+
+def effect_of(row: Row) -> Effect:
+    """Make an effect of its row."""
+    return Effect(**{name: row[name] for name in ("asked", "effective", "rank_after", "capped", "rule")})
 
 
 async def card(workspace: Workspace, *, contact: int, now: int) -> Card | None:
@@ -240,14 +285,21 @@ async def top(workspace: Workspace, *, score: str | None, count: int, now: int) 
 
 
 async def history(
-    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int = 0
+    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int = 0, before: Order | None = None
 ) -> tuple[ScoreType, list[Entry]]:
-    """Give the latest changes of one score, newest first; what is undone is among them, marked."""
+    """Give the latest changes of one score, newest first, or those before one; what is undone is among them, marked."""
     score_type = await _type(workspace, score)
+    at, source, key = before or (database.LARGEST_ID, b"", b"")
     rows = await database.read(
-        "SELECT f.occurred_at, f.op, f.amount, f.source, f.actor, f.reason, f.batch, e.effective, e.rank_after"
+        "SELECT f.occurred_at, f.subject, f.op, f.amount, e.asked, f.activity, e.rule,"
+        " f.source, f.dedupe_key, f.actor, f.reason, f.batch,"
+        " e.effective, e.rank_after"
         " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
-        " WHERE f.contact_id = $2 AND f.subject = $3 AND f.workspace_id = $1 AND f.occurred_at >= $6"
+        " WHERE f.contact_id IN (SELECT id FROM contacts WHERE id = $2 OR merged_into = $2)"
+        " AND (f.subject = $3 OR e.effective <> 0 OR e.asked <> 0)"
+        " AND f.workspace_id = $1 AND f.occurred_at >= $6"
+        ' AND f.occurred_at <= $7 AND (f.occurred_at < $7 OR f.source COLLATE "C" < $8'
+        ' OR (f.source = $8 AND f.dedupe_key COLLATE "C" < $9))'
         ' ORDER BY f.occurred_at DESC, f.source COLLATE "C" DESC, f.dedupe_key COLLATE "C" DESC LIMIT $5',
         workspace.id,
         contact,
@@ -255,22 +307,103 @@ async def history(
         score_type.definition,
         most,
         since,
+        at,
+        source.decode(),
+        key.decode(),
     )
     undone = await facts.undone(database.current().reader, workspace.id, {row["batch"] for row in rows})
     return score_type, [
         Entry(
             occurred_at=row["occurred_at"],
-            op=Op(row["op"]),
-            amount=row["amount"],
+            op=_op(row, score_type),
+            amount=row["amount"] if row["subject"] == score_type.key else row["asked"],
+            activity=row["activity"],
+            rule=row["rule"],
             effective=row["effective"],
             value=None if row["rank_after"] is None else shown(score_type, row["rank_after"], now=row["occurred_at"]),
             source=row["source"],
             actor=row["actor"],
             reason=row["reason"],
             undone=row["batch"] in undone,
+            order=(row["occurred_at"], row["source"].encode(), row["dedupe_key"].encode()),
         )
         for row in rows
     ]
+
+
+def _op(row: Row, score_type: ScoreType) -> Op | Deed:
+    if row["subject"] == score_type.key:
+        return Op(row["op"])
+    return Deed.ACTIVITY if row["activity"] is not None else Deed.FIELDS
+
+
+async def why(
+    workspace: Workspace, *, contact: int, score: str | None, most: int, now: int
+) -> tuple[ScoreType, Explanation | None]:
+    """Explain a score by the changes of it that stand; none where it is missing, or the contact is not there."""
+    score_type = await _type(workspace, score)
+    reader, pair = database.current().reader, (contact, score_type.key)
+    if not await contacts.contacts(workspace, ids=[contact]):
+        return score_type, None
+    ledger = (await facts.ledgers(reader, {pair: score_type}))[pair].values()
+    undone = await facts.undone(reader, workspace.id, {change.batch for change in ledger})
+    stand = [change for change in ledger if change.batch not in undone]
+    return score_type, explain(stand, score_type, now=now, most=most)
+
+
+async def course(workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int) -> Course:
+    """Follow one score from an instant until now; what is undone is not in it.
+
+    Of more than so many changes the older are left out, and the course begins that much later.
+    """
+    score_type = await _type(workspace, score)
+    knots = await _knots(workspace, contact, score_type, since=since, until=now, most=most + 1)
+    if len(knots) > most:
+        since = max(since, knots[0].at + 1)
+
+    def value_at(rank: int, instant: int) -> int:
+        return shown(score_type, rank, now=instant)
+
+    moves = biggest_moves(knots, since=since, start=score_type.start, value_at=value_at)
+    rows = await database.read(
+        "SELECT id, source, actor, reason FROM facts WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": move.fact} for move in moves],
+    )
+    found = {row["id"]: row for row in rows}
+    return Course(
+        score_type=score_type,
+        since=since,
+        until=now,
+        points=points(knots, since=since, until=now, value_at=value_at),
+        causes=tuple(
+            Cause(
+                move=move,
+                source=found[move.fact]["source"],
+                actor=found[move.fact]["actor"],
+                reason=found[move.fact]["reason"],
+            )
+            for move in moves
+        ),
+    )
+
+
+async def _knots(
+    workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, most: int
+) -> list[Knot]:
+    """Give what the latest changes of a span left, in the order of the fold, with those that it began with."""
+    rows = await database.read(
+        "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
+        " WHERE e.workspace_id = $1 AND e.contact_id = $2 AND e.definition_id = $3 AND e.at <= $5 AND e.at >="
+        " coalesce((SELECT max(at) FROM effects WHERE contact_id = $2 AND definition_id = $3 AND at < $4), $4)"
+        ' ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC LIMIT $6',
+        workspace.id,
+        contact,
+        score_type.definition,
+        since,
+        until,
+        most,
+    )
+    return [Knot(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]
 
 
 async def _type(workspace: Workspace, key: str | None) -> ScoreType:

@@ -54,7 +54,8 @@ async def segment(workspace: Workspace, *, name: str) -> str:
     """Give the text of a saved filter; raises UnknownSegment."""
     known = await segments(workspace)
     if name not in known:
-        raise UnknownSegment(name, meant=next(iter(get_close_matches(name, known, n=1)), None))
+        near = get_close_matches(name, known, n=1)
+        raise UnknownSegment(f"there is no segment `{name[:40]}`{f'. Did you mean `{near[0]}`?' if near else ''}")
     return known[name]
 
 

@@ -1,8 +1,8 @@
 """Keep the configured senders, their secrets encrypted."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from storage import database
 from storage.database import Row, Session
@@ -10,67 +10,158 @@ from storage.definitions import live
 from storage.domain.contacts import check_slug
 from storage.domain.errors import AlreadyThere, UnknownSource
 from storage.domain.people import Workspace
+from storage.domain.sources import DAY, Settings, Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A configured sender; its secrets, newest first, never show in a log."""
-
-    id: int
-    workspace: Workspace
-    slug: str
-    provider: str
-    secrets: tuple[str, ...] = field(repr=False)
-
-
-async def add_source(workspace: Workspace, *, slug: str, provider: str, secrets: Sequence[str], now: int) -> Source:
+async def add_source(
+    workspace: Workspace,
+    *,
+    slug: str,
+    provider: str,
+    secrets: Sequence[str],
+    settings: Settings | None = None,
+    now: int,
+) -> Source:
     """Configure a sender; raises BadName, AlreadyThere, NoKeys."""
-    sealed = database.current().vault.seal(json.dumps(list(secrets)))
+    sealed = _sealed(secrets, {})
 
-    async def body(session: Session) -> int:
+    async def body(session: Session) -> None:
         check_slug(slug, score_types=tuple((await live(session, {workspace.id}))[workspace.id]))
         made = await session.rows(
-            "INSERT INTO sources (workspace_id, slug, provider, secrets, created_at) VALUES ($1, $2, $3, $4, $5)"
-            " ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO sources (workspace_id, slug, provider, secrets, settings, created_at, updated_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING RETURNING id",
             workspace.id,
             slug,
             provider,
             sealed,
+            _written(settings or Settings()),
             now,
         )
         if not made:
             raise AlreadyThere(f"there is a source `{slug}` already; choose another name")
-        return int(made[0]["id"])
 
-    id = await database.write(body)
-    return Source(id=id, workspace=workspace, slug=slug, provider=provider, secrets=tuple(secrets))
+    await database.write(body)
+    return await find_source(workspace.team, slug=slug)
+
+
+async def set_source(
+    workspace: Workspace, *, slug: str, settings: Settings, secrets: Sequence[str] | None = None, now: int
+) -> Source:
+    """Change what was said of a source, and its secrets where some are given; raises UnknownSource."""
+    sealed = None if secrets is None else _sealed(secrets, {})
+    changed = await database.current().writer.rows(
+        "UPDATE sources SET settings = $3, secrets = coalesce($4, secrets), updated_at = $5"
+        " WHERE workspace_id = $1 AND slug = $2 RETURNING id",
+        workspace.id,
+        slug,
+        _written(settings),
+        sealed,
+        now,
+    )
+    if not changed:
+        raise _unknown(slug, workspace.team)
+    return await find_source(workspace.team, slug=slug)
+
+
+async def rotate_source(workspace: Workspace, *, slug: str, secret: str, now: int) -> Source:
+    """Let a source prove itself with a new secret, and for a day more with those it has; raises UnknownSource."""
+
+    async def body(session: Session) -> None:
+        rows = await session.rows(
+            "SELECT secrets FROM sources WHERE workspace_id = $1 AND slug = $2 FOR NO KEY UPDATE", workspace.id, slug
+        )
+        if not rows:
+            raise _unknown(slug, workspace.team)
+        known, retiring = _unsealed(rows[0]["secrets"])
+        kept = [one for one in known if one != secret and retiring.get(one, now) >= now]
+        until = {one: retiring.get(one, now + DAY) for one in kept}
+        await session.rows(
+            "UPDATE sources SET secrets = $3, updated_at = $4 WHERE workspace_id = $1 AND slug = $2",
+            workspace.id,
+            slug,
+            _sealed([secret, *kept], until),
+            now,
+        )
+
+    await database.write(body)
+    return await find_source(workspace.team, slug=slug)
+
+
+async def remove_source(workspace: Workspace, *, slug: str) -> None:
+    """Forget a source with its deliveries; what they changed stays. Raises UnknownSource."""
+
+    async def body(session: Session) -> None:
+        rows = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, slug)
+        if not rows:
+            raise _unknown(slug, workspace.team)
+        id = rows[0]["id"]
+        of_it = "delivery_id IN (SELECT id FROM deliveries WHERE source_id = $1)"
+        await session.rows(f"DELETE FROM quarantine WHERE {of_it}", id)
+        await session.rows(f"DELETE FROM raw_deliveries WHERE {of_it}", id)
+        for table in ("deliveries", "refusals"):
+            await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
+        await session.rows("DELETE FROM sources WHERE id = $1", id)
+
+    await database.write(body)
 
 
 _SOURCE = (
-    "SELECT w.id AS workspace_id, w.team, w.name, s.id, s.slug, s.provider, s.secrets"
-    " FROM sources s JOIN workspaces w ON w.id = s.workspace_id"
+    "SELECT w.id AS workspace_id, w.team, w.name, s.id, s.slug, s.provider, s.secrets, s.settings, t.key"
+    " FROM sources s JOIN workspaces w ON w.id = s.workspace_id LEFT JOIN score_types t ON t.workspace_id = w.id"
 )
 
 
 async def find_source(team: str, *, slug: str) -> Source:
     """Give a source of the workspace of a Slack team; raises UnknownSource."""
     names = "\0" not in team + slug  # which no name holds, and PostgreSQL no text
-    rows = await database.read(f"{_SOURCE} WHERE w.team = $1 AND s.slug = $2", team, slug) if names else []
+    rows = (
+        await database.read(f"{_SOURCE} WHERE w.team = $1 AND s.slug = $2 ORDER BY t.id", team, slug) if names else []
+    )
     if not rows:
-        raise UnknownSource(f"there is no source `{slug[:40]}` in {team[:40]}")
-    return _source(rows[0])
+        raise _unknown(slug, team)
+    return _source(rows)
 
 
 async def sources(workspace: Workspace) -> list[Source]:
     """Give the sources of a workspace, by slug."""
-    rows = await database.read(f"{_SOURCE} WHERE w.id = $1 ORDER BY s.slug", workspace.id)
-    return [_source(row) for row in rows]
+    rows = await database.read(f"{_SOURCE} WHERE w.id = $1 ORDER BY s.slug, t.id", workspace.id)
+    by_id: dict[int, list[Row]] = {}
+    for row in rows:
+        by_id.setdefault(row["id"], []).append(row)
+    return [_source(own) for own in by_id.values()]
 
 
-def _source(row: Row) -> Source:
-    workspace = Workspace(id=row["workspace_id"], team=row["team"], name=row["name"])
-    secrets = tuple(json.loads(database.current().vault.unseal(row["secrets"])))
-    return Source(id=row["id"], workspace=workspace, slug=row["slug"], provider=row["provider"], secrets=secrets)
+def _source(rows: Sequence[Row]) -> Source:
+    """Make a source of its rows, which differ in the score type."""
+    row = rows[0]
+    secrets, retiring = _unsealed(row["secrets"])
+    return Source(
+        id=row["id"],
+        workspace=Workspace(id=row["workspace_id"], team=row["team"], name=row["name"]),
+        slug=row["slug"],
+        provider=row["provider"],
+        secrets=tuple(secrets),
+        retiring=retiring,
+        settings=Settings(**json.loads(row["settings"])),
+        score_types=tuple(one["key"] for one in rows if one["key"] is not None),
+    )
+
+
+def _unknown(slug: str, team: str) -> UnknownSource:
+    return UnknownSource(f"there is no source `{slug[:40]}` in {team[:40]}")
+
+
+def _written(settings: Settings) -> str:
+    return json.dumps(asdict(settings), ensure_ascii=False, sort_keys=True)
+
+
+def _sealed(secrets: Sequence[str], retiring: Mapping[str, int]) -> str:
+    return database.current().vault.seal(json.dumps([[one, retiring.get(one)] for one in secrets]))
+
+
+def _unsealed(sealed: str) -> tuple[list[str], dict[str, int]]:
+    pairs: list[tuple[str, int | None]] = json.loads(database.current().vault.unseal(sealed))
+    return [one for one, _ in pairs], {one: until for one, until in pairs if until is not None}
 
 
 async def check_keys() -> None:

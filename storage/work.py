@@ -5,24 +5,46 @@ from dataclasses import dataclass, field
 
 from storage.contacts import Identity
 from storage.domain.errors import Refusal
-from storage.domain.facts import Fact, Item, Undo, Unusable
+from storage.domain.facts import Fact, Ignored, Item, Undo, Unusable
+from storage.domain.fold import State
+from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Status, Submission
 from storage.facts import Scored
 
 
 @dataclass(slots=True)
+class Naming:
+    """How an item names somebody: by identities, or by the row of a contact that was found already."""
+
+    email: str | None = None  #: as typed
+    identities: tuple[Identity, ...] = ()
+    row: int | None = None
+
+
+@dataclass(slots=True)
 class Entry:
-    """One item on its way: what it asks, whose it is, the fact it becomes, what became of it."""
+    """One item on its way: what it asks, whose it is, the facts it becomes, what became of it."""
 
     item: Item
-    identities: tuple[Identity, ...] = ()
+    named: list[Naming] = field(default_factory=list)
+    is_merge: bool = False
     at: int = 0
-    contact: int | None = None
+    #: the contacts that it names, as they were made; facts are the first one's
+    rows: tuple[int, ...] = ()
+    #: of these, whom it proves to be one: (place, contact, contact)
+    links: list[tuple[int, int, int]] = field(default_factory=list)
+    contact: int | None = None  #: the one they are one with
     fact: Fact | None = None
     fact_id: int | None = None
     status: Status | None = None
+    note: str | None = None  #: why it was left alone
     refusal: Refusal | None = None
+
+    @property
+    def identities(self) -> list[Identity]:
+        """Everything it names somebody by."""
+        return [one for naming in self.named for one in naming.identities]
 
     @property
     def scored(self) -> Scored | None:
@@ -32,15 +54,21 @@ class Entry:
 
 @dataclass(slots=True)
 class Work:
-    """One submission on its way; *entries* has one for each item, the unusable ones left as they came."""
+    """One submission on its way; *entries* has one for each item, or what came in place of one."""
 
     submission: Submission
     types: Mapping[str, ScoreType]
-    entries: list[Entry | Unusable] = field(default_factory=list)
+    entries: list[Entry | Unusable | Ignored] = field(default_factory=list)
     refusal: Refusal | None = None
     undo: Undo | None = None
-    undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on
+    undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on, or who is one with whom
     spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on
+    parting: list[int] = field(default_factory=list)  #: of these, those it parts, or makes one again
+    roots: dict[int, int] = field(default_factory=dict)  #: contact → the one it is one with
+    members: dict[int, int] = field(default_factory=dict)  #: the same of all that are one with those it joins or parts
+    regrouped: set[int] = field(default_factory=set)  #: the contacts that others became one with, or no longer are
+    was: dict[Scored, State] = field(default_factory=dict)  #: scores before that
+    settled: dict[Scored, State] = field(default_factory=dict)  #: values after that, before its own changes
     moved: list[Moved] = field(default_factory=list)
     unasked: int = 0  #: follow-ups not asked for, because it is muted
 
@@ -61,19 +89,36 @@ class Work:
         """The entries that became facts just now."""
         return [entry for entry in self.live if entry.fact_id is not None]
 
+    @property
+    def joined(self) -> list[int]:
+        """The contacts that it makes one, or parts."""
+        return [*(row for entry in self.unsettled for link in entry.links for row in link[1:]), *self.parting]
+
     def refuse(self, entry: Entry, refusal: Refusal) -> None:
         """Set an entry aside, and with it the whole submission where that was asked for."""
         entry.refusal = refusal
         if self.submission.all_or_none:
             self.refusal = self.refusal or refusal
 
+    def bears_on(self, entry: Entry) -> list[Scored]:
+        """Name the scores that an entry is a fact of: the one it changes, and those whose rules ask for it."""
+        if entry.contact is None:
+            return []
+        item = entry.item
+        keys = [item.score] if item.score else []
+        for key, score_type in self.types.items():
+            judged = judge(score_type.rules) if score_type.rules and key not in keys else None
+            if judged and ((item.activity and judged.bears(item.activity)) or (judged.asks_fields and item.fields)):
+                keys.append(key)
+        return [(entry.contact, key) for key in keys]
+
     @property
     def pairs(self) -> list[Scored]:
         """Every score it may bear on."""
-        return [*(entry.scored for entry in self.unsettled if entry.scored), *self.undone]
+        return [*(pair for entry in self.unsettled for pair in self.bears_on(entry)), *self.undone]
 
     @property
     def touched(self) -> list[Scored]:
         """The scores that its new facts, or its undo, bear on; each once, in the order of the items."""
-        pairs = [entry.scored for entry in self.new if entry.scored]
+        pairs = [pair for entry in self.new for pair in self.bears_on(entry)]
         return list(dict.fromkeys([*pairs, *self.undone]))

@@ -41,6 +41,11 @@ SELECT string_agg(line, chr(10) ORDER BY line) FROM (
 ) lines
 """
 OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+# The numbers of rows; also of those that were asked for and not used.
+BEGIN_ANEW = """
+SELECT setval(format('public.%I', sequencename), start_value, false) FROM pg_sequences
+WHERE schemaname = 'public' AND last_value IS NOT NULL AND sequencename <> 'tortoise_migrations_id_seq'
+"""
 
 
 def postgres_url(socket: str, name: str) -> str:
@@ -87,14 +92,10 @@ class Databases:
         await migrate(postgres_url(self._socket, self._template))
         async with self._connected(self._template) as connection:
             self._shape = await connection.fetchval(SHAPE)
-            names = [
-                row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-            ]
-        used = (
-            "SELECT '{0}' AS name, pg_relation_size('{0}') > 65536 AS is_large"
-            " WHERE EXISTS (SELECT FROM {0}) OR (SELECT is_called OR last_value > 1 FROM {0}_id_seq)"
-        )
-        self._used = " UNION ALL ".join(used.format(name) for name in names if name != "tortoise_migrations")
+            tables = await connection.fetch("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
+        used = "SELECT '{0}' AS name, pg_relation_size('{0}') > 65536 AS is_large WHERE EXISTS (SELECT FROM {0})"
+        names = [row["name"] for row in tables if row["name"] != "tortoise_migrations"]
+        self._used = " UNION ALL ".join(used.format(name) for name in names)
 
     async def close(self) -> None:
         """Leave nothing of ours on the server."""
@@ -132,9 +133,9 @@ class Databases:
         # Truncating makes new files, which takes ten times as long as deleting a few rows.
         if large := [row["name"] for row in used if row["is_large"]]:
             await connection.execute(f"TRUNCATE {', '.join(large)} CASCADE")
-        steps = [f"DELETE FROM {row['name']}; SELECT setval('{row['name']}_id_seq', 1, false)" for row in used]
         # Without looking at references: all of the tables are emptied together.
-        await connection.execute("; ".join(["SET LOCAL session_replication_role = replica", *steps]))
+        steps = ["SET LOCAL session_replication_role = replica", *(f"DELETE FROM {row['name']}" for row in used)]
+        await connection.execute("; ".join([*steps, BEGIN_ANEW]))
 
     async def _in_server(self, *statements: str) -> None:
         async with self._connected("postgres") as connection:

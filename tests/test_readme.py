@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.domain.followups import MOVES
+from webhooks.providers import PROVIDERS
 
 HOUSE = Path(__file__).resolve().parent.parent
 README = (HOUSE / "README.md").read_text()
@@ -42,6 +43,17 @@ def test_the_first_commands_are_those_of_the_dev_script() -> None:
 
     assert first[1].split("\n")[:-1] == ["./dev run", "./dev test"]
     assert {"sync", "run", "test", "check"} == set(re.findall(r"^\./dev (\w+)", told, re.MULTILINE))
+
+
+def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
+    """What `source add` tells people stands in the README too, for every provider, word for word."""
+    told = re.findall(r"<summary><code>(\w+)</code></summary>\n\n(.+?)\n\n</details>", README, re.DOTALL)
+    printed = {
+        name: "\n".join(f"{n}. {step.format(url='URL', secret='SECRET')}" for n, step in enumerate(one.steps, start=1))
+        for name, one in PROVIDERS.items()
+    }
+
+    assert dict(told) == printed
 
 
 @pytest.mark.slow

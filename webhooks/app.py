@@ -14,9 +14,9 @@ from webhooks.receiver import Receiver
 log = structlog.get_logger(__name__)
 
 
-def routes(storage: Storage, *, clock: Callable[[], int]) -> list[web.RouteDef]:
-    """Give the routes; they expect raw bodies, that is a runner with auto_decompress off."""
-    receiver = Receiver(committer=storage.committer, clock=clock)
+def routes(storage: Storage, *, clock: Callable[[], int], public_url: str | None = None) -> list[web.RouteDef]:
+    """Give the routes, which others reach at *public_url*; they expect a runner with auto_decompress off."""
+    receiver = Receiver(committer=storage.committer, clock=clock, public_url=public_url)
     return [
         web.post("/webhooks/{workspace}/{source}", receiver.receive),
         web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too

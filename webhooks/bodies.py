@@ -2,11 +2,23 @@
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
 from itertools import accumulate
+from urllib.parse import parse_qsl
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from webhooks.limits import MAX_DEPTH
+
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+XML = ("text/xml", "application/xml", "application/soap+xml")
+MAX_FIELDS = 10_000
+BRACKETS = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])+)")
+NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
 MAX_DIGITS = 64
 BYTE_ORDER_MARK = "\ufeff"
@@ -131,3 +143,109 @@ def _string(text: str, token: re.Match[str]) -> str:
     if re.search("[\ud800-\udfff]", string):
         raise json.JSONDecodeError("a string holds half of a surrogate pair", text, token.start())
     return string
+
+
+def kind_of(headers: Mapping[str, str]) -> str:
+    """Give the content type that headers, with names in lower case, tell; without its parameters."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def first_element(raw: bytes) -> bytes | None:
+    """Give the first element of a JSON list as it was sent, or none where this is no list."""
+    try:
+        text = raw.decode().removeprefix(BYTE_ORDER_MARK)
+        start = len(text) - len(text.lstrip(" \t\r\n"))
+        if text[start : start + 1] != "[" or _depth(text) > MAX_DEPTH:
+            return None
+        begin = re.compile(r"[ \t\r\n]*").match(text, start + 1)
+        assert begin is not None  # it matches nothing, too
+        return text[begin.end() : DECODER.raw_decode(text, begin.end())[1]].encode()
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def parse_form(raw: bytes) -> tuple[dict[str, object], dict[str, object]]:
+    """
+    Give the fields of a form twice: nested as PHP reads `contact[email]` and `tags[]`, and flat as they stand there.
+
+    A field that is given several times is a list. Raise *Unparseable* for what is no form, or is too large for one.
+    """
+    try:
+        pairs = parse_qsl(
+            raw.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict", separator="&"
+        )
+    except UnicodeDecodeError as error:
+        raise Unparseable("The form is not UTF-8.") from error
+    except ValueError as error:
+        raise Unparseable(f"The form has more than {MAX_FIELDS:,} fields.") from error
+    if any("\0" in name or "\0" in value for name, value in pairs):
+        raise Unparseable("The form holds the character NUL.")
+    flat: dict[str, object] = {}
+    nested: dict[str, object] = {}
+    for name, value in pairs:
+        _add(flat, name, value)
+        _nest(nested, name, value)
+    return nested, flat
+
+
+def _add(fields: dict[str, object], name: str, value: object) -> None:
+    known = fields.get(name)
+    if name not in fields:
+        fields[name] = value
+    elif isinstance(known, list):
+        known.append(value)
+    else:
+        fields[name] = [known, value]
+
+
+def _nest(nested: dict[str, object], name: str, value: str) -> None:
+    """Put a value where its brackets say; where something else stands there, it keeps its flat name."""
+    told = BRACKETS.fullmatch(name)
+    path = [told[1], *told[2][1:-1].split("][")] if told else [name]
+    if len(path) > MAX_DEPTH:
+        raise Unparseable(f"The form is nested more than {MAX_DEPTH} deep.")
+    many = path[-1] == "" and len(path) > 1
+    *above, last = path[:-1] if many else path
+    place = nested
+    for step in above:
+        deeper = place.setdefault(step, {})
+        if not isinstance(deeper, dict):
+            return _add(nested, name, value)
+        place = deeper
+    if isinstance(place.get(last), dict):
+        return _add(nested, name, value) if told else None  # the flat fields have it
+    if many:
+        place.setdefault(last, [])
+    _add(place, last, value)
+
+
+def parse_xml(raw: bytes) -> dict[str, object]:
+    """
+    Give the elements that *raw* holds by their names without namespaces: texts, none for nil, and lists where several.
+
+    Raise *Unparseable* for what is not XML, and for any DTD or entity: nobody needs one to say something.
+    """
+    try:
+        root = fromstring(raw, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise Unparseable("The body has a DTD or an entity, which is not read.") from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise Unparseable("The body cannot be read as XML.") from error
+    return {_local(root.tag): _element(root, depth=1)}
+
+
+def _element(element: Element, *, depth: int) -> object:
+    if depth > MAX_DEPTH:
+        raise Unparseable(f"The body is nested more than {MAX_DEPTH} deep.")
+    if element.get(NIL) in ("true", "1"):
+        return None
+    if not len(element):
+        return (element.text or "").strip()
+    fields: dict[str, object] = {}
+    for child in element:
+        _add(fields, _local(child.tag), _element(child, depth=depth + 1))
+    return fields
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]

@@ -1,5 +1,6 @@
 """Bound what one request, and one address, may cost."""
 
+import re
 from typing import Protocol
 
 MAX_BODY = 1024 * 1024
@@ -8,6 +9,9 @@ MAX_ITEMS = 1000
 CHUNK = 64 * 1024
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+RATE = re.compile(r"([1-9][0-9]{0,6})/(s|min|h)")
+PERIODS = {"s": SECOND, "min": MINUTE, "h": HOUR}
 
 
 class TooLarge(Exception):
@@ -88,3 +92,36 @@ class FailureRate:
         minute = self._minutes.get(address)
         # A beginning that lies ahead means that our clock was put back: that must not hold anybody for longer.
         return minute if minute and 0 <= now - minute[0] < MINUTE else None
+
+
+def read_rate(text: str) -> tuple[int, int]:
+    """Read `200/s` as how many, and in how many µs; raises *ValueError* with a sentence."""
+    told = RATE.fullmatch(text)
+    if told is None:
+        raise ValueError(f"`{text[:40]}` is no rate: write 200/s, 1000/min or 5000/h.")
+    return int(told[1]), PERIODS[told[2]]
+
+
+class SourceRate:
+    """
+    Hold each source to its rate: as many at once as it may send in a period, and from then on evenly.
+
+    Kept in this process alone, for sources that have a rate; times are microseconds since 1970.
+    """
+
+    def __init__(self) -> None:
+        self._free_at: dict[int, int] = {}  # when a source would have been quiet long enough to send all at once
+
+    def wait(self, source: int, *, rate: str | None, now: int) -> int:
+        """Count one request, and give 0; or say, without counting it, how many whole seconds it has to wait."""
+        if rate is None:
+            return 0
+        most, period = read_rate(rate)
+        free_at = max(self._free_at.get(source, 0), now)
+        if free_at > now + period:  # our clock was put back: that must not hold anybody for longer
+            free_at = now
+        free_at += period // most
+        if free_at > now + period:
+            return -((now + period - free_at) // SECOND)
+        self._free_at[source] = free_at
+        return 0

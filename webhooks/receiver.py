@@ -1,20 +1,26 @@
 """Receive one delivery: size, source, signature, kind, items; record them; answer once they are durable."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
 from storage.committer import Committer
-from storage.deliveries import count_refusal
+from storage.deliveries import count_refusal, forget_old
 from storage.domain.errors import StorageUnavailable, UnknownSource
+from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Recorded, Status, Submission
-from storage.sources import Source, find_source
-from webhooks.limits import MAX_BODY, FailureRate, TooLarge, read_body
+from storage.sources import find_source
+from webhooks.bodies import kind_of
+from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
 from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
-from webhooks.providers.contract import BadBody, NotAuthentic, Request
+from webhooks.providers.contract import BadBody
+from webhooks.rereading import delivery_key, read, unreadable, without_secrets
+from webhooks.signatures import Refused, Request
 
 log = structlog.get_logger(__name__)
 
@@ -22,10 +28,13 @@ log = structlog.get_logger(__name__)
 class Receiver:
     """The door for deliveries."""
 
-    def __init__(self, *, committer: Committer, clock: Callable[[], int]) -> None:
+    def __init__(self, *, committer: Committer, clock: Callable[[], int], public_url: str | None = None) -> None:
         self._committer = committer
         self._clock = clock
+        self._public_url = public_url
         self._failures = FailureRate()
+        self._rates = SourceRate()
+        self._tidied: dict[int, int] = {}  # workspace → when its old deliveries were let go
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a delivery; whatever is authentic and can be read is 200, whatever its items are worth."""
@@ -35,8 +44,6 @@ class Receiver:
             return problem(413, str(exc), headers={"Connection": "close"})
         except UnknownSource:
             return problem(404)
-        except BadBody as exc:
-            return problem(400, str(exc))
         except StorageUnavailable:
             log.warning("delivery not kept", because="the database does not answer")
             return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
@@ -54,31 +61,67 @@ class Receiver:
     async def _receive(self, request: web.Request) -> web.Response:
         now = self._clock()
         body = await read_body(request, limit=MAX_BODY)
-        source = await find_source(request.match_info["workspace"], slug=request.match_info["source"])
+        source = (await find_source(request.match_info["workspace"], slug=request.match_info["source"])).at(now)
         provider = PROVIDERS[source.provider]
-        arrived = Request(headers={name.lower(): value for name, value in request.headers.items()}, body=body)
+        proof = provider.proof(source)
+        arrived = self._arrived(request, source, body)
         try:
-            delivery = provider.authenticate(arrived, secrets=source.secrets, now=now)
-        except NotAuthentic as refusal:
+            told = proof.authenticate(arrived, secrets=source.secrets, now=now)
+        except Refused as refusal:
             return await self._refuse(request, source, refusal, now=now)
+        if wait := self._rates.wait(source.id, rate=source.settings.rate, now=now):
+            return problem(429, "This source sends more than was agreed.", headers={"Retry-After": str(wait)})
         if (
-            request.content_type not in provider.content_types
+            kind_of(arrived.headers) not in provider.content_types
             or arrived.headers.get("content-encoding", "identity") != "identity"
         ):
             return problem(415, f"Send {' or '.join(provider.content_types)}, without a Content-Encoding.")
-        items = provider.items(body, delivery=delivery, source=source.slug)
+        key = delivery_key(arrived, told=told)
+        unread: BadBody | None = None
+        try:
+            items = read(provider, arrived, source=source, key=key)
+        except BadBody as exc:
+            unread, items = exc, unreadable(key, str(exc))
         submission = Submission(
             workspace=source.workspace,
             source=source.slug,
-            batch=f"{source.slug}/{delivery}",
+            batch=f"{source.slug}/{key}",
             received_at=now,
             items=items,
-            delivered=Delivered(source=source.id, key=delivery),
+            delivered=Delivered(source=source.id, key=key, raw=without_secrets(arrived, proof=proof)),
+            muted=source.settings.muted,
         )
         recorded = await self._committer.record(submission, now=now)
+        await self._tidy(source, now=now)
+        if unread is not None:
+            return problem(400, str(unread))
+        if provider.ack is not None:
+            return web.Response(text=provider.ack[1], content_type=provider.ack[0], charset="utf-8")
         return web.json_response(_answer(recorded))
 
-    async def _refuse(self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int) -> web.Response:
+    def _arrived(self, request: web.Request, source: Source, body: bytes) -> Request:
+        """Give the request as its sender sees it: at the address it was told, with the query as it came."""
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            headers.setdefault(name.lower(), value)
+        sent = urlsplit(request.raw_path)
+        told = urlsplit(source.settings.public_url) if source.settings.public_url else None
+        if told is not None:
+            address = f"{told.scheme}://{told.netloc}{told.path}"
+        else:
+            address = (self._public_url or f"{request.scheme}://{request.host}").rstrip("/") + sent.path
+        url = f"{address}?{sent.query}" if sent.query else address
+        return Request(method=request.method, url=url, query=sent.query, headers=headers, body=body)
+
+    async def _tidy(self, source: Source, *, now: int) -> None:
+        """Let go of old deliveries, once an hour; that it failed is no reason to refuse what was kept."""
+        if now - self._tidied.get(source.workspace.id, 0) < HOUR:
+            return
+        self._tidied[source.workspace.id] = now
+        with suppress(StorageUnavailable):
+            await forget_old(source.workspace, now=now)
+
+    async def _refuse(self, request: web.Request, source: Source, refusal: Refused, *, now: int) -> web.Response:
         # Only failures are turned away: who shares an address with a stranger is still heard.
         wait = self._failures.failed(request.remote or "", now=now)
         if wait:

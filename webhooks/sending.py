@@ -1,17 +1,64 @@
-"""Post a test delivery to the receiver."""
+"""Post a test delivery to the receiver, proved as its sender would prove it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
+from yarl import URL
+
+from storage.domain.errors import Refusal
+from storage.domain.sources import Source
+from webhooks.bodies import FORM, JSON, XML
+from webhooks.providers import PROVIDERS
+from webhooks.signatures import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A request to be posted."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def kind_of_file(body: bytes) -> str:
+    """Guess from the first character whether a file is JSON, XML or a form."""
+    match body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]:
+        case b"<":
+            return XML[0]
+        case b"{" | b"[":
+            return JSON
+        case _:
+            return FORM if b"=" in body else JSON
+
+
+def prepared(source: Source, body: bytes, *, url: str, delivery: str, now: int) -> Outgoing:
+    """Make the request that the sender would; raises Refusal where only the sender can."""
+    headers = {"content-type": kind_of_file(body)}
+    request = Request(url=source.settings.public_url or url, headers=headers, body=body)
+    if source.secrets:
+        try:
+            request = (
+                PROVIDERS[source.provider]
+                .proof(source)
+                .sign(request, delivery=delivery, secret=source.secrets[0], now=now)
+            )
+        except ValueError as exc:
+            raise Refusal(str(exc)) from exc
+    address = f"{url}?{request.query}" if request.query else url
+    return Outgoing(url=address, headers=request.headers, body=request.body)
 
 
 async def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
     """Post *body* and give the status and the text of the answer; raises OSError where nobody answers."""
-    kind = {"Content-Type": "application/json"}
+    kind = {} if "content-type" in headers else {"content-type": JSON}
     try:
         async with (
             ClientSession(timeout=ClientTimeout(total=30)) as session,
-            session.post(url, data=body, headers={**kind, **headers}, allow_redirects=False) as answer,
+            session.post(
+                URL(url, encoded=True), data=body, headers={**kind, **headers}, allow_redirects=False
+            ) as answer,
         ):
             return answer.status, await answer.text()
     except ClientError as exc:

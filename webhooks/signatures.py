@@ -1,22 +1,29 @@
-"""Verify that a delivery carries a Standard Webhooks signature made with one of its source's secrets."""
+"""Verify that a request carries a signature made as a recipe says with one of its source's secrets."""
 
 import base64
+import binascii
+import hashlib
 import hmac
 import re
 import secrets as randomness
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
-# https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-FAMILIES = ("webhook", "svix")
-PARTS = ("id", "timestamp", "signature")
-VERSION = "v1,"
-PREFIX = "whsec_"
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from webhooks.bodies import first_element
+
 SECOND = 1_000_000
-TOLERANCE = 300 * SECOND
 DELIVERY_ID = re.compile(r"[ -~]{1,256}")
-SECONDS = re.compile(r"[0-9]{1,12}")
+DIGITS = {"s": re.compile(r"[0-9]{1,12}"), "ms": re.compile(r"[0-9]{1,15}")}
+UNITS = {"s": SECOND, "ms": 1000}
+WORDS = {"s": "whole seconds", "ms": "whole milliseconds"}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Reason(StrEnum):
@@ -26,6 +33,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed header"
     WRONG_SIGNATURE = "wrong signature"
     CLOCK_TOO_FAR_OFF = "clock too far off"
+    NOT_THE_SENDER = "wrong password or token"
 
 
 class Refused(Exception):
@@ -43,77 +51,265 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A delivery as it arrived: header names in lower case, *url* as the sender sees it, *query* as it was sent."""
+
+    method: str = "POST"
+    url: str = ""
+    query: str = ""
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Authentic:
-    """What the signature vouches for: which delivery it is, and when this attempt of it was made."""
+    """What the signature vouches for: which delivery it is, and when this attempt of it was made, where it says so."""
 
-    delivery_id: str
-    sent_at: int
+    delivery_id: str | None
+    sent_at: int | None
 
 
-def verify(body: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], now: int) -> Authentic:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a sender signs, as data; header names in lower case.
+
+    *parts* are what is signed, one after the other: `body`, `first` (the first element of a list, as it was sent, else
+    the body), `method`, `url`, `timestamp`, `id`, `secret`, `header:NAME`, and literals after an apostrophe (`'.`).
+    *listed* says how several signatures stand in the header: `one`, with `spaces` between them, or as `pairs` like
+    `t=1,v1=…`, where *prefix* is the name before the equals sign and *timestamp* may be `pair:t`.
+    """
+
+    header: str
+    parts: tuple[str, ...] = ("body",)
+    algorithm: Literal["hmac-sha1", "hmac-sha256", "hmac-sha512", "sha256", "ed25519"] = "hmac-sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: str = ""
+    listed: Literal["one", "spaces", "pairs"] = "one"
+    key: Literal["utf8", "hex", "base64"] = "utf8"
+    key_prefix: str = ""
+    key_sizes: tuple[int, int] = (1, 1000)  #: in bytes
+    timestamp: str | None = None  #: the header that has it
+    unit: Literal["s", "ms", "iso"] = "s"
+    tolerance: int = 300  #: in seconds, both ways
+    id: str | None = None  #: the header that names the delivery
+    decoded: str = ""  #: the characters that are percent-decoded in the address before it is signed
+
+
+def verify(request: Request, *, recipes: Sequence[Recipe], secrets: Sequence[str], now: int) -> Authentic:
     """
     Say which delivery this is, or raise *Refused*, and nothing else, whatever a stranger may have sent.
 
-    The names of *headers* are in lower case, times are microseconds since 1970.
+    Several recipes are several ways that one sender may sign; the first of which a header is there decides
+    which headers are looked at. Times are microseconds since 1970.
     The *secrets* have passed *check_secret*: one that would not pass is a *ValueError*.
     """
-    family = next((name for name in FAMILIES if any(f"{name}-{part}" in headers for part in PARTS)), FAMILIES[0])
-    names = [f"{family}-{part}" for part in PARTS]
-    if missing := [name for name in names if not headers.get(name)]:
+    keys = [(recipe, secret, _key(recipe, secret)) for secret in secrets for recipe in _fitting(recipes, secret)]
+    first = next((one for one in recipes if any(name in request.headers for name in _names(one))), recipes[0])
+    family = [one for one in recipes if one.header == first.header]
+    if missing := [name for name in _names(first, needed=True) if not request.headers.get(name)]:
         raise Refused(Reason.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
-    delivery_id, timestamp, signature = (headers[name] for name in names)
-    if not DELIVERY_ID.fullmatch(delivery_id):
-        raise Refused(Reason.MALFORMED, f"{family}-id must be at most 256 printable ASCII characters")
-    if not SECONDS.fullmatch(timestamp):
-        raise Refused(Reason.MALFORMED, f"{family}-timestamp must be whole seconds since 1970, in digits alone")
-    given = [entry.encode("ascii", "replace") for entry in signature.split(" ") if entry.startswith(VERSION)]
-    if not given:
-        raise Refused(Reason.MALFORMED, f"{family}-signature holds no v1 signature, the only kind that is read")
-
-    expected = [_signature(body, delivery_id=delivery_id, timestamp=timestamp, secret=secret) for secret in secrets]
+    delivery_id = _delivery_id(request, first)
+    timestamp = _timestamp(request, first)
+    given = {one.prefix: _given(request.headers[one.header], one) for one in family}
+    if not any(given.values()):
+        known = " or ".join(one.prefix for one in family)
+        raise Refused(Reason.MALFORMED, f"{first.header} holds no signature that begins with {known}")
     # A list: stopping at the first match would tell by its time which of the secrets it was.
-    if not any([hmac.compare_digest(ours, theirs) for ours in expected for theirs in given]):
+    fits = [
+        _fits(request, recipe, theirs, key=key, secret=secret, timestamp=timestamp)
+        for recipe, secret, key in keys
+        if recipe in family
+        for theirs in given[recipe.prefix]
+    ]
+    if not any(fits):
         hint = f"the signature fits none of this source's secrets ({len(secrets)}): another secret, or a changed body?"
         raise Refused(Reason.WRONG_SIGNATURE, hint)
-    sent_at = int(timestamp) * SECOND
-    if abs(now - sent_at) > TOLERANCE:
-        seconds, side = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
-        hint = f"the signature is right, but the sender's clock differs by {seconds} s ({side}), or this is a replay"
-        raise Refused(Reason.CLOCK_TOO_FAR_OFF, hint)
+    sent_at = None if timestamp is None else _check_clock(timestamp, first, now=now)
     return Authentic(delivery_id=delivery_id, sent_at=sent_at)
 
 
-def sign(body: bytes, *, delivery_id: str, now: int, secret: str) -> dict[str, str]:
-    """Make the headers that *verify* accepts for this *body*."""
-    if not DELIVERY_ID.fullmatch(delivery_id):
+def sign(request: Request, *, recipe: Recipe, delivery: str, secret: str, now: int) -> Request:
+    """Give the request with the headers that *verify* accepts for it."""
+    if not DELIVERY_ID.fullmatch(delivery):
         raise ValueError("A delivery's id must be 1 to 256 printable ASCII characters.")
-    timestamp = str(now // SECOND)
-    signature = _signature(body, delivery_id=delivery_id, timestamp=timestamp, secret=secret)
-    values = (delivery_id, timestamp, signature.decode())
-    return {f"{FAMILIES[0]}-{part}": value for part, value in zip(PARTS, values, strict=True)}
+    headers = dict(request.headers)
+    if recipe.id:
+        headers[recipe.id] = delivery
+    timestamp = None
+    if recipe.timestamp:
+        if recipe.unit == "iso":
+            timestamp = (EPOCH + timedelta(microseconds=now)).isoformat()
+        else:
+            timestamp = str(now // UNITS[recipe.unit])
+        if not recipe.timestamp.startswith("pair:"):
+            headers[recipe.timestamp] = timestamp
+    signed = replace(request, headers=headers)
+    key = _key(recipe, secret)
+    signature = _encoded(_digest(_content(signed, recipe, secret=secret, timestamp=timestamp), recipe, key), recipe)
+    if recipe.listed == "pairs":
+        stamp = f"{(recipe.timestamp or '').removeprefix('pair:')}={timestamp}," if recipe.timestamp else ""
+        headers[recipe.header] = f"{stamp}{recipe.prefix}={signature}"
+    else:
+        headers[recipe.header] = recipe.prefix + signature
+    return replace(request, headers=headers)
 
 
-def new_secret() -> str:
+def new_secret(recipe: Recipe) -> str:
     """Make a signing secret."""
-    return PREFIX + base64.b64encode(randomness.token_bytes(32)).decode()
+    made = randomness.token_bytes(32)
+    return recipe.key_prefix + (base64.b64encode(made).decode() if recipe.key == "base64" else made.hex())
 
 
-def check_secret(secret: str) -> None:
+def check_secret(secret: str, *, recipes: Sequence[Recipe]) -> None:
     """Raise *ValueError*, in words that do not repeat the secret, where it cannot be a signing secret."""
-    _key(secret)
+    for recipe in _fitting(recipes, secret):
+        _key(recipe, secret)
 
 
-def _key(secret: str) -> bytes:
-    encoded = secret.removeprefix(PREFIX)
-    try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except ValueError:
-        key = b""
-    if not secret.startswith(PREFIX) or not 24 <= len(key) <= 64:
-        raise ValueError(f"Give the secret as {PREFIX} followed by 24 to 64 bytes in base64.")
+def _fitting(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
+    """Give the recipes that a secret is for; where it is for none, the first, which will say what it needs."""
+    return [one for one in recipes if secret.startswith(one.key_prefix)] or [recipes[0]]
+
+
+def _names(recipe: Recipe, *, needed: bool = False) -> list[str]:
+    stamp = None if recipe.timestamp is None or recipe.timestamp.startswith("pair:") else recipe.timestamp
+    id = recipe.id if not needed or "id" in recipe.parts else None
+    return [name for name in (id, stamp, recipe.header) if name]
+
+
+def _delivery_id(request: Request, recipe: Recipe) -> str | None:
+    said = request.headers.get(recipe.id, "") if recipe.id else ""
+    if DELIVERY_ID.fullmatch(said):
+        return said
+    if "id" in recipe.parts:
+        raise Refused(Reason.MALFORMED, f"{recipe.id} must be at most 256 printable ASCII characters")
+    return None
+
+
+def _timestamp(request: Request, recipe: Recipe) -> str | None:
+    """Give the timestamp as it was sent, which is what is signed."""
+    if recipe.timestamp is None:
+        return None
+    name = recipe.timestamp.removeprefix("pair:")
+    if name == recipe.timestamp:
+        said = request.headers[name]
+    else:
+        said = dict(_pairs(request.headers[recipe.header])).get(name, "")
+    pattern = DIGITS.get(recipe.unit)
+    if pattern is not None and not pattern.fullmatch(said):
+        raise Refused(Reason.MALFORMED, f"{name} must be {WORDS[recipe.unit]} since 1970, in digits alone")
+    if pattern is None and _iso(said) is None:
+        raise Refused(Reason.MALFORMED, f"{name} must be a time with a zone, like 2026-01-31T09:30:00Z")
+    return said
+
+
+def _iso(text: str) -> int | None:
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text) if text.isascii() and len(text) <= 40 else None
+        if moment is not None and moment.tzinfo is not None:
+            return (moment - EPOCH) // timedelta(microseconds=1)
+    return None
+
+
+def _check_clock(timestamp: str, recipe: Recipe, *, now: int) -> int:
+    sent_at = _iso(timestamp) if recipe.unit == "iso" else int(timestamp) * UNITS[recipe.unit]
+    assert sent_at is not None  # it was read before
+    if abs(now - sent_at) > recipe.tolerance * SECOND:
+        seconds, side = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
+        hint = f"the signature is right, but the sender's clock differs by {seconds} s ({side}), or this is a replay"
+        raise Refused(Reason.CLOCK_TOO_FAR_OFF, hint)
+    return sent_at
+
+
+def _pairs(header: str) -> list[tuple[str, str]]:
+    return [(name.strip(), value.strip()) for name, _, value in (one.partition("=") for one in header.split(","))]
+
+
+def _given(header: str, recipe: Recipe) -> list[bytes]:
+    """Give the signatures of this recipe's kind that a header holds, without what stands before them."""
+    if recipe.listed == "pairs":
+        found = [value for name, value in _pairs(header) if name == recipe.prefix]
+    else:
+        entries = header.split(" ") if recipe.listed == "spaces" else [header]
+        found = [one.removeprefix(recipe.prefix) for one in entries if one.startswith(recipe.prefix)]
+    texts = [one.lower() if recipe.encoding == "hex" else one for one in found]
+    return [one.encode("ascii", "replace") for one in texts]
+
+
+def _fits(request: Request, recipe: Recipe, theirs: bytes, *, key: bytes, secret: str, timestamp: str | None) -> bool:
+    content = _content(request, recipe, secret=secret, timestamp=timestamp)
+    if recipe.algorithm != "ed25519":
+        return hmac.compare_digest(_encoded(_digest(content, recipe, key), recipe).encode(), theirs)
+    with suppress(InvalidSignature, ValueError, binascii.Error):
+        decoded = (
+            base64.b64decode(theirs, validate=True) if recipe.encoding == "base64" else bytes.fromhex(theirs.decode())
+        )
+        Ed25519PublicKey.from_public_bytes(key).verify(decoded, content)
+        return True
+    return False
+
+
+def _content(request: Request, recipe: Recipe, *, secret: str, timestamp: str | None) -> bytes:
+    """Put together what is signed."""
+
+    def bytes_of(part: str) -> bytes:
+        match part:
+            case "body":
+                return request.body
+            case "first":
+                return first_element(request.body) or request.body
+            case "url":
+                return _url(request.url, decoded=recipe.decoded)
+            case "secret":
+                text = secret
+            case "method":
+                text = request.method
+            case "timestamp":
+                text = timestamp or ""
+            case "id":
+                text = request.headers.get(recipe.id or "", "")
+            case _ if part.startswith("'"):
+                text = part[1:]
+            case _:
+                text = request.headers.get(part.removeprefix("header:"), "")
+        return text.encode("utf-8", "surrogateescape")
+
+    return b"".join(bytes_of(part) for part in recipe.parts)
+
+
+def _url(url: str, *, decoded: str) -> bytes:
+    codes = "|".join(f"{ord(one):02X}" for one in decoded)
+    if codes:
+        url = re.sub(f"%({codes})", lambda code: chr(int(code[1], 16)), url, flags=re.IGNORECASE)
+    return url.encode("utf-8", "surrogateescape")
+
+
+def _digest(content: bytes, recipe: Recipe, key: bytes) -> bytes:
+    kind, _, digest = recipe.algorithm.rpartition("-")
+    if recipe.algorithm == "ed25519":
+        raise ValueError("Only the sender can make this signature: the source has its public key alone.")
+    return hmac.digest(key, content, digest) if kind else hashlib.new(digest, content).digest()
+
+
+def _encoded(digest: bytes, recipe: Recipe) -> str:
+    return digest.hex() if recipe.encoding == "hex" else base64.b64encode(digest).decode()
+
+
+def _key(recipe: Recipe, secret: str) -> bytes:
+    encoded = secret.removeprefix(recipe.key_prefix)
+    key = b""
+    with suppress(ValueError):
+        match recipe.key:
+            case "utf8":
+                key = encoded.encode()
+            case "hex":
+                key = bytes.fromhex(encoded) if encoded.isalnum() else b""
+            case "base64":
+                key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    least, most = recipe.key_sizes
+    if not secret.startswith(recipe.key_prefix) or not least <= len(key) <= most:
+        begins = f"{recipe.key_prefix} followed by " if recipe.key_prefix else ""
+        size = f"{least} to {most} bytes" if least < most else f"{least} bytes"
+        written = {"utf8": " as text", "hex": " in hexadecimal digits", "base64": " in base64"}[recipe.key]
+        raise ValueError(f"Give the secret as {begins}{size}{written}.")
     return key
-
-
-def _signature(body: bytes, *, delivery_id: str, timestamp: str, secret: str) -> bytes:
-    signed = f"{delivery_id}.{timestamp}.".encode() + body
-    return VERSION.encode() + base64.b64encode(hmac.digest(_key(secret), signed, "sha256"))

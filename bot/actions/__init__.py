@@ -7,7 +7,7 @@ from bot.actions.alert import open_alert_form, show_more
 from bot.actions.followup import claim, finish, snooze, tell_what_came_of_it, turn_list
 from bot.actions.owner import become_owner
 from bot.actions.paging import share_page, turn_page
-from bot.actions.score import open_form, show_history, take_back
+from bot.actions.score import open_form, show_chart, show_history, take_back
 from bot.actions.setup import choose_here, choose_place, choose_who_sets, go_direct, leave_it
 from bot.asking import Asked, Reply
 
@@ -15,6 +15,7 @@ from bot.asking import Asked, Reply
 ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "undo": (Need.SET, take_back),
     "history": (Need.SEE, show_history),
+    "chart": (Need.SEE, show_chart),
     "set": (Need.SET, open_form),
     "page": (Need.SEE, turn_page),
     "share": (Need.SEE, share_page),

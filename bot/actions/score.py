@@ -1,11 +1,15 @@
-"""Act on the buttons of cards and receipts."""
+"""Act on the buttons of cards, receipts and histories."""
+
+from dataclasses import replace
 
 from bot.asking import Asked, Reply
 from bot.blocks.history import MOST, history_reply
 from bot.blocks.set_modal import set_modal
+from bot.charting import chart_of
 from bot.replies import refusal_reply
 from bot.undoing import undo_batch
 from storage.domain.errors import UnknownContact
+from storage.domain.facts import DAY
 from storage.scores import card, history
 
 
@@ -22,6 +26,19 @@ async def show_history(asked: Asked) -> Reply:
         return refusal_reply(UnknownContact())
     score_type, entries = await history(asked.workspace, contact=known.contact.id, score=score or None, most=MOST)
     return history_reply(known.contact, score_type, entries)
+
+
+async def show_chart(asked: Asked) -> Reply:
+    """Draw the score that the button names under the changes of its days, in the place of the message it stands in."""
+    contact, _, rest = asked.text.partition(" ")
+    score, _, days = rest.partition(" ")
+    known = await card(asked.workspace, contact=_id(contact), now=asked.now)
+    if known is None:
+        return refusal_reply(UnknownContact())
+    since = asked.now - int(days) * DAY
+    score_type, entries = await history(asked.workspace, contact=known.contact.id, score=score, most=MOST, since=since)
+    picture = await chart_of(asked, known.contact, score=score, days=int(days))
+    return replace(history_reply(known.contact, score_type, entries, picture=picture), replaces=True)
 
 
 async def open_form(asked: Asked) -> Reply:

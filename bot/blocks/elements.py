@@ -84,6 +84,11 @@ def amount(value: int | None) -> str:
     return MISSING if value is None else show(value)
 
 
+def signed(amount: int) -> str:
+    """Write an amount that is added: +5, -3."""
+    return f"{'-' if amount < 0 else '+'}{show(abs(amount))}"
+
+
 def with_band(value: int | None, score_type: ScoreType, *, bold: bool = False) -> str:
     """Write a value with the band it is in: *85* (hot)."""
     band = score_type.band(value)

@@ -2,29 +2,37 @@
 
 from collections.abc import Sequence
 
-from bot.asking import Reply
-from bot.blocks.elements import by, context, moment, section, sections, with_band
+from bot.asking import Picture, Reply
+from bot.blocks.elements import actions, button, by, context, moment, section, sections, signed, with_band
 from bot.text import escape
 from storage.domain.contacts import Contact
-from storage.domain.facts import Op
+from storage.domain.facts import Deed, Op
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
 from storage.scores import Entry
 
 MOST = 20
+CHART_DAYS = 90
 
 
-def history_reply(contact: Contact, score_type: ScoreType, entries: Sequence[Entry]) -> Reply:
-    """Answer with the history of one score of a contact."""
+def history_reply(
+    contact: Contact, score_type: ScoreType, entries: Sequence[Entry], *, picture: Picture | None = None
+) -> Reply:
+    """Answer with the history of one score of a contact, and its picture; without one there is a button for it."""
     title = f"{contact.shown} · {score_type.label}"
     if not entries:
         return Reply(
-            text=f"{escape(title)}: no change.", blocks=[section(f"*{escape(title)}*\nThere is no change to show.")]
+            text=f"{escape(title)}: no change.",
+            blocks=[section(f"*{escape(title)}*\nThere is no change to show.")],
+            picture=picture,
         )
     lines = [_line(one, score_type) for one in entries]
     many = "The one change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
     small = context(f"{many}. Struck through: undone.")
-    return Reply(text=f"History of {escape(title)}", blocks=[section(f"*{escape(title)}*"), *sections(lines), small])
+    blocks = [section(f"*{escape(title)}*"), *sections(lines), small]
+    if picture is None:
+        blocks.append(actions([button("Chart", action="chart", value=f"{contact.id} {score_type.key} {CHART_DAYS}")]))
+    return Reply(text=f"History of {escape(title)}", blocks=blocks, picture=picture)
 
 
 def _line(one: Entry, score_type: ScoreType) -> str:
@@ -35,6 +43,8 @@ def _line(one: Entry, score_type: ScoreType) -> str:
             did = f"{'+' if one.amount >= 0 else '-'}{show(abs(one.amount))}"
         case Op.CLEAR:
             did = "cleared"
+        case Deed():
+            did = f"{escape(one.activity or 'what is known of the contact')} {signed(one.amount)}"
     after = "" if one.undone else f" → {with_band(one.value, score_type, bold=True)}"
     what = f"~{did}~" if one.undone else f"{did}{after}"
     reason = f' · "{escape(one.reason)}"' if one.reason else ""

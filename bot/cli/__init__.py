@@ -2,12 +2,13 @@
 
 import typer
 
-from bot.cli import deliveries, sources, tokens, types, workspaces
+from bot.cli import deliveries, rules, sources, tokens, types, workspaces
 from bot.cli.demo import demo
 from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
 from bot.cli.serve import serve
 from bot.cli.transfer import export_contacts, import_contacts
+from bot.cli.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,11 +19,13 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("serve")(serve)
 app.command("migrate")(migrate)
+app.command("verify")(verify)
 app.command("manifest")(print_manifest)
 app.command("import")(import_contacts)
 app.command("export")(export_contacts)
 app.add_typer(workspaces.app, name="workspace")
 app.add_typer(types.app, name="type")
+app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="source")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")

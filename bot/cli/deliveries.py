@@ -1,15 +1,19 @@
 """List what sources delivered, what was set aside of it, and what was refused."""
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
 from bot.cli import output
 from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.clock import system_clock
 from bot.settings import Settings
-from storage.deliveries import Delivery, deliveries, delivery, refused
+from storage.deliveries import Delivery, deliveries, delivery, raw_delivery, refused
+from storage.domain.errors import UnknownDelivery
+from storage.domain.people import Workspace
 from storage.domain.submissions import Status
 from storage.opening import Storage
+from webhooks.rereading import replay as replay_delivery
 
 app = typer.Typer(no_args_is_help=True, help="Deliveries: the requests of sources.")
 
@@ -53,14 +57,55 @@ def show(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Show one delivery with the items that could not be used, and why."""
 
     async def body(_: Storage, __: Settings) -> None:
-        one, aside = await delivery(await the_workspace(team), id=id)
+        workspace = await the_workspace(team)
+        one, aside = await delivery(workspace, id=id)
+        request = await _request(workspace, id)
         rows = [{"item": each.position, "reason": each.reason, "content": each.item} for each in aside]
         if as_json:
-            output.document({**_row(one), "items": rows})
+            output.document({**_row(one), "items": rows, "request": request})
             return
         output.table([_row(one)], none="")
         output.lines("")
         output.table(rows, none="Every item could be used.")
+        if request is not None:
+            headers = [f"{name}: {value}" for name, value in request["headers"].items()]
+            output.lines("", f"{request['method']} {request['query']}".strip(), *headers, "", request["body"])
+
+    run(body)
+
+
+class _Request(TypedDict):
+    method: str
+    query: str
+    headers: dict[str, str]
+    body: str
+
+
+async def _request(workspace: Workspace, id: int) -> _Request | None:
+    """Give what arrived, where it is still kept; bytes that are no text are shown as such."""
+    try:
+        raw = await raw_delivery(workspace, id=id)
+    except UnknownDelivery:
+        return None
+    body = raw.body.decode("utf-8", "backslashreplace")
+    return {"method": raw.method, "query": raw.query, "headers": dict(raw.headers), "body": body}
+
+
+@app.command()
+def replay(id: int, team: Team = None, as_json: AsJson = False) -> None:
+    """Read a kept delivery again, after its mapping, score type or provider was mended; it asks for no follow-up."""
+
+    async def body(storage: Storage, _: Settings) -> None:
+        workspace = await the_workspace(team)
+        recorded = await replay_delivery(workspace, id=id, committer=storage.committer, now=system_clock())
+        counts: dict[str, object] = {str(status): recorded.count(status) for status in Status}
+        if as_json:
+            items = [{"status": one.status, "reason": one.reason} for one in recorded.outcomes]
+            output.document({"id": id, **counts, "items": items})
+            return
+        output.lines(f"Read delivery {id} again: " + ", ".join(f"{n} {status}" for status, n in counts.items()) + ".")
+        aside = [one for one in recorded.outcomes if one.status is Status.QUARANTINED]
+        output.lines(*(f"  Still set aside: {one.reason}" for one in aside))
 
     run(body)
 

@@ -53,13 +53,18 @@ async def _run(path: Path) -> None:
     from bot.sandbox import Sandbox
     from bot.sandbox.crm import bodies
     from bot.service import Service
-    from webhooks.providers.generic import Generic
+    from webhooks.recipes import RECIPES
+    from webhooks.signatures import new_secret
 
     logs.set_up(level="warning", form="console")
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    signing, token, crm = secrets.token_hex(16), f"xoxb-{secrets.token_hex(12)}", Generic().new_secret()
+    signing, token, crm = (
+        secrets.token_hex(16),
+        f"xoxb-{secrets.token_hex(12)}",
+        new_secret(RECIPES["standard-webhooks"][0]),
+    )
     sandbox = Sandbox(app_url="", signing_secret=signing, bot_token=token, crm_secret=crm, team_id=TEAM, team_name=NAME)
     page = await sandbox.start(HOST, _port())
     settings = Settings(

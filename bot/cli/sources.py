@@ -1,8 +1,9 @@
-"""Add and list sources, and send one a test delivery."""
+"""Add, list, show, set, rotate, remove and try sources, and send one a test delivery."""
 
 import asyncio
 import json
 import secrets as randomness
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,49 +13,121 @@ from bot.cli import output
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
-from storage.domain.errors import Refusal
+from storage.deliveries import delivery as kept_delivery
+from storage.deliveries import lately, raw_delivery
+from storage.domain.errors import Refusal, UnknownDelivery
+from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Unusable
+from storage.domain.people import Workspace
+from storage.domain.sources import DAY, Source
+from storage.domain.submissions import Raw
+from storage.domain.values import to_json
 from storage.opening import Storage
-from storage.sources import add_source, find_source, sources
+from storage.sources import add_source, find_source, remove_source, rotate_source, set_source, sources
+from webhooks.configuring import Given, check_secret, configure, proof_of, provider_named
+from webhooks.mapping import BadMapping, check_mapping
 from webhooks.providers import PROVIDERS
-from webhooks.sending import post
+from webhooks.rereading import attempt, given_request, with_mapping
+from webhooks.sending import kind_of_file, post, prepared
 
 app = typer.Typer(no_args_is_help=True, help="Sources: the systems that send scores.")
+
+HIDDEN = "…"
+Secret = Annotated[list[str] | None, typer.Option(help="A signing secret of the sender; repeat it while rotating.")]
+Username = Annotated[str | None, typer.Option(help="HTTP Basic: the user name.")]
+Password = Annotated[str | None, typer.Option(help="HTTP Basic: the password.")]
+Token = Annotated[str | None, typer.Option(help="A token that the sender sends along.")]
+TokenIn = Annotated[str | None, typer.Option(help="Where: bearer, header:NAME, query:NAME or form:NAME.")]
+Map = Annotated[
+    list[str] | None, typer.Option("--map", metavar="PROPERTY=TYPE", help="Which field of the sender is which score.")
+]
+PublicUrl = Annotated[str | None, typer.Option(help="The address the sender signs, where another one reaches us.")]
+Option = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="What this provider alone wants to know.")
+]
+Recipe = Annotated[str | None, typer.Option(metavar="NAME|FILE.json", help="How the sender signs.")]
+Mapping_ = Annotated[
+    Path | None, typer.Option("--mapping", metavar="FILE.json", exists=True, dir_okay=False, help="Where things stand.")
+]
+Muted = Annotated[bool | None, typer.Option("--muted/--no-muted", help="Its deliveries ask for no follow-up.")]
+Rate = Annotated[str | None, typer.Option(help="The most that is taken of it: 200/s, 1000/min, 5000/h.")]
 
 
 @app.command()
 def add(
     slug: Annotated[str, typer.Argument(help="A short name: crm, hubspot-eu.")],
     provider: Annotated[str, typer.Option(help=f"What sends: {', '.join(PROVIDERS)}.")] = "generic",
-    secret: Annotated[list[str] | None, typer.Option(help="The signing secret, where the sender has one.")] = None,
+    secret: Secret = None,
+    username: Username = None,
+    password: Password = None,
+    token: Token = None,
+    token_in: TokenIn = None,
+    map: Map = None,
+    public_url: PublicUrl = None,
+    option: Option = None,
+    recipe: Recipe = None,
+    mapping: Mapping_ = None,
+    muted: Muted = None,
+    rate: Rate = None,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
     """Configure a sender; its secret is shown this once."""
 
     async def body(_: Storage, settings: Settings) -> None:
-        if provider not in PROVIDERS:
-            raise Refusal(f"there is no provider `{provider}`; there is {', '.join(PROVIDERS)}")
-        chosen = PROVIDERS[provider]
-        given = secret or [chosen.new_secret()]
-        for one in given:
-            try:
-                chosen.check_secret(one)
-            except ValueError as exc:
-                raise Refusal(str(exc)) from exc
+        chosen = provider_named(provider)
         workspace = await the_workspace(team)
-        made = await add_source(workspace, slug=slug, provider=provider, secrets=given, now=system_clock())
-        url = f"{settings.url}/webhooks/{workspace.team}/{made.slug}"
+        given = Given(
+            secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
+            map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
+            mapping=_document(mapping), muted=muted, rate=rate,
+        )  # fmt: skip  # as the options stand above
+        configured = configure(workspace, slug=slug, provider=provider, given=given)
+        secrets = configured.secrets or ()
+        made = await add_source(
+            workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings, now=system_clock()
+        )
+        url, name = _url(settings, made), made.settings.username
         if as_json:
-            output.document({"slug": made.slug, "provider": provider, "url": url, "secrets": given})
+            document: dict[str, object] = {"slug": made.slug, "provider": provider, "url": url, "secrets": [*secrets]}
+            output.document(document | ({"username": name} if name else {}))
             return
-        steps = [step.format(url=url, secret=given[0]) for step in chosen.steps]
         output.lines(
             f"Made the source `{made.slug}`.",
-            *(f"  {number}. {step}" for number, step in enumerate(steps, start=1)),
+            *_numbered(chosen.steps, url=url, secret=secrets[0] if secrets else "", slug=slug),
+            *([f"The user name is {name}, the password {secrets[0]}"] if name else []),
             f"The secret is not shown again. Try it: contact-score source send {made.slug} FILE.json",
         )
 
     run(body)
+
+
+def _numbered(steps: Sequence[str], *, url: str, secret: str, slug: str) -> list[str]:
+    told = [step.format(url=url, secret=secret).replace("SLUG", slug) for step in steps]
+    return [f"  {number}. {step}" for number, step in enumerate(told, start=1)]
+
+
+def _url(settings: Settings, source: Source) -> str:
+    return f"{settings.url}/webhooks/{source.workspace.team}/{source.slug}"
+
+
+def _recipe(text: str | None) -> str | Mapping[str, object] | None:
+    """Give a recipe's name, or what stands in its file."""
+    if text is None or not text.endswith(".json"):
+        return text
+    read = _document(Path(text))
+    if not isinstance(read, dict):
+        raise Refusal(f"{text} holds no recipe: it must be a JSON object")
+    return read
+
+
+def _document(path: Path | None) -> object:
+    """Read a JSON file of the operator; raises Refusal."""
+    if path is None:
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as exc:
+        raise Refusal(f"{path} cannot be read as JSON: {exc}") from exc
 
 
 @app.command("list")
@@ -62,11 +135,9 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
     """List the sources, without their secrets."""
 
     async def body(_: Storage, settings: Settings) -> None:
-        workspace = await the_workspace(team)
-        base = f"{settings.url}/webhooks/{workspace.team}"
         rows = [
-            {"slug": one.slug, "provider": one.provider, "url": f"{base}/{one.slug}"}
-            for one in await sources(workspace)
+            {"slug": one.slug, "provider": one.provider, "url": _url(settings, one)}
+            for one in await sources(await the_workspace(team))
         ]
         if as_json:
             output.document({"sources": rows})
@@ -74,6 +145,211 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
             output.table(rows, none="No source yet. Make one: contact-score source add crm --provider generic")
 
     run(body)
+
+
+@app.command()
+def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
+    """Show what a source is set to, without its secrets, and what came of it in the last day."""
+
+    async def body(_: Storage, settings: Settings) -> None:
+        workspace, now = await the_workspace(team), system_clock()
+        source = (await find_source(workspace.team, slug=slug)).at(now)
+        seen, kept = await lately(workspace, source=source.id, now=now), source.settings
+        day = {
+            "deliveries": seen.deliveries,
+            "applied": seen.applied,
+            "duplicate": seen.duplicate,
+            "ignored": seen.ignored,
+            "quarantined": seen.quarantined,
+        }
+        told: dict[str, object] = {
+            "slug": source.slug,
+            "provider": source.provider,
+            "url": _url(settings, source),
+            "live_secrets": len(source.secrets),
+            "retiring_at": [output.moment(source.retiring[one]) for one in source.secrets if one in source.retiring],
+            "username": kept.username,
+            "token_in": kept.token_in,
+            "map": dict(kept.map),
+            "public_url": kept.public_url,
+            "options": dict(kept.options),
+            "recipe": kept.recipe,
+            "mapping": kept.mapping,
+            "muted": kept.muted,
+            "rate": kept.rate,
+            "last_delivery_at": output.moment(seen.last_at) if seen.last_at is not None else None,
+            "last_day": day,
+        }
+        if as_json:
+            output.document(told)
+            return
+        output.table([{"what": name.replace("_", " "), "is": _plain(value)} for name, value in told.items()], none="")
+        steps = PROVIDERS[source.provider].steps
+        output.lines("", *_numbered(steps, url=_url(settings, source), secret=HIDDEN, slug=slug))
+
+    run(body)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={one}" for name, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+@app.command("set")
+def set_(
+    slug: str,
+    secret: Secret = None,
+    username: Username = None,
+    password: Password = None,
+    token: Token = None,
+    token_in: TokenIn = None,
+    map: Map = None,
+    public_url: PublicUrl = None,
+    option: Option = None,
+    recipe: Recipe = None,
+    mapping: Mapping_ = None,
+    muted: Muted = None,
+    rate: Rate = None,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given, and leave the rest; a secret replaces those there are at once."""
+
+    async def body(_: Storage, settings: Settings) -> None:
+        workspace = await the_workspace(team)
+        source = await find_source(workspace.team, slug=slug)
+        given = Given(
+            secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
+            map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
+            mapping=_document(mapping), muted=muted, rate=rate,
+        )  # fmt: skip  # as the options stand above
+        configured = configure(workspace, slug=slug, provider=source.provider, given=given, before=source)
+        changed = await set_source(
+            workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, now=system_clock()
+        )
+        if as_json:
+            output.document({"slug": changed.slug, "provider": changed.provider, "url": _url(settings, changed)})
+        else:
+            output.lines(f"Set the source `{changed.slug}`. See it: contact-score source show {changed.slug}")
+
+    run(body)
+
+
+@app.command()
+def rotate(
+    slug: str,
+    secret: Annotated[str | None, typer.Option(help="The new secret, where the sender makes it.")] = None,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a new secret, password or token; those there are retire after a day."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace, now = await the_workspace(team), system_clock()
+        source = await find_source(workspace.team, slug=slug)
+        proof = proof_of(workspace, slug=slug, provider=source.provider, settings=source.settings)
+        if not source.secrets:
+            raise Refusal(
+                f"`{slug}` has no secret to rotate; give it a token: contact-score source set {slug} --token …"
+            )
+        chosen = secret if secret is not None else proof.new_secret()
+        check_secret(proof, chosen)
+        rotated = await rotate_source(workspace, slug=slug, secret=chosen, now=now)
+        until = output.moment(min(rotated.retiring.values(), default=now + DAY))
+        if as_json:
+            output.document({"slug": slug, "secrets": [chosen], "old_until": until})
+        else:
+            output.lines(f"The new secret of `{slug}` is {chosen}", f"The old one is taken until {until}.")
+
+    run(body)
+
+
+@app.command()
+def remove(slug: str, team: Team = None, as_json: AsJson = False) -> None:
+    """Forget a source and its deliveries; the scores that it set stay."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        await remove_source(await the_workspace(team), slug=slug)
+        if as_json:
+            output.document({"removed": slug})
+        else:
+            output.lines(f"Removed the source `{slug}`; whoever sends to it is told 404 from now on.")
+
+    run(body)
+
+
+@app.command("try")
+def try_(
+    slug: str,
+    delivery: Annotated[int | None, typer.Option(metavar="ID", help="A delivery that is kept.")] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A body.")] = None,
+    mapping: Mapping_ = None,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would be taken of a delivery or a file, with this mapping or the source's own, without applying it."""
+    if (delivery is None) == (file is None):
+        raise typer.BadParameter("say what to try: --delivery ID or --file FILE")
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace = await the_workspace(team)
+        source = await find_source(workspace.team, slug=slug)
+        raw, key = await _request(workspace, slug, delivery=delivery, file=file)
+        tried = attempt(with_mapping(source, _mapping(mapping)), raw, key=key)
+        rows = [_would(one) for one in tried.items]
+        if as_json:
+            output.document({"items": rows, "warnings": list(tried.warnings)})
+            return
+        output.table(rows, none="Nothing would be taken: the mapping finds no items.")
+        output.note(*tried.warnings)
+
+    run(body)
+
+
+def _mapping(path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    try:
+        return check_mapping(_document(path))
+    except BadMapping as exc:
+        raise Refusal(str(exc)) from exc
+
+
+async def _request(workspace: Workspace, slug: str, *, delivery: int | None, file: Path | None) -> tuple[Raw, str]:
+    """Give what to try, and the delivery's id."""
+    if file is not None:
+        content = await asyncio.to_thread(file.read_bytes)
+        return given_request(content, kind=kind_of_file(content)), "file"
+    assert delivery is not None
+    kept, _ = await kept_delivery(workspace, id=delivery)
+    if kept.source != slug:
+        raise UnknownDelivery(f"delivery {delivery} came from `{kept.source}`, not from `{slug}`")
+    return await raw_delivery(workspace, id=delivery), kept.key
+
+
+def _would(one: Asked) -> dict[str, object]:
+    """Say what an item would do."""
+    shown: dict[str, object] = dict.fromkeys(("does", "contact", "score", "value", "occurred_at", "id", "reason"))
+    shown["id"] = one.key
+    match one:
+        case Ignored() | Unusable():
+            return shown | {"does": "ignored" if isinstance(one, Ignored) else "quarantined", "reason": one.reason}
+        case Merge() | Deletion():
+            into = {"reason": f"into {_named(one.into)}"} if isinstance(one, Merge) else {}
+            kind = "merge" if isinstance(one, Merge) else "delete"
+            return shown | {"does": kind, "contact": _named(one.contact)} | into
+        case Item():
+            does = one.op.value if one.op else f"activity {one.activity}" if one.activity else "upsert"
+            at = output.moment(one.occurred_at) if one.occurred_at is not None else None
+            value = to_json(one.amount) if does not in ("clear", "upsert") else None
+            said = {"does": does, "contact": _named(one.contact), "score": one.score, "value": value}
+            return shown | said | {"occurred_at": at, "reason": one.reason}
+
+
+def _named(contact: object) -> str:
+    email, id = getattr(contact, "email", None), getattr(contact, "id", None)
+    return " ".join(str(one) for one in (email, id and f"(id {id})" if email else id) if one)
 
 
 @app.command()
@@ -89,25 +365,23 @@ def send(
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
         document, delivery = await asyncio.to_thread(file.read_bytes), f"msg_{randomness.token_hex(12)}"
-        headers = PROVIDERS[source.provider].sign(
-            document, delivery=delivery, secret=source.secrets[0], now=system_clock()
-        )
-        url = f"{settings.url}/webhooks/{workspace.team}/{source.slug}"
+        url = _url(settings, source)
+        request = prepared(source, document, url=url, delivery=delivery, now=system_clock())
         try:
-            return await post(url, body=document, headers=headers)
+            return await post(request.url, body=request.body, headers=request.headers)
         except OSError as exc:
             raise Refusal(f"nobody answers at {url}: is `contact-score serve` running there?") from exc
 
     status, answer = run(body)
     if as_json:
-        output.document({"status": status, "answer": _document(answer)})
+        output.document({"status": status, "answer": _answered(answer)})
     else:
         output.lines(f"{status} {answer}")
     if status != 200:
         raise typer.Exit(1)
 
 
-def _document(answer: str) -> object:
+def _answered(answer: str) -> object:
     """Read an answer, which is text where something in between gave it."""
     try:
         return json.loads(answer)

@@ -1,15 +1,17 @@
-"""Add and list score types."""
+"""Add, change and list score types."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from bot.cli import output
+from bot.cli.redefining import as_document, redefine, tell
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.definitions import add_score_type, score_types
-from storage.domain.errors import BadDefinition
+from storage.domain.errors import BadDefinition, UnknownScoreType
 from storage.domain.score_types import Band
 from storage.domain.spans import parse_span, write_span
 from storage.domain.values import parse, show
@@ -57,6 +59,52 @@ def add(
             fades = f", half-life {write_span(made.half_life)}" if made.half_life else ""
             step_shown = f"step {show(made.step)}"
             output.lines(f"Made the score type `{made.key}`: {made.label}, {made.range_shown}, {step_shown}{fades}.")
+
+    run(body)
+
+
+@app.command("set")
+def change(
+    key: Annotated[str, typer.Argument(help="The key of the type to change.")],
+    label: Annotated[str | None, typer.Option(help="What people read.")] = None,
+    minimum: Annotated[str | None, typer.Option("--min")] = None,
+    maximum: Annotated[str | None, typer.Option("--max")] = None,
+    step: Annotated[str | None, typer.Option(help="1, 0.5, 0.001 …")] = None,
+    start: Annotated[str | None, typer.Option(help="Where adding begins.")] = None,
+    band: Annotated[list[str] | None, typer.Option(metavar="NAME:FROM", help="All of them, lowest first.")] = None,
+    half_life: Annotated[str | None, typer.Option(metavar="30d", help="24h, 30d, 2w; none: it stays.")] = None,
+    default: Annotated[bool, typer.Option("--default", help="Numbers without a type mean this one.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask for follow-ups for those who come into a region.")] = False,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a score type; what is not given stays, and every score is folded anew from its facts."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace = await the_workspace(team)
+        known = {one.key: one for one in await score_types(workspace)}
+        if key not in known:
+            raise UnknownScoreType(key, known=tuple(known))
+        live = known[key]
+        fades = live.half_life if half_life is None else None if half_life == "none" else parse_span(half_life)
+        wanted = replace(
+            live,
+            label=live.label if label is None else label,
+            minimum=live.minimum if minimum is None else parse(minimum),
+            maximum=live.maximum if maximum is None else parse(maximum),
+            step=live.step if step is None else parse(step),
+            start=live.start if start is None else parse(start),
+            bands=live.bands if band is None else tuple(_band(text) for text in band),
+            half_life=fades,
+            is_default=live.is_default or default,
+        )
+        (seen,) = await redefine(workspace, [wanted], dry_run=dry_run, asks=ask)
+        if as_json:
+            changed = next(one for one in await score_types(workspace) if one.key == key)
+            output.document({**score_type(changed), **as_document(seen), "applied": not dry_run})
+        else:
+            await tell(workspace, seen, dry_run=dry_run, asks=ask)
 
     run(body)
 

@@ -19,6 +19,7 @@ from bot.commands.setup import show_setup
 from bot.commands.top_contacts import top_contacts
 from bot.commands.undo import undo
 from bot.commands.view_score import view_score
+from bot.commands.why import explain_score
 from bot.finding import find_all
 from bot.sentence import is_filter, near_verb, unquoted, verb_of
 from bot.text import MENTION
@@ -57,7 +58,15 @@ COMMANDS = {
         ("segment save hot score>=80", "segment show hot", "filter segment:hot owner:me"),
     ),
     "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
-    "history": Command(show_history, "history CONTACT [TYPE]", "every change of a score", ("history ada fit",)),
+    "history": Command(
+        show_history,
+        "history CONTACT [TYPE] [90d]",
+        "every change of a score; with a chart where the days are named",
+        ("history ada fit", "history ada fit 90d"),
+    ),
+    "why": Command(
+        explain_score, "why CONTACT [TYPE]", "what a score is made of: the lines add up to it", ("why ada fit",)
+    ),
     "undo": Command(undo, "undo", "take back your last change", ("undo",), Need.SET),
     "alerts": Command(
         manage_alerts,

@@ -1,7 +1,8 @@
-"""Show the changes of one score of a contact."""
+"""Show the changes of one score of a contact, and over a period how it went."""
 
 from bot.asking import Asked, Reply
 from bot.blocks.history import MOST, history_reply
+from bot.charting import chart_of
 from bot.finding import find_one
 from bot.replies import plain_reply
 from bot.sentence import read_clear, read_days
@@ -21,4 +22,5 @@ async def show_history(asked: Asked) -> Reply:
         return found
     since = asked.now - days * DAY if days else 0
     score_type, entries = await history(asked.workspace, contact=found.id, score=scores[0], most=MOST, since=since)
-    return history_reply(found, score_type, entries)
+    picture = await chart_of(asked, found, score=score_type.key, days=days) if days else None
+    return history_reply(found, score_type, entries, picture=picture)

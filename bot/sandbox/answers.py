@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from bot.sandbox.block_checks import complaint
 from bot.sandbox.block_kit import check_blocks, check_view, too_long
 from bot.sandbox.errors import SlackError
 from bot.sandbox.inputs import with_ids
@@ -32,7 +33,7 @@ def checked_message(world: World, content: Json) -> Json:
         raise SlackError("invalid_blocks_format")
     if not text.strip() and not blocks and not content.get("attachments"):
         raise SlackError("no_text")
-    if found := check_blocks(blocks):
+    if found := check_blocks(blocks) or _unusable_files(world, blocks, "/blocks"):
         raise SlackError("invalid_blocks", *found)
     if too_long(blocks):
         raise SlackError("msg_blocks_too_long")
@@ -43,11 +44,33 @@ def checked_view(world: World, view: Any, *kinds: str) -> Json:
     """The view as it is kept; SlackError where Slack would not show it."""
     content = structure(view)
     found = check_view(content)
+    found = found or _unusable_files(world, content["blocks"], "/view/blocks")
     if not found and content["type"] not in kinds:
         found = [f"[ERROR] must be of type {' or '.join(kinds)} [json-pointer:/view/type]"]
     if found:
         raise SlackError("invalid_arguments", *found)
     return dict(content) | {"blocks": with_ids(content["blocks"], world=world)}
+
+
+def _unusable_files(world: World, part: Any, path: str) -> list[str]:
+    """
+    Every complaint about an uploaded picture in *part*.
+
+    https://docs.slack.dev/reference/block-kit/composition-objects/slack-file-object: png, jpg and gif.
+    What was just uploaded is refused too, in these words, until Slack has looked at it:
+    github.com/slackapi/python-slack-sdk/issues/1521
+    """
+    if isinstance(part, list):
+        return [found for index, each in enumerate(part) for found in _unusable_files(world, each, f"{path}/{index}")]
+    if not isinstance(part, dict):
+        return []
+    found = [each for key, value in part.items() for each in _unusable_files(world, value, f"{path}/{key}")]
+    if picture := part.get("slack_file"):
+        name = picture.get("id") or str(picture.get("url")).rpartition("/")[2]
+        file = world.files.get(name)
+        if file is None or not file.is_picture or file.looked_at > world.clock.now():
+            found.append(complaint("invalid slack file", f"{path}/slack_file"))
+    return found
 
 
 def show_command_answer(world: World, answer: Response, *, command: str, person: Person, channel: Channel) -> str:

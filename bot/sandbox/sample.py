@@ -11,10 +11,9 @@ EXAMPLES = (
     "/score ada@example.com",
     "/score set ada@example.com 85 because great demo",
     "/score set",
-    "/score clear ada@example.com fit",
     "/score filter score>=80 owner:me",
+    "/score why ada@example.com",
     "/score alerts",
-    "/score followups",
     "/score help",
 )
 

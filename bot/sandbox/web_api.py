@@ -72,6 +72,8 @@ class WebApi:
             try:
                 answer_response_url(world, url, given)
             except SlackError as error:
+                if error.code == "invalid_blocks":  # as was seen: github.com/slackapi/java-slack-sdk/issues/1349
+                    return Answer(error.answer, web.json_response(error.answer, status=404))
                 return _plain(400, error.code)
             return _plain(200, "ok")
 

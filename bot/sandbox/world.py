@@ -147,10 +147,15 @@ class File:
     length: int
     content: bytes | None = None
     complete: bool = False
+    looked_at: float = 0  #: when Slack will be done with looking at it; until then no block can show it
 
     @property
     def mimetype(self) -> str:
         return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+    @property
+    def is_picture(self) -> bool:
+        return self.complete and self.mimetype in ("image/png", "image/jpeg", "image/gif")
 
 
 class Trigger(NamedTuple):
@@ -187,6 +192,7 @@ class World:
         self.modals: dict[str, list[View]] = {}
         self.homes: dict[str, View] = {}
         self.files: dict[str, File] = {}
+        self.looking_seconds = 0.0
         self.read: dict[tuple[str, str], str] = {}
         self._triggers: dict[str, Trigger] = {}
         self._spent: set[str] = set()

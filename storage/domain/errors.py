@@ -48,12 +48,6 @@ class UnknownScoreType(Refusal):
 class UnknownSegment(Refusal):
     """There is no such segment."""
 
-    def __init__(self, name: str, *, meant: str | None = None) -> None:
-        hint = f" Did you mean `{meant}`?" if meant else ""
-        super().__init__(f"there is no segment `{name[:40]}`.{hint}".rstrip("." if not hint else ""))
-        self.name = name
-        self.meant = meant
-
 
 class UnknownContact(Refusal):
     """There is no such contact."""

@@ -15,6 +15,8 @@ DAY = 86_400_000_000
 #: the same with the subject, because facts that share a key may speak of one field
 FieldOrder: TypeAlias = tuple[int, bytes, bytes, bytes]
 BEFORE_ALL: Order = (-1, b"", b"")
+#: the subject of the facts that make two contacts one
+MERGE = "merge"
 
 
 class Op(StrEnum):
@@ -23,6 +25,13 @@ class Op(StrEnum):
     SET = "set"
     ADD = "add"
     CLEAR = "clear"
+
+
+class Deed(StrEnum):
+    """What else moves a score, where rules say what it is worth."""
+
+    ACTIVITY = "activity"  #: what a contact did
+    FIELDS = "fields"  #: what became known of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,28 @@ class FieldValue(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Activity(Fact):
+    """Something a contact did, so many times; what it is worth the rules of each score type say."""
+
+    activity: str
+    quantity: int = 1000  #: thousandths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged(Fact):
+    """The word that two contacts, by their row ids, are one; *place* tells those of one item apart, from 1."""
+
+    one: int
+    other: int
+    place: int = 1
+
+    @property
+    def subject(self) -> str:
+        """Give a subject that no score type can have."""
+        return MERGE if self.place == 1 else f"{MERGE}/{self.place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Undo(Fact):
     """The wish that a batch had never happened; undoing an undo restores it."""
 
@@ -87,6 +118,25 @@ def stamp(asked: int | None, *, received: int, index: int = 0) -> int:
     if asked > received + DAY:
         raise BadTime("sent from the future: check the sender's clock")
     return min(asked, received)
+
+
+def united(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Give whom each contact is one with, going by the links between them: the smallest id of all that hang together.
+
+    A link to a contact that is not among *rows* says nothing.
+    """
+    root = {row: row for row in rows}
+
+    def find(row: int) -> int:
+        while root[row] != row:
+            row = root[row]
+        return row
+
+    for one, other in links:
+        if one in root and other in root:
+            first, second = sorted((find(one), find(other)))
+            root[second] = first
+    return {row: find(row) for row in root}
 
 
 def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
@@ -113,6 +163,7 @@ def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
 class Item:
     """One change (*score* and *op* given) or field value as it is asked for, not yet stamped.
 
+    With an *activity* in place of a score it is something the contact did.
     *contact* is a reference, or the id of a contact that was found already; *raw* is what arrived, for the quarantine.
     """
 
@@ -122,8 +173,30 @@ class Item:
     op: Op | None = None
     amount: int = 0
     occurred_at: int | None = None
+    activity: str | None = None  #: what the contact did; *amount* is then its quantity in thousandths
     reason: str | None = None
     fields: Mapping[str, Json] = field(default_factory=dict)
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """The word that two contacts are one: what *contact* names is *into* from now on."""
+
+    key: str
+    contact: Reference | int
+    into: Reference | int
+    occurred_at: int | None = None
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """The wish that everything known of a contact be forgotten."""
+
+    key: str
+    contact: Reference | int
+    occurred_at: int | None = None
     raw: str = ""
 
 
@@ -134,3 +207,16 @@ class Unusable:
     key: str
     reason: str
     raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """An item that is left alone on purpose, and why."""
+
+    key: str
+    reason: str
+    raw: str
+
+
+#: what can be handed in to be recorded
+Asked: TypeAlias = Item | Merge | Deletion | Unusable | Ignored

@@ -1,11 +1,12 @@
-"""Fold the changes of one contact into a score, fading between them, saturating at the range at every step."""
+"""Fold the facts of one contact into a score, fading between them, saturating at the range at every step."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from storage.domain.contacts import Json
 from storage.domain.decay import BILLIONTHS, faded, fading_rank, shown
-from storage.domain.facts import BEFORE_ALL, Change, Fact, FieldOrder, Op, Order
+from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder, Op, Order
+from storage.domain.rules import Spent, judge
 from storage.domain.score_types import ScoreType
 
 
@@ -16,22 +17,29 @@ class State:
     #: distance from the base, missing until something was set or added: thousandths, or billionths where it fades
     own: int | None = None
     at: int = 0  #: the instant that *own* is as of
-    base: int  #: the starting value, in thousandths
+    base: int  #: the starting value and what the rules about the contact itself add, in thousandths
     rank: int | None = None  #: the number that orders scores of one type, see `decay`
+    spent: Spent = field(default_factory=dict)  #: what the caps of rules have spent
     last: Order = BEFORE_ALL
 
     def value(self, score_type: ScoreType, *, now: int) -> int | None:
         """Give the score as it is shown at an instant, in thousandths, or none where it is missing."""
         return None if self.rank is None else shown(score_type, self.rank, now=now)
 
+    def distance(self, score_type: ScoreType) -> int:
+        """Give how far base and own part are from the starting value, before the range cuts; in the unit of *own*."""
+        return (self.own or 0) + (self.base - score_type.start) * _unit(score_type)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a change did to a score as it is shown. Thousandths; a missing score counts as the starting value."""
+    """What a fact did to a score as it is shown. Thousandths; a missing score counts as the starting value."""
 
-    asked: int | None  #: the amount asked for; none for clear
+    asked: int | None  #: what it was to move by, or to; none for clear
     effective: int
     rank_after: int | None
+    capped: int = 0  #: what the caps of its rules took
+    rule: str | None = None  #: the rules that speak of it, by name
 
 
 def beginning(score_type: ScoreType) -> State:
@@ -39,24 +47,52 @@ def beginning(score_type: ScoreType) -> State:
     return State(base=score_type.start)
 
 
-def step(state: State, change: Change, score_type: ScoreType) -> tuple[State, Effect]:
-    """Take one change that is later than all before it."""
-    at, unit = change.occurred_at, BILLIONTHS if score_type.half_life else 1
-    before = state.value(score_type, now=at)
-    match change.op:
-        case Op.SET:
-            own: int | None = (score_type.clamp(change.amount) - state.base) * unit
-        case Op.ADD:
-            wanted = own_at(state, at, score_type) + change.amount * unit
-            lowest, highest = (end - state.base for end in (score_type.minimum, score_type.maximum))
-            own = min(max(wanted, lowest * unit), highest * unit)
-        case Op.CLEAR:
-            own = None
-    after = State(own=own, at=at, base=state.base, rank=_rank(own, at, state.base, score_type), last=change.order)
+def step(
+    state: State, fact: Fact, score_type: ScoreType, fields: Mapping[str, Json] | None = None
+) -> tuple[State, Effect]:
+    """Take one fact that is later than all before it; *fields* is what is known of the contact then, where it matters.
+
+    Raises nothing: a fact that means nothing to this type moves nothing.
+    """
+    at, judged, known = fact.occurred_at, judge(score_type.rules), fields or {}
+    before, spent = state.value(score_type, now=at), state.spent
+    own = None if state.own is None else own_at(state, at, score_type)
+    points, named = judged.base(known) if judged.asks_fields else (0, ())
+    base = score_type.start + points
+    asked: int | None = base - state.base
+    capped, rules = 0, named if base != state.base else ()
+    match fact:
+        case Change(score=score, op=Op.SET, amount=amount) if score == score_type.key:
+            own, asked = (score_type.clamp(amount) - base) * _unit(score_type), amount
+        case Change(score=score, op=Op.ADD, amount=amount) if score == score_type.key:
+            own, asked = _added(state, amount, at, base, score_type), amount
+        case Change(score=score) if score == score_type.key:
+            own, asked = None, None
+        case Activity():
+            awards, spent = judged.awards(fact, known, spent)
+            if awards:
+                asked = sum(award for _, award, _ in awards)
+                allowed = sum(award for _, _, award in awards)
+                capped, rules = asked - allowed, tuple(rule.name for rule, _, _ in awards)
+                own = _added(state, allowed, at, base, score_type)
+    rank = _rank(own, at, base, score_type, is_there=own is not None or bool(named))
+    after = State(own=own, at=at, base=base, rank=rank, spent=spent, last=fact.order)
     value = after.value(score_type, now=at)
     moved = (score_type.start if value is None else value) - (score_type.start if before is None else before)
-    asked = None if change.op is Op.CLEAR else change.amount
-    return after, Effect(asked=asked, effective=moved, rank_after=after.rank)
+    rule = ", ".join(rules) or None
+    return after, Effect(asked=asked, effective=moved, rank_after=rank, capped=capped, rule=rule)
+
+
+def _unit(score_type: ScoreType) -> int:
+    return BILLIONTHS if score_type.half_life else 1
+
+
+def _added(state: State, amount: int, at: int, base: int, score_type: ScoreType) -> int:
+    """Add to the own part, saturating at the range."""
+    unit = _unit(score_type)
+    wanted = own_at(state, at, score_type) + amount * unit
+    lowest, highest = (end - base for end in (score_type.minimum, score_type.maximum))
+    return min(max(wanted, lowest * unit), highest * unit)
 
 
 def own_at(state: State, at: int, score_type: ScoreType) -> int:
@@ -66,21 +102,36 @@ def own_at(state: State, at: int, score_type: ScoreType) -> int:
     return faded(state.own, elapsed=at - state.at, half_life=score_type.half_life)
 
 
-def _rank(own: int | None, at: int, base: int, score_type: ScoreType) -> int | None:
-    if own is None:
+def _rank(own: int | None, at: int, base: int, score_type: ScoreType, *, is_there: bool) -> int | None:
+    if not is_there:
         return None
     if score_type.half_life:
-        return fading_rank(own, at=at, half_life=score_type.half_life)
-    return score_type.clamp(base + own) - score_type.start
+        return fading_rank(own or 0, at=at, half_life=score_type.half_life)
+    return score_type.clamp(base + (own or 0)) - score_type.start
 
 
-def fold(changes: Iterable[Change], score_type: ScoreType) -> tuple[State, list[tuple[Change, Effect]]]:
-    """Fold changes in their order, whatever order they are given in."""
-    state, effects = beginning(score_type), []
-    for change in sorted(changes, key=lambda change: change.order):
-        state, effect = step(state, change, score_type)
-        effects.append((change, effect))
-    return state, effects
+def bears_on(fact: Fact, score_type: ScoreType) -> bool:
+    """Tell whether a fact means something to a score type."""
+    if isinstance(fact, Change) and fact.score == score_type.key:
+        return True
+    judged = judge(score_type.rules)
+    return (isinstance(fact, Activity) and judged.bears(fact.activity)) or (judged.asks_fields and bool(fact.fields))
+
+
+def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[State, list[tuple[Fact, Effect]]]:
+    """Fold the facts that bear on a score in their order, whatever order they are given in."""
+    told = list(steps(facts, score_type))
+    return told[-1][1] if told else beginning(score_type), [(fact, effect) for fact, _, effect in told]
+
+
+def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, State, Effect]]:
+    """Fold, telling the state after each fact."""
+    state, asks = beginning(score_type), judge(score_type.rules).asks_fields
+    fields: dict[str, tuple[Json, FieldOrder]] = {}
+    for fact in sorted(facts, key=lambda fact: (*fact.order, fact.subject.encode())):
+        fields = fold_fields([fact], fields) if asks else fields
+        state, effect = step(state, fact, score_type, {name: value for name, (value, _) in fields.items()})
+        yield fact, state, effect
 
 
 def fold_fields(

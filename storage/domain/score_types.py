@@ -16,6 +16,7 @@ TAKEN_WORDS = frozenset(
         *("and", "or", "not", "has", "in", "is", "sort", "limit", "because", "me", "unset"),
         *("owner", "tag", "tags", "company", "email", "name", "id", "segment", "followup", "updated", "created"),
         *("rising", "falling", "moved", "crossed", "stale", "above", "below"),
+        *("merge", "delete"),  # subjects of facts that are no score's
     )
 )
 
@@ -29,6 +30,26 @@ class Band:
 
     name: str
     start: int  #: thousandths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleCap:
+    """At most so many points, up or down, for one contact in a period; rules of one *group* share them."""
+
+    points: int  #: thousandths
+    period: str  #: day, week, month or ever
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What an activity, or without one what is known of a contact, is worth."""
+
+    name: str
+    points: int  #: thousandths, for each unit of the activity's quantity
+    activity: str | None = None
+    condition: str = ""  #: a filter about the contact's fields, blank for everybody
+    cap: RuleCap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +67,7 @@ class ScoreType:
     start: int
     bands: tuple[Band, ...] = ()
     half_life: int | None = None  #: µs in which half of the distance from the start is lost; none: it stays
+    rules: tuple[Rule, ...] = ()
     is_default: bool = False
 
     def check_set(self, value: int) -> None:

@@ -1,10 +1,10 @@
 """Describe what is handed in to be recorded, and what became of each part of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from storage.domain.facts import Item, Unusable
+from storage.domain.facts import Asked
 from storage.domain.fold import State
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -25,6 +25,17 @@ class Delivered:
 
     source: int  #: row id of the source
     key: str  #: the sender's id of the delivery
+    raw: "Raw | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """A request as it arrived, without what proves who sent it; header names in lower case."""
+
+    method: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +52,7 @@ class Submission:
     source: str
     batch: str
     received_at: int
-    items: Sequence[Item | Unusable] = ()
+    items: Sequence[Asked] = ()
     actor: str | None = None
     all_or_none: bool = False
     creates: bool = True

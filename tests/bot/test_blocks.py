@@ -8,13 +8,15 @@ import pytest
 
 from bot.asking import Reply
 from bot.blocks.contact_card import card_reply
-from bot.blocks.contact_list import choice_reply, named, top_reply
+from bot.blocks.contact_list import choice_reply, named, segments_reply, top_reply
 from bot.blocks.elements import amount, button, by, cut, moment, sections, trend, with_band
 from bot.blocks.history import history_reply
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, set_modal
+from bot.blocks.why import why_reply
 from bot.sandbox import check_blocks, check_view
 from storage.domain.contacts import Contact
+from storage.domain.explain import Contribution, Explanation
 from storage.domain.facts import Op
 from storage.domain.fold import beginning
 from storage.domain.score_types import Band, ScoreType
@@ -90,13 +92,26 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
             actor="U0123456789",
             reason="&" * 1000,
             undone=undone,
+            activity=None,
+            rule=None,
+            order=(AT, b"s", b"k"),
         )
         for op in Op
         for undone in (False, True)
     ]
+    made_of = [
+        Contribution(
+            occurred_at=AT if op != "start" else None, op=op, asked=WIDEST, cut=WIDEST, faded=WIDEST, effect=WIDEST,
+            source="s" * 40, actor="U0123456789", reason="&" * 1000, count=99_999,
+        )
+        for op in ("set", "add", "month", "start") * 30
+    ]  # fmt: skip  # the widest of each kind
     cards = [Card(contact=of, standings=standings)] * 50
     return {
         "card": card_reply(Card(contact=of, standings=standings), types, ()),
+        "why": why_reply(of, types[0], Explanation(value=WIDEST, contributions=tuple(made_of))),
+        "why nothing": why_reply(of, types[0], None),
+        "segments": segments_reply({f"{n:03d}{'s' * 29}": "&" * 1400 for n in range(90)}),
         "card without scores": card_reply(Card(contact=of, standings=()), types, ()),
         "receipt": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", reason="&" * 300),
         "undone": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", note="undone"),
@@ -117,7 +132,7 @@ def test_every_message_is_taken_by_slack(who: str, types: tuple[ScoreType, ...])
     complaints = {what: check_blocks(list(reply.blocks)) for what, reply in drawn.items()}
 
     assert {what: found for what, found in complaints.items() if found} == {}
-    assert len(drawn) == 10
+    assert len(drawn) == 13
 
 
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
@@ -251,3 +266,30 @@ def test_the_names_of_a_choice_tell_two_apart() -> None:
     assert named(contact(name=None)) == "ada@example.com · Engines"
     assert named(NAMES["bare"]) == "crm:4711"
     assert named(NAMES["nobody"]) == "a contact"
+
+
+def contribution(op: str, asked: int, effect: int, **more: object) -> Contribution:
+    """Make a line of an explanation."""
+    fields = {"cut": 0, "faded": 0, "occurred_at": AT} | more
+    return Contribution(op=op, asked=asked, effect=effect, **fields)  # type: ignore[arg-type]  # fields as above
+
+
+def test_why() -> None:
+    """Each kind of line: what it counts now, what was asked, what was lost of it, when, by whom and why."""
+    made_of = (
+        contribution("add", 5_000, 5_000, source="crm", reason="Read <pricing>"),
+        contribution("add", -9_000, -4_000, faded=-5_000, source="slack", actor="U1"),
+        contribution("month", 12_000, 3_000, cut=2_000, faded=7_000, count=4),
+        contribution("set", 500, 500, source="slack", actor="U1"),
+        contribution("start", 1_000, 1_000, occurred_at=None),
+    )
+    reply = why_reply(NAMES["usual"], SCORE, Explanation(value=5_500, contributions=made_of))
+
+    assert reply.blocks[1]["text"]["text"] == (
+        f'*+5* · {DATE} · from crm · "Read &lt;pricing&gt;"\n'
+        f"*-4*  of -9, 5 faded · {DATE} · by <@U1>\n"
+        "*+3*  4 changes in January 2026: +12, 2 cut: it runs from 0 to 100, 7 faded\n"
+        f"*+0.5*  set to 0.5 · {DATE} · by <@U1>\n"
+        "*+1*  where Score starts"
+    )
+    assert reply.blocks[2]["elements"][0]["text"] == "These add up to 5.5."

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.access import Person, Place
+from bot.access import Person, Place, Verdict
 from bot.people import KEPT, MOST, People
 from tests.bot.fakes import told_slack
 
@@ -191,3 +191,30 @@ async def test_who_reads_along_where_slack_does_not_say() -> None:
         told = await People(client, team=TEAM, enterprise=None).are_all_members("C1", now=0)
 
     assert told is False
+
+
+async def verdict(channel: dict[str, Any], members: object, users: object = None) -> Verdict:
+    """Ask whether follow-ups may go to a channel of which Slack says this."""
+    async with told_slack() as (slack, client):
+        slack.tells["conversations.info"] = {"ok": True, "channel": {"id": "C1", **channel}}
+        slack.tells["conversations.members"] = members
+        slack.tells["users.list"] = users or {"ok": True, "members": [{"id": "U1", "team_id": TEAM}]}
+        return await People(client, team=TEAM, enterprise=None).may_post("C1", now=0)
+
+
+@pytest.mark.parametrize(
+    "members", [{"ok": True}, {"ok": False, "error": "unknown_method"}], ids=["nothing", "unknown"]
+)
+async def test_who_cannot_say_who_is_in_a_channel_is_believed_that_it_is_ours(members: dict[str, Any]) -> None:
+    """A stand-in for Slack need not have every method; that a channel is not shared it must say all the same."""
+    assert await verdict({"is_ext_shared": False}, members) is Verdict.ALLOWED
+    assert await verdict({"is_ext_shared": True}, members) is Verdict.SHARED
+    assert await verdict({"is_ext_shared": False, "is_private": True, "is_member": False}, members) is Verdict.ABSENT
+
+
+async def test_a_guest_in_a_channel_is_known() -> None:
+    """Whom Slack names as a guest, or as from elsewhere, keeps follow-ups out; a colleague does not."""
+    guest = {"id": "U9", "team_id": TEAM, "is_restricted": True}
+    for there, said in ((["U1"], Verdict.ALLOWED), (["U1", "U9"], Verdict.MIXED)):
+        users = {"ok": True, "members": [{"id": "U1", "team_id": TEAM}, guest]}
+        assert await verdict({"is_ext_shared": False}, {"ok": True, "members": there}, users) is said

@@ -59,6 +59,19 @@ async def test_set_and_undo(open_page: Open) -> None:
     await expect(history).to_contain_text('set to 85 → 85 (hot) · by @Robin Rep · "great demo"')
 
 
+async def test_a_chart_under_a_history(open_page: Open) -> None:
+    """It is there as a picture, wholly in view, with its facts in words; nobody else gets it."""
+    page = await open_page()
+    charted = await say(page, "/score history ada@example.com 90d")
+    picture = charted.locator(".block-image img")
+    await expect(picture).to_be_in_viewport(ratio=0.99)
+    drawn = await picture.evaluate("image => [image.naturalWidth, image.complete]")
+    await become(page, "Jane Kim (member)", "sales")
+
+    assert drawn == [1440, True]
+    await expect(charted).to_have_count(0)
+
+
 async def test_the_form_of_a_card(open_page: Open) -> None:
     """Set on a card opens the form with the values now; a mistake is told in it, and mended in it."""
     page = await open_page()

@@ -38,6 +38,7 @@ async def every_answer(page: Page) -> None:
         "/score set ada@example.com 60 because great demo",
         "/score top 5",
         "/score history ada@example.com",
+        "/score history ada@example.com 90d",
         "/score set nobody-yet@example.com 85",
         "/score grace",
         "/score filter score>=40",

@@ -15,6 +15,7 @@ import pytest
 from storage.deliveries import refused
 from tests.bot.cli.program import environment, serving
 from tests.faults.between import Between, between
+from tests.webhooks.api.program import program
 from tests.webhooks.receiving import Receiving, check_problem, furnish_for_a_process, receiving
 from tests.webhooks.sender import SECRET, Answer, Sender, item, session
 
@@ -50,6 +51,7 @@ async def test_an_unreachable_database_is_503(database_url: str) -> None:
     """While nothing leads to it every delivery is asked to come back, and is taken once it does."""
     async with through(database_url) as (service, standing):
         assert (await service.sender.push(item("score.add", value=1), delivery="before")).counts == (1, 0, 0, 0)
+        api = await program(service)
         await standing.cut()
 
         for answer in (
@@ -57,12 +59,15 @@ async def test_an_unreachable_database_is_503(database_url: str) -> None:
             await service.sender.push(item(), headers={"webhook-signature": "v1,AAAA"}),
             await service.get("/webhooks/T0123/crm"),
             await service.get("/readyz"),
+            await api.call("GET", "/contacts"),
+            await api.call("PUT", "/contacts/ada@example.com/scores/score", {"value": 5}),
         ):
             check_away(answer)
         assert (await service.get("/healthz")).status == 200
 
         await standing.join()
         assert (await service.get("/readyz")).status == 200
+        assert await api.listed() == ["ada@example.com"]
         assert (await service.sender.push(item("score.add", value=1), delivery="before")).counts == (0, 1, 0, 0)
         assert (await service.sender.push(item("score.add", value=2), delivery="during")).counts == (1, 0, 0, 0)
         assert await service.scores("ada@example.com") == {"score": 3000}

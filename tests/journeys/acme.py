@@ -238,6 +238,8 @@ def drawn(blocks: Any, *, now: float) -> str:
                 lines.append(f"({block['elements'][0]['text']})")
             case "actions":
                 lines.append(" ".join(f"[{element['text']['text']}]" for element in block["elements"]))
+            case "image":
+                lines.append(f"‹picture: {block['alt_text']}›")
             case kind:
                 raise AssertionError(f"no message of ours has a block of the kind {kind}")
     return DATE.sub(moment, "\n".join(lines))

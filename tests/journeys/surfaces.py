@@ -18,8 +18,10 @@ COMMANDS = (
     "fit:fair",
     "top 5",
     "history ada",
+    "why ada",
     "segment list",
     "segment save hot score>=40",
+    "history ada 90d",
     "undo",
     "tpo 5",
 )
@@ -27,6 +29,7 @@ COMMANDS = (
 BUTTONS = (
     ("ada", "Set"),
     ("ada", "History"),
+    ("history ada", "Chart"),
     ("set ada 85", "Undo"),
     ("set ada 85", "History"),
     ("set grace 85", "Grace Kelly · Monaco · kelly@example.com"),

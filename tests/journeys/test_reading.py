@@ -36,7 +36,8 @@ HELP = """\
 `/score filter TERMS`: whoever fits; the word filter may be left out
 `/score segment save NAME TERMS | list | show NAME | delete NAME`: keep a filter under a name
 `/score top [N] [TYPE]`: the highest scores
-`/score history CONTACT [TYPE]`: every change of a score
+`/score history CONTACT [TYPE] [90d]`: every change of a score; with a chart where the days are named
+`/score why CONTACT [TYPE]`: what a score is made of: the lines add up to it
 `/score undo`: take back your last change
 `/score alerts [add | pause | resume | remove]`: when to be asked to follow up
 `/score followups [mine | open]`: who waits for somebody
@@ -64,7 +65,8 @@ HISTORY = """\
 *Ada Lovelace · Score*
 ‹5 d ago› · +5 → *62* (warm) · from crm · "Read the pricing page"
 ‹7 d ago› · set to 57 → *57* (warm) · from crm
-(The last 2 changes, newest first. Struck through: undone.)"""
+(The last 2 changes, newest first. Struck through: undone.)
+[Chart]"""
 
 
 LINES = [
@@ -145,7 +147,8 @@ LINES = [
     ("history ada@example.com score", HISTORY),
     (
         "history ada fit",
-        "*Ada Lovelace · Fit*\n‹4 d ago› · set to 7 → *7* (fair) · from crm\n(The one change. Struck through: undone.)",
+        "*Ada Lovelace · Fit*\n‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
+        "(The one change. Struck through: undone.)\n[Chart]",
     ),
     ("history Top Gun", "*Pete Mitchell · Score*\nThere is no change to show."),
     ("history", "Say whose: `/score history ada@example.com fit`"),
@@ -287,7 +290,7 @@ async def test_the_last_twenty_changes(acme: Acme) -> None:
     await acme.pushed(*(add | each for each in at))
     lines = acme.seen(await acme.ask("history ada")).splitlines()
 
-    assert len(lines) == 22
+    assert len(lines) == 23
     assert lines[1].endswith(" · +1 → *87* (hot) · from crm")
     assert lines[20].endswith(" · +1 → *68* (warm) · from crm")
     assert lines[21] == "(The last 20 changes, newest first. Struck through: undone.)"
@@ -307,7 +310,7 @@ async def test_a_negative_change_and_a_cleared_one_in_a_history(acme: Acme) -> N
         "‹now› · -7 → *55* (warm) · by <@U0REP>\n"
         '‹5 d ago› · +5 → *62* (warm) · from crm · "Read the pricing page"\n'
         "‹7 d ago› · set to 57 → *57* (warm) · from crm\n"
-        "(The last 5 changes, newest first. Struck through: undone.)"
+        "(The last 5 changes, newest first. Struck through: undone.)\n[Chart]"
     )
 
 

@@ -237,7 +237,7 @@ async def test_everybody_sees_what_a_colleague_set(acme: Acme) -> None:
 
     assert receipt.only_for == "U0JANE"
     assert [each for each in acme.sandbox.messages("C0SUCCESS", REP) if each.user == "U0BOT"] == []
-    assert "Score  *85* (hot) · ‹now› by <@U0JANE>" in acme.seen(await acme.ask("ada")).splitlines()
+    assert "Score  *85* (hot) · ▲ 28 in 7 days · ‹now› by <@U0JANE>" in acme.seen(await acme.ask("ada")).splitlines()
 
 
 async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> None:
@@ -250,7 +250,7 @@ async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> N
         "*Ada Lovelace · Fit*\n"
         "‹now› · set to 8 → *8* (good) · by <@U0REP>\n"
         "‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
-        "(The last 2 changes, newest first. Struck through: undone.)"
+        "(The last 2 changes, newest first. Struck through: undone.)\n[Chart]"
     )
 
 

@@ -135,7 +135,7 @@ async def test_history_on_a_receipt_that_was_undone(acme: Acme) -> None:
         "*Ada Lovelace · Fit*\n"
         "‹now› · ~set to 8~ · by <@U0REP>\n"
         "‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
-        "(The last 2 changes, newest first. Struck through: undone.)"
+        "(The last 2 changes, newest first. Struck through: undone.)\n[Chart]"
     )
 
 

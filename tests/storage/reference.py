@@ -21,6 +21,8 @@ class Told:
     batch: str = ""
     actor: str | None = None
     fields: Mapping[str, Json] = field(default_factory=dict)
+    also: str | None = None  # another name of the contact, told along with it
+    into: str | None = None  # whom the contact is one with: then it says nothing else
 
     @property
     def order(self) -> tuple[int, bytes, bytes]:

@@ -7,7 +7,7 @@ from storage.committer import Committer
 from storage.contacts import find
 from storage.deliveries import delivery
 from storage.domain.contacts import Contact, Json, Reference
-from storage.domain.facts import Item, Op, Unusable
+from storage.domain.facts import Asked, Item, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Submission
 from storage.scores import Entry, card, history
@@ -72,7 +72,7 @@ class Team:
 
     async def deliver(
         self,
-        *items: Item | Unusable,
+        *items: Asked,
         source: str = "crm",
         batch: str = "delivery",
         received: int = NOW,
@@ -85,7 +85,7 @@ class Team:
 
     def delivery(
         self,
-        *items: Item | Unusable,
+        *items: Asked,
         source: str = "crm",
         batch: str = "delivery",
         received: int = NOW,
@@ -97,13 +97,13 @@ class Team:
         )
 
     async def ask(
-        self, *items: Item, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
+        self, *items: Asked, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
     ) -> Recorded:
         """Ask as a person does: all or nothing."""
         return await self.record(self.asking(*items, batch=batch, actor=actor, received=received, creates=creates))
 
     def asking(
-        self, *items: Item, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
+        self, *items: Asked, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
     ) -> Submission:
         """Write what a person asks."""
         return Submission(

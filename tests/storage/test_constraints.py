@@ -23,6 +23,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "scores_contact": ("scores", "contact_id, definition_id", {"definition_id": 2}),
     "sources_slug": ("sources", "workspace_id, slug", {"slug": "other"}),
     "refusals_source": ("refusals", "source_id", {"source_id": 2}),
+    "raw_deliveries_delivery": ("raw_deliveries", "delivery_id", {"delivery_id": 2}),
     "quarantine_item": ("quarantine", "delivery_id, position", {"position": 99}),
     "segments_name": ("segments", "workspace_id, name", {"name": "other"}),
     "tokens_hash": ("tokens", "hash", {"hash": "other"}),
@@ -32,10 +33,22 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
     "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
 }
+# name → what another row must point at
+PARENTS: dict[str, tuple[str, dict[str, object]]] = {
+    "scores_contact": ("definitions", {"number": 2}),
+    "refusals_source": ("sources", {"slug": "other"}),
+    "raw_deliveries_delivery": ("deliveries", {}),
+}
 # name → table, what breaks it, and what does not
 CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "facts_kind": ("facts", {"kind": "other", "op": None}, {}),
     "facts_op": ("facts", {"op": None}, {"kind": "fields", "op": None}),
+    "facts_other": (
+        "facts",
+        {"kind": "fields", "op": None, "other_id": 2},
+        {"kind": "merge", "op": None, "other_id": 2},
+    ),
+    "facts_activity": ("facts", {"activity": "a"}, {"kind": "activity", "op": None, "activity": "a"}),
     "facts_undoes": ("facts", {"undoes": "b"}, {"kind": "undo", "op": None, "undoes": "b", "contact_id": None}),
     "facts_contact": ("facts", {"contact_id": None}, {}),
     "definitions_range": (
@@ -52,7 +65,8 @@ KEYS = [
     ("contacts", "workspace_id"), ("score_types", "workspace_id"), ("definitions", "score_type_id"),
     ("identities", "contact_id"), ("facts", "contact_id"), ("effects", "contact_id"), ("effects", "definition_id"),
     ("effects", "fact_id"), ("scores", "contact_id"), ("scores", "definition_id"), ("sources", "workspace_id"),
-    ("deliveries", "source_id"), ("quarantine", "delivery_id"), ("refusals", "source_id"), ("tokens", "workspace_id"),
+    ("deliveries", "source_id"), ("quarantine", "delivery_id"), ("raw_deliveries", "delivery_id"),
+    ("refusals", "source_id"), ("tokens", "workspace_id"),
     ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
@@ -60,7 +74,7 @@ KEYS = [
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
-    "deliveries_source", "facts_actor", "facts_batch", "facts_undoes",
+    "deliveries_source", "deliveries_received", "raw_deliveries_source", "facts_actor", "facts_batch", "facts_undoes",
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
     "follow_up_moves_of", "alert_memory_due",
 }  # fmt: skip  # names
@@ -94,9 +108,8 @@ async def refusal(url: str, table: str, other: dict[str, object]) -> str:
 async def test_what_is_unique_cannot_be_there_twice(filled: str, name: str) -> None:
     """A copy of a row is refused; one that differs in the column that matters is not."""
     table, columns, other = UNIQUE[name]
-    if name in ("scores_contact", "refusals_source"):
-        parent = "definitions" if name == "scores_contact" else "sources"
-        await copy(filled, parent, {"number": 2} if parent == "definitions" else {"slug": "other"})
+    if name in PARENTS:
+        await copy(filled, *PARENTS[name])
 
     complaint = await refusal(filled, table, {})
     await copy(filled, table, other)

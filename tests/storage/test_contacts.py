@@ -7,11 +7,10 @@ import pytest
 from storage.contacts import contacts, find, named, nearest
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import UnknownContact
-from storage.domain.facts import Item, Op
-from storage.domain.submissions import Outcome, Status
+from storage.domain.facts import Item, Merge, Op
+from storage.domain.submissions import Status
 from storage.opening import Storage
 from storage.workspaces import add_workspace
-from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
 
 ADA = "ada@example.com"
@@ -57,16 +56,6 @@ async def test_an_address_beside_an_id_joins_the_two(team: Team) -> None:
     assert (found.email, dict(found.ids)) == (ADA, {"crm": "17"})
     assert await team.value("lovelace@example.com") == 15_000
     assert (await team.contact("n8n:x")).id != found.id
-
-
-async def test_an_item_that_names_two_contacts_is_set_aside(team: Team) -> None:
-    """Nobody can tell which of the two was meant; nothing happens to either."""
-    await team.deliver(set_to("a", ADA, 10), set_to("b", ("crm", "17"), 20))
-    recorded = await team.deliver(set_to("c", Reference(email=ADA, source="crm", id="17"), 99), batch="d2")
-
-    reason = "The address and the id given belong to two different contacts."
-    assert recorded.outcomes == (Outcome(status=Status.QUARANTINED, reason=reason),)
-    assert (await team.value(ADA), await team.value("crm:17")) == (10_000, 20_000)
 
 
 SAID: list[tuple[int, dict[str, Json]]] = [
@@ -290,11 +279,12 @@ async def test_how_programs_name_a_contact(storage: Storage, team: Team) -> None
         assert (key, await named(team.workspace, key=key)) == (key, None)
 
 
-async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team, database_url: str) -> None:
+async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team) -> None:
     """Programs may keep ids for long."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", "lovelace@example.com", 20, at=NOW - 8))
     survivor, other = await team.contact(ADA), await team.contact("lovelace@example.com")
-    await raw.rows(database_url, "UPDATE contacts SET merged_into = $1 WHERE id = $2", survivor.id, other.id)
+    one, two = Reference(email="lovelace@example.com"), Reference(email=ADA)
+    await team.deliver(Merge(key="m", contact=one, into=two), batch="d2")
 
     assert await named(team.workspace, key=str(other.id)) == survivor.id
     assert await contacts(team.workspace, ids=[other.id]) == []

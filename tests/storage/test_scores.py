@@ -5,7 +5,7 @@ import pytest
 from storage.definitions import add_score_type
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Op
-from storage.scores import Standing, card, cards_of, history, top
+from storage.scores import Standing, card, cards_of, course, history, top
 from tests.storage.teams import DAY, NOW, Team, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -155,3 +155,39 @@ async def test_after_an_undo_a_score_is_as_of_the_change_that_stands(team: Team)
     assert [(one.value, one.as_of, one.source, one.actor) for one in await standings(team, ADA)] == [
         (10_000, NOW - DAY, "crm", None)
     ]
+
+
+async def test_the_course_of_a_score(measured: Team) -> None:
+    """From the value that it began with to now, without what is undone, with what moved it most and why."""
+    await measured.deliver(
+        set_to("a", ADA, 20, at=NOW - 9 * DAY),
+        set_to("b", ADA, 30, at=NOW - 5 * DAY, reason="Read the pricing page"),
+        set_to("c", ADA, 3, at=NOW - 4 * DAY, score="fit"),
+        change("e", ADA, Op.ADD, 40, at=NOW - 2 * DAY),
+        set_to("f", BOB, 99, at=NOW - 2 * DAY),
+    )
+    # Told later, but earlier by its key.
+    await measured.deliver(change("d", ADA, Op.ADD, 1, at=NOW - 2 * DAY), batch="late")
+    await measured.ask(set_to("p", ADA, 95), batch="p", actor="U1", received=NOW - DAY)
+    await measured.ask(change("q", ADA, Op.CLEAR), batch="q", actor="U2", received=NOW - DAY // 2)
+    await measured.undo("p", batch="u", received=NOW - DAY // 4)
+    ada = (await measured.contact(ADA)).id
+
+    async def followed(days: int, most: int = 100) -> tuple[object, object]:
+        since = NOW - days * DAY
+        found = await course(measured.workspace, contact=ada, score="score", most=most, since=since, now=NOW)
+        causes = [(one.move.before, one.move.after, one.source, one.actor, one.reason) for one in found.causes]
+        return [((NOW - at) / DAY, value) for at, value in found.points], causes
+
+    cleared = (71_000, None, "slack", "U2", None)
+    demo = (31_000, 71_000, "crm", None, None)
+    assert await followed(6) == (
+        [(6, 20_000), (5, 30_000), (2, 71_000), (0.5, None)],
+        [(20_000, 30_000, "crm", None, "Read the pricing page"), demo, cleared],
+    )
+    assert await followed(1) == ([(1, 71_000), (0.5, None)], [cleared])
+    # Of more changes than are asked for the older are left out, and it begins later.
+    points, causes = await followed(90, most=2)
+    assert isinstance(points, list)
+    assert points[0] == (pytest.approx(2), 71_000)
+    assert causes == [cleared]

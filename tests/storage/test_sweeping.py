@@ -286,7 +286,8 @@ async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
     [
         "heat crosses 60 cooldown 1h", "heat crosses below 30 cooldown 3d", "heat enters warm cooldown 12h",
         "heat about to fall out of hot in 6h", "heat untouched for 2d cooldown 1h",
-        "heat crosses 50 hold 9h cooldown 1h", "heat moved 40 in 2d cooldown 1h", "heat falls 30 in 1d cooldown 1h if tag:vip",
+        "heat crosses 50 hold 9h cooldown 1h", "heat moved 40 in 2d cooldown 1h",
+        "heat falls 30 in 1d cooldown 1h if tag:vip",
     ],
 )  # fmt: skip  # one of each kind
 async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Storage, words: str) -> None:

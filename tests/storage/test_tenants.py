@@ -12,11 +12,12 @@ from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery, UnknownScoreType, UnknownSource
 from storage.domain.facts import Op, Unusable
 from storage.domain.score_types import Band
+from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Outcome, Status
 from storage.facts import last_command
 from storage.opening import Storage
-from storage.scores import card, cards_of, history, top
-from storage.sources import Source, add_source, find_source, sources
+from storage.scores import card, cards_of, course, history, top
+from storage.sources import add_source, find_source, sources
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 
@@ -177,6 +178,8 @@ async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, 
     assert await cards_of(here, ids=[theirs], now=NOW) == []
     assert await contacts(here, ids=[theirs]) == []
     assert (await history(here, contact=theirs, score=None, most=10))[1] == []
+    followed = await course(here, contact=theirs, score=None, most=10, since=0, now=NOW)
+    assert (followed.points, followed.causes) == (((0, None),), ())
     with pytest.raises(UnknownContact):
         await one.team.ask(set_to("p9", theirs, 9), batch="slack/p9", received=NOW + 9)
     recorded = await one.team.deliver(set_to("k9", theirs, 9), said("k8", theirs, name="Eve"), batch="crm/d9")
@@ -225,6 +228,7 @@ async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[Hous
     for reading in (
         top(one.team.workspace, score="renewal", count=3, now=NOW),
         history(one.team.workspace, contact=bob.id, score="renewal", most=3),
+        course(one.team.workspace, contact=bob.id, score="renewal", most=3, since=0, now=NOW),
     ):
         with pytest.raises(UnknownScoreType) as refusal:
             await reading

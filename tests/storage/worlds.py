@@ -5,7 +5,7 @@ from storage.deliveries import count_refusal
 from storage.digests import set_digest
 from storage.domain.contacts import Reference
 from storage.domain.facts import Op, Unusable
-from storage.domain.submissions import Delivered
+from storage.domain.submissions import Delivered, Raw
 from storage.notices import was_told
 from storage.opening import open_storage
 from storage.segments import save_segment
@@ -34,7 +34,9 @@ async def fill(url: str) -> None:
             change("b", "bob@example.com", Op.ADD, 5, at=NOW - 8),
             said("c", ada, at=NOW - 7, company="Engines"),
             Unusable(key="d", reason="no good", raw="{}"),
-            delivered=Delivered(source=source.id, key="d1"),
+            delivered=Delivered(
+                source=source.id, key="d1", raw=Raw(method="POST", query="", headers={"a": "b"}, body=b"{}")
+            ),
         )
         await team.ask(set_to("p", "ada@example.com", 70), batch="p")
         await team.undo("p", batch="u")

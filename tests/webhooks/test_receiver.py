@@ -15,7 +15,7 @@ from storage.sources import add_source
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import SLUG, Receiving, furnish
 from tests.webhooks.sender import DAY, OTHER_SECRET, SECOND, SECRET, START, Sender, item
-from webhooks.providers.generic import Generic
+from tests.webhooks.test_generic import read
 
 APPLIED, DUPLICATE = ("applied", None), ("duplicate", None)
 
@@ -258,8 +258,7 @@ async def test_what_cannot_be_used_is_set_aside_and_harms_nobody(service: Receiv
 )
 def test_the_wrong_shape_is_named(bad: dict[str, Any]) -> None:
     """The reason begins with the place of what is wrong."""
-    body = json.dumps({"items": [item() | bad]}).encode()
-    (made,) = Generic().items(body, delivery="d", source=SLUG)
+    (made,) = read({"items": [item() | bad]})
     (name,) = bad
 
     assert isinstance(made, Unusable)

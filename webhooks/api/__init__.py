@@ -7,6 +7,7 @@ from aiohttp import web
 from storage.committer import Committer
 from webhooks.api.access import Api
 from webhooks.api.contacts import list_contacts, show_contact
+from webhooks.api.explaining import show_explanation, show_history
 from webhooks.api.scores import adjust_score, clear_score, list_types, put_score, show_score
 from webhooks.api.segments import list_segments
 
@@ -24,6 +25,8 @@ def api_routes(committer: Committer, *, clock: Callable[[], int]) -> list[web.Ro
         web.put(SCORE, api.needs("write", put_score)),
         web.delete(SCORE, api.needs("write", clear_score)),
         web.post(f"{SCORE}/adjustments", api.needs("write", adjust_score)),
+        web.get(f"{SCORE}/history", api.needs("read", show_history)),
+        web.get(f"{SCORE}/explanation", api.needs("read", show_explanation)),
         web.get("/api/v1/score-types", api.needs("read", list_types)),
         web.get("/api/v1/segments", api.needs("read", list_segments)),
     ]

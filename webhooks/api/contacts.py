@@ -19,14 +19,11 @@ DEFAULT, MOST = 50, 1000
 
 async def list_contacts(call: Call) -> web.Response:
     """Answer `GET /contacts?q=&limit=&cursor=`."""
-    query = call.request.query
-    limit, cursor = query.get("limit", str(DEFAULT)), query.get("cursor")
-    if not limit.isdecimal() or not limit.isascii() or len(limit) > 4 or not 1 <= int(limit) <= MOST:
-        raise Mistake(400, f"`limit` is a whole number from 1 to {MOST}.")
+    query, limit, cursor = call.request.query, limit_of(call), call.request.query.get("cursor")
     try:
         asked = parse(query.get("q", ""), await score_types(call.workspace), segments=await segments(call.workspace))
         left, cursor = _left(asked.limit, cursor)
-        most = int(limit) if left is None else min(int(limit), left)
+        most = limit if left is None else min(limit, left)
         found = await page(call.workspace, asked=asked, limit=most, cursor=cursor, now=call.now)
     except BadFilter as exc:
         raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
@@ -46,6 +43,14 @@ def _left(limit: int | None, cursor: str | None) -> tuple[int | None, str | None
     if not point or not left.isdecimal() or not left.isascii() or len(left) > 4 or not 1 <= int(left) < limit:
         raise BadCursor
     return int(left), onward
+
+
+def limit_of(call: Call) -> int:
+    """Read how many are asked for at the most."""
+    limit = call.request.query.get("limit", str(DEFAULT))
+    if not limit.isdecimal() or not limit.isascii() or len(limit) > 4 or not 1 <= int(limit) <= MOST:
+        raise Mistake(400, f"`limit` is a whole number from 1 to {MOST}.")
+    return int(limit)
 
 
 async def show_contact(call: Call) -> web.Response:

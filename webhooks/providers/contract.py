@@ -1,51 +1,103 @@
-"""Say what a provider does: tell an authentic request, and read the items out of its body."""
+"""Say what a provider is: how its sender proves itself, what it may say, and what becomes of each thing it says."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias
 
-from storage.domain.facts import Item, Unusable
+from storage.domain.errors import Refusal
+from storage.domain.facts import Asked, Unusable
+from storage.domain.sources import Source
+from webhooks.bodies import FORM, JSON, XML, Unparseable, kind_of, parse_form, parse_json, parse_xml
+from webhooks.limits import MAX_ITEMS
+from webhooks.proofs import Proof
+from webhooks.reading import Event, as_text
+from webhooks.signatures import Request
 
 
 class BadBody(Exception):
     """The body is authentic but cannot be read."""
 
 
-class NotAuthentic(Exception):
-    """The request is not authentic; *reason* and *hint* are for whoever keeps the source, never for the sender."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """An authentic request, its body read; *key* is the delivery's id."""
 
-    def __init__(self, *, reason: str, hint: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
+    request: Request
+    source: Source
+    key: str
+    document: object
+    form: Mapping[str, object] = field(default_factory=dict)
+
+
+#: what becomes of an event; raises a Refusal where it cannot be used
+Handler: TypeAlias = Callable[[Event], list[Asked]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A delivery as it arrived; header names in lower case."""
+class Provider:
+    """One kind of sender, as data.
 
-    headers: Mapping[str, str]
-    body: bytes
+    *steps*: what to do at the sender's side, a step a line; `{url}` and `{secret}` are filled in.
+    *events*: everything it may say, by name. *split*: a body → (name, body of the event), in order;
+    it raises BadBody where the shape is the sender's mistake, and a Refusal to set the whole body aside.
+    *around*: what handlers are told beside the event, made once for each delivery.
+    *options*: what `--option` may say. *takes*: which further options of `source add` it uses.
+    """
 
-
-class Provider(Protocol):
-    """One kind of sender."""
-
-    content_types: tuple[str, ...]
-    #: what to do at the sender's side, a step a line; `{url}` and `{secret}` are filled in
     steps: tuple[str, ...]
+    proof: Callable[[Source], Proof]
+    events: Mapping[str, Handler]
+    split: Callable[[Arrived], Iterable[tuple[str, object]]]
+    around: Callable[[Arrived], Mapping[str, object]] | None = None
+    content_types: tuple[str, ...] = (JSON,)
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    takes: frozenset[str] = frozenset({"map"})
+    username: bool = False  #: proves itself by HTTP Basic unless it is told otherwise
+    ack: tuple[str, str] | None = None  #: content type and body of a 200, where the sender wants words of its own
 
-    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str:
-        """Give the delivery's id; raises NotAuthentic, whatever a stranger may have sent."""
+    def arrived(self, request: Request, *, source: Source, key: str) -> Arrived:
+        """Read the body by its content type; raises BadBody."""
+        kind = kind_of(request.headers)
+        try:
+            form: Mapping[str, object] = {}
+            document: object
+            if kind == FORM:
+                document, form = parse_form(request.body)
+            else:
+                document = parse_xml(request.body) if kind in XML else parse_json(request.body)
+        except Unparseable as exc:
+            raise BadBody(str(exc)) from exc
+        return Arrived(request=request, source=source, key=key, document=document, form=form)
 
-    def items(self, body: bytes, *, delivery: str, source: str) -> list[Item | Unusable]:
-        """Read the items out of an authentic body; raises BadBody where it cannot be read at all."""
+    def read(self, arrived: Arrived) -> list[Asked]:
+        """Read the items; one that cannot be used harms no other. Raises BadBody as *split* does."""
+        try:
+            events = list(islice(self.split(arrived), MAX_ITEMS + 1))
+            if len(events) > MAX_ITEMS:
+                raise Refusal(f"it holds more than {MAX_ITEMS:,} events; they must be sent in several deliveries")
+        except Refusal as exc:
+            return [Unusable(key=arrived.key, reason=str(exc), raw=as_text(arrived.document))]
+        around = self.around(arrived) if self.around is not None else {}
+        made: list[Asked] = []
+        for index, (name, body) in enumerate(events):
+            key, headers = f"{arrived.key}/{index:04d}", arrived.request.headers
+            event = Event(
+                name=name, body=body, source=arrived.source, key=key, raw=as_text(body), headers=headers, around=around
+            )
+            made += self._asked(event)
+        return made
 
-    def new_secret(self) -> str:
-        """Make a secret for a new source."""
+    def _asked(self, event: Event) -> list[Asked]:
+        handler = self.events.get(event.name)
+        if handler is None:
+            return event.ignored(f"`{event.name[:80]}` is no event that is read")
+        try:
+            return handler(event)
+        except Refusal as exc:
+            return [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
 
-    def check_secret(self, secret: str) -> None:
-        """Raise ValueError, with a sentence, for a secret that cannot be one."""
 
-    def sign(self, body: bytes, *, delivery: str, secret: str, now: int) -> dict[str, str]:
-        """Make the headers that a test delivery needs."""
+def ignore(reason: str) -> Handler:
+    """Make a handler that leaves an event alone, for this reason."""
+    return lambda event: event.ignored(reason)

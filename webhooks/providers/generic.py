@@ -4,7 +4,7 @@ https://www.standardwebhooks.com"""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.domain.contacts import ATTRIBUTE, Json, Reference
 from storage.domain.errors import Refusal
-from storage.domain.facts import Item, Op, Unusable
-from storage.domain.values import from_json
-from webhooks import signatures
-from webhooks.bodies import Unparseable, parse_json
+from storage.domain.facts import Asked, Deletion, Item, Merge, Op, Unusable
+from storage.domain.values import THOUSAND, from_json
 from webhooks.limits import MAX_ITEMS
-from webhooks.providers.contract import BadBody, NotAuthentic, Request
+from webhooks.proofs import Signature
+from webhooks.providers.contract import Arrived, BadBody, Provider
+from webhooks.reading import Event
+from webhooks.recipes import RECIPES
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,6 +27,7 @@ _OPS = {"score.set": Op.SET, "score.add": Op.ADD, "score.clear": Op.CLEAR}
 Short = Annotated[str, Field(max_length=255)]
 Named = Annotated[str, Field(min_length=1, max_length=100)]
 LONGEST_ATTRIBUTES = 10_000
+ITEM = "item"
 
 
 class _Contact(BaseModel):
@@ -47,8 +49,12 @@ class _Item(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    type: Literal["score.set", "score.add", "score.clear", "contact.upsert"]
+    type: Literal[
+        "score.set", "score.add", "score.clear", "activity", "contact.upsert", "contact.merge", "contact.delete"
+    ]
     contact: _Contact
+    into: _Contact | None = None
+    activity: Named | None = None
     score: str | None = None
     value: object = None
     id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
@@ -56,51 +62,25 @@ class _Item(BaseModel):
     reason: Annotated[str, Field(max_length=1000)] | None = None
 
 
-class Generic:
-    """Deliveries in our own words."""
-
-    content_types: tuple[str, ...] = ("application/json",)
-    steps: tuple[str, ...] = (
-        "Send POST requests with a JSON body to {url}",
-        "Sign them as Standard Webhooks does, with the secret {secret}",
-    )
-
-    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str:
-        """Give the delivery's id; raises NotAuthentic."""
-        try:
-            return signatures.verify(request.body, request.headers, secrets=secrets, now=now).delivery_id
-        except signatures.Refused as exc:
-            raise NotAuthentic(reason=exc.reason, hint=exc.hint) from exc
-
-    def items(self, body: bytes, *, delivery: str, source: str) -> list[Item | Unusable]:
-        """Read one item, or the list in `items`; raises BadBody."""
-        try:
-            document = parse_json(body)
-        except Unparseable as exc:
-            raise BadBody(str(exc)) from exc
-        if not isinstance(document, dict) or not ({"items", "type"} & document.keys()):
-            raise BadBody('The body must be one item, {"type": …, "contact": …}, or {"items": […]}.')
-        items = document.get("items", [document])
-        if not isinstance(items, list):
-            raise BadBody("`items` must be a list.")
-        if len(items) > MAX_ITEMS:
-            raise BadBody(f"A body holds at most {MAX_ITEMS:,} items; this one has {len(items):,}. Send several.")
-        return [_item(raw, key=f"{delivery}/{index:04d}", source=source) for index, raw in enumerate(items)]
-
-    def new_secret(self) -> str:
-        """Make a signing secret."""
-        return signatures.new_secret()
-
-    def check_secret(self, secret: str) -> None:
-        """Raise ValueError for what is no signing secret."""
-        signatures.check_secret(secret)
-
-    def sign(self, body: bytes, *, delivery: str, secret: str, now: int) -> dict[str, str]:
-        """Sign as a sender would."""
-        return signatures.sign(body, delivery_id=delivery, now=now, secret=secret)
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    """Give the one item, or those of the list in `items`; raises BadBody."""
+    document = arrived.document
+    if not isinstance(document, dict) or not ({"items", "type"} & document.keys()):
+        raise BadBody('The body must be one item, {"type": …, "contact": …}, or {"items": […]}.')
+    items = document.get("items", [document])
+    if not isinstance(items, list):
+        raise BadBody("`items` must be a list.")
+    if len(items) > MAX_ITEMS:
+        raise BadBody(f"A body holds at most {MAX_ITEMS:,} items; this one has {len(items):,}. Send several.")
+    # What is no item by its type is read all the same: the reader says what is wrong with it.
+    return ((ITEM, one) for one in items)
 
 
-def _item(document: object, *, key: str, source: str) -> Item | Unusable:
+def _read(event: Event) -> list[Asked]:
+    return [_item(event.body, key=event.key, source=event.source.slug)]
+
+
+def _item(document: object, *, key: str, source: str) -> Asked:
     raw = json.dumps(document, ensure_ascii=False, default=float)
     try:
         item = _Item.model_validate(document)
@@ -108,22 +88,39 @@ def _item(document: object, *, key: str, source: str) -> Item | Unusable:
         return Unusable(key=_own_key(document) or key, reason=_complaint(exc), raw=raw)
     key = item.id or key
     try:
-        op = _OPS.get(item.type)
-        if op is not None and item.score is None:
-            return Unusable(key=key, reason="`score` is missing: name the score type, for example fit", raw=raw)
-        return Item(
-            key=key,
-            contact=_reference(item.contact, source=source),
-            score=item.score if op is not None else None,
-            op=op,
-            amount=from_json(item.value) if op in (Op.SET, Op.ADD) else 0,
-            occurred_at=_microseconds(item.occurred_at),
-            reason=item.reason,
-            fields=_fields(item.contact, upsert=op is None),
-            raw=raw,
-        )
+        return _asked(item, key=key, source=source, raw=raw)
     except Refusal as exc:
         return Unusable(key=key, reason=str(exc), raw=raw)
+
+
+def _asked(item: _Item, *, key: str, source: str, raw: str) -> Asked:
+    """Make of an item what it asks for; raises a Refusal that says why it cannot be."""
+    op, contact, at = _OPS.get(item.type), _reference(item.contact, source=source), _microseconds(item.occurred_at)
+    if item.type == "contact.merge":
+        if item.into is None:
+            raise Refusal('`into` is missing: say whom the contact is, for example {"email": "ada@example.com"}')
+        return Merge(key=key, contact=contact, into=_reference(item.into, source=source), occurred_at=at, raw=raw)
+    if item.type == "contact.delete":
+        return Deletion(key=key, contact=contact, occurred_at=at, raw=raw)
+    if op is not None and item.score is None:
+        raise Refusal("`score` is missing: name the score type, for example fit")
+    if item.type == "activity" and item.activity is None:
+        raise Refusal("`activity` is missing: say what the contact did, for example demo_booked")
+    amount = from_json(item.value) if op in (Op.SET, Op.ADD) else 0
+    if item.type == "activity":
+        amount = from_json(item.value) if item.value is not None else THOUSAND
+    return Item(
+        key=key,
+        contact=contact,
+        score=item.score if op is not None else None,
+        op=op,
+        amount=amount,
+        occurred_at=at,
+        activity=item.activity if item.type == "activity" else None,
+        reason=item.reason,
+        fields=_fields(item.contact, upsert=item.type == "contact.upsert"),
+        raw=raw,
+    )
 
 
 def _own_key(document: object) -> str | None:
@@ -208,3 +205,15 @@ def _microseconds(text: str | None) -> int | None:
     except ValueError as exc:
         raise Refusal(f"`occurred_at` {text[:40]!r} is a time that there never was") from exc
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+PROVIDER = Provider(
+    steps=(
+        "Send POST requests with a JSON body to {url}",
+        "Sign them as Standard Webhooks does, with the secret {secret}",
+    ),
+    proof=lambda source: Signature(RECIPES["standard-webhooks"]),
+    events={ITEM: _read},
+    split=_split,
+    takes=frozenset(),
+)

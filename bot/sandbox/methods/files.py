@@ -23,6 +23,7 @@ def complete_upload(call: Arguments) -> Json:
     channels = [Arguments(world, {"channel": place}).joined_channel() for place in places if place]
     for file, entry in zip(files, entries, strict=True):
         file.complete, file.title = True, entry.get("title", file.name)
+        file.looked_at = world.clock.now() + world.looking_seconds
     for channel in channels:
         world.post(
             channel=channel.id,

@@ -96,19 +96,31 @@ export class MessageList {
     this.list = list;
     this.drawn = new Map();
     this.place = null;
+    this.followed = true;
+    list.addEventListener("scroll", () => (this.followed = this.isLow()));
+    // A picture has its height only once it is there; who reads the newest goes on reading it.
+    list.addEventListener("load", () => this.followed && this.toNewest(), true);
+  }
+
+  isLow() {
+    return this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 120;
+  }
+
+  toNewest() {
+    this.list.scrollTop = this.list.scrollHeight;
   }
 
   /** Show *messages* of *place*; *intro* stands above them. Another place than before begins at its newest. */
   show(place, messages, scene, intro) {
     const moved = place !== this.place;
-    const low = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 120;
+    const low = this.isLow();
     if (moved) this.drawn.clear();
     this.place = place;
     this.list.setAttribute("aria-busy", String(moved));
     const focus = this.focusNow();
     this.arrange([...this.lines(messages, scene, intro)]);
     this.restore(focus);
-    if (moved || low) this.list.scrollTop = this.list.scrollHeight;
+    if (moved || low) this.toNewest();
     this.list.setAttribute("aria-busy", "false");
   }
 

@@ -27,7 +27,7 @@ sort_key: [MINUS] WORD
 value: WORD | STRING | MENTION
 
 // A name is one only where an operator follows: every other word is free text.
-NAME.2: /[a-zA-Z][a-zA-Z0-9_]*(?=\s*(?::|~|[<>=]|!=))/
+NAME.2: /[a-zA-Z][a-zA-Z0-9_]*(?:\.[\w.-]*\w)?(?=\s*(?::|~|[<>=]|!=))/
 // … or one of the words that say what a score did.
 SCORED.2: /[a-zA-Z][a-zA-Z0-9_]*(?=\s+(?:rising|falling|moved|crossed|stale)(?:\s|\)|$))/i
 TREND: /(?:rising|falling|moved)(?=\s|\)|$)/i

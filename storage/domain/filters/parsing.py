@@ -7,7 +7,7 @@ from functools import lru_cache
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from storage.domain.contacts import matching
+from storage.domain.contacts import ATTRIBUTE, matching
 from storage.domain.errors import BadNumber
 from storage.domain.filters.complaints import BadFilter, expected, meant
 from storage.domain.filters.grammar import GRAMMAR
@@ -15,6 +15,8 @@ from storage.domain.filters.terms import (
     FOLLOW_UPS,
     All,
     Any,
+    Attribute,
+    AttributeNumber,
     Compare,
     Comparison,
     Contains,
@@ -40,6 +42,7 @@ from storage.domain.values import parse as parse_number
 from storage.domain.values import show
 
 TEXTS = ("company", "email", "name", "owner")
+NOT_IN_RULES = "a rule asks of the contact itself: owner, tag, company, name, email and attributes.NAME"
 MOST_LIMIT = 1000
 MOST_PERCENT = 9_000_000  # thousandths; more would not fit into the whole numbers of a database
 MOST_SEGMENTS = 50
@@ -53,13 +56,15 @@ def parse(
     *,
     owners: Mapping[str, str | None] | None = None,
     segments: Mapping[str, str] | None = None,
+    about_fields: bool = False,
 ) -> Filter:
     """Read a filter; raises BadFilter.
 
     *owners* gives the addresses of the colleagues named in it: `me`, and `U…` for each mention;
-    *segments* the texts of the saved filters that `segment:` may name.
+    *segments* the texts of the saved filters that `segment:` may name;
+    with *about_fields* it is the condition of a rule, which asks of nothing but what is known of the contact itself.
     """
-    reading = _Reading(text, {one.key: one for one in types}, owners or {}, segments or {})
+    reading = _Reading(text, {one.key: one for one in types}, owners or {}, segments or {}, about_fields)
     parts = reading.whole()
     where = All(tuple(term for term, _ in parts))
     return Filter(where, tuple(reading.sort), reading.limit, tuple(written for _, written in parts))
@@ -108,6 +113,7 @@ class _Reading:
     types: Mapping[str, ScoreType]
     owners: Mapping[str, str | None]
     segments: Mapping[str, str]
+    about_fields: bool = False
     path: tuple[str, ...] = ()  #: the segments that this text stands in
     opened: list[str] = field(default_factory=list)  #: every segment read so far
     sort: list[Sort] = field(default_factory=list)
@@ -149,8 +155,10 @@ class _Reading:
         name, how, number = (child for child in tree.children if isinstance(child, Token))
         if name.casefold() == "updated":
             self._complain("`updated` is compared with a time, for example updated<7d", number)
-        score, value = self._score(name), self._number(number)
         comparison = Comparison("=" if how == "==" else str(how))
+        if name.casefold().startswith(ATTRIBUTE):
+            return AttributeNumber(self._attribute(name), comparison, self._number(number))
+        score, value = self._score(name), self._number(number)
         lowest, highest = score.minimum, score.maximum
         never = {
             Comparison.ABOVE: value >= highest,
@@ -165,6 +173,8 @@ class _Reading:
 
     def _age(self, tree: Tree[Token]) -> Term:
         name, how, span = (child for child in tree.children if isinstance(child, Token))
+        if self.about_fields:
+            self._complain(NOT_IN_RULES, name)
         if name.casefold() != "updated":
             self._complain(f"`{self._score(name).key}` is compared with a number, for example {name}{how}80", span)
         if how not in ("<", "<=", ">", ">="):
@@ -232,6 +242,8 @@ class _Reading:
             return Tagged(tuple(matching(_plain(value)) for value in values))
         if key == "owner":
             return Is("owner", tuple(self._owner(value) for value in values))
+        if key.startswith(ATTRIBUTE):
+            return Attribute(self._attribute(name), tuple(matching(_plain(value)) for value in values))
         if key in TEXTS:
             return Is(key, tuple(matching(_plain(value)) for value in values))
         score = self._score(name)
@@ -256,7 +268,7 @@ class _Reading:
         if len(self.opened) > MOST_SEGMENTS:
             self._complain(f"a filter reads at most {MOST_SEGMENTS} segments", value)
         path = (*self.path, name)
-        reading = _Reading(self.segments[name], self.types, self.owners, self.segments, path, self.opened)
+        reading = _Reading(self.segments[name], self.types, self.owners, self.segments, path=path, opened=self.opened)
         try:
             # Its own sort: and limit: are for whoever asks for it alone.
             return All(tuple(term for term, _ in reading.whole()))
@@ -296,8 +308,16 @@ class _Reading:
     def _values(self, tree: Tree[Token]) -> list[Token]:
         return [child for value in tree.find_data("value") for child in value.children if isinstance(child, Token)]
 
+    def _attribute(self, name: Token) -> str:
+        if not self.about_fields:
+            self._complain("attributes are asked for in the conditions of rules only", name)
+        return str(name)[len(ATTRIBUTE) :]
+
     def _score(self, name: Token) -> ScoreType:
         key = name.casefold()
+        if key not in self.types and self.about_fields:
+            known = [*TEXTS, "tag"]
+            self._complain(f"{NOT_IN_RULES}: there is no `{name}` among these. {meant(name, known)}", name)
         if key not in self.types:
             known = [*self.types, *TEXTS, "tag", "has", "followup", "segment", "updated", "sort", "limit"]
             self._complain(f"there is no field `{name}`. {meant(name, known)}", name)

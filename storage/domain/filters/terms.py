@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from storage.domain.contacts import matching
+from storage.domain.contacts import Json, matching
 from storage.domain.decay import shown
+from storage.domain.errors import BadNumber
 from storage.domain.followups import NOBODYS, State
 from storage.domain.score_types import ScoreType
+from storage.domain.values import parse as parse_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Candidate:
     company: str | None = None
     owner: str | None = None
     tags: tuple[str, ...] = ()
+    attributes: Mapping[str, Json] = field(default_factory=dict)
     values: Mapping[str, int]
     now: int = 0
     past: Mapping[str, Sequence[tuple[int, int | None]]] = field(default_factory=dict)
@@ -48,6 +51,23 @@ class Comparison(StrEnum):
     NOT_EQUAL = "!="
 
 
+def compared(one: int, how: Comparison, other: int) -> bool:
+    """Compare two numbers."""
+    match how:
+        case Comparison.ABOVE:
+            return one > other
+        case Comparison.AT_LEAST:
+            return one >= other
+        case Comparison.BELOW:
+            return one < other
+        case Comparison.AT_MOST:
+            return one <= other
+        case Comparison.EQUAL:
+            return one == other
+        case Comparison.NOT_EQUAL:
+            return one != other
+
+
 @dataclass(frozen=True, slots=True)
 class Compare:
     """`score>=80`; a missing score compares to nothing, so that every comparison of it is false."""
@@ -59,21 +79,7 @@ class Compare:
     def matches(self, one: Candidate) -> bool:
         """Tell whether it is true of a contact."""
         have = one.values.get(self.score.key)
-        if have is None:
-            return False
-        match self.how:
-            case Comparison.ABOVE:
-                return have > self.value
-            case Comparison.AT_LEAST:
-                return have >= self.value
-            case Comparison.BELOW:
-                return have < self.value
-            case Comparison.AT_MOST:
-                return have <= self.value
-            case Comparison.EQUAL:
-                return have == self.value
-            case Comparison.NOT_EQUAL:
-                return have != self.value
+        return have is not None and compared(have, self.how, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,44 @@ class Tagged:
     def matches(self, one: Candidate) -> bool:
         """Tell whether it is true of a contact."""
         return any(matching(tag) in self.values for tag in one.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`attributes.industry:(software,banking)`, in the condition of a rule: one of *values*, compared as texts are."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        have = one.attributes.get(self.name)
+        several = have if isinstance(have, list) else [have]
+        return any(each is not None and matching(_text(each)) in self.values for each in several)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeNumber:
+    """`attributes.employees>=50`, in the condition of a rule; what is no number compares to nothing."""
+
+    name: str
+    how: Comparison
+    value: int  #: thousandths
+
+    def matches(self, one: Candidate) -> bool:
+        """Tell whether it is true of a contact."""
+        have = one.attributes.get(self.name)
+        if isinstance(have, bool) or not isinstance(have, int | float | str):
+            return False
+        try:
+            number = parse_number(str(have))
+        except BadNumber:
+            return False
+        return compared(number, self.how, self.value)
+
+
+def _text(value: Json) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +352,8 @@ Term: TypeAlias = (
     | Is
     | Contains
     | Tagged
+    | Attribute
+    | AttributeNumber
     | Words
     | Trend
     | Crossed

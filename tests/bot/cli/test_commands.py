@@ -264,7 +264,11 @@ async def test_sources(terminal: Terminal) -> None:
         ("source add score", "`score` has a meaning already; choose another name, for example `score-crm`"),
         ("source add slack", "`slack` has a meaning already; choose another name, for example `slack-crm`"),
         ("type add third", "A source is called `third` already; choose another key"),
-        ("source add x --provider nobody", "There is no provider `nobody`; there is generic"),
+        (
+            "source add x --provider nobody",
+            "There is no provider `nobody`; there is generic, custom, hubspot, pipedrive, salesforce, intercom, close,"
+            " customerio, segment, mautic, attio, activecampaign, zoho, freshsales, marketo, zapier, n8n, make",
+        ),
         ("source add x --secret hunter2", "Give the secret as whsec_ followed by 24 to 64 bytes in base64."),
         ("deliveries show 1", "There is no delivery 1; `contact-score deliveries list` names the latest"),
     )

@@ -57,7 +57,7 @@ async def test_the_state_of_a_new_workspace(browser: aiohttp.ClientSession) -> N
         ("C0SHARED", "shared", 0),
         ("D0REP", "im", 0),
     ]
-    assert (len(seen["examples"]), len(seen["pushes"]), seen["views"]) == (6, 3, [])
+    assert (len(seen["examples"]), len(seen["pushes"]), seen["views"]) == (8, 3, [])
     assert all(line.startswith("/score ") for line in seen["examples"])
     assert all(json.loads(push["body"]) for push in seen["pushes"])
     assert seen["commands"][0]["command"] == "/score"

@@ -227,6 +227,31 @@ async def test_uploads_are_held_to_what_was_announced(client: AsyncWebClient, sa
         assert (await file.read(), file.content_type) == (b"<b>", "application/octet-stream")
 
 
+async def test_a_picture_is_shown_once_it_was_looked_at(client: AsyncWebClient, sandbox: Sandbox) -> None:
+    """A block shows an uploaded picture, not what is none or nowhere; and not at once, which is no fault of its."""
+
+    async def refusal(name: str) -> object:
+        picture = {"type": "image", "slack_file": {"id": name}, "alt_text": "A chart"}
+        blocks: list[dict[str, Any]] = [{"type": "divider"}, picture]
+        try:
+            await client.chat_postMessage(channel="C0SALES", text="A chart", blocks=blocks)
+        except SlackApiError as error:
+            return error.response["error"], error.response["errors"]
+        return None
+
+    sandbox.world.looking_seconds = 60
+    picture = (await client.files_upload_v2(content=b"PNG", filename="a.png"))["file"]["id"]
+    text = (await client.files_upload_v2(content=b"a,b", filename="a.csv"))["file"]["id"]
+    begun = str((await client.files_getUploadURLExternal(filename="b.png", length=3))["file_id"])
+    early = await refusal(picture)
+    sandbox.clock.advance(61)
+    late = [await refusal(name) for name in (picture, text, begun, "F0NOWHERE")]
+
+    refused = ("invalid_blocks", ["invalid slack file [json-pointer:/blocks/1/slack_file]"])
+    assert (early, late) == (refused, [None, refused, refused, refused])
+    assert [message.files for message in sandbox.messages("C0SALES", "U0REP")[-1:]] == [()]  # shared with nobody
+
+
 async def test_a_permalink_leads_to_the_page(client: AsyncWebClient, sandbox: Sandbox) -> None:
     """Where real Slack would open the channel, this one does."""
     link = await client.chat_getPermalink(channel="C0SALES", message_ts=await posted(client))

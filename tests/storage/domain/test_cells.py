@@ -1,13 +1,13 @@
 """Cells say what they said before they were written, and no spreadsheet takes one for a formula."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from storage.domain.cells import guarded, joined, parted, plain, written
 
 FORMULAS = "=+-@\t\r\n"
-texts = st.text(st.sampled_from("'=+-@\t\r\n a1,;\""), max_size=6) | st.text(max_size=20)
+texts = st.text(st.sampled_from("''=+-@\t\r\n a"), max_size=6) | st.text(max_size=20)
 
 
 @given(texts)
@@ -17,6 +17,8 @@ def test_no_cell_begins_like_a_formula(text: str) -> None:
 
 
 @given(texts)
+@example("'=quoted")
+@example("''+quoted twice")
 def test_what_was_written_is_read(text: str) -> None:
     """A text that stands in a cell without blanks around it is read as it was, however many quotes it has."""
     bare = text.strip()

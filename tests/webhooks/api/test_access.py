@@ -1,6 +1,9 @@
 """The door of the API: who gets in, what each token may do, and what everybody else is told."""
 
+import asyncio
+
 import pytest
+from yarl import URL
 
 from storage.definitions import add_score_type
 from storage.tokens import revoke_token, tokens
@@ -36,6 +39,20 @@ async def test_nobody_gets_in_without_a_token(service: Receiving, api: Program) 
         check_stranger(await api.saying(said).call("GET", "/contacts"))
     assert (await api.saying(f"bearer   {token} ").call("GET", "/contacts")).status == 200
     assert await service.scores("ada@example.com") == {"score": 50_000}
+
+
+async def test_bytes_that_are_no_text_are_no_token(service: Receiving) -> None:
+    """Written by hand, because clients do not send them."""
+    where = URL(service.url)
+    for secret in (b"\xff\x80", "é".encode(), b"\xed\xa0\x80"):
+        reader, writer = await asyncio.open_connection(where.host, where.port)
+        writer.write(b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
+        writer.write(b"Authorization: Bearer " + secret + b"\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+        assert answer.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
 
 
 async def test_a_token_does_what_its_scopes_say(service: Receiving, api: Program) -> None:

@@ -1,0 +1,378 @@
+"""Draw how a score went: its course over its bands, with what moved it most; as a PNG, and in words."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from math import dist
+from typing import Final
+from xml.sax.saxutils import escape, quoteattr
+from zoneinfo import ZoneInfo
+
+from bot.lettering import FAMILY, FONT, fitted, width, writable
+from storage.domain.course import Point
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+
+# The picture brings a background of its own, so that it reads on light and on dark; a test computes the contrasts.
+PAPER: Final = "#ffffff"
+EDGE: Final = "#73757b"
+INK: Final = "#1d1c1d"
+QUIET: Final = "#4a4b50"
+LINE: Final = "#12355b"
+MARK: Final = "#a3123a"
+ON_MARK: Final = "#ffffff"
+#: from the lowest band to the highest
+TINTS: Final = ("#dce8f7", "#e3f1e4", "#fdf3d0", "#fde3cf", "#fbd5d5")
+NO_BAND: Final = "#f1f2f4"
+
+WIDTH: Final = 720
+SCALE: Final = 2  # pixels to a unit: sharp on fine screens, and where somebody looks closer
+TOP, HEIGHT, LEGEND_LINE, MARGIN = 64, 250, 24, 20
+SMALL, NORMAL, LARGE = 13.0, 14.0, 18.0
+DISC = 9.5
+WIDEST_BAND_NAME = 120
+MOST_DATES, MOST_VALUES = 8, 7
+ALT_TEXT = 1900  # as JSON: Slack takes 2,000 characters, and the blocks of a message are limited together
+MISSING = "—"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+HOUR = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A change that is pointed out, and the words for what caused it. Thousandths and µs."""
+
+    at: int
+    before: int | None
+    after: int | None
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """What is drawn: each of *points* says the value from then on, the last one until the end of the span."""
+
+    whose: str
+    score_type: ScoreType
+    since: int
+    until: int
+    zone: ZoneInfo  #: of the reader, whose days these are
+    points: Sequence[Point]
+    marks: Sequence[Mark]  #: the oldest first
+
+    @property
+    def height(self) -> int:
+        """Say how high the picture is: it has a line for each mark."""
+        return TOP + HEIGHT + 44 + LEGEND_LINE * len(self.marks) + (10 if self.marks else 0)
+
+
+def png(chart: Chart) -> bytes:
+    """Draw a chart with the font that we ship and no other, so that its words are there on every machine."""
+    import resvg_py  # only who asks for a picture waits for what draws it
+
+    return bytes(
+        resvg_py.svg_to_bytes(
+            svg_string=svg(chart),
+            zoom=SCALE,
+            skip_system_fonts=True,
+            font_files=[str(FONT)],
+            font_family=FAMILY,
+        )
+    )
+
+
+def words(chart: Chart) -> str:
+    """Say in words what the chart shows, for those who do not see it."""
+    kind, values = chart.score_type, [value for _, value in chart.points if value is not None]
+    first, last = chart.points[0][1], chart.points[-1][1]
+    span = f"from {_day(chart, chart.since, year=True)} to {_day(chart, chart.until, year=True)}"
+    said = [
+        f"Chart of {kind.label} of {chart.whose} {span}: {_valued(first, kind)} at first, {_valued(last, kind)} now"
+    ]
+    if values:
+        said[0] += f", lowest {show(min(values))}, highest {show(max(values))}"
+    if any(value is None for _, value in chart.points) and values:
+        said.append("It was missing for some of the time")
+    if kind.bands:
+        said.append(f"Bands: {', '.join(f'{band.name} from {show(band.start)}' for band in kind.bands)}")
+    if chart.marks:
+        said.append("What moved it most")
+    text = ". ".join(said)
+    for number, mark in enumerate(chart.marks, 1):
+        text += f"{':' if number == 1 else ';'} {number}. {_told(chart, mark)}"
+    kept = text
+    while len(json.dumps(kept)) > ALT_TEXT:
+        kept = kept[: -max(len(kept) // 50, 1)]
+    return text if kept == text else f"{kept}…"
+
+
+def svg(chart: Chart) -> str:
+    """Draw a chart as SVG; its words stand in `text` elements, in letters that the font has."""
+    frame = _Frame(chart)
+    size = f'width="{WIDTH}" height="{chart.height}" viewBox="0 0 {WIDTH} {chart.height}"'
+    return "".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family={quoteattr(FAMILY)} font-size="{NORMAL:g}">',
+            f'<rect id="paper" x="0.5" y="0.5" width="{WIDTH - 1}" height="{chart.height - 1}" rx="8"'
+            f' fill="{PAPER}" stroke="{EDGE}"/>',
+            *_head(chart),
+            *_bands(frame),
+            *_values(frame),
+            *_dates(frame),
+            f'<path id="course" d="{_course(frame)}" fill="none" stroke="{LINE}" stroke-width="2.5"'
+            ' stroke-linejoin="round" stroke-linecap="round"/>',
+            *_marks(frame),
+            "</svg>",
+        ]
+    )
+
+
+class _Frame:
+    """Where instants and values stand in the picture."""
+
+    def __init__(self, chart: Chart) -> None:
+        self.chart = chart
+        self.lowest, self.highest = _range(chart)
+        self.ticks = _value_ticks(self.lowest, self.highest, chart.score_type.step)
+        self.left = MARGIN + max(width(writable(show(tick)), SMALL) for tick in self.ticks) + 8
+        bands = [width(fitted(band.name, size=SMALL, room=WIDEST_BAND_NAME), SMALL) for band in chart.score_type.bands]
+        self.right = WIDTH - MARGIN - (max(bands) + 8 if bands else 0)
+
+    def x(self, instant: int) -> float:
+        chart = self.chart
+        return self.left + (self.right - self.left) * (instant - chart.since) / max(chart.until - chart.since, 1)
+
+    def y(self, value: int) -> float:
+        return TOP + HEIGHT * (self.highest - value) / (self.highest - self.lowest)
+
+
+def _range(chart: Chart) -> tuple[int, int]:
+    """Choose the values that the picture reaches over: all there are, or those around a course that would be flat."""
+    kind = chart.score_type
+    values = [value for _, value in chart.points if value is not None] or [kind.start]
+    low, high = min(values), max(values)
+    whole = kind.maximum - kind.minimum
+    if whole <= 100_000 or high - low >= whole // 4:
+        return kind.minimum, kind.maximum
+    room = max((high - low) // 3, 5 * kind.step)
+    return max(low - room, kind.minimum), min(high + room, kind.maximum)
+
+
+def _value_ticks(lowest: int, highest: int, step: int) -> list[int]:
+    """Give round values from the lowest to the highest, a handful of them."""
+    for exponent in range(13):
+        for digit in (1, 2, 5):
+            wide = digit * 10**exponent
+            ticks = range(-(-lowest // wide) * wide, highest + 1, wide)
+            if wide >= min(step, highest - lowest) and len(ticks) <= MOST_VALUES:
+                return list(ticks) or [lowest]
+    raise AssertionError("no range is as wide as that")
+
+
+def _head(chart: Chart) -> Iterator[str]:
+    kind = chart.score_type
+    now = f"{_valued(chart.points[-1][1], kind)} now"
+    room = WIDTH - 2 * MARGIN - width(writable(now), LARGE) - 24
+    title = fitted(f"{chart.whose} · {kind.label}", size=LARGE, room=room)
+    yield _text(title, MARGIN, 30, size=LARGE, name="title")
+    yield _text(writable(now), WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
+    span = f"{_day(chart, chart.since, year=True)} to {_day(chart, chart.until, year=True)}, days in {chart.zone.key}"
+    yield _text(writable(span), MARGIN, 50, size=SMALL, fill=QUIET, name="span")
+
+
+def _bands(frame: _Frame) -> Iterator[str]:
+    """Colour the background by band, and name each beside it; names that would touch move apart."""
+    bands = frame.chart.score_type.bands
+    wide = f'x="{frame.left:.1f}" width="{frame.right - frame.left:.1f}"'
+    if not bands:
+        yield f'<rect {wide} y="{TOP}" height="{HEIGHT}" fill="{NO_BAND}"/>'
+    seen: list[tuple[str, float]] = []
+    for place, band in enumerate(bands):
+        end = bands[place + 1].start if place + 1 < len(bands) else None
+        low, high = max(band.start, frame.lowest), frame.highest if end is None else min(end, frame.highest)
+        is_last_value = end is None and low == high  # a band of the highest value alone is a line
+        if low > high or (low == high and not is_last_value):
+            continue
+        top, bottom = frame.y(high), frame.y(low)
+        yield (
+            f'<rect class="band" {wide} y="{top:.1f}" height="{bottom - top:.1f}" fill="{tint(place, len(bands))}"/>'
+        )
+        if band.start > frame.lowest:
+            yield (
+                f'<path class="border" d="M{frame.left:.1f} {bottom:.1f}H{frame.right:.1f}"'
+                f' stroke="{EDGE}" stroke-dasharray="2 4"/>'
+            )
+        seen.append((band.name, (top + bottom) / 2))
+    for (name, _), y in zip(seen, _apart([y for _, y in seen], SMALL + 3), strict=True):
+        if y >= TOP - SMALL:  # of more bands than there is room for the highest are left to the words
+            shown = fitted(name, size=SMALL, room=WIDEST_BAND_NAME)
+            yield _text(shown, frame.right + 8, y + SMALL / 3, size=SMALL, fill=QUIET, name="band")
+
+
+def tint(place: int, count: int) -> str:
+    """Give the colour of a band, by its place from the lowest; between the tints it is mixed."""
+    if count == 1:
+        return TINTS[0]
+    exact = place * (len(TINTS) - 1) / (count - 1)
+    below = min(int(exact), len(TINTS) - 2)
+    mixed = [
+        round(one + (two - one) * (exact - below))
+        for one, two in zip(_parts(TINTS[below]), _parts(TINTS[below + 1]), strict=True)
+    ]
+    return "#{:02x}{:02x}{:02x}".format(*mixed)
+
+
+def _parts(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _apart(heights: Sequence[float], least: float) -> list[float]:
+    """Move labels, the lowest first, as far up as it takes for none to touch the next."""
+    placed: list[float] = []
+    for height in heights:
+        placed.append(min(height, placed[-1] - least) if placed else min(height, TOP + HEIGHT))
+    return placed
+
+
+def _values(frame: _Frame) -> Iterator[str]:
+    for tick in frame.ticks:
+        y = frame.y(tick)
+        yield f'<path d="M{frame.left:.1f} {y:.1f}H{frame.right:.1f}" stroke="{EDGE}" stroke-opacity="0.25"/>'
+        yield _text(
+            writable(show(tick)), frame.left - 8, y + SMALL / 3, size=SMALL, fill=QUIET, anchor="end", name="value"
+        )
+
+
+def _dates(frame: _Frame) -> Iterator[str]:
+    bottom = TOP + HEIGHT
+    ends = -1.0
+    for instant, shown in date_ticks(frame.chart.since, frame.chart.until, frame.chart.zone):
+        x, half = frame.x(instant), width(writable(shown), SMALL) / 2
+        yield f'<path d="M{x:.1f} {bottom}v5" stroke="{EDGE}"/>'
+        if x - half > max(ends + 8, MARGIN / 2) and x + half < WIDTH - MARGIN / 2:
+            ends = x + half
+            yield _text(writable(shown), x, bottom + 21, size=SMALL, fill=QUIET, anchor="middle", name="date")
+
+
+def date_ticks(since: int, until: int, zone: ZoneInfo) -> list[tuple[int, str]]:
+    """Give the beginnings of hours, days or months of a zone in a span, a handful of them, as they are written."""
+    days = (until - since) / (24 * HOUR)
+    first, last = (datetime.fromtimestamp(at / 1_000_000, zone).date() for at in (since, until))
+    if days < 3:
+        steps = next(hours for hours in (3, 6, 12) if days * 24 / hours <= MOST_DATES + 1)
+        locals_ = [
+            datetime(day.year, day.month, day.day, hour, tzinfo=zone)
+            for day in _days(first, last, 1)
+            for hour in range(0, 24, steps)
+        ]
+        told = [(local, _date(local.date()) if local.hour == 0 else f"{local.hour:02d}:00") for local in locals_]
+    elif days / 14 <= MOST_DATES:
+        step = next(step for step in (1, 2, 7, 14) if days / step <= MOST_DATES)
+        told = [(datetime(day.year, day.month, day.day, tzinfo=zone), _date(day)) for day in _days(first, last, step)]
+    else:
+        step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 240, 600) if days / 30.4 / step <= MOST_DATES)
+        months = range(first.year * 12 // step * step, last.year * 12 + 12, step)
+        told = [
+            (datetime(month // 12, month % 12 + 1, 1, tzinfo=zone), f"{MONTHS[month % 12]} {month // 12}")
+            for month in months
+        ]
+    ticks = [(int(local.timestamp()) * 1_000_000, shown) for local, shown in told]
+    return [(at, shown) for at, shown in ticks if since <= at <= until]
+
+
+def _days(first: date, last: date, step: int) -> Iterator[date]:
+    """Give every so many days; of weeks the Mondays."""
+    day = first - timedelta(days=first.weekday()) if step >= 7 else first
+    while day <= last:
+        yield day
+        day += timedelta(days=step)
+
+
+def _course(frame: _Frame) -> str:
+    """Draw the value as steps; where it is missing there is nothing."""
+    path: list[str] = []
+    ends = [*(at for at, _ in frame.chart.points[1:]), frame.chart.until]
+    before: int | None = None
+    for (at, value), end in zip(frame.chart.points, ends, strict=True):
+        if value is not None:
+            path.append(f"{'M' if before is None else 'L'}{frame.x(at):.1f} {frame.y(value):.1f}")
+            path.append(f"H{frame.x(end):.1f}")
+        before = value
+    return "".join(path)
+
+
+def _marks(frame: _Frame) -> Iterator[str]:
+    """Number the marks where they are, and say beneath what each of them was."""
+    chart = frame.chart
+    spots = [_spot(mark, frame) for mark in chart.marks]
+    discs: list[tuple[float, float]] = []
+    for number, (mark, (x, y)) in enumerate(zip(chart.marks, spots, strict=True), 1):
+        discs.append(_free(x, y, discs=discs, spots=spots, frame=frame))
+        yield f'<path d="M{x:.1f} {y:.1f}L{discs[-1][0]:.1f} {discs[-1][1]:.1f}" stroke="{MARK}" stroke-width="1.5"/>'
+        yield f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{MARK}" stroke="{PAPER}"/>'
+        yield from _numbered(number, *discs[-1])
+        below = TOP + HEIGHT + 44 + LEGEND_LINE * (number - 1) + 14
+        yield from _numbered(number, MARGIN + DISC, below - SMALL / 3)
+        told = fitted(_told(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
+        yield _text(told, MARGIN + 2 * DISC + 8, below, size=NORMAL, name="mark")
+
+
+def _spot(mark: Mark, frame: _Frame) -> tuple[float, float]:
+    """Find where a change is: at the value that it left, or took away."""
+    values = (mark.after, mark.before, frame.chart.score_type.start)
+    value = next(value for value in values if value is not None)
+    return frame.x(mark.at), frame.y(min(max(frame.lowest, value), frame.highest))
+
+
+def _numbered(number: int, x: float, y: float) -> Iterator[str]:
+    yield f'<circle class="disc" cx="{x:.1f}" cy="{y:.1f}" r="{DISC}" fill="{MARK}" stroke="{PAPER}"/>'
+    yield _text(str(number), x, y + SMALL / 3, size=SMALL, fill=ON_MARK, anchor="middle", name="number")
+
+
+def _free(
+    x: float,
+    y: float,
+    *,
+    discs: Sequence[tuple[float, float]],
+    spots: Sequence[tuple[float, float]],
+    frame: _Frame,
+) -> tuple[float, float]:
+    """Find the nearest place for the disc of a spot, inside the bands and clear of other discs and of all spots."""
+    apart = 2 * DISC + 2
+    for away in range(1, 12):
+        for right, down in ((0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1), (-1, 0), (1, 0)):
+            place = x + right * away * apart, y + down * away * apart
+            inside = frame.left + DISC <= place[0] <= frame.right - DISC
+            inside = inside and TOP + DISC <= place[1] <= TOP + HEIGHT - DISC
+            clear = all(dist(place, disc) >= apart for disc in discs)
+            if inside and clear and all(dist(place, spot) >= DISC + 5 for spot in spots):
+                return place
+    return x, y
+
+
+def _told(chart: Chart, mark: Mark) -> str:
+    kind = chart.score_type
+    moved = f"{_valued(mark.before, kind, band=False)} → {_valued(mark.after, kind, band=False)}"
+    return f"{_day(chart, mark.at)}: {moved}, {mark.cause}"
+
+
+def _valued(value: int | None, kind: ScoreType, *, band: bool = True) -> str:
+    if value is None:
+        return MISSING
+    named = kind.band(value) if band else None
+    return f"{show(value)} ({named})" if named else show(value)
+
+
+def _day(chart: Chart, instant: int, *, year: bool = False) -> str:
+    day = datetime.fromtimestamp(instant / 1_000_000, UTC).astimezone(chart.zone).date()
+    return f"{_date(day)} {day.year}" if year else _date(day)
+
+
+def _date(day: date) -> str:
+    return f"{day.day} {MONTHS[day.month - 1]}"
+
+
+def _text(text: str, x: float, y: float, *, size: float, name: str, fill: str = INK, anchor: str = "start") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{fill}" text-anchor="{anchor}"'
+    return f'<text class="{name}" {place}>{escape(text)}</text>'

@@ -1,0 +1,73 @@
+"""Build a draft of a score type with a progress bar, say what it would change, and apply it or not."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import Progress
+
+from bot.cli import output
+from bot.clock import system_clock
+from storage.contacts import contacts
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+from storage.redefining import Preview, apply, build, cancel, draft, preview
+from storage.verifying import contacts_to_verify
+
+
+async def redefine(
+    workspace: Workspace, wanted: Sequence[ScoreType], *, dry_run: bool, asks: bool
+) -> list[Preview | ScoreType]:
+    """Change types, or only say what would change; gives a preview for each, or the type where nothing moves."""
+    told: list[Preview | ScoreType] = []
+    for one in wanted:
+        made = await draft(workspace, wanted=one, now=system_clock())
+        if made is None:
+            told.append(one)
+            continue
+        await _build(workspace, made)
+        seen = await preview(workspace, draft=made, now=system_clock())
+        told.append(seen)
+        if dry_run:
+            await cancel(workspace, draft=made)
+        else:
+            await apply(workspace, draft=made, asks=asks, now=system_clock())
+    return told
+
+
+async def _build(workspace: Workspace, made: ScoreType) -> None:
+    total = await contacts_to_verify(workspace)
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        bar = progress.add_task(made.label, total=total)
+        await build(
+            workspace, draft=made, progress=lambda done: progress.update(bar, completed=done), now=system_clock()
+        )
+
+
+def as_document(seen: Preview | ScoreType) -> dict[str, object]:
+    """Write what changed, or would."""
+    if isinstance(seen, ScoreType):
+        return {"type": seen.key, "changed": 0, "entering": 0, "leaving": 0, "asking": 0}
+    counts = {"changed": seen.changed, "entering": seen.entering, "leaving": seen.leaving, "asking": seen.asking}
+    return {"type": seen.draft.key, **counts}
+
+
+async def tell(workspace: Workspace, seen: Preview | ScoreType, *, dry_run: bool, asks: bool) -> None:
+    """Say to people what changed, or would."""
+    if isinstance(seen, ScoreType):
+        output.lines(f"{seen.label}: no score changes by this.")
+        return
+    made, would = seen.draft, "would change" if dry_run else "changed"
+    top = f"; {seen.entering} into {made.bands[-1].name}, {seen.leaving} out of it" if len(made.bands) > 1 else ""
+    output.lines(f"{made.label}: {seen.changed} {'contact' if seen.changed == 1 else 'contacts'} {would}{top}.")
+    names = {one.id: one.shown for one in await contacts(workspace, ids=[id for id, _, _ in seen.first])}
+    for id, before, after in seen.first:
+        output.lines(f"  {names.get(id, id)}: {_shown(before)} → {_shown(after)}")
+    if seen.asking:
+        did = "were asked for" if asks and not dry_run else "would be asked for with --ask"
+        output.lines(f"{seen.asking} follow-ups {did}.")
+
+
+def _shown(value: int | None) -> str:
+    return "—" if value is None else show(value)

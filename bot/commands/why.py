@@ -1,0 +1,20 @@
+"""Say what a score is made of."""
+
+from bot.asking import Asked, Reply
+from bot.blocks.why import MOST, why_reply
+from bot.finding import find_one
+from bot.replies import plain_reply
+from bot.sentence import read_clear
+from storage.scores import why
+
+
+async def explain_score(asked: Asked) -> Reply:
+    """Answer `why CONTACT [TYPE]`."""
+    if not asked.text:
+        return plain_reply("Say whose: `/score why ada@example.com fit`")
+    words, scores = read_clear(asked.text, asked.types)
+    found = await find_one(asked, words, line=f"why {{}} {scores[0]}")
+    if isinstance(found, Reply):
+        return found
+    score_type, explanation = await why(asked.workspace, contact=found.id, score=scores[0], most=MOST, now=asked.now)
+    return why_reply(found, score_type, explanation)

@@ -1,0 +1,82 @@
+"""Follow one score through a span of time: the values to draw, and what moved it most."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from itertools import pairwise
+from typing import TypeAlias
+
+#: an instant in µs, and the value from then on in thousandths; none where it is missing
+Point: TypeAlias = tuple[int, int | None]
+#: between changes a score that fades is looked at so many times in the span
+LOOKS = 400
+MARKED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knot:
+    """What a fact made of a score: its rank from then on, none where it is missing."""
+
+    at: int
+    rank: int | None
+    fact: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One change of a score, with the value just before it and the one it left."""
+
+    at: int
+    before: int | None
+    after: int | None
+    fact: int
+
+
+def points(knots: Sequence[Knot], *, since: int, until: int, value_at: Callable[[int, int], int]) -> tuple[Point, ...]:
+    """Give every value that a score had in a span, from when on; *value_at* tells it of a rank at an instant.
+
+    *knots* are in the order of the fold; one before the span says what the score was when it began.
+    """
+    changed = [knot.at for knot in knots if since < knot.at <= until]
+    looks = {since + (until - since) * place // LOOKS for place in range(LOOKS + 1)}
+    found: list[Point] = []
+    place, rank = 0, None
+    for instant in sorted(looks.union(changed, (at - 1 for at in changed))):
+        while place < len(knots) and knots[place].at <= instant:
+            rank = knots[place].rank
+            place += 1
+        value = None if rank is None else value_at(rank, instant)
+        if not found or found[-1][1] != value:
+            found.append((instant, value))
+    return tuple(found)
+
+
+def biggest_moves(
+    knots: Sequence[Knot], *, since: int, start: int, value_at: Callable[[int, int], int]
+) -> tuple[Move, ...]:
+    """Give the changes since an instant that moved a score most, the oldest first; of equal ones the newer count.
+
+    What was missing, or is from then on, moved from or to the *start*, as the fold has it.
+    """
+    moves = []
+    for before, knot in pairwise([None, *knots]):
+        assert knot is not None
+        if knot.at < since:
+            continue
+        rank = None if before is None else before.rank
+        moves.append(
+            Move(
+                at=knot.at,
+                before=None if rank is None else value_at(rank, knot.at),
+                after=None if knot.rank is None else value_at(knot.rank, knot.at),
+                fact=knot.fact,
+            )
+        )
+
+    def size(placed: tuple[int, Move]) -> tuple[int, int]:
+        place, move = placed
+        before, after = (start if value is None else value for value in (move.before, move.after))
+        return abs(after - before), place
+
+    most = nlargest(MARKED, enumerate(moves), key=size)
+    return tuple(moves[place] for place in sorted(place for place, move in most if size((place, move))[0]))

@@ -1,0 +1,176 @@
+"""Say what an activity, or what is known of a contact, is worth in a score type."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+
+from storage.domain.contacts import ATTRIBUTE, Json, matching
+from storage.domain.errors import BadDefinition
+from storage.domain.facts import Activity
+from storage.domain.filters import BadFilter, Candidate, parse
+from storage.domain.filters.terms import Term
+from storage.domain.score_types import Rule, RuleCap, ScoreType
+from storage.domain.values import THOUSAND, show
+
+NAME = re.compile(r"[^\s\0][^\0\n]{0,79}")
+MOST_RULES = 200
+
+
+class Period(StrEnum):
+    """How long a cap counts: UTC days, ISO weeks, months, or for ever."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    EVER = "ever"
+
+
+#: (rule, points asked, points after its cap), in thousandths
+Award = tuple[Rule, int, int]
+#: cap → (when its current period began, what was spent in it), in thousandths
+Spent = Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The rules of one definition, ready to be asked."""
+
+    rules: tuple[Rule, ...]
+    conditions: Mapping[str, Term] = field(default_factory=dict)
+
+    @property
+    def asks_fields(self) -> bool:
+        """Whether what is known of a contact matters, so that every field value is a fact of the score."""
+        return bool(self.conditions)
+
+    def bears(self, activity: str) -> bool:
+        """Tell whether an activity is worth something."""
+        return any(rule.activity is not None and matching(rule.activity) == matching(activity) for rule in self.rules)
+
+    def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
+        """Give the points of the rules about the contact itself that hold, and their names."""
+        holding = [rule for rule in self.rules if rule.activity is None and self._holds(rule, fields)]
+        return sum(rule.points for rule in holding), tuple(rule.name for rule in holding)
+
+    def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
+        """Say what an activity is worth, rule by rule, and what the caps have spent then."""
+        awarded, now_spent = list[Award](), dict(spent)
+        for rule in self.rules:
+            if rule.activity is None or matching(rule.activity) != matching(activity.activity):
+                continue
+            if not self._holds(rule, fields):
+                continue
+            asked = _times(rule.points, activity.quantity)
+            allowed = asked
+            if rule.cap is not None:
+                name, began = rule.cap.group or rule.name, _began(rule.cap.period, activity.occurred_at)
+                before = now_spent.get(name, (began, 0))
+                used = before[1] if before[0] == began else 0
+                allowed = min(max(used + asked, -rule.cap.points), rule.cap.points) - used
+                now_spent[name] = (began, used + allowed)
+            awarded.append((rule, asked, allowed))
+        return awarded, now_spent
+
+    def _holds(self, rule: Rule, fields: Mapping[str, Json]) -> bool:
+        condition = self.conditions.get(rule.name)
+        return condition is None or condition.matches(_candidate(fields))
+
+
+@lru_cache(maxsize=1024)
+def judge(rules: tuple[Rule, ...]) -> Judge:
+    """Make rules ready; raises BadDefinition."""
+    conditions = {}
+    for rule in rules:
+        if rule.condition.strip():
+            try:
+                conditions[rule.name] = parse(rule.condition, (), about_fields=True).where
+            except BadFilter as exc:
+                raise BadDefinition(f"rule `{rule.name}`, if: {exc.sentence} (column {exc.column + 1})") from exc
+    return Judge(rules, conditions)
+
+
+def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
+    """Refuse rules that contradict themselves or their type; raises BadDefinition."""
+    if len(rules) > MOST_RULES:
+        raise BadDefinition(f"a score type has at most {MOST_RULES} rules; these are {len(rules)}")
+    names = [rule.name for rule in rules]
+    for rule in rules:
+        if not NAME.fullmatch(rule.name):
+            raise BadDefinition("each rule needs a name of 1 to 80 characters")
+        if names.count(rule.name) > 1:
+            raise BadDefinition(f"two rules are called `{rule.name}`; give each a name of its own")
+        if rule.activity is not None and not NAME.fullmatch(rule.activity):
+            raise BadDefinition(f"rule `{rule.name}`: an activity has 1 to 80 characters, for example demo_booked")
+        if not rule.points or rule.points % score_type.step:
+            step = show(score_type.step)
+            raise BadDefinition(f"rule `{rule.name}`: {show(rule.points)} points is no whole number of steps of {step}")
+        if rule.activity is None and score_type.half_life:
+            raise BadDefinition(
+                f"rule `{rule.name}`: {score_type.label} fades, so only activities can be worth something in it"
+            )
+        if rule.activity is None and not rule.condition.strip():
+            raise BadDefinition(f"rule `{rule.name}` needs an activity, or an `if` about the contact")
+        if rule.cap is not None and (rule.activity is None or rule.cap.points <= 0):
+            raise BadDefinition(f"rule `{rule.name}`: only activities are capped, at more than 0 points")
+        if rule.cap is not None and rule.cap.period not in list(Period):
+            raise BadDefinition(f"rule `{rule.name}`: a cap counts per {', '.join(Period)}")
+    _check_groups(rules)
+    judge(tuple(rules))
+
+
+def _check_groups(rules: Sequence[Rule]) -> None:
+    """A cap that several rules share is one cap."""
+    groups: dict[str, RuleCap] = {}
+    for rule in rules:
+        if (
+            rule.cap is not None
+            and rule.cap.group is not None
+            and groups.setdefault(rule.cap.group, rule.cap) != rule.cap
+        ):
+            raise BadDefinition(f"the rules of the group `{rule.cap.group}` must have the same cap")
+        if rule.cap is not None and rule.cap.group in {other.name for other in rules}:
+            raise BadDefinition(f"the group `{rule.cap.group}` must not be called like a rule")
+
+
+def _times(points: int, quantity: int) -> int:
+    """Multiply two numbers in thousandths; a half goes to the even one."""
+    whole, rest = divmod(points * quantity, THOUSAND)
+    return whole + (rest * 2 > THOUSAND or (rest * 2 == THOUSAND and whole % 2 == 1))
+
+
+def _began(period: str, at: int) -> int:
+    """Give the day, in days since 1970, on which the period of an instant began; 0 for ever."""
+    day = datetime.fromtimestamp(at // 1_000_000, UTC).date()
+    match period:
+        case Period.DAY:
+            first = day
+        case Period.WEEK:
+            first = day - timedelta(days=day.weekday())
+        case Period.MONTH:
+            first = day.replace(day=1)
+        case _:
+            return 0
+    return first.toordinal()
+
+
+def _candidate(fields: Mapping[str, Json]) -> Candidate:
+    texts = {
+        name: value if isinstance(value := fields.get(name), str) else None
+        for name in ("email", "name", "company", "owner")
+    }
+    tags = fields.get("tags")
+    return Candidate(
+        id=0,
+        email=texts["email"],
+        name=texts["name"],
+        company=texts["company"],
+        owner=texts["owner"],
+        tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
+        attributes={
+            name.removeprefix(ATTRIBUTE): value for name, value in fields.items() if name.startswith(ATTRIBUTE)
+        },
+        values={},
+    )

@@ -1,0 +1,58 @@
+"""Make contacts one, or part them again, and say which scores are to be folded anew for that."""
+
+from dataclasses import replace
+
+from storage import contacts, facts, followups, scores
+from storage.contacts import StartAgain
+from storage.database import Session
+from storage.domain.facts import united
+from storage.domain.fold import State, beginning
+from storage.facts import Scored
+from storage.work import Work
+
+
+async def lock_all(session: Session, work: Work, expected: dict[int, int]) -> None:
+    """Hold the contacts of *expected*, and all that are one with those which the work makes one or parts."""
+    joined = {work.roots[row] for row in work.joined}
+    work.members = await contacts.members(session, joined)
+    await contacts.lock(session, expected | work.members)
+    # Whoever joins or leaves holds the row of the one they are one with, so that under our lock they stay the same.
+    if await contacts.members(session, joined) != work.members:
+        raise StartAgain
+
+
+async def regroup(session: Session, work: Work) -> dict[int, int]:
+    """Go by the words in the ledger that stand: write who is one with whom; give those who became part of another.
+
+    Scores and effects of all concerned are taken away, to be folded anew.
+    """
+    said = await facts.links(session, work.members)
+    undone = await facts.undone(session, work.submission.workspace.id, {batch for _, _, batch in said})
+    roots = united(work.members, [(one, other) for one, other, batch in said if batch not in undone])
+    work.roots |= roots
+    moved = {row: root for row, root in roots.items() if work.members[row] != root}
+    if not moved:
+        return {}
+    before = {work.members[row] for row in moved}
+    concerned = before | set(moved.values())
+    rows = {row for row, root in work.members.items() if root in concerned}
+    definitions = {(id, key): one.definition for id in concerned for key, one in work.types.items()}
+    work.was = await scores.states(session, definitions)
+    await contacts.regroup(session, moved)
+    await scores.forget(session, concerned)
+    parts = {row: root for row, root in moved.items() if root != row}
+    await followups.hand_over(session, parts)
+    work.regrouped = {roots[row] for row in rows}
+    work.undone += await facts.changed(session, work.regrouped)
+    ruled = {(id, key): one for id in work.regrouped for key, one in work.types.items() if one.rules}
+    work.undone += [pair for pair, ledger in (await facts.ledgers(session, ruled)).items() if ledger]
+    return parts
+
+
+def carried(work: Work, pair: Scored) -> State:
+    """Give the state of a score that is folded anew, as it was before; but later than all that its parts have seen."""
+    contact, key = pair
+    parts = {work.members[row] for row, root in work.roots.items() if root == contact and row in work.members}
+    was = work.was.get(pair, beginning(work.types[key]))
+    seen = [work.was[part, key].last for part in parts if (part, key) in work.was]
+    return replace(was, last=max([was.last, *seen]))

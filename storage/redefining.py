@@ -1,0 +1,279 @@
+"""Change what is measured: a new definition is folded beside the live one, compared with it, and then pointed at.
+
+What happens meanwhile goes into both, where a contact is built already; whoever is not is built later.
+Until it is applied a draft is seen by nobody; it can be cancelled, and a build that was stopped goes on."""
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from storage import alert_rules, alerting, contacts, database, definitions, facts, scores
+from storage.contacts import StartAgain
+from storage.database import Session
+from storage.domain.decay import shown
+from storage.domain.errors import Refusal, UnknownScoreType
+from storage.domain.facts import BEFORE_ALL, Fact
+from storage.domain.fold import bears_on, fold
+from storage.domain.people import Workspace
+from storage.domain.rules import check_rules
+from storage.domain.score_types import ScoreType, check_definition
+from storage.facts import Scored
+from storage.work import Work
+
+BATCH = 500
+FIRST = 10  #: so many contacts are named by a preview
+
+
+class NoDraft(Refusal):
+    """There is no such draft any more; it was applied or cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a draft would change, as of an instant."""
+
+    draft: ScoreType
+    changed: int  #: contacts with another value, or one where none was, or none where one was
+    entering: int  #: contacts that come into the top band
+    leaving: int
+    asking: int  #: follow-ups that would be asked for
+    first: tuple[
+        tuple[int, int | None, int | None], ...
+    ]  #: (contact, before, after) of the first that enter, in thousandths
+
+
+async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreType | None:
+    """Write a draft of a type; *wanted* is the live one with what is to be other.
+
+    What only says how a value is called, label, bands and which type is the default one, is changed at once:
+    none is given then. Raises BadDefinition, UnknownScoreType.
+    """
+    start = check_definition(
+        label=wanted.label, minimum=wanted.minimum, maximum=wanted.maximum, step=wanted.step,
+        start=wanted.start, bands=wanted.bands, half_life=wanted.half_life,
+    )  # fmt: skip  # the numbers of one definition stand together
+    check_rules(wanted.rules, wanted)
+    wanted = replace(wanted, start=start, label=wanted.label.strip())
+
+    async def body(session: Session) -> ScoreType | None:
+        live = (await definitions.live(session, {workspace.id}))[workspace.id].get(wanted.key)
+        if live is None:
+            raise UnknownScoreType(wanted.key)
+        if wanted.is_default and not live.is_default:
+            await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, wanted.key)
+        same = replace(wanted, label=live.label, bands=live.bands, is_default=live.is_default)
+        if replace(same, definition=live.definition, number=live.number) == live:
+            await definitions.rename(session, live, label=wanted.label, bands=wanted.bands)
+            await _settle_rules(session, workspace, now=now)
+            return None
+        return await definitions.insert_draft(session, live, wanted, now=now)
+
+    made = await database.write(body)
+    if made is not None:
+        await database.write(_alone)  # what began before the draft was there has ended
+    return made
+
+
+async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[int], None], now: int) -> None:
+    """Fold every contact under a draft; *progress* is told how many are done. Raises NoDraft."""
+    done = await _count(workspace, draft)
+    progress(done)
+    after = 0
+    while True:
+        ids = await _unbuilt(database.current().reader, workspace, draft, after=after)
+        if not ids:
+            return
+        await _build(workspace, draft, ids)
+        after, done = ids[-1], done + len(ids)
+        progress(done)
+
+
+async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
+    """Compare a draft that is built with what is live; raises NoDraft."""
+    live = await _live(workspace, draft.key)
+    watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
+    looking = [watch for watch in watches if watch is not None and watch.score_type.key == draft.key]
+    taken = await alerting.taken(workspace, rules=[watch.rule for watch in looking])
+    changed = entering = leaving = asking = 0
+    first = list[tuple[int, int | None, int | None]]()
+    async for contact, before, after in _compared(workspace, live, draft, now=now):
+        changed += before != after
+        was, becomes = _is_top(live, before), _is_top(draft, after)
+        entering, leaving = entering + (becomes and not was), leaving + (was and not becomes)
+        if becomes and not was and len(first) < FIRST:
+            first.append((contact, before, after))
+        asking += sum(watch.region.holds(after) and (watch.rule, contact) not in taken for watch in looking)
+    return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
+
+
+async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> None:
+    """Let a draft be what is read from now on; with *asks* those who come into a rule's region are asked for.
+
+    Raises NoDraft.
+    """
+    await build(workspace, draft=draft, progress=lambda _: None, now=now)
+    old = await _live(workspace, draft.key)
+
+    async def body(session: Session) -> None:
+        await _alone(session)
+        while ids := await _unbuilt(session, workspace, draft, after=0):
+            await _fold(session, workspace, draft, ids)
+        if not await definitions.point_at(session, draft):
+            raise NoDraft
+        if asks:
+            await alerting.ask_for_newcomers(session, workspace, score=draft.key, now=now)
+        await _settle_rules(session, workspace, now=now)
+
+    await database.write(body)
+    await _forget(old.definition)
+
+
+async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:
+    """Drop a draft and what was folded under it; raises NoDraft where it is live already."""
+    if (await _live(workspace, draft.key)).definition == draft.definition:
+        raise NoDraft
+    await definitions.drop_draft(workspace, draft=draft)
+    await _forget(draft.definition)
+    await definitions.delete(workspace, draft=draft)
+
+
+async def follow(session: Session, works: Sequence[Work], drafts: Mapping[int, Sequence[ScoreType]]) -> None:
+    """Take what was recorded into the drafts too, for the contacts that are built, and for new ones."""
+    touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
+    types: dict[tuple[int, int], ScoreType] = {}
+    fresh = {entry.fact_id for work in works for entry in work.new}
+    for work in works:
+        workspace = work.submission.workspace.id
+        for draft in drafts.get(workspace, ()) if work.refusal is None else ():
+            bearing = {e.contact for e in work.new if e.fact is not None and e.contact and bears_on(e.fact, draft)}
+            undone = {work.roots.get(id, id) for id in work.spoken_of}
+            if bearing or undone:
+                touched.setdefault((workspace, draft.definition), set()).update(bearing, undone)
+                types[workspace, draft.definition] = draft
+    for (workspace, definition), ids in touched.items():
+        draft = types[workspace, definition]
+        pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
+        built = {pair[0] for pair in await scores.states(session, dict.fromkeys(pairs, definition))}
+        ledgers = await facts.ledgers(session, pairs)
+        new = {pair[0] for pair, ledger in ledgers.items() if ledger.keys() <= fresh}
+        await _write(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair[0] in built | new})
+
+
+async def _build(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
+    async def body(session: Session) -> None:
+        if not await definitions.is_draft(session, draft):
+            raise NoDraft
+        await _fold(session, workspace, draft, ids)
+
+    try:
+        await database.write(body)
+    except StartAgain:  # one of them was merged just now: one by one, without it
+        for id in ids if len(ids) > 1 else ():
+            await _build(workspace, draft, [id])
+
+
+async def _fold(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
+    await contacts.lock(session, {id: id for id in ids})
+    ledgers = await facts.ledgers(session, {(id, draft.key): draft for id in ids})
+    await _write(session, workspace.id, draft, ledgers)
+
+
+async def _write(
+    session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
+) -> None:
+    undone = await facts.undone(session, workspace, {fact.batch for each in ledgers.values() for fact in each.values()})
+    states, effects = {}, {}
+    for pair, ledger in ledgers.items():
+        id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
+        state, folded = fold([fact for fact in ledger.values() if fact.batch not in undone], draft)
+        last = max((fact.order for fact in ledger.values()), default=BEFORE_ALL)
+        states[pair] = replace(state, last=last)
+        effects[pair] = {id_of[one.source, one.key, one.subject]: (one, effect) for one, effect in folded}
+    await scores.keep(
+        session, states=states, effects=effects, anew=set(states),
+        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
+    )  # fmt: skip  # what, and under which definition
+
+
+async def _unbuilt(session: Session, workspace: Workspace, draft: ScoreType, *, after: int) -> list[int]:
+    rows = await session.rows(
+        "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM scores k WHERE k.contact_id = c.id AND k.definition_id = $3)"
+        " ORDER BY c.id LIMIT $4",
+        workspace.id,
+        after,
+        draft.definition,
+        BATCH,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _count(workspace: Workspace, draft: ScoreType) -> int:
+    rows = await database.read(
+        "SELECT count(*) AS n FROM scores WHERE workspace_id = $1 AND definition_id = $2",
+        workspace.id,
+        draft.definition,
+    )
+    return int(rows[0]["n"])
+
+
+async def _compared(
+    workspace: Workspace, live: ScoreType, draft: ScoreType, *, now: int
+) -> AsyncIterator[tuple[int, int | None, int | None]]:
+    after = 0
+    while True:
+        rows = await database.read(
+            "SELECT c.id, a.rank AS was, b.rank AS becomes FROM contacts c"
+            " LEFT JOIN scores a ON a.contact_id = c.id AND a.definition_id = $3"
+            " LEFT JOIN scores b ON b.contact_id = c.id AND b.definition_id = $4"
+            " WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL ORDER BY c.id LIMIT $5",
+            workspace.id,
+            after,
+            live.definition,
+            draft.definition,
+            10 * BATCH,
+        )
+        if not rows:
+            return
+        for row in rows:
+            before = None if row["was"] is None else shown(live, row["was"], now=now)
+            becomes = None if row["becomes"] is None else shown(draft, row["becomes"], now=now)
+            yield row["id"], before, becomes
+        after = rows[-1]["id"]
+
+
+def _is_top(score_type: ScoreType, value: int | None) -> bool:
+    return len(score_type.bands) > 1 and value is not None and value >= score_type.bands[-1].start
+
+
+async def _live(workspace: Workspace, key: str) -> ScoreType:
+    for one in await definitions.score_types(workspace):
+        if one.key == key:
+            return one
+    raise UnknownScoreType(key)
+
+
+async def _settle_rules(session: Session, workspace: Workspace, *, now: int) -> None:
+    """Let every rule know who is inside now, asking for nobody."""
+    types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
+    for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+        await alerting.retake(session, workspace, rule, types, now=now)
+
+
+async def _alone(session: Session) -> None:
+    """Wait for everything that is being recorded: each of it has read the definitions in its transaction."""
+    if session.dialect == "postgres":
+        await session.rows("LOCK TABLE definitions IN ACCESS EXCLUSIVE MODE")
+
+
+async def _forget(definition: int) -> None:
+    """Delete what was folded under a definition that nobody reads any more, a little at a time."""
+    for table in ("effects", "scores"):
+        while True:
+            gone = await database.current().writer.rows(
+                f"DELETE FROM {table} WHERE id IN"
+                f" (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
+                definition,
+                10 * BATCH,
+            )
+            if not gone:
+                break

@@ -1,0 +1,86 @@
+"""Rules as a file, and types that change, from the terminal."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.bot.cli.program import environment, run
+
+RULES = """\
+[[rule]]
+score = "score"
+name = "Demo"
+activity = "demo_booked"
+points = 10
+cap = 20
+per = "week"
+group = "sales"
+
+[[rule]]
+score = "score"
+name = "A \\"VIP\\""
+points = 20
+if = "tag:vip -company:Acme"
+"""
+
+
+@pytest.mark.slow
+async def test_rules_go_out_and_in(database_url: str, tmp_path: Path) -> None:
+    """What was applied is exported as it can be applied again; a preview changes nothing."""
+    env = environment(database_url)
+    file, people, again = tmp_path / "rules.toml", tmp_path / "people.csv", tmp_path / "again.toml"
+    file.write_text(RULES)
+    people.write_text("email,score,tags\nada@example.com,,vip\nbob@example.com,70,\n")
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    await run("import", str(people), env=env)
+
+    looked = (await run("rules", "apply", str(file), "--dry-run", "--json", env=env)).document
+    seen = {"type": "score", "changed": 1, "entering": 0, "leaving": 0, "asking": 0}
+    assert looked == {"types": [seen], "applied": False}
+    assert (await run("rules", "export", env=env)).out == ""
+    told = await run("rules", "apply", str(file), env=env)
+    assert told.out == "Score: 1 contact changed; 0 into hot, 0 out of it.\n"
+    assert (await run("rules", "export", "-o", str(again), env=env)).code == 0
+    assert again.read_text() == RULES
+    assert (await run("rules", "apply", str(again), env=env)).out == "Nothing to do: these are the rules already.\n"
+    cut = await run("type", "set", "score", "--max", "50", "--band", "low:0", "--band", "top:20", "--json", env=env)
+    assert {name: cut.document[name] for name in ("max", "changed", "entering", "applied")} == {
+        "max": 50, "changed": 1, "entering": 2, "applied": True,
+    }  # fmt: skip  # two come into the new top band, one of them was cut
+    exported = (await run("export", "--json", env=env)).document["contacts"]
+    assert [(one["email"], one["scores"]["score"]["value"]) for one in exported] == [
+        ("ada@example.com", 20), ("bob@example.com", 50),
+    ]  # fmt: skip  # by address
+    assert (await run("verify", env=env)).code == 0
+
+
+@pytest.mark.slow
+async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
+    """The line, and what to write instead."""
+    env = environment(f"sqlite://{tmp_path}/scores.db")
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    wrong = {
+        RULES.replace("tag:vip", "tga:vip"): 'Line 10 of rules.toml: rule `A "VIP"`, if: ',
+        RULES.replace('per = "week"\n', ""): 'Line 1 of rules.toml: a cap needs both: cap = 20 and per = "day"',
+        RULES.replace("points = 20", "points = 0.5"): 'Line 10 of rules.toml: rule `A "VIP"`: 0.5 points is no whole',
+        RULES.replace('score = "score"', 'score = "fti"', 1): "Line 1 of rules.toml: there is no score type `fti`",
+        RULES.replace("points = 10", 'points = "10"'): "Line 1 of rules.toml: `points`",
+        RULES.replace("points = 10", "pionts = 10"): "Line 1 of rules.toml: `points`: Field required",
+        RULES + 'name = "again"': "This is no TOML in rules.toml: Cannot overwrite a value (at line",
+        'colour = "red"': "There is colour in rules.toml; write each rule under a line [[rule]]",
+    }
+    files = []
+    for number, text in enumerate(wrong):
+        (tmp_path / str(number)).mkdir()
+        files.append(tmp_path / str(number) / "rules.toml")
+        files[-1].write_text(text)
+    told = await asyncio.gather(*(run("rules", "apply", str(file), env=env) for file in files))
+    for one, said in zip(told, wrong.values(), strict=True):
+        assert (one.code, one.out) == (1, "")
+        assert one.err.startswith(said), one.err
+    unknown, fading = await asyncio.gather(
+        run("type", "set", "nope", env=env), run("type", "set", "score", "--half-life", "5x", env=env)
+    )
+    unknown.check_refused("There is no score type `nope`; there is score")
+    assert fading.code == 1

@@ -1,0 +1,313 @@
+"""What a chart shows stands in its SVG, in its pixels with no font but our own, and in words."""
+
+import json
+import re
+from datetime import UTC, datetime
+from itertools import combinations, product
+from math import dist
+from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
+
+import pytest
+import resvg_py
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot import chart as drawing
+from bot.chart import Chart, Mark, date_ticks, png, svg, tint, words
+from bot.charting import zone_of
+from bot.lettering import fitted, width, writable
+from storage.domain.course import Point
+from storage.domain.score_types import Band, ScoreType
+from tests.bot.pictures import read_png
+from tests.counts import COUNTS
+
+BERLIN = ZoneInfo("Europe/Berlin")
+DAY = 86_400_000_000
+NOW = int(datetime(2026, 11, 22, 12, tzinfo=BERLIN).timestamp()) * 1_000_000
+SVG = "{http://www.w3.org/2000/svg}"
+LIGHT_SLACK, DARK_SLACK = "#ffffff", "#1a1d21"
+
+
+def kind(*bands: tuple[str, int], minimum: int = 0, maximum: int = 100, step: int = 1) -> ScoreType:
+    """Make a score type; whole points."""
+    return ScoreType(
+        id=1, definition=1, number=1, key="score", label="Score", minimum=minimum * 1_000, maximum=maximum * 1_000,
+        step=step * 1_000, start=max(minimum, 0) * 1_000, bands=tuple(Band(name=n, start=s * 1_000) for n, s in bands),
+    )  # fmt: skip  # one definition
+
+
+def charted(
+    *points: tuple[float, int | None],
+    of: ScoreType | None = None,
+    marks: tuple[Mark, ...] = (),
+    whose: str = "Ada Lovelace",
+    days: int = 90,
+) -> Chart:
+    """Make a chart of points by days ago and whole values."""
+    drawn: list[Point] = [(NOW - int(ago * DAY), None if value is None else value * 1_000) for ago, value in points]
+    score_type = of or kind(("cold", 0), ("warm", 40), ("hot", 80))
+    return Chart(
+        whose=whose, score_type=score_type, since=NOW - days * DAY, until=NOW, zone=BERLIN, points=drawn, marks=marks
+    )
+
+
+def mark(ago: float, before: int | None, after: int | None, cause: str) -> Mark:
+    """Make a mark by days ago and whole values."""
+    scaled = [None if value is None else value * 1_000 for value in (before, after)]
+    return Mark(at=NOW - int(ago * DAY), before=scaled[0], after=scaled[1], cause=cause)
+
+
+ADA = charted(
+    (90, None), (80, 20), (45, 62), (30, None), (27, 70), (12, 92), (5, 85),
+    marks=(
+        mark(45, 20, 62, "from hubspot-eu, “Booked a demo”"),
+        mark(30, 62, None, "by Jane Kim"),
+        mark(27, None, 70, "by 田中さん, “great demo”"),
+    ),
+)  # fmt: skip  # a course
+
+
+def parsed(chart: Chart) -> ElementTree.Element:
+    """Draw a chart, and read the drawing as XML."""
+    return ElementTree.fromstring(svg(chart))  # noqa: S314 - our own
+
+
+def texts(drawn: ElementTree.Element, name: str) -> list[str]:
+    """Give the words of one kind, in their order."""
+    return [str(text.text) for text in drawn.iter(f"{SVG}text") if text.get("class") == name]
+
+
+def test_what_the_picture_says() -> None:
+    """Whose, what, when, how much; bands, values and days; and what the marks were."""
+    drawn = parsed(ADA)
+
+    assert texts(drawn, "title") == ["Ada Lovelace · Score"]
+    assert texts(drawn, "now") == ["85 (hot) now"]
+    assert texts(drawn, "span") == ["24 Aug 2026 to 22 Nov 2026, days in Europe/Berlin"]
+    assert texts(drawn, "band") == ["cold", "warm", "hot"]
+    assert texts(drawn, "value") == ["0", "20", "40", "60", "80", "100"]
+    assert texts(drawn, "date") == ["7 Sep", "21 Sep", "5 Oct", "19 Oct", "2 Nov", "16 Nov"]
+    assert texts(drawn, "mark") == [
+        "8 Oct: 20 → 62, from hubspot-eu, “Booked a demo”",
+        "23 Oct: 62 → —, by Jane Kim",
+        "26 Oct: — → 70, by □□□□, “great demo”",
+    ]
+    assert sorted(texts(drawn, "number")) == ["1", "1", "2", "2", "3", "3"]
+
+
+def test_what_is_said_in_words() -> None:
+    """The same facts, for those who do not see the picture; in words every letter is there."""
+    assert words(ADA) == (
+        "Chart of Score of Ada Lovelace from 24 Aug 2026 to 22 Nov 2026: — at first, 85 (hot) now,"
+        " lowest 20, highest 92. It was missing for some of the time. Bands: cold from 0, warm from 40, hot from 80."
+        " What moved it most: 1. 8 Oct: 20 → 62, from hubspot-eu, “Booked a demo”; 2. 23 Oct: 62 → —, by Jane Kim;"
+        " 3. 26 Oct: — → 70, by 田中さん, “great demo”"
+    )
+
+
+def frame(drawn: ElementTree.Element) -> tuple[float, float]:
+    """Give the left edge of the days, and their width."""
+    (wide,) = {(float(one.get("x", 0)), float(one.get("width", 0))) for one in of_class(drawn, "rect", "band")}
+    return wide
+
+
+def of_class(drawn: ElementTree.Element, tag: str, name: str) -> list[ElementTree.Element]:
+    """Give the elements of one kind."""
+    return [one for one in drawn.iter(SVG + tag) if one.get("class") == name]
+
+
+def test_where_the_bands_are() -> None:
+    """Each is as high as its share of the range, the lowest at the bottom."""
+    drawn = parsed(ADA)
+    bands = [(float(one.get("y", 0)), float(one.get("height", 0))) for one in of_class(drawn, "rect", "band")]
+    top = bands[-1][0]
+
+    assert [(y - top, height) for y, height in bands] == [(150, 100), (50, 100), (0, 50)]
+    assert len({one.get("fill") for one in of_class(drawn, "rect", "band")}) == 3
+
+
+def test_the_course_is_steps_with_gaps() -> None:
+    """It is level from change to change, upright at a change, and nothing where the score is missing."""
+    drawn = parsed(ADA)
+    left, wide = frame(drawn)
+    top = float(of_class(drawn, "rect", "band")[-1].get("y", 0))
+    path = next(one.get("d", "") for one in drawn.iter(f"{SVG}path") if one.get("id") == "course")
+
+    def days_ago(x: str) -> float:
+        return round(90 - (float(x) - left) / wide * 90, 1)
+
+    def value(y: str) -> float:
+        return round(100 - (float(y) - top) / 250 * 100, 1)
+
+    steps = [
+        (move, days_ago(x), value(y), days_ago(to))
+        for move, x, y, to in re.findall(r"([ML])([\d.]+) ([\d.]+)H([\d.]+)", path)
+    ]
+    assert "".join(re.findall("[A-Z]", path)) == "MHLHMHLHLH"
+    assert steps == [
+        ("M", 80, 20, 45),
+        ("L", 45, 62, 30),
+        ("M", 27, 70, 12),
+        ("L", 12, 92, 5),
+        ("L", 5, 85, 0),
+    ]
+
+
+def test_marks_stand_on_the_course() -> None:
+    """A spot is on the value that was left, of what was cleared on the value before."""
+    near = charted((90, 10), (40, 90), (39.5, 30), (39, None), marks=(
+        mark(40, 10, 90, "a"), mark(39.5, 90, 30, "b"), mark(39, 30, None, "c"),
+    ))  # fmt: skip  # a course
+    drawn = parsed(near)
+    left, wide = frame(drawn)
+    top = float(of_class(drawn, "rect", "band")[-1].get("y", 0))
+    spots = [(float(one.get("cx", 0)), float(one.get("cy", 0))) for one in of_class(drawn, "circle", "spot")]
+
+    found = [(90 - (x - left) / wide * 90, 100 - (y - top) / 2.5) for x, y in spots]
+    assert found == [pytest.approx(each, abs=0.05) for each in ((40, 90), (39.5, 30), (39, 30))]
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (1, [(0.5 - 1 / 4, "18:00"), (0.5, "22 Nov"), (0.5 + 1 / 4, "06:00"), (0.5 + 1 / 2, "12:00")]),
+        (7, [(each, f"{15 + each} Nov") for each in range(1, 8)]),
+        (30, [(0.5, "26 Oct"), (14.5, "9 Nov")]),
+        (366, [(0.5, "Jan 2026")]),
+    ],
+)
+def test_days_begin_where_the_reader_is(days: int, expected: list[tuple[float, str]]) -> None:
+    """Ticks are midnights there, also beyond the change to summer time; more days have fewer of them."""
+    ticks = date_ticks(NOW - days * DAY, NOW, BERLIN)
+
+    for at, shown in ticks:
+        local = datetime.fromtimestamp(at / 1_000_000, UTC).astimezone(BERLIN)
+        assert (local.minute, local.second) == (0, 0)
+        assert shown == f"{local.hour:02d}:00" or local.hour == 0
+    assert {shown for _, shown in expected} <= {shown for _, shown in ticks}
+    assert 2 <= len(ticks) <= 9
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("Asia/Kolkata", "Asia/Kolkata"), *((name, "UTC") for name in (None, "", "Mars/Olympus", "../passwd", "a\0b"))],
+)
+def test_the_zone_of_the_reader(name: str | None, key: str) -> None:
+    """Where Slack does not say, or says what there is none of, days are those of UTC."""
+    assert zone_of(name).key == key
+
+
+def luminance(colour: str) -> float:
+    """Compute the relative luminance of a colour: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, two: str) -> float:
+    """Compute how two colours stand out from each other: 1 to 21."""
+    darker, lighter = sorted((luminance(one), luminance(two)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_everything_stands_out() -> None:
+    """WCAG 2.2: text by 4.5 (7 here, for what is small), drawings by 3; on a light Slack and on a dark one."""
+    backgrounds = {drawing.NO_BAND, *(tint(place, count) for count in range(1, 12) for place in range(count))}
+    seen = {
+        "text": (min(contrast(text, drawing.PAPER) for text in (drawing.INK, drawing.QUIET)), 7.0),
+        "numbers": (contrast(drawing.ON_MARK, drawing.MARK), 7.0),
+        "course": (min(contrast(drawing.LINE, tinted) for tinted in backgrounds), 7.0),
+        "marks": (min(contrast(drawing.MARK, tinted) for tinted in backgrounds), 4.5),
+        "borders": (min(contrast(drawing.EDGE, tinted) for tinted in backgrounds), 3.0),
+        "the picture on a light Slack": (contrast(drawing.EDGE, LIGHT_SLACK), 3.0),
+        "the picture on a dark Slack": (contrast(drawing.PAPER, DARK_SLACK), 3.0),
+    }
+    print({name: round(found, 1) for name, (found, _) in seen.items()})
+
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert {name for name, (found, least) in seen.items() if found < least} == set()
+
+
+@pytest.mark.slow
+def test_the_words_are_in_the_pixels() -> None:
+    """No font of the machine is used, and each word of the picture is drawn; without our font none would be."""
+    with_words = read_png(png(ADA))
+    without = read_png(resvg_py.svg_to_bytes(svg_string=svg(ADA), zoom=2, skip_system_fonts=True))
+
+    assert (with_words.width, with_words.height) == (without.width, without.height) == (1440, 880)
+    assert set(with_words.rows[440][3 + 4 * 20 : 4 * 1420 : 4]) == {255}  # opaque all through
+    for text in parsed(ADA).iter(f"{SVG}text"):
+        said, size = str(text.text), float(text.get("font-size", 0))
+        x, y, wide = float(text.get("x", 0)), float(text.get("y", 0)), width(said, size)
+        left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[text.get("text-anchor", "")]
+        place = {"left": 2 * left, "right": 2 * (left + wide), "top": 2 * (y - size), "bottom": 2 * (y + size / 4)}
+        drawn, blank = (image.pixels(text.get("fill", ""), **place) for image in (with_words, without))
+        letters = len(said.replace(" ", ""))
+        assert drawn - blank >= 2 * letters, said
+        COUNTS["letters found in the pixels of a chart"] += letters
+
+
+def test_letters_that_the_font_lacks_are_seen() -> None:
+    """Each is an empty square; what is invisible by nature is left out, and what is there stays."""
+    assert writable("Zoë Łukasz Анна Ωμέγα שלום 85 → —") == "Zoë Łukasz Анна Ωμέγα שלום 85 → —"
+    assert writable("田中 กา 🦖") == "□□ □□ □"
+    assert writable("a\u202eb\u200bc\x07\n  d\ue000") == "abc d□"
+    assert fitted("Ada Lovelace", size=10, room=1_000) == "Ada Lovelace"
+    short = fitted("Ada Lovelace of the Analytical Engines", size=10, room=90)
+    assert short == "Ada Lovelace of…"
+    assert 80 < width(short, 10) <= 90
+    # As https://dejavu-fonts.github.io has them, in 2,048ths of an em: A 1401, d 1300, a 1255.
+    assert width("Ada", 2048) == 1401 + 1300 + 1255
+
+
+hostile = st.text(max_size=60) | st.sampled_from(['"><script>&amp;', "]]>", "\x00\ufffe\ud7ff", "𝕏" * 90, "<!channel>"])
+names = st.lists(st.from_regex(r"[a-z][a-z0-9_-]{0,31}", fullmatch=True), unique=True, max_size=12)
+
+
+@st.composite
+def charts(draw: st.DrawFn) -> Chart:
+    """Make any chart that may have to be drawn."""
+    minimum = draw(st.sampled_from([-1_000_000_000, -100, 0, 1]))
+    maximum = minimum + draw(st.sampled_from([1, 4, 100, 101, 1_000_000_000]))
+    starts = sorted(draw(st.sets(st.integers(minimum, maximum), max_size=12)) | {minimum})
+    bands = zip(draw(names), starts, strict=False)
+    values = st.none() | st.integers(minimum, maximum)
+    days = draw(st.sampled_from([1, 2, 3, 7, 30, 90, 365, 9_999]))
+    ago = sorted(draw(st.sets(st.floats(0, days), max_size=8)) | {float(days)}, reverse=True)
+    made = charted(
+        *((each, draw(values)) for each in ago),
+        of=kind(*bands, minimum=minimum, maximum=maximum),
+        marks=tuple(mark(each, draw(values), draw(values), draw(hostile)) for each in ago[:3]),
+        whose=draw(hostile),
+        days=days,
+    )
+    return made
+
+
+@given(charts())
+def test_nothing_leaves_the_picture(chart: Chart) -> None:
+    """Whatever is drawn, it is one document, within its edges, and its words are as long as Slack takes."""
+    drawn = parsed(chart)
+
+    for text in drawn.iter(f"{SVG}text"):
+        said, wide = str(text.text or ""), width(str(text.text or ""), float(text.get("font-size", 0)))
+        left = float(text.get("x", 0)) - {"start": 0.0, "middle": wide / 2, "end": wide}[text.get("text-anchor", "")]
+        assert left >= 0
+        assert left + wide <= 720, said
+        assert 0 <= float(text.get("y", 0)) <= chart.height
+    for one in (*drawn.iter(f"{SVG}circle"), *drawn.iter(f"{SVG}rect")):
+        assert 0 <= float(one.get("cx", one.get("x", 0))) <= 720
+        assert 0 <= float(one.get("cy", one.get("y", 0))) <= chart.height
+    for path in drawn.iter(f"{SVG}path"):
+        for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path.get("d", "")):
+            assert 0 <= float(x) <= 720
+            assert 0 <= float(y) <= chart.height
+    circles = {
+        name: [(float(one.get("cx", 0)), float(one.get("cy", 0))) for one in of_class(drawn, "circle", name)]
+        for name in ("disc", "spot")
+    }
+    assert min((dist(*pair) for pair in combinations(circles["disc"], 2)), default=99) >= 19  # each is 19 wide
+    assert min((dist(*pair) for pair in product(circles["disc"], circles["spot"])), default=99) >= 13.5
+    assert 1 <= len(texts(drawn, "value")) <= 7
+    assert len(json.dumps(words(chart))) <= 1_910

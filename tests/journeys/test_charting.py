@@ -1,0 +1,223 @@
+"""Ask for a chart, alone; where it cannot be shown, the same is told in words."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot.sandbox import Fault, Message
+from tests.bot.pictures import read_png
+from tests.journeys.acme import REP, SALES, Acme, button_of
+from tests.journeys.test_reading import HISTORY
+
+LIST = HISTORY.removesuffix("\n[Chart]")
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+UPLOADS = ("files.getUploadURLExternal", "upload", "files.completeUploadExternal")
+NOT_ALLOWED = (
+    "(No chart: I may not upload pictures here yet. An admin can change that at api.slack.com/apps:"
+    " *OAuth & Permissions*, add the bot scope `files:write`, then *Reinstall to Workspace*.)"
+)
+NOT_TAKEN = "(No chart: Slack did not take the picture{}. The changes are above; ask again in a minute.)"
+
+
+def day(acme: Acme, ago: float, zone: str = "Europe/Berlin", *, year: bool = True) -> str:
+    """Write the day *ago* days before now, where the reader is."""
+    then = datetime.fromtimestamp(acme.sandbox.clock.now(), UTC) - timedelta(days=ago)
+    local = then.astimezone(ZoneInfo(zone))
+    return f"{local.day} {MONTHS[local.month - 1]}{f' {local.year}' if year else ''}"
+
+
+def picture(acme: Acme, *, days: int, zone: str = "Europe/Berlin") -> str:
+    """Write what is to be said of Ada's chart; the items of the past are 0.01 days older than they say."""
+    return (
+        f"\n‹picture: Chart of Score of Ada Lovelace from {day(acme, days, zone)} to {day(acme, 0, zone)}:"
+        " — at first, 62 (warm) now, lowest 57, highest 62. It was missing for some of the time."
+        " Bands: cold from 0, warm from 40, hot from 80. What moved it most:"
+        f" 1. {day(acme, 7.01, zone, year=False)}: — → 57, from crm;"
+        f" 2. {day(acme, 5.01, zone, year=False)}: 57 → 62, from crm, “Read the pricing page”›"
+    )
+
+
+def uploads(acme: Acme) -> list[str]:
+    """Name what was asked of Slack for pictures, in order."""
+    return [call.method for call in acme.sandbox.calls if call.method in UPLOADS]
+
+
+def file_of(message: Message) -> str:
+    """Give the id of the file that a message shows."""
+    (name,) = [block["slack_file"]["id"] for block in message.blocks if block["type"] == "image"]
+    return str(name)
+
+
+async def test_a_history_of_so_many_days_has_a_chart(acme: Acme) -> None:
+    """It stands under the list, in the asker's zone; its file is shared with nobody and names nobody."""
+    answer = await acme.ask("history ada 90d")
+    file = acme.sandbox.world.files[file_of(answer)]
+    drawn = read_png(file.content or b"")
+    (completed,) = [call for call in acme.sandbox.calls if call.method == UPLOADS[2]]
+
+    assert acme.seen(answer) == LIST + picture(acme, days=90)
+    assert answer.only_for == REP
+    assert uploads(acme) == list(UPLOADS)
+    assert completed.arguments.keys() & {"channel_id", "channels", "initial_comment", "thread_ts"} == set()
+    assert (file.name, file.title, drawn.width) == ("chart.png", "Chart", 1440)
+    assert [post.text for post in acme.sandbox.world.posts if post.files] == []
+    for other in acme.sandbox.world.people:
+        if other != REP:
+            assert file.id not in str(acme.sandbox.messages(SALES, other))
+
+
+async def test_the_button_under_a_history(acme: Acme) -> None:
+    """It draws ninety days in the place of the list, and with the picture there the button is gone."""
+    charted = await acme.press(await acme.ask("history ada"), "Chart")
+
+    assert acme.seen(charted) == LIST + picture(acme, days=90)
+    assert charted.only_for == REP
+
+
+async def test_one_of_several_is_charted_when_it_is_chosen(acme: Acme) -> None:
+    """The days are carried along with the question."""
+    choice = await acme.ask("history adda 30d")
+    charted = await acme.press(choice, "Ada Lovelace · Analytical Engines · ada@example.com")
+
+    assert acme.seen(charted) == LIST + picture(acme, days=30)
+
+
+async def test_what_moved_a_score_is_told_with_names(acme: Acme) -> None:
+    """A picture mentions nobody, so colleagues are named."""
+    acme.sandbox.world.people["U0JANE"].tz = "America/New_York"
+    await acme.ask("set ada 95 because great demo", user="U0JANE")
+    await acme.ask("clear ada", user="U0ADMIN")
+    seen = acme.seen(await acme.ask("history ada 7d", user="U0JANE"))
+    today = day(acme, 0, "America/New_York", year=False)
+
+    assert f"from {day(acme, 7, 'America/New_York')} to {day(acme, 0, 'America/New_York')}" in seen
+    assert f"{today}: 62 → 95, by Jane Kim, “great demo”" in seen
+    assert f"{today}: 95 → —, by Alex Admin" in seen
+
+
+@pytest.mark.parametrize("letter", ["w", "契", '"'])
+async def test_long_reasons(acme: Acme, letter: str) -> None:
+    """Slack takes the longest list and the longest words of a picture together."""
+    add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 1}
+    await acme.pushed(*(add | {"reason": letter * 400} for _ in range(20)))
+    charted = await acme.ask("history ada 90d")
+
+    assert "The last 20 changes" in acme.seen(charted) or "… and " in acme.seen(charted)
+    assert file_of(charted) in acme.sandbox.world.files
+    assert len(charted.blocks[-1]["alt_text"]) > 200
+
+
+async def test_nothing_to_draw(acme: Acme) -> None:
+    """Where a score was missing all the days there is no picture, and nothing is uploaded."""
+    seen = [acme.seen(await acme.ask(line)) for line in ("history Top Gun 90d", "history ada fit 1d")]
+
+    assert seen[0] == "*Pete Mitchell · Score*\nThere is no change to show."
+    assert seen[1].startswith("*Ada Lovelace · Fit*\nThere is no change to show.\n‹picture: Chart of Fit")
+    assert "7 (fair) at first, 7 (fair) now, lowest 7, highest 7. Bands" in seen[1]
+    assert uploads(acme) == list(UPLOADS)
+
+
+async def test_the_days_of_the_reader(acme: Acme) -> None:
+    """Two colleagues at both ends of the day are told other dates."""
+    acme.sandbox.world.people["U0JANE"].tz = "Pacific/Kiritimati"
+    acme.sandbox.world.people["U0ADMIN"].tz = "Pacific/Pago_Pago"
+    acme.sandbox.clock.advance(31)  # who was looked up already is looked up again
+    east = acme.seen(await acme.ask("history ada 90d", user="U0JANE"))
+    west = acme.seen(await acme.ask("history ada 90d", user="U0ADMIN"))
+
+    assert east == LIST + picture(acme, days=90, zone="Pacific/Kiritimati")
+    assert west == LIST + picture(acme, days=90, zone="Pacific/Pago_Pago")
+    assert east != west
+
+
+async def test_without_the_scope(acme: Acme) -> None:
+    """The list is the answer, with what an admin has to do."""
+    acme.sandbox.world.scopes -= {"files:write"}
+    asked = acme.seen(await acme.ask("history ada 90d"))
+    pressed = acme.seen(await acme.press(await acme.ask("history ada"), "Chart"))
+
+    assert asked == pressed == f"{LIST}\n{NOT_ALLOWED}"
+    assert uploads(acme) == [UPLOADS[0]] * 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(method="upload", kind="server_error"),
+        Fault(method="upload", kind="no_answer"),
+        Fault(method="files.getUploadURLExternal", kind="server_error"),
+        Fault(method="files.completeUploadExternal", kind="dropped_after_accepting"),
+    ],
+    ids=lambda fault: f"{fault.method} {fault.kind}",
+)
+async def test_where_slack_does_not_take_it(acme: Acme, fault: Fault) -> None:
+    """Whatever goes wrong on the way, the list is there, and the next time the chart."""
+    acme.sandbox.faults.add(fault)
+    first = acme.seen(await acme.ask("history ada 90d"))
+    second = acme.seen(await acme.ask("history ada 90d"))
+
+    assert first == f"{LIST}\n{NOT_TAKEN.format('')}"
+    assert second == LIST + picture(acme, days=90)
+
+
+async def test_slack_looks_at_a_picture_first(acme: Acme) -> None:
+    """Until it has, it refuses every message with it; the answer comes a moment later, once."""
+    acme.sandbox.world.looking_seconds = 0.2
+    before = len(acme.sandbox.messages(SALES, REP))
+    await acme.sandbox.say("/score history ada 90d")
+    shown = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
+
+    assert acme.seen(shown[-1]) == LIST + picture(acme, days=90)
+    assert [call.answer.get("error") for call in acme.answers] == ["invalid_blocks", None]
+
+
+@pytest.mark.slow
+async def test_slack_never_shows_it(acme: Acme) -> None:
+    """After three tries the list is told without it."""
+    acme.sandbox.world.looking_seconds = 3_600
+    before = len(acme.sandbox.messages(SALES, REP))
+    await acme.sandbox.say("/score history ada 90d")
+    shown = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
+
+    assert acme.seen(shown[-1]) == f"{LIST}\n{NOT_TAKEN.format('')}"
+    assert len(acme.answers) == 4
+
+
+async def test_an_answer_that_comes_too_late_is_sent_with_its_chart(acme: Acme) -> None:
+    """Where Slack's address for the answer is used up, it comes in direct messages, picture and all."""
+    acme.sandbox.world.looking_seconds = 0.2
+    sent = await acme.written(partial(acme.sandbox.say, "/score history ada 90d"))
+    acme.sandbox.clock.advance(1_801)
+    before = len(acme.sandbox.messages("D0REP"))
+    await acme.sandbox.again(sent)
+    shown = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP")[before:])
+
+    assert acme.seen(shown[-1]).startswith("*Ada Lovelace · Score*")
+    assert file_of(shown[-1]) in acme.sandbox.world.files
+    assert [(call.method, call.answer.get("error") or call.answer.get("body")) for call in acme.answers] == [
+        ("response_url", "expired_url"),
+        ("chat.postMessage", "invalid_blocks"),
+        ("response_url", "expired_url"),
+        ("chat.postMessage", None),
+    ]
+
+
+async def test_who_may_see_nothing_uploads_nothing(acme: Acme) -> None:
+    """A guest who asks, or presses a button that they saw as a member, is refused before anything is drawn."""
+    history = await acme.ask("history ada")
+    button = button_of(history, "Chart")
+    acme.sandbox.world.people[REP].is_restricted = True
+    acme.sandbox.clock.advance(31)
+    await acme.ask("history ada 90d")
+    asked = acme.seen(acme.latest())
+    await acme.answered(lambda: acme.sandbox.click(history.id, button["action_id"], block_id=button["block_id"]))
+
+    assert (
+        asked
+        == acme.seen(acme.latest())
+        == ("Scores are for members of this workspace; guests cannot see or change them.")
+    )
+    assert uploads(acme) == []
+    assert acme.sandbox.world.files == {}

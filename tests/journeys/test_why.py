@@ -1,0 +1,78 @@
+"""Ask why a score is what it is, in Slack and by the API, and for its history page by page."""
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from storage.definitions import add_score_type
+from storage.domain.score_types import Band
+from storage.tokens import create_token
+from tests.journeys.acme import Acme, ago
+
+DAY = 86_400_000_000
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_why(acme: Acme) -> None:
+    """The lines say who, when and why, what the range cut and what faded; they add up to the number."""
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    await add_score_type(
+        acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, start=None,
+        bands=[Band(name="cold", start=0), Band(name="hot", start=30_000)], half_life=10 * DAY,
+        is_default=False, now=now,
+    )  # fmt: skip  # one definition
+    ada = {"email": "ada@example.com"}
+    await acme.pushed(
+        {"type": "score.set", "contact": ada, "score": "heat", "value": 80, "occurred_at": ago(acme.sandbox, 20.01)},
+        {"type": "score.add", "contact": ada, "score": "heat", "value": 15, "occurred_at": ago(acme.sandbox, 1.01)},
+    )
+    await acme.ask("set ada +50 because great demo")
+    await acme.ask("set ada 3")
+    await acme.ask("undo")
+    said = [acme.seen(await acme.ask(line)) for line in ("why ada", "why ada heat", "why ada satisfaction", "why")]
+    history = acme.seen(await acme.press(await acme.ask("why ada fit"), "History"))
+    card = (await acme.ask("ada")).blocks[1]["text"]["text"].splitlines()[-1]
+
+    assert said == [
+        "*Ada Lovelace · Score*  *100* (hot)\n"
+        '*+38*  of +50, 12 cut: it runs from 0 to 100 · ‹now› · by <@U0REP> · "great demo"\n'
+        '*+5* · ‹5 d ago› · from crm · "Read the pricing page"\n'
+        "*+57*  set to 57 · ‹7 d ago› · from crm\n"
+        "(These add up to 100.)\n"
+        "[History]",
+        "*Ada Lovelace · Heat*  *34* (hot)\n"
+        "*+14*  of +15, 1 faded · ‹1 d ago› · from crm\n"
+        "*+20*  set to 80, 60 faded · ‹20 d ago› · from crm\n"
+        "(These add up to 34.)\n"
+        "[History]",
+        "Ada Lovelace has no Satisfaction score, so there is nothing to explain.",
+        "Say whose: `/score why ada@example.com fit`",
+    ]
+    assert history.startswith("*Ada Lovelace · Fit*\n")
+    # 34 is shown until 29.5: about two days
+    assert card.startswith("Heat  *34* (hot) · ▲ 2 in 7 days · falls out of *hot* on <!date^")
+    told = await asked_by_api(acme, "heat/explanation", "heat", "score/history?limit=2", "gone/explanation")
+    assert told[0]["value"] == told[1]["value"] == 34
+    assert [
+        (one["effect"], one["op"], one["asked"], one["cut"], one["faded"], one["source"], one["actor"], one["rule"])
+        for one in told[0]["contributions"]
+    ] == [(14, "add", 15, 0, 1, "crm", None, None), (20, "set", 80, 0, 60, "crm", None, None)]
+    assert set(told[1]) == {"value", "band", "as_of", "trend_30d", "band_until"}
+    assert [(one["op"], one["amount"], one["effective"], one["undone"]) for one in told[2]["items"]] == [
+        ("set", 3, None, True),
+        ("add", 50, 38, False),
+    ]
+    (rest,) = await asked_by_api(acme, f"score/history?limit=2&cursor={told[2]['next_cursor']}")
+    assert ([one["amount"] for one in rest["items"]], rest["next_cursor"]) == ([5, 57], None)
+    assert told[3]["status"] == 404
+    bad = await asked_by_api(acme, "score/history?cursor=W10", "score/history?limit=0", "satisfaction/explanation")
+    assert [one["status"] for one in bad] == [400, 400, 404]
+
+
+async def asked_by_api(acme: Acme, *paths: str) -> list[dict[str, Any]]:
+    """Ask the API about Ada's scores."""
+    token = (await create_token(acme.workspace, name="script", scopes=["read"], now=1))[1]
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+        whole = [f"{acme.sandbox.app_url}/api/v1/contacts/ada@example.com/scores/{path}" for path in paths]
+        return [await (await session.get(one)).json(content_type=None) for one in whole]

@@ -1,0 +1,185 @@
+"""A score is the sum of its contributions, to the last step, at every moment."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.domain.explain import MONTH, Contribution, explain
+from storage.domain.facts import Change, Op
+from storage.domain.fold import fold
+from storage.domain.score_types import ScoreType
+
+DAY = 86_400_000_000
+NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
+CDNOW = Path(__file__).resolve().parents[2] / "data" / "cdnow_2000.txt"
+
+
+def score_type(*, half_life: int | None = None, start: int = 0, minimum: int = -20_000, step: int = 1_000) -> ScoreType:
+    """Make a type up to 100."""
+    return ScoreType(
+        id=1, definition=1, number=1, key="fit", label="Fit", minimum=minimum, maximum=100_000, step=step,
+        start=start, half_life=half_life,
+    )  # fmt: skip  # the numbers of one definition stand together
+
+
+def change(op: Op, amount: int = 0, *, days: float = 0, key: str = "k") -> Change:
+    """Ask one thing of a score, so many days ago."""
+    at = NOW - int(days * DAY)
+    return Change(source="crm", key=key, occurred_at=at, batch="b", score="fit", op=op, amount=amount * 1_000)
+
+
+def told(
+    changes: list[Change], of: ScoreType, *, most: int = 99, now: int = NOW
+) -> list[tuple[str, int, int, int, int]]:
+    """Give the lines of an explanation in points: op, asked, cut, faded, effect."""
+    explanation = explain(changes, of, now=now, most=most)
+    assert explanation is not None
+    return [
+        (one.op, one.asked // 1_000, one.cut // 1_000, one.faded // 1_000, one.effect // 1_000)
+        for one in explanation.contributions
+    ]
+
+
+def test_what_the_range_cut_is_said() -> None:
+    """What came before the last set does not count any more."""
+    changes = [
+        change(Op.ADD, 50, days=9), change(Op.SET, 90, days=8), change(Op.ADD, 20, days=7),
+        change(Op.ADD, 5, days=6), change(Op.ADD, -30, days=5),
+    ]  # fmt: skip  # one after the other
+
+    assert told(changes, score_type()) == [
+        ("add", -30, 0, 0, -30),
+        ("add", 5, 5, 0, 0),
+        ("add", 20, 10, 0, 10),
+        ("set", 90, 0, 0, 90),
+    ]
+
+
+def test_where_adding_began_is_a_line() -> None:
+    """After a clear, and at first, at the start; of a start of 0 there is nothing to say."""
+    changes = [change(Op.SET, 90, days=8), change(Op.CLEAR, days=7), change(Op.ADD, 5, days=6)]
+
+    assert told(changes, score_type(start=7_000)) == [("add", 5, 0, 0, 5), ("start", 7, 0, 0, 7)]
+    assert told(changes, score_type()) == [("add", 5, 0, 0, 5)]
+    assert explain(changes[:2], score_type(), now=NOW, most=9) is None
+    assert explain([], score_type(), now=NOW, most=9) is None
+
+
+def test_what_faded_is_said() -> None:
+    """Half of each is left after a half-life; what nothing is left of is not told, but the value that was set is."""
+    of = score_type(half_life=10 * DAY, minimum=0)
+    changes = [
+        change(Op.SET, 80, days=20), change(Op.ADD, 1, days=19),
+        change(Op.ADD, 10, days=10), change(Op.ADD, 95, days=0),
+    ]  # fmt: skip  # one after the other
+
+    # 80 → 20, 1 → 0.27, 10 → 5, and 95 of which only 75 found room
+    assert told(changes, of) == [("add", 95, 20, 0, 75), ("add", 10, 0, 5, 5), ("set", 80, 0, 60, 20)]
+    assert told(changes, of, now=NOW + 200 * DAY) == [("set", 80, 0, 80, 0)]
+
+
+def test_a_fading_score_that_starts_elsewhere() -> None:
+    """What was set fades toward the start, so that the start is what is left of it in the end."""
+    of = score_type(half_life=10 * DAY, start=10_000)
+
+    assert told([change(Op.SET, 90, days=10)], of) == [("set", 90, 0, 40, 50)]
+    assert told([change(Op.SET, -20, days=10)], of) == [("set", -20, 0, -15, -5)]
+    assert told([change(Op.ADD, 8, days=10)], of) == [("add", 8, 0, 4, 4), ("start", 10, 0, 0, 10)]
+
+
+def test_older_parts_are_summed_by_month() -> None:
+    """The newest are told one by one, and where it all began stays a line."""
+    changes = [
+        change(Op.SET, 10, days=200),
+        *(change(Op.ADD, 1, days=days, key=f"{days}") for days in range(100, 0, -10)),
+    ]
+
+    assert told(changes, score_type(), most=2) == [
+        ("add", 1, 0, 0, 1),  # 22 December
+        ("add", 1, 0, 0, 1),  # 12 December
+        ("add", 1, 0, 0, 1),  # 2 December, alone in its month by now
+        (MONTH, 3, 0, 0, 3),  # November
+        (MONTH, 3, 0, 0, 3),  # October
+        ("add", 1, 0, 0, 1),  # 23 September
+        ("set", 10, 0, 0, 10),
+    ]
+    explanation = explain(changes, score_type(), now=NOW, most=2)
+    assert explanation is not None
+    assert [one.count for one in explanation.contributions] == [1, 1, 1, 3, 3, 1, 1]
+
+
+def check(changes: list[Change], of: ScoreType, now: int, most: int) -> tuple[Contribution, ...]:
+    """See that the lines make the value that the fold shows, each by itself and all together."""
+    state, _ = fold(changes, of)
+    explanation = explain(changes, of, now=now, most=most)
+    assert (None if explanation is None else explanation.value) == state.value(of, now=now)
+    if explanation is None:
+        return ()
+    assert sum(one.effect for one in explanation.contributions) == explanation.value
+    assert all(one.asked - one.cut - one.faded == one.effect for one in explanation.contributions)
+    times = [one.occurred_at or 0 for one in explanation.contributions]
+    assert times == sorted(times, reverse=True)
+    if of.half_life is None:
+        assert all(one.faded == 0 for one in explanation.contributions)
+    return explanation.contributions
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda op, amount, days, key: change(op, amount, days=days, key=key),
+            st.sampled_from((Op.SET, Op.ADD, Op.ADD, Op.ADD, Op.ADD, Op.CLEAR)),
+            st.integers(-60, 120),
+            st.floats(0, 200),
+            st.text(max_size=3),
+        ),
+        unique_by=lambda change: change.order,
+        max_size=25,
+    ),
+    st.sampled_from((None, 3_600_000_000, 10 * DAY, 36_500 * DAY)),
+    st.sampled_from((-20_000, 0, 7_000)),
+    st.integers(0, 300),
+    st.integers(0, 8),
+)
+def test_the_lines_add_up(changes: list[Change], half_life: int | None, start: int, later: int, most: int) -> None:
+    """Whatever happened, whatever the type, whenever it is asked."""
+    check(changes, score_type(half_life=half_life, start=start), NOW + later * DAY, most)
+
+
+def purchases() -> Iterator[tuple[str, Change]]:
+    """Read who bought for how many dollars, as changes of a score."""
+    for number, line in enumerate(CDNOW.read_text().splitlines()[1:]):  # the first line names the columns
+        customer, date, _, dollars = line.split()
+        at = int(datetime.strptime(date, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000_000
+        yield customer, Change(
+            source="shop", key=f"{number:04d}", occurred_at=at, batch="b", score="fit", op=Op.ADD,
+            amount=round(float(dollars)) * 1_000,
+        )  # fmt: skip  # what it is and whose
+
+
+@pytest.mark.parametrize("half_life", [None, 30 * DAY], ids=["stays", "fades"])
+def test_every_customer_of_a_shop_adds_up_at_ten_instants(half_life: int | None) -> None:
+    """Two thousand real purchases, as they had become known by ten dates from the first spring to long after."""
+    of, ledgers = score_type(half_life=half_life, minimum=0), dict[str, list[Change]]()
+    for customer, bought in purchases():
+        ledgers.setdefault(customer, []).append(bought)
+    counts = Counter[str]()
+    for number in range(10):
+        now = int((datetime(1997, 2, 15, tzinfo=UTC) + timedelta(days=60 * number)).timestamp()) * 1_000_000
+        for ledger in ledgers.values():
+            so_far = [one for one in ledger if one.occurred_at <= now]
+            lines = check(so_far, of, now, 3)
+            counts.update(explained=bool(so_far), lines=len(lines), cut=sum(one.cut > 0 for one in lines))
+            counts.update(faded=sum(one.faded > 0 for one in lines), months=sum(one.op == MONTH for one in lines))
+    print(dict(counts))
+
+    assert len(ledgers) > 500
+    assert counts["explained"] > 5_000
+    assert counts["months"] > 20
+    assert counts["cut"] > 50
+    assert (counts["faded"] > 1_000) == (half_life is not None)

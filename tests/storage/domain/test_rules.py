@@ -1,0 +1,175 @@
+"""What an activity, or what is known of a contact, is worth: points, conditions and caps, in the order of the fold."""
+
+from dataclasses import replace
+
+import pytest
+
+from storage.domain.errors import BadDefinition
+from storage.domain.explain import explain
+from storage.domain.facts import Activity, Change, Fact, FieldValue, Op
+from storage.domain.fold import fold
+from storage.domain.rules import check_rules
+from storage.domain.score_types import Rule, RuleCap, ScoreType
+
+DAY = 86_400_000_000
+MONDAY = 1_767_571_200_000_000  # 2026-01-05, 00:00 UTC
+DEMO = Rule(name="Demo", activity="demo_booked", points=10_000)
+VISIT = Rule(name="Visit", activity="visit", points=1_000, cap=RuleCap(points=3_000, period="day"))
+VIP = Rule(name="VIP", points=20_000, condition="tag:vip")
+BIG = Rule(name="Big", points=5_000, condition="attributes.employees>=50 attributes.industry:(software,banking)")
+SCORE = ScoreType(
+    id=1, definition=1, number=1, key="score", label="Score", minimum=0, maximum=100_000, step=1000, start=0,
+    rules=(DEMO, VISIT, VIP, BIG), is_default=True,
+)  # fmt: skip  # the numbers of one definition stand together
+
+
+def did(what: str, at: int, *, times: float = 1) -> Activity:
+    """Do something, so many times."""
+    return Activity(
+        source="crm", key=f"{what}/{at}", occurred_at=at, batch="b", activity=what, quantity=int(times * 1000)
+    )
+
+
+def known(at: int, **fields: object) -> FieldValue:
+    """Say something of the contact; `attributes_x` is an attribute."""
+    named = {name.replace("attributes_", "attributes."): value for name, value in fields.items()}
+    return FieldValue(source="crm", key=f"f/{at}", occurred_at=at, batch="b", fields=named)  # type: ignore[arg-type]  # JSON
+
+
+def changed(op: Op, amount: int, at: int) -> Change:
+    """Change the score."""
+    return Change(source="crm", key=f"c/{at}", occurred_at=at, batch="b", score="score", op=op, amount=amount * 1000)
+
+
+def values(*facts: Fact, of: ScoreType = SCORE) -> list[int | None]:
+    """Give the score, in points, after each fact, in the order of the fold; it is asked whether *why* adds up."""
+    told: list[int | None] = []
+    ordered = sorted(facts, key=lambda fact: fact.order)
+    for count in range(1, len(ordered) + 1):
+        state, _ = fold(ordered[:count], of)
+        value = state.value(of, now=ordered[count - 1].occurred_at)
+        told.append(None if value is None else value // 1000)
+        why = explain(ordered[:count], of, now=ordered[count - 1].occurred_at, most=50)
+        assert (None if why is None else sum(one.effect for one in why.contributions)) == value
+    return told
+
+
+def test_activities_add_their_points() -> None:
+    """For each time, and whatever their case; what no rule speaks of is worth nothing, and is no score."""
+    assert values(did("Demo_Booked", 1), did("demo_booked", 2, times=2.5), did("left", 3)) == [10, 35, 35]
+    assert values(did("left", 1)) == [None]
+
+
+def test_points_saturate_at_every_step() -> None:
+    """As adding does."""
+    assert values(did("demo_booked", 1, times=9), did("demo_booked", 2, times=3), changed(Op.ADD, -30, 3)) == [
+        90,
+        100,
+        70,
+    ]
+
+
+def test_a_cap_counts_in_the_order_of_the_fold() -> None:
+    """Three visits a day count, whichever arrive first; a new day begins at midnight UTC."""
+    visits = [did("visit", MONDAY + n) for n in range(5)]
+    assert values(*visits, did("visit", MONDAY + DAY - 1), did("visit", MONDAY + DAY)) == [1, 2, 3, 3, 3, 3, 4]
+    state, effects = fold(reversed(visits), SCORE)
+    assert state.value(SCORE, now=MONDAY + DAY) == 3_000
+    assert [(effect.asked, effect.capped, effect.effective, effect.rule) for _, effect in effects] == [
+        (1_000, 0, 1_000, "Visit"), (1_000, 0, 1_000, "Visit"), (1_000, 0, 1_000, "Visit"),
+        (1_000, 1_000, 0, "Visit"), (1_000, 1_000, 0, "Visit"),
+    ]  # fmt: skip  # one for each visit
+
+
+@pytest.mark.parametrize(
+    ("period", "later", "counts"),
+    [
+        ("day", DAY, True),
+        ("week", 6 * DAY, False),
+        ("week", 7 * DAY, True),
+        ("month", 26 * DAY, False),
+        ("month", 27 * DAY, True),
+        ("ever", 4000 * DAY, False),
+    ],
+)
+def test_periods(period: str, later: int, counts: bool) -> None:
+    """UTC days, weeks from Monday, months, and for ever."""
+    rule = replace(VISIT, cap=RuleCap(points=1_000, period=period))
+    told = values(did("visit", MONDAY), did("visit", MONDAY + later), of=replace(SCORE, rules=(rule,)))
+    assert told == [1, 2 if counts else 1]
+
+
+def test_a_group_shares_its_cap_and_it_holds_downwards_too() -> None:
+    """Points taken away are capped like those given."""
+    cap = RuleCap(points=4_000, period="day", group="mail")
+    rules = (
+        Rule(name="Open", activity="open", points=3_000, cap=cap),
+        Rule(name="Bounce", activity="bounce", points=-9_000, cap=cap),
+    )
+    told = values(did("open", 1), did("open", 2), did("bounce", 3), of=replace(SCORE, rules=rules, minimum=-10_000))
+    assert told == [3, 4, -4]
+
+
+def test_what_is_known_makes_the_base() -> None:
+    """It holds as long as it is so; setting takes it in, later changes of it are added."""
+    assert values(known(1, tags=["VIP"]), known(2, tags=[]), known(3, tags=["vip", "new"])) == [20, None, 20]
+    assert values(known(1, tags=["vip"]), did("demo_booked", 2), known(3, tags=[])) == [20, 30, 10]
+    assert values(changed(Op.SET, 50, 1), known(2, tags=["vip"]), changed(Op.SET, 50, 3), known(4, tags=[])) == [
+        50,
+        70,
+        50,
+        30,
+    ]
+    assert values(known(1, tags=["vip"]), changed(Op.SET, 90, 2), changed(Op.CLEAR, 0, 3)) == [20, 90, 20]
+    assert values(known(1, attributes_employees=50, attributes_industry="Software")) == [5]
+    assert values(known(1, attributes_employees="49.5", attributes_industry="Software")) == [None]
+    assert values(changed(Op.SET, 95, 1), known(2, tags=["vip"]), known(3, tags=[])) == [95, 100, 95]
+
+
+def test_a_condition_is_asked_of_what_was_known_then() -> None:
+    """Also when it arrives late: the order of the fold is that of happening."""
+    rule = replace(DEMO, condition="owner:rep@acme.com OR company:Acme")
+    facts = (
+        did("demo_booked", 1),
+        known(2, company="ACME"),
+        did("demo_booked", 3),
+        known(4, company="Other"),
+        did("demo_booked", 5),
+    )
+    assert values(*facts, of=replace(SCORE, rules=(rule,))) == [None, None, 10, 10, 10]
+
+
+def test_what_fades_takes_points_and_no_base() -> None:
+    """A touch a day, halved each day: 10, 15, 17.5."""
+    fading = replace(SCORE, step=500, half_life=DAY, rules=(DEMO,))
+    assert values(*(did("demo_booked", n * DAY) for n in range(3)), of=fading) == [10, 15, 17]
+    state, _ = fold([did("demo_booked", n * DAY) for n in range(3)], fading)
+    assert state.value(fading, now=2 * DAY) == 17_500
+    with pytest.raises(BadDefinition, match="fades"):
+        check_rules([VIP], fading)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([DEMO, DEMO], "two rules are called `Demo`"),
+        ([replace(DEMO, points=0)], "no whole number of steps"),
+        ([replace(DEMO, points=1_500)], "1.5 points is no whole number of steps of 1"),
+        ([replace(DEMO, activity=None)], "needs an activity, or an `if`"),
+        ([replace(VIP, cap=RuleCap(points=1_000, period="day"))], "only activities are capped"),
+        ([replace(VISIT, cap=RuleCap(points=1_000, period="hour"))], "a cap counts per day, week, month, ever"),
+        ([replace(VIP, condition="score>80")], "a rule asks of the contact itself"),
+        ([replace(VIP, condition="updated<7d")], "a rule asks of the contact itself"),
+        ([replace(VIP, condition="tga:vip")], "Did you mean `tag`?"),
+        ([replace(DEMO, name="")], "needs a name"),
+        (
+            [replace(VISIT, name=str(n), cap=RuleCap(points=n * 1000, period="day", group="g")) for n in (1, 2)],
+            "must have the same cap",
+        ),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(rules: list[Rule], said: str) -> None:
+    """With what to do instead."""
+    with pytest.raises(BadDefinition) as refused:
+        check_rules(rules, SCORE)
+    assert said in str(refused.value)

@@ -1,0 +1,278 @@
+"""Two contacts that prove to be one person are one from then on, in every score, and can be parted again."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from storage.alerting import choose_channel
+from storage.committer import Committer
+from storage.contacts import contacts, find, named
+from storage.database import current
+from storage.definitions import score_types
+from storage.domain.contacts import Reference
+from storage.domain.errors import UnknownContact
+from storage.domain.facts import Asked, Merge, Op
+from storage.domain.filters import parse
+from storage.domain.submissions import Outcome, Status
+from storage.facts import last_command
+from storage.followups import by_ids, waiting
+from storage.queries import count
+from storage.scores import Entry, top, why
+from storage.verifying import verify_next
+from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, said, set_to
+
+ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
+APPLIED, DUPLICATE = Outcome(status=Status.APPLIED), Outcome(status=Status.DUPLICATE)
+CONFLICT = Outcome(status=Status.QUARANTINED, reason="conflict")
+
+
+def merge(key: str, one: str | tuple[str, str], other: str | tuple[str, str], *, at: int | None = None) -> Merge:
+    """Say that two are one."""
+    return Merge(key=key, contact=_named(one), into=_named(other), occurred_at=at)
+
+
+def _named(whom: str | tuple[str, str]) -> Reference:
+    return Reference(email=whom) if isinstance(whom, str) else Reference(source=whom[0], id=whom[1])
+
+
+async def two(team: Team) -> None:
+    """Let a source tell of two people: 60 and then 20 more, and in between 90."""
+    await team.deliver(
+        set_to("a1", ADA, 60, at=NOW - 30, fields={"name": "Ada", "company": "Acme"}),
+        change("a2", ADA, Op.ADD, 20, at=NOW - 10),
+        set_to("b1", BOB, 90, at=NOW - 20, fields={"name": "Bob", "tags": ["vip"]}),
+    )
+
+
+async def whole(team: Team) -> None:
+    """Fail where anything is kept otherwise than the ledger says."""
+    assert (await verify_next(team.workspace)).differences == ()
+
+
+def amounts(lines: Sequence[Entry]) -> list[int]:
+    """Give the whole points of a history."""
+    return [one.amount // 1_000 for one in lines]
+
+
+async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
+    """In the order it happened: 60, 90, and 20 more is 100; fields are the latest; every surface tells the survivor."""
+    await two(team)
+    ada, bob = await team.contact(ADA), await team.contact(BOB)
+
+    recorded = await team.deliver(merge("m", BOB, ADA), batch="d2")
+
+    assert recorded.outcomes == (APPLIED,)
+    assert [(one.contact, one.before, one.after) for one in recorded.moved] == [(ada.id, 80_000, 100_000)]
+    one = await team.contact(BOB)
+    assert (one.id, one.email, one.name, one.company, one.tags) == (ada.id, ADA, "Bob", "Acme", ("vip",))
+    assert (await team.value(ADA), await team.value(BOB)) == (100_000, 100_000)
+    assert amounts(await team.lines(BOB)) == [20, 90, 60]
+    assert [(one.effective, one.value) for one in await team.lines(ADA)] == [
+        (10_000, 100_000), (30_000, 90_000), (60_000, 60_000),
+    ]  # fmt: skip  # newest first
+    assert await named(team.workspace, key=str(bob.id)) == ada.id
+    assert await contacts(team.workspace, ids=[bob.id]) == []
+    _, best = await top(team.workspace, score="score", count=10, now=NOW)
+    assert [card.contact.id for card in best] == [ada.id]
+    _, explained = await why(team.workspace, contact=ada.id, score="score", most=10, now=NOW)
+    assert explained is not None
+    assert sum(line.effect for line in explained.contributions) == explained.value == 100_000
+    lately = parse("updated<1d", await score_types(team.workspace))
+    assert await count(team.workspace, asked=lately, now=NOW) == 1
+    await whole(team)
+
+
+async def test_what_comes_later_or_late_goes_to_the_one_they_are(team: Team) -> None:
+    """By either name; a late fact reaches into the joined past, and a repeat of anything changes nothing."""
+    await two(team)
+    told = merge("m", ADA, BOB, at=NOW - 5)
+    await team.deliver(told, batch="d2")
+    late, latest = set_to("b0", BOB, 95, at=NOW - 15), change("b2", BOB, Op.ADD, -40, at=NOW - 1)
+
+    await team.deliver(late, latest, batch="d3")
+    first = set_to("b1", BOB, 90, at=NOW - 20, fields={"name": "Bob", "tags": ["vip"]})
+    again = await team.deliver(told, late, latest, first, batch="d4")
+
+    assert [one.status for one in again.outcomes] == [Status.DUPLICATE] * 4
+    assert await team.value(ADA) == 60_000
+    assert amounts(await team.lines(ADA)) == [-40, 20, 95, 90, 60]
+    await whole(team)
+
+
+async def test_the_same_key_for_others_is_a_conflict(team: Team) -> None:
+    """What was said of two is not overwritten by what is said of two others."""
+    await two(team)
+    await team.deliver(merge("m", ADA, BOB), batch="d2")
+
+    recorded = await team.deliver(merge("m", ADA, EVE), merge("m", BOB, ADA), batch="d3")
+
+    assert recorded.outcomes == (CONFLICT, DUPLICATE)
+    assert await find(team.workspace, text=EVE) == []
+
+
+async def test_a_merge_of_nobody_known_makes_them(team: Team) -> None:
+    """What is told of them later is told of one; and who is one already is left alone."""
+    first = await team.deliver(merge("m", ("crm", "8"), ("crm", "7")), batch="d1")
+    await team.deliver(set_to("a", ("crm", "8"), 50, at=NOW - 2), change("b", ("crm", "7"), Op.ADD, 7, at=NOW - 1))
+    both = Reference(email=ADA, source="crm", id="9")
+    second = await team.deliver(said("c", both, name="Ada"), merge("n", ADA, ("crm", "9")), batch="d2")
+
+    assert first.outcomes == (APPLIED,)
+    assert await team.value("crm:7") == await team.value("crm:8") == 57_000
+    assert second.outcomes == (APPLIED, Outcome(status=Status.IGNORED, reason="these are one contact already"))
+    await whole(team)
+
+
+async def test_an_address_and_an_id_that_stand_together_prove_two_to_be_one(team: Team) -> None:
+    """For what sources send and for what people ask; the change itself is made to the one."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", ("crm", "17"), 20, at=NOW - 8))
+    both = Reference(email=ADA, source="crm", id="17")
+    proof = change("c", both, Op.ADD, 5, at=NOW - 7)
+
+    recorded = await team.deliver(proof, batch="d2")
+    again = await team.deliver(proof, batch="d3")
+    await team.ask(set_to("p", Reference(email=BOB, source="n8n", id="1"), 1), batch="p", received=NOW + 1)
+    await team.deliver(set_to("e", EVE, 30, at=NOW - 7), batch="d4")
+    await team.ask(change("q", Reference(email=EVE, source="n8n", id="1"), Op.ADD, 5), batch="q", received=NOW + 2)
+
+    assert (recorded.outcomes, again.outcomes) == ((APPLIED,), (DUPLICATE,))
+    assert await team.value(ADA) == await team.value("crm:17") == 25_000
+    assert (await team.contact(BOB)).id == (await team.contact(EVE)).id
+    assert await team.value(EVE) == 6_000
+    await whole(team)
+
+
+async def test_a_proof_that_contradicts_itself_proves_nothing(team: Team) -> None:
+    """The same key came with one contact and comes with another one beside it: that is a conflict."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", ("crm", "17"), 20, at=NOW - 8))
+
+    recorded = await team.deliver(set_to("a", Reference(email=ADA, source="crm", id="17"), 10, at=NOW - 9), batch="d2")
+
+    assert recorded.outcomes == (CONFLICT,)
+    assert (await team.value(ADA), await team.value("crm:17")) == (10_000, 20_000)
+
+
+async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
+    """Each has what was its own, also what came while they were one; and undoing the undo makes them one again."""
+    await two(team)
+    await team.ask(merge("m", BOB, ADA), batch="m", received=NOW + SECOND)
+    await team.deliver(
+        change("b2", BOB, Op.ADD, -50, at=NOW - 5), set_to("b3", ("crm", "17"), 7, at=NOW - 2, score="score"),
+        said("b4", Reference(email=BOB, source="crm", id="b"), at=NOW - 4, company="Bobs"), batch="d3",
+    )  # fmt: skip  # three of one delivery
+    assert await team.value(ADA) == 50_000
+    assert await last_command(team.workspace, actor="U0REP") == "m"
+
+    parted = await team.undo("m", batch="u", received=NOW + 2 * SECOND)
+
+    ada, bob = await team.contact(ADA), await team.contact(BOB)
+    assert (await team.value(ADA), await team.value(BOB)) == (80_000, 40_000)
+    assert (ada.name, ada.company, ada.tags, ada.ids) == ("Ada", "Acme", (), {})
+    assert (bob.name, bob.company, bob.tags, bob.ids) == ("Bob", "Bobs", ("vip",), {"crm": "b"})
+    assert set(parted.undone) == {ada.id, bob.id}
+    assert {(one.contact, one.before, one.after) for one in parted.moved} == {
+        (ada.id, 50_000, 80_000), (bob.id, None, 40_000),
+    }  # fmt: skip  # who, from what, to what
+    assert (amounts(await team.lines(ADA)), amounts(await team.lines(BOB))) == ([20, 60], [-50, 90])
+    await whole(team)
+    await team.undo("u", batch="v", received=NOW + 3 * SECOND)
+    assert await team.value(ADA) == await team.value(BOB) == 50_000
+    await whole(team)
+
+
+async def test_a_score_that_only_one_of_them_had_goes_with_them(team: Team) -> None:
+    """The survivor of a merge that is undone has no score that was never its own."""
+    await team.deliver(said("a", ADA, at=NOW - 9, name="Ada"), set_to("b", BOB, 20, at=NOW - 8))
+    await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
+    assert await team.value(ADA) == 20_000
+
+    parted = await team.undo("m", batch="u", received=NOW + 2)
+
+    assert (await team.value(ADA), await team.value(BOB)) == (None, 20_000)
+    ada = await team.contact(ADA)
+    assert (ada.id, 20_000, None) in [(one.contact, one.before, one.after) for one in parted.moved]
+    assert await team.lines(ADA) == []
+    await whole(team)
+
+
+async def test_of_three_that_are_one_any_two_may_part(team: Team) -> None:
+    """Whoever hangs together by a word that stands is one, whichever words were taken back."""
+    for number, email in enumerate((ADA, BOB, EVE)):
+        await team.deliver(change(f"k{number}", email, Op.ADD, 10**number, at=NOW - 9), batch=f"d{number}")
+    await team.ask(merge("m1", EVE, BOB), batch="m1", received=NOW + 1)
+    await team.ask(merge("m2", BOB, ADA), batch="m2", received=NOW + 2)
+    await team.ask(merge("m3", ADA, EVE), batch="m3", received=NOW + 3)
+
+    async def values() -> list[int]:
+        found = [await team.value(one) for one in (ADA, BOB, EVE)]
+        await whole(team)
+        return [(one or 0) // 1_000 for one in found]
+
+    assert await values() == [100, 100, 100]  # 111, at the top of the range
+    await team.undo("m2", batch="u2", received=NOW + 4)
+    assert await values() == [100, 100, 100]
+    await team.undo("m3", batch="u3", received=NOW + 5)
+    assert await values() == [1, 100, 100]
+    await team.undo("m1", batch="u1", received=NOW + 6)
+    assert await values() == [1, 10, 100]
+    await team.undo("u3", batch="v3", received=NOW + 7)
+    assert await values() == [100, 10, 100]
+
+
+async def test_a_merge_is_all_or_nothing_with_what_it_stands_beside(team: Team) -> None:
+    """A person's command with a fault in it makes nobody one."""
+    await two(team)
+    with pytest.raises(UnknownContact):
+        await team.ask(merge("m", ADA, BOB), set_to("x", 999_999, 5), batch="m", received=NOW + 1)
+
+    assert (await team.value(ADA), await team.value(BOB)) == (80_000, 90_000)
+
+
+async def test_a_merge_asks_nobody_and_what_comes_after_it_does(team: Team) -> None:
+    """The rule knows who is inside; its open requests go along, and the time it last asked counts for both."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await team.deliver(change("a", ADA, Op.ADD, 50, at=NOW - 9), change("b", BOB, Op.ADD, 45, at=NOW - 8))
+    await team.deliver(merge("m", ADA, BOB), batch="d2")  # 95, without a word
+    assert await by_ids(team.workspace, ids=range(1, 100)) == []
+    await team.deliver(set_to("c", ADA, 10, at=NOW - 7), set_to("d", ADA, 85, at=NOW - 6), batch="d3")
+    assert await by_ids(team.workspace, ids=range(1, 100)) == []  # one delivery: it was inside before and after
+
+    await team.deliver(set_to("e", EVE, 90, at=NOW - 5), batch="d4")  # this one is asked for
+    (open_one,) = await waiting(team.workspace, most=10)
+    await team.deliver(merge("n", ADA, EVE), batch="d5")
+
+    (moved,) = await waiting(team.workspace, most=10)
+    ada = await team.contact(ADA)
+    assert (moved.id, moved.contact, (await team.contact(EVE)).id) == (open_one.id, ada.id, ada.id)
+    for number, value in enumerate((10, 90)):  # out and in again, within the two weeks after it asked about Eve
+        later = NOW + DAY + number
+        await team.deliver(set_to(f"z{number}", ADA, value, at=later), batch=f"z{number}", received=later)
+    assert [one.standing.state.value for one in await by_ids(team.workspace, ids=range(1, 100))] == ["closed"]
+
+
+async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> None:
+    """What the merge alone made of the score is silent, and what the change adds to that is not."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await team.deliver(change("a", ADA, Op.ADD, 40, at=NOW - 9), change("b", ("crm", "17"), Op.ADD, 35, at=NOW - 8))
+
+    await team.deliver(change("c", Reference(email=ADA, source="crm", id="17"), Op.ADD, 10, at=NOW - 7), batch="d2")
+
+    (one,) = await waiting(team.workspace, most=10)
+    assert (one.before, one.after) == (75_000, 85_000)
+
+
+async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
+    """Through several doors at once: whoever comes first, they end as one with everything counted once."""
+    people: list[Whom] = [f"p{number}@example.com" for number in range(12)]
+    doors = [Team(team.workspace, Committer(current())) for _ in range(4)]
+    adds = [change(f"k{n}", people[n % 12], Op.ADD, 1, at=NOW - n) for n in range(60)]
+    merges = [merge(f"m{n}", f"p{n}@example.com", f"p{n + 6}@example.com", at=NOW - 1) for n in range(6)]
+
+    told: list[Asked] = [*adds, *merges]
+
+    await asyncio.gather(*(door.deliver(one) for one in told for door in doors))
+
+    assert [await team.value(f"p{n}@example.com") for n in range(12)] == [10_000] * 12
+    assert len({(await team.contact(f"p{n}@example.com")).id for n in range(12)}) == 6
+    await whole(team)

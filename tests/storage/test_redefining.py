@@ -1,0 +1,229 @@
+"""Another definition is folded beside the live one, compared, and pointed at; what happens meanwhile is in both."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from storage.alerting import choose_channel
+from storage.committer import Committer
+from storage.definitions import add_score_type, drafts, score_types
+from storage.domain.errors import BadDefinition
+from storage.domain.facts import Item
+from storage.domain.score_types import Band, Rule, ScoreType
+from storage.followups import by_ids
+from storage.opening import Storage
+from storage.redefining import NoDraft, apply, build, cancel, draft, preview
+from storage.scores import card, history, top
+from storage.verifying import verify_next
+from storage.workspaces import add_workspace
+from tests.counts import tell
+from tests.storage.teams import NOW, SECOND, Team, said, set_to
+
+DEMO = Rule(name="Demo", activity="demo_booked", points=10_000)
+
+
+def quietly(_: int) -> None:
+    """Watch nothing."""
+
+
+@pytest.fixture
+async def team(storage: Storage) -> Team:
+    """Give a team."""
+    return Team(await add_workspace("T0ACME", name="Acme", now=NOW), storage.committer)
+
+
+async def live(team: Team, key: str = "score") -> ScoreType:
+    """Give the definition that is read."""
+    return next(one for one in await score_types(team.workspace) if one.key == key)
+
+
+async def drafted(team: Team, **other: object) -> ScoreType:
+    """Draft the default type with something other."""
+    made = await draft(team.workspace, wanted=replace(await live(team), **other), now=NOW)  # type: ignore[arg-type]  # its own
+    assert made is not None
+    return made
+
+
+def did(key: str, whom: str, what: str = "demo_booked") -> Item:
+    """Do something."""
+    return Item(key=key, contact=set_to("", whom, 0).contact, activity=what, amount=1000)
+
+
+async def people(team: Team, count: int) -> None:
+    """Let p00 have 0, p01 1, …"""
+    await team.deliver(*(set_to(f"s{n}", f"p{n:02d}@example.com", n) for n in range(count)))
+
+
+async def sound(team: Team) -> None:
+    """Fail where what is kept is not what the ledger says."""
+    found = await verify_next(team.workspace)
+    assert found.differences == ()
+    tell("verified after another definition", {"contacts": found.contacts, "scores": found.scores})
+
+
+async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None:
+    """It is kept before there is a rule; the rule made later finds it."""
+    await team.deliver(did("a", "ada@example.com"), set_to("b", "bob@example.com", 5))
+    assert await team.value("ada@example.com") is None
+    made = await drafted(team, rules=(DEMO,))
+    await apply(team.workspace, draft=made, asks=False, now=NOW)
+
+    assert await team.value("ada@example.com") == 10_000
+    await team.deliver(did("c", "ada@example.com"), received=NOW + SECOND)
+    assert await team.value("ada@example.com") == 20_000
+    _, lines = await history(team.workspace, contact=1, score="score", most=9)
+    assert [(line.op.value, line.activity, line.amount, line.rule) for line in lines] == [
+        ("activity", "demo_booked", 10_000, "Demo")
+    ] * 2
+    assert (await live(team)).number == 2
+    await sound(team)
+
+
+async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
+    """And what became known with it."""
+    vip = Rule(name="VIP", points=20_000, condition="tag:vip")
+    await apply(team.workspace, draft=await drafted(team, rules=(DEMO, vip)), asks=False, now=NOW)
+    await team.deliver(set_to("s", "ada@example.com", 5))
+    await team.ask(did("a", "ada@example.com"), batch="slack/1", received=NOW + 1)
+    await team.ask(said("f", "ada@example.com", tags=["vip"]), batch="slack/2", received=NOW + 2)
+    assert await team.value("ada@example.com") == 35_000
+    await team.undo("slack/2", batch="slack/3", received=NOW + 3)
+    assert await team.value("ada@example.com") == 15_000
+    await team.undo("slack/1", batch="slack/4", received=NOW + 4)
+    assert await team.value("ada@example.com") == 5_000
+    await team.undo("slack/3", batch="slack/5", received=NOW + 5)
+    assert await team.value("ada@example.com") == 25_000
+    await sound(team)
+
+
+async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
+    """Contact by contact; until then nothing is seen of it."""
+    await people(team, 60)
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await team.deliver(*(did(f"d{n}", f"p{n:02d}@example.com") for n in range(25, 35)), received=NOW + SECOND)
+    bands = (Band(name="cold", start=0), Band(name="hot", start=40_000))
+    made = await drafted(team, maximum=50_000, bands=bands, rules=(replace(DEMO, points=9_000),))
+    await build(team.workspace, draft=made, progress=quietly, now=NOW)
+    before = {
+        one.contact.email: one.standings[0].value
+        for one in (await top(team.workspace, score="score", count=99, now=NOW))[1]
+    }
+    assert before == {f"p{n:02d}@example.com": n * 1000 for n in range(60)}
+
+    told = await preview(team.workspace, draft=made, now=NOW)
+    # Ten did something, and 51 to 59 are cut to 50; of these 19, and of 40 to 50, who is 40 or more is hot now.
+    expected = {n: min(50, n) + (9 if 25 <= n < 35 else 0) for n in range(60)}
+    hot = [n for n, value in expected.items() if value >= 40]
+    assert (told.changed, told.entering, told.leaving, told.asking) == (19, len(hot), 0, len(hot))
+    assert told.first[0] == (32, 31_000, 40_000)
+
+    await apply(team.workspace, draft=made, asks=True, now=NOW)
+    after = {
+        one.contact.email: one.standings[0].value
+        for one in (await top(team.workspace, score="score", count=99, now=NOW))[1]
+    }
+    assert after == {f"p{n:02d}@example.com": value * 1000 for n, value in expected.items()}
+    assert len(await by_ids(team.workspace, ids=range(1, 999))) == told.asking
+    await sound(team)
+
+
+async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> None:
+    """Who came in by the definition is known to be in."""
+    await people(team, 10)
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    low = (Band(name="cold", start=0), Band(name="hot", start=5_000))
+    assert await draft(team.workspace, wanted=replace(await live(team), bands=low), now=NOW) is None  # seen at once
+    await team.deliver(set_to("x", "p07@example.com", 8), set_to("y", "p03@example.com", 6), received=NOW + 1)
+    assert [one.contact for one in await by_ids(team.workspace, ids=range(1, 99))] == [4]
+
+
+async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
+    """Writers go on during the build; nobody's fact is missing after, new contacts among them."""
+    await people(team, 99)
+    made = await drafted(team, maximum=200_000, rules=(DEMO,))
+    count = 0
+
+    async def write() -> None:
+        nonlocal count
+        for n in range(40):
+            whom = f"p{n * 2:02d}@example.com" if n % 2 else f"new{n}@example.com"
+            await team.deliver(
+                did(f"w{n}", whom),
+                set_to(f"v{n}", f"p{98 - n:02d}@example.com", 77),
+                batch=f"w{n}",
+                received=NOW + n + 1,
+            )
+            await team.ask(set_to(f"u{n}", whom, 3), batch=f"slack/{n}", received=NOW + n + 50)
+            if n % 3 == 0:
+                await team.undo(f"slack/{n}", batch=f"slack/u{n}", received=NOW + n + 99)
+            count += 1
+
+    async def make() -> None:
+        await build(team.workspace, draft=made, progress=quietly, now=NOW)
+        await apply(team.workspace, draft=made, asks=False, now=NOW)
+
+    await asyncio.gather(write(), make())
+    tell("submissions while a definition was built", {"submissions": count})
+    assert (await live(team)).definition == made.definition
+    await sound(team)
+
+
+async def test_a_build_that_was_stopped_goes_on(team: Team) -> None:
+    """Who is built is not built again, and progress begins where it was."""
+    await people(team, 20)
+    made = await drafted(team, maximum=10_000, bands=())
+    seen: list[int] = []
+    await build(team.workspace, draft=made, progress=seen.append, now=NOW)
+    assert seen == [0, 20]
+    await team.deliver(set_to("n", "new@example.com", 9))
+    await build(team.workspace, draft=made, progress=seen.append, now=NOW)
+    assert seen[2:] == [21]  # the new one was new, so it was built when it came
+
+
+async def test_a_cancelled_draft_is_gone(team: Team) -> None:
+    """It cannot be applied any more, and neither can one that is live be cancelled."""
+    await people(team, 5)
+    made = await drafted(team, maximum=10_000, bands=())
+    await build(team.workspace, draft=made, progress=quietly, now=NOW)
+    await cancel(team.workspace, draft=made)
+    assert await drafts(team.workspace) == ()
+    with pytest.raises(NoDraft):
+        await apply(team.workspace, draft=made, asks=False, now=NOW)
+    assert (await live(team)).number == 1
+    kept = await card(team.workspace, contact=5, now=NOW)
+    assert kept is not None
+    assert kept.standings[0].value == 4_000
+    again = await drafted(team, maximum=10_000, bands=())
+    await apply(team.workspace, draft=again, asks=False, now=NOW)
+    with pytest.raises(NoDraft):
+        await cancel(team.workspace, draft=again)
+    await sound(team)
+
+
+async def test_a_definition_that_contradicts_itself_is_no_draft(team: Team) -> None:
+    """As when a type is made."""
+    for other in ({"minimum": 100_000}, {"step": 7_000}, {"rules": (replace(DEMO, points=1),)}):
+        with pytest.raises(BadDefinition):
+            await drafted(team, **other)
+    assert await drafts(team.workspace) == ()
+
+
+async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Storage) -> None:
+    """A draft is of one type of one workspace."""
+    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
+    await add_score_type(
+        team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1000, bands=(), start=None,
+        is_default=False, now=NOW,
+    )  # fmt: skip  # the numbers of one definition stand together
+    for each in (team, other):
+        await people(each, 60)
+    await team.deliver(set_to("f", "p01@example.com", 7, score="fit"))
+    await apply(team.workspace, draft=await drafted(team, maximum=10_000, bands=()), asks=False, now=NOW)
+
+    assert await other.value("p50@example.com") == 50_000
+    assert await team.value("p50@example.com") == 10_000
+    assert await team.value("p01@example.com", "fit") == 7_000
+    assert isinstance(storage.committer, Committer)
+    await sound(team)
+    await sound(other)

@@ -1,0 +1,340 @@
+"""Every provider keeps the same contract: what it declares it reads, and nothing that arrives makes it fail."""
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from storage.domain.contacts import Reference
+from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
+from storage.domain.people import Workspace
+from storage.domain.sources import Settings, Source
+from tests.webhooks.events import EVENTS, SOAP, hubspot, mautic, pipedrive_one, pipedrive_two, segment
+from webhooks.bodies import FORM, JSON
+from webhooks.providers import PROVIDERS
+from webhooks.providers.contract import BadBody, Provider, ignore
+from webhooks.recipes import as_told
+from webhooks.rereading import read
+from webhooks.signatures import Refused, Request
+
+TEAM = Workspace(id=1, team="T0123", name="Acme")
+MAPPING = {"email": "item.email", "property": "'lead_score'", "value": "item.score", "id": "item.id"}
+KINDS = {provider: "text/xml" if provider == "salesforce" else JSON for provider in PROVIDERS}
+
+
+def source(provider: str, **more: Any) -> Source:
+    """Make a source whose sender has a property named like the score type `lead_score`."""
+    told = Settings(map={"points": "lead_score"}, options={"organization_id": "00D1I000003qqqE"}, **more)
+    return Source(
+        id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=told,
+        score_types=("score", "lead_score", "engagement"),
+    )  # fmt: skip  # who, and what is said of it
+
+
+def known(id: str) -> Reference:
+    """Name a contact by the id it has in the source."""
+    return Reference(source="crm", id=id)
+
+
+def items(provider: str, body: Any, *, kind: str | None = None, headers: Any = None, **more: Any) -> list[Asked]:
+    """Read a body as its provider does."""
+    raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    request = Request(headers={"content-type": kind or KINDS[provider], **(headers or {})}, body=raw)
+    return read(PROVIDERS[provider], request, source=source(provider, **more), key="d")
+
+
+def setting(made: list[Asked]) -> list[Item]:
+    """Give those that change a score."""
+    return [one for one in made if isinstance(one, Item) and one.op is not None]
+
+
+def test_what_is_declared_has_a_fixture_and_the_reverse() -> None:
+    """Nobody declares an event that was never seen, or keeps a body that no provider reads."""
+    declared = {name: set(provider.events) for name, provider in PROVIDERS.items()}
+
+    assert {name: set(bodies) for name, bodies in EVENTS.items()} == declared
+    print(f"providers: {len(declared)}, events: {sum(map(len, declared.values()))}")
+    assert len(declared) == 18
+
+
+@pytest.mark.parametrize(("provider", "event"), [(p, e) for p, bodies in EVENTS.items() for e in bodies])
+def test_a_fixture_is_the_event_it_is_named_by(provider: str, event: str) -> None:
+    """The body is split into that event alone, its handler takes it, and it sets as many scores as it should."""
+    body, count = EVENTS[provider][event]
+    told: dict[str, Any] = {"mapping": MAPPING} if event == "item" and provider == "custom" else {}
+    made = items(provider, body, **told)
+    raw = body if isinstance(body, str) else json.dumps(body)
+    request = Request(headers={"content-type": KINDS[provider]}, body=raw.encode())
+    arrived = PROVIDERS[provider].arrived(request, source=source(provider, **told), key="d")
+
+    assert {name for name, _ in PROVIDERS[provider].split(arrived)} == {event}
+    assert not [one for one in made if isinstance(one, Unusable)]
+    assert not [one for one in made if isinstance(one, Ignored) and "no event that is read" in one.reason]
+    assert len(setting(made)) == count
+    assert all(one.score == "lead_score" for one in setting(made))
+
+
+def test_every_provider_tells_how_to_connect_it() -> None:
+    """In steps that name the address, whose braces can be filled in; and it makes secrets that it takes."""
+    for name, provider in PROVIDERS.items():
+        told = [step.format(url="URL", secret="SECRET") for step in provider.steps]
+        assert any("URL" in step for step in told), name
+        assert not any("{url}" in step or "{secret}" in step for step in told), name
+        proof = provider.proof(source(name, token_in="bearer"))
+        first, second = proof.new_secret(), proof.new_secret()
+        assert first != second
+        proof.check_secret(first)
+        with pytest.raises(ValueError, match=r"^Give the "):
+            proof.check_secret("")
+
+
+def test_a_sender_is_added_by_one_row() -> None:
+    """A provider of somebody's own, planted in the table's place, is read by the same code."""
+
+    def polls(arrived: Any) -> list[tuple[str, object]]:
+        return [(vote["kind"], vote) for vote in arrived.document]
+
+    planted = Provider(
+        steps=("Post to {url}",), proof=as_told, split=polls,
+        events={"vote": lambda event: event.ignored("noted"), "test": ignore("a test")},
+    )  # fmt: skip  # a row
+    request = Request(headers={"content-type": JSON}, body=b'[{"kind":"vote"},{"kind":"test"},{"kind":"spam"}]')
+    made = read(planted, request, source=source("custom"), key="d")
+
+    reasons = [one.reason for one in made if isinstance(one, Ignored)]
+    assert reasons == ["noted", "a test", "`spam` is no event that is read"]
+
+
+# --- what anybody may send
+
+WORDS = [
+    *("type", "topic", "event", "events", "event_type", "meta", "action", "object", "entity", "current", "previous"),
+    *("data", "item", "items", "id", "email", "emails", "value", "lead_score", "points", "contact", "fields", "core"),
+    *("subscriptionType", "objectId", "propertyName", "propertyValue", "occurredAt", "mergedObjectIds", "properties"),
+    *("vid", "versions", "timestamp", "userId", "messageId", "traits", "custom_fields", "custom_attributes"),
+    *("object_type", "changed_fields", "previous_data", "lead_id", "old_points", "new_points", "primaryObjectId"),
+    *("mautic.lead_points_change", "at", "occurred_at", "updated_at", "name", "score", "score_type"),
+]
+EVENT_NAMES = sorted(
+    {event for bodies in EVENTS.values() for event in bodies} | {"person", "updated", "change", "lead"}
+)
+LEAVES: st.SearchStrategy[Any] = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**60, -1, 0, 1767225587655, 1.5, 1e300, -0.0])
+    | st.text(max_size=12)
+    | st.sampled_from([*EVENT_NAMES, *WORDS, "2026-01-31T09:30:00Z", "0000-00-00", "9" * 40, "x" * 300, "1e999"])
+)
+ANY = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=5), inner),
+    max_leaves=12,
+)
+GOOD = [body for bodies in EVENTS.values() for body, _ in bodies.values() if not isinstance(body, str)]
+
+
+def spoiled(document: Any, wrong: Any, place: int) -> Any:
+    """Give the document with one part of it, counted from its beginning, replaced by something wrong."""
+    count = 0
+
+    def walk(part: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == place:
+            return wrong
+        if isinstance(part, dict):
+            return {name: walk(value) for name, value in part.items()}
+        return [walk(value) for value in part] if isinstance(part, list) else part
+
+    return walk(document)
+
+
+BODIES = ANY | st.builds(spoiled, st.sampled_from(GOOD), ANY, st.integers(1, 25))
+MAPPINGS = st.none() | st.just(MAPPING) | st.just({**MAPPING, "items": "body[]"}) | st.just({"items": "body.*"})
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(provider=st.sampled_from(sorted(PROVIDERS)), body=BODIES, mapping=MAPPINGS, form=st.booleans())
+@example(provider="segment", body=[], mapping=None, form=False)
+@example(provider="hubspot", body={"id": {}, "properties": {"lead_score": {"value": {}}}}, mapping=None, form=False)
+def test_nothing_that_arrives_makes_a_provider_fail(
+    provider: str, body: Any, mapping: dict[str, str] | None, form: bool
+) -> None:
+    """Whatever an authentic sender posts is read into items with keys and raw text, or is BadBody."""
+    told = {"mapping": mapping} if provider == "custom" else {}
+    kind, raw = JSON, json.dumps(body).encode()
+    if form and isinstance(body, dict) and FORM in PROVIDERS[provider].content_types:
+        kind, raw = (
+            FORM,
+            "&".join(f"{quote(str(k))}={quote(str(v))}" for k, v in body.items()).encode("utf-8", "replace"),
+        )
+    if provider == "salesforce":
+        kind = "text/xml"
+        raw = SOAP.replace("83.0", str(body).replace("<", "").replace("&", "")[:200]).encode("utf-8", "replace")
+    made: list[Asked] = []
+    with suppress(BadBody):
+        made = items(provider, raw, kind=kind, **told)
+    for one in made:
+        assert 1 <= len(one.key) <= 300
+        assert isinstance(one.raw, str)
+        if isinstance(one, Ignored | Unusable):
+            assert one.reason
+        if isinstance(one, Item) and one.op is not None:
+            assert one.score
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    provider=st.sampled_from(sorted(PROVIDERS)),
+    raw=st.binary(max_size=200),
+    kind=st.sampled_from([JSON, FORM, "text/xml"]),
+)
+@example(provider="salesforce", raw=b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', kind="text/xml")
+@example(provider="salesforce", raw=b"<a>" * 2000 + b"</a>" * 2000, kind="text/xml")
+@example(provider="custom", raw=b'<?xml version="1.0" encoding="klingon"?><a/>', kind="text/xml")
+def test_any_bytes_are_read_or_bad(provider: str, raw: bytes, kind: str) -> None:
+    """Bytes that are no document are BadBody, and strangers' bytes prove nothing."""
+    request = Request(headers={"content-type": kind, "authorization": "Basic \udcff"}, body=raw)
+    proof = PROVIDERS[provider].proof(source(provider))
+    with pytest.raises(Refused):
+        proof.authenticate(request, secrets=[proof.new_secret()], now=0)
+    with suppress(BadBody):
+        items(provider, raw, kind=kind)
+
+
+# --- what senders mean
+
+
+def test_hubspot_tells_its_events_apart_by_what_changed() -> None:
+    """Event ids are shared and retries differ, so neither is part of the key; a blank value clears."""
+    change = {"propertyName": "lead_score", "propertyValue": "", "attemptNumber": 0}
+    (cleared,) = setting(items("hubspot", hubspot("contact.propertyChange", **change)))
+    (again,) = setting(items("hubspot", hubspot("contact.propertyChange", **change, eventId=9)))
+    (other,) = setting(items("hubspot", hubspot("contact.propertyChange", **change, objectId=8)))
+    retried = setting(items("hubspot", hubspot("contact.propertyChange", **{**change, "attemptNumber": 3})))[0]
+
+    assert cleared.op is Op.CLEAR
+    assert cleared.key == again.key == retried.key != other.key
+    assert items("hubspot", hubspot("object.propertyChange", **change, objectTypeId="0-2"))[0].key == "d/0000"
+    first, second = (one for one in items("hubspot", EVENTS["hubspot"]["contact.merge"][0]) if isinstance(one, Merge))
+    assert [(one.contact, one.into) for one in (first, second)] == [(known("8"), known("7")), (known("9"), known("7"))]
+    (gone,) = items("hubspot", hubspot("contact.privacyDeletion"))
+    assert isinstance(gone, Deletion)
+    assert (gone.contact, gone.occurred_at) == (known("7"), 1767225587655000)
+
+
+def test_pipedrive_takes_what_changed_alone() -> None:
+    """A person whose telephone changed is no news; a field that had a value and has none was cleared."""
+    same = pipedrive_one("updated")
+    same["previous"] = same["current"]
+    assert [type(one) for one in items("pipedrive", same)] == [Ignored]
+    without = pipedrive_two("change")
+    without["data"] = {"id": 11, "custom_fields": {"lead_score": None}}
+    (cleared,) = setting(items("pipedrive", without))
+    assert (cleared.op, cleared.key) == (Op.CLEAR, "m1")
+    quiet = pipedrive_two("change")
+    quiet["previous"] = {"phone": "1"}
+    assert [type(one) for one in items("pipedrive", quiet)] == [Ignored]
+    (merged,) = items("pipedrive", EVENTS["pipedrive"]["delete.person"][0])
+    assert isinstance(merged, Merge)
+    assert (merged.contact, merged.into) == (known("11"), known("12"))
+
+
+def test_segment_refuses_lists_unless_asked_and_names_the_score_type() -> None:
+    """Of a list only the first call is signed."""
+    with pytest.raises(BadBody, match="Switch batching off"):
+        items("segment", [segment("track")])
+    call = segment("track") | {"properties": {"score_type": "engagement", "score": 71}}
+    (one,) = setting(items("segment", call))
+    assert (one.score, one.amount) == ("engagement", 71_000)
+
+
+def test_a_null_says_nothing_and_a_boolean_is_no_number() -> None:
+    """Whatever stands beside it is taken all the same."""
+    made = items(
+        "zapier", {"email": "ada@example.com", "score": None, "points": True, "lead_score": "8,5", "engagement": 7}
+    )
+
+    assert [type(one) for one in made] == [Ignored, Unusable, Unusable, Item]
+    assert [one.reason for one in made if isinstance(one, Unusable)] == [
+        "`points`: true is not a number",
+        "`lead_score`: `8,5` has a comma. Use a point: 8.5",
+    ]
+
+
+def test_presets_know_a_repeat_by_what_the_sender_gives() -> None:
+    """Its own id; else the request's; else who and when; else the bytes of the request."""
+    ada = {"email": "ada@example.com", "lead_score": 1}
+    cases = [
+        (ada | {"id": "e7"}, {}, "e7"),
+        (ada, {"idempotency-key": "k"}, "d/0000"),
+        (ada | {"at": 1767225597}, {}, "zapier:ada@example.com:1767225597"),
+        (ada, {}, "d/0000"),
+    ]
+    for body, headers, key in cases:
+        (one,) = setting(items("zapier", body, headers=headers))
+        assert one.key == key
+    two = setting(items("zapier", ada | {"id": "e7", "points": 5}))
+    assert len({(one.key, one.score) for one in two}) == 2  # both mapped to lead_score: two facts all the same
+
+
+def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
+    """Body, headers, form and query; values keep the digits that they were written with."""
+    mapping = {
+        "items": "body.list", "email": "item.who", "property": "headers.\"x-type\"", "value": "item.n",
+        "delta": "item.by", "occurred_at": "item.t", "activity": "item.did", "reason": "query.why", "id": "item.id",
+    }  # fmt: skip  # expressions
+    body = {
+        "list": [
+            {"who": "ada@example.com", "n": 12.345, "t": 1767225597, "id": 7},
+            {"who": "ada@example.com", "by": "-2", "id": "b"},
+            {"who": "ada@example.com", "did": "demo_booked"},
+            {"who": "ada@example.com"},
+            {"n": 5},
+        ]
+    }
+    made = items("custom", body, headers={"x-type": "lead_score"}, mapping=mapping)
+
+    setting_, adding, doing, *bad = made
+    assert isinstance(setting_, Item)
+    assert (setting_.op, setting_.amount, setting_.score, setting_.key) == (Op.SET, 12_345, "lead_score", "7")
+    assert setting_.occurred_at == 1767225597000000
+    assert isinstance(adding, Item)
+    assert (adding.op, adding.amount, adding.key) == (Op.ADD, -2000, "b")
+    assert isinstance(doing, Item)
+    assert (doing.activity, doing.amount, doing.score, doing.key) == ("demo_booked", 1000, None, "d/0002")
+    assert [one.reason for one in bad if isinstance(one, Unusable)] == [
+        "it has no value, no delta and no activity",
+        "it names no contact: neither an address nor an id is in it",
+    ]
+    (kept,) = items("custom", body)
+    assert isinstance(kept, Ignored)
+    with_form = items(
+        "custom",
+        "a[b]=1&who=ada%40example.com",
+        kind=FORM,
+        mapping={"email": "form.who", "property": "'lead_score'", "value": "body.a.b"},
+    )
+    assert [one.amount for one in setting(with_form)] == [1000]
+
+
+def test_more_events_than_a_delivery_holds_are_set_aside_whole() -> None:
+    """A CRM is not told 400 for it: it would only send the same again."""
+    (one,) = items("hubspot", hubspot("contact.creation") * 1001)
+
+    assert isinstance(one, Unusable)
+    assert "more than 1,000 events" in one.reason
+
+
+def test_mautic_keeps_the_time_of_each_event() -> None:
+    """In queue mode the newest may come first; the fold puts them in order, if each has its own time."""
+    (one,) = setting(items("mautic", mautic("mautic.lead_points_change")))
+
+    assert (one.key, one.amount) == ("mautic:52:points:5>25:2025-12-31T23:59:00+00:00", 25_000)
+    assert replace(one, raw="").occurred_at == 1767225540000000

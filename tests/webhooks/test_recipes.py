@@ -1,0 +1,274 @@
+"""How senders sign: their own published vectors, what is not signed so, and the ways that are no signature."""
+
+import base64
+import hmac
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webhooks.bodies import FORM
+from webhooks.proofs import WITHHELD, Basic, Organization, Proof, Signature, Token
+from webhooks.recipes import RECIPES, recipes
+from webhooks.rereading import without_secrets
+from webhooks.signatures import Reason, Refused, Request, sign
+
+NOW = 1_767_225_600_000_000
+HUBSPOT = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
+URL = "https://www.example.com/webhook_uri"
+EXAMPLE = b'{"example_field":"example_value"}'
+CLOSE_KEY = "b9260244ef33625f9b4b26a27db08758cdd39478b852c73f2d33ab042eb8abb4"
+CLOSE = (
+    b'{"event": {"id": "ev_4YUAT9G7PQNYEX0V7HpiZa", "date_created": "2019-01-01T13:33:00.842000", "data": '
+    b'{"object_type": "activity.note", "action": "created", "note": "test content"}}, '
+    b'"subscription_id": "whsub_mBTylJxRXaBOXcuQmgUdmL"}'
+)
+#: the senders' own, from their documentation and the tests of their libraries
+VECTORS: dict[str, tuple[str, str, bytes, dict[str, str], str, int]] = {
+    "HubSpot v2 for Node": (
+        "hubspot-v2", HUBSPOT, EXAMPLE,
+        {"x-hubspot-signature": "9569219f8ba981ffa6f6f16aa0f48637d35d728c7e4d93d0d52efaa512af7900"}, "POST", NOW,
+    ),
+    "HubSpot v2 for Node, GET": (
+        "hubspot-v2", HUBSPOT, b"",
+        {"x-hubspot-signature": "eee2dddcc73c94d699f5e395f4b9d454a069a6855fbfa152e91e88823087200e"}, "GET", NOW,
+    ),
+    "HubSpot v1 for Python": (
+        "hubspot-v1", HUBSPOT, b"{'example_field':'example_value'}",
+        {"x-hubspot-signature": "69fc6631a867edd4f9e9e627fc5c1148e3fbdd8b21837b6d2b8901c1fa57f750"}, "POST", NOW,
+    ),
+    "HubSpot v3 for Python": (
+        "hubspot-v3", HUBSPOT, b"{'example_field':'example_value'}",
+        {
+            "x-hubspot-signature-v3": "K36dawei4A+QBNolUOqo7s91KQDWQ5MXZ/QufNYuk/Y=",
+            "x-hubspot-request-timestamp": "1693657560000",
+        },
+        "POST", 1_693_657_560_000_000,
+    ),
+    "Close, of thermondo": (
+        "close", CLOSE_KEY, CLOSE,
+        {
+            "close-sig-hash": "e6cf27a55de463dc46d8b5c16d2afe74d766e8f0c9892422c93573521cd377ed",
+            "close-sig-timestamp": "1557751596",
+        },
+        "POST", 1_557_751_596_000_000,
+    ),
+    "GitHub's documentation": (
+        "github", "It's a Secret to Everybody", b"Hello, World!",
+        {"x-hub-signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"}, "POST", NOW,
+    ),
+}  # fmt: skip  # recipe, secret, body; headers; method, now
+
+
+def verified(name: str, request: Request, *, secret: str, now: int = NOW) -> str | None:
+    """Verify by a recipe of the table."""
+    return Signature(RECIPES[name]).authenticate(request, secrets=[secret], now=now)
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_published_vectors_verify_and_nothing_near_them_does(vector: str) -> None:
+    """Not with another body, another secret, or another signature."""
+    name, secret, body, headers, method, now = VECTORS[vector]
+    good = Request(method=method, url=URL, headers=headers, body=body)
+    verified(name, good, secret=secret, now=now)
+
+    for bad, key in (
+        (replace(good, body=body + b" "), secret),
+        (good, secret[:-1] + ("0" if secret[-1] != "0" else "1")),
+        (replace(good, headers={k: v[:-1] + ("1" if v[-1] != "1" else "2") for k, v in headers.items()}), secret),
+        (replace(good, headers={}), secret),
+    ):
+        with pytest.raises(Refused):
+            verified(name, bad, secret=key, now=now)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_verifies_what_it_signs(name: str) -> None:
+    """With a secret of its own making; five minutes off either way at most, where there is a time."""
+    recipe, proof = RECIPES[name][0], Signature(RECIPES[name])
+    secret = proof.new_secret()
+    proof.check_secret(secret)
+    request = Request(url=URL + "?a=%2Fb", headers={"content-type": "application/json"}, body=b'[{"a": 1}]')
+    made = proof.sign(request, delivery="d1", secret=secret, now=NOW)
+
+    assert proof.authenticate(made, secrets=["f" * 64 if recipe.key == "hex" else secret, secret], now=NOW) in (
+        "d1",
+        None,
+    )
+    if recipe.timestamp is not None:
+        proof.authenticate(made, secrets=[secret], now=NOW + 300_000_000)
+        for off in (-301_000_001, 301_000_001):
+            with pytest.raises(Refused) as late:
+                proof.authenticate(made, secrets=[secret], now=NOW + off)
+            assert late.value.reason is Reason.CLOCK_TOO_FAR_OFF
+    kept = without_secrets(made, proof=proof)
+    assert kept.headers[recipe.header] == WITHHELD
+    assert kept.body == made.body
+
+
+def test_hubspot_signs_the_address_as_it_reads_it() -> None:
+    """Some escapes are decoded before it is signed, whatever their case, and others are not."""
+    wanted = "https://x.example/a/b?q=1:2&r=%20%25c&s=(!)"
+    content = f"POST{wanted}".encode() + EXAMPLE + b"1767225600000"
+    signature = base64.b64encode(hmac.digest(b"key", content, "sha256")).decode()
+    headers = {"x-hubspot-signature-v3": signature, "x-hubspot-request-timestamp": "1767225600000"}
+    url = "https://x.example/a%2fb?q=1%3A2&r=%20%25c&s=%28%21%29"
+
+    assert verified("hubspot-v3", Request(url=url, headers=headers, body=EXAMPLE), secret="key") is None
+    older = {"x-hubspot-signature": "0" * 64} | headers
+    with pytest.raises(Refused):  # a source set to v2 is not satisfied by v3, nor the other way round
+        verified("hubspot-v2", Request(url=url, headers=older, body=EXAMPLE), secret="key")
+
+
+def test_the_first_of_a_segment_batch_is_signed_as_it_was_sent() -> None:
+    """Blanks, unicode and all; what follows it may be anything."""
+    first = '{"a": "é\\u00e9", "n": 1.50}'
+    digest = hmac.digest(b"key", first.encode(), "sha1").hex()
+    for body in (f" [ {first} , 5]", f"[{first}]", first):
+        request = Request(headers={"x-signature": digest}, body=body.encode())
+        assert verified("segment-batch", request, secret="key") is None
+    for body in (f"[5,{first}]", f"[{first[:-1]}", "[", "[]", "[" * 5000):
+        with pytest.raises(Refused):
+            verified("segment-batch", Request(headers={"x-signature": digest}, body=body.encode()), secret="key")
+
+
+def test_ed25519_of_the_standard() -> None:
+    """`v1a` is verified with the sender's public key, beside a `v1` secret of another sender."""
+    private = Ed25519PrivateKey.generate()
+    public = "whpk_" + base64.b64encode(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+    signature = base64.b64encode(private.sign(b"m1.1767225600." + EXAMPLE)).decode()
+    for family in ("webhook", "svix"):
+        headers = {f"{family}-id": "m1", f"{family}-timestamp": "1767225600"}
+        request = Request(headers=headers | {f"{family}-signature": f"v1,AAAA v1a,{signature}"}, body=EXAMPLE)
+        proof = Signature(RECIPES["standard-webhooks"])
+        proof.check_secret(public)
+        other = proof.new_secret()
+
+        assert proof.authenticate(request, secrets=[other, public], now=NOW) == "m1"
+        spoiled = headers | {f"{family}-signature": "v1a,é"}
+        for bad in (replace(request, body=b"x"), replace(request, headers=spoiled)):
+            with pytest.raises(Refused):
+                proof.authenticate(bad, secrets=[other, public], now=NOW)
+    with pytest.raises(ValueError, match="Give the secret as whpk_ followed by 32 bytes"):
+        proof.check_secret("whpk_AAAA")
+
+
+def test_a_recipe_written_as_data() -> None:
+    """Stripe's scheme, which no row has, is read from JSON; one that vouches for too little is refused."""
+    told: dict[str, Any] = {
+        "header": "Stripe-Signature", "listed": "pairs", "prefix": "v1", "timestamp": "pair:t",
+        "parts": ["timestamp", "'.", "body"],
+    }  # fmt: skip  # as it is written in a file
+    scheme = recipes(told)
+    digest = hmac.digest(b"key", b"1767225600." + EXAMPLE, "sha256").hex()
+    header = {"stripe-signature": f"t=1767225600,v0=ab,v1={'0' * 64},v1={digest}"}
+    Signature(scheme).authenticate(Request(headers=header, body=EXAMPLE), secrets=["key"], now=NOW)
+    made = sign(Request(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW)
+    assert made.headers == {"stripe-signature": f"t=1767225600,v1={digest}"}
+
+    refusals: dict[str, dict[str, Any]] = {
+        "no `body2`": {"parts": ["body2"]},
+        "must sign the body": {"parts": ["timestamp"]},
+        "has no `hash`": {"hash": "md5"},
+        "`algorithm` cannot be used": {"algorithm": "hmac-md5"},
+        "or do neither": {"parts": ["body"]},
+        "proves nothing": {"algorithm": "sha256"},
+        "listed as": {"listed": "one"},
+        "name the header that has it": {"parts": ["id", "timestamp", "body"]},
+    }
+    for complaint, change in refusals.items():
+        with pytest.raises(ValueError, match=complaint):
+            recipes(told | change)
+    with pytest.raises(ValueError, match="There is no recipe `md5`; there is standard-webhooks"):
+        recipes("md5")
+
+
+CODED = base64.b64encode(b"ada:p:1:").decode()
+PROOFS: list[tuple[Proof, Sequence[str], Request, Request]] = [
+    (
+        Basic("ada"), ["old", "p:1:"],
+        Request(headers={"authorization": f"basic  {CODED}"}, body=b""),
+        Request(headers={"authorization": f"Basic {base64.b64encode(b'ada:p:1').decode()}"}, body=b""),
+    ),
+    (
+        Token("bearer"), ["t1", "t2"],
+        Request(headers={"authorization": "BEARER t2"}, body=b""),
+        Request(headers={"authorization": "Basic t2"}, body=b""),
+    ),
+    (
+        Token("header:X-Webhook-Token"), ["t"],
+        Request(headers={"x-webhook-token": "t"}, body=b""), Request(headers={"x-webhook-token": "t "}, body=b""),
+    ),
+    (
+        Token("query:key"), ["a b"],
+        Request(query="x=1&key=a%20b", headers={}, body=b""), Request(query="Key=a%20b", headers={}, body=b""),
+    ),
+    (
+        Token("form:token"), ["t"],
+        Request(headers={"content-type": FORM}, body=b"a=%FF&token=t"),
+        Request(headers={"content-type": "application/json"}, body=b"token=t"),
+    ),
+    (
+        Organization("00D1I000003qqqE", Token("query:t")), ["s"],
+        Request(query="t=s", headers={}, body=b"<Envelope><Body><notifications><OrganizationId>00D1I000003qqqEQAE"
+                b"</OrganizationId></notifications></Body></Envelope>"),
+        Request(query="t=s", headers={}, body=b"<Envelope><Body><notifications><OrganizationId>00D1I000003QQQE"
+                b"</OrganizationId></notifications></Body></Envelope>"),
+    ),
+]  # fmt: skip  # proof, secrets; a good request; a bad one
+
+
+@pytest.mark.parametrize(("proof", "secrets", "good", "bad"), PROOFS, ids=[str(one[0])[:40] for one in PROOFS])
+def test_what_is_no_signature(proof: Proof, secrets: Sequence[str], good: Request, bad: Request) -> None:
+    """Any of the secrets will do, colons and all; nothing else does, and no secret means nobody."""
+    assert proof.authenticate(good, secrets=secrets, now=NOW) is None
+    for request, known in ((bad, secrets), (good, []), (Request(headers={}, body=b""), secrets)):
+        if known or not isinstance(proof, Organization) or request is not good:
+            with pytest.raises(Refused):
+                proof.authenticate(request, secrets=known, now=NOW)
+    made = proof.sign(
+        replace(good, headers={"content-type": good.headers.get("content-type", "")}),
+        delivery="d",
+        secret=secrets[0],
+        now=NOW,
+    )
+    proof.authenticate(made, secrets=secrets[:1], now=NOW)
+    kept = without_secrets(good, proof=proof)
+    for text in (kept.query, kept.body.decode("latin-1"), *kept.headers.values()):
+        assert not any(f"={one}" in text or text == one for one in (*secrets, "a%20b", CODED))
+
+
+JUNK = st.text(st.characters(), max_size=30) | st.sampled_from(
+    ["", "v1,", "sha256=", "t=,v1=", "Basic ", "Bearer ", "9" * 400]
+)
+SAID = {name for rows in RECIPES.values() for one in rows for name in (one.header, one.timestamp, one.id) if name}
+NAMES = sorted(SAID | {"authorization", "content-type"})
+
+
+@given(
+    name=st.sampled_from(sorted(RECIPES)),
+    headers=st.dictionaries(st.sampled_from(NAMES), JUNK),
+    body=st.binary(max_size=60),
+)
+def test_strangers_are_refused_whatever_they_send(name: str, headers: dict[str, str], body: bytes) -> None:
+    """The verifier is total: it refuses, and raises nothing else."""
+    proof = Signature(RECIPES[name])
+    others: list[Proof] = [
+        Basic("a"),
+        Token("bearer"),
+        Token("query:t"),
+        Token("form:t"),
+        Organization("00D1I000003qqqE", None),
+    ]
+    for one in (proof, *others):
+        with pytest.raises(Refused):
+            one.authenticate(
+                Request(query=headers.get("authorization", ""), headers=headers, body=body),
+                secrets=[proof.new_secret()],
+                now=NOW,
+            )

@@ -1,0 +1,317 @@
+"""A source's life through a real server: any sender's nonsense, rotation, rates, what is kept, tried and replayed."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from yarl import URL
+
+from storage import database
+from storage.committer import Committer
+from storage.definitions import add_score_type
+from storage.deliveries import KEPT_FOR, RAW_KEPT, delivery, lately, raw_delivery
+from storage.domain.errors import Refusal, UnknownDelivery
+from storage.domain.facts import Ignored, Item
+from storage.domain.sources import Source
+from storage.opening import open_storage
+from storage.sources import add_source, find_source, remove_source, rotate_source, set_source
+from storage.workspaces import add_workspace
+from tests.conftest import KEY
+from tests.webhooks.events import EVENTS
+from tests.webhooks.receiving import TEAM, Receiving
+from tests.webhooks.sender import DAY, SECOND, START, Answer, item
+from tests.webhooks.test_providers import BODIES
+from webhooks.configuring import Given, configure
+from webhooks.mapping import check_mapping
+from webhooks.providers import PROVIDERS
+from webhooks.rereading import attempt, replay, with_mapping
+from webhooks.signatures import Request
+
+GIVEN: dict[str, dict[str, Any]] = {
+    "salesforce": {"options": ["organization_id=00D1I000003qqqE"], "token": "t", "token_in": "query:token"},
+    "custom": {
+        "mapping": {
+            "email": "item.email || query.email",
+            "contact_id": 'headers."x-id"',
+            "property": "'score'",
+            "value": "item.score || query.score || to_number('nan')",
+            "reason": 'headers."x-id"',
+            "id": "query.id || item.id",
+            "occurred_at": "query.at || to_number(query.nan)",
+        }
+    },
+    "zoho": {"token": "t0k", "token_in": "form:token"},
+}
+
+
+SAID: dict[str, dict[str, Any]] = {
+    "custom": {"mapping": {"email": "item.email", "property": "'lead_score'", "value": "item.score"}},
+    "zoho": {"token_in": "bearer"},
+}
+
+
+async def connect(service: Receiving, slug: str, provider: str, **more: Any) -> Source:
+    """Add a source as the command line would."""
+    made = configure(
+        service.workspace, slug=slug, provider=provider, given=Given(**{**GIVEN.get(provider, {}), **more})
+    )
+    return await add_source(
+        service.workspace, slug=slug, provider=provider, secrets=made.secrets or (), settings=made.settings, now=START
+    )
+
+
+async def send(
+    service: Receiving, source: Source, body: bytes, *, secret: str | None = None, query: str = "", **headers: str
+) -> Answer:
+    """Post a body as the sender of a source would."""
+    proof, url = PROVIDERS[source.provider].proof(source), f"{service.url}/webhooks/{TEAM}/{source.slug}"
+    kind = headers.pop("kind", "text/xml" if source.provider == "salesforce" else "application/json")
+    signed_url = f"{url}?{query}" if query else url
+    plain = Request(url=signed_url, query=query, headers={"content-type": kind, **headers}, body=body)
+    chosen = secret if secret is not None else next(iter(source.secrets), "")
+    made = proof.sign(plain, delivery="d", secret=chosen, now=service.clock())
+    address = f"{url}?{made.query}" if made.query else url
+    return await service.sender.request("POST", URL(address, encoded=True), data=made.body, headers=dict(made.headers))
+
+
+def encoded(document: object) -> bytes:
+    """Write a body."""
+    return document.encode() if isinstance(document, str) else json.dumps(document).encode()
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=250, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip  # one server for all of them
+@given(
+    provider=st.sampled_from(sorted(PROVIDERS)),
+    body=BODIES.map(encoded) | st.binary(max_size=100),
+    kind=st.sampled_from(["", "", "", "application/json", "application/x-www-form-urlencoded", "text/xml", "x"]),
+    signs=st.sampled_from([True, True, True, False]),
+    id=st.text(st.characters(min_codepoint=0xA1, max_codepoint=0xFF), max_size=5) | st.just("7"),
+    query=st.sampled_from(["", "id=%00&email=a%40b.example&score=5", "score=5&at=nan&nan=nan", "id=%ff&id=%ed%a0%80"]),
+)
+async def test_no_sender_gets_an_undocumented_answer(
+    service: Receiving, provider: str, body: bytes, kind: str, signs: bool, id: str, query: str
+) -> None:
+    """Whoever sends whatever: 200, 400, 401 or 415, and the counts of a 200 are its items."""
+    service.clock.now += SECOND
+    try:
+        source = await find_source(TEAM, slug=f"s-{provider}")
+    except Refusal:
+        source = await connect(service, f"s-{provider}", provider)
+    headers = {"kind": kind, "x-id": id, "idempotency-key": id} if kind else {"x-id": id}
+    wrong = None if signs else PROVIDERS[provider].proof(source).new_secret()
+    answer = await send(service, source, body, **headers, secret=wrong, query=query)
+
+    assert answer.status in (200, 400, 401, 415), (provider, answer)
+    if not signs:
+        assert answer.status == 401
+    if answer.status == 200 and provider != "salesforce":
+        assert sum(answer.counts) == len(answer.outcomes)
+
+
+async def test_every_provider_is_connected_and_heard(service: Receiving) -> None:
+    """As `source add` makes it: its own events apply, a repeat is a duplicate, and a stranger is told nothing."""
+    await add_score_type(
+        service.workspace, key="lead_score", label="Lead", minimum=0, maximum=1_000_000, step=1, bands=[], start=None,
+        is_default=False, now=START,
+    )  # fmt: skip  # one definition
+    heard = 0
+    for provider, bodies in EVENTS.items():
+        source = await connect(service, f"s-{provider}", provider, **SAID.get(provider, {}))
+        for event, (body, count) in bodies.items():
+            if event == "kept":
+                continue
+            answer = await send(service, source, encoded(body))
+            assert answer.status == 200, (provider, event, answer)
+            if PROVIDERS[provider].ack is None:
+                assert answer.counts[0] == (count if answer.counts[1] == 0 else answer.counts[0]), (provider, event)
+                assert (await send(service, source, encoded(body))).counts[0] == 0
+            heard += 1
+        wrong = await send(service, source, encoded(body), secret=PROVIDERS[provider].proof(source).new_secret())
+        assert wrong.status == 401, provider
+
+    print(f"events heard through a server: {heard}")
+    assert heard >= 50
+
+
+async def test_a_secret_is_rotated_without_a_gap(service: Receiving) -> None:
+    """The new one is taken at once and the old one for a day more, whatever kind it is."""
+    for provider in ("hubspot", "pipedrive", "n8n"):
+        before = await connect(service, f"r-{provider}", provider)
+        body, (old,) = encoded([]), before.secrets
+        service.clock.now = START
+        after = await rotate_source(service.workspace, slug=before.slug, secret="new-and-long", now=START)
+        assert after.secrets == ("new-and-long", old)
+
+        for late, statuses in ((0, (200, 200)), (DAY, (200, 200)), (DAY + 1, (200, 401))):
+            service.clock.now = START + late
+            answers = [(await send(service, after, body, secret=one)).status for one in ("new-and-long", old)]
+            assert tuple(answers) == statuses, (provider, late)
+        assert (await find_source(TEAM, slug=before.slug)).at(START + DAY + 1).secrets == ("new-and-long",)
+        again = await rotate_source(service.workspace, slug=before.slug, secret="newest", now=START + DAY + 1)
+        assert again.secrets == ("newest", "new-and-long")
+
+
+async def test_a_source_is_held_to_its_rate(service: Receiving) -> None:
+    """Charged to those who prove themselves alone; others are heard meanwhile."""
+    source = await connect(service, "busy", "n8n", rate="3/min")
+    body = encoded({"email": "ada@example.com", "score": 5})
+    assert (await send(service, source, body, secret="wrong")).status == 401
+    statuses = [(await send(service, source, body)).status for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    assert (await send(service, source, body)).headers["Retry-After"] == "20"
+    assert (await service.sender.push(item())).status == 200
+    service.clock.now += 20 * SECOND
+    assert [(await send(service, source, body)).status for _ in range(2)] == [200, 429]
+
+
+async def test_a_key_that_comes_back_with_another_body_is_reported(service: Receiving) -> None:
+    """The same again is a duplicate; another value under the same Idempotency-Key is a conflict, and not applied."""
+    source = await connect(service, "zaps", "zapier")
+    answers = [
+        await send(service, source, encoded({"email": "ada@example.com", "score": score}), **{"idempotency-key": "k"})
+        for score in (5, 5, 6)
+    ]
+
+    assert [answer.outcomes for answer in answers] == [
+        [("applied", None)],
+        [("duplicate", None)],
+        [("quarantined", "conflict")],
+    ]
+    assert await service.scores("ada@example.com") == {"score": 5000}
+
+
+async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiving) -> None:
+    """And beyond them those of which something is in quarantine, for a month; then all is let go."""
+    source = await connect(service, "zoho", "zoho")
+    form = "application/x-www-form-urlencoded"
+    await send(
+        service, source, b"email=ada%40example.com&score=oops&x=1", kind=form, cookie="c=1", **{"x-api-key": "k"}
+    )
+    for number in range(RAW_KEPT + 5):
+        service.clock.now += SECOND
+        await send(service, source, f"email=ada%40example.com&score={number}".encode(), kind=form)
+    kept = list(reversed(await service.kept()))
+    raw = await raw_delivery(service.workspace, id=kept[0].id)
+
+    assert raw.body == b"email=ada%40example.com&score=oops&x=1&token=[withheld]"
+    assert raw.headers["cookie"] == raw.headers["x-api-key"] == "[withheld]"
+    gone = []
+    for one in kept:
+        try:
+            await raw_delivery(service.workspace, id=one.id)
+        except UnknownDelivery as exc:
+            gone.append(one.id)
+            assert "is not kept" in str(exc)  # noqa: PT017 (some are, some are not)
+    assert gone == [one.id for one in kept[1 : 1 + len(gone)]]
+    assert len(gone) == 5  # of twenty-six: the first is needed, and the latest twenty are kept
+
+    counted = await lately(service.workspace, source=source.id, now=service.clock())
+    assert (counted.deliveries, counted.applied, counted.quarantined) == (RAW_KEPT + 6, RAW_KEPT + 5, 1)
+    service.clock.now += KEPT_FOR + SECOND
+    await service.sender.push(item(email="bob@example.com"))
+    assert [one.source for one in await service.kept()] == ["crm"]
+    assert await service.scores("ada@example.com") == {"score": 24_000}  # what they changed stays
+
+
+async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(service: Receiving) -> None:
+    """Without a mapping requests are kept; one is tried without effect, set, and what was kept is replayed, once."""
+    source = await connect(service, "own", "custom", mapping=None)
+    body = {"list": [{"who": "ada@example.com", "n": 7, "id": "a"}, {"who": "bob@example.com", "n": 8, "id": "a"}]}
+    assert (await send(service, source, encoded(body))).counts == (0, 0, 1, 0)
+    ((kept),) = await service.kept()
+    raw = await raw_delivery(service.workspace, id=kept.id)
+    mapping = check_mapping({"items": "body.list", "email": "item.who", "property": "'renewal'", "value": "item.n"})
+
+    tried = attempt(with_mapping(source, mapping | {"id": "item.id"}), raw, key=kept.key)
+    assert [one.amount for one in tried.items if isinstance(one, Item)] == [7000, 8000]
+    assert len(tried.warnings) == 1
+    assert "not unique per contact" in tried.warnings[0]
+    (unnamed,) = attempt(with_mapping(source, mapping), raw, key=kept.key).warnings
+    assert "the same body again will count as one" in unnamed
+    assert isinstance(attempt(source, raw, key=kept.key).items[0], Ignored)
+    assert await service.contact("ada@example.com") is None
+
+    made = configure(service.workspace, slug="own", provider="custom", given=Given(mapping=mapping), before=source)
+    await set_source(service.workspace, slug="own", settings=made.settings, secrets=made.secrets, now=START)
+    committer = Committer(database.current())  # another one, as in the process of a command
+
+    async def again() -> tuple[int, int, int, int]:
+        await replay(service.workspace, id=kept.id, committer=committer, now=service.clock())
+        ((one),) = await service.kept()
+        return one.applied, one.duplicate, one.ignored, one.quarantined
+
+    assert await again() == (0, 0, 0, 2)  # there is no score type `renewal` yet
+    _, aside = await delivery(service.workspace, id=kept.id)
+    assert [one.position for one in aside] == [0, 1]
+    await add_score_type(
+        service.workspace, key="renewal", label="Renewal", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
+        is_default=False, now=START,
+    )  # fmt: skip  # one definition
+    service.clock.now += DAY
+    assert await again() == (2, 0, 0, 0)
+    assert await again() == (2, 0, 0, 0)  # what was applied is not applied again, nor counted again
+    assert await service.history("ada@example.com", "renewal") == [("set", 7000, START)]
+    assert await delivery(service.workspace, id=kept.id) == ((await service.kept())[0], [])
+
+
+async def test_a_source_is_removed_with_its_deliveries(service: Receiving) -> None:
+    """Whoever sends to it is told 404; what it changed stays."""
+    source = await connect(service, "leaving", "n8n")
+    await send(
+        service, source, encoded([{"email": "ada@example.com", "score": 5}, {"email": "ada@example.com", "score": "x"}])
+    )
+    assert (await send(service, source, b"{")).status == 400
+    await remove_source(service.workspace, slug="leaving")
+
+    assert (await send(service, source, b"{}")).status == 404
+    assert await service.kept() == []
+    assert await service.scores("ada@example.com") == {"score": 5000}
+    with pytest.raises(Refusal, match="there is no source `leaving`"):
+        await remove_source(service.workspace, slug="leaving")
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("nobody", {}, "there is no provider `nobody`"),
+    ("hubspot", {"mapping": {"email": "item"}}, "`hubspot` takes no --mapping"),
+    ("hubspot", {"token": "t"}, "`hubspot` takes no --token"),
+    ("hubspot", {"options": ["signature=v4"]}, "the option `signature` is v3 or v2 or v1, not `v4`"),
+    ("hubspot", {"options": ["sig"]}, "write --option KEY=VALUE"),
+    ("hubspot", {"map": ["a="]}, "write --map PROPERTY=TYPE"),
+    ("hubspot", {"public_url": "scores"}, "`scores` is no address"),
+    ("zapier", {"token": "t", "username": "u"}, "choose one way"),
+    ("zapier", {"secrets": ["s"]}, "so it takes no --secret; use --token"),
+    ("zapier", {"password": "p"}, "a password needs a user name"),
+    ("pipedrive", {"username": "a:b"}, "no colon"),
+    ("zapier", {"token": "t", "token_in": "cookie:x"}, "is no place for a token"),
+    ("zapier", {"token": " "}, "Give the token as 1 to 1,000 printable characters"),
+    ("salesforce", {}, "--option organization_id=00D"),
+    ("close", {"secrets": ["not hex"]}, "in hexadecimal digits"),
+    ("custom", {"recipe": "md5"}, "There is no recipe `md5`"),
+    ("custom", {"mapping": {"mail": "x"}}, "A mapping has no `mail`"),
+    ("generic", {"rate": "often"}, "`often` is no rate: write 200/s"),
+]
+
+
+async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url: str) -> None:
+    """Nothing is kept of it, and nobody is ever let in without a proof."""
+    storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        workspace = await add_workspace(TEAM, name="Acme", now=START)
+        for provider, told, complaint in REFUSED:
+            with pytest.raises(Refusal) as refused:
+                configure(workspace, slug="x", provider=provider, given=Given(**told))
+            assert complaint in str(refused.value), provider
+        for provider in PROVIDERS:
+            told = {"options": ["organization_id=00D1I000003qqqE"]} if provider == "salesforce" else {}
+            made = configure(workspace, slug="x", provider=provider, given=Given(**told))
+            assert made.secrets or provider == "salesforce"
+        kept = configure(workspace, slug="x", provider="zapier", given=Given(map=["a=b=fit"], muted=True))
+        assert (kept.settings.map, kept.settings.muted, kept.settings.token_in) == ({"a=b": "fit"}, True, "bearer")
+    finally:
+        await storage.close()

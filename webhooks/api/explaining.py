@@ -1,0 +1,87 @@
+"""Tell what a score is made of, and every change of it."""
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from aiohttp import web
+
+from storage.domain.errors import UnknownContact
+from storage.domain.explain import Contribution
+from storage.domain.facts import Order
+from storage.domain.values import to_json
+from storage.scores import Entry, history, why
+from webhooks.api import schemas
+from webhooks.api.access import Call, Mistake
+from webhooks.api.contacts import contact_of, limit_of
+
+MOST_CONTRIBUTIONS = 200
+
+
+async def show_explanation(call: Call) -> web.Response:
+    """Answer `GET …/scores/{type}/explanation`; the effects add up to the value. A missing score is 404."""
+    known, key = await contact_of(call), call.request.match_info["type"]
+    score_type, explanation = await why(
+        call.workspace, contact=known.contact.id, score=key, most=MOST_CONTRIBUTIONS, now=call.now
+    )
+    if explanation is None:
+        raise UnknownContact(f"this contact has no score `{score_type.key}`")
+    made_of = [_contribution(one) for one in explanation.contributions]
+    return web.json_response({"value": to_json(explanation.value), "contributions": made_of})
+
+
+async def show_history(call: Call) -> web.Response:
+    """Answer `GET …/scores/{type}/history?limit=&cursor=`, newest first."""
+    known, key, limit = await contact_of(call), call.request.match_info["type"], limit_of(call)
+    before = _read_cursor(call.request.query.get("cursor"))
+    _, entries = await history(call.workspace, contact=known.contact.id, score=key, most=limit + 1, before=before)
+    onward = _write_cursor(entries[limit - 1].order) if len(entries) > limit else None
+    return web.json_response({"items": [_entry(one) for one in entries[:limit]], "next_cursor": onward})
+
+
+def _contribution(one: Contribution) -> dict[str, Any]:
+    return {
+        "occurred_at": None if one.occurred_at is None else schemas.moment(one.occurred_at),
+        "effect": to_json(one.effect),
+        "op": one.op,
+        "asked": to_json(one.asked),
+        "cut": to_json(one.cut),
+        "faded": to_json(one.faded),
+        "source": one.source,
+        "actor": one.actor,
+        "rule": None,
+        "reason": one.reason,
+        "count": one.count,
+    }
+
+
+def _entry(one: Entry) -> dict[str, Any]:
+    return {
+        "occurred_at": schemas.moment(one.occurred_at),
+        "op": one.op.value,
+        "amount": to_json(one.amount),
+        "effective": None if one.effective is None else to_json(one.effective),
+        "source": one.source,
+        "actor": one.actor,
+        "reason": one.reason,
+        "undone": one.undone,
+    }
+
+
+def _write_cursor(order: Order) -> str:
+    at, source, key = order
+    told = json.dumps([at, source.decode(), key.decode()])
+    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None) -> Order | None:
+    if cursor is None:
+        return None
+    try:
+        at, source, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if type(at) is not int or not 0 <= at < 2**63 or "\0" in source + key:
+            raise ValueError
+        return (at, source.encode(), key.encode())
+    except (ValueError, TypeError, AttributeError, binascii.Error) as exc:
+        raise Mistake(400, "That cursor is not one of this history's: begin again without it.") from exc

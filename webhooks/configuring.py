@@ -1,0 +1,191 @@
+"""Check what an operator says of a source, and make of it what is kept."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from storage.domain.errors import Refusal
+from storage.domain.people import Workspace
+from storage.domain.sources import Settings, Source
+from webhooks.limits import read_rate
+from webhooks.mapping import BadMapping, check_mapping
+from webhooks.proofs import PLACES, Basic, Organization, Proof, Signature
+from webhooks.providers import PROVIDERS
+from webhooks.providers.contract import Provider
+from webhooks.recipes import recipes
+
+_ORGANIZATION = re.compile(r"00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What was said on the command line; none where nothing was."""
+
+    secrets: Sequence[str] = field(default=(), repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    token_in: str | None = None
+    map: Sequence[str] = ()
+    public_url: str | None = None
+    options: Sequence[str] = ()
+    recipe: str | Mapping[str, object] | None = None
+    mapping: object = None
+    muted: bool | None = None
+    rate: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """What is to be kept; no secrets where those there are stay."""
+
+    settings: Settings
+    secrets: tuple[str, ...] | None = field(repr=False)
+
+
+def provider_named(name: str) -> Provider:
+    """Give a provider; raises Refusal."""
+    if name not in PROVIDERS:
+        raise Refusal(f"there is no provider `{name}`; there is {', '.join(PROVIDERS)}")
+    return PROVIDERS[name]
+
+
+def proof_of(workspace: Workspace, *, slug: str, provider: str, settings: Settings) -> Proof:
+    """Give how a source would prove itself with these settings."""
+    source = Source(id=0, workspace=workspace, slug=slug, provider=provider, secrets=(), settings=settings)
+    return PROVIDERS[provider].proof(source)
+
+
+def configure(
+    workspace: Workspace, *, slug: str, provider: str, given: Given, before: Source | None = None
+) -> Configured:
+    """Check what was said of a new source, or of one that was set *before*; raises Refusal with what to say instead."""
+    chosen = provider_named(provider)
+    _check_used(provider, chosen, given)
+    settings = _settings(slug, provider, chosen, given, before.settings if before is not None else Settings())
+    proof = proof_of(workspace, slug=slug, provider=provider, settings=settings)
+    if given.secrets and not isinstance(proof, Signature):
+        instead = "--password" if isinstance(proof, Basic) else "--token"
+        raise Refusal(f"`{provider}` signs nothing here, so it takes no --secret; use {instead}")
+    said = [*given.secrets, *(one for one in (given.password, given.token) if one is not None)]
+    for one in said:
+        check_secret(proof, one)
+    if before is not None and not said:
+        for one in before.secrets:
+            check_secret(proof, one)  # those it has must fit the way it proves itself from now on
+        return Configured(settings=settings, secrets=None)
+    if said:
+        return Configured(settings=settings, secrets=tuple(said))
+    without = isinstance(proof, Organization) and proof.token is None
+    return Configured(settings=settings, secrets=() if without else (proof.new_secret(),))
+
+
+def check_secret(proof: Proof, secret: str) -> None:
+    """Refuse what cannot be a secret of this kind, in words that do not repeat it."""
+    try:
+        proof.check_secret(secret)
+    except ValueError as exc:
+        raise Refusal(str(exc)) from exc
+
+
+def _check_used(provider: str, chosen: Provider, given: Given) -> None:
+    used = {
+        "map": given.map,
+        "username": given.username or given.password,
+        "token": given.token or given.token_in,
+        "recipe": given.recipe,
+        "mapping": given.mapping,
+        "public_url": given.public_url,
+    }
+    for name, said in used.items():
+        if said and name not in chosen.takes:
+            raise Refusal(f"`{provider}` takes no --{name.replace('_', '-')}")
+    ways = [name for name in ("username", "token", "recipe") if used[name]]
+    if len(ways) > 1:
+        raise Refusal(f"choose one way to prove it is the sender: --{ways[0]} or --{ways[1]}")
+
+
+def _settings(slug: str, provider: str, chosen: Provider, given: Given, before: Settings) -> Settings:
+    settings = replace(
+        before,
+        map={**before.map, **_pairs(given.map, "--map", "PROPERTY=TYPE")},
+        options=_options(provider, chosen, {**before.options, **_pairs(given.options, "--option", "KEY=VALUE")}),
+        public_url=_address(given.public_url) or before.public_url,
+        muted=before.muted if given.muted is None else given.muted,
+    )
+    try:
+        if given.rate is not None:
+            read_rate(given.rate)
+            settings = replace(settings, rate=given.rate)
+        if given.mapping is not None:
+            settings = replace(settings, mapping=check_mapping(given.mapping))
+        if given.recipe is not None:
+            recipes(given.recipe)
+            settings = replace(settings, recipe=given.recipe, username=None, token_in=None)
+    except (BadMapping, ValueError) as exc:
+        raise Refusal(str(exc)) from exc
+    return _proof_settings(slug, chosen, given, settings)
+
+
+def _proof_settings(slug: str, chosen: Provider, given: Given, settings: Settings) -> Settings:
+    """Settle whether there is a user name, or where a token is."""
+    if given.username is not None or given.password is not None or (chosen.username and settings.username is None):
+        name = given.username or settings.username or (slug if chosen.username else None)
+        if name is None:
+            raise Refusal("a password needs a user name: --username NAME --password PASSWORD")
+        if ":" in name or not name.isprintable() or len(name) > 200:
+            raise Refusal("a user name has 1 to 200 printable characters, and no colon")
+        return replace(settings, username=name, token_in=None, recipe=None)
+    if given.token is not None or given.token_in is not None:
+        place = _token_in(given.token_in or settings.token_in or "bearer")
+        return replace(settings, token_in=place, username=None, recipe=None)
+    tells_by_token = "token" in chosen.takes and "username" in chosen.takes
+    if tells_by_token and settings.username is None and settings.recipe is None and settings.token_in is None:
+        return replace(settings, token_in=PLACES[0])  # nobody is ever let in without any proof
+    return settings
+
+
+def _token_in(text: str) -> str:
+    place, _, name = text.partition(":")
+    if place not in PLACES or (place == "bearer") != (name == "") or (name and not _NAME.fullmatch(name)):
+        raise Refusal(f"`{text[:60]}` is no place for a token: bearer, header:NAME, query:NAME or form:NAME")
+    return text
+
+
+def _address(url: str | None) -> str | None:
+    if url is None:
+        return None
+    told = urlsplit(url)
+    if told.scheme not in ("http", "https") or not told.netloc:
+        raise Refusal(f"`{url[:80]}` is no address: --public-url https://scores.example.com/webhooks/…")
+    return url
+
+
+def _options(provider: str, chosen: Provider, said: Mapping[str, str]) -> dict[str, str]:
+    for name, value in said.items():
+        if name not in chosen.options:
+            there = ", ".join(chosen.options) or "none"
+            raise Refusal(f"`{provider}` has no option `{name[:40]}`; there is {there}")
+        allowed = chosen.options[name]
+        if allowed and value not in allowed:
+            raise Refusal(f"the option `{name}` is {' or '.join(allowed)}, not `{value[:40]}`")
+    organization = said.get("organization_id", "")
+    if "organization_id" in chosen.options and not _ORGANIZATION.fullmatch(organization):
+        raise Refusal(
+            "say which Salesforce organisation sends: --option organization_id=00D…"
+            " (15 or 18 characters, in Setup under Company Information)"
+        )
+    return dict(said)
+
+
+def _pairs(texts: Sequence[str], option: str, shape: str) -> dict[str, str]:
+    """Split each at its last equals sign: a property may have one in its name, a score type has none."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=") if option == "--map" else text.partition("=")
+        if not (name and equals and value):
+            raise Refusal(f"`{text[:60]}` cannot be read: write {option} {shape}")
+        pairs[name] = value
+    return pairs

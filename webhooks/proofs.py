@@ -1,0 +1,247 @@
+"""Tell whether a request comes from its source: by a signature, a password, a token, or an organisation's id."""
+
+import base64
+import binascii
+import hmac
+import secrets as randomness
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+from urllib.parse import parse_qsl, quote, unquote_plus
+
+from webhooks import signatures
+from webhooks.bodies import FORM, Unparseable, kind_of, parse_xml
+from webhooks.signatures import Reason, Recipe, Refused, Request
+
+WITHHELD = "[withheld]"
+PLACES = ("bearer", "header", "query", "form")
+
+
+class Proof(Protocol):
+    """One way for a sender to prove itself."""
+
+    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+        """Give the delivery's id where the proof has one; raises Refused, whatever a stranger may have sent."""
+
+    def new_secret(self) -> str:
+        """Make a secret for a new source."""
+
+    def check_secret(self, secret: str) -> None:
+        """Raise ValueError, with a sentence, for a secret that cannot be one."""
+
+    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+        """Give the request as the sender would send it."""
+
+    def redact(self, request: Request) -> Request:
+        """Give the request without what proves who sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature over the request."""
+
+    recipes: Sequence[Recipe]
+
+    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+        """Give the delivery's id where a header names it; raises Refused."""
+        return signatures.verify(request, recipes=self.recipes, secrets=secrets, now=now).delivery_id
+
+    def new_secret(self) -> str:
+        """Make a signing secret."""
+        return signatures.new_secret(self.recipes[0])
+
+    def check_secret(self, secret: str) -> None:
+        """Raise ValueError for what is no signing secret."""
+        signatures.check_secret(secret, recipes=self.recipes)
+
+    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+        """Sign as the sender would."""
+        return signatures.sign(request, recipe=self.recipes[0], delivery=delivery, secret=secret, now=now)
+
+    def redact(self, request: Request) -> Request:
+        """Leave out the signatures: of a plain hash the secret could be guessed at leisure."""
+        names = {one.header for one in self.recipes}
+        return replace(request, headers={k: WITHHELD if k in names else v for k, v in request.headers.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """HTTP Basic: a user name, and a password in which colons may stand (RFC 7617)."""
+
+    username: str
+
+    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+        """Vouch for the sender by its password; raises Refused."""
+        kind, _, encoded = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "basic":
+            raise Refused(Reason.MISSING_HEADER, "no Authorization: Basic … header: are user name and password set?")
+        given = b""
+        with suppress(ValueError, binascii.Error):
+            given = base64.b64decode(encoded.strip(" ").encode("ascii", "replace"), validate=True)
+        if not _any_equal(given, [f"{self.username}:{one}".encode() for one in secrets]):
+            raise Refused(Reason.NOT_THE_SENDER, "user name or password are not this source's")
+        return None
+
+    def new_secret(self) -> str:
+        """Make a password."""
+        return randomness.token_urlsafe(24)
+
+    def check_secret(self, secret: str) -> None:
+        """Raise ValueError for a blank."""
+        _check_printable(secret, what="password")
+
+    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+        """Add user name and password."""
+        encoded = base64.b64encode(f"{self.username}:{secret}".encode()).decode()
+        return replace(request, headers={**request.headers, "authorization": f"Basic {encoded}"})
+
+    def redact(self, request: Request) -> Request:
+        """Leave it to those who keep requests: the header is withheld from every one."""
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token: `bearer`, or in a named header, query parameter or form field."""
+
+    where: str
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        place, _, name = self.where.partition(":")
+        return place, name.lower() if place == "header" else name
+
+    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+        """Vouch for the sender by its token; raises Refused."""
+        given = self._given(request)
+        if not given:
+            raise Refused(Reason.MISSING_HEADER, f"no token where it was to be: {self.where}")
+        fits = [_any_equal(one.encode("utf-8", "surrogateescape"), [s.encode() for s in secrets]) for one in given]
+        if not any(fits):
+            raise Refused(Reason.NOT_THE_SENDER, f"the token ({self.where}) is not this source's")
+        return None
+
+    def _given(self, request: Request) -> list[str]:
+        place, name = self._place
+        match place:
+            case "bearer":
+                kind, _, token = request.headers.get("authorization", "").partition(" ")
+                return [token.strip(" ")] if kind.lower() == "bearer" and token.strip(" ") else []
+            case "header":
+                return [request.headers[name]] if request.headers.get(name) else []
+            case "query":
+                return _values(request.query, name)
+            case _:
+                is_form = kind_of(request.headers) == FORM
+                return _values(request.body.decode("utf-8", "surrogateescape"), name) if is_form else []
+
+    def new_secret(self) -> str:
+        """Make a token."""
+        return randomness.token_urlsafe(24)
+
+    def check_secret(self, secret: str) -> None:
+        """Raise ValueError for a blank, and for what no header can carry."""
+        _check_printable(secret, what="token")
+
+    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+        """Add the token."""
+        place, name = self._place
+        pair = f"{quote(name)}={quote(secret, safe='')}"
+        match place:
+            case "bearer":
+                return replace(request, headers={**request.headers, "authorization": f"Bearer {secret}"})
+            case "header":
+                return replace(request, headers={**request.headers, name: secret})
+            case "query":
+                return replace(request, query="&".join(filter(None, [request.query, pair])))
+            case _:
+                return replace(request, body=b"&".join(filter(None, [request.body, pair.encode()])))
+
+    def redact(self, request: Request) -> Request:
+        """Blank the token out, wherever it stands."""
+        place, name = self._place
+        match place:
+            case "header":
+                kept = {k: WITHHELD if k == name else v for k, v in request.headers.items()}
+                return replace(request, headers=kept)
+            case "query":
+                return replace(request, query=_without(request.query, name))
+            case "form" if kind_of(request.headers) == FORM:
+                text = request.body.decode("utf-8", "surrogateescape")
+                return replace(request, body=_without(text, name).encode("utf-8", "surrogateescape"))
+            case _:
+                return request
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """The id of a Salesforce organisation in the message, and a token besides where the source has one.
+
+    The id has 15 characters, in which case matters, or 18, of which the last three only check the others:
+    https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/field_types.htm
+    """
+
+    id: str
+    token: Token | None
+
+    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+        """Vouch for the sender by token and organisation; raises Refused."""
+        if self.token is not None:
+            self.token.authenticate(request, secrets=secrets, now=now)
+        given = _organization(request.body)
+        if len(given) not in (15, 18) or not _any_equal(given[:15].encode(), [self.id[:15].encode()]):
+            raise Refused(Reason.NOT_THE_SENDER, "the message is of another Salesforce organisation, or names none")
+        return None
+
+    def new_secret(self) -> str:
+        """Make a token."""
+        return (self.token or Token("query:token")).new_secret()
+
+    def check_secret(self, secret: str) -> None:
+        """Raise ValueError for what is no token."""
+        (self.token or Token("query:token")).check_secret(secret)
+
+    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+        """Add the token; the organisation stands in the body."""
+        if self.token is None:
+            return request
+        return self.token.sign(request, delivery=delivery, secret=secret, now=now)
+
+    def redact(self, request: Request) -> Request:
+        """Blank the token out; the organisation's id is no secret."""
+        return self.token.redact(request) if self.token is not None else request
+
+
+def _organization(body: bytes) -> str:
+    try:
+        document: object = parse_xml(body)
+    except Unparseable:
+        return ""
+    for name in ("Envelope", "Body", "notifications", "OrganizationId"):
+        document = document.get(name) if isinstance(document, dict) else None
+    return document if isinstance(document, str) and document.isascii() else ""
+
+
+def _any_equal(given: bytes, known: Sequence[bytes]) -> bool:
+    # A list, so that its time does not tell which one it was.
+    return any([hmac.compare_digest(given, one) for one in known])
+
+
+def _values(pairs: str, name: str) -> list[str]:
+    with suppress(ValueError):  # more pairs than anybody sends
+        found = parse_qsl(pairs, keep_blank_values=False, max_num_fields=10_000, errors="surrogateescape")
+        return [value for one, value in found if one == name]
+    return []
+
+
+def _without(pairs: str, name: str) -> str:
+    return "&".join(
+        f"{one.partition('=')[0]}={WITHHELD}" if unquote_plus(one.partition("=")[0]) == name else one
+        for one in pairs.split("&")
+    )
+
+
+def _check_printable(secret: str, *, what: str) -> None:
+    if not secret.strip() or not secret.isprintable() or len(secret) > 1000:
+        raise ValueError(f"Give the {what} as 1 to 1,000 printable characters.")

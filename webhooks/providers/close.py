@@ -1,0 +1,62 @@
+"""Read Close's event log: the fields of a lead or contact that changed, whose keys may have dots in them.
+
+https://developer.close.com/resources/webhook-subscriptions/"""
+
+from collections.abc import Iterable, Mapping
+
+from storage.domain.facts import Asked
+from webhooks.proofs import Signature
+from webhooks.providers.contract import Arrived, Handler, Provider, ignore
+from webhooks.reading import Event, an_object, described, dig, key_of, moment, objects, scores
+from webhooks.recipes import RECIPES
+
+GONE = "what is deleted in Close stays here"
+
+
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    body = an_object(dig(arrived.document, "event"), "its event")
+    kind = body.get("object_type") or dig(body, "data", "object_type")
+    action = body.get("action") or dig(body, "data", "action")
+    return [(f"{kind}.{action}", body)]
+
+
+def _changed(event: Event) -> list[Asked]:
+    """Take the changed fields; one that is no longer there was cleared. Times have no zone and are UTC."""
+    body = an_object(event.body, "its event")
+    data, before = objects(body.get("data")), objects(body.get("previous_data"))
+    names = body.get("changed_fields")
+    said: dict[str, object] = dict(data)
+    if isinstance(names, list) and body.get("action") == "updated":
+        said = {name: data.get(name) for name in names if isinstance(name, str)}
+    cleared = {name for name, value in said.items() if value is None and before.get(name) is not None}
+    is_lead = body.get("object_type") == "lead"
+    contact = event.contact(
+        id=body.get("lead_id") or body.get("object_id") if is_lead else body.get("object_id"),
+        email=None if is_lead else dig(data, "emails", 0, "email"),
+    )
+    return scores(
+        event, said, contact=contact, key=key_of(body.get("id")), occurred_at=moment(body.get("date_created")),
+        cleared=cleared, about=described(contact, name=data.get("display_name") or data.get("name")),
+    )  # fmt: skip  # what and whose, when, and what is said besides
+
+
+EVENTS: Mapping[str, Handler] = {
+    "lead.created": _changed,
+    "lead.updated": _changed,
+    "lead.deleted": ignore(GONE),
+    "contact.created": _changed,
+    "contact.updated": _changed,
+    "contact.deleted": ignore(GONE),
+}
+
+PROVIDER = Provider(
+    steps=(
+        "In Close, by its API, make a webhook subscription with the url {url}"
+        " and the events lead.updated and contact.updated",
+        "Close answers with a signature_key: contact-score source set SLUG --secret SIGNATURE_KEY",
+        "Say which field is which score: contact-score source set SLUG --map custom.cf_…=score",
+    ),
+    proof=lambda source: Signature(RECIPES["close"]),
+    events=EVENTS,
+    split=_split,
+)

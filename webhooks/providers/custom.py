@@ -1,0 +1,106 @@
+"""Read any JSON, form or XML body by a mapping that the operator wrote in JMESPath; without one it is only kept.
+
+https://jmespath.org/specification.html"""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import parse_qsl
+
+from storage.domain.errors import BadItem
+from storage.domain.facts import Asked, Item, Op
+from storage.domain.values import THOUSAND, from_json
+from webhooks.bodies import FORM, JSON, XML
+from webhooks.mapping import DEFAULT_ITEMS, FIELDS, ITEMS, BadMapping, compiled, exact, found_items, plain
+from webhooks.providers.contract import Arrived, Handler, Provider, ignore
+from webhooks.reading import Event, bounded_key, described, moment, text
+from webhooks.recipes import as_told
+
+ITEM, KEPT = "item", "kept"
+
+
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    """Find the items."""
+    mapping = arrived.source.settings.mapping
+    if mapping is None:
+        return [(KEPT, arrived.document)]
+    try:
+        found = found_items(compiled(mapping.get(ITEMS, DEFAULT_ITEMS)).search(_around(arrived)))
+    except BadMapping as exc:
+        raise BadItem(f"the mapping's `{ITEMS}`: {exc}") from exc
+    return [(ITEM, one) for one in found]
+
+
+def _around(arrived: Arrived) -> Mapping[str, object]:
+    """Give what expressions are applied to, but for the item."""
+    return {
+        "body": plain(arrived.document),
+        "headers": dict(arrived.request.headers),
+        "form": dict(arrived.form),
+        "query": _query(arrived.request.query),
+    }
+
+
+def _query(query: str) -> dict[str, str]:
+    pairs = parse_qsl(query[:8000], keep_blank_values=True, errors="replace")
+    return {name.replace("\0", ""): value.replace("\0", "") for name, value in pairs}
+
+
+def _read(event: Event) -> list[Asked]:
+    """Read one item: a value is set, a delta is added, an activity is counted."""
+    mapping = event.source.settings.mapping or {}
+    document = {**event.around, "item": event.body}
+    found = {name: _found(mapping[name], name, document) for name in FIELDS if name in mapping}
+    contact = event.contact(id=found.get("contact_id"), email=found.get("email"))
+    own, key = found.get("id"), event.key
+    if own is not None:
+        key = bounded_key(text(own) or str(own))
+    activity, about = text(found.get("activity")), described(contact)
+    common = {"key": key, "contact": contact, "occurred_at": moment(found.get("occurred_at")), "fields": about}
+    common |= {"reason": text(found.get("reason")), "raw": event.raw}
+    if activity is not None:
+        quantity = THOUSAND if found.get("value") is None else from_json(found["value"])
+        return [Item(**common, activity=activity, amount=quantity)]  # type: ignore[arg-type]  # as above
+    return [_change(event, found, common)]
+
+
+def _change(event: Event, found: Mapping[str, object], common: Mapping[str, object]) -> Item:
+    name = text(found.get("property"))
+    if name is None:
+        raise BadItem("it names no score: the mapping's `property` finds nothing")
+    value, delta = found.get("value"), found.get("delta")
+    if value is None and delta is None:
+        raise BadItem("it has no value, no delta and no activity")
+    op = Op.SET if value is not None else Op.ADD
+    amount = from_json(value if value is not None else delta)
+    score = event.source.score_type(name) or name
+    return Item(**common, score=score, op=op, amount=amount)  # type: ignore[arg-type]  # as above
+
+
+def _found(expression: str, name: str, document: object) -> object:
+    try:
+        return exact(compiled(expression).search(document))
+    except BadMapping as exc:
+        raise BadItem(f"the mapping's `{name}`: {exc}") from exc
+
+
+EVENTS: Mapping[str, Handler] = {
+    ITEM: _read,
+    KEPT: ignore("there is no mapping yet, so it is only kept: write one, and try it with contact-score source try"),
+}
+
+PROVIDER = Provider(
+    steps=(
+        "Let the sender POST JSON, a form or XML to {url}",
+        "Let it send the header Authorization: Bearer {secret}, or sign as you said by --recipe",
+        "Look at what it really sends: contact-score deliveries list, then contact-score deliveries show ID",
+        "Write where things stand to a file, for example"
+        ' {{"items": "[body]", "email": "item.email", "property": "\'fit\'", "value": "item.score", "id": "item.id"}}',
+        "Try it without effect, then use it: contact-score source try SLUG --delivery ID --mapping FILE.json,"
+        " contact-score source set SLUG --mapping FILE.json",
+    ),
+    proof=as_told,
+    events=EVENTS,
+    split=_split,
+    around=_around,
+    content_types=(JSON, FORM, *XML),
+    takes=frozenset({"map", "username", "token", "recipe", "mapping", "public_url"}),
+)

@@ -1,0 +1,39 @@
+"""Read Customer.io: what a campaign's action Send webhook says; its reporting webhooks carry no score.
+
+https://docs.customer.io/journeys/webhooks-action/
+A 4xx makes Customer.io hold back everything for an hour, so what cannot be used is kept and answered 200."""
+
+from collections.abc import Iterable, Mapping
+
+from webhooks import snapshots
+from webhooks.proofs import Signature
+from webhooks.providers.contract import Arrived, Handler, Provider, ignore
+from webhooks.recipes import RECIPES
+
+REPORT = "reporting"
+
+
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    """Tell a report by its metric from what somebody laid out in a campaign."""
+    if isinstance(arrived.document, dict) and {"metric", "object_type"} <= arrived.document.keys():
+        return [(REPORT, arrived.document)]
+    return snapshots.split(arrived)
+
+
+EVENTS: Mapping[str, Handler] = {
+    snapshots.SNAPSHOT: snapshots.read,
+    REPORT: ignore("reporting webhooks tell of messages, not of scores"),
+}
+
+PROVIDER = Provider(
+    steps=(
+        "In Customer.io, add to a campaign the action Send and receive data with POST to {url}",
+        'Let it send {{"email": "{{{{customer.email}}}}", "lead_score": {{{{customer.lead_score}}}},'
+        ' "event_id": "{{{{event_id}}}}", "at": {{{{event_timestamp}}}}}}',
+        "Customer.io shows a webhook signing key: contact-score source set SLUG --secret SIGNING_KEY",
+        "Say which field is which score: contact-score source set SLUG --map lead_score=score",
+    ),
+    proof=lambda source: Signature(RECIPES["customerio"]),
+    events=EVENTS,
+    split=_split,
+)

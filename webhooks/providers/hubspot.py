@@ -1,0 +1,120 @@
+"""Read HubSpot: property changes and other webhooks of an app, and what workflows send.
+
+https://developers.hubspot.com/docs/api/webhooks
+Event ids are not unique and a retry changes the body, so an event is known by what changed and when."""
+
+from collections.abc import Iterable, Mapping
+
+from storage.domain.facts import Asked, Deletion, Merge
+from storage.domain.sources import Source
+from webhooks.proofs import Proof, Signature
+from webhooks.providers.contract import Arrived, Handler, Provider, ignore
+from webhooks.reading import Event, a_list, an_object, described, dig, key_of, moment, objects, scores, text
+from webhooks.recipes import RECIPES
+
+CONTACT = "0-1"  # the objectTypeId of contacts
+WORKFLOW, OBJECT = "workflow", "workflow.other"
+GONE = "a contact deleted in HubSpot stays here; a privacy deletion removes it"
+
+
+def _proof(source: Source) -> Proof:
+    return Signature(RECIPES[f"hubspot-{source.settings.options.get('signature', 'v3')}"])
+
+
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    """Tell the list of an app's webhooks from the one object that a workflow sends."""
+    if isinstance(arrived.document, dict):
+        is_contact = any(name in arrived.document for name in ("vid", "objectId", "id")) and isinstance(
+            arrived.document.get("properties"), dict
+        )
+        return [(WORKFLOW if is_contact else OBJECT, arrived.document)]
+    events = a_list(arrived.document, "the body")
+    return [(str(dig(one, "subscriptionType") or dig(one, "eventType") or ""), one) for one in events]
+
+
+def _changed(event: Event) -> list[Asked]:
+    """Read a property change; a blank value says that the property was cleared."""
+    said = an_object(event.body, "the event")
+    if said.get("objectTypeId") not in (None, CONTACT):
+        return event.ignored(f"it is about objects of the type {said['objectTypeId']}, not about contacts")
+    name, value = text(said.get("propertyName")) or "", said.get("propertyValue")
+    parts = (said.get(part) for part in ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt"))
+    is_blank = value is None or (isinstance(value, str) and not value.strip())
+    return scores(
+        event, {name: value}, contact=event.contact(id=said.get("objectId")), key=key_of("hubspot", *parts),
+        occurred_at=moment(said.get("occurredAt")), cleared={name} if is_blank else (),
+    )  # fmt: skip  # what and whose, when and how
+
+
+def _merged(event: Event) -> list[Asked]:
+    said = an_object(event.body, "the event")
+    survivor = text(said.get("newObjectId")) or text(said.get("primaryObjectId"))
+    others = [text(one) for one in a_list(said.get("mergedObjectIds"), "`mergedObjectIds`")]
+    into, at = event.contact(id=survivor), moment(said.get("occurredAt"))
+    gone = [one for one in dict.fromkeys([*others, text(said.get("primaryObjectId"))]) if one not in (None, survivor)]
+    return [
+        Merge(
+            key=key_of("hubspot", said.get("portalId"), "merge", survivor, one, said.get("occurredAt")) or event.key,
+            contact=event.contact(id=one), into=into, occurred_at=at, raw=event.raw,
+        )
+        for one in gone
+    ] or event.ignored("it names no contact that was merged")  # fmt: skip  # the key, then the two
+
+
+def _forgotten(event: Event) -> list[Asked]:
+    said = an_object(event.body, "the event")
+    key = key_of("hubspot", said.get("portalId"), "privacyDeletion", said.get("objectId"), said.get("occurredAt"))
+    contact = event.contact(id=said.get("objectId"))
+    return [Deletion(key=key or event.key, contact=contact, occurred_at=moment(said.get("occurredAt")), raw=event.raw)]
+
+
+def _workflow(event: Event) -> list[Asked]:
+    """Read the contact that a workflow sends: in the older shape every property has its versions."""
+    said = an_object(event.body, "the body")
+    properties = objects(said.get("properties"))
+    values = {name: one.get("value") if isinstance(one, dict) else one for name, one in properties.items()}
+    id = next((said[name] for name in ("vid", "objectId", "id") if said.get(name) is not None), None)
+    contact = event.contact(id=id, email=values.get("email"))
+    made: list[Asked] = []
+    named = " ".join(one for one in (text(values.get("firstname")), text(values.get("lastname"))) if one)
+    about = described(contact, name=named, company=values.get("company"))
+    for name, value in values.items():
+        if event.source.score_type(name) is None:
+            continue
+        changed = dig(properties[name], "versions", 0, "timestamp") or said.get("updatedAt")
+        is_blank = isinstance(value, str) and not value.strip()
+        key = key_of("hubspot-wf", said.get("portal-id") or 0, id, name, changed)
+        made += scores(
+            event, {name: value}, contact=contact, key=key, occurred_at=moment(changed),
+            cleared={name} if is_blank else (), about=about,
+        )  # fmt: skip  # what and whose, when and how
+    return made or event.ignored("none of its properties is mapped to a score type, or named like one")
+
+
+EVENTS: Mapping[str, Handler] = {
+    "contact.propertyChange": _changed,
+    "object.propertyChange": _changed,
+    "contact.merge": _merged,
+    "contact.privacyDeletion": _forgotten,
+    "contact.creation": ignore("a new contact has no score yet"),
+    "contact.deletion": ignore(GONE),
+    "contact.restore": ignore("a restored contact brings no score"),
+    WORKFLOW: _workflow,
+    OBJECT: ignore("it is no contact: let the workflow be one of contacts, and send all properties"),
+}
+
+PROVIDER = Provider(
+    steps=(
+        "In your HubSpot app, under Webhooks, set the target URL to {url}",
+        "Subscribe to contact.propertyChange for each score property, and to contact.merge and contact.privacyDeletion",
+        "HubSpot signs with the app's client secret: contact-score source set SLUG --secret CLIENT_SECRET",
+        "Say which property is which score: contact-score source set SLUG --map hubspotscore=score",
+        "Where a proxy changes the address, say which one HubSpot calls: --public-url URL",
+        "For the action Send a webhook of a workflow make a second source with --option signature=v2",
+    ),
+    proof=_proof,
+    events=EVENTS,
+    split=_split,
+    options={"signature": ("v3", "v2", "v1")},
+    takes=frozenset({"map", "public_url"}),
+)

@@ -1,0 +1,53 @@
+"""Read Intercom's notifications: each holds the whole contact, with the score among its custom attributes.
+
+https://developers.intercom.com/docs/references/webhooks/webhook-models"""
+
+from collections.abc import Iterable, Mapping
+
+from storage.domain.facts import Asked
+from webhooks.proofs import Signature
+from webhooks.providers.contract import Arrived, Handler, Provider, ignore
+from webhooks.reading import Event, an_object, described, dig, first, key_of, moment, objects, scores
+from webhooks.recipes import RECIPES
+
+GONE = "a contact deleted in Intercom stays here"
+
+
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    body = an_object(arrived.document, "the body")
+    return [(str(body.get("topic")), body)]
+
+
+def _contact(event: Event) -> list[Asked]:
+    """Read the contact as it is now; a ping has no id, so blanks are never taken for equal."""
+    body = an_object(event.body, "the body")
+    item = an_object(dig(body, "data", "item"), "its data.item")
+    contact = event.contact(id=item.get("id"), email=item.get("email"))
+    return scores(
+        event, {**item, **objects(item.get("custom_attributes"))}, contact=contact, key=key_of(body.get("id")),
+        occurred_at=moment(first(item, ("updated_at", "created_at")) or body.get("created_at")),
+        about=described(contact, name=item.get("name")),
+    )  # fmt: skip  # what and whose, when, and what is said besides
+
+
+EVENTS: Mapping[str, Handler] = {
+    "contact.user.updated": _contact,
+    "contact.lead.updated": _contact,
+    "contact.user.created": _contact,
+    "contact.lead.created": _contact,
+    "contact.lead.signed_up": _contact,
+    "contact.deleted": ignore(GONE),
+    "ping": ignore("Intercom tries whether the address answers"),
+}
+
+PROVIDER = Provider(
+    steps=(
+        "In Intercom's Developer Hub, in your app under Webhooks, set the endpoint URL to {url}",
+        "Subscribe to contact.user.updated and contact.lead.updated",
+        "Intercom signs with the app's client secret: contact-score source set SLUG --secret CLIENT_SECRET",
+        "Say which custom attribute is which score: contact-score source set SLUG --map lead_score=score",
+    ),
+    proof=lambda source: Signature(RECIPES["intercom"]),
+    events=EVENTS,
+    split=_split,
+)

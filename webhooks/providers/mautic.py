@@ -1,0 +1,61 @@
+"""Read Mautic's webhooks: lists of events by their type; in queue mode several, the newest first if so set.
+
+https://docs.mautic.org/en/latest/webhooks
+Mautic never sends again what got any answer, even a 500, so everything authentic is kept."""
+
+from collections.abc import Iterable, Mapping
+
+from storage.domain.facts import Asked
+from webhooks.proofs import Signature
+from webhooks.providers.contract import Arrived, Handler, Provider, ignore
+from webhooks.reading import Event, an_object, described, dig, key_of, moment, scores, text
+from webhooks.recipes import RECIPES
+
+POINTS = "mautic.lead_points_change"
+
+
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    body = an_object(arrived.document, "the body")
+    return [
+        (kind, one)
+        for kind, listed in body.items()
+        for one in (listed if isinstance(listed, list) else [listed])
+        if kind != "timestamp"
+    ]
+
+
+def _points(event: Event) -> list[Asked]:
+    """Read the points that a contact has now; what they were makes the event unique."""
+    said = an_object(event.body, "the event")
+    person = an_object(said.get("contact") or said.get("lead"), "its contact")
+    core = dig(person, "fields", "core")
+    old, new = dig(said, "points", "old_points"), dig(said, "points", "new_points")
+    contact = event.contact(id=person.get("id"), email=dig(core, "email", "value"))
+    names = [text(dig(core, part, "value")) for part in ("firstname", "lastname")]
+    change = None if old is None or new is None else f"{old}>{new}"
+    return scores(
+        event, {"points": person.get("points") if new is None else new}, contact=contact,
+        key=key_of("mautic", person.get("id"), "points", change, said.get("timestamp")),
+        occurred_at=moment(said.get("timestamp")),
+        about=described(contact, name=" ".join(one for one in names if one), company=dig(core, "company", "value")),
+    )  # fmt: skip  # what and whose, when, and what is said besides
+
+
+NOTHING = "points are read from mautic.lead_points_change alone"
+EVENTS: Mapping[str, Handler] = {
+    POINTS: _points,
+    "mautic.lead_post_save_new": ignore(NOTHING),
+    "mautic.lead_post_save_update": ignore(NOTHING),
+    "mautic.lead_post_delete": ignore("a contact deleted in Mautic stays here"),
+}
+
+PROVIDER = Provider(
+    steps=(
+        "In Mautic, under Settings, Webhooks, make one with the Webhook POST Url {url} and the secret {secret}",
+        "Choose the event Contact Points Changed Event",
+        "Say which score the points are: contact-score source set SLUG --map points=score",
+    ),
+    proof=lambda source: Signature(RECIPES["mautic"]),
+    events=EVENTS,
+    split=_split,
+)

@@ -1,0 +1,73 @@
+"""List the senders that have no scheme and no envelope of their own: rows, because all that differs is where to click.
+
+ActiveCampaign: https://help.activecampaign.com/hc/en-us/articles/115001403484
+Zoho CRM: https://help.zoho.com/portal/en/kb/crm/automate-business-processes/actions/articles/webhooks-workflow
+Freshsales: https://support.freshsales.io/support/solutions/articles/228946
+Marketo: https://experienceleague.adobe.com/docs/marketo-developer/marketo/webhooks/webhooks.html
+Zapier: https://help.zapier.com/hc/en-us/articles/8496326446989
+n8n: https://docs.n8n.io/integrations/builtin/core-nodes/n8n-nodes-base.httprequest/
+Make: https://apps.make.com/http"""
+
+from collections.abc import Mapping
+
+from webhooks import snapshots
+from webhooks.bodies import FORM, JSON
+from webhooks.providers.contract import Provider
+from webhooks.recipes import as_told
+
+_BEARER = "Add the header Authorization: Bearer {secret}"
+_FIELDS = (
+    "Send the address as email, each score by its name, and an event_id or the time as occurred_at:"
+    " without either the same body again counts as a repeat"
+)
+_MAP = "Fields with other names are mapped: contact-score source set SLUG --map lead_score=score"
+
+_STEPS: Mapping[str, tuple[str, ...]] = {
+    "activecampaign": (
+        "In ActiveCampaign, add to an automation the action Webhook with the URL {url}?token={secret}",
+        "It sends the contact with its custom fields as a form; add the source with --token-in query:token",
+        _MAP,
+    ),
+    "zoho": (
+        "In Zoho CRM, under Setup, Automation, Actions, Webhooks, make one with POST to {url}",
+        "Add the header Authorization with the value Bearer {secret}, or a parameter token with --token-in form:token",
+        "Add parameters: email, score, and modified (the modified time)",
+        _MAP,
+    ),
+    "freshsales": (
+        "In Freshsales, under Admin Settings, Workflows, add the action Trigger webhook: POST, {url}, JSON",
+        _BEARER,
+        "Send email, the score fields, and updated_at",
+        _MAP,
+    ),
+    "marketo": (
+        "In Marketo, under Admin, Webhooks, make one with POST to {url} and a JSON template",
+        _BEARER,
+        'Write the template with tokens: {{"email": "{{{{lead.Email Address}}}}",'
+        ' "leadScore": {{{{lead.Lead Score}}}}}}',
+        "Add the time to it as occurred_at: without it a score that comes back to an earlier value counts as a repeat",
+        "Call it from the flow of a trigger campaign",
+        _MAP,
+    ),
+    "zapier": (
+        "In Zapier, add the action Webhooks by Zapier, POST, to {url}, payload type json",
+        _BEARER,
+        _FIELDS,
+        _MAP,
+    ),
+    "n8n": ("In n8n, add an HTTP Request node: POST to {url}, body JSON", _BEARER, _FIELDS, _MAP),
+    "make": ("In Make, add the module HTTP, Make a request: POST to {url}, body JSON", _BEARER, _FIELDS, _MAP),
+}
+
+
+PRESETS: Mapping[str, Provider] = {
+    name: Provider(
+        steps=steps,
+        proof=as_told,
+        events={snapshots.SNAPSHOT: snapshots.read},
+        split=snapshots.split,
+        content_types=(JSON, FORM),
+        takes=frozenset({"map", "username", "token", "recipe", "public_url"}),
+    )
+    for name, steps in _STEPS.items()
+}

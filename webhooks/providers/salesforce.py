@@ -1,0 +1,66 @@
+"""Read Salesforce's Outbound Messages: up to a hundred notifications in one SOAP envelope, answered by an Ack.
+
+https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging_notifications.htm
+They are not signed: the organisation's id and, if given, a token in the address vouch for them."""
+
+from collections.abc import Iterable, Mapping
+
+from storage.domain.facts import Asked
+from storage.domain.sources import Source
+from webhooks.bodies import XML
+from webhooks.proofs import Organization, Proof, Token
+from webhooks.providers.contract import Arrived, Handler, Provider
+from webhooks.reading import Event, an_object, described, dig, first, key_of, moment, objects, scores
+
+NOTIFICATION = "Notification"
+ACK = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
+    '<notificationsResponse xmlns="http://soap.sforce.com/2005/09/outbound"><Ack>true</Ack></notificationsResponse>'
+    "</soapenv:Body></soapenv:Envelope>"
+)
+
+
+def _proof(source: Source) -> Proof:
+    token = Token(source.settings.token_in) if source.settings.token_in else None
+    return Organization(source.settings.options.get("organization_id", ""), token)
+
+
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    found = dig(arrived.document, "Envelope", "Body", "notifications", NOTIFICATION)
+    return [(NOTIFICATION, one) for one in (found if isinstance(found, list) else [found])]
+
+
+def _notified(event: Event) -> list[Asked]:
+    """Read one record; the notification's id is the same however often it is sent."""
+    said = an_object(event.body, "the notification")
+    record = an_object(said.get("sObject"), "its sObject")
+    contact = event.contact(id=record.get("Id"), email=record.get("Email"))
+    named = first(record, ("Name",)) or " ".join(
+        str(record[part]) for part in ("FirstName", "LastName") if isinstance(record.get(part), str)
+    )
+    return scores(
+        event, objects(record), contact=contact, key=key_of(said.get("Id")),
+        occurred_at=moment(first(record, ("LastModifiedDate", "SystemModstamp"))),
+        about=described(contact, name=named, company=record.get("Company")),
+    )  # fmt: skip  # what and whose, when, and what is said besides
+
+
+EVENTS: Mapping[str, Handler] = {NOTIFICATION: _notified}
+
+PROVIDER = Provider(
+    steps=(
+        "In Salesforce Setup, under Outbound Messages, make one for Contact or Lead, with the endpoint URL {url}",
+        "Let it send Id, Email, LastModifiedDate and each score field, and start it from a flow or workflow rule",
+        "A token in the address makes it safer: contact-score source set SLUG --token TOKEN --token-in query:token,"
+        " and ?token=TOKEN at the end of the endpoint URL",
+        "Say which field is which score: contact-score source set SLUG --map Lead_Score__c=score",
+    ),
+    proof=_proof,
+    events=EVENTS,
+    split=_split,
+    content_types=XML,
+    options={"organization_id": ()},
+    takes=frozenset({"map", "token"}),
+    ack=("text/xml", ACK),
+)

@@ -1,0 +1,66 @@
+"""Read Segment's calls; of a batch Segment signs the first call alone, so lists are refused unless asked for.
+
+https://segment.com/docs/connections/destinations/catalog/webhooks/"""
+
+from collections.abc import Iterable, Mapping
+
+from storage.domain.facts import Asked
+from storage.domain.sources import Source
+from webhooks.proofs import Proof, Signature
+from webhooks.providers.contract import Arrived, BadBody, Handler, Provider, ignore
+from webhooks.reading import Event, an_object, described, dig, first, key_of, moment, objects, scores, text
+from webhooks.recipes import RECIPES
+
+BATCH = "batch"
+
+
+def _proof(source: Source) -> Proof:
+    return Signature(RECIPES["segment-batch" if source.settings.options.get(BATCH) == "on" else "segment"])
+
+
+def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    document = arrived.document
+    if isinstance(document, list) and arrived.source.settings.options.get(BATCH) != "on":
+        raise BadBody("Switch batching off: of a batch only the first call is signed.")
+    calls = document if isinstance(document, list) else [document]
+    return [(str(dig(one, "type")), one) for one in calls]
+
+
+def _call(event: Event) -> list[Asked]:
+    """Read the properties or traits; `score` beside a `score_type` is the score of that type."""
+    call = an_object(event.body, "the call")
+    said = {**objects(call.get("traits")), **objects(call.get("properties"))}
+    kind = text(said.get("score_type"))
+    if kind is not None:
+        said = {kind: first(said, ("score", "value"))}
+    traits = {**objects(dig(call, "context", "traits")), **objects(call.get("traits"))}
+    email = traits.get("email") or dig(call, "properties", "email")
+    contact = event.contact(id=call.get("userId"), email=email)
+    at = moment(first(call, ("timestamp", "originalTimestamp", "sentAt")))
+    about = described(contact, name=traits.get("name"))
+    return scores(event, said, contact=contact, key=key_of(call.get("messageId")), occurred_at=at, about=about)
+
+
+NOTHING = "it says nothing of one contact's score"
+EVENTS: Mapping[str, Handler] = {
+    "track": _call,
+    "identify": _call,
+    "page": ignore(NOTHING),
+    "screen": ignore(NOTHING),
+    "group": ignore(NOTHING),
+    "alias": ignore(NOTHING),
+}
+
+PROVIDER = Provider(
+    steps=(
+        "In Segment, add the destination Webhooks (Actions) with the URL {url} and the shared secret {secret}",
+        "Switch batching off: of a batch Segment signs only the first call, so anybody could have written the others;"
+        " who wants it all the same says --option batch=on",
+        "Send the calls that carry a score: a property named like a score type, or score_type and score",
+        "Other properties are mapped: contact-score source set SLUG --map lead_score=score",
+    ),
+    proof=_proof,
+    events=EVENTS,
+    split=_split,
+    options={BATCH: ("on", "off")},
+)

@@ -1,0 +1,205 @@
+"""Read what CRMs say into what can be recorded: who is meant, when it was, and which of its properties are scores.
+
+Nothing that arrives has the shape it should have, so whatever is taken out of it is taken through these."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from storage.domain.contacts import Json, Reference
+from storage.domain.errors import BadItem, BadTime, Refusal
+from storage.domain.facts import Asked, Ignored, Item, Op, Unusable
+from storage.domain.sources import Source
+from storage.domain.values import from_json
+
+LONGEST = 255
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) ?(Z|UTC|[+-]\d\d:?\d\d)?)?", re.ASCII | re.IGNORECASE
+)
+_UNKEPT = re.compile("[\0\ud800-\udfff]")
+_WRITTEN = re.compile(r"\d{1,17}(?:\.\d{1,9})?", re.ASCII)
+#: below this many units since 1970 a number counts seconds, milliseconds, microseconds
+_UNITS = ((10**11, 1_000_000), (10**14, 1000), (10**17, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that a delivery says: its name, what it holds, and what identifies it where it does not itself."""
+
+    name: str
+    body: object
+    source: Source
+    key: str
+    raw: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    around: Mapping[str, object] = field(default_factory=dict)  #: what its provider tells beside it
+
+    def contact(self, *, id: object = None, email: object = None) -> Reference:
+        """Name a contact by the sender's id, by an address, or by both; raises BadItem where neither is there."""
+        own_id, address = text(id), text(email)
+        if own_id is None and address is None:
+            raise BadItem("it names no contact: neither an address nor an id is in it")
+        return Reference(email=address, source=self.source.slug, id=own_id)
+
+    def ignored(self, reason: str) -> list[Asked]:
+        """Leave it alone, and say why."""
+        return [Ignored(key=self.key, reason=reason, raw=self.raw)]
+
+
+def scores(
+    event: Event,
+    said: Mapping[str, object],
+    *,
+    contact: Reference,
+    key: str | None = None,
+    occurred_at: int | None = None,
+    cleared: Iterable[str] = (),
+    about: Mapping[str, Json] | None = None,
+) -> list[Asked]:
+    """Set the score of every property in *said* that is mapped, or named like a score type.
+
+    A null says nothing, unless the property is among those *cleared*. *about* is what is said of the contact itself.
+    """
+    made: list[Asked] = []
+    base = key or event.key
+    taken: set[tuple[str, str]] = set()
+    for name, value in said.items():
+        score = event.source.score_type(name)
+        if score is None:
+            continue
+        # Two properties of one event may be mapped to one score type: then they are two facts.
+        own = bounded_key(base if (base, score) not in taken else f"{base}/{name}")
+        taken.add((own, score))
+        if value is None and name not in cleared:
+            made.append(Ignored(key=own, reason=f"`{name[:80]}` is null, which says nothing", raw=event.raw))
+            continue
+        try:
+            amount = 0 if name in cleared else from_json(value)
+        except Refusal as exc:
+            made.append(Unusable(key=own, reason=f"`{name[:80]}`: {exc}", raw=event.raw))
+            continue
+        op = Op.CLEAR if name in cleared else Op.SET
+        made.append(
+            Item(
+                key=own, contact=contact, score=score, op=op, amount=amount, occurred_at=occurred_at,
+                fields=about or {}, raw=event.raw,
+            )
+        )  # fmt: skip  # the change, then what it comes from
+    return made or event.ignored("none of its properties is mapped to a score type, or named like one")
+
+
+def described(contact: Reference, **said: object) -> dict[str, Json]:
+    """Give what is said of a contact itself; beside an id an address may be a new one."""
+    fields: dict[str, Json] = {}
+    for name, given in said.items():
+        with suppress(BadItem):  # a name that is too long is no reason to lose a score
+            if (value := text(given)) is not None:
+                fields[name] = value
+    if contact.email is not None and contact.id is not None:
+        fields["email"] = contact.email
+    return fields
+
+
+def an_object(value: object, what: str) -> dict[str, object]:
+    """Give an object; raises BadItem where it is something else."""
+    if not isinstance(value, dict):
+        raise BadItem(f"{what} is no object")
+    return value
+
+
+def a_list(value: object, what: str) -> list[object]:
+    """Give a list; raises BadItem where it is something else."""
+    if not isinstance(value, list):
+        raise BadItem(f"{what} is no list")
+    return value
+
+
+def dig(value: object, *path: str | int) -> object:
+    """Follow keys and positions down a document; none where they lead nowhere."""
+    for step in path:
+        if isinstance(value, dict) and isinstance(step, str):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and -len(value) <= step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def objects(value: object) -> dict[str, object]:
+    """Give an object, an empty one where it is something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: object) -> str | None:
+    """Give a text, or a whole number as one, without blanks around it; none for a blank; raises BadItem if too long."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    written = str(value).strip()
+    if len(written) > LONGEST:
+        raise BadItem(f"`{written[:20]}…` is longer than {LONGEST} characters")
+    if _UNKEPT.search(written):
+        raise BadItem("a text in it holds NUL or half a surrogate pair, which cannot be kept")
+    return written or None
+
+
+def first(said: Mapping[str, object], names: Sequence[str]) -> object:
+    """Give the first of several fields that is there and says something."""
+    return next((said[name] for name in names if said.get(name) not in (None, "")), None)
+
+
+def moment(value: object) -> int | None:
+    """Read a time in µs: ISO 8601 (UTC where it has no zone), or a count of seconds, milliseconds or microseconds.
+
+    None for nothing; raises BadTime for what is no time.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and not _WRITTEN.fullmatch(value.strip()):
+        return _iso(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        raise BadTime(f"`{str(value)[:40]}` is no time")
+    count = Decimal(value.strip() if isinstance(value, str) else value)
+    unit = next((unit for limit, unit in _UNITS if count.is_finite() and 0 <= count < limit), None)
+    if unit is None:
+        raise BadTime(f"`{str(value)[:40]}` is no time")
+    return int(count * unit)
+
+
+def _iso(written: str) -> int:
+    told = _ISO.fullmatch(written)
+    try:
+        if told is None:
+            raise ValueError
+        zone = (told[3] or "Z").upper().replace("UTC", "Z")
+        at = datetime.fromisoformat(f"{told[1]}T{_six_places(told[2] or '00:00')}{zone}")
+    except ValueError as exc:
+        raise BadTime(f"`{written[:40]}` is no time, like 2026-01-31T09:30:00Z") from exc
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _six_places(clock: str) -> str:
+    whole, point, places = clock.partition(".")
+    return f"{whole}{point}{places[:6]}"
+
+
+def bounded_key(key: str) -> str:
+    """Give a dedupe key of bounded length."""
+    return key if len(key) <= LONGEST else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+def key_of(*parts: object) -> str | None:
+    """Join what makes an event unique, or none where a part of it is missing."""
+    written = [text(part) if not isinstance(part, Decimal) else str(part) for part in parts]
+    return bounded_key(":".join(one for one in written if one is not None)) if None not in written else None
+
+
+def as_text(value: object) -> str:
+    """Write a part of a document, for the quarantine."""
+    return json.dumps(value, ensure_ascii=False, default=float)

@@ -1,0 +1,111 @@
+"""List how senders sign, one row for each scheme, and read a recipe that somebody wrote as data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+
+from pydantic import TypeAdapter, ValidationError
+
+from storage.domain.sources import Source
+from webhooks.proofs import Basic, Proof, Signature, Token
+from webhooks.signatures import Recipe
+
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+_STANDARD = Recipe(
+    header="webhook-signature", timestamp="webhook-timestamp", id="webhook-id",
+    parts=("id", "'.", "timestamp", "'.", "body"), prefix="v1,", listed="spaces",
+    encoding="base64", key="base64", key_prefix="whsec_", key_sizes=(24, 64),
+)  # fmt: skip  # headers; what is signed; how it is written
+_STANDARD_ED25519 = replace(_STANDARD, prefix="v1a,", algorithm="ed25519", key_prefix="whpk_", key_sizes=(32, 32))
+
+
+def _svix(recipe: Recipe) -> Recipe:
+    """Give the recipe under the names of the family that the standard came from."""
+    return replace(recipe, header="svix-signature", timestamp="svix-timestamp", id="svix-id")
+
+
+# https://developers.hubspot.com/docs/api/webhooks/validating-requests
+_HUBSPOT_V3 = Recipe(
+    header="x-hubspot-signature-v3", timestamp="x-hubspot-request-timestamp", unit="ms",
+    parts=("method", "url", "body", "timestamp"), encoding="base64", decoded=":/?@!$'()*,;",
+)  # fmt: skip  # headers; what is signed
+_HUBSPOT_V1 = Recipe(header="x-hubspot-signature", parts=("secret", "body"), algorithm="sha256")
+_SEGMENT = Recipe(header="x-signature", algorithm="hmac-sha1")
+
+RECIPES: Mapping[str, tuple[Recipe, ...]] = {
+    "standard-webhooks": (_STANDARD, _STANDARD_ED25519, _svix(_STANDARD), _svix(_STANDARD_ED25519)),
+    # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
+    "github": (Recipe(header="x-hub-signature-256", prefix="sha256=", id="x-github-delivery"),),
+    "hubspot-v3": (_HUBSPOT_V3,),
+    "hubspot-v2": (replace(_HUBSPOT_V1, parts=("secret", "method", "url", "body")),),
+    "hubspot-v1": (_HUBSPOT_V1,),
+    # https://developers.intercom.com/docs/webhooks/setting-up-webhooks
+    "intercom": (Recipe(header="x-hub-signature", prefix="sha1=", algorithm="hmac-sha1"),),
+    # https://developer.close.com/topics/webhooks
+    "close": (
+        Recipe(header="close-sig-hash", timestamp="close-sig-timestamp", parts=("timestamp", "body"), key="hex"),
+    ),
+    # https://docs.customer.io/journeys/webhooks/
+    "customerio": (
+        Recipe(header="x-cio-signature", timestamp="x-cio-timestamp", parts=("'v0:", "timestamp", "':", "body")),
+    ),
+    # https://segment.com/docs/connections/destinations/catalog/webhooks/
+    "segment": (_SEGMENT,),
+    "segment-batch": (replace(_SEGMENT, parts=("first",)),),
+    # https://docs.mautic.org/en/latest/webhooks
+    "mautic": (Recipe(header="webhook-signature", encoding="base64"),),
+    # https://docs.attio.com/rest-api/guides/webhooks
+    "attio": (
+        Recipe(header="attio-signature", id="idempotency-key"),
+        Recipe(header="x-attio-signature", id="idempotency-key"),
+    ),
+}
+
+_READER = TypeAdapter(Recipe)
+_HEADERS = ("header", "timestamp", "id")
+
+
+def recipes(chosen: str | Mapping[str, object]) -> Sequence[Recipe]:
+    """Give the recipes of a scheme by its name, or the one written as data; raises *ValueError* with a sentence."""
+    if isinstance(chosen, str):
+        if chosen not in RECIPES:
+            raise ValueError(f"There is no recipe `{chosen[:40]}`; there is {', '.join(RECIPES)}, or a FILE.json.")
+        return RECIPES[chosen]
+    known = {one.name for one in fields(Recipe)}
+    if unknown := sorted(set(chosen) - known):
+        raise ValueError(f"A recipe has no `{unknown[0][:40]}`; it has {', '.join(sorted(known))}.")
+    try:
+        read = _READER.validate_python(chosen)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"The recipe's `{first['loc'][0]}` cannot be used: {first['msg']}.") from exc
+    _check(read)
+    lower = {name: value.lower() for name, value in asdict(read).items() if name in _HEADERS and value}
+    return [replace(read, **lower)]
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuse a recipe that would vouch for less than it seems to."""
+    parts = {"body", "first", "method", "url", "timestamp", "id", "secret"}
+    for part in recipe.parts:
+        if part not in parts and not part.startswith(("'", "header:")):
+            raise ValueError(
+                f"The recipe signs no `{part[:40]}`; parts are {', '.join(sorted(parts))}, header:NAME, and 'literals."
+            )
+    if not {"body", "first"} & set(recipe.parts):
+        raise ValueError("The recipe must sign the body: parts lacks it.")
+    if ("timestamp" in recipe.parts) != (recipe.timestamp is not None):
+        raise ValueError("The recipe must name the timestamp's header and sign the timestamp, or do neither.")
+    if "id" in recipe.parts and recipe.id is None:
+        raise ValueError("The recipe signs an id, so it must name the header that has it.")
+    if recipe.algorithm == "sha256" and "secret" not in recipe.parts:
+        raise ValueError("A plain hash without the secret in it proves nothing: add secret to parts.")
+    if recipe.listed == "one" and (recipe.timestamp or "").startswith("pair:"):
+        raise ValueError('A timestamp stands in a pair only where the header is listed as "pairs".')
+
+
+def as_told(source: Source) -> Proof:
+    """Give the way that the operator chose: a signature's recipe, a password, or a token."""
+    settings = source.settings
+    if settings.recipe is not None:
+        return Signature(recipes(settings.recipe))
+    return Basic(settings.username) if settings.username is not None else Token(settings.token_in or "bearer")
