@@ -71,7 +71,7 @@ async def _digest(asked: Asked, words: str) -> Reply:
     if found and (verdict := await asked.may_post(place)) is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
     one = await set_digest(
-        asked.workspace, place=place, zone=zone.strip() or asked.person.zone, minute=parse_time(at),
+        asked.workspace, place=place, zone=zone.strip() or asked.person.zone or "UTC", minute=parse_time(at),
         made_by=asked.person.id, now=asked.now,
     )  # fmt: skip  # where and when
     when = f"at {write_time(one.minute)} ({one.zone})"

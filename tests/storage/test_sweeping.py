@@ -17,6 +17,7 @@ from storage.domain.submissions import Submission
 from storage.followups import by_ids, move, overdue, steps
 from storage.opening import Storage
 from storage.queries import page
+from storage.trying import try_alert
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
@@ -278,3 +279,33 @@ async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
     assert cells >= 15
     with pytest.raises(BadFilter, match="claimed"):
         parse("followup:claimd", types)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "heat crosses 60 cooldown 1h", "heat crosses below 30 cooldown 3d", "heat enters warm cooldown 12h",
+        "heat about to fall out of hot in 6h", "heat untouched for 2d cooldown 1h",
+        "heat crosses 50 hold 9h cooldown 1h", "heat moved 40 in 2d cooldown 1h",
+        "heat falls 30 in 1d cooldown 1h if tag:vip",
+    ],
+)  # fmt: skip  # one of each kind
+async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Storage, words: str) -> None:
+    """Tried on the ledger of thirty days, it finds what the same rule asked for in those days."""
+    team = await fading_team(storage, "T0ACME", words)
+    dice, at = random.Random(words), NOW
+    for number in range(12):
+        tags = ["vip"] if number % 2 else []
+        await team.deliver(said(f"s{number}", f"p{number}@example.com", tags=tags), received=at)  # type: ignore[arg-type]  # JSON
+    for number in range(90):
+        at += dice.randrange(1, 12 * HOUR)
+        item = set_to(f"c{number}", f"p{dice.randrange(12)}@example.com", dice.randint(-100, 100), score="heat", at=at)
+        await team.deliver(item, batch=f"c{number}", received=at)
+    end = NOW + 29 * DAY
+    await sweep(team.workspace, now=end)
+    asked = [(one.contact, one.asked_at) for one in await by_ids(team.workspace, ids=range(1, 999)) if one.rule == 2]
+    tried = await try_alert(team.workspace, words=words, owners={}, now=end)
+
+    assert sorted(tried.asked) == sorted(asked)
+    assert tried.spent == (await rested(team.workspace)).get(2, 0)
+    assert len(asked) >= 5

@@ -1,0 +1,180 @@
+"""Whatever people, time and scores do, a follow-up never goes where the drawing in the README has no arrow."""
+
+import asyncio
+import re
+import shutil
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from storage import jobs
+from storage.alerting import add_alert_rule, choose_channel, sweep
+from storage.definitions import add_score_type
+from storage.domain.followups import Move, Outcome, State, TooLate
+from storage.followups import ESCALATE, RELEASE, WAKE, by_ids, move, overdue, steps, tell_outcome
+from storage.opening import Storage, open_storage
+from storage.workspaces import add_workspace
+from tests.conftest import KEY
+from tests.counts import tell
+from tests.storage.processes import HOUSE
+from tests.storage.teams import DAY, NOW, Team, set_to
+
+HOUR = DAY // 24
+DRAWN = set(re.findall(r"^    (\w+) --> (\w+): ", (HOUSE / "README.md").read_text(), re.MULTILINE))
+BY_TIME = {WAKE: Move.WAKE, RELEASE: Move.RELEASE, ESCALATE: Move.ESCALATE}
+HOLDER = "whoever has it"
+
+
+class Life(RuleBasedStateMachine):
+    """Clicks, time and score changes in any order; what was seen is counted over all runs."""
+
+    template: ClassVar[Path]
+    seen: ClassVar[Counter[str]] = Counter()
+    lives: ClassVar[int] = 0
+    storage: Storage
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.now = NOW
+        self.number = 0
+
+    @initialize()
+    def begin(self) -> None:
+        """Make a workspace with two rules."""
+        Life.lives += 1
+        file = self.template.with_name(f"life{self.lives}.db")
+        shutil.copy(self.template, file)
+        self.runner.run(self._begin(f"sqlite://{file}"))
+
+    async def _begin(self, url: str) -> None:
+        self.storage = await open_storage(url, secret_keys=[KEY])
+        workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+        await choose_channel(workspace, channel="C0SALES", now=NOW)
+        await add_score_type(
+            workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
+            half_life=DAY, is_default=False, now=NOW,
+        )  # fmt: skip  # one definition
+        for words in (
+            "score crosses 50 cooldown 1h sla 4h escalate to <@U2>",
+            "heat crosses below 50 cooldown 1h sla 2h escalate to <@U2>",
+        ):
+            await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
+        self.team = Team(workspace, self.storage.committer)
+
+    @rule(score=st.sampled_from(["score", "heat"]), who=st.integers(0, 1), value=st.sampled_from([0, 30, 60, 100]))
+    def push(self, score: str, who: int, value: int) -> None:
+        """Set a score."""
+        self.number += 1
+        item = set_to(str(self.number), f"p{who}@example.com", value, score=score)
+        self.runner.run(self.team.deliver(item, batch=str(self.number), received=self.now))
+
+    @rule(
+        place=st.integers(0, 3),
+        way=st.sampled_from([Move.CLAIM, Move.SNOOZE, Move.DONE]),
+        by=st.sampled_from(["U1", "U2", HOLDER]),
+    )
+    def click(self, place: int, way: Move, by: str) -> None:
+        """Press a button of a follow-up."""
+        self.runner.run(self._click(place, way, by))
+
+    async def _click(self, place: int, way: Move, by: str) -> None:
+        found = await by_ids(self.team.workspace, ids=range(1, 500))
+        if not found:
+            return
+        one = found[-1 - place % len(found)]
+        by = (one.standing.holder or "U1") if by == HOLDER else by
+        until = self.now + DAY if way is Move.SNOOZE else None
+        late = None
+        try:
+            after = await move(self.team.workspace, id=one.id, move=way, by=by, until=until, now=self.now)
+        except TooLate as refused:
+            late = refused
+        if late is not None:
+            self.seen["too late"] += 1
+            assert (late.state, late.holder) == (one.standing.state, one.standing.holder)
+            return
+        assert after.standing.holder == by
+        if way is Move.DONE:
+            told = await tell_outcome(self.team.workspace, id=one.id, outcome=Outcome.MEETING, by=by, now=self.now)
+            assert told.outcome is Outcome.MEETING
+
+    @rule(hours=st.sampled_from([1, 3, 5, 30, 80]))
+    def wait(self, hours: int) -> None:
+        """Let time pass, and do what is due then, as a worker does."""
+        self.now += hours * HOUR
+        self.runner.run(self._work())
+
+    async def _work(self) -> None:
+        await sweep(self.team.workspace, now=self.now)
+        for _ in range(500):
+            job = await jobs.claim(self.team.workspace, now=self.now)
+            if job is None:
+                break
+            if job.kind in BY_TIME:
+                try:
+                    await move(self.team.workspace, id=job.subject, move=BY_TIME[job.kind], by=None, now=self.now)
+                except TooLate:
+                    self.seen["time was too late"] += 1
+            await jobs.settle(self.team.workspace, job=job, pace=0, now=self.now)
+        # Whatever time should have done is done.
+        for one in await by_ids(self.team.workspace, ids=range(1, 500)):
+            assert one.until is None or one.until > self.now
+            assert one.standing.state is not State.OPEN or one.late_at is None or one.late_at > self.now
+        for one in await overdue(self.team.workspace, most=500, now=self.now):
+            assert one.standing.state is State.ESCALATED
+
+    @invariant()
+    def every_step_is_drawn(self) -> None:
+        """No follow-up went where there is no arrow; who has it is known exactly where somebody has it."""
+        if hasattr(self, "team"):
+            self.runner.run(self._look())
+
+    async def _look(self) -> None:
+        for one in await by_ids(self.team.workspace, ids=range(1, 500)):
+            way = await steps(self.team.workspace, id=one.id)
+            states = [step.state.value for step in way if step.move not in list(Outcome)]
+            assert states[0] == "open"
+            assert set(pairwise(states)) <= DRAWN
+            assert states[-1] == one.standing.state.value
+            has_one = one.standing.state in (State.CLAIMED, State.SNOOZED, State.DONE)
+            assert (one.standing.holder is not None) is has_one
+            assert (one.until is not None) is (one.standing.state in (State.CLAIMED, State.SNOOZED))
+            assert [step.at for step in way] == sorted(step.at for step in way)
+
+    def teardown(self) -> None:
+        """Count the arrows that were gone along."""
+        if hasattr(self, "team"):
+            self.runner.run(self._end())
+        self.runner.close()
+
+    async def _end(self) -> None:
+        for one in await by_ids(self.team.workspace, ids=range(1, 500)):
+            states = [step.state.value for step in await steps(self.team.workspace, id=one.id)]
+            self.seen.update(f"{a} to {b}" for a, b in pairwise(states) if a != b)
+        await self.storage.close()
+
+
+@pytest.mark.slow
+def test_a_follow_up_never_leaves_the_drawing(sqlite_file: Path, tmp_path: Path) -> None:
+    """And every arrow is gone along by somebody."""
+    Life.template = Path(shutil.copy(sqlite_file, tmp_path / "template.db"))
+    Life.seen = Counter()
+    run_state_machine_as_test(
+        Life,
+        settings=settings(
+            max_examples=80,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    tell("lives of follow-ups", Life.seen)
+    assert {f"{a} to {b}" for a, b in DRAWN} <= Life.seen.keys()
