@@ -112,8 +112,7 @@ class _Deciding:
         if decision.fires:
             fits = rule.paused_at is None and one.look.contact in self.fitting.get(rule.id, ())
             work = one.look.work
-            muted = work is not None and (work.submission.muted or one.look.is_silent)
-            if fits and (one.by_time or not muted):
+            if fits and (one.by_time or work is None or not work.submission.muted):
                 wave = self._wave(watched)
                 wave.asking.append(one)
                 wave.asked.add(watched)
@@ -265,6 +264,7 @@ async def _new(session: Session, asking: Sequence[_Firing]) -> list[NewFollowUp]
 
 def _one(firing: _Firing, row: Row) -> NewFollowUp:
     one, rule, submission = firing.look, firing.look.rule, firing.look.work.submission if firing.look.work else None
+    owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
     caused = submission is not None and not firing.by_time
     return NewFollowUp(
         workspace=one.workspace.id,
@@ -276,7 +276,7 @@ def _one(firing: _Firing, row: Row) -> NewFollowUp:
         source=submission.source if submission is not None and caused else "",
         actor=submission.actor if submission is not None and caused else None,
         reason=_reason(one) if caused else None,
-        lane=DIGEST if rule.in_digest else rule.channel or lane,
+        lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
         at=firing.at,
         why=rule.why(one.watch.score_type),
         sla=rule.sla,
@@ -297,14 +297,13 @@ async def _memories(session: Session, pairs: Collection[Watched]) -> dict[Watche
         " FROM given(u bigint, c bigint) JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
         [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
     )
-    return {(row["rule_id"], row["contact_id"]): _memory(row) for row in rows}
-
-
-def _memory(row: Row) -> Memory:
-    return Memory(
-        taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"],
-        seen_at=row["seen_at"], spent=row["spent"],
-    )  # fmt: skip  # what it remembers
+    return {
+        (row["rule_id"], row["contact_id"]): Memory(
+            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"],
+            seen_at=row["seen_at"], spent=row["spent"],
+        )
+        for row in rows
+    }  # fmt: skip  # what it remembers
 
 
 async def _keep(session: Session, memory: Mapping[Watched, Memory]) -> None:

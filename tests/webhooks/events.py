@@ -94,7 +94,7 @@ EVENTS: dict[str, dict[str, tuple[Any, int]]] = {
         "deleted.person": (pipedrive_one("deleted"), 0),
         "create.person": (pipedrive_two("create"), 1),
         "change.person": (pipedrive_two("change"), 1),
-        "delete.person": (pipedrive_two("delete", merged_to_id="12"), 0),
+        "delete.person": (pipedrive_two("delete", merged_to_id="12"), 1),
     },
     "salesforce": {"Notification": (SOAP, 1)},
     "intercom": {
