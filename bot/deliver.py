@@ -107,8 +107,8 @@ class Deliverer:
 
     async def _ask(self, job: Job) -> _Done:
         now = self._clock()
-        (one,) = await followups.by_ids(self._workspace, ids=[job.subject])
-        if one.posted_at is not None or one.standing.state not in WAITING:
+        one = await self._subject(job)
+        if one is None or one.posted_at is not None or one.standing.state not in WAITING:
             return _Done()
         due = await jobs.due_in_lane(self._workspace, lane=job.lane, kind=ASK, now=now)
         before = await followups.posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
@@ -143,8 +143,8 @@ class Deliverer:
         return _Done(along=due, pace=PACE)
 
     async def _edit(self, job: Job) -> _Done:
-        (one,) = await followups.by_ids(self._workspace, ids=[job.subject])
-        if one.message_channel is None or one.message_ts is None:
+        one = await self._subject(job)
+        if one is None or one.message_channel is None or one.message_ts is None:
             return _Done()  # it shows what it is when it is posted
         reply = await self._draw(one)
         if one.in_list:
@@ -154,7 +154,9 @@ class Deliverer:
         return _Done()
 
     async def _wake(self, job: Job) -> _Done:
-        (one,) = await followups.by_ids(self._workspace, ids=[job.subject])
+        one = await self._subject(job)
+        if one is None:
+            return _Done()
         try:
             awake = await followups.move(self._workspace, id=one.id, move=Move.WAKE, by=None, now=self._clock())
         except TooLate:  # claimed or done meanwhile
@@ -168,6 +170,11 @@ class Deliverer:
             text=f"<@{one.standing.holder}> snoozed this until now; it is open again.",
         )
         return _Done(pace=PACE)
+
+    async def _subject(self, job: Job) -> FollowUp | None:
+        """Give the follow-up of a job, none where its contact was deleted meanwhile."""
+        found = await followups.by_ids(self._workspace, ids=[job.subject])
+        return found[0] if found else None
 
     async def _welcome(self, job: Job) -> _Done:
         now, chosen = self._clock(), await choices(self._workspace)

@@ -405,7 +405,7 @@ def _key(body: Mapping[str, Any], *parts: str) -> str:
 
 def _entered(element: Mapping[str, Any]) -> str | None:
     """Give what was entered in an element, whatever kind it is."""
-    chosen = element.get("selected_option")
+    chosen = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
     if chosen:
         return str(chosen["value"])
     return element.get("selected_conversation") or element.get("value")

@@ -41,6 +41,7 @@ HELP = """\
 `/score undo`: take back your last change
 `/score alerts [add | pause | resume | remove]`: when to be asked to follow up
 `/score followups [mine | open]`: who waits for somebody
+`/score delete CONTACT`: for admins: forget all that is known of a contact
 `/score setup`: the first questions: where follow-ups go, who sets scores
 `score` Score: 0 to 100, in steps of 1 (meant where none is named)
 `fit` Fit: 1 to 10, in steps of 1
