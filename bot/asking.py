@@ -9,7 +9,8 @@ from bot.senders import Senders
 from bot.sentence import Value
 from storage.committer import Committer
 from storage.domain.contacts import Json, Reference
-from storage.domain.facts import Item, Op
+from storage.domain.facts import Asked as AskedFor
+from storage.domain.facts import Deletion, Item, Op
 from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
@@ -78,13 +79,18 @@ class Asked:
         items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
         return await self.committer.record(self._submission(items=items), now=self.now)
 
+    async def delete(self, contact: int) -> Recorded:
+        """Record that nothing of a contact is to be known any more."""
+        deletion = Deletion(key=self.key, contact=contact)
+        return await self.committer.record(self._submission(items=[deletion]), now=self.now)
+
     async def undo(self, batch: str) -> Recorded:
         """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
         muted = batch.startswith("import/")
         return await self.committer.record(self._submission(undoes=batch, muted=muted), now=self.now)
 
     def _submission(
-        self, *, items: Sequence[Item] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
+        self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
     ) -> Submission:
         return Submission(
             workspace=self.workspace,

@@ -9,6 +9,7 @@ from bot.commands.add_contact import add_contact
 from bot.commands.alerts import manage_alerts
 from bot.commands.clear_score import clear_score
 from bot.commands.contract import Command
+from bot.commands.delete_contact import delete_contact
 from bot.commands.filter_contacts import filter_contacts
 from bot.commands.followups import list_follow_ups
 from bot.commands.help import help_reply
@@ -96,6 +97,13 @@ COMMANDS = {
         "sources",
         "what sends scores: add, pause, rotate, and what it sent",
         ("sources",),
+        Need.ADMINISTER,
+    ),
+    "delete": Command(
+        delete_contact,
+        "delete CONTACT",
+        "for admins: forget all that is known of a contact",
+        ("delete ada@example.com",),
         Need.ADMINISTER,
     ),
     "setup": Command(

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 
 from bot.access import Need
 from bot.asking import Asked, Block, Reply
-from bot.blocks import alert_modal, rules, set_modal, settings, sources
+from bot.blocks import alert_modal, delete_modal, rules, set_modal, settings, sources
 from bot.views.alert import submit_alert
+from bot.views.delete_contact import submit_deletion
 from bot.views.rule import submit_rule
 from bot.views.score_type import submit_type
 from bot.views.set_score import offer_contacts, submit_scores
@@ -15,6 +16,7 @@ from bot.views.source import submit_rotation, submit_source
 VIEWS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     set_modal.CALLBACK: (Need.SET, submit_scores),
     alert_modal.CALLBACK: (Need.SET, submit_alert),
+    delete_modal.CALLBACK: (Need.ADMINISTER, submit_deletion),
     settings.CALLBACK: (Need.ADMINISTER, submit_type),
     rules.CALLBACK: (Need.ADMINISTER, submit_rule),
     sources.CALLBACK: (Need.ADMINISTER, submit_source),

@@ -44,6 +44,7 @@ HELP = """\
 `/score settings`: the score types: see, change and add them
 `/score rules`: what activities and attributes are worth
 `/score sources`: what sends scores: add, pause, rotate, and what it sent
+`/score delete CONTACT`: for admins: forget all that is known of a contact
 `/score setup`: the first questions: where follow-ups go, who sets scores
 `score` Score: 0 to 100, in steps of 1 (meant where none is named)
 `fit` Fit: 1 to 10, in steps of 1

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from storage.committer import Committer
 from webhooks.api.access import Api
-from webhooks.api.contacts import list_contacts, show_contact
+from webhooks.api.contacts import delete_contact, list_contacts, merge_contact, show_contact
 from webhooks.api.explaining import show_explanation, show_history
 from webhooks.api.scores import adjust_score, clear_score, list_types, put_score, show_score
 from webhooks.api.segments import list_segments
@@ -21,6 +21,8 @@ def api_routes(committer: Committer, *, clock: Callable[[], int]) -> list[web.Ro
     return [
         web.get("/api/v1/contacts", api.needs("read", list_contacts)),
         web.get(CONTACT, api.needs("read", show_contact)),
+        web.delete(CONTACT, api.needs("write", delete_contact)),
+        web.post(f"{CONTACT}/merge", api.needs("write", merge_contact)),
         web.get(SCORE, api.needs("read", show_score)),
         web.put(SCORE, api.needs("write", put_score)),
         web.delete(SCORE, api.needs("write", clear_score)),

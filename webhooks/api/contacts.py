@@ -1,20 +1,31 @@
 """Answer questions about contacts."""
 
-from typing import Any
-
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from storage.contacts import named
 from storage.definitions import score_types
 from storage.domain.errors import UnknownContact
+from storage.domain.facts import Deletion, Merge
 from storage.domain.filters import BadFilter, parse
+from storage.domain.submissions import Submission
 from storage.queries import BadCursor, page
 from storage.scores import Card, card
 from storage.segments import segments
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
+from webhooks.bodies import Unparseable, parse_json
 
 DEFAULT, MOST = 50, 1000
+SOURCE = "api"
+
+
+class _Merge(BaseModel):
+    """Whom a contact is one with."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    into: str
 
 
 async def list_contacts(call: Call) -> web.Response:
@@ -58,9 +69,46 @@ async def show_contact(call: Call) -> web.Response:
     return web.json_response(schemas.contact(await contact_of(call)))
 
 
+async def delete_contact(call: Call) -> web.Response:
+    """Answer `DELETE /contacts/{key}`: all that is known of the contact is gone."""
+    found = await contact_of(call)
+    await _record(call, Deletion(key=call.key, contact=found.contact.id))
+    return web.Response(status=204)
+
+
+async def merge_contact(call: Call) -> web.Response:
+    """Answer `POST …/merge`: the contact and the one it is merged into are one from now on."""
+    found = await contact_of(call)
+    try:
+        asked = _Merge.model_validate(parse_json(await call.body()))
+    except (Unparseable, ValidationError) as exc:
+        raise Mistake(
+            400, 'The body must be {"into": "ada@example.com"}, as JSON: an id, an address, or source:id.'
+        ) from exc
+    into = await _find(call, asked.into)
+    await _record(call, Merge(key=call.key, contact=found.contact.id, into=into.contact.id))
+    return web.json_response(schemas.contact(await contact_of(call)))
+
+
+async def _record(call: Call, asked: Merge | Deletion) -> None:
+    submission = Submission(
+        workspace=call.workspace,
+        source=SOURCE,
+        batch=f"{SOURCE}/{call.key}",
+        received_at=call.now,
+        items=[asked],
+        actor=call.actor,
+        all_or_none=True,
+    )
+    await call.committer.record(submission, now=call.now)
+
+
 async def contact_of(call: Call) -> Card:
     """Find the contact that the path names: our id, an address, or `source:id`; raises UnknownContact."""
-    key: Any = call.request.match_info["key"]
+    return await _find(call, call.request.match_info["key"])
+
+
+async def _find(call: Call, key: str) -> Card:
     id = await named(call.workspace, key=key)
     found = await card(call.workspace, contact=id, now=call.now) if id is not None else None
     if found is None:

@@ -15,12 +15,11 @@ from storage.domain.values import from_json
 from storage.scores import Standing, card
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
-from webhooks.api.contacts import contact_of
+from webhooks.api.contacts import SOURCE, contact_of
 from webhooks.bodies import Unparseable, parse_json
 
 T = TypeVar("T", bound=BaseModel)
 
-SOURCE = "api"
 NEVER = -(2**63)  # earlier than all that a score can have seen, and than nothing
 
 

@@ -15,7 +15,13 @@ from tests.webhooks.sender import SECOND, Answer, item
 ADA = "/contacts/ada@example.com"
 SCORE = f"{ADA}/scores/score"
 READS = (("GET", "/contacts"), ("GET", ADA), ("GET", SCORE), ("GET", "/score-types"))
-WRITES = (("PUT", SCORE), ("DELETE", SCORE), ("POST", f"{SCORE}/adjustments"))
+WRITES = (
+    ("PUT", SCORE),
+    ("DELETE", SCORE),
+    ("POST", f"{SCORE}/adjustments"),
+    ("DELETE", ADA),
+    ("POST", f"{ADA}/merge"),
+)
 
 
 def check_stranger(answer: Answer) -> None:
@@ -132,6 +138,9 @@ async def test_workspaces_never_see_each_other(service: Receiving, api: Program)
             ("PUT", f"/contacts/{one['id']}/scores/score", {"value": 1}),
             ("DELETE", f"/contacts/{one['id']}/scores/score", None),
             ("POST", f"/contacts/{one['id']}/scores/score/adjustments", {"delta": 1}),
+            ("DELETE", f"/contacts/{one['id']}", None),
+            ("POST", f"/contacts/{one['id']}/merge", {"into": "p1@example.com"}),
+            ("POST", "/contacts/p1@example.com/merge", {"into": str(one["id"])}),
         ):
             check_problem(await api.call(method, path, body, headers={"Idempotency-Key": "k"}), 404, "Not Found")
     for path in ("/contacts/their@example.com", "/contacts/p1@example.com/scores/secret"):
@@ -150,7 +159,8 @@ async def test_what_is_not_offered(service: Receiving, api: Program) -> None:
     """Another method is told which ones there are, another path that there is nothing; both as problem documents."""
     for path, allowed in (
         ("/contacts", {"GET", "HEAD"}),
-        (ADA, {"GET", "HEAD"}),
+        (ADA, {"GET", "HEAD", "DELETE"}),
+        (f"{ADA}/merge", {"POST"}),
         (SCORE, {"GET", "HEAD", "PUT", "DELETE"}),
         (f"{SCORE}/adjustments", {"POST"}),
         ("/score-types", {"GET", "HEAD"}),

@@ -1,0 +1,50 @@
+"""Draw the form that deletes a contact: what will be gone, and a tick that it may."""
+
+import json
+
+from bot.asking import Block
+from bot.blocks.elements import section
+from bot.text import escape
+from storage.deleting import Holdings
+from storage.domain.contacts import Contact
+
+CALLBACK = "delete_contact"
+TICK = "sure"
+
+
+def delete_modal(contact: Contact, known: Holdings) -> Block:
+    """Make the form for one contact."""
+    what = (
+        f"*{escape(contact.shown)}* will be gone, with {told(known)}, every score and whatever is known of them.\n"
+        "What their systems send of them later makes a new contact; what happened until now is not taken again.\n"
+        "*This cannot be undone.*"
+    )
+    tick = {
+        "type": "checkboxes",
+        "action_id": TICK,
+        "options": [{"text": _plain("Delete for good"), "value": TICK}],
+    }
+    return {
+        "type": "modal",
+        "callback_id": CALLBACK,
+        "title": _plain("Delete a contact"),
+        "submit": _plain("Delete"),
+        "close": _plain("Cancel"),
+        "private_metadata": json.dumps({"contact": contact.id}),
+        "blocks": [
+            section(what),
+            {"type": "input", "block_id": TICK, "label": _plain("Are you sure?"), "element": tick},
+        ],
+    }
+
+
+def told(known: Holdings) -> str:
+    """Say how much is known of somebody."""
+    changes = "1 change" if known.changes == 1 else f"{known.changes:,} changes"
+    follow_ups = "1 follow-up" if known.follow_ups == 1 else f"{known.follow_ups:,} follow-ups"
+    names = "1 address or id" if known.identities == 1 else f"{known.identities:,} addresses and ids"
+    return f"{changes}, {follow_ups} and {names}"
+
+
+def _plain(text: str) -> Block:
+    return {"type": "plain_text", "text": text}

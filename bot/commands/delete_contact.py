@@ -1,0 +1,19 @@
+"""Delete all that is known of a contact, once somebody ticked that they mean it."""
+
+from bot.asking import Asked, Reply
+from bot.blocks.delete_modal import delete_modal
+from bot.finding import find_one
+from bot.replies import plain_reply
+from bot.sentence import unquoted
+from storage.deleting import holdings
+
+
+async def delete_contact(asked: Asked) -> Reply:
+    """Answer `delete CONTACT` with the form that says what will be gone."""
+    words = unquoted(asked.text)
+    if not words:
+        return plain_reply("Say whom: `/score delete ada@example.com`")
+    found = await find_one(asked, words, line="delete {}")
+    if isinstance(found, Reply):
+        return found
+    return Reply(modal=delete_modal(found, await holdings(asked.workspace, contact=found.id)))

@@ -1,0 +1,73 @@
+"""An admin deletes a contact: a form says what will be gone, a tick is needed, and then nothing is left."""
+
+from bot.sandbox import View
+from storage.contacts import find
+from tests.journeys.acme import Acme, entered
+
+ADMIN = "U0ADMIN"
+TICKED = [{"text": {"type": "plain_text", "text": "Delete for good"}, "value": "sure"}]
+
+
+async def ask_for_form(acme: Acme, line: str, *, user: str = ADMIN) -> View:
+    """Type a line, and give the form that it opens."""
+    _, answered = await acme.answered(lambda: acme.sandbox.say(f"/score {line}", user=user, channel="C0SALES"))
+    assert answered.method == "views.open"
+    return acme.sandbox.open_views(user)[-1]
+
+
+async def test_a_contact_is_deleted(acme: Acme) -> None:
+    """The form counts what will be gone; handed in with the tick, she is nowhere; handed in again, nothing is said."""
+    await acme.ask("set ada 85")
+    view = await ask_for_form(acme, "delete ada")
+    assert view.content["title"]["text"] == "Delete a contact"
+    assert view.blocks[0]["text"]["text"] == (
+        "*Ada Lovelace* will be gone, with 4 changes, 0 follow-ups and 1 address or id,"
+        " every score and whatever is known of them.\n"
+        "What their systems send of them later makes a new contact; what happened until now is not taken again.\n"
+        "*This cannot be undone.*"
+    )
+
+    answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
+
+    assert acme.seen(answer) == "*Ada Lovelace* is gone, with 4 changes, 0 follow-ups and 1 address or id."
+    assert await find(acme.workspace, text="ada@example.com") == []
+    assert acme.seen(await acme.ask("undo")) == "There is no change of yours to take back."
+
+
+async def test_without_the_tick_nothing_happens(acme: Acme) -> None:
+    """The form stays open and says so."""
+    view = await ask_for_form(acme, "delete ada@example.com")
+
+    response = await acme.sandbox.submit(view.id, entered(view, {}), user=ADMIN)
+
+    (still_open,) = acme.sandbox.open_views(ADMIN)
+    assert still_open.id == view.id
+    assert "sure" in still_open.errors or response.note
+    assert await find(acme.workspace, text="ada@example.com") != []
+
+
+async def test_only_admins_delete(acme: Acme) -> None:
+    """A member is told so, and opens no form."""
+    told = await acme.ask("delete ada")
+
+    assert "admin" in acme.seen(told)
+    assert acme.sandbox.open_views() == []
+
+
+async def test_of_several_one_is_chosen_and_nobody_is_nobody(acme: Acme) -> None:
+    """As for every other verb; without a name it says what to type."""
+    bare = await acme.ask("delete", user=ADMIN)
+    nobody = await acme.ask("delete nobody@example.com", user=ADMIN)
+
+    assert acme.seen(bare) == "Say whom: `/score delete ada@example.com`"
+    assert "nobody@example.com" in acme.seen(nobody)
+
+
+async def test_a_contact_that_is_gone_meanwhile(acme: Acme) -> None:
+    """Her system deletes her while the form is open; who hands it in is told that it is done."""
+    view = await ask_for_form(acme, "delete ada")
+    await acme.pushed({"type": "contact.delete", "contact": {"email": "ada@example.com"}})
+
+    answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
+
+    assert acme.seen(answer).startswith("That contact is not there any more.")
