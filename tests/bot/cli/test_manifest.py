@@ -39,6 +39,7 @@ SCOPES_OF_METHODS: dict[str, set[str]] = {
     "users_lookupByEmail": {"users:read.email"},
     "views_open": set(),
     "views_publish": set(),
+    "views_update": set(),
 }
 # From https://docs.slack.dev/reference/events: any one of these is enough for an event to be sent.
 SCOPES_OF_EVENTS = {
