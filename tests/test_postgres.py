@@ -15,7 +15,7 @@ MANY = (
     "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at)"
     " SELECT 1, 'script', '', format('%s', number), 0 FROM generate_series(1, 3000) AS of(number)"
 )
-RANDOM = ("tokens", "sources")  # what holds a secret differs each time
+RANDOM = ("tokens", "sources", "tombstones", "workspaces")  # what holds a secret differs each time
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,8 @@ ALTERATIONS = (
     "CREATE SCHEMA more",
     "CREATE VIEW more AS SELECT id FROM facts",
     "DELETE FROM tortoise_migrations",
-    "INSERT INTO workspaces (team, name, default_type, created_at) VALUES ('T1', 'Acme', 'score', 0);"
+    "INSERT INTO workspaces (team, name, default_type, admins, setters, created_at)"
+    " VALUES ('T1', 'Acme', 'score', '[]', 'members', 0);"
     " ANALYZE workspaces",
     "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = on', current_database()); END $$",
 )
