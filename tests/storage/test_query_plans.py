@@ -107,7 +107,8 @@ async def test_what_a_score_did_is_looked_up_by_contact(
     """Nobody reads the whole ledger: the effects of a score, and the facts of a contact, come from their indexes."""
     await raw.rows(
         database_url,
-        "INSERT INTO effects (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, capped)"
+        "INSERT INTO effects"
+        " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, capped)"
         " SELECT 1, f.contact_id, 1, f.id, f.occurred_at, 0, 0, 0, 0 FROM facts f"
         " WHERE NOT EXISTS (SELECT 1 FROM effects e WHERE e.fact_id = f.id)",
     )
