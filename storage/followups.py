@@ -212,7 +212,7 @@ async def move(
     *until* is when a snooze ends. What time does is done only where its instant has come; else nothing is.
     """
 
-    async def body(session: Session) -> None:
+    async def body(session: Session) -> bool:
         found = await session.rows(
             "SELECT contact_id FROM follow_ups WHERE workspace_id = $1 AND id = $2",
             workspace.id,
@@ -222,14 +222,21 @@ async def move(
             raise UnknownFollowUp
         # The contact before its follow-up, as a change of its score does it.
         await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", found[0]["contact_id"])
-        row = (await session.rows("SELECT * FROM follow_ups WHERE id = $1", id))[0]
+        rows = await session.rows("SELECT * FROM follow_ups WHERE id = $1", id)
+        if not rows:
+            raise UnknownFollowUp  # forgotten just now, with its contact
+        row = rows[0]
+        if row["contact_id"] != found[0]["contact_id"]:
+            return False  # its contact became one with another just now: that one's lock is needed
         due = row["late_at"] if move is Move.ESCALATE else row["until"]
         if move in BY_TIME and (due is None or due > now):
-            return  # snoozed or claimed anew meanwhile
+            return True  # snoozed or claimed anew meanwhile
         after = moved(_standing(row), move, by=by)
         await _write_move(session, row, move, after, by=by, until=until, now=now)
+        return True
 
-    await database.write(body)
+    while not await database.write(body):
+        continue
     return await follow_up(workspace, id=id)
 
 

@@ -1,6 +1,12 @@
 """A contact that was deleted is gone from everything, and nothing that happened until then is taken again."""
 
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from storage.alerting import choose_channel
 from storage.contacts import find, named
@@ -17,6 +23,7 @@ from storage.scores import top
 from storage.sources import add_source
 from storage.verifying import verify_next
 from storage.workspaces import add_workspace
+from tests.counts import tell
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 from tests.storage.worlds import everything
@@ -198,3 +205,102 @@ async def test_of_a_delivery_the_rest_is_taken(team: Team) -> None:
     assert (await team.value(ADA), await team.value(BOB)) == (80_000, 30_000)
     assert [line.amount for line in await team.lines(ADA)] == [80_000]
     assert (await verify_next(team.workspace)).differences == ()
+
+
+PEOPLE = (ADA, BOB, "eve@example.com")
+teams = count(1)
+
+
+@pytest.fixture
+def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """Count what happened in all examples of a test, and fail where it is too little to prove anything."""
+    counted: Counter[str] = Counter()
+    yield counted
+    tell(request.node.name, counted)
+    if counted["begun"] == counted["examples"]:
+        assert counted["examples"] >= 50
+        assert min(counted["facts"], counted["deletions"]) >= 20
+
+
+@st.composite
+def histories(draw: st.DrawFn, *, merges: bool) -> list[list[Asked]]:
+    """Choose adds, deletions and, where asked, merges, each at a time of its own, arriving in any order, cut anyhow."""
+    kinds, items = ["add", "add", "add", "delete", *(["merge"] if merges else [])], list[Asked]()
+    for number, kind in enumerate(draw(st.lists(st.sampled_from(kinds), min_size=4, max_size=14))):
+        one, other = draw(st.permutations(PEOPLE))[:2]
+        key, at = f"k{number}", NOW - 100 + number
+        if kind == "add":
+            items.append(change(key, one, Op.ADD, draw(st.integers(-9, 20)), at=at))
+        elif kind == "delete":
+            items.append(delete(key, one, at=at))
+        else:
+            items.append(Merge(key=key, contact=Reference(email=one), into=Reference(email=other), occurred_at=at))
+    rest = list(draw(st.permutations([*items, *draw(st.lists(st.sampled_from(items), max_size=3))])))
+    parts = []
+    while rest:
+        size = draw(st.integers(1, len(rest)))
+        parts.append(rest[:size])
+        rest = rest[size:]
+    return parts
+
+
+async def play(storage: Storage, counted: Counter[str], parts: list[list[Asked]]) -> Team:
+    """Deliver the parts to a team of its own, checking after each that what is kept is the fold of the ledger."""
+    counted["begun"] += 1
+    team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW), storage.committer)
+    for number, items in enumerate(parts):
+        recorded = await team.deliver(*items, batch=f"d{number}")
+        assert Status.QUARANTINED not in [one.status for one in recorded.outcomes]
+        assert (await verify_next(team.workspace)).differences == ()
+    told = [one for items in parts for one in items]
+    counted["facts"] += sum(isinstance(one, Item) for one in told)
+    counted["deletions"] += sum(isinstance(one, Deletion) for one in told)
+    counted["merges"] += sum(isinstance(one, Merge) for one in told)
+    return team
+
+
+anything = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.mark.slow
+@anything
+@given(parts=histories(merges=False))
+async def test_deletions_in_any_order_leave_the_same(
+    storage: Storage, counted: Counter[str], parts: list[list[Asked]]
+) -> None:
+    """What happened after the last deletion of somebody, and nothing else."""
+    team = await play(storage, counted, parts)
+
+    told = {one.key: one for items in parts for one in items}
+    for person in PEOPLE:
+        about = sorted(
+            (
+                one
+                for one in told.values()
+                if isinstance(one, Item | Deletion) and one.contact == Reference(email=person)
+            ),
+            key=lambda one: one.occurred_at or 0,
+        )
+        value: int | None = None
+        for one in about:
+            value = None if isinstance(one, Deletion) else min(max((value or 0) + one.amount, 0), 100_000)
+        found = await find(team.workspace, text=person)
+        assert bool(found) == (value is not None)
+        if found:
+            assert await team.value(person) == value
+    counted["examples"] += 1
+
+
+@pytest.mark.slow
+@anything
+@given(parts=histories(merges=True))
+async def test_merges_and_deletions_keep_what_is_kept_the_fold_of_the_ledger(
+    storage: Storage, counted: Counter[str], parts: list[list[Asked]]
+) -> None:
+    """After every delivery, whoever was made one, deleted, parted by that, and made anew."""
+    await play(storage, counted, parts)
+    counted["examples"] += 1

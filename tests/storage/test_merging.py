@@ -143,6 +143,17 @@ async def test_an_address_and_an_id_that_stand_together_prove_two_to_be_one(team
     await whole(team)
 
 
+async def test_what_a_person_does_comes_after_all_that_those_who_become_one_have_seen(team: Team) -> None:
+    """Also after what only the other of the two has seen, and later than the clock says."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9))
+    await team.ask(set_to("b", ("crm", "17"), 20), batch="b", received=NOW + 50)
+
+    await team.ask(set_to("c", Reference(email=ADA, source="crm", id="17"), 5), batch="c", received=NOW + 1)
+
+    assert await team.value(ADA) == 5_000
+    await whole(team)
+
+
 async def test_a_proof_that_contradicts_itself_proves_nothing(team: Team) -> None:
     """The same key came with one contact and comes with another one beside it: that is a conflict."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", ("crm", "17"), 20, at=NOW - 8))

@@ -16,7 +16,7 @@ from tests.storage.replica import FACTS, KEYS, PEOPLE, SUBMISSIONS, whom
 from tests.storage.teams import NOW, Team
 
 PROCESSES = 4
-BATCHES = 250  # of each of those that merge and part; tried with 2,500
+BATCHES = 100  # of each of those that merge and part
 MERGER = str(HOUSE / "tests" / "storage" / "merger.py")
 REPLICA = str(HOUSE / "tests" / "storage" / "replica.py")
 
@@ -85,7 +85,7 @@ async def test_processes_that_change_merge_and_part_the_same_contacts(database_u
     assert counted["deadlocks"] == 0
     assert told["given up"] == 0
     assert told["batches"] + told["nothing to undo"] == PROCESSES * BATCHES
-    assert min(verified.contacts, int(str(counted["merged"]))) >= 20
+    assert min(verified.contacts, int(str(counted["merged"]))) >= 10
     assert int(str(counted["merges"])) >= BATCHES // 4
     assert told["undone"] >= BATCHES // 4
     assert told["duplicate"] >= BATCHES
