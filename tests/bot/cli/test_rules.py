@@ -67,7 +67,7 @@ async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
         RULES.replace('score = "score"', 'score = "fti"', 1): "Line 1 of rules.toml: there is no score type `fti`",
         RULES.replace("points = 10", 'points = "10"'): "Line 1 of rules.toml: `points`",
         RULES.replace("points = 10", "pionts = 10"): "Line 1 of rules.toml: `points`: Field required",
-        RULES + 'name = "again"': "This is no TOML in rules.toml: Cannot overwrite a value (at line",
+        RULES + 'name = "again"': "This is no TOML in rules.toml: Cannot overwrite a value (at ",
         'colour = "red"': "There is colour in rules.toml; write each rule under a line [[rule]]",
     }
     files = []
