@@ -87,12 +87,14 @@ class Acts:
         """
         Press or choose something in a message, named by its handle; LookupError where there is no such thing.
 
+        What its last edit took away can still be pressed: Slack delivers the click of somebody who was a moment late.
         *values* is what was chosen in the message's other fields; Slack remembers it for the next click.
         """
         original = answers.original_of(self.world, message, user)
-        block, element = find_element(original.blocks, action_id, block_id)
+        pressable = original.blocks + original.blocks_before
+        block, element = find_element(pressable, action_id, block_id)
         state = self._choices.setdefault((user, message), {})
-        _choose(original.blocks, state, (values or {}, {block["block_id"]: {action_id: selected}}))
+        _choose(pressable, state, (values or {}, {block["block_id"]: {action_id: selected}}))
         entry = payloads.action(self.world, block=block, element=element, given=selected)
         person = self._person(user)
         return await self._interact(

@@ -77,13 +77,18 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What was posted; with *only_for* an ephemeral message that one person sees."""
+    """
+    What was posted; with *only_for* an ephemeral message that one person sees.
+
+    *blocks_before* are those it had before its last edit: somebody who presses while it changes presses one of them.
+    """
 
     ts: str
     channel: str
     user: str
     text: str
     blocks: tuple[Json, ...] = ()
+    blocks_before: tuple[Json, ...] = ()
     only_for: str | None = None
     edited: bool = False
     thread_ts: str | None = None
@@ -232,7 +237,8 @@ class World:
         return next((message for message in self.posts if message.ts == ts), None)
 
     def change(self, message: Message, **changes: Any) -> Message:
-        changed = replace(message, **changes)
+        before = message.blocks if "blocks" in changes else message.blocks_before
+        changed = replace(message, blocks_before=before, **changes)
         self.posts[self.posts.index(message)] = changed
         return changed
 

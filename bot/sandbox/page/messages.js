@@ -44,7 +44,7 @@ function menuOf(message, scene, failed) {
     button.addEventListener("click", async () => {
       failed.replaceChildren();
       const answer = await scene.shortcut({ handle: message.id, callback_id });
-      if (!wentWell(answer)) failed.replaceChildren(icon("warning"), failureOf(answer));
+      if (!wentWell(answer)) sayFailed(message.id, failureOf(answer));
     });
     return button;
   });
@@ -57,9 +57,14 @@ function isReply(message) {
 async function clickIn(here, action, failed, scene) {
   failed.replaceChildren();
   const answer = await scene.click({ handle: here.handle, action, values: valuesOf(here.fields) });
-  if (wentWell(answer)) return;
-  failed.replaceChildren(icon("warning"), failureOf(answer));
-  failed.scrollIntoView({ block: "nearest" });
+  if (!wentWell(answer)) sayFailed(here.handle, failureOf(answer));
+}
+
+/** Say it under the message as it is drawn now: it may have been drawn again since the act. */
+function sayFailed(handle, words) {
+  const line = document.querySelector(`[data-handle="${CSS.escape(handle)}"] .act-failed`);
+  line?.replaceChildren(icon("warning"), words);
+  line?.scrollIntoView({ block: "nearest" });
 }
 
 function face(message, scene) {

@@ -175,6 +175,21 @@ async def test_a_click_on_an_ephemeral_message(sandbox: Sandbox, product: Produc
         await sandbox.click(handle, "undo", user="U0JANE")
 
 
+async def test_a_click_a_moment_late(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+    """Pressed while the message changes, a button is delivered with the message as it stands; not one change later."""
+    ts = await posted(client, section("Who?", accessory=button()))
+    await client.chat_update(channel="C0SALES", ts=ts, text="Claimed", blocks=[section("Claimed")])
+    await sandbox.click(ts, "undo", user="U0JANE")
+
+    assert product.last.fields["actions"][0]["action_id"] == "undo"
+    assert product.last.fields["message"]["text"] == "Claimed"
+    await client.reactions_add(channel="C0SALES", timestamp=ts, name="eyes")
+    await sandbox.click(ts, "undo", user="U0JANE")
+    await client.chat_update(channel="C0SALES", ts=ts, text="Done", blocks=[section("Done")])
+    with pytest.raises(LookupError, match="Nothing here has the action_id 'undo'"):
+        await sandbox.click(ts, "undo", user="U0JANE")
+
+
 async def test_a_click_from_another_organisation(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
     """team is where the app is installed; only the user's own team tells that the clicker is an outsider."""
     ts = await posted(client, section("Hello", accessory=button()), channel="C0SHARED")
