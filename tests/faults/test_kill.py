@@ -1,4 +1,6 @@
-"""Kill the service in the midst of its work, again and again: what was answered 2xx is there, once."""
+"""Kill the service in the midst of its work, again and again: what was answered 2xx is there, once.
+
+So is what follows from it: every delivery lets somebody new become a top scorer."""
 
 import asyncio
 import itertools
@@ -11,7 +13,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectorError, ClientError
 
+from storage.alerting import choose_channel
 from storage.contacts import find
+from storage.followups import ASK, by_ids
+from storage.jobs import due_in_lane
 from storage.opening import open_storage
 from storage.scores import cards_of, history
 from storage.workspaces import find_workspace
@@ -36,10 +41,20 @@ def now() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One delivery of adds, each with a reason that no other item has."""
+    """One delivery of adds, each with a reason that no other item has, and of somebody new with a top score."""
 
     id: str
     items: list[dict[str, Any]]
+
+    @property
+    def adds(self) -> list[dict[str, Any]]:
+        """What is added up."""
+        return self.items[:-1]
+
+    @property
+    def top_scorer(self) -> str:
+        """Whom to follow up with because of it."""
+        return str(self.items[-1]["contact"]["email"])
 
 
 @dataclass(slots=True)
@@ -68,7 +83,7 @@ class Record:
             item("score.add", email=email, score="points", value=amount, reason=f"{id}/{number}")
             for number, (email, amount) in enumerate(zip(people, amounts, strict=True))
         ]
-        return Delivery(id=id, items=items)
+        return Delivery(id=id, items=[*items, item("score.set", email=f"{id}@example.com", score="score", value=90)])
 
 
 async def push_until_killed(sender: Sender, record: Record, *, most: int, enough: asyncio.Event) -> None:
@@ -126,7 +141,7 @@ async def last_life(serve: Serving, record: Record) -> None:
 
 async def check_ledger(database_url: str, record: Record) -> int:
     """Fail unless every acknowledged item is in the ledger exactly once and every sum is exact; give their number."""
-    items = [one for delivery in record.acknowledged for one in delivery.items]
+    items = [one for delivery in record.acknowledged for one in delivery.adds]
     sums: Counter[str] = Counter()
     for one in items:
         sums[one["contact"]["email"]] += round(one["value"] * 1000)
@@ -151,12 +166,46 @@ async def check_ledger(database_url: str, record: Record) -> int:
     return len(items)
 
 
+async def let_follow_up(database_url: str) -> None:
+    """Say where follow-ups are asked for, which begins with it."""
+    storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        await choose_channel(await find_workspace(TEAM), channel="C0SALES", now=now())
+    finally:
+        await storage.close()
+
+
+async def check_follow_ups(database_url: str, record: Record) -> int:
+    """Fail unless one is asked for, and waits to be posted, for each top scorer, and no other; give their number."""
+    storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        workspace = await find_workspace(TEAM)
+        asked = await by_ids(workspace, ids=range(1, 100_000))
+        waiting = Counter[int]()
+        for lane in {one.lane for one in asked}:
+            waiting.update((await due_in_lane(workspace, lane=lane, kind=ASK, now=now())).values())
+        top_scorers = Counter[int]()
+        for delivery in record.acknowledged:
+            (contact,) = await find(workspace, text=delivery.top_scorer)
+            top_scorers[contact.id] += 1
+    finally:
+        await storage.close()
+    assert set(top_scorers.values()) == {1}
+    of_contacts = Counter(one.contact for one in asked)
+    lost, twice = top_scorers - of_contacts, of_contacts - top_scorers
+    assert not lost, f"follow-ups lost: {len(lost)}"
+    assert not twice, f"asked for more than once: {len(twice)}"
+    assert waiting == Counter(one.id for one in asked), "written, but nobody will post it"
+    return len(asked)
+
+
 @pytest.mark.slow
 async def test_nothing_acknowledged_is_lost_or_doubled(database_url: str) -> None:
     """Killed with signal 9 under load, again and again; repeating what was unanswered leaves every fact there once."""
     seed = random.randrange(10**6)
     record = Record(random.Random(seed))
     await furnish_for_a_process(database_url)
+    await let_follow_up(database_url)
     env = environment(database_url)
     async with living(env) as lives:
         for _ in range(KILLS):
@@ -164,6 +213,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled(database_url: str) -> Non
     async with serving(env=env) as serve:
         await last_life(serve, record)
     facts = await check_ledger(database_url, record)
+    follow_ups = await check_follow_ups(database_url, record)
 
     tell(
         f"killed on {database_url.partition(':')[0]}, seed {seed}",
@@ -173,6 +223,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled(database_url: str) -> Non
             "requests unanswered": record.cut_off,
             "deliveries acknowledged": len(record.acknowledged),
             "facts in them": facts,
+            "follow-ups asked for": follow_ups,
             "deliveries repeated": record.repeated,
             "kept before that": record.found_kept,
         },
