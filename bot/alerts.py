@@ -5,11 +5,12 @@ from bot.asking import Asked, Reply
 from bot.blocks.alert_list import added_reply, alerts_reply
 from bot.replies import plain_reply
 from bot.text import MENTION
+from storage.alert_memory import rested
 from storage.alert_rules import alert_rules
-from storage.alerting import add_alert_rule, rested
 from storage.digests import digests
 from storage.domain.alert_words import read_alert
 from storage.followups import counts
+from storage.watching import add_alert_rule
 
 
 async def alerts_page(asked: Asked) -> Reply:

@@ -1,31 +1,38 @@
-"""Decide follow-ups in the transaction that changed the scores, and keep what each rule remembers.
+"""Decide follow-ups in the transaction that changed the scores.
 
 What time alone does to a score is decided when somebody looks: a change settles first what happened before it, and a
 sweep settles what nobody changed. Both look at the same instants in the same order, whoever comes first."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from storage import alert_rules, contacts, database, definitions, followups, queries, scores, segments
+from storage import (
+    alert_memory,
+    alert_rules,
+    contacts,
+    database,
+    definitions,
+    followups,
+    queries,
+    scores,
+    segments,
+    watching,
+)
+from storage.alert_memory import Watched
 from storage.alert_rules import AlertRule
 from storage.contacts import StartAgain
 from storage.database import Row, Session
-from storage.domain.alert_words import read_alert
 from storage.domain.alerts import TRENDS, Decision, Kind, Memory, Watch, is_behind, look, look_back, next_look
 from storage.domain.decay import bound, shown
 from storage.domain.errors import Refusal
 from storage.domain.filters import parse
-from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
 from storage.domain.fold import State
 from storage.domain.people import Workspace
-from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.followups import DIGEST, NewFollowUp
 from storage.work import Entry, Work
 
-#: (rule, contact)
-Watched = tuple[int, int]
 OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups that no channel was chosen for
 
 SWEEP = "sweep"  #: the kind of the job that looks at what time decided, and its lane
@@ -150,7 +157,7 @@ class _Deciding:
             same = replace(memory, seen_at=before.seen_at) == before
             if not same or is_behind(watch, before, state, now=memory.seen_at):
                 changed[watched] = memory
-        await _keep(self.session, changed)
+        await alert_memory.keep(self.session, changed)
 
 
 async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> None:
@@ -158,9 +165,8 @@ async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> No
     looks = await _looks(session, works)
     if not looks:
         return
-    deciding = _Deciding(
-        session, now, await _memories(session, {one.watched for one in looks}), await _fitting(session, looks, now=now)
-    )
+    known = await alert_memory.read(session, {one.watched for one in looks})
+    deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now))
     thens = await _thens(session, looks)
     for place, one in enumerate(looks):
         assert one.work is not None
@@ -291,64 +297,6 @@ def _reason(one: _Look) -> str | None:
     return next((entry.item.reason for entry in reversed(entries) if entry.scored == scored), None)
 
 
-async def _memories(session: Session, pairs: Collection[Watched]) -> dict[Watched, Memory]:
-    rows = await session.rows(
-        "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent"
-        " FROM given(u bigint, c bigint) JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
-        [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
-    )
-    return {
-        (row["rule_id"], row["contact_id"]): Memory(
-            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"],
-            seen_at=row["seen_at"], spent=row["spent"],
-        )
-        for row in rows
-    }  # fmt: skip  # what it remembers
-
-
-async def _keep(session: Session, memory: Mapping[Watched, Memory]) -> None:
-    if memory:
-        await session.rows(
-            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent)"
-            " SELECT u, c, t, p, f, s, n"
-            " FROM given(u bigint, c bigint, t boolean, p bigint, f bigint, s bigint, n bigint)"
-            " WHERE true ORDER BY u, c ON CONFLICT (rule_id, contact_id) DO UPDATE"
-            " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at,"
-            " seen_at = excluded.seen_at, spent = excluded.spent",
-            [
-                {"u": rule, "c": contact, "t": one.taken, "p": one.pending_until, "f": one.fired_at}
-                | {"s": one.seen_at, "n": one.spent}
-                for (rule, contact), one in sorted(memory.items())
-            ],
-        )
-
-
-async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
-    """Let rules forget contacts that are one with another now, but for when they last asked about them."""
-    rows = [{"id": row, "r": root} for row, root in sorted(root_of.items())]
-    await session.rows(
-        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
-        " SELECT m.rule_id, given.r, false, max(m.fired_at), 0, 0 FROM given(id bigint, r bigint)"
-        " JOIN alert_memory m ON m.contact_id = given.id WHERE m.fired_at IS NOT NULL"
-        " GROUP BY m.rule_id, given.r ORDER BY m.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO UPDATE"
-        " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
-        " THEN alert_memory.fired_at ELSE excluded.fired_at END",
-        rows,
-    )
-    await session.rows("DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", rows)
-
-
-async def taken(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
-    """Name the (rule, contact) that rules have taken."""
-    rows = await database.read(
-        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
-        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2 AND m.taken",
-        [{"id": rule} for rule in rules],
-        workspace.id,
-    )
-    return {(row["rule_id"], row["contact_id"]) for row in rows}
-
-
 async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> None:
     """Ask for those whom a change of definition brought into the region of a rule of this type."""
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
@@ -361,8 +309,8 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
             or rule.paused_at is not None
         ):
             continue
-        known = await _of_rule(session, rule.id)
-        inside = await _inside(session, workspace, watch, now=now)
+        known = await alert_memory.of_rule(session, rule.id)
+        inside = await watching.inside(session, workspace, watch, now=now)
         fresh = frozenset(contact for contact in inside if not known.get(contact, Memory()).taken)
         asked = sorted(await _holding(session, workspace, rule, fresh, now=now))
         states = await scores.states(session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition))
@@ -377,17 +325,7 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
             for (id, _), state in sorted(states.items())
         ]
         await followups.ask(session, await _new(session, firings), now=now)
-        await _keep(session, {(rule.id, id): Memory(taken=True, fired_at=now, seen_at=now) for id in asked})
-
-
-async def rested(workspace: Workspace) -> dict[int, int]:
-    """Count, for each rule, how often it would have asked within its rest."""
-    rows = await database.read(
-        "SELECT m.rule_id, sum(m.spent) AS n FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
-        " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",
-        workspace.id,
-    )
-    return {row["rule_id"]: int(row["n"]) for row in rows}
+        await alert_memory.keep(session, {(rule.id, id): Memory(taken=True, fired_at=now, seen_at=now) for id in asked})
 
 
 async def sweep(workspace: Workspace, *, now: int) -> int:
@@ -423,7 +361,7 @@ async def _sweep_some(
         key = watch.score_type.key
         states = await scores.states(session, {(id, key): watch.score_type.definition for id in ids})
         looks = [_Look(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
-        known = await _memories(session, {one.watched for one in looks})
+        known = await alert_memory.read(session, {one.watched for one in looks})
         deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now))
         for one in looks:
             deciding.settle(one, one.state, until=now)
@@ -465,107 +403,3 @@ def _windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, int]]:
             first, last = (bound(watch.score_type, edge, now=at + lead) for at in (since, until))
             found.append((min(first, last), max(first, last)))
     return [(low, high) for low, high in dict.fromkeys(found) if low < high]
-
-
-async def forget(session: Session, contacts: Collection[int]) -> None:
-    """Let rules forget contacts altogether."""
-    await session.rows(
-        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint))",
-        [{"id": contact} for contact in sorted(contacts)],
-    )
-
-
-async def add_alert_rule(
-    workspace: Workspace, *, words: str, made_by: str, owners: dict[str, str | None], now: int
-) -> AlertRule:
-    """Add a rule from its words; whoever is inside already is not asked for. *owners* is as the filter language has it.
-
-    Raises BadAlert, UnknownScoreType, BadFilter.
-    """
-
-    async def body(session: Session) -> AlertRule:
-        types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
-        read = read_alert(words, types)
-        condition = with_addresses(read.condition, owners)
-        parse(condition, types, segments=await segments.kept(session, workspace))
-        rule = await alert_rules.insert(session, workspace, words=read, condition=condition, made_by=made_by, now=now)
-        await retake(session, workspace, rule, types, now=now)
-        return rule
-
-    return await database.write(body)
-
-
-def with_addresses(condition: str, owners: dict[str, str | None]) -> str:
-    """Write who `me` is into a condition, which is asked for when nobody is there to be me."""
-    for who, address in owners.items():
-        if address is not None:
-            condition = condition.replace(f"owner:{who}", f"owner:{address}")
-    return condition
-
-
-async def choose_channel(workspace: Workspace, *, channel: str | None, now: int) -> None:
-    """Let follow-ups go to a channel from now on (none: to the owner, else to an admin), and turn the first rule on."""
-
-    async def body(session: Session) -> None:
-        await session.rows(
-            "UPDATE workspaces SET alert_channel = $2, set_up_at = coalesce(set_up_at, $3) WHERE id = $1",
-            workspace.id,
-            channel,
-            now,
-        )
-        await session.rows(
-            "UPDATE alert_rules SET paused_at = NULL WHERE workspace_id = $1 AND score IS NULL",
-            workspace.id,
-        )
-
-    await database.write(body)
-
-
-async def retake(
-    session: Session, workspace: Workspace, rule: AlertRule, types: Iterable[ScoreType], *, now: int
-) -> None:
-    """Let a rule know who is inside already, asking for nobody."""
-    watch = rule.watch(tuple(types))
-    if watch is None or watch.kind in TRENDS:
-        return
-    if watch.kind is Kind.UNTOUCHED:
-        await session.rows(
-            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, seen_at, spent)"
-            " SELECT CAST($1 AS BIGINT), s.contact_id, s.last_at <= $4,"
-            " CASE WHEN s.last_at <= $4 THEN NULL ELSE s.last_at + CAST($5 AS BIGINT) END, CAST($3 AS BIGINT), 0"
-            " FROM scores s WHERE s.definition_id = $2 AND s.rank IS NOT NULL ON CONFLICT DO NOTHING",
-            rule.id,
-            watch.score_type.definition,
-            now,
-            now - watch.span,
-            watch.span,
-        )
-        return
-    inside, known = set(await _inside(session, workspace, watch, now=now)), await _of_rule(session, rule.id)
-    memory = {contact: replace(known.get(contact, Memory()), taken=True, seen_at=now) for contact in inside}
-    memory |= {
-        contact: replace(one, taken=False, pending_until=None, seen_at=now)
-        for contact, one in known.items()
-        if contact not in inside and (one.taken or one.pending_until is not None)
-    }
-    await _keep(session, {(rule.id, contact): one for contact, one in memory.items()})
-
-
-async def _inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
-    """Name the contacts whose scores lie where a rule watches."""
-    score, region = watch.score_type, watch.region
-    terms: list[Term] = [Has(score)]
-    terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
-    terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
-    inside = await queries.holding(session, workspace, where=All(tuple(terms)), among=None, now=now)
-    if watch.kind is not Kind.COOLING or region.low is None:
-        return inside
-    later = Compare(score, Comparison.BELOW, region.low)
-    falling = await queries.holding(session, workspace, where=later, among=None, now=now + watch.span)
-    return sorted(set(inside) & set(falling))
-
-
-async def _of_rule(session: Session, rule: int) -> dict[int, Memory]:
-    rows = await session.rows("SELECT contact_id FROM alert_memory WHERE rule_id = $1", rule)
-    known = await _memories(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
-    return {contact: one for (_, contact), one in known.items()}

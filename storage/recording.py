@@ -7,7 +7,18 @@ for the whole group; phases are never revisited and rows are taken in order, so 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from storage import alerting, contacts, definitions, deleting, deliveries, facts, merging, redefining, scores
+from storage import (
+    alert_memory,
+    alerting,
+    contacts,
+    definitions,
+    deleting,
+    deliveries,
+    facts,
+    merging,
+    redefining,
+    scores,
+)
 from storage.contacts import Identity
 from storage.database import Row, Session
 from storage.domain.contacts import Reference
@@ -79,7 +90,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     await _append(session, works)
     for work in works:
         if gone := await deleting.delete(session, work):
-            await alerting.forget(session, gone)
+            await alert_memory.forget(session, gone)
             types |= {pair: work.types[pair[1]] for pair in work.touched}
             states |= {pair: merging.carried(work, pair) for pair in work.touched if pair[0] in work.regrouped}
     await fold_scores(session, works, states, types)
@@ -397,7 +408,7 @@ async def _regroup(session: Session, works: Sequence[Work]) -> None:
         if work.joined:
             await _append_links(session, work)
             parts = await merging.regroup(session, work)
-            await alerting.hand_over(session, parts)
+            await alert_memory.hand_over(session, parts)
         for entry in work.unsettled:
             _give(work, entry, entry.rows)
         if work.undo is not None:

@@ -6,7 +6,7 @@ Until it is applied a draft is seen by nobody; it can be cancelled, and a build 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storage import alert_rules, alerting, contacts, database, definitions, facts, scores
+from storage import alert_memory, alert_rules, alerting, contacts, database, definitions, facts, scores, watching
 from storage.contacts import StartAgain
 from storage.database import Session
 from storage.domain.alerts import Kind
@@ -94,7 +94,7 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
     crossing = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
     looking = [watch for watch in crossing if watch.score_type.key == draft.key]
-    taken = await alerting.taken(workspace, rules=[watch.rule for watch in looking])
+    taken = await alert_memory.taken(workspace, rules=[watch.rule for watch in looking])
     changed = entering = leaving = asking = 0
     first = list[tuple[int, int | None, int | None]]()
     async for contact, before, after in _compared(workspace, live, draft, now=now):
@@ -259,7 +259,7 @@ async def _settle_rules(session: Session, workspace: Workspace, *, now: int) -> 
     """Let every rule know who is inside now, asking for nobody."""
     types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
     for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
-        await alerting.retake(session, workspace, rule, types, now=now)
+        await watching.retake(session, workspace, rule, types, now=now)
 
 
 async def _alone(session: Session) -> None:

@@ -7,7 +7,6 @@ from itertools import groupby
 
 from storage import database, queries, segments
 from storage.alert_rules import COOLDOWN, MARGIN
-from storage.alerting import with_addresses
 from storage.definitions import score_types
 from storage.domain.alert_words import AlertWords, read_alert
 from storage.domain.alerts import TRENDS, Decision, Kind, Memory, Watch, look, look_back, next_look
@@ -16,6 +15,7 @@ from storage.domain.filters import parse
 from storage.domain.fold import State, beginning
 from storage.domain.people import Workspace
 from storage.scores import rank_at
+from storage.watching import with_addresses
 
 DAYS = 30
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectorError, ClientError
 
-from storage.alerting import choose_channel
 from storage.contacts import find
 from storage.followups import ASK, by_ids
 from storage.jobs import due_in_lane
 from storage.opening import open_storage
 from storage.scores import cards_of, history
+from storage.watching import choose_channel
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import Serving, environment, serving
 from tests.conftest import KEY

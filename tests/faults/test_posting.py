@@ -11,9 +11,9 @@ import pytest
 from bot.sandbox import Channel, Fault, Message, Sandbox
 from bot.sandbox.faults import Kind
 from storage.alert_rules import remove_rule
-from storage.alerting import add_alert_rule, choose_channel
 from storage.followups import by_ids
 from storage.opening import open_storage
+from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import tell

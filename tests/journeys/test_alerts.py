@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from storage.alerting import choose_channel
 from storage.definitions import add_score_type
 from storage.domain.followups import Move
 from storage.domain.score_types import Band
 from storage.followups import by_ids, move
+from storage.watching import choose_channel
 from tests.journeys.acme import REP, Acme, ago, drawn, entered
 from tests.journeys.test_following_up import SUCCESS, chosen, hot, posted, press, until_it_says, until_posted
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from bot.sandbox import Channel, Fault, Message
-from storage.alerting import choose_channel
 from storage.followups import by_ids
+from storage.watching import choose_channel
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
 
 DAY = 86_400

@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 
 from storage.alert_rules import UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
-from storage.alerting import add_alert_rule, choose_channel
 from storage.domain.contacts import Reference
 from storage.domain.facts import Op
 from storage.domain.filters import BadFilter
@@ -15,6 +14,7 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
 from storage.followups import UnknownFollowUp, by_ids, follow_up, move, waiting
 from storage.opening import Storage
+from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.alerting import choose_channel
 from storage.contacts import find, named
 from storage.deleting import Holdings, holdings
 from storage.deliveries import deliveries, raw_delivery
@@ -22,6 +21,7 @@ from storage.opening import Storage
 from storage.scores import top
 from storage.sources import add_source
 from storage.verifying import verify_next
+from storage.watching import choose_channel
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage import raw

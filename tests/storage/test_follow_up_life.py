@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from storage import jobs
-from storage.alerting import add_alert_rule, choose_channel, sweep
+from storage.alerting import sweep
 from storage.definitions import add_score_type
 from storage.domain.followups import Move, Outcome, State, TooLate
 from storage.followups import ESCALATE, RELEASE, WAKE, by_ids, move, overdue, steps, tell_outcome
 from storage.opening import Storage, open_storage
+from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import tell

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from storage.alerting import choose_channel
 from storage.committer import Committer
 from storage.contacts import contacts, find, named
 from storage.database import current
@@ -20,6 +19,7 @@ from storage.followups import by_ids, waiting
 from storage.queries import count
 from storage.scores import Entry, top, why
 from storage.verifying import verify_next
+from storage.watching import choose_channel
 from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, said, set_to
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"

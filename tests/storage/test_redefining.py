@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from storage.alerting import choose_channel
 from storage.committer import Committer
 from storage.definitions import add_score_type, drafts, score_types
 from storage.domain.errors import BadDefinition
@@ -16,6 +15,7 @@ from storage.opening import Storage
 from storage.redefining import NoDraft, apply, build, cancel, draft, preview
 from storage.scores import card, history, top
 from storage.verifying import verify_next
+from storage.watching import choose_channel
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.teams import NOW, SECOND, Team, said, set_to

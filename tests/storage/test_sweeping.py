@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
+from storage.alert_memory import rested
 from storage.alert_rules import pause_rule
-from storage.alerting import add_alert_rule, choose_channel, rested, sweep
+from storage.alerting import sweep
 from storage.definitions import add_score_type, score_types
 from storage.domain.facts import Op
 from storage.domain.filters import BadFilter, Candidate, parse
@@ -18,6 +19,7 @@ from storage.followups import by_ids, move, overdue, steps
 from storage.opening import Storage
 from storage.queries import page
 from storage.trying import try_alert
+from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to

@@ -1,6 +1,5 @@
 """Fill a database so that every table has rows, and look at all of them."""
 
-from storage.alerting import choose_channel
 from storage.deliveries import count_refusal
 from storage.digests import set_digest
 from storage.domain.contacts import Reference
@@ -11,6 +10,7 @@ from storage.opening import open_storage
 from storage.segments import save_segment
 from storage.sources import add_source
 from storage.tokens import create_token
+from storage.watching import choose_channel
 from storage.workspaces import add_workspace
 from tests.storage import raw
 from tests.storage.teams import NOW, Team, change, said, set_to

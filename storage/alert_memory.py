@@ -1,0 +1,96 @@
+"""What each alert rule remembers of each contact: what it has taken or waits for, and when it last asked."""
+
+from collections.abc import Collection, Mapping
+
+from storage import database
+from storage.database import Session
+from storage.domain.alerts import Memory
+from storage.domain.people import Workspace
+
+#: (rule, contact)
+Watched = tuple[int, int]
+
+
+async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, Memory]:
+    """Give what is remembered; what is not there was never looked at."""
+    rows = await session.rows(
+        "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent"
+        " FROM given(u bigint, c bigint) JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
+        [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
+    )
+    return {
+        (row["rule_id"], row["contact_id"]): Memory(
+            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"],
+            seen_at=row["seen_at"], spent=row["spent"],
+        )
+        for row in rows
+    }  # fmt: skip  # what it remembers
+
+
+async def keep(session: Session, memory: Mapping[Watched, Memory]) -> None:
+    """Remember it from here on."""
+    if memory:
+        await session.rows(
+            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent)"
+            " SELECT u, c, t, p, f, s, n"
+            " FROM given(u bigint, c bigint, t boolean, p bigint, f bigint, s bigint, n bigint)"
+            " WHERE true ORDER BY u, c ON CONFLICT (rule_id, contact_id) DO UPDATE"
+            " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at,"
+            " seen_at = excluded.seen_at, spent = excluded.spent",
+            [
+                {"u": rule, "c": contact, "t": one.taken, "p": one.pending_until, "f": one.fired_at}
+                | {"s": one.seen_at, "n": one.spent}
+                for (rule, contact), one in sorted(memory.items())
+            ],
+        )
+
+
+async def of_rule(session: Session, rule: int) -> dict[int, Memory]:
+    """Give all that a rule remembers, by contact."""
+    rows = await session.rows("SELECT contact_id FROM alert_memory WHERE rule_id = $1", rule)
+    known = await read(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
+    return {contact: one for (_, contact), one in known.items()}
+
+
+async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
+    """Let rules forget contacts that are one with another now, but for when they last asked about them."""
+    rows = [{"id": row, "r": root} for row, root in sorted(root_of.items())]
+    await session.rows(
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
+        " SELECT m.rule_id, given.r, false, max(m.fired_at), 0, 0 FROM given(id bigint, r bigint)"
+        " JOIN alert_memory m ON m.contact_id = given.id WHERE m.fired_at IS NOT NULL"
+        " GROUP BY m.rule_id, given.r ORDER BY m.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO UPDATE"
+        " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
+        " THEN alert_memory.fired_at ELSE excluded.fired_at END",
+        rows,
+    )
+    await session.rows("DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", rows)
+
+
+async def taken(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
+    """Name the (rule, contact) that rules have taken."""
+    rows = await database.read(
+        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
+        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2 AND m.taken",
+        [{"id": rule} for rule in rules],
+        workspace.id,
+    )
+    return {(row["rule_id"], row["contact_id"]) for row in rows}
+
+
+async def rested(workspace: Workspace) -> dict[int, int]:
+    """Count, for each rule, how often it would have asked within its rest."""
+    rows = await database.read(
+        "SELECT m.rule_id, sum(m.spent) AS n FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
+        " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",
+        workspace.id,
+    )
+    return {row["rule_id"]: int(row["n"]) for row in rows}
+
+
+async def forget(session: Session, contacts: Collection[int]) -> None:
+    """Let rules forget contacts altogether."""
+    await session.rows(
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
