@@ -1,16 +1,29 @@
 """Hold one group of submissions on its way into the ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from storage import facts
 from storage.contacts import Identity
 from storage.domain.errors import Refusal
-from storage.domain.facts import Fact, Ignored, Item, Undo, Unusable
+from storage.domain.facts import (
+    DELETE,
+    Activity,
+    Change,
+    Deleted,
+    Fact,
+    FieldValue,
+    Ignored,
+    Item,
+    Merged,
+    Undo,
+    Unusable,
+)
 from storage.domain.fold import State
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Status, Submission
-from storage.facts import Scored
+from storage.facts import FactKey, Scored
 
 
 @dataclass(slots=True)
@@ -101,6 +114,53 @@ class Work:
         entry.refusal = refusal
         if self.submission.all_or_none:
             self.refusal = self.refusal or refusal
+
+    def give(self, entry: Entry, rows: Collection[int]) -> None:
+        """Say which contacts an entry names, at least one."""
+        entry.rows = tuple(sorted(rows))
+        entry.contact = self.roots.get(entry.rows[0], entry.rows[0])
+
+    def fact_key(self, entry: Entry) -> FactKey:
+        """Give what is unique in the ledger about the fact of an entry."""
+        if entry.is_merge:
+            return self.link_key(entry, 1)
+        score = DELETE if entry.is_deletion else entry.item.score or ""
+        return (self.submission.workspace.id, self.submission.source, entry.item.key, score)
+
+    def link_key(self, entry: Entry, place: int) -> FactKey:
+        """Give the same of the fact that two of its contacts are one."""
+        return facts.fact_key(self.submission.workspace.id, self.merged(entry, (place, 0, 0)))
+
+    def merged(self, entry: Entry, link: tuple[int, int, int]) -> Merged:
+        """Make the fact that two of its contacts are one: (place, contact, contact)."""
+        place, one, other = link
+        submission = self.submission
+        return Merged(
+            source=submission.source, key=entry.item.key, occurred_at=entry.at, batch=submission.batch,
+            actor=submission.actor, one=one, other=other, place=place,
+        )  # fmt: skip  # the same columns as every fact, then who is one
+
+    def fact(self, entry: Entry, at: int) -> Fact:
+        """Make the fact that an entry becomes, of that instant."""
+        item, submission = entry.item, self.submission
+        if entry.is_deletion:
+            return Deleted(source=submission.source, key=item.key, occurred_at=at, batch=submission.batch)
+        if item.activity is not None:
+            return Activity(
+                source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
+                actor=submission.actor, reason=item.reason, fields=item.fields,
+                activity=item.activity, quantity=item.amount,
+            )  # fmt: skip  # the same columns as below, then the activity
+        if item.score is None or item.op is None:
+            return FieldValue(
+                source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
+                actor=submission.actor, reason=item.reason, fields=item.fields,
+            )  # fmt: skip  # the same columns as below
+        return Change(
+            source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
+            actor=submission.actor, reason=item.reason, fields=item.fields,
+            score=item.score, op=item.op, amount=item.amount,
+        )  # fmt: skip  # the same columns as above, then the change
 
     def bears_on(self, entry: Entry) -> list[Scored]:
         """Name the scores that an entry is a fact of: the one it changes, and those whose rules ask for it."""
