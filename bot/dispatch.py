@@ -1,30 +1,23 @@
 """Take every request of Slack the same way: acknowledge, who and where, may they, handle, send the reply."""
 
 import asyncio
-import errno
-import hashlib
-import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import structlog
-from slack_sdk.errors import SlackApiError
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.access import Need, Verdict, may_see, rights
 from bot.actions import ACTIONS
+from bot.answering import Answers
 from bot.arriving import ask_for_place, home, score_message
 from bot.asking import Asked, Block, Reply
-from bot.blocks import set_modal
 from bot.commands import carry_out
 from bot.people import People, error_code
-from bot.picturing import BlocksRefused, show
 from bot.replies import plain_reply, refusal_reply
+from bot.requests import Request, entered, key_of, message_of, of_command, of_form, of_interaction
 from bot.senders import Senders
 from bot.text import clean
 from bot.views import OPTIONS, VIEWS
@@ -39,19 +32,6 @@ log = structlog.get_logger(__name__)
 Ack = Callable[..., Awaitable[Any]]
 #: Slack waits three seconds for the answer to a form; by then it is closed and the rest is a message.
 PATIENCE = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """What is the same in every kind of request."""
-
-    user: str
-    teams: frozenset[str | None]  #: the ones that the request says it is from
-    channel: str | None
-    key: str
-    trigger: str | None
-    answer_to: str | None  #: Slack's response_url
-    view: Mapping[str, Any] | None = None  #: the form that was clicked in
 
 
 class Dispatcher:
@@ -73,7 +53,7 @@ class Dispatcher:
         self._workspace = workspace
         self._enterprise = enterprise
         self._bot_user = bot_user
-        self._client = posting
+        self._answers = Answers(client=posting, people=people, clock=clock)
         self._committer = committer
         self._clock = clock
         self._senders = senders
@@ -86,14 +66,7 @@ class Dispatcher:
         self._count()
         await ack()
         text = body.get("text") or ""
-        request = _Request(
-            user=body["user_id"],
-            teams=frozenset({body.get("team_id")}),
-            channel=body["channel_id"],
-            key=_key(body, body["user_id"], text),
-            trigger=body.get("trigger_id"),
-            answer_to=body.get("response_url"),
-        )
+        request = of_command(body)
         await self._send(request, await self._answer(request, carry_out, text=clean(text)))
 
     async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
@@ -101,32 +74,23 @@ class Dispatcher:
         self._count()
         await ack()
         action = body["actions"][0]
-        name, value = action["action_id"].partition(":")[0], _entered(action) or ""
-        request = _request(body, key=_key(body, body["user"]["id"], action["action_id"], value))
+        name, value = action["action_id"].partition(":")[0], entered(action) or ""
+        request = of_interaction(body, key=key_of(body, body["user"]["id"], action["action_id"], value))
         if name in ACTIONS:
             need, handler = ACTIONS[name]
             await self._send(request, await self._answer(request, handler, need=need, text=value))
         elif name in ("run", "create"):  # the button carries a whole line, to be carried out once
-            request = replace(request, key=_key({}, request.user, _message_of(body) or request.key, value))
+            request = replace(request, key=key_of({}, request.user, message_of(body) or request.key, value))
             await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
 
     async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take a form that was handed in."""
         self._count()
-        view = body["view"]
-        if view["callback_id"] not in VIEWS:  # a form of an older version that was still open
+        if body["view"]["callback_id"] not in VIEWS:  # a form of an older version that was still open
             await ack()
             return
-        metadata = json.loads(view.get("private_metadata") or "{}")
-        fields = {
-            block: _entered(element)
-            for block, elements in view["state"]["values"].items()
-            for element in elements.values()
-        }
-        request = _request(body, key=_key(body, view["id"], body["user"]["id"], json.dumps(fields, sort_keys=True)))
-        # The form answers where it was opened, so it is asked again whether that place is still ours alone.
-        request = replace(request, answer_to=metadata.get("to"), channel=metadata.get("in"))
-        need, handler = VIEWS[view["callback_id"]]
+        request, fields, metadata = of_form(body)
+        need, handler = VIEWS[body["view"]["callback_id"]]
         answering = asyncio.create_task(self._answer(request, handler, need=need, fields=fields, metadata=metadata))
         done, _ = await asyncio.wait([answering], timeout=PATIENCE)
         if done and answering.result().errors:
@@ -143,7 +107,7 @@ class Dispatcher:
         self._count()
         found: list[Block] = []
         try:
-            asked = await self._asked(_request(body, key=""))
+            asked = await self._asked(of_interaction(body, key=""))
             if isinstance(asked, Asked) and body["action_id"] in OPTIONS:
                 found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
         except Refusal as refusal:
@@ -158,7 +122,7 @@ class Dispatcher:
         """Take the shortcut in the menu of a message: open the form for whoever the message speaks of."""
         self._count()
         await ack()
-        request = _request(body, key=_key(body, body["user"]["id"]))
+        request = of_interaction(body, key=key_of(body, body["user"]["id"]))
         said = clean(str((body.get("message") or {}).get("text") or ""))
         await self._send(request, await self._answer(request, score_message, need=Need.SET, text=said))
 
@@ -169,7 +133,7 @@ class Dispatcher:
         inviter = event.get("inviter")
         if event.get("user") != self._bot_user or not inviter:
             return
-        request = _Request(
+        request = Request(
             user=str(inviter),
             teams=frozenset({event.get("team")}),
             channel=str(event["channel"]),
@@ -181,29 +145,18 @@ class Dispatcher:
         if isinstance(asked, Verdict):  # who may see nothing is told nothing where they did not ask
             return
         reply = ask_for_place(replace(asked, text=str(event["channel"])))
-        if reply == Reply():
-            return
-        try:
-            await self._client.chat_postEphemeral(
-                channel=str(request.channel), user=request.user, text=reply.text, blocks=list(reply.blocks)
-            )
-        except Exception as exc:
-            log.warning("question not asked", because=type(exc).__name__, error=error_code(exc))
+        if reply != Reply():
+            await self._answers.ask_alone(request, reply)
 
     async def home_opened(self, event: Mapping[str, Any]) -> None:
         """Draw the Home tab."""
         self._count()
         if event.get("tab") != "home":
             return
-        request = _Request(
+        request = Request(
             user=str(event["user"]), teams=frozenset(), channel=None, key="", trigger=None, answer_to=None
         )
-        reply = await self._answer(request, home)
-        try:
-            view = {"type": "home", "blocks": list(reply.blocks)}
-            await self._client.views_publish(user_id=request.user, view=view)
-        except Exception as exc:
-            log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
+        await self._answers.draw_home(request, await self._answer(request, home))
 
     async def drained(self, *, patience: float) -> None:
         """Wait, but not longer than *patience* seconds, for what was acknowledged and is not answered yet."""
@@ -218,7 +171,7 @@ class Dispatcher:
 
     async def _answer(
         self,
-        request: _Request,
+        request: Request,
         handler: Callable[[Asked], Awaitable[Reply]],
         *,
         need: Need = Need.SEE,
@@ -241,7 +194,7 @@ class Dispatcher:
             log.exception("request not answered", reference=reference)
             return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
 
-    async def _asked(self, request: _Request) -> Asked | Verdict:
+    async def _asked(self, request: Request) -> Asked | Verdict:
         """Find out who asks and where; a verdict is why they may not."""
         now = self._clock()
         person, place = await asyncio.gather(
@@ -286,143 +239,15 @@ class Dispatcher:
             log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return Verdict.MIXED
 
-    async def _send(self, request: _Request, reply: Reply) -> None:
-        """Send a reply to the one who asked, seen by them alone."""
-        self._wake()
-        try:
-            if reply == Reply():
-                return  # a request sent again: it was answered the first time
-            if reply.modal is not None:
-                await self._open(request, reply.modal)
-            elif reply.public:
-                await self._post(request, reply)
-            elif reply.picture is not None:
-                await show(reply, reply.picture, client=self._client, tell=partial(self._tell, request))
-            else:
-                await self._tell(request, reply)
-        except Exception as exc:  # what was recorded stays so; only the answer is lost
-            log.warning("reply not sent", because=type(exc).__name__)
-
-    async def _tell(self, request: _Request, reply: Reply) -> None:
-        """Answer where it was asked, else in direct messages; raises BlocksRefused."""
-        if request.answer_to is not None:
-            await self._respond(request, request.answer_to, reply)
-        else:
-            await self._message(request, reply)
-
-    async def _post(self, request: _Request, reply: Reply) -> None:
-        """Post for everybody in the conversation, where everybody there may see it."""
-        assert request.channel is not None
-        if not await self._people.are_all_members(request.channel, now=self._clock()):
-            await self._send(request, plain_reply(Verdict.MIXED.value))
-            return
-        try:
-            await self._say(request.channel, reply)
-        except SlackApiError as exc:
-            log.warning("not posted", error=error_code(exc))
-            refused = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
-            await self._send(request, plain_reply(refused))
-
-    async def _open(self, request: _Request, modal: Block) -> None:
-        metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to, "in": request.channel}
-        if request.view is not None:  # what was entered stays, and it answers where the form was opened
-            carried = json.loads(request.view.get("private_metadata") or "{}")
-            metadata |= {"to": carried.get("to"), "in": carried.get("in")}
-        view = {**modal, "private_metadata": json.dumps(metadata)}
-        try:
-            if request.view is not None:
-                await self._client.views_update(view_id=request.view["id"], hash=request.view.get("hash"), view=view)
-                return
-            await self._client.views_open(trigger_id=request.trigger, view=view)
-        except Exception as exc:  # whatever went wrong, there is another way to do it
-            code = error_code(exc)
-            log.warning("form not opened", because=type(exc).__name__, error=code)
-            because = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
-            typed = (
-                ", or type it: `/score set ada@example.com 85`" if modal["callback_id"] == set_modal.CALLBACK else "."
-            )
-            await self._send(request, plain_reply(f"Slack did not open the form {because}. Try again{typed}"))
-
-    async def _respond(self, request: _Request, url: str, reply: Reply) -> None:
-        # No handler that repeats after a dropped connection: a repeat would be seen.
-        webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
-        message = {
-            "response_type": "ephemeral",
-            "replace_original": reply.replaces,
-            "text": reply.text,
-            "blocks": list(reply.blocks),
-        }
-        try:
-            answer = await webhook.send_dict(message)
-        except OSError as exc:
-            if exc.errno != errno.ECONNREFUSED:
-                raise
-            # Nobody took it, so it cannot be seen twice.
-            await self._message(request, reply)
-            return
-        if "invalid_blocks" in answer.body:  # whatever the status: 404 was seen, as for an address that is used up
-            raise BlocksRefused
-        if answer.status_code == 404:  # half an hour has passed, or it was used five times
-            await self._message(request, reply)
-        elif answer.status_code != 200:
-            log.warning("reply not sent", status=answer.status_code)
-
-    async def _message(self, request: _Request, reply: Reply) -> None:
-        opened = await self._client.conversations_open(users=request.user)
-        try:
-            await self._say(opened["channel"]["id"], reply)
-        except SlackApiError as exc:
-            if error_code(exc) == "invalid_blocks":
-                raise BlocksRefused from exc
-            raise
-
-    async def _say(self, channel: str, reply: Reply) -> None:
-        await self._client.chat_postMessage(
-            channel=channel,
-            text=reply.text,
-            blocks=list(reply.blocks),
-            unfurl_links=False,
-            unfurl_media=False,
-        )
+    async def _send(self, request: Request, reply: Reply) -> None:
+        self._wake()  # it may have caused something to be posted
+        await self._answers.send(request, reply)
 
 
 async def _run(asked: Asked) -> Reply:
     """Carry out the line of a button; the answer stands in the place of what was asked."""
     reply = await carry_out(asked)
     return replace(reply, replaces=bool(reply.blocks))
-
-
-def _request(body: Mapping[str, Any], *, key: str) -> _Request:
-    """Read what clicks, forms and menus have in common."""
-    channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id")
-    return _Request(
-        user=body["user"]["id"],
-        teams=frozenset({body["user"].get("team_id"), (body.get("team") or {}).get("id")}),
-        channel=channel,
-        key=key,
-        trigger=body.get("trigger_id"),
-        answer_to=body.get("response_url"),
-        view=body.get("view"),
-    )
-
-
-def _message_of(body: Mapping[str, Any]) -> str | None:
-    container = body.get("container") or {}
-    return str(container["message_ts"]) if container.get("message_ts") else None
-
-
-def _key(body: Mapping[str, Any], *parts: str) -> str:
-    """Give the same short key for the same request sent again, and another for every other."""
-    own = [body.get("trigger_id") or "", body.get("response_url") or ""]
-    return hashlib.sha256("\0".join([*own, *parts]).encode()).hexdigest()[:32]
-
-
-def _entered(element: Mapping[str, Any]) -> str | None:
-    """Give what was entered in an element, whatever kind it is."""
-    chosen = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
-    if chosen:
-        return str(chosen["value"])
-    return element.get("selected_conversation") or element.get("selected_user") or element.get("value")
 
 
 async def _nowhere() -> None:

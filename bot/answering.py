@@ -1,0 +1,144 @@
+"""Send a reply to the one who asked: a message for them alone, a form, or one for everybody where all may see it."""
+
+import errno
+import json
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.access import Verdict
+from bot.asking import Block, Reply
+from bot.blocks import set_modal
+from bot.people import People, error_code
+from bot.picturing import BlocksRefused, show
+from bot.replies import plain_reply
+from bot.requests import Request
+
+log = structlog.get_logger(__name__)
+
+
+class Answers:
+    """The one way back to Slack."""
+
+    def __init__(self, *, client: AsyncWebClient, people: People, clock: Callable[[], int]) -> None:
+        self._client, self._people, self._clock = client, people, clock
+
+    async def send(self, request: Request, reply: Reply) -> None:
+        """Send a reply to the one who asked, seen by them alone."""
+        try:
+            if reply == Reply():
+                return  # a request sent again: it was answered the first time
+            if reply.modal is not None:
+                await self._open(request, reply.modal)
+            elif reply.public:
+                await self._post(request, reply)
+            elif reply.picture is not None:
+                await show(reply, reply.picture, client=self._client, tell=partial(self._tell, request))
+            else:
+                await self._tell(request, reply)
+        except Exception as exc:  # what was recorded stays so; only the answer is lost
+            log.warning("reply not sent", because=type(exc).__name__)
+
+    async def ask_alone(self, request: Request, reply: Reply) -> None:
+        """Ask something that nobody waits for, seen by one person alone."""
+        try:
+            await self._client.chat_postEphemeral(
+                channel=str(request.channel), user=request.user, text=reply.text, blocks=list(reply.blocks)
+            )
+        except Exception as exc:
+            log.warning("question not asked", because=type(exc).__name__, error=error_code(exc))
+
+    async def draw_home(self, request: Request, reply: Reply) -> None:
+        """Draw a reply as the Home tab."""
+        try:
+            view = {"type": "home", "blocks": list(reply.blocks)}
+            await self._client.views_publish(user_id=request.user, view=view)
+        except Exception as exc:
+            log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
+
+    async def _tell(self, request: Request, reply: Reply) -> None:
+        """Answer where it was asked, else in direct messages; raises BlocksRefused."""
+        if request.answer_to is not None:
+            await self._respond(request, request.answer_to, reply)
+        else:
+            await self._message(request, reply)
+
+    async def _post(self, request: Request, reply: Reply) -> None:
+        """Post for everybody in the conversation, where everybody there may see it."""
+        assert request.channel is not None
+        if not await self._people.are_all_members(request.channel, now=self._clock()):
+            await self.send(request, plain_reply(Verdict.MIXED.value))
+            return
+        try:
+            await self._say(request.channel, reply)
+        except SlackApiError as exc:
+            log.warning("not posted", error=error_code(exc))
+            refused = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
+            await self.send(request, plain_reply(refused))
+
+    async def _open(self, request: Request, modal: Block) -> None:
+        metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to, "in": request.channel}
+        if request.view is not None:  # what was entered stays, and it answers where the form was opened
+            carried = json.loads(request.view.get("private_metadata") or "{}")
+            metadata |= {"to": carried.get("to"), "in": carried.get("in")}
+        view = {**modal, "private_metadata": json.dumps(metadata)}
+        try:
+            if request.view is not None:
+                await self._client.views_update(view_id=request.view["id"], hash=request.view.get("hash"), view=view)
+                return
+            await self._client.views_open(trigger_id=request.trigger, view=view)
+        except Exception as exc:  # whatever went wrong, there is another way to do it
+            code = error_code(exc)
+            log.warning("form not opened", because=type(exc).__name__, error=code)
+            because = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
+            typed = (
+                ", or type it: `/score set ada@example.com 85`" if modal["callback_id"] == set_modal.CALLBACK else "."
+            )
+            await self.send(request, plain_reply(f"Slack did not open the form {because}. Try again{typed}"))
+
+    async def _respond(self, request: Request, url: str, reply: Reply) -> None:
+        # No handler that repeats after a dropped connection: a repeat would be seen.
+        webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
+        message = {
+            "response_type": "ephemeral",
+            "replace_original": reply.replaces,
+            "text": reply.text,
+            "blocks": list(reply.blocks),
+        }
+        try:
+            answer = await webhook.send_dict(message)
+        except OSError as exc:
+            if exc.errno != errno.ECONNREFUSED:
+                raise
+            # Nobody took it, so it cannot be seen twice.
+            await self._message(request, reply)
+            return
+        if "invalid_blocks" in answer.body:  # whatever the status: 404 was seen, as for an address that is used up
+            raise BlocksRefused
+        if answer.status_code == 404:  # half an hour has passed, or it was used five times
+            await self._message(request, reply)
+        elif answer.status_code != 200:
+            log.warning("reply not sent", status=answer.status_code)
+
+    async def _message(self, request: Request, reply: Reply) -> None:
+        opened = await self._client.conversations_open(users=request.user)
+        try:
+            await self._say(opened["channel"]["id"], reply)
+        except SlackApiError as exc:
+            if error_code(exc) == "invalid_blocks":
+                raise BlocksRefused from exc
+            raise
+
+    async def _say(self, channel: str, reply: Reply) -> None:
+        await self._client.chat_postMessage(
+            channel=channel,
+            text=reply.text,
+            blocks=list(reply.blocks),
+            unfurl_links=False,
+            unfurl_media=False,
+        )
