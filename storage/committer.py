@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from storage.contacts import StartAgain
 from storage.database import Database, Session
@@ -13,9 +14,15 @@ from storage.domain.facts import Deletion, Merge
 from storage.domain.submissions import Recorded, Submission
 from storage.recording import record_group
 
+T = TypeVar("T")
+
 MOST_SUBMISSIONS = 128
 MOST_ITEMS = 2_000
 MOST_TRIES = 8
+
+
+class _NotKept(Exception):
+    """What was done is to be as if it had never been."""
 
 
 @dataclass(slots=True)
@@ -44,6 +51,23 @@ class Committer:
         if self._task is None:
             self._task = asyncio.create_task(self._drain())
         return await waiting.outcome
+
+    async def rehearse(
+        self, submission: Submission, *, look: Callable[[Session, Recorded], Awaitable[T]], now: int
+    ) -> T:
+        """Record a submission, let *look* see what came of it, and keep nothing of it; raises as `record` does."""
+        seen: list[T] = []
+
+        async def body(session: Session) -> None:
+            (outcome,) = await record_group(session, [submission], now=now)
+            if isinstance(outcome, Refusal):
+                raise outcome
+            seen.append(await look(session, outcome))
+            raise _NotKept
+
+        with suppress(_NotKept):
+            await self._again(body)
+        return seen[-1]
 
     async def drained(self) -> None:
         """Wait until nothing is being recorded."""
@@ -87,6 +111,10 @@ class Committer:
         async def body(session: Session) -> list[Recorded | Refusal]:
             return await record_group(session, submissions, now=now)
 
+        return await self._again(body)
+
+    async def _again(self, body: Callable[[Session], Awaitable[T]]) -> T:
+        """Run *body* in a transaction, and begin again where somebody was in its way."""
         for _ in range(MOST_TRIES):
             with suppress(StartAgain):
                 return await self._database.transaction(body)

@@ -226,14 +226,19 @@ def _listed(tags: Json) -> list[Json]:
 
 async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
     """Give the contacts with these row ids, in the order asked for."""
+    return await of_rows(database.current().reader, workspace, ids=ids)
+
+
+async def of_rows(session: Session, workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
+    """Give the same as a transaction sees them."""
     wanted = [{"id": id} for id in ids]
-    rows = await database.read(
+    rows = await session.rows(
         "SELECT id, email, name, company, owner, tags, attributes, created_at, updated_at FROM contacts"
         " WHERE workspace_id = $2 AND merged_into IS NULL AND id IN (SELECT id FROM given(id bigint))",
         wanted,
         workspace.id,
     )
-    given_ids = await database.read(
+    given_ids = await session.rows(
         "SELECT given.id AS contact_id, i.namespace, i.value FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
         " JOIN identities i ON i.contact_id = m.id WHERE i.workspace_id = $2 AND i.namespace <> ''"

@@ -27,12 +27,13 @@ from storage.domain.errors import NothingToUndo, Refusal, TwoContacts
 from storage.domain.facts import Item, Op
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Recorded, Status, Submission
+from storage.domain.submissions import Moved, Recorded, Status, Submission
 from storage.domain.values import parse
-from storage.facts import keys_of, stored, undo_in_force
+from storage.facts import keys_of, undo_in_force
 
 SOURCE = "import"
 CHUNK = 500
+FIRST = 10  # of those who come into a top band
 MOST_CHARACTERS, MOST_IN_ATTRIBUTE, MOST_IN_TAG, MOST_TAGS = 255, 10_000, 100, 100
 _ATTRIBUTE = re.compile(r"attributes\..{1,100}", re.DOTALL)
 #: What a column is called beside the field's own name.
@@ -57,6 +58,17 @@ class Columns:
 
 
 @dataclass(slots=True)
+class Movement:
+    """What an import does to the scores of one type; *first* are those who come into its top band, in thousandths."""
+
+    score_type: ScoreType
+    changed: int = 0
+    entering: int = 0
+    leaving: int = 0
+    first: list[tuple[str, int | None, int | None]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Report:
     """What became of the rows of an import."""
 
@@ -67,6 +79,7 @@ class Report:
     unasked: int = 0  #: follow-ups that were not asked for, because nobody wants them of an import
     restored: bool = False  #: it had been taken back, and is in force again
     unused: tuple[str, ...] = ()  #: columns
+    scores: dict[str, Movement] = field(default_factory=dict)  #: by the type's key
 
 
 async def import_file(
@@ -74,22 +87,26 @@ async def import_file(
     *,
     file: CsvFile,
     mapping: Mapping[str, str],
-    committer: Committer | None,
+    committer: Committer,
     progress: Callable[[int], None],
     wrong: Callable[[Row, str], None],
+    dry_run: bool = False,
     now: int,
 ) -> Report:
-    """Import a file, or with no *committer* only say what would happen; raises BadFile.
+    """Import a file, or with *dry_run* do the same and keep nothing of it; raises BadFile.
 
     A blank cell changes nothing, and neither does one that says what is known already.
     Every fact is keyed by the file's digest, its line and column, so that the same file again goes on where it stopped.
+    A dry run forgets each chunk before the next one: who stands in two of them is counted in both.
     *progress* is told the bytes done so far, *wrong* every row that cannot be taken, and why.
     """
     columns = match_columns(file.header, await score_types(workspace), mapping=mapping)
     key = file.digest[:16]
     report, offset, rows = Report(unused=columns.unused), 0, file.rows()
-    if committer is not None:
-        report.restored = await _restore(workspace, file=file, committer=committer, now=now)
+    undo = await undo_in_force(workspace, batch=batch_of(file))
+    if undo is not None:
+        report.restored = True
+        await _record(_undoing(workspace, undo, now=now), report, committer=committer, dry_run=dry_run, now=now)
     while chunk := list(islice(rows, CHUNK)):
         told = [_read(row, columns) for row in chunk]
         sound = [one for one in told if not one.complaints]
@@ -98,16 +115,13 @@ async def import_file(
             if not one.complaints:
                 _compare(one, known, workspace, key=f"{key}/{one.row.line}", columns=columns)
         items = [item for one in told for item in one.items]
-        if committer is None:
-            await _leave_out_stored(workspace, told)
-        elif items:
+        if items:
             # Later rows are later facts, whatever their place in their chunk.
             submission = Submission(
                 workspace=workspace, source=SOURCE, batch=batch_of(file), received_at=now + offset, items=items,
                 actor=SOURCE, muted=True,
             )  # fmt: skip  # whose, when and what
-            recorded = await committer.record(submission, now=now)
-            report.unasked += recorded.unasked
+            recorded = await _record(submission, report, committer=committer, dry_run=dry_run, now=now)
             _take_outcomes(told, recorded)
         offset += len(items)
         _count(report, told, wrong)
@@ -120,7 +134,7 @@ async def undo_import(workspace: Workspace, *, file: CsvFile, committer: Committ
     if await undo_in_force(workspace, batch=batch_of(file)) is not None:
         raise NothingToUndo(f"the import of {file.path.name} was taken back already")
     try:
-        return await _undo(workspace, undoes=batch_of(file), committer=committer, now=now)
+        return await committer.record(_undoing(workspace, batch_of(file), now=now), now=now)
     except NothingToUndo as exc:
         raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
 
@@ -130,20 +144,37 @@ def batch_of(file: CsvFile) -> str:
     return f"{SOURCE}/{file.digest[:16]}"
 
 
-async def _restore(workspace: Workspace, *, file: CsvFile, committer: Committer, now: int) -> bool:
-    """Bring an import back into force that had been taken back, and tell whether it had."""
-    undo = await undo_in_force(workspace, batch=batch_of(file))
-    if undo is not None:
-        await _undo(workspace, undoes=undo, committer=committer, now=now)
-    return undo is not None
-
-
-async def _undo(workspace: Workspace, *, undoes: str, committer: Committer, now: int) -> Recorded:
-    submission = Submission(
+def _undoing(workspace: Workspace, batch: str, *, now: int) -> Submission:
+    return Submission(
         workspace=workspace, source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=SOURCE,
-        all_or_none=True, undoes=undoes, muted=True,
+        all_or_none=True, undoes=batch, muted=True,
     )  # fmt: skip  # whose, when and what
-    return await committer.record(submission, now=now)
+
+
+async def _record(submission: Submission, report: Report, *, committer: Committer, dry_run: bool, now: int) -> Recorded:
+    """Record a submission, or rehearse it, and report what it does to the scores."""
+
+    async def look(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
+        ids = [one.contact for one in recorded.moved if _enters(one)][:FIRST]
+        return recorded, {one.id: one for one in await contacts.of_rows(session, submission.workspace, ids=ids)}
+
+    if dry_run:
+        recorded, people = await committer.rehearse(submission, look=look, now=now)
+    else:
+        recorded, people = await look(database.current().reader, await committer.record(submission, now=now))
+    report.unasked += recorded.unasked
+    for one in recorded.moved:
+        movement = report.scores.setdefault(one.score_type.key, Movement(one.score_type))
+        movement.changed += one.before != one.after
+        movement.leaving += one.score_type.is_top(one.before) and not one.score_type.is_top(one.after)
+        movement.entering += _enters(one)
+        if one.contact in people and _enters(one) and len(movement.first) < FIRST:
+            movement.first.append((people[one.contact].shown, one.before, one.after))
+    return recorded
+
+
+def _enters(moved: Moved) -> bool:
+    return moved.score_type.is_top(moved.after) and not moved.score_type.is_top(moved.before)
 
 
 def match_columns(header: Sequence[str], types: Sequence[ScoreType], *, mapping: Mapping[str, str]) -> Columns:
@@ -347,14 +378,6 @@ def _compare(told: _Told, known: dict[Identity, _Person], workspace: Workspace, 
     person.texts |= told.texts
     person.values |= {score_type.key: value for score_type, value in told.values.values()}
     known |= dict.fromkeys(identities, person)
-
-
-async def _leave_out_stored(workspace: Workspace, told: Sequence[_Told]) -> None:
-    """Leave out what was imported before, which would change nothing."""
-    keys = {(workspace.id, SOURCE, item.key, item.score or "") for one in told for item in one.items}
-    there = {(key, subject) for _, _, key, subject in await stored(database.current().reader, keys)}
-    for one in told:
-        one.changed = any((item.key, item.score or "") not in there for item in one.items)
 
 
 def _take_outcomes(told: Sequence[_Told], recorded: Recorded) -> None:

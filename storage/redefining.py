@@ -99,7 +99,7 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     first = list[tuple[int, int | None, int | None]]()
     async for contact, before, after in _compared(workspace, live, draft, now=now):
         changed += before != after
-        was, becomes = _is_top(live, before), _is_top(draft, after)
+        was, becomes = live.is_top(before), draft.is_top(after)
         entering, leaving = entering + (becomes and not was), leaving + (was and not becomes)
         if becomes and not was and len(first) < FIRST:
             first.append((contact, before, after))
@@ -242,10 +242,6 @@ async def _compared(
             becomes = None if row["becomes"] is None else shown(draft, row["becomes"], now=now)
             yield row["id"], before, becomes
         after = rows[-1]["id"]
-
-
-def _is_top(score_type: ScoreType, value: int | None) -> bool:
-    return len(score_type.bands) > 1 and value is not None and value >= score_type.bands[-1].start
 
 
 async def _live(workspace: Workspace, key: str) -> ScoreType:

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
+from bot.blocks.elements import amount
+from storage.domain.score_types import ScoreType
+
 
 def document(value: Mapping[str, object]) -> None:
     """Print one JSON document on standard output."""
@@ -38,3 +41,19 @@ def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
 def moment(at: int) -> str:
     """Write a time, given in µs, as RFC 3339 has it."""
     return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def moved(
+    score_type: ScoreType,
+    *,
+    changed: int,
+    entering: int,
+    leaving: int,
+    first: Sequence[tuple[str, int | None, int | None]],
+    dry_run: bool,
+) -> None:
+    """Print how many scores of a type change, who first comes into its top band, and from what to what."""
+    would = f"{'contact' if changed == 1 else 'contacts'} {'would change' if dry_run else 'changed'}"
+    top = f"; {entering:,} into {score_type.bands[-1].name}, {leaving:,} out of it" if len(score_type.bands) > 1 else ""
+    lines(f"{score_type.label}: {changed:,} {would}{top}.")
+    lines(*[f"  {name}: {amount(before)} → {amount(after)}" for name, before, after in first])

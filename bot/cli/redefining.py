@@ -11,7 +11,6 @@ from bot.clock import system_clock
 from storage.contacts import contacts
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show
 from storage.redefining import Preview, apply, build, cancel, draft, preview
 from storage.verifying import contacts_to_verify
 
@@ -58,16 +57,11 @@ async def tell(workspace: Workspace, seen: Preview | ScoreType, *, dry_run: bool
     if isinstance(seen, ScoreType):
         output.lines(f"{seen.label}: no score changes by this.")
         return
-    made, would = seen.draft, "would change" if dry_run else "changed"
-    top = f"; {seen.entering} into {made.bands[-1].name}, {seen.leaving} out of it" if len(made.bands) > 1 else ""
-    output.lines(f"{made.label}: {seen.changed} {'contact' if seen.changed == 1 else 'contacts'} {would}{top}.")
     names = {one.id: one.shown for one in await contacts(workspace, ids=[id for id, _, _ in seen.first])}
-    for id, before, after in seen.first:
-        output.lines(f"  {names.get(id, id)}: {_shown(before)} → {_shown(after)}")
+    first = [(names.get(id, str(id)), before, after) for id, before, after in seen.first]
+    output.moved(
+        seen.draft, changed=seen.changed, entering=seen.entering, leaving=seen.leaving, first=first, dry_run=dry_run
+    )
     if seen.asking:
         did = "were asked for" if asks and not dry_run else "would be asked for with --ask"
         output.lines(f"{seen.asking} follow-ups {did}.")
-
-
-def _shown(value: int | None) -> str:
-    return "—" if value is None else show(value)

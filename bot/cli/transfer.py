@@ -76,9 +76,10 @@ def import_contacts(
                     workspace,
                     file=recognised,
                     mapping=dict(_pair(text) for text in map_column or ()),
-                    committer=None if dry_run else storage.committer,
+                    committer=storage.committer,
                     progress=told,
                     wrong=wrong,
+                    dry_run=dry_run,
                     now=system_clock(),
                 )
         finally:
@@ -125,7 +126,11 @@ def _say(
 ) -> None:
     if as_json:
         counts = {name: getattr(report, name) for name in ("new", "changed", "same", "wrong", "unasked")}
-        more = {"errors": str(mend) if mend else None, "unused_columns": list(report.unused)}
+        scores = [
+            {"type": key, "changed": one.changed, "entering": one.entering, "leaving": one.leaving}
+            for key, one in report.scores.items()
+        ]
+        more = {"scores": scores, "errors": str(mend) if mend else None, "unused_columns": list(report.unused)}
         output.document({"file": file.path.name, "dry_run": dry_run, "batch": batch_of(file), **counts, **more})
         return
     did = ("Would import" if dry_run else "Imported") + f" {file.path.name}"
@@ -133,6 +138,11 @@ def _say(
         f"{did}: {_count(report.new, 'new contact')}, {report.changed:,} changed, {report.same:,} as they were,"
         f" {_count(report.wrong, 'line')} with something wrong."
     )
+    for moved in report.scores.values():
+        output.moved(
+            moved.score_type, changed=moved.changed, entering=moved.entering, leaving=moved.leaving,
+            first=moved.first, dry_run=dry_run,
+        )  # fmt: skip  # what moved, and how far
     output.lines(*[f"  Line {line}: {reason}" for line, reason in bad])
     if report.wrong > len(bad):
         output.lines(f"  … and {report.wrong - len(bad):,} more")

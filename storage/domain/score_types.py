@@ -92,6 +92,10 @@ class ScoreType:
             return None
         return next((band.name for band in reversed(self.bands) if value >= band.start), None)
 
+    def is_top(self, value: int | None) -> bool:
+        """Tell whether a value is in the highest of several bands."""
+        return len(self.bands) > 1 and value is not None and value >= self.bands[-1].start
+
     @property
     def range_shown(self) -> str:
         """Write the range for people: `0 to 100`."""

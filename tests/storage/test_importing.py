@@ -13,6 +13,7 @@ from storage.domain.errors import NothingToUndo
 from storage.domain.filters import parse
 from storage.exporting import export
 from storage.importing import Report, import_file, match_columns, undo_import
+from storage.watching import choose_channel
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, said, set_to
 
@@ -57,9 +58,10 @@ class Desk:
             self.team.workspace,
             file=recognise(path),
             mapping=mapping or {},
-            committer=None if dry else self.team.committer,
+            committer=self.team.committer,
             progress=progress,
             wrong=wrong,
+            dry_run=dry,
             now=self.now,
         )
 
@@ -245,6 +247,40 @@ async def test_a_dry_run_writes_nothing(desk: Desk, database_url: str) -> None:
     assert after == before
     assert await desk.take(text) == [1, 1, 1, 1]
     assert await desk.take(text, dry=True) == [0, 0, 3, 1]
+
+
+async def test_a_dry_run_predicts_the_scores(desk: Desk) -> None:
+    """It is the import itself, not kept: who changes, comes into the top band and leaves it, what is not asked."""
+    await choose_channel(desk.team.workspace, channel="C0SALES", now=NOW)
+    await desk.team.deliver(
+        set_to("a", ADA, 50, at=NOW), set_to("b", BOB, 95, at=NOW), said("z", ZOE, at=NOW, name="Zoe")
+    )
+    text = (
+        f"email,score,fit\n{ADA},88,\n{BOB},20,9\n{ZOE},81,2\n"
+        "new@example.com,80,1\nlow@example.com,79,\nbad,99,\n" + f"{ADA},90,\n"
+    )
+    before = await desk.seen()
+    foreseen = await desk.report(text, dry=True)
+    assert await desk.seen() == before
+
+    assert await desk.report(text) == foreseen
+    assert [foreseen.new, foreseen.changed, foreseen.same, foreseen.wrong, foreseen.unasked] == [2, 4, 0, 1, 3]
+    score, fit = foreseen.scores["score"], foreseen.scores["fit"]
+    assert (score.changed, score.entering, score.leaving) == (5, 3, 1)
+    assert sorted(score.first) == [
+        ("Zoe", None, 81_000),
+        (ADA, 50_000, 90_000),
+        ("new@example.com", None, 80_000),
+    ]
+    assert (fit.changed, fit.entering, fit.leaving, fit.first) == (3, 0, 0, [])
+    seen = await desk.seen()
+    assert {name: said["score"] for name, said in seen.items() if said.get("score", 0) >= 80} == {
+        ADA: 90, ZOE: 81, "new@example.com": 80,
+    }  # fmt: skip  # who is in the top band now
+
+    await desk.undo(text)
+    assert (await desk.report(text, dry=True)).scores["score"] == score  # what bringing it back would do
+    assert await desk.seen() == {**before, "new@example.com": {}, "low@example.com": {}}
 
 
 async def test_one_undo_takes_a_whole_import_back(desk: Desk) -> None:
