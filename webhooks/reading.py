@@ -23,9 +23,10 @@ _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) ?(Z|UTC|[+-]\d\d:?\d\d)?)?", re.ASCII | re.IGNORECASE
 )
 _UNKEPT = re.compile("[\0\ud800-\udfff]")
-_WRITTEN = re.compile(r"\d{1,17}(?:\.\d{1,9})?", re.ASCII)
+_WRITTEN = re.compile(r"\d{1,18}(?:\.\d{1,9})?", re.ASCII)
+_YEAR_10000 = 253_402_300_800  # in seconds
 #: below this many units since 1970 a number counts seconds, milliseconds, microseconds
-_UNITS = ((10**11, 1_000_000), (10**14, 1000), (10**17, 1))
+_UNITS = ((_YEAR_10000, 1_000_000), (_YEAR_10000 * 1000, 1000), (_YEAR_10000 * 1_000_000, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,12 @@ def dig(value: object, *path: str | int) -> object:
         else:
             return None
     return value
+
+
+def event_name(*parts: object) -> str:
+    """Put together how a sender calls an event; a blank where a part of it is missing."""
+    told = [one for one in parts if isinstance(one, str) and one]
+    return ".".join(told) if len(told) == len(parts) else ""
 
 
 def objects(value: object) -> dict[str, object]:

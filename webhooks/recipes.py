@@ -99,6 +99,8 @@ def _check(recipe: Recipe) -> None:
         raise ValueError("The recipe signs an id, so it must name the header that has it.")
     if recipe.algorithm == "sha256" and "secret" not in recipe.parts:
         raise ValueError("A plain hash without the secret in it proves nothing: add secret to parts.")
+    if recipe.listed == "pairs" and "=" in recipe.prefix:
+        raise ValueError(f"In pairs the prefix is the name before the equals sign: {recipe.prefix.partition('=')[0]}.")
     if recipe.listed == "one" and (recipe.timestamp or "").startswith("pair:"):
         raise ValueError('A timestamp stands in a pair only where the header is listed as "pairs".')
 

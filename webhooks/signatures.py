@@ -167,8 +167,9 @@ def check_secret(secret: str, *, recipes: Sequence[Recipe]) -> None:
 
 
 def _fitting(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
-    """Give the recipes that a secret is for; where it is for none, the first, which will say what it needs."""
-    return [one for one in recipes if secret.startswith(one.key_prefix)] or [recipes[0]]
+    """Give the recipes that a secret is for; where its prefix does not say, those of the first one's kind."""
+    told = [one for one in recipes if secret.startswith(one.key_prefix)]
+    return told or [one for one in recipes if one.key_prefix == recipes[0].key_prefix]
 
 
 def _names(recipe: Recipe, *, needed: bool = False) -> list[str]:
@@ -307,7 +308,8 @@ def _key(recipe: Recipe, secret: str) -> bytes:
             case "base64":
                 key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     least, most = recipe.key_sizes
-    if not secret.startswith(recipe.key_prefix) or not least <= len(key) <= most:
+    # In base64 a prefix says only what it is, and has a sign that base64 has not: it may be left out.
+    if not (secret.startswith(recipe.key_prefix) or recipe.key == "base64") or not least <= len(key) <= most:
         begins = f"{recipe.key_prefix} followed by " if recipe.key_prefix else ""
         size = f"{least} to {most} bytes" if least < most else f"{least} bytes"
         written = {"utf8": " as text", "hex": " in hexadecimal digits", "base64": " in base64"}[recipe.key]

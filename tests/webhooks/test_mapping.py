@@ -85,6 +85,9 @@ def test_what_is_no_mapping_is_refused_with_what_to_say() -> None:
     assert check_mapping({"items": "body[]", "email": 'item."a.b"'})
     with pytest.raises(BadMapping, match="must find a list"):
         found_items({})
+    with pytest.raises(BadMapping, match=r"finds nothing.*write \[body\.lead\]\[\]"):
+        found_items(None)
+    assert found_items([]) == []
     with pytest.raises(BadMapping, match="at most 1,000"):
         found_items([0] * 1001)
 

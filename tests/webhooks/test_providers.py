@@ -11,13 +11,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from storage.domain.contacts import Reference
+from storage.domain.errors import BadTime
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import Settings, Source
-from tests.webhooks.events import EVENTS, SOAP, hubspot, mautic, pipedrive_one, pipedrive_two, segment
+from tests.webhooks.events import EVENTS, SOAP, close, hubspot, mautic, pipedrive_one, pipedrive_two, segment
 from webhooks.bodies import FORM, JSON
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Provider, ignore
+from webhooks.reading import moment
 from webhooks.recipes import as_told
 from webhooks.rereading import read
 from webhooks.signatures import Refused, Request
@@ -241,9 +243,58 @@ def test_pipedrive_takes_what_changed_alone() -> None:
     quiet = pipedrive_two("change")
     quiet["previous"] = {"phone": "1"}
     assert [type(one) for one in items("pipedrive", quiet)] == [Ignored]
+    without["data"] = {"id": 11, "custom_fields": {}}
+    assert [one.op for one in setting(items("pipedrive", without))] == [Op.CLEAR]
+    for silent in ("{}", "null"):  # it does not say what changed
+        (one,) = setting(items("pipedrive", pipedrive_two("change") | {"previous": json.loads(silent)}))
+        assert one.amount == 73_000
     (merged,) = items("pipedrive", EVENTS["pipedrive"]["delete.person"][0])
     assert isinstance(merged, Merge)
     assert (merged.contact, merged.into) == (known("11"), known("12"))
+
+
+def test_a_field_that_changed_to_nothing_in_close_was_cleared() -> None:
+    """Whether Close says what it was before or not; of a new lead a null says nothing."""
+    for before in ({}, {"lead_score": 58}):
+        body: Any = close("lead", "updated")
+        body["event"] |= {"data": {"lead_score": None}, "previous_data": before}
+        assert [one.op for one in setting(items("close", body))] == [Op.CLEAR]
+    body = close("lead", "created")
+    body["event"] |= {"data": {"lead_score": None}}
+    assert [type(one) for one in items("close", body)] == [Ignored]
+
+
+@pytest.mark.parametrize(
+    ("provider", "body"),
+    [
+        ("hubspot", [{}, 5, None, "contact.propertyChange"]),
+        ("pipedrive", {}),
+        ("pipedrive", {"meta": None, "data": {"id": 11}}),
+        ("pipedrive", {"meta": {"action": "change"}}),
+        ("intercom", {}),
+        ("intercom", {"topic": None, "data": {"item": {}}}),
+        ("close", {"event": {"data": {"lead_score": 58}}}),
+        ("segment", {"userId": "u1", "properties": {"lead_score": 5}}),
+        ("segment", 7),
+    ],
+)
+def test_what_names_no_event_is_set_aside(provider: str, body: Any) -> None:
+    """It has another shape than the sender's: somebody has to see it, so it is not as good as ignored on purpose."""
+    made = items(provider, body)
+
+    assert [type(one) for one in made] == [Unusable] * (len(body) if isinstance(body, list) else 1)
+    assert {one.reason for one in made if isinstance(one, Unusable)} == {"it does not say which event it is"}
+
+
+def test_numbers_count_time_up_to_the_last_year() -> None:
+    """Seconds, milliseconds and microseconds are told apart by their size, and none passes for an earlier time."""
+    last = 253_402_300_799  # 9999-12-31T23:59:59Z
+    told = 1_767_225_587
+    for unit in (1, 1000, 1_000_000):
+        assert moment(told * unit) == moment(str(told * unit)) == told * 1_000_000
+        assert moment(last * unit) == moment(str(last * unit)) == last * 1_000_000
+    with pytest.raises(BadTime):
+        moment((last + 1) * 1_000_000)
 
 
 def test_segment_refuses_lists_unless_asked_and_names_the_score_type() -> None:
@@ -322,6 +373,18 @@ def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
         mapping={"email": "form.who", "property": "'lead_score'", "value": "body.a.b"},
     )
     assert [one.amount for one in setting(with_form)] == [1000]
+    nested = {"email": "form.contact.email", "property": "'lead_score'", "value": 'form."contact[n]"'}
+    (one,) = setting(items("custom", "contact[email]=a%40b.co&contact[n]=5", kind=FORM, mapping=nested))
+    assert (one.contact, one.amount) == (Reference(email="a@b.co", source="crm"), 5000)
+    xml = {"items": "body.leads.lead[]", "email": "item.mail", "property": "'lead_score'", "value": "item.n"}
+    lead = "<lead><mail>a@b.co</mail><n>5</n></lead>"
+    assert len(setting(items("custom", f"<leads>{lead * 2}</leads>", kind="text/xml", mapping=xml))) == 2
+    (lost,) = items("custom", f"<leads>{lead}</leads>", kind="text/xml", mapping=xml)
+    assert isinstance(lost, Unusable)
+    either = xml | {"items": "[body.leads.lead][]"}
+    for many in (1, 2):
+        made = items("custom", f"<leads>{lead * many}</leads>", kind="text/xml", mapping=either)
+        assert len(setting(made)) == many
 
 
 def test_more_events_than_a_delivery_holds_are_set_aside_whole() -> None:

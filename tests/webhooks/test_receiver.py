@@ -253,7 +253,8 @@ async def test_what_cannot_be_used_is_set_aside_and_harms_nobody(service: Receiv
         {"contact": {"email": "ada@example.com", "attributes": []}},
         {"contact": {"email": "ada@example.com", "attributes": {"a": "x" * 10_000}}},
         {"contact": {"email": "ada@example.com", "attributes": {"": 1}}},
-        {"id": 7},
+        {"id": True},
+        {"id": ""},
         {"id": "e" * 256},
         {"occurred_at": 1_769_850_000},
         {"reason": "r" * 1001},
@@ -455,6 +456,15 @@ async def test_nobody_is_made_for_a_conflict(service: Receiving) -> None:
 
     assert (await service.sender.push(item(id="e1", email="bob@example.com"))).outcomes == [("quarantined", "conflict")]
     assert await service.contact("bob@example.com") is None
+
+
+async def test_an_id_may_be_a_number(service: Receiving) -> None:
+    """An item's id is the same as a number and as a text, as a contact's is; blanks around a contact's are no part."""
+    first, again = item(id=7, contact={"id": " 12 "}), item(id="7", contact={"id": 12})
+
+    assert (await service.sender.push(first)).counts == (1, 0, 0, 0)
+    assert (await service.sender.push(again)).counts == (0, 1, 0, 0)
+    assert await service.scores("crm:12") == {"score": 50_000}
 
 
 async def test_an_id_may_be_used_once_for_each_score_type(service: Receiving) -> None:

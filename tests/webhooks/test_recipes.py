@@ -180,6 +180,7 @@ def test_a_recipe_written_as_data() -> None:
         "proves nothing": {"algorithm": "sha256"},
         "listed as": {"listed": "one"},
         "name the header that has it": {"parts": ["id", "timestamp", "body"]},
+        "is the name before the equals sign": {"prefix": "v1="},
     }
     for complaint, change in refusals.items():
         with pytest.raises(ValueError, match=complaint):

@@ -337,12 +337,27 @@ def test_secrets_may_lack_their_padding(size: int) -> None:
     assert sign(BODY, delivery_id="a", now=NOW, secret=padded.rstrip("=")) == signed
 
 
+@pytest.mark.parametrize("size", [24, 32, 64])
+def test_secrets_may_lack_their_prefix(size: int) -> None:
+    """The prefix says only what it is, and the reference library takes a secret without it too."""
+    bare = base64.b64encode(bytes(range(size))).decode()
+    check_secret(bare)
+
+    signed = sign(BODY, delivery_id="a", now=NOW, secret=bare)
+    assert sign(BODY, delivery_id="a", now=NOW, secret=f"whsec_{bare}") == signed
+    for secret in (bare, f"whsec_{bare}"):
+        assert verify(BODY, signed, secrets=[SECRET, secret], now=NOW).delivery_id == "a"
+        with pytest.raises(Refused):
+            verify(BODY + b" ", signed, secrets=[SECRET, secret], now=NOW)
+
+
 @pytest.mark.parametrize(
     "secret",
     [
         "",
         "whsec_",
-        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # no prefix: rather the client secret of some CRM
+        "9d8a2e1c-5b1f-4b8e-9a6f-3f4c0f7d2b61",  # no base64: rather the client secret of some CRM
+        base64.b64encode(bytes(23)).decode(),
         "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # a key for v1a
         "whsec_whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from storage.domain.facts import Asked
 from webhooks.proofs import Signature
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.reading import Event, an_object, described, dig, key_of, moment, objects, scores
+from webhooks.reading import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
 from webhooks.recipes import RECIPES
 
 GONE = "what is deleted in Close stays here"
@@ -17,18 +17,20 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     body = an_object(dig(arrived.document, "event"), "its event")
     kind = body.get("object_type") or dig(body, "data", "object_type")
     action = body.get("action") or dig(body, "data", "action")
-    return [(f"{kind}.{action}", body)]
+    return [(event_name(kind, action), body)]
 
 
 def _changed(event: Event) -> list[Asked]:
-    """Take the changed fields; one that is no longer there was cleared. Times have no zone and are UTC."""
+    """Take the changed fields; one that changed to nothing was cleared. Times have no zone and are UTC."""
     body = an_object(event.body, "its event")
     data, before = objects(body.get("data")), objects(body.get("previous_data"))
-    names = body.get("changed_fields")
-    said: dict[str, object] = dict(data)
-    if isinstance(names, list) and body.get("action") == "updated":
+    names = body.get("changed_fields") if body.get("action") == "updated" else None
+    if isinstance(names, list):
         said = {name: data.get(name) for name in names if isinstance(name, str)}
-    cleared = {name for name, value in said.items() if value is None and before.get(name) is not None}
+        cleared = {name for name, value in said.items() if value is None}
+    else:
+        said = data
+        cleared = {name for name, value in said.items() if value is None and before.get(name) is not None}
     is_lead = body.get("object_type") == "lead"
     contact = event.contact(
         id=body.get("lead_id") or body.get("object_id") if is_lead else body.get("object_id"),

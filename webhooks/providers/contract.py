@@ -39,7 +39,8 @@ class Provider:
     """One kind of sender, as data.
 
     *steps*: what to do at the sender's side, a step a line; `{url}` and `{secret}` are filled in.
-    *events*: everything it may say, by name. *split*: a body → (name, body of the event), in order;
+    *events*: everything it may say, by name. *split*: a body → (name, body of the event), in order,
+    with a blank name for what has another shape than an event of this sender;
     it raises BadBody where the shape is the sender's mistake, and a Refusal to set the whole body aside.
     *around*: what handlers are told beside the event, made once for each delivery.
     *options*: what `--option` may say. *takes*: which further options of `source add` it uses.
@@ -90,6 +91,8 @@ class Provider:
 
     def _asked(self, event: Event) -> list[Asked]:
         handler = self.events.get(event.name)
+        if not event.name:
+            return [Unusable(key=event.key, reason="it does not say which event it is", raw=event.raw)]
         if handler is None:
             return event.ignored(f"`{event.name[:80]}` is no event that is read")
         try:

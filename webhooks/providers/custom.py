@@ -11,7 +11,7 @@ from storage.domain.values import THOUSAND, from_json
 from webhooks.bodies import FORM, JSON, XML
 from webhooks.mapping import DEFAULT_ITEMS, FIELDS, ITEMS, BadMapping, compiled, exact, found_items, plain
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.reading import Event, bounded_key, described, moment, text
+from webhooks.reading import Event, bounded_key, described, moment, objects, text
 from webhooks.recipes import as_told
 
 ITEM, KEPT = "item", "kept"
@@ -34,7 +34,7 @@ def _around(arrived: Arrived) -> Mapping[str, object]:
     return {
         "body": plain(arrived.document),
         "headers": dict(arrived.request.headers),
-        "form": dict(arrived.form),
+        "form": {**objects(arrived.document), **arrived.form} if arrived.form else {},
         "query": _query(arrived.request.query),
     }
 

@@ -17,7 +17,7 @@ from storage.domain.values import THOUSAND, from_json
 from webhooks.limits import MAX_ITEMS
 from webhooks.proofs import Signature
 from webhooks.providers.contract import Arrived, BadBody, Provider
-from webhooks.reading import Event
+from webhooks.reading import Event, text
 from webhooks.recipes import RECIPES
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -57,7 +57,7 @@ class _Item(BaseModel):
     activity: Named | None = None
     score: str | None = None
     value: object = None
-    id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    id: Annotated[str, Field(min_length=1, max_length=255)] | int | None = None
     occurred_at: str | None = None
     reason: Annotated[str, Field(max_length=1000)] | None = None
 
@@ -86,7 +86,7 @@ def _item(document: object, *, key: str, source: str) -> Asked:
         item = _Item.model_validate(document)
     except ValidationError as exc:
         return Unusable(key=_own_key(document) or key, reason=_complaint(exc), raw=raw)
-    key = item.id or key
+    key = str(item.id) if item.id is not None else key
     try:
         return _asked(item, key=key, source=source, raw=raw)
     except Refusal as exc:
@@ -125,6 +125,7 @@ def _asked(item: _Item, *, key: str, source: str, raw: str) -> Asked:
 
 def _own_key(document: object) -> str | None:
     given = document.get("id") if isinstance(document, dict) else None
+    given = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
     return given if isinstance(given, str) and 1 <= len(given) <= 255 else None
 
 
@@ -139,7 +140,7 @@ def _complaint(exc: ValidationError) -> str:
         case "missing":
             what = "is missing"
         case "string_type" | "int_type":
-            what = "must be text"
+            what = "must be text" + (", like 2026-01-31T09:30:00Z" if where == "occurred_at" else "")
         case "list_type":
             what = "must be a list"
         case "dict_type" | "model_type" | "model_attributes_type":
@@ -156,13 +157,10 @@ def _complaint(exc: ValidationError) -> str:
 
 
 def _reference(contact: _Contact, *, source: str) -> Reference:
-    if not contact.email and contact.id in (None, ""):
+    own_id = text(contact.id)
+    if not contact.email and own_id is None:
         raise Refusal("`contact` has neither `email` nor `id`, so nobody is named")
-    return Reference(
-        email=contact.email.strip() if contact.email else None,
-        source=source,
-        id=str(contact.id) if contact.id not in (None, "") else None,
-    )
+    return Reference(email=contact.email.strip() if contact.email else None, source=source, id=own_id)
 
 
 def _fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
@@ -182,10 +180,10 @@ def _fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
 
 def _attributes(given: Mapping[str, object]) -> dict[str, Json]:
     """Take attributes as they are, with the numbers that JSON has."""
-    text = json.dumps(given, default=float)
-    if len(text) > LONGEST_ATTRIBUTES:
+    written = json.dumps(given, default=float)
+    if len(written) > LONGEST_ATTRIBUTES:
         raise Refusal(f"`contact.attributes` is longer than {LONGEST_ATTRIBUTES:,} characters")
-    plain: dict[str, Json] = json.loads(text, parse_constant=_refuse_constant)
+    plain: dict[str, Json] = json.loads(written, parse_constant=_refuse_constant)
     return {ATTRIBUTE + name: value for name, value in plain.items()}
 
 
@@ -193,17 +191,17 @@ def _refuse_constant(name: str) -> None:
     raise Refusal("`contact.attributes` holds a number that is too large")
 
 
-def _microseconds(text: str | None) -> int | None:
+def _microseconds(written: str | None) -> int | None:
     """Read a time as RFC 3339 has it; a leap second is taken for the end of the one before it."""
-    if text is None:
+    if written is None:
         return None
-    told = _RFC3339.fullmatch(text.upper())
+    told = _RFC3339.fullmatch(written.upper())
     if told is None:
-        raise Refusal(f"`occurred_at` {text[:40]!r} is no time with a zone, like 2026-01-31T09:30:00Z")
+        raise Refusal(f"`occurred_at` {written[:40]!r} is no time with a zone, like 2026-01-31T09:30:00Z")
     try:
         moment = datetime.fromisoformat(f"{told[1]}T{told[2]}{':59.999999' if told[3] == ':60' else told[3]}{told[4]}")
     except ValueError as exc:
-        raise Refusal(f"`occurred_at` {text[:40]!r} is a time that there never was") from exc
+        raise Refusal(f"`occurred_at` {written[:40]!r} is a time that there never was") from exc
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 

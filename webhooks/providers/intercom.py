@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from storage.domain.facts import Asked
 from webhooks.proofs import Signature
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.reading import Event, an_object, described, dig, first, key_of, moment, objects, scores
+from webhooks.reading import Event, an_object, described, dig, event_name, first, key_of, moment, objects, scores
 from webhooks.recipes import RECIPES
 
 GONE = "a contact deleted in Intercom stays here"
@@ -15,7 +15,7 @@ GONE = "a contact deleted in Intercom stays here"
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     body = an_object(arrived.document, "the body")
-    return [(str(body.get("topic")), body)]
+    return [(event_name(body.get("topic")), body)]
 
 
 def _contact(event: Event) -> list[Asked]:

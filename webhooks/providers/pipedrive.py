@@ -8,7 +8,7 @@ from storage.domain.contacts import Reference
 from storage.domain.facts import Asked, Merge
 from webhooks.proofs import Basic
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.reading import Event, an_object, described, dig, key_of, moment, objects, scores
+from webhooks.reading import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
 
 GONE = "a person deleted in Pipedrive stays here"
 
@@ -17,9 +17,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Name the event as its version does: `updated.person` in the first, `change.person` in the second."""
     body = an_object(arrived.document, "the body")
     meta = objects(body.get("meta"))
-    if "entity" in meta:
-        return [(f"{meta.get('action')}.{meta['entity']}", body)]
-    return [(f"{meta.get('action')}.{meta.get('object')}", body)]
+    return [(event_name(meta.get("action"), meta.get("entity" if "entity" in meta else "object")), body)]
 
 
 def _one(event: Event) -> list[Asked]:
@@ -37,8 +35,8 @@ def _two(event: Event) -> list[Asked]:
     previous = objects(dig(event.body, "previous"))
     said = {**data, **objects(data.get("custom_fields"))}
     changed = {**previous, **objects(previous.get("custom_fields"))}
-    if meta.get("action") == "change":
-        said = {name: value for name, value in said.items() if name in changed}
+    if meta.get("action") == "change" and changed:
+        said = {name: said.get(name) for name in changed}
     return _scores(event, said, changed, contact=person, key=key_of(meta.get("id")), at=moment(meta.get("timestamp")))
 
 

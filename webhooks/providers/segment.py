@@ -8,7 +8,19 @@ from storage.domain.facts import Asked
 from storage.domain.sources import Source
 from webhooks.proofs import Proof, Signature
 from webhooks.providers.contract import Arrived, BadBody, Handler, Provider, ignore
-from webhooks.reading import Event, an_object, described, dig, first, key_of, moment, objects, scores, text
+from webhooks.reading import (
+    Event,
+    an_object,
+    described,
+    dig,
+    event_name,
+    first,
+    key_of,
+    moment,
+    objects,
+    scores,
+    text,
+)  # fmt: skip  # one list
 from webhooks.recipes import RECIPES
 
 BATCH = "batch"
@@ -23,7 +35,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     if isinstance(document, list) and arrived.source.settings.options.get(BATCH) != "on":
         raise BadBody("Switch batching off: of a batch only the first call is signed.")
     calls = document if isinstance(document, list) else [document]
-    return [(str(dig(one, "type")), one) for one in calls]
+    return [(event_name(dig(one, "type")), one) for one in calls]
 
 
 def _call(event: Event) -> list[Asked]:
