@@ -79,8 +79,10 @@ def recipes(chosen: str | Mapping[str, object]) -> Sequence[Recipe]:
         first = exc.errors(include_url=False, include_input=False)[0]
         raise ValueError(f"The recipe's `{first['loc'][0]}` cannot be used: {first['msg']}.") from exc
     _check(read)
-    lower = {name: value.lower() for name, value in asdict(read).items() if name in _HEADERS and value}
-    return [replace(read, **lower)]
+    told = {name: value.lower() for name, value in asdict(read).items() if name in _HEADERS and value}
+    if read.listed == "pairs":
+        told["prefix"] = read.prefix.removesuffix("=")  # the name of the pair, however it was written
+    return [replace(read, **told)]
 
 
 def _check(recipe: Recipe) -> None:
@@ -99,8 +101,6 @@ def _check(recipe: Recipe) -> None:
         raise ValueError("The recipe signs an id, so it must name the header that has it.")
     if recipe.algorithm == "sha256" and "secret" not in recipe.parts:
         raise ValueError("A plain hash without the secret in it proves nothing: add secret to parts.")
-    if recipe.listed == "pairs" and "=" in recipe.prefix:
-        raise ValueError(f"In pairs the prefix is the name before the equals sign: {recipe.prefix.partition('=')[0]}.")
     if recipe.listed == "one" and (recipe.timestamp or "").startswith("pair:"):
         raise ValueError('A timestamp stands in a pair only where the header is listed as "pairs".')
 

@@ -157,6 +157,7 @@ UNREADABLE: list[tuple[bytes, str]] = [
     (b'{"contact":{}}', "The body must be one item"),
     (b'{"items":null}', "`items` must be a list."),
     (b'{"items":{}}', "`items` must be a list."),
+    (encoded(item() | {"items": []}), "one item, or a list of them in `items`; this one is both"),
     (encoded({"items": [item()] * 1001}), "at most 1,000 items; this one has 1,001"),
 ]
 

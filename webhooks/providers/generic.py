@@ -67,6 +67,8 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     document = arrived.document
     if not isinstance(document, dict) or not ({"items", "type"} & document.keys()):
         raise BadBody('The body must be one item, {"type": …, "contact": …}, or {"items": […]}.')
+    if "items" in document and {"contact", "score", "value", "activity"} & document.keys():
+        raise BadBody("The body must be one item, or a list of them in `items`; this one is both.")
     items = document.get("items", [document])
     if not isinstance(items, list):
         raise BadBody("`items` must be a list.")
