@@ -65,7 +65,7 @@ class Answers:
         """Answer where it was asked, else in direct messages; raises BlocksRefused."""
         if request.answer_to is not None:
             await self._respond(request, request.answer_to, reply)
-        else:
+        elif request.user:
             await self._message(request, reply)
 
     async def _post(self, request: Request, reply: Reply) -> None:
@@ -120,7 +120,7 @@ class Answers:
             return
         if "invalid_blocks" in answer.body:  # whatever the status: 404 was seen, as for an address that is used up
             raise BlocksRefused
-        if answer.status_code == 404:  # half an hour has passed, or it was used five times
+        if answer.status_code == 404 or "expired_url" in answer.body:  # half an hour has passed, or five uses
             await self._message(request, reply)
         elif answer.status_code != 200:
             log.warning("reply not sent", status=answer.status_code)

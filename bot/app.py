@@ -1,11 +1,13 @@
 """Put Bolt on our own aiohttp application."""
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.app.async_app import AsyncApp
@@ -16,7 +18,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.dispatch import Dispatcher
 from bot.manifest import CHANNEL_EVENTS, COMMAND, SHORTCUT
 
+log = structlog.get_logger(__name__)
+
 ANY = re.compile(".*")
+#: Slack sends a request again at once, after a minute and after five; µs, and how many are remembered.
+REPEATED, MOST = 600_000_000, 10_000
 
 
 def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: AuthorizeResult) -> AsyncApp:
@@ -59,6 +65,29 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
     return bolt
 
 
+class _Taken:
+    """Remember for a while which requests were taken, by what they say."""
+
+    def __init__(self) -> None:
+        self._at: dict[bytes, int] = {}
+
+    def put(self, body: bytes, *, now: int) -> None:
+        """Remember one."""
+        if len(self._at) >= MOST:
+            self._at = {key: at for key, at in self._at.items() if now - at < REPEATED}
+        if len(self._at) < MOST:
+            self._at[hashlib.sha256(body).digest()] = now
+
+    def drop(self, body: bytes) -> None:
+        """Forget one that could not be taken after all."""
+        self._at.pop(hashlib.sha256(body).digest(), None)
+
+    def has(self, body: bytes, *, now: int) -> bool:
+        """Tell whether it was taken lately."""
+        at = self._at.get(hashlib.sha256(body).digest())
+        return at is not None and now - at < REPEATED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
     """Where Slack's requests come in: Bolt, once we are connected, behind the check of their signature."""
@@ -66,19 +95,31 @@ class Door:
     signing_secret: str
     clock: Callable[[], int]
     current: Callable[[], AsyncApp | None]
+    taken: _Taken = field(default_factory=_Taken)
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a request of Slack; 401 for anybody else's."""
-        if not self._is_signed(await request.read(), request.headers):
+        body, now = await request.read(), self.clock()
+        if not self._is_signed(body, request.headers):
             return web.Response(status=401)
         bolt = self.current()
         if bolt is None:
             return web.Response(status=503, headers={"Retry-After": "5"})
+        # What Slack itself calls a repeat of what we took already is not done again, whatever it is.
+        if "X-Slack-Retry-Num" in request.headers and self.taken.has(body, now=now):
+            return web.Response()
+        self.taken.put(body, now=now)
         try:
             answer = await bolt.async_dispatch(await to_bolt_request(request))
-        except ValueError:  # signed, but neither text nor JSON where they must be
+        except (ValueError, AttributeError, TypeError):  # signed, but no text or no document where Bolt needs one
+            self.taken.drop(body)
             return web.Response(status=400)
-        return await to_aiohttp_response(answer)
+        if answer.status == 200:
+            return await to_aiohttp_response(answer)
+        # Nobody here waits for that kind of request, or something is missing in it: to send it again changes nothing.
+        self.taken.drop(body)
+        log.warning("request not understood", status=answer.status)
+        return web.Response()
 
     def _is_signed(self, body: bytes, headers: Mapping[str, str]) -> bool:
         verifier = SignatureVerifier(self.signing_secret, clock=_Seconds(self.clock))

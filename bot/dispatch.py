@@ -75,13 +75,15 @@ class Dispatcher:
         await ack()
         action = body["actions"][0]
         name, value = action["action_id"].partition(":")[0], entered(action) or ""
-        request = of_interaction(body, key=key_of(body, body["user"]["id"], action["action_id"], value))
+        request = of_interaction(body, action["action_id"], value)
         if name in ACTIONS:
             need, handler = ACTIONS[name]
             await self._send(request, await self._answer(request, handler, need=need, text=value))
         elif name in ("run", "create"):  # the button carries a whole line, to be carried out once
             request = replace(request, key=key_of({}, request.user, message_of(body) or request.key, value))
             await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
+        else:  # a button of an older version
+            await self._send(request, await self._answer(request, _outlived))
 
     async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take a form that was handed in."""
@@ -107,7 +109,7 @@ class Dispatcher:
         self._count()
         found: list[Block] = []
         try:
-            asked = await self._asked(of_interaction(body, key=""))
+            asked = await self._asked(of_interaction(body))
             if isinstance(asked, Asked) and body["action_id"] in OPTIONS:
                 found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
         except Refusal as refusal:
@@ -122,7 +124,7 @@ class Dispatcher:
         """Take the shortcut in the menu of a message: open the form for whoever the message speaks of."""
         self._count()
         await ack()
-        request = of_interaction(body, key=key_of(body, body["user"]["id"]))
+        request = of_interaction(body)
         said = clean(str((body.get("message") or {}).get("text") or ""))
         await self._send(request, await self._answer(request, score_message, need=Need.SET, text=said))
 
@@ -198,7 +200,7 @@ class Dispatcher:
         """Find out who asks and where; a verdict is why they may not."""
         now = self._clock()
         person, place = await asyncio.gather(
-            self._people.person(request.user, now=now),
+            self._people.person(request.user, now=now) if request.user else _nowhere(),
             self._people.place(request.channel, now=now) if request.channel else _nowhere(),
         )
         # Of a click by an outsider only the request itself tells where they belong.
@@ -248,6 +250,10 @@ async def _run(asked: Asked) -> Reply:
     """Carry out the line of a button; the answer stands in the place of what was asked."""
     reply = await carry_out(asked)
     return replace(reply, replaces=bool(reply.blocks))
+
+
+async def _outlived(_: Asked) -> Reply:
+    return plain_reply("That button is of an older version of the app. Type the command again: `/score help`")
 
 
 async def _nowhere() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 class Request:
     """What is the same in every kind of request."""
 
-    user: str
+    user: str  #: blank where it does not say
     teams: frozenset[str | None]  #: the ones that the request says it is from
-    channel: str | None
+    channel: str | None  #: none: it is from no conversation; blank: it does not say which
     key: str
     trigger: str | None
     answer_to: str | None  #: Slack's response_url
@@ -22,24 +22,28 @@ class Request:
 
 def of_command(body: Mapping[str, Any]) -> Request:
     """Read a slash command."""
+    user = str(body.get("user_id") or "")
     return Request(
-        user=body["user_id"],
+        user=user,
         teams=frozenset({body.get("team_id")}),
-        channel=body["channel_id"],
-        key=key_of(body, body["user_id"], body.get("text") or ""),
+        channel=str(body.get("channel_id") or ""),
+        key=key_of(body, user, body.get("text") or ""),
         trigger=body.get("trigger_id"),
         answer_to=body.get("response_url"),
     )
 
 
-def of_interaction(body: Mapping[str, Any], *, key: str) -> Request:
-    """Read what clicks, forms and menus have in common."""
+def of_interaction(body: Mapping[str, Any], *parts: str) -> Request:
+    """Read what clicks, forms and menus have in common; *parts* tell one such request from another."""
+    user = body.get("user") or {}
     channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id")
+    if channel is None and body.get("view") is None:
+        channel = ""  # it is from somewhere, and Slack does not say where
     return Request(
-        user=body["user"]["id"],
-        teams=frozenset({body["user"].get("team_id"), (body.get("team") or {}).get("id")}),
+        user=str(user.get("id") or ""),
+        teams=frozenset({user.get("team_id"), (body.get("team") or {}).get("id")}),
         channel=channel,
-        key=key,
+        key=key_of(body, str(user.get("id") or ""), *parts),
         trigger=body.get("trigger_id"),
         answer_to=body.get("response_url"),
         view=body.get("view"),
@@ -51,11 +55,15 @@ def of_form(body: Mapping[str, Any]) -> tuple[Request, dict[str, str | None], di
     view = body["view"]
     carried = json.loads(view.get("private_metadata") or "{}")
     fields = {
-        block: entered(element) for block, elements in view["state"]["values"].items() for element in elements.values()
+        block: entered(element)
+        for block, elements in ((view.get("state") or {}).get("values") or {}).items()
+        for element in elements.values()
     }
-    key = key_of(body, view["id"], body["user"]["id"], json.dumps(fields, sort_keys=True))
-    # The form answers where it was opened, so it is asked again whether that place is still ours alone.
-    request = replace(of_interaction(body, key=key), answer_to=carried.get("to"), channel=carried.get("in"))
+    request = of_interaction(body)
+    # A form that is handed in twice is one request, though each time has a trigger of its own.
+    said = [request.user, view["id"], view.get("private_metadata") or "", json.dumps(fields, sort_keys=True)]
+    # It answers where it was opened, so it is asked again whether that place is still ours alone.
+    request = replace(request, key=key_of({}, *said), answer_to=carried.get("to"), channel=carried.get("in"))
     return request, fields, carried
 
 
