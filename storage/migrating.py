@@ -4,11 +4,16 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 
 import asyncpg
+from tortoise.connection import ConnectionHandler
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
+from tortoise.migrations.graph import MigrationKey
+from tortoise.migrations.schema_generator.state import ModelState, State
+from tortoise.migrations.schema_generator.state_apps import StateApps
 
 from storage.database import Address, Database, Session
 from storage.domain.errors import Refusal
@@ -48,6 +53,36 @@ async def migrate(database: Database, where: Address) -> list[str]:
         return names
 
 
+class _Before:
+    """What the tables were before a step; their models are made when a step looks at them, which few do."""
+
+    def __init__(self, state: State) -> None:
+        self.models: dict[tuple[str, str], ModelState] = {key: model.clone() for key, model in state.models.items()}
+        self._apps = state.apps
+
+    @cached_property
+    def apps(self) -> StateApps:
+        return self._apps.clone(model_states=self.models)
+
+
+class _State(State):
+    def clone(self) -> _Before:  # type: ignore[override]  # all that a step asks of what was before it
+        return _Before(self)
+
+
+class _Executor(MigrationExecutor):
+    """Tortoise's executor, without the models that no step looks at: making them took two thirds of the time.
+
+    Migrations speak SQL: their models know no connection, so that nothing can be asked by them."""
+
+    async def _project_state(self, applied: set[MigrationKey], *, upto: MigrationKey | None = None) -> State:
+        state = _State(models={}, apps=StateApps(connections=ConnectionHandler()))
+        for key in self._full_plan():
+            if key in applied and (migration := self.loader.graph.nodes[key]):
+                await migration.apply(state, dry_run=True)
+        return state
+
+
 async def _apply(where: Address) -> None:
     writer = {**where.config, "credentials": dict(where.config["credentials"])}
     if where.path is not None:
@@ -57,7 +92,7 @@ async def _apply(where: Address) -> None:
         config = where.tortoise(writer=writer)
         await context.init(config=config)
         connection = context.db(where.dialect)
-        await MigrationExecutor(connection, config["apps"]).migrate()
+        await _Executor(connection, config["apps"]).migrate()
         if where.path is not None and await connection.execute_query_dict("PRAGMA foreign_key_check"):
             raise RuntimeError("the migration left rows that point nowhere; the copy beside the database is untouched")
 

@@ -1,4 +1,4 @@
-"""Give Tortoise a SQLite engine that takes the write lock when a transaction begins; the one private-API touch point.
+"""Give Tortoise a SQLite engine that takes the write lock when a transaction begins.
 
 The stock engine begins deferred, so that two processes that read and then write fail with "database is locked";
 and it keeps its lock for ever when beginning fails."""
