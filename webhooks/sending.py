@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
-from yarl import URL
-
 from storage.domain.errors import Refusal
 from storage.domain.sources import Source
 from webhooks.bodies import FORM, JSON, XML
@@ -52,6 +49,10 @@ def prepared(source: Source, body: bytes, *, url: str, delivery: str, now: int) 
 
 async def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
     """Post *body* and give the status and the text of the answer; raises OSError where nobody answers."""
+    # It takes a tenth of a second to import: who posts nothing does not wait for it.
+    from aiohttp import ClientError, ClientSession, ClientTimeout
+    from yarl import URL
+
     kind = {} if "content-type" in headers else {"content-type": JSON}
     try:
         async with (

@@ -15,7 +15,6 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from bot import logs
 from bot.cli import output
 from bot.cli.running import refusals
 from bot.settings import Settings
@@ -50,6 +49,7 @@ def _database(keep: Path | None) -> Iterator[Path]:
 
 async def _run(path: Path) -> None:
     # Slack's libraries take half a second to import: no other command waits for them.
+    from bot import logs
     from bot.sandbox import Sandbox
     from bot.sandbox.crm import bodies
     from bot.service import Service

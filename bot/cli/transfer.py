@@ -27,7 +27,6 @@ from storage.opening import Storage
 from storage.queries import count
 from storage.scores import Card
 from storage.segments import segments
-from webhooks.api import schemas
 
 SHOWN = 5  # lines with something wrong; the rest stand in the file to mend
 #: What another database would say otherwise of the same facts.
@@ -220,5 +219,8 @@ async def _write_json(
 
 
 def _json(card: Card) -> str:
+    # The API takes a tenth of a second to import: who asks for no document does not wait for it.
+    from webhooks.api import schemas
+
     contact: Mapping[str, Any] = schemas.contact(card)
     return json.dumps({name: value for name, value in contact.items() if name not in OURS_ALONE}, ensure_ascii=False)

@@ -12,11 +12,10 @@ from bot.clock import system_clock
 from bot.settings import Settings
 from storage.definitions import add_score_type, score_types
 from storage.domain.errors import BadDefinition, UnknownScoreType
-from storage.domain.score_types import Band
+from storage.domain.score_types import Band, ScoreType
 from storage.domain.spans import parse_span, write_span
 from storage.domain.values import parse, show
 from storage.opening import Storage
-from webhooks.api.schemas import score_type
 
 app = typer.Typer(no_args_is_help=True, help="Score types: what is measured.")
 
@@ -54,7 +53,7 @@ def add(
             now=system_clock(),
         )
         if as_json:
-            output.document(dict(score_type(made)))
+            output.document(_document(made))
         else:
             fades = f", half-life {write_span(made.half_life)}" if made.half_life else ""
             step_shown = f"step {show(made.step)}"
@@ -102,7 +101,7 @@ def change(
         (seen,) = await redefine(workspace, [wanted], dry_run=dry_run, asks=ask)
         if as_json:
             changed = next(one for one in await score_types(workspace) if one.key == key)
-            output.document({**score_type(changed), **as_document(seen), "applied": not dry_run})
+            output.document({**_document(changed), **as_document(seen), "applied": not dry_run})
         else:
             await tell(workspace, seen, dry_run=dry_run, asks=ask)
 
@@ -116,7 +115,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
     async def body(_: Storage, __: Settings) -> None:
         known = await score_types(await the_workspace(team))
         if as_json:
-            output.document({"types": [dict(score_type(one)) for one in known]})
+            output.document({"types": [_document(one) for one in known]})
             return
         rows = [
             {
@@ -133,6 +132,13 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
         output.table(rows, none="No score type yet.")
 
     run(body)
+
+
+def _document(one: ScoreType) -> dict[str, object]:
+    # The API takes a tenth of a second to import: who asks for no document does not wait for it.
+    from webhooks.api.schemas import score_type
+
+    return dict(score_type(one))
 
 
 def _band(text: str) -> Band:

@@ -408,3 +408,18 @@ async def test_the_program_is_the_one_of_this_environment() -> None:
     for command in ("serve", "demo", "migrate", "verify", "workspace", "type", "source", "deliveries", "manifest"):
         assert f" {command} " in help_said.out
         assert f" {command} " in out.decode()
+
+
+HEAVY = ("aiohttp", "slack_bolt", "slack_sdk", "structlog", "resvg_py")
+
+
+@pytest.mark.slow
+async def test_commands_do_not_wait_for_what_only_a_service_needs() -> None:
+    """What takes long to load is loaded by whoever serves, posts or draws."""
+    loaded = "import sys, bot.cli; print(*(name for name in sys.argv[1:] if name in sys.modules))"
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM.with_name("python"), "-c", loaded, *HEAVY, "lark", stdout=asyncio.subprocess.PIPE, env=environment(None)
+    )
+    out, _ = await process.communicate()
+
+    assert (process.returncode, out.decode()) == (0, "lark\n")
