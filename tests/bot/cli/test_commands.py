@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.bot.cli.program import Ended, environment, run
+from tests.bot.cli.program import Ended, environment, run, run_anew
 from tests.conftest import KEY
 from tests.postgres import postgres_url
 
@@ -135,7 +135,7 @@ async def test_an_empty_postgres_is_migrated_once(postgres: str, tmp_path: Path)
 async def test_migrating_says_what_it_did_to_people(tmp_path: Path) -> None:
     """Without `--json` a line for each migration."""
     file = tmp_path / "scores.db"
-    ended = await run("migrate", env=environment(f"sqlite://{file}"))
+    ended = await run_anew("migrate", env=environment(f"sqlite://{file}"))
 
     assert (ended.code, ended.out, ended.err) == (0, "Applied 0001_initial.\n", "")
 
@@ -337,7 +337,8 @@ async def test_bad_usage_ends_with_2(terminal: Terminal) -> None:
         "deliveries show one",
         "deliveries list --limit 0",
     )
-    for ended in await asyncio.gather(*(terminal.run(words) for words in lines)):
+    told = [*await asyncio.gather(*(terminal.run(words) for words in lines)), await run_anew("none", env=terminal.env)]
+    for ended in told:
         assert (ended.code, ended.out) == (2, "")
         assert ended.err.startswith("Usage: contact-score")
 

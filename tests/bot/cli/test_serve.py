@@ -17,7 +17,7 @@ from aiohttp import ClientSession
 from storage.opening import open_storage
 from storage.scores import top
 from storage.workspaces import find_workspace
-from tests.bot.cli.program import PROGRAM, Serving, environment, run, serving
+from tests.bot.cli.program import PROGRAM, Serving, environment, run, run_anew, serving
 from tests.conftest import KEY
 from tests.webhooks.receiving import furnish_for_a_process
 from tests.webhooks.sender import SECRET, Sender, encoded, item, session, signed
@@ -236,7 +236,7 @@ async def test_a_wrong_database_is_told_with_the_rest() -> None:
 @pytest.mark.slow
 async def test_wrong_and_missing_are_told_together(tmp_path: Path) -> None:
     """A port that cannot be, and credentials that are not there, are one message."""
-    ended = await run("serve", env=environment(f"sqlite://{tmp_path}/scores.db", CONTACT_SCORE_PORT="99999"))
+    ended = await run_anew("serve", env=environment(f"sqlite://{tmp_path}/scores.db", CONTACT_SCORE_PORT="99999"))
 
     assert ended.code == 1
     assert {line.partition(":")[0] for line in ended.err.splitlines()} >= {
@@ -398,7 +398,7 @@ async def points_of(database_url: str, people: list[str]) -> list[int]:
 @pytest.mark.slow
 async def test_the_program_is_the_one_of_this_environment() -> None:
     """Alone it tells what it can do; the module is the same program."""
-    help_said = await run("--help", env=environment(None))
+    help_said = await run_anew("--help", env=environment(None))
     process = await asyncio.create_subprocess_exec(
         PROGRAM.with_name("python"), "-m", "bot", "--help", stdout=asyncio.subprocess.PIPE, env=environment(None)
     )

@@ -1,0 +1,61 @@
+"""Be `contact-score`, loaded once: each command is a process of its own that is forked from this one.
+
+python forker.py SOCKET; each byte on it brings the socket of a request, which is a line of JSON with the words, the
+environment and the folder of a command, and the files for its output and its errors; the answer is its exit code."""
+
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import bot.cli  # noqa: F401  # so that it is loaded, which `main` would do
+import storage.models  # noqa: F401  # which opening a database would do
+from bot.__main__ import main
+
+
+def wait_for_requests(asked: socket.socket) -> None:
+    """Serve each request in a process of its own, until nobody can ask any more."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those
+    while True:
+        _, files, _, _ = socket.recv_fds(asked, 1, 1)
+        if not files:
+            return
+        with socket.socket(fileno=files[0]) as request:
+            if os.fork() == 0:
+                asked.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                serve(request)
+
+
+def serve(request: socket.socket) -> None:
+    """Run one command to its end and answer with its exit code."""
+    line, files, _, _ = socket.recv_fds(request, 1 << 16, 2)
+    while not line.endswith(b"\n"):
+        line += request.recv(1 << 16)
+    command = os.fork()
+    if command == 0:
+        request.close()
+        become(json.loads(line), *files)
+    _, status = os.waitpid(command, 0)
+    request.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    os._exit(0)
+
+
+def become(asked: dict[str, Any], out: int, err: int) -> None:
+    """Be the command that is asked for."""
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.closerange(3, max(out, err) + 1)
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    os.chdir(asked["folder"])
+    sys.argv = ["contact-score", *asked["words"]]
+    main()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        wait_for_requests(control)
