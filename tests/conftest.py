@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,32 @@ async def database_url(
     request: pytest.FixtureRequest, sqlite_file: Path, databases: Databases, postgres: str, tmp_path: Path
 ) -> AsyncIterator[str]:
     """Give the URL of a fresh database with its tables, once for each kind."""
-    ran[request.param] += 1
-    if request.param == "sqlite":
-        shutil.copy(sqlite_file, tmp_path / "scores.db")
-        yield f"sqlite://{tmp_path / 'scores.db'}"
+    async with fresh(request.param, sqlite_file, databases, postgres, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=DIALECTS, scope="module")
+async def lasting_database_url(
+    request: pytest.FixtureRequest,
+    sqlite_file: Path,
+    databases: Databases,
+    postgres: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[str]:
+    """Give the same to all tests of a file together, which then must not be in each other's way."""
+    async with fresh(request.param, sqlite_file, databases, postgres, tmp_path_factory.mktemp("lasting")) as url:
+        yield url
+
+
+@asynccontextmanager
+async def fresh(
+    dialect: str, sqlite_file: Path, databases: Databases, postgres: str, folder: Path
+) -> AsyncIterator[str]:
+    """Give the URL of a fresh database of a kind."""
+    ran[dialect] += 1
+    if dialect == "sqlite":
+        shutil.copy(sqlite_file, folder / "scores.db")
+        yield f"sqlite://{folder / 'scores.db'}"
         return
     async with databases.one() as name:
         yield postgres_url(postgres, name)
