@@ -1,0 +1,117 @@
+"""Ask why of every customer of the CDNOW purchase log at ten instants, and hold what is told to the score shown.
+
+python -m tests.bench.explain FILE [DATABASE_URL …]; without a URL on a SQLite file of its own."""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from storage.database import read
+from storage.definitions import add_score_type
+from storage.domain.explain import MONTH
+from storage.domain.facts import Op
+from storage.domain.submissions import Status
+from storage.opening import open_storage
+from storage.scores import cards_of, why
+from storage.workspaces import add_workspace
+from tests.bench.replay import BATCH, Purchase, purchases
+from tests.storage.teams import DAY, NOW, Team, change
+
+INSTANTS = 10
+SCORES = ("score", "heat")  # one that keeps its value, one that fades; both end at 100
+HALF_LIFE = 30 * DAY
+MOST = 3  # changes told one by one, those before them by month
+AT_ONCE = 500
+
+
+async def explain(team: Team, log: Sequence[Purchase], *, share: int = 1) -> Counter[str]:
+    """Hand the log in until each instant, and ask why of all there are then, or of one in *share*; count it."""
+    await add_score_type(
+        team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=None, bands=[],
+        half_life=HALF_LIFE, is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    counts = Counter[str]()
+    waiting = sorted(log, key=_at)
+    for place, now in enumerate(instants(log)):
+        happened = [one for one in waiting if _at(one) <= now]
+        waiting = waiting[len(happened) :]
+        await _hand_in(team, happened, now=now)
+        ids = [int(row["id"]) for row in await read("SELECT id FROM contacts ORDER BY id")]
+        asked = ids[place % share :: share]
+        counts["customers"] = len(ids)
+        counts["instants"] += 1
+        for begin in range(0, len(asked), AT_ONCE):
+            await _ask(team, asked[begin : begin + AT_ONCE], now=now, counts=counts)
+    return counts
+
+
+def instants(log: Sequence[Purchase]) -> list[int]:
+    """Choose moments, in µs: from when everybody has bought something until a month after the last purchase."""
+    first: dict[str, int] = {}
+    for one in log:
+        first[one.customer] = min(first.get(one.customer, _at(one)), _at(one))
+    begin, end = max(first.values()), max(map(_at, log)) + 30 * DAY
+    return [begin + (end - begin) * place // (INSTANTS - 1) for place in range(INSTANTS)]
+
+
+def _at(one: Purchase) -> int:
+    return int(datetime.strptime(one.day, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+async def _hand_in(team: Team, happened: Sequence[Purchase], *, now: int) -> None:
+    for begin in range(0, len(happened), BATCH):
+        items = [
+            change(str(one.line), one.email, Op.ADD, round(one.dollars), score=score, at=_at(one))
+            for one in happened[begin : begin + BATCH]
+            for score in SCORES
+        ]
+        recorded = await team.deliver(*items, batch=f"{now}-{begin}", received=now)
+        assert recorded.count(Status.APPLIED) == len(items), recorded
+
+
+async def _ask(team: Team, ids: Sequence[int], *, now: int, counts: Counter[str]) -> None:
+    for card in await cards_of(team.workspace, ids=ids, now=now):
+        assert len(card.standings) == len(SCORES), card
+        for standing in card.standings:
+            key = standing.score_type.key
+            _, told = await why(team.workspace, contact=card.contact.id, score=key, most=MOST, now=now)
+            assert told is not None, (card.contact.email, key, now)
+            counts["scores explained"] += 1
+            counts["lines"] += len(told.contributions)
+            counts["of months"] += sum(line.op == MONTH for line in told.contributions)
+            counts["cut"] += any(line.cut for line in told.contributions)
+            counts["faded"] += any(line.faded for line in told.contributions)
+            if not sum(line.effect for line in told.contributions) == told.value == standing.value:
+                counts["differences"] += 1
+                print(card.contact.email, key, now, standing.value, told)
+
+
+async def main() -> None:
+    """Explain the whole file on each database, and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("database_url", nargs="*", help="of an empty database; by default a SQLite file of its own")
+    words = parser.parse_args()
+    log = purchases(words.file)
+    with tempfile.TemporaryDirectory(prefix="contact-score-explain-") as folder:
+        for url in words.database_url or [f"sqlite://{folder}/explain.db"]:
+            started = time.monotonic()
+            storage = await open_storage(url)
+            try:
+                team = Team(await add_workspace("T0CDNOW", name="CDNOW", now=NOW), storage.committer)
+                counts = await explain(team, log)
+            finally:
+                await storage.close()
+            told = ", ".join(f"{name} {number:,}" for name, number in counts.items())
+            seconds = time.monotonic() - started
+            print(f"{url.partition(':')[0]}: purchases {len(log):,}, {told}, in {seconds:.0f} s")
+            assert counts["differences"] == 0
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
