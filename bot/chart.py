@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from bot.lettering import FAMILY, FONT, fitted, width, writable
 from storage.domain.course import Point
-from storage.domain.score_types import ScoreType
+from storage.domain.score_types import Band, ScoreType
 from storage.domain.values import show
 
 # The picture brings a background of its own, so that it reads on light and on dark; a test computes the contrasts.
@@ -22,8 +22,12 @@ QUIET: Final = "#4a4b50"
 LINE: Final = "#12355b"
 MARK: Final = "#a3123a"
 ON_MARK: Final = "#ffffff"
-#: from the lowest band to the highest
-TINTS: Final = ("#dce8f7", "#e3f1e4", "#fdf3d0", "#fde3cf", "#fbd5d5")
+TINTS: Final = {
+    "grey": "#e4e5e8", "blue": "#dce8f7", "green": "#e3f1e4", "yellow": "#fdf3d0",
+    "orange": "#fde3cf", "red": "#fbd5d5", "purple": "#e9def6",
+}  # fmt: skip  # what the colours of bands are drawn as
+#: from the lowest band to the highest, where none is said
+LADDER: Final = tuple(TINTS[name] for name in ("blue", "green", "yellow", "orange", "red"))
 NO_BAND: Final = "#f1f2f4"
 
 WIDTH: Final = 720
@@ -95,7 +99,7 @@ def words(chart: Chart) -> str:
     if any(value is None for _, value in chart.points) and values:
         said.append("It was missing for some of the time")
     if kind.bands:
-        said.append(f"Bands: {', '.join(f'{band.name} from {show(band.start)}' for band in kind.bands)}")
+        said.append(f"Bands: {', '.join(band.shown for band in kind.bands)}")
     if chart.marks:
         said.append("What moved it most")
     text = ". ".join(said)
@@ -195,9 +199,7 @@ def _bands(frame: _Frame) -> Iterator[str]:
         if low > high or (low == high and not is_last_value):
             continue
         top, bottom = frame.y(high), frame.y(low)
-        yield (
-            f'<rect class="band" {wide} y="{top:.1f}" height="{bottom - top:.1f}" fill="{tint(place, len(bands))}"/>'
-        )
+        yield (f'<rect class="band" {wide} y="{top:.1f}" height="{bottom - top:.1f}" fill="{tint(bands, place)}"/>')
         if band.start > frame.lowest:
             yield (
                 f'<path class="border" d="M{frame.left:.1f} {bottom:.1f}H{frame.right:.1f}"'
@@ -210,15 +212,17 @@ def _bands(frame: _Frame) -> Iterator[str]:
             yield _text(shown, frame.right + 8, y + SMALL / 3, size=SMALL, fill=QUIET, name="band")
 
 
-def tint(place: int, count: int) -> str:
-    """Give the colour of a band, by its place from the lowest; between the tints it is mixed."""
-    if count == 1:
-        return TINTS[0]
-    exact = place * (len(TINTS) - 1) / (count - 1)
-    below = min(int(exact), len(TINTS) - 2)
+def tint(bands: Sequence[Band], place: int) -> str:
+    """Give what a band is drawn as: its colour, else by its place from the lowest; between the tints it is mixed."""
+    if colour := bands[place].colour:
+        return TINTS[colour]
+    if len(bands) == 1:
+        return LADDER[0]
+    exact = place * (len(LADDER) - 1) / (len(bands) - 1)
+    below = min(int(exact), len(LADDER) - 2)
     mixed = [
         round(one + (two - one) * (exact - below))
-        for one, two in zip(_parts(TINTS[below]), _parts(TINTS[below + 1]), strict=True)
+        for one, two in zip(_parts(LADDER[below]), _parts(LADDER[below + 1]), strict=True)
     ]
     return "#{:02x}{:02x}{:02x}".format(*mixed)
 

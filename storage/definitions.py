@@ -215,7 +215,7 @@ async def delete(workspace: Workspace, *, draft: ScoreType) -> None:
 
 
 def _bands(bands: Sequence[Band]) -> str:
-    return json.dumps([[band.name, band.start] for band in bands])
+    return json.dumps([[band.name, band.start, *([band.colour] if band.colour else [])] for band in bands])
 
 
 def _rules(rules: Sequence[Rule]) -> str:
@@ -224,7 +224,10 @@ def _rules(rules: Sequence[Rule]) -> str:
 
 def _score_type(row: Row) -> ScoreType:
     names = ("id", "definition", "number", "key", "label", "minimum", "maximum", "step", "start", "half_life")
-    bands = tuple(Band(name=name, start=start) for name, start in json.loads(row["bands"]))
+    bands = tuple(
+        Band(name=name, start=start, colour=next(iter(colour), None))
+        for name, start, *colour in json.loads(row["bands"])
+    )
     rules = tuple(_rule(each) for each in json.loads(row["rules"]))
     is_default = row["key"] == row["default_type"]
     return ScoreType(**{name: row[name] for name in names}, bands=bands, rules=rules, is_default=is_default)

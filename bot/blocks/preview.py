@@ -33,7 +33,7 @@ def _numbers(live: ScoreType, draft: ScoreType) -> list[str]:
     if live.half_life != draft.half_life:
         told.append(f"half-life {_span(draft.half_life)} in place of {_span(live.half_life)}")
     if live.bands != draft.bands:
-        told.append(f"bands {', '.join(f'{one.name} from {show(one.start)}' for one in draft.bands) or 'none'}")
+        told.append(f"bands {', '.join(one.shown for one in draft.bands) or 'none'}")
     return told
 
 

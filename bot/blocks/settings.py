@@ -9,7 +9,7 @@ from bot.blocks.elements import actions, button, cut_markup, section
 from bot.blocks.fields import field, number_field, plain, text_field
 from bot.blocks.preview import heading
 from bot.text import escape
-from storage.domain.score_types import Band, ScoreType
+from storage.domain.score_types import COLOURS, Band, ScoreType
 from storage.domain.spans import write_span
 from storage.domain.values import show
 
@@ -37,7 +37,7 @@ def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, f
 
 def _described(one: ScoreType) -> str:
     default = " · meant where none is named" if one.is_default else ""
-    bands = ", ".join(f"{band.name} from {show(band.start)}" for band in one.bands) or "none"
+    bands = ", ".join(band.shown for band in one.bands) or "none"
     fades = f"halves every {write_span(one.half_life)}" if one.half_life else "stays until it is changed"
     rules = {0: "no rules", 1: "1 rule"}.get(len(one.rules), f"{len(one.rules)} rules")
     numbers = f"{one.range_shown}, steps of {show(one.step)}, starting at {show(one.start)}"
@@ -93,7 +93,8 @@ def type_modal(one: ScoreType | None) -> Block:
             ),
             text_field(
                 "bands", "Bands", initial=given["bands"], optional=True, multiline=True,
-                hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80.",
+                hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
+                f" A colour for the chart may follow, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
             ),
             text_field(
                 "half_life", "Half-life", initial=given["half_life"], optional=True,
@@ -112,4 +113,4 @@ def _default_field() -> Block:
 
 def written_bands(bands: Sequence[Band]) -> str:
     """Write bands as they are typed, a line each."""
-    return "\n".join(f"{band.name}:{show(band.start)}" for band in bands)
+    return "\n".join(band.typed for band in bands)

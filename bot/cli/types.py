@@ -11,11 +11,13 @@ from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.definitions import add_score_type, score_types
-from storage.domain.errors import BadDefinition, UnknownScoreType
-from storage.domain.score_types import Band, ScoreType
+from storage.domain.errors import UnknownScoreType
+from storage.domain.score_types import ScoreType, parse_band
 from storage.domain.spans import parse_span, write_span
 from storage.domain.values import parse, show
 from storage.opening import Storage
+
+BAND = "NAME:FROM[:COLOUR]"
 
 app = typer.Typer(no_args_is_help=True, help="Score types: what is measured.")
 
@@ -28,7 +30,7 @@ def add(
     maximum: Annotated[str, typer.Option("--max")] = "100",
     step: Annotated[str, typer.Option(help="1, 0.5, 0.001 …")] = "1",
     start: Annotated[str | None, typer.Option(help="Where adding begins; by default the value nearest to 0.")] = None,
-    band: Annotated[list[str] | None, typer.Option(metavar="NAME:FROM", help="Lowest first; repeatable.")] = None,
+    band: Annotated[list[str] | None, typer.Option(metavar=BAND, help="Lowest first; repeatable.")] = None,
     half_life: Annotated[
         str | None, typer.Option(metavar="30d", help="Fade: half of it is lost in so long. 24h, 30d, 2w.")
     ] = None,
@@ -47,7 +49,7 @@ def add(
             maximum=parse(maximum),
             step=parse(step),
             start=None if start is None else parse(start),
-            bands=[_band(text) for text in band or ()],
+            bands=[parse_band(text) for text in band or ()],
             half_life=None if half_life is None else parse_span(half_life),
             is_default=default,
             now=system_clock(),
@@ -70,7 +72,7 @@ def change(
     maximum: Annotated[str | None, typer.Option("--max")] = None,
     step: Annotated[str | None, typer.Option(help="1, 0.5, 0.001 …")] = None,
     start: Annotated[str | None, typer.Option(help="Where adding begins.")] = None,
-    band: Annotated[list[str] | None, typer.Option(metavar="NAME:FROM", help="All of them, lowest first.")] = None,
+    band: Annotated[list[str] | None, typer.Option(metavar=BAND, help="All of them, lowest first.")] = None,
     half_life: Annotated[str | None, typer.Option(metavar="30d", help="24h, 30d, 2w; none: it stays.")] = None,
     default: Annotated[bool, typer.Option("--default", help="Numbers without a type mean this one.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
@@ -94,7 +96,7 @@ def change(
             maximum=live.maximum if maximum is None else parse(maximum),
             step=live.step if step is None else parse(step),
             start=live.start if start is None else parse(start),
-            bands=live.bands if band is None else tuple(_band(text) for text in band),
+            bands=live.bands if band is None else tuple(parse_band(text) for text in band),
             half_life=fades,
             is_default=live.is_default or default,
         )
@@ -123,7 +125,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
                 "label": one.label,
                 "range": one.range_shown,
                 "step": show(one.step),
-                "bands": ", ".join(f"{band.name} from {show(band.start)}" for band in one.bands),
+                "bands": ", ".join(band.shown for band in one.bands),
                 "half_life": write_span(one.half_life) if one.half_life else "",
                 "default": "yes" if one.is_default else "",
             }
@@ -139,10 +141,3 @@ def _document(one: ScoreType) -> dict[str, object]:
     from webhooks.api.schemas import score_type
 
     return dict(score_type(one))
-
-
-def _band(text: str) -> Band:
-    name, colon, start = text.partition(":")
-    if not colon:
-        raise BadDefinition(f"`{text}` is no band: write NAME:FROM, for example hot:80")
-    return Band(name=name, start=parse(start))

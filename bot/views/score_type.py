@@ -10,9 +10,9 @@ from bot.drafting import propose
 from bot.replies import plain_reply, sentence
 from bot.text import escape
 from storage.definitions import add_score_type
-from storage.domain.errors import AlreadyThere, BadDefinition, BadName, Refusal
+from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.rules import check_rules
-from storage.domain.score_types import Band, ScoreType, check_definition, check_key
+from storage.domain.score_types import Band, ScoreType, check_definition, check_key, parse_band
 from storage.domain.spans import parse_span
 from storage.domain.values import parse
 
@@ -79,7 +79,7 @@ class _Entered:
         """Give the parts of a definition; what contradicts a field above it is said under the field below."""
         numbers = {name: self.attempt(name, self._number(name)) for name in ("minimum", "maximum", "step")}
         start = self.attempt("start", self._number("start")) if self.text("start") else None
-        bands = self.attempt("bands", lambda: read_bands(self.text("bands"))) or ()
+        bands = self.attempt("bands", lambda: _bands(self.text("bands"))) or ()
         half_life = (
             self.attempt("half_life", lambda: parse_span(self.text("half_life"))) if self.text("half_life") else None
         )
@@ -103,13 +103,5 @@ class _Entered:
         return lambda: parse(self.text(name))
 
 
-def read_bands(text: str) -> tuple[Band, ...]:
-    """Read bands, a line each, as cold:0; raises BadDefinition, BadNumber."""
-    bands = []
-    for line in text.splitlines():
-        name, colon, start = line.strip().rpartition(":")
-        if line.strip() and not (colon and name.strip()):
-            raise BadDefinition(f"`{line.strip()[:40]}` is no band: write its name and where it begins, hot:80")
-        if line.strip():
-            bands.append(Band(name=name.strip(), start=parse(start)))
-    return tuple(bands)
+def _bands(text: str) -> tuple[Band, ...]:
+    return tuple(parse_band(line) for line in text.splitlines() if line.strip())

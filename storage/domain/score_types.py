@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from storage.domain.errors import BadDefinition, BadName, OffStep, OutOfRange
-from storage.domain.values import LARGEST, show
+from storage.domain.values import LARGEST, parse, show
 
 KEY = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 BAND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
@@ -20,6 +20,9 @@ TAKEN_WORDS = frozenset(
     )
 )
 
+#: what a band may be drawn in; a tint of it, so that what stands on it is read
+COLOURS = ("grey", "blue", "green", "yellow", "orange", "red", "purple")
+
 SHORTEST_HALF_LIFE, LONGEST_HALF_LIFE = 3_600_000_000, 36_500 * 86_400_000_000
 MOST_FADING_STEPS = 10**9
 
@@ -30,6 +33,17 @@ class Band:
 
     name: str
     start: int  #: thousandths
+    colour: str | None = None  #: one of COLOURS; none: the one of its place among the others
+
+    @property
+    def shown(self) -> str:
+        """Write the band for people: `hot from 80 in red`."""
+        return f"{self.name} from {show(self.start)}{f' in {self.colour}' if self.colour else ''}"
+
+    @property
+    def typed(self) -> str:
+        """Write the band as `parse_band` reads it: `hot:80:red`."""
+        return f"{self.name}:{show(self.start)}{f':{self.colour}' if self.colour else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +120,16 @@ class ScoreType:
         return f"use {show(below)} or {show(below + self.step)}"
 
 
+def parse_band(text: str) -> Band:
+    """Read a band as people type it, `hot:80` or `hot:80:red`; raises BadDefinition, BadNumber."""
+    name, *rest = (part.strip() for part in text.split(":"))
+    if not name or len(rest) not in (1, 2):
+        raise BadDefinition(
+            f"`{text.strip()[:40]}` is no band: write its name and where it begins, hot:80, or a colour too, hot:80:red"
+        )
+    return Band(name=name, start=parse(rest[0]), colour=rest[1] or None if len(rest) == 2 else None)
+
+
 def check_key(key: str) -> None:
     """Refuse a key that a person could not type or the filter language would misread."""
     if not KEY.fullmatch(key):
@@ -164,6 +188,8 @@ def _check_bands(bands: Sequence[Band], *, minimum: int, maximum: int, step: int
             raise BadDefinition(f"`{band.name}` cannot name a band: use small letters, digits, _ and -")
         if not minimum <= band.start <= maximum or (band.start - minimum) % step:
             raise BadDefinition(f"the band {band.name}:{show(band.start)} must start in the range and on a step")
+        if band.colour is not None and band.colour not in COLOURS:
+            raise BadDefinition(f"`{band.colour[:40]}` is no colour of a band: use {', '.join(COLOURS)}")
     if any(one.start >= two.start for one, two in pairwise(bands)):
         raise BadDefinition("the bands must start one above the other, lowest first")
     if len({band.name for band in bands}) < len(bands):

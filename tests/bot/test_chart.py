@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import combinations, product
 from math import dist
@@ -14,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import chart as drawing
-from bot.chart import Chart, Mark, date_ticks, png, svg, tint, words
+from bot.chart import TINTS, Chart, Mark, date_ticks, png, svg, tint, words
 from bot.charting import zone_of
 from bot.lettering import fitted, width, writable
 from storage.domain.course import Point
-from storage.domain.score_types import Band, ScoreType
+from storage.domain.score_types import COLOURS, Band, ScoreType
 from tests.bot.pictures import read_png
 from tests.counts import COUNTS
 
@@ -127,6 +128,22 @@ def test_where_the_bands_are() -> None:
     assert len({one.get("fill") for one in of_class(drawn, "rect", "band")}) == 3
 
 
+def test_a_band_has_its_colour() -> None:
+    """The one that was said, and each is another; the others have that of their place."""
+    bands = tuple(Band(name=name, start=start * 1_000, colour=name) for start, name in enumerate(COLOURS))
+    plain = of_class(parsed(ADA), "rect", "band")
+    said = of_class(parsed(charted((90, 5), of=replace(kind(), bands=bands))), "rect", "band")
+    cold, warm, hot = kind(("cold", 0), ("warm", 40), ("hot", 80)).bands
+    mixed = of_class(
+        parsed(charted((90, 5), of=replace(kind(), bands=(cold, replace(warm, colour="purple"), hot)))), "rect", "band"
+    )
+
+    assert [one.get("fill") for one in said] == [TINTS[name] for name in COLOURS]
+    assert len(set(TINTS.values())) == len(COLOURS)
+    assert [one.get("fill") for one in plain] == [TINTS["blue"], TINTS["yellow"], TINTS["red"]]
+    assert [one.get("fill") for one in mixed] == [TINTS["blue"], TINTS["purple"], TINTS["red"]]
+
+
 def test_the_course_is_steps_with_gaps() -> None:
     """It is level from change to change, upright at a change, and nothing where the score is missing."""
     drawn = parsed(ADA)
@@ -213,7 +230,9 @@ def contrast(one: str, two: str) -> float:
 
 def test_everything_stands_out() -> None:
     """WCAG 2.2: text by 4.5 (7 here, for what is small), drawings by 3; on a light Slack and on a dark one."""
-    backgrounds = {drawing.NO_BAND, *(tint(place, count) for count in range(1, 12) for place in range(count))}
+    ladders = [[Band(name="one", start=place) for place in range(count)] for count in range(1, 12)]
+    backgrounds = {drawing.NO_BAND, *TINTS.values()}
+    backgrounds |= {tint(bands, place) for bands in ladders for place in range(len(bands))}
     seen = {
         "text": (min(contrast(text, drawing.PAPER) for text in (drawing.INK, drawing.QUIET)), 7.0),
         "numbers": (contrast(drawing.ON_MARK, drawing.MARK), 7.0),

@@ -120,10 +120,10 @@ async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
 async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
     """No preview, no follow-up; the same form once more changes nothing."""
     view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
-    told = await hand_in(acme, view, label="Fitness", bands="low:1\ntop:7", default=["yes"])
+    told = await hand_in(acme, view, label="Fitness", bands="low:1\ntop:7:purple", default=["yes"])
     assert acme.seen(told) == (
-        "Fit is called Fitness now; the bands of Fitness are low:1, top:7; numbers without a score type mean Fitness."
-        " No score moved, and nobody was asked to follow up."
+        "Fit is called Fitness now; the bands of Fitness are low:1, top:7:purple;"
+        " numbers without a score type mean Fitness. No score moved, and nobody was asked to follow up."
     )
     fit = await live(acme, "fit")
     assert (fit.number, fit.label, [one.name for one in fit.bands], fit.is_default) == (
@@ -132,7 +132,9 @@ async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
         ["low", "top"],
         True,
     )
-    view = await form_of(acme, await ask(acme, "settings"), "Change")
+    listed = await ask(acme, "settings")
+    assert "Bands: low from 1, top from 7 in purple" in acme.seen(listed)
+    view = await form_of(acme, listed, "Change")
     assert view.blocks[0]["text"]["text"] == "`fit`, version 1"  # the default one comes first
     assert acme.seen(await hand_in(acme, view)) == "Fitness is so already; nothing was changed."
 
@@ -159,6 +161,7 @@ MISTAKES: tuple[tuple[dict[str, str], str, str], ...] = (
     ({"step": "7"}, "step", "no whole number of steps"),
     ({"start": "200"}, "start", "the starting value 200"),
     ({"bands": "hot"}, "bands", "`hot` is no band"),
+    ({"bands": "hot:0:pink"}, "bands", "`pink` is no colour of a band"),
     ({"bands": "hot:80"}, "bands", "the first band must start at the minimum"),
     ({"half_life": "soon"}, "half_life", "is no length of time"),
     ({"half_life": "1w", "label": " "}, "label", "a label has 1 to 60 characters"),

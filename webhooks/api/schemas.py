@@ -54,7 +54,10 @@ def score_type(one: ScoreType) -> Mapping[str, Any]:
         "key": one.key,
         "label": one.label,
         **{name: to_json(number) for name, number in numbers.items()},
-        "bands": [{"name": band.name, "from": to_json(band.start)} for band in one.bands],
+        "bands": [
+            {"name": band.name, "from": to_json(band.start), **({"colour": band.colour} if band.colour else {})}
+            for band in one.bands
+        ],
         "half_life": None if one.half_life is None else write_span(one.half_life),
         "default": one.is_default,
     }

@@ -35,11 +35,11 @@ FIT = {
     "max": 10,
     "step": 0.5,
     "start": 7.5,
-    "bands": [{"name": "low", "from": -1}, {"name": "high", "from": 7.5}],
+    "bands": [{"name": "low", "from": -1}, {"name": "high", "from": 7.5, "colour": "purple"}],
     "half_life": None,
     "default": True,
 }
-FIT_WORDS = "type add fit --min -1 --max 10 --step .5 --start 7.5 --band low:-1 --band high:7.5 --default"
+FIT_WORDS = "type add fit --min -1 --max 10 --step .5 --start 7.5 --band low:-1 --band high:7.5:purple --default"
 
 
 class Terminal:
@@ -191,7 +191,7 @@ async def test_score_types(terminal: Terminal) -> None:
     assert document.document == {"types": [FIT, SCORE | {"default": False}, revenue, heat]}
     assert rows(table) == [
         ["key", "label", "range", "step", "bands", "half life", "default"],
-        ["fit", "Fit", "-1 to 10", "0.5", "low from -1, high from 7.5", "—", "yes"],
+        ["fit", "Fit", "-1 to 10", "0.5", "low from -1, high from 7.5 in purple", "—", "yes"],
         ["score", "Score", "0 to 100", "1", "cold from 0, warm from 40, hot from 80", "—", "—"],
         ["net_revenue", "Net revenue", "0 to 100", "1", "—", "—", "—"],
         ["heat", "Heat", "0 to 50", "1", "—", "14d", "—"],
@@ -212,7 +212,14 @@ async def test_definitions_that_contradict_themselves(terminal: Terminal) -> Non
         ("type add x --min 5 --max 5", "The minimum 5 must lie below the maximum 5"),
         ("type add x --min 0,5", "`0,5` has a comma. Use a point: 0.5"),
         ("type add x --step 3", "The range 0 to 100 is no whole number of steps of 3"),
-        ("type add x --band hot", "`hot` is no band: write NAME:FROM, for example hot:80"),
+        (
+            "type add x --band hot",
+            "`hot` is no band: write its name and where it begins, hot:80, or a colour too, hot:80:red",
+        ),
+        (
+            "type add x --band a:0:pink",
+            "`pink` is no colour of a band: use grey, blue, green, yellow, orange, red, purple",
+        ),
         ("type add x --half-life 30m", "`30m` is no length of time: write 24h, 30d or 2w"),
         (
             "type add x --half-life 99999d",

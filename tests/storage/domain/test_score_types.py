@@ -2,8 +2,8 @@
 
 import pytest
 
-from storage.domain.errors import BadDefinition, BadName, OffStep, OutOfRange
-from storage.domain.score_types import Band, ScoreType, check_definition, check_key
+from storage.domain.errors import BadDefinition, BadName, BadNumber, OffStep, OutOfRange
+from storage.domain.score_types import Band, ScoreType, check_definition, check_key, parse_band
 
 
 def score_type(
@@ -191,6 +191,45 @@ def test_bands_that_do_not_cut_the_range(bands: tuple[tuple[str, int], ...], com
         check_definition(label="Fit", minimum=0, maximum=100_000, step=1_000, start=None, bands=named)
 
     assert str(refused.value) == complaint
+
+
+TYPED = [
+    ("hot:80", Band(name="hot", start=80_000), "hot:80", "hot from 80"),
+    (" hot : -0.5 : red ", Band(name="hot", start=-500, colour="red"), "hot:-0.5:red", "hot from -0.5 in red"),
+    ("hot:80:", Band(name="hot", start=80_000), "hot:80", "hot from 80"),
+]
+
+
+@pytest.mark.parametrize(("text", "band", "typed", "shown"), TYPED)
+def test_a_band_as_it_is_typed(text: str, band: Band, typed: str, shown: str) -> None:
+    """A name, where it begins, and a colour where it shall have one."""
+    assert parse_band(text) == band
+    assert (band.typed, band.shown) == (typed, shown)
+    assert parse_band(band.typed) == band
+
+
+@pytest.mark.parametrize("text", ["hot", "", ":80", "hot:80:red:blue"])
+def test_what_is_no_band(text: str) -> None:
+    """Is refused with what to type."""
+    with pytest.raises(BadDefinition) as refused:
+        parse_band(text)
+
+    assert str(refused.value) == (
+        f"`{text}` is no band: write its name and where it begins, hot:80, or a colour too, hot:80:red"
+    )
+    with pytest.raises(BadNumber):
+        parse_band("hot:red")
+
+
+def test_a_colour_that_there_is_none_of() -> None:
+    """Is refused with those that there are."""
+    with pytest.raises(BadDefinition) as refused:
+        check_definition(
+            label="Fit", minimum=0, maximum=100_000, step=1_000, start=None,
+            bands=(Band(name="all", start=0, colour="pink"),),
+        )  # fmt: skip  # one definition
+
+    assert str(refused.value) == "`pink` is no colour of a band: use grey, blue, green, yellow, orange, red, purple"
 
 
 def test_a_band_may_begin_at_the_maximum() -> None:
