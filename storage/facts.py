@@ -14,7 +14,7 @@ from storage.domain.score_types import ScoreType
 
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
-#: (the contact that a fact's contact is one with now, received at, fact)
+#: (the contact that a fact was written for, received at, fact)
 Stored: TypeAlias = tuple[int | None, int, Fact]
 #: (contact id, key of a score type)
 Scored: TypeAlias = tuple[int, str]
@@ -86,12 +86,12 @@ def _key(row: Row) -> FactKey:
 async def stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
     """Give the facts in the ledger under these keys."""
     rows = await session.rows(
-        "SELECT f.*, coalesce(c.merged_into, f.contact_id) AS root FROM given(w bigint, s text, k text, j text)"
+        "SELECT f.* FROM given(w bigint, s text, k text, j text)"
         " JOIN facts f ON f.workspace_id = given.w AND f.source = given.s"
-        " AND f.dedupe_key = given.k AND f.subject = given.j LEFT JOIN contacts c ON c.id = f.contact_id",
+        " AND f.dedupe_key = given.k AND f.subject = given.j",
         [{"w": w, "s": s, "k": k, "j": j} for w, s, k, j in sorted(keys)],
     )
-    return {_key(row): (row["root"], row["received_at"], _fact(row)) for row in rows}
+    return {_key(row): (row["contact_id"], row["received_at"], _fact(row)) for row in rows}
 
 
 async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:

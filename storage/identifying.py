@@ -20,6 +20,8 @@ async def identify(session: Session, works: Sequence[Work], *, now: int) -> None
     there = await facts.stored(session, {work.fact_key(entry) for work in works for entry in work.live})
     found = await contacts.owners(session, [one for work in works for entry in work.live for one in entry.identities])
     roots |= dict(found.values())
+    if there:  # who is one with whom at one moment: else a repeat is about somebody else while two are made one
+        roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in there.values() if row is not None)})
     ids = {identity: row for identity, (row, _) in found.items()}
     there |= await _links_there(session, works, ids)
     graves = await deleting.buried(session, [one for work in works for entry in work.live for one in entry.identities])
@@ -37,7 +39,7 @@ async def identify(session: Session, works: Sequence[Work], *, now: int) -> None
                 entry.status, entry.note = Status.IGNORED, deleting.DELETED
             elif _meet(work, entry, ids, making) and _link(work, entry, there) and not entry.is_merge:
                 entry.fact = work.fact(entry, entry.at)
-                there[key] = (entry.contact, work.submission.received_at, entry.fact)
+                there[key] = (entry.rows[0], work.submission.received_at, entry.fact)
         if work.refusal is not None:
             ids, making, there = known, before, earlier
     await _make(session, works, making, now=now)
@@ -114,7 +116,7 @@ def _link(work: Work, entry: Entry, there: dict[FactKey, Stored]) -> bool:
         key = work.link_key(entry, link[0])
         if key not in there:
             entry.links.append(link)
-            there[key] = (entry.contact, work.submission.received_at, work.merged(entry, link))
+            there[key] = (entry.rows[0], work.submission.received_at, work.merged(entry, link))
         elif not _says(there[key], link):
             _contradict(work, entry)
             return False
@@ -166,7 +168,8 @@ def _is_same(work: Work, entry: Entry, ids: Mapping[Identity, int], there: Mappi
     if entry.is_merge:
         return said and bool(links)
     named = {work.roots.get(row, row) for row in rows}
-    contact = there[work.fact_key(entry)][0]
+    row, _, _ = there[work.fact_key(entry)]
+    contact = None if row is None else work.roots.get(row, row)
     return named == {contact} or (contact in named and said)
 
 

@@ -240,7 +240,8 @@ async def _append(session: Session, works: Sequence[Work]) -> None:
             new[key], received[key] = (row, entry.fact), work.submission.received_at
     ids = await facts.append(session, new, received_at=received) if new else {}
     there = await facts.stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
-    if any(whose[key] != contact for key, (contact, _, _) in there.items()):
+    roots = await contacts.roots(session, {row for row, _, _ in there.values() if row is not None}) if there else {}
+    if any(whose[key] != (None if row is None else roots[row]) for key, (row, _, _) in there.items()):
         raise contacts.StartAgain
     for work in works:
         for entry in work.unsettled:
