@@ -107,7 +107,7 @@ class Deliverer:
 
     async def work(self) -> bool:
         """Take one job that is due and do it; false where there was none."""
-        job = await jobs.claim(self._workspace, now=self._clock())
+        job = await jobs.claim(self._workspace, kinds=self._ways, now=self._clock())
         if job is None:
             return False
         try:

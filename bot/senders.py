@@ -1,6 +1,6 @@
 """Say what people's face is handed of the one for programs, by whoever puts both together: data, and what to call."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +9,14 @@ from storage.domain.sources import Settings, Source
 from storage.domain.submissions import Recorded
 
 HIDDEN = "…"
+
+
+def ids_alone(slug: str) -> str:
+    """Say that a source without a token names its contacts by ids, and what to do about it."""
+    return (
+        "Its contacts are known by their ids alone; for addresses and names give it an API token:"
+        f" contact-score source set {slug} --api-token TOKEN"
+    )
 
 
 class Configures(Protocol):
@@ -31,6 +39,7 @@ class Senders:
     """The kinds of senders there are, and what is done with the sources of them."""
 
     steps: Mapping[str, Sequence[str]]  #: provider → what to do at its side; `{url}`, `{secret}` and SLUG stand in it
+    thin: Collection[str]  #: the providers that name contacts by ids alone, and can be asked who they are
     address: str  #: how senders reach us
     configure: Configures
     #: the next secret of a source, checked where one is given, else made; raises a Refusal

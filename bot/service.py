@@ -37,6 +37,7 @@ from storage.workspaces import add_workspace, choices, find_workspace
 from webhooks.app import plain_mistakes, routes
 from webhooks.configuring import Given, configure, next_secret, proof_of, with_secret
 from webhooks.providers import PROVIDERS
+from webhooks.readback import Reader
 from webhooks.rereading import replay
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Service:
         self._dispatcher: Dispatcher | None = None
         self._socket: Socket | None = None
         self._worker: Worker | None = None
+        self._reading: Worker | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._address = ""
 
@@ -100,6 +102,8 @@ class Service:
             raise BadSettings(f"{taken}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
+        self._reading = Worker(Reader(committer=self._storage.committer, clock=self._clock).work)
+        self._reading.start()
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
         return self._address
@@ -120,8 +124,8 @@ class Service:
             await self._runner.cleanup()
         if self._dispatcher is not None:
             await self._dispatcher.drained(patience=PATIENCE)
-        if self._worker is not None:
-            await self._worker.stop(patience=PATIENCE)
+        workers = [one for one in (self._worker, self._reading) if one is not None]
+        await asyncio.gather(*(one.stop(patience=PATIENCE) for one in workers))
         if self._storage is not None:
             await self._storage.close()
             self._storage = None
@@ -192,6 +196,7 @@ class Service:
 
         return Senders(
             steps={name: one.steps for name, one in PROVIDERS.items()},
+            thin=[name for name, one in PROVIDERS.items() if one.readback is not None],
             address=self._settings.public_url or self._address,
             configure=_configured,
             next_secret=next_secret,

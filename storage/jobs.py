@@ -72,25 +72,37 @@ async def put_job(workspace: Workspace, *, kind: str, lane: str, key: str, subje
     await database.write(body)
 
 
-async def claim(workspace: Workspace, *, now: int) -> Job | None:
-    """Take the next job that is due in a lane that nobody holds, and the lane with it."""
-    if not await database.read(f"{_FREE} LIMIT 1", workspace.id, now):
+async def waiting_for(*, kinds: Collection[str], now: int) -> list[Workspace]:
+    """Give the workspaces that have a job of these kinds to be claimed."""
+    rows = await database.read(
+        f"SELECT DISTINCT w.id, w.team, w.name FROM lanes l JOIN workspaces w ON w.id = l.workspace_id"
+        f" WHERE {_IS_FREE} ORDER BY w.id",
+        _rows(kinds),
+        now,
+    )
+    return [Workspace(**row) for row in rows]
+
+
+async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Job | None:
+    """Take the next job of these kinds that is due in a lane that nobody holds, and the lane with it."""
+    if not await database.read(f"{_FREE} LIMIT 1", _rows(kinds), now, workspace.id):
         return None  # most of the time: nothing is written for it
     token = secrets.token_hex(8)
 
     async def body(session: Session) -> Job | None:
         lanes = await session.rows(
-            f"{_FREE} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED", workspace.id, now
+            f"{_FREE} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED", _rows(kinds), now, workspace.id
         )
         if not lanes:
             return None
         found = await session.rows(
             "SELECT id, kind, lane, subject, attempts, under_way FROM jobs"
-            " WHERE workspace_id = $1 AND lane = $2 AND due_at <= $3 AND given_up_at IS NULL"
-            " ORDER BY due_at, id LIMIT 1",
+            " WHERE workspace_id = $3 AND lane = $4 AND due_at <= $2 AND given_up_at IS NULL"
+            " AND kind IN (SELECT k FROM given(k text)) ORDER BY due_at, id LIMIT 1",
+            _rows(kinds),
+            now,
             workspace.id,
             lanes[0]["name"],
-            now,
         )
         if not found:
             return None
@@ -112,10 +124,15 @@ async def claim(workspace: Workspace, *, now: int) -> Job | None:
     return await database.write(body)
 
 
-_FREE = (
-    "SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $1 AND l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j"
-    " WHERE j.workspace_id = l.workspace_id AND j.lane = l.name AND j.due_at <= $2 AND j.given_up_at IS NULL)"
+_IS_FREE = (
+    "l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = l.workspace_id AND j.lane = l.name"
+    " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT k FROM given(k text)))"
 )
+_FREE = f"SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $3 AND {_IS_FREE}"
+
+
+def _rows(kinds: Collection[str]) -> list[Row]:
+    return [{"k": kind} for kind in sorted(kinds)]
 
 
 async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
@@ -149,15 +166,23 @@ async def repeat(workspace: Workspace, *, job: Job, at: int, now: int) -> None:
 
 
 async def postpone(
-    workspace: Workspace, *, job: Job, until: int, holds_lane: bool, is_doubtful: bool, because: str, now: int
+    workspace: Workspace,
+    *,
+    job: Job,
+    until: int,
+    holds_lane: bool,
+    is_doubtful: bool,
+    because: str,
+    pace: int = 0,
+    now: int,
 ) -> None:
     """Try a job again later; with *holds_lane* all behind it waits too, so that the order is kept.
 
-    *is_doubtful*: it may have been done all the same.
+    *is_doubtful*: it may have been done all the same. Without *holds_lane* the lane is free again after *pace* µs.
     """
 
     async def body(session: Session) -> None:
-        await _free(session, workspace, job, at=until if holds_lane else now)
+        await _free(session, workspace, job, at=until if holds_lane else now + pace)
         await session.rows(
             "UPDATE jobs SET due_at = $3, under_way = $4, problem = $5 WHERE workspace_id = $1 AND id = $2",
             workspace.id,

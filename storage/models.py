@@ -224,6 +224,9 @@ class Source(Model):
     provider = fields.CharField(max_length=40)
     secrets = fields.TextField()
     settings = fields.TextField()  # what else was said of it, as JSON; nothing of it is secret
+    api_token = fields.TextField(null=True)  # encrypted; what its deliveries leave out is read with it
+    unread = fields.TextField(null=True)  # why the last contact that could not be read could not be
+    unread_at = fields.BigIntField(null=True)
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 

@@ -15,6 +15,7 @@ from storage import (
     deliveries,
     facts,
     merging,
+    readings,
     redefining,
     scores,
 )
@@ -73,6 +74,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     if drafts:
         await redefining.follow(session, works, drafts)
     await alerting.decide_all(session, works, now=now)
+    await _queue_readings(session, works, now=now)
     await _keep_deliveries(session, works)
     return [work.refusal or _recorded(work) for work in works]
 
@@ -267,10 +269,34 @@ async def _append_undo(session: Session, work: Work) -> None:
     await facts.append(session, {key: (None, undo)}, received_at={key: submission.received_at})
 
 
+async def _queue_readings(session: Session, works: Iterable[Work], *, now: int) -> None:
+    """Have those read at their source whom it named by an id alone; always where it said nothing else of them."""
+    wanted = [
+        (identity, not (entry.item.score or entry.item.activity or entry.item.fields))
+        for work in works
+        if work.submission.delivered is not None and work.submission.delivered.reads
+        for entry in work.new
+        if not entry.is_deletion and [namespace for _, namespace, _ in entry.identities] == [work.submission.source]
+        for identity in entry.identities
+    ]
+    if wanted:
+        await readings.queue(session, wanted, now=now)
+
+
 async def _keep_deliveries(session: Session, works: Iterable[Work]) -> None:
-    kept = [(work.submission, _outcomes(work), _raws(work)) for work in works if work.submission.delivered]
+    kept = [(work.submission, _outcomes(work), _raws(work)) for work in works if _is_kept(work)]
     if kept:
         await deliveries.keep(session, kept)
+
+
+def _is_kept(work: Work) -> bool:
+    """Tell whether a submission is kept as a delivery: what we read of a contact who is gone meanwhile is not."""
+    delivered = work.submission.delivered
+    if delivered is None or not delivered.was_read:
+        return delivered is not None
+    refusals = [entry.refusal if isinstance(entry, Entry) else entry for entry in work.entries]
+    aside = [one for one in refusals if isinstance(one, Refusal | Unusable)]
+    return bool(aside) and not any(isinstance(one, UnknownContact) for one in aside)
 
 
 def _raws(work: Work) -> list[tuple[str, str]]:

@@ -1,10 +1,10 @@
-"""Keep the configured senders, their secrets encrypted."""
+"""Keep the configured senders, their secrets and tokens encrypted."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from storage import database
+from storage import database, readings
 from storage.database import Row, Session
 from storage.definitions import live
 from storage.domain.contacts import check_slug
@@ -20,22 +20,25 @@ async def add_source(
     provider: str,
     secrets: Sequence[str],
     settings: Settings | None = None,
+    api_token: str | None = None,
     now: int,
 ) -> Source:
     """Configure a sender; raises BadName, AlreadyThere, NoKeys."""
     sealed = _sealed(secrets, {})
+    token = database.current().vault.seal(api_token) if api_token else None
 
     async def body(session: Session) -> None:
         check_slug(slug, score_types=tuple((await live(session, {workspace.id}))[workspace.id]))
         made = await session.rows(
-            "INSERT INTO sources (workspace_id, slug, provider, secrets, settings, created_at, updated_at)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO sources (workspace_id, slug, provider, secrets, settings, created_at, updated_at, api_token)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $6, $7) ON CONFLICT DO NOTHING RETURNING id",
             workspace.id,
             slug,
             provider,
             sealed,
             _written(settings or Settings()),
             now,
+            token,
         )
         if not made:
             raise AlreadyThere(f"there is a source `{slug}` already; choose another name")
@@ -45,21 +48,39 @@ async def add_source(
 
 
 async def set_source(
-    workspace: Workspace, *, slug: str, settings: Settings, secrets: Sequence[str] | None = None, now: int
+    workspace: Workspace,
+    *,
+    slug: str,
+    settings: Settings,
+    secrets: Sequence[str] | None = None,
+    api_token: str | None = None,
+    now: int,
 ) -> Source:
-    """Change what was said of a source, and its secrets where some are given; raises UnknownSource."""
+    """Change what was said of a source, and its secrets and token where some are given; raises UnknownSource.
+
+    A blank token takes the one there is away; with another one all contacts of the source without an address are read.
+    """
     sealed = None if secrets is None else _sealed(secrets, {})
-    changed = await database.current().writer.rows(
-        "UPDATE sources SET settings = $3, secrets = coalesce($4, secrets), updated_at = $5"
-        " WHERE workspace_id = $1 AND slug = $2 RETURNING id",
-        workspace.id,
-        slug,
-        _written(settings),
-        sealed,
-        now,
-    )
-    if not changed:
-        raise _unknown(slug, workspace.team)
+    token = database.current().vault.seal(api_token) if api_token else api_token
+
+    async def body(session: Session) -> None:
+        changed = await session.rows(
+            "UPDATE sources SET settings = $3, secrets = coalesce($4, secrets),"
+            " api_token = nullif(coalesce($5, api_token), ''), updated_at = $6"
+            " WHERE workspace_id = $1 AND slug = $2 RETURNING id",
+            workspace.id,
+            slug,
+            _written(settings),
+            sealed,
+            token,
+            now,
+        )
+        if not changed:
+            raise _unknown(slug, workspace.team)
+        if token:
+            await readings.begin_anew(session, workspace.id, slug, now=now)
+
+    await database.write(body)
     return await find_source(workspace.team, slug=slug)
 
 
@@ -100,13 +121,15 @@ async def remove_source(workspace: Workspace, *, slug: str) -> None:
         await session.rows(f"DELETE FROM raw_deliveries WHERE {of_it}", id)
         for table in ("deliveries", "refusals"):
             await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
+        await readings.stop(session, workspace.id, slug)
         await session.rows("DELETE FROM sources WHERE id = $1", id)
 
     await database.write(body)
 
 
 _SOURCE = (
-    "SELECT w.id AS workspace_id, w.team, w.name, s.id, s.slug, s.provider, s.secrets, s.settings, t.key"
+    "SELECT w.id AS workspace_id, w.team, w.name, s.id, s.slug, s.provider, s.secrets, s.settings,"
+    " s.api_token IS NOT NULL AS reads, t.key"
     " FROM sources s JOIN workspaces w ON w.id = s.workspace_id LEFT JOIN score_types t ON t.workspace_id = w.id"
 )
 
@@ -144,6 +167,7 @@ def _source(rows: Sequence[Row]) -> Source:
         retiring=retiring,
         settings=Settings(**json.loads(row["settings"])),
         score_types=tuple(one["key"] for one in rows if one["key"] is not None),
+        reads=bool(row["reads"]),
     )
 
 

@@ -35,6 +35,8 @@ class Given:
     mapping: object = None
     muted: bool | None = None
     rate: str | None = None
+    api_token: str | None = field(default=None, repr=False)  #: a blank one takes away the one there is
+    api_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ def configure(
     if given.secrets and not isinstance(proof, Signature):
         instead = "--password" if isinstance(proof, Basic) else "--token"
         raise Refusal(f"`{provider}` signs nothing here, so it takes no --secret; use {instead}")
+    if given.api_token and (not given.api_token.isascii() or not given.api_token.isprintable()):
+        raise Refusal("an API token is printable ASCII characters, as the sender shows it: --api-token TOKEN")
     said = [*given.secrets, *(one for one in (given.password, given.token) if one is not None)]
     for one in said:
         check_secret(proof, one)
@@ -118,6 +122,8 @@ def _check_used(provider: str, chosen: Provider, given: Given) -> None:
         "recipe": given.recipe,
         "mapping": given.mapping,
         "public_url": given.public_url,
+        "api_token": given.api_token if chosen.readback is None else None,
+        "api_url": given.api_url if chosen.readback is None else None,
     }
     for name, said in used.items():
         if said and name not in chosen.takes:
@@ -132,7 +138,9 @@ def _settings(slug: str, provider: str, chosen: Provider, given: Given, before: 
         before,
         map={**before.map, **_pairs(given.map, "--map", "PROPERTY=TYPE")},
         options=_options(provider, chosen, {**before.options, **_pairs(given.options, "--option", "KEY=VALUE")}),
-        public_url=_address(given.public_url) or before.public_url,
+        public_url=_address(given.public_url, "--public-url https://scores.example.com/webhooks/…")
+        or before.public_url,
+        api_url=_address(given.api_url, "--api-url https://api.example.com") or before.api_url,
         muted=before.muted if given.muted is None else given.muted,
     )
     try:
@@ -174,12 +182,12 @@ def _token_in(text: str) -> str:
     return text
 
 
-def _address(url: str | None) -> str | None:
+def _address(url: str | None, instead: str) -> str | None:
     if url is None:
         return None
     told = urlsplit(url)
     if told.scheme not in ("http", "https") or not told.netloc:
-        raise Refusal(f"`{url[:80]}` is no address: --public-url https://scores.example.com/webhooks/…")
+        raise Refusal(f"`{url[:80]}` is no address: {instead}")
     return url
 
 

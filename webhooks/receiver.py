@@ -90,7 +90,12 @@ class Receiver:
             batch=f"{source.slug}/{key}",
             received_at=now,
             items=items,
-            delivered=Delivered(source=source.id, key=key, raw=without_secrets(arrived, proof=proof)),
+            delivered=Delivered(
+                source=source.id,
+                key=key,
+                raw=without_secrets(arrived, proof=proof),
+                reads=source.reads and provider.readback is not None,
+            ),
             muted=source.settings.muted,
         )
         recorded = await self._committer.record(submission, now=now)

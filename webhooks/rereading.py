@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote
 
 from storage.committer import Committer
 from storage.deliveries import delivery, raw_delivery, settle_replay
@@ -13,11 +14,13 @@ from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
 from storage.sources import find_source
+from webhooks.bodies import JSON
 from webhooks.proofs import WITHHELD, Proof
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Provider
 from webhooks.signatures import DELIVERY_ID, Request
 
+ANSWER = "GET"  #: no delivery has this method
 _SECRET = re.compile(r"authorization|cookie|token|secret|password|signature|sig-hash|api-?key|credential")
 
 
@@ -25,8 +28,13 @@ def without_secrets(request: Request, *, proof: Proof) -> Raw:
     """Give what may be kept of a request."""
     shown = proof.redact(request)
     headers = {name: WITHHELD if _SECRET.search(name) else value for name, value in shown.headers.items()}
-    clean = _kept_headers(replace(shown, headers=headers))
-    return Raw(method=shown.method, query=_storable(shown.query), headers=clean, body=shown.body)
+    return kept(replace(shown, headers=headers))
+
+
+def kept(request: Request) -> Raw:
+    """Give a request in which nothing is secret as it is kept."""
+    headers = _kept_headers(request)
+    return Raw(method=request.method, query=_storable(request.query), headers=headers, body=request.body)
 
 
 def _kept_headers(request: Request) -> dict[str, str]:
@@ -47,9 +55,17 @@ def delivery_key(request: Request, *, told: str | None) -> str:
 
 
 def read(provider: Provider, request: Request, *, source: Source, key: str) -> list[Asked]:
-    """Read the items of an authentic request; raises BadBody."""
+    """Read the items of an authentic request, or of an answer that we asked for; raises BadBody."""
     clean = replace(request, headers=_kept_headers(request), query=_storable(request.query))
-    return provider.read(provider.arrived(clean, source=source, key=key))
+    arrived = provider.arrived(clean, source=source, key=key)
+    if clean.method == ANSWER:
+        return provider.read_back(arrived, id=unquote(clean.query))
+    return provider.read(arrived)
+
+
+def answer(body: bytes, *, id: str) -> Request:
+    """Make of what a sender's API answered of a contact what can be read and kept as a delivery is."""
+    return Request(method=ANSWER, query=quote(id), headers={"content-type": JSON}, body=body)
 
 
 def unreadable(key: str, reason: str) -> list[Asked]:
@@ -100,18 +116,18 @@ async def replay(workspace: Workspace, *, id: int, committer: Committer, now: in
 
     What was applied before is a duplicate now. It asks for no follow-up. Raises UnknownDelivery.
     """
-    kept, _ = await delivery(workspace, id=id)
+    known, _ = await delivery(workspace, id=id)
     raw = await raw_delivery(workspace, id=id)
-    source = await find_source(workspace.team, slug=kept.source)
+    source = await find_source(workspace.team, slug=known.source)
     try:
-        items = read(PROVIDERS[source.provider], _request(raw), source=source, key=kept.key)
+        items = read(PROVIDERS[source.provider], _request(raw), source=source, key=known.key)
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
     submission = Submission(
         workspace=workspace,
         source=source.slug,
-        batch=f"{source.slug}/{kept.key}",
-        received_at=kept.received_at,
+        batch=f"{source.slug}/{known.key}",
+        received_at=known.received_at,
         items=items,
         muted=True,
     )

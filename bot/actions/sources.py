@@ -12,6 +12,7 @@ from bot.text import escape
 from storage.deliveries import quarantine, refused, set_aside_deliveries, waiting
 from storage.domain.errors import Refusal
 from storage.domain.submissions import Status
+from storage.readings import reading
 from storage.sources import find_source, set_source
 
 AT_ONCE = 50  #: deliveries that one press replays
@@ -31,7 +32,7 @@ async def show_source(asked: Asked) -> Reply:
     """Show what a source is set to, and what to do at its side."""
     source = (await find_source(asked.workspace.team, slug=asked.text)).at(asked.now)
     away = next((one for one in await refused(asked.workspace) if one.source == source.slug), None)
-    return source_reply(source, asked.senders, away)
+    return source_reply(source, asked.senders, away, await reading(asked.workspace, source=source.slug))
 
 
 async def pause_source(asked: Asked) -> Reply:

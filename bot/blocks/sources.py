@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, cut, moment, section, sections
 from bot.blocks.fields import choice_field, plain, text_field
-from bot.senders import Senders
+from bot.senders import Senders, ids_alone
 from bot.text import escape, harmless
 from storage.deliveries import Lately, Refused, Waiting
 from storage.domain.sources import Source
+from storage.readings import Reading
 
 CALLBACK, ROTATE = "source", "rotate"
 PER_PAGE, MOST_ITEMS = 7, 20
@@ -79,8 +80,8 @@ def _buttons(one: Listed, first: int) -> list[Block]:
     return buttons
 
 
-def source_reply(source: Source, senders: Senders, refused: Refused | None) -> Reply:
-    """Answer with the steps of one source, what it is set to, and what was refused."""
+def source_reply(source: Source, senders: Senders, refused: Refused | None, reading: Reading) -> Reply:
+    """Answer with the steps of one source, what it is set to, what was refused, and what is read of its contacts."""
     kept = source.settings
     told = {
         "Fields": ", ".join(f"{name} is {score}" for name, score in kept.map.items()),
@@ -98,11 +99,22 @@ def source_reply(source: Source, senders: Senders, refused: Refused | None) -> R
         many = "request was" if refused.count == 1 else "requests were"
         last = f"{refused.count:,} {many} refused, the last {moment(refused.last_at)}"
         lines.append(f"{last}: {escape(refused.reason)}. {escape(refused.hint)}")
+    if source.provider in senders.thin:
+        lines += _read(reading) if source.reads else [ids_alone(source.slug)]
     head = f"*{source.slug}* `{source.provider}` at {escape(senders.url(source))}"
     return Reply(
         text=f"The source {source.slug}",
         blocks=[section(head), *sections(_numbered(senders.told(source))), *sections(lines)],
     )
+
+
+def _read(reading: Reading) -> list[str]:
+    """Say how it stands with what is read through a source's API."""
+    waiting = f": {reading.waiting:,} wait" if reading.waiting else ""
+    lines = [f"Addresses and names are read through its API{waiting}"]
+    if reading.problem is not None and reading.problem_at is not None:
+        lines.append(f"Not read {moment(reading.problem_at)}: {escape(reading.problem)}")
+    return lines
 
 
 def _numbered(steps: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ import typer
 from bot.cli import output
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
+from bot.senders import ids_alone
 from bot.settings import Settings
 from storage.deliveries import delivery as kept_delivery
 from storage.deliveries import lately, raw_delivery
@@ -22,6 +23,7 @@ from storage.domain.sources import DAY, Source
 from storage.domain.submissions import Raw
 from storage.domain.values import to_json
 from storage.opening import Storage
+from storage.readings import reading
 from storage.sources import add_source, find_source, remove_source, rotate_source, set_source, sources
 from webhooks.configuring import Given, configure, next_secret, provider_named
 from webhooks.mapping import BadMapping, check_mapping
@@ -49,6 +51,11 @@ Mapping_ = Annotated[
     Path | None, typer.Option("--mapping", metavar="FILE.json", exists=True, dir_okay=False, help="Where things stand.")
 ]
 Muted = Annotated[bool | None, typer.Option("--muted/--no-muted", help="Its deliveries ask for no follow-up.")]
+ApiToken = Annotated[
+    str | None,
+    typer.Option(help="A token of the sender's API, where it sends ids alone; a blank one takes it away."),
+]
+ApiUrl = Annotated[str | None, typer.Option(help="Where the sender's API is, in place of its own address.")]
 Rate = Annotated[str | None, typer.Option(help="The most that is taken of it: 200/s, 1000/min, 5000/h.")]
 
 
@@ -68,6 +75,8 @@ def add(
     mapping: Mapping_ = None,
     muted: Muted = None,
     rate: Rate = None,
+    api_token: ApiToken = None,
+    api_url: ApiUrl = None,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
@@ -79,13 +88,14 @@ def add(
         given = Given(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
             map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
-            mapping=_document(mapping), muted=muted, rate=rate,
+            mapping=_document(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
         )  # fmt: skip  # as the options stand above
         configured = configure(workspace, slug=slug, provider=provider, given=given)
         secrets = configured.secrets or ()
         made = await add_source(
-            workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings, now=system_clock()
-        )
+            workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
+            api_token=api_token, now=system_clock(),
+        )  # fmt: skip  # whose, what, and what proves it
         url, name = _url(settings, made), made.settings.username
         if as_json:
             document: dict[str, object] = {"slug": made.slug, "provider": provider, "url": url, "secrets": [*secrets]}
@@ -178,6 +188,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "muted": kept.muted,
             "paused": kept.paused,
             "rate": kept.rate,
+            **(await _read_back(source)),
             "last_delivery_at": output.moment(seen.last_at) if seen.last_at is not None else None,
             "last_day": day,
         }
@@ -189,6 +200,21 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
         output.lines("", *_numbered(steps, url=_url(settings, source), secret=HIDDEN, slug=slug))
 
     run(body)
+
+
+async def _read_back(source: Source) -> dict[str, object]:
+    """Say whether what its deliveries leave out is read, and what came of it; nothing where they leave out nothing."""
+    readback = PROVIDERS[source.provider].readback
+    if readback is None:
+        return {}
+    seen = await reading(source.workspace, source=source.slug)
+    return {
+        "reads_back": source.reads,
+        "api_url": source.settings.api_url or readback.base,
+        "contacts_to_read": seen.waiting,
+        "not_read": seen.problem if source.reads else ids_alone(source.slug),
+        "not_read_at": output.moment(seen.problem_at) if seen.problem_at is not None else None,
+    }
 
 
 def _plain(value: object) -> object:
@@ -212,6 +238,8 @@ def set_(
     mapping: Mapping_ = None,
     muted: Muted = None,
     rate: Rate = None,
+    api_token: ApiToken = None,
+    api_url: ApiUrl = None,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
@@ -223,12 +251,13 @@ def set_(
         given = Given(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
             map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
-            mapping=_document(mapping), muted=muted, rate=rate,
+            mapping=_document(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
         )  # fmt: skip  # as the options stand above
         configured = configure(workspace, slug=slug, provider=source.provider, given=given, before=source)
         changed = await set_source(
-            workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, now=system_clock()
-        )
+            workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, api_token=api_token,
+            now=system_clock(),
+        )  # fmt: skip  # as above
         if as_json:
             output.document({"slug": changed.slug, "provider": changed.provider, "url": _url(settings, changed)})
         else:

@@ -26,6 +26,7 @@ class Settings:
     muted: bool = False  #: its deliveries ask for no follow-up
     paused: bool = False  #: nothing is taken of it; its sender is told to come again
     rate: str | None = None  #: what is taken of it, as `200/s`
+    api_url: str | None = None  #: where its API is, in place of its provider's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Source:
     retiring: Mapping[str, int] = field(default_factory=dict, repr=False)  #: a secret → until when it is taken, in µs
     settings: Settings = field(default_factory=Settings)
     score_types: tuple[str, ...] = ()  #: the keys that there are in its workspace
+    reads: bool = False  #: it has an API token, with which what its deliveries leave out is read
 
     def at(self, now: int) -> "Source":
         """Give it without the secrets that are no longer taken."""

@@ -26,6 +26,8 @@ class Delivered:
     source: int  #: row id of the source
     key: str  #: the sender's id of the delivery
     raw: "Raw | None" = None
+    reads: bool = False  #: whom it names by an id alone is to be read at the source
+    was_read: bool = False  #: it is what was read there: kept only where something of it is set aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 from bot.sandbox import Message
 from storage.domain.sources import DAY
-from storage.sources import find_source, sources
+from storage.readings import could_not
+from storage.sources import add_source, find_source, set_source, sources
 from tests.journeys.acme import CRM_SECRET, TEAM, Acme, button_of, form
 from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused
 
@@ -151,3 +152,22 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     await hand_in(acme, view, slug="pipe", provider="pipedrive", secret="pass:word")
     pipe = await find_source(TEAM, slug="pipe")
     assert (pipe.secrets, pipe.settings.username) == (("pass:word",), "pipe")
+
+
+async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_read(acme: Acme) -> None:
+    """Without a token what to type; with one how it stands, in its provider's place."""
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    hub = await add_source(acme.workspace, slug="hub", provider="hubspot", secrets=["s"], now=now)
+    shown = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
+    assert acme.seen(shown).endswith(
+        "\nIts contacts are known by their ids alone; for addresses and names give it an API token:"
+        " contact-score source set hub --api-token TOKEN"
+    )
+    await set_source(acme.workspace, slug="hub", settings=hub.settings, api_token="pat-1", now=now)
+    await could_not(acme.workspace, source="hub", because="hub:7 was answered 404: there is no <such> contact", now=now)
+    shown = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
+    assert acme.seen(shown).endswith(
+        "\nAddresses and names are read through its API"
+        "\nNot read ‹now›: hub:7 was answered 404: there is no &lt;such&gt; contact"
+    )
+    assert "pat-1" not in acme.seen(shown)

@@ -17,7 +17,7 @@ from storage import jobs
 from storage.alerting import sweep
 from storage.definitions import add_score_type
 from storage.domain.followups import Move, Outcome, State, TooLate
-from storage.followups import ESCALATE, RELEASE, WAKE, by_ids, move, overdue, steps, tell_outcome
+from storage.followups import ASK, EDIT, ESCALATE, RELEASE, WAKE, by_ids, move, overdue, steps, tell_outcome
 from storage.opening import Storage, open_storage
 from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
@@ -115,7 +115,7 @@ class Life(RuleBasedStateMachine):
     async def _work(self) -> None:
         await sweep(self.team.workspace, now=self.now)
         for _ in range(500):
-            job = await jobs.claim(self.team.workspace, now=self.now)
+            job = await jobs.claim(self.team.workspace, kinds={ASK, EDIT, *BY_TIME}, now=self.now)
             if job is None:
                 break
             if job.kind in BY_TIME:

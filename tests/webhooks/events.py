@@ -125,8 +125,10 @@ EVENTS: dict[str, dict[str, tuple[Any, int]]] = {
         "mautic.lead_post_delete": (mautic("mautic.lead_post_delete"), 0),
     },
     "attio": {
-        kind: ({"events": [{"event_type": kind, "id": {"record_id": "r1"}}]}, 0)
-        for kind in ("record.created", "record.updated", "record.deleted")
+        kind: ({"events": [{"event_type": kind, "id": {"record_id": "r1"}, "duplicate_record_id": "r2"}]}, count)
+        for kind, count in (
+            ("record.created", 0), ("record.updated", 0), ("record.merged", 1), ("record.deleted", 0),
+        )
     },
     **{
         name: {"fields of a contact": (FIELDS, 1)}

@@ -133,7 +133,12 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
             elif expect["accepted"]:
                 applied, duplicate, _, quarantined = answer.counts
                 rejected = len(expect.get("rejected_events", ()))
+                thin = expect.get("needs_fetch", ())  # whose contacts are known by their ids
                 taken = len(expect["events"]) + sum(len(one.get("from", [1])) for one in expect.get("lifecycle", ()))
+                taken += len(thin)
+                assert [len(await find(workspace, text=f"{slug}:{one['record_id']}")) for one in thin] == [1] * len(
+                    thin
+                )
                 assert (applied, duplicate, quarantined) == (taken, 0, rejected), (name, answer)
                 again = await post(client, f"{url}/webhooks/{TEAM}/{slug}", sample)
                 assert again.counts[:2] == (0, applied), (name, again)

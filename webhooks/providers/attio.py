@@ -1,14 +1,33 @@
-"""Read Attio's webhooks, which name records without their values.
+"""Read Attio's webhooks, which name records without their values, and the values through its API.
 
 https://docs.attio.com/rest-api/guides/webhooks"""
 
 from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
-from storage.domain.facts import Asked
+from storage.domain.errors import BadItem
+from storage.domain.facts import Asked, Item, Merge
+from storage.domain.sources import Source
 from webhooks.proofs import Signature
-from webhooks.providers.contract import Arrived, Handler, Provider
-from webhooks.reading import Event, a_list, dig
+from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
+from webhooks.reading import (
+    Event,
+    a_list,
+    an_object,
+    bounded_key,
+    described,
+    dig,
+    key_of,
+    moment,
+    objects,
+    scores,
+    text,
+)
 from webhooks.recipes import RECIPES
+
+PEOPLE = "people"  # the slug of the object that contacts are, where the source names none
+#: where the value of an attribute stands, by what kind it is
+_VALUES = ("value", "currency_value")
 
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
@@ -16,23 +35,87 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(str(dig(one, "event_type")), one) for one in events]
 
 
+def _object(source: Source) -> str:
+    return source.settings.options.get("object", PEOPLE)
+
+
+def _is_other(event: Event) -> bool:
+    """Tell whether it is about another object than contacts are, which only the object's id can tell."""
+    chosen = _object(event.source)
+    return "-" in chosen and dig(event.body, "id", "object_id") not in (None, chosen)
+
+
 def _thin(event: Event) -> list[Asked]:
-    """Say which record it was, and that its values are not in what was sent."""
-    record = dig(event.body, "id", "record_id")
-    return event.ignored(f"Attio sends no values: the record {str(record)[:60]} would have to be read back")
+    """Take the contact by the record's id; what it is and its scores are not in what was sent."""
+    if _is_other(event):
+        return event.ignored(f"it is about another object than {_object(event.source)}")
+    return [Item(key=event.key, contact=event.contact(id=dig(event.body, "id", "record_id")), raw=event.raw)]
 
 
-EVENTS: Mapping[str, Handler] = dict.fromkeys(("record.created", "record.updated", "record.deleted"), _thin)
+def _merged(event: Event) -> list[Asked]:
+    if _is_other(event):
+        return event.ignored(f"it is about another object than {_object(event.source)}")
+    into, gone = dig(event.body, "id", "record_id"), dig(event.body, "duplicate_record_id")
+    key = key_of("attio", "merge", into, gone) or event.key
+    return [Merge(key=key, contact=event.contact(id=gone), into=event.contact(id=into), raw=event.raw)]
+
+
+def _path(source: Source, id: str) -> str:
+    """Read a record: https://docs.attio.com/rest-api/endpoint-reference/records/get-a-record"""
+    return f"/v2/objects/{quote(_object(source), safe='')}/records/{quote(id, safe='')}"
+
+
+def _answered(event: Event) -> list[Asked]:
+    """Read who a contact is, and its scores; each value says since when it holds, and an empty list that none does."""
+    values = an_object(dig(event.body, "data", "values"), "the record's `values`")
+    id, email = text(event.around["id"]), dig(values.get("email_addresses"), 0, "email_address")
+    contact = event.contact(id=id, email=email)
+    made: list[Asked] = []
+    if about := described(contact, name=dig(values.get("name"), 0, "full_name")):
+        said = [moment(dig(values.get(name), 0, "active_from")) for name in ("email_addresses", "name")]
+        at = max((one for one in said if one is not None), default=None)
+        made.append(Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw))
+    for name, held in values.items():
+        if event.source.score_type(name) is not None:
+            made += _score(event, name, held)
+    return made or event.ignored("none of its attributes is an address, a name or a score")
+
+
+def _score(event: Event, name: str, held: object) -> list[Asked]:
+    contact = event.contact(id=event.around["id"])
+    if held == []:
+        key = bounded_key(f"{event.key}/{name}")
+        return scores(event, {name: None}, contact=contact, key=key, cleared=(name,))
+    now = objects(dig(held, 0))
+    value = next((now[one] for one in _VALUES if one in now), None)
+    if value is None:
+        raise BadItem(f"the attribute `{name[:80]}` is no number")
+    since = now.get("active_from")
+    key = key_of("attio", event.around["id"], name, since) or bounded_key(f"{event.key}/{name}")
+    return scores(event, {name: value}, contact=contact, key=key, occurred_at=moment(since))
+
+
+EVENTS: Mapping[str, Handler] = {
+    "record.created": _thin,
+    "record.updated": _thin,
+    "record.merged": _merged,
+    "record.deleted": ignore("a record deleted in Attio stays here"),
+}
 
 PROVIDER = Provider(
     steps=(
         "In Attio, under Workspace settings, Developers, add to your integration a webhook with the target URL {url}"
-        " and the event record.updated",
+        " and the events record.created, record.updated and record.merged",
         "Attio shows a signing secret: contact-score source set SLUG --secret SIGNING_SECRET",
-        "Attio's webhooks name records without their values; to send scores today let an Attio workflow post them"
-        " to a source of the provider custom",
+        "Attio names records without their values; for addresses, names and scores give it an API token with the"
+        " scopes record_permission:read and object_configuration:read: contact-score source set SLUG --api-token TOKEN",
+        "Say which attribute is which score, by its slug: contact-score source set SLUG --map lead_score=score",
+        "Contacts are the records of people, or of the object you name; by its id, records of others are left alone:"
+        " contact-score source set SLUG --option object=OBJECT_ID",
     ),
     proof=lambda source: Signature(RECIPES["attio"]),
     events=EVENTS,
     split=_split,
+    options={"object": ()},
+    readback=Readback(base="https://api.attio.com", path=_path, handler=_answered),
 )

@@ -35,6 +35,19 @@ Handler: TypeAlias = Callable[[Event], list[Asked]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Readback:
+    """How contacts that are named by an id alone are read through the sender's API, with a token as bearer.
+
+    *base*: where the API is. *path*: what to read of the contact with an id.
+    *handler*: an answer → what it says; it is told the id in *around*.
+    """
+
+    base: str
+    path: Callable[[Source, str], str]
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One kind of sender, as data.
 
@@ -56,6 +69,7 @@ class Provider:
     takes: frozenset[str] = frozenset({"map"})
     username: bool = False  #: proves itself by HTTP Basic unless it is told otherwise
     ack: tuple[str, str] | None = None  #: content type and body of a 200, where the sender wants words of its own
+    readback: Readback | None = None  #: where what it sends leaves out what a contact is
 
     def arrived(self, request: Request, *, source: Source, key: str) -> Arrived:
         """Read the body by its content type; raises BadBody."""
@@ -86,19 +100,27 @@ class Provider:
             event = Event(
                 name=name, body=body, source=arrived.source, key=key, raw=as_text(body), headers=headers, around=around
             )
-            made += self._asked(event)
+            made += _asked(self.events.get(name), event)
         return made
 
-    def _asked(self, event: Event) -> list[Asked]:
-        handler = self.events.get(event.name)
-        if not event.name:
-            return [Unusable(key=event.key, reason="it does not say which event it is", raw=event.raw)]
-        if handler is None:
-            return event.ignored(f"`{event.name[:80]}` is no event that is read")
-        try:
-            return handler(event)
-        except Refusal as exc:
-            return [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
+    def read_back(self, arrived: Arrived, *, id: str) -> list[Asked]:
+        """Read what the sender's API answered of the contact with this id."""
+        raw, handler = as_text(arrived.document), self.readback.handler if self.readback is not None else None
+        said = Event(
+            name="answer", body=arrived.document, source=arrived.source, key=arrived.key, raw=raw, around={"id": id}
+        )
+        return _asked(handler, said)
+
+
+def _asked(handler: Handler | None, event: Event) -> list[Asked]:
+    if not event.name:
+        return [Unusable(key=event.key, reason="it does not say which event it is", raw=event.raw)]
+    if handler is None:
+        return event.ignored(f"`{event.name[:80]}` is no event that is read")
+    try:
+        return handler(event)
+    except Refusal as exc:
+        return [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
 
 
 def ignore(reason: str) -> Handler:

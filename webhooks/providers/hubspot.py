@@ -4,11 +4,13 @@ https://developers.hubspot.com/docs/api/webhooks
 Event ids are not unique and a retry changes the body, so an event is known by what changed and when."""
 
 from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
-from storage.domain.facts import Asked, Deletion, Merge
+from storage.domain.contacts import Json, Reference
+from storage.domain.facts import Asked, Deletion, Item, Merge
 from storage.domain.sources import Source
 from webhooks.proofs import Proof, Signature
-from webhooks.providers.contract import Arrived, Handler, Provider, ignore
+from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
 from webhooks.reading import Event, a_list, an_object, described, dig, key_of, moment, objects, scores, text
 from webhooks.recipes import RECIPES
 
@@ -76,8 +78,7 @@ def _workflow(event: Event) -> list[Asked]:
     id = next((said[name] for name in ("vid", "objectId", "id") if said.get(name) is not None), None)
     contact = event.contact(id=id, email=values.get("email"))
     made: list[Asked] = []
-    named = " ".join(one for one in (text(values.get("firstname")), text(values.get("lastname"))) if one)
-    about = described(contact, name=named, company=values.get("company"))
+    about = _about(contact, values)
     for name, value in values.items():
         if event.source.score_type(name) is None:
             continue
@@ -89,6 +90,27 @@ def _workflow(event: Event) -> list[Asked]:
             cleared={name} if is_blank else (), about=about,
         )  # fmt: skip  # what and whose, when and how
     return made or event.ignored("none of its properties is mapped to a score type, or named like one")
+
+
+def _about(contact: Reference, values: Mapping[str, object]) -> dict[str, Json]:
+    named = " ".join(one for one in (text(values.get("firstname")), text(values.get("lastname"))) if one)
+    return described(contact, name=named, company=values.get("company"))
+
+
+def _path(_: Source, id: str) -> str:
+    """Read a contact: https://developers.hubspot.com/docs/api/crm/contacts"""
+    return f"/crm/v3/objects/contacts/{quote(id, safe='')}?properties=email,firstname,lastname,company"
+
+
+def _answered(event: Event) -> list[Asked]:
+    """Read who a contact is; one that was merged there is answered under the id of the one it is now."""
+    said = an_object(event.body, "the answer")
+    values = an_object(said.get("properties"), "the contact's `properties`")
+    contact = event.contact(id=event.around["id"], email=values.get("email"))
+    about, at = _about(contact, values), moment(said.get("updatedAt"))
+    if not about:
+        return event.ignored("HubSpot knows neither an address nor a name of it")
+    return [Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw)]
 
 
 EVENTS: Mapping[str, Handler] = {
@@ -109,6 +131,8 @@ PROVIDER = Provider(
         "Subscribe to contact.propertyChange for each score property, and to contact.merge and contact.privacyDeletion",
         "HubSpot signs with the app's client secret: contact-score source set SLUG --secret CLIENT_SECRET",
         "Say which property is which score: contact-score source set SLUG --map hubspotscore=score",
+        "HubSpot names contacts by their ids alone; for their addresses and names give it the token of a private app"
+        " with the scope crm.objects.contacts.read: contact-score source set SLUG --api-token TOKEN",
         "Where a proxy changes the address, say which one HubSpot calls: --public-url URL",
         "For the action Send a webhook of a workflow make a second source with --option signature=v2",
     ),
@@ -117,4 +141,5 @@ PROVIDER = Provider(
     split=_split,
     options={"signature": ("v3", "v2", "v1")},
     takes=frozenset({"map", "public_url"}),
+    readback=Readback(base="https://api.hubapi.com", path=_path, handler=_answered),
 )

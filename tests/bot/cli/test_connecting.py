@@ -86,3 +86,26 @@ async def test_a_test_delivery_proves_itself_as_its_sender_would(database_url: s
         assert (unknown.code, unknown.out, unknown.err[:28]) == (1, "", "There is no recipe `md5`; th")
         kept = await run("source", "set", "my-zapier", "--recipe", "close", env=env)  # its password is no key for that
         kept.check_refused("Give the secret as 1 to 1000 bytes in hexadecimal digits.")
+
+
+async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: str) -> None:
+    """Without it the source says what to type; with it whether it reads, and never the token."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    await run("source", "add", "hub", "--provider", "hubspot", "--secret", "client-secret", env=env)
+    alone = await run("source", "show", "hub", "--json", env=env)
+    given = await run("source", "set", "hub", "--api-token", "pat-1", "--api-url", "http://127.0.0.1:9", env=env)
+    shown = await run("source", "show", "hub", "--json", env=env)
+    other = await run("source", "add", "crm", "--api-token", "pat-2", env=env)
+    wrong = await run("source", "set", "hub", "--api-url", "hubapi.com", env=env)
+
+    names = ("reads_back", "api_url", "contacts_to_read", "not_read", "not_read_at")
+    words = (
+        "Its contacts are known by their ids alone; for addresses and names give it an API token:"
+        " contact-score source set hub --api-token TOKEN"
+    )
+    assert [alone.document[name] for name in names] == [False, "https://api.hubapi.com", 0, words, None]
+    assert [shown.document[name] for name in names] == [True, "http://127.0.0.1:9", 0, None, None]
+    assert (given.code, "pat-1" in given.out + shown.out) == (0, False)
+    other.check_refused("`generic` takes no --api-token")
+    wrong.check_refused("`hubapi.com` is no address: --api-url https://api.example.com.")

@@ -1,0 +1,86 @@
+"""Be the API of a CRM on this machine, which answers what a test says, or does not answer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One answer: a document, or bytes as they are; or none at all, for ever, or because the line was cut."""
+
+    body: Any = field(default_factory=dict)
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    held: asyncio.Event | None = None  #: the answer waits for it
+    never: bool = False
+    cut: bool = False
+
+
+class Crm:
+    """Answers each path by what *tells* says: its answers one after the other, the last one from then on."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.tells: dict[str, list[Told]] = {}
+        self.asked: list[str] = []  #: paths with their queries
+        self.tokens: set[str] = set()
+        self.over = asyncio.Event()
+        self.holding = asyncio.Event()  #: somebody waits for an answer that is held
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        self.asked.append(request.raw_path)
+        self.tokens.add(request.headers.get("Authorization", ""))
+        waiting = self.tells.get(request.path, [Told(status=404)])
+        told = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        if told.held is not None:
+            self.holding.set()
+            await told.held.wait()
+        if told.never:
+            await self.over.wait()
+        if told.cut:
+            assert request.transport is not None
+            request.transport.abort()
+        body = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
+        return web.Response(body=body, status=told.status, headers=told.headers, content_type="application/json")
+
+
+@asynccontextmanager
+async def open_crm() -> AsyncIterator[Crm]:
+    """Start one on a free port."""
+    crm = Crm()
+    application = web.Application()
+    application.add_routes([web.get("/{path:.*}", crm.answer)])
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    crm.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield crm
+    finally:
+        crm.over.set()
+        await runner.cleanup()
+
+
+def hubspot_contact(id: str, **properties: str | None) -> dict[str, Any]:
+    """Write what HubSpot answers of a contact: https://developers.hubspot.com/docs/api/crm/contacts"""
+    times = {"createdAt": "2025-11-01T10:00:00.000Z", "updatedAt": "2025-12-30T12:00:00.123Z"}
+    return {"id": id, "properties": properties, **times, "archived": False}
+
+
+def attio_record(id: str, **values: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write what Attio answers of a record; each value holds since the time it says."""
+    ids = {"workspace_id": "w1", "object_id": "o1", "record_id": id}
+    record = {"id": ids, "created_at": "2025-11-01T10:00:00.000000000Z", "web_url": "https://app.attio.com/x"}
+    return {"data": record | {"values": values}}
+
+
+def attio_value(kind: str, *, since: str = "2025-12-30T12:00:00.045000000Z", **said: Any) -> dict[str, Any]:
+    """Write one value of an attribute of Attio's."""
+    return {"active_from": since, "active_until": None, "attribute_type": kind, **said}

@@ -1,0 +1,486 @@
+"""Contacts that are named by an id alone are completed from their CRM, once, whatever it answers in between."""
+
+import asyncio
+import base64
+import hmac
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from storage import jobs
+from storage.contacts import find
+from storage.definitions import add_score_type
+from storage.deliveries import deliveries, delivery
+from storage.domain.contacts import Contact
+from storage.domain.people import Workspace
+from storage.domain.retries import LEASE, MOST_ATTEMPTS
+from storage.domain.sources import Settings
+from storage.domain.submissions import Delivered, Status, Submission
+from storage.opening import Storage
+from storage.readings import READ, Reading, reading
+from storage.scores import card, history
+from storage.sources import add_source, find_source, remove_source, set_source
+from storage.workspaces import add_workspace
+from tests.counts import tell
+from tests.storage import raw
+from tests.webhooks.crm import Crm, Told, attio_record, attio_value, hubspot_contact, open_crm
+from tests.webhooks.receiving import serving
+from tests.webhooks.sender import DAY, SECOND, START, Clock, session
+from webhooks.providers import PROVIDERS
+from webhooks.readback import Reader
+from webhooks.rereading import read, replay
+from webhooks.signatures import Request
+
+TEAM, TOKEN = "T0123", "pat-eu1-made-up-for-tests"
+PATIENCE = 0.15
+CONTACTS = "/crm/v3/objects/contacts"
+
+
+@pytest.fixture
+async def crm() -> AsyncIterator[Crm]:
+    """Start the API of a CRM."""
+    async with open_crm() as opened:
+        yield opened
+
+
+@dataclass(kw_only=True)
+class World:
+    """A workspace whose sources name contacts by ids, and who reads them, by a clock of ours."""
+
+    storage: Storage
+    workspace: Workspace
+    clock: Clock
+    crm: Crm
+    reader: Reader
+
+    async def send(self, slug: str, document: object, *, key: str = "d1") -> list[str]:
+        """Record a delivery as the receiver does, and give what became of its items."""
+        source = await find_source(TEAM, slug=slug)
+        request = Request(headers={"content-type": "application/json"}, body=json.dumps(document).encode())
+        items = read(PROVIDERS[source.provider], request, source=source, key=key)
+        recorded = await self.storage.committer.record(
+            Submission(
+                workspace=self.workspace, source=slug, batch=f"{slug}/{key}", received_at=self.clock(), items=items,
+                delivered=Delivered(source=source.id, key=key, reads=source.reads),
+            ),
+            now=self.clock(),
+        )  # fmt: skip  # whose, what and when
+        return [str(one.status) for one in recorded.outcomes]
+
+    async def work(self, *, after: int = 3 * SECOND) -> int:
+        """Do all that is due after some time, each at its turn, and count it."""
+        self.clock.now += after
+        done = 0
+        while await self.reader.work():
+            done += 1
+            self.clock.now += SECOND
+            assert done < 100
+        return done
+
+    async def contact(self, text: str) -> Contact:
+        """Give the one contact of that name."""
+        (found,) = await find(self.workspace, text=text)
+        return found
+
+    async def value(self, text: str, score: str = "score") -> int | None:
+        """Give a score of a contact, in thousandths."""
+        seen = await card(self.workspace, contact=(await self.contact(text)).id, now=self.clock())
+        assert seen is not None
+        return next((one.value for one in seen.standings if one.score_type.key == score), None)
+
+    async def standing(self, slug: str = "hub") -> Reading:
+        """Say how reading stands."""
+        return await reading(self.workspace, source=slug)
+
+
+@pytest.fixture
+async def world(storage: Storage, crm: Crm) -> World:
+    """Make a source of HubSpot and one of Attio, both with a token."""
+    clock = Clock()
+    workspace = await add_workspace(TEAM, name="Acme", now=clock())
+    for slug, provider in (("hub", "hubspot"), ("att", "attio")):
+        said = Settings(api_url=crm.url, map={"hubspotscore": "score", "lead_score": "score"})
+        await add_source(
+            workspace, slug=slug, provider=provider, secrets=["s"], settings=said, api_token=TOKEN, now=clock()
+        )
+    reader = Reader(committer=storage.committer, clock=clock, patience=PATIENCE)
+    return World(storage=storage, workspace=workspace, clock=clock, crm=crm, reader=reader)
+
+
+def changed(*ids: str, value: str = "55", at: int = START) -> list[dict[str, Any]]:
+    """Write HubSpot's changes of a score."""
+    common = {"subscriptionType": "contact.propertyChange", "propertyName": "hubspotscore", "propertyValue": value}
+    numbers = {"eventId": 1, "subscriptionId": 2, "portalId": 3, "occurredAt": at // 1000}
+    return [common | numbers | {"objectId": int(id)} for id in ids]
+
+
+def updated(*ids: str, kind: str = "record.updated") -> dict[str, Any]:
+    """Write Attio's word that records changed."""
+    return {
+        "webhook_id": "h",
+        "events": [{"event_type": kind, "id": {"object_id": "o1", "record_id": id}} for id in ids],
+    }
+
+
+async def test_a_signed_delivery_ends_in_a_contact_with_address_and_name(database_url: str, crm: Crm) -> None:
+    """The whole way: HubSpot's request by its own signature, a contact by its id, and what its API says of it."""
+    clock = Clock()
+    crm.tells[f"{CONTACTS}/1246965"] = [
+        Told(
+            body=hubspot_contact("1246965", email="Ada@example.com", firstname="Ada", lastname="Lovelace", company=None)
+        )
+    ]
+    async with serving(database_url, clock=clock) as url, session() as client:
+        workspace = await add_workspace(TEAM, name="Acme", now=clock())
+        said = Settings(api_url=crm.url, map={"hubspotscore": "score"})
+        await add_source(
+            workspace,
+            slug="hub",
+            provider="hubspot",
+            secrets=["client-secret"],
+            settings=said,
+            api_token=TOKEN,
+            now=clock(),
+        )
+        address, body = f"{url}/webhooks/{TEAM}/hub", json.dumps(changed("1246965")).encode()
+        at = str(clock() // 1000)
+        digest = hmac.digest(b"client-secret", f"POST{address}".encode() + body + at.encode(), "sha256")
+        signature = {"X-HubSpot-Signature-v3": base64.b64encode(digest).decode(), "X-HubSpot-Request-Timestamp": at}
+        sent = {"Content-Type": "application/json", **signature}
+        async with client.post(address, data=body, headers=sent) as answer:
+            assert (answer.status, (await answer.json())["applied"]) == (200, 1)
+        (known,) = await find(workspace, text="hub:1246965")
+        assert (known.email, known.name) == (None, None)
+        clock.now += 3 * SECOND
+        while known.email is None:  # the service looks twice a second whether something is due
+            await client.get(f"{url}/healthz")
+            (known,) = await find(workspace, text="hub:1246965")
+
+        assert (known.email, known.name, known.ids) == ("Ada@example.com", "Ada Lovelace", {"hub": "1246965"})
+        assert [one.id for one in await find(workspace, text="ada@example.com")] == [known.id]
+        assert crm.asked == [f"{CONTACTS}/1246965?properties=email,firstname,lastname,company"]
+        assert crm.tokens == {f"Bearer {TOKEN}"}
+
+
+async def test_a_contact_is_read_once_and_not_when_it_is_known(world: World) -> None:
+    """Events that come together cost one request; a contact with an address costs none."""
+    world.crm.tells[f"{CONTACTS}/7"] = [Told(body=hubspot_contact("7", email="ada@example.com", firstname="Ada"))]
+    for number in range(3):
+        await world.send("hub", changed("7", at=START - number * SECOND), key=f"d{number}")
+    assert (await world.standing()).waiting == 1
+
+    assert await world.work() == 1
+    assert len(world.crm.asked) == 1
+    await world.send("hub", changed("7", at=START + SECOND, value="60"), key="later")
+    assert await world.work() == 0
+    assert (await world.contact("ada@example.com")).name == "Ada"
+    assert await world.standing() == Reading(waiting=0, problem=None, problem_at=None)
+    assert await deliveries(world.workspace, source=None, most=10) != []
+    keys = {one.key for one in await deliveries(world.workspace, source=None, most=10)}
+    assert keys == {"d0", "d1", "d2", "later"}  # what was read is no delivery
+
+
+async def test_without_a_token_nothing_is_asked_and_with_one_all_are_read(world: World) -> None:
+    """Ids are enough to work with; a token given later completes whom it finds."""
+    source = await find_source(TEAM, slug="hub")
+    await set_source(world.workspace, slug="hub", settings=source.settings, api_token="", now=world.clock())
+    assert not (await find_source(TEAM, slug="hub")).reads
+    assert await world.send("hub", changed("1", "2", "3")) == ["applied"] * 3
+    assert await world.work() == 0
+    assert await world.value("hub:2") == 55_000
+    for id in "123":
+        world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=hubspot_contact(id, email=f"p{id}@example.com"))]
+
+    again = await set_source(world.workspace, slug="hub", settings=source.settings, api_token="new", now=world.clock())
+    assert again.reads
+    assert await world.work() == 3
+    assert world.crm.tokens == {"Bearer new"}
+    assert {(await world.contact(f"hub:{id}")).email for id in "123"} == {f"p{id}@example.com" for id in "123"}
+
+
+async def test_what_fails_for_a_while_is_read_later(world: World) -> None:
+    """Asked too often, out of order, silent, cut off, nobody there: the contact is read in the end."""
+    good = Told(body=hubspot_contact("7", email="ada@example.com"))
+    troubles = [
+        Told(status=429, headers={"Retry-After": "20"}), Told(status=429), Told(status=500), Told(status=503),
+        Told(never=True), Told(cut=True),
+    ]  # fmt: skip  # as they come
+    world.crm.tells[f"{CONTACTS}/7"] = [*troubles, good]
+    await world.send("hub", changed("7"))
+    waits = []
+    while (await world.contact("hub:7")).email is None:
+        before = len(world.crm.asked)
+        began = world.clock()
+        while len(world.crm.asked) == before:
+            await world.work(after=2 * SECOND)
+        waits.append((world.clock() - began) // SECOND)
+        assert len(waits) < 20
+
+    print(f"seconds between tries: {waits}")
+    assert len(world.crm.asked) == len(troubles) + 1
+    assert waits[1] >= 18  # as Retry-After says, but for the seconds that the work itself took
+    assert waits[3:] == sorted(waits[3:])  # longer and longer
+    assert await world.standing() == Reading(waiting=0, problem=None, problem_at=None)
+
+
+ENDS = {
+    "401": (Told(status=401), "was answered 401: the API token is not taken, or may not read contacts"),
+    "403": (Told(status=403), "was answered 403: the API token is not taken, or may not read contacts"),
+    "404": (Told(status=404), "was answered 404: there is no such contact, or the API token may not see it"),
+    "redirect": (Told(status=302, headers={"Location": "/elsewhere"}), "was answered 302"),
+    "no JSON": (Told(body=b"<html>"), "was answered what cannot be read: The body cannot be read as JSON"),
+    "too much": (Told(body=b" " * 1_048_577), "was answered more than 1,048,576 bytes"),
+    "for ever 500": (Told(status=500), f"was answered 500, {MOST_ATTEMPTS} times"),
+    "for ever cut": (Told(cut=True), f"was not answered: ServerDisconnectedError, {MOST_ATTEMPTS} times"),
+}
+
+
+#: aiohttp asks once more by itself where a line was cut
+TRIES = {"for ever 500": MOST_ATTEMPTS, "for ever cut": 2 * MOST_ATTEMPTS}
+
+
+async def test_what_cannot_be_read_says_why_and_holds_up_nobody(world: World) -> None:
+    """The one beside it is read at once; the source says in words what is wrong with the other."""
+    for number, (end, (told, said)) in enumerate(ENDS.items()):
+        bad, good = f"{number}7", f"{number}8"
+        world.crm.tells[f"{CONTACTS}/{int(bad)}"] = [told]
+        world.crm.tells[f"{CONTACTS}/{int(good)}"] = [Told(body=hubspot_contact(good, email=f"p{good}@example.com"))]
+        world.crm.asked.clear()
+        await world.send("hub", changed(bad, good), key=end)
+        await world.work()
+
+        assert (await world.contact(f"hub:{int(good)}")).email == f"p{good}@example.com"
+        for _ in range(MOST_ATTEMPTS if end in TRIES else 1):
+            await world.work(after=601 * SECOND)
+        standing, words = await world.standing(), f"hub:{int(bad)} {said}"
+        assert (standing.waiting, (standing.problem or "")[: len(words)]) == (0, words)
+        assert TOKEN not in (standing.problem or "")
+        assert (await world.contact(f"hub:{int(bad)}")).email is None
+        assert len(world.crm.asked) == TRIES.get(end, 1) + 1
+        assert all(path.startswith(f"{CONTACTS}/") for path in world.crm.asked)  # nobody followed it elsewhere
+
+
+async def test_being_asked_to_wait_holds_for_all_of_the_source(world: World) -> None:
+    """And for no other source."""
+    world.crm.tells[f"{CONTACTS}/7"] = [
+        Told(status=429, headers={"Retry-After": "30"}), Told(body=hubspot_contact("7", email="ada@example.com")),
+    ]  # fmt: skip  # one after the other
+    world.crm.tells[f"{CONTACTS}/8"] = [Told(body=hubspot_contact("8", email="bob@example.com"))]
+    world.crm.tells["/v2/objects/people/records/r1"] = [Told(body=attio_record("r1"))]
+    await world.send("hub", changed("7", "8"))
+    await world.send("att", updated("r1"))
+    assert await world.work() == 2
+
+    assert sorted(world.crm.asked) == [
+        f"{CONTACTS}/7?properties=email,firstname,lastname,company", "/v2/objects/people/records/r1",
+    ]  # fmt: skip  # a path a line
+    assert await world.work(after=20 * SECOND) == 0
+    assert await world.work(after=12 * SECOND) == 2
+    assert (await world.contact("bob@example.com")).ids == {"hub": "8"}
+
+
+async def test_contacts_of_a_source_are_read_at_a_pace(world: World) -> None:
+    """One after the other, with a rest in between, whoever reads."""
+    ids = [str(number) for number in range(1, 6)]
+    for id in ids:
+        world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=hubspot_contact(id, email=f"p{id}@example.com"))]
+    await world.send("hub", changed(*ids))
+    world.clock.now += 3 * SECOND
+    other = Reader(committer=world.storage.committer, clock=world.clock)
+    done = []
+    for _ in range(20):
+        done.append(await world.reader.work() + await other.work())
+        world.clock.now += SECOND // 10
+
+    assert sum(done) == 5
+    assert max(done) == 1
+    assert len(world.crm.asked) == 5
+    assert [done[place] for place in range(0, 10, 2)] == [1] * 5
+
+
+async def test_a_reader_that_died_leaves_its_job_to_another(world: World) -> None:
+    """After its lease, and not before."""
+    world.crm.tells[f"{CONTACTS}/7"] = [Told(body=hubspot_contact("7", email="ada@example.com"))]
+    await world.send("hub", changed("7"))
+    world.clock.now += 3 * SECOND
+    assert await jobs.claim(world.workspace, kinds=[READ], now=world.clock()) is not None
+
+    assert await world.work(after=LEASE - SECOND) == 0
+    assert await world.work(after=2 * SECOND) == 1
+    assert (await world.contact("hub:7")).email == "ada@example.com"
+
+
+async def test_an_address_that_is_known_makes_two_contacts_one(world: World) -> None:
+    """Who was scored by address and who was scored by id turn out to be one person."""
+    await world.send("hub", changed("7"))
+    zapier = await add_source(world.workspace, slug="zap", provider="zapier", secrets=["t"], now=world.clock())
+    assert not zapier.reads
+    await world.send(
+        "zap", {"email": "ada@example.com", "name": "Ada", "score": 40, "id": "z", "at": START // SECOND - 9}
+    )
+    world.crm.tells[f"{CONTACTS}/7"] = [Told(body=hubspot_contact("7", email="ada@example.com"))]
+    await world.work()
+
+    one = await world.contact("hub:7")
+    assert (one.id, one.name, one.email) == ((await world.contact("ada@example.com")).id, "Ada", "ada@example.com")
+    assert await world.value("hub:7") == 55_000
+
+
+FORGET = {"subscriptionType": "contact.privacyDeletion", "portalId": 3, "objectId": 7, "occurredAt": START // 1000 + 1}
+
+
+async def test_who_was_deleted_is_not_read(world: World) -> None:
+    """Nobody is asked for."""
+    await world.send("hub", changed("7"))
+    world.clock.now += SECOND
+    await world.send("hub", [FORGET], key="forget")
+    await world.work()
+
+    assert world.crm.asked == []
+    assert await find(world.workspace, text="hub:7") == []
+
+
+async def test_who_is_deleted_while_the_answer_is_under_way_is_not_made_anew(world: World, database_url: str) -> None:
+    """Nothing of the answer is kept, in no table, though it is of a later time than the deletion."""
+    held = asyncio.Event()
+    late = hubspot_contact("7", email="ada@example.com") | {"updatedAt": "2026-01-31T09:00:05.000Z"}
+    world.crm.tells[f"{CONTACTS}/7"] = [Told(body=late, held=held)]
+    await world.send("hub", changed("7"))
+    world.clock.now += 20 * SECOND
+    working = asyncio.create_task(Reader(committer=world.storage.committer, clock=world.clock).work())
+    await world.crm.holding.wait()
+    await world.send("hub", [FORGET], key="forget")
+    held.set()
+
+    assert await working
+    assert await find(world.workspace, text="hub:7") == []
+    assert await find(world.workspace, text="ada@example.com") == []
+    for table in ("contacts", "identities", "facts", "deliveries", "quarantine", "raw_deliveries"):
+        assert "ada@" not in str(await raw.rows(database_url, f"SELECT * FROM {table}"))
+    assert [one.key for one in await deliveries(world.workspace, source=None, most=9)] == ["forget", "d1"]
+
+
+async def test_a_source_that_is_removed_reads_nothing(world: World) -> None:
+    """What waited is forgotten with it."""
+    await world.send("hub", changed("7"))
+    await remove_source(world.workspace, slug="hub")
+
+    assert await world.work() == 0
+    assert world.crm.asked == []
+
+
+# --- Attio, whose deliveries hold nothing but ids
+
+
+def person(id: str, **more: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write a record of a person."""
+    email = attio_value("email-address", email_address=f"{id}@example.com", original_email_address=f"{id}@EXAMPLE.com")
+    name = attio_value("personal-name", first_name="Ida", last_name="Rhodes", full_name="Ida Rhodes")
+    return attio_record(id, email_addresses=[email], name=[name], **more)
+
+
+async def test_attio_is_read_whenever_a_record_changed(world: World) -> None:
+    """A value counts since when Attio says, once; an empty attribute clears what was there, and nothing else."""
+    path = "/v2/objects/people/records/r1"
+    first = attio_value("number", value=64, since="2025-12-30T10:00:00.000000000Z")
+    second = attio_value("number", value=71, since="2025-12-31T10:00:00.000000000Z")
+    other = attio_value("currency", currency_value="5")
+    world.crm.tells[path] = [
+        Told(body=person("r1", lead_score=[])), Told(body=person("r1", lead_score=[first], arr=[other])),
+        Told(body=person("r1", lead_score=[first], job=[])), Told(body=person("r1", lead_score=[second, first])),
+        Told(body=person("r1", lead_score=[])),
+    ]  # fmt: skip  # one after the other
+    seen = []
+    for number in range(5):
+        assert await world.send("att", updated("r1"), key=f"d{number}") == ["applied"]
+        assert await world.work() == 1
+        seen.append(await world.value("att:r1"))
+
+    assert seen == [None, 64_000, 64_000, 71_000, None]
+    ida = await world.contact("r1@example.com")
+    assert (ida.name, ida.ids) == ("Ida Rhodes", {"att": "r1"})
+    _, entries = await history(world.workspace, contact=ida.id, score="score", most=10)
+    assert [(one.op.value, one.amount) for one in entries] == [("clear", 0), ("set", 71_000), ("set", 64_000)]
+    assert entries[-1].occurred_at == 1_767_088_800_000_000  # 2025-12-30T10:00:00Z
+
+
+async def test_attio_merges_and_leaves_other_objects_alone(world: World) -> None:
+    """By the id of the object that contacts are, where the source names it."""
+    merged = updated("new", kind="record.merged")
+    merged["events"][0]["duplicate_record_id"] = "old"
+    await world.send("att", updated("old"), key="d1")
+    assert await world.send("att", merged, key="d2") == ["applied"]
+    assert (await world.contact("att:old")).id == (await world.contact("att:new")).id
+    source = await find_source(TEAM, slug="att")
+    named = replace(source.settings, options={"object": "7298c9b4-63ac"})
+    await set_source(world.workspace, slug="att", settings=named, now=world.clock())
+
+    assert await world.send("att", updated("r9"), key="d3") == ["ignored"]
+    ours = updated("r9")
+    ours["events"][0]["id"]["object_id"] = "7298c9b4-63ac"
+    assert await world.send("att", ours, key="d4") == ["applied"]
+    await world.work()
+    assert world.crm.asked[-1] == "/v2/objects/7298c9b4-63ac/records/r9"
+
+
+async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World) -> None:
+    """With the reason, the good beside it taken; and is replayed when the cause is mended."""
+    wrong = attio_value("number", value=900)
+    heat = attio_value("number", value=9)
+    world.crm.tells["/v2/objects/people/records/r1"] = [Told(body=person("r1", lead_score=[wrong], heat=[heat]))]
+    source = await find_source(TEAM, slug="att")
+    settings = replace(source.settings, map={**source.settings.map, "heat": "heat"})
+    await set_source(world.workspace, slug="att", settings=settings, now=world.clock())
+    await world.send("att", updated("r1"))
+    await world.work()
+
+    (kept, _) = await deliveries(world.workspace, source="att", most=5)
+    assert (kept.key.partition(":")[0], kept.applied, kept.quarantined) == ("read", 1, 2)
+    _, aside = await delivery(world.workspace, id=kept.id)
+    assert [one.reason.split(";")[0] for one in aside] == [
+        "Score runs from 0 to 100", "there is no score type `heat`",
+    ]  # fmt: skip  # a reason a line
+    await add_score_type(
+        world.workspace, key="heat", label="Heat", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
+        is_default=False, now=world.clock(),
+    )  # fmt: skip  # one definition
+    again = await replay(world.workspace, id=kept.id, committer=world.storage.committer, now=world.clock() + DAY)
+    assert [again.count(status) for status in Status] == [1, 1, 0, 1]
+    assert await world.value("att:r1", "heat") == 9000
+
+
+async def test_the_token_is_kept_sealed(world: World, database_url: str) -> None:
+    """Nobody who reads the database reads it, and no description of a source holds it."""
+    rows = await raw.rows(database_url, "SELECT * FROM sources")
+    assert len(rows) == 2
+    assert all(row["api_token"] for row in rows)
+    assert TOKEN not in str(rows)
+    assert TOKEN not in repr(await find_source(TEAM, slug="hub"))
+
+
+async def test_whatever_a_crm_answers_ends(world: World) -> None:
+    """A hundred answers of every shape: each is read or told why not, and none is asked for again and again."""
+    shapes: list[Any] = [None, [], {}, 5, "x", {"id": 7}, {"properties": 5}, {"properties": {"email": 5}}]
+    emails: list[Any] = ["", "no address", "a@b.example", "x" * 300, None, ["a"], {}]
+    shapes += [{"properties": {"email": one}} for one in emails]
+    records: list[Any] = [None, [], {"values": None}, {"values": {"lead_score": 5}}]
+    shapes += [{"data": one} for one in records]
+    values: list[Any] = [None, {}, {"value": True}, {"value": "1e9"}, 5]
+    shapes += [{"data": {"values": {"lead_score": [one]}}} for one in values]
+    ids = [str(number) for number in range(1, len(shapes) + 1)]
+    for id, shape in zip(ids, shapes, strict=True):
+        world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=shape)]
+        world.crm.tells[f"/v2/objects/people/records/{id}"] = [Told(body=shape)]
+    await world.send("hub", changed(*ids))
+    await world.send("att", updated(*ids))
+    done = await world.work()
+    while more := await world.work():
+        done += more
+
+    aside = sum(one.quarantined for one in await deliveries(world.workspace, source=None, most=500))
+    tell("answers of a CRM", {"read": done, "set aside": aside})
+    assert done == len(world.crm.asked) == 2 * len(shapes)
+    assert 20 <= aside < done
