@@ -18,6 +18,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import logs
 from bot.app import Door, make_bolt
+from bot.calls import CountedClient
 from bot.clock import system_clock
 from bot.deliver import WELCOME, Deliverer
 from bot.dispatch import Dispatcher
@@ -36,6 +37,7 @@ from storage.opening import Storage, open_storage
 from storage.workspaces import add_workspace, choices, find_workspace
 from webhooks.app import plain_mistakes, routes
 from webhooks.configuring import Given, configure, next_secret, proof_of, with_secret
+from webhooks.metrics import Metrics
 from webhooks.providers import PROVIDERS
 from webhooks.readback import Reader
 from webhooks.rereading import replay
@@ -62,6 +64,7 @@ class Service:
         self._reading: Worker | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._address = ""
+        self._metrics = Metrics()
 
     async def run(self, *, started: Callable[[str], None]) -> None:
         """Serve until SIGTERM or SIGINT; raises BadSettings where Slack refuses the credentials."""
@@ -84,7 +87,9 @@ class Service:
         """Open the storage, listen, and begin to connect to Slack; give the address."""
         self._storage = await open_storage(self._settings.database_url, secret_keys=self._settings.keys)
         application = web.Application(middlewares=[plain_mistakes])
-        application.add_routes(routes(self._storage, clock=self._clock, public_url=self._settings.public_url))
+        application.add_routes(
+            routes(self._storage, clock=self._clock, metrics=self._metrics, public_url=self._settings.public_url)
+        )
         secret = self._settings.slack_signing_secret
         if self._with_slack and secret is not None:
             door = Door(signing_secret=secret.get_secret_value(), clock=self._clock, current=lambda: self._bolt)
@@ -210,7 +215,8 @@ class Service:
         """
         token = self._settings.slack_bot_token
         handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=2)] if repeats is not None else []
-        return AsyncWebClient(
+        return CountedClient(
+            called=self._metrics.called,
             token=token.get_secret_value() if token else None,
             base_url=self._settings.slack_api_url,
             timeout=10,

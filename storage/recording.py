@@ -21,7 +21,7 @@ from storage import (
 )
 from storage.database import Row, Session
 from storage.domain.contacts import Reference
-from storage.domain.errors import BadItem, Changed, NothingToUndo, Refusal, UnknownScoreType
+from storage.domain.errors import BadItem, Changed, NothingToUndo, Refusal, UnknownContact, UnknownScoreType
 from storage.domain.facts import Deletion, Fact, Ignored, Item, Merge, Op, Undo, Unusable, stamp
 from storage.domain.fold import State, beginning
 from storage.domain.rules import judge

@@ -8,20 +8,24 @@ from aiohttp import web
 from storage.opening import Storage
 from webhooks.api import api_routes
 from webhooks.health import healthz, readyz
+from webhooks.metrics import Metrics, shown
 from webhooks.problems import problem
 from webhooks.receiver import Receiver
 
 log = structlog.get_logger(__name__)
 
 
-def routes(storage: Storage, *, clock: Callable[[], int], public_url: str | None = None) -> list[web.RouteDef]:
+def routes(
+    storage: Storage, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None
+) -> list[web.RouteDef]:
     """Give the routes, which others reach at *public_url*; they expect a runner with auto_decompress off."""
-    receiver = Receiver(committer=storage.committer, clock=clock, public_url=public_url)
+    receiver = Receiver(committer=storage.committer, clock=clock, metrics=metrics, public_url=public_url)
     return [
         web.post("/webhooks/{workspace}/{source}", receiver.receive),
         web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.is_ready)),
+        web.get("/metrics", shown(metrics, clock=clock)),
         *api_routes(storage.committer, clock=clock),
     ]
 

@@ -1,5 +1,6 @@
 """Receive one delivery: size, source, signature, kind, items; record them; answer once they are durable."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from storage.domain.submissions import Delivered, Recorded, Status, Submission
 from storage.sources import find_source
 from webhooks.bodies import kind_of
 from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
+from webhooks.metrics import Metrics
 from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
@@ -28,9 +30,12 @@ log = structlog.get_logger(__name__)
 class Receiver:
     """The door for deliveries."""
 
-    def __init__(self, *, committer: Committer, clock: Callable[[], int], public_url: str | None = None) -> None:
+    def __init__(
+        self, *, committer: Committer, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None
+    ) -> None:
         self._committer = committer
         self._clock = clock
+        self._metrics = metrics
         self._public_url = public_url
         self._failures = FailureRate()
         self._rates = SourceRate()
@@ -62,6 +67,19 @@ class Receiver:
         now = self._clock()
         body = await read_body(request, limit=MAX_BODY)
         source = (await find_source(request.match_info["workspace"], slug=request.match_info["source"])).at(now)
+        items: Counter[str] = Counter()
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        try:
+            answer = await self._take(request, source, body, items=items, now=now)
+            status = HTTPStatus(answer.status)
+            return answer
+        finally:
+            self._metrics.delivered(source.workspace.team, source.slug, status=status, items=items)
+
+    async def _take(
+        self, request: web.Request, source: Source, body: bytes, *, items: Counter[str], now: int
+    ) -> web.Response:
+        """Take a delivery of a source, and count what becomes of its *items*."""
         provider = PROVIDERS[source.provider]
         proof = provider.proof(source)
         arrived = self._arrived(request, source, body)
@@ -81,15 +99,15 @@ class Receiver:
         key = delivery_key(arrived, told=told)
         unread: BadBody | None = None
         try:
-            items = read(provider, arrived, source=source, key=key)
+            asked = read(provider, arrived, source=source, key=key)
         except BadBody as exc:
-            unread, items = exc, unreadable(key, str(exc))
+            unread, asked = exc, unreadable(key, str(exc))
         submission = Submission(
             workspace=source.workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
-            items=items,
+            items=asked,
             delivered=Delivered(
                 source=source.id,
                 key=key,
@@ -99,6 +117,7 @@ class Receiver:
             muted=source.settings.muted,
         )
         recorded = await self._committer.record(submission, now=now)
+        items.update(str(one.status) for one in recorded.outcomes)
         await self._tidy(source, now=now)
         if unread is not None:
             return problem(400, str(unread))

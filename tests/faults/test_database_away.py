@@ -54,6 +54,7 @@ async def test_an_unreachable_database_is_503(database_url: str) -> None:
         api = await program(service)
         await standing.cut()
 
+        assert b"\ncontact_score_database_up 0\n" in (await service.get("/metrics")).body
         for answer in (
             await service.sender.push(item("score.add", value=2), delivery="during"),
             await service.sender.push(item(), headers={"webhook-signature": "v1,AAAA"}),

@@ -19,7 +19,13 @@ INTERNAL = {
     "vault", "work",
 }  # fmt: skip  # names
 # They ask for all teams, or for what says which team it is.
-OF_ALL_TEAMS = {"workspaces.all_workspaces", "sources.check_keys", "tokens.find_token", "jobs.waiting_for"}
+OF_ALL_TEAMS = {
+    "workspaces.all_workspaces",
+    "sources.check_keys",
+    "tokens.find_token",
+    "jobs.waiting_for",
+    "measuring.measure",
+}
 MODULES = sorted({path.stem for path in (HOUSE / "storage").glob("*.py")} - {"__init__"} - INTERNAL)
 
 Verb = Callable[..., object]

@@ -10,6 +10,7 @@ from storage.opening import Storage
 from storage.sources import add_source, set_source
 from tests.webhooks.receiving import SLUG, TEAM, furnish
 from tests.webhooks.sender import SECRET, START, Clock, encoded, item, signed
+from webhooks.metrics import Metrics
 from webhooks.receiver import Receiver
 
 
@@ -36,7 +37,9 @@ async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
     door = Remembering(database.current())
     door.seen = []
     app = web.Application()
-    app.add_routes([web.post("/webhooks/{workspace}/{source}", Receiver(committer=door, clock=clock).receive)])
+    app.add_routes(
+        [web.post("/webhooks/{workspace}/{source}", Receiver(committer=door, clock=clock, metrics=Metrics()).receive)]
+    )
     async with TestClient(TestServer(app)) as client:
 
         async def push(slug: str, delivery: str) -> bool:

@@ -1,0 +1,22 @@
+"""What is called at Slack is counted by what it answered."""
+
+import re
+
+from aiohttp import ClientSession
+
+from bot.sandbox.faults import Fault
+from tests.journeys.acme import Acme
+
+
+async def test_calls_of_slack_are_counted_by_method_and_outcome(acme: Acme) -> None:
+    """`ok`, or Slack's own word for what was wrong; follow-ups by their state, and nobody's name."""
+    acme.sandbox.faults.add(Fault(method="users.info", kind="server_error", times=5))
+    await acme.ask("ada")
+    async with ClientSession() as client, client.get(f"{acme.sandbox.app_url}/metrics") as answer:
+        text = await answer.text()
+
+    assert 'contact_score_slack_calls_total{method="auth.test",outcome="ok"} 1\n' in text
+    assert re.search(r'slack_calls_total{method="users.info",outcome="(?!ok")[^"@]+"} [1-9]', text)
+    assert 'contact_score_items_total{workspace="T0DEMO",source="crm",outcome="applied"} 11\n' in text
+    assert "Ada" not in text
+    assert "@" not in text
