@@ -15,6 +15,10 @@ T = TypeVar("T")
 
 KEPT = 30_000_000  # µs: a member made a guest, or a channel shared, is noticed half a minute later at the latest
 MOST = 5_000
+# With these Slack says that it cannot tell just now, not what is so.
+_PASSING = frozenset(
+    {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+)
 
 
 class _Brief(Generic[T]):
@@ -48,7 +52,7 @@ class _Brief(Generic[T]):
 
 
 class _Unsaid(Exception):
-    """Whoever stands in for Slack here has no such method, or says nothing by it."""
+    """Slack answers without what was asked for; whoever stands in for it need not have every method."""
 
 
 class People:
@@ -65,11 +69,24 @@ class People:
 
     async def person(self, id: str, *, now: int) -> Person | None:
         """Give a person, or none where Slack does not say."""
-        return await self._people.get(id, lambda: self._look_at_person(id), now=now)
+        try:
+            return await self._the_person(id, now=now)
+        except Exception as exc:  # whatever went wrong: who is not known sees nothing
+            log.warning("person not looked up", because=type(exc).__name__, error=error_code(exc))
+            return None
 
     async def place(self, id: str, *, now: int) -> Place | None:
         """Give a conversation, or none where Slack does not say."""
-        return await self._places.get(id, lambda: self._look_at_place(id), now=now)
+        try:
+            return await self._the_place(id, now=now)
+        except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
+            log.warning("conversation not looked up", because=type(exc).__name__, error=error_code(exc))
+            return None
+
+    async def colleague(self, id: str, *, now: int) -> Person | None:
+        """Give an active member of this workspace, or none; raises where Slack does not say just now."""
+        person = await self._the_person(id, now=now)
+        return person if may_see(person, None, somewhere=False) is Verdict.ALLOWED else None
 
     async def are_all_members(self, place: str, *, now: int) -> bool:
         """Tell whether everybody in a conversation is a member of this workspace; no where Slack does not say."""
@@ -82,11 +99,11 @@ class People:
         return bool(there) and colleagues is not None and set(there) <= colleagues
 
     async def may_post(self, place: str, *, now: int) -> Verdict:
-        """Tell whether follow-ups may go to a channel that somebody chose; raises what Slack answers instead.
+        """Tell whether follow-ups may go to a channel that somebody chose; raises where Slack does not say just now.
 
         It must be known not to be shared, and nobody in it known to be a guest or from elsewhere.
         """
-        known = await self.place(place, now=now)
+        known = await self._the_place(place, now=now)
         if known is None:
             return Verdict.UNSEEN
         if known.is_shared:
@@ -109,22 +126,25 @@ class People:
                 return None
             raise
         found = (told.get("user") or {}).get("id")
-        return found if found and await self._is_colleague(found, now=now) else None
+        return found if found and await self.colleague(found, now=now) else None
 
     async def an_admin(self, named: Sequence[str], *, now: int) -> str | None:
         """Give the first of the people named who is an active member, else the workspace's first owner or admin."""
         for id in named:
-            if await self._is_colleague(id, now=now):
+            if await self.colleague(id, now=now):
                 return id
         users = await self._all_pages(self._client.users_list, "members", limit=1000)
         for sign in ("is_primary_owner", "is_owner", "is_admin"):
             for user in users:
-                if user.get(sign) and await self._is_colleague(user["id"], now=now):
+                if user.get(sign) and await self.colleague(user["id"], now=now):
                     return str(user["id"])
         return None
 
-    async def _is_colleague(self, id: str, *, now: int) -> bool:
-        return may_see(await self.person(id, now=now), None, somewhere=False) is Verdict.ALLOWED
+    async def _the_person(self, id: str, *, now: int) -> Person | None:
+        return await self._people.get(id, lambda: _said(self._look_at_person(id)), now=now)
+
+    async def _the_place(self, id: str, *, now: int) -> Place | None:
+        return await self._places.get(id, lambda: _said(self._look_at_place(id)), now=now)
 
     async def _look_at_outsiders(self) -> frozenset[str]:
         """List everybody whom Slack knows here as a guest or as somebody from elsewhere."""
@@ -157,22 +177,18 @@ class People:
         """Look at a conversation anew the next time."""
         self._places.forget(id)
 
-    async def _look_at_person(self, id: str) -> Person | None:
-        try:
-            user = (await self._client.users_info(user=id))["user"]
-            return Person(
-                id=id,
-                is_guest=_is_guest(user),
-                is_outsider=self._is_outsider(user),
-                email=(user.get("profile") or {}).get("email"),
-                name=_name(user),
-                zone=user.get("tz") or "UTC",
-                is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
-                is_admin=bool(user.get("is_admin") or user.get("is_owner") or user.get("is_primary_owner")),
-            )
-        except Exception as exc:  # whatever went wrong: who is not known sees nothing
-            log.warning("person not looked up", because=type(exc).__name__, error=error_code(exc))
-            return None
+    async def _look_at_person(self, id: str) -> Person:
+        user = _part(await self._client.users_info(user=id), "user")
+        return Person(
+            id=id,
+            is_guest=_is_guest(user),
+            is_outsider=self._is_outsider(user),
+            email=(user.get("profile") or {}).get("email"),
+            name=_name(user),
+            zone=user.get("tz") or "UTC",
+            is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
+            is_admin=bool(user.get("is_admin") or user.get("is_owner") or user.get("is_primary_owner")),
+        )
 
     def _is_outsider(self, user: dict[str, Any]) -> bool:
         if user.get("is_stranger"):
@@ -184,14 +200,10 @@ class People:
         same = self._enterprise is not None and member.get("enterprise_id") == self._enterprise
         return not (same or self._team in member.get("teams", ()))
 
-    async def _look_at_place(self, id: str) -> Place | None:
-        try:
-            channel = (await self._client.conversations_info(channel=id))["channel"]
-            is_ours = channel.get("is_member", True) or not channel.get("is_private", False)
-            return Place(id=id, is_shared=self._is_shared(channel), is_ours=bool(is_ours))
-        except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
-            log.warning("conversation not looked up", because=type(exc).__name__, error=error_code(exc))
-            return None
+    async def _look_at_place(self, id: str) -> Place:
+        channel = _part(await self._client.conversations_info(channel=id), "channel")
+        is_ours = channel.get("is_member", True) or not channel.get("is_private", False)
+        return Place(id=id, is_shared=self._is_shared(channel), is_ours=bool(is_ours))
 
     def _is_shared(self, channel: dict[str, Any]) -> bool:
         signs = ("is_ext_shared", "is_pending_ext_shared", "pending_connected_team_ids", "pending_shared")
@@ -201,6 +213,26 @@ class People:
             return False
         others = set(channel.get("connected_team_ids") or ()) - {self._team, self._enterprise}
         return bool(channel.get("is_shared") or others)
+
+
+async def _said(looking: Awaitable[T]) -> T | None:
+    """Give what Slack says, or none where it says that there is no such thing for us; raises where it says neither."""
+    try:
+        return await looking
+    except _Unsaid:
+        return None
+    except SlackApiError as exc:
+        if error_code(exc) is None or error_code(exc) in _PASSING:
+            raise
+        log.warning("Slack does not know it", error=error_code(exc))
+        return None
+
+
+def _part(answer: AsyncSlackResponse, name: str) -> dict[str, Any]:
+    found = answer.get(name)
+    if not isinstance(found, dict):
+        raise _Unsaid
+    return found
 
 
 def _is_guest(user: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from slack_sdk.errors import SlackApiError
 
 from bot.access import Person, Place, Verdict
 from bot.people import KEPT, MOST, People
@@ -218,3 +219,40 @@ async def test_a_guest_in_a_channel_is_known() -> None:
     for there, said in ((["U1"], Verdict.ALLOWED), (["U1", "U9"], Verdict.MIXED)):
         users = {"ok": True, "members": [{"id": "U1", "team_id": TEAM}, guest]}
         assert await verdict({"is_ext_shared": False}, {"ok": True, "members": there}, users) is said
+
+
+@pytest.mark.parametrize("error", ["ratelimited", "internal_error"])
+async def test_what_slack_does_not_say_just_now_is_not_taken_for_a_no(error: str) -> None:
+    """Where a message goes is decided by what Slack says, not by its having a bad moment: whoever asks waits."""
+    told = {"ok": False, "error": error}
+    async with told_slack() as (slack, client):
+        slack.tells = {
+            "conversations.info": told,
+            "users.info": told,
+            "users.lookupByEmail": {"ok": True, "user": {"id": "U1"}},
+        }
+        people = People(client, team=TEAM, enterprise=None)
+        for asking in (
+            people.may_post("C1", now=0),
+            people.colleague("U1", now=0),
+            people.by_address("a@acme.example", now=0),
+            people.an_admin(["U1"], now=0),
+        ):
+            with pytest.raises(SlackApiError):
+                await asking
+
+
+async def test_what_slack_says_is_no_more_is_a_no() -> None:
+    """A channel that is gone takes nothing, and whoever is gone, or is a guest, is no colleague."""
+    async with told_slack() as (slack, client):
+        slack.tells = {
+            "conversations.info": {"ok": False, "error": "channel_not_found"},
+            "users.info": {"ok": False, "error": "user_not_found"},
+            "users.list": {"ok": True, "members": []},
+        }
+        people = People(client, team=TEAM, enterprise=None)
+        assert await people.may_post("C1", now=0) is Verdict.UNSEEN
+        assert await people.an_admin(["U1"], now=0) is None
+        for more, active in (({"is_restricted": True}, False), ({"deleted": True}, False), ({}, True)):
+            slack.tells["users.info"] = {"ok": True, "user": user(**more)}
+            assert (await People(client, team=TEAM, enterprise=None).colleague("U1", now=0) is not None) is active

@@ -193,6 +193,28 @@ async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: b
     assert ["Possibly a repeat" in acme.seen(one) for one in messages] == [marked, False]
 
 
+@pytest.mark.parametrize(
+    ("method", "channel", "place"),
+    [
+        ("conversations.info", SUCCESS, SUCCESS),
+        ("conversations.members", SUCCESS, SUCCESS),
+        ("users.info", None, "D0REP"),
+    ],
+)
+async def test_a_lookup_that_fails_sends_nothing_elsewhere(
+    acme: Acme, method: str, channel: str | None, place: str
+) -> None:
+    """Slack not saying what a channel is, or who somebody, for a moment is no reason to tell somebody else."""
+    await chosen(acme, channel)
+    acme.sandbox.clock.advance(31)  # what was looked up is remembered for half a minute
+    acme.sandbox.faults.add(Fault(method=method, kind="server_error"))
+    await acme.pushed(hot())
+    await acme.sandbox.wait_for(lambda: [call for call in acme.sandbox.calls if call.method == method])
+    acme.sandbox.clock.advance(5)
+    await until_posted(acme, 1, place)
+    assert posted(acme, "D0ADMIN") == []
+
+
 async def test_without_leave_to_look_a_doubtful_message_is_repeated_and_marked(acme: Acme) -> None:
     """Twice is better than never, and it says so."""
     await chosen(acme)
