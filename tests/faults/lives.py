@@ -11,17 +11,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from tests.bot.cli.program import ADDRESS, LONGEST
+from tests.storage.processes import HOUSE
 
 MOTHER = """
 import os, sys
+from importlib import import_module
 import bot.service
-from bot.__main__ import main
 
+main = import_module(sys.argv.pop(1)).main
 for line in sys.stdin:
     life = os.fork()
     if not life:
-        sys.argv = ["contact-score", "serve", "--no-slack"]
-        main()
+        sys.exit(main())
     print(life, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(life, 0)[1]), flush=True)
 """
@@ -48,13 +49,13 @@ class Lives:
                     return found[1]
         raise AssertionError("it ended before it listened")
 
-    def kill(self) -> None:
-        """Kill the life with signal 9, at once."""
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send the life a signal; the one that kills at once, unless another is said."""
         assert self._life is not None
-        os.kill(self._life, signal.SIGKILL)
+        os.kill(self._life, number)
 
     async def ended(self) -> int:
-        """Wait for the end of the life, and give how it ended: -9 where it was killed."""
+        """Wait for the end of the life, and give how it ended: 0, or -9 where it was killed."""
         assert self._mother.stdout is not None
         async with asyncio.timeout(LONGEST):
             code = int(await self._mother.stdout.readline())
@@ -69,10 +70,15 @@ class Lives:
 
 
 @asynccontextmanager
-async def living(env: Mapping[str, str]) -> AsyncIterator[Lives]:
-    """Give the lives of a service in an environment."""
+async def living(*words: str, env: Mapping[str, str], module: str = "bot.__main__") -> AsyncIterator[Lives]:
+    """Give the lives of a service in an environment: what `main` of a module does with these words."""
     mother = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", MOTHER, env={"CONTACT_SCORE_PORT": "0", **env}, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        *(sys.executable, "-c", MOTHER, module, *words),
+        cwd=HOUSE,
+        env={"CONTACT_SCORE_PORT": "0", **env},
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
     )
     lives = Lives(mother)
     try:

@@ -207,7 +207,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled(database_url: str) -> Non
     await furnish_for_a_process(database_url)
     await let_follow_up(database_url)
     env = environment(database_url)
-    async with living(env) as lives:
+    async with living("serve", "--no-slack", env=env) as lives:
         for _ in range(KILLS):
             await one_life(lives, record)
     async with serving(env=env) as serve:
