@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from bot.access import Need
 from bot.actions.alert import open_alert_form, show_more
-from bot.actions.followup import claim, finish, snooze, tell_what_came_of_it, turn_list
+from bot.actions.followup import claim, finish, show_steps, snooze, tell_what_came_of_it, turn_list
 from bot.actions.owner import become_owner
 from bot.actions.paging import share_page, turn_page
 from bot.actions.rules import change_rule, open_rule_form, turn_rules
@@ -43,6 +43,7 @@ ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "snooze": (Need.SEE, snooze),
     "done": (Need.SEE, finish),
     "outcome": (Need.SEE, tell_what_came_of_it),
+    "follow_up_menu": (Need.SEE, show_steps),
     "followups": (Need.SEE, turn_list),
     "alert_form": (Need.SET, open_alert_form),
     "alert_more": (Need.SET, show_more),

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from bot.asking import Asked, Reply
+from bot.blocks.followup import steps_reply
 from bot.followups import follow_ups_page
 from bot.replies import plain_reply
 from bot.text import escape
 from storage.contacts import contacts
 from storage.domain.facts import DAY
 from storage.domain.followups import Move, Outcome
-from storage.followups import FollowUp, move, tell_outcome
+from storage.followups import FollowUp, follow_up, move, steps, tell_outcome
 
 SNOOZE = DAY
 
@@ -43,6 +44,16 @@ async def tell_what_came_of_it(asked: Asked) -> Reply:
     if one.outcome is not outcome or one.standing.holder != asked.person.id:
         return plain_reply(f"Only <@{one.standing.holder}>, who ended it, says what came of it.")
     return plain_reply(f"{await _name(asked, one)}: {outcome.value}.")
+
+
+async def show_steps(asked: Asked) -> Reply:
+    """Show what happened to it, to whoever asks alone."""
+    one = await follow_up(asked.workspace, id=_id(asked.text))
+    known = await contacts(asked.workspace, ids=[one.contact])
+    if not known:
+        return plain_reply("That contact is no more.")
+    score_type = next((each for each in asked.types if each.key == one.score), None)
+    return steps_reply(one, known[0], score_type, await steps(asked.workspace, id=one.id))
 
 
 async def turn_list(asked: Asked) -> Reply:

@@ -16,11 +16,12 @@ from bot.blocks.elements import (
     sections,
     with_band,
 )
+from bot.blocks.fields import plain
 from bot.text import escape
 from storage.domain.contacts import Contact
-from storage.domain.followups import WAITING, Outcome, State
+from storage.domain.followups import WAITING, Move, Outcome, State
 from storage.domain.score_types import ScoreType
-from storage.followups import FollowUp
+from storage.followups import FollowUp, Step
 
 EVENT = "follow_up"  # the type of the metadata that our messages carry
 REPEAT = "Possibly a repeat: Slack did not say whether it took this message before."
@@ -36,7 +37,7 @@ def follow_up_reply(
     why = [escape(one.why) if one.why else "", by(one.actor, one.source)]
     why += [f'"{escape(one.reason)}"' if one.reason else ""]
     why.append(f"Owner: <@{owner}>" if owner else f"Owner: {escape(contact.owner)}" if contact.owner else "No owner")
-    blocks: list[Block] = [section(said), context(" · ".join(part for part in why if part))]
+    blocks: list[Block] = [section(said, accessory=_menu(one)), context(" · ".join(part for part in why if part))]
     blocks += [section(state)] if (state := standing_line(one)) else []
     blocks += [context(REPEAT)] if repeat else []
     blocks += [actions(buttons)] if (buttons := buttons_of(one)) else []
@@ -89,6 +90,45 @@ def buttons_of(one: FollowUp) -> list[Block]:
     ]
 
 
+def _menu(one: FollowUp) -> Block:
+    """Make the menu of a follow-up, which is there also when nothing can be done with it any more."""
+    options = [{"text": plain("History"), "value": str(one.id)}]
+    return {"type": "overflow", "action_id": "follow_up_menu", "options": options}
+
+
+def steps_reply(one: FollowUp, contact: Contact, score_type: ScoreType | None, steps: Sequence[Step]) -> Reply:
+    """Answer with everything that happened to a follow-up, from its beginning."""
+    said = headline(one, contact, score_type)
+    lines = [f"{moment(step.at)} · {_step(step, one)}" for step in steps]
+    return Reply(text=f"History of a follow-up: {said}".replace("*", ""), blocks=[section(said), *sections(lines)])
+
+
+def _step(step: Step, one: FollowUp) -> str:
+    who = f"<@{step.by}>"
+    match step.move:
+        case "asked":
+            reason = f'"{escape(one.reason)}"' if one.reason else ""
+            why = [f"Asked for {by(one.actor, one.source)}".strip(), reason, escape(one.why) if one.why else ""]
+            return " · ".join(part for part in why if part)
+        case Move.CLAIM:
+            return f"Claimed by {who}"
+        case Move.SNOOZE:
+            return f"Snoozed by {who}"
+        case Move.DONE:
+            return f"Done by {who}"
+        case Move.WAKE:
+            return "Open again: the snooze was over"
+        case Move.RELEASE:
+            return "Open again: claimed three days before, and not done"
+        case Move.ESCALATE:
+            whom = f" to <@{one.escalate_to}>" if one.escalate_to else ""
+            return f"Nobody claimed it in time: escalated{whom}"
+        case Move.FALL_BACK:
+            return "Closed by itself: the score fell back"
+        case outcome:
+            return f"What came of it, says {who}: {outcome}"
+
+
 def storm_reply(
     many: Sequence[FollowUp], contacts: Mapping[int, Contact], types: Mapping[str, ScoreType], *, repeat: bool = False
 ) -> Reply:
@@ -123,7 +163,8 @@ def list_reply(
     for one in many:
         state = standing_line(one)
         said = headline(one, contacts[one.contact], types.get(one.score))
-        blocks.append(section(f"{said}\n{state or 'Open'} · asked {moment(one.asked_at)}"))
+        line = f"{said}\n{state or 'Open'} · asked {moment(one.asked_at)}"
+        blocks.append(section(line, accessory=_menu(one)))
         blocks.append(actions(buttons_of(one)))
     if onward is not None:
         blocks.append(actions([button("Next", action="followups", value=f"{which} {onward}")]))

@@ -8,7 +8,7 @@ from storage.domain.score_types import Band
 from storage.followups import by_ids, move
 from storage.watching import choose_channel
 from tests.journeys.acme import REP, Acme, ago, drawn, entered
-from tests.journeys.test_following_up import SUCCESS, chosen, hot, posted, press, until_it_says, until_posted
+from tests.journeys.test_following_up import SUCCESS, chosen, history, hot, posted, press, until_it_says, until_posted
 
 HOUR, DAY = 3_600, 86_400
 MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin
@@ -55,6 +55,12 @@ async def test_nobody_claims_it_in_time(acme: Acme) -> None:
         lambda: [one for one in acme.sandbox.world.posts if one.thread_ts == message.ts][1:]
     )
     assert "three days ago" in threads[0].text
+    assert (await history(acme, message)).splitlines()[1:] == [
+        "Asked for from crm",
+        "Nobody claimed it in time: escalated to <@U0JANE>",
+        "Claimed by <@U0JANE>",
+        "Open again: claimed three days before, and not done",
+    ]
 
 
 async def test_what_came_of_it_is_counted(acme: Acme) -> None:

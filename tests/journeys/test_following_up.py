@@ -1,6 +1,7 @@
 """From a push that crosses an edge to a follow-up that somebody sees to."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -66,6 +67,18 @@ async def press(acme: Acme, message: Message, label: str, *, user: str = REP) ->
     return acme.seen(acme.latest(user=user, channel=message.channel))
 
 
+async def history(acme: Acme, message: Message, *, user: str = REP) -> str:
+    """Choose History in the menu of a message, and give what that person alone is told, without the times."""
+    menu = message.blocks[0]["accessory"]
+    (option,) = menu["options"]
+    assert option["text"]["text"] == "History"
+    _, answered = await acme.answered(
+        lambda: acme.sandbox.click(message.id, menu["action_id"], user=user, selected=option["value"])
+    )
+    assert answered.method == "response_url"
+    return re.sub(r"‹[^›]+› · ", "", acme.seen(acme.latest(user=user, channel=message.channel)))
+
+
 async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     """Asked once, claimed by the first, snoozed, back after a day, done, and what came of it."""
     await chosen(acme)
@@ -98,6 +111,12 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     assert await press(acme, message, "Meeting") == "Ada Lovelace: meeting."
     message = await until_it_says(acme, message, "Done by <@U0REP>: meeting")
     assert "[" not in acme.seen(message)
+    assert await history(acme, message) == (
+        "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
+        'Asked for from crm · "Asked for a demo"\n'
+        "Claimed by <@U0JANE>\nSnoozed by <@U0JANE>\nOpen again: the snooze was over\n"
+        "Done by <@U0REP>\nWhat came of it, says <@U0REP>: meeting"
+    )
     assert len(posted(acme)) == 1
     assert [call.method for call in acme.sandbox.calls].count("chat.postMessage") == 2  # it, and the word in its thread
 
@@ -372,5 +391,6 @@ async def test_a_guest_can_claim_nothing(acme: Acme) -> None:
     told = await press(acme, message, "Claim", user="U0GUEST")
     assert "guests cannot see" in told
     assert "Ada" not in told
+    assert await history(acme, message, user="U0GUEST") == told
     assert (await by_ids(acme.workspace, ids=[1]))[0].standing.holder is None
     assert CRM_SECRET not in str(acme.sandbox.calls)
