@@ -2,7 +2,8 @@
 
 import errno
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 from slack_sdk.errors import SlackApiError
@@ -11,8 +12,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.access import Verdict
 from bot.asking import Reply
 from bot.blocks.digest import DIGEST_EVENT, digest_reply
-from bot.blocks.elements import section
-from bot.blocks.followup import EVENT, follow_up_reply, storm_reply
+from bot.blocks.elements import context, section
+from bot.blocks.followup import EVENT, REPEAT, follow_up_reply, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.people import People, error_code
 from bot.text import escape
@@ -34,6 +35,8 @@ from storage.workspaces import choices, was_welcomed
 log = structlog.get_logger(__name__)
 
 WELCOME = "welcome"
+#: the types of the metadata that our messages carry beside a follow-up and a digest
+WORD, NOTICE = "word", "notice"
 #: so many within that time, to one place, become one message
 STORM, STORM_TIME = 50, 600 * SECOND
 # What comes again and again is never given up.
@@ -150,12 +153,8 @@ class Deliverer:
         before = await followups.posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
         if len(due) + len(before) > STORM:
             return await self._ask_for_many(job, due, before)
-        place = await self._place(job.lane)
-        ts = await self._seen(place, EVENT, one.id, since=one.asked_at) if job.is_doubtful else None
-        if ts is None:
-            repeat = job.is_doubtful and not await self._can_look(place)
-            reply = await self._draw(one, repeat=repeat)
-            place, ts = await self._post(place, reply, one.id)
+        place = await self._place(job, job.lane)
+        place, ts = await self._post(job, place, await self._draw(one), one.id, since=one.asked_at)
         await followups.posted(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
         return _Done(pace=PACE)
 
@@ -172,8 +171,11 @@ class Deliverer:
             place, ts = last.message_channel, last.message_ts
             await self._update(place, ts, await self._draw_many([*listed, *fresh]))
         else:
-            reply = await self._draw_many(fresh, repeat=job.is_doubtful)
-            place, ts = await self._post(await self._place(job.lane), reply, fresh[0].id)
+            place, reply = await self._place(job, job.lane), await self._draw_many(fresh)
+            since = min(one.asked_at for one in fresh)
+            place, ts = await self._post(job, place, reply, fresh[0].id, since=since, known_as=due.values())
+            if job.is_doubtful:  # what was taken before may have been about fewer
+                await self._update(place, ts, reply)
         ids = [one.id for one in fresh]
         await followups.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
         return _Done(along=due, pace=PACE)
@@ -199,19 +201,24 @@ class Deliverer:
         way, one = _BY_TIME[job.kind], await self._of(job)
         if one is None:
             return _Done()
+        now, place = self._clock(), one.message_channel
         try:
-            moved = await followups.move(self._workspace, id=one.id, move=way.move, by=None, now=self._clock())
-        except TooLate:  # claimed or done meanwhile
+            moved = await followups.move(self._workspace, id=one.id, move=way.move, by=None, now=now)
+        except TooLate:  # claimed or done meanwhile, or moved by whoever had this job before
+            moved = one
+        *before, last = await followups.steps(self._workspace, id=one.id)
+        moved_before = job.attempts > 1 and last.move == way.move  # and the word of it was not sent
+        if moved.standing == one.standing and not moved_before:
             return _Done()
-        if moved.standing == one.standing or one.in_list or one.message_channel is None:
+        if one.in_list or place is None or not await self._is_ours(place):
             return _Done()
-        # Lost with the process at this very moment, it is not said again: the message and the list show it.
-        await self._client.chat_postMessage(
-            channel=one.message_channel,
-            thread_ts=one.message_ts,
-            text=way.said.format(holder=one.standing.holder, whom=one.escalate_to),
-        )
+        said = way.said.format(holder=before[-1].by, whom=one.escalate_to)
+        await self._say_once(job, place, Reply(text=said), job.id, event=WORD, since=last.at, thread=one.message_ts)
         return _Done(pace=PACE)
+
+    async def _is_ours(self, place: str) -> bool:
+        """Tell whether a place that we posted to may be posted to still."""
+        return place.startswith("D") or await self._people.may_post(place, now=self._clock()) is Verdict.ALLOWED
 
     async def _sweep(self, job: Job) -> _Done:
         """Decide what time alone decided, and look again in a minute."""
@@ -229,22 +236,26 @@ class Deliverer:
         sent_today = one.sent_at is not None and is_same_day(one.zone, one.sent_at, now)
         if sent_today or not is_at_work(one.zone, now):
             return _Done(again=again)
-        person = await self._people.person(one.place, now=now) if one.place[:1] in ("U", "W") else None
+        is_persons = one.place[:1] in ("U", "W")
+        person = await self._people.colleague(one.place, now=now) if is_persons else None
+        what = f"{DIGEST_JOB}/{one.place}"
+        if is_persons and person is None:
+            await self._tell_once(job, what, f"<@{one.place}> is no active member here, so their digest is not sent.")
+            return _Done(again=again)
+        if not is_persons and not await self._is_ours(one.place):
+            where = "To send it elsewhere: `/score alerts digest 9:00 in #sales`"
+            await self._tell_once(job, what, f"{_NOT_OURS}: <#{one.place}>. So its digest is not sent. {where}")
+            return _Done(again=again)
+        await is_over(self._workspace, what=what)
         owner = person.email if person is not None else None
         told = await news(self._workspace, digest=one, owner=owner, holder=one.place, now=now)
         if not told.is_empty:
-            place = one.place if person is None else await self._direct(one.place)
-            if person is None and await self._people.may_post(one.place, now=now) is not Verdict.ALLOWED:
-                await self._tell_once(one.place, _NOT_OURS)
-                return _Done(again=again)
+            place = await self._direct(one.place) if is_persons else one.place
             many = [*told.asked, *told.overdue, *told.waking]
             known = await contacts(self._workspace, ids=[each.contact for each in many])
             types = {each.key: each for each in await score_types(self._workspace)}
-            # One that may have been taken is looked for; where that is not allowed it comes once more.
-            begun = now - DAY // 2
-            if not job.is_doubtful or await self._seen(place, DIGEST_EVENT, one.id, since=begun) is None:
-                reply = digest_reply(told, {each.id: each for each in known}, types, repeat=job.is_doubtful)
-                await self._say(place, reply, one.id, event=DIGEST_EVENT)
+            reply = digest_reply(told, {each.id: each for each in known}, types)
+            await self._say_once(job, place, reply, one.id, event=DIGEST_EVENT, since=now - DAY // 2)
         await digest_sent(self._workspace, id=one.id, top=told.top, now=now)
         return _Done(again=again)
 
@@ -255,23 +266,23 @@ class Deliverer:
             if admin is None:
                 raise _Nowhere
             reply = setup_reply(chosen, await score_types(self._workspace))
-            await self._say(await self._direct(admin), reply, None)
+            await self._say_once(job, await self._direct(admin), reply, 0, event=WELCOME, since=now - DAY)
             await was_welcomed(self._workspace, now=now)
         return _Done(pace=PACE)
 
-    async def _draw(self, one: FollowUp, *, repeat: bool = False) -> Reply:
+    async def _draw(self, one: FollowUp) -> Reply:
         (contact,) = await contacts(self._workspace, ids=[one.contact])
         types = await score_types(self._workspace)
         owner = await self._people.by_address(contact.owner, now=self._clock()) if contact.owner else None
         score_type = next((each for each in types if each.key == one.score), None)
-        return follow_up_reply(one, contact, score_type, owner=owner, repeat=repeat)
+        return follow_up_reply(one, contact, score_type, owner=owner)
 
-    async def _draw_many(self, many: Sequence[FollowUp], *, repeat: bool = False) -> Reply:
+    async def _draw_many(self, many: Sequence[FollowUp]) -> Reply:
         people = {one.id: one for one in await contacts(self._workspace, ids=[one.contact for one in many])}
         types = {one.key: one for one in await score_types(self._workspace)}
-        return storm_reply([one for one in many if one.contact in people], people, types, repeat=repeat)
+        return storm_reply([one for one in many if one.contact in people], people, types)
 
-    async def _place(self, lane: str) -> str:
+    async def _place(self, job: Job, lane: str) -> str:
         """Say where the messages of a lane go: the channel that was chosen, if it is ours alone, else a person."""
         now = self._clock()
         if lane[:1] in ("C", "G"):
@@ -279,54 +290,84 @@ class Deliverer:
                 await is_over(self._workspace, what=lane)
                 return lane
             log.warning("follow-up goes to an admin", because="the channel is not ours alone, or I am not in it")
-            await self._tell_once(lane, _NOT_OURS)
+            await self._tell_of_lane(job, lane, _NOT_OURS)
         owner = lane.removeprefix(OWNERS) if lane.startswith(OWNERS) else None
         person = await self._people.by_address(owner, now=now) if owner else None
         if owner and person is None:
-            await self._tell_once(lane, f"No active member has the address {escape(owner)}")
+            await self._tell_of_lane(job, lane, f"No active member has the address {escape(owner)}")
         if person is None:
             person = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
         if person is None:
             raise _Nowhere
         return await self._direct(person)
 
-    async def _tell_once(self, what: str, because: str) -> None:
-        """Tell an admin that messages for somewhere go to them; once, until it is well again."""
+    async def _tell_of_lane(self, job: Job, lane: str, because: str) -> None:
+        where = f"<#{lane}>" if lane[:1] in ("C", "G") else "the contact's owner"
+        said = f"{because}, so what was meant for {where} comes to you. To choose another place: `/score setup`"
+        await self._tell_once(job, lane, said)
+
+    async def _tell_once(self, job: Job, what: str, said: str) -> None:
+        """Tell an admin that something is not as it should be; once, until it is well again."""
         now = self._clock()
         if await is_told(self._workspace, what=what):
             return
         admin = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
         if admin is None:
             return
-        where = f"<#{what}>" if what[:1] in ("C", "G") else "the contact's owner"
-        said = f"{because}, so what was meant for {where} comes to you. To choose another place: `/score setup`"
-        await self._say(await self._direct(admin), Reply(text=said, blocks=[section(said)]), None)
+        reply = Reply(text=said, blocks=[section(said)])
+        await self._say_once(job, await self._direct(admin), reply, what, event=NOTICE, since=now - DAY)
         await was_told(self._workspace, what=what, now=now)
 
     async def _direct(self, person: str) -> str:
         opened = await self._client.conversations_open(users=person)
         return str(opened["channel"]["id"])
 
-    async def _post(self, place: str, reply: Reply, id: int) -> tuple[str, str]:
+    async def _post(
+        self, job: Job, place: str, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
+    ) -> tuple[str, str]:
         """Post where it should go, or straight to an admin where that place takes nothing."""
         try:
-            return place, await self._say(place, reply, id)
+            return place, await self._say_once(job, place, reply, id, event=EVENT, since=since, known_as=known_as)
         except SlackApiError as exc:
             if error_code(exc) not in _NO_PLACE or place.startswith("D"):
                 raise
             log.warning("follow-up goes to an admin", because=error_code(exc))
-            await self._tell_once(place, f"Slack says `{error_code(exc)}` of <#{place}>")
-            elsewhere = await self._place("")
-            return elsewhere, await self._say(elsewhere, reply, id)
+            await self._tell_of_lane(job, place, f"Slack says `{error_code(exc)}` of <#{place}>")
+            elsewhere = await self._place(job, "")
+            ts = await self._say_once(job, elsewhere, reply, id, event=EVENT, since=since, known_as=known_as)
+            return elsewhere, ts
 
-    async def _say(self, place: str, reply: Reply, id: int | None, *, event: str = EVENT) -> str:
-        metadata = {"event_type": event, "event_payload": {"id": id}} if id is not None else None
+    async def _say_once(
+        self,
+        job: Job,
+        place: str,
+        reply: Reply,
+        id: int | str,
+        *,
+        event: str,
+        since: int,
+        thread: str | None = None,
+        known_as: Collection[int] = (),
+    ) -> str:
+        """Send a message, unless it was taken before without our hearing of it; give its time stamp.
+
+        It is known by its metadata, under *id*, or one of *known_as*. Where we may not look for it, it is sent once
+        more and says so.
+        """
+        if job.is_doubtful:
+            ts, looked = await self._seen(place, event, {id, *known_as}, since=since, thread=thread)
+            if ts is not None:
+                return ts
+            if not looked:
+                reply = replace(reply, blocks=[*(reply.blocks or [section(reply.text)]), context(REPEAT)])
+        metadata = {"event_type": event, "event_payload": {"id": id}}
         try:
             said = await self._client.chat_postMessage(
                 channel=place,
                 text=reply.text,
-                blocks=list(reply.blocks),
+                blocks=list(reply.blocks) or None,
                 metadata=metadata,
+                thread_ts=thread,
                 unfurl_links=False,
                 unfurl_media=False,
             )
@@ -345,31 +386,25 @@ class Deliverer:
                 raise
             log.warning("message not edited", because=error_code(exc))
 
-    async def _seen(self, place: str, event: str, id: int, *, since: int) -> str | None:
-        """Look in the channel for a message that may have been taken without our hearing of it."""
+    async def _seen(
+        self, place: str, event: str, ids: Collection[int | str], *, since: int, thread: str | None
+    ) -> tuple[str | None, bool]:
+        """Look for a message that may have been taken without our hearing of it; and whether we may look."""
+        looking: dict[str, Any] = {"channel": place, "oldest": f"{(since - SECOND) / 1_000_000:.6f}", "limit": 200}
         try:
-            oldest = f"{(since - SECOND) / 1_000_000:.6f}"
-            said = await self._client.conversations_history(
-                channel=place, oldest=oldest, limit=200, include_all_metadata=True
-            )
+            if thread is None:
+                said = await self._client.conversations_history(**looking, include_all_metadata=True)
+            else:
+                said = await self._client.conversations_replies(**looking, ts=thread, include_all_metadata=True)
         except SlackApiError as exc:
             if error_code(exc) not in _NO_LOOK:
                 raise
-            return None
+            return None, False
         for message in said["messages"]:
             metadata = message.get("metadata") or {}
-            if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") == id:
-                return str(message["ts"])
-        return None
-
-    async def _can_look(self, place: str) -> bool:
-        try:
-            await self._client.conversations_history(channel=place, limit=1)
-        except SlackApiError as exc:
-            if error_code(exc) not in _NO_LOOK:
-                raise
-            return False
-        return True
+            if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") in ids:
+                return str(message["ts"]), True
+        return None, True
 
 
 def retry_after(exc: Exception) -> int | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.asking import Reply
 from bot.blocks.elements import brief, context, day, section, sections, with_band
-from bot.blocks.followup import REPEAT, headline, standing_line
+from bot.blocks.followup import headline, standing_line
 from bot.text import escape
 from storage.digests import News
 from storage.domain.contacts import Contact
@@ -16,9 +16,7 @@ from storage.scores import Card
 DIGEST_EVENT = "digest"  # the type of the metadata that such a message carries
 
 
-def digest_reply(
-    news: News, people: Mapping[int, Contact], types: Mapping[str, ScoreType], *, repeat: bool = False
-) -> Reply:
+def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, ScoreType]) -> Reply:
     """Draw what is not empty; *people* are those of its follow-ups."""
     label = escape(news.score_type.label)
     parts = [
@@ -36,7 +34,7 @@ def digest_reply(
     lines = [line for title, said in parts if said for line in (f"*{title}*", *said)]
     title = f"{label} since {day(news.since)}"
     hint = context("See to follow-ups: `/score followups` · Stop this: `/score alerts digest off`")
-    blocks = [section(f"*{title}*"), *sections(lines), hint, *([context(REPEAT)] if repeat else [])]
+    blocks = [section(f"*{title}*"), *sections(lines), hint]
     return Reply(text=f"{label}: what is new", blocks=blocks)
 
 

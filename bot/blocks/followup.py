@@ -29,9 +29,7 @@ _TITLES = {"mine": "Your follow-ups", "open": "Follow-ups that wait", "overdue":
 _OUTCOMES = ((Outcome.MEETING, "Meeting"), (Outcome.NO_REPLY, "No reply"), (Outcome.BAD_FIT, "Bad fit"))
 
 
-def follow_up_reply(
-    one: FollowUp, contact: Contact, score_type: ScoreType | None, *, owner: str | None, repeat: bool = False
-) -> Reply:
+def follow_up_reply(one: FollowUp, contact: Contact, score_type: ScoreType | None, *, owner: str | None) -> Reply:
     """Draw the message of a follow-up as it stands; *owner* is Slack's id of the contact's owner, where known."""
     said = headline(one, contact, score_type)
     why = [escape(one.why) if one.why else "", by(one.actor, one.source)]
@@ -39,7 +37,6 @@ def follow_up_reply(
     why.append(f"Owner: <@{owner}>" if owner else f"Owner: {escape(contact.owner)}" if contact.owner else "No owner")
     blocks: list[Block] = [section(said, accessory=_menu(one)), context(" · ".join(part for part in why if part))]
     blocks += [section(state)] if (state := standing_line(one)) else []
-    blocks += [context(REPEAT)] if repeat else []
     blocks += [actions(buttons)] if (buttons := buttons_of(one)) else []
     return Reply(text=f"{said} {state}".replace("*", "").strip(), blocks=blocks)
 
@@ -129,9 +126,7 @@ def _step(step: Step, one: FollowUp) -> str:
             return f"What came of it, says {who}: {outcome}"
 
 
-def storm_reply(
-    many: Sequence[FollowUp], contacts: Mapping[int, Contact], types: Mapping[str, ScoreType], *, repeat: bool = False
-) -> Reply:
+def storm_reply(many: Sequence[FollowUp], contacts: Mapping[int, Contact], types: Mapping[str, ScoreType]) -> Reply:
     """Draw very many follow-ups as one list."""
     title = f"Many follow-ups at once, so they are one list: {len(many)}"
     lines = []
@@ -141,7 +136,7 @@ def storm_reply(
         said = headline(one, contacts[one.contact], types.get(one.score))
         lines.append(f"{mark}{said}{mark}{f' · {state}' if state else ''}")
     hint = context("See to them one by one: `/score followups`")
-    blocks = [section(f"*{title}*"), *sections(lines), hint, *([context(REPEAT)] if repeat else [])]
+    blocks = [section(f"*{title}*"), *sections(lines), hint]
     return Reply(text=title, blocks=blocks)
 
 

@@ -2,13 +2,27 @@
 
 from typing import Any
 
+import pytest
+
+from bot.sandbox import Fault
 from storage.definitions import add_score_type
 from storage.domain.followups import Move
 from storage.domain.score_types import Band
 from storage.followups import by_ids, move
 from storage.watching import choose_channel
 from tests.journeys.acme import REP, Acme, ago, drawn, entered
-from tests.journeys.test_following_up import SUCCESS, chosen, history, hot, posted, press, until_it_says, until_posted
+from tests.journeys.test_following_up import (
+    BAD_ANSWERS,
+    SUCCESS,
+    chosen,
+    history,
+    hot,
+    posted,
+    press,
+    tried_again,
+    until_it_says,
+    until_posted,
+)
 
 HOUR, DAY = 3_600, 86_400
 MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin
@@ -189,3 +203,44 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     assert len(digests()) == 2
     assert "Digest, Monday to Friday: <#C0SUCCESS> at 11:00" in acme.seen(await acme.ask("alerts"))
     assert "any more" in acme.seen(await acme.ask(f"alerts digest off in <#{SUCCESS}>"))
+
+
+@pytest.mark.parametrize("fault", BAD_ANSWERS)
+async def test_a_digest_comes_once_whatever_slack_answers(acme: Acme, fault: Any) -> None:
+    """It is looked for before it is sent again; where that is not allowed it says that it may be a repeat."""
+    acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
+    await chosen(acme, None)
+    await acme.ask("alerts digest 11:00")
+    await acme.pushed(hot("ada@example.com", 90))
+    await until_posted(acme, 1, "D0REP")
+    if fault == "dropped_after_accepting":
+        acme.sandbox.world.scopes -= {"im:history"}
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
+
+    def digests() -> list[Any]:
+        return [one for one in acme.sandbox.world.posts if (one.metadata or {}).get("event_type") == "digest"]
+
+    acme.sandbox.clock.advance(HOUR + 1)
+    await tried_again(acme)
+    repeated = fault == "dropped_after_accepting"
+    await acme.sandbox.wait_for(lambda: digests()[1 if repeated else 0 :])
+    await acme.restart()
+    assert ["Possibly a repeat" in str(one.blocks) for one in digests()] == [False, True][: len(digests())]
+    assert len(digests()) == 1 + repeated
+
+
+@pytest.mark.parametrize("left", ["deleted", "is_restricted"])
+async def test_who_left_or_became_a_guest_gets_no_digest(acme: Acme, left: str) -> None:
+    """Scores are for members; an admin is told, once."""
+    acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
+    await chosen(acme, None)
+    await acme.ask("alerts digest 11:00", user="U0JANE")
+    await acme.pushed({"type": "contact.upsert", "contact": {"email": "ada@example.com", "owner": "jane@acme.example"}})
+    setattr(acme.sandbox.world.people["U0JANE"], left, True)
+    await acme.pushed(hot("hopper@example.com", 90))
+    for _ in range(2):
+        acme.sandbox.clock.advance(DAY)
+        await acme.sandbox.wait_for(lambda: "their digest is not sent" in str(acme.sandbox.messages("D0ADMIN")))
+    await acme.restart()
+    assert str(acme.sandbox.messages("D0ADMIN")).count("text='<@U0JANE> is no active member here") == 1
+    assert acme.sandbox.messages("D0JANE") == []

@@ -28,10 +28,8 @@ async def chosen(acme: Acme, channel: str | None = SUCCESS) -> None:
 def posted(acme: Acme, channel: str = SUCCESS) -> list[Message]:
     """Give what the app posted for everybody in a channel."""
     world = acme.sandbox.world
-    return [
-        one for one in world.posts
-        if one.channel == channel and one.user == world.bot_user and one.metadata
-    ]  # fmt: skip  # what and where
+    ours = [one for one in world.posts if one.channel == channel and one.user == world.bot_user and one.metadata]
+    return [one for one in ours if (one.metadata or {}).get("event_type") == "follow_up"]
 
 
 async def until_posted(acme: Acme, count: int, channel: str = SUCCESS) -> list[Message]:
@@ -210,6 +208,80 @@ async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: b
     messages = await until_posted(acme, posts + 1)
     assert len(messages) == posts + 1
     assert ["Possibly a repeat" in acme.seen(one) for one in messages] == [marked, False]
+
+
+async def tried_again(acme: Acme) -> None:
+    """Wait until a message was sent, go on to when it is tried again, and let all that is under way be finished."""
+    before = _sent(acme)
+    await acme.sandbox.wait_for(lambda: _sent(acme) > before)
+    acme.sandbox.clock.advance(5)
+
+
+def _sent(acme: Acme) -> int:
+    return [call.method for call in acme.sandbox.calls].count("chat.postMessage")
+
+
+BAD_ANSWERS = ["rate_limited", "server_error", "dropped_after_accepting"]
+
+
+@pytest.mark.parametrize("fault", BAD_ANSWERS)
+async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None:
+    """Whatever becomes of it: the follow-up was moved before, which is no reason to say nothing."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    await press(acme, message, "Snooze")
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
+    acme.sandbox.clock.advance(DAY + 1)
+    await tried_again(acme)
+    await acme.sandbox.wait_for(lambda: [one for one in acme.sandbox.world.posts if one.thread_ts])
+    await acme.restart()  # which finishes what is under way
+    assert [one.text for one in acme.sandbox.world.posts if one.thread_ts == message.ts] == [
+        "<@U0REP> snoozed this until now; it is open again."
+    ]
+
+
+async def test_nothing_more_is_said_in_a_channel_that_became_shared(acme: Acme) -> None:
+    """Not even that a follow-up is open again."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    await press(acme, message, "Snooze")
+    message = await until_it_says(acme, message, "Snoozed by")
+    acme.sandbox.world.channels[SUCCESS].is_ext_shared = True
+    await acme.sandbox.event({"type": "channel_shared", "channel": SUCCESS, "connected_team_id": "T0OTHER"})
+    acme.sandbox.clock.advance(DAY + 1)
+    await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
+    await acme.restart()
+    assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
+
+
+@pytest.mark.parametrize("fault", BAD_ANSWERS)
+async def test_the_list_of_very_many_comes_once(acme: Acme, fault: Any) -> None:
+    """And has all of them, those too that came while it was in doubt."""
+    await chosen(acme)
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
+    await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(60)))
+    await acme.sandbox.wait_for(lambda: _sent(acme))
+    await acme.pushed(hot("late@example.com"))
+    acme.sandbox.clock.advance(5)
+    (message,) = await until_posted(acme, 1)
+    await until_it_says(acme, message, "they are one list: 61")
+    await acme.restart()
+    assert len(posted(acme)) == 1
+
+
+@pytest.mark.parametrize("fault", BAD_ANSWERS)
+async def test_the_word_to_an_admin_comes_once(acme: Acme, fault: Any) -> None:
+    """That a channel takes nothing any more, and then what was meant for it."""
+    await chosen(acme, "C0GONE")
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
+    await acme.pushed(hot())
+    await tried_again(acme)
+    await until_posted(acme, 1, "D0ADMIN")
+    await acme.restart()
+    told = [one.text for one in acme.sandbox.world.posts if one.channel == "D0ADMIN" and "C0GONE" in one.text]
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ METHODS = {
     "conversations.list": Method(conversations.list_channels),
     "conversations.members": Method(conversations.members),
     "conversations.open": Method(conversations.open_im, "im:write"),
+    "conversations.replies": Method(conversations.replies),
     "files.completeUploadExternal": Method(files.complete_upload, "files:write"),
     "files.getUploadURLExternal": Method(files.upload_url, "files:write"),
     "reactions.add": Method(chat.add_reaction, "reactions:write"),

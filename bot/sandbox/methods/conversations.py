@@ -5,7 +5,7 @@ import math
 from bot.sandbox.errors import SlackError
 from bot.sandbox.methods.arguments import Arguments
 from bot.sandbox.payloads import message_json
-from bot.sandbox.world import Channel, Json, World
+from bot.sandbox.world import Channel, Json, Message, World
 
 TYPES = {"channels": "public_channel", "groups": "private_channel", "im": "im"}
 
@@ -62,12 +62,29 @@ def join(call: Arguments) -> Json:
 
 
 def history(call: Arguments) -> Json:
-    """Newest first, without ephemeral messages: they are kept nowhere."""
+    """Newest first, without replies in threads and ephemeral messages: those are kept nowhere."""
     channel = call.joined_channel("history")
+    said = [post for post in reversed(call.world.posts) if post.channel == channel.id and not post.thread_ts]
+    return _told(call, [post for post in said if not post.ephemeral and _between(call, post)])
+
+
+def replies(call: Arguments) -> Json:
+    """The message that a thread began with, and the thread, oldest first."""
+    channel, ts = call.joined_channel("history"), call.needed("ts")
+    said = [post for post in call.world.posts if post.channel == channel.id and not post.ephemeral]
+    first = next((post for post in said if post.ts == ts), None)
+    if first is None:
+        raise SlackError("thread_not_found")
+    return _told(call, [first, *(post for post in said if post.thread_ts == ts and _between(call, post))])
+
+
+def _between(call: Arguments, post: Message) -> bool:
     oldest, latest = _edge(call, "oldest", 0.0), _edge(call, "latest", math.inf)
     edges = (oldest, latest) if call.flag("inclusive") else ()
-    said = [post for post in reversed(call.world.posts) if post.channel == channel.id and not post.ephemeral]
-    found = [post for post in said if oldest < float(post.ts) < latest or float(post.ts) in edges]
+    return oldest < float(post.ts) < latest or float(post.ts) in edges
+
+
+def _told(call: Arguments, found: list[Message]) -> Json:
     page, cursor = call.page(found)
     written = [message_json(call.world, message) for message in page]
     if not call.flag("include_all_metadata"):

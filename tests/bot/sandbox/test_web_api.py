@@ -44,6 +44,7 @@ CALLS: dict[str, Call] = {
     "conversations.list": lambda c, s: c.conversations_list(types="public_channel,private_channel,im"),
     "conversations.members": lambda c, s: c.conversations_members(channel="C0SALES"),
     "conversations.open": lambda c, s: c.conversations_open(users=["U0REP"]),
+    "conversations.replies": lambda c, s: c.conversations_replies(channel="C0SALES", ts=s.ts),
     "files.completeUploadExternal": lambda c, s: c.files_completeUploadExternal(files=[{"id": s.file, "title": "A"}]),
     "files.getUploadURLExternal": lambda c, s: c.files_getUploadURLExternal(filename="chart.png", length=3),
     "reactions.add": lambda c, s: c.reactions_add(channel="C0SALES", timestamp=s.ts, name="tada"),
@@ -195,15 +196,17 @@ async def test_an_ephemeral_message_is_seen_by_one(client: AsyncWebClient, sandb
 
 
 async def test_a_message_is_written_out_in_full(client: AsyncWebClient) -> None:
-    """Threads, edits, reactions and files show in the history."""
+    """Edits, reactions and files show in the history, replies only in their thread."""
     first = await posted(client)
     reply = str((await client.chat_postMessage(channel="C0SALES", text="A reply", thread_ts=first))["ts"])
     await client.chat_update(channel="C0SALES", ts=reply, text="An edited reply")
     await client.reactions_add(channel="C0SALES", timestamp=reply, name="tada")
     file = await client.files_upload_v2(channel="C0SALES", content="a,b", filename="a.csv", initial_comment="See")
     history = await client.conversations_history(channel="C0SALES", oldest=first)
-    shared, written = history["messages"]
+    (shared,) = history["messages"]
+    began, written = (await client.conversations_replies(channel="C0SALES", ts=first))["messages"]
 
+    assert (began["ts"], began["text"]) == (first, "Hello")
     assert (shared["text"], shared["files"]) == ("See", [{"id": file["file"]["id"], "name": "a.csv"}])
     assert (written["text"], written["thread_ts"], written["edited"]["user"]) == ("An edited reply", first, "U0BOT")
     assert written["reactions"] == [{"name": "tada", "users": ["U0BOT"], "count": 1}]
@@ -294,6 +297,7 @@ REFUSED: list[tuple[str, Call, str]] = [
     ("an unknown bot", lambda c, s: c.bots_info(bot="B0OTHER"), "bot_not_found"),
     ("an error asked for", lambda c, s: c.api_test(error="my_error"), "my_error"),
     ("an unknown channel", lambda c, s: c.conversations_info(channel="C0NOWHERE"), "channel_not_found"),
+    ("no such thread", lambda c, s: c.conversations_replies(channel="C0SALES", ts="1.2"), "thread_not_found"),
     ("a time that is none", lambda c, s: c.conversations_history(channel="C0SALES", oldest="x"), "invalid_ts_oldest"),
     ("a bad page", lambda c, s: c.users_list(cursor="YmVmb3JlOjI="), "invalid_cursor"),
     ("an unseen private channel", lambda c, s: c.conversations_info(channel="C0SECRET"), "channel_not_found"),
