@@ -7,6 +7,7 @@ from bot.replies import nobody_reply, plain_reply, several_reply
 from bot.text import MENTION
 from storage.contacts import contacts, find, nearest
 from storage.domain.contacts import Contact
+from storage.domain.errors import UnknownScoreType
 
 _OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
 
@@ -21,6 +22,18 @@ async def find_one(asked: Asked, words: str, *, line: str) -> Contact | Reply:
     if MENTION.fullmatch(words):
         return plain_reply(f"{words} is a colleague, not a contact. Their contacts: `/score filter owner:`{words}")
     return nobody_reply(words, await nearest(asked.workspace, text=words), line=line)
+
+
+async def find_scored(asked: Asked, words: str, *, line: str) -> Contact | Reply:
+    """Give the contact of a line that may end with score types.
+
+    Raises UnknownScoreType where the words name a contact and one word more, which was meant for a type.
+    """
+    found = await find_one(asked, words, line=line)
+    contact, _, last = words.rpartition(" ")
+    if isinstance(found, Reply) and contact and not await find_all(asked, words) and await find_all(asked, contact):
+        raise UnknownScoreType(last, known=tuple(one.key for one in asked.types))
+    return found
 
 
 async def find_all(asked: Asked, words: str) -> list[Contact]:

@@ -17,8 +17,10 @@ from storage.domain.errors import (
     StorageUnavailable,
     UnknownContact,
     UnknownScoreType,
+    UnknownSegment,
 )
 from storage.domain.filters import BadFilter
+from storage.domain.filters.complaints import meant
 from storage.domain.followups import State, TooLate
 
 
@@ -43,7 +45,10 @@ def sentence(refusal: Refusal) -> str:
         case Conflict():
             return "That request was recorded already with other content, so nothing was changed. Send it as a new one."
         case NotAllowed(need=Need.SET):
-            return "Here only admins set scores; you may see them all. Ask an admin, or see who is: `/score help`"
+            return (
+                "Here only admins set scores; you may see them all."
+                " Ask one of the workspace's owners and admins, or whom they named."
+            )
         case NotAllowed():
             return "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
         case TooLate():
@@ -53,8 +58,9 @@ def sentence(refusal: Refusal) -> str:
         case NothingToUndo():
             return f"Nothing was changed: {str(refusal).rstrip('.') or 'there is nothing to undo'}."
         case UnknownScoreType():
-            known = ", ".join(f"`{key}`" for key in refusal.known)
-            return f"There is no score type `{refusal.key}`. There is {known}."
+            return f"There is no score type `{refusal.key[:40]}`. {meant(refusal.key, refusal.known)}"
+        case UnknownSegment():
+            return f"{str(refusal).rstrip('.')}. Which there are: `/score segment list`"
         case OutOfRange() | OffStep():
             return f"Nothing was changed: {refusal}."
         case _:

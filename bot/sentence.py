@@ -16,13 +16,17 @@ _BARE = re.compile(rf"(?P<sign>=?[+-]|=)?(?P<number>{_NUMBER})", re.ASCII)
 _NAMED = re.compile(rf"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)(?P<sign>=-|=\+|[=+-])(?P<number>{_NUMBER})", re.ASCII)
 _ASSIGNED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)=(?P<rest>\S*)", re.ASCII)
 _APART = re.compile(rf"((?:^|\s)=?[+-]|(?:^|\s)=)\s+({_NUMBER}(?:\s|$))", re.ASCII)  # `+ 5` is meant as `+5`
-_BECAUSE = re.compile(r"(?:^|\s)because\s+", re.IGNORECASE)
+_ASKED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*):(?P<rest>\S*)", re.ASCII)  # as a filter has it
+_NO_NUMBER = re.compile(r"[^a-zA-Z@]*\d[^@]*")  # 85%, 1e3: it was meant as a number
+_BECAUSE = re.compile(r"(?:^|(?<=\s))because(?:\s+|$)", re.IGNORECASE)
 _OPERATOR = re.compile(r"[:<>=~]")
+_DID = re.compile(r"(?:rising|falling|moved|crossed|stale)\s", re.IGNORECASE)
 _WORD = re.compile(r'"[^"]*"|\S+')
 _QUOTED = re.compile(r'"([^"]*)"')
 _ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+")
 _FIELD_WORD = re.compile(r'\w+:"[^"]*"|"[^"]*"|\S+')
 _FIELD = re.compile(r"(?P<field>[a-zA-Z]+):(?P<text>.*)")
+_PERIOD = re.compile(r"(?P<line>.*\S)\s(?P<number>\d{1,4})(?P<unit>[dDwW])", re.ASCII | re.DOTALL)
 LONGEST_REASON, LONGEST_FIELD = 300, 255
 #: What `add` can say of a contact, with an example of each.
 ADDABLE = {"name": '"Ada Lovelace"', "company": "Acme", "owner": "me"}
@@ -83,6 +87,14 @@ def near_verb(line: str, verbs: Collection[str]) -> str | None:
     return f"{found} {rest}".strip() if found else None
 
 
+def near_filter(line: str, types: Sequence[ScoreType]) -> str | None:
+    """Give the filter that a line without an operator was meant for: what a score did, asked without the verb."""
+    key, _, rest = line.partition(" ")
+    if key.casefold() in {one.key for one in types} and _DID.match(rest):
+        return f"filter {line}"
+    return None
+
+
 def _one_letter_off(word: str, verb: str) -> bool:
     """Tell whether one letter put in, left out or changed, or two neighbours swapped, makes one word the other."""
     if len(word) < 2 or word == verb or abs(len(word) - len(verb)) > 1:
@@ -108,8 +120,8 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
 
     Values are taken from the end of the line as long as there are any; what is left is the contact.
     """
-    said, reason = _split_reason(rest)
-    words, values = _WORD.findall(_joined(said, types)), list[Value]()
+    said, reason = _split_reason(rest, types)
+    words, values = _words(said, types), list[Value]()
     has_bare = False
     while words:
         taken, value, is_bare = _last_value(words, types)
@@ -130,15 +142,37 @@ def _joined(said: str, types: Sequence[ScoreType]) -> str:
     return _APART.sub(r"\1\2", assigned)
 
 
-def _split_reason(rest: str) -> tuple[str, str | None]:
+def _words(said: str, types: Sequence[ScoreType]) -> list[str]:
+    """Cut into words; a comma after a value only parts it from the next."""
+    words = _WORD.findall(_joined(said, types))
+    return [word[:-1] if word.endswith(",") and _is_value(word[:-1]) else word for word in words]
+
+
+def _is_value(word: str) -> bool:
+    return bool(_BARE.fullmatch(word) or _NAMED.fullmatch(word) or _ASSIGNED.fullmatch(word))
+
+
+def _ends_with_value(said: str, types: Sequence[ScoreType]) -> bool:
+    words = _words(said, types)
+    return bool(words) and _is_value(words[-1])
+
+
+def _split_reason(rest: str, types: Sequence[ScoreType]) -> tuple[str, str | None]:
+    """Cut off the reason, which stands after the first `because` that follows a value; raises Unclear."""
     # What stands in quotes is looked past: a company may be called "Just Because".
     masked = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), rest)
-    found = _BECAUSE.search(masked)
-    parts = [rest[: found.start()], rest[found.end() :]] if found else [rest]
-    reason = unquoted(parts[1]) if len(parts) > 1 else ""
+    places = list(_BECAUSE.finditer(masked))
+    found = next((one for one in places if _ends_with_value(rest[: one.start()], types)), None)
+    if found is None and not _ends_with_value(rest, types):
+        found = next((one for one in places if one.end() < len(rest)), None)
+    if found is None:
+        return rest.strip(), None
+    said, reason = rest[: found.start()].strip(), unquoted(rest[found.end() :])
+    if not reason:
+        raise Unclear(f"Say why after `because`, or leave it out: `/score set {said}`")
     if len(reason) > LONGEST_REASON:
         raise Unclear(f"A reason has at most {LONGEST_REASON} characters; this one has {len(reason)}.")
-    return parts[0].strip(), reason or None
+    return said, reason
 
 
 def _last_value(words: Sequence[str], types: Sequence[ScoreType]) -> tuple[int, Value | None, bool]:
@@ -172,6 +206,8 @@ def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], ty
         assigned = _ASSIGNED.fullmatch(word)
         if assigned and assigned["key"].casefold() in keys:
             key = assigned["key"].casefold()
+            if not assigned["rest"]:
+                raise Unclear(f"Say the number too: `{key}=8`")
             if _BARE.fullmatch(assigned["rest"]):
                 raise Unclear(f"Values stand at the end: `/score set ada@example.com {key}={assigned['rest']}`")
             raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{key}=8`.")
@@ -179,7 +215,12 @@ def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], ty
             near = get_close_matches(assigned["key"].casefold(), keys, n=1)
             meant = f"Did you mean {near[0]}?" if near else f"There is {', '.join(keys)}."
             raise Unclear(f"There is no score type `{assigned['key']}`. {meant}")
+        asked = _ASKED.fullmatch(word)
+        if asked and asked["key"].casefold() in keys:
+            number = asked["rest"] if _BARE.fullmatch(asked["rest"]) else "8"
+            raise Unclear(f"A colon asks, as in a filter. To set it, type `{asked['key'].casefold()}={number}`")
     if not values:
+        _complain_of_place(words)
         whom = contact if contact.replace(" ", "").isalpha() or _ADDRESS.fullmatch(contact) else "ada@example.com"
         value = f"{words[-1].casefold()}=8" if len(words) > 1 and words[-1].casefold() in keys else "85"
         whom = " ".join(words[:-1]) if value != "85" and whom == contact else whom
@@ -192,6 +233,20 @@ def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], ty
     twice = next((one.label for one in types if named.count(one.key) > 1), None)
     if twice:
         raise Unclear(f"{twice} is named twice; say it once.")
+
+
+def _complain_of_place(words: Sequence[str]) -> None:
+    """Raise Unclear where a line without a value at its end has one elsewhere, or something like one."""
+    if len(words) < 2:
+        return
+    if _is_value(words[0]):
+        raise Unclear(f"Values stand at the end: `/score set {' '.join(words[1:])} {words[0]}`")
+    place = next((place for place, word in enumerate(words) if _is_value(word)), None)
+    if place is not None:
+        line = f"{' '.join(words[: place + 1])} because {' '.join(words[place + 1 :])}"
+        raise Unclear(f"Values stand at the end, and a reason after `because`: `/score set {line}`")
+    if _NO_NUMBER.fullmatch(words[-1]):
+        raise Unclear(f"`{words[-1]}` is not a number. Type for example `/score set {' '.join(words[:-1])} 85`")
 
 
 def two_numbers(last: Value, types: Sequence[ScoreType]) -> str:
@@ -210,18 +265,21 @@ def ends_with_number(contact: str) -> bool:
 
 def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
     """Read what follows `top`: how many, and of which score type; raises Unclear."""
-    count, score = 10, None
+    count, score = None, None
+    known = [one.key for one in types]
     for word in rest.split():
-        if word.isdecimal() and word.isascii() and len(word) <= 2 and 1 <= int(word) <= 50:
+        if count is None and word.isdecimal() and word.isascii() and len(word) <= 2 and 1 <= int(word) <= 50:
             count = int(word)
-        elif word.casefold() in {one.key for one in types}:
+        elif score is None and word.casefold() in known:
             score = word.casefold()
+        elif word.casefold() in known:
+            raise Unclear(f"One score type at a time: `/score top {count or 10} {score}`")
         else:
-            known = ", ".join(one.key for one in types)
             raise Unclear(
-                f"`{word}` is neither a number from 1 to 50 nor a score type ({known}). Type `/score top 10`."
+                f"`{word[:80]}` is neither a number from 1 to 50 nor a score type ({', '.join(known)})."
+                f" Type `/score top 10`, or for a contact of that name `/score view top {rest[:80]}`."
             )
-    return count, score
+    return count or 10, score
 
 
 def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, ...]]:
@@ -239,6 +297,10 @@ def read_add(rest: str) -> tuple[str, dict[str, str]]:
     """Read what follows `add`: the address, and what is said of the contact by field; raises Unclear."""
     said: dict[str, str] = {}
     words = _FIELD_WORD.findall(rest)
+    address = unquoted(words[0]) if words else ""
+    if not looks_like_address(address):
+        first = f"`{words[0]}` is not an e-mail address. " if words else ""
+        raise Unclear(f'{first}Say whom: `/score add ada@example.com name:"Ada Lovelace"`')
     for word in words[1:]:
         found = _FIELD.fullmatch(word)
         if found is None and said:
@@ -254,10 +316,6 @@ def read_add(rest: str) -> tuple[str, dict[str, str]]:
         if len(text) > LONGEST_FIELD:
             raise Unclear(f"A {name} has at most {LONGEST_FIELD} characters; this one has {len(text)}.")
         said[name] = text
-    address = unquoted(words[0]) if words else ""
-    if not looks_like_address(address):
-        first = f"`{words[0]}` is not an e-mail address. " if words else ""
-        raise Unclear(f'{first}Say whom: `/score add ada@example.com name:"Ada Lovelace"`')
     return address, said
 
 
@@ -269,8 +327,8 @@ def _not_addable(word: str, first: str) -> str:
 
 
 def read_days(rest: str) -> tuple[str, int | None]:
-    """Take a period like `90d` from the end of a line: the line without it, and the days."""
-    first, _, last = rest.rpartition(" ")
-    if first and last[-1:].casefold() == "d" and last[:-1].isdecimal() and last.isascii() and len(last) <= 5:
-        return first.strip(), int(last[:-1])
-    return rest, None
+    """Take a period like `90d` or `12w` from the end of a line: the line without it, and the days."""
+    found = _PERIOD.fullmatch(rest)
+    if found is None:
+        return rest, None
+    return found["line"].strip(), int(found["number"]) * (7 if found["unit"] in "wW" else 1)

@@ -1,6 +1,7 @@
 """Clean the text that Slack sends, and escape the text that is sent to Slack."""
 
 import re
+from string import ascii_letters, digits
 
 _LINK = re.compile(r"<(?:(?:mailto:|tel:)([^<>|]*)|(https?://[^<>|]*))(?:\|([^<>]*))?>")
 _TYPED = str.maketrans(
@@ -9,7 +10,11 @@ _TYPED = str.maketrans(
         **dict.fromkeys("\u2018\u2019", "'"),
         **dict.fromkeys("\u00a0\u2007\u202f", " "),  # blanks that do not break
         **dict.fromkeys("\u2212\u2010\u2011\u2013\u2014", "-"),  # signs that look like a minus
-        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", None),  # characters of no width
+        # characters of no width, and those that turn the direction of what follows
+        **dict.fromkeys("\u200b\u2060\ufeff\u00ad\u200e\u200f\u061c", None),
+        **dict.fromkeys(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]), None),
+        # letters, digits and operators as wide as Chinese ones, as some keyboards write them
+        **{chr(ord(plain) + 0xFEE0): plain for plain in f"{ascii_letters}{digits}<=>~:@.+-_*"},
         "\u2265": ">=",
         "\u2264": "<=",
         "\u2260": "!=",

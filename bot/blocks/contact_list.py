@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bot.asking import Block, Reply
-from bot.blocks.elements import actions, brief, button, context, section, sections, with_band
+from bot.blocks.elements import actions, brief, button, context, score_called, section, sections, with_band
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.score_types import ScoreType
@@ -76,9 +76,9 @@ def _line(card: Card, scores: Sequence[ScoreType]) -> str:
 def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
     """Answer with the contacts of the highest scores."""
     if not cards:
-        what = f"Nobody has a {score_type.label} score yet."
+        what = f"Nobody has a {score_called(score_type.label)} yet."
         hint = f"Set one: `/score set ada@example.com {score_type.key}={show(score_type.maximum)}`"
-        return Reply(text=what, blocks=[section(f"{escape(what)} {hint}")])
+        return Reply(text=what, blocks=[section(f"{what} {hint}")])
     lines = []
     for place, card in enumerate(cards, start=1):
         value = next(one.value for one in card.standings if one.score_type.key == score_type.key)

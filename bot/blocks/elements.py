@@ -96,6 +96,12 @@ def with_band(value: int | None, score_type: ScoreType, *, bold: bool = False) -
     return f"{shown} ({band})" if band else shown
 
 
+def score_called(*labels: str) -> str:
+    """Name a score by the labels of the types it may be of: Fit score, Score, Fit or Heat score."""
+    last = "" if labels[-1].casefold().endswith("score") else " score"
+    return escape(" or ".join(labels)) + last
+
+
 def moment(at: int) -> str:
     """Write a time that Slack shows in the reader's own zone."""
     plain = datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")

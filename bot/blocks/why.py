@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from bot.asking import Reply
-from bot.blocks.elements import actions, button, by, context, moment, section, sections, signed, with_band
+from bot.blocks.elements import actions, button, by, context, moment, score_called, section, sections, signed, with_band
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.explain import MONTH, Contribution, Explanation
@@ -18,8 +18,8 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
     """Answer with the contributions to one score of a contact."""
     title = f"{contact.shown} · {score_type.label}"
     if explanation is None:
-        what = f"{contact.shown} has no {score_type.label} score, so there is nothing to explain."
-        return Reply(text=escape(what), blocks=[section(escape(what))])
+        what = f"{escape(contact.shown)} has no {score_called(score_type.label)}, so there is nothing to explain."
+        return Reply(text=what, blocks=[section(what)])
     value = with_band(explanation.value, score_type, bold=True)
     lines = [_line(one, score_type) for one in explanation.contributions]
     history = button("History", action="history", value=f"{contact.id} {score_type.key}")

@@ -25,8 +25,8 @@ from bot.commands.undo import undo
 from bot.commands.view_score import view_score
 from bot.commands.why import explain_score
 from bot.finding import find_all
-from bot.sentence import is_filter, near_verb, unquoted, verb_of
-from bot.text import MENTION
+from bot.sentence import is_filter, near_filter, near_verb, unquoted, verb_of
+from bot.text import MENTION, escape
 
 COMMANDS = {
     "view": Command(
@@ -89,13 +89,19 @@ COMMANDS = {
         list_follow_ups, "followups [mine | open | overdue]", "who waits for somebody", ("followups", "followups mine")
     ),
     "settings": Command(
-        show_settings, "settings", "the score types: see, change and add them", ("settings",), Need.ADMINISTER
+        show_settings,
+        "settings",
+        "for admins: the score types, to see, change and add them",
+        ("settings",),
+        Need.ADMINISTER,
     ),
-    "rules": Command(show_rules, "rules", "what activities and attributes are worth", ("rules",), Need.ADMINISTER),
+    "rules": Command(
+        show_rules, "rules", "for admins: what activities and attributes are worth", ("rules",), Need.ADMINISTER
+    ),
     "sources": Command(
         show_sources,
         "sources",
-        "what sends scores: add, pause, rotate, and what it sent",
+        "for admins: what sends scores, to add, pause and rotate, and what it sent",
         ("sources",),
         Need.ADMINISTER,
     ),
@@ -107,7 +113,7 @@ COMMANDS = {
         Need.ADMINISTER,
     ),
     "setup": Command(
-        show_setup, "setup", "the first questions: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
+        show_setup, "setup", "for admins: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
     ),
 }
 VERBS = ("help", *COMMANDS)
@@ -123,9 +129,13 @@ async def carry_out(asked: Asked) -> Reply:
         command = COMMANDS[asking.verb]
         asked.needs(command.need)
         return await command.handler(replace(asked, text=asking.rest))
-    if is_filter(line) and not MENTION.fullmatch(line) and not await find_all(asked, unquoted(line)):
+    filters = is_filter(line) and not MENTION.fullmatch(line)
+    meant = near_verb(line, VERBS) or near_filter(line, asked.types)
+    # Of a filter the first word may be a free one; of anything else the whole line names the contact.
+    named = line.partition(" ")[0] if filters else unquoted(line)
+    if meant and not await find_all(asked, named):
+        shown = f"/score {meant}"
+        return choice_reply(f"Did you mean `{escape(shown)}`?", [(shown, meant)])
+    if filters and not await find_all(asked, unquoted(line)):
         return await filter_contacts(replace(asked, text=line))
-    meant = near_verb(line, VERBS)
-    if meant and not await find_all(asked, unquoted(line)):
-        return choice_reply(f"Did you mean `/score {meant}`?", [(f"/score {meant}", meant)])
     return await view_score(replace(asked, text=line))

@@ -1,8 +1,9 @@
 """Make scores of a contact missing again."""
 
 from bot.asking import Asked, Reply
+from bot.blocks.elements import score_called
 from bot.blocks.receipt import receipt_reply
-from bot.finding import find_one
+from bot.finding import find_scored
 from bot.replies import plain_reply
 from bot.sentence import read_clear
 from bot.text import escape
@@ -12,14 +13,14 @@ from storage.scores import card
 async def clear_score(asked: Asked) -> Reply:
     """Answer `clear CONTACT [TYPE…]`."""
     words, scores = read_clear(asked.text, asked.types)
-    found = await find_one(asked, words, line=f"clear {{}} {' '.join(scores)}")
+    found = await find_scored(asked, words, line=f"clear {{}} {' '.join(scores)}")
     if isinstance(found, Reply):
         return found
     known = await card(asked.workspace, contact=found.id, now=asked.now)
     there = [one for one in scores if known and one in {standing.score_type.key for standing in known.standings}]
     if not there:
-        labels = " or ".join(asked.type(score).label for score in scores)
-        return plain_reply(f"{escape(found.shown)} has no {escape(labels)} score, so there is nothing to clear.")
+        called = score_called(*(asked.type(score).label for score in scores))
+        return plain_reply(f"{escape(found.shown)} has no {called}, so there is nothing to clear.")
     recorded = await asked.clear(found.id, there)
     if not recorded.moved:
         return Reply()  # the same request, sent again

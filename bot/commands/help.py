@@ -1,11 +1,13 @@
 """Say what can be typed after `/score`."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 from bot.access import Need
 from bot.asking import Asked, Reply
 from bot.blocks.elements import context, section, sections
 from bot.commands.contract import Command
+from bot.replies import plain_reply
 from bot.text import escape
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
@@ -17,6 +19,10 @@ def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:
     if one is not None:
         examples = "\n".join(f"`/score {line}`" for line in one.examples)
         return Reply(text=one.what, blocks=[section(f"`/score {one.usage}`: {one.what}\n{examples}")])
+    if asked.text:
+        near = get_close_matches(asked.text.casefold(), list(commands), n=1)
+        meant = f"Did you mean `/score help {near[0]}`? " if near else ""
+        return plain_reply(f"There is no `{escape(asked.text)}` to type. {meant}What there is: `/score help`")
     verbs = [f"`/score {one.usage}`: {one.what}" for one in commands.values()]
     first = "`/score ada@example.com`: see a contact; a name or a company will do"
     return Reply(
@@ -31,6 +37,8 @@ def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:
 
 def _may(asked: Asked) -> str:
     """Say what who asks is allowed."""
+    if Need.ADMINISTER in asked.rights:
+        return "You are an admin here: you may view and set every score, and change what is for admins."
     if Need.SET not in asked.rights:
         return "You may view every score here; admins set them."
     return "You may view and set every score here."

@@ -3,7 +3,7 @@
 from bot.asking import Asked, Reply
 from bot.blocks.history import MOST, history_reply
 from bot.charting import chart_of
-from bot.finding import find_one
+from bot.finding import find_scored
 from bot.replies import plain_reply
 from bot.sentence import read_clear, read_days
 from storage.domain.facts import DAY
@@ -17,7 +17,7 @@ async def show_history(asked: Asked) -> Reply:
     line, days = read_days(asked.text)
     words, scores = read_clear(line, asked.types)
     period = f" {days}d" if days else ""
-    found = await find_one(asked, words, line=f"history {{}} {scores[0]}{period}")
+    found = await find_scored(asked, words, line=f"history {{}} {scores[0]}{period}")
     if isinstance(found, Reply):
         return found
     since = asked.now - days * DAY if days else 0

@@ -27,6 +27,10 @@ async def set_score(asked: Asked) -> Reply:
         unknown = not await find_all(asked, setting.contact)
         if unknown and ends_with_number(setting.contact):
             return plain_reply(f"{two_numbers(setting.values[-1], asked.types)}, or put the name in quotes.")
+        key, _, contact = setting.contact.partition(" ")
+        if unknown and contact and key.casefold() in {one.key for one in asked.types}:
+            number = show(abs(setting.values[-1].amount))
+            return plain_reply(f"Values stand at the end: `/score set {escape(contact)} {key.casefold()}={number}`")
         return found
     return await _set(asked, setting, found.id)
 
@@ -40,7 +44,10 @@ def _offer_to_add(asked: Asked, setting: Setting) -> Reply:
     first = setting.values[0]
     doing = f"set {asked.type(first.score).label} to {show(first.amount)}"
     if first.op is Op.ADD:
-        doing = f"add {show(first.amount)} to {asked.type(first.score).label}"
+        label = asked.type(first.score).label
+        doing = (
+            f"add {show(first.amount)} to {label}" if first.amount >= 0 else f"take {show(-first.amount)} off {label}"
+        )
     more = f" and {len(setting.values) - 1} more" if len(setting.values) > 1 else ""
     label = f"Add {setting.contact} and {doing}{more}"
     question = f"No contact has the address {escape(setting.contact)} yet."

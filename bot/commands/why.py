@@ -2,7 +2,7 @@
 
 from bot.asking import Asked, Reply
 from bot.blocks.why import MOST, why_reply
-from bot.finding import find_one
+from bot.finding import find_scored
 from bot.replies import plain_reply
 from bot.sentence import read_clear
 from storage.scores import why
@@ -13,7 +13,7 @@ async def explain_score(asked: Asked) -> Reply:
     if not asked.text:
         return plain_reply("Say whose: `/score why ada@example.com fit`")
     words, scores = read_clear(asked.text, asked.types)
-    found = await find_one(asked, words, line=f"why {{}} {scores[0]}")
+    found = await find_scored(asked, words, line=f"why {{}} {scores[0]}")
     if isinstance(found, Reply):
         return found
     score_type, explanation = await why(asked.workspace, contact=found.id, score=scores[0], most=MOST, now=asked.now)

@@ -142,6 +142,10 @@ SETS = [
     ("ada 85 because fit=8", Setting("ada", (put("score", 85_000),), "fit=8")),  # what follows because is the reason
     ('"Just Because Ltd" 85', Setting("Just Because Ltd", (put("score", 85_000),), None)),
     ("ada   85", Setting("ada", (put("score", 85_000),), None)),
+    ("ada fit=8, score=70,", Setting("ada", (put("fit", 8_000), put("score", 70_000)), None)),
+    ("ada 85, because good", Setting("ada", (put("score", 85_000),), "good")),
+    ("Bob Because 20", Setting("Bob Because", (put("score", 20_000),), None)),  # a reason follows a value
+    ("Bob Because 20 because because", Setting("Bob Because", (put("score", 20_000),), "because")),
 ]
 
 
@@ -171,6 +175,18 @@ UNCLEAR = [
     (f"ada {'9' * 41}", f"`{'9' * 40}` is not a number."),
     (f"ada 85 because {'x' * 301}", "A reason has at most 300 characters; this one has 301."),
     ("ada ,5", "`,5` is not a number."),
+    ("ada fit=", "Say the number too: `fit=8`"),
+    ("ada fit:9", "A colon asks, as in a filter. To set it, type `fit=9`"),
+    ("ada Fit: 9", "A colon asks, as in a filter. To set it, type `fit=8`"),
+    ("ada 85 because", "Say why after `because`, or leave it out: `/score set ada 85`"),
+    ("ada because great", "Say the value too: `/score set ada 85`"),
+    ("85 ada", "Values stand at the end: `/score set ada 85`"),
+    (
+        "ada 85 good call",
+        "Values stand at the end, and a reason after `because`: `/score set ada 85 because good call`",
+    ),
+    ("ada 85%", "`85%` is not a number. Type for example `/score set ada 85`"),
+    ("ada lovelace 1e3", "`1e3` is not a number. Type for example `/score set ada lovelace 85`"),
     ("ada fit=8 and more", "Values stand at the end: `/score set ada@example.com fit=8`"),
 ]
 
@@ -225,7 +241,7 @@ def test_top(rest: str, asked: tuple[int, str | None]) -> None:
     assert read_top(rest, TYPES) == asked
 
 
-@pytest.mark.parametrize("word", ["0", "51", "-1", "1.5", "٣", "renewal", "9" * 5000])
+@pytest.mark.parametrize("word", ["0", "51", "-1", "1.5", "٣", "renewal", "9" * 5000, "5 5", "fit score", "gun"])
 def test_a_top_that_is_none(word: str) -> None:
     """What is neither a number from 1 to 50 nor a type is refused."""
     with pytest.raises(Unclear):
@@ -262,6 +278,7 @@ def test_a_clear_of_nobody() -> None:
         ("ada fit 90d", ("ada fit", 90)),
         ("ada 7D", ("ada", 7)),
         ("ada 9999d", ("ada", 9999)),
+        ("ada fit 12w", ("ada fit", 84)),
         ("ada 99999d", ("ada 99999d", None)),  # longer than anybody's memory: part of a name
         ("90d", ("90d", None)),  # one word is the contact
         ("ada d", ("ada d", None)),

@@ -30,6 +30,13 @@ from bot.text import MENTION, clean, escape
         ("O’Hara ‘x’", "O'Hara 'x'"),
         ("−5 –5 —5 ‐5 ‑5", "-5 -5 -5 -5 -5"),
         ("a\u200bda\ufeff", "ada"),  # characters of no width
+        ("\u200eada \u202a85\u202c \u2066x\u2069", "ada 85 x"),  # marks of direction, as copied with a name
+        (
+            "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+            "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+        ),  # part of a Persian name
+        ("ｓｃｏｒｅ＞＝８０　ｆｉｔ：７．．１０", "score>=80 fit:7..10"),  # as a Japanese keyboard may write it
+        ("ada ＋５ because 很好！", "ada +5 because 很好！"),
         ("ada\n85\tx", "ada 85 x"),
         ("<@U0JANE|jane>", "<@U0JANE|jane>"),  # a mention stays one
         ("<#C0SALES|sales>", "<#C0SALES|sales>"),

@@ -41,11 +41,11 @@ HELP = """\
 `/score undo`: take back your last change
 `/score alerts [add | try | pause | resume | remove | digest]`: when to be asked to follow up
 `/score followups [mine | open | overdue]`: who waits for somebody
-`/score settings`: the score types: see, change and add them
-`/score rules`: what activities and attributes are worth
-`/score sources`: what sends scores: add, pause, rotate, and what it sent
+`/score settings`: for admins: the score types, to see, change and add them
+`/score rules`: for admins: what activities and attributes are worth
+`/score sources`: for admins: what sends scores, to add, pause and rotate, and what it sent
 `/score delete CONTACT`: for admins: forget all that is known of a contact
-`/score setup`: the first questions: where follow-ups go, who sets scores
+`/score setup`: for admins: where follow-ups go, who sets scores
 `score` Score: 0 to 100, in steps of 1 (meant where none is named)
 `fit` Fit: 1 to 10, in steps of 1
 `satisfaction` Satisfaction: 1 to 5, in steps of 0.5
@@ -77,7 +77,8 @@ LINES = [
     ("", HELP),
     ("help", HELP),
     ("HELP", HELP),
-    ("help nonsense", HELP),  # no such verb: everything
+    ("help nonsense", "There is no `nonsense` to type. What there is: `/score help`"),
+    ("help filtr", "There is no `filtr` to type. Did you mean `/score help filter`? What there is: `/score help`"),
     (
         "help set",
         "`/score set CONTACT VALUES [because …]`: set scores, or add to them; alone it opens a form\n"
@@ -128,6 +129,16 @@ LINES = [
     ("to fit", "Did you mean `/score top fit`?\n[/score top fit]"),  # one left out
     ("hellp", "Did you mean `/score help`?\n[/score help]"),  # one too many
     ("sat ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # one changed
+    (
+        "filtr score>=80",
+        "Did you mean `/score filter score&gt;=80`?\n[/score filter score>=80]",
+    ),  # before it is a filter
+    ("sett ada fit=8", "Did you mean `/score set ada fit=8`?\n[/score set ada fit=8]"),
+    (
+        "fit rising 3 in 7d",  # a filter without an operator
+        "Did you mean `/score filter fit rising 3 in 7d`?\n[/score filter fit rising 3 in 7d]",
+    ),
+    ("ｖｉｅｗ \u200eada", ADA_CARD),  # as wide as Japanese, and with a mark of direction
     ("@jane", COLLEAGUE),
     ("view @jane", COLLEAGUE),
     ("top", TOP),
@@ -143,7 +154,7 @@ LINES = [
         (
             f"top {word}",
             f"`{word}` is neither a number from 1 to 50 nor a score type (score, fit, satisfaction)."
-            " Type `/score top 10`.",
+            f" Type `/score top 10`, or for a contact of that name `/score view top {word}`.",
         )
         for word in ("0", "51", "-1", "ten")
     ),
@@ -155,6 +166,9 @@ LINES = [
         "(The one change. Struck through: undone.)\n[Chart]",
     ),
     ("history Top Gun", "*Pete Mitchell · Score*\nThere is no change to show."),
+    ("history ada fti 90d", "There is no score type `fti`. Did you mean `fit`?"),
+    ("why ada nonsense", "There is no score type `nonsense`. There is `score`, `fit`, `satisfaction`."),
+    ("why Top Gun", "Pete Mitchell has no Score, so there is nothing to explain."),
     ("history", "Say whose: `/score history ada@example.com fit`"),
 ]
 

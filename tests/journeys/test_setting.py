@@ -98,7 +98,10 @@ REFUSALS = [
     ),
     ("clear", "Say whose score: `/score clear ada@example.com fit`"),
     ("clear qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
-    ("clear Studio 54", "Studio 54 has no Score score, so there is nothing to clear."),
+    ("clear ada fti", "There is no score type `fti`. Did you mean `fit`?"),  # and not the default one instead
+    ("clear Studio 54 fit satisfaction", "Studio 54 has no Fit or Satisfaction score, so there is nothing to clear."),
+    ("set fit ada 8", "Values stand at the end: `/score set ada fit=8`"),
+    ("clear Studio 54", "Studio 54 has no Score, so there is nothing to clear."),
     (
         "undo ada",
         "`/score undo` takes back your last command, and nothing else; type it without more words.",
