@@ -1,6 +1,7 @@
 """Answer a filter, page by page."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 
 from bot.asking import Asked, Reply
@@ -13,6 +14,10 @@ from storage.queries import count, emptied_by, page
 from storage.segments import segments
 
 PER_PAGE, MOST_PER_PAGE = 10, 50
+_SMALL = re.compile(r"(?<=\s)(?:and|or)(?=\s)|(?:^|(?<=\s))not(?=\s)")
+_SEVERAL = re.compile(
+    r'(?P<field>company|name|tag):(?P<words>[^\s"():<>=~]+(?:\s+(?!OR\b|AND\b|NOT\b)[^\s"():<>=~-]+(?=\s|$))+)'
+)
 LONGEST = 1400  # a button that turns the page carries the filter, and has room for 2,000 characters
 
 
@@ -92,4 +97,14 @@ async def addresses(asked: Asked, text: str) -> dict[str, str | None]:
 async def _nobody(asked: Asked, question: Filter, text: str) -> Reply:
     term = await emptied_by(asked.workspace, asked=question, now=asked.now)
     because = f" Nobody is left after `{escape(term)}`." if term and len(question.texts) > 1 else ""
-    return plain_reply(f"No contact fits `{escape(text)}`.{because}")
+    return plain_reply(f"No contact fits `{escape(text)}`.{because}{_hint(text)}")
+
+
+def _hint(text: str) -> str:
+    """Say how a filter that found nobody may have been meant."""
+    if found := _SMALL.search(text):
+        return f" `{found[0]}` was looked for as a word; AND, OR and NOT are written in capitals."
+    if found := _SEVERAL.search(text):
+        meant = f'{found["field"]}:"{found["words"]}"'
+        return f" Several words stand in quotes: `{escape(meant)}`"
+    return ""

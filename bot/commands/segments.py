@@ -35,7 +35,7 @@ async def _save(asked: Asked, name: str, text: str) -> Reply:
     known = await addresses(asked, text)
     for found in MENTION.finditer(text):
         if known[found[1]] is None:
-            sentence = f"I do not know the address of {found[0]}; type it: owner:rep@example.com"
+            sentence = "I do not know that colleague's address; type it: owner:rep@example.com"
             raise BadFilter(sentence, text=text, column=found.start(), width=len(found[0]))
     # A colleague is kept by address, which means the same wherever the segment is used.
     text = MENTION.sub(lambda found: known[found[1]] or "", text)

@@ -139,6 +139,16 @@ LINES = [
         "Did you mean `/score filter fit rising 3 in 7d`?\n[/score filter fit rising 3 in 7d]",
     ),
     ("ｖｉｅｗ \u200eada", ADA_CARD),  # as wide as Japanese, and with a mark of direction
+    (
+        "tag:vip and score>50",
+        "No contact fits `tag:vip and score&gt;50`. Nobody is left after `and`."
+        " `and` was looked for as a word; AND, OR and NOT are written in capitals.",
+    ),
+    (
+        "score>1 company:Top Gun",
+        "No contact fits `score&gt;1 company:Top Gun`. Nobody is left after `company:Top`."
+        ' Several words stand in quotes: `company:"Top Gun"`',
+    ),
     ("@jane", COLLEAGUE),
     ("view @jane", COLLEAGUE),
     ("top", TOP),

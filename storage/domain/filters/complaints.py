@@ -1,5 +1,6 @@
 """Complain of a filter so that its writer can mend it: the line, a caret, and what would be understood."""
 
+import unicodedata
 from collections.abc import Collection
 from difflib import get_close_matches
 
@@ -23,7 +24,22 @@ class BadFilter(Refusal):
         """Give the line with carets under the place, cut to the neighbourhood of it where the line is long."""
         start = max(0, self.column - LONGEST // 2)
         line = self.text[start : start + LONGEST].replace("\n", " ")
-        return f"{line}\n{' ' * (self.column - start)}{'^' * min(self.width, LONGEST)}"
+        place = self.column - start
+        under = f"{line[place:]:<{self.width}}"[: self.width]
+        return f"{line}\n{''.join(_wide_as(one, ' ') for one in line[:place])}{_carets(under)}"
+
+
+def _carets(under: str) -> str:
+    return "".join(_wide_as(one, "^") for one in under) or "^"
+
+
+def _wide_as(one: str, mark: str) -> str:
+    """Give a blank or a caret as wide as a character is shown: Chinese ones are wider, an accent has no width."""
+    if unicodedata.category(one) in ("Mn", "Me", "Cf"):
+        return ""
+    if unicodedata.east_asian_width(one) in ("W", "F"):
+        return "\u3000" if mark == " " else "\uff3e"
+    return mark
 
 
 def meant(word: str, known: Collection[str]) -> str:

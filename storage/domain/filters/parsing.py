@@ -1,5 +1,6 @@
 """Parse the text of a filter; the one place that knows the parser."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -48,6 +49,8 @@ MOST_PERCENT = 9_000_000  # thousandths; more would not fit into the whole numbe
 MOST_SEGMENTS = 50
 MOST_CHARACTERS = 2000
 DEEPEST = 50
+_NAMED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*)\s*(?P<how>==?|!=)\s*$", re.ASCII)
+_ONE_WORD = re.compile(r'"[^"]+"|[^\s()<>=~:,"-][^\s()<>=~:,"]*')
 
 
 def parse(
@@ -101,6 +104,11 @@ def _complaint(exc: UnexpectedInput, text: str) -> BadFilter:
         return BadFilter("use a point in a number: 8.5", text=text, column=column)
     if found == '"':
         return BadFilter("the quotes are not closed", text=text, column=column)
+    asked, word = _NAMED.search(text[:column]), _ONE_WORD.match(text[column:])
+    if asked and word:
+        minus = "-" if asked["how"] == "!=" else ""
+        sentence = f"a word is asked for by a colon: `{minus}{asked['name']}:{word[0]}`"
+        return BadFilter(sentence, text=text, column=column, width=len(word[0]))
     sentence = f"`{found}` is not expected here; {expected(kinds)}".rstrip("; ")
     return BadFilter(sentence, text=text, column=column, width=len(found))
 
@@ -219,7 +227,9 @@ class _Reading:
         above = low != "*" and parse_number(low) > score.maximum
         below = high != "*" and parse_number(high) < score.minimum
         backwards = "*" not in (low, high) and parse_number(low) > parse_number(high)
-        if above or below or backwards:
+        if backwards:
+            self._complain(f"the lower end stands first: {name}:{high}..{low}", ends)
+        if above or below:
             self._never(score, ends)
         return All(tuple(bounds)) if bounds else Has(score)
 
@@ -247,6 +257,10 @@ class _Reading:
         if key in TEXTS:
             return Is(key, tuple(matching(_plain(value)) for value in values))
         score = self._score(name)
+        half = next((value for value in values if value.startswith("..") or value.endswith("..")), None)
+        if half is not None:
+            whole = f"*{half}" if half.startswith("..") else f"{half}*"
+            self._complain(f"a range has two ends, and * for an open one: {name}:{whole}", half)
         if len(values) == 1 and values[0][:1].isdigit():
             return Compare(score, Comparison.EQUAL, self._number(values[0]))
         return InBand(score, tuple(self._band(score, value) for value in values))
@@ -348,9 +362,12 @@ class _Reading:
         if key == "me" or who.startswith("<@"):
             address = self.owners.get(key)
             if address is None:
-                self._complain(f"I do not know the address of {who}; type it: owner:rep@example.com", value)
+                whose = "your address" if key == "me" else "that colleague's address"
+                self._complain(f"I do not know {whose}; type it: owner:rep@example.com", value)
                 raise AssertionError  # the line above raised
             return matching(address)
+        if who.startswith("@"):
+            self._complain(f"`{who}` is no address: choose them from the list that opens after @", value)
         return matching(who)
 
     def _never(self, score: ScoreType, token: Token) -> None:

@@ -50,6 +50,14 @@ COMPLAINTS = [
     ("fit crossed 80 in 7d", "`80` is not expected here; expected `above` or `below`", "80"),
     ("fit crossed above 101 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
     ("fit crossed below 0 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "0"),
+    ("fit:80..60", "the lower end stands first: fit:60..80", "80..60"),
+    ("fit:80..", "a range has two ends, and * for an open one: fit:80..*", "80.."),
+    ("fit:..80", "a range has two ends, and * for an open one: fit:*..80", "..80"),
+    ("company=Navy", "a word is asked for by a colon: `company:Navy`", "Navy"),
+    ('fit>1 tag!="big deal"', 'a word is asked for by a colon: `-tag:"big deal"`', '"big deal"'),
+    ("fit=hot", "a word is asked for by a colon: `fit:hot`", "hot"),
+    ("owner:@jane", "`@jane` is no address: choose them from the list that opens after @", "@jane"),
+    ("owner:<@U0JANE>", "I do not know that colleague's address; type it: owner:rep@example.com", "<@U0JANE>"),
     ("updated<7", "`updated` is compared with a time, for example updated<7d", "7"),
     ("updated=7d", "`updated` takes < or >, for example updated<7d", "="),
     ("fit>7d", "`fit` is compared with a number, for example fit>80", "7d"),
@@ -58,7 +66,7 @@ COMPLAINTS = [
     ("segment:a", "in the segment `a`: in the segment `b`: a segment cannot name itself: a → b → a", "a"),
     (
         "fit>1 segment:mine",
-        "in the segment `mine`: I do not know the address of me; type it: owner:rep@example.com",
+        "in the segment `mine`: I do not know your address; type it: owner:rep@example.com",
         "mine",
     ),
 ]  # fmt: skip  # a table of lines
@@ -82,6 +90,24 @@ def test_a_segment_that_cannot_be_read_any_more_says_why() -> None:
 
     assert refused.value.sentence.startswith("in the segment `old`: there is no field `zzz`. There is `score`, `fit`,")
     assert refused.value.pointed == "fit>3 segment:old\n              ^^^"
+
+
+@pytest.mark.parametrize(
+    ("text", "carets"),
+    [
+        ("fit>1 fti>2", "      ^^^"),
+        ("山田 fti>2", "\u3000\u3000 ^^^"),  # a blank as wide as what stands above it
+        ("zoe\u0308 fti>2", "    ^^^"),  # an accent of its own has no width
+        ("has:山田", "    \uff3e\uff3e"),
+        ("fit>", "    ^"),
+    ],
+)
+def test_carets_stand_under_the_place(text: str, carets: str) -> None:
+    """Also where letters are wider than others."""
+    with pytest.raises(BadFilter) as refused:
+        parse(text, TYPES)
+
+    assert refused.value.pointed == f"{text}\n{carets}"
 
 
 def test_segments_that_multiply_are_stopped() -> None:
