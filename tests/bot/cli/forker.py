@@ -59,3 +59,4 @@ def become(asked: dict[str, Any], out: int, err: int) -> None:
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as control:
         wait_for_requests(control)
+    os._exit(0)  # without a word of what coverage measured: it is over by then, and every command said the same
