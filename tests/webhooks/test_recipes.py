@@ -156,6 +156,8 @@ def test_ed25519_of_the_standard() -> None:
                 proof.authenticate(bad, secrets=[other, public], now=NOW)
     with pytest.raises(ValueError, match="Give the secret as whpk_ followed by 32 bytes"):
         proof.check_secret("whpk_AAAA")
+    with pytest.raises(ValueError, match="Only the sender can make this signature"):
+        sign(Request(headers={}, body=b""), recipe=RECIPES["standard-webhooks"][1], delivery="d", secret=public, now=0)
 
 
 def test_a_recipe_written_as_data() -> None:
@@ -187,6 +189,35 @@ def test_a_recipe_written_as_data() -> None:
             recipes(told | change)
     with pytest.raises(ValueError, match="There is no recipe `md5`; there is standard-webhooks"):
         recipes("md5")
+
+
+TIMES: dict[str, Reason | None] = {
+    "2026-01-01T00:00:00Z": None,
+    "2026-01-01T01:05:00+01:00": None,  # five minutes ahead
+    "2025-12-31T18:54:59-05:00": Reason.CLOCK_TOO_FAR_OFF,  # a second too far behind
+    "2026-01-01T00:00:00": Reason.MALFORMED,  # in no zone
+    "1767225600": Reason.MALFORMED,
+    "yesterday": Reason.MALFORMED,
+    "2026-01-01T00:00:00.000000000000000+00:00": Reason.MALFORMED,  # longer than any
+}
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_a_time_written_as_people_do(time: str) -> None:
+    """A recipe may say that the time is ISO 8601: with a zone, and as near to ours as any other."""
+    scheme = recipes({"header": "S", "timestamp": "T", "unit": "iso", "parts": ["timestamp", "body"]})
+    signature = hmac.digest(b"key", time.encode() + EXAMPLE, "sha256").hex()
+    request, proof = Request(headers={"s": signature, "t": time}, body=EXAMPLE), Signature(scheme)
+
+    if TIMES[time] is None:
+        proof.authenticate(request, secrets=["key"], now=NOW)
+    else:
+        with pytest.raises(Refused) as refused:
+            proof.authenticate(request, secrets=["key"], now=NOW)
+        assert refused.value.reason is TIMES[time]
+    made = sign(Request(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW)
+    assert made.headers["t"] == "2026-01-01T00:00:00+00:00"
+    proof.authenticate(made, secrets=["key"], now=NOW)
 
 
 CODED = base64.b64encode(b"ada:p:1:").decode()
