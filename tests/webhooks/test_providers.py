@@ -251,6 +251,7 @@ def test_pipedrive_takes_what_changed_alone() -> None:
     (merged,) = items("pipedrive", EVENTS["pipedrive"]["delete.person"][0])
     assert isinstance(merged, Merge)
     assert (merged.contact, merged.into) == (known("11"), known("12"))
+    assert [type(one) for one in items("pipedrive", pipedrive_two("delete"))] == [Ignored]  # into nobody
 
 
 def test_a_field_that_changed_to_nothing_in_close_was_cleared() -> None:

@@ -1,0 +1,59 @@
+"""Times and texts as CRMs write them, and what is no time and cannot be kept."""
+
+from decimal import Decimal
+
+import pytest
+
+from storage.domain.errors import BadItem, BadTime
+from webhooks.reading import moment, text
+
+AT = 1_769_851_800_000_000  # 2026-01-31T09:30:00Z in µs
+TIMES: list[tuple[object, int | None]] = [
+    (1_769_851_800, AT),
+    ("1769851800", AT),
+    (" 1769851800.25 ", AT + 250_000),
+    (1_769_851_800_000, AT),
+    (Decimal("1769851800000.5"), AT + 500),
+    (1_769_851_800_000_000, AT),
+    (0, 0),
+    (99_999_999_999, 99_999_999_999_000_000),  # the last one that counts seconds
+    (100_000_000_000, 100_000_000_000_000),
+    ("2026-01-31T09:30:00Z", AT),
+    ("2026-01-31T09:30:00", AT),  # in no zone: UTC
+    ("2026-01-31 09:30 utc", AT),
+    ("2026-01-31t10:30:00.5+0100", AT + 500_000),
+    ("2026-01-31T04:00:00.123456789-05:30", AT + 123_456),
+    ("2026-01-31", AT - 34_200_000_000),
+    (None, None),
+    ("", None),
+]
+NO_TIMES: list[object] = [
+    True, -1, 10**17, Decimal("NaN"), Decimal("Infinity"), 1.5, [], "yesterday", "31.01.2026", "2026-02-30",
+    "2026-01-31T25:00", "2026-01-31T09:30+25:00", "1e9", "٣",
+]  # fmt: skip  # no order
+
+
+@pytest.mark.parametrize(("said", "at"), TIMES, ids=[repr(said) for said, _ in TIMES])
+def test_times_in_every_form(said: object, at: int | None) -> None:
+    """Counted in seconds, milliseconds or microseconds, or written, with a zone or in UTC."""
+    assert moment(said) == at
+
+
+@pytest.mark.parametrize("said", NO_TIMES, ids=repr)
+def test_what_is_no_time(said: object) -> None:
+    """It is refused in words that repeat it."""
+    with pytest.raises(BadTime) as refused:
+        moment(said)
+    assert str(refused.value).startswith(f"`{said}` is no time")
+
+
+def test_texts() -> None:
+    """Whole numbers are texts too; blanks around one are nothing, and neither is anything else."""
+    assert [text(said) for said in (" Ada ", 17, "x" * 255, " ", "", None, True, 1.5, ["Ada"])] == [
+        "Ada", "17", "x" * 255, None, None, None, None, None, None,
+    ]  # fmt: skip  # one for each
+    with pytest.raises(BadItem, match=r"^`xxxxxxxxxxxxxxxxxxxx…` is longer than 255 characters$"):
+        text("x" * 256)
+    for said in ("A\0da", "Ada\ud83d"):
+        with pytest.raises(BadItem, match="which cannot be kept"):
+            text(said)
