@@ -70,7 +70,7 @@ def _line(card: Card, scores: Sequence[ScoreType]) -> str:
     company = f" · {brief(card.contact.company)}" if card.contact.company else ""
     values = {one.score_type.key: one.value for one in card.standings}
     numbers = [f"{escape(one.label)} {with_band(values.get(one.key), one, bold=True)}" for one in scores]
-    return f"*{brief(card.contact.shown)}*{company}  {', '.join(numbers)}"
+    return f"*{brief(card.contact.shown)}*{company} · {', '.join(numbers)}"
 
 
 def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:

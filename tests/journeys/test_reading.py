@@ -364,8 +364,8 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
 
     assert found == (
         "*2 contacts fit* `score&gt;=40`\n"
-        "*Ada Lovelace* · Analytical Engines  Score *62* (warm)\n"
-        "*Grace Hopper* · Navy  Score *41* (warm)\n"
+        "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
+        "*Grace Hopper* · Navy · Score *41* (warm)\n"
         "[Share to channel]"
     )
     assert wrong == (

@@ -9,8 +9,8 @@ MIXED = (
 )
 FOUND = (
     "*2 contacts fit* `score&gt;=40`\n"
-    "*Ada Lovelace* · Analytical Engines  Score *62* (warm)\n"
-    "*Grace Hopper* · Navy  Score *41* (warm)"
+    "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
+    "*Grace Hopper* · Navy · Score *41* (warm)"
 )
 
 
@@ -58,5 +58,5 @@ async def test_the_contacts_of_a_colleague(acme: Acme) -> None:
     found = {line: acme.seen(await acme.ask(line)).splitlines() for line in ("owner:me", "filter owner:@robin")}
     nobody = acme.seen(await acme.ask("filter owner:@jane"))
 
-    assert [lines[1] for lines in found.values()] == ["*Ada Lovelace* · Analytical Engines  Score *62* (warm)"] * 2
+    assert [lines[1] for lines in found.values()] == ["*Ada Lovelace* · Analytical Engines · Score *62* (warm)"] * 2
     assert nobody.startswith("No contact fits")
