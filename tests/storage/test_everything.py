@@ -1,0 +1,484 @@
+"""Whatever befalls contacts, and whatever their scores are made to mean: all that is kept is the fold of the ledger.
+
+Adds, sets, clears, activities, fields, merges, deletions, undos, late and repeated ones, handed in at one moment or one
+after the other, while score types and their rules change; more lives than the default run has: LIVES=200.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import ClassVar, TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from storage.alerting import add_alert_rule, choose_channel, sweep
+from storage.committer import Committer
+from storage.database import Row, read
+from storage.definitions import add_score_type, drafts, score_types, version
+from storage.domain.contacts import Json, Reference
+from storage.domain.errors import Refusal, StorageUnavailable
+from storage.domain.facts import Asked, Deletion, Item, Merge, Op
+from storage.domain.score_types import Band, Rule, RuleCap, ScoreType
+from storage.domain.submissions import Recorded, Status, Submission
+from storage.opening import open_storage
+from storage.redefining import NoDraft, apply, build, cancel, draft, preview
+from storage.scores import cards_of, why
+from storage.verifying import verify_next
+from storage.workspaces import add_workspace
+from tests.conftest import KEY
+from tests.counts import tell
+from tests.storage.teams import DAY, NOW, SECOND, Team
+
+HOUR = DAY // 24
+LIVES, STEPS = int(os.environ.get("LIVES", "5")), 25
+DEFAULT = "LIVES" not in os.environ
+
+EMAILS = ("ada@example.com", "Bob@Example.com", "zo\u00eb@example.com", "eve@example.com", "max@example.com")
+IDS = ("17", "18", "19")
+NAMES = (
+    *(Reference(email=email) for email in EMAILS),
+    *(Reference(source="crm", id=id) for id in IDS),
+    # Told together, which proves them to be one.
+    Reference(email=EMAILS[0], source="crm", id=IDS[0]),
+    Reference(email=EMAILS[1], source="n8n", id="x"),
+)
+SAID: tuple[dict[str, Json], ...] = (
+    {}, {}, {}, {"tags": ["vip"]}, {"tags": []}, {"company": "Acme"}, {"company": "Other", "attributes.seats": 12},
+    {"attributes.seats": None}, {"name": "Ada"}, {"email": "other@example.com"}, {"owner": "rep@example.com"},
+)  # fmt: skip  # what becomes known along with anything
+RULES = (
+    Rule(name="Visit", activity="visit", points=2_000, cap=RuleCap(points=5_000, period="day", group="web")),
+    Rule(name="Click", activity="click", points=3_000, cap=RuleCap(points=5_000, period="day", group="web")),
+    Rule(name="Demo", activity="demo", points=15_000, condition="company:acme OR attributes.seats>=10"),
+    Rule(name="Complaint", activity="complaint", points=-40_000, cap=RuleCap(points=60_000, period="ever")),
+    Rule(name="VIP", points=25_000, condition="tag:vip"),
+    Rule(name="Big", points=-10_000, condition="attributes.seats>=10"),
+)
+BANDS = (Band(name="cold", start=-50_000), Band(name="hot", start=60_000))
+PLAIN: dict[str, object] = {"rules": (), "bands": (), "half_life": None}
+#: what a type may be made of: those that stay, and one that fades
+MEANINGS: dict[str, tuple[dict[str, object], ...]] = {
+    "score": (
+        {"minimum": 0, "maximum": 100_000, "step": 1_000, "start": 0},
+        {"minimum": 0, "maximum": 100_000, "step": 1_000, "start": 0, "rules": RULES},
+        {"minimum": -50_000, "maximum": 200_000, "step": 1_000, "start": 0, "rules": RULES[:4], "bands": BANDS},
+        {"minimum": 10_000, "maximum": 60_000, "step": 5_000, "start": 20_000, "rules": RULES[4:]},
+        {"minimum": 0, "maximum": 100_000, "step": 1_000, "start": 50_000, "rules": RULES[::2]},
+    ),
+    "mood": (
+        {"minimum": -5_000, "maximum": 60_000, "step": 1_000, "start": 0, "rules": RULES[3:]},
+        {"minimum": -5_000, "maximum": 5_000, "step": 500, "start": -1_000},
+        {"minimum": -60_000, "maximum": 60_000, "step": 1, "start": 7},
+        {"minimum": -60_000, "maximum": 60_000, "step": 1_000, "start": 0, "half_life": DAY},
+    ),
+    "heat": (
+        {"minimum": -50_000, "maximum": 100_000, "step": 1_000, "start": 0, "rules": RULES[:4], "half_life": DAY},
+        {"minimum": -50_000, "maximum": 100_000, "step": 1_000, "start": 10_000, "half_life": HOUR},
+        {"minimum": 0, "maximum": 100_000, "step": 1, "start": 0, "rules": RULES[:2], "half_life": 30 * DAY},
+        {"minimum": 0, "maximum": 100_000, "step": 1_000, "start": 0, "rules": RULES},
+    ),
+}
+WAYS = ("waiting", "built", "cancelled", "quietly", "quietly", "asking")
+AGO = (None, 0, 0, 1, 2, HOUR, DAY // 3, DAY, 5 * DAY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Join:
+    """The word that two are one."""
+
+    one: Reference
+    other: Reference
+    actor: str | None
+    ago: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forget:
+    """The wish that one be forgotten."""
+
+    whom: Reference
+    actor: str | None
+    ago: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tell:
+    """Items of a source, or what a person asks of one contact, all or nothing."""
+
+    items: tuple[Item, ...]
+    source: str = "crm"
+    actor: str | None = None
+    muted: bool = False
+    by_row: int | None = None  # a person means a contact that was found already
+    beside: Join | Forget | None = None  # in the midst of the items
+
+
+@dataclass(frozen=True)
+class TakeBack:
+    """The wish that an earlier command had never been."""
+
+    place: int
+
+
+@dataclass(frozen=True)
+class Again:
+    """Something handed in once more."""
+
+    place: int
+
+
+Act: TypeAlias = Tell | Join | Forget | TakeBack | Again
+
+actors = st.sampled_from((None, "U1", "U2"))
+
+
+@st.composite
+def items(draw: st.DrawFn) -> Item:
+    """Choose what is told of somebody; its time is how long ago it was, and is made an instant of later."""
+    common = {
+        "key": "", "contact": draw(st.sampled_from(NAMES)),
+        "occurred_at": draw(st.sampled_from(AGO)), "fields": draw(st.sampled_from(SAID)),
+    }  # fmt: skip  # what every item has
+    match draw(st.sampled_from(("change", "change", "activity", "fields"))):
+        case "activity":
+            what = draw(st.sampled_from(("visit", "click", "Demo", "complaint", "left")))
+            return Item(**common, activity=what, amount=draw(st.sampled_from((1_000, 1_000, 2_500, 333))))  # type: ignore[arg-type]  # named
+        case "change":
+            score = draw(st.sampled_from(tuple(MEANINGS)))
+            op = draw(st.sampled_from((Op.SET, Op.ADD, Op.ADD, Op.CLEAR)))
+            values = (-5, -1, 0, 2, 4) if score == "mood" else (10, 20, 35, 60, 60, 100)
+            points = {Op.SET: st.sampled_from(values), Op.ADD: st.sampled_from((-40, -5, -3, 1, 5, 10, 35))}.get(op)
+            thousandths = 1_000 * draw(points) if points is not None else 0
+            return Item(**common, score=score, op=op, amount=thousandths)  # type: ignore[arg-type]  # named
+    return Item(**common)  # type: ignore[arg-type]  # named
+
+
+joins = st.builds(
+    Join, one=st.sampled_from(NAMES), other=st.sampled_from(NAMES), actor=actors, ago=st.sampled_from(AGO)
+)
+forgets = st.builds(Forget, whom=st.sampled_from(NAMES), actor=actors, ago=st.sampled_from(AGO))
+
+
+@st.composite
+def told(draw: st.DrawFn) -> Tell:
+    """Choose what a source tells, or a person asks of one contact."""
+    actor = draw(actors)
+    return Tell(
+        items=tuple(draw(st.lists(items(), min_size=1, max_size=4))),
+        source=draw(st.sampled_from(("crm", "n8n"))),
+        actor=actor,
+        muted=draw(st.sampled_from((False, False, True))),
+        by_row=draw(st.none() | st.integers(0, 20)) if actor else None,
+        beside=draw(st.none() | st.none() | joins | forgets),
+    )
+
+
+places = st.integers(0, 3) | st.integers(0, 60)
+takings_back = st.builds(TakeBack, places)
+agains = st.builds(Again, places)
+acts = st.one_of(told(), told(), joins, forgets, takings_back, agains)
+
+
+class Everything(RuleBasedStateMachine):
+    """A life of a workspace; what was seen is counted over all lives."""
+
+    runner: ClassVar[asyncio.Runner]
+    committer: ClassVar[Committer]
+    seen: ClassVar[Counter[str]] = Counter()
+    lives: ClassVar["count[int]"] = count(1)
+    team: Team
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.number = 0
+        self.sent = list[Submission]()
+        self.batches = list[str]()  # of people, that can be taken back
+        self.applied = set[tuple[str, str, str]]()  # keys of what became facts
+
+    @initialize()
+    def begin(self) -> None:
+        """Make a workspace with three types and rules that ask for follow-ups."""
+        self.runner.run(self._begin())
+
+    async def _begin(self) -> None:
+        workspace = await add_workspace(f"T{next(self.lives)}", name="Acme", now=NOW)
+        await choose_channel(workspace, channel="C0SALES", now=NOW)
+        for key in ("mood", "heat"):
+            first: dict[str, object] = {**PLAIN, **MEANINGS[key][0]}
+            await add_score_type(workspace, key=key, label=key, is_default=False, now=NOW, **first)  # type: ignore[arg-type]  # named
+        for words in ("score crosses 50 cooldown 1h", "heat crosses below 50 cooldown 1h", "score rises 15 in 1d"):
+            await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
+        self.team = Team(workspace, self.committer)
+        self.seen["lives"] += 1
+
+    @rule(act=told())
+    def tell(self, act: Tell) -> None:
+        """Let a source tell something, or a person ask for it."""
+        self._hand_in([act])
+
+    @rule(act=joins)
+    def join(self, act: Join) -> None:
+        """Make two contacts one."""
+        self._hand_in([act])
+
+    @rule(act=takings_back)
+    def take_back(self, act: TakeBack) -> None:
+        """Undo what a person asked for, or the undoing of it."""
+        self._hand_in([act])
+
+    @rule(act=forgets)
+    def forget(self, act: Forget) -> None:
+        """Delete a contact."""
+        self._hand_in([act])
+
+    @rule(act=agains)
+    def repeat(self, act: Again) -> None:
+        """Hand something in once more."""
+        self._hand_in([act])
+
+    @rule(acts=st.lists(acts, min_size=2, max_size=6))
+    def at_once(self, acts: list[Act]) -> None:
+        """Let several things happen at the same moment."""
+        self._hand_in(acts)
+
+    @rule(acts=st.lists(told(), min_size=2, max_size=6))
+    def tell_much(self, acts: list[Act]) -> None:
+        """Let several sources and people speak at the same moment."""
+        self._hand_in(acts)
+
+    def _hand_in(self, acts: Sequence[Act]) -> None:
+        self.now += SECOND
+        self.runner.run(self._record(acts))
+
+    async def _record(self, acts: Sequence[Act]) -> None:
+        rows = [row["id"] for row in await self._rows("SELECT id FROM contacts WHERE workspace_id = $1 ORDER BY id")]
+        made = [(type(act).__name__, one) for act in acts if (one := self._submission(act, rows)) is not None]
+        outcomes = await asyncio.gather(*(self.team.record(one) for _, one in made), return_exceptions=True)
+        for (kind, submission), outcome in zip(made, outcomes, strict=True):
+            if isinstance(outcome, Recorded):
+                self._note(kind, submission, outcome)
+            elif isinstance(outcome, Refusal) and not isinstance(outcome, StorageUnavailable):
+                self.seen[f"{kind}: {type(outcome).__name__}"] += 1
+            else:
+                raise outcome
+
+    def _submission(self, act: Act, rows: list[int]) -> Submission | None:
+        self.number += 1
+        batch = f"{self.number:04d}"
+        if isinstance(act, Again):
+            return self.sent[-1 - act.place % len(self.sent)] if self.sent else None
+        if isinstance(act, TakeBack):
+            if not self.batches:
+                return None
+            names = self.batches[-1 - act.place % len(self.batches)]
+            made = self.team.undoing(names, batch=batch, received=self.now)
+        else:
+            told = self._told(act, batch, rows, by_person=act.actor is not None)
+            made = (
+                self.team.asking(*told, batch=batch, actor=act.actor, received=self.now)
+                if act.actor
+                else self.team.delivery(*told, source=getattr(act, "source", "crm"), batch=batch, received=self.now)
+            )
+            made = replace(made, muted=getattr(act, "muted", False))
+        self.sent.append(made)
+        return made
+
+    def _told(self, act: Tell | Join | Forget, key: str, rows: list[int], *, by_person: bool) -> list[Asked]:
+        def at(ago: int | None) -> int | None:
+            return None if ago is None or by_person else self.now - ago
+
+        match act:
+            case Join(one=one, other=other, ago=ago):
+                return [Merge(key=key, contact=one, into=other, occurred_at=at(ago))]
+            case Forget(whom=whom, ago=ago):
+                return [Deletion(key=key, contact=whom, occurred_at=at(ago))]
+        found = rows[act.by_row % len(rows)] if act.by_row is not None and rows else None
+        told: list[Asked] = [
+            replace(one, key=f"{key}/{place}", occurred_at=at(one.occurred_at), contact=found or one.contact)
+            for place, one in enumerate(act.items)
+        ]
+        beside = self._told(act.beside, f"{key}/beside", rows, by_person=by_person) if act.beside else []
+        return [*told[:2], *beside, *told[2:]]
+
+    def _note(self, kind: str, submission: Submission, recorded: Recorded) -> None:
+        self.seen[kind] += 1
+        if submission.actor and submission.batch not in self.batches:
+            self.batches.append(submission.batch)
+        for asked, outcome in zip(submission.items, recorded.outcomes, strict=False):
+            self.seen[f"{kind}: {outcome.status}"] += 1
+            subject = getattr(asked, "score", None) or type(asked).__name__
+            key = (submission.source, asked.key, subject)
+            assert not (outcome.status is Status.APPLIED and key in self.applied)  # nothing counts twice
+            if outcome.status is Status.APPLIED:
+                self.applied.add(key)
+        self.seen["asked quietly"] += recorded.unasked
+
+    @rule(key=st.sampled_from(tuple(MEANINGS)), place=st.integers(0, 4), way=st.sampled_from(WAYS))
+    def redefine(self, key: str, place: int, way: str) -> None:
+        """Draft another meaning of a type, which may wait from then on."""
+        self.now += SECOND
+        meaning: dict[str, object] = {**PLAIN, **MEANINGS[key][place % len(MEANINGS[key])]}
+        self.runner.run(self._redefine(key, meaning, way=way))
+
+    async def _redefine(self, key: str, meaning: dict[str, object], *, way: str) -> None:
+        live = next(one for one in await score_types(self.team.workspace) if one.key == key)
+        made = await draft(self.team.workspace, wanted=replace(live, **meaning), now=self.now)  # type: ignore[arg-type]  # named
+        if made is not None:
+            await self._go(made, way)
+
+    @rule(place=places, way=st.sampled_from(WAYS))
+    def decide(self, place: int, way: str) -> None:
+        """Apply or cancel a draft that waits."""
+        self.now += SECOND
+        self.runner.run(self._decide(place, way))
+
+    async def _decide(self, place: int, way: str) -> None:
+        if waiting := await drafts(self.team.workspace):
+            await self._go(waiting[place % len(waiting)], way)
+
+    @rule(place=places)
+    def go_back(self, place: int) -> None:
+        """Let a type be again what it was first."""
+        self.now += SECOND
+        self.runner.run(self._go_back(place))
+
+    async def _go_back(self, place: int) -> None:
+        types = await score_types(self.team.workspace)
+        live = types[place % len(types)]
+        old = await version(self.team.workspace, score=live.key, number=1)
+        made = await draft(self.team.workspace, wanted=replace(old, is_default=live.is_default), now=self.now)
+        if made is not None:
+            await self._go(made, "quietly")
+
+    async def _go(self, one: ScoreType, way: str) -> None:
+        """Let a draft wait, as it is or built; cancel it; or apply it, which does what its preview says."""
+        workspace = self.team.workspace
+        try:
+            if way == "cancelled":
+                await cancel(workspace, draft=one)
+            elif way != "waiting":
+                await build(workspace, draft=one, progress=lambda _: None, now=self.now)
+            if way in ("quietly", "asking"):
+                expected = await preview(workspace, draft=one, now=self.now)
+                before = await self._values(one)
+                await apply(workspace, draft=one, asks=way == "asking", now=self.now)
+                after = await self._values(one)
+                assert sum(before.get(id) != after.get(id) for id in before | after) == expected.changed
+            self.seen[f"drafts: {way}"] += 1
+        except NoDraft:
+            self.seen["drafts: gone"] += 1
+
+    async def _values(self, about: ScoreType) -> dict[int, int]:
+        ids = [row["id"] for row in await self._rows(f"{_LIVING} ORDER BY id")]
+        cards = await cards_of(self.team.workspace, ids=ids, now=self.now)
+        return {
+            card.contact.id: one.value for card in cards for one in card.standings if one.score_type.key == about.key
+        }
+
+    @rule(span=st.sampled_from((1, HOUR, DAY, 9 * DAY)))
+    def wait(self, span: int) -> None:
+        """Let time pass, and decide what it decides."""
+        self.now += span
+        self.seen["follow-ups looked at by time"] += self.runner.run(sweep(self.team.workspace, now=self.now))
+
+    @invariant()
+    def all_is_as_the_ledger_says(self) -> None:
+        """After every step."""
+        if hasattr(self, "team"):
+            self.runner.run(self._look())
+
+    async def _look(self) -> None:
+        verified = await verify_next(self.team.workspace)
+        assert verified.differences == ()
+        self.seen["steps"] += 1
+        self.seen["scores folded anew and compared"] += verified.scores
+        for what, sql in _NEVER.items():
+            assert [(what, row) for row in await self._rows(sql)] == []
+        await self._check_who_is_one()
+        await self._check_why()
+
+    async def _check_who_is_one(self) -> None:
+        """Whoever hangs together by words that stand is one, and has the smallest id of them."""
+        said = await self._rows("SELECT * FROM facts WHERE workspace_id = $1 AND kind IN ('merge', 'undo')")
+        undos = [(row["undoes"], row["batch"]) for row in said if row["undoes"]]
+
+        def stands(batch: str) -> bool:
+            return not any(stands(undo) for undone, undo in undos if undone == batch)
+
+        rows = await self._rows("SELECT id, merged_into FROM contacts WHERE workspace_id = $1 ORDER BY id")
+        one = {row["id"]: {row["id"]} for row in rows}
+        for row in said:
+            if row["contact_id"] and stands(row["batch"]):
+                both = one[row["contact_id"]] | one[row["other_id"]]
+                one |= dict.fromkeys(both, both)
+        kept = {row["id"]: row["merged_into"] or row["id"] for row in rows if row["merged_into"] != 0}
+        assert kept == {id: min(one[id]) for id in kept}
+        self.seen["contacts that are one with another"] += sum(id != root for id, root in kept.items())
+
+    async def _check_why(self) -> None:
+        """What a number is made of adds up to it, now or later, and a missing one is made of nothing."""
+        workspace, now = self.team.workspace, self.now + self.number % 2 * 2 * DAY
+        ids = [row["id"] for row in await self._rows(f"{_LIVING} ORDER BY id")]
+        for card in await cards_of(workspace, ids=ids, now=now):
+            values = {one.score_type.key: one.value for one in card.standings}
+            for key in MEANINGS:
+                _, made_of = await why(workspace, contact=card.contact.id, score=key, most=self.number % 5, now=now)
+                lines = made_of.contributions if made_of else ()
+                assert (made_of and made_of.value) == values.get(key)
+                assert sum(line.effect for line in lines) == values.get(key, 0)
+                assert all(line.asked - line.cut - line.faded == line.effect for line in lines)
+                self.seen["numbers explained"] += made_of is not None
+
+    async def _rows(self, sql: str) -> list[Row]:
+        return await read(sql, self.team.workspace.id)
+
+
+_LIVING = "SELECT id FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL"
+_PARTS = "SELECT id FROM contacts WHERE workspace_id = $1 AND merged_into IS NOT NULL"
+_UNREAD = (
+    "SELECT d.id FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
+    " WHERE t.workspace_id = $1 AND d.number <> t.live AND NOT d.is_draft"
+)
+#: rows that must not be there
+_NEVER = {
+    "a score of who is one with another": f"SELECT id FROM scores WHERE contact_id IN ({_PARTS})",
+    "an effect on who is one with another": f"SELECT id FROM effects WHERE contact_id IN ({_PARTS})",
+    "a follow-up of who is one with another": f"SELECT id FROM follow_ups WHERE contact_id IN ({_PARTS})",
+    "a memory of who is one with another": f"SELECT id FROM alert_memory WHERE contact_id IN ({_PARTS})",
+    "a score under what nobody reads": f"SELECT id FROM scores WHERE definition_id IN ({_UNREAD})",
+    "an effect under what nobody reads": f"SELECT id FROM effects WHERE definition_id IN ({_UNREAD})",
+    "a name of nobody": "SELECT i.id FROM identities i JOIN contacts c ON c.id = i.contact_id"
+    " WHERE c.workspace_id = $1 AND c.merged_into = 0",
+    "a fact of nobody": "SELECT f.id FROM facts f JOIN contacts c ON c.id = f.contact_id"
+    " WHERE c.workspace_id = $1 AND c.merged_into = 0",
+}
+
+
+@pytest.mark.slow
+def test_whatever_happens_is_kept_as_the_ledger_has_it(database_url: str) -> None:
+    """Lives of a workspace, looked at after every step."""
+    Everything.seen, Everything.lives = Counter(), count(1)
+    with asyncio.Runner() as runner:
+        opened = runner.run(open_storage(database_url, secret_keys=[KEY]))
+        Everything.runner, Everything.committer = runner, opened.committer
+        try:
+            run_state_machine_as_test(
+                Everything,
+                settings=settings(
+                    max_examples=LIVES,
+                    stateful_step_count=STEPS,
+                    deadline=None,
+                    derandomize=DEFAULT,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+        finally:
+            tell(f"lives of workspaces on {opened.dialect}", dict(sorted(Everything.seen.items())))
+            runner.run(opened.close())
