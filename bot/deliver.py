@@ -15,9 +15,10 @@ from bot.blocks.digest import DIGEST_EVENT, digest_reply
 from bot.blocks.elements import context, section
 from bot.blocks.followup import EVENT, REPEAT, follow_up_reply, storm_reply
 from bot.blocks.setup import setup_reply
+from bot.blocks.sources import STANDING_EVENT, standing_reply
 from bot.people import People, error_code
 from bot.text import escape
-from storage import followups, jobs
+from storage import followups, jobs, standings
 from storage.alerting import OWNERS, SWEEP, SWEEP_EVERY, sweep
 from storage.contacts import contacts
 from storage.definitions import score_types
@@ -30,6 +31,7 @@ from storage.domain.retries import MOST_ATTEMPTS, PACE, SECOND, pause
 from storage.followups import ASK, EDIT, ESCALATE, RELEASE, WAKE, FollowUp
 from storage.jobs import Job
 from storage.notices import is_over, is_told, was_told
+from storage.standings import TELL, WATCH, WATCH_EVERY
 from storage.workspaces import choices, was_welcomed
 
 log = structlog.get_logger(__name__)
@@ -40,7 +42,7 @@ WORD, NOTICE = "word", "notice"
 #: so many within that time, to one place, become one message
 STORM, STORM_TIME = 50, 600 * SECOND
 # What comes again and again is never given up.
-_FOR_EVER = frozenset({SWEEP, DIGEST_JOB})
+_FOR_EVER = frozenset({SWEEP, WATCH, DIGEST_JOB})
 # A channel that these are said of takes no message, however often it is tried.
 _NO_PLACE = frozenset(
     (
@@ -106,6 +108,8 @@ class Deliverer:
             WELCOME: self._welcome,
             SWEEP: self._sweep,
             DIGEST_JOB: self._digest,
+            WATCH: self._watch,
+            TELL: self._tell_standing,
         }
 
     async def work(self) -> bool:
@@ -225,6 +229,29 @@ class Deliverer:
         now = self._clock()
         await sweep(self._workspace, now=now)
         return _Done(again=now + SWEEP_EVERY)
+
+    async def _watch(self, job: Job) -> _Done:
+        """Look whether every source still works, and again in five minutes."""
+        now = self._clock()
+        for source, standing in await standings.watch(self._workspace, now=now):
+            log.warning("source stands otherwise", source=source, standing=standing)
+        return _Done(again=now + WATCH_EVERY)
+
+    async def _tell_standing(self, job: Job) -> _Done:
+        """Tell an admin how a source stands, unless they know it by now."""
+        now = self._clock()
+        changed = await standings.untold(self._workspace, source=job.subject)
+        if changed is None:
+            return _Done()
+        admin = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
+        if admin is None:
+            raise _Nowhere
+        place = await self._direct(admin)
+        # One that may have been taken is looked for; where that is not allowed it comes once more.
+        if not job.is_doubtful or await self._seen(place, STANDING_EVENT, job.id, since=changed.since) is None:
+            await self._say(place, standing_reply(changed, repeat=job.is_doubtful), job.id, event=STANDING_EVENT)
+        await standings.told(self._workspace, changed=changed)
+        return _Done(pace=PACE)
 
     async def _digest(self, job: Job) -> _Done:
         """Send what is new to one place, once a day and in its working hours; nothing where nothing is."""

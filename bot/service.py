@@ -34,6 +34,7 @@ from storage.domain.sources import Settings as SourceSettings
 from storage.domain.submissions import Recorded
 from storage.jobs import put_job
 from storage.opening import Storage, open_storage
+from storage.standings import WATCH
 from storage.workspaces import add_workspace, choices, find_workspace
 from webhooks.app import plain_mistakes, routes
 from webhooks.configuring import Given, configure, next_secret, proof_of, with_secret
@@ -187,7 +188,8 @@ class Service:
         now = self._clock()
         if (await choices(workspace)).welcomed_at is None:
             await put_job(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
-        await put_job(workspace, kind=SWEEP, lane=SWEEP, key=SWEEP, subject=0, due_at=now, now=now)
+        for kind in (SWEEP, WATCH):
+            await put_job(workspace, kind=kind, lane=kind, key=kind, subject=0, due_at=now, now=now)
         worker.start()
         self._worker = worker
         log.info("connected to Slack", workspace=workspace.team)

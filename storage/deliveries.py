@@ -337,9 +337,11 @@ _COLUMNS = (
 async def count_refusal(workspace: Workspace, *, source: int, reason: str, hint: str, now: int) -> None:
     """Count a request that was refused; nothing of its body is kept, since nobody vouches for it."""
     await database.current().writer.rows(
-        "INSERT INTO refusals (source_id, count, last_at, reason, hint)"
-        " SELECT s.id, 1, $3, $4, $5 FROM sources s WHERE s.id = $2 AND s.workspace_id = $1"
+        "INSERT INTO refusals (source_id, count, in_a_row, last_at, reason, hint)"
+        " SELECT s.id, 1, 1, $3, $4, $5 FROM sources s WHERE s.id = $2 AND s.workspace_id = $1"
         " ON CONFLICT (source_id) DO UPDATE SET count = refusals.count + 1,"
+        " in_a_row = CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.source_id = refusals.source_id"
+        " AND d.received_at >= refusals.last_at) THEN 1 ELSE refusals.in_a_row + 1 END,"
         " last_at = excluded.last_at, reason = excluded.reason, hint = excluded.hint",
         workspace.id,
         source,

@@ -227,6 +227,9 @@ class Source(Model):
     api_token = fields.TextField(null=True)  # encrypted; what its deliveries leave out is read with it
     unread = fields.TextField(null=True)  # why the last contact that could not be read could not be
     unread_at = fields.BigIntField(null=True)
+    standing = fields.CharField(max_length=12, db_default="works")
+    standing_at = fields.BigIntField(null=True)  # since when
+    told = fields.CharField(max_length=12, db_default="works")  # the standing that an admin knows of
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 
@@ -243,6 +246,7 @@ class Refusal(Model):
     last_at = fields.BigIntField()
     reason = fields.TextField()
     hint = fields.TextField()
+    in_a_row = fields.BigIntField(db_default=0)  # since the last delivery that was accepted
 
     class Meta:
         table = "refusals"
@@ -266,6 +270,7 @@ class Delivery(Model):
         table = "deliveries"
         indexes = (
             Index(fields=("source_id", "id"), name="deliveries_source"),
+            Index(fields=("source_id", "received_at"), name="deliveries_habit"),
             Index(fields=("workspace_id", "received_at"), name="deliveries_received"),
         )
 

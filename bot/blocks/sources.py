@@ -3,22 +3,29 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, cut, moment, section, sections
 from bot.blocks.fields import choice_field, plain, text_field
+from bot.blocks.followup import REPEAT
 from bot.senders import Senders, ids_alone
 from bot.text import escape, harmless
 from storage.deliveries import Lately, Refused, Waiting
 from storage.domain.sources import Source
+from storage.domain.standings import Standing
 from storage.readings import Reading
+from storage.standings import Changed
 
 CALLBACK, ROTATE = "source", "rotate"
+STANDING_EVENT = "source_standing"  # what a message of ours about a source is known by
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
     "While it is paused it is answered 503, try again in an hour. Nothing is taken, and most senders keep what they"
     " could not deliver and repeat it for some hours or days; what one gives up meanwhile is lost to us."
 )
+KEPT_ASIDE = "All of it waits in quarantine: `/score sources` shows it, and replays it when the cause is mended."
+LOOK_THERE = "Look at the sender whether its webhook is still switched on."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +126,25 @@ def _read(reading: Reading) -> list[str]:
 
 def _numbered(steps: Iterable[str]) -> list[str]:
     return [f"{number}. {escape(step)}" for number, step in enumerate(steps, start=1)]
+
+
+def standing_reply(changed: Changed, *, repeat: bool) -> Reply:
+    """Tell an admin that a source has stopped working, or works again; *repeat*: it may have been told before."""
+    name, last = f"*{changed.source}*", f"It delivered last {moment(changed.last_at)}" if changed.last_at else ""
+    why = escape(f"Because: {changed.reason}. {changed.hint or ''}".strip()) if changed.reason else ""
+    match changed.standing:
+        case Standing.WORKS:
+            said = f"{name} works again. {last}."
+        case Standing.REFUSED:
+            said = f"{name} has stopped working: its last {changed.refused:,} requests were refused. {why}\n{last}."
+        case Standing.UNUSABLE:
+            said = f"{name} has stopped working: nothing of its last deliveries could be used. {why}\n" + KEPT_ASIDE
+        case Standing.SILENT:
+            said = f"{name} has gone silent: it never paused that long. {last}.\n" + LOOK_THERE
+        case _:
+            assert_never(changed.standing)
+    blocks = [section(said), actions([button("Show", action="source_show", value=changed.source)])]
+    return Reply(text=said, blocks=[*blocks, *([context(REPEAT)] if repeat else [])])
 
 
 def made_reply(source: Source, senders: Senders) -> Reply:

@@ -1,0 +1,68 @@
+"""An admin hears once that a source has stopped working, and once that it works again."""
+
+import json
+import re
+from typing import Any
+
+from bot.sandbox import Message
+from tests.journeys.acme import CRM_SECRET, TEAM, Acme
+
+HOUR = 3600
+ITEM = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "score", "value": 60}
+
+
+async def push(acme: Acme, *, secret: str = CRM_SECRET, **more: Any) -> int:
+    """Send something as the CRM, and give the status."""
+    acme.sandbox.crm_secret = secret
+    told = await acme.sandbox.push(json.dumps(ITEM | more))
+    return int(told["answer"]["status"])
+
+
+def told(acme: Acme) -> list[str]:
+    """Give what admins were told of sources, as they see it."""
+    world = acme.sandbox.world
+    ours = [one for one in world.posts if one.metadata and one.metadata.get("event_type") == "source_standing"]
+    return [acme.seen(one) for one in ours]
+
+
+async def until_told(acme: Acme, count: int, *, after: int = 310) -> list[str]:
+    """Put the clock forward, and wait until so many messages of sources were sent."""
+    acme.sandbox.clock.advance(after)
+
+    def enough() -> list[Message] | list[str]:
+        return told(acme) if len(told(acme)) >= count else []
+
+    return list(map(str, await acme.sandbox.wait_for(enough)))
+
+
+async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme: Acme) -> None:
+    """Once each, in a direct message, with what is wrong and a button that shows more."""
+    for number in range(3):
+        assert await push(acme, secret="whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXI=", id=f"x{number}") == 401
+    (first,) = await until_told(acme, 1)
+    assert re.sub(r"‹.+?›", "‹then›", first) == (
+        "*crm* has stopped working: its last 3 requests were refused. Because: wrong signature."
+        " the signature fits none of this source's secrets (1): another secret, or a changed body?\n"
+        "It delivered last ‹then›.\n[Show]"
+    )
+    assert await push(acme, id="again") == 200
+    (again,) = (await until_told(acme, 2))[1:]
+    assert re.sub(r"‹.+?›", "‹then›", again) == "*crm* works again. It delivered last ‹then›.\n[Show]"
+
+    for number in range(4):
+        acme.sandbox.clock.advance(HOUR)
+        assert await push(acme, id=f"h{number}") == 200
+    (silent,) = (await until_told(acme, 3, after=73 * HOUR))[2:]
+    assert silent == (
+        "*crm* has gone silent: it never paused that long. It delivered last ‹3 d ago›.\n"
+        "Look at the sender whether its webhook is still switched on.\n[Show]"
+    )
+    assert await push(acme, id="back") == 200
+    assert len(await until_told(acme, 4)) == 4
+
+    await acme.restart()
+    acme.sandbox.crm_url = f"{acme.sandbox.app_url}/webhooks/{TEAM}/crm"
+    for number in range(3):
+        assert await push(acme, id=f"bad{number}", value=900) == 200
+    (unusable,) = (await until_told(acme, 5))[4:]  # the fifth: the other replica told nothing anew
+    assert unusable.startswith("*crm* has stopped working: nothing of its last deliveries could be used. Because: Sc")

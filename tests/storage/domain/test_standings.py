@@ -1,0 +1,35 @@
+"""When a source that worked does not work any more."""
+
+import pytest
+
+from storage.domain.standings import DAY, HOUR, Seen, Standing, judge
+
+WELL = {
+    "known_for": 30 * DAY, "deliveries": 5, "quiet_for": 0, "longest_pause": 4 * HOUR, "refused": 0, "unusable": 0,
+    "unusable_items": 0,
+}  # fmt: skip  # a busy source
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "standing"),
+    [
+        ({}, Standing.WORKS),
+        ({"refused": 2}, Standing.WORKS),  # whoever finds the address may knock
+        ({"refused": 3}, Standing.REFUSED),
+        ({"unusable": 2, "unusable_items": 49}, Standing.WORKS),
+        ({"unusable": 3, "unusable_items": 3}, Standing.UNUSABLE),
+        ({"unusable": 1, "unusable_items": 50}, Standing.UNUSABLE),
+        ({"refused": 3, "unusable": 3}, Standing.REFUSED),
+        ({"quiet_for": 6 * HOUR}, Standing.WORKS),  # half as long again as its longest pause
+        ({"quiet_for": 6 * HOUR + 1}, Standing.SILENT),
+        ({"quiet_for": HOUR, "longest_pause": 0}, Standing.WORKS),
+        ({"quiet_for": HOUR + 1, "longest_pause": 0}, Standing.SILENT),
+        ({"quiet_for": 93 * HOUR, "longest_pause": 62 * HOUR}, Standing.WORKS),  # from Friday evening to Tuesday
+        ({"quiet_for": 3 * DAY, "known_for": 7 * DAY - 1}, Standing.WORKS),  # whose weekends nobody knows yet
+        ({"quiet_for": 3 * DAY + 1, "known_for": 7 * DAY - 1}, Standing.SILENT),
+        ({"quiet_for": 30 * DAY, "deliveries": 4}, Standing.WORKS),  # who has no habit
+    ],
+)
+def test_a_source_is_judged_by_what_it_did_before(otherwise: dict[str, int], standing: Standing) -> None:
+    """By what is refused, by what cannot be used, and by its own longest pause."""
+    assert judge(Seen(**WELL | otherwise)) is standing

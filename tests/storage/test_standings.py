@@ -1,0 +1,133 @@
+"""How a source stands is worked out of what it sent, and each change is told by one job."""
+
+import asyncio
+from dataclasses import replace
+
+from storage import jobs
+from storage.deliveries import count_refusal
+from storage.domain.facts import Asked, Unusable
+from storage.domain.sources import Source
+from storage.domain.standings import DAY, HOUR, Standing
+from storage.domain.submissions import Delivered
+from storage.sources import add_source, remove_source, set_source
+from storage.standings import TELL, told, untold, watch
+from tests.storage.teams import NOW, Team, set_to
+
+KINDS = [TELL]
+
+
+async def new_source(team: Team) -> Source:
+    """Make a source."""
+    return await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW - 40 * DAY)
+
+
+async def deliver(team: Team, source: Source, *, at: int, bad: int = 0) -> None:
+    """Take a delivery, of which so many items cannot be used; with none of these it has one that can."""
+    items: list[Asked] = [Unusable(key=f"{at}/{n}", reason="no score type `heat`", raw="{}") for n in range(bad)]
+    await team.deliver(
+        *(items or [set_to(f"{at}", "ada@example.com", 50)]), batch=f"d{at}", received=at,
+        delivered=Delivered(source=source.id, key=str(at)),
+    )  # fmt: skip  # what and when
+
+
+async def refuse(team: Team, source: Source, *, at: int) -> None:
+    """Refuse a request."""
+    await count_refusal(team.workspace, source=source.id, reason="no secret fits", hint="look at it", now=at)
+
+
+async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> None:
+    """A delivery in between begins the count anew; a source that never worked is no loss."""
+    source, stranger = (
+        await new_source(team),
+        await add_source(team.workspace, slug="new", provider="generic", secrets=[], now=NOW),
+    )
+    await deliver(team, source, at=NOW - 9 * HOUR)
+    for minute, what in enumerate("rrdrr"):
+        await (refuse if what == "r" else deliver)(team, source, at=NOW + minute)
+        await refuse(team, stranger, at=NOW + minute)
+    assert await watch(team.workspace, now=NOW + 10) == []
+    await refuse(team, source, at=NOW + 20)
+
+    assert await watch(team.workspace, now=NOW + 30) == [("crm", Standing.REFUSED)]
+    assert await watch(team.workspace, now=NOW + 40) == []
+    changed = await untold(team.workspace, source=source.id)
+    assert changed is not None
+    assert (changed.source, changed.standing, changed.refused) == ("crm", Standing.REFUSED, 3)
+    assert (changed.reason, changed.hint, changed.since) == ("no secret fits", "look at it", NOW + 30)
+    await told(team.workspace, changed=changed)
+    assert await untold(team.workspace, source=source.id) is None
+    await deliver(team, source, at=NOW + 50)
+    assert await watch(team.workspace, now=NOW + 60) == [("crm", Standing.WORKS)]
+    again = await untold(team.workspace, source=source.id)
+    assert again is not None
+    assert (again.standing, again.last_at) == (Standing.WORKS, NOW + 50)
+
+
+async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
+    """Three in a row, or one that is large; a good one ends it, what is refused meanwhile is not told besides."""
+    source = await new_source(team)
+    await deliver(team, source, at=NOW - 9)
+    for number in range(2):
+        await deliver(team, source, at=NOW + number, bad=1)
+    assert await watch(team.workspace, now=NOW + 5) == []
+    await deliver(team, source, at=NOW + 3, bad=1)
+    assert await watch(team.workspace, now=NOW + 6) == [("crm", Standing.UNUSABLE)]
+    changed = await untold(team.workspace, source=source.id)
+    assert changed is not None
+    assert changed.reason == "no score type `heat`"
+    for number in range(3):
+        await refuse(team, source, at=NOW + 10 + number)
+    assert await watch(team.workspace, now=NOW + 20) == []
+    await deliver(team, source, at=NOW + 30)
+    assert await watch(team.workspace, now=NOW + 40) == [("crm", Standing.WORKS)]
+    assert await untold(team.workspace, source=source.id) is None  # nobody was told of it in between
+
+    await deliver(team, source, at=NOW + 50, bad=50)
+    assert await watch(team.workspace, now=NOW + 60) == [("crm", Standing.UNUSABLE)]
+
+
+async def test_silence_is_measured_by_the_longest_pause(team: Team) -> None:
+    """Which is looked for in all that is kept, however often it delivered since; a paused source is left alone."""
+    source = await new_source(team)
+    times = [NOW - 20 * DAY, NOW - 18 * DAY, *(NOW - 18 * DAY + hour * HOUR for hour in range(1, 200))]
+    for at in times:
+        await deliver(team, source, at=at)
+    last = times[-1]
+
+    assert await watch(team.workspace, now=last + 3 * DAY) == []  # half as long again as two days
+    paused = replace(source.settings, paused=True)
+    await set_source(team.workspace, slug="crm", settings=paused, now=NOW - 30 * DAY)
+    assert await watch(team.workspace, now=last + 3 * DAY + HOUR) == []
+    await set_source(team.workspace, slug="crm", settings=source.settings, now=NOW - 30 * DAY)
+    assert await watch(team.workspace, now=last + 3 * DAY + HOUR) == [("crm", Standing.SILENT)]
+    await deliver(team, source, at=last + 4 * DAY)
+    assert await watch(team.workspace, now=last + 4 * DAY + 1) == [("crm", Standing.WORKS)]
+
+
+async def test_whoever_looks_first_one_job_tells(team: Team) -> None:
+    """Many replicas look at the same moment."""
+    source = await new_source(team)
+    await deliver(team, source, at=NOW - 9)
+    for number in range(3):
+        await refuse(team, source, at=NOW + number)
+    seen = await asyncio.gather(*(watch(team.workspace, now=NOW + 10 + number) for number in range(8)))
+
+    assert sum(map(len, seen)) == 1
+    job = await jobs.claim(team.workspace, kinds=KINDS, now=NOW + 99)
+    assert job is not None
+    assert job.subject == source.id
+    await jobs.settle(team.workspace, job=job, pace=0, now=NOW + 99)
+    assert await jobs.claim(team.workspace, kinds=KINDS, now=NOW + 99) is None
+
+
+async def test_a_source_that_is_gone_is_not_told_of(team: Team) -> None:
+    """Its job finds nothing."""
+    source = await new_source(team)
+    await deliver(team, source, at=NOW - 9)
+    for number in range(3):
+        await refuse(team, source, at=NOW + number)
+    await watch(team.workspace, now=NOW + 10)
+    await remove_source(team.workspace, slug="crm")
+
+    assert await untold(team.workspace, source=source.id) is None
+    assert await watch(team.workspace, now=NOW + 20) == []
