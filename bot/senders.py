@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from storage.domain.facts import Asked
 from storage.domain.people import Workspace
 from storage.domain.sources import Settings, Source
-from storage.domain.submissions import Recorded
+from storage.domain.submissions import Raw, Recorded
 
 HIDDEN = "…"
 
@@ -31,6 +32,7 @@ class Configures(Protocol):
         secret: str | None,
         map: Sequence[str],
         options: Sequence[str],
+        api_token: str | None,
     ) -> tuple[Settings, tuple[str, ...]]: ...
 
 
@@ -44,6 +46,8 @@ class Senders:
     configure: Configures
     #: the next secret of a source, checked where one is given, else made; raises a Refusal
     next_secret: Callable[[Source, str | None], str]
+    #: say what would be taken of a request that is kept, given its key, and what to think about before it is
+    attempt: Callable[[Source, Raw, str], tuple[Sequence[Asked], Sequence[str]]]
     #: read a kept delivery of a workspace again, given its id and the time; raises a Refusal
     replay: Callable[[Workspace, int, int], Awaitable[Recorded]]
 

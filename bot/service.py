@@ -29,9 +29,11 @@ from bot.socket import Socket
 from bot.worker import Worker
 from storage.alerting import SWEEP
 from storage.domain.errors import UnknownWorkspace
+from storage.domain.facts import Asked
 from storage.domain.people import Workspace
 from storage.domain.sources import Settings as SourceSettings
-from storage.domain.submissions import Recorded
+from storage.domain.sources import Source
+from storage.domain.submissions import Raw, Recorded
 from storage.jobs import put_job
 from storage.opening import Storage, open_storage
 from storage.standings import WATCH
@@ -41,7 +43,7 @@ from webhooks.configuring import Given, configure, next_secret, proof_of, with_s
 from webhooks.metrics import Metrics
 from webhooks.providers import PROVIDERS
 from webhooks.readback import Reader
-from webhooks.rereading import replay
+from webhooks.rereading import attempt, replay
 
 log = structlog.get_logger(__name__)
 
@@ -207,6 +209,7 @@ class Service:
             address=self._settings.public_url or self._address,
             configure=_configured,
             next_secret=next_secret,
+            attempt=_attempted,
             replay=again,
         )
 
@@ -232,11 +235,24 @@ class Service:
             return await add_workspace(team, name=name, now=self._clock())
 
 
+def _attempted(source: Source, raw: Raw, key: str) -> tuple[Sequence[Asked], Sequence[str]]:
+    """Say what would be taken of a request, and what to think about before it is."""
+    tried = attempt(source, raw, key=key)
+    return tried.items, tried.warnings
+
+
 def _configured(
-    workspace: Workspace, *, slug: str, provider: str, secret: str | None, map: Sequence[str], options: Sequence[str]
+    workspace: Workspace,
+    *,
+    slug: str,
+    provider: str,
+    secret: str | None,
+    map: Sequence[str],
+    options: Sequence[str],
+    api_token: str | None,
 ) -> tuple[SourceSettings, tuple[str, ...]]:
     """Check what was said of a new source; raises Refusal."""
-    given = Given(map=map, options=options)
+    given = Given(map=map, options=options, api_token=api_token)
     configured = configure(workspace, slug=slug, provider=provider, given=given)
     if secret is not None:
         proof = proof_of(workspace, slug=slug, provider=provider, settings=configured.settings)

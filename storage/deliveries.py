@@ -190,6 +190,20 @@ async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
     )
 
 
+async def latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Raw] | None:
+    """Give the last delivery of a source that is kept as it arrived."""
+    rows = await database.read(
+        "SELECT r.delivery_id FROM raw_deliveries r JOIN sources s ON s.id = r.source_id"
+        " WHERE r.workspace_id = $1 AND s.workspace_id = $1 AND s.slug = $2 ORDER BY r.delivery_id DESC LIMIT 1",
+        workspace.id,
+        source,
+    )
+    if not rows:
+        return None
+    id = rows[0]["delivery_id"]
+    return (await delivery(workspace, id=id))[0], await raw_delivery(workspace, id=id)
+
+
 async def settle_replay(
     workspace: Workspace, *, id: int, outcomes: Sequence[Outcome], items: Sequence[tuple[str, str]], now: int
 ) -> None:

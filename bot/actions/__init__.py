@@ -27,6 +27,7 @@ from bot.actions.sources import (
     resume_source,
     show_quarantine,
     show_source,
+    try_source,
     turn_sources,
 )
 from bot.asking import Asked, Reply
@@ -66,6 +67,7 @@ ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     "sources": (Need.ADMINISTER, turn_sources),
     "source_form": (Need.ADMINISTER, open_source_form),
     "source_show": (Need.ADMINISTER, show_source),
+    "source_try": (Need.ADMINISTER, try_source),
     "source_pause": (Need.ADMINISTER, pause_source),
     "source_resume": (Need.ADMINISTER, resume_source),
     "source_rotate": (Need.ADMINISTER, open_rotate_form),

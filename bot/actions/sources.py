@@ -6,10 +6,11 @@ from dataclasses import replace
 from bot.asking import Asked, Reply
 from bot.blocks.elements import actions, button, section, sections
 from bot.blocks.sources import MOST_ITEMS, aside_reply, rotate_modal, source_modal, source_reply
+from bot.blocks.trying import nothing_reply, tried_reply
 from bot.replies import sentence
 from bot.sources import sources_page
 from bot.text import escape
-from storage.deliveries import quarantine, refused, set_aside_deliveries, waiting
+from storage.deliveries import latest_raw, quarantine, refused, set_aside_deliveries, waiting
 from storage.domain.errors import Refusal
 from storage.domain.submissions import Status
 from storage.readings import reading
@@ -33,6 +34,17 @@ async def show_source(asked: Asked) -> Reply:
     source = (await find_source(asked.workspace.team, slug=asked.text)).at(asked.now)
     away = next((one for one in await refused(asked.workspace) if one.source == source.slug), None)
     return source_reply(source, asked.senders, away, await reading(asked.workspace, source=source.slug))
+
+
+async def try_source(asked: Asked) -> Reply:
+    """Show what would be taken of the last delivery of a source that is kept."""
+    source = await find_source(asked.workspace.team, slug=asked.text)
+    last = await latest_raw(asked.workspace, source=source.slug)
+    if last is None:
+        return nothing_reply(source.slug)
+    known, raw = last
+    items, warnings = asked.senders.attempt(source, raw, known.key)
+    return tried_reply(known, items, warnings, {one.key: one for one in asked.types})
 
 
 async def pause_source(asked: Asked) -> Reply:

@@ -79,7 +79,7 @@ def _buttons(one: Listed, first: int) -> list[Block]:
             "deny": plain("Cancel"),
         }
         pause = button("Pause", action="source_pause", value=f"{slug} {first}") | {"confirm": confirm}
-    buttons = [button("Show", action="source_show", value=slug), pause]
+    buttons = [button("Show", action="source_show", value=slug), button("Test", action="source_try", value=slug), pause]
     if one.source.secrets:
         buttons.append(button("Rotate", action="source_rotate", value=slug))
     if one.waiting:
@@ -221,6 +221,10 @@ def source_modal(providers: Iterable[str]) -> Block:
             text_field(
                 "secret", "Its secret", optional=True,
                 hint="Where the sender makes it, as HubSpot, Intercom and Close do. Blank: one is made here.",
+            ),
+            text_field(
+                "api_token", "API token", optional=True,
+                hint="HubSpot and Attio name contacts by ids alone; with it their addresses and names are read.",
             ),
             text_field(
                 "map", "Which field is which score", optional=True, multiline=True,

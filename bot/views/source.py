@@ -14,10 +14,10 @@ async def submit_source(asked: Asked) -> Reply:
     """Make the source; its secret is shown this once."""
     entered = {name: (value or "").strip() for name, value in asked.fields.items()}
     slug, provider = entered["slug"], entered["provider"]
-    given: dict[str, Any] = {"secret": None, "map": (), "options": ()}
+    given: dict[str, Any] = {"secret": None, "map": (), "options": (), "api_token": None}
     # What cannot be taken is said under its field, so each is tried with those before it.
-    for name, said in (("options", _lines(entered["options"])), ("map", _lines(entered["map"])), ("secret", None)):
-        given[name] = said if name != "secret" else entered["secret"] or None
+    for name in ("options", "map", "secret", "api_token"):
+        given[name] = _lines(entered[name]) if name in ("options", "map") else entered[name] or None
         try:
             settings, secrets = asked.senders.configure(asked.workspace, slug=slug, provider=provider, **given)
         except Refusal as refusal:
@@ -27,8 +27,9 @@ async def submit_source(asked: Asked) -> Reply:
             return Reply(errors={"map": f"There is no score type `{score}`; there is {_keys(asked)}."})
     try:
         made = await add_source(
-            asked.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings, now=asked.now
-        )
+            asked.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings,
+            api_token=given["api_token"], now=asked.now,
+        )  # fmt: skip  # whose, what, and what proves it
     except (AlreadyThere, BadName) as refusal:
         return Reply(errors={"slug": sentence(refusal)})
     return made_reply(made, asked.senders)

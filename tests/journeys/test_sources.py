@@ -27,7 +27,7 @@ async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
         "*Sources:* what sends scores\n"
         "*crm* `generic`\n"
         "Last delivery ‹now› · in the last day 1 delivery: 11 applied\n"
-        "[Show] [Pause] [Rotate]\n"
+        "[Show] [Test] [Pause] [Rotate]\n"
         "[Add a source]"
     )
     view = await form_of(acme, listed, "Add a source")
@@ -171,3 +171,50 @@ async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_
         "\nNot read ‹now›: hub:7 was answered 404: there is no &lt;such&gt; contact"
     )
     assert "pat-1" not in acme.seen(shown)
+
+
+async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
+    """What would be taken of it as the source is set now, item by item; nothing changes by it."""
+    view = await form_of(acme, await ask(acme, "sources"), "Add a source")
+    await hand_in(acme, view, slug="shop", provider="generic")
+    listed = await ask(acme, "sources")
+    nothing = await press_nth(acme, listed, "Test", 1)
+    assert acme.seen(nothing) == ("*Test of shop:* nothing that it sent is kept. Let it send something, then test it.")
+    made = await find_source(TEAM, slug="shop")
+    acme.sandbox.crm_url, acme.sandbox.crm_secret = f"{acme.sandbox.app_url}/webhooks/{TEAM}/shop", made.secrets[0]
+    ada = {"email": "ada@example.com"}
+    several = [
+        SET | {"id": "1"}, SET | {"id": "2", "value": 900}, SET | {"id": "3", "score": "heat"},
+        SET | {"id": "4", "type": "score.add", "value": 5}, {"type": "score.clear", "contact": ada, "score": "fit"},
+        {"type": "activity", "contact": ada, "activity": "demo_booked"}, {"type": "contact.upsert", "contact": ada},
+        {"type": "contact.merge", "contact": {"id": "7"}, "into": ada}, {"type": "score.set", "contact": {}},
+    ]  # fmt: skip  # an item a place
+    assert (await pushed(acme, {"items": several}))["status"] == 200
+    before = await acme.ledger()
+    tested = await press_nth(acme, listed, "Test", 1)
+
+    lines = acme.seen(tested).splitlines()
+    assert lines[0] == "*Test of shop:* its last delivery, ‹now›, holds 9 items"
+    assert lines[1:-2] == [
+        "ada@example.com → score *80*",
+        "ada@example.com → quarantined: Score runs from 0 to 100; 900 is outside it",
+        "ada@example.com → quarantined: there is no score type `heat`; there is score, fit, satisfaction",
+        "ada@example.com → score *+5*",
+        "ada@example.com → fit cleared",
+        "ada@example.com → did `demo_booked`, 1 times",
+        "ada@example.com → email noted",
+        "shop:7 → one with ada@example.com",
+    ]
+    assert lines[-2].startswith("quarantined: ")
+    assert lines[-1] == "(Nothing was changed by this, and nothing was sent.)"
+    assert await acme.ledger() == before
+
+
+async def test_a_source_is_added_with_a_token_of_its_api(acme: Acme) -> None:
+    """Where its sender has one; elsewhere the mistake stands under the field."""
+    view = await form_of(acme, await ask(acme, "sources"), "Add a source")
+    wrong = await refused(acme, view, slug="shop", provider="generic", api_token="pat-1")
+    assert wrong == {"api_token": "`generic` takes no --api-token"}
+    made = await hand_in(acme, view, slug="hub", provider="hubspot", secret="s", api_token="pat-1")
+    assert (await find_source(TEAM, slug="hub")).reads
+    assert "pat-1" not in acme.seen(made)

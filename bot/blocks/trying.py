@@ -1,0 +1,82 @@
+"""Draw what would be taken of a delivery that is kept."""
+
+from collections.abc import Mapping, Sequence
+
+from bot.asking import Reply
+from bot.blocks.elements import context, moment, section, sections
+from bot.text import escape
+from storage.deliveries import Delivery
+from storage.domain.contacts import Reference
+from storage.domain.errors import Refusal
+from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
+from storage.domain.score_types import ScoreType
+from storage.domain.values import show
+
+
+def tried_reply(
+    delivery: Delivery, items: Sequence[Asked], warnings: Sequence[str], types: Mapping[str, ScoreType]
+) -> Reply:
+    """Answer with what would be taken of a source's last delivery as the source is set now."""
+    many = "1 item" if len(items) == 1 else f"{len(items):,} items"
+    head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {many}"
+    lines = [_line(one, types) for one in items] or ["Nothing would be taken: it holds no item."]
+    return Reply(
+        text=f"A test of {delivery.source}",
+        blocks=[
+            section(head),
+            *sections(lines),
+            *sections([f":warning: {escape(warning)}" for warning in warnings]),
+            context("Nothing was changed by this, and nothing was sent."),
+        ],
+    )
+
+
+def nothing_reply(source: str) -> Reply:
+    """Answer that there is nothing to test a source with."""
+    said = f"*Test of {source}:* nothing that it sent is kept. Let it send something, then test it."
+    return Reply(text=said, blocks=[section(said)])
+
+
+def _line(one: Asked, types: Mapping[str, ScoreType]) -> str:
+    match one:
+        case Ignored():
+            return f"ignored: {escape(one.reason)}"
+        case Unusable():
+            return f"quarantined: {escape(one.reason)}"
+        case Merge():
+            return f"{_whom(one.contact)} → one with {_whom(one.into)}"
+        case Deletion():
+            return f"{_whom(one.contact)} → deleted"
+        case Item():
+            refused = _refused(one, types)
+            does = f"quarantined: {escape(refused)}" if refused else _does(one)
+            return f"{_whom(one.contact)} → {does}"
+
+
+def _does(one: Item) -> str:
+    if one.activity is not None:
+        return f"did `{escape(one.activity)}`, {show(one.amount)} times"
+    if one.score is None:
+        return escape(f"{', '.join(one.fields)} noted") if one.fields else "known by its id"
+    if one.op is Op.CLEAR:
+        return f"{escape(one.score)} cleared"
+    sign = "+" if one.op is Op.ADD and one.amount > 0 else ""
+    return f"{escape(one.score)} *{sign}{show(one.amount)}*"
+
+
+def _refused(one: Item, types: Mapping[str, ScoreType]) -> str | None:
+    """Say why the ledger would not take a change."""
+    if one.score is None:
+        return None
+    if one.score not in types:
+        return f"there is no score type `{one.score}`; there is {', '.join(types)}"
+    try:
+        (types[one.score].check_add if one.op is Op.ADD else types[one.score].check_set)(one.amount)
+    except Refusal as exc:
+        return str(exc) if one.op is not Op.CLEAR else None
+    return None
+
+
+def _whom(contact: Reference | int) -> str:
+    named = contact if isinstance(contact, Reference) else Reference()
+    return escape(" ".join(one for one in (named.email, named.id and f"{named.source}:{named.id}") if one))
