@@ -1,0 +1,108 @@
+"""HubSpot's own package and our verifier let in the same requests, in all three versions of its signature."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+import pytest
+from hubspot.exceptions import InvalidSignatureTimestampError
+from hubspot.utils.signature import Signature
+
+from tests.counts import tell
+from webhooks import signatures
+from webhooks.recipes import RECIPES
+from webhooks.signatures import Refused, Request
+
+MANY = 1500
+HEADERS = {"v1": "x-hubspot-signature", "v2": "x-hubspot-signature", "v3": "x-hubspot-signature-v3"}
+TIMESTAMP = "x-hubspot-request-timestamp"
+#: what HubSpot signs decoded in version 3; its package leaves that to whoever calls it
+DECODED = ":/?@!$'()*,;"
+
+
+def text_of(noise: bytes, most: int) -> str:
+    """Make a text with letters, signs and many characters of more than one byte."""
+    return "".join(chr((0x20, 0x60, 0x400, 0x1F600)[one % 4] + one // 4) for one in noise[: noise[0] % most])
+
+
+#: what happens to a request on its way to us: (body, address, signature, timestamp) → the same, changed
+JOURNEYS: list[Callable[[str, str, str, str], tuple[str, str, str, str]]] = [
+    lambda body, url, signature, at: (body, url, signature, at),
+    lambda body, url, signature, at: (body, url, signature, at),
+    lambda body, url, signature, at: (body + " ", url, signature, at),
+    lambda body, url, signature, at: (body, url + "x", signature, at),
+    lambda body, url, signature, at: (body, url, signature, str(int(at) - 1)),
+    lambda body, url, signature, at: (body, url, signature[:-1], at),
+    lambda body, url, signature, at: (body, url, "", at),
+    lambda body, url, signature, at: (body, url, signature[::-1], at),
+]
+
+
+def verdicts_on(version: str, number: int) -> tuple[bool, bool, int]:
+    """Make one request out of a number; tell whether the package, and whether we, let it in, and how old it is."""
+    noise = hashlib.sha512(f"{version} {number}".encode()).digest()
+    secret, body = text_of(noise[40:], 24) + "s", text_of(noise[8:], 60)
+    method = ("POST", "GET")[noise[1] % 2]
+    said = f"who={quote(text_of(noise[30:], 8), safe='')}" if noise[2] % 2 else "at=%3A%2F%40%2C"
+    address = f"https://scores.example.com/webhooks/T1/hub%20{noise[3]}?{said}"
+    off = (0, 0, -280, 280, -320, 320)[noise[4] % 6]  # seconds; far enough from 300 for a slow machine
+    now = time.time_ns() // 1000  # the package has no other clock
+    at = str(now // 1000 + off * 1000)
+    signature = Signature.get_signature(secret, body, version, signed(address, version), method, at)
+    arrived, url, sent, told = JOURNEYS[noise[5] % len(JOURNEYS)](body, address, signature, at)
+    headers = {HEADERS[version]: sent, TIMESTAMP: told}
+    request = Request(method=method, url=url, headers=headers, body=arrived.encode())
+    theirs = accepts(lambda: Signature.is_valid(sent, secret, arrived, signed(url, version), method, version, told))
+    ours = accepts(
+        lambda: bool(signatures.verify(request, recipes=RECIPES[f"hubspot-{version}"], secrets=[secret], now=now))
+    )
+    return theirs, ours, off
+
+
+def signed(address: str, version: str) -> str:
+    """Give an address as HubSpot signs it."""
+    for one in DECODED if version == "v3" else "":
+        address = address.replace(f"%{ord(one):02X}", one)
+    return address
+
+
+def accepts(call: Callable[[], bool]) -> bool:
+    """Tell whether a verifier lets a request in."""
+    try:
+        return call()
+    except (Refused, InvalidSignatureTimestampError):
+        return False
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_the_package_agrees(version: str) -> None:
+    """But for requests from the future, which it takes and we do not."""
+    seen: Counter[str] = Counter()
+    for number in range(MANY):
+        theirs, ours, off = verdicts_on(version, number)
+        from_the_future = version == "v3" and off > 300
+        assert ours == (theirs and not from_the_future), (version, number)
+        seen["from the future" if theirs > ours else "let in" if ours else "refused"] += 1
+
+    tell(f"HubSpot's package, {version}", seen)
+    assert seen["let in"] > MANY // 8
+    assert seen["refused"] > MANY // 3
+    assert (seen["from the future"] > MANY // 50) == (version == "v3")
+
+
+def test_what_its_package_fails_at_is_refused_by_ours() -> None:
+    """A signature that is no ASCII, a timestamp that is none, a header that is not there."""
+    at = str(time.time_ns() // 1_000_000)
+    spoiled: list[Mapping[str, str]] = [
+        {HEADERS["v3"]: "é", TIMESTAMP: at}, {HEADERS["v3"]: "a", TIMESTAMP: "soon"}, {HEADERS["v3"]: "a"},
+        {TIMESTAMP: at},
+    ]  # fmt: skip  # headers
+    for headers in spoiled:
+        with pytest.raises(Refused):
+            signatures.verify(
+                Request(headers=headers, body=b"[]"), recipes=RECIPES["hubspot-v3"], secrets=["s"], now=int(at) * 1000
+            )
+    with pytest.raises(TypeError):
+        Signature.is_valid("é", "s", "[]", "https://a.example", "POST", "v3", at)
