@@ -25,8 +25,10 @@ class Verdict(Enum):
     )
     MIXED = (
         "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
-        " so nothing is posted to it."
+        " so nothing is posted to it. Choose a channel of members alone."
     )
+    FOREIGN = "That channel is shared with another organisation, so nothing is posted to it. Choose another one."
+    UNFOUND = "I cannot see that channel. Invite me there with `/invite @Contact Score`, then choose it again."
     ABSENT = "I am not in that channel. Invite me there with `/invite @Contact Score`, then choose it again."
     UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
 

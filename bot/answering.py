@@ -25,8 +25,10 @@ log = structlog.get_logger(__name__)
 class Answers:
     """The one way back to Slack."""
 
-    def __init__(self, *, client: AsyncWebClient, people: People, clock: Callable[[], int]) -> None:
-        self._client, self._people, self._clock = client, people, clock
+    def __init__(
+        self, *, posting: AsyncWebClient, opening: AsyncWebClient, people: People, clock: Callable[[], int]
+    ) -> None:
+        self._client, self._opening, self._people, self._clock = posting, opening, people, clock
 
     async def send(self, request: Request, reply: Reply) -> None:
         """Send a reply to the one who asked, seen by them alone."""
@@ -53,11 +55,11 @@ class Answers:
         except Exception as exc:
             log.warning("question not asked", because=type(exc).__name__, error=error_code(exc))
 
-    async def draw_home(self, request: Request, reply: Reply) -> None:
+    async def draw_home(self, user: str, reply: Reply) -> None:
         """Draw a reply as the Home tab."""
         try:
             view = {"type": "home", "blocks": list(reply.blocks)}
-            await self._client.views_publish(user_id=request.user, view=view)
+            await self._client.views_publish(user_id=user, view=view)
         except Exception as exc:
             log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
 
@@ -89,9 +91,9 @@ class Answers:
         view = {**modal, "private_metadata": json.dumps(metadata)}
         try:
             if request.view is not None:
-                await self._client.views_update(view_id=request.view["id"], hash=request.view.get("hash"), view=view)
+                await self._opening.views_update(view_id=request.view["id"], hash=request.view.get("hash"), view=view)
                 return
-            await self._client.views_open(trigger_id=request.trigger, view=view)
+            await self._opening.views_open(trigger_id=request.trigger, view=view)
         except Exception as exc:  # whatever went wrong, there is another way to do it
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)

@@ -115,6 +115,8 @@ class Door:
             self.taken.drop(body)
             return web.Response(status=400)
         if answer.status == 200:
+            if answer.body:  # Slack waits for what it says, so a repeat is answered the same
+                self.taken.drop(body)
             return await to_aiohttp_response(answer)
         # Nobody here waits for that kind of request, or something is missing in it: to send it again changes nothing.
         self.taken.drop(body)

@@ -44,6 +44,7 @@ class Dispatcher:
         enterprise: str | None,
         bot_user: str | None,
         posting: AsyncWebClient,
+        opening: AsyncWebClient,
         people: People,
         committer: Committer,
         senders: Senders,
@@ -53,7 +54,7 @@ class Dispatcher:
         self._workspace = workspace
         self._enterprise = enterprise
         self._bot_user = bot_user
-        self._answers = Answers(client=posting, people=people, clock=clock)
+        self._answers = Answers(posting=posting, opening=opening, people=people, clock=clock)
         self._committer = committer
         self._clock = clock
         self._senders = senders
@@ -84,6 +85,8 @@ class Dispatcher:
             await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
         else:  # a button of an older version
             await self._send(request, await self._answer(request, _outlived))
+        if (body.get("view") or {}).get("type") == "home":
+            await self._draw_home(request.user)
 
     async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take a form that was handed in."""
@@ -155,10 +158,11 @@ class Dispatcher:
         self._count()
         if event.get("tab") != "home":
             return
-        request = Request(
-            user=str(event["user"]), teams=frozenset(), channel=None, key="", trigger=None, answer_to=None
-        )
-        await self._answers.draw_home(request, await self._answer(request, home))
+        await self._draw_home(str(event.get("user") or ""))
+
+    async def _draw_home(self, user: str) -> None:
+        request = Request(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
+        await self._answers.draw_home(user, await self._answer(request, home))
 
     async def drained(self, *, patience: float) -> None:
         """Wait, but not longer than *patience* seconds, for what was acknowledged and is not answered yet."""

@@ -58,8 +58,11 @@ class _Unsaid(Exception):
 class People:
     """What Slack says of the people and conversations of one workspace."""
 
-    def __init__(self, client: AsyncWebClient, *, team: str, enterprise: str | None) -> None:
+    def __init__(
+        self, client: AsyncWebClient, *, team: str, enterprise: str | None, bot_user: str | None = None
+    ) -> None:
         self._client = client
+        self._me = bot_user
         self._team = team
         self._enterprise = enterprise
         self._people = _Brief[Person]()
@@ -91,12 +94,14 @@ class People:
     async def are_all_members(self, place: str, *, now: int) -> bool:
         """Tell whether everybody in a conversation is a member of this workspace; no where Slack does not say."""
         try:
-            there = await self._all_pages(self._client.conversations_members, "members", channel=place, limit=1000)
-            colleagues = await self._members.get("", self._look_at_members, now=now)
+            there = set(await self._all_pages(self._client.conversations_members, "members", channel=place, limit=1000))
+            listed = await self._members.get("", self._look_at_members, now=now)
+        except _Unsaid:  # a stand-in for Slack that cannot say who is in a channel
+            return True
         except Exception as exc:  # whatever went wrong: where it is not known who reads, nothing is posted
             log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return False
-        return bool(there) and colleagues is not None and set(there) <= colleagues
+        return bool(there) and listed is not None and there - {self._me} <= listed
 
     async def may_post(self, place: str, *, now: int) -> Verdict:
         """Tell whether follow-ups may go to a channel that somebody chose; raises where Slack does not say just now.
@@ -105,9 +110,9 @@ class People:
         """
         known = await self._the_place(place, now=now)
         if known is None:
-            return Verdict.UNSEEN
+            return Verdict.UNFOUND
         if known.is_shared:
-            return Verdict.SHARED
+            return Verdict.FOREIGN
         if not known.is_ours:
             return Verdict.ABSENT
         try:
@@ -197,7 +202,9 @@ class People:
             return False
         # In an organisation of several workspaces a colleague may be at home in another one.
         member = user.get("enterprise_user") or {}
-        same = self._enterprise is not None and member.get("enterprise_id") == self._enterprise
+        same = self._enterprise is not None and self._enterprise in (
+            member.get("enterprise_id"), user.get("enterprise_id"),
+        )  # fmt: skip  # either place
         return not (same or self._team in member.get("teams", ()))
 
     async def _look_at_place(self, id: str) -> Place:

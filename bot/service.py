@@ -160,7 +160,9 @@ class Service:
         looking, posting = self._client(repeats=True), self._client(repeats=False)
         told = await looking.auth_test()
         workspace = await self._workspace(told["team_id"], told.get("team") or told["team_id"])
-        people = People(looking, team=workspace.team, enterprise=told.get("enterprise_id"))
+        people = People(
+            looking, team=workspace.team, enterprise=told.get("enterprise_id"), bot_user=told.get("user_id")
+        )
         deliverer = Deliverer(workspace=workspace, people=people, posting=self._client(repeats=None), clock=self._clock)
         worker = Worker(deliverer.work)
         dispatcher = Dispatcher(
@@ -168,6 +170,7 @@ class Service:
             enterprise=told.get("enterprise_id"),
             bot_user=told.get("user_id"),
             posting=posting,
+            opening=self._client(repeats=None),  # a form that could be opened only later is not opened at all
             people=people,
             senders=self._senders(),
             wake=worker.wake,
@@ -216,7 +219,7 @@ class Service:
     def _client(self, *, repeats: bool | None) -> AsyncWebClient:
         """Make a client; one that posts does not *repeat* after a dropped connection, since that would be seen.
 
-        None: nothing is repeated, for who has a queue to keep it in.
+        None: nothing is repeated, for who has a queue to keep it in, or no time.
         """
         token = self._settings.slack_bot_token
         handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=2)] if repeats is not None else []

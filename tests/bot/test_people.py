@@ -34,6 +34,8 @@ def user(**more: Any) -> dict[str, Any]:
         ({"id": "U1"}, None, False, True, True),  # who does not say where they belong does not belong here
         # In an organisation of several workspaces a colleague may be at home in another one.
         (user(team_id="T0SISTER", enterprise_user={"enterprise_id": ORG, "teams": []}), ORG, False, False, True),
+        (user(team_id="T0SISTER", enterprise_id=ORG), ORG, False, False, True),
+        (user(team_id="T0SISTER", enterprise_id="E0X"), ORG, False, True, True),
         (user(team_id="T0SISTER", enterprise_user={"enterprise_id": "E0X", "teams": [TEAM]}), ORG, False, False, True),
         (user(team_id="T0SISTER", enterprise_user={"enterprise_id": "E0X", "teams": []}), ORG, False, True, True),
         (user(team_id="T0SISTER", enterprise_user={"enterprise_id": None}), None, False, True, True),
@@ -169,6 +171,7 @@ async def test_no_more_is_remembered_than_fits() -> None:
         (["U1", "U2", "UGUEST"], False),
         (["U1", "UOUT"], False),
         (["U1", "UNOBODY"], False),  # whom Slack does not list
+        (["U1", "UBOT"], True),  # the app itself, which not every stand-in lists
         ([], False),
     ],
 )
@@ -180,7 +183,7 @@ async def test_who_reads_along(members: list[str], all_members: bool) -> None:
             user(id="U1"), user(id="U2"), user(id="UGUEST", is_restricted=True), user(id="UOUT", is_stranger=True),
         ]  # fmt: skip  # one line of people
         slack.tells["users.list"] = {"ok": True, "members": everybody}
-        told = await People(client, team=TEAM, enterprise=None).are_all_members("C1", now=0)
+        told = await People(client, team=TEAM, enterprise=None, bot_user="UBOT").are_all_members("C1", now=0)
 
     assert told is all_members
 
@@ -209,8 +212,11 @@ async def verdict(channel: dict[str, Any], members: object, users: object = None
 async def test_who_cannot_say_who_is_in_a_channel_is_believed_that_it_is_ours(members: dict[str, Any]) -> None:
     """A stand-in for Slack need not have every method; that a channel is not shared it must say all the same."""
     assert await verdict({"is_ext_shared": False}, members) is Verdict.ALLOWED
-    assert await verdict({"is_ext_shared": True}, members) is Verdict.SHARED
+    assert await verdict({"is_ext_shared": True}, members) is Verdict.FOREIGN
     assert await verdict({"is_ext_shared": False, "is_private": True, "is_member": False}, members) is Verdict.ABSENT
+    async with told_slack() as (slack, client):
+        slack.tells["conversations.members"] = members
+        assert await People(client, team=TEAM, enterprise=None).are_all_members("C1", now=0)
 
 
 async def test_a_guest_in_a_channel_is_known() -> None:

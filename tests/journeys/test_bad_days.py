@@ -182,6 +182,15 @@ async def test_a_form_that_cannot_be_opened(acme: Acme, kind: str) -> None:
     assert told.endswith(TYPED)
 
 
+async def test_a_form_that_slack_would_open_later(acme: Acme) -> None:
+    """What Slack is too busy to open now cannot be opened in a minute, so the person is told at once."""
+    acme.sandbox.faults.add(Fault(method="views.open", kind="rate_limited", retry_after=30))
+    await acme.sandbox.say("/score set")
+    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
+
+    assert shown(acme) == [f"Slack did not open the form (ratelimited). {TYPED}"]
+
+
 async def test_a_form_that_was_asked_for_too_long_ago(acme: Acme) -> None:
     """Slack opens a form within three seconds; after that the person is told how to do without."""
     acme.sandbox.faults.add(Fault(method="users.info", kind="late"))

@@ -154,7 +154,7 @@ async def test_very_many_are_one_list(acme: Acme) -> None:
 
 @pytest.mark.parametrize(
     ("channel", "why"),
-    [("C0SHARED", "another organisation"), ("C0SALES", "guests"), ("C0GONE", "cannot see who")],
+    [("C0SHARED", "another organisation"), ("C0SALES", "guests"), ("C0GONE", "cannot see that channel")],
 )
 async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel: str, why: str) -> None:
     """An admin is asked in its place; nobody can choose such a channel either."""
@@ -452,6 +452,25 @@ async def test_the_home_tab(acme: Acme) -> None:
         assert home is not None
         assert words in json.dumps(home.content)
         assert "Ada" not in json.dumps(home.content)
+
+
+async def test_a_click_in_the_home_tab(acme: Acme) -> None:
+    """What was done there is gone from it at once."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    await press(acme, message, "Claim")
+    await acme.sandbox.open_home(REP)
+    home = await acme.sandbox.wait_for(lambda: acme.sandbox.home(REP))
+    assert home is not None
+    assert "Ada Lovelace" in json.dumps(home.content)
+    await acme.sandbox.view_click(home.id, "done:1")
+
+    def nothing_waits() -> bool:
+        now = acme.sandbox.home(REP)
+        return now is not None and "Nothing waits for you" in json.dumps(now.content)
+
+    await acme.sandbox.wait_for(nothing_waits)
 
 
 async def test_a_guest_can_claim_nothing(acme: Acme) -> None:

@@ -28,7 +28,7 @@ UNSEEN = (
 )
 MIXED = (
     "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
-    " so nothing is posted to it."
+    " so nothing is posted to it. Choose a channel of members alone."
 )
 UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
 ADMINS = "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."

@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 import pytest
 
 from bot.sandbox.sending import slack_signature
+from storage.alert_rules import alert_rules
 from tests.counts import COUNTS
-from tests.journeys.acme import SIGNING, Acme, button_of, entered
+from tests.journeys.acme import SIGNING, Acme, button_of, entered, other
 
 both_ways = pytest.mark.parametrize("socket_mode", [False, True], ids=["http", "socket"])
 AGAIN = 3
@@ -164,6 +165,31 @@ async def test_two_people_at_once(acme: Acme) -> None:
         f"Ada Lovelace · Score {score} → {score + 1} ({'hot' if score >= 79 else 'warm'})" for score in range(62, 82)
     )
     assert await acme.value("ada") == 82_000
+
+
+async def test_what_is_no_change_of_a_score(acme: Acme) -> None:
+    """A rule is made once, and whoever invited the app is asked once, where Slack says that it repeats itself."""
+    await acme.ask("alerts add when score crosses 90")
+    await acme.sandbox.again(retry=1)
+    acme.sandbox.world.channels["C0SUCCESS"].members.append(acme.sandbox.world.bot_user)
+    joined = {"type": "member_joined_channel", "user": acme.sandbox.world.bot_user, "channel": "C0SUCCESS"}
+    await acme.sandbox.event({**joined, "team": "T0DEMO", "inviter": "U0ADMIN"})
+    await acme.sandbox.again(retry=1)
+    await acme.restart()
+
+    assert [one.region.low for one in (await alert_rules(acme.workspace))[1:]] == [90_000]
+    assert sum(call.method == "chat.postEphemeral" for call in acme.sandbox.calls) == 1
+
+
+async def test_a_form_handed_in_twice(acme: Acme) -> None:
+    """Two clicks on the button of a form are one request, though each has a trigger of its own."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    await acme.hand_in(view, score_score="85")
+    sent = acme.sandbox.sent[-1]
+    await acme.sandbox.again(other(sent, trigger_id="another"))
+    await acme.restart()
+
+    assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
 
 
 async def test_the_same_form_with_a_mistake_mended(acme: Acme) -> None:

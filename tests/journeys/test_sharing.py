@@ -5,7 +5,7 @@ from tests.journeys.acme import REP, Acme
 
 MIXED = (
     "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
-    " so nothing is posted to it."
+    " so nothing is posted to it. Choose a channel of members alone."
 )
 FOUND = (
     "*2 contacts fit* `score&gt;=40`\n"
