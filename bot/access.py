@@ -73,6 +73,18 @@ def may_see(person: Person | None, place: Place | None, *, somewhere: bool) -> V
     return Verdict.SHARED if place.is_shared else Verdict.ALLOWED
 
 
+def says_elsewhere(
+    teams: Collection[str | None], organisations: Collection[str | None], team: str, organisation: str | None
+) -> bool:
+    """Tell whether a request itself says that it is from another team, or another organisation, than ours.
+
+    In an *organisation* of several workspaces the others are ours too.
+    """
+    if organisation is not None:
+        return any(organisations) and organisation not in organisations
+    return bool(set(teams) - {None, team})
+
+
 class Need(Enum):
     """What a request asks to be allowed."""
 

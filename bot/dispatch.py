@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.access import Need, Verdict, may_see, rights
+from bot.access import Need, Verdict, may_see, rights, says_elsewhere
 from bot.actions import ACTIONS
 from bot.answering import Answers
 from bot.arriving import ask_for_place, home, score_message
@@ -208,7 +208,8 @@ class Dispatcher:
             self._people.place(request.channel, now=now) if request.channel else _nowhere(),
         )
         # Of a click by an outsider only the request itself tells where they belong.
-        if person is not None and self._enterprise is None and request.teams - {None, self._workspace.team}:
+        team, organisation = self._workspace.team, self._enterprise
+        if person is not None and says_elsewhere(request.teams, request.organisations, team, organisation):
             person = replace(person, is_outsider=True)
         verdict = may_see(person, place, somewhere=request.channel is not None)
         if verdict is not Verdict.ALLOWED or person is None:

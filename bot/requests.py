@@ -12,7 +12,8 @@ class Request:
     """What is the same in every kind of request."""
 
     user: str  #: blank where it does not say
-    teams: frozenset[str | None]  #: the ones that the request says it is from
+    teams: frozenset[str | None]  #: the ones that it says it is from
+    organisations: frozenset[str | None] = frozenset()  #: of several workspaces, likewise
     channel: str | None  #: none: it is from no conversation; blank: it does not say which
     key: str
     trigger: str | None
@@ -26,6 +27,7 @@ def of_command(body: Mapping[str, Any]) -> Request:
     return Request(
         user=user,
         teams=frozenset({body.get("team_id")}),
+        organisations=frozenset({body.get("enterprise_id") or None}),
         channel=str(body.get("channel_id") or ""),
         key=key_of(body, user, body.get("text") or ""),
         trigger=body.get("trigger_id"),
@@ -42,6 +44,7 @@ def of_interaction(body: Mapping[str, Any], *parts: str) -> Request:
     return Request(
         user=str(user.get("id") or ""),
         teams=frozenset({user.get("team_id"), (body.get("team") or {}).get("id")}),
+        organisations=frozenset({(body.get("enterprise") or {}).get("id")}),
         channel=channel,
         key=key_of(body, str(user.get("id") or ""), *parts),
         trigger=body.get("trigger_id"),

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bot.access import Person, Place, Verdict, may_see
+from bot.access import Person, Place, Verdict, may_see, says_elsewhere
 
 MEMBER = Person(id="U1", is_guest=False, is_outsider=False, is_active=True)
 HERE, SHARED = Place(id="C1", is_shared=False), Place(id="C1", is_shared=True)
@@ -56,3 +56,22 @@ def test_no_sentence_holds_a_number() -> None:
 
     assert all(sentence and not any(letter.isdigit() for letter in sentence) for sentence in sentences)
     assert len(set(sentences)) == len(Verdict) - 1
+
+
+@pytest.mark.parametrize(
+    ("teams", "organisations", "ours", "elsewhere"),
+    [
+        (("T0OURS", None), (None,), None, False),
+        (("T0OTHER",), (None,), None, True),
+        (("T0OURS", "T0OTHER"), (None,), None, True),  # the person of one, the conversation of another
+        (("T0SISTER",), ("E0OURS",), "E0OURS", False),  # a colleague at home in another workspace
+        (("T0OTHER",), ("E0OTHER",), "E0OURS", True),
+        (("T0OURS",), (None,), "E0OURS", False),
+        ((), (), None, False),  # an event says nothing of it
+    ],
+)
+def test_what_a_request_says_itself(
+    teams: tuple[str | None, ...], organisations: tuple[str | None, ...], ours: str | None, elsewhere: bool
+) -> None:
+    """Of a click by an outsider only the request itself tells where they belong."""
+    assert says_elsewhere(teams, organisations, "T0OURS", ours) is elsewhere
