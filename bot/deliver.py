@@ -247,9 +247,7 @@ class Deliverer:
         if admin is None:
             raise _Nowhere
         place = await self._direct(admin)
-        # One that may have been taken is looked for; where that is not allowed it comes once more.
-        if not job.is_doubtful or await self._seen(place, STANDING_EVENT, job.id, since=changed.since) is None:
-            await self._say(place, standing_reply(changed, repeat=job.is_doubtful), job.id, event=STANDING_EVENT)
+        await self._say_once(job, place, standing_reply(changed), job.id, event=STANDING_EVENT, since=changed.since)
         await standings.told(self._workspace, changed=changed)
         return _Done(pace=PACE)
 

@@ -8,7 +8,6 @@ from typing import assert_never
 from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, cut, moment, section, sections
 from bot.blocks.fields import choice_field, plain, text_field
-from bot.blocks.followup import REPEAT
 from bot.senders import Senders, ids_alone
 from bot.text import escape, harmless
 from storage.deliveries import Lately, Refused, Waiting
@@ -128,8 +127,8 @@ def _numbered(steps: Iterable[str]) -> list[str]:
     return [f"{number}. {escape(step)}" for number, step in enumerate(steps, start=1)]
 
 
-def standing_reply(changed: Changed, *, repeat: bool) -> Reply:
-    """Tell an admin that a source has stopped working, or works again; *repeat*: it may have been told before."""
+def standing_reply(changed: Changed) -> Reply:
+    """Tell an admin that a source has stopped working, or works again."""
     name, last = f"*{changed.source}*", f"It delivered last {moment(changed.last_at)}" if changed.last_at else ""
     why = escape(f"Because: {changed.reason}. {changed.hint or ''}".strip()) if changed.reason else ""
     match changed.standing:
@@ -144,7 +143,7 @@ def standing_reply(changed: Changed, *, repeat: bool) -> Reply:
         case _:
             assert_never(changed.standing)
     blocks = [section(said), actions([button("Show", action="source_show", value=changed.source)])]
-    return Reply(text=said, blocks=[*blocks, *([context(REPEAT)] if repeat else [])])
+    return Reply(text=said, blocks=blocks)
 
 
 def made_reply(source: Source, senders: Senders) -> Reply:

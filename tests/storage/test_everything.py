@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from storage.alerting import add_alert_rule, choose_channel, sweep
+from storage.alerting import sweep
 from storage.committer import Committer
 from storage.database import Row, read
 from storage.definitions import add_score_type, drafts, score_types, version
@@ -30,6 +30,7 @@ from storage.opening import open_storage
 from storage.redefining import NoDraft, apply, build, cancel, draft, preview
 from storage.scores import cards_of, why
 from storage.verifying import verify_next
+from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import tell
