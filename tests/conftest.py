@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from storage.opening import Storage, migrate, open_storage
 from tests.counts import COUNTS, LINES
@@ -17,6 +18,10 @@ from tests.postgres import Databases, postgres_url, server
 DIALECTS = ("sqlite", "postgres")
 KEY = "dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="  # a Fernet key made up for tests
 ran = dict.fromkeys(DIALECTS, 0)  # tests, by the database they had
+
+# The time that an example takes tells how busy the machine is, and whether coverage is measured.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
