@@ -68,11 +68,14 @@ class Receiver:
         body = await read_body(request, limit=MAX_BODY)
         source = (await find_source(request.match_info["workspace"], slug=request.match_info["source"])).at(now)
         items: Counter[str] = Counter()
-        status = HTTPStatus.SERVICE_UNAVAILABLE
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR
         try:
             answer = await self._take(request, source, body, items=items, now=now)
-            status = HTTPStatus(answer.status)
+            status = answer.status
             return answer
+        except StorageUnavailable:
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            raise
         finally:
             self._metrics.delivered(source.workspace.team, source.slug, status=status, items=items)
 

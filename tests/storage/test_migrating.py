@@ -207,6 +207,35 @@ async def test_processes_that_migrate_rows_at_once_wait_for_each_other(database_
     assert without(await everything(database_url), "nickname", "weight") == before
 
 
+@pytest.mark.slow
+async def test_sources_of_the_first_version_are_kept_and_stand_as_working(database_url: str, tmp_path: Path) -> None:
+    """They have no token and nothing to be told; what was refused is not counted as in a row."""
+    house = tmp_path / "first"
+    later = shutil.ignore_patterns("__pycache__", *(f"{name}.py" for name in FIRST[1:]))
+    shutil.copytree(HOUSE / "storage", house / "storage", ignore=later)
+    await raw.empty(database_url)
+    assert await ask("migrate", database_url, house=house) == {"applied": FIRST[:1]}
+    for sql in (
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+        "INSERT INTO sources (id, workspace_id, slug, provider, secrets, settings, created_at, updated_at)"
+        " VALUES (1, 1, 'crm', 'generic', 'sealed', '{}', 5, 6)",
+        "INSERT INTO refusals (id, source_id, count, last_at, reason, hint) VALUES (1, 1, 7, 8, 'why', 'what')",
+        "INSERT INTO deliveries (id, workspace_id, source_id, delivery_key, received_at, applied, duplicate, ignored,"
+        " quarantined) VALUES (1, 1, 1, 'd1', 9, 1, 2, 3, 4)",
+    ):
+        await raw.rows(database_url, sql)
+    before = await everything(database_url)
+
+    assert await migrate(database_url) == FIRST[1:]
+    after = await everything(database_url)
+    added = ("api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
+    assert without(after, *added) == before
+    (source,), (refusal,) = after["sources"], after["refusals"]
+    assert [source[name] for name in added[:-1]] == [None, None, None, "works", None, "works"]
+    assert refusal["in_a_row"] == 0
+
+
 # Looking for garbage is what most of its time goes to.
 TORTOISE = "import gc, sys; gc.disable(); from tortoise.cli import main; sys.exit(main())"
 CONFIGURATION = """
