@@ -272,15 +272,20 @@ async def _append_undo(session: Session, work: Work) -> None:
 async def _queue_readings(session: Session, works: Iterable[Work], *, now: int) -> None:
     """Have those read at their source whom it named by an id alone; always where it said nothing else of them."""
     wanted = [
-        (identity, not (entry.item.score or entry.item.activity or entry.item.fields))
+        (entry.identities[0], _is_bare(entry.item))
         for work in works
         if work.submission.delivered is not None and work.submission.delivered.reads
-        for entry in work.new
-        if not entry.is_deletion and [namespace for _, namespace, _ in entry.identities] == [work.submission.source]
-        for identity in entry.identities
+        for entry in work.live
+        if [namespace for _, namespace, _ in entry.identities] == [work.submission.source] and not entry.is_deletion
+        # Nothing tells the repeat of an event that says nothing from the next one.
+        if entry.fact_id is not None or (entry.status is Status.DUPLICATE and _is_bare(entry.item))
     ]
     if wanted:
         await readings.queue(session, wanted, now=now)
+
+
+def _is_bare(item: Item) -> bool:
+    return not (item.score or item.activity or item.fields)
 
 
 async def _keep_deliveries(session: Session, works: Iterable[Work]) -> None:

@@ -400,6 +400,8 @@ async def test_attio_is_read_whenever_a_record_changed(world: World) -> None:
         seen.append(await world.value("att:r1"))
 
     assert seen == [None, 64_000, 64_000, 71_000, None]
+    assert await world.send("att", updated("r1"), key="d4") == ["duplicate"]
+    assert await world.work() == 1  # nothing in it says whether it is a repeat
     ida = await world.contact("r1@example.com")
     assert (ida.name, ida.ids) == ("Ida Rhodes", {"att": "r1"})
     _, entries = await history(world.workspace, contact=ida.id, score="score", most=10)

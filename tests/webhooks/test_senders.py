@@ -114,6 +114,10 @@ async def test_no_sender_gets_an_undocumented_answer(
         assert sum(answer.counts) == len(answer.outcomes)
 
 
+#: what says nothing but which contact it is about, which is known from then on
+THIN = {"attio": ("record.created", "record.updated")}
+
+
 async def test_every_provider_is_connected_and_heard(service: Receiving) -> None:
     """As `source add` makes it: its own events apply, a repeat is a duplicate, and a stranger is told nothing."""
     await add_score_type(
@@ -129,6 +133,7 @@ async def test_every_provider_is_connected_and_heard(service: Receiving) -> None
             answer = await send(service, source, encoded(body))
             assert answer.status == 200, (provider, event, answer)
             if PROVIDERS[provider].ack is None:
+                count += event in THIN.get(provider, ())
                 assert answer.counts[0] == (count if answer.counts[1] == 0 else answer.counts[0]), (provider, event)
                 assert (await send(service, source, encoded(body))).counts[0] == 0
             heard += 1
