@@ -10,6 +10,7 @@ from storage.domain.contacts import Contact
 
 CALLBACK = "delete_contact"
 TICK = "sure"
+MOST_SHOWN = 200  # of a name in what a form remembers, which has a limit
 
 
 def delete_modal(contact: Contact, known: Holdings) -> Block:
@@ -30,7 +31,7 @@ def delete_modal(contact: Contact, known: Holdings) -> Block:
         "title": _plain("Delete a contact"),
         "submit": _plain("Delete"),
         "close": _plain("Cancel"),
-        "private_metadata": json.dumps({"contact": contact.id}),
+        "private_metadata": json.dumps({"contact": contact.id, "shown": contact.shown[:MOST_SHOWN]}),
         "blocks": [
             section(what),
             {"type": "input", "block_id": TICK, "label": _plain("Are you sure?"), "element": tick},

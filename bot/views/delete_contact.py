@@ -4,18 +4,33 @@ from bot.asking import Asked, Reply
 from bot.blocks.delete_modal import TICK, told
 from bot.replies import plain_reply
 from bot.text import escape
-from storage.contacts import contacts
+from storage.contacts import contacts, named
 from storage.deleting import holdings
 from storage.domain.errors import UnknownContact
 
 
 async def submit_deletion(asked: Asked) -> Reply:
-    """Delete the contact of the form, where it was ticked; raises UnknownContact where it is gone already."""
+    """Delete the contact of the form, where it was ticked."""
     if asked.fields.get(TICK) != TICK:
         return Reply(errors={TICK: "Tick this to delete the contact, or press Cancel."})
     id = int(asked.metadata["contact"])
     found, known = await contacts(asked.workspace, ids=[id]), await holdings(asked.workspace, contact=id)
     if not found:
-        raise UnknownContact
-    await asked.delete(id)
+        return await _not_there(asked, id)
+    try:
+        await asked.delete(id)
+    except UnknownContact:  # deleted between the two
+        return await _not_there(asked, id)
     return plain_reply(f"*{escape(found[0].shown)}* is gone, with {told(known)}.")
+
+
+async def _not_there(asked: Asked, id: int) -> Reply:
+    """Say what became of a contact since its form was opened: it is deleted, or one with another."""
+    who, now = escape(str(asked.metadata.get("shown", "That contact"))), await named(asked.workspace, key=str(id))
+    if now is None:
+        return plain_reply(f"*{who}* is not there any more: deleted already. Nothing else was changed.")
+    (one,) = await contacts(asked.workspace, ids=[now])
+    return plain_reply(
+        f"*{who}* is one with *{escape(one.shown)}* by now, so nothing was deleted."
+        f" To delete what is known of both: `/score delete id:{one.id}`"
+    )

@@ -29,6 +29,7 @@ COMMANDS = (
     "settings",
     "rules",
     "sources",
+    "delete ida",
 )
 #: Which buttons stand on the answer to which line.
 BUTTONS = (
@@ -58,7 +59,7 @@ FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("sources", "Rotate", {}),
 )
 DECISIONS = ("Apply quietly", "Apply and ask", "Cancel")
-COUNT = len(COMMANDS) + len(BUTTONS) + 3 + len(FORMS) + len(DECISIONS)
+COUNT = len(COMMANDS) + len(BUTTONS) + 4 + len(FORMS) + len(DECISIONS)
 
 
 async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
@@ -94,6 +95,12 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     )
     menu = await acme.written(lambda: acme.sandbox.options(bare.id, "contact", "a", user=user))
     written["the menu of contacts"] = other(menu, channel={"id": channel, "name": "somewhere"})
+    # The last, because nothing is left of her then.
+    await acme.answered(lambda: acme.sandbox.say("/score delete ida", user=user, channel=channel))
+    form, sure = acme.sandbox.open_views(user)[-1], {"text": {"type": "plain_text", "text": "Delete"}, "value": "sure"}
+    written["the form of /score delete ida"] = await acme.written(
+        lambda: acme.sandbox.submit(form.id, entered(form, {"sure": [sure]}), user=user)
+    )
     assert len(written) == COUNT
     return written
 

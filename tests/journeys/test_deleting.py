@@ -1,5 +1,7 @@
 """An admin deletes a contact: a form says what will be gone, a tick is needed, and then nothing is left."""
 
+from functools import partial
+
 from bot.sandbox import View
 from storage.contacts import find
 from tests.journeys.acme import Acme, entered
@@ -16,7 +18,7 @@ async def ask_for_form(acme: Acme, line: str, *, user: str = ADMIN) -> View:
 
 
 async def test_a_contact_is_deleted(acme: Acme) -> None:
-    """The form counts what will be gone; handed in with the tick, she is nowhere; handed in again, nothing is said."""
+    """The form counts what will be gone; handed in with the tick, she is nowhere; handed in again, it says so."""
     await acme.ask("set ada 85")
     view = await ask_for_form(acme, "delete ada")
     assert view.content["title"]["text"] == "Delete a contact"
@@ -27,9 +29,13 @@ async def test_a_contact_is_deleted(acme: Acme) -> None:
         "*This cannot be undone.*"
     )
 
-    answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
+    sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"sure": TICKED}), user=ADMIN))
 
-    assert acme.seen(answer) == "*Ada Lovelace* is gone, with 4 changes, 0 follow-ups and 1 address or id."
+    told = [await acme.answered(partial(acme.sandbox.again, sent)) for _ in range(2)]
+
+    answer, again = (call.arguments["text"] for _, call in told)
+    assert again == "*Ada Lovelace* is not there any more: deleted already. Nothing else was changed."
+    assert answer == "*Ada Lovelace* is gone, with 4 changes, 0 follow-ups and 1 address or id."
     assert await find(acme.workspace, text="ada@example.com") == []
     assert acme.seen(await acme.ask("undo")) == "There is no change of yours to take back."
 
@@ -70,4 +76,25 @@ async def test_a_contact_that_is_gone_meanwhile(acme: Acme) -> None:
 
     answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
 
-    assert acme.seen(answer).startswith("That contact is not there any more.")
+    told = "*Ada Lovelace* is not there any more: deleted already. Nothing else was changed."
+    assert acme.seen(answer) == told
+
+
+async def test_a_contact_that_is_one_with_another_meanwhile(acme: Acme) -> None:
+    """Nobody is deleted whom the form did not name; it says who that is now, and what to type."""
+    grace = (await find(acme.workspace, text="Hopper"))[0]
+    await acme.ask("set ada 85")
+    ada = (await find(acme.workspace, text="ada@example.com"))[0]
+    first, second = sorted((ada, grace), key=lambda one: one.id)
+    view = await ask_for_form(acme, f"delete id:{second.id}")
+    ids = [{"email": one.email} if one.email else {"id": next(iter(one.ids.values()))} for one in (second, first)]
+    await acme.pushed({"type": "contact.merge", "contact": ids[0], "into": ids[1]})
+    one = (await find(acme.workspace, text="ada@example.com"))[0]
+
+    answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
+
+    assert acme.seen(answer) == (
+        f"*{second.shown}* is one with *{one.shown}* by now, so nothing was deleted."
+        f" To delete what is known of both: `/score delete id:{first.id}`"
+    )
+    assert await find(acme.workspace, text="ada@example.com") != []
