@@ -18,8 +18,15 @@ from tests.storage.replica import KEYS
 from tests.storage.teams import NOW, Team
 
 PEOPLE, BLOCK = 200, 5  # whoever is one with whom stays within a block
+GENERATION = 400  # so many batches of each process are about the same people, so that no history grows for ever
 AT_ONCE = 16
 MOST_TRIES = 20
+
+
+def block(dice: Random, generation: int) -> range:
+    """Choose the people of a block."""
+    start = generation * PEOPLE + dice.randrange(PEOPLE // BLOCK) * BLOCK
+    return range(start, start + BLOCK)
 
 
 def name(number: int) -> Reference:
@@ -27,24 +34,23 @@ def name(number: int) -> Reference:
     return Reference(email=f"p{number}@example.com") if number % 2 else Reference(source="crm", id=str(number))
 
 
-def both(dice: Random) -> Reference:
+def both(dice: Random, generation: int) -> Reference:
     """Name two of a block at once, by address and by id, which proves them to be one."""
-    start = dice.randrange(PEOPLE // BLOCK) * BLOCK
-    odd = [number for number in range(start, start + BLOCK) if number % 2]
-    even = [number for number in range(start, start + BLOCK) if not number % 2]
+    those = block(dice, generation)
+    odd = [number for number in those if number % 2]
+    even = [number for number in those if not number % 2]
     return Reference(email=f"p{dice.choice(odd)}@example.com", source="crm", id=str(dice.choice(even)))
 
 
-def merge(dice: Random, key: str) -> Merge:
+def merge(dice: Random, key: str, generation: int) -> Merge:
     """Say of two of a block that they are one."""
-    start = dice.randrange(PEOPLE // BLOCK) * BLOCK
-    one, other = dice.sample(range(start, start + BLOCK), 2)
+    one, other = dice.sample(block(dice, generation), 2)
     return Merge(key=key, contact=name(one), into=name(other))
 
 
-def add(dice: Random, key: str, *, whom: Reference | None = None) -> Item:
+def add(dice: Random, key: str, generation: int, *, whom: Reference | None = None) -> Item:
     """Add some points to somebody, at a time that many facts have."""
-    contact, amount = whom or name(dice.randrange(PEOPLE)), dice.randint(-9, 10) * 1_000
+    contact, amount = whom or name(dice.choice(block(dice, generation))), dice.randint(-9, 10) * 1_000
     return Item(key=key, contact=contact, score="score", op=Op.ADD, amount=amount, occurred_at=NOW - dice.randrange(9))
 
 
@@ -52,17 +58,17 @@ def batches(team: Team, seed: int, count: int) -> list[Submission]:
     """Give what a process hands in: deliveries of adds that two of them send, proofs, merges, and their undoing."""
     own, made, commands = Random(seed), list[Submission](), list[str]()
     for number in range(count):
-        key, shared = f"{seed}/{number}", Random(f"{seed // 2}/{number}")
+        key, shared, born = f"{seed}/{number}", Random(f"{seed // 2}/{number}"), number // GENERATION
         kind = own.random()
         if kind < 0.5:
-            items: list[Asked] = [add(shared, f"{seed // 2}/{number}/{n}") for n in range(shared.randint(1, 5))]
+            items: list[Asked] = [add(shared, f"{seed // 2}/{number}/{n}", born) for n in range(shared.randint(1, 5))]
             own.shuffle(items)
             made.append(team.delivery(*items, batch=key))
         elif kind < 0.6:
-            made.append(team.asking(add(own, key, whom=both(own)), batch=key))
+            made.append(team.asking(add(own, key, born, whom=both(own, born)), batch=key))
             commands.append(key)
         elif kind < 0.75 or not commands:
-            made.append(team.asking(merge(own, key), add(own, key), batch=key))
+            made.append(team.asking(merge(own, key, born), add(own, key, born), batch=key))
             commands.append(key)
         else:
             place = own.randrange(len(commands))
