@@ -116,6 +116,20 @@ async def test_what_happened_until_then_is_not_taken_and_what_comes_later_is_som
     assert (await verify_next(team.workspace)).differences == ()
 
 
+async def test_a_late_proof_that_somebody_was_the_deleted_one_is_left_alone(team: Team) -> None:
+    """It happened until then, so nothing of it is taken: who is there stays, and keeps what they have."""
+    await team.deliver(set_to("a", ADA, 90, at=NOW - 9), set_to("b", ("crm", "17"), 20, at=NOW - 8))
+    await team.deliver(delete("x", ADA, at=NOW - 5), batch="d2")
+    both = Reference(email=ADA, source="crm", id="17")
+
+    late = await team.deliver(change("c", both, Op.ADD, 5, at=NOW - 6), batch="d3")
+    later = await team.deliver(change("d", both, Op.ADD, 7, at=NOW - 4), batch="d4")
+
+    assert (late.outcomes, later.outcomes) == ((GONE,), (APPLIED,))
+    assert await team.value("crm:17") == await team.value(ADA) == 27_000
+    assert (await verify_next(team.workspace)).differences == ()
+
+
 @pytest.mark.parametrize("order", ["first", "between", "last", "at once"])
 async def test_a_deletion_takes_away_the_same_whenever_it_arrives(team: Team, order: str) -> None:
     """It reaches what happened until then, and leaves what happened later, as if that had come later."""
