@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from storage import database
 from storage.database import Session
 from storage.domain.alerts import Memory
+from storage.domain.followups import WAITING
 from storage.domain.people import Workspace
 
 #: (rule, contact)
@@ -52,9 +53,12 @@ async def of_rule(session: Session, rule: int) -> dict[int, Memory]:
     return {contact: one for (_, contact), one in known.items()}
 
 
-async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
-    """Let rules forget contacts that are one with another now, but for when they last asked about them."""
-    rows = [{"id": row, "r": root} for row, root in sorted(root_of.items())]
+async def hand_over(session: Session, moved: Mapping[int, int]) -> None:
+    """Let rules forget contacts that are one with another now, but for when they last asked about them.
+
+    Of those that were parted they remember what they asked, and whether that still waits. *moved*: row → contact.
+    """
+    parts = [{"id": row, "r": root} for row, root in sorted(moved.items()) if root != row]
     await session.rows(
         "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
         " SELECT m.rule_id, given.r, false, max(m.fired_at), 0, 0 FROM given(id bigint, r bigint)"
@@ -62,9 +66,20 @@ async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
         " GROUP BY m.rule_id, given.r ORDER BY m.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO UPDATE"
         " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
         " THEN alert_memory.fired_at ELSE excluded.fired_at END",
-        rows,
+        parts,
     )
-    await session.rows("DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", rows)
+    await session.rows(
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", parts
+    )
+    parted = [{"id": row, "r": root} for row, root in sorted(moved.items()) if moved.get(root) == root]
+    states = ", ".join(f"'{state.value}'" for state in WAITING)
+    await session.rows(
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
+        f" SELECT f.rule_id, given.r, count(CASE WHEN f.state IN ({states}) THEN 1 END) > 0, max(f.asked_at), 0, 0"
+        " FROM given(id bigint, r bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " GROUP BY f.rule_id, given.r ORDER BY f.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO NOTHING",
+        parted,
+    )
 
 
 async def taken(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:

@@ -27,6 +27,10 @@ ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate
 DIGEST = "digest"
 
 
+# A follow-up stays that of the contact it was asked for, and is about the one which that is one with now.
+_READ = "SELECT f.*, coalesce(c.merged_into, c.id) AS about FROM follow_ups f JOIN contacts c ON c.id = f.contact_id"
+
+
 class UnknownFollowUp(Refusal):
     """There is no such follow-up."""
 
@@ -142,7 +146,8 @@ async def fall_back(session: Session, pairs: Mapping[tuple[int, int], int], *, n
     states = ", ".join(f"'{state.value}'" for state in LETS_GO)
     rows = await session.rows(
         "SELECT f.id, f.workspace_id, f.lane, given.t FROM given(u bigint, c bigint, t bigint)"
-        f" JOIN follow_ups f ON f.contact_id = given.c AND f.rule_id = given.u AND f.state IN ({states})"
+        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c"
+        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.u AND f.state IN ({states})"
         " ORDER BY f.id",
         [{"u": rule, "c": contact, "t": at} for (rule, contact), at in sorted(pairs.items())],
     )
@@ -171,16 +176,6 @@ async def _write_steps(session: Session, steps: list[Row]) -> None:
         "INSERT INTO follow_up_moves (workspace_id, follow_up_id, move, state, by, at) SELECT w, f, m, s, b, t"
         " FROM given(f bigint, w bigint, m text, s text, b text, t bigint) WHERE true ORDER BY f",
         steps,
-    )
-
-
-async def hand_over(session: Session, root_of: Mapping[int, int]) -> None:
-    """Let follow-ups be those of the contact that theirs is one with now; the locks are held."""
-    await session.rows(
-        "UPDATE follow_ups SET contact_id = (SELECT given.r FROM given(id bigint, r bigint)"
-        " WHERE given.id = follow_ups.contact_id) WHERE id IN (SELECT f.id FROM given(id bigint, r bigint)"
-        " JOIN follow_ups f ON f.contact_id = given.id ORDER BY f.id FOR NO KEY UPDATE)",
-        [{"id": row, "r": root} for row, root in sorted(root_of.items())],
     )
 
 
@@ -214,20 +209,18 @@ async def move(
 
     async def body(session: Session) -> bool:
         found = await session.rows(
-            "SELECT contact_id FROM follow_ups WHERE workspace_id = $1 AND id = $2",
-            workspace.id,
-            min(id, database.LARGEST_ID),
+            f"{_READ} WHERE f.workspace_id = $1 AND f.id = $2", workspace.id, min(id, database.LARGEST_ID)
         )
         if not found:
             raise UnknownFollowUp
         # The contact before its follow-up, as a change of its score does it.
-        await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", found[0]["contact_id"])
-        rows = await session.rows("SELECT * FROM follow_ups WHERE id = $1", id)
+        await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", found[0]["about"])
+        rows = await session.rows(f"{_READ} WHERE f.id = $1", id)
         if not rows:
             raise UnknownFollowUp  # forgotten just now, with its contact
         row = rows[0]
-        if row["contact_id"] != found[0]["contact_id"]:
-            return False  # its contact became one with another just now: that one's lock is needed
+        if row["about"] != found[0]["about"]:
+            return False  # its contact became one with another just now, or was parted: that one's lock is needed
         due = row["late_at"] if move is Move.ESCALATE else row["until"]
         if move in BY_TIME and (due is None or due > now):
             return True  # snoozed or claimed anew meanwhile
@@ -299,7 +292,7 @@ async def follow_up(workspace: Workspace, *, id: int) -> FollowUp:
 async def by_ids(workspace: Workspace, *, ids: Collection[int]) -> list[FollowUp]:
     """Give follow-ups, in the order they were asked for."""
     rows = await database.read(
-        "SELECT * FROM follow_ups WHERE workspace_id = $2 AND id IN (SELECT id FROM given(id bigint)) ORDER BY id",
+        f"{_READ} WHERE f.workspace_id = $2 AND f.id IN (SELECT id FROM given(id bigint)) ORDER BY f.id",
         [{"id": id} for id in ids],
         workspace.id,
     )
@@ -315,9 +308,9 @@ async def waiting(
     """
     states = ", ".join(f"'{state.value}'" for state in WAITING)
     rows = await database.read(
-        f"SELECT * FROM follow_ups WHERE workspace_id = $1 AND state IN ({states})"
-        " AND ($2 = '' OR holder = $2) AND ($3 = 0 OR contact_id = $3) AND ($4 = 0 OR id < $4)"
-        " ORDER BY id DESC LIMIT $5",
+        f"{_READ} WHERE f.workspace_id = $1 AND f.state IN ({states}) AND ($2 = '' OR f.holder = $2)"
+        " AND ($3 = 0 OR f.contact_id IN (SELECT id FROM contacts WHERE id = $3 OR merged_into = $3))"
+        " AND ($4 = 0 OR f.id < $4) ORDER BY f.id DESC LIMIT $5",
         workspace.id,
         holder or "",
         contact or 0,
@@ -331,8 +324,8 @@ async def overdue(workspace: Workspace, *, after: int = 0, most: int, now: int) 
     """Give what nobody claimed in the time its rule sets, the newest first."""
     states = ", ".join(f"'{state.value}'" for state in NOBODYS)
     rows = await database.read(
-        f"SELECT * FROM follow_ups WHERE workspace_id = $1 AND state IN ({states}) AND late_at <= $2"
-        " AND ($3 = 0 OR id < $3) ORDER BY id DESC LIMIT $4",
+        f"{_READ} WHERE f.workspace_id = $1 AND f.state IN ({states}) AND f.late_at <= $2"
+        " AND ($3 = 0 OR f.id < $3) ORDER BY f.id DESC LIMIT $4",
         workspace.id,
         now,
         after,
@@ -369,7 +362,7 @@ async def posted(workspace: Workspace, *, ids: Collection[int], channel: str, ts
 async def posted_since(workspace: Workspace, *, lane: str, since: int) -> list[FollowUp]:
     """Give what was posted in a lane since then, in the order it was."""
     rows = await database.read(
-        "SELECT * FROM follow_ups WHERE workspace_id = $1 AND lane = $2 AND posted_at >= $3 ORDER BY posted_at, id",
+        f"{_READ} WHERE f.workspace_id = $1 AND f.lane = $2 AND f.posted_at >= $3 ORDER BY f.posted_at, f.id",
         workspace.id,
         lane,
         since,
@@ -380,7 +373,7 @@ async def posted_since(workspace: Workspace, *, lane: str, since: int) -> list[F
 async def sharing_message(workspace: Workspace, *, channel: str, ts: str) -> list[FollowUp]:
     """Give the follow-ups that a message lists."""
     rows = await database.read(
-        "SELECT * FROM follow_ups WHERE workspace_id = $1 AND message_channel = $2 AND message_ts = $3 ORDER BY id",
+        f"{_READ} WHERE f.workspace_id = $1 AND f.message_channel = $2 AND f.message_ts = $3 ORDER BY f.id",
         workspace.id,
         channel,
         ts,
@@ -411,7 +404,7 @@ def _follow_up(row: Row) -> FollowUp:
     return FollowUp(
         **{name: row[name] for name in (*names, *more)},
         rule=row["rule_id"],
-        contact=row["contact_id"],
+        contact=row["about"],
         standing=_standing(row),
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         in_list=bool(row["in_list"]),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from storage import contacts, facts, followups, scores
+from storage import contacts, facts, scores
 from storage.contacts import StartAgain
 from storage.database import Session
 from storage.domain.facts import united
@@ -23,7 +23,7 @@ async def lock_all(session: Session, work: Work, expected: dict[int, int]) -> No
 
 
 async def regroup(session: Session, work: Work) -> dict[int, int]:
-    """Go by the words in the ledger that stand: write who is one with whom; give those who became part of another.
+    """Go by the words in the ledger that stand: write who is one with whom; give those of whom that is other now.
 
     Scores and effects of all concerned are taken away, to be folded anew.
     """
@@ -41,10 +41,8 @@ async def regroup(session: Session, work: Work) -> dict[int, int]:
     work.was = await scores.states(session, definitions)
     await contacts.regroup(session, moved)
     await scores.forget(session, concerned)
-    parts = {row: root for row, root in moved.items() if root != row}
-    await followups.hand_over(session, parts)
     await _fold_anew(session, work, {roots[row] for row in rows})
-    return parts
+    return moved
 
 
 async def regroup_again(

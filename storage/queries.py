@@ -353,11 +353,19 @@ def _any_fact(which: str = "") -> str:
 
 
 def _followed_up(term: FollowedUp, sql: _Sql) -> str:
-    waiting = "EXISTS (SELECT 1 FROM follow_ups u WHERE u.contact_id = c.id AND u.state IN ({}))"
-    ways = [waiting.format(", ".join(sql.bind(state) for state in term.states))] if term.states else []
+    ways = [_any_follow_up(", ".join(sql.bind(state) for state in term.states))] if term.states else []
     if "none" in term.words:
-        ways.append("NOT " + waiting.format(", ".join(sql.bind(state.value) for state in WAITING)))
+        ways.append("NOT " + _any_follow_up(", ".join(sql.bind(state.value) for state in WAITING)))
     return f"({' OR '.join(ways)})"
+
+
+def _any_follow_up(states: str) -> str:
+    """Ask for a follow-up of a contact, or of one that is one with it."""
+    which = f"f.state IN ({states})"
+    return (
+        f"(EXISTS (SELECT 1 FROM follow_ups f WHERE f.contact_id = c.id AND {which}) OR EXISTS"
+        f" (SELECT 1 FROM contacts m JOIN follow_ups f ON f.contact_id = m.id WHERE m.merged_into = c.id AND {which}))"
+    )
 
 
 def _is(term: Is, sql: _Sql) -> str:

@@ -181,8 +181,7 @@ async def _regroup(session: Session, works: Sequence[Work]) -> None:
     for work in works:
         if work.joined:
             await _append_links(session, work)
-            parts = await merging.regroup(session, work)
-            await alert_memory.hand_over(session, parts)
+            await alert_memory.hand_over(session, await merging.regroup(session, work))
         for entry in work.unsettled:
             work.give(entry, entry.rows)
         if work.undo is not None:

@@ -451,7 +451,6 @@ _UNREAD = (
 _NEVER = {
     "a score of who is one with another": f"SELECT id FROM scores WHERE contact_id IN ({_PARTS})",
     "an effect on who is one with another": f"SELECT id FROM effects WHERE contact_id IN ({_PARTS})",
-    "a follow-up of who is one with another": f"SELECT id FROM follow_ups WHERE contact_id IN ({_PARTS})",
     "a memory of who is one with another": f"SELECT id FROM alert_memory WHERE contact_id IN ({_PARTS})",
     "a score under what nobody reads": f"SELECT id FROM scores WHERE definition_id IN ({_UNREAD})",
     "an effect under what nobody reads": f"SELECT id FROM effects WHERE definition_id IN ({_UNREAD})",

@@ -13,9 +13,10 @@ from storage.domain.contacts import Reference
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Asked, Merge, Op
 from storage.domain.filters import parse
+from storage.domain.followups import Move
 from storage.domain.submissions import Outcome, Status
 from storage.facts import last_command
-from storage.followups import by_ids, waiting
+from storage.followups import by_ids, move, waiting
 from storage.queries import count
 from storage.scores import Entry, top, why
 from storage.verifying import verify_next
@@ -260,6 +261,68 @@ async def test_a_merge_asks_nobody_and_what_comes_after_it_does(team: Team) -> N
         later = NOW + DAY + number
         await team.deliver(set_to(f"z{number}", ADA, value, at=later), batch=f"z{number}", received=later)
     assert [one.standing.state.value for one in await by_ids(team.workspace, ids=range(1, 100))] == ["closed"]
+
+
+async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
+    """As facts do: what was asked about one is theirs again, and what was asked about both stays with the first."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
+    ada, bob = (await team.contact(ADA)).id, (await team.contact(BOB)).id
+    later = NOW + 30 * DAY
+    await team.ask(merge("m", ADA, BOB), batch="m", received=later)
+    (of_bob,) = await waiting(team.workspace, most=10)
+    waiting_too = parse("followup:open", await score_types(team.workspace))
+    assert (of_bob.contact, [one.id for one in await waiting(team.workspace, contact=ada, most=10)]) == (
+        ada,
+        [of_bob.id],
+    )
+    assert await count(team.workspace, asked=waiting_too, now=NOW) == 1
+    await move(team.workspace, id=of_bob.id, move=Move.CLAIM, by="U0REP", now=later)
+    for number, value in enumerate((10, 95)):  # out, and in again
+        await team.deliver(set_to(f"z{number}", ADA, value, at=later + number), batch=f"z{number}", received=later + 9)
+    of_both = (await waiting(team.workspace, most=10))[0]
+    assert of_both.contact == ada
+
+    await team.undo("m", batch="u", received=later + SECOND)
+
+    found = {one.id: (one.contact, one.standing.state.value) for one in await by_ids(team.workspace, ids=range(1, 9))}
+    assert found == {of_bob.id: (bob, "claimed"), of_both.id: (ada, "open")}
+    assert [one.id for one in await waiting(team.workspace, contact=bob, most=10)] == [of_bob.id]
+    assert await count(team.workspace, asked=waiting_too, now=later) == 1  # the other is claimed
+    await team.undo("u", batch="v", received=later + 2 * SECOND)
+    assert {one.contact for one in await by_ids(team.workspace, ids=range(1, 9))} == {ada}
+    await whole(team)
+
+
+async def test_who_is_parted_is_not_asked_about_again_at_once(team: Team) -> None:
+    """The rule remembers when it asked about them, and an open request closes itself as if they had been apart."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
+    await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
+    await team.undo("m", batch="u", received=NOW + 2)
+    (asked,) = await waiting(team.workspace, most=10)
+
+    for number, value in enumerate((10, 90)):
+        later = NOW + DAY + number
+        await team.deliver(set_to(f"z{number}", BOB, value, at=later), batch=f"z{number}", received=later)
+
+    assert [(one.id, one.standing.state.value) for one in await by_ids(team.workspace, ids=range(1, 9))] == [
+        (asked.id, "closed")
+    ]
+
+
+async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: Team) -> None:
+    """Bob came to 90 while he was one with Ada; what was asked for about him before that he is alone again closes."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
+    await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
+    await team.deliver(set_to("c", BOB, 20, at=NOW - 7), set_to("d", ADA, 99, at=NOW - 6), batch="d2", received=NOW + 2)
+    (asked,) = await waiting(team.workspace, most=10)
+
+    await team.undo("m", batch="u", received=NOW + 3)
+
+    (one,) = await by_ids(team.workspace, ids=range(1, 9))
+    assert (await team.value(BOB), one.id, one.standing.state.value) == (20_000, asked.id, "closed")
 
 
 async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> None:
