@@ -14,10 +14,10 @@ from storage.queries import count, emptied_by, page
 from storage.segments import segments
 
 PER_PAGE, MOST_PER_PAGE = 10, 50
-_SMALL = re.compile(r"(?<=\s)(?:and|or)(?=\s)|(?:^|(?<=\s))not(?=\s)")
 _SEVERAL = re.compile(
     r'(?P<field>company|name|tag):(?P<words>[^\s"():<>=~]+(?:\s+(?!OR\b|AND\b|NOT\b)[^\s"():<>=~-]+(?=\s|$))+)'
 )
+_WHOLE = re.compile(r'(?P<field>company|name|email):(?P<words>"[^"]+"|[^\s"()]+)')
 LONGEST = 1400  # a button that turns the page carries the filter, and has room for 2,000 characters
 
 
@@ -97,14 +97,16 @@ async def addresses(asked: Asked, text: str) -> dict[str, str | None]:
 async def _nobody(asked: Asked, question: Filter, text: str) -> Reply:
     term = await emptied_by(asked.workspace, asked=question, now=asked.now)
     because = f" Nobody is left after `{escape(term)}`." if term and len(question.texts) > 1 else ""
-    return plain_reply(f"No contact fits `{escape(text)}`.{because}{_hint(text)}")
+    return plain_reply(f"No contact fits `{escape(text)}`.{because}{_hint(text, term or text)}")
 
 
-def _hint(text: str) -> str:
-    """Say how a filter that found nobody may have been meant."""
-    if found := _SMALL.search(text):
-        return f" `{found[0]}` was looked for as a word; AND, OR and NOT are written in capitals."
-    if found := _SEVERAL.search(text):
+def _hint(text: str, term: str) -> str:
+    """Say how the *term* that left nobody may have been meant."""
+    if term in ("and", "or", "not"):
+        return f" `{term}` was looked for as a word; AND, OR and NOT are written in capitals."
+    if found := _SEVERAL.match(text, max(text.find(term), 0)):
         meant = f'{found["field"]}:"{found["words"]}"'
         return f" Several words stand in quotes: `{escape(meant)}`"
+    if found := _WHOLE.fullmatch(term):
+        return f" That asks for the whole of it; for a part: `{escape(found['field'] + '~' + found['words'])}`"
     return ""

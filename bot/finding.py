@@ -1,12 +1,13 @@
 """Find the one contact that a person means, or answer what else to type."""
 
 import re
+from collections.abc import Sequence
 
 from bot.asking import Asked, Reply
 from bot.replies import nobody_reply, plain_reply, several_reply
 from bot.text import MENTION
 from storage.contacts import contacts, find, nearest
-from storage.domain.contacts import Contact
+from storage.domain.contacts import Contact, matching
 from storage.domain.errors import UnknownScoreType
 
 _OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
@@ -42,3 +43,8 @@ async def find_all(asked: Asked, words: str) -> list[Contact]:
     if ours:
         return await contacts(asked.workspace, ids=[int(ours[1])])
     return await find(asked.workspace, text=words)
+
+
+def is_name(word: str, found: Sequence[Contact]) -> bool:
+    """Tell whether a word stands whole in the name or company of one of the contacts that it finds."""
+    return any(matching(word) in matching(f"{one.name or ''} {one.company or ''}").split() for one in found)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bot.access import Need, NotAllowed
 from bot.asking import Reply
 from bot.blocks.contact_list import choice_reply, named
-from bot.blocks.elements import section
+from bot.blocks.elements import brief, section
 from bot.text import escape, harmless
 from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import (
@@ -83,7 +83,7 @@ def _too_late(late: TooLate) -> str:
 
 def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
     """Answer that no contact is called that; *line* with {} for the contact is what each suggestion runs."""
-    said = f"No contact is called “{escape(words)}”."
+    said = f"No contact is called “{brief(words)}”."
     if looks_like_address(words):
         return plain_reply(
             f"No contact has the address {escape(words)} yet. To add it, set a score: `/score set {escape(words)} 85`"
@@ -96,8 +96,8 @@ def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
 def several_reply(words: str, found: Sequence[Contact], *, line: str) -> Reply:
     """Ask which of several contacts was meant."""
     if len(found) > 10:
-        return plain_reply(f"More than ten contacts match “{escape(words)}”. Type more of the name, or an address.")
-    return choice_reply(f"{len(found)} contacts match “{escape(words)}”. Which one?", _choices(found, line))
+        return plain_reply(f"More than ten contacts match “{brief(words)}”. Type more of the name, or an address.")
+    return choice_reply(f"{len(found)} contacts match “{brief(words)}”. Which one?", _choices(found, line))
 
 
 def _choices(contacts: Sequence[Contact], line: str) -> list[tuple[str, str]]:

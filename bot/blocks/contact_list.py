@@ -3,7 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from bot.asking import Block, Reply
-from bot.blocks.elements import actions, brief, button, context, score_called, section, sections, with_band
+from bot.blocks.elements import (
+    BUTTON_VALUE,
+    actions,
+    brief,
+    button,
+    context,
+    score_called,
+    section,
+    sections,
+    with_band,
+)
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.score_types import ScoreType
@@ -12,7 +22,11 @@ from storage.scores import Card
 
 
 def choice_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:
-    """Ask which was meant; each choice is (what its button says, the line it runs)."""
+    """Ask which was meant; each choice is (what its button says, the line it runs).
+
+    A line that a button has no room for is not run in part: it has none.
+    """
+    choices = [(label, line) for label, line in choices if len(line) <= BUTTON_VALUE]
     rows = [choices[place : place + 5] for place in range(0, len(choices), 5)]
     buttons: list[Block] = [
         actions([button(label, action=f"{action}:{number}", value=line) for label, line in row])

@@ -1,5 +1,6 @@
 """List the verbs of `/score`, and carry out a line."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from bot.access import Need
@@ -24,9 +25,10 @@ from bot.commands.top_contacts import top_contacts
 from bot.commands.undo import undo
 from bot.commands.view_score import view_score
 from bot.commands.why import explain_score
-from bot.finding import find_all
-from bot.sentence import is_filter, near_filter, near_verb, unquoted, verb_of
+from bot.finding import find_all, is_name
+from bot.sentence import Unclear, is_filter, near_filter, near_verb, read_set, unquoted, verb_of
 from bot.text import MENTION, escape
+from storage.sources import sources
 
 COMMANDS = {
     "view": Command(
@@ -129,13 +131,33 @@ async def carry_out(asked: Asked) -> Reply:
         command = COMMANDS[asking.verb]
         asked.needs(command.need)
         return await command.handler(replace(asked, text=asking.rest))
-    filters = is_filter(line) and not MENTION.fullmatch(line)
-    meant = near_verb(line, VERBS) or near_filter(line, asked.types)
-    # Of a filter the first word may be a free one; of anything else the whole line names the contact.
-    named = line.partition(" ")[0] if filters else unquoted(line)
-    if meant and not await find_all(asked, named):
+    if MENTION.fullmatch(line) or await find_all(asked, unquoted(line)):
+        return await view_score(asked)
+    meant = await _meant(asked, line)
+    if meant:
         shown = f"/score {meant}"
         return choice_reply(f"Did you mean `{escape(shown)}`?", [(shown, meant)])
-    if filters and not await find_all(asked, unquoted(line)):
-        return await filter_contacts(replace(asked, text=line))
-    return await view_score(replace(asked, text=line))
+    if is_filter(line) and not await _is_id(asked, line):
+        return await filter_contacts(asked)
+    return await view_score(asked)
+
+
+async def _meant(asked: Asked, line: str) -> str | None:
+    """Give the line that was meant by one that names no contact: with a slip in its verb, or without the verb."""
+    word = line.partition(" ")[0]
+    meant = near_verb(line, VERBS)
+    if meant and not is_name(word, await find_all(asked, word)):
+        return meant
+    if is_filter(line):
+        return None
+    if meant := near_filter(line, asked.types):
+        return meant
+    with suppress(Unclear):
+        return f"set {line}" if await find_all(asked, read_set(line, asked.types).contact) else None
+    return None
+
+
+async def _is_id(asked: Asked, line: str) -> bool:
+    """Tell whether a line is an id that a source of ours may know, though no contact has it yet."""
+    slug, _, id = line.partition(":")
+    return bool(id) and " " not in line and slug.casefold() in {one.slug for one in await sources(asked.workspace)}

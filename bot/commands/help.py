@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from bot.access import Need
 from bot.asking import Asked, Reply
-from bot.blocks.elements import context, section, sections
+from bot.blocks.elements import brief, context, section, sections
 from bot.commands.contract import Command
 from bot.replies import plain_reply
 from bot.text import escape
@@ -22,7 +22,7 @@ def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:
     if asked.text:
         near = get_close_matches(asked.text.casefold(), list(commands), n=1)
         meant = f"Did you mean `/score help {near[0]}`? " if near else ""
-        return plain_reply(f"There is no `{escape(asked.text)}` to type. {meant}What there is: `/score help`")
+        return plain_reply(f"There is no `{brief(asked.text)}` to type. {meant}What there is: `/score help`")
     verbs = [f"`/score {one.usage}`: {one.what}" for one in commands.values()]
     first = "`/score ada@example.com`: see a contact; a name or a company will do"
     return Reply(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bot.blocks.contact_list import choice_reply
 from bot.replies import nobody_reply, refusal_reply, sentence, several_reply
 from storage.domain import errors
 from storage.domain.errors import Refusal
@@ -70,3 +71,10 @@ def test_nobody() -> None:
     assert nobody_reply("<!channel>", [], line="view {}").text == (
         "No contact is called “&lt;!channel&gt;”. Type more of the name, a company, or an address."
     )
+
+
+def test_a_line_too_long_for_a_button_is_not_run_in_part() -> None:
+    """What was meant is said all the same."""
+    reply = choice_reply("Did you mean this?", [("set", "set " + "x" * 2000)])
+
+    assert [block["type"] for block in reply.blocks] == ["section"]

@@ -149,6 +149,10 @@ LINES = [
         "No contact fits `score&gt;1 company:Top Gun`. Nobody is left after `company:Top`."
         ' Several words stand in quotes: `company:"Top Gun"`',
     ),
+    ("name:ada", "No contact fits `name:ada`. That asks for the whole of it; for a part: `name~ada`"),
+    ("ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # and not add, one letter off ada
+    ("ada@example.com +5", "Did you mean `/score set ada@example.com +5`?\n[/score set ada@example.com +5]"),
+    ("crm:123", "No contact is called “crm:123”. Type more of the name, a company, or an address."),
     ("@jane", COLLEAGUE),
     ("view @jane", COLLEAGUE),
     ("top", TOP),

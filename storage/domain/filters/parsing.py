@@ -49,6 +49,15 @@ MOST_PERCENT = 9_000_000  # thousandths; more would not fit into the whole numbe
 MOST_SEGMENTS = 50
 MOST_CHARACTERS = 2000
 DEEPEST = 50
+#: what can be asked for beside scores, and how
+_EXAMPLES = {
+    "company": 'company:"Acme Corp" or company~acme', "email": "email~acme.com", "name": "name~ada",
+    "owner": "owner:me", "tag": "tag:vip", "has": "has:fit", "followup": "followup:open", "segment": "segment:hot",
+    "updated": "updated<7d", "sort": "sort:-fit", "limit": "limit:20",
+}  # fmt: skip  # a table of words
+_COMPARED = re.compile(r"[\d.]\s*$", re.ASCII)
+_TWO_SIGNS = re.compile(r"(?:=\s*|[<>]\s+)$")
+_LISTED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*):(?P<first>[^\s(),:\"]+)$", re.ASCII)
 _NAMED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*)\s*(?P<how>==?|!=)\s*$", re.ASCII)
 _ONE_WORD = re.compile(r'"[^"]+"|[^\s()<>=~:,"-][^\s()<>=~:,"]*')
 
@@ -104,7 +113,15 @@ def _complaint(exc: UnexpectedInput, text: str) -> BadFilter:
         return BadFilter("use a point in a number: 8.5", text=text, column=column)
     if found == '"':
         return BadFilter("the quotes are not closed", text=text, column=column)
-    asked, word = _NAMED.search(text[:column]), _ONE_WORD.match(text[column:])
+    before = text[:column]
+    if found in ("<", ">", "=") and _TWO_SIGNS.search(before):
+        return BadFilter("write `>=` or `<=`, in one piece", text=text, column=column)
+    if found[:1] in ("<", ">") and _COMPARED.search(before):
+        return BadFilter("the score stands first: score>80, or for a range score:60..90", text=text, column=column)
+    if found == "," and (listed := _LISTED.search(before)):
+        sentence = f"several stand in parentheses: {listed['name']}:({listed['first']},…)"
+        return BadFilter(sentence, text=text, column=column)
+    asked, word = _NAMED.search(before), _ONE_WORD.match(text[column:])
     if asked and word:
         minus = "-" if asked["how"] == "!=" else ""
         sentence = f"a word is asked for by a colon: `{minus}{asked['name']}:{word[0]}`"
@@ -329,11 +346,13 @@ class _Reading:
 
     def _score(self, name: Token) -> ScoreType:
         key = name.casefold()
+        if key in _EXAMPLES and not self.about_fields and key not in self.types:
+            self._complain(f"`{key}` is no score, and is asked for like this: {_EXAMPLES[key]}", name)
         if key not in self.types and self.about_fields:
             known = [*TEXTS, "tag"]
             self._complain(f"{NOT_IN_RULES}: there is no `{name}` among these. {meant(name, known)}", name)
         if key not in self.types:
-            known = [*self.types, *TEXTS, "tag", "has", "followup", "segment", "updated", "sort", "limit"]
+            known = [*self.types, *_EXAMPLES]
             self._complain(f"there is no field `{name}`. {meant(name, known)}", name)
         return self.types[key]
 
