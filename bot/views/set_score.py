@@ -26,6 +26,8 @@ async def submit_scores(asked: Asked) -> Reply:
     """Set what was changed in the form; what was emptied is cleared, what was left alone is not touched."""
     contact = asked.metadata.get("contact") or int(asked.fields.get("contact") or 0)
     values, errors = _entered(asked)
+    if not contact:
+        errors["contact"] = "Choose a contact: type a part of the name or the address."
     if errors:
         return Reply(errors=errors)
     if not values:

@@ -257,3 +257,18 @@ async def test_ninety_score_types(acme: Acme) -> None:
 
     assert receipt == "Ada Lovelace · Score 62 → *85* (hot)" + BUTTONS
     assert await acme.value("ada", last) == 999_999_999_999
+
+
+async def test_a_form_for_nobody(acme: Acme) -> None:
+    """A form that is handed in without a contact stays open and says so."""
+    kelly = (await acme.contact("kelly")).id
+    await acme.hand_in(await acme.ask_for_form(), contact=str(kelly), score_score="85")
+    sent = acme.sandbox.sent[-1]
+    view = sent.payload["view"]
+    values = view["state"]["values"] | {"contact": {"contact": {"type": "external_select", "selected_option": None}}}
+    response = await acme.sandbox.again(other(sent, view=view | {"state": {"values": values}}))
+
+    assert json.loads(response.body)["errors"] == {
+        "contact": "Choose a contact: type a part of the name or the address."
+    }
+    assert [each[0] for each in await acme.made_by_people()] == ["kelly@example.com"]
