@@ -105,7 +105,8 @@ def _hint(text: str, term: str) -> str:
     if term in ("and", "or", "not"):
         return f" `{term}` was looked for as a word; AND, OR and NOT are written in capitals."
     if found := _SEVERAL.match(text, max(text.find(term), 0)):
-        meant = f'{found["field"]}:"{found["words"]}"'
+        words = found["words"].strip("'")
+        meant = f'{found["field"]}:"{words}"'
         return f" Several words stand in quotes: `{escape(meant)}`"
     if found := _WHOLE.fullmatch(term):
         return f" That asks for the whole of it; for a part: `{escape(found['field'] + '~' + found['words'])}`"

@@ -60,12 +60,15 @@ def sentence(refusal: Refusal) -> str:
         case UnknownScoreType():
             return f"There is no score type `{refusal.key[:40]}`. {meant(refusal.key, refusal.known)}"
         case UnknownSegment():
-            return f"{str(refusal).rstrip('.')}. Which there are: `/score segment list`"
+            return f"{_capital(str(refusal)).rstrip('.')}. Which there are: `/score segment list`"
         case OutOfRange() | OffStep():
             return f"Nothing was changed: {refusal}."
         case _:
-            message = str(refusal)
-            return f"{message[:1].upper()}{message[1:]}"
+            return _capital(str(refusal))
+
+
+def _capital(message: str) -> str:
+    return f"{message[:1].upper()}{message[1:]}"
 
 
 def _too_late(late: TooLate) -> str:

@@ -275,9 +275,10 @@ def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
         elif word.casefold() in known:
             raise Unclear(f"One score type at a time: `/score top {count or 10} {score}`")
         else:
+            named = f", or for a contact of that name `/score view top {rest[:80]}`" if word[0].isalpha() else ""
             raise Unclear(
                 f"`{word[:80]}` is neither a number from 1 to 50 nor a score type ({', '.join(known)})."
-                f" Type `/score top 10`, or for a contact of that name `/score view top {rest[:80]}`."
+                f" Type `/score top 10`{named}."
             )
     return count or 10, score
 

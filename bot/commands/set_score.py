@@ -1,5 +1,7 @@
 """Set the scores of a contact, or open the form for it."""
 
+from dataclasses import replace
+
 from bot.asking import Asked, Reply
 from bot.blocks.contact_list import choice_reply
 from bot.blocks.receipt import receipt_reply
@@ -29,8 +31,8 @@ async def set_score(asked: Asked) -> Reply:
             return plain_reply(f"{two_numbers(setting.values[-1], asked.types)}, or put the name in quotes.")
         key, _, contact = setting.contact.partition(" ")
         if unknown and contact and key.casefold() in {one.key for one in asked.types}:
-            number = show(abs(setting.values[-1].amount))
-            return plain_reply(f"Values stand at the end: `/score set {escape(contact)} {key.casefold()}={number}`")
+            value = replace(setting.values[-1], score=key.casefold()).typed()
+            return plain_reply(f"Values stand at the end: `/score set {escape(contact)} {value}`")
         return found
     return await _set(asked, setting, found.id)
 

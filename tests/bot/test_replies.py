@@ -35,6 +35,10 @@ from tests.bot.test_blocks import contact
             errors.OffStep("Fit goes in steps of 1; use 7 or 8"),
             "Nothing was changed: Fit goes in steps of 1; use 7 or 8.",
         ),
+        (
+            errors.UnknownSegment("there is no segment `hto`"),
+            "There is no segment `hto`. Which there are: `/score segment list`",
+        ),
         (errors.BadItem("that says too little"), "That says too little"),
         (Refusal(), "That cannot be done."),
     ],

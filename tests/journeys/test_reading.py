@@ -168,9 +168,14 @@ LINES = [
         (
             f"top {word}",
             f"`{word}` is neither a number from 1 to 50 nor a score type (score, fit, satisfaction)."
-            f" Type `/score top 10`, or for a contact of that name `/score view top {word}`.",
+            f" Type `/score top 10`{named}.",
         )
-        for word in ("0", "51", "-1", "ten")
+        for word, named in (
+            ("0", ""),
+            ("51", ""),
+            ("-1", ""),
+            ("gun", ", or for a contact of that name `/score view top gun`"),
+        )
     ),
     ("history ada", HISTORY),
     ("history ada@example.com score", HISTORY),

@@ -101,6 +101,7 @@ REFUSALS = [
     ("clear ada fti", "There is no score type `fti`. Did you mean `fit`?"),  # and not the default one instead
     ("clear Studio 54 fit satisfaction", "Studio 54 has no Fit or Satisfaction score, so there is nothing to clear."),
     ("set fit ada 8", "Values stand at the end: `/score set ada fit=8`"),
+    ("set satisfaction ada =-8", "Values stand at the end: `/score set ada satisfaction=-8`"),
     ("clear Studio 54", "Studio 54 has no Score, so there is nothing to clear."),
     (
         "undo ada",
