@@ -28,7 +28,7 @@ from storage.domain.followups import WAITING, Move, TooLate
 from storage.domain.hours import is_at_work, is_same_day, next_time
 from storage.domain.people import Workspace
 from storage.domain.retries import MOST_ATTEMPTS, PACE, SECOND, pause
-from storage.followups import ASK, EDIT, ESCALATE, RELEASE, WAKE, FollowUp
+from storage.followups import ASK, EDIT, ESCALATE, RELEASE, WAKE, FollowUp, Whose
 from storage.jobs import Job
 from storage.notices import is_over, is_told, was_told
 from storage.standings import TELL, WATCH, WATCH_EVERY
@@ -272,14 +272,14 @@ class Deliverer:
             await self._tell_once(job, what, f"{_NOT_OURS}: <#{one.place}>. So its digest is not sent. {where}")
             return _Done(again=again)
         await is_over(self._workspace, what=what)
-        owner = person.email if person is not None else None
-        told = await news(self._workspace, digest=one, owner=owner, holder=one.place, now=now)
+        whose = Whose(id=person.id, address=person.email) if person is not None else None
+        told = await news(self._workspace, digest=one, whose=whose, now=now)
         if not told.is_empty:
             place = await self._direct(one.place) if is_persons else one.place
             many = [*told.asked, *told.overdue, *told.waking]
             known = await contacts(self._workspace, ids=[each.contact for each in many])
             types = {each.key: each for each in await score_types(self._workspace)}
-            reply = digest_reply(told, {each.id: each for each in known}, types)
+            reply = digest_reply(told, {each.id: each for each in known}, types, place=one.place)
             await self._say_once(job, place, reply, one.id, event=DIGEST_EVENT, since=now - DAY // 2)
         await digest_sent(self._workspace, id=one.id, top=told.top, now=now)
         return _Done(again=again)

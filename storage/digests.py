@@ -13,11 +13,10 @@ from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
 from storage.domain.filters import Filter, Sort
 from storage.domain.filters.terms import All, Compare, Comparison, Crossed, Direction, Is, Term, Trend
-from storage.domain.followups import NOBODYS, State
 from storage.domain.hours import check_zone, next_time
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.followups import FollowUp
+from storage.followups import FollowUp, Whose
 from storage.jobs import NewJob
 from storage.scores import Card
 
@@ -44,6 +43,7 @@ class Digest:
     ranked: tuple[int, ...] | None  #: the top ten when it was sent last
     sent_at: int | None
     made_by: str
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,18 +123,17 @@ async def digest_sent(workspace: Workspace, *, id: int, top: Sequence[int], now:
     )
 
 
-async def news(workspace: Workspace, *, digest: Digest, owner: str | None, holder: str | None, now: int) -> News:
-    """Gather what stands in a digest; for a person only what is theirs: *owner* is their address, *holder* their id."""
+async def news(workspace: Workspace, *, digest: Digest, whose: Whose | None, now: int) -> News:
+    """Gather what stands in a digest; for a person only what is theirs."""
+    owner = whose.address if whose else None
     score_type = (await score_types(workspace))[0]
-    since = digest.sent_at if digest.sent_at is not None else now - DAY
+    # The first one has what happened since it was asked for, which may be over a week-end, and at least a day.
+    since = digest.sent_at if digest.sent_at is not None else min(now - DAY, digest.created_at)
     mine: tuple[Term, ...] = (Is("owner", (matching(owner),)),) if owner is not None else ()
     _, best = await scores.top(workspace, score=score_type.key, count=MOST_LINES, now=now)
     top = tuple(card.contact.id for card in best)
     ranked = [] if digest.ranked is None else [card for card in best if card.contact.id not in digest.ranked]
     edge = score_type.bands[-1].start if len(score_type.bands) > 1 else None
-    found = await followups.waiting(workspace, most=MOST_LOOKED_AT)
-    late = await followups.overdue(workspace, most=MOST_LOOKED_AT, now=now)
-    ours = [one for one in found if _is_for(one, owner, holder)]
     return News(
         score_type=score_type,
         since=since,
@@ -142,20 +141,11 @@ async def news(workspace: Workspace, *, digest: Digest, owner: str | None, holde
         ranked=[card for card in ranked if owner is None or matching(card.contact.owner or "") == matching(owner)],
         movers=await _movers(workspace, score_type, mine, since=since, now=now),
         cooling=await _cooling(workspace, score_type, edge, mine, now=now),
-        asked=[one for one in ours if one.lane == followups.DIGEST and one.standing.state in NOBODYS],
-        overdue=[one for one in late if _is_for(one, owner, holder)],
-        waking=[
-            one
-            for one in ours
-            if one.standing.state is State.SNOOZED and one.until is not None and one.until <= now + DAY
-        ],
+        asked=await followups.in_digest(workspace, whose=whose, most=MOST_LOOKED_AT),
+        overdue=await followups.overdue(workspace, whose=whose, most=MOST_LOOKED_AT, now=now),
+        waking=await followups.waking(workspace, whose=whose, before=now + DAY, most=MOST_LOOKED_AT),
         top=top,
     )
-
-
-def _is_for(one: FollowUp, owner: str | None, holder: str | None) -> bool:
-    """Tell whether a follow-up is somebody's: they hold it, or it waits where theirs do; a channel sees all."""
-    return owner is None or one.standing.holder == holder or one.lane == f"owner:{matching(owner)}"
 
 
 async def _hot(
@@ -206,6 +196,6 @@ async def _cooling(
 def _digest(row: Row) -> Digest:
     ranked = json.loads(row["ranked"])
     return Digest(
-        **{name: row[name] for name in ("id", "place", "zone", "minute", "sent_at", "made_by")},
+        **{name: row[name] for name in ("id", "place", "zone", "minute", "sent_at", "made_by", "created_at")},
         ranked=None if ranked is None else tuple(ranked),
     )

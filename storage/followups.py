@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from storage import database, jobs
 from storage.database import Row, Session
+from storage.domain.contacts import matching
 from storage.domain.errors import Refusal
 from storage.domain.followups import (
     BY_TIME,
@@ -93,6 +94,14 @@ class Step:
     at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """Somebody for whom follow-ups wait: what they claimed or snoozed, and what nobody has of contacts they own."""
+
+    id: str  #: Slack's
+    address: str | None  #: by which contacts say who owns them
+
+
 async def ask(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> None:
     """Write follow-ups, each with the jobs that post it and that see whether somebody claimed it in time."""
     if not asked:
@@ -143,11 +152,10 @@ async def fall_back(session: Session, pairs: Mapping[tuple[int, int], int], *, n
     """Close what nobody claimed of these (rule, contact), because the score fell back then; their lock is held."""
     if not pairs:
         return
-    states = ", ".join(f"'{state.value}'" for state in LETS_GO)
     rows = await session.rows(
         "SELECT f.id, f.workspace_id, f.lane, given.t FROM given(u bigint, c bigint, t bigint)"
         " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c"
-        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.u AND f.state IN ({states})"
+        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.u AND f.state IN ({_in(LETS_GO)})"
         " ORDER BY f.id",
         [{"u": rule, "c": contact, "t": at} for (rule, contact), at in sorted(pairs.items())],
     )
@@ -300,38 +308,59 @@ async def by_ids(workspace: Workspace, *, ids: Collection[int]) -> list[FollowUp
 
 
 async def waiting(
-    workspace: Workspace, *, holder: str | None = None, contact: int | None = None, after: int = 0, most: int
+    workspace: Workspace, *, whose: Whose | None = None, contact: int | None = None, after: int = 0, most: int
 ) -> list[FollowUp]:
-    """Give what waits for somebody, the newest first: of one person, or of one contact, where that is asked.
+    """Give what waits for somebody, the newest first: for one person, or of one contact, where that is asked.
 
     *after* is the id of the last one seen, 0 for the beginning.
     """
-    states = ", ".join(f"'{state.value}'" for state in WAITING)
-    rows = await database.read(
-        f"{_READ} WHERE f.workspace_id = $1 AND f.state IN ({states}) AND ($2 = '' OR f.holder = $2)"
-        " AND ($3 = 0 OR f.contact_id IN (SELECT id FROM contacts WHERE id = $3 OR merged_into = $3))"
-        " AND ($4 = 0 OR f.id < $4) ORDER BY f.id DESC LIMIT $5",
-        workspace.id,
-        holder or "",
-        contact or 0,
-        after,
-        most,
+    where = (
+        f"f.state IN ({_in(WAITING)})"
+        " AND ($6 = 0 OR f.contact_id IN (SELECT id FROM contacts WHERE id = $6 OR merged_into = $6))"
     )
-    return [_follow_up(row) for row in rows]
+    return await _listed(workspace, where, contact or 0, whose=whose, after=after, most=most)
 
 
-async def overdue(workspace: Workspace, *, after: int = 0, most: int, now: int) -> list[FollowUp]:
+async def overdue(
+    workspace: Workspace, *, whose: Whose | None = None, after: int = 0, most: int, now: int
+) -> list[FollowUp]:
     """Give what nobody claimed in the time its rule sets, the newest first."""
-    states = ", ".join(f"'{state.value}'" for state in NOBODYS)
+    where = f"f.state IN ({_in(NOBODYS)}) AND f.late_at <= $6"
+    return await _listed(workspace, where, now, whose=whose, after=after, most=most)
+
+
+async def in_digest(workspace: Workspace, *, whose: Whose | None = None, most: int) -> list[FollowUp]:
+    """Give what was asked for in the digest alone and nobody has, the newest first."""
+    where = f"f.state IN ({_in(NOBODYS)}) AND f.lane = $6"
+    return await _listed(workspace, where, DIGEST, whose=whose, after=0, most=most)
+
+
+async def waking(workspace: Workspace, *, whose: Whose | None = None, before: int, most: int) -> list[FollowUp]:
+    """Give what is snoozed until then at the latest, the newest first."""
+    where = f"f.state IN ({_in((State.SNOOZED,))}) AND f.until <= $6"
+    return await _listed(workspace, where, before, whose=whose, after=0, most=most)
+
+
+async def _listed(
+    workspace: Workspace, where: str, given: int | str, *, whose: Whose | None, after: int, most: int
+) -> list[FollowUp]:
     rows = await database.read(
-        f"{_READ} WHERE f.workspace_id = $1 AND f.state IN ({states}) AND f.late_at <= $2"
-        " AND ($3 = 0 OR f.id < $3) ORDER BY f.id DESC LIMIT $4",
+        f"{_READ} WHERE f.workspace_id = $1 AND ($2 = 0 OR f.id < $2)"
+        " AND ($3 = '' OR f.holder = $3 OR (f.holder IS NULL AND EXISTS"
+        " (SELECT 1 FROM contacts r WHERE r.id = coalesce(c.merged_into, c.id) AND r.owner_key = $4)))"
+        f" AND {where} ORDER BY f.id DESC LIMIT $5",
         workspace.id,
-        now,
         after,
+        whose.id if whose else "",
+        matching(whose.address) if whose and whose.address else "",
         most,
+        given,
     )
     return [_follow_up(row) for row in rows]
+
+
+def _in(states: Collection[State]) -> str:
+    return ", ".join(f"'{state.value}'" for state in states)
 
 
 async def steps(workspace: Workspace, *, id: int) -> list[Step]:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from bot.asking import Asked, Reply
-from bot.blocks.followup import steps_reply
+from bot.blocks.elements import actions, section
+from bot.blocks.followup import buttons_of, steps_reply
 from bot.followups import follow_ups_page
 from bot.replies import plain_reply
 from bot.text import escape
@@ -33,7 +34,9 @@ async def snooze(asked: Asked) -> Reply:
 async def finish(asked: Asked) -> Reply:
     """End it."""
     one = await move(asked.workspace, id=_id(asked.text), move=Move.DONE, by=asked.person.id, now=asked.now)
-    return plain_reply(f"{await _name(asked, one)} is done. What came of it? Choose under the message.")
+    said = f"{await _name(asked, one)} is done. What came of it?"
+    # Asked here too: what stands in a list, or was asked for in the digest alone, has no message of its own.
+    return Reply(text=said, blocks=[section(said), actions(buttons_of(one))])
 
 
 async def tell_what_came_of_it(asked: Asked) -> Reply:

@@ -89,6 +89,8 @@ def _line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> str:
     where = f" → <#{channel}>" if channel else " → the contact's owner, else an admin"
     where = " → the digest" if rule.in_digest else where
     options = "".join(f" `{one}`" for one in _options(rule))
+    # A mention is one only outside of code.
+    options += f" `escalate to` <@{rule.escalate_to}>" if rule.escalate_to else ""
     off = " · watches nothing now" if watch is None else ""
     if rule.paused_at is not None:
         off = " · off until `/score setup` is answered" if rule.is_default and not choices.set_up_at else " · paused"
@@ -100,15 +102,14 @@ def _options(rule: AlertRule) -> list[str]:
     said = [f"hold {write_span(rule.hold)}"] if rule.hold else []
     said += [f"margin {show(rule.margin)}"] if rule.margin is not None else []
     said += [f"cooldown {write_span(rule.cooldown)}"] if rule.cooldown != COOLDOWN else []
-    said += [f"sla {write_span(rule.sla)}"] if rule.sla is not None else []
-    return said + ([f"escalate to <@{rule.escalate_to}>"] if rule.escalate_to else [])
+    return said + ([f"sla {write_span(rule.sla)}"] if rule.sla is not None else [])
 
 
 def _came_of_it(counts: Mapping[str, int], rested: int) -> str:
     told = [f"{number} {became}" for became, number in sorted(counts.items())]
     told += [_share(counts)] if _ended(counts) else []
     told += [f"{rested} more within its rest"] if rested else []
-    return f"\n      {', '.join(told)}" if told else ""
+    return f" · {', '.join(told)}" if told else ""
 
 
 def _ended(counts: Mapping[str, int]) -> int:

@@ -14,7 +14,7 @@ _KINDS = (
     ("moved", "moves, either way, by"), ("rises", "rises by"), ("falls", "falls by"),
     ("untouched for", "is untouched for"), ("about to fall out of", "is about to fall out of the band"),
 )  # fmt: skip  # the words of a rule, and what people read
-_PLACES = (("", "Where follow-ups go"), ("channel", "The channel chosen below"), ("digest", "The digest alone"))
+_PLACES = (("", "Where follow-ups go, or the channel below"), ("digest", "The digest alone"))
 MOST_TYPES = 100
 
 
@@ -58,7 +58,7 @@ def words_of(fields: Mapping[str, Any]) -> str:
     said = {name: str(value).strip() for name, value in fields.items() if value}
     words = f"when {said.get('score', '')} {said.get('kind', '')} {said.get('value', '')}"
     words += f" if {said['condition']}" if "condition" in said else ""
-    if said.get("place") == "channel" and "channel" in said:
+    if said.get("place") != "digest" and "channel" in said:
         words += f" in <#{said['channel']}>"
     words += " in digest" if said.get("place") == "digest" else ""
     words += "".join(f" {name} {said[name]}" for name in ("hold", "margin", "cooldown", "sla") if name in said)
@@ -89,7 +89,10 @@ def _channel() -> Block:
             "exclude_bot_users": True,
         },
     }
-    return {"type": "input", "block_id": "channel", "label": _plain("Channel"), "optional": True, "element": element}
+    label, hint = _plain("Channel"), _plain("Blank: the one that was chosen in /score setup, else the contact's owner")
+    return {
+        "type": "input", "block_id": "channel", "label": label, "hint": hint, "optional": True, "element": element,
+    }  # fmt: skip  # one field
 
 
 def _escalate() -> Block:

@@ -16,8 +16,8 @@ from storage.scores import Card
 DIGEST_EVENT = "digest"  # the type of the metadata that such a message carries
 
 
-def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, ScoreType]) -> Reply:
-    """Draw what is not empty; *people* are those of its follow-ups."""
+def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, ScoreType], *, place: str) -> Reply:
+    """Draw what is not empty; *people* are those of its follow-ups, *place* Slack's id of where it goes."""
     label = escape(news.score_type.label)
     parts = [
         ("Newly hot", [_card(card, news.score_type) for card in news.hot]),
@@ -31,9 +31,10 @@ def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, 
         ("Snoozes that end today", _follow_ups(news.waking, people, types)),
         ("About to cool", [_cooling(card, news.score_type) for card in news.cooling]),
     ]
-    lines = [line for title, said in parts if said for line in (f"*{title}*", *said)]
+    lines = [line for title, said in parts if said for line in ("", f"*{title}*", *said)][1:]
     title = f"{label} since {day(news.since)}"
-    hint = context("See to follow-ups: `/score followups` · Stop this: `/score alerts digest off`")
+    stop = f"`/score alerts digest off in` <#{place}>" if place[:1] in ("C", "G") else "`/score alerts digest off`"
+    hint = context(f"See to follow-ups: `/score followups` · Stop this: {stop}")
     blocks = [section(f"*{title}*"), *sections(lines), hint]
     return Reply(text=f"{label}: what is new", blocks=blocks)
 

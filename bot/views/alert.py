@@ -11,8 +11,8 @@ from storage.domain.filters import BadFilter
 async def submit_alert(asked: Asked) -> Reply:
     """Make the rule that was entered; what cannot be read is told under the field it stands in."""
     fields = {name: value for name, value in asked.fields.items() if value != "-"}
-    if fields.get("place") == "channel" and not fields.get("channel"):
-        return Reply(errors={"channel": "Choose the channel, or another place."})
+    if fields.get("place") == "digest" and fields.get("channel"):
+        return Reply(errors={"channel": "The digest has a place of its own: leave this blank, or ask in the channel."})
     try:
         return await add_rule(asked, words_of(fields))
     except BadFilter as bad:

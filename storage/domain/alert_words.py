@@ -144,7 +144,8 @@ def _edge(text: str, score_type: ScoreType) -> int:
     edge = _number(text)
     if not score_type.minimum < edge <= score_type.maximum:
         what = f"{score_type.label} runs from {score_type.range_shown}, so it never crosses {show(edge)}"
-        raise BadAlert(f"{what}. Choose an edge above {show(score_type.minimum)}")
+        edges = f"above {show(score_type.minimum)}, up to {show(score_type.maximum)}"
+        raise BadAlert(f"{what}. Choose an edge {edges}")
     return edge
 
 

@@ -1,16 +1,16 @@
 """Alert rules of every kind, as people add, try and list them, and what they are told then."""
 
+import re
 from typing import Any
 
 import pytest
 
 from bot.sandbox import Fault
 from storage.definitions import add_score_type
-from storage.domain.followups import Move
 from storage.domain.score_types import Band
-from storage.followups import by_ids, move
+from storage.followups import by_ids
 from storage.watching import choose_channel
-from tests.journeys.acme import REP, Acme, ago, drawn, entered
+from tests.journeys.acme import REP, Acme, ago, button_of, drawn, entered
 from tests.journeys.test_following_up import (
     BAD_ANSWERS,
     SUCCESS,
@@ -28,12 +28,12 @@ HOUR, DAY = 3_600, 86_400
 MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin
 
 
-async def add_heat(acme: Acme) -> None:
+async def add_heat(acme: Acme, *, is_default: bool = False) -> None:
     """Define a type that halves in a day."""
     bands = (Band(name="cold", start=0), Band(name="hot", start=80_000))
     await add_score_type(
         acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, start=0, bands=bands,
-        half_life=DAY * 1_000_000, is_default=False, now=int(acme.sandbox.clock.now() * 1_000_000),
+        half_life=DAY * 1_000_000, is_default=is_default, now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # one definition
 
 
@@ -131,8 +131,10 @@ async def test_a_rule_by_form(acme: Acme) -> None:
     )
     assert "there is no field" in str(wrong.body)
     right = fields(
-        score="score", kind="rises", value="15 in 7d", place="channel", channel=SUCCESS, sla="4h", condition="owner:me"
+        score="score", kind="rises", value="15 in 7d", place="-", channel=SUCCESS, sla="4h", condition="owner:me"
     )
+    wrong = await acme.sandbox.submit(view.id, {**right, "place": {"place": "digest"}})
+    assert "The digest has a place of its own" in str(wrong.body)
     await acme.answered(lambda: acme.sandbox.submit(view.id, right))
     told = acme.latest()
     said = acme.seen(told)
@@ -195,8 +197,13 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     await acme.sandbox.wait_for(lambda: digests()[1:])
     (one,) = [one for one in await by_ids(acme.workspace, ids=range(1, 50)) if one.lane == "digest"]
     assert one.posted_at is None
-    at = int(acme.sandbox.clock.now() * 1_000_000)
-    await move(acme.workspace, id=one.id, move=Move.DONE, by=REP, now=at)
+    listed = await acme.ask("followups")
+    done = button_of(listed, "Done", nth=0)
+    assert done["value"] == str(one.id)
+    await acme.answered(lambda: acme.sandbox.click(listed.id, done["action_id"], block_id=done["block_id"]))
+    asked = acme.latest()
+    assert acme.seen(asked) == "Grace Hopper is done. What came of it?\n[Meeting] [No reply] [Bad fit]"
+    assert acme.seen(await acme.press(asked, "No reply")) == "Grace Hopper: no reply."
     for _ in range(5):  # through the weekend: nothing new, so nothing
         acme.sandbox.clock.advance(DAY)
         await acme.ask("followups")
@@ -227,6 +234,84 @@ async def test_a_digest_comes_once_whatever_slack_answers(acme: Acme, fault: Any
     await acme.restart()
     assert ["Possibly a repeat" in str(one.blocks) for one in digests()] == [False, True][: len(digests())]
     assert len(digests()) == 1 + repeated
+
+
+async def test_all_that_a_digest_has_to_say(acme: Acme) -> None:
+    """To a channel of everybody, to a person of what is theirs: what they own, claimed or snoozed."""
+    acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
+    await add_heat(acme, is_default=True)
+    await chosen(acme)
+    for words in ("score crosses 80 sla 1h", "score crosses 30 in digest"):
+        await acme.ask(f"alerts add when {words}")
+    await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>")
+    await acme.ask("alerts digest 11:00")
+    mine = {"email": "kelly@example.com", "owner": "rep@acme.example"}
+    await acme.pushed(
+        {"type": "contact.upsert", "contact": mine},
+        *(hot(f"{who}@example.com") for who in ("kelly", "hopper")),
+        hot("hello@studio54.example", 40),
+        hot("ada@example.com", 100) | {"score": "heat"},
+    )
+    (hopper,) = [one for one in await until_posted(acme, 3) if "Hopper" in one.text]
+    assert "*Grace Kelly*" in acme.seen(await acme.ask("followups mine"))
+    assert "Studio 54" not in acme.seen(await acme.ask("followups mine"))
+
+    def digests(channel: str) -> list[str]:
+        sent = [one for one in acme.sandbox.world.posts if (one.metadata or {}).get("event_type") == "digest"]
+        now = acme.sandbox.clock.now()
+        said = [drawn(one.blocks, now=now).replace("\n\n", "\n") for one in sent if one.channel == channel]
+        return [re.sub("<!date[^>]*>|‹[^›]*›", "…", one) for one in said]
+
+    acme.sandbox.clock.advance(HOUR + 60)
+    await acme.sandbox.wait_for(lambda: digests(SUCCESS) and digests("D0REP"))
+    acme.sandbox.clock.advance(HOUR)
+    await press(acme, hopper, "Snooze", user="U0JANE")
+    acme.sandbox.clock.advance(DAY - 2.5 * HOUR)
+    await acme.pushed(hot("pete@topgun.example", 100) | {"score": "heat"})
+    acme.sandbox.clock.advance(1.5 * HOUR + 60)
+    await acme.sandbox.wait_for(lambda: digests(SUCCESS)[1:] and digests("D0REP")[1:])
+    hint = "(See to follow-ups: `/score followups` · Stop this: `/score alerts digest off"
+    assert digests(SUCCESS)[1].splitlines() == [
+        "*Heat since …*",
+        "*Newly hot*",
+        "Pete Mitchell *96* (hot)",
+        "*New in the top 10*",
+        "Pete Mitchell *96* (hot)",
+        "*Biggest movers*",
+        "▼ 48 · Ada Lovelace *49* (cold)",
+        "*To follow up*",
+        "*Studio 54* · Score *40* (warm)",
+        "*Grace Kelly* · Monaco · Score *85* (hot)",
+        "*Unclaimed for too long*",
+        "*Grace Kelly* · Monaco · Score *85* (hot)",
+        "*Snoozes that end today*",
+        "*Grace Hopper* · Navy · Score *85* (hot), from 41 · Snoozed by <@U0JANE> until …",
+        "*About to cool*",
+        "Pete Mitchell *96* (hot) until …",
+        f"{hint} in` <#C0SUCCESS>)",
+    ]
+    assert digests("D0REP")[1].splitlines() == [
+        "*Heat since …*",
+        "*Biggest movers*",
+        "▼ 48 · Ada Lovelace *49* (cold)",
+        "*To follow up*",
+        "*Grace Kelly* · Monaco · Score *85* (hot)",
+        "*Unclaimed for too long*",
+        "*Grace Kelly* · Monaco · Score *85* (hot)",
+        f"{hint}`)",
+    ]
+
+
+async def test_the_first_digest_has_what_happened_since_it_was_asked_for(acme: Acme) -> None:
+    """Asked for on a Friday it comes on Monday, and tells of Friday."""
+    acme.sandbox.clock.advance(MONDAY_TEN - 3 * DAY - acme.sandbox.clock.now())
+    await acme.ask("alerts digest 9:00")
+    await acme.pushed(hot("ada@example.com", 90))
+    acme.sandbox.clock.advance(3 * DAY - HOUR + 60)
+    (message,) = await acme.sandbox.wait_for(
+        lambda: [one for one in acme.sandbox.messages("D0REP") if (one.metadata or {}).get("event_type") == "digest"]
+    )
+    assert "*Newly hot*\nAda Lovelace *90* (hot)" in drawn(message.blocks, now=acme.sandbox.clock.now())
 
 
 @pytest.mark.parametrize("left", ["deleted", "is_restricted"])

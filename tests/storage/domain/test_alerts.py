@@ -153,7 +153,7 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
         ("when score", "does not say when"),
         ("when score crosses", "does not say when"),
         ("when score crosses 8,5", "Use a point: 8.5"),
-        ("when score crosses 0", "never crosses 0. Choose an edge above 0"),
+        ("when score crosses 0", "never crosses 0. Choose an edge above 0, up to 100"),
         ("when score crosses 101", "runs from 0 to 100"),
         ("when score enters hto", "Did you mean `hot`?"),
         ("when score crosses 80 in #sales", "type # and choose it from the list"),
