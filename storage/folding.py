@@ -24,7 +24,7 @@ async def fold_scores(
     not_yet = {entry.fact_id for work in works for entry in work.new}
     effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {}
     for work in works:
-        entries = work.new
+        entries, bearing = work.new, work.bearing
         not_yet -= {entry.fact_id for entry in entries}
         for pair in work.touched if work.refusal is None else ():
             score_type, now = types[pair], work.submission.received_at
@@ -44,8 +44,8 @@ async def fold_scores(
                     joined, _ = fold((fact for id, fact in seen.items() if id not in own), score_type)
                     work.settled[pair] = joined
             else:
-                for entry in entries:
-                    if entry.fact is not None and entry.fact_id is not None and pair in work.bears_on(entry):
+                for entry in bearing.get(pair, ()):
+                    if entry.fact is not None and entry.fact_id is not None:
                         states[pair], effect = step(states[pair], entry.fact, score_type)
                         effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
             after = states[pair].value(score_type, now=now)

@@ -182,5 +182,13 @@ class Work:
     @property
     def touched(self) -> list[Scored]:
         """The scores that its new facts, or its undo, bear on; each once, in the order of the items."""
-        pairs = [pair for entry in self.new for pair in self.bears_on(entry)]
-        return list(dict.fromkeys([*pairs, *self.undone]))
+        return list(dict.fromkeys([*self.bearing, *self.undone]))
+
+    @property
+    def bearing(self) -> dict[Scored, list[Entry]]:
+        """The new facts of each score, in the order of the items."""
+        found: dict[Scored, list[Entry]] = {}
+        for entry in self.new:
+            for pair in self.bears_on(entry):
+                found.setdefault(pair, []).append(entry)
+        return found

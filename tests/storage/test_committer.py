@@ -1,6 +1,7 @@
 """What waits at the same moment shares a commit, and nobody is harmed by a neighbour."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -33,6 +34,23 @@ async def test_what_waits_shares_a_commit(database_url: str, team: Team, calls: 
     (row,) = await raw.rows(database_url, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS facts FROM facts")
 
     assert row == {"n": commits, "facts": calls}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_item_costs_no_more_among_many(team: Team) -> None:
+    """A thousand new contacts take the processor about ten times what a hundred take, not a hundred times."""
+
+    async def cost(items: int, batch: str) -> float:
+        many = [set_to(f"{batch}-{n}", f"{batch}-{n}@example.com", 50) for n in range(items)]
+        before = time.process_time()
+        await team.deliver(*many, batch=batch)
+        return time.process_time() - before
+
+    few = min([await cost(100, f"few{n}") for n in range(4)])
+    many = min([await cost(1_000, f"many{n}") for n in range(2)])
+    tell("the processor, in ms", {"for 100 items": round(few * 1000), "for 1,000": round(many * 1000)})
+
+    assert many < 19 * few
 
 
 async def test_each_is_told_its_own_outcome(team: Team) -> None:
