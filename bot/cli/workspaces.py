@@ -50,11 +50,11 @@ def set_up(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await find_workspace(team)
+        if alert_channel and not CHANNEL.fullmatch(alert_channel):
+            raise Refusal(f"`{alert_channel}` is no channel's id: Slack's look like C0123ABCD")
         if admin:
             await name_admins(workspace, people=admin)
         if alert_channel:
-            if not CHANNEL.fullmatch(alert_channel):
-                raise Refusal(f"`{alert_channel}` is no channel's id: Slack's look like C0123ABCD")
             await choose_channel(workspace, channel=alert_channel, now=system_clock())
         chosen = await choices(workspace)
         if as_json:

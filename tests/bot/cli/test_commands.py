@@ -175,6 +175,34 @@ async def test_workspaces(database_url: str) -> None:
 
 @pytest.mark.slow
 @on_sqlite
+async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
+    """What is not given stays; where one thing is refused nothing is changed."""
+    told = await terminal.run("workspace set T0123")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.splitlines() == [
+        "Follow-ups go to the owner of a contact, else an admin.",
+        "Admins beside the workspace's own: nobody.",
+    ]
+    set_up = (await terminal.run("workspace set T0123 --alert-channel C0123 --admin U01 --admin W02 --json")).document
+    assert set_up == {"workspace": "T0123", "alert_channel": "C0123", "admins": ["U01", "W02"]}
+
+    await terminal.check_refused(
+        (
+            "workspace set T0123 --admin U03 --alert-channel sales",
+            "`sales` is no channel's id: Slack's look like C0123ABCD",
+        ),
+        (
+            "workspace set T0123 --alert-channel C0456 --admin jane",
+            "`jane` is no person's id: Slack's look like U0123ABCD",
+        ),
+        ("workspace set T0999 --admin U03", "There is no workspace T0999"),
+    )
+    told = await terminal.run("workspace set T0123")
+    assert told.out == "Follow-ups go to C0123.\nAdmins beside the workspace's own: U01, W02.\n"
+
+
+@pytest.mark.slow
+@on_sqlite
 async def test_score_types(terminal: Terminal) -> None:
     """A new one is described as it was asked for; the default one is listed first."""
     assert (await terminal.run(f"{FIT_WORDS} --json")).document == FIT
