@@ -257,7 +257,7 @@ async def test_what_slack_says_is_no_more_is_a_no() -> None:
             "users.list": {"ok": True, "members": []},
         }
         people = People(client, team=TEAM, enterprise=None)
-        assert await people.may_post("C1", now=0) is Verdict.UNSEEN
+        assert await people.may_post("C1", now=0) is Verdict.UNFOUND
         assert await people.an_admin(["U1"], now=0) is None
         for more, active in (({"is_restricted": True}, False), ({"deleted": True}, False), ({}, True)):
             slack.tells["users.info"] = {"ok": True, "user": user(**more)}
