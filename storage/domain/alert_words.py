@@ -74,6 +74,8 @@ def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
     if when is None:
         raise BadAlert(f"Say when: {EXAMPLE}")
     score_type = next((one for one in types if one.key == when["type"].casefold()), None)
+    if score_type is None and when["type"].casefold() == "when":
+        raise BadAlert(f"Say when: {EXAMPLE}")
     if score_type is None:
         raise UnknownScoreType(when["type"], known=tuple(one.key for one in types))
     kind, region, amount, span = _when(when["rest"].strip(), score_type)

@@ -150,6 +150,7 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
     ("words", "said"),
     [
         ("", "Say when: `/score alerts add when score crosses 80"),
+        ("when", "Say when: `/score alerts add when score crosses 80"),
         ("when score", "does not say when"),
         ("when score crosses", "does not say when"),
         ("when score crosses 8,5", "Use a point: 8.5"),
