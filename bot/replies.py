@@ -60,7 +60,8 @@ def sentence(refusal: Refusal) -> str:
         case UnknownScoreType():
             return f"There is no score type `{refusal.key[:40]}`. {meant(refusal.key, refusal.known)}"
         case UnknownSegment():
-            return f"{_capital(str(refusal)).rstrip('.')}. Which there are: `/score segment list`"
+            message = _capital(str(refusal)).rstrip(".")
+            return f"{message}{'' if message.endswith('?') else '.'} Which there are: `/score segment list`"
         case OutOfRange() | OffStep():
             return f"Nothing was changed: {refusal}."
         case _:

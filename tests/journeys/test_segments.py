@@ -56,7 +56,7 @@ async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
         "```segment:mine\n        ^^^^```",
         "Saved *hot*: `score&gt;=60`. It was `score&gt;=40`. Use it: `/score filter segment:hot`",
         "There is no segment `hto`. Did you mean `hot`?\n```segment:hto\n        ^^^```",
-        "There is no segment `hto`. Did you mean `hot`?",
+        "There is no segment `hto`. Did you mean `hot`? Which there are: `/score segment list`",
         how,
         "Deleted the segment *mine*, which was `segment:hot owner:rep@acme.example`.",
     ]
