@@ -163,10 +163,11 @@ def test_activities_merges_and_deletions_are_read() -> None:
     assert twice.amount == 2500
     assert isinstance(nothing, Unusable)
 
-    merge, lonely, deletion = read(
+    merge, both, lonely, deletion = read(
         {
             "items": [
                 item("contact.merge", id="m", into={"id": "7"}),
+                item("contact.merge", contact={"email": "ada@example.com", "id": 7}),
                 item("contact.merge"),
                 item("contact.delete", occurred_at="2026-01-31T09:00:00Z"),
             ]
@@ -177,6 +178,11 @@ def test_activities_merges_and_deletions_are_read() -> None:
         "m",
         Reference(email="ada@example.com", source="crm"),
         Reference(source="crm", id="7"),
+    )
+    assert isinstance(both, Merge)
+    assert (both.contact, both.into) == (
+        Reference(source="crm", id="7"),
+        Reference(email="ada@example.com", source="crm"),
     )
     assert isinstance(lonely, Unusable)
     assert isinstance(deletion, Deletion)

@@ -5,6 +5,7 @@ https://www.standardwebhooks.com"""
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -99,9 +100,8 @@ def _asked(item: _Item, *, key: str, source: str, raw: str) -> Asked:
     """Make of an item what it asks for; raises a Refusal that says why it cannot be."""
     op, contact, at = _OPS.get(item.type), _reference(item.contact, source=source), _microseconds(item.occurred_at)
     if item.type == "contact.merge":
-        if item.into is None:
-            raise Refusal('`into` is missing: say whom the contact is, for example {"email": "ada@example.com"}')
-        return Merge(key=key, contact=contact, into=_reference(item.into, source=source), occurred_at=at, raw=raw)
+        gone, into = _two(item, contact, source=source)
+        return Merge(key=key, contact=gone, into=into, occurred_at=at, raw=raw)
     if item.type == "contact.delete":
         return Deletion(key=key, contact=contact, occurred_at=at, raw=raw)
     if op is not None and item.score is None:
@@ -123,6 +123,15 @@ def _asked(item: _Item, *, key: str, source: str, raw: str) -> Asked:
         fields=_fields(item.contact, upsert=item.type == "contact.upsert"),
         raw=raw,
     )
+
+
+def _two(item: _Item, contact: Reference, *, source: str) -> tuple[Reference, Reference]:
+    """Give who is one with whom: with `into`, or else the contact of the id with that of the address."""
+    if item.into is not None:
+        return contact, _reference(item.into, source=source)
+    if contact.email is None or contact.id is None:
+        raise Refusal('`into` is missing: say whom the contact is, for example {"email": "ada@example.com"}')
+    return replace(contact, email=None), replace(contact, id=None)
 
 
 def _own_key(document: object) -> str | None:
