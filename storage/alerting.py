@@ -297,8 +297,9 @@ def _reason(one: _Look) -> str | None:
     return next((entry.item.reason for entry in reversed(entries) if entry.scored == scored), None)
 
 
-async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> None:
-    """Ask for those whom a change of definition brought into the region of a rule of this type."""
+async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> int:
+    """Ask for those whom a change of definition brought into the region of a rule of this type; give how many."""
+    count = 0
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
         watch = rule.watch(tuple(types.values()))
@@ -326,6 +327,8 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
         ]
         await followups.ask(session, await _new(session, firings), now=now)
         await alert_memory.keep(session, {(rule.id, id): Memory(taken=True, fired_at=now, seen_at=now) for id in asked})
+        count += len(firings)
+    return count
 
 
 async def sweep(workspace: Workspace, *, now: int) -> int:

@@ -107,26 +107,27 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
 
 
-async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> None:
+async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> int:
     """Let a draft be what is read from now on; with *asks* those who come into a rule's region are asked for.
 
-    Raises NoDraft.
+    Gives how many follow-ups that are. Raises NoDraft.
     """
     await build(workspace, draft=draft, progress=lambda _: None, now=now)
     old = await _live(workspace, draft.key)
 
-    async def body(session: Session) -> None:
+    async def body(session: Session) -> int:
         await _alone(session)
         while ids := await _unbuilt(session, workspace, draft, after=0):
             await _fold(session, workspace, draft, ids)
         if not await definitions.point_at(session, draft):
             raise NoDraft
-        if asks:
-            await alerting.ask_for_newcomers(session, workspace, score=draft.key, now=now)
+        asked = await alerting.ask_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
         await _settle_rules(session, workspace, now=now)
+        return asked
 
-    await database.write(body)
+    asked = await database.write(body)
     await _forget(old.definition)
+    return asked
 
 
 async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:

@@ -42,8 +42,8 @@ async def apply_and_ask(asked: Asked) -> Reply:
 async def _apply(asked: Asked, *, asks: bool) -> Reply:
     key, _, number = asked.text.partition(" ")
     waiting, before = await draft_of(asked, key, number), asked.type(key)
-    await apply(asked.workspace, draft=waiting, asks=asks, now=asked.now)
-    return applied_reply(before, waiting, asks=asks)
+    count = await apply(asked.workspace, draft=waiting, asks=asks, now=asked.now)
+    return applied_reply(before, waiting, asked=count if asks else None)
 
 
 async def cancel_draft(asked: Asked) -> Reply:

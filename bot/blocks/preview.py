@@ -45,7 +45,7 @@ def _rules(live: ScoreType, draft: ScoreType) -> list[str]:
     before, after = {one.name: one for one in live.rules}, {one.name: one for one in draft.rules}
     told = (
         ("new", [name for name in after if name not in before]),
-        ("other", [name for name in after if name in before and before[name] != after[name]]),
+        ("changed", [name for name in after if name in before and before[name] != after[name]]),
         ("removed", [name for name in before if name not in after]),
     )
     return [
@@ -100,14 +100,16 @@ def _first(told: Preview, contacts: Mapping[int, Contact]) -> str:
     return f"Into {told.draft.bands[-1].name}: {', '.join(named)}{f' and {rest:,} more' if rest else ''}"
 
 
-def applied_reply(before: ScoreType, now: ScoreType, *, asks: bool) -> Reply:
-    """Answer that a draft is live."""
-    asked = "Follow-ups were asked for." if asks else "Nobody was asked to follow up."
+def applied_reply(before: ScoreType, now: ScoreType, *, asked: int | None) -> Reply:
+    """Answer that a draft is live, and how many follow-ups were asked for; none where nobody was to be asked."""
+    told = "Nobody was asked to follow up."
+    if asked is not None:
+        told = f"{_many(asked, 'follow-up was asked for', 'follow-ups were asked for')}."
     value = f"{now.key} {before.number} {now.number}"
     return Reply(
         text=f"Done: {heading(before, now)}",
         blocks=[
-            section(f"*Done:* {heading(before, now)}. {asked}"),
+            section(f"*Done:* {heading(before, now)}. {told}"),
             actions([button("Take it back", action="draft_back", value=value)]),
         ],
         replaces=True,

@@ -103,7 +103,7 @@ async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
     assert "no such draft any more" in acme.seen(await press(acme, older, "Apply quietly"))
 
     done = await press(acme, preview, "Apply and ask")
-    assert "Follow-ups were asked for." in acme.seen(done)
+    assert "1 follow-up was asked for." in acme.seen(done)
     view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
     shown = acme.seen(await hand_in(acme, view, label="Fitness", step="0.5", half_life="30d", default=["yes"]))
     assert shown.startswith(

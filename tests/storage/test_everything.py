@@ -369,7 +369,9 @@ class Everything(RuleBasedStateMachine):
             if way in ("quietly", "asking"):
                 expected = await preview(workspace, draft=one, now=self.now)
                 before = await self._values(one)
-                await apply(workspace, draft=one, asks=way == "asking", now=self.now)
+                asked = await apply(workspace, draft=one, asks=way == "asking", now=self.now)
+                assert asked == (expected.asking if way == "asking" else 0)
+                self.seen["asked by what was applied"] += asked
                 after = await self._values(one)
                 assert sum(before.get(id) != after.get(id) for id in before | after) == expected.changed
             self.seen[f"drafts: {way}"] += 1

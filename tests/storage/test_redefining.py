@@ -118,7 +118,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     assert (told.changed, told.entering, told.leaving, told.asking) == (19, len(hot), 0, len(hot))
     assert told.first[0] == (32, 31_000, 40_000)
 
-    await apply(team.workspace, draft=made, asks=True, now=NOW)
+    assert await apply(team.workspace, draft=made, asks=True, now=NOW) == told.asking
     after = {
         one.contact.email: one.standings[0].value
         for one in (await top(team.workspace, score="score", count=99, now=NOW))[1]
