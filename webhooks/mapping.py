@@ -102,11 +102,11 @@ def exact(value: object) -> object:
 def found_items(found: object) -> list[object]:
     """Give what `items` found as a list; raises BadMapping for nothing at all, for other things, and for too many."""
     if found is None:  # one element of an XML body is no list, and whoever sends it expects to be heard
-        raise BadMapping("`items` finds nothing in what was sent; where it may hold one or many, write [body.lead][]")
+        raise BadMapping("it finds nothing in what was sent; where that may be one or many, write [body.lead][]")
     if not isinstance(found, list):
-        raise BadMapping("`items` must find a list: write [body] for one item")
+        raise BadMapping("it must find a list: write [body] for one item")
     if len(found) > MAX_ITEMS:
-        raise BadMapping(f"`items` finds {len(found):,} items; a delivery holds at most {MAX_ITEMS:,}")
+        raise BadMapping(f"it finds {len(found):,} items; a delivery holds at most {MAX_ITEMS:,}")
     return found
 
 

@@ -20,7 +20,7 @@ from webhooks.reading import (
     objects,
     scores,
     text,
-)  # fmt: skip  # one list
+)
 from webhooks.recipes import RECIPES
 
 BATCH = "batch"
