@@ -83,7 +83,7 @@ class Dispatcher:
         elif name in ("run", "create"):  # the button carries a whole line, to be carried out once
             request = replace(request, key=key_of({}, request.user, message_of(body) or request.key, value))
             await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
-        else:  # a button of an older version
+        elif request.view is None:  # a button of an older version, under a message that still stands
             await self._send(request, await self._answer(request, _outlived))
         if (body.get("view") or {}).get("type") == "home":
             await self._draw_home(request.user)

@@ -266,17 +266,18 @@ async def test_a_fault_of_ours(acme: Acme) -> None:
 
 
 async def test_a_button_that_nobody_knows(acme: Acme) -> None:
-    """A button of an older version is acknowledged, and does nothing."""
+    """A button of an older version is acknowledged, does nothing, and says so."""
     receipt = await acme.ask("set ada 85")
     undo = receipt.blocks[1]["elements"][0]["action_id"]
     sent = await acme.written(lambda: acme.sandbox.click(receipt.id, undo))
     sent.payload["actions"][0]["action_id"] = "undo_of_last_year"
-    before = len(acme.sandbox.calls)
-    response = await acme.sandbox.again(sent)
-    await acme.service.stop()
+    response, answered = await acme.answered(lambda: acme.sandbox.again(sent))
 
     assert response.status == 200
-    assert acme.sandbox.calls[before:] == []
+    assert answered.arguments["text"] == (
+        "That button is of an older version of the app. Type the command again: `/score help`"
+    )
+    assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
 
 
 async def test_an_answer_that_nobody_takes(acme: Acme) -> None:
