@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from storage import database
 from storage.database import Session
 from storage.definitions import score_types
 from storage.domain.errors import BadName, UnknownSegment
 from storage.domain.filters import BadFilter, parse
+from storage.domain.filters.complaints import meant
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 
@@ -38,7 +38,7 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) 
             f"`{name[:40]}` cannot name a segment: use a small letter, then small letters, digits, _ and -, 32 at most"
         )
     known = await segments(workspace)
-    parse(text, await score_types(workspace), owners=SOMEBODY, segments={**known, name: text})
+    parse(text, await score_types(workspace), owners=SOMEBODY, segments=known, naming=name)
     await database.current().writer.rows(
         "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
@@ -54,8 +54,8 @@ async def segment(workspace: Workspace, *, name: str) -> str:
     """Give the text of a saved filter; raises UnknownSegment."""
     known = await segments(workspace)
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        raise UnknownSegment(f"there is no segment `{name[:40]}`{f'. Did you mean `{near[0]}`?' if near else ''}")
+        there = meant(name, known) if known else "None is saved yet."
+        raise UnknownSegment(f"there is no segment `{name[:40]}`. {there}")
     return known[name]
 
 

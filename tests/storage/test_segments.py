@@ -25,6 +25,8 @@ async def test_segments_are_kept_by_name(team: Team) -> None:
     assert await delete_segment(there, name="vips") == "segment:hot tag:vip OR owner:me"
     assert await delete_segment(there, name="hot") == "score>=90 sort:-score"
     assert await segments(there) == {}
+    with pytest.raises(UnknownSegment, match=r"^there is no segment `hot`\. None is saved yet\.$"):
+        await segment(there, name="hot")
 
 
 async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
@@ -33,9 +35,10 @@ async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
     await save_segment(there, name="a", text="has:score", now=NOW)
     await save_segment(there, name="b", text="segment:a", now=NOW)
     for name, text, complaint in (
-        ("a", "segment:b", "in the segment `b`: in the segment `a`: a segment cannot name itself: b → a → b"),
-        ("c", "segment:c", "in the segment `c`: a segment cannot name itself: c → c"),
+        ("a", "segment:b", "in the segment `b`: a segment cannot name itself: a → b → a"),
+        ("c", "segment:c", "a segment cannot name itself: c → c"),
         ("c", "segment:aa", "there is no segment `aa`. Did you mean `a`?"),
+        ("aaa", "segment:zz", "there is no segment `zz`. There is `a`, `b`."),  # the new one is not there yet
         ("c", "fti>3", "there is no field `fti`."),
     ):
         with pytest.raises(BadFilter) as refused:
@@ -46,6 +49,6 @@ async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
             await save_segment(there, name=name, text="has:score", now=NOW)
     with pytest.raises(UnknownSegment, match=r"there is no segment `bb`\. Did you mean `b`\?"):
         await segment(there, name="bb")
-    with pytest.raises(UnknownSegment, match=r"^there is no segment `zzz`$"):
+    with pytest.raises(UnknownSegment, match=r"^there is no segment `zzz`\. There is `a`, `b`\.$"):
         await delete_segment(there, name="zzz")
     assert await segments(there) == {"a": "has:score", "b": "segment:a"}

@@ -68,15 +68,17 @@ def parse(
     *,
     owners: Mapping[str, str | None] | None = None,
     segments: Mapping[str, str] | None = None,
+    naming: str | None = None,
     about_fields: bool = False,
 ) -> Filter:
     """Read a filter; raises BadFilter.
 
     *owners* gives the addresses of the colleagues named in it: `me`, and `U…` for each mention;
-    *segments* the texts of the saved filters that `segment:` may name;
+    *segments* the texts of the saved filters that `segment:` may name, and *naming* the one that this text is to be;
     with *about_fields* it is the condition of a rule, which asks of nothing but what is known of the contact itself.
     """
-    reading = _Reading(text, {one.key: one for one in types}, owners or {}, segments or {}, about_fields)
+    path = (naming,) if naming else ()
+    reading = _Reading(text, {one.key: one for one in types}, owners or {}, segments or {}, about_fields, path)
     parts = reading.whole()
     where = All(tuple(term for term, _ in parts))
     return Filter(where, tuple(reading.sort), reading.limit, tuple(written for _, written in parts))
@@ -290,11 +292,11 @@ class _Reading:
 
     def _segment(self, value: Token) -> Term:
         name = _plain(value).casefold()
+        if name in self.path:
+            self._complain(f"a segment cannot name itself: {' → '.join((*self.path, name))}", value)
         if name not in self.segments:
             there = meant(name, self.segments) if self.segments else "None is saved yet."
             self._complain(f"there is no segment `{_plain(value)}`. {there}", value)
-        if name in self.path:
-            self._complain(f"a segment cannot name itself: {' → '.join((*self.path, name))}", value)
         self.opened.append(name)
         if len(self.opened) > MOST_SEGMENTS:
             self._complain(f"a filter reads at most {MOST_SEGMENTS} segments", value)
