@@ -19,7 +19,7 @@ from bot.cli import output
 from bot.cli.running import refusals
 from bot.settings import Settings
 from storage.definitions import add_score_type
-from storage.domain.score_types import Band
+from storage.domain.score_types import parse_band
 from storage.sources import add_source, find_source, sources
 from storage.workspaces import find_workspace
 
@@ -117,13 +117,15 @@ async def _fill(now: int, *, secret: str) -> bool:
     workspace = await find_workspace(TEAM)
     if await sources(workspace):
         return False
-    good = (Band(name="poor", start=1000), Band(name="fair", start=4000), Band(name="good", start=8000))
-    glad = (Band(name="unhappy", start=1000), Band(name="content", start=3000), Band(name="delighted", start=4500))
+    good, glad = (
+        ("poor:1:red", "fair:4:yellow", "good:8:green"),
+        ("unhappy:1:red", "content:3:yellow", "delighted:4.5:green"),
+    )
     types = (("fit", 10_000, 1000, good), ("satisfaction", 5000, 500, glad))
     for key, highest, step, bands in types:
         await add_score_type(
             workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,
-            bands=bands, start=None, is_default=False, now=now,
+            bands=[parse_band(text) for text in bands], start=None, is_default=False, now=now,
         )  # fmt: skip  # the numbers of one definition stand together
     await add_source(workspace, slug=SOURCE, provider="generic", secrets=[secret], now=now)
     return True

@@ -77,7 +77,9 @@ export function showErrors(form, errors, fields) {
     else focus.removeAttribute("aria-invalid");
   }
   if (Object.keys(left).length) form.querySelector('[data-error-of=""]').textContent = Object.values(left).join(" ");
-  fields.find(({ block_id }) => errors[block_id])?.focus.focus();
+  const first = fields.find(({ block_id }) => errors[block_id])?.focus;
+  first?.focus();
+  first?.closest(".block-input")?.scrollIntoView({ block: "nearest" }); // with what is said under it
 }
 
 /** The dialog that shows the newest open view. *server* has `click`, `submit`, `close`, `options` for views. */
