@@ -3,17 +3,20 @@
 from bot.asking import Asked, Reply
 from bot.blocks.sources import PER_PAGE, Listed, sources_reply
 from storage.deliveries import lately, waiting
+from storage.domain.standings import Standing
 from storage.sources import sources
+from storage.standings import troubles
 
 
 async def sources_page(asked: Asked, *, first: int = 0) -> Reply:
     """Answer with some of the sources, from place *first* on, and what came of each lately."""
     known = await sources(asked.workspace)
-    aside = await waiting(asked.workspace)
+    aside, wrong = await waiting(asked.workspace), await troubles(asked.workspace)
     shown = [
         Listed(
             source=one.at(asked.now),
             lately=await lately(asked.workspace, source=one.id, now=asked.now),
+            standing=wrong.get(one.slug, Standing.WORKS),
             waiting=aside.get(one.slug, 0),
         )
         for one in known[first : first + PER_PAGE]

@@ -28,6 +28,14 @@ class Changed:
     hint: str | None
 
 
+async def troubles(workspace: Workspace) -> dict[str, Standing]:
+    """Give how those sources stand that do not work any more."""
+    rows = await database.read(
+        "SELECT slug, standing FROM sources WHERE workspace_id = $1 AND standing <> $2", workspace.id, Standing.WORKS
+    )
+    return {row["slug"]: Standing(row["standing"]) for row in rows}
+
+
 async def watch(workspace: Workspace, *, now: int) -> list[tuple[str, Standing]]:
     """Look at every source that is not paused; give those whose standing changed, for each of which a job tells."""
     changed = []

@@ -23,16 +23,23 @@ PAUSING = (
     "While it is paused it is answered 503, try again in an hour. Nothing is taken, and most senders keep what they"
     " could not deliver and repeat it for some hours or days; what one gives up meanwhile is lost to us."
 )
+STANDS = {
+    Standing.WORKS: "",
+    Standing.REFUSED: " · *refused: it does not prove who it is*",
+    Standing.UNUSABLE: " · *nothing of it can be used*",
+    Standing.SILENT: " · *silent*",
+}
 KEPT_ASIDE = "All of it waits in quarantine: `/score sources` shows it, and replays it when the cause is mended."
 LOOK_THERE = "Look at the sender whether its webhook is still switched on."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A source with what came of it lately, and how many of its items wait in quarantine."""
+    """A source with what came of it lately, how it stands, and how many of its items wait in quarantine."""
 
     source: Source
     lately: Lately
+    standing: Standing
     waiting: int
 
 
@@ -49,7 +56,7 @@ def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
 
 
 def _described(one: Listed) -> str:
-    paused = " · *paused*" if one.source.settings.paused else ""
+    paused = " · *paused*" if one.source.settings.paused else STANDS[one.standing]
     last = f"Last delivery {moment(one.lately.last_at)}" if one.lately.last_at is not None else "Nothing delivered yet"
     counts = [
         f"{count:,} {what}"

@@ -20,11 +20,13 @@ from storage.domain.errors import Refusal, UnknownDelivery
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import DAY, Source
+from storage.domain.standings import Standing
 from storage.domain.submissions import Raw
 from storage.domain.values import to_json
 from storage.opening import Storage
 from storage.readings import reading
 from storage.sources import add_source, find_source, remove_source, rotate_source, set_source, sources
+from storage.standings import troubles
 from webhooks.configuring import Given, configure, next_secret, provider_named
 from webhooks.mapping import BadMapping, check_mapping
 from webhooks.providers import PROVIDERS
@@ -189,6 +191,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "paused": kept.paused,
             "rate": kept.rate,
             **(await _read_back(source)),
+            "standing": (await troubles(workspace)).get(slug, Standing.WORKS),
             "last_delivery_at": output.moment(seen.last_at) if seen.last_at is not None else None,
             "last_day": day,
         }

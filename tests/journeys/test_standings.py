@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.sandbox import Message
 from tests.journeys.acme import CRM_SECRET, TEAM, Acme
+from tests.journeys.admin import ask
 
 HOUR = 3600
 ITEM = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "score", "value": 60}
@@ -45,6 +46,8 @@ async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme
         " the signature fits none of this source's secrets (1): another secret, or a changed body?\n"
         "It delivered last ‹then›.\n[Show]"
     )
+    listed = await ask(acme, "sources")
+    assert "*crm* `generic` · *refused: it does not prove who it is*\n" in acme.seen(listed)
     assert await push(acme, id="again") == 200
     (again,) = (await until_told(acme, 2))[1:]
     assert re.sub(r"‹.+?›", "‹then›", again) == "*crm* works again. It delivered last ‹then›.\n[Show]"

@@ -107,5 +107,6 @@ async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: s
     assert [alone.document[name] for name in names] == [False, "https://api.hubapi.com", 0, words, None]
     assert [shown.document[name] for name in names] == [True, "http://127.0.0.1:9", 0, None, None]
     assert (given.code, "pat-1" in given.out + shown.out) == (0, False)
+    assert shown.document["standing"] == "works"
     other.check_refused("`generic` takes no --api-token")
-    wrong.check_refused("`hubapi.com` is no address: --api-url https://api.example.com.")
+    wrong.check_refused("`hubapi.com` is no address: --api-url https://api.example.com")
