@@ -32,7 +32,7 @@ from webhooks.rereading import answer, kept, read
 
 log = structlog.get_logger(__name__)
 
-PACE = SECOND // 5  #: between two contacts of a source; HubSpot takes a hundred in ten seconds, Attio more
+PACE = SECOND // 5  #: between two contacts of a source: no API that is read allows less than twice of that
 PATIENCE = 10.0  #: seconds that an answer may take
 
 
