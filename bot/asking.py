@@ -10,7 +10,7 @@ from bot.sentence import Value
 from storage.committer import Committer
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import Asked as AskedFor
-from storage.domain.facts import Deletion, Item, Op
+from storage.domain.facts import Deletion, Item, Merge, Op
 from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
@@ -78,6 +78,11 @@ class Asked:
         """Record that these scores of a contact are missing from now on."""
         items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
         return await self.committer.record(self._submission(items=items), now=self.now)
+
+    async def merge(self, contact: int, into: int) -> Recorded:
+        """Record that two contacts are one."""
+        merge = Merge(key=self.key, contact=contact, into=into)
+        return await self.committer.record(self._submission(items=[merge]), now=self.now)
 
     async def delete(self, contact: int) -> Recorded:
         """Record that nothing of a contact is to be known any more."""

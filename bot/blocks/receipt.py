@@ -46,10 +46,16 @@ def taken_back_reply(whom: Sequence[Contact], *, contacts: int, scores: int, bat
     """Answer that what was said of a contact, or what was recorded of many, is taken back; *whom* is some of them."""
     if contacts == 1 and whom:
         text = f"{escape(whom[0].shown)} · undone; the contact itself stays"
+    elif contacts == 2 and len(whom) == 2:  # who were one, or are again
+        text = f"{escape(whom[0].shown)} and {escape(whom[1].shown)} · {_scores(scores)} · undone"
     else:
-        text = f"{scores:,} score{'' if scores == 1 else 's'} of {contacts:,} contacts · undone"
+        text = f"{_scores(scores)} of {contacts:,} contacts · undone"
     buttons = [button("Undo", action="undo", value=batch)]
     return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces)
+
+
+def _scores(count: int) -> str:
+    return f"{count:,} score{'' if count == 1 else 's'}"
 
 
 def _cut_by_range(moved: Moved, asked: tuple[Op, int] | None) -> str:

@@ -15,6 +15,7 @@ from bot.commands.filter_contacts import filter_contacts
 from bot.commands.followups import list_follow_ups
 from bot.commands.help import help_reply
 from bot.commands.history import show_history
+from bot.commands.merge_contacts import merge_contacts
 from bot.commands.rules import show_rules
 from bot.commands.segments import manage_segments
 from bot.commands.set_score import set_score
@@ -105,6 +106,13 @@ COMMANDS = {
         "sources",
         "for admins: what sends scores, to add, pause and rotate, and what it sent",
         ("sources",),
+        Need.ADMINISTER,
+    ),
+    "merge": Command(
+        merge_contacts,
+        "merge CONTACT into CONTACT",
+        "for admins: make two contacts one; undo parts them",
+        ("merge ada.l@example.com into ada@example.com",),
         Need.ADMINISTER,
     ),
     "delete": Command(

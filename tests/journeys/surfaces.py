@@ -29,6 +29,7 @@ COMMANDS = (
     "settings",
     "rules",
     "sources",
+    "merge ida into grace@example.com",
     "delete ida",
 )
 #: Which buttons stand on the answer to which line.

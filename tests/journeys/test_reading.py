@@ -44,6 +44,7 @@ HELP = """\
 `/score settings`: for admins: the score types, to see, change and add them
 `/score rules`: for admins: what activities and attributes are worth
 `/score sources`: for admins: what sends scores, to add, pause and rotate, and what it sent
+`/score merge CONTACT into CONTACT`: for admins: make two contacts one; undo parts them
 `/score delete CONTACT`: for admins: forget all that is known of a contact
 `/score setup`: for admins: where follow-ups go, who sets scores
 `score` Score: 0 to 100, in steps of 1 (meant where none is named)

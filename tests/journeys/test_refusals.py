@@ -34,7 +34,7 @@ UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try
 ADMINS = "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
 ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
 
-OF_ADMINS = ("settings", "rules", "sources", "a preview", "delete ida")
+OF_ADMINS = ("settings", "rules", "sources", "a preview", "delete ida", "merge ida into grace@example.com")
 DIRECT = "D0REPJANE"  # direct messages between two people, not with the app
 WORDS = re.compile(
     r"\b(ada|lovelace|analytical|engines|grace|hopper|kelly|navy|monaco|studio|pete|mitchell|gun|ida|rhodes|zoe|xenia)\b"
@@ -208,16 +208,16 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
 
     COUNTS["surfaces of admins refused to a member"] += len(told)
     assert told == dict.fromkeys(told, ADMINS)
-    assert len(told) == 4 + 7 + len(FORMS) + len(DECISIONS) + 1
+    assert len(told) == 5 + 7 + len(FORMS) + len(DECISIONS) + 1
     assert (await score_types(acme.workspace), await drafts(acme.workspace)) == (before, waiting)
     assert await sources(acme.workspace) == known
 
 
 def test_the_matrix_is_whole() -> None:
-    """Eleven reasons to refuse, on fifty surfaces; none may be dropped without a word here."""
+    """Eleven reasons to refuse, on fifty-one surfaces; none may be dropped without a word here."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
-    assert (len(CONDITIONS), COUNT, cells) == (11, 50, 528)
+    assert (len(CONDITIONS), COUNT, cells) == (11, 51, 538)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:

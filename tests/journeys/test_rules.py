@@ -72,7 +72,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
         "If": "tag:vip", "At most so many points": "20", "In a": None, "Shared with a group": None,
     }  # fmt: skip  # a form
     preview = await hand_in(acme, view, points="5", cap=None)
-    assert "Changing Score: other rule “Demo”:* 1 contact changes, 0 become hot, 1 leaves hot" in acme.seen(preview)
+    assert "Changing Score: changed rule “Demo”:* 1 contact changes, 0 become hot, 1 leaves hot" in acme.seen(preview)
     await press(acme, preview, "Apply and ask")
     listed = await ask(acme, "rules")
     assert "Demo\ndemo_booked: +5 each, if `tag:vip`\n" in acme.seen(listed)
@@ -119,7 +119,7 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     told = await refused(acme, view, **right)
     assert told == {"name": "Two rules are called `Demo`; give each a name of its own"}
     preview = await hand_in(acme, view, name="Visit", activity="visited", points="1", cap="30", per="week", group="web")
-    assert "new rule “Visit”, other rule “Demo”" in acme.seen(preview)
+    assert "new rule “Visit”, changed rule “Demo”" in acme.seen(preview)
     await press(acme, preview, "Apply quietly")
     assert {one.cap for one in await rules(acme)} == {RuleCap(points=30_000, period="week", group="web")}
     assert "visited: +1 each, at most 30 a week together with the group web" in acme.seen(await ask(acme, "rules"))

@@ -1,0 +1,43 @@
+"""An admin says that two contacts are one, and takes it back."""
+
+from storage.contacts import find
+from tests.journeys.acme import Acme, button_of
+
+ADMIN = "U0ADMIN"
+LINE = "merge hopper@example.com into kelly@example.com"
+
+
+async def test_two_become_one_and_are_parted_again(acme: Acme) -> None:
+    """It says who, and what their scores became; the button under it takes it back exactly, and brings it back."""
+    await acme.ask("set kelly@example.com 60")
+
+    done = await acme.ask(LINE, user=ADMIN)
+
+    (one,) = await find(acme.workspace, text="kelly@example.com")
+    assert [one.id] == [found.id for found in await find(acme.workspace, text="hopper@example.com")]
+    said = acme.seen(done)
+    assert "Grace Hopper and Grace Kelly are one contact now" in said
+    assert "Score 41 → *60* (warm)" in said
+    undone = await acme.press(done, "Undo", user=ADMIN)
+    assert "Grace Hopper and Grace Kelly · 4 scores · undone" in acme.seen(undone)
+    assert [await acme.value(f"{name}@example.com") for name in ("hopper", "kelly")] == [41_000, 60_000]
+    assert button_of(undone, "Undo")
+
+
+async def test_who_is_one_already_and_who_is_nobody(acme: Acme) -> None:
+    """Nothing is changed, and it says what to type."""
+    bare = acme.seen(await acme.ask("merge ada", user=ADMIN))
+    nobody = acme.seen(await acme.ask("merge ada into nobody@example.com", user=ADMIN))
+    herself = acme.seen(await acme.ask("merge ada into ada@example.com", user=ADMIN))
+    several = acme.seen(await acme.ask("merge ada into grace", user=ADMIN))
+
+    assert bare == "Say which two are one: `/score merge ada.l@example.com into ada@example.com`"
+    assert "nobody@example.com" in nobody
+    assert herself == "Ada Lovelace and Ada Lovelace are one contact already."
+    assert several.startswith("2 contacts match “grace”. Which one?")
+
+
+async def test_only_admins_merge(acme: Acme) -> None:
+    """A member is told so."""
+    assert "admin" in acme.seen(await acme.ask(LINE))
+    assert len({found.id for name in ("hopper", "kelly") for found in await find(acme.workspace, text=name)}) == 2
