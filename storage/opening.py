@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from storage import database, migrating, sources
+from storage import database, migrating, sources, statistics
 from storage.committer import Committer
 from storage.domain.errors import Refusal
 from storage.errors import NoDatabase
@@ -48,6 +48,8 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
             raise migrating.SchemaOutdated
         if names:
             await migrating.migrate(opened, database.address(url))
+        if opened.dialect == "sqlite":
+            await statistics.tell_sqlite(opened.writer)
         await sources.check_keys()
     except BaseException:
         await opened.close()

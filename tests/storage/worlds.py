@@ -55,7 +55,7 @@ async def tables(url: str) -> list[str]:
     if not raw.is_sqlite(url):
         sql = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
     names = sorted(str(row["name"]) for row in await raw.rows(url, sql))
-    return [name for name in names if name not in ("tortoise_migrations", "sqlite_sequence")]
+    return [name for name in names if name != "tortoise_migrations" and not name.startswith("sqlite_")]
 
 
 async def everything(url: str) -> dict[str, list[dict[str, object]]]:
