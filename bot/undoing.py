@@ -14,5 +14,5 @@ async def undo_batch(asked: Asked, batch: str, *, replaces: bool = False) -> Rep
     if recorded.moved and len(whom) == 1:
         return receipt_reply(whom[0], recorded.moved, batch=asked.batch, note="undone", replaces=replaces)
     return taken_back_reply(
-        whom, contacts=len(recorded.undone), scores=len(recorded.moved), batch=asked.batch, replaces=replaces
+        whom, contacts=len(recorded.undone), moved=recorded.moved, batch=asked.batch, replaces=replaces
     )

@@ -42,20 +42,28 @@ def receipt_reply(
     return Reply(text=" · ".join(plain), blocks=[section(" · ".join(parts)), actions(buttons)], replaces=replaces)
 
 
-def taken_back_reply(whom: Sequence[Contact], *, contacts: int, scores: int, batch: str, replaces: bool) -> Reply:
+def taken_back_reply(
+    whom: Sequence[Contact], *, contacts: int, moved: Sequence[Moved], batch: str, replaces: bool
+) -> Reply:
     """Answer that what was said of a contact, or what was recorded of many, is taken back; *whom* is some of them."""
     if contacts == 1 and whom:
         text = f"{escape(whom[0].shown)} · undone; the contact itself stays"
     elif contacts == 2 and len(whom) == 2:  # who were one, or are again
-        text = f"{escape(whom[0].shown)} and {escape(whom[1].shown)} · {_scores(scores)} · undone"
+        text = "\n".join(f"{_moves(one, moved)} · undone" for one in whom)
     else:
-        text = f"{_scores(scores)} of {contacts:,} contacts · undone"
+        scores = f"{len(moved):,} score{'' if len(moved) == 1 else 's'}"
+        text = f"{scores} of {contacts:,} contacts · undone"
     buttons = [button("Undo", action="undo", value=batch)]
     return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces)
 
 
-def _scores(count: int) -> str:
-    return f"{count:,} score{'' if count == 1 else 's'}"
+def _moves(contact: Contact, moved: Sequence[Moved]) -> str:
+    told = [
+        f"{escape(one.score_type.label)} {amount(one.before)} → {with_band(one.after, one.score_type)}"
+        for one in moved
+        if one.contact == contact.id and one.before != one.after
+    ]
+    return " · ".join([escape(contact.shown), *told])
 
 
 def _cut_by_range(moved: Moved, asked: tuple[Op, int] | None) -> str:

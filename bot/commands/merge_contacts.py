@@ -30,4 +30,5 @@ async def merge_contacts(asked: Asked) -> Reply:
     recorded = await asked.merge(first.id, second.id)
     (now,) = await contacts(asked.workspace, ids=[await named(asked.workspace, key=str(second.id)) or second.id])
     note = f"{escape(first.shown)} and {escape(second.shown)} are one contact now"
-    return receipt_reply(now, recorded.moved, batch=asked.batch, note=note)
+    moved = [one for one in recorded.moved if one.before != one.after]
+    return receipt_reply(now, moved, batch=asked.batch, note=note)

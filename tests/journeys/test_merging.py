@@ -18,8 +18,12 @@ async def test_two_become_one_and_are_parted_again(acme: Acme) -> None:
     said = acme.seen(done)
     assert "Grace Hopper and Grace Kelly are one contact now" in said
     assert "Score 41 → *60* (warm)" in said
+    assert said.count("→") == 2  # and Fit, which was hers alone
     undone = await acme.press(done, "Undo", user=ADMIN)
-    assert "Grace Hopper and Grace Kelly · 4 scores · undone" in acme.seen(undone)
+    assert acme.seen(undone) == (
+        "Grace Hopper · Score 60 → 41 (warm) · Fit 3 → — · undone\n"
+        "Grace Kelly · Fit — → 3 (poor) · Score — → 60 (warm) · undone\n[Undo]"
+    )
     assert [await acme.value(f"{name}@example.com") for name in ("hopper", "kelly")] == [41_000, 60_000]
     assert button_of(undone, "Undo")
 
