@@ -35,7 +35,7 @@ async def explain(team: Team, log: Sequence[Purchase], *, share: int = 1) -> Cou
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=None, bands=[],
         half_life=HALF_LIFE, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
-    counts = Counter[str]()
+    counts = Counter(customers=0, instants=0, differences=0)
     waiting = sorted(log, key=_at)
     for place, now in enumerate(instants(log)):
         happened = [one for one in waiting if _at(one) <= now]
