@@ -132,10 +132,15 @@ async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> N
     assert await acme.value("ada") == 99_000
 
     undone = await acme.ask(f"undo {batch_of(file)}")
-    assert acme.seen(undone) == "3 scores of 2 contacts · undone\n[Undo]"
+    assert acme.seen(undone) == (
+        "Ada Lovelace · Score 99 → 62 (warm) · undone\nzoe@example.com · Score 50 → — · Fit 9 → — · undone\n[Undo]"
+    )
     assert (await acme.value("ada"), await acme.value("zoe@example.com")) == (62_000, None)
     assert acme.seen(await acme.ask(f"undo {batch_of(file)}")) == "Nothing was changed: that was undone already."
     assert acme.seen(await acme.ask(f"undo import/{'0' * 16}")) == "Nothing was changed: There is nothing to undo."
 
-    assert acme.seen(await acme.press(undone, "Undo")) == "3 scores of 2 contacts · undone\n[Undo]"
+    assert acme.seen(await acme.press(undone, "Undo")) == (
+        "Ada Lovelace · Score 62 → 99 (hot) · undone\n"
+        "zoe@example.com · Score — → 50 (warm) · Fit — → 9 (good) · undone\n[Undo]"
+    )
     assert await acme.value("ada") == 99_000

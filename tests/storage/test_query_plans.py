@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from storage.database import SERVER_SETTINGS
 from storage.definitions import add_score_type, score_types
 from storage.domain.filters import parse
 from storage.exporting import export
@@ -30,7 +31,8 @@ async def plan(url: str, record: logging.LogRecord) -> str:
         return "\n".join(str(row["detail"]) for row in rows)
     connection = await raw.connect(url)
     try:
-        await connection.execute("SET plan_cache_mode = force_generic_plan")  # as our own connections have it
+        for name, value in SERVER_SETTINGS.items():  # as our own connections have them
+            await connection.execute(f"SET {name} = {value}")
         return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
     finally:
         await connection.close()

@@ -33,6 +33,7 @@ SCOPES_OF_METHODS: dict[str, set[str]] = {
     "conversations_info": {"channels:read", "groups:read", "im:read", "mpim:read"},  # of any kind of conversation
     "conversations_members": {"channels:read", "groups:read", "im:read", "mpim:read"},
     "conversations_open": {"im:write"},  # with one person
+    "conversations_replies": {"channels:history", "groups:history", "im:history"},  # likewise
     "files_upload_v2": {"files:write"},  # of the SDK: files.getUploadURLExternal and files.completeUploadExternal
     "users_info": {"users:read"},
     "users_list": {"users:read"},
