@@ -91,9 +91,8 @@ async def test_the_form_of_a_card(open_page: Open) -> None:
     await form.get_by_test_id("modal-submit").click()
     await expect(form).to_be_hidden()
 
-    await expect(words(newest(page))).to_have_text(
-        'Ada Lovelace · Fit 5 → 8 (good) · Satisfaction 3 → 4.5 (delighted) · "renewed early"'
-    )
+    receipt = 'Ada Lovelace · Fit 5 → 8 (good) · Satisfaction 3 → 4.5 (delighted) · "renewed early"'
+    await expect(words(newest(page))).to_have_text([receipt])  # a list waits, while the card is the newest yet
 
 
 async def test_the_form_by_a_bare_set(open_page: Open) -> None:
@@ -115,7 +114,7 @@ async def test_the_form_by_a_bare_set(open_page: Open) -> None:
     await page.keyboard.press("Control+Enter")
     await expect(form).to_be_hidden()
 
-    await expect(words(newest(page))).to_have_text("Ada Lovelace · Score 50 → 77 (warm)")
+    await expect(words(newest(page))).to_have_text(["Ada Lovelace · Score 50 → 77 (warm)"])
 
 
 async def test_a_form_that_is_cancelled(open_page: Open) -> None:
