@@ -43,6 +43,11 @@ def moment(at: int) -> str:
     return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def count(number: int, noun: str) -> str:
+    """Write how many there are: 1 contact, 2,000 contacts."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def moved(
     score_type: ScoreType,
     *,
@@ -53,7 +58,7 @@ def moved(
     dry_run: bool,
 ) -> None:
     """Print how many scores of a type change, who first comes into its top band, and from what to what."""
-    would = f"{'contact' if changed == 1 else 'contacts'} {'would change' if dry_run else 'changed'}"
+    would = "would change" if dry_run else "changed"
     top = f"; {entering:,} into {score_type.bands[-1].name}, {leaving:,} out of it" if len(score_type.bands) > 1 else ""
-    lines(f"{score_type.label}: {changed:,} {would}{top}.")
+    lines(f"{score_type.label}: {count(changed, 'contact')} {would}{top}.")
     lines(*[f"  {name}: {amount(before)} → {amount(after)}" for name, before, after in first])

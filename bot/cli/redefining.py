@@ -63,5 +63,5 @@ async def tell(workspace: Workspace, seen: Preview | ScoreType, *, dry_run: bool
         seen.draft, changed=seen.changed, entering=seen.entering, leaving=seen.leaving, first=first, dry_run=dry_run
     )
     if seen.asking:
-        did = "were asked for" if asks and not dry_run else "would be asked for with --ask"
-        output.lines(f"{seen.asking} follow-ups {did}.")
+        did = "asked for" if asks and not dry_run else "would be asked for with --ask"
+        output.lines(f"{output.count(seen.asking, 'follow-up')} {did}.")

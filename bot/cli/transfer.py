@@ -114,8 +114,8 @@ def _say_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> Non
         output.document({"undone": file.name, "scores": scores, "contacts": contacts})
         return
     output.lines(
-        f"Took back the import of {file.name}: {_count(scores, 'score')} of {_count(contacts, 'contact')} are as if it"
-        " had never been. Contacts that it made stay, with their address alone.",
+        f"Took back the import of {file.name}: {output.count(scores, 'score')} of {output.count(contacts, 'contact')}"
+        " are as if it had never been. Contacts that it made stay, with their address alone.",
         f"Bring it back: contact-score import {file}",
     )
 
@@ -134,8 +134,8 @@ def _say(
         return
     did = ("Would import" if dry_run else "Imported") + f" {file.path.name}"
     output.lines(
-        f"{did}: {_count(report.new, 'new contact')}, {report.changed:,} changed, {report.same:,} as they were,"
-        f" {_count(report.wrong, 'line')} with something wrong."
+        f"{did}: {output.count(report.new, 'new contact')}, {report.changed:,} changed, {report.same:,} as they were,"
+        f" {output.count(report.wrong, 'line')} with something wrong."
     )
     for moved in report.scores.values():
         output.moved(
@@ -153,13 +153,9 @@ def _say(
         first = report.unused[0]
         output.lines(f"Left out: {', '.join(report.unused)}. Take one with --map '{first}=attributes.{first}'")
     if report.unasked:
-        output.lines(f"It would have asked for {_count(report.unasked, 'follow-up')}; an import asks for none.")
+        output.lines(f"It would have asked for {output.count(report.unasked, 'follow-up')}; an import asks for none.")
     if not dry_run and report.new + report.changed:
         output.lines(f"Take it back: contact-score import {file.path} --undo (in Slack: /score undo {batch_of(file)})")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def export_contacts(
@@ -187,7 +183,7 @@ def export_contacts(
             else:
                 written = await write_csv(workspace, asked=question, file=file, told=told, now=now)
         if out:
-            output.note(f"Wrote {_count(written, 'contact')} to {out}.")
+            output.note(f"Wrote {output.count(written, 'contact')} to {out}.")
 
     run(body)
 

@@ -33,8 +33,8 @@ def verify(team: Team = None, as_json: AsJson = False) -> None:
             for one in told:
                 where = f"{one['workspace']}, contact {one['contact']}, {one['what']}"
                 output.lines(f"{where}: kept is {one['kept'] or 'nothing'}, folded {one['folded'] or 'nothing'}")
-            checked = f"{counts['contacts']} contacts with {counts['scores']} scores folded again"
-            output.lines(f"{checked}: {_differences(counts['differences'])}.")
+            contacts, scores = output.count(counts["contacts"], "contact"), output.count(counts["scores"], "score")
+            output.lines(f"{contacts} with {scores} folded again: {_differences(counts['differences'])}.")
         return counts["differences"]
 
     if run(body):
