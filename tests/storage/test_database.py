@@ -52,7 +52,8 @@ async def halves() -> Counter[int]:
 @pytest.mark.slow
 async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(scratch: str) -> None:
     """Whenever a caller goes away, its transaction is whole, and the next one finds a connection and no lock."""
-    dice, counts, begun = Random(3), Counter[str](), set[int]()  # the same moments each time
+    dice, counts, begun = Random(3), Counter[str](), set[int]()
+    long = 0.01  # seconds; follows how long a transaction takes here and now, so that about half are cut short
 
     async def one(number: int) -> None:
         async def body(session: Session) -> None:
@@ -61,9 +62,15 @@ async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(sc
             await session.rows("SELECT count(*) AS n FROM scratch")
             await put(session, number, 2)
 
+        nonlocal long
         task = asyncio.create_task(write(body))
         await asyncio.wait([task], timeout=dice.uniform(0, long))
-        counts["still at work when cancelled" if task.cancel() else "done before"] += 1
+        if task.cancel():
+            counts["still at work when cancelled"] += 1
+            long *= 1.05
+        else:
+            counts["done before"] += 1
+            long /= 1.05
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
@@ -71,17 +78,12 @@ async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(sc
         for number in numbers:
             await one(number)
 
-    begin = asyncio.get_running_loop().time()
-    await asyncio.gather(*(write(lambda session: put(session, -2, 1)) for _ in range(20)))
-    long = (asyncio.get_running_loop().time() - begin) / 10  # about as long as it takes here and now
-
     async with asyncio.timeout(90):
         await asyncio.gather(*(cancel_some(range(start, CANCELS, 3)) for start in range(3)))
         rows = await halves()
         await _meet(POOL if current().dialect == "postgres" else 1)
 
     tell(f"cancelled transactions on {current().dialect}", counts)
-    assert rows.pop(-2) == 20
     assert set(rows.values()) == {2}  # never a half
     assert set(rows) == begun  # and what had begun is there, though its caller is gone
     assert counts["still at work when cancelled"] >= CANCELS // 3
