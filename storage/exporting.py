@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TextIO
 
 from storage import database
+from storage.conditions import condition
 from storage.database import Row
 from storage.definitions import score_types
 from storage.domain.cells import guarded, joined, written
@@ -13,7 +14,7 @@ from storage.domain.contacts import ATTRIBUTE, FIELDS, ID
 from storage.domain.filters import Filter
 from storage.domain.people import Workspace
 from storage.domain.values import show
-from storage.queries import condition, page
+from storage.queries import page
 from storage.scores import Card, cards_of
 
 PAGE = 1000

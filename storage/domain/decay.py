@@ -100,7 +100,7 @@ def _steps(step: int, half_life: int | None, ahead: int) -> int:
         return (2 * ahead + step) // (2 * step)
     if ahead <= 0:
         return 0
-    # A double is enough: nothing of it is kept. The same words, in the same order, are the SQL in storage/queries.py.
+    # A double is enough: nothing of it is kept. The same, in the same order, is the SQL in storage/conditions.py.
     return int(2.0 ** min(float(ahead) / float(half_life), float(_GONE)) / float(step * BILLIONTHS) + 0.5)
 
 
