@@ -13,6 +13,7 @@ from storage import (
     contacts,
     database,
     definitions,
+    derived,
     followups,
     queries,
     scores,
@@ -314,7 +315,9 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
         inside = await watching.inside(session, workspace, watch, now=now)
         fresh = frozenset(contact for contact in inside if not known.get(contact, Memory()).taken)
         asked = sorted(await _holding(session, workspace, rule, fresh, now=now))
-        states = await scores.states(session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition))
+        states = await derived.states(
+            session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition)
+        )
         firings = [
             _Firing(
                 _Look(workspace, rule, watch, id, state),
@@ -362,7 +365,7 @@ async def _sweep_some(
             return None, 0
         await contacts.lock(session, {id: id for id in ids})
         key = watch.score_type.key
-        states = await scores.states(session, {(id, key): watch.score_type.definition for id in ids})
+        states = await derived.states(session, {(id, key): watch.score_type.definition for id in ids})
         looks = [_Look(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
         known = await alert_memory.read(session, {one.watched for one in looks})
         deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from storage import contacts, database, deliveries, facts, followups, merging, scores
+from storage import contacts, database, deliveries, derived, facts, followups, merging
 from storage.contacts import Identity
 from storage.database import Row, Session
 from storage.domain.contacts import EMAIL
@@ -81,8 +81,8 @@ async def delete(session: Session, work: Work) -> list[int]:
         await _bury(session, workspace, await contacts.identities(session, members), until=entry.at)
         _take_back(work, members, until=entry.at)
     definitions = {(row, key): one.definition for row in rows for key, one in work.types.items()}
-    was = await scores.states(session, definitions)
-    await scores.forget(session, rows)
+    was = await derived.states(session, definitions)
+    await derived.forget(session, rows)
     await followups.forget(session, rows)
     living = await facts.having(session, rows)
     await contacts.erase(session, [row for row in rows if row not in living])

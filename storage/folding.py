@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from storage import contacts, facts, scores
+from storage import contacts, derived, facts
 from storage.database import Session
 from storage.domain.facts import BEFORE_ALL, Fact
 from storage.domain.fold import Effect, State, beginning, fold, fold_fields, step
@@ -54,7 +54,7 @@ async def fold_scores(
             )
         _let_go(work)
     touched = {pair for work in works if work.refusal is None for pair in work.touched}
-    await scores.keep(
+    await derived.keep(
         session,
         states={pair: states[pair] for pair in touched},
         effects={pair: effects.get(pair, {}) for pair in touched},

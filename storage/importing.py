@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from storage import contacts, database, scores
+from storage import contacts, database, derived
 from storage.committer import Committer
 from storage.contacts import Identity
 from storage.csv_files import NOTES, BadFile, CsvFile, Row
@@ -327,7 +327,7 @@ async def _known(
     types = columns.scores.values()
     definitions = {(id, score_type.key): score_type.definition for id in there for score_type in types}
     by_key = {score_type.key: score_type for score_type in types}
-    for (id, key), state in (await scores.states(reader, definitions)).items():
+    for (id, key), state in (await derived.states(reader, definitions)).items():
         value = state.value(by_key[key], now=now)
         if id in people and value is not None:
             people[id].values[key] = value

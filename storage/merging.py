@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from storage import contacts, facts, scores
+from storage import contacts, derived, facts
 from storage.contacts import StartAgain
 from storage.database import Session
 from storage.domain.facts import united
@@ -38,9 +38,9 @@ async def regroup(session: Session, work: Work) -> dict[int, int]:
     concerned = before | set(moved.values())
     rows = {row for row, root in work.members.items() if root in concerned}
     definitions = {(id, key): one.definition for id in concerned for key, one in work.types.items()}
-    work.was = await scores.states(session, definitions)
+    work.was = await derived.states(session, definitions)
     await contacts.regroup(session, moved)
-    await scores.forget(session, concerned)
+    await derived.forget(session, concerned)
     await _fold_anew(session, work, {roots[row] for row in rows})
     return moved
 

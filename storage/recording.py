@@ -13,11 +13,11 @@ from storage import (
     definitions,
     deleting,
     deliveries,
+    derived,
     facts,
     merging,
     readings,
     redefining,
-    scores,
 )
 from storage.database import Row, Session
 from storage.domain.contacts import Reference
@@ -56,7 +56,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     await _regroup(session, works)
     types = {pair: work.types[pair[1]] for work in works for pair in work.pairs}
     # In a statement of its own after the lock: read together with it, scores may be older than the lock.
-    states = await scores.states(session, {pair: score_type.definition for pair, score_type in types.items()})
+    states = await derived.states(session, {pair: score_type.definition for pair, score_type in types.items()})
     states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
     states |= {pair: merging.carried(work, pair) for work in works for pair in work.pairs if pair[0] in work.regrouped}
     _check_unchanged(works, states)

@@ -6,7 +6,7 @@ Until it is applied a draft is seen by nobody; it can be cancelled, and a build 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storage import alert_memory, alert_rules, alerting, contacts, database, definitions, facts, scores, watching
+from storage import alert_memory, alert_rules, alerting, contacts, database, definitions, derived, facts, watching
 from storage.contacts import StartAgain
 from storage.database import Session
 from storage.domain.alerts import Kind
@@ -156,7 +156,7 @@ async def follow(session: Session, works: Sequence[Work], drafts: Mapping[int, S
     for (workspace, definition), ids in touched.items():
         draft = types[workspace, definition]
         pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
-        built = {pair[0] for pair in await scores.states(session, dict.fromkeys(pairs, definition))}
+        built = {pair[0] for pair in await derived.states(session, dict.fromkeys(pairs, definition))}
         ledgers = await facts.ledgers(session, pairs)
         new = {pair[0] for pair, ledger in ledgers.items() if ledger.keys() <= fresh} | regrouped
         await _write(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair[0] in built | new})
@@ -192,7 +192,7 @@ async def _write(
         last = max((fact.order for fact in ledger.values()), default=BEFORE_ALL)
         states[pair] = replace(state, last=last)
         effects[pair] = {id_of[one.source, one.key, one.subject]: (one, effect) for one, effect in folded}
-    await scores.keep(
+    await derived.keep(
         session, states=states, effects=effects, anew=set(states),
         types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
     )  # fmt: skip  # what, and under which definition

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from storage import contacts, database, facts, scores
+from storage import contacts, database, derived, facts
 from storage.database import Session
 from storage.definitions import live
 from storage.domain.facts import BEFORE_ALL, Fact
@@ -83,7 +83,7 @@ async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -
     told = await facts.saying(session, ids)
     batches |= {fact.batch for each in told.values() for fact in each}
     undone = await facts.undone(session, workspace.id, batches)
-    kept = await scores.states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
+    kept = await derived.states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
     effects = await _effects(session, pairs)
     differences: list[Difference] = []
     for pair, score_type in pairs.items():
@@ -117,7 +117,7 @@ async def _effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> dict[
     )
     found: dict[Scored, dict[int, tuple[int, Effect]]] = {}
     for row in rows:
-        found.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (row["at"], scores.effect_of(row))
+        found.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (row["at"], derived.effect_of(row))
     return found
 
 
