@@ -40,6 +40,15 @@ async def score_types(workspace: Workspace) -> tuple[ScoreType, ...]:
     return tuple(types[workspace.id].values())
 
 
+async def score_type(workspace: Workspace, *, key: str | None) -> ScoreType:
+    """Give a live definition by its key, or the default one without; raises UnknownScoreType."""
+    types = await score_types(workspace)
+    found = next((one for one in types if key is None or one.key == key), None)
+    if found is None:
+        raise UnknownScoreType(key or "", known=tuple(one.key for one in types))
+    return found
+
+
 async def add_score_type(
     workspace: Workspace,
     *,

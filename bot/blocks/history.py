@@ -9,7 +9,7 @@ from storage.domain.contacts import Contact
 from storage.domain.facts import Deed, Op
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
-from storage.scores import Entry
+from storage.past import Entry
 
 MOST = 20
 CHART_DAYS = 90

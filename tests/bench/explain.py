@@ -17,7 +17,8 @@ from storage.domain.explain import MONTH
 from storage.domain.facts import Op
 from storage.domain.submissions import Status
 from storage.opening import open_storage
-from storage.scores import cards_of, why
+from storage.past import why
+from storage.scores import cards_of
 from storage.workspaces import add_workspace
 from tests.bench.replay import BATCH, Purchase, purchases
 from tests.storage.teams import DAY, NOW, Team, change

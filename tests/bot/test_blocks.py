@@ -21,7 +21,8 @@ from storage.domain.facts import Op
 from storage.domain.fold import beginning
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Moved
-from storage.scores import Card, Entry, Standing
+from storage.past import Entry
+from storage.scores import Card, Standing
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
 
 START = beginning(SCORE)

@@ -17,7 +17,8 @@ from storage.contacts import find
 from storage.followups import ASK, by_ids
 from storage.jobs import due_in_lane
 from storage.opening import open_storage
-from storage.scores import cards_of, history
+from storage.past import history
+from storage.scores import cards_of
 from storage.watching import choose_channel
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import Serving, environment, serving

@@ -19,7 +19,7 @@ from storage.definitions import add_score_type, score_types
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
-from storage.scores import history
+from storage.past import history
 from storage.sources import add_source
 from storage.workspaces import find_workspace
 from tests.conftest import KEY

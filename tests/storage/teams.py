@@ -10,7 +10,8 @@ from storage.domain.contacts import Contact, Json, Reference
 from storage.domain.facts import Asked, Item, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Submission
-from storage.scores import Entry, card, history
+from storage.past import Entry, history
+from storage.scores import card
 
 NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
 SECOND = 1_000_000

@@ -27,8 +27,9 @@ from storage.domain.facts import Asked, Deletion, Item, Merge, Op
 from storage.domain.score_types import Band, Rule, RuleCap, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.opening import open_storage
+from storage.past import why
 from storage.redefining import NoDraft, apply, build, cancel, draft, preview
-from storage.scores import cards_of, why
+from storage.scores import cards_of
 from storage.verifying import verify_next
 from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace

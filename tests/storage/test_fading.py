@@ -9,8 +9,9 @@ from storage.definitions import add_score_type, score_types
 from storage.domain.facts import Op
 from storage.domain.filters import Candidate, parse
 from storage.domain.score_types import Band, ScoreType
+from storage.past import history
 from storage.queries import count, page
-from storage.scores import card, history, top
+from storage.scores import card, top
 from tests.counts import tell
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team, change, set_to

@@ -17,8 +17,9 @@ from storage.domain.followups import Move
 from storage.domain.submissions import Outcome, Status
 from storage.facts import last_command
 from storage.followups import by_ids, move, waiting
+from storage.past import Entry, why
 from storage.queries import count
-from storage.scores import Entry, top, why
+from storage.scores import top
 from storage.verifying import verify_next
 from storage.watching import choose_channel
 from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, said, set_to

@@ -19,7 +19,8 @@ from storage.domain.facts import Item, Merge, Op
 from storage.domain.score_types import Band
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.opening import Storage
-from storage.scores import Entry, cards_of, history, top
+from storage.past import Entry, history
+from storage.scores import cards_of, top
 from storage.verifying import verify_next
 from storage.workspaces import add_workspace
 from tests.counts import tell

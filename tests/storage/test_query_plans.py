@@ -12,8 +12,9 @@ from storage.definitions import add_score_type, score_types
 from storage.domain.filters import parse
 from storage.exporting import export
 from storage.opening import open_storage
+from storage.past import history, why
 from storage.queries import count, page
-from storage.scores import cards_of, history, top, why
+from storage.scores import cards_of, top
 from storage.workspaces import add_workspace, find_workspace
 from tests.conftest import KEY
 from tests.storage import raw

@@ -4,7 +4,8 @@ from storage.domain.contacts import Reference
 from storage.domain.facts import Item, Op
 from storage.domain.submissions import Status, Submission
 from storage.opening import Storage
-from storage.scores import history, top
+from storage.past import history
+from storage.scores import top
 from storage.workspaces import add_workspace
 
 NOW = 1_767_225_600_000_000

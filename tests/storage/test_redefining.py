@@ -12,8 +12,9 @@ from storage.domain.facts import Item
 from storage.domain.score_types import Band, Rule, ScoreType
 from storage.followups import by_ids
 from storage.opening import Storage
+from storage.past import history
 from storage.redefining import NoDraft, apply, build, cancel, draft, preview
-from storage.scores import card, history, top
+from storage.scores import card, top
 from storage.verifying import verify_next
 from storage.watching import choose_channel
 from storage.workspaces import add_workspace

@@ -16,7 +16,8 @@ from storage.domain.contacts import Json, Reference
 from storage.domain.facts import DAY, Item, Op
 from storage.domain.score_types import Rule, RuleCap
 from storage.opening import Storage
-from storage.scores import cards_of, top, why
+from storage.past import why
+from storage.scores import cards_of, top
 from storage.verifying import verify_next
 from storage.workspaces import add_workspace
 from tests.counts import tell

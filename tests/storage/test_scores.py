@@ -5,7 +5,8 @@ import pytest
 from storage.definitions import add_score_type
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Op
-from storage.scores import Standing, card, cards_of, course, history, top
+from storage.past import course, history
+from storage.scores import Standing, card, cards_of, top
 from tests.storage.teams import DAY, NOW, Team, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"

@@ -16,7 +16,8 @@ from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Outcome, Status
 from storage.facts import last_command
 from storage.opening import Storage
-from storage.scores import card, cards_of, course, history, top
+from storage.past import course, history
+from storage.scores import card, cards_of, top
 from storage.sources import add_source, find_source, sources
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to

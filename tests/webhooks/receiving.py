@@ -16,7 +16,8 @@ from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
 from storage.opening import open_storage
-from storage.scores import cards_of, history
+from storage.past import history
+from storage.scores import cards_of
 from storage.sources import add_source
 from storage.workspaces import add_workspace
 from tests.conftest import KEY

@@ -20,8 +20,9 @@ from storage.domain.retries import LEASE, MOST_ATTEMPTS
 from storage.domain.sources import Settings
 from storage.domain.submissions import Delivered, Status, Submission
 from storage.opening import Storage
+from storage.past import history
 from storage.readings import READ, Reading, reading
-from storage.scores import card, history
+from storage.scores import card
 from storage.sources import add_source, find_source, remove_source, set_source
 from storage.workspaces import add_workspace
 from tests.counts import tell

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from storage.contacts import find
 from storage.definitions import add_score_type
 from storage.domain.people import Workspace
-from storage.scores import history
+from storage.past import history
 from storage.sources import add_source
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import serving

@@ -11,7 +11,7 @@ from storage.domain.errors import UnknownContact
 from storage.domain.explain import Contribution
 from storage.domain.facts import Order
 from storage.domain.values import to_json
-from storage.scores import Entry, history, why
+from storage.past import Entry, history, why
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
 from webhooks.api.contacts import contact_of, limit_of

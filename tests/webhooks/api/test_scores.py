@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from storage.scores import history
+from storage.past import history
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import DAY, SECOND, Answer, item
