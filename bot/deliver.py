@@ -18,7 +18,7 @@ from bot.blocks.setup import setup_reply
 from bot.blocks.sources import STANDING_EVENT, standing_reply
 from bot.people import People, error_code
 from bot.text import escape
-from storage import followups, jobs, standings
+from storage import following_up, followups, jobs, standings
 from storage.alerting import OWNERS, SWEEP, SWEEP_EVERY, sweep
 from storage.contacts import contacts
 from storage.definitions import score_types
@@ -28,7 +28,8 @@ from storage.domain.followups import WAITING, Move, TooLate
 from storage.domain.hours import is_at_work, is_same_day, next_time
 from storage.domain.people import Workspace
 from storage.domain.retries import MOST_ATTEMPTS, PACE, SECOND, pause
-from storage.followups import ASK, EDIT, ESCALATE, RELEASE, WAKE, FollowUp, Whose
+from storage.following_up import ASK, EDIT, ESCALATE, RELEASE, WAKE
+from storage.followups import FollowUp, Whose
 from storage.jobs import Job
 from storage.notices import is_over, is_told, was_told
 from storage.standings import TELL, WATCH, WATCH_EVERY
@@ -159,7 +160,7 @@ class Deliverer:
             return await self._ask_for_many(job, due, before)
         place = await self._place(job, job.lane)
         place, ts = await self._post(job, place, await self._draw(one), one.id, since=one.asked_at)
-        await followups.posted(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
+        await following_up.posted(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
         return _Done(pace=PACE)
 
     async def _ask_for_many(self, job: Job, due: dict[int, int], before: Sequence[FollowUp]) -> _Done:
@@ -181,7 +182,7 @@ class Deliverer:
             if job.is_doubtful:  # what was taken before may have been about fewer
                 await self._update(place, ts, reply)
         ids = [one.id for one in fresh]
-        await followups.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
+        await following_up.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
         return _Done(along=due, pace=PACE)
 
     async def _of(self, job: Job) -> FollowUp | None:
@@ -207,7 +208,7 @@ class Deliverer:
             return _Done()
         now, place = self._clock(), one.message_channel
         try:
-            moved = await followups.move(self._workspace, id=one.id, move=way.move, by=None, now=now)
+            moved = await following_up.move(self._workspace, id=one.id, move=way.move, by=None, now=now)
         except TooLate:  # claimed or done meanwhile, or moved by whoever had this job before
             moved = one
         *before, last = await followups.steps(self._workspace, id=one.id)

@@ -14,7 +14,7 @@ from storage import (
     database,
     definitions,
     derived,
-    followups,
+    following_up,
     queries,
     scores,
     segments,
@@ -31,7 +31,8 @@ from storage.domain.filters import parse
 from storage.domain.fold import State
 from storage.domain.people import Workspace
 from storage.domain.submissions import Moved
-from storage.followups import DIGEST, NewFollowUp
+from storage.following_up import NewFollowUp
+from storage.followups import DIGEST
 from storage.work import Entry, Work
 
 OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups that no channel was chosen for
@@ -149,9 +150,9 @@ class _Deciding:
     async def write(self, states: Mapping[Watched, tuple[Watch, State]]) -> None:
         """Write follow-ups in the order they were decided, and what is remembered of those that it matters for."""
         for wave in self.waves:
-            await followups.fall_back(self.session, wave.over, now=self.now)
+            await following_up.fall_back(self.session, wave.over, now=self.now)
             asking = sorted(wave.asking, key=lambda one: one.at)
-            await followups.ask(self.session, await _new(self.session, asking), now=self.now)
+            await following_up.ask(self.session, await _new(self.session, asking), now=self.now)
         changed = dict[Watched, Memory]()
         for watched, memory in self.memory.items():
             before, (watch, state) = self.known.get(watched, Memory()), states[watched]
@@ -328,7 +329,7 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
             )
             for (id, _), state in sorted(states.items())
         ]
-        await followups.ask(session, await _new(session, firings), now=now)
+        await following_up.ask(session, await _new(session, firings), now=now)
         await alert_memory.keep(session, {(rule.id, id): Memory(taken=True, fired_at=now, seen_at=now) for id in asked})
         count += len(firings)
     return count

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from storage import contacts, database, deliveries, derived, facts, followups, merging
+from storage import contacts, database, deliveries, derived, facts, following_up, merging
 from storage.contacts import Identity
 from storage.database import Row, Session
 from storage.domain.contacts import EMAIL
@@ -83,7 +83,7 @@ async def delete(session: Session, work: Work) -> list[int]:
     definitions = {(row, key): one.definition for row in rows for key, one in work.types.items()}
     was = await derived.states(session, definitions)
     await derived.forget(session, rows)
-    await followups.forget(session, rows)
+    await following_up.forget(session, rows)
     living = await facts.having(session, rows)
     await contacts.erase(session, [row for row in rows if row not in living])
     await merging.regroup_again(session, work, rows=rows, living=living, was=was)

@@ -11,7 +11,8 @@ from bot.text import escape
 from storage.contacts import contacts
 from storage.domain.facts import DAY
 from storage.domain.followups import Move, Outcome
-from storage.followups import FollowUp, follow_up, move, steps, tell_outcome
+from storage.following_up import move, tell_outcome
+from storage.followups import FollowUp, follow_up, steps
 
 SNOOZE = DAY
 

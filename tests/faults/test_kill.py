@@ -14,7 +14,8 @@ import pytest
 from aiohttp import ClientConnectorError, ClientError
 
 from storage.contacts import find
-from storage.followups import ASK, by_ids
+from storage.following_up import ASK
+from storage.followups import by_ids
 from storage.jobs import due_in_lane
 from storage.opening import open_storage
 from storage.past import history

@@ -22,7 +22,8 @@ from storage.alert_rules import remove_rule
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
 from storage.domain.retries import PACE
-from storage.followups import ASK, by_ids
+from storage.following_up import ASK
+from storage.followups import by_ids
 from storage.jobs import due_in_lane
 from storage.opening import Storage, open_storage
 from storage.watching import add_alert_rule, choose_channel

@@ -12,7 +12,8 @@ from storage.domain.filters import BadFilter
 from storage.domain.followups import Move, State, TooLate
 from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
-from storage.followups import UnknownFollowUp, by_ids, follow_up, move, waiting
+from storage.following_up import move
+from storage.followups import UnknownFollowUp, by_ids, follow_up, waiting
 from storage.opening import Storage
 from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace

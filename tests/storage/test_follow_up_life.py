@@ -17,7 +17,8 @@ from storage import jobs
 from storage.alerting import sweep
 from storage.definitions import add_score_type
 from storage.domain.followups import Move, Outcome, State, TooLate
-from storage.followups import ASK, EDIT, ESCALATE, RELEASE, WAKE, by_ids, move, overdue, steps, tell_outcome
+from storage.following_up import ASK, EDIT, ESCALATE, RELEASE, WAKE, move, tell_outcome
+from storage.followups import by_ids, overdue, steps
 from storage.opening import Storage, open_storage
 from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace

@@ -16,7 +16,8 @@ from storage.domain.filters import parse
 from storage.domain.followups import Move
 from storage.domain.submissions import Outcome, Status
 from storage.facts import last_command
-from storage.followups import by_ids, move, waiting
+from storage.following_up import move
+from storage.followups import by_ids, waiting
 from storage.past import Entry, why
 from storage.queries import count
 from storage.scores import top

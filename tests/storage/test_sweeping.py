@@ -15,7 +15,8 @@ from storage.domain.followups import Move, State
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
 from storage.domain.submissions import Submission
-from storage.followups import by_ids, move, overdue, steps
+from storage.following_up import move
+from storage.followups import by_ids, overdue, steps
 from storage.opening import Storage
 from storage.queries import page
 from storage.trying import try_alert
