@@ -1,9 +1,7 @@
 """Carry out the jobs that end in Slack: post follow-ups, edit them, wake them, welcome an admin."""
 
-import errno
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import structlog
 from slack_sdk.errors import SlackApiError
@@ -12,11 +10,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.access import Verdict
 from bot.asking import Reply
 from bot.blocks.digest import DIGEST_EVENT, digest_reply
-from bot.blocks.elements import context, section
-from bot.blocks.followup import EVENT, REPEAT, follow_up_reply, storm_reply
+from bot.blocks.elements import section
+from bot.blocks.followup import EVENT, follow_up_reply, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.blocks.sources import STANDING_EVENT, standing_reply
 from bot.people import People, error_code
+from bot.posting import NO_PLACE, Poster, Unheard, retry_after
 from bot.text import escape
 from storage import following_up, followups, jobs, standings
 from storage.alerting import OWNERS, SWEEP, SWEEP_EVERY, sweep
@@ -44,15 +43,6 @@ WORD, NOTICE = "word", "notice"
 STORM, STORM_TIME = 50, 600 * SECOND
 # What comes again and again is never given up.
 _FOR_EVER = frozenset({SWEEP, WATCH, DIGEST_JOB})
-# A channel that these are said of takes no message, however often it is tried.
-_NO_PLACE = frozenset(
-    (
-        *("channel_not_found", "is_archived", "not_in_channel", "restricted_action", "cannot_dm_bot", "user_disabled"),
-        *("user_not_found", "messages_tab_disabled", "method_not_supported_for_channel_type"),
-    )
-)
-_NO_MESSAGE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", *_NO_PLACE})
-_NO_LOOK = frozenset({"missing_scope", "unknown_method", "not_allowed_token_type", "no_permission", *_NO_PLACE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +67,7 @@ _BY_TIME = {
     RELEASE: _ByTime(Move.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."),
     ESCALATE: _ByTime(Move.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
 }
-
-
 _NOT_OURS = "That channel was archived or shared, has guests in it, or I am not in it any more"
-
-
-class _Unheard(Exception):
-    """A message was sent, and nobody said whether it was taken."""
 
 
 class _Nowhere(Exception):
@@ -98,7 +82,7 @@ class Deliverer:
     ) -> None:
         self._workspace = workspace
         self._people = people
-        self._client = posting
+        self._poster = Poster(posting)
         self._clock = clock
         self._ways: dict[str, Callable[[Job], Awaitable[_Done]]] = {
             ASK: self._ask,
@@ -144,7 +128,7 @@ class Deliverer:
             job=job,
             until=now + wait,
             holds_lane=not refused or code == "ratelimited",
-            is_doubtful=job.is_doubtful or isinstance(exc, _Unheard),
+            is_doubtful=job.is_doubtful or isinstance(exc, Unheard),
             because=code,
             now=now,
         )
@@ -174,13 +158,13 @@ class Deliverer:
         last = listed[-1] if listed else None
         if last is not None and last.message_channel and last.message_ts:
             place, ts = last.message_channel, last.message_ts
-            await self._update(place, ts, await self._draw_many([*listed, *fresh]))
+            await self._poster.update(place, ts, await self._draw_many([*listed, *fresh]))
         else:
             place, reply = await self._place(job, job.lane), await self._draw_many(fresh)
             since = min(one.asked_at for one in fresh)
             place, ts = await self._post(job, place, reply, fresh[0].id, since=since, known_as=due.values())
             if job.is_doubtful:  # what was taken before may have been about fewer
-                await self._update(place, ts, reply)
+                await self._poster.update(place, ts, reply)
         ids = [one.id for one in fresh]
         await following_up.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
         return _Done(along=due, pace=PACE)
@@ -198,7 +182,7 @@ class Deliverer:
         if one.in_list:
             sharing = await followups.sharing_message(self._workspace, channel=one.message_channel, ts=one.message_ts)
             reply = await self._draw_many(sharing)
-        await self._update(one.message_channel, one.message_ts, reply)
+        await self._poster.update(one.message_channel, one.message_ts, reply)
         return _Done()
 
     async def _by_time(self, job: Job) -> _Done:
@@ -218,7 +202,9 @@ class Deliverer:
         if one.in_list or place is None or not await self._is_ours(place):
             return _Done()
         said = way.said.format(holder=before[-1].by, whom=one.escalate_to)
-        await self._say_once(job, place, Reply(text=said), job.id, event=WORD, since=last.at, thread=one.message_ts)
+        await self._poster.say_once(
+            job, place, Reply(text=said), job.id, event=WORD, since=last.at, thread=one.message_ts
+        )
         return _Done(pace=PACE)
 
     async def _is_ours(self, place: str) -> bool:
@@ -247,8 +233,10 @@ class Deliverer:
         admin = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
         if admin is None:
             raise _Nowhere
-        place = await self._direct(admin)
-        await self._say_once(job, place, standing_reply(changed), job.id, event=STANDING_EVENT, since=changed.since)
+        place = await self._poster.direct(admin)
+        await self._poster.say_once(
+            job, place, standing_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
+        )
         await standings.told(self._workspace, changed=changed)
         return _Done(pace=PACE)
 
@@ -276,12 +264,12 @@ class Deliverer:
         whose = Whose(id=person.id, address=person.email) if person is not None else None
         told = await news(self._workspace, digest=one, whose=whose, now=now)
         if not told.is_empty:
-            place = await self._direct(one.place) if is_persons else one.place
+            place = await self._poster.direct(one.place) if is_persons else one.place
             many = [*told.asked, *told.overdue, *told.waking]
             known = await contacts(self._workspace, ids=[each.contact for each in many])
             types = {each.key: each for each in await score_types(self._workspace)}
             reply = digest_reply(told, {each.id: each for each in known}, types, place=one.place)
-            await self._say_once(job, place, reply, one.id, event=DIGEST_EVENT, since=now - DAY // 2)
+            await self._poster.say_once(job, place, reply, one.id, event=DIGEST_EVENT, since=now - DAY // 2)
         await digest_sent(self._workspace, id=one.id, top=told.top, now=now)
         return _Done(again=again)
 
@@ -292,7 +280,7 @@ class Deliverer:
             if admin is None:
                 raise _Nowhere
             reply = setup_reply(chosen, await score_types(self._workspace))
-            await self._say_once(job, await self._direct(admin), reply, 0, event=WELCOME, since=now - DAY)
+            await self._poster.say_once(job, await self._poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
             await was_welcomed(self._workspace, now=now)
         return _Done(pace=PACE)
 
@@ -325,7 +313,7 @@ class Deliverer:
             person = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
         if person is None:
             raise _Nowhere
-        return await self._direct(person)
+        return await self._poster.direct(person)
 
     async def _tell_of_lane(self, job: Job, lane: str, because: str) -> None:
         where = f"<#{lane}>" if lane[:1] in ("C", "G") else "the contact's owner"
@@ -341,102 +329,22 @@ class Deliverer:
         if admin is None:
             return
         reply = Reply(text=said, blocks=[section(said)])
-        await self._say_once(job, await self._direct(admin), reply, what, event=NOTICE, since=now - DAY)
+        await self._poster.say_once(job, await self._poster.direct(admin), reply, what, event=NOTICE, since=now - DAY)
         await was_told(self._workspace, what=what, now=now)
-
-    async def _direct(self, person: str) -> str:
-        opened = await self._client.conversations_open(users=person)
-        return str(opened["channel"]["id"])
 
     async def _post(
         self, job: Job, place: str, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
     ) -> tuple[str, str]:
         """Post where it should go, or straight to an admin where that place takes nothing."""
         try:
-            return place, await self._say_once(job, place, reply, id, event=EVENT, since=since, known_as=known_as)
+            return place, await self._poster.say_once(
+                job, place, reply, id, event=EVENT, since=since, known_as=known_as
+            )
         except SlackApiError as exc:
-            if error_code(exc) not in _NO_PLACE or place.startswith("D"):
+            if error_code(exc) not in NO_PLACE or place.startswith("D"):
                 raise
             log.warning("follow-up goes to an admin", because=error_code(exc))
             await self._tell_of_lane(job, place, f"Slack says `{error_code(exc)}` of <#{place}>")
             elsewhere = await self._place(job, "")
-            ts = await self._say_once(job, elsewhere, reply, id, event=EVENT, since=since, known_as=known_as)
+            ts = await self._poster.say_once(job, elsewhere, reply, id, event=EVENT, since=since, known_as=known_as)
             return elsewhere, ts
-
-    async def _say_once(
-        self,
-        job: Job,
-        place: str,
-        reply: Reply,
-        id: int | str,
-        *,
-        event: str,
-        since: int,
-        thread: str | None = None,
-        known_as: Collection[int] = (),
-    ) -> str:
-        """Send a message, unless it was taken before without our hearing of it; give its time stamp.
-
-        It is known by its metadata, under *id*, or one of *known_as*. Where we may not look for it, it is sent once
-        more and says so.
-        """
-        if job.is_doubtful:
-            ts, looked = await self._seen(place, event, {id, *known_as}, since=since, thread=thread)
-            if ts is not None:
-                return ts
-            if not looked:
-                reply = replace(reply, blocks=[*(reply.blocks or [section(reply.text)]), context(REPEAT)])
-        metadata = {"event_type": event, "event_payload": {"id": id}}
-        try:
-            said = await self._client.chat_postMessage(
-                channel=place,
-                text=reply.text,
-                blocks=list(reply.blocks) or None,
-                metadata=metadata,
-                thread_ts=thread,
-                unfurl_links=False,
-                unfurl_media=False,
-            )
-        except Exception as exc:
-            nobody_there = isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED
-            if error_code(exc) is not None or nobody_there:
-                raise
-            raise _Unheard from exc
-        return str(said["ts"])
-
-    async def _update(self, place: str, ts: str, reply: Reply) -> None:
-        try:
-            await self._client.chat_update(channel=place, ts=ts, text=reply.text, blocks=list(reply.blocks))
-        except SlackApiError as exc:
-            if error_code(exc) not in _NO_MESSAGE:
-                raise
-            log.warning("message not edited", because=error_code(exc))
-
-    async def _seen(
-        self, place: str, event: str, ids: Collection[int | str], *, since: int, thread: str | None
-    ) -> tuple[str | None, bool]:
-        """Look for a message that may have been taken without our hearing of it; and whether we may look."""
-        looking: dict[str, Any] = {"channel": place, "oldest": f"{(since - SECOND) / 1_000_000:.6f}", "limit": 200}
-        try:
-            if thread is None:
-                said = await self._client.conversations_history(**looking, include_all_metadata=True)
-            else:
-                said = await self._client.conversations_replies(**looking, ts=thread, include_all_metadata=True)
-        except SlackApiError as exc:
-            if error_code(exc) not in _NO_LOOK:
-                raise
-            return None, False
-        for message in said["messages"]:
-            metadata = message.get("metadata") or {}
-            if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") in ids:
-                return str(message["ts"]), True
-        return None, True
-
-
-def retry_after(exc: Exception) -> int | None:
-    """Give the µs that Slack asks us to wait, where it does."""
-    if not isinstance(exc, SlackApiError):
-        return None
-    headers = getattr(exc.response, "headers", None) or {}
-    seconds = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-    return int(seconds) * SECOND if str(seconds).isdecimal() else None
