@@ -8,6 +8,7 @@ from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
 from bot.cli.serve import serve
 from bot.cli.transfer import export_contacts, import_contacts
+from bot.cli.trying import send_file, try_source
 from bot.cli.verify import verify
 
 app = typer.Typer(
@@ -27,5 +28,7 @@ app.add_typer(workspaces.app, name="workspace")
 app.add_typer(types.app, name="type")
 app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="source")
+sources.app.command("try")(try_source)
+sources.app.command("send")(send_file)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")

@@ -1,8 +1,6 @@
-"""Add, list, show, set, rotate, remove and try sources, and send one a test delivery."""
+"""Add, list, show, set, rotate and remove sources."""
 
-import asyncio
 import json
-import secrets as randomness
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,24 +12,16 @@ from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.senders import ids_alone
 from bot.settings import Settings
-from storage.deliveries import delivery as kept_delivery
-from storage.deliveries import lately, raw_delivery
-from storage.domain.errors import Refusal, UnknownDelivery
-from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Unusable
-from storage.domain.people import Workspace
+from storage.deliveries import lately
+from storage.domain.errors import Refusal
 from storage.domain.sources import DAY, Source
 from storage.domain.standings import Standing
-from storage.domain.submissions import Raw
-from storage.domain.values import to_json
 from storage.opening import Storage
 from storage.readings import reading
 from storage.sources import add_source, find_source, remove_source, rotate_source, set_source, sources
 from storage.standings import troubles
 from webhooks.configuring import Given, configure, next_secret, provider_named
-from webhooks.mapping import BadMapping, check_mapping
 from webhooks.providers import PROVIDERS
-from webhooks.rereading import attempt, given_request, with_mapping
-from webhooks.sending import kind_of_file, post, prepared
 
 app = typer.Typer(no_args_is_help=True, help="Sources: the systems that send scores.")
 
@@ -49,7 +39,7 @@ Option = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="What this provider alone wants to know.")
 ]
 Recipe = Annotated[str | None, typer.Option(metavar="NAME|FILE.json", help="How the sender signs.")]
-Mapping_ = Annotated[
+MappingFile = Annotated[
     Path | None, typer.Option("--mapping", metavar="FILE.json", exists=True, dir_okay=False, help="Where things stand.")
 ]
 Muted = Annotated[bool | None, typer.Option("--muted/--no-muted", help="Its deliveries ask for no follow-up.")]
@@ -74,7 +64,7 @@ def add(
     public_url: PublicUrl = None,
     option: Option = None,
     recipe: Recipe = None,
-    mapping: Mapping_ = None,
+    mapping: MappingFile = None,
     muted: Muted = None,
     rate: Rate = None,
     api_token: ApiToken = None,
@@ -90,7 +80,7 @@ def add(
         given = Given(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
             map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
-            mapping=_document(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
+            mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
         )  # fmt: skip  # as the options stand above
         configured = configure(workspace, slug=slug, provider=provider, given=given)
         secrets = configured.secrets or ()
@@ -98,7 +88,7 @@ def add(
             workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
             api_token=api_token, now=system_clock(),
         )  # fmt: skip  # whose, what, and what proves it
-        url, name = _url(settings, made), made.settings.username
+        url, name = url_of(settings, made), made.settings.username
         if as_json:
             document: dict[str, object] = {"slug": made.slug, "provider": provider, "url": url, "secrets": [*secrets]}
             output.document(document | ({"username": name} if name else {}))
@@ -118,7 +108,8 @@ def _numbered(steps: Sequence[str], *, url: str, secret: str, slug: str) -> list
     return [f"  {number}. {step}" for number, step in enumerate(told, start=1)]
 
 
-def _url(settings: Settings, source: Source) -> str:
+def url_of(settings: Settings, source: Source) -> str:
+    """Give the address that a source sends to."""
     return f"{settings.url}/webhooks/{source.workspace.team}/{source.slug}"
 
 
@@ -126,13 +117,13 @@ def _recipe(text: str | None) -> str | Mapping[str, object] | None:
     """Give a recipe's name, or what stands in its file."""
     if text is None or not text.endswith(".json"):
         return text
-    read = _document(Path(text))
+    read = json_file(Path(text))
     if not isinstance(read, dict):
         raise Refusal(f"{text} holds no recipe: it must be a JSON object")
     return read
 
 
-def _document(path: Path | None) -> object:
+def json_file(path: Path | None) -> object:
     """Read a JSON file of the operator; raises Refusal."""
     if path is None:
         return None
@@ -148,7 +139,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
 
     async def body(_: Storage, settings: Settings) -> None:
         rows = [
-            {"slug": one.slug, "provider": one.provider, "url": _url(settings, one)}
+            {"slug": one.slug, "provider": one.provider, "url": url_of(settings, one)}
             for one in await sources(await the_workspace(team))
         ]
         if as_json:
@@ -177,7 +168,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
         told: dict[str, object] = {
             "slug": source.slug,
             "provider": source.provider,
-            "url": _url(settings, source),
+            "url": url_of(settings, source),
             "live_secrets": len(source.secrets),
             "retiring_at": [output.moment(source.retiring[one]) for one in source.secrets if one in source.retiring],
             "username": kept.username,
@@ -200,7 +191,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             return
         output.table([{"what": name.replace("_", " "), "is": _plain(value)} for name, value in told.items()], none="")
         steps = PROVIDERS[source.provider].steps
-        output.lines("", *_numbered(steps, url=_url(settings, source), secret=HIDDEN, slug=slug))
+        output.lines("", *_numbered(steps, url=url_of(settings, source), secret=HIDDEN, slug=slug))
 
     run(body)
 
@@ -238,7 +229,7 @@ def set_(
     public_url: PublicUrl = None,
     option: Option = None,
     recipe: Recipe = None,
-    mapping: Mapping_ = None,
+    mapping: MappingFile = None,
     muted: Muted = None,
     rate: Rate = None,
     api_token: ApiToken = None,
@@ -254,7 +245,7 @@ def set_(
         given = Given(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
             map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
-            mapping=_document(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
+            mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
         )  # fmt: skip  # as the options stand above
         configured = configure(workspace, slug=slug, provider=source.provider, given=given, before=source)
         changed = await set_source(
@@ -262,7 +253,7 @@ def set_(
             now=system_clock(),
         )  # fmt: skip  # as above
         if as_json:
-            output.document({"slug": changed.slug, "provider": changed.provider, "url": _url(settings, changed)})
+            output.document({"slug": changed.slug, "provider": changed.provider, "url": url_of(settings, changed)})
         else:
             output.lines(f"Set the source `{changed.slug}`. See it: contact-score source show {changed.slug}")
 
@@ -304,113 +295,3 @@ def remove(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             output.lines(f"Removed the source `{slug}`; whoever sends to it is told 404 from now on.")
 
     run(body)
-
-
-@app.command("try")
-def try_(
-    slug: str,
-    delivery: Annotated[int | None, typer.Option(metavar="ID", help="A delivery that is kept.")] = None,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A body.")] = None,
-    mapping: Mapping_ = None,
-    team: Team = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what would be taken of a delivery or a file, with this mapping or the source's own, without applying it."""
-    if (delivery is None) == (file is None):
-        raise typer.BadParameter("say what to try: --delivery ID or --file FILE")
-
-    async def body(_: Storage, __: Settings) -> None:
-        workspace = await the_workspace(team)
-        source = await find_source(workspace.team, slug=slug)
-        raw, key = await _request(workspace, slug, delivery=delivery, file=file)
-        tried = attempt(with_mapping(source, _mapping(mapping)), raw, key=key)
-        rows = [_would(one) for one in tried.items]
-        if as_json:
-            output.document({"items": rows, "warnings": list(tried.warnings)})
-            return
-        output.table(rows, none="Nothing would be taken: the mapping finds no items.")
-        output.note(*tried.warnings)
-
-    run(body)
-
-
-def _mapping(path: Path | None) -> dict[str, str] | None:
-    if path is None:
-        return None
-    try:
-        return check_mapping(_document(path))
-    except BadMapping as exc:
-        raise Refusal(str(exc)) from exc
-
-
-async def _request(workspace: Workspace, slug: str, *, delivery: int | None, file: Path | None) -> tuple[Raw, str]:
-    """Give what to try, and the delivery's id."""
-    if file is not None:
-        content = await asyncio.to_thread(file.read_bytes)
-        return given_request(content, kind=kind_of_file(content)), "file"
-    assert delivery is not None
-    kept, _ = await kept_delivery(workspace, id=delivery)
-    if kept.source != slug:
-        raise UnknownDelivery(f"delivery {delivery} came from `{kept.source}`, not from `{slug}`")
-    return await raw_delivery(workspace, id=delivery), kept.key
-
-
-def _would(one: Asked) -> dict[str, object]:
-    """Say what an item would do."""
-    shown: dict[str, object] = dict.fromkeys(("does", "contact", "score", "value", "occurred_at", "id", "reason"))
-    shown["id"] = one.key
-    match one:
-        case Ignored() | Unusable():
-            return shown | {"does": "ignored" if isinstance(one, Ignored) else "quarantined", "reason": one.reason}
-        case Merge() | Deletion():
-            into = {"reason": f"into {_named(one.into)}"} if isinstance(one, Merge) else {}
-            kind = "merge" if isinstance(one, Merge) else "delete"
-            return shown | {"does": kind, "contact": _named(one.contact)} | into
-        case Item():
-            does = one.op.value if one.op else f"activity {one.activity}" if one.activity else "upsert"
-            at = output.moment(one.occurred_at) if one.occurred_at is not None else None
-            value = to_json(one.amount) if does not in ("clear", "upsert") else None
-            said = {"does": does, "contact": _named(one.contact), "score": one.score, "value": value}
-            return shown | said | {"occurred_at": at, "reason": one.reason}
-
-
-def _named(contact: object) -> str:
-    email, id = getattr(contact, "email", None), getattr(contact, "id", None)
-    return " ".join(str(one) for one in (email, id and f"(id {id})" if email else id) if one)
-
-
-@app.command()
-def send(
-    slug: str,
-    file: Annotated[Path, typer.Argument(metavar="FILE.json", exists=True, dir_okay=False)],
-    team: Team = None,
-    as_json: AsJson = False,
-) -> None:
-    """Sign FILE.json as the sender would and post it to the running service."""
-
-    async def body(_: Storage, settings: Settings) -> tuple[int, str]:
-        workspace = await the_workspace(team)
-        source = await find_source(workspace.team, slug=slug)
-        document, delivery = await asyncio.to_thread(file.read_bytes), f"msg_{randomness.token_hex(12)}"
-        url = _url(settings, source)
-        request = prepared(source, document, url=url, delivery=delivery, now=system_clock())
-        try:
-            return await post(request.url, body=request.body, headers=request.headers)
-        except OSError as exc:
-            raise Refusal(f"nobody answers at {url}: is `contact-score serve` running there?") from exc
-
-    status, answer = run(body)
-    if as_json:
-        output.document({"status": status, "answer": _answered(answer)})
-    else:
-        output.lines(f"{status} {answer}")
-    if status != 200:
-        raise typer.Exit(1)
-
-
-def _answered(answer: str) -> object:
-    """Read an answer, which is text where something in between gave it."""
-    try:
-        return json.loads(answer)
-    except ValueError:
-        return answer
