@@ -9,6 +9,9 @@ from storage.domain.fold import Effect, State
 from storage.domain.score_types import ScoreType
 from storage.facts import Scored
 
+#: effects e of facts g in the order of the fold, backwards
+NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
+
 
 async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, State]:
     """Give the kept state of scores, each under its definition."""

@@ -85,7 +85,8 @@ def _late(works: Sequence[Work], states: Mapping[Scored, State], types: Mapping[
         for entry in work.new:
             assert entry.fact is not None  # it became one
             for pair in work.bears_on(entry):
-                if entry.fact.order < last[pair] or judge(types[pair].rules).asks_fields:
+                # Of the same time and key as the last one: which of the two is first the fold knows.
+                if entry.fact.order <= last[pair] or judge(types[pair].rules).asks_fields:
                     late.add(pair)
                 last[pair] = max(last[pair], entry.fact.order)
     return late

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from storage import contacts, database, definitions, facts
 from storage.database import Row
+from storage.derived import NEWEST
 from storage.domain.course import Knot, Move, Point, biggest_moves, points
 from storage.domain.decay import shown
 from storage.domain.explain import Explanation, explain
-from storage.domain.facts import Deed, Op, Order
+from storage.domain.facts import Deed, FieldOrder, Op
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 
@@ -27,7 +28,7 @@ class Entry:
     undone: bool
     activity: str | None
     rule: str | None  #: the rules that speak of it, by name
-    order: Order  #: where it stands among all facts
+    order: FieldOrder  #: where it stands among all facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,17 @@ class Course:
 
 
 async def history(
-    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int = 0, before: Order | None = None
+    workspace: Workspace,
+    *,
+    contact: int,
+    score: str | None,
+    most: int,
+    since: int = 0,
+    before: FieldOrder | None = None,
 ) -> tuple[ScoreType, list[Entry]]:
     """Give the latest changes of one score, newest first, or those before one; what is undone is among them, marked."""
     score_type = await definitions.score_type(workspace, key=score)
-    at, source, key = before or (database.LARGEST_ID, b"", b"")
+    at, source, key, subject = before or (database.LARGEST_ID, b"", b"", b"")
     rows = await database.read(
         "SELECT f.occurred_at, f.subject, f.op, f.amount, e.asked, f.activity, e.rule,"
         " f.source, f.dedupe_key, f.actor, f.reason, f.batch,"
@@ -66,8 +73,10 @@ async def history(
         " AND (f.subject = $3 OR e.effective <> 0 OR e.asked <> 0)"
         " AND f.workspace_id = $1 AND f.occurred_at >= $6"
         ' AND f.occurred_at <= $7 AND (f.occurred_at < $7 OR f.source COLLATE "C" < $8'
-        ' OR (f.source = $8 AND f.dedupe_key COLLATE "C" < $9))'
-        ' ORDER BY f.occurred_at DESC, f.source COLLATE "C" DESC, f.dedupe_key COLLATE "C" DESC LIMIT $5',
+        ' OR (f.source = $8 AND (f.dedupe_key COLLATE "C" < $9'
+        ' OR (f.dedupe_key = $9 AND f.subject COLLATE "C" < $10))))'
+        ' ORDER BY f.occurred_at DESC, f.source COLLATE "C" DESC, f.dedupe_key COLLATE "C" DESC,'
+        ' f.subject COLLATE "C" DESC LIMIT $5',
         workspace.id,
         contact,
         score_type.key,
@@ -77,6 +86,7 @@ async def history(
         at,
         source.decode(),
         key.decode(),
+        subject.decode(),
     )
     undone = await facts.undone(database.current().reader, workspace.id, {row["batch"] for row in rows})
     return score_type, [
@@ -92,7 +102,7 @@ async def history(
             actor=row["actor"],
             reason=row["reason"],
             undone=row["batch"] in undone,
-            order=(row["occurred_at"], row["source"].encode(), row["dedupe_key"].encode()),
+            order=(row["occurred_at"], row["source"].encode(), row["dedupe_key"].encode(), row["subject"].encode()),
         )
         for row in rows
     ]
@@ -162,7 +172,7 @@ async def _knots(
         "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
         " WHERE e.workspace_id = $1 AND e.contact_id = $2 AND e.definition_id = $3 AND e.at <= $5 AND e.at >="
         " coalesce((SELECT max(at) FROM effects WHERE contact_id = $2 AND definition_id = $3 AND at < $4), $4)"
-        ' ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC LIMIT $6',
+        f" {NEWEST} LIMIT $6",
         workspace.id,
         contact,
         score_type.definition,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from storage import contacts, database, definitions
 from storage.database import Row, Session
+from storage.derived import NEWEST
 from storage.domain.contacts import Contact
 from storage.domain.decay import band_until, shown
 from storage.domain.facts import DAY
@@ -17,7 +18,7 @@ _LATEST = (
     "FROM effects e JOIN facts g ON g.id = e.fact_id"
     " WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id"
 )
-_FIRST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC LIMIT 1'
+_FIRST = f"{NEWEST} LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

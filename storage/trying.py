@@ -81,7 +81,7 @@ async def _courses(workspace: Workspace, watch: Watch, *, now: int) -> list[_Cou
     changed = await database.read(
         "SELECT e.contact_id, e.at, e.rank_after, f.batch FROM effects e JOIN facts f ON f.id = e.fact_id"
         " WHERE e.workspace_id = $1 AND e.definition_id = $2 AND e.at > $3"
-        ' ORDER BY e.contact_id, e.at, f.source COLLATE "C", f.dedupe_key COLLATE "C"',
+        ' ORDER BY e.contact_id, e.at, f.source COLLATE "C", f.dedupe_key COLLATE "C", f.subject COLLATE "C"',
         workspace.id,
         definition,
         since,

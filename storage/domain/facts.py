@@ -12,7 +12,7 @@ from storage.domain.errors import BadTime
 Order: TypeAlias = tuple[int, bytes, bytes]
 
 DAY = 86_400_000_000
-#: the same with the subject, because facts that share a key may speak of one field
+#: the same with the subject, because facts that share a key may bear on one score, or speak of one field
 FieldOrder: TypeAlias = tuple[int, bytes, bytes, bytes]
 BEFORE_ALL: Order = (-1, b"", b"")
 #: the subjects of facts that make two contacts one, and that delete one

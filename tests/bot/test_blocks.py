@@ -95,7 +95,7 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
             undone=undone,
             activity=None,
             rule=None,
-            order=(AT, b"s", b"k"),
+            order=(AT, b"s", b"k", b"fit"),
         )
         for op in Op
         for undone in (False, True)

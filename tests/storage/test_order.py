@@ -16,7 +16,7 @@ from storage.definitions import add_score_type
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Item, Merge, Op
-from storage.domain.score_types import Band
+from storage.domain.score_types import Band, Rule
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.opening import Storage
 from storage.past import Entry, history
@@ -25,7 +25,7 @@ from storage.verifying import verify_next
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.reference import Line, Range, Told, latest_fields, story
-from tests.storage.teams import NOW, SECOND, Team
+from tests.storage.teams import DAY, NOW, SECOND, Team, set_to
 
 HOUR = 3_600 * SECOND
 APART = 41 * 60 * SECOND + 1  # no fraction of a half-life, after which an odd number would stand between two points
@@ -359,3 +359,52 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
     merges = [one for one in facts if one.into]
     counted.update({"merges": len(merges), "undone merges": sum(one.batch in left_out for one in merges)})
     counted.update({"proofs": sum(one.also is not None and one.contact != one.also for one in facts)})
+
+
+RULED = ("plain", "asking")
+
+
+async def test_facts_that_share_time_and_key_have_one_order_too(team: Team) -> None:
+    """An activity and a change of one event, in either order of arrival: what is about no score comes first."""
+    visit = Rule(name="Visit", activity="visit", points=5_000)
+    for key, rules in zip(RULED, ((visit,), (visit, Rule(name="VIP", points=1_000, condition="tag:vip"))), strict=True):
+        await add_score_type(
+            team.workspace, key=key, label=key, minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
+            rules=rules, is_default=False, now=NOW,
+        )  # fmt: skip  # one definition
+    told: dict[str, list[Item]] = {}
+    for number, turned in enumerate((False, True, False, True)):
+        email = f"p{number}@example.com"
+        common = {"key": f"{number}/event", "contact": Reference(email=email), "occurred_at": NOW - 9 * HOUR}
+        items = [
+            Item(**common, activity="visit", amount=1_000),  # type: ignore[arg-type]  # named
+            Item(**common, score="plain", op=Op.SET, amount=40_000),  # type: ignore[arg-type]  # named
+            Item(**common, score="asking", op=Op.SET, amount=40_000, fields={"tags": []}),  # type: ignore[arg-type]
+            Item(**common, score="score", op=Op.SET, amount=7_000, fields={"tags": ["vip"]}),  # type: ignore[arg-type]
+        ]
+        told[email] = items[::-1] if turned else items
+    for number, items in enumerate(told.values()):
+        for together in [items] if number < 2 else [[one] for one in items]:
+            await team.deliver(*together, batch=f"{number}/{together[0].score}/{together[0].activity}")
+        await team.deliver(
+            *(set_to(f"{number}/later", f"p{number}@example.com", 70, score=key) for key in ("plain", "asking")),
+            batch=f"{number}/later",
+        )
+    ends = []
+    for email in told:
+        seen = {
+            key: [(one.op.value, one.effective, one.value) for one in await team.lines(email, key)] for key in RULED
+        }
+        (card,) = await cards_of(team.workspace, ids=[(await team.contact(email)).id], now=NOW + 7 * DAY - HOUR)
+        trends = {one.score_type.key: one.trends[7] for one in card.standings if one.score_type.key in RULED}
+        ends.append((seen, trends))
+
+    plain = [("set", 30_000, 70_000), ("set", 35_000, 40_000), ("activity", 5_000, 5_000)]
+    asking = [("set", 29_000, 70_000), ("fields", 1_000, 41_000), *plain[1:]]
+    assert ends == [({"plain": plain, "asking": asking}, {"plain": 30_000, "asking": 29_000})] * 4
+    contact, read, before = (await team.contact(email)).id, [], None
+    for _ in plain:  # line by line, none is left out
+        _, (line,) = await history(team.workspace, contact=contact, score="plain", most=1, before=before)
+        read.append((line.op.value, line.effective, line.value))
+        before = line.order
+    assert read == plain

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from storage.domain.errors import UnknownContact
 from storage.domain.explain import Contribution
-from storage.domain.facts import Order
+from storage.domain.facts import FieldOrder
 from storage.domain.values import to_json
 from storage.past import Entry, history, why
 from webhooks.api import schemas
@@ -69,19 +69,19 @@ def _entry(one: Entry) -> dict[str, Any]:
     }
 
 
-def _write_cursor(order: Order) -> str:
-    at, source, key = order
-    told = json.dumps([at, source.decode(), key.decode()])
+def _write_cursor(order: FieldOrder) -> str:
+    at, *texts = order
+    told = json.dumps([at, *(text.decode() for text in texts)])
     return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str | None) -> Order | None:
+def _read_cursor(cursor: str | None) -> FieldOrder | None:
     if cursor is None:
         return None
     try:
-        at, source, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if type(at) is not int or not 0 <= at < 2**63 or "\0" in source + key:
+        at, source, key, subject = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if type(at) is not int or not 0 <= at < 2**63 or "\0" in source + key + subject:
             raise ValueError
-        return (at, source.encode(), key.encode())
+        return (at, source.encode(), key.encode(), subject.encode())
     except (ValueError, TypeError, AttributeError, binascii.Error) as exc:
         raise Mistake(400, "That cursor is not one of this history's: begin again without it.") from exc
