@@ -136,7 +136,10 @@ def _rows(kinds: Collection[str]) -> list[Row]:
 
 
 async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
-    """Strike out a job that is done, with the jobs *done* along with it; the lane is free again after *pace* µs."""
+    """Strike out a job that is done, with the jobs *done* along with it; the lane is free again after *pace* µs.
+
+    What is done is done, also where the lease has ended; anything else is then left to who has the job.
+    """
 
     async def body(session: Session) -> None:
         await _free(session, workspace, job, at=now + pace)
@@ -153,7 +156,8 @@ async def repeat(workspace: Workspace, *, job: Job, at: int, now: int) -> None:
     """Put a job that is done for another time, as if it had been put just now."""
 
     async def body(session: Session) -> None:
-        await _free(session, workspace, job, at=now)
+        if not await _free(session, workspace, job, at=now):
+            return
         await session.rows(
             "UPDATE jobs SET due_at = $3, attempts = 0, under_way = false, problem = NULL"
             " WHERE workspace_id = $1 AND id = $2",
@@ -182,7 +186,8 @@ async def postpone(
     """
 
     async def body(session: Session) -> None:
-        await _free(session, workspace, job, at=until if holds_lane else now + pace)
+        if not await _free(session, workspace, job, at=until if holds_lane else now + pace):
+            return
         await session.rows(
             "UPDATE jobs SET due_at = $3, under_way = $4, problem = $5 WHERE workspace_id = $1 AND id = $2",
             workspace.id,
@@ -199,7 +204,8 @@ async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> 
     """Leave a job undone for good, and say why; its neighbours go on."""
 
     async def body(session: Session) -> None:
-        await _free(session, workspace, job, at=now)
+        if not await _free(session, workspace, job, at=now):
+            return
         await session.rows(
             "UPDATE jobs SET given_up_at = $3, problem = $4 WHERE workspace_id = $1 AND id = $2",
             workspace.id,
@@ -211,15 +217,17 @@ async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> 
     await database.write(body)
 
 
-async def _free(session: Session, workspace: Workspace, job: Job, *, at: int) -> None:
-    # Whose lease has ended meanwhile does not free the lane of the next one.
-    await session.rows(
-        "UPDATE lanes SET free_at = $4, holder = NULL WHERE workspace_id = $1 AND name = $2 AND holder = $3",
+async def _free(session: Session, workspace: Workspace, job: Job, *, at: int) -> bool:
+    """Let the lane of a job go; false where our lease has ended, and the lane and its job are another's."""
+    freed = await session.rows(
+        "UPDATE lanes SET free_at = $4, holder = NULL WHERE workspace_id = $1 AND name = $2 AND holder = $3"
+        " RETURNING id",
         workspace.id,
         job.lane,
         job.claim,
         at,
     )
+    return bool(freed)
 
 
 async def due_in_lane(workspace: Workspace, *, lane: str, kind: str, now: int) -> dict[int, int]:

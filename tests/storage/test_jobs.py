@@ -1,0 +1,74 @@
+"""Who took a job and lost it to another, since the lease had ended, is in nobody's way."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from storage import jobs
+from storage.domain.people import Workspace
+from storage.domain.retries import LEASE, SECOND
+from storage.jobs import Job
+from tests.storage.teams import NOW, Team
+
+KIND, LANE = "ask", "C0SUCCESS"
+LATER = NOW + LEASE + SECOND  # the first lease has ended
+LATEST = LATER + LEASE + SECOND  # so has the second
+
+
+async def taken(team: Team, *, now: int) -> Job | None:
+    """Take the one job."""
+    return await jobs.claim(team.workspace, kinds=[KIND], now=now)
+
+
+async def taken_twice(team: Team) -> tuple[Job, Job]:
+    """Put a job, and let another take it from who took it first."""
+    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
+    first, second = await taken(team, now=NOW), await taken(team, now=LATER)
+    assert first is not None
+    assert second is not None
+    assert (first.is_doubtful, second.is_doubtful) == (False, True)
+    return first, second
+
+
+async def postpone(workspace: Workspace, job: Job) -> None:
+    """Say that Slack refused it, so that nothing is in doubt, and try again in an hour."""
+    await jobs.postpone(
+        workspace, job=job, until=LATER + 3600 * SECOND, holds_lane=False, is_doubtful=False, because="late", now=LATER
+    )
+
+
+async def give_up(workspace: Workspace, job: Job) -> None:
+    """Leave it undone."""
+    await jobs.give_up(workspace, job=job, because="late", now=LATER)
+
+
+async def repeat(workspace: Workspace, job: Job) -> None:
+    """Put it for another time."""
+    await jobs.repeat(workspace, job=job, at=LATER + 3600 * SECOND, now=LATER)
+
+
+@pytest.mark.parametrize("late", [postpone, give_up, repeat])
+async def test_what_is_said_after_the_lease_leaves_the_job_to_who_has_it(
+    team: Team, late: Callable[[Workspace, Job], Awaitable[None]]
+) -> None:
+    """Who has it now may have sent something: should that one die, the next has to know that it is in doubt."""
+    first, second = await taken_twice(team)
+    await late(team.workspace, first)
+    assert await taken(team, now=LATER) is None  # the lane is another's still
+    third = await taken(team, now=LATEST)
+
+    assert third is not None
+    assert (third.id, third.attempts, third.is_doubtful) == (second.id, 3, True)
+
+
+async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
+    """It is not done a third time; the lane stays with who has it until that one is done too."""
+    first, second = await taken_twice(team)
+    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="2", subject=2, due_at=NOW, now=NOW)
+    await jobs.settle(team.workspace, job=first, pace=0, now=LATER)
+    assert await taken(team, now=LATER) is None
+    await jobs.settle(team.workspace, job=second, pace=0, now=LATER)
+    third = await taken(team, now=LATER)
+
+    assert third is not None
+    assert (third.subject, third.is_doubtful) == (2, False)
