@@ -1,13 +1,17 @@
-"""Call Slack's methods, and count how each call ended."""
+"""Call Slack's methods, count how each call ended, and tell why one failed."""
 
 from collections.abc import Callable
 from typing import Any
 
+from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.people import error_code
+from bot.people import PASSING, error_code
+
+#: with these Slack shuts the app out, whatever it asks for
+SHUT_OUT = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 
 
 class CountedClient(AsyncWebClient):
@@ -29,3 +33,10 @@ class CountedClient(AsyncWebClient):
             raise
         self._called(api_method, "ok")
         return answer
+
+
+def fails_all(exc: Exception) -> bool:
+    """Tell whether any other call would have failed too: nobody answers, Slack is busy or broken, or shuts us out."""
+    if isinstance(exc, SlackApiError):
+        return error_code(exc) in (None, *PASSING, *SHUT_OUT)
+    return isinstance(exc, OSError | ClientError)

@@ -14,6 +14,7 @@ from bot.blocks.elements import section
 from bot.blocks.followup import EVENT, follow_up_reply, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.blocks.sources import STANDING_EVENT, standing_reply
+from bot.calls import fails_all
 from bot.people import People, error_code
 from bot.posting import NO_PLACE, Poster, Unheard, retry_after
 from bot.text import escape
@@ -22,6 +23,7 @@ from storage.alerting import OWNERS, SWEEP, SWEEP_EVERY, sweep
 from storage.contacts import contacts
 from storage.definitions import score_types
 from storage.digests import DIGEST_JOB, digest_sent, digests, news
+from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import DAY
 from storage.domain.followups import WAITING, Move, TooLate
 from storage.domain.hours import is_at_work, is_same_day, next_time
@@ -116,18 +118,20 @@ class Deliverer:
 
     async def _try_again(self, job: Job, exc: Exception) -> None:
         now, code = self._clock(), error_code(exc) or type(exc).__name__
-        if (job.attempts >= MOST_ATTEMPTS and job.kind not in _FOR_EVER) or isinstance(exc, _Nowhere):
+        # What would have failed whatever it is about is no reason to give this one up.
+        is_away = isinstance(exc, Unheard | StorageUnavailable) or fails_all(exc)
+        is_hopeless = job.attempts >= MOST_ATTEMPTS and not is_away and job.kind not in _FOR_EVER
+        if is_hopeless or isinstance(exc, _Nowhere):
             log.error("job given up", kind=job.kind, because=code)
             await jobs.give_up(self._workspace, job=job, because=code, now=now)
             return
-        refused = isinstance(exc, SlackApiError) and error_code(exc) is not None  # Slack said no
         wait = retry_after(exc) or pause(job.attempts)
         log.warning("job postponed", kind=job.kind, because=code)
         await jobs.postpone(
             self._workspace,
             job=job,
             until=now + wait,
-            holds_lane=not refused or code == "ratelimited",
+            holds_lane=is_away or not isinstance(exc, SlackApiError),
             is_doubtful=job.is_doubtful or isinstance(exc, Unheard),
             because=code,
             now=now,

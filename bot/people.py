@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 KEPT = 30_000_000  # µs: a member made a guest, or a channel shared, is noticed half a minute later at the latest
 MOST = 5_000
-# With these Slack says that it cannot tell just now, not what is so.
-_PASSING = frozenset(
-    {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
-)
+#: with these Slack says that something went wrong meanwhile; what was asked for may have been done
+UNSURE = frozenset({"internal_error", "fatal_error"})
+#: with these it says that it cannot tell just now, not what is so
+PASSING = frozenset({"ratelimited", "rate_limited", "service_unavailable", "request_timeout", *UNSURE})
 
 
 class _Brief(Generic[T]):
@@ -229,7 +229,7 @@ async def _said(looking: Awaitable[T]) -> T | None:
     except _Unsaid:
         return None
     except SlackApiError as exc:
-        if error_code(exc) is None or error_code(exc) in _PASSING:
+        if error_code(exc) is None or error_code(exc) in PASSING:
             raise
         log.warning("Slack does not know it", error=error_code(exc))
         return None

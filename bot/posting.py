@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.asking import Reply
 from bot.blocks.elements import context, section
 from bot.blocks.followup import REPEAT
-from bot.people import error_code
+from bot.people import UNSURE, error_code
 from storage.domain.retries import SECOND
 from storage.jobs import Job
 
@@ -80,7 +80,7 @@ class Poster:
             )
         except Exception as exc:
             nobody_there = isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED
-            if error_code(exc) is not None or nobody_there:
+            if nobody_there or error_code(exc) not in (None, *UNSURE):
                 raise
             raise Unheard from exc
         return str(said["ts"])

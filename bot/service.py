@@ -18,7 +18,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import logs
 from bot.app import Door, make_bolt
-from bot.calls import CountedClient
+from bot.calls import SHUT_OUT, CountedClient
 from bot.clock import system_clock
 from bot.deliver import WELCOME, Deliverer
 from bot.dispatch import Dispatcher
@@ -147,7 +147,7 @@ class Service:
                 return
             except SlackApiError as exc:
                 code = error_code(exc)
-                if code in ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"):
+                if code in SHUT_OUT:
                     raise BadSettings(f"Slack refuses SLACK_BOT_TOKEN or SLACK_APP_TOKEN: {code}") from exc
                 log.warning("not connected to Slack yet", because=code)
             except Exception as exc:  # nobody answers there just now

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-Kind = Literal["rate_limited", "server_error", "no_answer", "late", "dropped_after_accepting"]
+Kind = Literal["rate_limited", "server_error", "no_answer", "late", "dropped_after_accepting", "failed_after_accepting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,8 @@ class Fault:
 
     *method* is a Web API method, "response_url", "upload", or a pattern such as "chat.*" or "*".
     rate_limited, server_error and no_answer do nothing of what was asked. late does it and holds the answer
-    until `Faults.release`; dropped_after_accepting does it and closes the connection.
+    until `Faults.release`; dropped_after_accepting does it and closes the connection; failed_after_accepting does it
+    and says that something went wrong meanwhile, as Slack may: docs.slack.dev/reference/methods/chat.postMessage
     """
 
     method: str

@@ -117,6 +117,9 @@ class WebApi:
                 done = _plain(500, "Internal Server Error")
             case "no_answer":
                 done = Answer({}, web.Response())
+            case "failed_after_accepting":
+                failed = work().content | {"ok": False, "error": "fatal_error"}
+                done = Answer(failed, web.json_response({"ok": False, "error": "fatal_error"}))
             case _:
                 done = work()
         at = self._sandbox.clock.now()

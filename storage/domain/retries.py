@@ -4,7 +4,7 @@ SECOND = 1_000_000
 LEASE = 60 * SECOND  #: how long one who took a job has it to themselves
 PACE = SECOND  #: between two messages to one place: Slack's own rule
 LONGEST = 600 * SECOND
-MOST_ATTEMPTS = 12  #: about an hour and a half
+MOST_ATTEMPTS = 12  #: about forty minutes
 
 
 def pause(attempts: int) -> int:

@@ -1,0 +1,162 @@
+"""What was asked for is posted once, however long Slack is away; what Slack never takes is left, and said to be."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.deliver import Deliverer
+from bot.people import People
+from bot.sandbox import Fault, Message, Sandbox
+from storage.domain.retries import LONGEST, MOST_ATTEMPTS, SECOND
+from storage.measuring import measure
+from storage.opening import Storage
+from storage.watching import choose_channel
+from storage.workspaces import add_workspace
+from tests.storage.teams import Team, set_to
+
+TEAM, SUCCESS, BOT_TOKEN = "T0DEMO", "C0SUCCESS", "xoxb-sandbox"
+TURN = LONGEST // SECOND + 1  # seconds after which whatever was put off is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Who delivers, with the Slack it delivers to, by whose clock it goes."""
+
+    sandbox: Sandbox
+    team: Team
+    deliverer: Deliverer
+
+    @property
+    def now(self) -> int:
+        """Give the time, in µs."""
+        return int(self.sandbox.clock.now() * SECOND)
+
+    async def hot(self, name: str) -> None:
+        """Let a score come to where somebody is asked to follow up."""
+        await self.team.deliver(set_to(name, f"{name}@example.com", 90), batch=name, received=self.now)
+
+    async def work(self, *, turns: int = 1) -> None:
+        """Do all that is due, as often as that, with the longest pause after each."""
+        for _ in range(turns):
+            while await self.deliverer.work():
+                continue
+            self.sandbox.clock.advance(TURN)
+
+    async def jobs(self) -> tuple[int, int]:
+        """Count the follow-ups that wait to be posted, and those that will not be."""
+        measured = await measure(now=self.now)
+        return measured.waiting.get("ask", 0), measured.given_up.get("ask", 0)
+
+    @property
+    def tried(self) -> int:
+        """Count how often a message was sent to Slack."""
+        return sum(call.method == "chat.postMessage" for call in self.sandbox.calls)
+
+    @property
+    def posted(self) -> list[str]:
+        """Give whom the follow-ups are about that stand in the channel, in their order."""
+        there = [one for one in self.sandbox.world.posts if one.channel == SUCCESS and one.metadata]
+        return [_whom(one) for one in there]
+
+
+def _whom(message: Message) -> str:
+    return message.text.split("@")[0]
+
+
+@pytest.fixture
+async def house(storage: Storage) -> AsyncIterator[House]:
+    """Give a workspace whose follow-ups go to a channel, and who posts them."""
+    sandbox = Sandbox(app_url="", signing_secret="none", bot_token=BOT_TOKEN)
+    await sandbox.start()
+    client = AsyncWebClient(token=BOT_TOKEN, base_url=f"{sandbox.url}/api/", timeout=10, retry_handlers=[])
+    workspace = await add_workspace(TEAM, name="Acme", now=int(sandbox.clock.now() * SECOND))
+    made = House(
+        sandbox=sandbox,
+        team=Team(workspace, storage.committer),
+        deliverer=Deliverer(
+            workspace=workspace,
+            people=People(client, team=TEAM, enterprise=None),
+            posting=client,
+            clock=lambda: int(sandbox.clock.now() * SECOND),
+        ),
+    )
+    await choose_channel(workspace, channel=SUCCESS, now=made.now)
+    yield made
+    sandbox.faults.clear()
+    await sandbox.stop()
+
+
+async def test_what_slack_refuses_is_given_up(house: House) -> None:
+    """After twelve tries it is left for good, and counted; what comes later goes its way."""
+    house.sandbox.world.scopes -= {"chat:write"}
+    await house.hot("ada")
+    await house.work(turns=MOST_ATTEMPTS - 1)
+    assert (house.tried, await house.jobs()) == (MOST_ATTEMPTS - 1, (1, 0))
+    await house.work()
+    assert (house.tried, await house.jobs()) == (MOST_ATTEMPTS, (0, 1))
+    house.sandbox.world.scopes |= {"chat:write"}
+    await house.work()
+    assert house.tried == MOST_ATTEMPTS
+    await house.hot("grace")
+    await house.work()
+
+    assert house.posted == ["grace"]
+    assert await house.jobs() == (0, 1)
+
+
+async def test_where_nobody_can_be_asked_it_is_given_up_at_once(house: House) -> None:
+    """Neither owner nor admin: waiting makes nobody appear. The next goes to the channel chosen since."""
+    await choose_channel(house.team.workspace, channel=None, now=house.now)
+    for person in house.sandbox.world.people.values():
+        person.is_admin = person.is_owner = False
+    await house.hot("ada")
+    await house.work()
+    assert (house.tried, await house.jobs()) == (0, (0, 1))
+    await choose_channel(house.team.workspace, channel=SUCCESS, now=house.now)
+    await house.hot("grace")
+    await house.work()
+
+    assert house.posted == ["grace"]
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("chat.postMessage", "server_error"), ("chat.postMessage", "rate_limited"), ("conversations.info", "no_answer")],
+)
+async def test_nothing_is_given_up_while_slack_is_away(house: House, method: str, kind: str) -> None:
+    """However long that is, for whatever is asked of it: each is posted once then, in the order they were asked for."""
+    fault = Fault(method=method, kind=kind, times=100)  # type: ignore[arg-type]  # a word of the table
+    house.sandbox.faults.add(fault)
+    await house.hot("ada")
+    await house.hot("grace")
+    await house.work(turns=2 * MOST_ATTEMPTS)
+    assert (house.posted, await house.jobs()) == ([], (2, 0))
+    house.sandbox.faults.clear()
+    await house.work(turns=2)
+
+    assert house.posted == ["ada", "grace"]
+    assert await house.jobs() == (0, 0)
+
+
+async def test_nothing_is_given_up_while_the_app_is_shut_out(house: House) -> None:
+    """A token that is taken no more is nothing against a message: with the right one it is posted."""
+    house.sandbox.tokens["bot"] = "xoxb-another"
+    await house.hot("ada")
+    await house.work(turns=2 * MOST_ATTEMPTS)
+    assert (house.posted, await house.jobs()) == ([], (1, 0))
+    house.sandbox.tokens["bot"] = BOT_TOKEN
+    await house.work()
+
+    assert house.posted == ["ada"]
+
+
+async def test_slack_failing_after_it_took_a_message(house: House) -> None:
+    """`fatal_error` says that some of it may have been done, so it is looked for before it is sent again."""
+    house.sandbox.faults.add(Fault(method="chat.postMessage", kind="failed_after_accepting"))
+    await house.hot("ada")
+    await house.work(turns=2)
+
+    assert house.posted == ["ada"]
+    assert await house.jobs() == (0, 0)
