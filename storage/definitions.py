@@ -163,6 +163,8 @@ async def rename(session: Session, live: ScoreType, *, label: str, bands: Sequen
 
 async def insert_draft(session: Session, live: ScoreType, wanted: ScoreType, *, now: int) -> ScoreType:
     """Write another version of a type, which nobody reads yet."""
+    # Whoever counts the versions at the same moment would come to the same number.
+    await session.rows("SELECT id FROM score_types WHERE id = $1 FOR NO KEY UPDATE", live.id)
     rows = await session.rows(
         "INSERT INTO definitions (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, rules,"
         " is_draft, created_at)"

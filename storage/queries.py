@@ -67,10 +67,10 @@ async def holding(
     session: Session, workspace: Workspace, *, where: Term, among: Collection[int] | None, now: int
 ) -> list[int]:
     """Give the ids of the contacts that a term is true of, as they stand in a transaction; *among* these, or all."""
-    sql = Sql(now)
+    sql = Sql(now, [] if among is None else [[{"id": id} for id in among]])
     condition = found_by(workspace, where, sql)
     if among is not None:
-        condition += f" AND c.id IN ({', '.join(sql.bind(id) for id in among)})"
+        condition += " AND c.id IN (SELECT id FROM given(id bigint))"
     rows = await session.rows(f"SELECT c.id FROM contacts c WHERE {condition} ORDER BY c.id", *sql.values)
     return [row["id"] for row in rows]
 

@@ -10,11 +10,12 @@ from storage.definitions import add_score_type, score_types
 from storage.domain.contacts import Json, Reference, matching
 from storage.domain.facts import Item, Op
 from storage.domain.filters import Candidate, Filter, parse
+from storage.domain.filters.terms import Has
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Submission
 from storage.opening import Storage
-from storage.queries import BadCursor, count, emptied_by, page
+from storage.queries import BadCursor, count, emptied_by, holding, page
 from storage.workspaces import add_workspace
 from tests.counts import tell
 
@@ -217,3 +218,16 @@ async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
             for value in row.values()
         )
         assert "scores_rank" in plan, plan
+
+
+async def test_a_term_is_asked_about_some_contacts(
+    people: tuple[Workspace, list[ScoreType], list[Candidate]],
+) -> None:
+    """About nobody too, and about more than a statement has places for values, which is 32,767."""
+    workspace, (score, *_), candidates = people
+    reader, has = current().reader, Has(score)
+    everybody = await holding(reader, workspace, where=has, among=range(40_000), now=NOW)
+
+    assert len(everybody) == sum(score.key in one.values for one in candidates)
+    assert await holding(reader, workspace, where=has, among=everybody[3:6], now=NOW) == everybody[3:6]
+    assert await holding(reader, workspace, where=has, among=[], now=NOW) == []

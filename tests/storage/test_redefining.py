@@ -16,7 +16,7 @@ from storage.past import history
 from storage.redefining import NoDraft, apply, build, cancel, draft, preview
 from storage.scores import card, top
 from storage.verifying import verify_next
-from storage.watching import choose_channel
+from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.teams import NOW, SECOND, Team, said, set_to
@@ -127,6 +127,29 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     assert after == {f"p{n:02d}@example.com": value * 1000 for n, value in expected.items()}
     assert len(await by_ids(team.workspace, ids=range(1, 999))) == told.asking
     await sound(team)
+
+
+async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_true_of(team: Team) -> None:
+    """Also where there are no newcomers at all."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await add_alert_rule(team.workspace, words="when score crosses 80 if tag:vip", made_by="U1", owners={}, now=NOW)
+    await people(team, 10)
+    made = await drafted(team, rules=(DEMO,))
+    assert await apply(team.workspace, draft=made, asks=True, now=NOW) == 0
+    await team.deliver(said("f", "p07@example.com", tags=["vip"]), received=NOW + SECOND)
+    widened = await drafted(team, maximum=200_000, rules=(replace(DEMO, points=80_000),))
+    await team.deliver(*(did(f"d{n}", f"p{n:02d}@example.com") for n in range(6, 9)), received=NOW + 2 * SECOND)
+    assert await apply(team.workspace, draft=widened, asks=True, now=NOW + 3 * SECOND) == 4
+
+    asked = await by_ids(team.workspace, ids=range(1, 99))
+    assert sorted((one.rule, one.contact) for one in asked) == [(1, 7), (1, 8), (1, 9), (2, 8)]
+
+
+async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
+    """Both are written, under a number each."""
+    types = [replace(await live(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
+    made = await asyncio.gather(*(draft(team.workspace, wanted=one, now=NOW) for one in types))
+    assert sorted(one.number for one in made if one is not None) == list(range(2, 12))
 
 
 async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> None:
