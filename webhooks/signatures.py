@@ -104,7 +104,7 @@ def verify(request: Request, *, recipes: Sequence[Recipe], secrets: Sequence[str
     The *secrets* have passed *check_secret*: one that would not pass is a *ValueError*.
     """
     keys = [(recipe, secret, _key(recipe, secret)) for secret in secrets for recipe in _fitting(recipes, secret)]
-    first = next((one for one in recipes if any(name in request.headers for name in _names(one))), recipes[0])
+    first = _first(recipes, request)
     family = [one for one in recipes if one.header == first.header]
     if missing := [name for name in _names(first, needed=True) if not request.headers.get(name)]:
         raise Refused(Reason.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
@@ -170,6 +170,13 @@ def _fitting(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
     """Give the recipes that a secret is for; where its prefix does not say, those of the first one's kind."""
     told = [one for one in recipes if secret.startswith(one.key_prefix)]
     return told or [one for one in recipes if one.key_prefix == recipes[0].key_prefix]
+
+
+def _first(recipes: Sequence[Recipe], request: Request) -> Recipe:
+    """Give the first recipe of which a header is there that not all of them have, else the first."""
+    shared = set[str].intersection(*(set(_names(one)) for one in recipes))
+    there = (one for one in recipes if any(name in request.headers for name in _names(one) if name not in shared))
+    return next(there, recipes[0])
 
 
 def _names(recipe: Recipe, *, needed: bool = False) -> list[str]:

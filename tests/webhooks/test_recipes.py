@@ -125,6 +125,18 @@ def test_hubspot_signs_the_address_as_it_reads_it() -> None:
         verified("hubspot-v2", Request(url=url, headers=older, body=EXAMPLE), secret="key")
 
 
+def test_attio_signs_under_either_name() -> None:
+    """The header that both of its names share says nothing of which one is there."""
+    digest = hmac.digest(b"key", EXAMPLE, "sha256").hex()
+    for name in ("attio-signature", "x-attio-signature"):
+        for more in ({}, {"idempotency-key": "i1"}):
+            request = Request(headers=more | {name: digest}, body=EXAMPLE)
+            assert verified("attio", request, secret="key") == more.get("idempotency-key")
+    with pytest.raises(Refused) as refused:
+        verified("attio", Request(headers={"idempotency-key": "i1"}, body=EXAMPLE), secret="key")
+    assert refused.value.hint == "no attio-signature header: is the sender signing?"
+
+
 def test_the_first_of_a_segment_batch_is_signed_as_it_was_sent() -> None:
     """Blanks, unicode and all; what follows it may be anything."""
     first = '{"a": "é\\u00e9", "n": 1.50}'
