@@ -26,6 +26,8 @@ from webhooks.signatures import Refused, Request
 
 log = structlog.get_logger(__name__)
 
+IDENTITY = "identity"  # the Content-Encoding that is none
+
 
 class Receiver:
     """The door for deliveries."""
@@ -96,7 +98,7 @@ class Receiver:
             return problem(429, "This source sends more than was agreed.", headers={"Retry-After": str(wait)})
         if (
             kind_of(arrived.headers) not in provider.content_types
-            or arrived.headers.get("content-encoding", "identity") != "identity"
+            or (arrived.headers.get("content-encoding") or IDENTITY).lower() != IDENTITY
         ):
             return problem(415, f"Send {' or '.join(provider.content_types)}, without a Content-Encoding.")
         key = delivery_key(arrived, told=told)
