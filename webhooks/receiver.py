@@ -132,9 +132,10 @@ class Receiver:
 
     def _arrived(self, request: web.Request, source: Source, body: bytes) -> Request:
         """Give the request as its sender sees it: at the address it was told, with the query as it came."""
-        headers: dict[str, str] = {}
+        lines: dict[str, list[str]] = {}
         for name, value in request.headers.items():
-            headers.setdefault(name.lower(), value)
+            lines.setdefault(name.lower(), []).append(value)
+        headers = {name: first for name, (first, *_) in lines.items()}
         sent = urlsplit(request.raw_path)
         told = urlsplit(source.settings.public_url) if source.settings.public_url else None
         if told is not None:
@@ -142,7 +143,7 @@ class Receiver:
         else:
             address = (self._public_url or f"{request.scheme}://{request.host}").rstrip("/") + sent.path
         url = f"{address}?{sent.query}" if sent.query else address
-        return Request(method=request.method, url=url, query=sent.query, headers=headers, body=body)
+        return Request(method=request.method, url=url, query=sent.query, headers=headers, lines=lines, body=body)
 
     async def _tidy(self, source: Source, *, now: int) -> None:
         """Let go of old deliveries, once an hour; that it failed is no reason to refuse what was kept."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from storage.deliveries import delivery
 from storage.domain.facts import Unusable
@@ -14,7 +15,7 @@ from storage.scores import top
 from storage.sources import add_source
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import SLUG, Receiving, furnish
-from tests.webhooks.sender import DAY, OTHER_SECRET, SECOND, SECRET, START, Sender, item
+from tests.webhooks.sender import DAY, OTHER_SECRET, SECOND, SECRET, START, Sender, encoded, item, signed
 from tests.webhooks.test_generic import read
 
 APPLIED, DUPLICATE = ("applied", None), ("duplicate", None)
@@ -543,6 +544,18 @@ async def test_either_secret_fits_while_rotating(service: Receiving) -> None:
 
     assert await service.scores("ada@example.com") == {"score": 2000}
     assert (await service.sending(secret=OTHER_SECRET).push(item())).status == 401  # the other source has one secret
+
+
+async def test_a_signature_may_stand_in_any_of_several_lines(service: Receiving) -> None:
+    """A sender that writes a line a secret is heard like one that writes all into one; the others prove nothing."""
+    body = encoded(item())
+    own, other = (signed(body, delivery="d", at=START, secret=one) for one in (SECRET, OTHER_SECRET))
+    kind = {"content-type": "application/json"}
+    twice = CIMultiDict([*(kind | other).items(), ("webhook-signature", own["webhook-signature"])])
+    wrong = CIMultiDict([*(kind | other).items(), ("webhook-signature", other["webhook-signature"])])
+
+    assert (await service.sender.post(body, headers=wrong)).status == 401
+    assert (await service.sender.post(body, headers=twice)).counts == (1, 0, 0, 0)
 
 
 async def test_workspaces_and_sources_are_apart(service: Receiving) -> None:
