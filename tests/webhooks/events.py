@@ -43,6 +43,7 @@ def close(kind: str, action: str) -> dict[str, object]:
         "lead_id": "lead_1",
         "action": action,
         "data": data,
+        "meta": {"merge_source_lead_id": "lead_2", "merge_destination_lead_id": "lead_1"} if action == "merged" else {},
     }
     return {"event": event | {"date_created": "2025-12-31T23:58:23.395000", "changed_fields": ["lead_score"]}}
 
@@ -81,6 +82,9 @@ EVENTS: dict[str, dict[str, tuple[Any, int]]] = {
             hubspot("object.propertyChange", propertyName="lead_score", propertyValue="5", objectTypeId="0-1"), 1,
         ),
         "contact.merge": (hubspot("contact.merge", primaryObjectId=7, mergedObjectIds=[8, 9]), 2),
+        "object.merge": (
+            hubspot("object.merge", primaryObjectId=7, mergedObjectIds=[8, 9], newObjectId=10, objectTypeId="0-1"), 3,
+        ),
         "contact.privacyDeletion": (hubspot("contact.privacyDeletion"), 1),
         "contact.creation": (hubspot("contact.creation"), 0),
         "contact.deletion": (hubspot("contact.deletion"), 0),
@@ -109,7 +113,7 @@ EVENTS: dict[str, dict[str, tuple[Any, int]]] = {
         f"{kind}.{action}": (close(kind, action), int(action != "deleted"))
         for kind in ("lead", "contact")
         for action in ("created", "updated", "deleted")
-    },
+    } | {"lead.merged": (close("lead", "merged"), 1)},
     "customerio": {
         "fields of a contact": (FIELDS, 1),
         "reporting": ({"event_id": "r", "object_type": "customer", "metric": "subscribed", "data": {}}, 0),

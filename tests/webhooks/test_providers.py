@@ -224,11 +224,37 @@ def test_hubspot_tells_its_events_apart_by_what_changed() -> None:
     assert cleared.op is Op.CLEAR
     assert cleared.key == again.key == retried.key != other.key
     assert items("hubspot", hubspot("object.propertyChange", **change, objectTypeId="0-2"))[0].key == "d/0000"
+    assert [type(one) for one in items("hubspot", hubspot("object.merge", objectTypeId="0-2"))] == [Ignored]
     first, second = (one for one in items("hubspot", EVENTS["hubspot"]["contact.merge"][0]) if isinstance(one, Merge))
     assert [(one.contact, one.into) for one in (first, second)] == [(known("8"), known("7")), (known("9"), known("7"))]
+    untimed = hubspot("contact.merge", primaryObjectId=7, mergedObjectIds=[8, 9], occurredAt=None)
+    assert len({one.key for one in items("hubspot", untimed)}) == 2
     (gone,) = items("hubspot", hubspot("contact.privacyDeletion"))
     assert isinstance(gone, Deletion)
     assert (gone.contact, gone.occurred_at) == (known("7"), 1767225587655000)
+
+
+def test_a_contact_that_a_workflow_of_hubspot_sends_again_may_be_called_otherwise() -> None:
+    """The same version of a score is the same event, unless what is said of the contact is news."""
+    keys = []
+    for more in ({}, {"lifecyclestage": {"value": "lead"}}, {"firstname": {"value": "Ada"}}):
+        version = {"value": "91", "versions": [{"value": "91", "timestamp": 1767225596000}]}
+        body = {"vid": 7, "portal-id": 3, "properties": {"lead_score": version, "company": {"value": "Acme"}, **more}}
+        (one,) = setting(items("hubspot", body))
+        keys.append(one.key)
+
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_leads_that_are_one_in_close_are_one_here() -> None:
+    """The source of the merge is the destination from then on; the events that come along say nothing of it."""
+    (merged,) = items("close", EVENTS["close"]["lead.merged"][0])
+    assert isinstance(merged, Merge)
+    assert (merged.contact, merged.into, merged.key) == (known("lead_2"), known("lead_1"), "ev_lead_merged")
+    assert [type(one) for one in items("close", EVENTS["close"]["lead.deleted"][0])] == [Ignored]
+    body: Any = close("lead", "merged")
+    body["event"]["meta"] = {}
+    assert [type(one) for one in items("close", body)] == [Unusable]
 
 
 def test_pipedrive_takes_what_changed_alone() -> None:

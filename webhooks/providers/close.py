@@ -4,7 +4,7 @@ https://developer.close.com/resources/webhook-subscriptions/"""
 
 from collections.abc import Iterable, Mapping
 
-from storage.domain.facts import Asked
+from storage.domain.facts import Asked, Merge
 from webhooks.proofs import Signature
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.reading import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
@@ -42,10 +42,23 @@ def _changed(event: Event) -> list[Asked]:
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
+def _merged(event: Event) -> list[Asked]:
+    """Take two leads for one; that the other of them is gone and what changed of this one come besides."""
+    body = an_object(event.body, "its event")
+    gone, into = (dig(body, "meta", f"merge_{end}_lead_id") for end in ("source", "destination"))
+    return [
+        Merge(
+            key=key_of(body.get("id")) or event.key, contact=event.contact(id=gone), into=event.contact(id=into),
+            occurred_at=moment(body.get("date_created")), raw=event.raw,
+        )
+    ]  # fmt: skip  # the key and the two, then when
+
+
 EVENTS: Mapping[str, Handler] = {
     "lead.created": _changed,
     "lead.updated": _changed,
     "lead.deleted": ignore(GONE),
+    "lead.merged": _merged,
     "contact.created": _changed,
     "contact.updated": _changed,
     "contact.deleted": ignore(GONE),
@@ -54,7 +67,7 @@ EVENTS: Mapping[str, Handler] = {
 PROVIDER = Provider(
     steps=(
         "In Close, by its API, make a webhook subscription with the url {url}"
-        " and the events lead.updated and contact.updated",
+        " and the events lead.updated, lead.merged and contact.updated",
         "Close answers with a signature_key: contact-score source set SLUG --secret SIGNATURE_KEY",
         "Say which field is which score: contact-score source set SLUG --map custom.cf_…=score",
     ),

@@ -11,11 +11,24 @@ from storage.domain.facts import Asked, Deletion, Item, Merge
 from storage.domain.sources import Source
 from webhooks.proofs import Proof, Signature
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
-from webhooks.reading import Event, a_list, an_object, described, dig, key_of, moment, objects, scores, text
+from webhooks.reading import (
+    Event,
+    a_list,
+    an_object,
+    bounded_key,
+    described,
+    dig,
+    key_of,
+    moment,
+    objects,
+    scores,
+    text,
+)
 from webhooks.recipes import RECIPES
 
 CONTACT = "0-1"  # the objectTypeId of contacts
 WORKFLOW, OBJECT = "workflow", "workflow.other"
+OTHER = "it is about other objects than contacts"
 GONE = "a contact deleted in HubSpot stays here; a privacy deletion removes it"
 
 
@@ -34,11 +47,16 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(str(dig(one, "subscriptionType") or dig(one, "eventType") or ""), one) for one in events]
 
 
+def _is_other(said: Mapping[str, object]) -> bool:
+    """Tell whether it is about another kind of objects than contacts."""
+    return said.get("objectTypeId") not in (None, CONTACT)
+
+
 def _changed(event: Event) -> list[Asked]:
     """Read a property change; a blank value says that the property was cleared."""
     said = an_object(event.body, "the event")
-    if said.get("objectTypeId") not in (None, CONTACT):
-        return event.ignored(f"it is about objects of the type {said['objectTypeId']}, not about contacts")
+    if _is_other(said):
+        return event.ignored(OTHER)
     name, value = text(said.get("propertyName")) or "", said.get("propertyValue")
     parts = (said.get(part) for part in ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt"))
     is_blank = value is None or (isinstance(value, str) and not value.strip())
@@ -50,13 +68,16 @@ def _changed(event: Event) -> list[Asked]:
 
 def _merged(event: Event) -> list[Asked]:
     said = an_object(event.body, "the event")
+    if _is_other(said):
+        return event.ignored(OTHER)
     survivor = text(said.get("newObjectId")) or text(said.get("primaryObjectId"))
     others = [text(one) for one in a_list(said.get("mergedObjectIds"), "`mergedObjectIds`")]
     into, at = event.contact(id=survivor), moment(said.get("occurredAt"))
     gone = [one for one in dict.fromkeys([*others, text(said.get("primaryObjectId"))]) if one not in (None, survivor)]
     return [
         Merge(
-            key=key_of("hubspot", said.get("portalId"), "merge", survivor, one, said.get("occurredAt")) or event.key,
+            key=key_of("hubspot", said.get("portalId"), "merge", survivor, one, said.get("occurredAt"))
+            or bounded_key(f"{event.key}/{one}"),
             contact=event.contact(id=one), into=into, occurred_at=at, raw=event.raw,
         )
         for one in gone
@@ -84,7 +105,8 @@ def _workflow(event: Event) -> list[Asked]:
             continue
         changed = dig(properties[name], "versions", 0, "timestamp") or said.get("updatedAt")
         is_blank = isinstance(value, str) and not value.strip()
-        key = key_of("hubspot-wf", said.get("portal-id") or 0, id, name, changed)
+        # The same version of a score comes again whenever the workflow runs, maybe with news of the contact itself.
+        key = key_of("hubspot-wf", said.get("portal-id") or 0, id, name, changed, *about.values())
         made += scores(
             event, {name: value}, contact=contact, key=key, occurred_at=moment(changed),
             cleared={name} if is_blank else (), about=about,
@@ -117,6 +139,7 @@ EVENTS: Mapping[str, Handler] = {
     "contact.propertyChange": _changed,
     "object.propertyChange": _changed,
     "contact.merge": _merged,
+    "object.merge": _merged,
     "contact.privacyDeletion": _forgotten,
     "contact.creation": ignore("a new contact has no score yet"),
     "contact.deletion": ignore(GONE),
