@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from storage.domain.errors import Refusal
+from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.people import Workspace
 from storage.domain.sources import Settings, Source
 from webhooks.limits import read_rate
@@ -84,6 +84,16 @@ def configure(
         return Configured(settings=settings, secrets=tuple(said))
     without = isinstance(proof, Organization) and proof.token is None
     return Configured(settings=settings, secrets=() if without else (proof.new_secret(),))
+
+
+def unmeasured(source: Source) -> list[str]:
+    """Say which score types its properties are mapped to that there are not; they may still come."""
+    return [
+        f"`{name}` is mapped to what is not there yet: {UnknownScoreType(key, known=source.score_types)}."
+        f" Make it: contact-score type add {key}"
+        for name, key in source.settings.map.items()
+        if key not in source.score_types
+    ]
 
 
 def with_secret(given: Given, secret: str, *, proof: Proof) -> Given:

@@ -7,8 +7,8 @@ from bot.blocks.elements import context, moment, section, sections
 from bot.text import escape
 from storage.deliveries import Delivery
 from storage.domain.contacts import Reference
-from storage.domain.errors import Refusal
-from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
+from storage.domain.errors import Refusal, UnknownScoreType
+from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable, stamp
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
 
@@ -19,7 +19,9 @@ def tried_reply(
     """Answer with what would be taken of a source's last delivery as the source is set now."""
     many = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {many}"
-    lines = [_line(one, types) for one in items] or ["Nothing would be taken: it holds no item."]
+    lines = [_line(one, types, received=delivery.received_at) for one in items] or [
+        "Nothing would be taken: it holds no item."
+    ]
     return Reply(
         text=f"A test of {delivery.source}",
         blocks=[
@@ -37,20 +39,19 @@ def nothing_reply(source: str) -> Reply:
     return Reply(text=said, blocks=[section(said)])
 
 
-def _line(one: Asked, types: Mapping[str, ScoreType]) -> str:
+def _line(one: Asked, types: Mapping[str, ScoreType], *, received: int) -> str:
+    if isinstance(one, Ignored | Unusable):
+        return f"{'ignored' if isinstance(one, Ignored) else 'quarantined'}: {escape(one.reason)}"
+    whom = _whom(one.contact)
+    if because := refused(one, types, received=received):
+        return f"{whom} → quarantined: {escape(because)}"
     match one:
-        case Ignored():
-            return f"ignored: {escape(one.reason)}"
-        case Unusable():
-            return f"quarantined: {escape(one.reason)}"
         case Merge():
-            return f"{_whom(one.contact)} → one with {_whom(one.into)}"
+            return f"{whom} → one with {_whom(one.into)}"
         case Deletion():
-            return f"{_whom(one.contact)} → deleted"
+            return f"{whom} → deleted"
         case Item():
-            refused = _refused(one, types)
-            does = f"quarantined: {escape(refused)}" if refused else _does(one)
-            return f"{_whom(one.contact)} → {does}"
+            return f"{whom} → {_does(one)}"
 
 
 def _does(one: Item) -> str:
@@ -64,17 +65,27 @@ def _does(one: Item) -> str:
     return f"{escape(one.score)} *{sign}{show(one.amount)}*"
 
 
-def _refused(one: Item, types: Mapping[str, ScoreType]) -> str | None:
-    """Say why the ledger would not take a change."""
-    if one.score is None:
-        return None
-    if one.score not in types:
-        return f"there is no score type `{one.score}`; there is {', '.join(types)}"
+def refused(one: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
+    """Say why the ledger would not take what came at this time, in µs; none where it would."""
     try:
-        (types[one.score].check_add if one.op is Op.ADD else types[one.score].check_set)(one.amount)
+        for whom in (one.contact, one.into) if isinstance(one, Merge) else (one.contact,):
+            if isinstance(whom, Reference):
+                whom.identities()
+        stamp(one.occurred_at, received=received)
+        if isinstance(one, Item) and one.score is not None:
+            _check_score(one, one.score, types)
     except Refusal as exc:
-        return str(exc) if one.op is not Op.CLEAR else None
+        return str(exc)
     return None
+
+
+def _check_score(one: Item, score: str, types: Mapping[str, ScoreType]) -> None:
+    if score not in types:
+        raise UnknownScoreType(score, known=tuple(types))
+    if one.op is Op.SET:
+        types[score].check_set(one.amount)
+    elif one.op is Op.ADD:
+        types[score].check_add(one.amount)
 
 
 def _whom(contact: Reference | int) -> str:

@@ -13,6 +13,7 @@ from storage.domain.errors import UnknownDelivery
 from storage.domain.people import Workspace
 from storage.domain.submissions import Status
 from storage.opening import Storage
+from storage.sources import find_source
 from webhooks.rereading import replay as replay_delivery
 
 app = typer.Typer(no_args_is_help=True, help="Deliveries: the requests of sources.")
@@ -29,6 +30,8 @@ def list_all(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
+        if source is not None:
+            await find_source(workspace.team, slug=source)  # who has mistyped it shall not think that nothing came
         found = [_row(one) for one in await deliveries(workspace, source=source, most=limit)]
         turned_away = [
             {

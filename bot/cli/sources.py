@@ -20,12 +20,17 @@ from storage.opening import Storage
 from storage.readings import reading
 from storage.sources import add_source, find_source, remove_source, rotate_source, set_source, sources
 from storage.standings import troubles
-from webhooks.configuring import Given, configure, next_secret, provider_named
+from webhooks.configuring import Given, configure, next_secret, provider_named, unmeasured
 from webhooks.providers import PROVIDERS
 
 app = typer.Typer(no_args_is_help=True, help="Sources: the systems that send scores.")
 
 HIDDEN = "…"
+TOKEN_PLACES = {
+    "header": "in the header {name}: {token}",
+    "query": "at the end of the address: ?{name}={token}",
+    "form": "in a field of the form: {name}={token}",
+}
 Secret = Annotated[list[str] | None, typer.Option(help="A signing secret of the sender; repeat it while rotating.")]
 Username = Annotated[str | None, typer.Option(help="HTTP Basic: the user name.")]
 Password = Annotated[str | None, typer.Option(help="HTTP Basic: the password.")]
@@ -89,6 +94,7 @@ def add(
             api_token=api_token, now=system_clock(),
         )  # fmt: skip  # whose, what, and what proves it
         url, name = url_of(settings, made), made.settings.username
+        output.note(*unmeasured(made))
         if as_json:
             document: dict[str, object] = {"slug": made.slug, "provider": provider, "url": url, "secrets": [*secrets]}
             output.document(document | ({"username": name} if name else {}))
@@ -97,6 +103,7 @@ def add(
             f"Made the source `{made.slug}`.",
             *_numbered(chosen.steps, url=url, secret=secrets[0] if secrets else "", slug=slug),
             *([f"The user name is {name}, the password {secrets[0]}"] if name else []),
+            *_token_told(made, secrets),
             f"The secret is not shown again. Try it: contact-score source send {made.slug} FILE.json",
         )
 
@@ -106,6 +113,14 @@ def add(
 def _numbered(steps: Sequence[str], *, url: str, secret: str, slug: str) -> list[str]:
     told = [step.format(url=url, secret=secret).replace("SLUG", slug) for step in steps]
     return [f"  {number}. {step}" for number, step in enumerate(told, start=1)]
+
+
+def _token_told(source: Source, secrets: Sequence[str]) -> list[str]:
+    """Say where a token stands that is not sent as the steps say, which is as Bearer."""
+    place, _, name = (source.settings.token_in or "").partition(":")
+    if place not in TOKEN_PLACES:
+        return []
+    return [f"The token is not sent as Bearer, but {TOKEN_PLACES[place].format(name=name, token=secrets[0])}"]
 
 
 def url_of(settings: Settings, source: Source) -> str:
@@ -119,7 +134,7 @@ def _recipe(text: str | None) -> str | Mapping[str, object] | None:
         return text
     read = json_file(Path(text))
     if not isinstance(read, dict):
-        raise Refusal(f"{text} holds no recipe: it must be a JSON object")
+        raise Refusal(f"the file {text} holds no recipe: it must be a JSON object")
     return read
 
 
@@ -130,7 +145,7 @@ def json_file(path: Path | None) -> object:
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as exc:
-        raise Refusal(f"{path} cannot be read as JSON: {exc}") from exc
+        raise Refusal(f"the file {path} cannot be read as JSON: {exc}") from exc
 
 
 @app.command("list")
@@ -252,6 +267,7 @@ def set_(
             workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, api_token=api_token,
             now=system_clock(),
         )  # fmt: skip  # as above
+        output.note(*unmeasured(changed))
         if as_json:
             output.document({"slug": changed.slug, "provider": changed.provider, "url": url_of(settings, changed)})
         else:

@@ -3,21 +3,25 @@
 import asyncio
 import json
 import secrets as randomness
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bot.blocks.trying import refused
 from bot.cli import output
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.cli.sources import MappingFile, json_file, url_of
 from bot.clock import system_clock
 from bot.settings import Settings
+from storage.definitions import score_types
 from storage.deliveries import delivery as kept_delivery
 from storage.deliveries import raw_delivery
 from storage.domain.errors import Refusal, UnknownDelivery
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Unusable
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Raw
 from storage.domain.values import to_json
 from storage.opening import Storage
@@ -42,9 +46,10 @@ def try_source(
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
-        raw, key = await _request(workspace, slug, delivery=delivery, file=file)
+        raw, key, received = await _request(workspace, slug, delivery=delivery, file=file)
         tried = attempt(with_mapping(source, _mapping(mapping)), raw, key=key)
-        rows = [_would(one) for one in tried.items]
+        types = {one.key: one for one in await score_types(workspace)}
+        rows = [_would(one, types, received=received) for one in tried.items]
         if as_json:
             output.document({"items": rows, "warnings": list(tried.warnings)})
             return
@@ -63,20 +68,27 @@ def _mapping(path: Path | None) -> dict[str, str] | None:
         raise Refusal(str(exc)) from exc
 
 
-async def _request(workspace: Workspace, slug: str, *, delivery: int | None, file: Path | None) -> tuple[Raw, str]:
-    """Give what to try, and the delivery's id."""
+async def _request(workspace: Workspace, slug: str, *, delivery: int | None, file: Path | None) -> tuple[Raw, str, int]:
+    """Give what to try, the delivery's id, and when it came."""
     if file is not None:
         content = await asyncio.to_thread(file.read_bytes)
-        return given_request(content, kind=kind_of_file(content)), "file"
+        return given_request(content, kind=kind_of_file(content)), "file", system_clock()
     assert delivery is not None
     kept, _ = await kept_delivery(workspace, id=delivery)
     if kept.source != slug:
         raise UnknownDelivery(f"delivery {delivery} came from `{kept.source}`, not from `{slug}`")
-    return await raw_delivery(workspace, id=delivery), kept.key
+    return await raw_delivery(workspace, id=delivery), kept.key, kept.received_at
 
 
-def _would(one: Asked) -> dict[str, object]:
-    """Say what an item would do."""
+def _would(one: Asked, types: Mapping[str, ScoreType], *, received: int) -> dict[str, object]:
+    """Say what an item would do, or why it would be set aside."""
+    said = _said(one)
+    if not isinstance(one, Ignored | Unusable) and (because := refused(one, types, received=received)):
+        return said | {"does": "quarantined", "reason": because}
+    return said
+
+
+def _said(one: Asked) -> dict[str, object]:
     shown: dict[str, object] = dict.fromkeys(("does", "contact", "score", "value", "occurred_at", "id", "reason"))
     shown["id"] = one.key
     match one:

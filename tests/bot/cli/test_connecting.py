@@ -9,6 +9,7 @@ from tests.bot.cli.program import environment, run, serving
 from tests.webhooks.sender import session
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
+PLACES = {"email": "item.email", "property": "item.kind", "value": "item.n"}
 LONGBOW = {"events": [{"person": {"mail": "ada@example.com"}, "rank": "7", "no": "e1"}, {"rank": 9}]}
 
 
@@ -110,3 +111,60 @@ async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: s
     assert shown.document["standing"] == "works"
     other.check_refused("`generic` takes no --api-token")
     wrong.check_refused("`hubapi.com` is no address: --api-url https://api.example.com")
+
+
+async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_url: str, tmp_path: Path) -> None:
+    """A score type that there is not yet is said on standard error, since it may come; a file keeps its name."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    mapped = ["--map", "a=fit", "--map", "b=score", "--map", "c=fti"]
+    made = await run("source", "add", "hub", "--provider", "hubspot", *mapped, "--json", env=env)
+    words = [
+        f"`{name}` is mapped to what is not there yet: there is no score type `{key}`; there is score."
+        f" Make it: contact-score type add {key}"
+        for name, key in (("a", "fit"), ("c", "fti"))
+    ]
+    assert (made.code, json.loads(made.out)["slug"], made.err.splitlines()) == (0, "hub", words)
+    await run("type", "add", "fit", env=env)
+    again = await run("source", "set", "hub", "--public-url", "https://scores.example.com/hub", env=env)
+    last = words[1].replace("is score", "is score, fit")
+    assert (again.code, again.err.splitlines()) == (0, [last])
+
+    (tmp_path / "map.json").write_text(json.dumps({"items": "body", **PLACES}))
+    bodies = [{"email": "ada@example.com", "kind": "fti", "n": 1}, {"email": "ada", "kind": "fit", "n": 2}]
+    bodies += [{"email": "ada@example.com", "kind": kind, "n": 101} for kind in ("score", "fit")]
+    (tmp_path / "body.json").write_text(json.dumps([*bodies, {"email": "ada@example.com", "kind": "fit", "n": 3}]))
+    mapping = ["--mapping", str(tmp_path / "map.json")]
+    await run("source", "add", "own", "--provider", "custom", *mapping, env=env)
+    tried = await run("source", "try", "own", "--file", str(tmp_path / "body.json"), "--json", env=env)
+    assert [(one["does"], one["reason"]) for one in tried.document["items"]] == [
+        ("quarantined", "there is no score type `fti`; there is score, fit"),
+        ("quarantined", "`ada` is not an e-mail address"),
+        ("quarantined", "Score runs from 0 to 100; 101 is outside it"),
+        ("quarantined", "Fit runs from 0 to 100; 101 is outside it"),
+        ("set", None),
+    ]
+
+    (tmp_path / "bad.json").write_text("[")
+    for option in ("--recipe", "--mapping"):
+        unread = await run("source", "set", "own", option, "bad.json", env=env, cwd=tmp_path)
+        assert (unread.code, unread.err.partition(":")[0]) == (1, "The file bad.json cannot be read as JSON")
+    unknown = await run("deliveries", "list", "--source", "huub", env=env)
+    unknown.check_refused("There is no source `huub` in T0123")
+
+
+async def test_the_place_of_a_token_is_told(database_url: str) -> None:
+    """The steps at the sender's side say Bearer, which is wrong where the token stands elsewhere."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    places = {
+        "header:X-Key": "The token is not sent as Bearer, but in the header X-Key: t0k",
+        "query:key": "The token is not sent as Bearer, but at the end of the address: ?key=t0k",
+        "form:key": "The token is not sent as Bearer, but in a field of the form: key=t0k",
+        "bearer": None,
+    }
+    for place, words in places.items():
+        slug = place.replace(":", "-").lower()
+        made = await run("source", "add", slug, "--provider", "n8n", "--token", "t0k", "--token-in", place, env=env)
+        told = [line for line in made.out.splitlines() if line.startswith("The token")]
+        assert told == ([words] if words else []), made
