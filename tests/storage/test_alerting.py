@@ -103,6 +103,26 @@ async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
     assert await asked(team.workspace) == [(None, 60, "C0VIP", "open")]
 
 
+async def test_whom_a_condition_names_is_kept_by_address(team: Team) -> None:
+    """Because nobody is there to be me when it is asked; an address that begins like `me` is another's."""
+    jane = "jane@acme.example"
+    owners: dict[str, str | None] = {"me": "rep@acme.example", "<@U0JANE>": jane, "<@U0JANE|j d>": jane}
+    conditions = {
+        "owner: me": "owner: rep@acme.example",
+        "-owner:Me tag:me": "-owner:rep@acme.example tag:me",
+        "owner:mel@acme.example": "owner:mel@acme.example",
+        "owner:(me,mel@acme.example, <@U0JANE|j d>)": "owner:(rep@acme.example,mel@acme.example, jane@acme.example)",
+        "owner:<@U0JANE> OR (owner:me)": "owner:jane@acme.example OR (owner:rep@acme.example)",
+    }
+    kept = {}
+    for condition in conditions:
+        words = f"score crosses 50 if {condition}"
+        rule = await add_alert_rule(team.workspace, words=words, made_by="U1", owners=owners, now=NOW)
+        kept[condition] = rule.condition
+
+    assert kept == conditions
+
+
 async def test_who_is_inside_when_a_rule_is_made_is_not_asked_for(team: Team) -> None:
     """Until they were away."""
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 10), received=NOW)
