@@ -47,11 +47,20 @@ class Range:
             left = (value - self.start) * Decimal(2) ** (-Decimal(elapsed) / self.half_life)
             return self.start + left.quantize(Decimal("1e-9"))
 
-    def shown(self, value: Decimal) -> Decimal:
-        """Say what people read of a value; what fades is shown in whole points here."""
-        if self.half_life is None:
+    def shown(self, value: Decimal, *, at: int, now: int) -> Decimal:
+        """Say what people read later of a value as of *at*; what fades is shown in whole points here.
+
+        What fades is kept as the whole µs at which a billionth of a point will be left of its distance from the start,
+        so that what stands between two points is shown as the one or the other by which way that µs was rounded.
+        """
+        distance = abs(value - self.start)
+        if self.half_life is None or not distance:
             return value
-        return self.start + (value - self.start).quantize(Decimal(1), ROUND_HALF_UP)
+        with localcontext(prec=50):
+            ahead = at - now + int((self.half_life * (distance * 10**9).ln() / Decimal(2).ln()).to_integral_value())
+            left = Decimal(2) ** (Decimal(ahead) / self.half_life) / 10**9 if ahead > 0 else Decimal(0)
+            points = left.quantize(Decimal(1), ROUND_HALF_UP)
+        return self.start + (points if value > self.start else -points)
 
 
 @dataclass(frozen=True)
@@ -78,17 +87,19 @@ def story(
         if one.batch in without:
             lines.append(Line(one.at, one.source, one.op, one.amount, None, None, one.actor, True))
             continue
-        before = limits.start if value is None else limits.fade(value, elapsed=one.at - as_of)
+        seen, before = limits.start, limits.start
+        if value is not None:
+            seen, before = limits.shown(value, at=as_of, now=one.at), limits.fade(value, elapsed=one.at - as_of)
         if one.op == "clear":
             value = None
         else:
             wanted = one.amount if one.op == "set" else before + one.amount
             value = limits.low if wanted < limits.low else limits.high if wanted > limits.high else wanted
         as_of = one.at
-        after = None if value is None else limits.shown(value)
-        moved = (limits.start if after is None else after) - limits.shown(before)
+        after = None if value is None else limits.shown(value, at=as_of, now=as_of)
+        moved = (limits.start if after is None else after) - seen
         lines.append(Line(one.at, one.source, one.op, one.amount, moved, after, one.actor, False))
-    return None if value is None else limits.shown(limits.fade(value, elapsed=now - as_of)), lines
+    return None if value is None else limits.shown(value, at=as_of, now=now), lines
 
 
 def latest_fields(told: Iterable[Told], *, without: Collection[str]) -> dict[str, Json]:

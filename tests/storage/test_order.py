@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import count
+from itertools import count, permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,16 +28,15 @@ from tests.storage.reference import Line, Range, Told, latest_fields, story
 from tests.storage.teams import DAY, NOW, SECOND, Team, set_to
 
 HOUR = 3_600 * SECOND
-APART = 41 * 60 * SECOND + 1  # no fraction of a half-life, after which an odd number would stand between two points
+APART = HOUR  # a half-life, after which an odd number stands between two points
 
 RANGES = {
     "score": Range(low=Decimal(0), high=Decimal(100), start=Decimal(0)),
     "mood": Range(low=Decimal(-5), high=Decimal(5), start=Decimal(-1)),  # it starts beside 0
-    # From above and from below; not a whole hour, so that nothing is shown from the very middle between two steps.
-    "heat": Range(low=Decimal(-50), high=Decimal(100), start=Decimal(10), half_life=HOUR + 1_234_567),
+    "heat": Range(low=Decimal(-50), high=Decimal(100), start=Decimal(10), half_life=HOUR),  # from above and from below
 }
 STEPS = {"score": Decimal(1), "mood": Decimal("0.5"), "heat": Decimal(1)}
-LATER = NOW + 7 * HOUR + 1_000_003  # when scores are looked at: little is left then of what fades
+LATER = NOW + 7 * HOUR  # when scores are looked at: little is left then of what fades
 PEOPLE = ("ada@example.com", "Bob@Example.com", "zo\u00eb@example.com")
 NAMES = (*PEOPLE, "crm:17")  # somebody whom the senders may know by an id alone
 SOURCES = ("crm", "crm-2", "n8n")
@@ -359,6 +358,44 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
     merges = [one for one in facts if one.into]
     counted.update({"merges": len(merges), "undone merges": sum(one.batch in left_out for one in merges)})
     counted.update({"proofs": sum(one.also is not None and one.contact != one.also for one in facts)})
+
+
+async def test_what_stands_between_two_points_is_told_the_same_in_any_order(team: Team) -> None:
+    """Five facts, each of which finds such a value, in all hundred and twenty orders: one contact for each."""
+    heat = RANGES["heat"]
+    await add_score_type(
+        team.workspace, key="heat", label="Heat", minimum=-50_000, maximum=100_000, step=1_000, start=10_000,
+        bands=[], half_life=heat.half_life, is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    changes = (("set", -31), ("add", 1), ("set", 51), ("set", -31), ("add", 62))  # 20.5 below 10, or above, each time
+    told = [
+        Told(
+            source="crm", key=f"{place}", at=NOW - (9 - place) * HOUR, contact="", score="heat", op=op,
+            amount=Decimal(amount),
+        )
+        for place, (op, amount) in enumerate(changes)
+    ]  # fmt: skip  # what, and an hour after the one before
+    orders = list(permutations(told))
+    for turn in range(len(told)):
+        turns = [
+            Item(
+                key=f"{number}/{one.key}", contact=Reference(email=f"p{number}@example.com"), score="heat",
+                op=Op(one.op), amount=int(one.amount * 1_000), occurred_at=one.at,
+            )
+            for number, order in enumerate(orders)
+            for one in [order[turn]]
+        ]  # fmt: skip  # the next fact of each contact
+        await team.deliver(*turns, batch=f"turn {turn}")
+    ends = Counter[str]()
+    for number in range(len(orders)):
+        lines = await team.lines(f"p{number}@example.com", "heat")
+        assert [_line(one) for one in reversed(lines)] == story(told, heat, without=(), now=LATER)[1]
+        ends.update(str(one.effective) for one in lines)
+    ranks = {card.standings[0].rank for card in (await top(team.workspace, score="heat", count=200, now=LATER))[1]}
+
+    assert len(ranks) == 1
+    assert (await verify_next(team.workspace)).differences == ()
+    tell("told between two points", ends)
 
 
 RULED = ("plain", "asking")
