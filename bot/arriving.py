@@ -8,7 +8,7 @@ from bot.blocks.elements import context, section
 from bot.blocks.set_modal import set_modal
 from bot.blocks.setup import here_reply, setup_blocks
 from bot.finding import find_all
-from bot.followups import follow_ups_page
+from bot.followups import Place, follow_ups_page
 from storage.domain.contacts import looks_like_address
 from storage.scores import card
 
@@ -20,7 +20,7 @@ async def home(asked: Asked) -> Reply:
     blocks: list[Block] = []
     if asked.choices.set_up_at is None and Need.ADMINISTER in asked.rights:
         blocks += [*setup_blocks(asked.choices, asked.types), {"type": "divider"}]
-    mine = await follow_ups_page(asked, "mine")
+    mine = await follow_ups_page(asked, Place("mine"), is_home=True)
     blocks += [*mine.blocks, {"type": "divider"}]
     blocks.append(section("*What to type*\n`/score ada@example.com` · `/score top 10` · `/score help`"))
     blocks.append(context("Scores are for members of this workspace; a contact never sees one."))

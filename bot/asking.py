@@ -9,6 +9,7 @@ from bot.senders import Senders
 from bot.sentence import Value
 from storage.committer import Committer
 from storage.domain.contacts import Json, Reference
+from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import Asked as AskedFor
 from storage.domain.facts import Deletion, Item, Merge, Op
 from storage.domain.people import Choices, Workspace
@@ -18,6 +19,10 @@ from storage.domain.submissions import Recorded, Submission
 Block: TypeAlias = dict[str, Any]  # Block Kit, as Slack documents it
 
 SLACK = "slack"
+
+
+class Outlived(Refusal):
+    """That button is of an older version of the app. Type the command again: `/score help`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +56,11 @@ class Asked:
         check(self.rights, need)
 
     def type(self, key: str) -> ScoreType:
-        """Give a score type by its key."""
-        return next(one for one in self.types if one.key == key)
+        """Give a score type by its key; raises UnknownScoreType."""
+        found = next((one for one in self.types if one.key == key), None)
+        if found is None:
+            raise UnknownScoreType(key, known=tuple(one.key for one in self.types))
+        return found
 
     async def change(self, contact: int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
         """Record all of *values* for a contact, by its id or, where it is to be made, its address; or none of them."""

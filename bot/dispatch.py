@@ -13,7 +13,7 @@ from bot.access import Need, Verdict, may_see, rights, says_elsewhere
 from bot.actions import ACTIONS
 from bot.answering import Answers
 from bot.arriving import ask_for_place, home, score_message
-from bot.asking import Asked, Block, Reply
+from bot.asking import Asked, Block, Outlived, Reply
 from bot.commands import carry_out
 from bot.people import People, error_code
 from bot.replies import plain_reply, refusal_reply
@@ -194,7 +194,7 @@ class Dispatcher:
             asked = replace(asked, text=text, creates=creates, fields=fields or {}, metadata=metadata or {})
             return await handler(asked)
         except Refusal as refusal:
-            return refusal_reply(refusal)
+            return refusal_reply(refusal, asker=request.user)
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("request not answered", reference=reference)
@@ -258,7 +258,7 @@ async def _run(asked: Asked) -> Reply:
 
 
 async def _outlived(_: Asked) -> Reply:
-    return plain_reply("That button is of an older version of the app. Type the command again: `/score help`")
+    raise Outlived
 
 
 async def _nowhere() -> None:

@@ -22,6 +22,7 @@ from storage.domain.errors import (
 from storage.domain.filters import BadFilter
 from storage.domain.filters.complaints import meant
 from storage.domain.followups import State, TooLate
+from storage.followups import UnknownFollowUp
 
 
 def plain_reply(sentence: str) -> Reply:
@@ -29,15 +30,16 @@ def plain_reply(sentence: str) -> Reply:
     return Reply(text=sentence, blocks=[section(sentence)])
 
 
-def refusal_reply(refusal: Refusal) -> Reply:
-    """Answer a refusal."""
+def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
+    """Answer a refusal of what *asker*, Slack's id, asked."""
     if isinstance(refusal, BadFilter):
         said = escape(sentence(refusal))
         return Reply(text=said, blocks=[section(f"{said}\n```{harmless(refusal.pointed)}```")])
-    return plain_reply(sentence(refusal) if isinstance(refusal, TooLate) else escape(sentence(refusal)))
+    said = sentence(refusal, asker=asker)
+    return plain_reply(said if isinstance(refusal, TooLate) else escape(said))
 
 
-def sentence(refusal: Refusal) -> str:
+def sentence(refusal: Refusal, *, asker: str = "") -> str:
     """Say what a refusal means for the person who asked."""
     match refusal:
         case StorageUnavailable():
@@ -52,11 +54,13 @@ def sentence(refusal: Refusal) -> str:
         case NotAllowed():
             return "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
         case TooLate():
-            return _too_late(refusal)
+            return _too_late(refusal, asker)
         case UnknownContact():
             return "That contact is not there any more. Look for it: `/score view ada@example.com`"
         case NothingToUndo():
-            return f"Nothing was changed: {str(refusal).rstrip('.') or 'there is nothing to undo'}."
+            return f"Nothing was changed: {_small(str(refusal).rstrip('.'))}."
+        case UnknownFollowUp():
+            return "That follow-up is not there any more. Which there are: `/score followups`"
         case UnknownScoreType():
             return f"There is no score type `{refusal.key[:40]}`. {meant(refusal.key, refusal.known)}"
         case UnknownSegment():
@@ -72,13 +76,20 @@ def _capital(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}"
 
 
-def _too_late(late: TooLate) -> str:
-    who = f"<@{late.holder}>" if late.holder else "somebody"
+def _small(message: str) -> str:
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+def _too_late(late: TooLate, asker: str) -> str:
+    is_asker = late.holder == asker
+    who, has = ("You", "have") if is_asker else (f"<@{late.holder}>" if late.holder else "Somebody", "has")
     match late.state:
         case State.CLAIMED:
-            return f"{who} has it already."
+            return f"{who} {has} it already."
         case State.DONE:
-            return f"{who} has done it already."
+            return f"{who} {has} done it already."
+        case State.SNOOZED:
+            return f"{who} {has} snoozed it already. *Claim* takes it on at once."
         case State.CLOSED:
             return "It closed itself, because the score fell back."
         case _:

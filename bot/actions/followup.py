@@ -1,16 +1,18 @@
-"""Act on the buttons of follow-ups; their message is edited by a job, so that it is never forgotten."""
+"""Act on the buttons of follow-ups; their message is edited by a job, so that it is never forgotten.
+
+A click in a list is answered with the list as it is then, under what happened."""
 
 from dataclasses import replace
 
-from bot.asking import Asked, Reply
-from bot.blocks.elements import actions, section
-from bot.blocks.followup import buttons_of, steps_reply
-from bot.followups import follow_ups_page
-from bot.replies import plain_reply
+from bot.asking import Asked, Outlived, Reply
+from bot.blocks.followup import ended_blocks, steps_reply
+from bot.followups import Place, follow_ups_page
+from bot.replies import plain_reply, refusal_reply, sentence
 from bot.text import escape
 from storage.contacts import contacts
+from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
-from storage.domain.followups import Move, Outcome
+from storage.domain.followups import Move, Outcome, TooLate
 from storage.following_up import move, tell_outcome
 from storage.followups import FollowUp, follow_up, steps
 
@@ -19,35 +21,50 @@ SNOOZE = DAY
 
 async def claim(asked: Asked) -> Reply:
     """Let whoever clicked first have it."""
-    one = await move(asked.workspace, id=_id(asked.text), move=Move.CLAIM, by=asked.person.id, now=asked.now)
-    return plain_reply(f"{await _name(asked, one)} is yours now.")
+    return await _moved(asked, Move.CLAIM, "{} is yours now.")
 
 
 async def snooze(asked: Asked) -> Reply:
     """Put it away for a day."""
-    until = asked.now + SNOOZE
-    one = await move(
-        asked.workspace, id=_id(asked.text), move=Move.SNOOZE, by=asked.person.id, until=until, now=asked.now
-    )
-    return plain_reply(f"{await _name(asked, one)} sleeps for a day and comes back then.")
+    return await _moved(asked, Move.SNOOZE, "{} sleeps for a day and comes back then.", until=asked.now + SNOOZE)
 
 
 async def finish(asked: Asked) -> Reply:
-    """End it."""
-    one = await move(asked.workspace, id=_id(asked.text), move=Move.DONE, by=asked.person.id, now=asked.now)
-    said = f"{await _name(asked, one)} is done. What came of it?"
-    # Asked here too: what stands in a list, or was asked for in the digest alone, has no message of its own.
-    return Reply(text=said, blocks=[section(said), actions(buttons_of(one))])
+    """End it, and ask what came of it."""
+    return await _moved(asked, Move.DONE, "{} is done. What came of it?")
+
+
+async def _moved(asked: Asked, what: Move, told: str, *, until: int | None = None) -> Reply:
+    id, place = _read(asked.text)
+    try:
+        one = await move(asked.workspace, id=id, move=what, by=asked.person.id, until=until, now=asked.now)
+    except TooLate as late:
+        if place is None:
+            raise
+        return await _anew(asked, place, sentence(late, asker=asked.person.id))
+    said = told.format(await _name(asked, one))
+    if what is not Move.DONE:
+        return plain_reply(said) if place is None else await _anew(asked, place, said)
+    if place is not None:
+        return await _anew(asked, place.with_ended(one.id), "")
+    known = await contacts(asked.workspace, ids=[one.contact])
+    # Asked here too: what was asked for in the digest alone has no message of its own.
+    return Reply(text=said, blocks=ended_blocks(one, known[0])) if known else plain_reply(said)
 
 
 async def tell_what_came_of_it(asked: Asked) -> Reply:
     """Keep the outcome."""
-    id, _, name = asked.text.partition(" ")
-    outcome = Outcome[name]
-    one = await tell_outcome(asked.workspace, id=_id(id), outcome=outcome, by=asked.person.id, now=asked.now)
+    number, _, rest = asked.text.partition(" ")
+    name, _, carried = rest.partition(" ")
+    id, place = _read(f"{number} {carried}".strip())
+    outcome = Outcome.__members__.get(name)
+    if outcome is None:
+        raise Outlived
+    one = await tell_outcome(asked.workspace, id=id, outcome=outcome, by=asked.person.id, now=asked.now)
+    said = f"{await _name(asked, one)}: {outcome.value}."
     if one.outcome is not outcome or one.standing.holder != asked.person.id:
-        return plain_reply(f"Only <@{one.standing.holder}>, who ended it, says what came of it.")
-    return plain_reply(f"{await _name(asked, one)}: {outcome.value}.")
+        said = f"Only <@{one.standing.holder}>, who ended it, says what came of it."
+    return plain_reply(said) if place is None else await _anew(asked, place, said)
 
 
 async def show_steps(asked: Asked) -> Reply:
@@ -55,20 +72,29 @@ async def show_steps(asked: Asked) -> Reply:
     one = await follow_up(asked.workspace, id=_id(asked.text))
     known = await contacts(asked.workspace, ids=[one.contact])
     if not known:
-        return plain_reply("That contact is no more.")
+        return refusal_reply(UnknownContact())
     score_type = next((each for each in asked.types if each.key == one.score), None)
     return steps_reply(one, known[0], score_type, await steps(asked.workspace, id=one.id))
 
 
 async def turn_list(asked: Asked) -> Reply:
-    """Show the next page of the list."""
-    which, _, after = asked.text.partition(" ")
-    return replace(await follow_ups_page(asked, which, after=_id(after)), replaces=True)
+    """Show another page of the list."""
+    return await _anew(asked, Place.read(asked.text), "")
+
+
+async def _anew(asked: Asked, place: Place, said: str) -> Reply:
+    return replace(await follow_ups_page(asked, place, said=said), replaces=True)
 
 
 async def _name(asked: Asked, one: FollowUp) -> str:
     known = await contacts(asked.workspace, ids=[one.contact])
     return escape(known[0].shown) if known else "The contact"
+
+
+def _read(text: str) -> tuple[int, Place | None]:
+    """Read which follow-up a button is about and, where it stands in a list, its place there; raises Outlived."""
+    id, _, carried = text.partition(" ")
+    return _id(id), Place.read(carried) if carried else None
 
 
 def _id(text: str) -> int:

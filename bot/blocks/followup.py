@@ -70,12 +70,15 @@ def standing_line(one: FollowUp) -> str:
             return f"Closed by itself: the score fell back · {when}"
 
 
-def buttons_of(one: FollowUp) -> list[Block]:
-    """Give the buttons for what can be done with a follow-up now."""
-    value = str(one.id)
+def buttons_of(one: FollowUp, *, place: str = "") -> list[Block]:
+    """Give the buttons for what can be done with a follow-up now; in a list they say their *place* in it too."""
+    value = f"{one.id} {place}".strip()
     state = one.standing.state
     if state is State.DONE and one.outcome is None:
-        return [button(label, action="outcome", value=f"{value} {outcome.name}") for outcome, label in _OUTCOMES]
+        return [
+            button(label, action="outcome", value=f"{one.id} {outcome.name} {place}".strip())
+            for outcome, label in _OUTCOMES
+        ]
     if state not in WAITING:
         return []
     claim = [button("Claim", action="claim", value=value, primary=True)]
@@ -85,6 +88,11 @@ def buttons_of(one: FollowUp) -> list[Block]:
         *(sleep if state is not State.SNOOZED else []),
         button("Done", action="done", value=value),
     ]
+
+
+def ended_blocks(one: FollowUp, contact: Contact, *, place: str = "") -> list[Block]:
+    """Ask whoever ended a follow-up what came of it."""
+    return [section(f"{escape(contact.shown)} is done. What came of it?"), actions(buttons_of(one, place=place))]
 
 
 def _menu(one: FollowUp) -> Block:
@@ -146,21 +154,26 @@ def list_reply(
     types: Mapping[str, ScoreType],
     *,
     which: str,
-    onward: int | None,
+    place: str,
+    turning: Sequence[Block],
+    above: Sequence[Block],
 ) -> Reply:
-    """Answer with what waits for somebody, newest first."""
+    """Answer with what waits for somebody, newest first, under what stands *above* it.
+
+    The buttons carry the *place*, which is blank where a click does not draw the list anew; *turning* turns its pages.
+    """
     if not many:
         none = {"mine": "Nothing waits for you.", "overdue": "Nothing is overdue."}.get(
             which, "No follow-up waits for anybody."
         )
-        return Reply(text=none, blocks=[section(f"{none} When one is asked for: `/score alerts`")])
-    blocks: list[Block] = [section(f"*{_TITLES[which]}*")]
+        return Reply(text=none, blocks=[*above, section(f"{none} When one is asked for: `/score alerts`")])
+    blocks: list[Block] = [*above, section(f"*{_TITLES[which]}*")]
     for one in many:
         state = standing_line(one)
         said = headline(one, contacts[one.contact], types.get(one.score))
         line = f"{said}\n{state or 'Open'} · asked {moment(one.asked_at)}"
         blocks.append(section(line, accessory=_menu(one)))
-        blocks.append(actions(buttons_of(one)))
-    if onward is not None:
-        blocks.append(actions([button("Next", action="followups", value=f"{which} {onward}")]))
-    return Reply(text=f"{len(many)} follow-ups", blocks=blocks)
+        blocks.append(actions(buttons_of(one, place=place)))
+    if turning:
+        blocks.append(actions(turning))
+    return Reply(text="1 follow-up" if len(many) == 1 else f"{len(many)} follow-ups", blocks=blocks)

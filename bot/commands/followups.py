@@ -1,7 +1,7 @@
 """List who waits for somebody."""
 
 from bot.asking import Asked, Reply
-from bot.followups import follow_ups_page
+from bot.followups import Place, follow_ups_page
 from bot.replies import plain_reply
 
 LISTS = ("open", "mine", "overdue")
@@ -15,4 +15,4 @@ async def list_follow_ups(asked: Asked) -> Reply:
             "Type `/score followups` for all that wait, `/score followups mine` for yours,"
             " or `/score followups overdue` for what nobody claimed in time."
         )
-    return await follow_ups_page(asked, which)
+    return await follow_ups_page(asked, Place(which))

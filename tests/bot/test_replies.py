@@ -21,7 +21,7 @@ from tests.bot.test_blocks import contact
             "That request was recorded already with other content, so nothing was changed. Send it as a new one.",
         ),
         (errors.UnknownContact(), "That contact is not there any more. Look for it: `/score view ada@example.com`"),
-        (errors.NothingToUndo(), "Nothing was changed: There is nothing to undo."),
+        (errors.NothingToUndo(), "Nothing was changed: there is nothing to undo."),
         (errors.NothingToUndo("that was undone already"), "Nothing was changed: that was undone already."),
         (
             errors.UnknownScoreType("renewal", known=("score", "fit")),

@@ -137,7 +137,7 @@ async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> N
     )
     assert (await acme.value("ada"), await acme.value("zoe@example.com")) == (62_000, None)
     assert acme.seen(await acme.ask(f"undo {batch_of(file)}")) == "Nothing was changed: that was undone already."
-    assert acme.seen(await acme.ask(f"undo import/{'0' * 16}")) == "Nothing was changed: There is nothing to undo."
+    assert acme.seen(await acme.ask(f"undo import/{'0' * 16}")) == "Nothing was changed: there is nothing to undo."
 
     assert acme.seen(await acme.press(undone, "Undo")) == (
         "Ada Lovelace · Score 62 → 99 (hot) · undone\n"

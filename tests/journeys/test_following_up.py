@@ -370,6 +370,74 @@ async def test_the_list_of_what_waits(acme: Acme) -> None:
     assert "for all that wait" in acme.seen(await acme.ask("followups yesterday"))
 
 
+async def click(acme: Acme, listed: Message, label: str, *, nth: int = 0, user: str = REP) -> Message:
+    """Press one of the buttons of that name in a list, and give what stands in its place then."""
+    button = button_of(listed, label, nth=nth)
+    _, answered = await acme.answered(
+        lambda: acme.sandbox.click(listed.id, button["action_id"], block_id=button["block_id"], user=user)
+    )
+    assert answered.arguments["replace_original"]
+    changed = acme.sandbox.world.find(listed.ts)
+    assert changed is not None
+    return changed
+
+
+def lines(acme: Acme, listed: Message) -> list[str]:
+    """Give what a list says: each line of it, without the times."""
+    return re.sub(r" · (asked )?‹[^›]+›", "", acme.seen(listed)).splitlines()
+
+
+async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
+    """What happened stands above it; what is ended is gone from it, and asked about until that is said."""
+    await chosen(acme, None)
+    await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(4)))
+    listed, other = await acme.ask("followups"), await acme.ask("followups", user="U0JANE")
+    listed = await click(acme, listed, "Claim")
+    assert lines(acme, listed)[:5] == [
+        *("p03@example.com is yours now.", "*Follow-ups that wait*"),
+        *("*p03@example.com* · Score *85* (hot)", "Claimed by <@U0REP>", "[Snooze] [Done]"),
+    ]
+    other = await click(acme, other, "Claim", user="U0JANE")
+    assert lines(acme, other)[0] == "<@U0REP> has it already."
+    assert lines(acme, other)[3] == "Claimed by <@U0REP>"
+
+    for _ in range(2):
+        listed = await click(acme, listed, "Done")
+    asking = ["[Meeting] [No reply] [Bad fit]"]
+    assert lines(acme, listed)[:6] == [
+        *("p02@example.com is done. What came of it?", *asking, "p03@example.com is done. What came of it?", *asking),
+        *("*Follow-ups that wait*", "*p01@example.com* · Score *85* (hot)"),
+    ]
+    listed = await click(acme, listed, "Meeting")
+    assert lines(acme, listed)[:3] == [
+        *("p02@example.com: meeting.", "p03@example.com is done. What came of it?", *asking),
+    ]
+    listed = await click(acme, listed, "Snooze", nth=1)
+    assert lines(acme, listed)[0] == "p00@example.com sleeps for a day and comes back then."
+    assert [one.standing.state.value for one in await by_ids(acme.workspace, ids=[1, 2, 3, 4])] == [
+        *("snoozed", "open", "done", "done"),
+    ]
+
+
+async def test_the_last_page_of_the_list_is_done(acme: Acme) -> None:
+    """The list begins anew, and from a later page one comes back to the first."""
+    await chosen(acme, None)
+    await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(9)))
+    page = await acme.press(await acme.ask("followups"), "Next")
+    assert lines(acme, page)[1:] == [
+        "*p00@example.com* · Score *85* (hot)",
+        "Open",
+        "[Claim] [Snooze] [Done]",
+        "[First]",
+    ]
+    page = await acme.press(page, "First")
+    assert "*p08@example.com*" in acme.seen(page)
+    page = await click(acme, await acme.press(page, "Next"), "Done")
+    assert lines(acme, page)[0] == "p00@example.com is done. What came of it?"
+    assert lines(acme, page)[3] == "*p08@example.com* · Score *85* (hot)"
+    assert "[Next]" not in acme.seen(page)
+
+
 async def test_the_first_questions(acme: Acme) -> None:
     """An admin is asked once, in a direct message; the answers are taken there and by /score setup."""
     (question,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
