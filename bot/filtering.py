@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 
-from bot.asking import Asked, Reply
+from bot.asking import Asked, Outlived, Reply
 from bot.blocks.contact_list import filter_reply
 from bot.blocks.elements import BUTTON_VALUE
 from bot.replies import plain_reply
@@ -48,9 +48,12 @@ class Place:
 
     @staticmethod
     def read(carried: str) -> "Place":
-        """Read it from a button."""
-        told = json.loads(carried)
-        return Place(str(told["q"]), tuple(str(cursor) for cursor in told["c"]), int(told["n"]))
+        """Read it from a button; raises Outlived."""
+        try:
+            told = json.loads(carried)
+            return Place(str(told["q"]), tuple(str(cursor) for cursor in told["c"]), int(told["n"]))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise Outlived from exc
 
 
 async def answer_filter(asked: Asked, place: Place) -> Reply:

@@ -1,9 +1,10 @@
 """Make whoever clicks the owner of a contact that has none."""
 
 from bot.asking import Asked, Reply
-from bot.replies import plain_reply
+from bot.replies import plain_reply, refusal_reply
 from bot.text import escape
 from storage.contacts import contacts
+from storage.domain.errors import UnknownContact
 from storage.domain.facts import Item
 
 
@@ -12,7 +13,7 @@ async def become_owner(asked: Asked) -> Reply:
     id = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
     found = await contacts(asked.workspace, ids=[id])
     if not found:
-        return plain_reply("That contact is no more.")
+        return refusal_reply(UnknownContact())
     if asked.person.email is None:
         return plain_reply(
             "Slack does not tell me your address, by which I know owners. An admin can add `users:read.email`."

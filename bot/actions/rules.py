@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Reply
+from bot.asking import Asked, Outlived, Reply
 from bot.blocks.rules import rule_modal, rules_reply
 from bot.drafting import propose
 
@@ -20,10 +20,12 @@ async def open_rule_form(asked: Asked) -> Reply:
 
 async def change_rule(asked: Asked) -> Reply:
     """Change or remove the rule that the menu names; where the rules are others by now, they are shown anew."""
-    what, key, number, place = asked.text.split(" ")
+    what, key, number, place = (*asked.text.split(" "), "", "", "")[:4]
     live = asked.type(key)
     if str(live.number) != number:
         return replace(rules_reply(asked.types), replaces=True)
+    if not place.isdecimal() or int(place) >= len(live.rules):
+        raise Outlived
     rule = live.rules[int(place)]
     if what == "change":
         return Reply(modal=rule_modal(asked.types, of=live, rule=rule))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Reply
+from bot.asking import Asked, Outlived, Reply
 from bot.blocks.history import MOST, history_reply
 from bot.blocks.set_modal import set_modal
 from bot.charting import chart_of
@@ -32,13 +32,16 @@ async def show_history(asked: Asked) -> Reply:
 async def show_chart(asked: Asked) -> Reply:
     """Draw the score that the button names under the changes of its days, in the place of the message it stands in."""
     contact, _, rest = asked.text.partition(" ")
-    score, _, days = rest.partition(" ")
+    score, _, period = rest.partition(" ")
     known = await card(asked.workspace, contact=_id(contact), now=asked.now)
     if known is None:
         return refusal_reply(UnknownContact())
-    since = asked.now - int(days) * DAY
+    days = _id(period)
+    if not 0 < days < 10_000:  # as a line has it
+        raise Outlived
+    since = asked.now - days * DAY
     score_type, entries = await history(asked.workspace, contact=known.contact.id, score=score, most=MOST, since=since)
-    picture = await chart_of(asked, known.contact, score=score, days=int(days))
+    picture = await chart_of(asked, known.contact, score=score, days=days)
     return replace(history_reply(known.contact, score_type, entries, picture=picture), replaces=True)
 
 

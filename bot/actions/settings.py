@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Reply
+from bot.asking import Asked, Outlived, Reply
 from bot.blocks.preview import applied_reply, heading
 from bot.blocks.settings import type_modal
 from bot.drafting import draft_of, settings_page, show_preview
@@ -57,12 +57,14 @@ async def cancel_draft(asked: Asked) -> Reply:
 
 async def take_draft_back(asked: Asked) -> Reply:
     """Let the version that was live before be live again, asking nobody to follow up."""
-    key, before, applied = asked.text.split(" ")
+    key, before, applied = _three(asked.text)
     now = asked.type(key)
     if str(now.number) != applied:
         return plain_reply(
             f"{escape(now.label)} was changed again since, so this cannot be taken back. See `/score settings`"
         )
+    if int(before) >= now.number:
+        raise Outlived
     wanted = await version(asked.workspace, score=key, number=int(before))
     made = await draft(asked.workspace, wanted=wanted, now=asked.now)
     if made is None:
@@ -70,3 +72,11 @@ async def take_draft_back(asked: Asked) -> Reply:
     await apply(asked.workspace, draft=made, asks=False, now=asked.now)
     said = f"*Taken back:* {heading(now, made)}. Nobody was asked to follow up."
     return replace(plain_reply(said), replaces=True)
+
+
+def _three(text: str) -> list[str]:
+    """Cut what a button says of an applied draft: the type, the version before, the one applied; raises Outlived."""
+    words = text.split(" ")
+    if len(words) != 3 or not words[1].isdecimal():
+        raise Outlived
+    return words

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bot.access import Need, Verdict
-from bot.asking import Asked, Reply
+from bot.asking import Asked, Outlived, Reply
 from bot.replies import plain_reply
 from storage.domain.people import Setters
 from storage.watching import choose_channel
@@ -34,7 +34,9 @@ async def go_direct(asked: Asked) -> Reply:
 
 async def choose_who_sets(asked: Asked) -> Reply:
     """Say who may set scores."""
-    setters = Setters(asked.text)
+    setters = next((one for one in Setters if one.value == asked.text), None)
+    if setters is None:
+        raise Outlived
     await choose_setters(asked.workspace, setters=setters)
     who = "Every member may set scores" if setters is Setters.MEMBERS else "Only admins set scores"
     return plain_reply(f"{who} from now on.")

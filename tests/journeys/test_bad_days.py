@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from bot.sandbox import Fault
-from tests.journeys.acme import REP, SALES, Acme, entered
+from tests.journeys.acme import REP, SALES, Acme, button_of, entered
 
 BUTTONS = "\n[Undo] [History]"
 UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
@@ -280,6 +280,46 @@ async def test_a_button_that_nobody_knows(acme: Acme) -> None:
     assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
 
 
+#: What stands in none of our buttons: action → values.
+FORGED = {
+    "outcome": ("1 FOO", "1", "", "1 meeting"),
+    "claim": ("", "-1", "1 2", "²", "9" * 30, "1; DROP TABLE follow_ups", "1 nope 3", "1 open 0 x"),
+    "followups": ("nope 3", "", "mine", "open x", "open 0 1,x", f"mine {'9' * 30}"),
+    "page": ("", "x", "{}", "[]", '{"q":1,"c":2,"n":"x"}', '{"q":"score>1","c":["zzz"],"n":0}'),
+    "share": ("x",),
+    "chart": ("1", "1 score", "1 score x", "1 nope 90", f"1 score {'9' * 20}", f"{'9' * 30} score 90"),
+    "history": ("1 nope", "9" * 30),
+    "set": ("9" * 30,),
+    "owner": ("zz", "9" * 30),
+    "undo": ("", "x"),
+    "draft_apply": ("x", "score x"),
+    "draft_preview": ("score 99",),
+    "draft_back": ("", "score 1", "nope 1 1", f"score {'9' * 30} 1", "score 7 1"),
+    "rule_menu": ("", "change score 1", "change score 1 x", "change nope 1 0", "change score 1 7", "frob score 1 0"),
+    "rules": ("x", "9" * 30),
+    "setup_setters": ("zz", ""),
+    "type_form": ("zz",),
+    "source_replay": ("", "x y", f"x {'9' * 30}"),
+}
+
+
+async def test_buttons_that_say_what_none_of_ours_does(acme: Acme) -> None:
+    """Whatever stands in a button, it is refused as anything else is, and nothing is changed by it."""
+    receipt = await acme.ask("set ada 85", user="U0ADMIN")
+    undo = button_of(receipt, "Undo")["action_id"]
+    sent = await acme.written(lambda: acme.sandbox.click(receipt.id, undo, user="U0ADMIN"))
+    before, told = await acme.ledger(), list[tuple[str, str, str]]()
+    for action, values in FORGED.items():
+        for value in values:
+            sent.payload["actions"] = [sent.payload["actions"][0] | {"action_id": action, "value": value}]
+            _, answered = await acme.answered(partial(acme.sandbox.again, sent))
+            told.append((action, value[:40], str(answered.arguments.get("text"))))
+
+    assert [one for one in told if "fault of ours" in one[2]] == []
+    assert len(told) == sum(len(values) for values in FORGED.values())
+    assert await acme.ledger() == before
+
+
 async def test_an_answer_that_nobody_takes(acme: Acme) -> None:
     """Where nobody listens at the address for the answer, it comes in the direct messages with the app."""
     sent = await acme.written(lambda: acme.sandbox.say("/score set ada +5"))
@@ -312,7 +352,7 @@ async def test_an_undo_of_what_nobody_did(acme: Acme) -> None:
     sent.payload["actions"][0]["value"] = "slack/0123456789abcdef"
     _, answered = await acme.answered(lambda: acme.sandbox.again(sent))
 
-    assert answered.arguments["text"] == "Nothing was changed: There is nothing to undo."
+    assert answered.arguments["text"] == "Nothing was changed: there is nothing to undo."
     assert await acme.value("ada") == 85_000
 
 
