@@ -2,15 +2,19 @@
 
 from bot.access import Verdict
 from bot.asking import Asked, Reply
-from bot.blocks.alert_list import added_reply, alerts_reply
-from bot.replies import plain_reply
+from bot.blocks.alert_list import added_reply, alerts_reply, there_reply
 from bot.text import MENTION
 from storage.alert_memory import rested
-from storage.alert_rules import alert_rules
+from storage.alert_rules import RuleThere, alert_rules
 from storage.digests import digests
 from storage.domain.alert_words import read_alert
 from storage.followups import counts
 from storage.watching import add_alert_rule
+
+NOBODY_OF_OURS = (
+    "Whom it is escalated to is no active member of this workspace, as far as Slack says, and scores are for members"
+    " alone. Name a colleague: `sla 4h escalate to @jane`"
+)
 
 
 async def alerts_page(asked: Asked) -> Reply:
@@ -26,15 +30,26 @@ async def alerts_page(asked: Asked) -> Reply:
 
 
 async def add_rule(asked: Asked, words: str) -> Reply:
-    """Make a rule, unless it would send to a channel that is not ours alone."""
-    channel = read_alert(words, asked.types).channel
-    if channel is not None:
-        verdict = await asked.may_post(channel)
-        if verdict is not Verdict.ALLOWED:
-            return plain_reply(f"No rule was made. {verdict.value}")
+    """Make a rule, unless it is there already; raises what cannot be read."""
     owners = await owners_in(asked, words)
-    rule = await add_alert_rule(asked.workspace, words=words, made_by=asked.person.id, owners=owners, now=asked.now)
+    try:
+        rule = await add_alert_rule(asked.workspace, words=words, made_by=asked.person.id, owners=owners, now=asked.now)
+    except RuleThere as there:
+        return there_reply(there.rule, asked.types, asked.choices)
     return added_reply(rule, asked.types, asked.choices)
+
+
+async def not_ours(asked: Asked, words: str) -> dict[str, str]:
+    """Say what of a rule would tell somebody who is none of ours: `channel`, `escalate` → why, and what to say instead.
+
+    Raises what cannot be read.
+    """
+    read, refused = read_alert(words, asked.types), dict[str, str]()
+    if read.channel is not None and (verdict := await asked.may_post(read.channel)) is not Verdict.ALLOWED:
+        refused["channel"] = verdict.value
+    if read.escalate_to is not None and not await asked.is_colleague(read.escalate_to):
+        refused["escalate"] = NOBODY_OF_OURS
+    return refused
 
 
 async def owners_in(asked: Asked, words: str) -> dict[str, str | None]:

@@ -37,6 +37,7 @@ class Asked:
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
     name_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
+    is_colleague: Callable[[str], Awaitable[bool]]  #: whether somebody, by Slack's id, is an active member
     may_post: Callable[[str], Awaitable[Verdict]]  #: whether follow-ups may go to a channel
     choices: Choices
     rights: frozenset[Need]

@@ -228,6 +228,7 @@ class Dispatcher:
             now=now,
             address_of=self._address_of,
             name_of=self._name_of,
+            is_colleague=self._is_colleague,
             may_post=self._may_post,
         )
 
@@ -238,6 +239,10 @@ class Dispatcher:
     async def _name_of(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.name if person is not None else None
+
+    async def _is_colleague(self, user: str) -> bool:
+        person = await self._people.person(user, now=self._clock())
+        return may_see(person, None, somewhere=False) is Verdict.ALLOWED
 
     async def _may_post(self, channel: str) -> Verdict:
         try:

@@ -1,7 +1,7 @@
 """Keep the alert rules of each workspace."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage import database
 from storage.database import Row, Session
@@ -18,6 +18,14 @@ MARGIN = 20  #: a rule is armed again when a score fell back by one part in so m
 
 class UnknownRule(Refusal):
     """There is no such alert rule; `/score alerts` lists them."""
+
+
+class RuleThere(Refusal):
+    """A rule that asks for the same in the same place is there already."""
+
+    def __init__(self, rule: "AlertRule") -> None:
+        super().__init__()
+        self.rule = rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +73,31 @@ class AlertRule:
             margin=margin, hold=self.hold, cooldown=self.cooldown,
         )  # fmt: skip  # when, and how often
 
+    def does(self, words: AlertWords, condition: str, types: Collection[ScoreType]) -> bool:
+        """Tell whether it asks for what these words with that condition would ask for, and in the same place."""
+        watch = self.watch(types)
+        return (
+            watch is not None
+            and replace(watch, rule=0) == watch_of(words)
+            and (self.condition, self.channel, self.in_digest) == (condition, words.channel, words.in_digest)
+            and (self.sla, self.escalate_to) == (words.sla, words.escalate_to)
+        )
+
     def why(self, score_type: ScoreType) -> str | None:
         """Say what a follow-up is for, where its score alone does not say it."""
         if self.kind is Kind.CROSSES:
             return None
         return written(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
+
+
+def watch_of(words: AlertWords) -> Watch:
+    """Say what a rule of these words would watch."""
+    one = words.score_type
+    return Watch(
+        rule=0, score_type=one, kind=words.kind, region=words.region, amount=words.amount, span=words.span,
+        margin=(one.maximum - one.minimum) // MARGIN if words.margin is None else words.margin,
+        hold=words.hold, cooldown=COOLDOWN if words.cooldown is None else words.cooldown,
+    )  # fmt: skip  # when, and how often
 
 
 async def insert_default(session: Session, workspace: Workspace, *, now: int) -> None:

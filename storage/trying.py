@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from storage import database, queries, segments
-from storage.alert_rules import COOLDOWN, MARGIN
+from storage.alert_rules import watch_of
 from storage.definitions import score_types
 from storage.domain.alert_words import AlertWords, read_alert
 from storage.domain.alerts import TRENDS, Decision, Kind, Memory, Watch, look, look_back, next_look
@@ -50,13 +50,9 @@ async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str |
         types,
         segments=await segments.kept(database.current().reader, workspace),
     )
-    reader, one = database.current().reader, read.score_type
+    reader = database.current().reader
     fitting = set(await queries.holding(reader, workspace, where=asked.where, among=None, now=now))
-    watch = Watch(
-        rule=0, score_type=one, kind=read.kind, region=read.region, amount=read.amount, span=read.span,
-        margin=(one.maximum - one.minimum) // MARGIN if read.margin is None else read.margin,
-        hold=read.hold, cooldown=COOLDOWN if read.cooldown is None else read.cooldown,
-    )  # fmt: skip  # what its words say
+    watch = watch_of(read)
     courses = [course for course in await _courses(workspace, watch, now=now) if course.contact in fitting]
     firings, spent = await asyncio.to_thread(_replay, watch, courses, since=now - DAYS * DAY, until=now)
     return Tried(words=read, asked=sorted(firings, key=lambda each: (-each[1], each[0])), spent=spent)

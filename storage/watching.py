@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from storage import alert_memory, alert_rules, database, definitions, queries, segments
-from storage.alert_rules import AlertRule
+from storage.alert_rules import AlertRule, RuleThere
 from storage.database import Session
 from storage.domain.alert_words import read_alert
 from storage.domain.alerts import TRENDS, Kind, Memory, Watch
@@ -24,14 +24,19 @@ async def add_alert_rule(
 ) -> AlertRule:
     """Add a rule from its words; whoever is inside already is not asked for. *owners* is as the filter language has it.
 
-    Raises BadAlert, UnknownScoreType, BadFilter.
+    Raises BadAlert, UnknownScoreType, BadFilter, RuleThere.
     """
 
     async def body(session: Session) -> AlertRule:
+        # Of two who add the same at once the second sees the first's.
+        await session.rows("SELECT id FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
         types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
         read = read_alert(words, types)
         condition = with_addresses(read.condition, owners)
         parse(condition, types, segments=await segments.kept(session, workspace))
+        for one in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+            if one.does(read, condition, types):
+                raise RuleThere(one)
         rule = await alert_rules.insert(session, workspace, words=read, condition=condition, made_by=made_by, now=now)
         await retake(session, workspace, rule, types, now=now)
         return rule

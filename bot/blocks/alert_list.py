@@ -78,6 +78,15 @@ def added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -
     return Reply(text=said.replace("`", ""), blocks=[section(said), small])
 
 
+def there_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
+    """Answer that a rule is there already, and how it stands."""
+    said = f"That is rule {rule.id} already, so none was made: {_line(rule, types, choices)}"
+    hint = "What came of it: `/score alerts`"
+    if rule.paused_at is not None and (choices.set_up_at or not rule.is_default):
+        hint = f"Let it ask again: `/score alerts resume {rule.id}`"
+    return Reply(text=said.replace("`", ""), blocks=[section(said), context(hint)])
+
+
 def _line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> str:
     watch = rule.watch(types)
     when = f"`when {rule.score or 'the top band'}`"

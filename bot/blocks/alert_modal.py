@@ -15,6 +15,7 @@ _KINDS = (
     ("untouched for", "is untouched for"), ("about to fall out of", "is about to fall out of the band"),
 )  # fmt: skip  # the words of a rule, and what people read
 _PLACES = (("", "Where follow-ups go, or the channel below"), ("digest", "The digest alone"))
+MORE = ("hold", "margin", "cooldown", "sla", "escalate")
 MOST_TYPES = 100
 
 
@@ -61,7 +62,7 @@ def words_of(fields: Mapping[str, Any]) -> str:
     if said.get("place") != "digest" and "channel" in said:
         words += f" in <#{said['channel']}>"
     words += " in digest" if said.get("place") == "digest" else ""
-    words += "".join(f" {name} {said[name]}" for name in ("hold", "margin", "cooldown", "sla") if name in said)
+    words += "".join(f" {name} {said[name]}" for name in MORE[:-1] if name in said)
     return words + (f" escalate to <@{said['escalate']}>" if "escalate" in said else "")
 
 

@@ -3,7 +3,7 @@
 import re
 
 from bot.access import Need, Verdict
-from bot.alerts import add_rule, alerts_page, owners_in
+from bot.alerts import add_rule, alerts_page, not_ours, owners_in
 from bot.asking import Asked, Reply
 from bot.blocks.alert_list import tried_reply
 from bot.blocks.alert_modal import alert_modal
@@ -37,6 +37,8 @@ async def manage_alerts(asked: Asked) -> Reply:
             return Reply(modal=alert_modal(asked.types))
         case "add":
             asked.needs(Need.SET)
+            if refused := await not_ours(asked, rest.strip()):
+                return plain_reply(f"No rule was made. {' '.join(refused.values())}")
             return await add_rule(asked, rest.strip())
         case "try":
             return await _try(asked, rest.strip())

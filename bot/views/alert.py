@@ -1,9 +1,12 @@
 """Take the form that adds an alert rule."""
 
-from bot.alerts import add_rule
+from contextlib import suppress
+
+from bot.alerts import add_rule, not_ours
 from bot.asking import Asked, Reply
-from bot.blocks.alert_modal import words_of
+from bot.blocks.alert_modal import MORE, words_of
 from bot.replies import sentence
+from storage.domain.alert_words import read_alert
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 
@@ -13,9 +16,28 @@ async def submit_alert(asked: Asked) -> Reply:
     fields = {name: value for name, value in asked.fields.items() if value != "-"}
     if fields.get("place") == "digest" and fields.get("channel"):
         return Reply(errors={"channel": "The digest has a place of its own: leave this blank, or ask in the channel."})
+    words = words_of(fields)
     try:
-        return await add_rule(asked, words_of(fields))
+        refused = await not_ours(asked, words)
+        return Reply(errors=_plain(refused)) if refused else await add_rule(asked, words)
     except BadFilter as bad:
-        return Reply(errors={"condition": bad.sentence})
+        return Reply(errors=_plain({"condition": sentence(bad)}))
     except Refusal as refusal:
-        return Reply(errors={"value": sentence(refusal).replace("`", "")})
+        return Reply(errors=_plain({_culprit(asked, fields): sentence(refusal)}))
+
+
+def _culprit(asked: Asked, fields: dict[str, str]) -> str:
+    """Name the field of More without which the rest can be read; where there is none, the one that says how much."""
+    for name in MORE:
+        without = {name, "escalate"} if name == "sla" else {name}  # nobody is told where there is no time for it
+        rest = {field: value for field, value in fields.items() if field not in without}
+        with suppress(Refusal):
+            read_alert(words_of(rest), asked.types)
+            if fields.get(name):
+                return name
+    return "value"
+
+
+def _plain(errors: dict[str, str]) -> dict[str, str]:
+    """Give what is told under fields, where Slack draws no code."""
+    return {name: said.replace("`", "") for name, said in errors.items()}

@@ -110,6 +110,40 @@ async def test_a_rule_is_tried_before_it_is_made(acme: Acme) -> None:
     assert posted(acme) == []
 
 
+async def test_a_rule_that_is_there_is_not_made_again(acme: Acme) -> None:
+    """It would ask for everything twice; whoever adds it is told its number and its state."""
+    words = f"fit crosses 8 if owner:me in <#{SUCCESS}|success>"
+    await acme.ask(f"alerts add when {words}")
+    again = acme.seen(await acme.ask(f"alerts add {words} margin 0.45 cooldown 14d"))
+    assert again == (
+        "That is rule 2 already, so none was made: `when fit crosses 8` `if owner:rep@acme.example` → <#C0SUCCESS>\n"
+        "(What came of it: `/score alerts`)"
+    )
+    await acme.ask("alerts pause 2")
+    assert acme.seen(await acme.ask(f"alerts add when {words}")).endswith(
+        "→ <#C0SUCCESS> · paused\n(Let it ask again: `/score alerts resume 2`)"
+    )
+    assert "That is rule 1 already" in acme.seen(await acme.ask("alerts add when score crosses 80"))
+    assert "off until `/score setup` is answered" in acme.latest().blocks[0]["text"]["text"]
+    for other in (f"{words} hold 1h", words.replace("owner:me", "tag:vip"), words.replace(" in ", " sla 4h in ")):
+        assert "is made" in acme.seen(await acme.ask(f"alerts add when {other}"))
+    await acme.ask("alerts remove 2")
+    assert "Rule 6 is made" in acme.seen(await acme.ask(f"alerts add when {words}"))
+
+
+@pytest.mark.parametrize("whom", ["U0GUEST", "U0OUT", "U0GONE", "U0BOT", "U0NOBODY"])
+async def test_nobody_else_is_escalated_to(acme: Acme, whom: str) -> None:
+    """Scores are for members, so a follow-up is not escalated to whoever is none."""
+    acme.sandbox.world.people["U0JANE"].deleted = whom == "U0GONE"
+    named = "U0JANE" if whom == "U0GONE" else whom
+    told = acme.seen(await acme.ask(f"alerts add when score crosses 70 sla 4h escalate to <@{named}>"))
+    assert told == (
+        "No rule was made. Whom it is escalated to is no active member of this workspace, as far as Slack says, and"
+        " scores are for members alone. Name a colleague: `sla 4h escalate to @jane`"
+    )
+    assert "2. " not in acme.seen(await acme.ask("alerts"))
+
+
 async def test_a_rule_by_form(acme: Acme) -> None:
     """With More behind its button; what cannot be read is told in the form."""
     response, _ = await acme.answered(lambda: acme.sandbox.say("/score alerts add", user=REP))
@@ -121,18 +155,31 @@ async def test_a_rule_by_form(acme: Acme) -> None:
         lambda: [one for one in acme.sandbox.open_views() if "sla" in str(one.blocks)]
     )
 
-    def fields(**said: str) -> dict[str, Any]:
+    def fields(**said: str | None) -> dict[str, Any]:
         inputs = {block["block_id"]: block["element"] for block in view.blocks if block["type"] == "input"}
         return entered(view, {name: value for name, value in said.items() if name in inputs})
 
-    wrong = await acme.sandbox.submit(view.id, fields(score="score", kind="crosses", value="900", place="-"))
-    assert "runs from 0 to 100" in str(wrong.body)
-    wrong = await acme.sandbox.submit(
-        view.id, fields(score="score", kind="crosses", value="80", place="-", condition="colour:red")
-    )
-    assert "there is no field" in str(wrong.body)
+    blank = dict.fromkeys(("condition", "channel", "hold", "margin", "cooldown", "sla", "escalate"))
+    crosses = {**blank, "score": "score", "kind": "crosses", "value": "80", "place": "-"}
+    for field, value, said in (
+        ("value", "900", "Score runs from 0 to 100, so it never crosses 900."),
+        ("condition", "colour:red", "There is no field colour."),
+        ("channel", "C0SHARED", "That channel is shared with another organisation"),
+        ("channel", "C0NONE", "I cannot see that channel. Invite me there with /invite @Contact Score,"),
+        ("hold", "soon", "soon is no length of time"),
+        ("margin", "x", "x is not a number"),
+        ("cooldown", "3y", "3y is no length of time"),
+        ("sla", "never", "never is no length of time"),
+        ("escalate", "U0JANE", "Say after which time it is escalated"),
+    ):
+        wrong = await acme.sandbox.submit(view.id, fields(**crosses | {field: value}))
+        errors = wrong.json()["errors"]
+        assert list(errors) == [field], (value, errors)
+        assert errors[field].startswith(said)
+    wrong = await acme.sandbox.submit(view.id, fields(**crosses | {"sla": "4h", "escalate": "U0GUEST"}))
+    assert list(wrong.json()["errors"]) == ["escalate"]
     right = fields(
-        score="score", kind="rises", value="15 in 7d", place="-", channel=SUCCESS, sla="4h", condition="owner:me"
+        **crosses | {"kind": "rises", "value": "15 in 7d", "channel": SUCCESS, "sla": "4h", "condition": "owner:me"}
     )
     wrong = await acme.sandbox.submit(view.id, {**right, "place": {"place": "digest"}})
     assert "The digest has a place of its own" in str(wrong.body)
