@@ -74,8 +74,11 @@ class AlertRule:
         )  # fmt: skip  # when, and how often
 
     def does(self, words: AlertWords, condition: str, types: Collection[ScoreType]) -> bool:
-        """Tell whether it asks for what these words with that condition would ask for, and in the same place."""
-        watch = self.watch(types)
+        """Tell whether it asks for what these words with that condition would ask for, and in the same place.
+
+        The default rule that is off asks for nothing, and whoever types its words wants to be asked.
+        """
+        watch = None if self.is_default and self.paused_at is not None else self.watch(types)
         return (
             watch is not None
             and replace(watch, rule=0) == watch_of(words)

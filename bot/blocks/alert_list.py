@@ -82,7 +82,7 @@ def there_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -
     """Answer that a rule is there already, and how it stands."""
     said = f"That is rule {rule.id} already, so none was made: {_line(rule, types, choices)}"
     hint = "What came of it: `/score alerts`"
-    if rule.paused_at is not None and (choices.set_up_at or not rule.is_default):
+    if rule.paused_at is not None:
         hint = f"Let it ask again: `/score alerts resume {rule.id}`"
     return Reply(text=said.replace("`", ""), blocks=[section(said), context(hint)])
 

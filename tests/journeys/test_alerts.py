@@ -123,12 +123,18 @@ async def test_a_rule_that_is_there_is_not_made_again(acme: Acme) -> None:
     assert acme.seen(await acme.ask(f"alerts add when {words}")).endswith(
         "→ <#C0SUCCESS> · paused\n(Let it ask again: `/score alerts resume 2`)"
     )
-    assert "That is rule 1 already" in acme.seen(await acme.ask("alerts add when score crosses 80"))
-    assert "off until `/score setup` is answered" in acme.latest().blocks[0]["text"]["text"]
     for other in (f"{words} hold 1h", words.replace("owner:me", "tag:vip"), words.replace(" in ", " sla 4h in ")):
         assert "is made" in acme.seen(await acme.ask(f"alerts add when {other}"))
     await acme.ask("alerts remove 2")
     assert "Rule 6 is made" in acme.seen(await acme.ask(f"alerts add when {words}"))
+
+
+async def test_the_rule_that_every_workspace_has_is_there_once_it_is_on(acme: Acme) -> None:
+    """While it is off it asks for nothing, and whoever types its words wants to be asked."""
+    assert "Rule 2 is made" in acme.seen(await acme.ask("alerts add when score crosses 80"))
+    await acme.ask("alerts remove 2")
+    await choose_channel(acme.workspace, channel=None, now=int(acme.sandbox.clock.now() * 1_000_000))
+    assert "That is rule 1 already, so none was made" in acme.seen(await acme.ask("alerts add when score crosses 80"))
 
 
 @pytest.mark.parametrize("whom", ["U0GUEST", "U0OUT", "U0GONE", "U0BOT", "U0NOBODY"])
