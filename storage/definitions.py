@@ -205,14 +205,15 @@ async def drafts(workspace: Workspace) -> tuple[ScoreType, ...]:
     return tuple(found[1].get(workspace.id, ()))
 
 
-async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> None:
-    """Let a draft be one no longer, so that nothing goes into it any more."""
-    await database.current().writer.rows(
-        "UPDATE definitions SET is_draft = false WHERE id = $2 AND score_type_id IN"
-        " (SELECT id FROM score_types WHERE workspace_id = $1)",
+async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> bool:
+    """Let a draft be one no longer, so that nothing goes into it any more; false where it is none already."""
+    dropped = await database.current().writer.rows(
+        "UPDATE definitions SET is_draft = false WHERE id = $2 AND is_draft AND score_type_id IN"
+        " (SELECT id FROM score_types WHERE workspace_id = $1) RETURNING id",
         workspace.id,
         draft.definition,
     )
+    return bool(dropped)
 
 
 async def delete(workspace: Workspace, *, draft: ScoreType) -> None:

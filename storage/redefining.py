@@ -90,7 +90,7 @@ async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[i
 
 async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
     """Compare a draft that is built with what is live; raises NoDraft."""
-    live = await _live(workspace, draft.key)
+    live = await definitions.score_type(workspace, key=draft.key)
     watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
     crossing = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
     looking = [watch for watch in crossing if watch.score_type.key == draft.key]
@@ -113,28 +113,27 @@ async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int)
     Gives how many follow-ups that are. Raises NoDraft.
     """
     await build(workspace, draft=draft, progress=lambda _: None, now=now)
-    old = await _live(workspace, draft.key)
 
-    async def body(session: Session) -> int:
+    async def body(session: Session) -> tuple[int, ScoreType]:
         await _alone(session)
+        old = (await definitions.live(session, {workspace.id}))[workspace.id][draft.key]
         while ids := await _unbuilt(session, workspace, draft, after=0):
             await _fold(session, workspace, draft, ids)
         if not await definitions.point_at(session, draft):
             raise NoDraft
         asked = await alerting.ask_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
         await _settle_rules(session, workspace, now=now)
-        return asked
+        return asked, old
 
-    asked = await database.write(body)
+    asked, old = await database.write(body)
     await _forget(old.definition)
     return asked
 
 
 async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:
-    """Drop a draft and what was folded under it; raises NoDraft where it is live already."""
-    if (await _live(workspace, draft.key)).definition == draft.definition:
+    """Drop a draft and what was folded under it; raises NoDraft where it is live, or was cancelled."""
+    if not await definitions.drop_draft(workspace, draft=draft):
         raise NoDraft
-    await definitions.drop_draft(workspace, draft=draft)
     await _forget(draft.definition)
     await definitions.delete(workspace, draft=draft)
 
@@ -243,13 +242,6 @@ async def _compared(
             becomes = None if row["becomes"] is None else shown(draft, row["becomes"], now=now)
             yield row["id"], before, becomes
         after = rows[-1]["id"]
-
-
-async def _live(workspace: Workspace, key: str) -> ScoreType:
-    for one in await definitions.score_types(workspace):
-        if one.key == key:
-            return one
-    raise UnknownScoreType(key)
 
 
 async def _settle_rules(session: Session, workspace: Workspace, *, now: int) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from storage.committer import Committer
-from storage.definitions import add_score_type, drafts, score_types
+from storage.database import Session, current
+from storage.definitions import add_score_type, drafts, point_at, score_types
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Item
 from storage.domain.score_types import Band, Rule, ScoreType
@@ -150,6 +151,31 @@ async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
     types = [replace(await live(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
     made = await asyncio.gather(*(draft(team.workspace, wanted=one, now=NOW) for one in types))
     assert sorted(one.number for one in made if one is not None) == list(range(2, 12))
+
+
+async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
+    """Not even by whoever saw a moment before that it was no more than a draft."""
+    await people(team, 5)
+    made = await drafted(team, maximum=50_000, bands=())
+    await build(team.workspace, draft=made, progress=quietly, now=NOW)
+    begin = asyncio.Event()
+
+    async def cancelled() -> None:
+        await begin.wait()
+        await cancel(team.workspace, draft=made)
+
+    cancelling = asyncio.create_task(cancelled())  # out here: within the transaction it would be part of it
+
+    async def applying(session: Session) -> None:
+        assert await point_at(session, made)
+        begin.set()
+        await asyncio.wait([cancelling], timeout=0.5)  # it has looked by now, and waits to write
+
+    await current().transaction(applying)
+    with pytest.raises(NoDraft):
+        await cancelling
+    assert await team.value("p04@example.com") == 4_000
+    await sound(team)
 
 
 async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> None:
