@@ -1,5 +1,6 @@
 """Take another definition of a score type to a preview; every screen that changes one ends here."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from bot.asking import Asked, Reply
@@ -30,7 +31,8 @@ async def propose(asked: Asked, wanted: ScoreType) -> Reply:
     made = same or await draft(asked.workspace, wanted=wanted, now=asked.now)
     for one in older:
         if one != same:
-            await cancel(asked.workspace, draft=one)
+            with suppress(NoDraft):  # somebody else was faster
+                await cancel(asked.workspace, draft=one)
     if made is None:
         return _renamed(live, wanted)
     shown = await show_preview(asked, made)
