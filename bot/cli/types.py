@@ -10,8 +10,7 @@ from bot.cli.redefining import as_document, redefine, tell
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
-from storage.definitions import add_score_type, score_types
-from storage.domain.errors import UnknownScoreType
+from storage.definitions import add_score_type, score_type, score_types
 from storage.domain.score_types import ScoreType, parse_band
 from storage.domain.spans import parse_span, write_span
 from storage.domain.values import parse, show
@@ -84,10 +83,7 @@ def change(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
-        known = {one.key: one for one in await score_types(workspace)}
-        if key not in known:
-            raise UnknownScoreType(key, known=tuple(known))
-        live = known[key]
+        live = await score_type(workspace, key=key)
         fades = live.half_life if half_life is None else None if half_life == "none" else parse_span(half_life)
         wanted = replace(
             live,
@@ -102,7 +98,7 @@ def change(
         )
         (seen,) = await redefine(workspace, [wanted], dry_run=dry_run, asks=ask)
         if as_json:
-            changed = next(one for one in await score_types(workspace) if one.key == key)
+            changed = await score_type(workspace, key=key)
             output.document({**_document(changed), **as_document(seen), "applied": not dry_run})
         else:
             await tell(workspace, seen, dry_run=dry_run, asks=ask)

@@ -5,9 +5,9 @@ from typing import Annotated, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from storage.definitions import score_types
+from storage.definitions import score_type, score_types
 from storage.domain.contacts import Reference, looks_like_address
-from storage.domain.errors import BadNumber, UnknownContact, UnknownScoreType
+from storage.domain.errors import BadNumber, UnknownContact
 from storage.domain.facts import Item, Op
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
@@ -121,11 +121,7 @@ def _unless_later(call: Call, standing: Standing | None) -> int | None:
 
 
 async def _type(call: Call) -> ScoreType:
-    types, key = await score_types(call.workspace), call.request.match_info["type"]
-    found = next((one for one in types if one.key == key), None)
-    if found is None:
-        raise UnknownScoreType(key, known=tuple(one.key for one in types))
-    return found
+    return await score_type(call.workspace, key=call.request.match_info["type"])
 
 
 async def _asked(call: Call, shape: type[T], example: str) -> T:
