@@ -98,6 +98,7 @@ async def insert_type(
     now: int,
 ) -> None:
     """Write a type and its first definition; raises AlreadyThere."""
+    await hold_names(session, workspace)
     taken = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, key)
     made = taken or await session.rows(
         "INSERT INTO score_types (workspace_id, key, live, created_at) VALUES ($1, $2, 1, $3)"
@@ -124,6 +125,11 @@ async def insert_type(
         now,
         _rules(rules),
     )
+
+
+async def hold_names(session: Session, workspace: Workspace) -> None:
+    """Let nobody else name a score type or a source meanwhile: no two of them are called the same."""
+    await session.rows("SELECT id FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
 
 
 async def live(session: Session, workspaces: Collection[int]) -> Types:

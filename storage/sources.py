@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from storage import database, readings
 from storage.database import Row, Session
-from storage.definitions import live
+from storage.definitions import hold_names, live
 from storage.domain.contacts import check_slug
 from storage.domain.errors import AlreadyThere, UnknownSource
 from storage.domain.people import Workspace
@@ -28,6 +28,7 @@ async def add_source(
     token = database.current().vault.seal(api_token) if api_token else None
 
     async def body(session: Session) -> None:
+        await hold_names(session, workspace)
         check_slug(slug, score_types=tuple((await live(session, {workspace.id}))[workspace.id]))
         made = await session.rows(
             "INSERT INTO sources (workspace_id, slug, provider, secrets, settings, created_at, updated_at, api_token)"

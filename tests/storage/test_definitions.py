@@ -102,6 +102,17 @@ async def test_a_key_is_used_once(team: Team) -> None:
     assert [one.key for one in await score_types(team.workspace)] == ["score", "fit"]
 
 
+async def test_a_score_type_and_a_source_are_never_called_the_same(team: Team) -> None:
+    """Also not where both are made at the same moment."""
+    for number in range(10):
+        name = f"mood{number}"
+        source = add_source(team.workspace, slug=name, provider="generic", secrets=[], now=NOW)
+        outcomes = await asyncio.gather(add(team.workspace, name), source, return_exceptions=True)
+
+        refused = [one for one in outcomes if isinstance(one, Exception)]
+        assert [type(one) for one in refused] in ([AlreadyThere], [BadName])
+
+
 async def test_what_cannot_be_defined_is_not_kept(team: Team) -> None:
     """Neither a bad key nor a bad definition."""
     with pytest.raises(BadName):
