@@ -97,7 +97,7 @@ class Poster:
     async def _seen(
         self, place: str, event: str, ids: Collection[int | str], *, since: int, thread: str | None
     ) -> tuple[str | None, bool]:
-        """Look for a message that may have been taken without our hearing of it; and whether we may look."""
+        """Look for a message that may have been taken without our hearing of it; and say whether all was looked at."""
         looking: dict[str, Any] = {"channel": place, "oldest": f"{(since - SECOND) / 1_000_000:.6f}", "limit": 200}
         try:
             if thread is None:
@@ -112,7 +112,7 @@ class Poster:
             metadata = message.get("metadata") or {}
             if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") in ids:
                 return str(message["ts"]), True
-        return None, True
+        return None, not said.get("has_more")
 
 
 def retry_after(exc: Exception) -> int | None:

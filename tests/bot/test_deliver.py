@@ -160,3 +160,17 @@ async def test_slack_failing_after_it_took_a_message(house: House) -> None:
 
     assert house.posted == ["ada"]
     assert await house.jobs() == (0, 0)
+
+
+@pytest.mark.parametrize(("since", "marks"), [(199, [False]), (200, [False, True])])
+async def test_a_message_that_much_was_said_after(house: House, since: int, marks: list[bool]) -> None:
+    """What lies further back than Slack shows at once is not known to be missing: it is repeated, and marked."""
+    house.sandbox.faults.add(Fault(method="chat.postMessage", kind="dropped_after_accepting"))
+    await house.hot("ada")
+    await house.work()
+    for number in range(since):
+        house.sandbox.world.post(channel=SUCCESS, user="U0REP", text=f"{number}")
+    await house.work()
+
+    messages = [one for one in house.sandbox.world.posts if one.metadata]
+    assert ["Possibly a repeat" in str(one.blocks) for one in messages] == marks
