@@ -48,6 +48,28 @@ async def keep(
     """Write scores and effects; of those folded *anew* only the effects that differ from what is kept."""
     if not states:
         return
+    await _keep_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
+    await session.rows(
+        "INSERT INTO scores"
+        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, spent, last_at, last_source, last_key)"
+        " SELECT w, c, d, o, a, b, r, p, t, s, k FROM given(w bigint, c bigint, d bigint, o bigint, a bigint,"
+        " b bigint, r bigint, p text, t bigint, s text, k text)"
+        " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
+        " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base,"
+        " rank = excluded.rank, spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
+        " last_key = excluded.last_key",
+        [_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
+    )
+
+
+async def _keep_effects(
+    session: Session,
+    effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
+    *,
+    anew: Collection[Scored],
+    types: Mapping[Scored, ScoreType],
+    workspaces: Mapping[Scored, int],
+) -> None:
     kept = await _kept_effects(session, {pair: types[pair].definition for pair in anew})
     rows, gone = [], []
     for pair in sorted(effects):
@@ -72,17 +94,6 @@ async def keep(
             " rule = excluded.rule, capped = excluded.capped",
             rows,
         )
-    await session.rows(
-        "INSERT INTO scores"
-        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, spent, last_at, last_source, last_key)"
-        " SELECT w, c, d, o, a, b, r, p, t, s, k FROM given(w bigint, c bigint, d bigint, o bigint, a bigint,"
-        " b bigint, r bigint, p text, t bigint, s text, k text)"
-        " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
-        " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base,"
-        " rank = excluded.rank, spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
-        " last_key = excluded.last_key",
-        [_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
-    )
 
 
 async def forget(session: Session, ids: Collection[int]) -> None:

@@ -200,7 +200,10 @@ async def _write_move(
 
 
 async def tell_outcome(workspace: Workspace, *, id: int, outcome: Outcome, by: str, now: int) -> FollowUp:
-    """Say what came of a follow-up that is done; only who ended it does. Raises UnknownFollowUp, TooLate."""
+    """Say what came of a follow-up that is done; from anybody but who ended it nothing is taken.
+
+    Gives it as it is then; raises UnknownFollowUp.
+    """
 
     async def body(session: Session) -> None:
         rows = await session.rows(

@@ -13,8 +13,7 @@ class Clock:
 
     def now(self) -> float:
         """Seconds since 1970."""
-        # A foreign system has a clock of its own; the product's is not its to ask.
-        return time.time() + self._ahead  # noqa: TID251
+        return time.time() + self._ahead  # noqa: TID251 - a foreign system has a clock of its own
 
     def advance(self, seconds: float) -> None:
         """Put the clock forward. It never goes back: message time stamps are names."""

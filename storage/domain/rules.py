@@ -142,7 +142,7 @@ def _times(points: int, quantity: int) -> int:
 
 
 def _began(period: str, at: int) -> int:
-    """Give the day, in days since 1970, on which the period of an instant began; 0 for ever."""
+    """Give the day on which the period of an instant began, in days of the calendar from the year 1; 0 for ever."""
     day = datetime.fromtimestamp(at // 1_000_000, UTC).date()
     match period:
         case Period.DAY:

@@ -20,8 +20,8 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "api.test": Method(auth.test_api, token="none"),  # noqa: S106
-    "apps.connections.open": Method(auth.open_connection, token="app"),  # noqa: S106
+    "api.test": Method(auth.test_api, token="none"),  # noqa: S106 - as above
+    "apps.connections.open": Method(auth.open_connection, token="app"),  # noqa: S106 - as above
     "auth.test": Method(auth.test_auth),
     "bots.info": Method(auth.bots_info, "users:read"),
     "chat.delete": Method(chat.delete, "chat:write"),
