@@ -48,6 +48,16 @@ def set_up(*, level: str, form: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("aiosqlite", "slack_bolt", "slack_sdk", "tortoise", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("aiohttp.server").addFilter(forget_what_is_no_http)
+
+
+def forget_what_is_no_http(record: logging.LogRecord) -> bool:
+    """Leave out what a request was that is no HTTP: aiohttp quotes it, and a token may stand in it."""
+    kind = record.exc_info[0] if record.exc_info else None
+    if kind is not None and kind.__module__ == "aiohttp.http_exceptions":
+        record.msg, record.args, record.exc_info = "not understood: this is no HTTP", (), None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return record.levelno >= logging.getLogger().level
 
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

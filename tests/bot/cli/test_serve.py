@@ -288,7 +288,14 @@ CANARIES = {
     "bot token": "xoxb-1111-leak",
     "app token": "xapp-1-leak",
     "bearer": "leak-bearer-token",
+    "token in the address": "leak-query-token",
+    "password": "bGVhay1wYXNzd29yZA==",
 }
+#: what is no HTTP, with secrets in it: a blank in the address, a byte that no header may hold
+NO_HTTP = (
+    f"POST /webhooks/T0123/crm?token={CANARIES['token in the address']}&name=Ada L HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"POST /webhooks/T0123/crm HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {CANARIES['password']}\x01\r\n\r\n",
+)
 
 
 async def break_tables(database_url: str) -> None:
@@ -318,6 +325,11 @@ async def provoke(serve: Serving, secret: str, database_url: str) -> None:
         for path in (CANARIES["address"], secret, CANARIES["bot token"]):
             assert (await sender.request("GET", f"{serve.url}/webhooks/T0123/{path}")).status == 404
             assert (await sender.request("PATCH", f"{serve.url}/{path}?token={secret}")).status == 404
+        for request in NO_HTTP:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(serve.url.rpartition(":")[2]))
+            writer.write(request.encode())
+            assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
+            writer.close()
         await break_tables(database_url)
         assert (await sender.push(said | {"reason": "break"}, headers=dict(headers))).status == 500
 
@@ -340,6 +352,7 @@ async def test_no_log_line_holds_a_secret_or_an_address(database_url: str, form:
         assert {"event", "level", "logger", "timestamp"} <= set.intersection(*map(set, events))
         told = [event["event"] for event in events]
         assert told.count("delivery refused") == 2
+        assert told.count("not understood: this is no HTTP") == len(NO_HTTP)
         (failed,) = [event for event in events if event["event"] == "request not answered"]
         assert failed["level"] == "error"
         assert "Traceback" in failed["exception"]
