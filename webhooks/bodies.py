@@ -223,6 +223,7 @@ def parse_xml(raw: bytes) -> dict[str, object]:
     """
     Give the elements that *raw* holds by their names without namespaces: texts, none for nil, and lists where several.
 
+    Attributes stand as `@name` in elements that hold others, or nothing.
     Raise *Unparseable* for what is not XML, and for any DTD or entity: nobody needs one to say something.
     """
     try:
@@ -239,9 +240,12 @@ def _element(element: Element, *, depth: int) -> object:
         raise Unparseable(f"The body is nested more than {MAX_DEPTH} deep.")
     if element.get(NIL) in ("true", "1"):
         return None
-    if not len(element):
-        return (element.text or "").strip()
-    fields: dict[str, object] = {}
+    text = (element.text or "").strip()
+    # A kind that is said of nothing, by the name of some schema, is nothing either.
+    said = {f"@{_local(name)}": value for name, value in element.items() if len(element) or not name.startswith("{")}
+    if not len(element) and (text or not said):
+        return text
+    fields: dict[str, object] = {**said}
     for child in element:
         _add(fields, _local(child.tag), _element(child, depth=depth + 1))
     return fields

@@ -41,6 +41,17 @@ def test_xml_is_read_by_local_names() -> None:
         b'<a:y>1</a:y><y>2</y><z i:nil="true"/><w/><v> t </v></a:x>'
     )
     assert parse_xml(raw) == {"x": {"y": ["1", "2"], "z": None, "w": "", "v": "t"}}
+    told = (
+        b'<x xmlns:i="urn:i" a="1" i:type="i:X"><lead id="7" mail="m"/>'
+        b'<y b="2">t</y><z i:type="i:Y"/><w c="3"> </w></x>'
+    )
+    assert parse_xml(told) == {
+        "x": {
+            "@a": "1", "@type": "i:X", "lead": {"@id": "7", "@mail": "m"},
+            "y": "t",  # a text stays one, whatever is said of its kind
+            "z": "", "w": {"@c": "3"},
+        }
+    }  # fmt: skip  # as it stands there
     for bad in (b"", b"<a>", b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', b"<a>" * 70 + b"</a>" * 70):
         with pytest.raises(Unparseable):
             parse_xml(bad)
