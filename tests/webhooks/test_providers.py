@@ -244,6 +244,8 @@ def test_a_contact_that_a_workflow_of_hubspot_sends_again_may_be_called_otherwis
         keys.append(one.key)
 
     assert keys[0] == keys[1] != keys[2]
+    other = {"objectId": 7, "objectTypeId": "0-2", "properties": {"lead_score": "5"}}
+    assert [type(one) for one in items("hubspot", other)] == [Ignored]
 
 
 def test_leads_that_are_one_in_close_are_one_here() -> None:
@@ -255,6 +257,30 @@ def test_leads_that_are_one_in_close_are_one_here() -> None:
     body: Any = close("lead", "merged")
     body["event"]["meta"] = {}
     assert [type(one) for one in items("close", body)] == [Unusable]
+
+
+@pytest.mark.parametrize(
+    ("kind", "email", "taken"),
+    [
+        ("sf:Contact", "", True),
+        ("sf:Lead", "", True),
+        ("ns1:Candidate__c", "", True),  # somebody's own, which may be people
+        ("", "", True),
+        ("sf:Account", "<sf:Email>ada@example.com</sf:Email>", True),  # a person's
+        ("sf:Account", "", False),
+        ("sf:Opportunity", "", False),
+    ],
+)
+def test_salesforce_may_send_what_is_nobody(kind: str, email: str, taken: bool) -> None:
+    """A company or a deal with a score is no contact, unless it has an address."""
+    said = f' xsi:type="{kind}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"' if kind else ""
+    made = items("salesforce", SOAP.replace("<sObject", f"<sObject{said}").replace("</sObject>", f"{email}</sObject>"))
+
+    assert [isinstance(one, Item) for one in made] == [taken]
+    if not taken:
+        assert [one.reason for one in made if isinstance(one, Ignored)] == [
+            f"it is of the kind {kind[3:]}, which is no contact"
+        ]
 
 
 def test_pipedrive_takes_what_changed_alone() -> None:
@@ -331,6 +357,11 @@ def test_segment_refuses_lists_unless_asked_and_names_the_score_type() -> None:
     call = segment("track") | {"properties": {"score_type": "engagement", "score": 71}}
     (one,) = setting(items("segment", call))
     assert (one.score, one.amount) == ("engagement", 71_000)
+    # It says which score it is: nobody chose to leave it alone.
+    (lost,) = items("segment", call | {"properties": {"score_type": "renewal", "score": 71}})
+    assert isinstance(lost, Unusable)
+    assert lost.reason == "there is no score type `renewal`; there is score, lead_score, engagement"
+    assert [type(one) for one in items("segment", call | {"properties": {"score_type": "renewal"}})] == [Ignored]
 
 
 def test_a_null_says_nothing_and_a_boolean_is_no_number() -> None:

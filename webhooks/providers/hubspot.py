@@ -39,8 +39,10 @@ def _proof(source: Source) -> Proof:
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Tell the list of an app's webhooks from the one object that a workflow sends."""
     if isinstance(arrived.document, dict):
-        is_contact = any(name in arrived.document for name in ("vid", "objectId", "id")) and isinstance(
-            arrived.document.get("properties"), dict
+        is_contact = (
+            any(name in arrived.document for name in ("vid", "objectId", "id"))
+            and isinstance(arrived.document.get("properties"), dict)
+            and not _is_other(arrived.document)
         )
         return [(WORKFLOW if is_contact else OBJECT, arrived.document)]
     events = a_list(arrived.document, "the body")

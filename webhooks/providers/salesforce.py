@@ -13,6 +13,10 @@ from webhooks.providers.contract import Arrived, Handler, Provider
 from webhooks.reading import Event, an_object, described, dig, first, key_of, moment, objects, scores
 
 NOTIFICATION = "Notification"
+#: what is nobody, where it has no address: that of a person's account stands in a field of its own
+OTHERS = frozenset(
+    {"Account", "Asset", "Campaign", "Case", "Contract", "Event", "Opportunity", "Order", "Quote", "Task"}
+)
 ACK = (
     '<?xml version="1.0" encoding="UTF-8"?>'
     '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
@@ -35,6 +39,9 @@ def _notified(event: Event) -> list[Asked]:
     """Read one record; the notification's id is the same however often it is sent."""
     said = an_object(event.body, "the notification")
     record = an_object(said.get("sObject"), "its sObject")
+    kind = str(record.get("@type", "")).rpartition(":")[2]
+    if kind in OTHERS and not record.get("Email"):
+        return event.ignored(f"it is of the kind {kind}, which is no contact")
     contact = event.contact(id=record.get("Id"), email=record.get("Email"))
     named = first(record, ("Name",)) or " ".join(
         str(record[part]) for part in ("FirstName", "LastName") if isinstance(record.get(part), str)

@@ -4,6 +4,7 @@ https://segment.com/docs/connections/destinations/catalog/webhooks/"""
 
 from collections.abc import Iterable, Mapping
 
+from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Asked
 from storage.domain.sources import Source
 from webhooks.proofs import Proof, Signature
@@ -45,6 +46,8 @@ def _call(event: Event) -> list[Asked]:
     kind = text(said.get("score_type"))
     if kind is not None:
         said = {kind: first(said, ("score", "value"))}
+        if said[kind] is not None and event.source.score_type(kind) is None:
+            raise UnknownScoreType(kind, known=event.source.score_types)
     traits = {**objects(dig(call, "context", "traits")), **objects(call.get("traits"))}
     email = traits.get("email") or dig(call, "properties", "email")
     contact = event.contact(id=call.get("userId"), email=email)
