@@ -45,6 +45,10 @@ MOST_SWEPT = 500  # contacts in one transaction
 MOST_TRIES = 8
 
 
+class OneByOne(Exception):
+    """What one of the group is to be decided by hangs on what another does later: each is recorded by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """One rule that looks at one score; *moved* and *work* say what was done to it, where anything was."""
@@ -163,10 +167,14 @@ class _Deciding:
 
 
 async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> None:
-    """Let every rule look at what each submission did, one after the other, as if each had been alone."""
+    """Let every rule look at what each submission did, one after the other, as if each had been alone.
+
+    Raises OneByOne where that cannot be told any more, because all of them are in the ledger by now.
+    """
     looks = await _looks(session, works)
     if not looks:
         return
+    _check_apart(works, looks)
     known = await alert_memory.read(session, {one.watched for one in looks})
     deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now))
     thens = await _thens(session, looks)
@@ -208,6 +216,15 @@ async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
                     and (_concerns(watch, one) or (one.contact, one.score_type.key) in work.settled)
                 ]
     return looks
+
+
+def _check_apart(works: Sequence[Work], looks: Sequence[_Look]) -> None:
+    """Refuse to ask who fits a condition, or what a score was, of a contact that a later submission speaks of too."""
+    latest = {entry.contact: place for place, work in enumerate(works) for entry in work.new}
+    place_of = {id(work): place for place, work in enumerate(works)}
+    for one in looks:
+        if (one.rule.condition or one.watch.kind in TRENDS) and latest.get(one.contact, -1) > place_of[id(one.work)]:
+            raise OneByOne
 
 
 def _concerns(watch: Watch, moved: Moved) -> bool:

@@ -81,6 +81,26 @@ async def test_deliveries_that_share_a_commit_are_decided_one_by_one(team: Team,
     assert await asked(team.workspace) == [(None, 85, "C0SALES", "closed")]
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
+async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team, together: bool) -> None:
+    """Neither who fits a condition, nor what a score was: 90 moved by 5 as far as was known, and nobody was a vip."""
+    await pause_rule(team.workspace, rule=1, now=NOW)
+    for words in ("score crosses 60 if tag:vip", "score moved 40 in 7d"):
+        await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
+    await team.deliver(set_to("1", ADA, 85, at=NOW - 10 * DAY), set_to("2", BOB, 10))
+    deliveries = (
+        team.delivery(set_to("3", ADA, 90), set_to("4", BOB, 45), batch="first"),
+        team.delivery(set_to("5", ADA, 30, at=NOW - 8 * DAY), set_to("6", BOB, 65), batch="second"),
+        team.delivery(said("7", BOB, tags=["vip"]), batch="third"),
+    )
+    if together:
+        await asyncio.gather(*map(team.record, deliveries))
+    else:
+        for one in deliveries:
+            await team.record(one)
+    assert await asked(team.workspace) == []
+
+
 async def test_within_one_delivery_only_its_end_counts(team: Team) -> None:
     """85 and then 20 in one delivery is a delivery that ends at 20."""
     await team.deliver(set_to("1", ADA, 85, at=NOW - 2), set_to("2", ADA, 20, at=NOW - 1))
