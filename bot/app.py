@@ -1,6 +1,5 @@
 """Put Bolt on our own aiohttp application."""
 
-import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -17,12 +16,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.dispatch import Dispatcher
 from bot.manifest import CHANNEL_EVENTS, COMMAND, SHORTCUT
+from bot.requests import Taken
 
 log = structlog.get_logger(__name__)
 
 ANY = re.compile(".*")
-#: Slack sends a request again at once, after a minute and after five; µs, and how many are remembered.
-REPEATED, MOST = 600_000_000, 10_000
 
 
 def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: AuthorizeResult) -> AsyncApp:
@@ -65,29 +63,6 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
     return bolt
 
 
-class _Taken:
-    """Remember for a while which requests were taken, by what they say."""
-
-    def __init__(self) -> None:
-        self._at: dict[bytes, int] = {}
-
-    def put(self, body: bytes, *, now: int) -> None:
-        """Remember one."""
-        if len(self._at) >= MOST:
-            self._at = {key: at for key, at in self._at.items() if now - at < REPEATED}
-        if len(self._at) < MOST:
-            self._at[hashlib.sha256(body).digest()] = now
-
-    def drop(self, body: bytes) -> None:
-        """Forget one that could not be taken after all."""
-        self._at.pop(hashlib.sha256(body).digest(), None)
-
-    def has(self, body: bytes, *, now: int) -> bool:
-        """Tell whether it was taken lately."""
-        at = self._at.get(hashlib.sha256(body).digest())
-        return at is not None and now - at < REPEATED
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
     """Where Slack's requests come in: Bolt, once we are connected, behind the check of their signature."""
@@ -95,7 +70,7 @@ class Door:
     signing_secret: str
     clock: Callable[[], int]
     current: Callable[[], AsyncApp | None]
-    taken: _Taken = field(default_factory=_Taken)
+    taken: Taken = field(default_factory=Taken)
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a request of Slack; 401 for anybody else's."""

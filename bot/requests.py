@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+#: Slack sends a request again at once, after a minute and after five; µs, and how many are remembered.
+REPEATED, MOST = 600_000_000, 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -88,3 +91,26 @@ def entered(element: Mapping[str, Any]) -> str | None:
     if chosen:
         return str(chosen["value"])
     return element.get("selected_conversation") or element.get("selected_user") or element.get("value")
+
+
+class Taken:
+    """Remember for a while which requests were taken, by what they say."""
+
+    def __init__(self) -> None:
+        self._at: dict[bytes, int] = {}
+
+    def put(self, body: bytes, *, now: int) -> None:
+        """Remember one."""
+        if len(self._at) >= MOST:
+            self._at = {key: at for key, at in self._at.items() if now - at < REPEATED}
+        if len(self._at) < MOST:
+            self._at[hashlib.sha256(body).digest()] = now
+
+    def drop(self, body: bytes) -> None:
+        """Forget one that could not be taken after all."""
+        self._at.pop(hashlib.sha256(body).digest(), None)
+
+    def has(self, body: bytes, *, now: int) -> bool:
+        """Tell whether it was taken lately."""
+        at = self._at.get(hashlib.sha256(body).digest())
+        return at is not None and now - at < REPEATED

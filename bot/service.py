@@ -186,7 +186,8 @@ class Service:
         )
         bolt = make_bolt(dispatcher, client=posting, known=known)
         if self._settings.slack_app_token is not None:
-            self._socket = Socket(bolt, app_token=self._settings.slack_app_token.get_secret_value())
+            app_token = self._settings.slack_app_token.get_secret_value()
+            self._socket = Socket(bolt, app_token=app_token, clock=self._clock)
             await self._socket.open()
         self._dispatcher = dispatcher
         self._bolt = bolt
