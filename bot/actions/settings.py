@@ -51,7 +51,7 @@ async def cancel_draft(asked: Asked) -> Reply:
     key, _, number = asked.text.partition(" ")
     waiting = await draft_of(asked, key, number)
     await cancel(asked.workspace, draft=waiting)
-    said = f"Cancelled: {heading(asked.type(key), waiting)}. Nothing was changed."
+    said = f"Cancelled, so nothing was changed. It was: {heading(asked.type(key), waiting)}."
     return replace(plain_reply(said), replaces=True)
 
 
@@ -70,7 +70,7 @@ async def take_draft_back(asked: Asked) -> Reply:
     if made is None:
         raise NoDraft
     await apply(asked.workspace, draft=made, asks=False, now=asked.now)
-    said = f"*Taken back:* {heading(now, made)}. Nobody was asked to follow up."
+    said = f"*Taken back.* {heading(now, made, is_done=True)}. Nobody was asked to follow up."
     return replace(plain_reply(said), replaces=True)
 
 

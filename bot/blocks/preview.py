@@ -11,17 +11,21 @@ from storage.domain.spans import write_span
 from storage.domain.values import show
 from storage.redefining import Preview
 
+_DONE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
 
-def heading(live: ScoreType, draft: ScoreType) -> str:
-    """Say in words what a draft makes other: Narrowing Fit to 0 to 50, with steps of 0.5 in place of 1."""
+
+def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
+    """Say in words what a draft makes other, or made: Narrowing Fit to 0 to 50, with steps of 0.5 in place of 1."""
     others = _numbers(live, draft) + _rules(live, draft)
     label = escape(live.label)
     if (live.minimum, live.maximum) == (draft.minimum, draft.maximum):
-        return f"Changing {label}: {', '.join(others) or 'nothing'}"
+        verb = _DONE["Changing"] if is_done else "Changing"
+        return f"{verb} {label}: {', '.join(others) or 'nothing'}"
     inside = live.minimum <= draft.minimum and draft.maximum <= live.maximum
     around = draft.minimum <= live.minimum and live.maximum <= draft.maximum
     verb = "Narrowing" if inside else "Widening" if around else "Moving"
-    return f"{verb} {label} to {draft.range_shown}{', with ' if others else ''}{', '.join(others)}"
+    what = f"{label} to {draft.range_shown}{', with ' if others else ''}{', '.join(others)}"
+    return f"{_DONE[verb] if is_done else verb} {what}"
 
 
 def _numbers(live: ScoreType, draft: ScoreType) -> list[str]:
@@ -107,9 +111,9 @@ def applied_reply(before: ScoreType, now: ScoreType, *, asked: int | None) -> Re
         told = f"{_many(asked, 'follow-up was asked for', 'follow-ups were asked for')}."
     value = f"{now.key} {before.number} {now.number}"
     return Reply(
-        text=f"Done: {heading(before, now)}",
+        text=heading(before, now, is_done=True),
         blocks=[
-            section(f"*Done:* {heading(before, now)}. {told}"),
+            section(f"*{heading(before, now, is_done=True)}.* {told}"),
             actions([button("Take it back", action="draft_back", value=value)]),
         ],
         replaces=True,

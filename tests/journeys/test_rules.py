@@ -50,7 +50,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     )
     assert await rules(acme) == ()
     done = await press(acme, preview, "Apply quietly")
-    assert acme.seen(done).startswith("*Done:* Changing Score: new rule “Demo”.")
+    assert acme.seen(done).startswith("*Changed Score: new rule “Demo”.* Nobody was asked to follow up.")
     demo = Rule(
         name="Demo",
         points=10_000,
@@ -80,10 +80,10 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
 
     preview = await menu(acme, listed, "remove score 3 0")
     done = await press(acme, preview, "Apply quietly")
-    assert "Changing Score: removed rule “Demo”." in acme.seen(done)
+    assert "Changed Score: removed rule “Demo”." in acme.seen(done)
     assert "Score  *62* (warm)" in acme.seen(await ask(acme, "ada"))
     back = await press(acme, done, "Take it back")
-    assert "Changing Score: new rule “Demo”." in acme.seen(back)
+    assert "*Taken back.* Changed Score: new rule “Demo”." in acme.seen(back)
     assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
     assert (await verify_next(acme.workspace)).differences == ()
 

@@ -71,7 +71,7 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
 
     done = await press(acme, preview, "Apply quietly")
     assert acme.seen(done) == (
-        "*Done:* Narrowing Score to 0 to 50, with bands cold from 0, hot from 30."
+        "*Narrowed Score to 0 to 50, with bands cold from 0, hot from 30.*"
         " Nobody was asked to follow up.\n[Take it back]"
     )
     assert "Score  *50* (hot)" in acme.seen(await ask(acme, "ada"))
@@ -80,8 +80,7 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
 
     back = await press(acme, done, "Take it back")
     assert (
-        acme.seen(back)
-        == "*Taken back:* Widening Score to 0 to 100, with bands cold from 0, warm from 40, hot from 80."
+        acme.seen(back) == "*Taken back.* Widened Score to 0 to 100, with bands cold from 0, warm from 40, hot from 80."
         " Nobody was asked to follow up."
     )
     again = await live(acme, "score")
@@ -202,7 +201,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert waits is not None
     assert "0 contacts change" in acme.seen(await press(acme, await ask(acme, "settings"), "See what it changes"))
     cancelled = await press(acme, await ask(acme, "settings"), "Cancel")
-    assert acme.seen(cancelled) == "Cancelled: Widening Fit to 1 to 20. Nothing was changed."
+    assert acme.seen(cancelled) == "Cancelled, so nothing was changed. It was: Widening Fit to 1 to 20."
     assert await drafts(acme.workspace) == ()
 
     now = int(acme.sandbox.clock.now() * 1_000_000)
