@@ -45,8 +45,8 @@ class Preview:
 async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreType | None:
     """Write a draft of a type; *wanted* is the live one with what is to be other.
 
-    What only says how a value is called, label, bands and which type is the default one, is changed at once:
-    none is given then. Raises BadDefinition, UnknownScoreType.
+    What only says how things are called, and which type is the default one, is changed at once: none is given then.
+    Raises BadDefinition, UnknownScoreType.
     """
     start = check_definition(
         label=wanted.label, minimum=wanted.minimum, maximum=wanted.maximum, step=wanted.step,
@@ -61,8 +61,7 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
             raise UnknownScoreType(wanted.key)
         if wanted.is_default and not live.is_default:
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, wanted.key)
-        same = replace(wanted, label=live.label, bands=live.bands, is_default=live.is_default)
-        if replace(same, definition=live.definition, number=live.number) == live:
+        if only_names(live, wanted):
             await definitions.rename(session, live, label=wanted.label, bands=wanted.bands)
             await _settle_rules(session, workspace, now=now)
             return None
@@ -72,6 +71,13 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
     if made is not None:
         await database.write(_alone)  # what began before the draft was there has ended
     return made
+
+
+def only_names(live: ScoreType, wanted: ScoreType) -> bool:
+    """Tell whether nobody has another value by it, or comes into another band: labels, names, colours, the default."""
+    same = replace(live, label=wanted.label, bands=wanted.bands, is_default=wanted.is_default)
+    begins = [[band.start for band in one.bands] for one in (live, wanted)]
+    return begins[0] == begins[1] and same == replace(wanted, definition=live.definition, number=live.number)
 
 
 async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[int], None], now: int) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import Progress
@@ -9,9 +10,10 @@ from rich.progress import Progress
 from bot.cli import output
 from bot.clock import system_clock
 from storage.contacts import contacts
+from storage.definitions import score_types
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.redefining import Preview, apply, build, cancel, draft, preview
+from storage.redefining import Preview, apply, build, cancel, draft, only_names, preview
 from storage.verifying import contacts_to_verify
 
 
@@ -20,8 +22,12 @@ async def redefine(
 ) -> list[Preview | ScoreType]:
     """Change types, or only say what would change; gives a preview for each, or the type where nothing moves."""
     told: list[Preview | ScoreType] = []
+    live = {one.key: one for one in await score_types(workspace)}
     for one in wanted:
-        made = await draft(workspace, wanted=one, now=system_clock())
+        if dry_run:  # what it is called, and which one is the default, is changed at once, so it is not tried
+            one = replace(one, is_default=live[one.key].is_default)
+        names = dry_run and only_names(live[one.key], one)
+        made = None if names else await draft(workspace, wanted=one, now=system_clock())
         if made is None:
             told.append(one)
             continue

@@ -119,20 +119,20 @@ async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
 async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
     """No preview, no follow-up; the same form once more changes nothing."""
     view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
-    told = await hand_in(acme, view, label="Fitness", bands="low:1\ntop:7:purple", default=["yes"])
+    told = await hand_in(acme, view, label="Fitness", bands="low:1\nfair:4\ntop:8:purple", default=["yes"])
     assert acme.seen(told) == (
-        "Fit is called Fitness now; the bands of Fitness are low:1, top:7:purple;"
+        "Fit is called Fitness now; the bands of Fitness are low:1, fair:4, top:8:purple;"
         " numbers without a score type mean Fitness. No score moved, and nobody was asked to follow up."
     )
     fit = await live(acme, "fit")
     assert (fit.number, fit.label, [one.name for one in fit.bands], fit.is_default) == (
         1,
         "Fitness",
-        ["low", "top"],
+        ["low", "fair", "top"],
         True,
     )
     listed = await ask(acme, "settings")
-    assert "Bands: low from 1, top from 7 in purple" in acme.seen(listed)
+    assert "Bands: low from 1, fair from 4, top from 8 in purple" in acme.seen(listed)
     view = await form_of(acme, listed, "Change")
     assert view.blocks[0]["text"]["text"] == "`fit`, version 1"  # the default one comes first
     assert acme.seen(await hand_in(acme, view)) == "Fitness is so already; nothing was changed."

@@ -178,12 +178,29 @@ async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
     await sound(team)
 
 
+async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> None:
+    """No score moves by it, and yet somebody becomes hot; a name or a colour alone is there at once."""
+    await people(team, 60)
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    lower = (Band(name="cold", start=0), Band(name="hot", start=50_000))
+    made = await drafted(team, bands=lower)
+    await build(team.workspace, draft=made, progress=quietly, now=NOW)
+    told = await preview(team.workspace, draft=made, now=NOW)
+    assert (told.changed, told.entering, told.leaving, told.asking) == (0, 10, 0, 10)
+    assert (await live(team)).bands[-1].start == 80_000
+    assert await apply(team.workspace, draft=made, asks=True, now=NOW) == 10
+    painted = (Band(name="low", start=0), Band(name="top", start=50_000, colour="red"))
+    assert await draft(team.workspace, wanted=replace(await live(team), bands=painted), now=NOW) is None
+    assert (await live(team)).bands == painted
+    await sound(team)
+
+
 async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> None:
     """Who came in by the definition is known to be in."""
     await people(team, 10)
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     low = (Band(name="cold", start=0), Band(name="hot", start=5_000))
-    assert await draft(team.workspace, wanted=replace(await live(team), bands=low), now=NOW) is None  # seen at once
+    await apply(team.workspace, draft=await drafted(team, bands=low), asks=False, now=NOW)
     await team.deliver(set_to("x", "p07@example.com", 8), set_to("y", "p03@example.com", 6), received=NOW + 1)
     assert [one.contact for one in await by_ids(team.workspace, ids=range(1, 99))] == [4]
 

@@ -44,6 +44,10 @@ async def test_rules_go_out_and_in(database_url: str, tmp_path: Path) -> None:
     assert (await run("rules", "export", "-o", str(again), env=env)).code == 0
     assert again.read_text() == RULES
     assert (await run("rules", "apply", str(again), env=env)).out == "Nothing to do: these are the rules already.\n"
+    before = (await run("type", "list", "--json", env=env)).document
+    for change in (("--label", "Interest", "--default"), ("--band", "low:0", "--band", "top:20")):
+        assert not (await run("type", "set", "score", *change, "--dry-run", "--json", env=env)).document["applied"]
+    assert (await run("type", "list", "--json", env=env)).document == before
     cut = await run("type", "set", "score", "--max", "50", "--band", "low:0", "--band", "top:20", "--json", env=env)
     assert {name: cut.document[name] for name in ("max", "changed", "entering", "applied")} == {
         "max": 50, "changed": 1, "entering": 2, "applied": True,
