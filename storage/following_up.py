@@ -136,7 +136,8 @@ async def forget(session: Session, contacts: Collection[int]) -> None:
 def _job(row: Row, kind: str, *, at: int) -> NewJob:
     """Make the job of a kind that bears on a follow-up at that instant."""
     workspace, lane, id = row["workspace_id"], row["lane"], row["id"]
-    return NewJob(workspace=workspace, kind=kind, lane=lane, key=f"{id}/{at}", subject=id, due_at=at)
+    due_at = 0 if kind == EDIT else at  # what somebody did is seen before the rest of the lane is posted
+    return NewJob(workspace=workspace, kind=kind, lane=lane, key=f"{id}/{at}", subject=id, due_at=due_at)
 
 
 async def move(

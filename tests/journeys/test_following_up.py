@@ -119,6 +119,16 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     assert [call.method for call in acme.sandbox.calls].count("chat.postMessage") == 2  # it, and the word in its thread
 
 
+async def test_a_click_is_seen_before_the_rest_is_posted(acme: Acme) -> None:
+    """Messages go out one a second; who claimed the first is not shown only after the last."""
+    await chosen(acme)
+    await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(8)))
+    (message, *_) = await until_posted(acme, 1)
+    await press(acme, message, "Claim")
+    await until_it_says(acme, message, "Claimed by <@U0REP>")
+    assert len(posted(acme)) < 8
+
+
 async def test_two_clicks_at_once(acme: Acme) -> None:
     """One has it, the other is told who."""
     await chosen(acme)
