@@ -185,17 +185,18 @@ class Service:
             bot_token=looking.token,
         )
         bolt = make_bolt(dispatcher, client=posting, known=known)
-        if self._settings.slack_app_token is not None:
-            app_token = self._settings.slack_app_token.get_secret_value()
-            self._socket = Socket(bolt, app_token=app_token, clock=self._clock)
-            await self._socket.open()
-        self._dispatcher = dispatcher
-        self._bolt = bolt
         now = self._clock()
         if (await choices(workspace)).welcomed_at is None:
             await put_job(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
         for kind in (SWEEP, WATCH):
             await put_job(workspace, kind=kind, lane=kind, key=kind, subject=0, due_at=now, now=now)
+        # Last, because nothing may fail any more once requests come in: all of this would be begun anew.
+        if self._settings.slack_app_token is not None:
+            app_token = self._settings.slack_app_token.get_secret_value()
+            socket = Socket(bolt, app_token=app_token, clock=self._clock)
+            await socket.open()
+            self._socket = socket
+        self._dispatcher, self._bolt = dispatcher, bolt
         worker.start()
         self._worker = worker
         log.info("connected to Slack", workspace=workspace.team)

@@ -27,10 +27,14 @@ class Socket:
         self._watch: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Connect, and keep watching the connection."""
-        # Asked once by ourselves, because the SDK tries a refused token for ever.
-        await self._handler.client.web_client.apps_connections_open(app_token=self._handler.app_token)
-        await self._handler.client.connect()  # type: ignore[no-untyped-call]  # untyped in slack_sdk
+        """Connect, and keep watching the connection; where that fails nothing is left of it."""
+        try:
+            # Asked once by ourselves, because the SDK tries a refused token for ever.
+            await self._handler.client.web_client.apps_connections_open(app_token=self._handler.app_token)
+            await self._handler.client.connect()  # type: ignore[no-untyped-call]  # untyped in slack_sdk
+        except BaseException:
+            await self.close()
+            raise
         self._watch = asyncio.create_task(self._keep_open())
 
     async def close(self) -> None:

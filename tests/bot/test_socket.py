@@ -1,0 +1,28 @@
+"""A socket that could not be opened leaves nothing behind: it is tried until it can be."""
+
+import asyncio
+
+import pytest
+from slack_bolt.app.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox import Fault, Sandbox
+from bot.socket import Socket
+
+BOT_TOKEN, APP_TOKEN = "xoxb-sandbox", "xapp-sandbox"
+
+
+async def test_what_was_begun_is_ended() -> None:
+    """No task goes on, and no session stays open, which the test run would complain of."""
+    sandbox = Sandbox(app_url="", signing_secret="none", bot_token=BOT_TOKEN, app_token=APP_TOKEN)
+    await sandbox.start()
+    client = AsyncWebClient(token=BOT_TOKEN, base_url=f"{sandbox.url}/api/", retry_handlers=[])
+    bolt = AsyncApp(name="test", client=client, request_verification_enabled=False)
+    before = asyncio.all_tasks()
+    sandbox.faults.add(Fault(method="apps.connections.open", kind="server_error"))
+    with pytest.raises(SlackApiError):
+        await Socket(bolt, app_token=APP_TOKEN).open()
+    await sandbox.stop()
+
+    assert asyncio.all_tasks() - before == set()
