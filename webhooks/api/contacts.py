@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from storage.contacts import named
 from storage.definitions import score_types
 from storage.domain.errors import UnknownContact
-from storage.domain.facts import Deletion, Merge
+from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
-from storage.domain.submissions import Submission
+from storage.domain.submissions import Recorded, Submission
 from storage.queries import BadCursor, page
 from storage.scores import Card, card
 from storage.segments import segments
@@ -72,7 +72,7 @@ async def show_contact(call: Call) -> web.Response:
 async def delete_contact(call: Call) -> web.Response:
     """Answer `DELETE /contacts/{key}`: all that is known of the contact is gone."""
     found = await contact_of(call)
-    await _record(call, Deletion(key=call.key, contact=found.contact.id))
+    await record(call, Deletion(key=call.key, contact=found.contact.id))
     return web.Response(status=204)
 
 
@@ -86,11 +86,12 @@ async def merge_contact(call: Call) -> web.Response:
             400, 'The body must be {"into": "ada@example.com"}, as JSON: an id, an address, or source:id.'
         ) from exc
     into = await _find(call, asked.into)
-    await _record(call, Merge(key=call.key, contact=found.contact.id, into=into.contact.id))
+    await record(call, Merge(key=call.key, contact=found.contact.id, into=into.contact.id))
     return web.json_response(schemas.contact(await contact_of(call)))
 
 
-async def _record(call: Call, asked: Merge | Deletion) -> None:
+async def record(call: Call, asked: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
+    """Record what one request asks for, unless the score has seen something later than that."""
     submission = Submission(
         workspace=call.workspace,
         source=SOURCE,
@@ -99,8 +100,9 @@ async def _record(call: Call, asked: Merge | Deletion) -> None:
         items=[asked],
         actor=call.actor,
         all_or_none=True,
+        unless_later=unless_later,
     )
-    await call.committer.record(submission, now=call.now)
+    return await call.committer.record(submission, now=call.now)
 
 
 async def contact_of(call: Call) -> Card:

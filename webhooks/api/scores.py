@@ -10,12 +10,11 @@ from storage.domain.contacts import Reference, looks_like_address
 from storage.domain.errors import BadNumber, UnknownContact
 from storage.domain.facts import Item, Op
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Recorded, Submission
 from storage.domain.values import from_json
 from storage.scores import Standing, card
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
-from webhooks.api.contacts import SOURCE, contact_of
+from webhooks.api.contacts import contact_of, record
 from webhooks.bodies import Unparseable, parse_json
 
 T = TypeVar("T", bound=BaseModel)
@@ -61,7 +60,7 @@ async def put_score(call: Call) -> web.Response:
     score_type.check_set(amount)
     whom, standing = await _whom(call, score_type)
     item = Item(key=call.key, contact=whom, score=score_type.key, op=Op.SET, amount=amount, reason=asked.reason)
-    recorded = await _record(call, item, standing)
+    recorded = await record(call, item, unless_later=_unless_later(call, standing))
     return _answer(await _standing(call, recorded.moved[0].contact, score_type))
 
 
@@ -78,7 +77,7 @@ async def adjust_score(call: Call) -> web.Response:
     item = Item(
         key=f"{call.token}/{key}", contact=whom, score=score_type.key, op=Op.ADD, amount=amount, reason=asked.reason
     )
-    await _record(call, item, standing)
+    await record(call, item, unless_later=_unless_later(call, standing))
     return _answer(await _standing(call, whom, score_type))
 
 
@@ -89,23 +88,8 @@ async def clear_score(call: Call) -> web.Response:
     if standing is None and "If-Match" not in call.request.headers:
         raise _missing(score_type)
     item = Item(key=call.key, contact=whom, score=score_type.key, op=Op.CLEAR)
-    await _record(call, item, standing)
+    await record(call, item, unless_later=_unless_later(call, standing))
     return web.Response(status=204)
-
-
-async def _record(call: Call, item: Item, standing: Standing | None) -> Recorded:
-    """Record one item; where the request says which state it has seen, only while that still holds."""
-    submission = Submission(
-        workspace=call.workspace,
-        source=SOURCE,
-        batch=f"{SOURCE}/{call.key}",
-        received_at=call.now,
-        items=[item],
-        actor=call.actor,
-        all_or_none=True,
-        unless_later=_unless_later(call, standing),
-    )
-    return await call.committer.record(submission, now=call.now)
 
 
 def _unless_later(call: Call, standing: Standing | None) -> int | None:
