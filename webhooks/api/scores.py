@@ -61,6 +61,8 @@ async def put_score(call: Call) -> web.Response:
     whom, standing = await _whom(call, score_type)
     item = Item(key=call.key, contact=whom, score=score_type.key, op=Op.SET, amount=amount, reason=asked.reason)
     recorded = await record(call, item, unless_later=_unless_later(call, standing))
+    if not recorded.moved:
+        raise UnknownContact("that contact was deleted just now: send it again")
     return _answer(await _standing(call, recorded.moved[0].contact, score_type))
 
 

@@ -55,6 +55,19 @@ async def test_a_score_is_set_read_and_cleared(service: Receiving, api: Program)
     ]  # fmt: skip  # one history
 
 
+async def test_a_contact_that_was_deleted_while_its_score_was_being_set(service: Receiving, api: Program) -> None:
+    """What was asked before a deletion, or by a clock that is behind, is not taken: it says so, and later it is."""
+    await api.call("PUT", SCORE, {"value": 87})
+    service.clock.now += SECOND
+    assert (await api.call("DELETE", "/contacts/ada@example.com")).status == 204
+    service.clock.now -= SECOND
+    late = await api.call("PUT", SCORE, {"value": 88})
+    check_problem(late, 404, "Not Found")
+    assert late.document["detail"] == "That contact was deleted just now: send it again."
+    service.clock.now += 2 * SECOND
+    assert (await api.call("PUT", SCORE, {"value": 89})).document["value"] == 89
+
+
 async def test_only_an_address_makes_a_contact(service: Receiving, api: Program) -> None:
     """PUT to an address nobody has makes one, a refused PUT does not; nothing else makes any."""
     for key in ("crm:17", "4711", "ada", "ada@", "a%20b@example.com", f"{'x' * 250}@example.com"):
