@@ -54,5 +54,5 @@ async def not_ours(asked: Asked, words: str) -> dict[str, str]:
 
 async def owners_in(asked: Asked, words: str) -> dict[str, str | None]:
     """Give the addresses of the colleagues that the words of a rule name, `me` among them."""
-    mentioned = {found[0]: await asked.address_of(found[1]) for found in MENTION.finditer(words)}
+    mentioned = {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(words)}
     return {"me": asked.person.email, **mentioned}

@@ -11,11 +11,10 @@ from storage.definitions import score_types
 from storage.domain.alert_words import AlertWords, read_alert
 from storage.domain.alerts import TRENDS, Decision, Kind, Memory, Watch, look, look_back, next_look
 from storage.domain.facts import BEFORE_ALL, DAY
-from storage.domain.filters import parse
+from storage.domain.filters import parse, with_addresses
 from storage.domain.fold import State, beginning
 from storage.domain.people import Workspace
 from storage.scores import rank_at
-from storage.watching import with_addresses
 
 DAYS = 30
 

@@ -1,6 +1,5 @@
 """Let alert rules begin to watch: whoever is inside already is known, and not asked for."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -9,14 +8,10 @@ from storage.alert_rules import AlertRule, RuleThere
 from storage.database import Session
 from storage.domain.alert_words import read_alert
 from storage.domain.alerts import TRENDS, Kind, Memory, Watch
-from storage.domain.filters import parse
+from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-
-#: who is asked for as the owner: one, or several in parentheses
-_OWNER = re.compile(r"(?P<field>\bowner\s*:\s*)(?P<whose>\([^()]*\)|<[^<>]*>|[^\s()]+)", re.IGNORECASE)
-_ONE = re.compile(r"<[^<>]*>|[^\s(),]+")
 
 
 async def add_alert_rule(
@@ -42,16 +37,6 @@ async def add_alert_rule(
         return rule
 
     return await database.write(body)
-
-
-def with_addresses(condition: str, owners: dict[str, str | None]) -> str:
-    """Write who `me` is into a condition, which is asked for when nobody is there to be me."""
-    addresses = {who.casefold(): address for who, address in owners.items() if address is not None}
-
-    def named(owner: re.Match[str]) -> str:
-        return owner["field"] + _ONE.sub(lambda one: addresses.get(one[0].casefold(), one[0]), owner["whose"])
-
-    return _OWNER.sub(named, condition)
 
 
 async def choose_channel(workspace: Workspace, *, channel: str | None, now: int) -> None:

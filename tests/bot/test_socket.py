@@ -7,6 +7,7 @@ from slack_bolt.app.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.clock import system_clock
 from bot.sandbox import Fault, Sandbox
 from bot.socket import Socket
 
@@ -22,7 +23,7 @@ async def test_what_was_begun_is_ended() -> None:
     before = asyncio.all_tasks()
     sandbox.faults.add(Fault(method="apps.connections.open", kind="server_error"))
     with pytest.raises(SlackApiError):
-        await Socket(bolt, app_token=APP_TOKEN).open()
+        await Socket(bolt, app_token=APP_TOKEN, clock=system_clock).open()
     await sandbox.stop()
 
     assert asyncio.all_tasks() - before == set()

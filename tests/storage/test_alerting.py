@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from storage.alert_rules import UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
+from storage.definitions import add_score_type
 from storage.domain.contacts import Reference
 from storage.domain.facts import Op
 from storage.domain.filters import BadFilter
@@ -123,24 +124,29 @@ async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
     assert await asked(team.workspace) == [(None, 60, "C0VIP", "open")]
 
 
-async def test_whom_a_condition_names_is_kept_by_address(team: Team) -> None:
-    """Because nobody is there to be me when it is asked; an address that begins like `me` is another's."""
-    jane = "jane@acme.example"
-    owners: dict[str, str | None] = {"me": "rep@acme.example", "<@U0JANE>": jane, "<@U0JANE|j d>": jane}
-    conditions = {
-        "owner: me": "owner: rep@acme.example",
-        "-owner:Me tag:me": "-owner:rep@acme.example tag:me",
-        "owner:mel@acme.example": "owner:mel@acme.example",
-        "owner:(me,mel@acme.example, <@U0JANE|j d>)": "owner:(rep@acme.example,mel@acme.example, jane@acme.example)",
-        "owner:<@U0JANE> OR (owner:me)": "owner:jane@acme.example OR (owner:rep@acme.example)",
-    }
-    kept = {}
-    for condition in conditions:
-        words = f"score crosses 50 if {condition}"
-        rule = await add_alert_rule(team.workspace, words=words, made_by="U1", owners=owners, now=NOW)
-        kept[condition] = rule.condition
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [
+        ("owner:me", "owner:rep@acme.example"),
+        ("fit>5 OWNER : ME -tag:me", "fit>5 OWNER : rep@acme.example -tag:me"),
+        ("owner:melissa@acme.example", "owner:melissa@acme.example"),  # hers, who is not me
+        ("-owner:(me,jane@acme.example) me", "-owner:(rep@acme.example,jane@acme.example) me"),
+        ("owner:(<@U7|jane>,me) OR owner:<@U7>", "owner:(jane@x.org,rep@acme.example) OR owner:jane@x.org"),
+        ('company:"owner:me" owner:"me"', 'company:"owner:me" owner:rep@acme.example'),
+    ],
+)
+async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: str, kept: str) -> None:
+    """As are the colleagues it names: when it is asked, nobody is there to be `me`."""
+    await add_score_type(
+        team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000, bands=(), start=None,
+        is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    rule = await add_alert_rule(
+        team.workspace, words=f"when score crosses 50 if {condition}", made_by="U1",
+        owners={"me": "rep@acme.example", "U7": "jane@x.org"}, now=NOW,
+    )  # fmt: skip  # the words and whose they are
 
-    assert kept == conditions
+    assert rule.condition == kept
 
 
 async def test_who_is_inside_when_a_rule_is_made_is_not_asked_for(team: Team) -> None:

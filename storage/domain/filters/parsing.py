@@ -84,6 +84,24 @@ def parse(
     return Filter(where, tuple(reading.sort), reading.limit, tuple(written for _, written in parts))
 
 
+def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
+    """Write the addresses of the colleagues that a filter names in their place, for where nobody is there to be `me`.
+
+    *owners* is as above; whoever has no address there stays as they are. Raises BadFilter.
+    """
+    values = [
+        value
+        for tree in _tree(text).find_data("member")
+        if _first(tree).casefold() == "owner"
+        for value in _values(tree)
+    ]
+    for value in sorted(values, key=lambda one: one.start_pos or 0, reverse=True):
+        address = owners.get(_colleague(value) or "")
+        if address is not None:
+            text = f"{text[: value.start_pos]}{address}{text[value.end_pos :]}"
+    return text
+
+
 def _tree(text: str) -> Tree[Token]:
     if len(text) > MOST_CHARACTERS:
         raise BadFilter(f"a filter has at most {MOST_CHARACTERS} characters", text=text, column=MOST_CHARACTERS)
@@ -254,7 +272,7 @@ class _Reading:
 
     def _member(self, tree: Tree[Token]) -> Term:
         name = next(child for child in tree.children if isinstance(child, Token))
-        values = self._values(tree)
+        values = _values(tree)
         key = name.casefold()
         if key == "has":
             return (
@@ -313,10 +331,10 @@ class _Reading:
         if name.casefold() not in TEXTS:
             known = ", ".join(f"`{text}~`" for text in TEXTS)
             self._complain(f"`{name}` cannot be searched for a part; {known} can", name)
-        return Contains(name.casefold(), matching(_plain(self._values(tree)[0])))
+        return Contains(name.casefold(), matching(_plain(_values(tree)[0])))
 
     def _words(self, tree: Tree[Token]) -> Term:
-        return Words(matching(_plain(self._values(tree)[0])))
+        return Words(matching(_plain(_values(tree)[0])))
 
     def _sort(self, tree: Tree[Token]) -> None:
         keys = [child for child in tree.children if isinstance(child, Tree)]
@@ -337,9 +355,6 @@ class _Reading:
         if not number.isdecimal() or not 1 <= int(number) <= MOST_LIMIT:
             self._complain(f"`limit:` is a whole number from 1 to {MOST_LIMIT}", number)
         self.limit = int(number)
-
-    def _values(self, tree: Tree[Token]) -> list[Token]:
-        return [child for value in tree.find_data("value") for child in value.children if isinstance(child, Token)]
 
     def _attribute(self, name: Token) -> str:
         if not self.about_fields:
@@ -378,9 +393,8 @@ class _Reading:
         return _plain(value).casefold()
 
     def _owner(self, value: Token) -> str:
-        who = _plain(value)
-        key = who[2:].partition("|")[0].rstrip(">") if who.startswith("<@") else who.casefold()
-        if key == "me" or who.startswith("<@"):
+        who, key = _plain(value), _colleague(value)
+        if key is not None:
             address = self.owners.get(key)
             if address is None:
                 whose = "your address" if key == "me" else "that colleague's address"
@@ -402,6 +416,18 @@ class _Reading:
 
     def _at(self, sentence: str, token: Token) -> BadFilter:
         return BadFilter(sentence, text=self.text, column=token.start_pos or 0, width=len(token))
+
+
+def _values(tree: Tree[Token]) -> list[Token]:
+    return [child for value in tree.find_data("value") for child in value.children if isinstance(child, Token)]
+
+
+def _colleague(value: Token) -> str | None:
+    """Give the key among the owners of whom a value names: `me`, or Slack's id; none where it is an address."""
+    who = _plain(value)
+    if who.startswith("<@"):
+        return who[2:].partition("|")[0].rstrip(">")
+    return "me" if who.casefold() == "me" else None
 
 
 def _plain(token: Token) -> str:
