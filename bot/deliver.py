@@ -156,12 +156,13 @@ class Deliverer:
         now = self._clock()
         found = await followups.by_ids(self._workspace, ids=due.values())
         fresh = [one for one in found if one.posted_at is None and one.standing.state in WAITING]
-        listed = [one for one in before if one.in_list]
         if not fresh:
             return _Done(along=due)
-        last = listed[-1] if listed else None
+        last = next((one for one in reversed(before) if one.in_list), None)
         if last is not None and last.message_channel and last.message_ts:
             place, ts = last.message_channel, last.message_ts
+            # All that it lists, and not only what was posted lately: a storm may last.
+            listed = await followups.sharing_message(self._workspace, channel=place, ts=ts)
             await self._poster.update(place, ts, await self._draw_many([*listed, *fresh]))
         else:
             place, reply = await self._place(job, job.lane), await self._draw_many(fresh)

@@ -174,3 +174,17 @@ async def test_a_message_that_much_was_said_after(house: House, since: int, mark
 
     messages = [one for one in house.sandbox.world.posts if one.metadata]
     assert ["Possibly a repeat" in str(one.blocks) for one in messages] == marks
+
+
+async def test_a_list_that_grows_for_longer_than_ten_minutes_loses_nobody(house: House) -> None:
+    """Sixty every nine minutes are one list of all, though those that began it were posted long ago."""
+    for wave in range(3):
+        hot = [set_to(f"{wave}/{n}", f"p{wave}-{n}@example.com", 90) for n in range(60)]
+        await house.team.deliver(*hot, batch=str(wave), received=house.now)
+        while await house.deliverer.work():
+            continue
+        house.sandbox.clock.advance(9 * 60)
+
+    (message,) = [one for one in house.sandbox.world.posts if one.metadata]
+    assert "they are one list: 180" in message.text
+    assert "p0-0@example.com" in str(message.blocks)
