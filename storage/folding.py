@@ -1,12 +1,11 @@
 """Take new facts into scores and fields: in constant time where they are the latest, else all anew."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from storage import contacts, derived, facts
 from storage.database import Session
-from storage.domain.facts import BEFORE_ALL, Fact
-from storage.domain.fold import Effect, State, beginning, fold, fold_fields, step
+from storage.domain.facts import Fact
+from storage.domain.fold import Effect, State, beginning, fold, fold_fields, fold_ledger, step
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
@@ -32,17 +31,10 @@ async def fold_scores(
             before = was.value(score_type, now=now)
             if pair in late:
                 arrived = {id: c for id, c in ledgers[pair].items() if id not in not_yet}
-                seen = {id: c for id, c in arrived.items() if c.batch not in left_out[pair]}
-                id_of = {(fact.source, fact.key, fact.subject): id for id, fact in seen.items()}
-                state, folded = fold(seen.values(), score_type)
-                # What is undone may be restored: whatever is stamped from now on comes after it all the same.
-                last = max((change.order for change in arrived.values()), default=BEFORE_ALL)
-                states[pair] = replace(state, last=last)
-                effects[pair] = {id_of[one.source, one.key, one.subject]: (one, effect) for one, effect in folded}
+                states[pair], effects[pair] = fold_ledger(arrived, score_type, undone=left_out[pair])
                 if pair[0] in work.regrouped:
-                    own = {entry.fact_id for entry in entries}
-                    joined, _ = fold((fact for id, fact in seen.items() if id not in own), score_type)
-                    work.settled[pair] = joined
+                    before_these = effects[pair].keys() - {entry.fact_id for entry in entries}
+                    work.settled[pair], _ = fold((arrived[id] for id in before_these), score_type)
             else:
                 for entry in bearing.get(pair, ()):
                     if entry.fact is not None and entry.fact_id is not None:

@@ -12,8 +12,8 @@ from storage.database import Session
 from storage.domain.alerts import Kind
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
-from storage.domain.facts import BEFORE_ALL, Fact
-from storage.domain.fold import bears_on, fold
+from storage.domain.facts import Fact
+from storage.domain.fold import bears_on, fold_ledger
 from storage.domain.people import Workspace
 from storage.domain.rules import check_rules
 from storage.domain.score_types import ScoreType, check_definition
@@ -192,11 +192,7 @@ async def _write(
     undone = await facts.undone(session, workspace, {fact.batch for each in ledgers.values() for fact in each.values()})
     states, effects = {}, {}
     for pair, ledger in ledgers.items():
-        id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
-        state, folded = fold([fact for fact in ledger.values() if fact.batch not in undone], draft)
-        last = max((fact.order for fact in ledger.values()), default=BEFORE_ALL)
-        states[pair] = replace(state, last=last)
-        effects[pair] = {id_of[one.source, one.key, one.subject]: (one, effect) for one, effect in folded}
+        states[pair], effects[pair] = fold_ledger(ledger, draft, undone=undone)
     await derived.keep(
         session, states=states, effects=effects, anew=set(states),
         types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),

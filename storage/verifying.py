@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from storage import contacts, database, derived, facts
 from storage.database import Session
 from storage.definitions import live
-from storage.domain.facts import BEFORE_ALL, Fact
-from storage.domain.fold import Effect, State, fold, fold_fields
+from storage.domain.facts import Fact
+from storage.domain.fold import Effect, State, fold_fields, fold_ledger
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.facts import Scored
@@ -101,11 +101,8 @@ def _folded(
 ) -> tuple[State | None, dict[int, tuple[int, Effect]]]:
     if not ledger and not has_row:  # a definition that was folded beside another has a row for everybody
         return None, {}
-    id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
-    state, folded = fold([fact for fact in ledger.values() if fact.batch not in undone], score_type)
-    last = max((fact.order for fact in ledger.values()), default=BEFORE_ALL)
-    by_fact = {id_of[one.source, one.key, one.subject]: (one.occurred_at, effect) for one, effect in folded}
-    return replace(state, last=last), by_fact
+    state, effects = fold_ledger(ledger, score_type, undone=undone)
+    return state, {id: (fact.occurred_at, effect) for id, (fact, effect) in effects.items()}
 
 
 async def _effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, tuple[int, Effect]]]:

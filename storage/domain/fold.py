@@ -1,7 +1,7 @@
 """Fold the facts of one contact into a score, fading between them, saturating at the range at every step."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from storage.domain.contacts import Json
 from storage.domain.decay import BILLIONTHS, faded, fading_rank, shown
@@ -122,6 +122,20 @@ def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[State, list[tupl
     """Fold the facts that bear on a score in their order, whatever order they are given in."""
     told = list(steps(facts, score_type))
     return told[-1][1] if told else beginning(score_type), [(fact, effect) for fact, _, effect in told]
+
+
+def fold_ledger(
+    ledger: Mapping[int, Fact], score_type: ScoreType, *, undone: Collection[str]
+) -> tuple[State, dict[int, tuple[Fact, Effect]]]:
+    """Fold what stands of a ledger, given by row id, as the effects are; batches that are *undone* do not stand.
+
+    They may be restored: whatever is stamped from now on comes after them all the same.
+    """
+    id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
+    state, folded = fold((fact for fact in ledger.values() if fact.batch not in undone), score_type)
+    last = max((fact.order for fact in ledger.values()), default=BEFORE_ALL)
+    effects = {id_of[fact.source, fact.key, fact.subject]: (fact, effect) for fact, effect in folded}
+    return replace(state, last=last), effects
 
 
 def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, State, Effect]]:
