@@ -74,7 +74,7 @@ async def _keep_effects(
     rows, gone = [], []
     for pair in sorted(effects):
         before = kept.get(pair, {})
-        gone += [{"id": id} for id in sorted(before.keys() - effects[pair].keys())]
+        gone += [{"f": id, "d": types[pair].definition} for id in sorted(before.keys() - effects[pair].keys())]
         for id, (fact, effect) in sorted(effects[pair].items()):
             if before.get(id) != effect:
                 row: Row = {"f": id, "w": workspaces[pair], "c": pair[0], "d": types[pair].definition}
@@ -82,7 +82,9 @@ async def _keep_effects(
                 row |= {"u": effect.rule, "p": effect.capped}
                 rows.append(row)
     if gone:
-        await session.rows("DELETE FROM effects WHERE fact_id IN (SELECT id FROM given(id bigint))", gone)
+        await session.rows(
+            "DELETE FROM effects WHERE (fact_id, definition_id) IN (SELECT f, d FROM given(f bigint, d bigint))", gone
+        )
     if rows:
         await session.rows(
             "INSERT INTO effects"

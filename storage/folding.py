@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from storage import contacts, derived, facts
 from storage.database import Session
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, State, beginning, fold, fold_fields, fold_ledger, step
+from storage.domain.fold import Effect, State, beginning, fold_fields, fold_ledger, step
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
@@ -33,13 +33,15 @@ async def fold_scores(
                 arrived = {id: c for id, c in ledgers[pair].items() if id not in not_yet}
                 states[pair], effects[pair] = fold_ledger(arrived, score_type, undone=left_out[pair])
                 if pair[0] in work.regrouped:
-                    before_these = effects[pair].keys() - {entry.fact_id for entry in entries}
-                    work.settled[pair], _ = fold((arrived[id] for id in before_these), score_type)
+                    own = {entry.fact_id for entry in entries}
+                    others = {id: fact for id, fact in arrived.items() if id not in own}
+                    work.settled[pair], _ = fold_ledger(others, score_type, undone=left_out[pair])
             else:
                 for entry in bearing.get(pair, ()):
                     if entry.fact is not None and entry.fact_id is not None:
                         states[pair], effect = step(states[pair], entry.fact, score_type)
-                        effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
+                        if effect is not None:
+                            effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
             after = states[pair].value(score_type, now=now)
             work.moved.append(
                 Moved(contact=pair[0], score_type=score_type, before=before, after=after, was=was, state=states[pair])

@@ -49,10 +49,10 @@ def beginning(score_type: ScoreType) -> State:
 
 def step(
     state: State, fact: Fact, score_type: ScoreType, fields: Mapping[str, Json] | None = None
-) -> tuple[State, Effect]:
+) -> tuple[State, Effect | None]:
     """Take one fact that is later than all before it; *fields* is what is known of the contact then, where it matters.
 
-    Raises nothing: a fact that means nothing to this type moves nothing.
+    Raises nothing: a fact that means nothing to this type, as things stand, has no effect and leaves the state alone.
     """
     at, judged, known = fact.occurred_at, judge(score_type.rules), fields or {}
     before, spent = state.value(score_type, now=at), state.spent
@@ -61,6 +61,7 @@ def step(
     base = score_type.start + points
     asked: int | None = base - state.base
     capped, rules = 0, named if base != state.base else ()
+    concerns = isinstance(fact, Change) and fact.score == score_type.key
     match fact:
         case Change(score=score, op=Op.SET, amount=amount) if score == score_type.key:
             own, asked = (score_type.clamp(amount) - base) * _unit(score_type), amount
@@ -71,11 +72,15 @@ def step(
         case Activity():
             awards, spent = judged.awards(fact, known, spent)
             if awards:
+                concerns = True
                 asked = sum(award for _, award, _ in awards)
                 allowed = sum(award for _, _, award in awards)
                 capped, rules = asked - allowed, tuple(rule.name for rule, _, _ in awards)
                 own = _added(state, allowed, at, base, score_type)
-    rank = _rank(own, at, base, score_type, is_there=own is not None or bool(named))
+    is_there = own is not None or bool(named)
+    if not concerns and base == state.base and is_there == (state.rank is not None):
+        return state, None
+    rank = _rank(own, at, base, score_type, is_there=is_there)
     after = State(own=own, at=at, base=base, rank=rank, spent=spent, last=fact.order)
     value = after.value(score_type, now=at)
     moved = (score_type.start if value is None else value) - (score_type.start if before is None else before)
@@ -119,7 +124,7 @@ def bears_on(fact: Fact, score_type: ScoreType) -> bool:
 
 
 def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[State, list[tuple[Fact, Effect]]]:
-    """Fold the facts that bear on a score in their order, whatever order they are given in."""
+    """Fold the facts that bear on a score in their order, whatever order they are given in; give what had an effect."""
     told = list(steps(facts, score_type))
     return told[-1][1] if told else beginning(score_type), [(fact, effect) for fact, _, effect in told]
 
@@ -129,23 +134,26 @@ def fold_ledger(
 ) -> tuple[State, dict[int, tuple[Fact, Effect]]]:
     """Fold what stands of a ledger, given by row id, as the effects are; batches that are *undone* do not stand.
 
-    They may be restored: whatever is stamped from now on comes after them all the same.
+    The last fact that a score has seen is one that had an effect, or was undone: what is undone may be restored, and
+    whatever is stamped from now on comes after it all the same.
     """
     id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
     state, folded = fold((fact for fact in ledger.values() if fact.batch not in undone), score_type)
-    last = max((fact.order for fact in ledger.values()), default=BEFORE_ALL)
     effects = {id_of[fact.source, fact.key, fact.subject]: (fact, effect) for fact, effect in folded}
+    seen = (fact.order for id, fact in ledger.items() if id in effects or fact.batch in undone)
+    last = max(seen, default=BEFORE_ALL)
     return replace(state, last=last), effects
 
 
 def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, State, Effect]]:
-    """Fold, telling the state after each fact."""
+    """Fold, telling each fact that had an effect, and the state after it."""
     state, asks = beginning(score_type), judge(score_type.rules).asks_fields
     fields: dict[str, tuple[Json, FieldOrder]] = {}
     for fact in sorted(facts, key=lambda fact: (*fact.order, fact.subject.encode())):
         fields = fold_fields([fact], fields) if asks else fields
         state, effect = step(state, fact, score_type, {name: value for name, (value, _) in fields.items()})
-        yield fact, state, effect
+        if effect is not None:
+            yield fact, state, effect
 
 
 def fold_fields(

@@ -43,7 +43,7 @@ class Judge:
 
     @property
     def asks_fields(self) -> bool:
-        """Whether what is known of a contact matters, so that every field value is a fact of the score."""
+        """Whether what is known of a contact matters, so that any field value may move the score."""
         return bool(self.conditions)
 
     def bears(self, activity: str) -> bool:

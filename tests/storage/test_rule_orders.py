@@ -10,21 +10,27 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.alerting import sweep
 from storage.database import read
-from storage.definitions import add_score_type
+from storage.definitions import add_score_type, score_types
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import DAY, Item, Op
+from storage.domain.filters import parse
 from storage.domain.score_types import Rule, RuleCap
+from storage.followups import by_ids
 from storage.opening import Storage
 from storage.past import why
+from storage.queries import count as number_of
 from storage.scores import cards_of, top
 from storage.verifying import verify_next
+from storage.watching import add_alert_rule
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage import raw
 from tests.storage.teams import NOW, Team
 
 teams = count(1)
+KEYS = ("score", "heat", "ruled")
 RULES = (
     Rule(name="Visit", activity="visit", points=2_000, cap=RuleCap(points=5_000, period="day", group="web")),
     Rule(name="Click", activity="click", points=3_000, cap=RuleCap(points=5_000, period="day", group="web")),
@@ -187,3 +193,53 @@ async def test_the_log_as_activities(storage: Storage, database_url: str) -> Non
 
 def _noon(day: str) -> int:
     return int(datetime.strptime(day + "12", "%Y%m%d%H").replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alone(storage: Storage) -> None:
+    """A CRM may say the same every night: a score is as of its last change all the same, stale and untouched."""
+    team, later = await team_with_rules(storage), NOW + 11 * DAY
+    await add_alert_rule(team.workspace, words="ruled untouched for 9d", made_by="U1", owners={}, now=NOW)
+    ada = Reference(email="ada@example.com")
+    demo = Item(key="demo", contact=ada, activity="demo", amount=1_000, occurred_at=NOW, fields={"company": "Acme"})
+    await team.deliver(demo, batch="demo")
+    before = (await told(team))["ada@example.com"]
+    for night in range(1, 11):
+        named = Item(key=f"{night}", contact=ada, fields={"company": "Acme", "name": "Ada"})
+        other = Item(key=f"{night}/other", contact=ada, score="score", op=Op.ADD, amount=1_000, fields={"tags": []})
+        await team.deliver(named, other, source="sync", batch=f"{night}", received=NOW + night * DAY)
+    await sweep(team.workspace, now=later)
+    types, contact = await score_types(team.workspace), (await team.contact("ada@example.com")).id
+    (card,) = await cards_of(team.workspace, ids=[contact], now=later)
+
+    assert (await told(team))["ada@example.com"] == before | {"score": (10_000, 10_000)}
+    assert [(one.score_type.key, one.source, one.as_of, one.seen) for one in card.standings] == [
+        ("score", "sync", NOW + 10 * DAY + 1, NOW + 10 * DAY + 1),
+        ("ruled", "crm", NOW, NOW),
+        ("heat", "crm", NOW, NOW),
+    ]
+    assert [len(await team.lines("ada@example.com", key)) for key in ("ruled", "heat")] == [1, 1]
+    stale = {key: await number_of(team.workspace, asked=parse(f"{key} stale 11d", types), now=later) for key in KEYS}
+    assert stale == {"score": 0, "heat": 1, "ruled": 1}
+    assert [one.asked_at for one in await by_ids(team.workspace, ids=range(1, 9))] == [NOW + 9 * DAY]
+
+    said = Item(key="vip", contact=ada, fields={"tags": ["vip"]})
+    await team.deliver(said, source="sync", batch="vip", received=later)
+    (card,) = await cards_of(team.workspace, ids=[contact], now=later)
+    moved = [(one.score_type.key, one.value, one.as_of) for one in card.standings if one.source == "sync"]
+    assert moved == [("score", 10_000, NOW + 10 * DAY + 1), ("ruled", 40_000, later)]
+
+
+async def test_a_fact_that_moves_one_score_no_more_still_moves_another(storage: Storage) -> None:
+    """What it said of the contact was known before, as a late fact tells."""
+    team = await team_with_rules(storage)
+    ada, vip = Reference(email="ada@example.com"), {"tags": ["vip"]}
+    both = Item(key="both", contact=ada, score="score", op=Op.SET, amount=10_000, occurred_at=NOW - DAY, fields=vip)  # type: ignore[arg-type]  # JSON
+    await team.deliver(both, batch="both")
+    lines = await team.lines("ada@example.com")
+    late = Item(key="late", contact=ada, occurred_at=NOW - 2 * DAY, fields=vip)  # type: ignore[arg-type]  # JSON
+    await team.deliver(late, batch="late")
+
+    assert [(one.effective, one.value) for one in lines] == [(10_000, 10_000)]
+    assert await team.lines("ada@example.com") == lines
+    ruled = await team.lines("ada@example.com", "ruled")
+    assert [(one.occurred_at, one.effective, one.value) for one in ruled] == [(NOW - 2 * DAY, 25_000, 25_000)]

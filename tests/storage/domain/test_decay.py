@@ -77,6 +77,7 @@ def test_a_value_just_set_is_shown_as_it_was_set(data: st.DataObject, of: ScoreT
     """Whatever the half-life, the rank holds enough of it to give every one of so many steps back."""
     value = of.minimum + of.step * data.draw(st.integers(0, (of.maximum - of.minimum) // of.step))
     state, effect = step(beginning(of), asked(Op.SET, value, at=NOW), of)
+    assert effect is not None
 
     assert (state.value(of, now=NOW), effect.effective) == (value, value - of.start)
 
@@ -188,6 +189,7 @@ def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random, h
     for one in sorted(changes, key=lambda change: change.order):
         before = state.value(of, now=one.occurred_at)
         state, effect = step(state, one, of)
+        assert effect is not None
         effects.append((one, effect))
         after = state.value(of, now=one.occurred_at)
         assert effect.effective == (of.start if after is None else after) - (of.start if before is None else before)
