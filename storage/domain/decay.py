@@ -32,8 +32,12 @@ def left_of(share: int, *, elapsed: int, half_life: int) -> Decimal:
     """Give the same of a distance, or of a part of it, before it is rounded."""
     if not share or elapsed >= _GONE * half_life:
         return Decimal(0)
-    halvings = _EXACT.divide(_EXACT.multiply(_LN_2, Decimal(elapsed)), Decimal(half_life))
-    return _EXACT.multiply(Decimal(share), _EXACT.exp(-halvings))
+    # Whole half-lives by themselves, exactly: what then stands between two billionths must be seen to stand there.
+    halvings, rest = divmod(elapsed, half_life)
+    left = _EXACT.divide(Decimal(share), Decimal(2**halvings))
+    # All of it in this context: a sign before a decimal would round it in that of whoever else runs in this thread.
+    fading = _EXACT.divide(_EXACT.multiply(_LN_2, Decimal(-rest)), Decimal(half_life))
+    return _EXACT.multiply(left, _EXACT.exp(fading))
 
 
 def fading_rank(own: int, *, at: int, half_life: int) -> int:

@@ -1,6 +1,6 @@
 """A score with a half-life: what is shown, what a filter finds and how it sorts agree at every instant."""
 
-from decimal import Decimal, localcontext
+from decimal import ROUND_UP, Decimal, localcontext
 from random import Random
 
 import pytest
@@ -236,3 +236,23 @@ def test_a_half_life_that_cannot_be_kept_is_refused(half_life: int, maximum: int
         check_definition(label="Heat", minimum=0, maximum=maximum, step=1, start=None, bands=(), half_life=half_life)
 
     assert str(refused.value) == complaint
+
+
+def test_what_stands_between_two_billionths_after_whole_half_lives_goes_to_the_even_one() -> None:
+    """From above and from below alike; the sum of two halves is not half a billionth more or less by chance."""
+    halves = {1: 0, 3: 2, 5: 2, 7: 4, 2_031_024_207: 1_015_512_104, 40_859_692_455: 20_429_846_228}
+    for times in range(1, 30):
+        for own, left in halves.items():
+            whole = own << (times - 1)
+            assert faded(whole, elapsed=times * DAY, half_life=DAY) == left
+            assert faded(-whole, elapsed=times * DAY, half_life=DAY) == -left
+
+
+@given(st.integers(-(10**18), 10**18), st.integers(0, 70 * DAY))
+def test_nobody_elses_precision_matters(own: int, elapsed: int) -> None:
+    """The context of decimals belongs to whoever runs in the same task."""
+    usual = faded(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)
+    with localcontext(prec=5, rounding=ROUND_UP):
+        other = faded(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)
+
+    assert other == usual
