@@ -50,7 +50,7 @@ def _contribution(one: Contribution) -> dict[str, Any]:
         "faded": to_json(one.faded),
         "source": one.source,
         "actor": one.actor,
-        "rule": None,
+        "rule": one.rule,
         "reason": one.reason,
         "count": one.count,
     }

@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+from storage.definitions import add_score_type
+from storage.domain.score_types import Rule
 from storage.past import history
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
@@ -66,6 +68,25 @@ async def test_a_contact_that_was_deleted_while_its_score_was_being_set(service:
     assert late.document["detail"] == "That contact was deleted just now: send it again."
     service.clock.now += 2 * SECOND
     assert (await api.call("PUT", SCORE, {"value": 89})).document["value"] == 89
+
+
+async def test_an_explanation_names_the_rule(service: Receiving, api: Program) -> None:
+    """Of what an activity was worth; a change has none."""
+    await add_score_type(
+        service.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
+        rules=[Rule(name="Demo", activity="demo_booked", points=10_000)], is_default=False, now=service.clock.now,
+    )  # fmt: skip  # one definition
+    ada = {"email": "ada@example.com"}
+    pushed = await service.sending().push(
+        {"items": [item(score="heat", value=40), {"type": "activity", "activity": "demo_booked", "contact": ada}]}
+    )
+    assert pushed.document["applied"] == 2
+    told = await api.get(f"{ADA}/heat/explanation")
+
+    assert [(one["op"], one["effect"], one["rule"]) for one in told["contributions"]] == [
+        ("activity", 10, "Demo"),
+        ("set", 40, None),
+    ]
 
 
 async def test_only_an_address_makes_a_contact(service: Receiving, api: Program) -> None:
