@@ -256,17 +256,15 @@ class _Reading:
         name, ends = (child for child in tree.children if isinstance(child, Token))
         score = self._score(name)
         low, _, high = ends.partition("..")
+        first, last = (None if end == "*" else self._number(ends, end) for end in (low, high))
         bounds: list[Term] = []
-        if low != "*":
-            bounds.append(Compare(score, Comparison.AT_LEAST, parse_number(low)))
-        if high != "*":
-            bounds.append(Compare(score, Comparison.AT_MOST, parse_number(high)))
-        above = low != "*" and parse_number(low) > score.maximum
-        below = high != "*" and parse_number(high) < score.minimum
-        backwards = "*" not in (low, high) and parse_number(low) > parse_number(high)
-        if backwards:
+        if first is not None:
+            bounds.append(Compare(score, Comparison.AT_LEAST, first))
+        if last is not None:
+            bounds.append(Compare(score, Comparison.AT_MOST, last))
+        if first is not None and last is not None and first > last:
             self._complain(f"the lower end stands first: {name}:{high}..{low}", ends)
-        if above or below:
+        if (first is not None and first > score.maximum) or (last is not None and last < score.minimum):
             self._never(score, ends)
         return All(tuple(bounds)) if bounds else Has(score)
 
@@ -373,9 +371,9 @@ class _Reading:
             self._complain(f"there is no field `{name}`. {meant(name, known)}", name)
         return self.types[key]
 
-    def _number(self, token: Token) -> int:
+    def _number(self, token: Token, part: str | None = None) -> int:
         try:
-            return parse_number(str(token))
+            return parse_number(str(token) if part is None else part)
         except BadNumber as exc:
             raise self._at(str(exc), token) from exc
 

@@ -58,6 +58,8 @@ COMPLAINTS = [
     ("fit => 80", "write `>=` or `<=`, in one piece", "> 80"),
     ("fit > = 80", "write `>=` or `<=`, in one piece", "= 80"),
     ("fit:80..60", "the lower end stands first: fit:60..80", "80..60"),
+    ("fit:60..80.0625", "`80.0625` has more than three digits after the point", "60..80.0625"),
+    ("-fit:-1000000001..*", "`-1000000001` is larger than a score can be (1,000,000,000)", "-1000000001..*"),
     ("fit:80..", "a range has two ends, and * for an open one: fit:80..*", "80.."),
     ("fit:..80", "a range has two ends, and * for an open one: fit:*..80", "..80"),
     ("company=Navy", "a word is asked for by a colon: `company:Navy`", "Navy"),
