@@ -34,6 +34,13 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# Every escape, so that no second half of one is taken for the beginning of another; those of two halves that fit first.
+ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<broken>\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000))|\\.",
+    re.DOTALL,
+)
+BROKEN = "\ufffd"  # stands where a character was that cannot be read
 COMPLAINTS = {
     "digits": f"a number has more than {MAX_DIGITS} digits",
     "exponent": "an exponent has more than three digits",
@@ -61,6 +68,16 @@ def parse_json(raw: bytes) -> object:
         complaint = error.msg[0].lower() + error.msg[1:]
         where = f"line {error.lineno}, column {error.colno}"
         raise Unparseable(f"The body cannot be read as JSON: {complaint} ({where}).") from error
+
+
+def without_broken(raw: bytes) -> bytes:
+    """Give JSON with a sign in place of what no text can hold, which is NUL and half of a surrogate pair.
+
+    Both are JSON by its grammar, and written by senders that cut a text in the midst of an emoji.
+    """
+    if b"\\u" not in raw:
+        return raw
+    return ESCAPE.sub(lambda escape: rb"\ufffd" if escape["broken"] else escape[0], raw)
 
 
 def _document(text: str) -> object:

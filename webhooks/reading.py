@@ -16,6 +16,7 @@ from storage.domain.errors import BadItem, BadTime, Refusal
 from storage.domain.facts import Asked, Ignored, Item, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.values import from_json
+from webhooks.bodies import BROKEN
 
 LONGEST = 255
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,6 +48,9 @@ class Event:
         own_id, address = text(id), text(email)
         if own_id is None and address is None:
             raise BadItem("it names no contact: neither an address nor an id is in it")
+        for one in (own_id, address):
+            if one is not None and BROKEN in one:  # several may have lost theirs, and are not one for that
+                raise BadItem(f"`{one[:80]}` holds a character that cannot be read")
         return Reference(email=address, source=self.source.slug, id=own_id)
 
     def ignored(self, reason: str) -> list[Asked]:

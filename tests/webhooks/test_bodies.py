@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webhooks.bodies import Unparseable, parse_json
+from webhooks.bodies import Unparseable, parse_json, without_broken
 
 
 def complaint(raw: bytes) -> str:
@@ -41,6 +41,33 @@ def complaint(raw: bytes) -> str:
 def test_documents_are_read(raw: bytes, document: object) -> None:
     """What is JSON, and can be stored, is given as it is."""
     assert parse_json(raw) == document
+
+
+@pytest.mark.parametrize(
+    ("raw", "mended"),
+    [
+        (rb'"\u0000"', "\ufffd"),
+        (rb'"a\ud83d"', "a\ufffd"),
+        (rb'"\uD83Db"', "\ufffdb"),
+        (rb'"\ude00\ud83d\uDE00\ud83d"', "\ufffd\U0001f600\ufffd"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"\\ud83d \\\ud83d \\\\u0000"', "\\ud83d \\\ufffd \\\\u0000"),
+        (rb'{"\udbff": "\ud7ff\ue000\u00000"}', {"\ufffd": "\ud7ff\ue000\ufffd0"}),
+    ],
+)
+def test_broken_characters_are_mended(raw: bytes, mended: object) -> None:
+    """A sign stands for what no text can hold, and an escaped backslash begins no escape."""
+    assert parse_json(without_broken(raw)) == mended
+
+
+@given(st.text(st.sampled_from('\\ud83e0c"a9ffé') | st.characters(), max_size=60))
+def test_only_what_is_broken_is_mended(text: str) -> None:
+    """What Python reads of it is the same, but for those characters; bytes that are no JSON come to no harm."""
+    raw = f'"{text}"'.encode("utf-8", "replace")
+    with suppress(ValueError):
+        read = json.loads(raw)
+        wanted = "".join("\ufffd" if one == "\0" or "\ud800" <= one <= "\udfff" else one for one in read)
+        assert json.loads(without_broken(raw)) == wanted
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,27 @@ async def test_a_key_that_comes_back_with_another_body_is_reported(service: Rece
     assert await service.scores("ada@example.com") == {"score": 5000}
 
 
+async def test_half_a_character_costs_no_delivery(service: Receiving) -> None:
+    """A name cut in the midst of an emoji is JSON as senders write it; only who is named so cannot be found."""
+    source = await connect(service, "zaps", "zapier")
+    body = (
+        rb'[{"email":"ada@example.com","name":"Ada \ud83d","score":5,"note":"\u0000","path":"C:\\ud83d\\u0000"},'
+        rb'{"email":"b\ude00b@example.com","score":6},{"email":"eve@example.com","name":"\ud83d\ude00","score":7}]'
+    )
+    answer = await send(service, source, body)
+
+    assert answer.outcomes == [
+        ("applied", None),
+        ("quarantined", "`b\ufffdb@example.com` holds a character that cannot be read"),
+        ("applied", None),
+    ]
+    names = [
+        contact and contact.name for contact in [await service.contact(f"{one}@example.com") for one in ("ada", "eve")]
+    ]
+    assert names == ["Ada \ufffd", "\U0001f600"]
+    assert (await raw_delivery(service.workspace, id=(await service.kept())[0].id)).body == body
+
+
 async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiving) -> None:
     """And beyond them those of which something is in quarantine, for a month; then all is let go."""
     source = await connect(service, "zoho", "zoho")

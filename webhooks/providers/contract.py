@@ -8,7 +8,7 @@ from typing import TypeAlias
 from storage.domain.errors import Refusal
 from storage.domain.facts import Asked, Unusable
 from storage.domain.sources import Source
-from webhooks.bodies import FORM, JSON, XML, Unparseable, kind_of, parse_form, parse_json, parse_xml
+from webhooks.bodies import FORM, JSON, XML, Unparseable, kind_of, parse_form, parse_json, parse_xml, without_broken
 from webhooks.limits import MAX_ITEMS
 from webhooks.proofs import Proof
 from webhooks.reading import Event, as_text
@@ -69,6 +69,7 @@ class Provider:
     takes: frozenset[str] = frozenset({"map"})
     username: bool = False  #: proves itself by HTTP Basic unless it is told otherwise
     ack: tuple[str, str] | None = None  #: content type and body of a 200, where the sender wants words of its own
+    exacting: bool = False  #: its JSON is refused where a character in it is broken: who sends it can mend it
     readback: Readback | None = None  #: where what it sends leaves out what a contact is
 
     def arrived(self, request: Request, *, source: Source, key: str) -> Arrived:
@@ -80,10 +81,13 @@ class Provider:
             if kind == FORM:
                 document, form = parse_form(request.body)
             else:
-                document = parse_xml(request.body) if kind in XML else parse_json(request.body)
+                document = parse_xml(request.body) if kind in XML else parse_json(self._json(request.body))
         except Unparseable as exc:
             raise BadBody(str(exc)) from exc
         return Arrived(request=request, source=source, key=key, document=document, form=form)
+
+    def _json(self, raw: bytes) -> bytes:
+        return raw if self.exacting else without_broken(raw)
 
     def read(self, arrived: Arrived) -> list[Asked]:
         """Read the items; one that cannot be used harms no other. Raises BadBody as *split* does."""

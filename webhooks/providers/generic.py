@@ -225,4 +225,5 @@ PROVIDER = Provider(
     events={ITEM: _read},
     split=_split,
     takes=frozenset(),
+    exacting=True,
 )
