@@ -57,7 +57,8 @@ class Signature:
 
     def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
         """Sign as the sender would."""
-        return signatures.sign(request, recipe=self.recipes[0], delivery=delivery, secret=secret, now=now)
+        recipe = signatures.fitting(self.recipes, secret)[0]
+        return signatures.sign(request, recipe=recipe, delivery=delivery, secret=secret, now=now)
 
     def redact(self, request: Request) -> Request:
         """Leave out the signatures: of a plain hash the secret could be guessed at leisure."""

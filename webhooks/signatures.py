@@ -108,7 +108,7 @@ def verify(request: Request, *, recipes: Sequence[Recipe], secrets: Sequence[str
     which headers are looked at. Times are microseconds since 1970.
     The *secrets* have passed *check_secret*: one that would not pass is a *ValueError*.
     """
-    keys = [(recipe, secret, _key(recipe, secret)) for secret in secrets for recipe in _fitting(recipes, secret)]
+    keys = [(recipe, secret, _key(recipe, secret)) for secret in secrets for recipe in fitting(recipes, secret)]
     first = _first(recipes, request)
     family = [one for one in recipes if one.header == first.header]
     if missing := [name for name in _names(first, needed=True) if not request.headers.get(name)]:
@@ -169,11 +169,11 @@ def new_secret(recipe: Recipe) -> str:
 
 def check_secret(secret: str, *, recipes: Sequence[Recipe]) -> None:
     """Raise *ValueError*, in words that do not repeat the secret, where it cannot be a signing secret."""
-    for recipe in _fitting(recipes, secret):
+    for recipe in fitting(recipes, secret):
         _key(recipe, secret)
 
 
-def _fitting(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
+def fitting(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
     """Give the recipes that a secret is for; where its prefix does not say, those of the first one's kind."""
     told = [one for one in recipes if secret.startswith(one.key_prefix)]
     return told or [one for one in recipes if one.key_prefix == recipes[0].key_prefix]
