@@ -183,7 +183,8 @@ def first_element(raw: bytes) -> bytes | None:
 
 def parse_form(raw: bytes) -> tuple[dict[str, object], dict[str, object]]:
     """
-    Give the fields of a form twice: nested as PHP reads `contact[email]` and `tags[]`, and flat as they stand there.
+    Give the fields of a form twice: nested as PHP reads `contact[email]`, `tags[]` and `leads[0][email]`, and flat
+    as they stand there.
 
     A field that is given several times is a list. Raise *Unparseable* for what is no form, or is too large for one.
     """
@@ -202,7 +203,16 @@ def parse_form(raw: bytes) -> tuple[dict[str, object], dict[str, object]]:
     for name, value in pairs:
         _add(flat, name, value)
         _nest(nested, name, value)
-    return nested, flat
+    return {name: _counted(value) for name, value in nested.items()}, flat
+
+
+def _counted(value: object) -> object:
+    """Give lists for what is counted from nought on, as PHP writes `leads[0][email]`."""
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _counted(one) for name, one in value.items()}
+    numbers = [str(number) for number in range(len(inner))]
+    return [inner[number] for number in numbers] if inner.keys() == set(numbers) else inner
 
 
 def _add(fields: dict[str, object], name: str, value: object) -> None:

@@ -34,6 +34,26 @@ def test_forms_are_read_as_php_reads_them() -> None:
             parse_form(bad)
 
 
+def test_fields_that_are_counted_are_a_list() -> None:
+    """As PHP writes lists and reads them: from nought, without a gap; numbers that are names stay names."""
+    raw = (
+        b"l[1][n]=v&l[0][n]=u&l[0][t][0]=x&gap[0]=a&gap[2]=b&one[1]=a&zero[00]=a&0[n]=1&c[f][7]=68"
+        b"&mixed[0]=a&mixed[x]=b"
+    )
+    nested, flat = parse_form(raw)
+
+    assert nested == {
+        "l": [{"n": "u", "t": ["x"]}, {"n": "v"}],
+        "gap": {"0": "a", "2": "b"},
+        "one": {"1": "a"},
+        "zero": {"00": "a"},
+        "0": {"n": "1"},
+        "c": {"f": {"7": "68"}},
+        "mixed": {"0": "a", "x": "b"},
+    }
+    assert flat["l[1][n]"] == "v"
+
+
 def test_xml_is_read_by_local_names() -> None:
     """Namespaces say nothing here; nil is null; several of one name are a list; nothing is fetched or expanded."""
     raw = (
