@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.people import Workspace
+from storage.domain.score_types import check_key
 from storage.domain.sources import Settings, Source
 from webhooks.limits import read_rate
 from webhooks.mapping import BadMapping, check_mapping
@@ -144,9 +145,12 @@ def _check_used(provider: str, chosen: Provider, given: Given) -> None:
 
 
 def _settings(slug: str, provider: str, chosen: Provider, given: Given, before: Settings) -> Settings:
+    mapped = _pairs(given.map, "--map", "PROPERTY=TYPE")
+    for key in mapped.values():
+        check_key(key)
     settings = replace(
         before,
-        map={**before.map, **_pairs(given.map, "--map", "PROPERTY=TYPE")},
+        map={**before.map, **mapped},
         options=_options(provider, chosen, {**before.options, **_pairs(given.options, "--option", "KEY=VALUE")}),
         public_url=_address(given.public_url, "--public-url https://scores.example.com/webhooks/…")
         or before.public_url,
@@ -220,10 +224,12 @@ def _options(provider: str, chosen: Provider, said: Mapping[str, str]) -> dict[s
 
 def _pairs(texts: Sequence[str], option: str, shape: str) -> dict[str, str]:
     """Split each at its last equals sign: a property may have one in its name, a score type has none."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.rpartition("=") if option == "--map" else text.partition("=")
         if not (name and equals and value):
             raise Refusal(f"`{text[:60]}` cannot be read: write {option} {shape}")
-        pairs[name] = value
+        if pairs.setdefault(name, value) != value:
+            both = f"{option} {name}={pairs[name]} and {option} {text}"
+            raise Refusal(f"`{name[:60]}` is told twice, {both}; say one of them")
     return pairs

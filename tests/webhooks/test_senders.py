@@ -309,6 +309,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("hubspot", {"options": ["signature=v4"]}, "the option `signature` is v3 or v2 or v1, not `v4`"),
     ("hubspot", {"options": ["sig"]}, "write --option KEY=VALUE"),
     ("hubspot", {"map": ["a="]}, "write --map PROPERTY=TYPE"),
+    ("hubspot", {"map": ["a=Fit"]}, "`Fit` cannot be a score type's key"),
+    ("hubspot", {"map": ["a=fit", "a=score"]}, "`a` is told twice, --map a=fit and --map a=score; say one of them"),
+    ("hubspot", {"options": ["signature=v2", "signature=v1"]}, "`signature` is told twice, --option signature=v2 and"),
     ("hubspot", {"public_url": "scores"}, "`scores` is no address"),
     ("zapier", {"token": "t", "username": "u"}, "choose one way"),
     ("zapier", {"secrets": ["s"]}, "so it takes no --secret; use --token"),
@@ -337,7 +340,7 @@ async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url:
             told = {"options": ["organization_id=00D1I000003qqqE"]} if provider == "salesforce" else {}
             made = configure(workspace, slug="x", provider=provider, given=Given(**told))
             assert made.secrets or provider == "salesforce"
-        kept = configure(workspace, slug="x", provider="zapier", given=Given(map=["a=b=fit"], muted=True))
+        kept = configure(workspace, slug="x", provider="zapier", given=Given(map=["a=b=fit", "a=b=fit"], muted=True))
         assert (kept.settings.map, kept.settings.muted, kept.settings.token_in) == ({"a=b": "fit"}, True, "bearer")
     finally:
         await storage.close()
