@@ -149,13 +149,13 @@ def objects(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def text(value: object) -> str | None:
+def text(value: object, *, longest: int = LONGEST) -> str | None:
     """Give a text, or a whole number as one, without blanks around it; none for a blank; raises BadItem if too long."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     written = str(value).strip()
-    if len(written) > LONGEST:
-        raise BadItem(f"`{written[:20]}…` is longer than {LONGEST} characters")
+    if len(written) > longest:
+        raise BadItem(f"`{written[:20]}…` is longer than {longest} characters")
     if _UNKEPT.search(written):
         raise BadItem("a text in it holds NUL or half a surrogate pair, which cannot be kept")
     return written or None

@@ -424,6 +424,9 @@ def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
     ]
     (kept,) = items("custom", body)
     assert isinstance(kept, Ignored)
+    talked = {"email": "item.who", "property": "'lead_score'", "value": "item.n", "reason": "item.why"}
+    (long,) = setting(items("custom", {"who": "ada@example.com", "n": 5, "why": "y" * 1001}, mapping=talked))
+    assert long.reason == "y" * 1000  # of any length it is no reason to lose a score
     with_form = items(
         "custom",
         "a[b]=1&who=ada%40example.com",

@@ -15,6 +15,7 @@ from webhooks.reading import Event, bounded_key, described, moment, objects, tex
 from webhooks.recipes import as_told
 
 ITEM, KEPT = "item", "kept"
+LONGEST_REASON = 1000
 
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
@@ -55,11 +56,15 @@ def _read(event: Event) -> list[Asked]:
         key = bounded_key(text(own) or str(own))
     activity, about = text(found.get("activity")), described(contact)
     common = {"key": key, "contact": contact, "occurred_at": moment(found.get("occurred_at")), "fields": about}
-    common |= {"reason": text(found.get("reason")), "raw": event.raw}
+    common |= {"reason": _reason(found.get("reason")), "raw": event.raw}
     if activity is not None:
         quantity = THOUSAND if found.get("value") is None else from_json(found["value"])
         return [Item(**common, activity=activity, amount=quantity)]  # type: ignore[arg-type]  # as above
     return [_change(event, found, common)]
+
+
+def _reason(given: object) -> str | None:
+    return text(given[:LONGEST_REASON] if isinstance(given, str) else given, longest=LONGEST_REASON)
 
 
 def _change(event: Event, found: Mapping[str, object], common: Mapping[str, object]) -> Item:
