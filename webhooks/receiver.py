@@ -97,7 +97,7 @@ class Receiver:
         if wait := self._rates.wait(source.id, rate=source.settings.rate, now=now):
             return problem(429, "This source sends more than was agreed.", headers={"Retry-After": str(wait)})
         if (
-            kind_of(arrived.headers) not in provider.content_types
+            not provider.takes_kind(kind_of(arrived.headers))
             or (arrived.headers.get("content-encoding") or IDENTITY).lower() != IDENTITY
         ):
             return problem(415, f"Send {' or '.join(provider.content_types)}, without a Content-Encoding.")

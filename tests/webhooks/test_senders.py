@@ -286,6 +286,29 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     assert await delivery(service.workspace, id=kept.id) == ((await service.kept())[0], [])
 
 
+KINDS: list[tuple[str, bytes, int]] = [
+    ("application/vnd.api+json; charset=utf-8", b'{"email":"ada@example.com","score":5}', 200),
+    ("application/CloudEvents+JSON", b'{"email":"ada@example.com","score":6}', 200),
+    ("application/vnd.acme+xml", b"<lead><email>ada@example.com</email><score>7</score></lead>", 200),
+    ("application/vnd.acme+xml", b'{"email":"ada@example.com","score":8}', 400),
+    ("application/vnd.acme+yaml", b"score: 9", 415),
+    ("+json", b'{"email":"ada@example.com","score":10}', 415),
+]
+
+
+async def test_a_custom_sender_may_call_its_json_and_xml_its_own(service: Receiving) -> None:
+    """A suffix says what it is all the same; to a sender that is known it is a wrong type."""
+    mapping = {"items": "[body.lead || body]", "email": "item.email", "property": "'score'", "value": "item.score"}
+    own, known = await connect(service, "own", "custom", mapping=mapping), await connect(service, "zaps", "zapier")
+    for kind, body, status in KINDS:
+        answer = await send(service, own, body, kind=kind)
+        assert answer.status == status, (kind, answer)
+        if status == 200:
+            assert answer.counts == (1, 0, 0, 0)
+        assert (await send(service, known, body, kind=kind)).status == 415
+    assert await service.scores("ada@example.com") == {"score": 7000}
+
+
 async def test_a_source_is_removed_with_its_deliveries(service: Receiving) -> None:
     """Whoever sends to it is told 404; what it changed stays."""
     source = await connect(service, "leaving", "n8n")

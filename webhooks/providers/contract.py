@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TypeAlias
 
@@ -55,6 +56,7 @@ class Provider:
     *events*: everything it may say, by name. *split*: a body → (name, body of the event), in order,
     with a blank name for what has another shape than an event of this sender;
     it raises BadBody where the shape is the sender's mistake, and a Refusal to set the whole body aside.
+    *content_types*: what is read; a star stands for anything, as in `application/*+json` (RFC 6839).
     *around*: what handlers are told beside the event, made once for each delivery.
     *options*: what `--option` may say. *takes*: which further options of `source add` it uses.
     """
@@ -72,6 +74,10 @@ class Provider:
     exacting: bool = False  #: its JSON is refused where a character in it is broken: who sends it can mend it
     readback: Readback | None = None  #: where what it sends leaves out what a contact is
 
+    def takes_kind(self, kind: str) -> bool:
+        """Tell whether bodies of a content type are read."""
+        return any(fnmatchcase(kind, one) for one in self.content_types)
+
     def arrived(self, request: Request, *, source: Source, key: str) -> Arrived:
         """Read the body by its content type; raises BadBody."""
         kind = kind_of(request.headers)
@@ -81,7 +87,8 @@ class Provider:
             if kind == FORM:
                 document, form = parse_form(request.body)
             else:
-                document = parse_xml(request.body) if kind in XML else parse_json(self._json(request.body))
+                is_xml = kind in XML or kind.endswith("+xml")
+                document = parse_xml(request.body) if is_xml else parse_json(self._json(request.body))
         except Unparseable as exc:
             raise BadBody(str(exc)) from exc
         return Arrived(request=request, source=source, key=key, document=document, form=form)

@@ -106,6 +106,6 @@ PROVIDER = Provider(
     events=EVENTS,
     split=_split,
     around=_around,
-    content_types=(JSON, FORM, *XML),
+    content_types=(JSON, FORM, *XML, "application/*+json", "application/*+xml"),
     takes=frozenset({"map", "username", "token", "recipe", "mapping", "public_url"}),
 )
