@@ -8,8 +8,9 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.asking import Block, Picture, Reply
-from bot.blocks.elements import context
+from bot.blocks.elements import context, section
 from bot.people import error_code
+from bot.text import escape
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +21,7 @@ NOT_ALLOWED = (
     "No chart: I may not upload pictures here yet. An admin can change that at api.slack.com/apps:"
     " *OAuth & Permissions*, add the bot scope `files:write`, then *Reinstall to Workspace*."
 )
-NOT_TAKEN = "No chart: Slack did not take the picture{}. The changes are above; ask again in a minute."
+NOT_TAKEN = "No chart: Slack did not take the picture{}. What it would show is said above; ask again in a minute."
 
 
 class BlocksRefused(Exception):
@@ -30,7 +31,7 @@ class BlocksRefused(Exception):
 async def show(
     reply: Reply, picture: Picture, *, client: AsyncWebClient, tell: Callable[[Reply], Awaitable[None]]
 ) -> None:
-    """Tell a reply with its picture; where Slack does not take that, without it, and with what to do.
+    """Tell a reply with its picture; where Slack does not take that, with what it shows in words, and what to do.
 
     *tell* raises BlocksRefused.
     """
@@ -43,7 +44,7 @@ async def show(
         code = error_code(exc)
         log.warning("picture not uploaded", because=type(exc).__name__, error=code)
         because = NOT_ALLOWED if code == "missing_scope" else NOT_TAKEN.format(f" (`{code}`)" if code else "")
-        await tell(_with(reply, context(because)))
+        await tell(_with(reply, section(escape(picture.words)), context(because)))
         return
     for pause in PAUSES:
         try:
@@ -52,8 +53,8 @@ async def show(
         except BlocksRefused:
             await asyncio.sleep(pause)
     log.warning("picture not shown")
-    await tell(_with(reply, context(NOT_TAKEN.format(""))))
+    await tell(_with(reply, section(escape(picture.words)), context(NOT_TAKEN.format(""))))
 
 
-def _with(reply: Reply, block: Block) -> Reply:
-    return replace(reply, blocks=[*reply.blocks, block], picture=None)
+def _with(reply: Reply, *blocks: Block) -> Reply:
+    return replace(reply, blocks=[*reply.blocks, *blocks], picture=None)

@@ -18,7 +18,7 @@ NOT_ALLOWED = (
     "(No chart: I may not upload pictures here yet. An admin can change that at api.slack.com/apps:"
     " *OAuth & Permissions*, add the bot scope `files:write`, then *Reinstall to Workspace*.)"
 )
-NOT_TAKEN = "(No chart: Slack did not take the picture{}. The changes are above; ask again in a minute.)"
+NOT_TAKEN = "(No chart: Slack did not take the picture{}. What it would show is said above; ask again in a minute.)"
 
 
 def day(acme: Acme, ago: float, zone: str = "Europe/Berlin", *, year: bool = True) -> str:
@@ -37,6 +37,11 @@ def picture(acme: Acme, *, days: int, zone: str = "Europe/Berlin") -> str:
         f" 1. {day(acme, 7.01, zone, year=False)}: — → 57, from crm;"
         f" 2. {day(acme, 5.01, zone, year=False)}: 57 → 62, from crm, “Read the pricing page”›"
     )
+
+
+def in_words(acme: Acme) -> str:
+    """Write the same as it stands where the chart would."""
+    return picture(acme, days=90).replace("‹picture: ", "").replace("›", "")
 
 
 def uploads(acme: Acme) -> list[str]:
@@ -133,12 +138,12 @@ async def test_the_days_of_the_reader(acme: Acme) -> None:
 
 
 async def test_without_the_scope(acme: Acme) -> None:
-    """The list is the answer, with what an admin has to do."""
+    """The list is the answer, what the chart would show in words, and what an admin has to do."""
     acme.sandbox.world.scopes -= {"files:write"}
     asked = acme.seen(await acme.ask("history ada 90d"))
     pressed = acme.seen(await acme.press(await acme.ask("history ada"), "Chart"))
 
-    assert asked == pressed == f"{LIST}\n{NOT_ALLOWED}"
+    assert asked == pressed == f"{LIST}{in_words(acme)}\n{NOT_ALLOWED}"
     assert uploads(acme) == [UPLOADS[0]] * 2
 
 
@@ -158,7 +163,7 @@ async def test_where_slack_does_not_take_it(acme: Acme, fault: Fault) -> None:
     first = acme.seen(await acme.ask("history ada 90d"))
     second = acme.seen(await acme.ask("history ada 90d"))
 
-    assert first == f"{LIST}\n{NOT_TAKEN.format('')}"
+    assert first == f"{LIST}{in_words(acme)}\n{NOT_TAKEN.format('')}"
     assert second == LIST + picture(acme, days=90)
 
 
@@ -181,7 +186,7 @@ async def test_slack_never_shows_it(acme: Acme) -> None:
     await acme.sandbox.say("/score history ada 90d")
     shown = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
 
-    assert acme.seen(shown[-1]) == f"{LIST}\n{NOT_TAKEN.format('')}"
+    assert acme.seen(shown[-1]) == f"{LIST}{in_words(acme)}\n{NOT_TAKEN.format('')}"
     assert len(acme.answers) == 4
 
 
