@@ -103,11 +103,16 @@ async def _nobody(asked: Asked, question: Filter, text: str) -> Reply:
     return plain_reply(f"No contact fits `{escape(text)}`.{because}{_hint(text, term or text)}")
 
 
+def _is_of(term: str, several: re.Match[str]) -> bool:
+    """Tell whether a term is a field with the first of several words, or one of those that were meant for it too."""
+    return several[0].startswith(term) or (several["field"] != "tag" and term in several["words"].split())
+
+
 def _hint(text: str, term: str) -> str:
     """Say how the *term* that left nobody may have been meant."""
     if term in ("and", "or", "not"):
         return f" `{term}` was looked for as a word; AND, OR and NOT are written in capitals."
-    if found := _SEVERAL.match(text, max(text.find(term), 0)):
+    if found := next((one for one in _SEVERAL.finditer(text) if _is_of(term, one)), None):
         words = found["words"].strip("'")
         meant = f'{found["field"]}:"{words}"'
         return f" Several words stand in quotes: `{escape(meant)}`"

@@ -46,7 +46,7 @@ def headline(one: FollowUp, contact: Contact, score_type: ScoreType | None) -> s
     company = f" · {brief(contact.company)}" if contact.company else ""
     label = escape(score_type.label) if score_type else one.score
     now = with_band(one.after, score_type, bold=True) if score_type else f"*{amount(one.after)}*"
-    before = "" if one.before is None else f", from {amount(one.before)}"
+    before = "" if one.before in (None, one.after) else f", from {amount(one.before)}"
     return f"*{brief(contact.shown)}*{company} · {label} {now}{before}"
 
 

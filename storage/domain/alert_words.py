@@ -139,7 +139,7 @@ def _when(text: str, score_type: ScoreType) -> tuple[Kind, Region, int, int]:
         return Kind.CROSSES, Region(high=_edge(down["edge"], score_type)), 0, 0
     if band := _BAND.fullmatch(text):
         return Kind.CROSSES, band_region(score_type, band["band"].casefold()), 0, 0
-    raise BadAlert(f"`{text}` does not say when. Say for example: {EXAMPLE}")
+    raise BadAlert(f"`{text}` does not say when. Say for example: {EXAMPLE}" if text else f"Say when: {EXAMPLE}")
 
 
 def _edge(text: str, score_type: ScoreType) -> int:

@@ -46,7 +46,10 @@ async def test_fading_asks_by_itself_and_says_why(acme: Acme) -> None:
     await acme.pushed(hot("ada@example.com", 100) | {"score": "heat"})
     acme.sandbox.clock.advance(5 * HOUR + 60)
     (message,) = await until_posted(acme, 1)
-    assert acme.seen(message).splitlines()[1] == "(heat about to fall out of hot in 3h · Owner: <@U0REP>)"
+    assert acme.seen(message).splitlines()[:2] == [
+        "*Ada Lovelace* · Analytical Engines · Heat *87* (hot)",  # and not "from 87": no change of it asked
+        "(heat about to fall out of hot in 3h · Owner: <@U0REP>)",
+    ]
 
 
 async def test_nobody_claims_it_in_time(acme: Acme) -> None:

@@ -150,6 +150,11 @@ LINES = [
         "No contact fits `score&gt;1 company:Top Gun`. Nobody is left after `company:Top`."
         ' Several words stand in quotes: `company:"Top Gun"`',
     ),
+    (
+        "company:Navy Seals",
+        "No contact fits `company:Navy Seals`. Nobody is left after `Seals`."
+        ' Several words stand in quotes: `company:"Navy Seals"`',
+    ),
     ("name:ada", "No contact fits `name:ada`. That asks for the whole of it; for a part: `name~ada`"),
     ("ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # and not add, one letter off ada
     ("ada@example.com +5", "Did you mean `/score set ada@example.com +5`?\n[/score set ada@example.com +5]"),

@@ -152,7 +152,7 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
     [
         ("", "Say when: `/score alerts add when score crosses 80"),
         ("when", "Say when: `/score alerts add when score crosses 80"),
-        ("when score", "does not say when"),
+        ("when score", "Say when: `/score alerts add when score crosses 80"),
         ("when score crosses", "does not say when"),
         ("when score crosses 8,5", "Use a point: 8.5"),
         ("when score crosses 0", "never crosses 0. Choose an edge above 0, up to 100"),
