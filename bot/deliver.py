@@ -306,7 +306,6 @@ class Deliverer:
         now = self._clock()
         if lane[:1] in ("C", "G"):
             if await self._people.may_post(lane, now=now) is Verdict.ALLOWED:
-                await is_over(self._workspace, what=lane)
                 return lane
             log.warning("follow-up goes to an admin", because="the channel is not ours alone, or I am not in it")
             await self._tell_of_lane(job, lane, _NOT_OURS)
@@ -342,9 +341,9 @@ class Deliverer:
     ) -> tuple[str, str]:
         """Post where it should go, or straight to an admin where that place takes nothing."""
         try:
-            return place, await self._poster.say_once(
-                job, place, reply, id, event=EVENT, since=since, known_as=known_as
-            )
+            ts = await self._poster.say_once(job, place, reply, id, event=EVENT, since=since, known_as=known_as)
+            await is_over(self._workspace, what=place)
+            return place, ts
         except SlackApiError as exc:
             if error_code(exc) not in NO_PLACE or place.startswith("D"):
                 raise

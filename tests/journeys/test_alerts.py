@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox import Fault
+from bot.sandbox import Channel, Fault
 from storage.definitions import add_score_type
 from storage.domain.score_types import Band
 from storage.followups import by_ids
@@ -225,6 +225,28 @@ async def test_an_admin_is_told_once_where_messages_went(acme: Acme) -> None:
     await acme.pushed(hot("kelly@example.com"))
     await until_posted(acme, 3, "D0ADMIN")
     assert told("No active member has the address gone@acme.example") == 1
+
+
+async def test_an_admin_is_told_once_of_a_channel_that_takes_nothing(acme: Acme) -> None:
+    """Slack knows it and refuses every message to it; told again only after one was taken."""
+    world = acme.sandbox.world
+    channel = world.add_channel(Channel(id="C0PUBLIC", name="public", members=[REP]))
+    await chosen(acme, channel.id)
+
+    def told() -> int:
+        return sum("Slack says `not_in_channel`" in one.text for one in world.posts if one.channel == "D0ADMIN")
+
+    for count, who in enumerate(("ada", "hopper"), 1):
+        await acme.pushed(hot(f"{who}@example.com"))
+        await until_posted(acme, count, "D0ADMIN")
+    assert told() == 1
+    channel.members.append(world.bot_user)
+    await acme.pushed(hot("kelly@example.com"))
+    await until_posted(acme, 1, channel.id)
+    channel.members.remove(world.bot_user)
+    await acme.pushed(hot("pete@topgun.example"))
+    await until_posted(acme, 3, "D0ADMIN")
+    assert told() == 2
 
 
 async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
