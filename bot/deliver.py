@@ -70,6 +70,7 @@ _BY_TIME = {
     ESCALATE: _ByTime(Move.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
 }
 _NOT_OURS = "That channel was archived or shared, has guests in it, or I am not in it any more"
+_NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #sales`"
 
 
 class _Nowhere(Exception):
@@ -262,10 +263,8 @@ class Deliverer:
             await self._tell_once(job, what, f"<@{one.place}> is no active member here, so their digest is not sent.")
             return _Done(again=again)
         if not is_persons and not await self._is_ours(one.place):
-            where = "To send it elsewhere: `/score alerts digest 9:00 in #sales`"
-            await self._tell_once(job, what, f"{_NOT_OURS}: <#{one.place}>. So its digest is not sent. {where}")
+            await self._tell_once(job, what, f"{_NOT_OURS}: <#{one.place}>. {_NO_DIGEST}")
             return _Done(again=again)
-        await is_over(self._workspace, what=what)
         whose = Whose(id=person.id, address=person.email) if person is not None else None
         told = await news(self._workspace, digest=one, whose=whose, now=now)
         if not told.is_empty:
@@ -274,7 +273,14 @@ class Deliverer:
             known = await contacts(self._workspace, ids=[each.contact for each in many])
             types = {each.key: each for each in await score_types(self._workspace)}
             reply = digest_reply(told, {each.id: each for each in known}, types, place=one.place)
-            await self._poster.say_once(job, place, reply, one.id, event=DIGEST_EVENT, since=now - DAY // 2)
+            try:
+                await self._poster.say_once(job, place, reply, one.id, event=DIGEST_EVENT, since=now - DAY // 2)
+            except SlackApiError as exc:
+                if error_code(exc) not in NO_PLACE:
+                    raise
+                await self._tell_once(job, what, f"Slack says `{error_code(exc)}` of <#{place}>. {_NO_DIGEST}")
+                return _Done(again=again)
+            await is_over(self._workspace, what=what)
         await digest_sent(self._workspace, id=one.id, top=told.top, now=now)
         return _Done(again=again)
 

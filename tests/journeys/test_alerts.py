@@ -380,6 +380,24 @@ async def test_all_that_a_digest_has_to_say(acme: Acme) -> None:
     ]
 
 
+async def test_a_digest_that_its_channel_refuses(acme: Acme) -> None:
+    """An admin is told, once, and it is tried again the next day."""
+    acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
+    await chosen(acme, None)
+    world = acme.sandbox.world
+    channel = world.add_channel(Channel(id="C0PUBLIC", name="public", members=[REP]))
+    await acme.ask(f"alerts digest 11:00 in <#{channel.id}>")
+    await acme.pushed(hot("hopper@example.com", 90))
+    for _ in range(2):
+        acme.sandbox.clock.advance(DAY)
+        await acme.sandbox.wait_for(lambda: "So its digest is not sent" in str(acme.sandbox.messages("D0ADMIN")))
+    await acme.restart()
+    assert str(acme.sandbox.messages("D0ADMIN")).count("text='Slack says `not_in_channel` of <#C0PUBLIC>.") == 1
+    channel.members.append(world.bot_user)
+    acme.sandbox.clock.advance(DAY)
+    await acme.sandbox.wait_for(lambda: [one for one in world.posts if one.channel == channel.id and one.metadata])
+
+
 async def test_the_first_digest_has_what_happened_since_it_was_asked_for(acme: Acme) -> None:
     """Asked for on a Friday it comes on Monday, and tells of Friday."""
     acme.sandbox.clock.advance(MONDAY_TEN - 3 * DAY - acme.sandbox.clock.now())
