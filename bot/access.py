@@ -28,6 +28,7 @@ class Verdict(Enum):
         " so nothing is posted to it. Choose a channel of members alone."
     )
     FOREIGN = "That channel is shared with another organisation, so nothing is posted to it. Choose another one."
+    ARCHIVED = "That channel is archived, so nothing is posted to it. Choose another one."
     UNFOUND = "I cannot see that channel. Invite me there with `/invite @Contact Score`, then choose it again."
     ABSENT = "I am not in that channel. Invite me there with `/invite @Contact Score`, then choose it again."
     UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
@@ -54,6 +55,7 @@ class Place:
     id: str
     is_shared: bool  #: with another organisation, or about to be
     is_ours: bool = True  #: the app is in it, or needs no invitation
+    is_archived: bool = False
 
 
 def may_see(person: Person | None, place: Place | None, *, somewhere: bool) -> Verdict:

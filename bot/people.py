@@ -113,6 +113,8 @@ class People:
             return Verdict.UNFOUND
         if known.is_shared:
             return Verdict.FOREIGN
+        if known.is_archived:
+            return Verdict.ARCHIVED
         if not known.is_ours:
             return Verdict.ABSENT
         try:
@@ -210,7 +212,8 @@ class People:
     async def _look_at_place(self, id: str) -> Place:
         channel = _part(await self._client.conversations_info(channel=id), "channel")
         is_ours = channel.get("is_member", True) or not channel.get("is_private", False)
-        return Place(id=id, is_shared=self._is_shared(channel), is_ours=bool(is_ours))
+        is_archived = bool(channel.get("is_archived"))
+        return Place(id=id, is_shared=self._is_shared(channel), is_ours=bool(is_ours), is_archived=is_archived)
 
     def _is_shared(self, channel: dict[str, Any]) -> bool:
         signs = ("is_ext_shared", "is_pending_ext_shared", "pending_connected_team_ids", "pending_shared")

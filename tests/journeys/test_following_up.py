@@ -179,6 +179,13 @@ async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel
     assert why in acme.seen(told)
 
 
+async def test_an_archived_channel_is_not_chosen(acme: Acme) -> None:
+    """Slack takes no message there."""
+    acme.sandbox.world.channels[SUCCESS].is_archived = True
+    told = acme.seen(await acme.ask(f"alerts add when score crosses 50 in <#{SUCCESS}>"))
+    assert told == "No rule was made. That channel is archived, so nothing is posted to it. Choose another one."
+
+
 async def test_a_channel_that_becomes_shared_gets_nothing_more(acme: Acme) -> None:
     """It is looked at before every post."""
     await chosen(acme)
