@@ -11,7 +11,7 @@ from bot.access import Verdict
 from bot.asking import Reply
 from bot.blocks.digest import DIGEST_EVENT, digest_reply
 from bot.blocks.elements import section
-from bot.blocks.followup import EVENT, follow_up_reply, storm_reply
+from bot.blocks.followup import EVENT, follow_up_reply, headline, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.blocks.sources import STANDING_EVENT, standing_reply
 from bot.calls import fails_all
@@ -205,12 +205,27 @@ class Deliverer:
         moved_before = job.attempts > 1 and last.move == way.move  # and the word of it was not sent
         if moved.standing == one.standing and not moved_before:
             return _Done()
+        if way.move is Move.ESCALATE and (place is None or one.in_list or place.startswith("D")):
+            return await self._tell_escalated(job, one, since=last.at)
         if one.in_list or place is None or not await self._is_ours(place):
             return _Done()
         said = way.said.format(holder=before[-1].by, whom=one.escalate_to)
         await self._poster.say_once(
             job, place, Reply(text=said), job.id, event=WORD, since=last.at, thread=one.message_ts
         )
+        return _Done(pace=PACE)
+
+    async def _tell_escalated(self, job: Job, one: FollowUp, *, since: int) -> _Done:
+        """Tell somebody what is escalated to them, where they do not see its message."""
+        person = one.escalate_to
+        if person is None or await self._people.colleague(person, now=self._clock()) is None:
+            return _Done()
+        (contact,) = await contacts(self._workspace, ids=[one.contact])
+        types = {each.key: each for each in await score_types(self._workspace)}
+        said = headline(one, contact, types.get(one.score))
+        said += "\nNobody has claimed this in time. See to it: `/score followups overdue`"
+        reply = Reply(text=said.replace("*", ""), blocks=[section(said)])
+        await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
         return _Done(pace=PACE)
 
     async def _is_ours(self, place: str) -> bool:

@@ -81,6 +81,26 @@ async def test_nobody_claims_it_in_time(acme: Acme) -> None:
     ]
 
 
+@pytest.mark.parametrize("where", ["", "in digest "])
+async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, where: str) -> None:
+    """What stands in the direct messages of its owner, or in the digest alone, is told in those of the other."""
+    await chosen(acme, None)
+    await acme.ask(f"alerts add when score crosses 80 {where}sla 4h escalate to <@U0JANE>")
+    await acme.ask("alerts pause 1", user="U0ADMIN")
+    await acme.pushed(hot())
+    if not where:
+        await until_posted(acme, 1, "D0REP")
+    acme.sandbox.clock.advance(4 * HOUR + 1)
+    (told,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0JANE", "U0JANE"))
+    assert acme.seen(told) == (
+        "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
+        "Nobody has claimed this in time. See to it: `/score followups overdue`"
+    )
+    await acme.restart()
+    assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
+    assert len(acme.sandbox.messages("D0JANE", "U0JANE")) == 1
+
+
 async def test_what_came_of_it_is_counted(acme: Acme) -> None:
     """Per rule and over all."""
     await chosen(acme)
