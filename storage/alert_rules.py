@@ -73,16 +73,18 @@ class AlertRule:
             margin=margin, hold=self.hold, cooldown=self.cooldown,
         )  # fmt: skip  # when, and how often
 
-    def does(self, words: AlertWords, condition: str, types: Collection[ScoreType]) -> bool:
+    def does(self, words: AlertWords, condition: str, types: Collection[ScoreType], *, usual: str | None) -> bool:
         """Tell whether it asks for what these words with that condition would ask for, and in the same place.
 
-        The default rule that is off asks for nothing, and whoever types its words wants to be asked.
+        *usual* is the channel of those that name none. The default rule that is off asks for nothing, and whoever types
+        its words wants to be asked.
         """
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)
         return (
             watch is not None
             and replace(watch, rule=0) == watch_of(words)
-            and (self.condition, self.channel, self.in_digest) == (condition, words.channel, words.in_digest)
+            and (self.channel or usual) == (words.channel or usual)
+            and (self.condition, self.in_digest) == (condition, words.in_digest)
             and (self.sla, self.escalate_to) == (words.sla, words.escalate_to)
         )
 

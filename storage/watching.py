@@ -24,13 +24,15 @@ async def add_alert_rule(
 
     async def body(session: Session) -> AlertRule:
         # Of two who add the same at once the second sees the first's.
-        await session.rows("SELECT id FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
+        (row,) = await session.rows(
+            "SELECT alert_channel FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id
+        )
         types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
         read = read_alert(words, types)
         condition = with_addresses(read.condition, owners)
         parse(condition, types, segments=await segments.kept(session, workspace))
         for one in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
-            if one.does(read, condition, types):
+            if one.does(read, condition, types, usual=row["alert_channel"]):
                 raise RuleThere(one)
         rule = await alert_rules.insert(session, workspace, words=read, condition=condition, made_by=made_by, now=now)
         await retake(session, workspace, rule, types, now=now)

@@ -148,6 +148,8 @@ async def test_a_rule_that_is_there_is_not_made_again(acme: Acme) -> None:
     )
     for other in (f"{words} hold 1h", words.replace("owner:me", "tag:vip"), words.replace(" in ", " sla 4h in ")):
         assert "is made" in acme.seen(await acme.ask(f"alerts add when {other}"))
+    await chosen(acme)  # where rule 1 then asks, without naming it
+    assert "That is rule 1 already" in acme.seen(await acme.ask(f"alerts add when score crosses 80 in <#{SUCCESS}>"))
     await acme.ask("alerts remove 2")
     assert "Rule 6 is made" in acme.seen(await acme.ask(f"alerts add when {words}"))
 
