@@ -129,8 +129,12 @@ def verify(request: Request, *, recipes: Sequence[Recipe], secrets: Sequence[str
         for one in _fits(request, recipe, given[recipe.prefix], key=key, secret=secret, timestamp=timestamp)
     ]
     if not any(fits):
-        hint = f"the signature fits none of this source's secrets ({len(secrets)}): another secret, or a changed body?"
-        raise Refused(Reason.WRONG_SIGNATURE, hint)
+        whys = "another secret, or a changed body?"
+        if any("url" in one.parts for one in family):
+            whys = "another secret, a changed body, or another address than its --public-url?"
+        raise Refused(
+            Reason.WRONG_SIGNATURE, f"the signature fits none of this source's secrets ({len(secrets)}): {whys}"
+        )
     sent_at = None if timestamp is None else _check_clock(timestamp, first, now=now)
     return Authentic(delivery_id=delivery_id, sent_at=sent_at)
 

@@ -120,6 +120,9 @@ def test_hubspot_signs_the_address_as_it_reads_it() -> None:
     url = "https://x.example/a%2fb?q=1%3A2&r=%20%25c&s=%28%21%29"
 
     assert verified("hubspot-v3", Request(url=url, headers=headers, body=EXAMPLE), secret="key") is None
+    with pytest.raises(Refused) as elsewhere:
+        verified("hubspot-v3", Request(url="http://10.0.0.7/a", headers=headers, body=EXAMPLE), secret="key")
+    assert elsewhere.value.hint.endswith("another secret, a changed body, or another address than its --public-url?")
     older = {"x-hubspot-signature": "0" * 64} | headers
     with pytest.raises(Refused):  # a source set to v2 is not satisfied by v3, nor the other way round
         verified("hubspot-v2", Request(url=url, headers=older, body=EXAMPLE), secret="key")
