@@ -63,10 +63,18 @@ async def put(session: Session, jobs: Sequence[NewJob], *, now: int) -> None:
 
 
 async def put_job(workspace: Workspace, *, kind: str, lane: str, key: str, subject: int, due_at: int, now: int) -> None:
-    """Put one job that nothing else causes."""
+    """Put one job that nothing else causes; it is tried again where it was given up."""
     job = NewJob(workspace=workspace.id, kind=kind, lane=lane, key=key, subject=subject, due_at=due_at)
 
     async def body(session: Session) -> None:
+        await session.rows(
+            "UPDATE jobs SET given_up_at = NULL, problem = NULL, attempts = 0, due_at = $4"
+            " WHERE workspace_id = $1 AND kind = $2 AND job_key = $3 AND given_up_at IS NOT NULL",
+            workspace.id,
+            kind,
+            key,
+            due_at,
+        )
         await put(session, [job], now=now)
 
     await database.write(body)

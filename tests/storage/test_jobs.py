@@ -72,3 +72,17 @@ async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
 
     assert third is not None
     assert (third.subject, third.is_doubtful) == (2, False)
+
+
+async def test_what_was_given_up_is_tried_again_once_it_is_put_again(team: Team) -> None:
+    """As the welcome is at every start: whom to ask may be there by now."""
+    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=NOW, now=NOW)
+    first = await taken(team, now=LATEST)
+    assert first is not None
+    await jobs.give_up(team.workspace, job=first, because="nobody", now=LATEST)
+    assert await taken(team, now=LATEST) is None
+    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=LATEST, now=LATEST)
+    again = await taken(team, now=LATEST)
+
+    assert again is not None
+    assert (again.id, again.attempts) == (first.id, 1)
