@@ -388,6 +388,7 @@ class AlertMemory(Model):
     class Meta:
         table = "alert_memory"
         constraints = (UniqueConstraint(fields=("rule_id", "contact_id"), name="alert_memory_contact"),)
+        indexes = (Index(fields=("contact_id",), name="alert_memory_merging"),)
 
 
 # One request to somebody to see to a contact, and what became of it.
@@ -425,6 +426,7 @@ class FollowUp(Model):
             Index(fields=("workspace_id", "state", "id"), name="follow_ups_state"),
             Index(fields=("contact_id",), name="follow_ups_contact"),
             Index(fields=("lane", "posted_at"), name="follow_ups_lane"),
+            Index(fields=("message_channel", "message_ts"), name="follow_ups_message"),
         )
 
 

@@ -75,7 +75,7 @@ INDEXES = {
     "deliveries_source", "deliveries_received", "raw_deliveries_source", "facts_actor", "facts_batch",
     "facts_undoes", "facts_other", "contacts_merged",
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
-    "follow_up_moves_of", "alert_memory_due",
+    "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message",
 }  # fmt: skip  # names
 
 
