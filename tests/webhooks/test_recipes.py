@@ -166,7 +166,9 @@ def test_ed25519_of_the_standard() -> None:
 
         assert proof.authenticate(request, secrets=[other, public], now=NOW) == "m1"
         spoiled = headers | {f"{family}-signature": "v1a,é"}
-        for bad in (replace(request, body=b"x"), replace(request, headers=spoiled)):
+        patient, too_many = (headers | {f"{family}-signature": "v1a,é " * n + f"v1a,{signature}"} for n in (99, 100))
+        assert proof.authenticate(replace(request, headers=patient), secrets=[public], now=NOW) == "m1"
+        for bad in (replace(request, body=b"x"), replace(request, headers=spoiled), replace(request, headers=too_many)):
             with pytest.raises(Refused):
                 proof.authenticate(bad, secrets=[other, public], now=NOW)
     with pytest.raises(ValueError, match="Give the secret as whpk_ followed by 32 bytes"):
