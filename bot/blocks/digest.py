@@ -18,9 +18,9 @@ DIGEST_EVENT = "digest"  # the type of the metadata that such a message carries
 
 def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, ScoreType], *, place: str) -> Reply:
     """Draw what is not empty; *people* are those of its follow-ups, *place* Slack's id of where it goes."""
-    label = escape(news.score_type.label)
+    label, bands = escape(news.score_type.label), news.score_type.bands
     parts = [
-        ("Newly hot", [_card(card, news.score_type) for card in news.hot]),
+        (f"Newly {bands[-1].name if bands else 'hot'}", [_card(card, news.score_type) for card in news.hot]),
         ("New in the top 10", [_card(card, news.score_type) for card in news.ranked]),
         (
             "Biggest movers",

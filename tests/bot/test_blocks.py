@@ -9,18 +9,25 @@ import pytest
 from bot.asking import Reply
 from bot.blocks.contact_card import card_reply
 from bot.blocks.contact_list import choice_reply, named, segments_reply, top_reply
+from bot.blocks.digest import digest_reply
 from bot.blocks.elements import amount, button, by, cut, moment, sections, trend, with_band
+from bot.blocks.followup import ended_blocks, list_reply
 from bot.blocks.history import history_reply
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, set_modal
 from bot.blocks.why import why_reply
+from bot.followups import MOST_ENDED, PER_PAGE, Place
 from bot.sandbox import check_blocks, check_view
+from storage.digests import News
 from storage.domain.contacts import Contact
 from storage.domain.explain import Contribution, Explanation
 from storage.domain.facts import Op
 from storage.domain.fold import beginning
+from storage.domain.followups import Outcome, State
+from storage.domain.followups import Standing as Stand
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Moved
+from storage.followups import FollowUp
 from storage.past import Entry
 from storage.scores import Card, Standing
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
@@ -294,3 +301,39 @@ def test_why() -> None:
         "*+1*  where Score starts"
     )
     assert reply.blocks[2]["elements"][0]["text"] == "These add up to 5.5."
+
+
+def follow_up(state: State, *, outcome: Outcome | None = None) -> FollowUp:
+    """Make a follow-up of Ada."""
+    return FollowUp(
+        id=2**53, rule=1, contact=7, score="score", before=WIDEST, after=WIDEST, source="crm", actor=None, reason=None,
+        why=None, lane="C0SALES", standing=Stand(state=state, holder="U0123456789"), until=AT, late_at=None,
+        escalate_to="U0123456789", outcome=outcome, asked_at=AT, changed_at=AT, posted_at=AT, message_channel=None,
+        message_ts=None, in_list=False,
+    )  # fmt: skip  # the fields of one follow-up stand together
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("state", [State.CLAIMED, State.ESCALATED, State.SNOOZED])
+def test_a_list_of_follow_ups_that_slack_takes(name: str, state: State) -> None:
+    """A whole page of anybody, under what was ended in it last."""
+    place = Place("overdue", 2**53, (2**53,) * MOST_ENDED).carried()
+    asked = [follow_up(state)] * PER_PAGE
+    above = [
+        block for _ in range(MOST_ENDED) for block in ended_blocks(follow_up(State.DONE), NAMES[name], place=place)
+    ]
+    turning = [button(label, action="followups", value=place) for label in ("First", "Next")]
+    reply = list_reply(
+        asked, {7: NAMES[name]}, {"score": SCORE}, which="overdue", place=place, turning=turning, above=above
+    )
+    assert check_blocks(reply.blocks) == []
+
+
+def test_a_digest_names_the_top_band() -> None:
+    """Whatever it is called."""
+    gold = score_type(
+        "gold", minimum=0, maximum=10_000, step=1000, bands=(Band(name="tin", start=0), Band(name="gold", start=8000))
+    )
+    card = Card(contact=contact(), standings=(standing(gold, 9000),))
+    reply = digest_reply(News(score_type=gold, since=AT, hot=[card]), {}, {"gold": gold}, place="C0SALES")
+    assert "*Newly gold*\nAda Lovelace *9* (gold)" in reply.blocks[1]["text"]["text"]
