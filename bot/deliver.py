@@ -223,7 +223,7 @@ class Deliverer:
         (contact,) = await contacts(self._workspace, ids=[one.contact])
         types = {each.key: each for each in await score_types(self._workspace)}
         said = headline(one, contact, types.get(one.score))
-        said += "\nNobody has claimed this in time. See to it: `/score followups overdue`"
+        said += "\nNobody has claimed this in time. See to it: `/score followups mine`"
         reply = Reply(text=said.replace("*", ""), blocks=[section(said)])
         await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
         return _Done(pace=PACE)

@@ -61,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whose:
-    """Somebody for whom follow-ups wait: what they claimed or snoozed, and what nobody has of contacts they own."""
+    """Somebody for whom follow-ups wait: what they have, what is escalated to them, and what nobody has of theirs."""
 
     id: str  #: Slack's
     address: str | None  #: by which contacts say who owns them
@@ -124,7 +124,8 @@ async def _listed(
 ) -> list[FollowUp]:
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $1 AND ($2 = 0 OR f.id < $2)"
-        " AND ($3 = '' OR f.holder = $3 OR (f.holder IS NULL AND EXISTS"
+        " AND ($3 = '' OR f.holder = $3 OR (f.state = 'escalated' AND f.escalate_to = $3)"
+        " OR (f.holder IS NULL AND EXISTS"
         " (SELECT 1 FROM contacts r WHERE r.id = coalesce(c.merged_into, c.id) AND r.owner_key = $4)))"
         f" AND {where} ORDER BY f.id DESC LIMIT $5",
         workspace.id,

@@ -94,8 +94,12 @@ async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, wher
     (told,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0JANE", "U0JANE"))
     assert acme.seen(told) == (
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
-        "Nobody has claimed this in time. See to it: `/score followups overdue`"
+        "Nobody has claimed this in time. See to it: `/score followups mine`"
     )
+    mine = acme.seen(await acme.ask("followups mine", user="U0JANE"))
+    assert "*Ada Lovelace*" in mine
+    assert "escalated to <@U0JANE>" in mine
+    assert "Ada" not in acme.seen(await acme.ask("followups mine", user="U0ADMIN"))
     await acme.restart()
     assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
     assert len(acme.sandbox.messages("D0JANE", "U0JANE")) == 1
