@@ -1,0 +1,409 @@
+"""Random histories of scores, caps, undos, filters and follow-ups, told beside the plainest reading of the rules.
+
+Their times like to coincide: with each other, a half-life, the end of a day, the very instant at which a rule looks.
+More histories than the default run has: HISTORIES=500.
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from storage.alert_memory import rested
+from storage.alerting import sweep
+from storage.definitions import add_score_type, score_types
+from storage.domain import score_types as ours
+from storage.domain.contacts import Reference
+from storage.domain.errors import NothingToUndo
+from storage.domain.facts import Item, Op
+from storage.domain.filters import parse
+from storage.domain.submissions import Recorded, Submission
+from storage.followups import by_ids
+from storage.opening import Storage
+from storage.queries import page
+from storage.scores import cards_of, history
+from storage.verifying import verify_next
+from storage.watching import add_alert_rule
+from storage.workspaces import add_workspace
+from tests.counts import tell
+from tests.storage.rulebook import Event, Measure, Told, Worth, fits, story
+from tests.storage.teams import DAY, NOW, SECOND, Team, said
+from tests.storage.watchbook import Rule, Watching
+
+HISTORIES, STEPS = int(os.environ.get("HISTORIES", "3")), 30
+HOUR = DAY // 24
+PEOPLE = {"ada@example.com": ("vip",), "bob@example.com": (), "zo\u00eb@example.com": ("vip", "new")}
+WORTH = (
+    Worth(activity="visit", points=2_000, cap=(5_000, "day", "web")),
+    Worth(activity="click", points=-3_000, cap=(5_000, "day", "web")),
+    Worth(activity="demo", points=15_000, tag="vip"),
+    Worth(activity="demo", points=5_000, tag="new", cap=(8_000, "week", "new demo")),
+    Worth(activity="mail", points=7_000, cap=(20_000, "month", "mail")),
+    Worth(activity="complaint", points=-40_000, cap=(60_000, "ever", "complaint")),
+)
+SPANS = {"1h": HOUR, "6h": 6 * HOUR, "1d": DAY, "2d": 2 * DAY, "7d": 7 * DAY}
+SCORE = Measure(key="score", low=0, high=100_000, step=1_000, start=0)
+
+
+def measures(dice: random.Random) -> tuple[Measure, ...]:
+    """Choose what is measured beside the default type."""
+    half_life = dice.choice([HOUR, DAY, HOUR + 1])
+    step, start = dice.choice([1_000, 1_000, 500, 5_000]), dice.choice([0, 10_000, -100_000])
+    heat = Measure(key="heat", low=-100_000, high=100_000, step=step, start=start, half_life=half_life)
+    return (
+        SCORE,
+        heat,
+        Measure(key="worth", low=0, high=100_000, step=1_000, start=20_000, worth=WORTH),
+        Measure(key="warmth", low=0, high=100_000, step=1_000, start=0, half_life=7 * DAY, worth=WORTH),
+    )
+
+
+def rules(dice: random.Random, watched: Sequence[Measure]) -> dict[str, Rule]:
+    """Choose a few rules, each with the words that make it."""
+    chosen: dict[str, Rule] = {}
+    for _ in range(4):
+        of = dice.choice(watched)
+        kind = dice.choice(["crosses", "crosses", "below", "moved", "rises", "falls", "untouched"])
+        span, edge = dice.choice(list(SPANS)), dice.choice([of.low + of.step, 40_000, 50_250, of.high])
+        words, rule = f"{of.key} crosses {edge / 1000:g}", Rule(of=of, low=edge, rest=0)
+        if kind == "below":
+            words, rule = f"{of.key} crosses below {edge / 1000:g}", Rule(of=of, high=edge, rest=0)
+        elif kind == "untouched":
+            words, rule = f"{of.key} untouched for {span}", Rule(of=of, kind=kind, span=SPANS[span], rest=0)
+        elif kind != "crosses":
+            amount = dice.choice([1_000, 20_000])
+            words = f"{of.key} {kind} {amount // 1000} in {span}"
+            rule = Rule(of=of, kind=kind, amount=amount, span=SPANS[span], rest=0)
+        if kind in ("crosses", "below") and dice.random() < 0.4:
+            hold = dice.choice(["1h", "6h", "1d"])
+            words, rule = f"{words} hold {hold}", replace(rule, hold=SPANS[hold])
+        margin, rest = dice.choice([500, 10_000, 33_300]), dice.choice(["1h", "2d"])
+        words = f"{words} margin {margin / 1000:g} cooldown {rest}"
+        rule = replace(rule, margin=margin, rest=SPANS[rest])
+        if dice.random() < 0.25:
+            words, rule = f"{words} if tag:vip", replace(rule, tag="vip")
+        chosen[words] = rule
+    return chosen
+
+
+@dataclass(slots=True)
+class Life:
+    """A workspace, and what its rulebook says of it."""
+
+    team: Team
+    dice: random.Random
+    measures: Sequence[Measure]
+    watchings: dict[int, dict[str, Watching]] = field(default_factory=dict)  #: by rule and address
+    ids: dict[str, int] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    undos: list[tuple[str, str]] = field(default_factory=list)  #: (batch, what it undoes)
+    asked: list[str] = field(default_factory=list)  #: batches of people
+    now: int = NOW
+    number: int = 0
+
+    @property
+    def undone(self) -> set[str]:
+        """Name the batches that are left out."""
+
+        def is_out(batch: str) -> bool:
+            return any(undoes == batch and not is_out(undo) for undo, undoes in self.undos)
+
+        return {undoes for _, undoes in self.undos if is_out(undoes)}
+
+    def story(self, email: str, of: Measure) -> list[Told]:
+        """Tell a score from its beginning."""
+        return story((one for one in self.events if one.contact == email), of, undone=self.undone)
+
+    def rank(self, email: str, of: Measure, *, until: int | None = None) -> int | None:
+        """Give the rank of a score, or the one it had."""
+        told = [one for one in self.story(email, of) if one.moved is not None]
+        ranks = [one.rank for one in told if until is None or one.event.at <= until]
+        return ranks[-1] if ranks else None
+
+    def touched(self, email: str, of: Measure) -> int:
+        """Say when the last event of a score was, undone or not."""
+        mine = (one for one in self.events if one.contact == email and bears(one, of))
+        return max((one.at for one in mine), default=-1)
+
+
+def bears(one: Event, of: Measure) -> bool:
+    """Tell whether an event is one of a score."""
+    return one.score == of.key or any(each.activity == one.activity and fits(each.tag, one.tags) for each in of.worth)
+
+
+async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
+    """Make a workspace with people whom everything is known of, and rules that nobody is inside of."""
+    dice = random.Random(number)
+    workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
+    life = Life(Team(workspace, storage.committer), dice, measures(dice))
+    for of in life.measures[1:]:
+        made = [
+            ours.Rule(
+                name=f"{place}", points=one.points, activity=one.activity,
+                condition=f"tag:{one.tag}" if one.tag else "",
+                cap=ours.RuleCap(points=one.cap[0], period=one.cap[1], group=one.cap[2]) if one.cap else None,
+            )
+            for place, one in enumerate(of.worth)
+        ]  # fmt: skip  # one rule
+        await add_score_type(
+            workspace, key=of.key, label=of.key, minimum=of.low, maximum=of.high, step=of.step, start=of.start,
+            half_life=of.half_life, bands=[], rules=made, is_default=False, now=NOW,
+        )  # fmt: skip  # one definition
+    for email, tags in PEOPLE.items():
+        await life.team.deliver(said(email, email, at=0, tags=list(tags)), batch=email)
+        life.ids[email] = (await life.team.contact(email)).id
+    for words, rule in rules(dice, life.measures).items():
+        made_of = await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
+        life.watchings[made_of.id] = {email: Watching(rule, tags) for email, tags in PEOPLE.items()}
+    counted["histories"] += 1
+    return life
+
+
+def next_instant(life: Life) -> int:
+    """Choose when something happens next: often just when a rule would look."""
+    dice, soon = life.dice, list[int]()
+    if dice.random() < 0.4:
+        for watching, email in ((one, email) for each in life.watchings.values() for email, one in each.items()):
+            of = watching.rule.of
+            soon += watching.rule.instants(life.rank(email, of), life.touched(email, of), life.now, life.now + 2 * DAY)
+            soon += [at for at in (watching.waits, (watching.asked or 0) + watching.rule.rest) if at]
+    soon = [at for at in soon if life.now < at <= life.now + 9 * DAY]
+    if soon:
+        return dice.choice(soon) + dice.choice([0, 0, 1, -1])
+    if dice.random() < 0.1:
+        return life.now + DAY - life.now % DAY + dice.choice([0, 0, 1, -1])
+    return life.now + dice.choice([0, 0, 1, SECOND, HOUR, DAY, dice.choice(life.measures).half_life or 1])
+
+
+def some_item(life: Life, key: str, email: str) -> Item:
+    """Choose what is told of somebody, and when it happened."""
+    dice, contact = life.dice, Reference(email=email)
+    ago = dice.choice([0, 0, 1, HOUR, DAY, 7 * DAY, dice.randrange(3 * DAY)])
+    day = life.now - life.now % DAY
+    at = dice.choice([None, life.now - ago, life.now - ago, day - dice.choice([0, 1, DAY, 31 * DAY])])
+    if dice.random() < 0.3:
+        activity = dice.choice(["visit", "click", "demo", "mail", "complaint", "else"])
+        amount = dice.choice([1_000, 1_000, 2_500, 333, 500])
+        return Item(key=key, contact=contact, activity=activity, amount=amount, occurred_at=at)
+    of, op = dice.choice(life.measures), dice.choice([Op.SET, Op.SET, Op.ADD, Op.ADD, Op.ADD, Op.CLEAR])
+    steps = (of.high - of.low) // of.step
+    amount = of.low + of.step * dice.choice([0, steps, dice.randint(0, steps)])
+    if op is not Op.SET:
+        amount = of.step * dice.randint(-steps, steps) if op is Op.ADD else 0
+    return Item(key=key, contact=contact, score=of.key, op=op, amount=amount, occurred_at=at)
+
+
+async def act(life: Life, counted: Counter[str]) -> None:
+    """Let something happen in both, in one commit or not."""
+    dice = life.dice
+    life.now = max(life.now, next_instant(life))
+    if dice.random() < 0.25:
+        await sweep(life.team.workspace, now=life.now)
+        settle(life)
+        return
+    handed = list[Submission]()
+    together = dice.choice([1, 1, 1, 2, 3])
+    for _ in range(together):
+        life.number += 1
+        batch = f"{life.number:04d}"
+        if life.asked and not handed and dice.random() < 0.15:
+            handed.append(life.team.undoing(dice.choice(life.asked[-3:]), batch=batch, received=life.now))
+            break
+        # Which of several in a commit is stamped first, and so the other's instant, is left open.
+        person = dice.choice([None, None, dice.choice(list(PEOPLE))]) if together == 1 else None
+        items = [
+            some_item(life, f"{dice.choice('kK/')}{batch}/{place}", person or dice.choice(list(PEOPLE)))
+            for place in range(dice.choice([1, 1, 2, 3]))
+        ]
+        if together > 1:
+            items = [replace(one, occurred_at=life.now) if one.occurred_at is None else one for one in items]
+        if person:
+            handed.append(life.team.asking(replace(items[0], occurred_at=None), batch=batch, received=life.now))
+        else:
+            delivery = life.team.delivery(*items, source=dice.choice(["crm", "n8n"]), batch=batch, received=life.now)
+            handed.append(replace(delivery, muted=dice.random() < 0.1))
+    outcomes = await asyncio.gather(*(life.team.record(one) for one in handed), return_exceptions=True)
+    for submission, outcome in zip(handed, outcomes, strict=True):
+        check_outcome(life, submission, outcome, counted)
+
+
+def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseException, counted: Counter[str]) -> None:
+    """Write into the rulebook what was handed in, and compare what was answered."""
+    before = {
+        (email, of.key): (life.rank(email, of), life.touched(email, of)) for email in PEOPLE for of in life.measures
+    }
+    if submission.undoes in life.undone:
+        assert isinstance(outcome, NothingToUndo)
+        return
+    assert isinstance(outcome, Recorded), outcome
+    new = stamped(life, submission)
+    if submission.undoes:
+        life.undos.append((submission.batch, submission.undoes))
+        names = dict(life.undos)
+        batch = submission.undoes
+        while batch in names:
+            batch = names[batch]
+        new = [one for one in life.events if one.batch == batch]
+    else:
+        life.events += new
+    if submission.actor:
+        life.asked.append(submission.batch)
+    counted["facts"] += len(new)
+    unasked = 0
+    for of in life.measures:
+        for email in sorted({one.contact for one in new if bears(one, of)}):
+            rank, touched = before[email, of.key]
+            shown = of.shown(rank, life.now)
+            for watching in (each[email] for each in life.watchings.values() if each[email].rule.of is of):
+                watching.settle(rank, touched, life.now)
+                becomes = life.rank(email, of)
+                if watching.rule.amount:
+                    since = life.now - watching.rule.span
+                    then = of.shown(life.rank(email, of, until=since), since)
+                    unasked += watching.moved(shown, becomes, then, life.now, quietly=submission.muted)
+                else:
+                    unasked += watching.decide(becomes, life.touched(email, of), life.now, quietly=submission.muted)
+    assert outcome.unasked == unasked
+
+
+def stamped(life: Life, submission: Submission) -> list[Event]:
+    """Time what was handed in: what has no time of its own comes after all that its scores have seen."""
+    made = list[Event]()
+    for place, item in enumerate(submission.items):
+        assert isinstance(item, Item)
+        assert isinstance(item.contact, Reference)
+        email = item.contact.email or ""
+        own = item.occurred_at
+        event = Event(
+            at=life.now + place if own is None else min(own, life.now), source=submission.source, key=item.key,
+            batch=submission.batch, contact=email, score=item.score or "", op=item.op.value if item.op else "",
+            amount=item.amount, activity=item.activity or "", tags=PEOPLE[email],
+        )  # fmt: skip  # who, what, when
+        if own is None:
+            asked = [
+                of for of in life.measures if item.score == of.key or item.activity in {w.activity for w in of.worth}
+            ]
+            seen = [life.touched(email, of) for of in asked]
+            seen += [one.at for one in made if one.contact == email and any(_named(one, of) for of in asked)]
+            event = replace(event, at=max([event.at, *(at + 1 for at in seen)]))
+        made.append(event)
+    return made
+
+
+def _named(one: Event, of: Measure) -> bool:
+    return one.score == of.key or one.activity in {each.activity for each in of.worth}
+
+
+def settle(life: Life) -> None:
+    """Decide what time decided up to now."""
+    for each in life.watchings.values():
+        for email, watching in each.items():
+            of = watching.rule.of
+            if not watching.rule.amount:
+                watching.settle(life.rank(email, of), life.touched(email, of), life.now)
+
+
+async def check(life: Life, counted: Counter[str]) -> None:
+    """Compare scores, histories, trends, filters and follow-ups."""
+    cards = {one.contact.id: one for one in await cards_of(life.team.workspace, ids=life.ids.values(), now=life.now)}
+    for email, id in life.ids.items():
+        for of in life.measures:
+            told, rank = life.story(email, of), life.rank(email, of)
+            _, lines = await history(life.team.workspace, contact=id, score=of.key, most=1_000)
+            shown = [one for one in told if one.event.score == of.key or one.moved]
+            counted["effects"] += len(shown)
+            assert [
+                (one.occurred_at, one.source, one.effective, one.value)
+                for one in reversed(lines)
+                if one.op in Op or one.effective
+            ] == [(one.event.at, one.event.source, one.moved, one.value) for one in shown]
+            standing = cards[id].standing(of.key)
+            then = of.shown(life.rank(email, of, until=life.now - 7 * DAY), life.now - 7 * DAY)
+            value = of.shown(rank, life.now)
+            trend = None if value is None or then is None else value - then
+            counted["scores"] += 1
+            got = (standing.rank, standing.value, standing.trends.get(7)) if standing else (None, None, None)
+            assert got == (rank, value, trend)
+    await check_filters(life, counted)
+    found = await by_ids(life.team.workspace, ids=range(1, 100_000))
+    assert sorted(
+        (one.rule, one.contact, one.asked_at, one.after, one.changed_at if one.standing.state == "closed" else None)
+        for one in found
+    ) == sorted(
+        (rule, life.ids[email], *told)
+        for rule, each in life.watchings.items()
+        for email, watching in each.items()
+        for told in watching.told
+    )
+    spent = {rule: sum(one.spent for one in each.values()) for rule, each in life.watchings.items()}
+    assert await rested(life.team.workspace) == {rule: times for rule, times in spent.items() if times}
+    assert (await verify_next(life.team.workspace)).differences == ()
+    counted.update({"follow-ups": len(found), "closed": sum(one.standing.state == "closed" for one in found)})
+
+
+async def check_filters(life: Life, counted: Counter[str]) -> None:
+    """Ask about each score as it is and was, at the very values and instants that are there."""
+    types = await score_types(life.team.workspace)
+    for of in life.measures:
+        span = life.dice.choice(list(SPANS))
+        since = life.now - SPANS[span]
+        have = {email: of.shown(life.rank(email, of), life.now) for email in PEOPLE}
+        had = {email: of.shown(life.rank(email, of, until=since), since) for email in PEOPLE}
+        both = {
+            email: (value, had[email]) for email, value in have.items() if value is not None and had[email] is not None
+        }
+        edge = life.dice.choice([value for value in (*have.values(), *had.values()) if value is not None] or [of.high])
+        amount = life.dice.choice([abs(now - then) for now, then in both.values() if now != then] or [of.step])  # type: ignore[operator]
+        last = {
+            email: max((one.event.at for one in life.story(email, of) if one.moved is not None), default=0)
+            for email in PEOPLE
+        }
+        answers = {
+            f"{of.key}>={edge / 1000:g}": [
+                email for email, value in have.items() if value is not None and value >= edge
+            ],
+            f"{of.key}={edge / 1000:g}": [email for email, value in have.items() if value == edge],
+            f"-has:{of.key}": [email for email, value in have.items() if value is None],
+            f"{of.key} moved {amount / 1000:g} in {span}": [
+                email
+                for email, (now, then) in both.items()
+                if abs(now - then) >= amount  # type: ignore[operator]
+            ],
+            f"{of.key} stale {span}": [
+                email for email, value in have.items() if value is not None and last[email] <= since
+            ],
+        }
+        if of.low < edge:
+            answers[f"{of.key}<{edge / 1000:g}"] = [
+                email for email, value in have.items() if value is not None and value < edge
+            ]
+            answers[f"{of.key} crossed above {edge / 1000:g} in {span}"] = [
+                email for email, value in have.items()
+                if value is not None and value >= edge and ((then := had[email]) is None or then < edge)
+            ]  # fmt: skip  # one answer
+        for text, expected in answers.items():
+            cards = (await page(life.team.workspace, asked=parse(text, types), limit=9, now=life.now)).cards
+            counted["filters"] += 1
+            assert (text, [one.contact.email for one in cards]) == (text, expected)
+
+
+async def test_whatever_happens_is_as_the_rules_say(storage: Storage) -> None:
+    """Scores, effects, trends, answers of filters, and follow-ups with their instants."""
+    counted: Counter[str] = Counter()
+    for number in range(HISTORIES):
+        life = await begin(storage, number, counted)
+        for _ in range(STEPS):
+            await act(life, counted)
+        await sweep(life.team.workspace, now=life.now)
+        settle(life)
+        await check(life, counted)
+        life.now += 9 * DAY
+        await sweep(life.team.workspace, now=life.now)
+        settle(life)
+        await check(life, counted)
+    tell(f"told by the rules on {storage.dialect}", counted)
+    assert counted["effects"] >= 60 * HISTORIES
+    assert counted["follow-ups"] >= 10 * HISTORIES
+    assert counted["closed"] >= 3 * HISTORIES
