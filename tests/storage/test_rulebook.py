@@ -22,8 +22,9 @@ from storage.domain.filters import parse
 from storage.domain.submissions import Recorded, Submission
 from storage.followups import by_ids
 from storage.opening import Storage
+from storage.past import history
 from storage.queries import page
-from storage.scores import cards_of, history
+from storage.scores import cards_of
 from storage.verifying import verify_next
 from storage.watching import add_alert_rule
 from storage.workspaces import add_workspace
