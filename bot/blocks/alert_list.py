@@ -34,7 +34,7 @@ def alerts_reply(
         said = f"There is no alert rule. {add}"
         return Reply(text="There is no alert rule.", blocks=[section(said), adding, *_digest_lines(digests)])
     lines = [
-        f"{one.id}. {_line(one, types, choices)}{_came_of_it(counts.get(one.id, {}), rested.get(one.id, 0))}"
+        f"{one.id}. {rule_line(one, types, choices)}{_came_of_it(counts.get(one.id, {}), rested.get(one.id, 0))}"
         for one in rules
     ]
     blocks = [
@@ -73,21 +73,22 @@ def tried_reply(tried: Tried, words: str, people: Mapping[int, Contact]) -> Repl
 
 def added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
     """Answer that a rule was made."""
-    said = f"Rule {rule.id} is made: {_line(rule, types, choices)}"
+    said = f"Rule {rule.id} is made: {rule_line(rule, types, choices)}"
     small = context("Who is there already is not asked for. Take it back: " + f"`/score alerts remove {rule.id}`")
     return Reply(text=said.replace("`", ""), blocks=[section(said), small])
 
 
 def there_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
     """Answer that a rule is there already, and how it stands."""
-    said = f"That is rule {rule.id} already, so none was made: {_line(rule, types, choices)}"
+    said = f"That is rule {rule.id} already, so none was made: {rule_line(rule, types, choices)}"
     hint = "What came of it: `/score alerts`"
     if rule.paused_at is not None:
         hint = f"Let it ask again: `/score alerts resume {rule.id}`"
     return Reply(text=said.replace("`", ""), blocks=[section(said), context(hint)])
 
 
-def _line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> str:
+def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> str:
+    """Write when a rule asks, for whom, where, and how it stands."""
     watch = rule.watch(types)
     when = f"`when {rule.score or 'the top band'}`"
     if watch is not None:

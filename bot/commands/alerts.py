@@ -1,11 +1,12 @@
 """Say when to be asked to follow up."""
 
 import re
+from dataclasses import replace
 
 from bot.access import Need, Verdict
 from bot.alerts import add_rule, alerts_page, not_ours, owners_in
 from bot.asking import Asked, Reply
-from bot.blocks.alert_list import tried_reply
+from bot.blocks.alert_list import rule_line, tried_reply
 from bot.blocks.alert_modal import alert_modal
 from bot.replies import plain_reply
 from storage.alert_rules import AlertRule, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
@@ -93,13 +94,14 @@ async def _change(asked: Asked, what: str, number: str) -> Reply:
 
 
 async def _do(asked: Asked, what: str, rule: AlertRule) -> str:
+    does = rule_line(replace(rule, paused_at=None), asked.types, asked.choices)
     match what:
         case "pause":
             await pause_rule(asked.workspace, rule=rule.id, now=asked.now)
-            return f"Rule {rule.id} asks for nothing until you type `/score alerts resume {rule.id}`."
+            return f"Rule {rule.id} is paused: {does}\nIt asks for nothing until `/score alerts resume {rule.id}`"
         case "resume":
             await resume_rule(asked.workspace, rule=rule.id)
-            return f"Rule {rule.id} asks again, for those who cross from now on."
+            return f"Rule {rule.id} is on: {does}\nIt asks again, for those who cross from now on."
         case _:
             await remove_rule(asked.workspace, rule=rule.id, now=asked.now)
-            return f"Rule {rule.id} is removed. What it asked for stays: `/score followups`"
+            return f"Rule {rule.id} is removed: {does}\nWhat it asked for stays: `/score followups`"

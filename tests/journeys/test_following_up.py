@@ -362,13 +362,16 @@ async def test_rules_by_words(acme: Acme) -> None:
     assert "Fit *9* (good), from 7" in acme.seen(message)
     assert "1 open" in acme.seen(await acme.ask("alerts"))
 
-    assert "asks for nothing until" in acme.seen(await acme.ask("alerts pause 2"))
+    rule = "`when fit crosses 8` `if owner:rep@acme.example` → <#C0SUCCESS>\n"
+    assert f"Rule 2 is paused: {rule}It asks for nothing until" in acme.seen(await acme.ask("alerts pause 2"))
     assert "· paused" in acme.seen(await acme.ask("alerts"))
-    assert "asks again" in acme.seen(await acme.ask("alerts resume #2"))
+    assert f"Rule 2 is on: {rule}It asks again" in acme.seen(await acme.ask("alerts resume #2"))
     assert "That is for admins" in acme.seen(await acme.ask("alerts pause 1"))
     assert "That is for admins" in acme.seen(await acme.ask("alerts remove 2", user="U0JANE"))
     assert "There is no alert rule 9." in acme.seen(await acme.ask("alerts pause 9"))
-    assert "Rule 2 is removed" in acme.seen(await acme.ask("alerts remove 2", user="U0ADMIN"))
+    assert f"Rule 2 is removed: {rule}What it asked for stays" in acme.seen(
+        await acme.ask("alerts remove 2", user="U0ADMIN")
+    )
     assert "Type `/score alerts` for the list" in acme.seen(await acme.ask("alerts sometimes"))
     assert "`when fit" not in acme.seen(await acme.ask("alerts"))
 
