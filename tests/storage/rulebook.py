@@ -48,10 +48,10 @@ class Measure:
             return None
         if self.half_life is None:
             steps = floor(Fraction(abs(rank), self.step) + Fraction(1, 2))
-        elif abs(rank) <= now:
-            steps = 0
         else:
-            steps = floor(power(abs(rank) - now, self.half_life) / (self.step * BILLIONTHS) + Fraction(1, 2))
+            # In doubles, as the rules have it: at an edge a more exact number may be of another microsecond.
+            ahead = (abs(rank) - now) / self.half_life
+            steps = floor(2.0**ahead / (self.step * BILLIONTHS) + 0.5) if ahead > 0 else 0
         return self.clamp(self.start + (steps if rank > 0 else -steps) * self.step)
 
 

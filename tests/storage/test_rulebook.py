@@ -40,8 +40,8 @@ WORTH = (
     Worth(activity="visit", points=2_000, cap=(5_000, "day", "web")),
     Worth(activity="click", points=-3_000, cap=(5_000, "day", "web")),
     Worth(activity="demo", points=15_000, tag="vip"),
-    Worth(activity="demo", points=5_000, tag="new", cap=(8_000, "week", "new demo")),
-    Worth(activity="mail", points=7_000, cap=(20_000, "month", "mail")),
+    Worth(activity="demo", points=5_000, tag="new", cap=(8_000, "month", "new demo")),
+    Worth(activity="mail", points=3_000, cap=(4_000, "week", "mail")),
     Worth(activity="complaint", points=-40_000, cap=(60_000, "ever", "complaint")),
 )
 SPANS = {"1h": HOUR, "6h": 6 * HOUR, "1d": DAY, "2d": 2 * DAY, "7d": 7 * DAY}
@@ -183,9 +183,11 @@ def some_item(life: Life, key: str, email: str) -> Item:
     dice, contact = life.dice, Reference(email=email)
     ago = dice.choice([0, 0, 1, HOUR, DAY, 7 * DAY, dice.randrange(3 * DAY)])
     day = life.now - life.now % DAY
-    at = dice.choice([None, life.now - ago, life.now - ago, day - dice.choice([0, 1, DAY, 31 * DAY])])
+    at = dice.choice(
+        [None, life.now - ago, life.now - ago, day - dice.choice([0, 1, 31 * DAY, dice.randrange(7) * DAY])]
+    )
     if dice.random() < 0.3:
-        activity = dice.choice(["visit", "click", "demo", "mail", "complaint", "else"])
+        activity = dice.choice(["visit", "click", "demo", "mail", "mail", "complaint", "else"])
         amount = dice.choice([1_000, 1_000, 2_500, 333, 500])
         return Item(key=key, contact=contact, activity=activity, amount=amount, occurred_at=at)
     of, op = dice.choice(life.measures), dice.choice([Op.SET, Op.SET, Op.ADD, Op.ADD, Op.ADD, Op.CLEAR])
@@ -348,15 +350,18 @@ async def check_filters(life: Life, counted: Counter[str]) -> None:
     """Ask about each score as it is and was, at the very values and instants that are there."""
     types = await score_types(life.team.workspace)
     for of in life.measures:
-        span = life.dice.choice(list(SPANS))
-        since = life.now - SPANS[span]
-        have = {email: of.shown(life.rank(email, of), life.now) for email in PEOPLE}
+        # Asked when the span just reaches back to an event, or reaches back to it no more.
+        instants = [(name, one.at + span) for name, span in SPANS.items() for one in life.events if bears(one, of)]
+        name, now = life.dice.choice([each for each in instants if each[1] >= life.now] or [("1d", life.now)])
+        now += life.dice.choice([0, 0, 1])
+        since = now - SPANS[name]
+        have = {email: of.shown(life.rank(email, of), now) for email in PEOPLE}
         had = {email: of.shown(life.rank(email, of, until=since), since) for email in PEOPLE}
         both = {
             email: (value, had[email]) for email, value in have.items() if value is not None and had[email] is not None
         }
         edge = life.dice.choice([value for value in (*have.values(), *had.values()) if value is not None] or [of.high])
-        amount = life.dice.choice([abs(now - then) for now, then in both.values() if now != then] or [of.step])  # type: ignore[operator]
+        amount = life.dice.choice([abs(value - then) for value, then in both.values() if value != then] or [of.step])  # type: ignore[operator]
         last = {
             email: max((one.event.at for one in life.story(email, of) if one.moved is not None), default=0)
             for email in PEOPLE
@@ -367,12 +372,12 @@ async def check_filters(life: Life, counted: Counter[str]) -> None:
             ],
             f"{of.key}={edge / 1000:g}": [email for email, value in have.items() if value == edge],
             f"-has:{of.key}": [email for email, value in have.items() if value is None],
-            f"{of.key} moved {amount / 1000:g} in {span}": [
+            f"{of.key} moved {amount / 1000:g} in {name}": [
                 email
-                for email, (now, then) in both.items()
-                if abs(now - then) >= amount  # type: ignore[operator]
+                for email, (value, then) in both.items()
+                if abs(value - then) >= amount  # type: ignore[operator]
             ],
-            f"{of.key} stale {span}": [
+            f"{of.key} stale {name}": [
                 email for email, value in have.items() if value is not None and last[email] <= since
             ],
         }
@@ -380,12 +385,12 @@ async def check_filters(life: Life, counted: Counter[str]) -> None:
             answers[f"{of.key}<{edge / 1000:g}"] = [
                 email for email, value in have.items() if value is not None and value < edge
             ]
-            answers[f"{of.key} crossed above {edge / 1000:g} in {span}"] = [
+            answers[f"{of.key} crossed above {edge / 1000:g} in {name}"] = [
                 email for email, value in have.items()
                 if value is not None and value >= edge and ((then := had[email]) is None or then < edge)
             ]  # fmt: skip  # one answer
         for text, expected in answers.items():
-            cards = (await page(life.team.workspace, asked=parse(text, types), limit=9, now=life.now)).cards
+            cards = (await page(life.team.workspace, asked=parse(text, types), limit=9, now=now)).cards
             counted["filters"] += 1
             assert (text, [one.contact.email for one in cards]) == (text, expected)
 

@@ -90,7 +90,8 @@ class Watching:
         """Decide what time alone decides up to an instant."""
         instants = self.rule.instants(rank, touched, self.settled, until)
         while instants or self.waits is not None:
-            at = min([*instants[:1], *([self.waits] if self.waits is not None else [])])
+            # What was stamped some µs ahead of its receipt is not looked at before it happened.
+            at = min([*instants[:1], *([max(self.waits, touched)] if self.waits is not None else [])])
             if at > until:
                 break
             instants = [one for one in instants if one != at]
