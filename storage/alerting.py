@@ -46,7 +46,7 @@ MOST_TRIES = 8
 
 
 class OneByOne(Exception):
-    """What one of the group is to be decided by hangs on what another does later: each is recorded by itself."""
+    """What one of the group is to be decided by hangs on what another does: each is recorded by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,8 @@ class _Deciding:
     now: int
     known: Mapping[Watched, Memory]
     fitting: Mapping[int, frozenset[int]]  #: rule → the contacts that its condition is true of
+    speaking: Mapping[int, Work] = field(default_factory=dict)  #: contact → the last submission that speaks of it
+    asker: dict[int, Work | None] = field(default_factory=dict)  #: contact → what asked for it or closed, the latest
     memory: dict[Watched, Memory] = field(default_factory=dict)
     waves: list[_Wave] = field(default_factory=lambda: [_Wave()])
     wave_of: dict[Watched, int] = field(default_factory=dict)
@@ -115,12 +117,15 @@ class _Deciding:
             self.take(firing, memory, look(one.watch, memory, state, now=at))
 
     def take(self, one: _Firing, before: Memory, decision: Decision) -> None:
-        """Take what was decided, unless nobody is to be asked: then nothing begins to rest."""
+        """Take what was decided, unless nobody is to be asked: then nothing begins to rest. Raises OneByOne."""
         watched, rule = one.look.watched, one.look.rule
+        if decision.fires and rule.condition and rule.paused_at is None and not self._stands_alone(one.look):
+            raise OneByOne
         if decision.closes:
             if watched in self._wave(watched).asked:
                 self.wave_of[watched] = self.wave_of.get(watched, 0) + 1
             self._wave(watched).over.setdefault(watched, one.at)
+            self.asker[one.look.contact] = one.look.work
         memory = decision.memory
         if decision.fires:
             fits = rule.paused_at is None and one.look.contact in self.fitting.get(rule.id, ())
@@ -129,11 +134,16 @@ class _Deciding:
                 wave = self._wave(watched)
                 wave.asking.append(one)
                 wave.asked.add(watched)
+                self.asker[one.look.contact] = one.look.work
             else:
                 if fits and work is not None:
                     work.unasked += 1
                 memory = replace(memory, fired_at=before.fired_at)
         self.memory[watched] = memory
+
+    def _stands_alone(self, one: _Look) -> bool:
+        """Tell whether who fits is asked of the contact, and of its follow-ups, as they were at that submission."""
+        return all(said.get(one.contact, one.work) is one.work for said in (self.speaking, self.asker))
 
     def look_quietly(self, one: _Look, state: State, *, at: int) -> None:
         """Take what contacts became by being one, or by being parted: it is over or known, but nobody is asked."""
@@ -174,9 +184,10 @@ async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> No
     looks = await _looks(session, works)
     if not looks:
         return
-    _check_apart(works, looks)
+    _check_past(works, looks)
     known = await alert_memory.read(session, {one.watched for one in looks})
-    deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now))
+    speaking = {entry.contact: work for work in works for entry in work.new if entry.contact is not None}
+    deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now), speaking)
     thens = await _thens(session, looks)
     for place, one in enumerate(looks):
         assert one.work is not None
@@ -218,13 +229,19 @@ async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
     return looks
 
 
-def _check_apart(works: Sequence[Work], looks: Sequence[_Look]) -> None:
-    """Refuse to ask who fits a condition, or what a score was, of a contact that a later submission speaks of too."""
-    latest = {entry.contact: place for place, work in enumerate(works) for entry in work.new}
-    place_of = {id(work): place for place, work in enumerate(works)}
-    for one in looks:
-        if (one.rule.condition or one.watch.kind in TRENDS) and latest.get(one.contact, -1) > place_of[id(one.work)]:
-            raise OneByOne
+def _check_past(works: Sequence[Work], looks: Sequence[_Look]) -> None:
+    """Refuse to ask what a score was then where a later submission says what happened to its contact before that."""
+    looking, earliest = list(looks), dict[int, int]()
+    for work in reversed(works):
+        while looking and looking[-1].work is work:
+            one = looking.pop()
+            then = work.submission.received_at - one.watch.span
+            if one.watch.kind in TRENDS and one.rule.paused_at is None and earliest.get(one.contact, then + 1) <= then:
+                raise OneByOne
+        for entry in work.new:
+            if entry.contact is not None and entry.fact is not None:
+                at = entry.fact.occurred_at
+                earliest[entry.contact] = min(at, earliest.get(entry.contact, at))
 
 
 def _concerns(watch: Watch, moved: Moved) -> bool:

@@ -19,6 +19,7 @@ from storage.opening import Storage
 from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.counts import tell
+from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -82,12 +83,12 @@ async def test_deliveries_that_share_a_commit_are_decided_one_by_one(team: Team,
     assert await asked(team.workspace) == [(None, 85, "C0SALES", "closed")]
 
 
+@pytest.mark.parametrize("words", ["score crosses 60 if tag:vip", "score moved 40 in 7d"])
 @pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
-async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team, together: bool) -> None:
+async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team, words: str, together: bool) -> None:
     """Neither who fits a condition, nor what a score was: 90 moved by 5 as far as was known, and nobody was a vip."""
     await pause_rule(team.workspace, rule=1, now=NOW)
-    for words in ("score crosses 60 if tag:vip", "score moved 40 in 7d"):
-        await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
+    await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
     await team.deliver(set_to("1", ADA, 85, at=NOW - 10 * DAY), set_to("2", BOB, 10))
     deliveries = (
         team.delivery(set_to("3", ADA, 90), set_to("4", BOB, 45), batch="first"),
@@ -100,6 +101,37 @@ async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team
         for one in deliveries:
             await team.record(one)
     assert await asked(team.workspace) == []
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
+async def test_what_an_earlier_one_of_a_commit_asked_for_is_seen_by_a_condition(team: Team, together: bool) -> None:
+    """A rule for those with whom nobody follows up asks for nobody whom the delivery before it asked for."""
+    await add_score_type(
+        team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1_000, bands=(), start=None,
+        is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    await add_alert_rule(team.workspace, words="fit crosses 60 if followup:none", made_by="U1", owners={}, now=NOW)
+    deliveries = (
+        team.delivery(set_to("1", ADA, 85), batch="first"),
+        team.delivery(set_to("2", ADA, 70, score="fit"), set_to("3", BOB, 70, score="fit"), batch="second"),
+    )
+    if together:
+        await asyncio.gather(*map(team.record, deliveries))
+    else:
+        for one in deliveries:
+            await team.record(one)
+    assert await asked(team.workspace) == [(None, 85, "C0SALES", "open"), (None, 70, "C0SALES", "open")]
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_burst_about_one_contact_shares_a_commit_where_no_rule_asks(database_url: str, team: Team) -> None:
+    """Rules with a condition, and rules about a time, look at each of them; only what they would ask costs more."""
+    for words in ("score crosses 80 if tag:vip", "score moved 40 in 7d"):
+        await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
+    burst = [team.delivery(set_to(f"k{n}", ADA, n % 30), batch=f"d{n}") for n in range(128)]
+    await asyncio.gather(*map(team.record, burst))
+    (row,) = await raw.rows(database_url, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS facts FROM facts")
+    assert row == {"n": 1, "facts": 128}
 
 
 async def test_within_one_delivery_only_its_end_counts(team: Team) -> None:
