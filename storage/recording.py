@@ -21,12 +21,12 @@ from storage import (
 )
 from storage.database import Row, Session
 from storage.domain.contacts import Reference
-from storage.domain.errors import BadItem, Changed, NothingToUndo, Refusal, UnknownContact, UnknownScoreType
-from storage.domain.facts import Deletion, Fact, Ignored, Item, Merge, Op, Undo, Unusable, stamp
+from storage.domain.errors import Changed, NothingToUndo, Refusal, UnknownContact
+from storage.domain.facts import Deletion, Fact, Ignored, Item, Merge, Undo, Unusable
 from storage.domain.fold import State, beginning
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Outcome, Recorded, Status, Submission
+from storage.domain.submissions import Outcome, Recorded, Status, Submission, check
 from storage.facts import FactKey, Scored
 from storage.folding import fold_scores, keep_fields
 from storage.identifying import identify, settle_repeat
@@ -89,8 +89,7 @@ def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
         entry = _entry(item)
         work.entries.append(entry)
         try:
-            _check_score(entry.item, types)
-            entry.at = stamp(item.occurred_at, received=submission.received_at, index=index)
+            entry.at = check(item, types, received=submission.received_at, index=index)
             whom = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
             entry.named = [_naming(submission.workspace.id, one) for one in whom]
         except Refusal as refusal:
@@ -108,22 +107,8 @@ def _entry(asked: Item | Merge | Deletion) -> Entry:
 def _naming(workspace: int, whom: Reference | int) -> Naming:
     if isinstance(whom, int):
         return Naming(row=whom)
-    named = whom.identities()
-    if not named:
-        raise BadItem("the item names nobody: give an address, or an id")
-    identities = tuple((workspace, namespace, key) for namespace, key in named)
+    identities = tuple((workspace, namespace, key) for namespace, key in whom.identities())
     return Naming(email=whom.email.strip() if whom.email else None, identities=identities)
-
-
-def _check_score(item: Item, types: Mapping[str, ScoreType]) -> None:
-    if item.score is None:
-        return
-    if item.score not in types:
-        raise UnknownScoreType(item.score, known=tuple(types))
-    if item.op is Op.SET:
-        types[item.score].check_set(item.amount)
-    elif item.op is Op.ADD:
-        types[item.score].check_add(item.amount)
 
 
 async def _begin_undo(session: Session, work: Work) -> None:

@@ -7,9 +7,9 @@ from bot.blocks.elements import context, moment, section, sections
 from bot.text import escape
 from storage.deliveries import Delivery
 from storage.domain.contacts import Reference
-from storage.domain.errors import Refusal, UnknownScoreType
-from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable, stamp
+from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
 from storage.domain.score_types import ScoreType
+from storage.domain.submissions import refused
 from storage.domain.values import show
 
 
@@ -63,29 +63,6 @@ def _does(one: Item) -> str:
         return f"{escape(one.score)} cleared"
     sign = "+" if one.op is Op.ADD and one.amount > 0 else ""
     return f"{escape(one.score)} *{sign}{show(one.amount)}*"
-
-
-def refused(one: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
-    """Say why the ledger would not take what came at this time, in µs; none where it would."""
-    try:
-        for whom in (one.contact, one.into) if isinstance(one, Merge) else (one.contact,):
-            if isinstance(whom, Reference):
-                whom.identities()
-        stamp(one.occurred_at, received=received)
-        if isinstance(one, Item) and one.score is not None:
-            _check_score(one, one.score, types)
-    except Refusal as exc:
-        return str(exc)
-    return None
-
-
-def _check_score(one: Item, score: str, types: Mapping[str, ScoreType]) -> None:
-    if score not in types:
-        raise UnknownScoreType(score, known=tuple(types))
-    if one.op is Op.SET:
-        types[score].check_set(one.amount)
-    elif one.op is Op.ADD:
-        types[score].check_add(one.amount)
 
 
 def _whom(contact: Reference | int) -> str:

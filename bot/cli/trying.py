@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from bot.blocks.trying import refused
 from bot.cli import output
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.cli.sources import MappingFile, json_file, url_of
@@ -22,7 +21,7 @@ from storage.domain.errors import Refusal, UnknownDelivery
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Unusable
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Raw
+from storage.domain.submissions import Raw, refused
 from storage.domain.values import to_json
 from storage.opening import Storage
 from storage.sources import find_source

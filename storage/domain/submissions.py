@@ -1,10 +1,12 @@
-"""Describe what is handed in to be recorded, and what became of each part of it."""
+"""Describe what is handed in to be recorded, what speaks against a part of it, and what became of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from storage.domain.facts import Asked
+from storage.domain.contacts import Reference
+from storage.domain.errors import BadItem, Refusal, UnknownScoreType
+from storage.domain.facts import Asked, Deletion, Item, Merge, Op, stamp
 from storage.domain.fold import State
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -99,3 +101,31 @@ class Recorded:
     def count(self, status: Status) -> int:
         """Count the items with this outcome."""
         return sum(outcome.status is status for outcome in self.outcomes)
+
+
+def check(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int, index: int = 0) -> int:
+    """Give when it happened; raises why the ledger does not take it, as far as that can be told without looking there.
+
+    *received* and what is given are µs UTC; *index* is its place in what arrived then.
+    """
+    if isinstance(asked, Item) and asked.score is not None:
+        if asked.score not in types:
+            raise UnknownScoreType(asked.score, known=tuple(types))
+        if asked.op is Op.SET:
+            types[asked.score].check_set(asked.amount)
+        elif asked.op is Op.ADD:
+            types[asked.score].check_add(asked.amount)
+    at = stamp(asked.occurred_at, received=received, index=index)
+    for whom in (asked.contact, asked.into) if isinstance(asked, Merge) else (asked.contact,):
+        if isinstance(whom, Reference) and not whom.identities():
+            raise BadItem("the item names nobody: give an address, or an id")
+    return at
+
+
+def refused(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
+    """Say why that is not taken; none where nothing is known against it."""
+    try:
+        check(asked, types, received=received)
+    except Refusal as refusal:
+        return str(refusal)
+    return None
