@@ -92,7 +92,7 @@ class Sandbox(Acts):
             await self._session.close()
         self._runner = self._session = None
 
-    async def wait_for(self, predicate: Callable[[], T], timeout: float = 5.0) -> T:  # noqa: ASYNC109 - the name that tests know
+    async def wait_for(self, predicate: Callable[[], T], timeout: float = 30.0) -> T:  # noqa: ASYNC109 - the name that tests know
         """The first truthy answer of *predicate*, asked now and whenever something happened here."""
         return await self.changes.wait_for(predicate, timeout)
 

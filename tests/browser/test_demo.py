@@ -3,11 +3,11 @@
 import asyncio
 import re
 import signal
-import socket
 
 import pytest
 from playwright.async_api import expect
 
+from tests.bot.cli.program import busy
 from tests.browser.conftest import RUNNING, Open, demo
 from tests.browser.slack_page import become, kept, newest, say, words
 
@@ -211,17 +211,10 @@ async def test_the_clock(open_page: Open) -> None:
 
 async def test_a_free_port_is_taken_where_the_usual_one_is_busy() -> None:
     """With 8080 in use, whoever uses it, the demo says so and takes another; it ends with 0 on SIGTERM."""
-    taken = socket.socket()
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    with taken:
-        try:
-            taken.bind(("127.0.0.1", 8080))
-            taken.listen()
-        except OSError:
-            pass  # in use by somebody else, which is as good
+    with busy(8080):
         async with demo() as (process, lines):
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 code = await process.wait()
 
     assert lines[0] == "Port 8080 is in use, so the demo takes a free one."

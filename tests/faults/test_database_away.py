@@ -82,7 +82,7 @@ async def test_a_silent_database_is_not_ready(database_url: str) -> None:
     async with through(database_url) as (service, standing):
         standing.flows.clear()
         pushing = asyncio.create_task(service.sender.push(item(), delivery="d"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             check_away(await service.get("/readyz"))
         assert (await service.get("/healthz")).status == 200
         standing.flows.set()

@@ -67,7 +67,7 @@ async def test_a_socket_that_is_made_anew(acme: Acme, warned: bool) -> None:
     """When Slack asks for a new connection, or drops the old one, requests are served again."""
     await acme.ask("set ada 70")
     await (acme.sandbox.sockets.disconnect() if warned else acme.sandbox.sockets.drop())
-    await acme.sandbox.wait_for(lambda: acme.sandbox.sockets.greeted == 2 and acme.sandbox.sockets.connected, 30)
+    await acme.sandbox.wait_for(lambda: acme.sandbox.sockets.greeted == 2 and acme.sandbox.sockets.connected, 60)
 
     assert acme.seen(await acme.ask("set ada +5")) == "Ada Lovelace · Score 70 → *75* (warm)" + BUTTONS
 
@@ -136,7 +136,7 @@ async def test_a_token_that_slack_refuses(database_url: str, socket_mode: bool, 
     try:
         await service.start()
         with pytest.raises(BadSettings) as refused:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await service.connected()
     finally:
         await service.stop()
@@ -170,7 +170,7 @@ async def test_a_stop_before_slack_answered(database_url: str) -> None:
     service = new_service(sandbox, database_url)
     await service.start()
     await sandbox.wait_for(lambda: sandbox.faults.held)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await service.stop()
     sandbox.faults.release()
     await sandbox.stop()

@@ -150,7 +150,7 @@ async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
         return "refused" if refused else f"{response.status} {response.body}"
     try:
         posted = await acme.sandbox.wait_for(
-            lambda: [call for call in acme.sandbox.calls[before:] if call.method in ("response_url", "views.open")], 2
+            lambda: [call for call in acme.sandbox.calls[before:] if call.method in ("response_url", "views.open")]
         )
     except TimeoutError:
         return f"{response.status} and no answer"

@@ -66,7 +66,7 @@ async def said(sandbox: Sandbox, line: str) -> str:
     before = len(sandbox.messages())
     response = await sandbox.say(line)
     assert (response.status, response.note) == (200, "")
-    await sandbox.wait_for(lambda: len(sandbox.messages()) > before, 10)
+    await sandbox.wait_for(lambda: len(sandbox.messages()) > before)
     return sandbox.messages()[-1].id
 
 
@@ -77,7 +77,7 @@ async def clicked(sandbox: Sandbox, handle: str) -> str:
     response = await sandbox.click(handle, message.blocks[1]["elements"][0]["action_id"])
     assert (response.status, response.note) == (200, "")
     changed = await sandbox.wait_for(
-        lambda: sandbox.world.find(handle) if sandbox.world.find(handle) != message else None, 10
+        lambda: sandbox.world.find(handle) if sandbox.world.find(handle) != message else None
     )
     assert changed is not None
     return str(changed.blocks[0]["text"]["text"])

@@ -99,7 +99,7 @@ def came_in_again() -> Iterator[list[int]]:
     counts: list[int] = []
     yield counts
     LINES.append(f"rows exported and imported again: {sum(counts):,}")
-    assert sum(counts) >= 250
+    assert sum(counts) >= 100  # chance gives six hundred to a thousand
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

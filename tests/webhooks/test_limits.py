@@ -110,7 +110,7 @@ async def answer_to(raw: bytes, *, port: int) -> tuple[bytes, bytes]:
     """Send raw bytes, then say nothing more, and give the first line and the body of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             writer.write(raw)
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])

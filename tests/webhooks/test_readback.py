@@ -36,7 +36,7 @@ from webhooks.rereading import read, replay
 from webhooks.signatures import Request
 
 TEAM, TOKEN = "T0123", "pat-eu1-made-up-for-tests"
-PATIENCE = 1.0  # what never answers costs that; what does answer has it on a busy machine too
+PATIENCE = 2.0  # what never answers costs that; what does answer has it on a busy machine too
 CONTACTS = "/crm/v3/objects/contacts"
 
 

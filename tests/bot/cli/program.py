@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from tests.conftest import KEY
@@ -54,6 +55,41 @@ def environment(database_url: str | None, **more: str) -> dict[str, str]:
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("CONTACT_SCORE_", "SLACK_"))}
     given = {"CONTACT_SCORE_DATABASE_URL": database_url, "CONTACT_SCORE_SECRET_KEYS": KEY} if database_url else {}
     return {**mine, **{name: value for name, value in given.items() if value is not None}, **more}
+
+
+@contextmanager
+def busy(port: int) -> Iterator[None]:
+    """Make sure that somebody listens on a port of this machine: whoever does already, and we as soon as they go."""
+    looked, over = Event(), Event()
+
+    def hold() -> None:
+        with socket.socket() as ours:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # another test may hold it like this
+            while not _taken(ours, port):
+                looked.set()
+                if over.wait(0.01):
+                    return
+            looked.set()
+            over.wait()
+
+    holding = Thread(target=hold)
+    holding.start()
+    looked.wait()
+    try:
+        yield
+    finally:
+        over.set()
+        holding.join()
+
+
+def _taken(ours: socket.socket, port: int) -> bool:
+    """Listen on a port, if nobody else does."""
+    try:
+        ours.bind(("127.0.0.1", port))
+        ours.listen()
+    except OSError:
+        return False
+    return True
 
 
 async def run(*words: str, env: Mapping[str, str], cwd: Path | None = None) -> Ended:

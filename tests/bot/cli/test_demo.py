@@ -2,29 +2,14 @@
 
 import asyncio
 import json
-import socket
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.bot.cli.program import environment, serving
+from tests.bot.cli.program import busy, environment, serving
 from tests.webhooks.sender import session
-
-
-@contextmanager
-def busy(port: int) -> Iterator[None]:
-    """Make sure that somebody listens on a port of this machine, whether it is us or not."""
-    with socket.socket() as ours:
-        try:
-            ours.bind(("127.0.0.1", port))
-            ours.listen()
-        except OSError:
-            yield  # somebody does already
-        else:
-            yield
 
 
 def counted(file: Path) -> dict[str, int]:

@@ -138,7 +138,7 @@ async def test_what_the_manifest_names_is_what_the_app_takes(body: dict[str, Any
 
     assert answer.status == (200 if is_taken else 404)
     if is_taken:
-        async with asyncio.timeout(10):  # Bolt acknowledges an event before it is handled
+        async with asyncio.timeout(30):  # Bolt acknowledges an event before it is handled
             await recorder.called.wait()
     assert len(recorder.taken) == is_taken
 
