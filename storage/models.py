@@ -60,6 +60,7 @@ class Definition(Model):
     half_life = fields.BigIntField(null=True)  # µs
     rules = fields.TextField()  # as JSON
     is_draft = fields.BooleanField()  # being folded beside the live one
+    to_fold = fields.BooleanField(db_default=False)  # an older version folded it, and otherwise
     created_at = fields.BigIntField()
 
     class Meta:

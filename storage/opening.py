@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from storage import database, migrating, sources, statistics
+from storage import database, definitions, migrating, redefining, sources, statistics
 from storage.committer import Committer
 from storage.domain.errors import Refusal
 from storage.errors import NoDatabase
@@ -44,7 +45,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
     opened = await _opened(url, secret_keys)
     try:
         names, empty = await migrating.pending(opened.writer)
-        if names and not empty:
+        if (names and not empty) or (not names and await definitions.to_fold()):
             raise migrating.SchemaOutdated
         if names:
             await migrating.migrate(opened, database.address(url))
@@ -57,11 +58,20 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
     return Storage(opened, Committer(opened))
 
 
-async def migrate(url: str) -> list[str]:
-    """Bring the tables at *url* up to date; answer what was applied."""
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What was done to bring a database up to date."""
+
+    applied: Sequence[str]
+    folded: int  #: scores that an older version had folded otherwise
+
+
+async def migrate(url: str) -> Migrated:
+    """Bring the tables at *url* up to date, and the scores in them; killed in the midst, it goes on the next time."""
     opened = await _opened(url, ())
     try:
-        return await migrating.migrate(opened, database.address(url))
+        applied = await migrating.migrate(opened, database.address(url))
+        return Migrated(applied, await redefining.fold_again())
     finally:
         await opened.close()
 

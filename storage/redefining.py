@@ -1,9 +1,10 @@
 """Change what is measured: a new definition is folded beside the live one, compared with it, and then pointed at.
 
 What happens meanwhile goes into both, where a contact is built already; whoever is not is built later.
-Until it is applied a draft is seen by nobody; it can be cancelled, and a build that was stopped goes on."""
+Until it is applied a draft is seen by nobody; it can be cancelled, and a build that was stopped goes on.
+What an older version folded otherwise is folded again where it stands."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storage import alert_memory, alert_rules, alerting, contacts, database, definitions, derived, facts, watching
@@ -19,6 +20,7 @@ from storage.domain.rules import check_rules
 from storage.domain.score_types import ScoreType, check_definition
 from storage.facts import Scored
 from storage.work import Work
+from storage.workspaces import all_workspaces
 
 BATCH = 500
 FIRST = 10  #: so many contacts are named by a preview
@@ -86,7 +88,7 @@ async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[i
     progress(done)
     after = 0
     while True:
-        ids = await _unbuilt(database.current().reader, workspace, draft, after=after)
+        ids = await _next(database.current().reader, workspace, draft, after=after, built=False)
         if not ids:
             return
         await _build(workspace, draft, ids)
@@ -123,7 +125,7 @@ async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int)
     async def body(session: Session) -> tuple[int, ScoreType]:
         await _alone(session)
         old = (await definitions.live(session, {workspace.id}))[workspace.id][draft.key]
-        while ids := await _unbuilt(session, workspace, draft, after=0):
+        while ids := await _next(session, workspace, draft, after=0, built=False):
             await _fold(session, workspace, draft, ids)
         if not await definitions.point_at(session, draft):
             raise NoDraft
@@ -167,17 +169,52 @@ async def follow(session: Session, works: Sequence[Work], drafts: Mapping[int, S
         await _write(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair[0] in built | new})
 
 
+async def fold_again() -> int:
+    """Fold again what a migration marked, the live and the drafts; counts the scores, and asks nobody.
+
+    What is already as it should be stays, so that it can be begun anew wherever it was stopped.
+    """
+    marked, done = await definitions.to_fold(), 0
+    for workspace in await all_workspaces() if marked else ():
+        live, drafts = await definitions.live_and_drafts(database.current().reader, {workspace.id})
+        for one in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
+            if one.definition in marked:
+                done += await _fold_built(workspace, one)
+    await definitions.folded(marked)
+    return done
+
+
+async def _fold_built(workspace: Workspace, definition: ScoreType) -> int:
+    async def body(session: Session, ids: Sequence[int]) -> None:
+        await _fold(session, workspace, definition, ids)
+
+    after = done = 0
+    while ids := await _next(database.current().reader, workspace, definition, after=after, built=True):
+        await _together(body, ids)
+        after, done = ids[-1], done + len(ids)
+    return done
+
+
 async def _build(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
-    async def body(session: Session) -> None:
+    async def body(session: Session, ids: Sequence[int]) -> None:
         if not await definitions.is_draft(session, draft):
             raise NoDraft
         await _fold(session, workspace, draft, ids)
 
+    await _together(body, ids)
+
+
+async def _together(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
+    """Do it for contacts in one transaction."""
+
+    async def for_all(session: Session) -> None:
+        await body(session, ids)
+
     try:
-        await database.write(body)
+        await database.write(for_all)
     except StartAgain:  # one of them was merged just now: one by one, without it
         for id in ids if len(ids) > 1 else ():
-            await _build(workspace, draft, [id])
+            await _together(body, [id])
 
 
 async def _fold(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
@@ -199,14 +236,15 @@ async def _write(
     )  # fmt: skip  # what, and under which definition
 
 
-async def _unbuilt(session: Session, workspace: Workspace, draft: ScoreType, *, after: int) -> list[int]:
+async def _next(session: Session, workspace: Workspace, definition: ScoreType, *, after: int, built: bool) -> list[int]:
+    """Name the next contacts that are folded under a definition, or those that are not."""
     rows = await session.rows(
         "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL"
-        " AND NOT EXISTS (SELECT 1 FROM scores k WHERE k.contact_id = c.id AND k.definition_id = $3)"
-        " ORDER BY c.id LIMIT $4",
+        f" AND {'' if built else 'NOT '}EXISTS"
+        " (SELECT 1 FROM scores k WHERE k.contact_id = c.id AND k.definition_id = $3) ORDER BY c.id LIMIT $4",
         workspace.id,
         after,
-        draft.definition,
+        definition.definition,
         BATCH,
     )
     return [row["id"] for row in rows]

@@ -1,4 +1,4 @@
-"""Bring the tables of the database up to date."""
+"""Bring the tables of the database up to date, and the scores in them."""
 
 import asyncio
 
@@ -11,8 +11,12 @@ from storage import opening
 def migrate(as_json: AsJson = False) -> None:
     """Bring the tables up to date; of a SQLite file a copy is made first."""
     with refusals():
-        applied = asyncio.run(opening.migrate(read_settings().database_url))
+        done = asyncio.run(opening.migrate(read_settings().database_url))
     if as_json:
-        output.document({"applied": applied})
-    else:
-        output.lines(*[f"Applied {name}." for name in applied] or ["Nothing to do: the tables are current."])
+        output.document({"applied": done.applied, "folded": done.folded})
+        return
+    output.lines(*[f"Applied {name}." for name in done.applied])
+    if done.folded:
+        output.lines(f"Folded {output.count(done.folded, 'score')} again.")
+    if not done.applied and not done.folded:
+        output.lines("Nothing to do: the tables are current.")

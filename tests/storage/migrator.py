@@ -1,13 +1,16 @@
 """Be a process that opens or migrates a database, with whatever `storage` package it is started beside.
 
-python migrator.py migrate|open URL; says when it is ready, goes on after a line, and prints as JSON what came of it."""
+python migrator.py make|migrate|open URL; says when it is ready, goes on after a line, and prints as JSON what came.
+`make` applies the migrations that are beside it and looks at no row, so that they may be older than the code."""
 
 import asyncio
 import json
 import sys
 
+from storage import database, migrating
 from storage.domain.errors import Refusal
 from storage.opening import migrate, open_storage
+from storage.vault import Vault
 
 KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 
@@ -15,14 +18,26 @@ KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 async def main(verb: str, url: str) -> object:
     """Do it, and say what was applied, or why it was refused."""
     try:
+        if verb == "make":
+            return {"applied": await make(url)}
         if verb == "migrate":
-            return {"applied": await migrate(url)}
+            return {"applied": (await migrate(url)).applied}
         opened = await open_storage(url, secret_keys=KEYS)
         ready = await opened.is_ready()
         await opened.close()
     except (Refusal, RuntimeError) as exc:
         return {"refused": str(exc)}
     return {"ready": ready}
+
+
+async def make(url: str) -> list[str]:
+    """Make the tables alone."""
+    where = database.address(url)
+    opened = await database.open_database(where, vault=Vault(KEYS))
+    try:
+        return await migrating.migrate(opened, where)
+    finally:
+        await opened.close()
 
 
 if __name__ == "__main__":

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from storage.opening import migrate, open_storage
+from storage.verifying import Difference, verify_next
 from storage.workspaces import all_workspaces
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run
+from tests.storage.teams import DAY, NOW
 from tests.storage.worlds import KEYS, everything, fill, tables
 
 MIGRATOR = str(HOUSE / "tests" / "storage" / "migrator.py")
 FIRST = sorted(path.stem for path in (HOUSE / "storage" / "migrations").glob("[0-9]*.py"))
 NEXT = "9000_next"
+OLD = HOUSE / "tests" / "data" / "first_version.json"
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 HEAD = """
@@ -72,8 +75,8 @@ async def test_an_empty_database_gets_its_tables_once(database_url: str) -> None
     """By migrating or by opening; what is there already is left alone."""
     await raw.empty(database_url)
 
-    assert await migrate(database_url) == FIRST
-    assert await migrate(database_url) == []
+    assert (await migrate(database_url)).applied == FIRST
+    assert (await migrate(database_url)).applied == []
     opened = await open_storage(database_url, secret_keys=KEYS)
     assert await opened.is_ready()
     assert await all_workspaces() == []
@@ -86,7 +89,7 @@ async def test_opening_an_empty_database_makes_its_tables(database_url: str) -> 
     await fill(database_url)
 
     assert [name for name, rows in (await everything(database_url)).items() if not rows] == []
-    assert await migrate(database_url) == []
+    assert (await migrate(database_url)).applied == []
 
 
 async def test_migrating_again_changes_nothing(database_url: str) -> None:
@@ -94,7 +97,7 @@ async def test_migrating_again_changes_nothing(database_url: str) -> None:
     await fill(database_url)
     before = await everything(database_url)
 
-    assert await migrate(database_url) == []
+    assert (await migrate(database_url)).applied == []
     assert await everything(database_url) == before
     if raw.is_sqlite(database_url):
         assert list(raw.file_of(database_url).parent.glob("*.before-*")) == []
@@ -207,14 +210,86 @@ async def test_processes_that_migrate_rows_at_once_wait_for_each_other(database_
     assert without(await everything(database_url), "nickname", "weight") == before
 
 
+async def tables_of_the_first_version(url: str, place: Path) -> None:
+    """Make the tables that the first migration alone makes."""
+    later = shutil.ignore_patterns("__pycache__", *(f"{name}.py" for name in FIRST[1:]))
+    shutil.copytree(HOUSE / "storage", place / "first" / "storage", ignore=later)
+    await raw.empty(url)
+    assert await ask("make", url, house=place / "first") == {"applied": FIRST[:1]}
+
+
+async def rows_of_the_first_version(url: str) -> None:
+    """Write what the first version made of the facts of two people: every field value is an effect of theirs."""
+    for table, told in json.loads(OLD.read_text()).items():
+        names, places = ", ".join(told["columns"]), ", ".join(f"${n}" for n, _ in enumerate(told["columns"], start=1))
+        for row in told["rows"]:
+            await raw.rows(url, f"INSERT INTO {table} ({names}) VALUES ({places})", *row)
+
+
+async def test_scores_of_the_first_version_are_folded_again(database_url: str, tmp_path: Path) -> None:
+    """What a CRM said each night and moved nothing has no effect any more; every fact and every value stays.
+
+    Where it was killed between the tables and the scores, nobody may begin to work before it has gone on.
+    """
+    await tables_of_the_first_version(database_url, tmp_path)
+    await rows_of_the_first_version(database_url)
+    before = await everything(database_url)
+
+    done = await migrate(database_url)
+
+    after = await everything(database_url)
+    kept = [name for name in before if name not in ("definitions", "effects", "scores")]
+    told = without(after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
+    assert {name: told[name] for name in kept} == {name: before[name] for name in kept}
+    assert (done.applied, done.folded) == (FIRST[1:], 4)
+    assert picked(after["effects"], "contact_id definition_id fact_id effective rank_after") == [
+        (1, 1, 2, 30_000, 30_000),
+        (1, 2, 1, 15_000, 15_000),
+        (1, 2, 3, 25_000, 40_000),
+        (1, 3, 1, 15_000, 1_787_670_406_438_315),
+        (1, 4, 1, 9_000, 9_000),
+    ]
+    vip, undone, columns = NOW + 1, NOW + 4 * DAY, "own own_at base rank last_at last_source last_key"
+    assert picked(after["scores"], f"contact_id definition_id {columns}") == [
+        (1, 1, 30_000, NOW + 2, 0, 30_000, NOW + 2, "crm", "score"),
+        (1, 2, 15_000, vip, 25_000, 40_000, undone, "slack", "u"),
+        (1, 3, 15_000_000_000, NOW, 0, 1_787_670_406_438_315, NOW, "crm", "demo"),
+        (1, 4, 9_000, NOW, 0, 9_000, NOW, "crm", "demo"),
+        (2, 2, None, 0, 0, None, -1, "", ""),
+        (2, 3, None, 0, 0, None, -1, "", ""),
+    ]
+    assert await verified(database_url) == (4, [])
+
+    await raw.rows(database_url, "UPDATE definitions SET to_fold = true WHERE id = 2")
+    refused, again = await ask("open", database_url), await migrate(database_url)
+    assert refused == {"refused": "The database was made by an older version: run `contact-score migrate` first."}
+    assert (again.applied, again.folded) == ([], 2)
+    assert await ask("open", database_url) == {"ready": True}
+    assert await everything(database_url) == after
+
+
+def picked(rows: list[dict[str, object]], names: str) -> list[tuple[object, ...]]:
+    """Give some columns of rows, in order."""
+    return sorted(
+        (tuple(row[name] for name in names.split()) for row in rows), key=lambda row: [str(one) for one in row]
+    )
+
+
+async def verified(url: str) -> tuple[int, list[Difference]]:
+    """Fold everything again: the scores there are, and what is kept otherwise."""
+    opened = await open_storage(url, secret_keys=KEYS)
+    try:
+        (workspace,) = await all_workspaces()
+        found = await verify_next(workspace)
+    finally:
+        await opened.close()
+    return found.scores, list(found.differences)
+
+
 @pytest.mark.slow
 async def test_sources_of_the_first_version_are_kept_and_stand_as_working(database_url: str, tmp_path: Path) -> None:
     """They have no token and nothing to be told; what was refused is not counted as in a row."""
-    house = tmp_path / "first"
-    later = shutil.ignore_patterns("__pycache__", *(f"{name}.py" for name in FIRST[1:]))
-    shutil.copytree(HOUSE / "storage", house / "storage", ignore=later)
-    await raw.empty(database_url)
-    assert await ask("migrate", database_url, house=house) == {"applied": FIRST[:1]}
+    await tables_of_the_first_version(database_url, tmp_path)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
         " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
@@ -227,7 +302,7 @@ async def test_sources_of_the_first_version_are_kept_and_stand_as_working(databa
         await raw.rows(database_url, sql)
     before = await everything(database_url)
 
-    assert await migrate(database_url) == FIRST[1:]
+    assert (await migrate(database_url)).applied == FIRST[1:]
     after = await everything(database_url)
     added = ("api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
     assert without(after, *added) == before
