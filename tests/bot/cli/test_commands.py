@@ -14,7 +14,7 @@ from tests.bot.cli.program import Ended, environment, run, run_anew
 from tests.conftest import KEY
 from tests.postgres import postgres_url
 
-MIGRATIONS = ["0001_initial", "0002_reading", "0003_standing", "0004_finding"]
+MIGRATIONS = ["0001_initial", "0002_reading", "0003_standing", "0004_finding", "0005_folding_again"]
 # What a command says does not depend on the database, so that most need to run on one only.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
