@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import TypeAlias
 
@@ -26,14 +25,6 @@ LIKE_ENOUGH = 0.6
 
 class StartAgain(Exception):
     """Somebody else made one of these contacts just now: begin the transaction anew to see it."""
-
-
-@dataclass(slots=True)
-class Found:
-    """The contacts of a group of items."""
-
-    ids: dict[Identity, int] = field(default_factory=dict)
-    made: set[int] = field(default_factory=set)
 
 
 async def known(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
