@@ -266,7 +266,8 @@ def test_leads_that_are_one_in_close_are_one_here() -> None:
         ("sf:Lead", "", True),
         ("ns1:Candidate__c", "", True),  # somebody's own, which may be people
         ("", "", True),
-        ("sf:Account", "<sf:Email>ada@example.com</sf:Email>", True),  # a person's
+        ("sf:Account", "<sf:PersonEmail>ada@example.com</sf:PersonEmail>", True),  # a person's
+        ("sf:Account", "<sf:Email>ada@example.com</sf:Email>", True),
         ("sf:Account", "", False),
         ("sf:Opportunity", "", False),
     ],
@@ -277,6 +278,10 @@ def test_salesforce_may_send_what_is_nobody(kind: str, email: str, taken: bool) 
     made = items("salesforce", SOAP.replace("<sObject", f"<sObject{said}").replace("</sObject>", f"{email}</sObject>"))
 
     assert [isinstance(one, Item) for one in made] == [taken]
+    if email:
+        assert [one.contact.email for one in made if isinstance(one, Item) and isinstance(one.contact, Reference)] == [
+            "ada@example.com"
+        ]
     if not taken:
         assert [one.reason for one in made if isinstance(one, Ignored)] == [
             f"it is of the kind {kind[3:]}, which is no contact"

@@ -13,7 +13,8 @@ from webhooks.providers.contract import Arrived, Handler, Provider
 from webhooks.reading import Event, an_object, described, dig, first, key_of, moment, objects, scores
 
 NOTIFICATION = "Notification"
-#: what is nobody, where it has no address: that of a person's account stands in a field of its own
+ADDRESS = ("Email", "PersonEmail")  # that of a person's account
+#: what is nobody, where it has no address
 OTHERS = frozenset(
     {"Account", "Asset", "Campaign", "Case", "Contract", "Event", "Opportunity", "Order", "Quote", "Task"}
 )
@@ -40,9 +41,10 @@ def _notified(event: Event) -> list[Asked]:
     said = an_object(event.body, "the notification")
     record = an_object(said.get("sObject"), "its sObject")
     kind = str(record.get("@type", "")).rpartition(":")[2]
-    if kind in OTHERS and not record.get("Email"):
+    address = first(record, ADDRESS)
+    if kind in OTHERS and not address:
         return event.ignored(f"it is of the kind {kind}, which is no contact")
-    contact = event.contact(id=record.get("Id"), email=record.get("Email"))
+    contact = event.contact(id=record.get("Id"), email=address)
     named = first(record, ("Name",)) or " ".join(
         str(record[part]) for part in ("FirstName", "LastName") if isinstance(record.get(part), str)
     )
