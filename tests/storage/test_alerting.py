@@ -165,6 +165,7 @@ async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
         ("-owner:(me,jane@acme.example) me", "-owner:(rep@acme.example,jane@acme.example) me"),
         ("owner:(<@U7|jane>,me) OR owner:<@U7>", "owner:(jane@x.org,rep@acme.example) OR owner:jane@x.org"),
         ('company:"owner:me" owner:"me"', 'company:"owner:me" owner:rep@acme.example'),
+        ("owner:(<@U8>,me)", 'owner:("list=sales@x.org",rep@acme.example)'),  # which is no word by itself
     ],
 )
 async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: str, kept: str) -> None:
@@ -175,7 +176,7 @@ async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: st
     )  # fmt: skip  # one definition
     rule = await add_alert_rule(
         team.workspace, words=f"when score crosses 50 if {condition}", made_by="U1",
-        owners={"me": "rep@acme.example", "U7": "jane@x.org"}, now=NOW,
+        owners={"me": "rep@acme.example", "U7": "jane@x.org", "U8": "list=sales@x.org"}, now=NOW,
     )  # fmt: skip  # the words and whose they are
 
     assert rule.condition == kept

@@ -98,7 +98,8 @@ def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
     for value in sorted(values, key=lambda one: one.start_pos or 0, reverse=True):
         address = owners.get(_colleague(value) or "")
         if address is not None:
-            text = f"{text[: value.start_pos]}{address}{text[value.end_pos :]}"
+            written = address if _ONE_WORD.fullmatch(address) else f'"{address}"'
+            text = f"{text[: value.start_pos]}{written}{text[value.end_pos :]}"
     return text
 
 
