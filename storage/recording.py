@@ -42,8 +42,8 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
 
     Raises StartAgain where a contact was made or merged elsewhere meanwhile, Conflict where a submission of
     which all or nothing is to be taken repeats a key with other content: it must then be recorded by itself.
-    Raises Changed where a score has moved on, Apart where one of several makes contacts one or parts them;
-    the committer gives such a submission a transaction of its own.
+    Raises Changed where a score has moved on, Apart where one of several makes contacts one or parts them, OneByOne
+    where what one asks for hangs on another; the committer gives such a submission a transaction of its own.
     """
     live, drafts = await definitions.live_and_drafts(session, {submission.workspace.id for submission in group})
     works = [_checked(submission, live[submission.workspace.id]) for submission in group]
