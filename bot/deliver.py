@@ -28,7 +28,7 @@ from storage.domain.facts import DAY
 from storage.domain.followups import WAITING, Move, TooLate
 from storage.domain.hours import is_at_work, is_same_day, next_time
 from storage.domain.people import Workspace
-from storage.domain.retries import MOST_ATTEMPTS, PACE, SECOND, pause
+from storage.domain.retries import MOST_ATTEMPTS, MOST_HELD, PACE, SECOND, pause
 from storage.following_up import ASK, EDIT, ESCALATE, RELEASE, WAKE
 from storage.followups import FollowUp, Whose
 from storage.jobs import Job
@@ -132,7 +132,8 @@ class Deliverer:
             self._workspace,
             job=job,
             until=now + wait,
-            holds_lane=is_away or not isinstance(exc, SlackApiError),
+            # Where Slack is away nobody overtakes; after a day it may well be this one that Slack stumbles over.
+            holds_lane=(is_away or not isinstance(exc, SlackApiError)) and job.attempts < MOST_HELD,
             is_doubtful=job.is_doubtful or isinstance(exc, Unheard),
             because=code,
             now=now,

@@ -5,6 +5,7 @@ LEASE = 60 * SECOND  #: how long one who took a job has it to themselves
 PACE = SECOND  #: between two messages to one place: Slack's own rule
 LONGEST = 600 * SECOND
 MOST_ATTEMPTS = 12  #: about forty minutes
+MOST_HELD = 150  #: attempts for which it keeps what is behind it waiting: about a day
 
 
 def pause(attempts: int) -> int:

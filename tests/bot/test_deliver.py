@@ -9,7 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.deliver import Deliverer
 from bot.people import People
 from bot.sandbox import Fault, Message, Sandbox
-from storage.domain.retries import LONGEST, MOST_ATTEMPTS, SECOND
+from storage.domain.retries import LONGEST, MOST_ATTEMPTS, MOST_HELD, SECOND
 from storage.measuring import measure
 from storage.opening import Storage
 from storage.watching import choose_channel
@@ -141,6 +141,20 @@ async def test_nothing_is_given_up_while_slack_is_away(house: House, method: str
 
     assert house.posted == ["ada", "grace", "linus"]
     assert await house.jobs() == (0, 0)
+
+
+async def test_what_slack_stumbles_over_lets_the_next_pass_after_a_day(house: House) -> None:
+    """It is tried for ever, because it may be Slack that is away; but those behind it do not wait for ever."""
+    await house.hot("ada")
+    await house.hot("grace")
+    house.sandbox.faults.add(Fault(method="chat.postMessage", kind="server_error", times=MOST_HELD))
+    await house.work(turns=MOST_HELD - 2)
+    assert (house.tried, house.posted) == (MOST_HELD - 1, [])
+    await house.work(turns=1)
+    assert (house.tried, house.posted) == (MOST_HELD + 1, ["grace"])
+    await house.work(turns=1)
+
+    assert house.posted == ["grace", "ada"]
 
 
 async def test_nothing_is_given_up_while_the_app_is_shut_out(house: House) -> None:
