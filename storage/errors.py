@@ -3,7 +3,7 @@
 import sqlite3
 
 import asyncpg
-from tortoise.exceptions import DBConnectionError, OperationalError, TransactionManagementError
+from tortoise.exceptions import DBConnectionError, TransactionManagementError
 
 from storage.domain.errors import Refusal, StorageUnavailable
 
@@ -24,6 +24,22 @@ _GONE = (
     DBConnectionError,
     TransactionManagementError,
 )
+_FULL = "The database has no room left"
+_READ_ONLY = "The database may only be read just now"
+#: what whoever runs it has to mend, and would not find out otherwise
+_OF_POSTGRES = {
+    asyncpg.InvalidAuthorizationSpecificationError: (
+        "The database lets nobody in as CONTACT_SCORE_DATABASE_URL says: look at its user and password"
+    ),
+    asyncpg.InsufficientPrivilegeError: "The database does not let the user of CONTACT_SCORE_DATABASE_URL do this",
+    asyncpg.ReadOnlySQLTransactionError: _READ_ONLY,
+    asyncpg.DiskFullError: _FULL,
+}
+_OF_SQLITE = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: "The file of CONTACT_SCORE_DATABASE_URL cannot be opened",
+}
 _PASSING = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
@@ -33,16 +49,18 @@ def is_passing(exc: BaseException) -> bool:
 
 
 def translated(exc: Exception) -> Exception:
-    """Give StorageUnavailable where the database is out of reach or full; anything else as it is."""
+    """Give StorageUnavailable where the database is out of reach, full or closed to us; anything else as it is."""
+    cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps some
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    because = _OF_SQLITE.get(code) or next(
+        (said for kind, said in _OF_POSTGRES.items() if isinstance(cause, kind)), None
+    )
+    if because is not None:
+        return StorageUnavailable(f"{because}; nothing of this was kept.")
     if isinstance(exc, _GONE) or is_passing(exc):
         return StorageUnavailable()
-    cause = exc.args[0] if isinstance(exc, OperationalError) and exc.args else exc
-    if isinstance(cause, sqlite3.DatabaseError) and getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+    if isinstance(cause, sqlite3.DatabaseError) and code == sqlite3.SQLITE_NOTADB:
         return NoDatabase()
-    return StorageUnavailable() if isinstance(cause, sqlite3.OperationalError) and _busy(cause) else exc
-
-
-def _busy(exc: sqlite3.OperationalError) -> bool:
     # "no such table" and "syntax error" are ours to mend and must stay visible.
-    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF != sqlite3.SQLITE_ERROR
+    is_busy = isinstance(cause, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
+    return StorageUnavailable() if is_busy else exc

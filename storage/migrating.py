@@ -49,7 +49,11 @@ async def migrate(database: Database, where: Address) -> list[str]:
         if where.path is not None and not empty:
             await asyncio.to_thread(_copy, where.path, where.path.with_name(f"{where.path.name}.before-{names[0]}"))
         # A task of its own, so that its context does not stay behind in this one.
-        await asyncio.create_task(_apply(where))
+        try:
+            await asyncio.create_task(_apply(where))
+        except Exception as exc:
+            better = translated(exc)
+            raise better from (exc if better is not exc else None)
         return names
 
 

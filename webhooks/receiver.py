@@ -51,8 +51,8 @@ class Receiver:
             return problem(413, str(exc), headers={"Connection": "close"})
         except UnknownSource:
             return problem(404)
-        except StorageUnavailable:
-            log.warning("delivery not kept", because="the database does not answer")
+        except StorageUnavailable as exc:
+            log.warning("delivery not kept", because=str(exc))
             return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
 
     async def look(self, request: web.Request) -> web.Response:

@@ -359,6 +359,60 @@ async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> N
     await opened.close()
 
 
+@postgres_only
+async def test_a_server_that_lets_nobody_in_says_so(database_url: str) -> None:
+    """To who opens and to who migrates: a user that it does not know, and one that may do nothing there."""
+    connection = await raw.connect(database_url)
+    try:
+        await connection.execute("DROP TABLE tortoise_migrations; CREATE ROLE guest LOGIN")
+        for user, because in (
+            ("nobody", "The database lets nobody in as CONTACT_SCORE_DATABASE_URL says: look at its user and password"),
+            ("guest", "The database does not let the user of CONTACT_SCORE_DATABASE_URL do this"),
+        ):
+            url = database_url.replace("postgres:@", f"{user}:secret@")
+            for attempt in (open_storage, migrate):
+                with pytest.raises(StorageUnavailable) as refused:
+                    await attempt(url)
+                assert str(refused.value) == f"{because}; nothing of this was kept."
+    finally:
+        await connection.execute("DROP ROLE guest")
+        await connection.close()
+
+
+@postgres_only
+async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None:
+    """As one is that was a copy until its main server failed."""
+
+    async def body(session: Session) -> None:
+        await session.rows("SET TRANSACTION READ ONLY")
+        await put(session, 1, 1)
+
+    with pytest.raises(StorageUnavailable) as outage:
+        await write(body)
+    assert str(outage.value) == "The database may only be read just now; nothing of this was kept."
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("limit", "end", "because"),
+    [
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "The database may only be read just now"),
+        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000", "The database has no room left"),
+    ],
+)
+async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str, end: str, because: str) -> None:
+    """Who records is told which of the two it is; afterwards it goes on."""
+    named = set_to("k", "ada@example.com", 10, fields={"name": "Ada " * 10_000})
+    await current().writer.rows(limit)
+    with pytest.raises(StorageUnavailable) as outage:
+        await team.deliver(named)
+    await current().writer.rows(end)
+
+    assert str(outage.value) == f"{because}; nothing of this was kept."
+    await team.deliver(set_to("k", "ada@example.com", 10))
+    assert await team.value("ada@example.com") == 10_000
+
+
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     """With a sentence that names the setting, and the file as it was."""
     path = tmp_path / "scores.db"
