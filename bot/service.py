@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
+from socket import gaierror
 
 import structlog
 from aiohttp import web
@@ -105,8 +106,10 @@ class Service:
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
         try:
             await site.start()
-        except OSError as exc:
-            taken = f"nothing can listen on {self._settings.host}:{self._settings.port}: {os.strerror(exc.errno or 0)}"
+        except (OSError, UnicodeError) as exc:  # what is no name at all cannot even be asked for
+            is_nowhere = isinstance(exc, gaierror | UnicodeError)
+            because = "there is no such address" if is_nowhere else os.strerror(getattr(exc, "errno", None) or 0)
+            taken = f"nothing can listen on {self._settings.host}:{self._settings.port}: {because}"
             raise BadSettings(f"{taken}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"

@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from cryptography.fernet import Fernet
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SLACK_API = "https://slack.com/api/"
@@ -66,6 +66,14 @@ class Settings(SlackSettings):
             Fernet(key)
         return value
 
+    @field_validator("public_url", "slack_api_url")
+    @classmethod
+    def _whole_address(cls, value: str | None, told: ValidationInfo) -> str | None:
+        if value is not None and not re.match(r"https?://[^/\s]", value):
+            example = SLACK_API if told.field_name == "slack_api_url" else "https://scores.example.com"
+            raise ValueError(f"use {example}, or http://…")
+        return value
+
     @field_validator("slack_api_url")
     @classmethod
     def _ends_with_slash(cls, value: str) -> str:
@@ -117,4 +125,6 @@ def _settings(missing: list[str]) -> Settings:
 
 
 def _because(message: str) -> str:
-    return "it needs 32 bytes in url-safe base64, 44 characters" if "Fernet" in message else message
+    if "Fernet" in message:
+        return "it needs 32 bytes in url-safe base64, 44 characters"
+    return message.removeprefix("Value error, ")  # pydantic's words before ours

@@ -202,6 +202,11 @@ async def test_serve_says_what_it_needs(tmp_path: Path, free_port: int) -> None:
     assert (refused.code, refused.out) == (1, "")
     (line,) = refused.err.splitlines()
     assert line.startswith(f"Nothing can listen on 127.0.0.1:{free_port}: ")
+    elsewhere = await run("serve", "--no-slack", env=environment(sqlite, CONTACT_SCORE_HOST="scores..example"))
+    elsewhere.check_refused(
+        "Nothing can listen on scores..example:8080: there is no such address."
+        " Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT"
+    )
 
 
 @pytest.mark.slow
@@ -212,6 +217,8 @@ async def test_wrong_settings_are_told_all_at_once() -> None:
         "CONTACT_SCORE_SECRET_KEYS": f"{KEY} not-a-key-but-a-secret",
         "CONTACT_SCORE_LOG_LEVEL": "loud",
         "CONTACT_SCORE_LOG_FORMAT": "prose",
+        "CONTACT_SCORE_PUBLIC_URL": "scores.example.com",
+        "SLACK_API_URL": "https:/slack.com/api/",
     }
     for words in (("serve",), ("source", "list", "--json")):
         ended = await run(*words, env={**environment(None), **wrong})
@@ -219,6 +226,7 @@ async def test_wrong_settings_are_told_all_at_once() -> None:
         lines = ended.err.splitlines()
         assert {line.partition(":")[0] for line in lines} >= set(wrong)
         assert "CONTACT_SCORE_SECRET_KEYS: it needs 32 bytes in url-safe base64, 44 characters" in lines
+        assert "CONTACT_SCORE_PUBLIC_URL: use https://scores.example.com, or http://…" in lines
         assert "not-a-key" not in ended.err
         assert KEY not in ended.err
 
