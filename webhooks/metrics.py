@@ -2,6 +2,7 @@
 
 https://prometheus.io/docs/instrumenting/exposition_formats/"""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
@@ -12,6 +13,7 @@ from storage.measuring import Measured, measure
 
 KIND = "text/plain; version=0.0.4; charset=utf-8"
 SECOND = 1_000_000
+PATIENCE = 5  # seconds; whoever asks waits for ten, if nobody told it otherwise
 
 
 class Metrics:
@@ -75,15 +77,26 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
+async def _measured(*, now: int) -> Measured | None:
+    """Ask the database, or give nothing where it is out of reach or silent."""
+    asking = asyncio.create_task(measure(now=now))
+    done, _ = await asyncio.wait([asking], timeout=PATIENCE)
+    if not done:
+        asking.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
+        return None
+    try:
+        return asking.result()
+    except StorageUnavailable:
+        return None
+
+
 def shown(metrics: Metrics, *, clock: Callable[[], int]) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Make the handler that shows them; without a database it says that, and shows what this process knows."""
 
     async def answer(_: web.Request) -> web.Response:
-        try:
-            waiting, is_up = _waiting(await measure(now=clock())), 1
-        except StorageUnavailable:
-            waiting, is_up = [], 0
-        up = _family("database_up", "gauge", "Whether the database answers.", (), [((), is_up)])
+        measured = await _measured(now=clock())
+        waiting = [] if measured is None else _waiting(measured)
+        up = _family("database_up", "gauge", "Whether the database answers.", (), [((), int(measured is not None))])
         text = "\n".join([*metrics.counted(), *waiting, *up, ""])
         return web.Response(body=text.encode(), headers={"Content-Type": KIND})
 

@@ -84,6 +84,7 @@ async def test_a_silent_database_is_not_ready(database_url: str) -> None:
         pushing = asyncio.create_task(service.sender.push(item(), delivery="d"))
         async with asyncio.timeout(30):
             check_away(await service.get("/readyz"))
+            assert b"\ncontact_score_database_up 0\n" in (await service.get("/metrics")).body
         assert (await service.get("/healthz")).status == 200
         standing.flows.set()
 
