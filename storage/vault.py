@@ -11,7 +11,7 @@ from storage.domain.errors import Refusal
 
 
 class CannotUnlock(Refusal):
-    """The secrets kept here were sealed with another key: CONTACT_SCORE_SECRET_KEYS must hold it too."""
+    """The secrets here need another key too, in CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."""
 
 
 class NoKeys(Refusal):

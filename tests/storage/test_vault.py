@@ -17,7 +17,7 @@ from tests.storage.worlds import everything
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 SECRET = "whsec_very-secret-indeed"
-LOCKED = "The secrets kept here were sealed with another key: CONTACT_SCORE_SECRET_KEYS must hold it too."
+LOCKED = "The secrets here need another key too, in CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
 KEYLESS = "CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be kept: give it 32 random bytes in url-safe base64."
 
 

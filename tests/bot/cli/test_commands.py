@@ -360,7 +360,7 @@ async def test_another_key_is_told(terminal: Terminal) -> None:
     await terminal.run("source add crm")
     other = KEY.replace("dGVz", "AAAA")
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = other
-    told = "The secrets kept here were sealed with another key: CONTACT_SCORE_SECRET_KEYS must hold it too."
+    told = "The secrets here need another key too, in CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
     await terminal.check_refused(("source list", told), ("serve --no-slack", told))
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = f"{other}, {KEY}"
     assert (await terminal.run("source list")).code == 0
