@@ -232,14 +232,14 @@ async def delete(workspace: Workspace, *, draft: ScoreType) -> None:
     )
 
 
-async def to_fold() -> set[int]:
+async def to_fold(session: Session) -> set[int]:
     """Name the definitions that an older version folded otherwise, as a migration marked them."""
-    return {row["id"] for row in await database.read("SELECT id FROM definitions WHERE to_fold")}
+    return {row["id"] for row in await session.rows("SELECT id FROM definitions WHERE to_fold")}
 
 
-async def folded(definitions: Collection[int]) -> None:
+async def folded(session: Session, definitions: Collection[int]) -> None:
     """Let definitions be folded as they are folded now."""
-    await database.current().writer.rows(
+    await session.rows(
         "UPDATE definitions SET to_fold = false WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(definitions)],
     )

@@ -45,7 +45,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
     opened = await _opened(url, secret_keys)
     try:
         names, empty = await migrating.pending(opened.writer)
-        if (names and not empty) or (not names and await definitions.to_fold()):
+        if (names and not empty) or (not names and await definitions.to_fold(opened.reader)):
             raise migrating.SchemaOutdated
         if names:
             await migrating.migrate(opened, database.address(url))

@@ -174,13 +174,13 @@ async def fold_again() -> int:
 
     What is already as it should be stays, so that it can be begun anew wherever it was stopped.
     """
-    marked, done = await definitions.to_fold(), 0
+    marked, done = await definitions.to_fold(database.current().reader), 0
     for workspace in await all_workspaces() if marked else ():
         live, drafts = await definitions.live_and_drafts(database.current().reader, {workspace.id})
         for one in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
             if one.definition in marked:
                 done += await _fold_built(workspace, one)
-    await definitions.folded(marked)
+    await definitions.folded(database.current().writer, marked)
     return done
 
 
