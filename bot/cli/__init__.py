@@ -1,5 +1,8 @@
 """List the commands of `contact-score`."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from bot.cli import deliveries, rules, sources, tokens, types, workspaces
@@ -15,8 +18,24 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Contact scores for teams that live in Slack.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"contact-score {version('contact-score')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Contact scores for teams that live in Slack."""
+
+
 app.command("demo")(demo)
 app.command("serve")(serve)
 app.command("migrate")(migrate)
