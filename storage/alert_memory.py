@@ -13,7 +13,11 @@ Watched = tuple[int, int]
 
 
 async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, Memory]:
-    """Give what is remembered; what is not there was never looked at."""
+    """Return what rules remember of contacts; a pair without a row was never evaluated.
+
+    Earlier versions wrote *taken* beside a pending hold when a score type changed. The hold is what counts: it goes
+    on, and the follow-up comes when it ends.
+    """
     rows = await session.rows(
         "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent"
         " FROM given(u bigint, c bigint) JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
@@ -21,8 +25,8 @@ async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, Me
     )
     return {
         (row["rule_id"], row["contact_id"]): Memory(
-            taken=bool(row["taken"]), pending_until=row["pending_until"], fired_at=row["fired_at"],
-            seen_at=row["seen_at"], spent=row["spent"],
+            taken=bool(row["taken"]) and row["pending_until"] is None, pending_until=row["pending_until"],
+            fired_at=row["fired_at"], seen_at=row["seen_at"], spent=row["spent"],
         )
         for row in rows
     }  # fmt: skip  # what it remembers
@@ -82,11 +86,12 @@ async def hand_over(session: Session, moved: Mapping[int, int]) -> None:
     )
 
 
-async def taken(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
-    """Name the (rule, contact) that rules have taken."""
+async def taken_or_pending(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
+    """Return the (rule, contact) pairs in which the rule has taken the contact, or waits for the end of its hold."""
     rows = await database.read(
         "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
-        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2 AND m.taken",
+        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2"
+        " AND (m.taken OR m.pending_until IS NOT NULL)",
         [{"id": rule} for rule in rules],
         workspace.id,
     )

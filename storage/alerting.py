@@ -105,12 +105,20 @@ class _Deciding:
         return self.memory.get(watched) or self.known.get(watched) or Memory()
 
     def settle(self, one: _Look, state: State, *, until: int) -> None:
-        """Look at every instant up to then at which time alone bore on a score."""
+        """Evaluate a rule at every instant up to *until* at which time alone may decide something.
+
+        Raises RuntimeError where an evaluation does not move on in time: repeating it would hold the transaction, and
+        the process, for ever.
+        """
+        last: int | None = None
         while True:
             memory = self.of(one.watched)
             at = next_look(one.watch, memory, state)
             if at is None or at > until:
                 return
+            if last is not None and at <= last:
+                raise RuntimeError(f"alert rule {one.rule.id} would evaluate contact {one.contact} at {at} again")
+            last = at
             score_type = one.watch.score_type
             before, after = (state.value(score_type, now=when) for when in (at - 1, at))
             firing = _Firing(one, at, before, after, by_time=True)
@@ -348,7 +356,9 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
             continue
         known = await alert_memory.of_rule(session, rule.id)
         inside = await watching.inside(session, workspace, watch, now=now)
-        fresh = frozenset(contact for contact in inside if not known.get(contact, Memory()).taken)
+        # A hold that is pending stays pending: it asks when it ends.
+        memory = {contact: known.get(contact, Memory()) for contact in inside}
+        fresh = frozenset(id for id, one in memory.items() if not one.taken and one.pending_until is None)
         asked = sorted(await _holding(session, workspace, rule, fresh, now=now))
         states = await derived.states(
             session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition)
@@ -364,7 +374,9 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
             for (id, _), state in sorted(states.items())
         ]
         await following_up.ask(session, await _new(session, firings), now=now)
-        await alert_memory.keep(session, {(rule.id, id): Memory(taken=True, fired_at=now, seen_at=now) for id in asked})
+        await alert_memory.keep(
+            session, {(rule.id, id): replace(memory[id], taken=True, fired_at=now, seen_at=now) for id in asked}
+        )
         count += len(firings)
     return count
 

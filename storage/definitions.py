@@ -77,6 +77,12 @@ async def add_score_type(
         )  # fmt: skip  # the numbers of one definition stand together
         if is_default:
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
+            # No contact has a score of the new type yet: what the default rule remembers is about the former one.
+            await session.rows(
+                "UPDATE alert_memory SET taken = false, pending_until = NULL"
+                " WHERE rule_id IN (SELECT id FROM alert_rules WHERE workspace_id = $1 AND score IS NULL)",
+                workspace.id,
+            )
         return (await live(session, {workspace.id}))[workspace.id][key]
 
     return await database.write(body)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from storage import alert_memory, alert_rules, alerting, contacts, database, definitions, derived, facts, watching
 from storage.contacts import StartAgain
 from storage.database import Session
-from storage.domain.alerts import Kind
+from storage.domain.alerts import Kind, Watch
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import Fact
@@ -58,14 +58,15 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
     wanted = replace(wanted, start=start, label=wanted.label.strip())
 
     async def body(session: Session) -> ScoreType | None:
-        live = (await definitions.live(session, {workspace.id}))[workspace.id].get(wanted.key)
+        types = (await definitions.live(session, {workspace.id}))[workspace.id]
+        live = types.get(wanted.key)
         if live is None:
             raise UnknownScoreType(wanted.key)
         if wanted.is_default and not live.is_default:
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, wanted.key)
+            await _reenroll(session, workspace, types.values(), now=now)
         if only_names(live, wanted):
             await definitions.rename(session, live, label=wanted.label, bands=wanted.bands)
-            await _settle_rules(session, workspace, now=now)
             return None
         return await definitions.insert_draft(session, live, wanted, now=now)
 
@@ -102,7 +103,7 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
     crossing = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
     looking = [watch for watch in crossing if watch.score_type.key == draft.key]
-    taken = await alert_memory.taken(workspace, rules=[watch.rule for watch in looking])
+    taken = await alert_memory.taken_or_pending(workspace, rules=[watch.rule for watch in looking])
     changed = entering = leaving = asking = 0
     first = list[tuple[int, int | None, int | None]]()
     async for contact, before, after in _compared(workspace, live, draft, now=now):
@@ -124,13 +125,14 @@ async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int)
 
     async def body(session: Session) -> tuple[int, ScoreType]:
         await _alone(session)
-        old = (await definitions.live(session, {workspace.id}))[workspace.id][draft.key]
+        types = (await definitions.live(session, {workspace.id}))[workspace.id]
+        old = types[draft.key]
         while ids := await _next(session, workspace, draft, after=0, built=False):
             await _fold(session, workspace, draft, ids)
         if not await definitions.point_at(session, draft):
             raise NoDraft
         asked = await alerting.ask_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
-        await _settle_rules(session, workspace, now=now)
+        await _reenroll(session, workspace, types.values(), now=now)
         return asked, old
 
     asked, old = await database.write(body)
@@ -284,11 +286,19 @@ async def _compared(
         after = rows[-1]["id"]
 
 
-async def _settle_rules(session: Session, workspace: Workspace, *, now: int) -> None:
-    """Let every rule know who is inside now, asking for nobody."""
-    types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
+async def _reenroll(session: Session, workspace: Workspace, before: Collection[ScoreType], *, now: int) -> None:
+    """Enroll contacts anew, asking for no follow-up, in the rules that watch something else than under *before*."""
+    types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
     for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
-        await watching.retake(session, workspace, rule, types, now=now)
+        old, new = rule.watch(before), rule.watch(types)
+        if old is None or new is None or not _same_watch(old, new):
+            await watching.retake(session, workspace, rule, types, now=now)
+
+
+def _same_watch(old: Watch, new: Watch) -> bool:
+    """Return whether a rule watches the same region of the same definition, whatever its type is called."""
+    same_score = old.score_type.definition == new.score_type.definition
+    return same_score and replace(old, score_type=new.score_type) == new
 
 
 async def _alone(session: Session) -> None:

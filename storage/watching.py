@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from storage import alert_memory, alert_rules, database, definitions, queries, segments
+from storage import alert_memory, alert_rules, database, definitions, derived, queries, segments
 from storage.alert_rules import AlertRule, RuleThere
 from storage.database import Session
 from storage.domain.alert_words import read_alert
-from storage.domain.alerts import TRENDS, Kind, Memory, Watch
+from storage.domain.alerts import TRENDS, Kind, Memory, Watch, look
 from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
+from storage.domain.fold import State
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 
@@ -62,7 +63,11 @@ async def choose_channel(workspace: Workspace, *, channel: str | None, now: int)
 async def retake(
     session: Session, workspace: Workspace, rule: AlertRule, types: Iterable[ScoreType], *, now: int
 ) -> None:
-    """Let a rule know who is inside already, asking for nobody."""
+    """Enroll the contacts that are inside a rule's region, without asking for a follow-up.
+
+    A hold that is pending stays pending while the contact is inside. A contact outside that the rule has taken stays
+    taken until it is beyond the re-arm line.
+    """
     watch = rule.watch(tuple(types))
     if watch is None or watch.kind in TRENDS:
         return
@@ -81,12 +86,21 @@ async def retake(
         return
     there = set(await inside(session, workspace, watch, now=now))
     known = await alert_memory.of_rule(session, rule.id)
-    memory = {contact: replace(known.get(contact, Memory()), taken=True, seen_at=now) for contact in there}
-    memory |= {
-        contact: replace(one, taken=False, pending_until=None, seen_at=now)
-        for contact, one in known.items()
-        if contact not in there and (one.taken or one.pending_until is not None)
+    memory = {
+        contact: replace(before, taken=True, seen_at=now)
+        for contact in there
+        if (before := known.get(contact, Memory())).pending_until is None
     }
+    outside = sorted(
+        contact
+        for contact, before in known.items()
+        if contact not in there and (before.taken or before.pending_until is not None)
+    )
+    key = watch.score_type.key
+    states = await derived.states(session, {(contact, key): watch.score_type.definition for contact in outside})
+    for contact in outside:
+        state = states.get((contact, key), State(base=watch.score_type.start))
+        memory[contact] = look(watch, known[contact], state, now=now).memory
     await alert_memory.keep(session, {(rule.id, contact): one for contact, one in memory.items()})
 
 

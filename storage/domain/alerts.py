@@ -98,6 +98,10 @@ class Memory:
     seen_at: int = 0  #: all that happened up to then is decided
     spent: int = 0  #: how often it would have asked within the rest
 
+    def __post_init__(self) -> None:
+        if self.taken and self.pending_until is not None:
+            raise ValueError("an alert rule cannot have taken a contact and wait for the end of its hold at once")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:

@@ -212,10 +212,16 @@ async def test_processes_that_migrate_rows_at_once_wait_for_each_other(database_
 
 async def tables_of_the_first_version(url: str, place: Path) -> None:
     """Make the tables that the first migration alone makes."""
-    later = shutil.ignore_patterns("__pycache__", *(f"{name}.py" for name in FIRST[1:]))
-    shutil.copytree(HOUSE / "storage", place / "first" / "storage", ignore=later)
+    await tables_until(FIRST[0], url, place)
+
+
+async def tables_until(last: str, url: str, place: Path) -> None:
+    """Make the tables as they were after the migration *last*, without rows."""
+    count = FIRST.index(last) + 1
+    later = shutil.ignore_patterns("__pycache__", *(f"{name}.py" for name in FIRST[count:]))
+    shutil.copytree(HOUSE / "storage", place / "earlier" / "storage", ignore=later)
     await raw.empty(url)
-    assert await ask("make", url, house=place / "first") == {"applied": FIRST[:1]}
+    assert await ask("make", url, house=place / "earlier") == {"applied": FIRST[:count]}
 
 
 async def rows_of_the_first_version(url: str) -> None:
@@ -309,6 +315,33 @@ async def test_sources_of_the_first_version_are_kept_and_stand_as_working(databa
     (source,), (refusal,) = after["sources"], after["refusals"]
     assert [source[name] for name in added[:-1]] == [None, None, None, "works", None, "works"]
     assert refusal["in_a_row"] == 0
+
+
+@pytest.mark.slow
+async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: Path) -> None:
+    """An earlier version wrote both when a score type changed; what is only taken, or only pending, stays."""
+    await tables_until("0005_folding_again", database_url, tmp_path)
+    for sql in (
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+        "INSERT INTO alert_rules (id, workspace_id, score, kind, low, amount, span, condition, in_digest, hold,"
+        " cooldown, swept_until, created_at)"
+        " VALUES (1, 1, 'score', 'crosses', 50000, 0, 0, '', false, 7200000000, 0, 5, 5)",
+        "INSERT INTO contacts (id, workspace_id, name_key, company_key, tags, tags_key, attributes, stamps,"
+        " created_at, updated_at) SELECT n, 1, '', '', '[]', '', '{}', '{}', 5, 5"
+        " FROM (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) c",
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, seen_at, spent)"
+        " VALUES (1, 1, true, 9, 7, 0), (1, 2, true, NULL, 7, 0), (1, 3, false, 9, 7, 0)",
+    ):
+        await raw.rows(database_url, sql)
+
+    assert (await migrate(database_url)).applied == ["0006_pending_holds"]
+    memory = (await everything(database_url))["alert_memory"]
+    assert picked(memory, "contact_id taken pending_until seen_at") == [
+        (1, False, 9, 7),
+        (2, True, None, 7),
+        (3, False, 9, 7),
+    ]
 
 
 # Looking for garbage is what most of its time goes to.

@@ -1,0 +1,152 @@
+"""A hold that is pending goes on, and asks once when it ends, whatever an admin or an older version did meanwhile."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from storage.alerting import sweep
+from storage.definitions import add_score_type, score_types
+from storage.domain.alerts import Memory
+from storage.domain.facts import Op
+from storage.domain.score_types import Band, Rule
+from storage.followups import by_ids
+from storage.opening import Storage
+from storage.redefining import apply, draft, preview
+from storage.watching import add_alert_rule, choose_channel
+from storage.workspaces import add_workspace
+from tests.storage import raw
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+HOUR = DAY // 24
+WORDS = "score crosses 50 hold 2h cooldown 1h"
+MEMORY = "SELECT taken, pending_until FROM alert_memory ORDER BY rule_id, contact_id"
+
+
+async def holding_team(storage: Storage, words: str = WORDS) -> Team:
+    """Return a team with a second type, in which Ada waits at 60 for the end of a hold of two hours."""
+    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    await add_score_type(
+        workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000, start=0, bands=[], is_default=False,
+        now=NOW,
+    )  # fmt: skip  # one definition
+    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
+    team = Team(workspace, storage.committer)
+    await team.deliver(set_to("1", ADA, 60))
+    return team
+
+
+async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
+    """Return when each follow-up was asked for, in µs after the beginning, and the value then."""
+    return [(one.asked_at - NOW, one.after) for one in await by_ids(team.workspace, ids=range(1, 100))]
+
+
+async def redefine(team: Team, key: str, *, asks: bool = False, **changes: object) -> None:
+    """Change a score type as an admin does, an hour after the beginning."""
+    live = next(one for one in await score_types(team.workspace) if one.key == key)
+    made = await draft(team.workspace, wanted=replace(live, **changes), now=NOW + HOUR)  # type: ignore[arg-type]  # named
+    if made is not None:
+        expected = await preview(team.workspace, draft=made, now=NOW + HOUR)
+        asked = await apply(team.workspace, draft=made, asks=asks, now=NOW + HOUR)
+        assert asked == (expected.asking if asks else 0)
+
+
+async def add_default_type(team: Team) -> None:
+    """Add another score type that is the default one."""
+    await add_score_type(
+        team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
+        is_default=True, now=NOW + HOUR,
+    )  # fmt: skip  # one definition
+
+
+ADMIN_ACTS: dict[str, Callable[[Team], Awaitable[None]]] = {
+    "a wider range": lambda team: redefine(team, "score", maximum=110_000),
+    "a wider range, asking": lambda team: redefine(team, "score", maximum=110_000, asks=True),
+    "a label": lambda team: redefine(team, "score", label="Interest"),
+    "a rule": lambda team: redefine(team, "score", rules=(Rule(name="Demo", activity="demo", points=1_000),)),
+    "a wider range of another type": lambda team: redefine(team, "fit", maximum=20_000),
+    "another default type": lambda team: redefine(team, "fit", is_default=True),
+    "a new default type": add_default_type,
+}
+
+
+@pytest.mark.parametrize("by_time", [True, False], ids=["swept", "pushed"])
+@pytest.mark.parametrize("act", ADMIN_ACTS)
+async def test_a_pending_hold_outlives_a_change_of_score_types(storage: Storage, act: str, by_time: bool) -> None:
+    """The follow-up comes when the hold ends, once, whether a sweep or the next change of the contact is first."""
+    team = await holding_team(storage)
+    await ADMIN_ACTS[act](team)
+
+    assert await follow_ups(team) == []
+    if not by_time:
+        await team.deliver(change("2", ADA, Op.ADD, 1), batch="2", received=NOW + 3 * HOUR)
+    await sweep(team.workspace, now=NOW + 3 * HOUR)
+    assert await follow_ups(team) == [(2 * HOUR, 60_000)]
+    await sweep(team.workspace, now=NOW + 9 * DAY)
+    assert len(await follow_ups(team)) == 1
+
+
+async def test_a_hold_ends_where_the_new_definition_puts_the_score_outside(storage: Storage) -> None:
+    """Ada is at 60 of the old range and at 40 of the new one, which is not where the rule waits for her."""
+    team = await holding_team(storage)
+    await redefine(team, "score", maximum=40_000, bands=(Band(name="cold", start=0),))
+    await sweep(team.workspace, now=NOW + 3 * HOUR)
+
+    assert await follow_ups(team) == []
+
+
+async def test_a_contact_within_the_margin_stays_taken_through_a_change(storage: Storage) -> None:
+    """Asked for at 60 and then at 48, above the re-arm line at 45: back at 55 nobody is asked a second time."""
+    team = await holding_team(storage, "score crosses 50 cooldown 1h")
+    await team.deliver(set_to("2", ADA, 48), batch="2", received=NOW + SECOND)
+    await redefine(team, "score", label="Interest", rules=(Rule(name="Demo", activity="demo", points=1_000),))
+    await team.deliver(set_to("3", ADA, 55), batch="3", received=NOW + 9 * DAY)
+    assert await follow_ups(team) == [(0, 60_000)]
+
+    await team.deliver(set_to("4", ADA, 45), batch="4", received=NOW + 9 * DAY + SECOND)
+    await team.deliver(set_to("5", ADA, 55), batch="5", received=NOW + 9 * DAY + 2 * SECOND)
+    assert await follow_ups(team) == [(0, 60_000), (9 * DAY + 2 * SECOND, 55_000)]
+
+
+async def test_a_new_default_type_begins_with_nobody_inside(storage: Storage) -> None:
+    """A contact that was hot in the former default type is asked for when it becomes hot in the new one."""
+    team = await holding_team(storage)
+    await team.deliver(set_to("2", BOB, 90), batch="2")
+    assert await follow_ups(team) == [(0, 90_000)]
+    await add_score_type(
+        team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0,
+        bands=[Band(name="cold", start=0), Band(name="hot", start=80_000)], is_default=True, now=NOW + HOUR,
+    )  # fmt: skip  # one definition
+    later = NOW + 20 * DAY  # after the cool-down of the default rule
+    await team.deliver(set_to("3", BOB, 85, score="heat"), batch="3", received=later)
+
+    assert (20 * DAY, 85_000) in await follow_ups(team)
+
+
+@pytest.mark.parametrize("by_time", [True, False], ids=["swept", "pushed"])
+async def test_a_row_of_an_older_process_is_read_as_a_pending_hold(
+    storage: Storage, database_url: str, by_time: bool
+) -> None:
+    """Beside a newer process an older one may still write both; the hold goes on."""
+    team = await holding_team(storage)
+    await raw.rows(database_url, "UPDATE alert_memory SET taken = true")
+    assert [(bool(row["taken"]), row["pending_until"]) for row in await raw.rows(database_url, MEMORY)] == [
+        (True, NOW + 2 * HOUR)
+    ]
+    await redefine(team, "fit", maximum=20_000)
+    if not by_time:
+        await team.deliver(change("2", ADA, Op.ADD, 1), batch="2", received=NOW + 3 * HOUR)
+    await sweep(team.workspace, now=NOW + 3 * HOUR)
+
+    assert await follow_ups(team) == [(2 * HOUR, 60_000)]
+    assert [(bool(row["taken"]), row["pending_until"]) for row in await raw.rows(database_url, MEMORY)] == [
+        (True, None)
+    ]
+
+
+def test_a_memory_is_not_both_taken_and_pending() -> None:
+    """What every evaluation returns is one or the other."""
+    with pytest.raises(ValueError, match="at once"):
+        Memory(taken=True, pending_until=NOW)
