@@ -180,8 +180,16 @@ async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
 
 
 async def swept(session: Session, rule: AlertRule, *, until: int) -> None:
-    """Remember that all that time decided up to then was looked at."""
-    await session.rows("UPDATE alert_rules SET swept_until = $2 WHERE id = $1 AND swept_until < $2", rule.id, until)
+    """Record that everything that time decided up to *until* was evaluated.
+
+    Where another sweep came further meanwhile, its instant stays.
+    """
+    await session.rows(
+        "UPDATE alert_rules SET swept_until = $2 WHERE id = $1 AND (swept_until < $2 OR swept_until = $3)",
+        rule.id,
+        until,
+        rule.swept_until,
+    )
 
 
 async def _change(workspace: Workspace, what: str, rule: int, at: int | None) -> None:

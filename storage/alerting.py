@@ -387,7 +387,7 @@ async def sweep(workspace: Workspace, *, now: int) -> int:
     swept = 0
     for rule in await alert_rules.alert_rules(workspace):
         watch = rule.watch(types)
-        if watch is None or not watch.needs_time or rule.swept_until >= now:
+        if watch is None or not watch.needs_time or rule.swept_until == now:
             continue
         last: int | None = 0
         while last is not None:
@@ -433,7 +433,8 @@ async def _due(
     """Name the contacts that a rule may decide something of between its last sweep and now, taken from the indexes."""
     params: list[object] = [workspace.id, rule.id, now, after, MOST_SWEPT, watch.score_type.definition]
     ways = ["SELECT m.contact_id FROM alert_memory m WHERE m.rule_id = $2 AND m.pending_until <= $3"]
-    for low, high in _windows(watch, since=rule.swept_until - OVERLAP, until=now):
+    since = min(rule.swept_until, now) - OVERLAP  # a sweep while a clock was ahead does not hold up the next ones
+    for low, high in _windows(watch, since=since, until=now):
         params += [low, high]
         bounds = f"s.rank >= ${len(params) - 1} AND s.rank < ${len(params)}"
         ways.append(f"SELECT s.contact_id FROM scores s WHERE s.definition_id = $6 AND {bounds}")

@@ -139,6 +139,7 @@ class Database:
     def __init__(self, where: Address, context: TortoiseContext, vault: Vault) -> None:
         self.dialect = where.dialect
         self.vault = vault
+        self.jobs_checked_at = 0  #: when `jobs` last looked for times that a wrong clock wrote, in µs
         self._context = context
         self._writer = context.db(where.dialect)
         self._reader = context.db("reader") if where.path is not None else self._writer

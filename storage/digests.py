@@ -129,6 +129,8 @@ async def news(workspace: Workspace, *, digest: Digest, whose: Whose | None, now
     score_type = (await score_types(workspace))[0]
     # The first one has what happened since it was asked for, which may be over a week-end, and at least a day.
     since = digest.sent_at if digest.sent_at is not None else min(now - DAY, digest.created_at)
+    if since > now:  # it was sent while a clock was ahead
+        since = now - DAY
     mine: tuple[Term, ...] = (Is("owner", (matching(owner),)),) if owner is not None else ()
     _, best = await scores.top(workspace, score=score_type.key, count=MOST_LINES, now=now)
     top = tuple(card.contact.id for card in best)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from storage import database
 from storage.database import Row, Session
 from storage.domain.people import Workspace
-from storage.domain.retries import LEASE
+from storage.domain.retries import LEASE, LONGEST_ASKED, SECOND
+
+CHECK_EVERY = 60 * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +82,39 @@ async def put_job(workspace: Workspace, *, kind: str, lane: str, key: str, subje
     await database.write(body)
 
 
+async def _correct_times(now: int) -> None:
+    """Bring back the times that were written while a clock was ahead, so that nothing waits until it has caught up.
+
+    Looks when this process begins, once a minute, and at once where its clock was put back. A job that was created in
+    the future keeps its distance from there: one that was due after two days is due in two days. A minute of
+    difference between the clocks of two processes is no reason to write.
+    """
+    db = database.current()
+    if 0 <= now - db.jobs_checked_at < CHECK_EVERY:
+        return
+    db.jobs_checked_at = now
+    await db.writer.rows(
+        "UPDATE jobs SET due_at = CASE WHEN created_at > $2 THEN $1 + due_at - created_at ELSE $1 END,"
+        " created_at = least(created_at, $1) WHERE created_at > $2 OR (attempts > 0 AND due_at > $3)",
+        now,
+        now + CHECK_EVERY,
+        now + LONGEST_ASKED,
+    )
+    await db.writer.rows(
+        # A lane is held for a lease, waits with the job at its head for a retry, or else only for its pace.
+        "UPDATE lanes SET free_at = CASE WHEN holder IS NULL THEN CAST($1 AS BIGINT) ELSE $2 END"
+        " WHERE free_at > $2 AND (holder IS NOT NULL OR free_at > $3 OR NOT EXISTS (SELECT 1 FROM jobs j"
+        " WHERE j.workspace_id = lanes.workspace_id AND j.lane = lanes.name AND j.attempts > 0"
+        " AND j.given_up_at IS NULL))",
+        now,
+        now + LEASE,
+        now + LONGEST_ASKED,
+    )
+
+
 async def waiting_for(*, kinds: Collection[str], now: int) -> list[Workspace]:
     """Give the workspaces that have a job of these kinds to be claimed."""
+    await _correct_times(now)
     rows = await database.read(
         f"SELECT DISTINCT w.id, w.team, w.name FROM lanes l JOIN workspaces w ON w.id = l.workspace_id"
         f" WHERE {_IS_FREE} ORDER BY w.id",
@@ -93,6 +126,7 @@ async def waiting_for(*, kinds: Collection[str], now: int) -> list[Workspace]:
 
 async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Job | None:
     """Take the next job of these kinds that is due in a lane that nobody holds, and the lane with it."""
+    await _correct_times(now)
     if not await database.read(f"{_FREE} LIMIT 1", _rows(kinds), now, workspace.id):
         return None  # most of the time: nothing is written for it
     token = secrets.token_hex(8)
@@ -167,11 +201,12 @@ async def repeat(workspace: Workspace, *, job: Job, at: int, now: int) -> None:
         if not await _free(session, workspace, job, at=now):
             return
         await session.rows(
-            "UPDATE jobs SET due_at = $3, attempts = 0, under_way = false, problem = NULL"
+            "UPDATE jobs SET due_at = $3, created_at = $4, attempts = 0, under_way = false, problem = NULL"
             " WHERE workspace_id = $1 AND id = $2",
             workspace.id,
             job.id,
             at,
+            now,
         )
 
     await database.write(body)
@@ -188,10 +223,12 @@ async def postpone(
     pace: int = 0,
     now: int,
 ) -> None:
-    """Try a job again later; with *holds_lane* all behind it waits too, so that the order is kept.
+    """Try a job again at *until*, but in an hour at most.
 
-    *is_doubtful*: it may have been done all the same. Without *holds_lane* the lane is free again after *pace* µs.
+    With *holds_lane* the jobs behind it wait too, so that the order is kept; without it the lane is free again after
+    *pace* µs. *is_doubtful*: the job may have been done all the same.
     """
+    until = min(until, now + LONGEST_ASKED)
 
     async def body(session: Session) -> None:
         if not await _free(session, workspace, job, at=until if holds_lane else now + pace):

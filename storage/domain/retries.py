@@ -4,6 +4,7 @@ SECOND = 1_000_000
 LEASE = 60 * SECOND  #: how long one who took a job has it to themselves
 PACE = SECOND  #: between two messages to one place: Slack's own rule
 LONGEST = 600 * SECOND
+LONGEST_ASKED = 3_600 * SECOND  #: the longest wait before a retry, also where the other side asks for more
 MOST_ATTEMPTS = 12  #: about forty minutes
 MOST_HELD = 150  #: attempts for which it keeps what is behind it waiting: about a day
 

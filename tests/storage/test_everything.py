@@ -88,10 +88,10 @@ MEANINGS: dict[str, tuple[dict[str, object], ...]] = {
 }
 #: alert rules: at once, after a hold, by decay, by how far a score moved
 ALERTS = (
-    "score crosses 50 cooldown 1h",
-    "score crosses 20 hold 1d cooldown 2d sla 1h",
+    "score crosses 15 cooldown 1h",
+    "score crosses 5 hold 9d cooldown 2d sla 1h",
     "mood crosses below 10 hold 9d sla 4h",
-    "heat crosses 10 hold 9d cooldown 1h",
+    "heat crosses 5 hold 9d cooldown 1h",
     "heat crosses below 50 cooldown 1h",
     "score rises 15 in 1d",
 )

@@ -6,9 +6,9 @@ import pytest
 
 from storage import jobs
 from storage.domain.people import Workspace
-from storage.domain.retries import LEASE, SECOND
+from storage.domain.retries import LEASE, LONGEST_ASKED, SECOND
 from storage.jobs import Job
-from tests.storage.teams import NOW, Team
+from tests.storage.teams import DAY, NOW, Team
 
 KIND, LANE = "ask", "C0SUCCESS"
 LATER = NOW + LEASE + SECOND  # the first lease has ended
@@ -86,3 +86,81 @@ async def test_what_was_given_up_is_tried_again_once_it_is_put_again(team: Team)
 
     assert again is not None
     assert (again.id, again.attempts) == (first.id, 1)
+
+
+AHEAD = {"an hour": 3600 * SECOND, "thirty days": 30 * DAY, "ten years": 3_650 * DAY}
+
+
+@pytest.mark.parametrize("ahead", AHEAD.values(), ids=AHEAD)
+async def test_a_clock_that_was_ahead_holds_up_nothing(team: Team, ahead: int) -> None:
+    """Put back, a new job is done at once, a repeated and a postponed one in their time, and a lane is free again."""
+    wrong, due = NOW + ahead, {"new": 0, "soon": 600 * SECOND, "monday": 5 * DAY}
+    for subject, (key, wait) in enumerate(due.items(), start=1):
+        await jobs.put_job(
+            team.workspace, kind=KIND, lane=key, key=key, subject=subject, due_at=wrong + wait, now=wrong
+        )
+    await jobs.put_job(team.workspace, kind=KIND, lane="again", key="again", subject=4, due_at=NOW, now=NOW)
+    await jobs.put_job(team.workspace, kind=KIND, lane="later", key="later", subject=5, due_at=NOW, now=NOW)
+    for _ in range(2):
+        job = await taken(team, now=wrong)
+        assert job is not None
+        if job.lane == "again":
+            await jobs.repeat(team.workspace, job=job, at=wrong + 60 * SECOND, now=wrong)
+        else:
+            await jobs.postpone(
+                team.workspace,
+                job=job,
+                until=wrong + 9 * DAY,
+                holds_lane=True,
+                is_doubtful=False,
+                because="",
+                now=wrong,
+            )
+
+    assert await done_by(team, NOW) == [1, 5]
+    assert await done_by(team, NOW + 60 * SECOND) == [4]
+    assert await done_by(team, NOW + 601 * SECOND) == [2]
+    assert await done_by(team, NOW + 5 * DAY - SECOND) == []
+    assert await done_by(team, NOW + 5 * DAY) == [3]
+
+
+async def done_by(team: Team, now: int) -> list[int]:
+    """Do all that is due at an instant; return the subjects."""
+    done = []
+    while (job := await taken(team, now=now)) is not None:
+        await jobs.settle(team.workspace, job=job, pace=0, now=now)
+        done.append(job.subject)
+    return sorted(done)
+
+
+async def test_a_lease_from_a_clock_that_was_ahead_ends_in_its_time(team: Team) -> None:
+    """The process that held the lane died; its job is tried again one lease after the clock was put back."""
+    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
+    assert await taken(team, now=NOW + 30 * DAY) is not None
+
+    assert await taken(team, now=NOW) is None
+    again = await taken(team, now=NOW + LEASE)
+    assert again is not None
+    assert again.is_doubtful
+
+
+async def test_a_job_of_next_month_stays_one_of_next_month(team: Team) -> None:
+    """That it is far ahead is no sign of a wrong clock; when it was created is."""
+    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW + 30 * DAY, now=NOW)
+    for day in range(29):
+        assert await taken(team, now=NOW + day * DAY) is None
+
+    assert await taken(team, now=NOW + 30 * DAY) is not None
+
+
+async def test_a_retry_waits_an_hour_at_most(team: Team) -> None:
+    """Whatever the other side asks for: a longer wait would be taken for a wrong clock."""
+    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
+    job = await taken(team, now=NOW)
+    assert job is not None
+    await jobs.postpone(
+        team.workspace, job=job, until=NOW + 9 * DAY, holds_lane=False, is_doubtful=False, because="busy", now=NOW
+    )
+
+    assert await taken(team, now=NOW + LONGEST_ASKED - 1) is None
+    assert await taken(team, now=NOW + LONGEST_ASKED) is not None

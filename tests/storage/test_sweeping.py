@@ -128,6 +128,18 @@ async def test_what_holds_is_asked_for_when_it_comes_due(storage: Storage) -> No
     assert await told(team.workspace) == [(0, 2 * HOUR, 60_000, "open", 2 * HOUR)]
 
 
+async def test_a_sweep_while_the_clock_was_ahead_does_not_hold_up_the_next(storage: Storage) -> None:
+    """Put back by thirty days, the next sweeps find what fades and what waits as ever."""
+    team = await fading_team(storage, "T0ACME", "heat crosses below 80", "score crosses 50 hold 2h")
+    await sweep(team.workspace, now=NOW + 30 * DAY)
+    await team.deliver(set_to("1", ADA, 100, score="heat"), set_to("2", BOB, 60))
+    await sweep(team.workspace, now=NOW + HOUR)
+    assert await told(team.workspace) == []
+    await sweep(team.workspace, now=NOW + 9 * HOUR)
+
+    assert [(contact, round(at / HOUR, 2)) for contact, at, *_ in await told(team.workspace)] == [(0, 7.94), (1, 2)]
+
+
 async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
     """Whoever was untouched before the rule is not; a touch closes it, and then it may ask again."""
     workspace = (await fading_team(storage, "T0ACME")).workspace
