@@ -1,7 +1,7 @@
 """Write the terms of filters as SQL; a filter's `matches` is the specification of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from storage.domain.decay import BILLIONTHS, bound
 from storage.domain.filters.terms import (
@@ -37,11 +37,28 @@ class Sql:
 
     now: int
     values: list[object] = field(default_factory=list)
+    is_required: bool = True  #: what is being written must be true of every contact found: no NOT or OR is above it
 
     def bind(self, value: object) -> str:
         """Add a value and give its placeholder."""
         self.values.append(value)
         return f"${len(self.values)}"
+
+    def optional(self) -> "Sql":
+        """Return the same statement, for a part under a NOT or an OR."""
+        return replace(self, is_required=False)
+
+    def found_in(self, scores: str) -> str:
+        """Write that a contact `c` is in a sub-select of scores, which `of_contact` ties to the contact.
+
+        A list of ids is read from the index of the ranks by both databases; EXISTS is not by SQLite. Under a NOT or an
+        OR, PostgreSQL reads a list that is too long for its memory again for each contact: there it looks each one up.
+        """
+        return f"{'c.id IN' if self.is_required else 'EXISTS'} ({scores})"
+
+    def of_contact(self, table: str) -> str:
+        """Write the condition that ties a sub-select to a contact `c`; a list of ids needs none."""
+        return "" if self.is_required else f" AND {table}.contact_id = c.id"
 
 
 def condition(workspace: Workspace, asked: Filter, *, now: int) -> tuple[str, list[object]]:
@@ -97,9 +114,8 @@ def _has(term: Has, sql: Sql) -> str:
 
 
 def _scored(score: ScoreType, condition: str, sql: Sql) -> str:
-    # As a list of ids it is taken from the index of the ranks by both databases; EXISTS is not by SQLite.
-    definition = sql.bind(score.definition)
-    return f"c.id IN (SELECT contact_id FROM scores WHERE definition_id = {definition} AND {condition})"
+    definition, of_contact = sql.bind(score.definition), sql.of_contact("scores")
+    return sql.found_in(f"SELECT contact_id FROM scores WHERE definition_id = {definition} AND {condition}{of_contact}")
 
 
 def _trend(term: Trend, sql: Sql) -> str:
@@ -116,7 +132,7 @@ def _trend(term: Trend, sql: Sql) -> str:
         f" {_shown(term.score, 'rank_then', then, sql)} AS had"
         f" FROM {_since(term.score, then, sql)} WHERE rank_then IS NOT NULL OFFSET 0"
     )
-    return f"c.id IN (SELECT contact_id FROM ({values}) AS v WHERE {condition})"
+    return sql.found_in(f"SELECT contact_id FROM ({values}) AS v WHERE {condition}")
 
 
 def _crossed(term: Crossed, sql: Sql) -> str:
@@ -127,7 +143,7 @@ def _crossed(term: Crossed, sql: Sql) -> str:
         if term.above
         else f"rank < {edge} AND rank_then >= {edge_then}"
     )
-    return f"c.id IN (SELECT contact_id FROM {_since(term.score, then, sql)} WHERE {condition})"
+    return sql.found_in(f"SELECT contact_id FROM {_since(term.score, then, sql)} WHERE {condition}")
 
 
 def _since(score: ScoreType, then: int, sql: Sql) -> str:
@@ -136,7 +152,7 @@ def _since(score: ScoreType, then: int, sql: Sql) -> str:
     changed = "" if score.half_life else f" AND k.last_at > {instant}"
     return (
         f"(SELECT k.contact_id, k.rank, {rank_at(instant)} AS rank_then FROM scores k"
-        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{changed} OFFSET 0) AS m"
+        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{changed}{sql.of_contact('k')} OFFSET 0) AS m"
     )
 
 
@@ -170,9 +186,9 @@ def _shown(score: ScoreType, rank: str, instant: int, sql: Sql) -> str:
 def _stale(term: Stale, sql: Sql) -> str:
     definition, instant = sql.bind(term.score.definition), sql.bind(sql.now - term.window)
     last = "SELECT max(e.at) FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id"
-    return (
-        "c.id IN (SELECT k.contact_id FROM scores k"
-        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL AND ({last}) <= {instant})"
+    return sql.found_in(
+        "SELECT k.contact_id FROM scores k"
+        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{sql.of_contact('k')} AND ({last}) <= {instant}"
     )
 
 
@@ -235,7 +251,7 @@ def _like(part: str) -> str:
 
 
 def _not(term: Not, sql: Sql) -> str:
-    return f"NOT {_condition(term.part, sql)}"
+    return f"NOT {_condition(term.part, sql.optional())}"
 
 
 def _all(term: All, sql: Sql) -> str:
@@ -243,7 +259,7 @@ def _all(term: All, sql: Sql) -> str:
 
 
 def _any(term: Any, sql: Sql) -> str:
-    return f"({' OR '.join(_condition(part, sql) for part in term.parts)})"
+    return f"({' OR '.join(_condition(part, sql.optional()) for part in term.parts)})"
 
 
 # Each writer takes its own kind of term; the table pairs them, which a type cannot say.

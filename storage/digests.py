@@ -1,5 +1,6 @@
 """Keep who gets a message a day and when, and gather what stands in it."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class News:
 
 async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int, made_by: str, now: int) -> Digest:
     """Let a message go somewhere every working day at that local time; raises UnknownZone."""
-    zone = check_zone(zone)
+    zone = await asyncio.to_thread(check_zone, zone)  # it reads the folders of the zone database
 
     async def body(session: database.Session) -> Digest:
         rows = await session.rows(

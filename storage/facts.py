@@ -136,6 +136,18 @@ async def doings(session: Session, contacts: Collection[int]) -> dict[int, dict[
     return found
 
 
+async def activities_since(session: Session, instants: Mapping[int, int]) -> list[tuple[int, int, str]]:
+    """Return what contacts did at or after an instant, undone or not: (contact, row id of the fact, activity)."""
+    rows = await session.rows(
+        "SELECT given.contact, f.id, f.activity FROM given(contact bigint, since bigint)"
+        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
+        " JOIN facts f ON f.contact_id = m.id AND f.subject = '' AND f.occurred_at >= given.since"
+        " WHERE f.kind = 'activity'",
+        [{"contact": contact, "since": at} for contact, at in sorted(instants.items())],
+    )
+    return [(row["contact"], row["id"], row["activity"]) for row in rows]
+
+
 async def links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
     """Give every word that one of these contacts is one with another: (contact, contact, batch)."""
     found = await session.rows(

@@ -1,23 +1,28 @@
-"""Take new facts into scores and fields: in constant time where they are the latest, else all anew."""
+"""Fold new facts into scores and fields: in one constant-time step where they come last, else the whole ledger."""
 
 from collections.abc import Mapping, Sequence
 
 from storage import contacts, derived, facts
 from storage.database import Session
+from storage.domain.contacts import Json
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, State, beginning, fold_fields, fold_ledger, step
+from storage.domain.fold import Effect, State, beginning, can_move, fold_fields, fold_ledger, is_late, step
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
-from storage.facts import Scored
+from storage.facts import FactKey, Scored
 from storage.work import Work
+
+#: the field that holds the address
+EMAIL = "email"
 
 
 async def fold_scores(
     session: Session, works: Sequence[Work], states: dict[Scored, State], types: Mapping[Scored, ScoreType]
 ) -> None:
-    """Take the new facts, submission by submission: in constant time where they are the latest, else all anew."""
-    late = _late(works, states, types)
+    """Fold the new facts, submission by submission: by a step where they come last, else the score's whole ledger."""
+    touched = {pair for work in works if work.refusal is None for pair in work.touched}
+    late, known = await find_late(session, works, states, {pair: types[pair] for pair in touched})
     ledgers = await facts.ledgers(session, {pair: types[pair] for pair in late}) if late else {}
     left_out = await _left_out(session, works, ledgers)
     not_yet = {entry.fact_id for work in works for entry in work.new}
@@ -39,7 +44,8 @@ async def fold_scores(
             else:
                 for entry in bearing.get(pair, ()):
                     if entry.fact is not None and entry.fact_id is not None:
-                        states[pair], effect = step(states[pair], entry.fact, score_type)
+                        fields = known.get(entry.fact_id)
+                        states[pair], effect = step(states[pair], entry.fact, score_type, fields)
                         if effect is not None:
                             effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
             after = states[pair].value(score_type, now=now)
@@ -47,7 +53,6 @@ async def fold_scores(
                 Moved(contact=pair[0], score_type=score_type, before=before, after=after, was=was, state=states[pair])
             )
         _let_go(work)
-    touched = {pair for work in works if work.refusal is None for pair in work.touched}
     await derived.keep(
         session,
         states={pair: states[pair] for pair in touched},
@@ -71,19 +76,90 @@ def _let_go(work: Work) -> None:
             work.settled[contact, key] = gone
 
 
-def _late(works: Sequence[Work], states: Mapping[Scored, State], types: Mapping[Scored, ScoreType]) -> set[Scored]:
-    """Name the scores that a new fact, or an undo, reaches into the past of, or whose rules ask what was known when."""
-    last = {pair: state.last for pair, state in states.items()}
-    late = {pair for work in works if work.refusal is None for pair in work.undone}
+async def find_late(
+    session: Session, works: Sequence[Work], states: Mapping[Scored, State], types: Mapping[Scored, ScoreType]
+) -> tuple[set[Scored], Mapping[int, Mapping[str, Json]]]:
+    """Return the scores of *types* to fold again from the ledger, and by fact id the fields for stepping the others.
+
+    A score is folded again where an undo, a merge or a split concerns its contact, and where a new fact does not come
+    after all that its score has seen. *states* are those before the new facts. The contacts must be locked.
+    """
+    again = {id for work in works if work.refusal is None for id in (*work.spoken_of, *work.regrouped)}
+    again |= {entry.contact for work in works if work.is_undone for entry in work.new if entry.contact is not None}
+    late = {pair for pair in types if pair[0] in again}
+    last = {pair: states[pair].last for pair in types.keys() - late}
+    scores_of: dict[int, list[Scored]] = {}
+    for pair in last:
+        scores_of.setdefault(pair[0], []).append(pair)
+    fields = await _stated_fields(session, works, {pair: types[pair] for pair in last})
+    values = {contact: _values(stated) for contact, stated in fields.items()}
+    known: dict[int, Mapping[str, Json]] = {}
+    since: dict[Scored, int] = {}  # when new facts state fields that the conditions of the score ask about
     for work in works:
         for entry in work.new:
-            assert entry.fact is not None  # it became one
-            for pair in work.bears_on(entry):
-                # Of the same time and key as the last one: which of the two is first the fold knows.
-                if entry.fact.order <= last[pair] or judge(types[pair].rules).asks_fields:
+            fact, contact = entry.fact, entry.contact
+            assert fact is not None  # it was appended
+            assert contact is not None
+            assert entry.fact_id is not None
+            for pair in scores_of.get(contact, ()):
+                if not can_move(fact, types[pair]):
+                    continue
+                if is_late(fact, types[pair], last=last[pair], known=fields.get(contact, {})):
                     late.add(pair)
-                last[pair] = max(last[pair], entry.fact.order)
-    return late
+                if not judge(types[pair].rules).asked.isdisjoint(fact.fields):
+                    since[pair] = min(since.get(pair, fact.occurred_at), fact.occurred_at)
+                last[pair] = max(last[pair], fact.order)
+            if contact in fields and fact.fields:
+                fields[contact] = fold_fields([fact], fields[contact])
+                values[contact] = _values(fields[contact])
+            if contact in fields:
+                known[entry.fact_id] = values[contact]
+    since = {pair: at for pair, at in since.items() if pair not in late}
+    return late | await _changing_the_past(session, works, since, types), known
+
+
+async def _stated_fields(
+    session: Session, works: Sequence[Work], types: Mapping[Scored, ScoreType]
+) -> dict[int, contacts.Fields]:
+    """Return the fields, before the new facts, of the contacts whose scores have conditions that ask about fields."""
+    asked: dict[int, set[str]] = {}
+    for (contact, _), score_type in types.items():
+        if names := judge(score_type.rules).asked:
+            asked.setdefault(contact, set()).update(names)
+    known = await contacts.fields(session, asked) if asked else {}
+    workspace_of = {entry.contact: work.submission.workspace.id for work in works for entry in work.new}
+    said: dict[int, FactKey] = {}
+    for contact, fields in known.items():
+        if EMAIL in asked[contact] and EMAIL in fields:
+            _, source, key, subject = fields[EMAIL][1]
+            said[contact] = (workspace_of[contact], source.decode(), key.decode(), subject.decode())
+    # A contact that lost its address shows the one it was made with; conditions read what the fact said.
+    stored = await facts.stored(session, said.values()) if said else {}
+    for contact, fact_key in said.items():
+        known[contact][EMAIL] = (stored[fact_key][2].fields[EMAIL], known[contact][EMAIL][1])
+    return known
+
+
+async def _changing_the_past(
+    session: Session, works: Sequence[Work], since: Mapping[Scored, int], types: Mapping[Scored, ScoreType]
+) -> set[Scored]:
+    """Return the scores with an activity after the fields that a new fact states: its conditions may hold now.
+
+    An activity that was worth nothing left no trace in its score, so the ledger has to be asked.
+    """
+    earliest: dict[int, int] = {}
+    for (contact, _), at in since.items():
+        earliest[contact] = min(at, earliest.get(contact, at))
+    new = {entry.fact_id for work in works for entry in work.new}  # those were compared one by one
+    later: dict[int, set[str]] = {}
+    for contact, fact_id, activity in await facts.activities_since(session, earliest) if earliest else ():
+        if fact_id not in new:
+            later.setdefault(contact, set()).add(activity)
+    return {pair for pair in since if any(map(judge(types[pair].rules).bears, later.get(pair[0], ())))}
+
+
+def _values(fields: contacts.Fields) -> Mapping[str, Json]:
+    return {name: value for name, (value, _) in fields.items()}
 
 
 async def _left_out(
@@ -102,7 +178,7 @@ async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> N
     """Let the latest value of each field win."""
     said: dict[int, list[Fact]] = {}
     for work in works:
-        for entry in work.new:
+        for entry in work.new if not work.is_undone else ():
             if entry.fact is not None and entry.fact.fields and entry.contact is not None:
                 said.setdefault(entry.contact, []).append(entry.fact)
     changed = {}

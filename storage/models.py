@@ -189,7 +189,10 @@ class Effect(Model):
     class Meta:
         table = "effects"
         constraints = (UniqueConstraint(fields=("fact_id", "definition_id"), name="effects_fact"),)
-        indexes = (Index(fields=("contact_id", "definition_id", "at"), name="effects_contact"),)
+        indexes = (
+            Index(fields=("contact_id", "definition_id", "at"), name="effects_contact"),
+            Index(fields=("definition_id",), name="effects_definition"),
+        )
 
 
 # The value of one contact in one definition now; derived, may be folded again.

@@ -100,8 +100,8 @@ async def _rows(
             where.append(f"s0.definition_id = {definition} AND s0.rank IS NOT NULL")
             keys.append(_Key("s0.rank", sort.down, always_there=True))
         elif number == 0:
-            known = f"SELECT contact_id FROM scores WHERE definition_id = {definition} AND rank IS NOT NULL"
-            where.append(f"c.id NOT IN ({known})")
+            known = f"SELECT 1 FROM scores WHERE contact_id = c.id AND definition_id = {definition}"
+            where.append(f"NOT EXISTS ({known} AND rank IS NOT NULL)")
         else:
             one = f"s{number}"
             source += f" LEFT JOIN scores {one} ON {one}.contact_id = c.id AND {one}.definition_id = {definition}"

@@ -65,14 +65,18 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     _stamp(works, states)
     await _append(session, works)
     for work in works:
+        if work.submission.actor and work.new:  # only what has an actor can be undone
+            batch = work.submission.batch
+            work.is_undone = bool(await facts.undone(session, work.submission.workspace.id, [batch]))
+    for work in works:
         if gone := await deleting.delete(session, work):
             await alert_memory.forget(session, gone)
             types |= {pair: work.types[pair[1]] for pair in work.touched}
             states |= {pair: merging.carried(work, pair) for pair in work.touched if pair[0] in work.regrouped}
     await fold_scores(session, works, states, types)
-    await keep_fields(session, works, now=now)
     if drafts:
         await redefining.follow(session, works, drafts)
+    await keep_fields(session, works, now=now)  # last: the steps of both begin with the fields as they were
     await alerting.decide_all(session, works, now=now)
     await _queue_readings(session, works, now=now)
     await _keep_deliveries(session, works)

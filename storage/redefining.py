@@ -11,14 +11,16 @@ from storage import alert_memory, alert_rules, alerting, contacts, database, def
 from storage.contacts import StartAgain
 from storage.database import Session
 from storage.domain.alerts import Kind, Watch
+from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import Fact
-from storage.domain.fold import bears_on, fold_ledger
+from storage.domain.fold import Effect, State, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
 from storage.domain.rules import check_rules
 from storage.domain.score_types import ScoreType, check_definition
 from storage.facts import Scored
+from storage.folding import find_late
 from storage.work import Work
 from storage.workspaces import all_workspaces
 
@@ -165,10 +167,36 @@ async def follow(session: Session, works: Sequence[Work], drafts: Mapping[int, S
     for (workspace, definition), ids in touched.items():
         draft = types[workspace, definition]
         pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
-        built = {pair[0] for pair in await derived.states(session, dict.fromkeys(pairs, definition))}
-        ledgers = await facts.ledgers(session, pairs)
-        new = {pair[0] for pair, ledger in ledgers.items() if ledger.keys() <= fresh} | regrouped
-        await _write(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair[0] in built | new})
+        states = await derived.states(session, dict.fromkeys(pairs, definition))
+        late, known = await find_late(session, works, states, dict.fromkeys(states, draft))
+        # Of those not built yet: contacts that are new, and those whose scores a merge or a split took away.
+        ledgers = await facts.ledgers(session, {pair: draft for pair in pairs if pair in late or pair not in states})
+        new = {pair for pair, ledger in ledgers.items() if ledger.keys() <= fresh or pair[0] in regrouped}
+        await _write(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late | new})
+        await _step(session, workspace, draft, works, {p: states[p] for p in states.keys() - late}, known)
+
+
+async def _step(
+    session: Session,
+    workspace: int,
+    draft: ScoreType,
+    works: Sequence[Work],
+    states: dict[Scored, State],
+    known: Mapping[int, Mapping[str, Json]],
+) -> None:
+    """Fold the new facts into scores under a draft for which they all come last; *known* is what `find_late` says."""
+    effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
+    for work in works:
+        for entry in work.new:
+            pair = (entry.contact or 0, draft.key)
+            if pair in states and entry.fact is not None and entry.fact_id is not None:
+                states[pair], effect = step(states[pair], entry.fact, draft, known.get(entry.fact_id))
+                if effect is not None:
+                    effects[pair][entry.fact_id] = (entry.fact, effect)
+    await derived.keep(
+        session, states=states, effects=effects, anew=(),
+        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
+    )  # fmt: skip  # what, and under which definition
 
 
 async def fold_again() -> int:

@@ -22,6 +22,7 @@ EXPECTED: Final = {
     "facts_other": ("facts", "1000 2"),
     "effects_fact": ("effects", "1000000 2 1"),
     "effects_contact": ("effects", "1000000 10 5 1"),
+    "effects_definition": ("effects", "1000000 500000"),
     "scores_contact": ("scores", "200000 2 1"),
     "scores_rank": ("scores", "200000 100000 2 1"),
 }

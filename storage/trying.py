@@ -1,9 +1,10 @@
 """Say what an alert rule would have asked for, had it been there: replayed from the ledger, changing nothing."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from heapq import nsmallest
+from itertools import accumulate, groupby
 
 from storage import database, queries, segments
 from storage.alert_rules import watch_of
@@ -12,19 +13,23 @@ from storage.domain.alert_words import AlertWords, read_alert
 from storage.domain.alerts import TRENDS, Decision, Kind, Memory, Watch, look, look_back, next_look
 from storage.domain.facts import BEFORE_ALL, DAY
 from storage.domain.filters import parse, with_addresses
+from storage.domain.filters.terms import Term
 from storage.domain.fold import State, beginning
 from storage.domain.people import Workspace
 from storage.scores import rank_at
 
 DAYS = 30
+CONTACTS, CHANGES = 500, 10_000  #: so many are held in memory at a time, but always all changes of one contact
+NEWEST = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What a rule would have asked for, newest first: contact and instant."""
+    """What a rule would have asked for: the newest ones first, each a contact and an instant, and how many in all."""
 
     words: AlertWords
     asked: Sequence[tuple[int, int]]
+    number: int
     spent: int  #: how often it would have asked once more within its rest
 
 
@@ -38,7 +43,7 @@ class _Course:
 
 
 async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str | None], now: int) -> Tried:
-    """Replay the last thirty days; raises BadAlert, UnknownScoreType, BadFilter.
+    """Replay the last thirty days, a batch of contacts at a time; raises BadAlert, UnknownScoreType, BadFilter.
 
     Whether a contact fits the condition is asked as of now: the ledger does not say what a filter said then.
     """
@@ -49,48 +54,63 @@ async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str |
         types,
         segments=await segments.kept(database.current().reader, workspace),
     )
-    reader = database.current().reader
-    fitting = set(await queries.holding(reader, workspace, where=asked.where, among=None, now=now))
     watch = watch_of(read)
-    courses = [course for course in await _courses(workspace, watch, now=now) if course.contact in fitting]
-    firings, spent = await asyncio.to_thread(_replay, watch, courses, since=now - DAYS * DAY, until=now)
-    return Tried(words=read, asked=sorted(firings, key=lambda each: (-each[1], each[0])), spent=spent)
+    newest, number, spent = list[tuple[int, int]](), 0, 0
+    async for courses in _batches(workspace, watch, asked.where, now=now):
+        firings, rested = await asyncio.to_thread(_replay, watch, courses, since=now - DAYS * DAY, until=now)
+        newest = nsmallest(NEWEST, [*newest, *firings], key=lambda each: (-each[1], each[0]))
+        number, spent = number + len(firings), spent + rested
+    return Tried(words=read, asked=newest, number=number, spent=spent)
 
 
-async def _courses(workspace: Workspace, watch: Watch, *, now: int) -> list[_Course]:
-    """Read what every score of the type did since thirty days before, and the span of the rule before that."""
-    definition, since = watch.score_type.definition, now - DAYS * DAY - watch.span
+async def _batches(workspace: Workspace, watch: Watch, where: Term, *, now: int) -> AsyncIterator[list[_Course]]:
+    """Read what the scores of fitting contacts did since thirty days before, and the span of the rule before that."""
+    definition, since, after = watch.score_type.definition, now - DAYS * DAY - watch.span, 0
     instant = "CAST($3 AS BIGINT)"
-    earlier = (
-        "SELECT max(e.at) FROM effects e"
-        f" WHERE e.contact_id = k.contact_id AND e.definition_id = $2 AND e.at <= {instant}"
-    )
-    scored = await database.read(
-        f"SELECT k.contact_id, {rank_at(instant)} AS rank_then, ({earlier}) AS last_at FROM scores k"
-        " JOIN contacts c ON c.id = k.contact_id"
-        " WHERE k.definition_id = $2 AND k.workspace_id = $1 AND c.merged_into IS NULL ORDER BY k.contact_id",
-        workspace.id,
-        definition,
-        since,
-    )
+    effects = "FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = $2 AND e.at"
+    while True:
+        rows = await database.read(
+            f"SELECT c.id, k.contact_id IS NOT NULL AS has_score, {rank_at(instant)} AS rank_then,"
+            f" (SELECT max(e.at) {effects} <= {instant}) AS last_at,"
+            f" (SELECT count(*) {effects} > {instant}) AS changes"
+            " FROM contacts c LEFT JOIN scores k ON k.contact_id = c.id AND k.definition_id = $2"
+            " WHERE c.workspace_id = $1 AND c.id > $4 AND c.merged_into IS NULL ORDER BY c.id LIMIT $5",
+            workspace.id,
+            definition,
+            since,
+            after,
+            CONTACTS,
+        )
+        if not rows:
+            return
+        totals = accumulate(row["changes"] for row in rows)
+        rows = [row for row, total in zip(rows, totals, strict=True) if total <= CHANGES] or rows[:1]
+        after = rows[-1]["id"]
+        ids = [row["id"] for row in rows if row["has_score"]]
+        fitting = set(await queries.holding(database.current().reader, workspace, where=where, among=ids, now=now))
+        yield await _courses(watch, [row for row in rows if row["id"] in fitting], since=since)
+
+
+async def _courses(watch: Watch, scored: Sequence[database.Row], *, since: int) -> list[_Course]:
     changed = await database.read(
-        "SELECT e.contact_id, e.at, e.rank_after, f.batch FROM effects e JOIN facts f ON f.id = e.fact_id"
-        " WHERE e.workspace_id = $1 AND e.definition_id = $2 AND e.at > $3"
+        "SELECT e.contact_id, e.at, e.rank_after, f.batch FROM given(contact bigint)"
+        " JOIN effects e ON e.contact_id = given.contact JOIN facts f ON f.id = e.fact_id"
+        " WHERE e.definition_id = $2 AND e.at > $3"
         ' ORDER BY e.contact_id, e.at, f.source COLLATE "C", f.dedupe_key COLLATE "C", f.subject COLLATE "C"',
-        workspace.id,
-        definition,
+        [{"contact": row["id"]} for row in scored],
+        watch.score_type.definition,
         since,
     )
     by_contact = {contact: list(rows) for contact, rows in groupby(changed, key=lambda row: int(row["contact_id"]))}
     first = beginning(watch.score_type)
     return [
         _Course(
-            row["contact_id"],
+            row["id"],
             _state(first, row["rank_then"], row["last_at"]),
             # Of one delivery only the end counts.
             [
                 (last["at"], _state(first, last["rank_after"], last["at"]))
-                for last in _ends(by_contact.get(row["contact_id"], []))
+                for last in _ends(by_contact.get(row["id"], []))
             ],
         )
         for row in scored

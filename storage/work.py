@@ -75,6 +75,7 @@ class Work:
     entries: list[Entry | Unusable | Ignored] = field(default_factory=list)
     refusal: Refusal | None = None
     undo: Undo | None = None
+    is_undone: bool = False  #: its own batch was undone before: an import that goes on after it was taken back
     undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on, or who is one with whom
     spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on
     parting: list[int] = field(default_factory=list)  #: of these, those it parts, or makes one again

@@ -60,7 +60,7 @@ def _place(id: str) -> str:
 
 def tried_reply(tried: Tried, words: str, people: Mapping[int, Contact]) -> Reply:
     """Answer what a rule would have asked for."""
-    number = len(tried.asked)
+    number = tried.number
     what = "1 follow-up" if number == 1 else f"{number} follow-ups" if number else "no follow-up"
     said = f"In the last {DAYS} days this would have asked for *{what}*{':' if number else '.'}"
     lines = [f"{brief(people[id].shown)} · {moment(at)}" for id, at in tried.asked if id in people]

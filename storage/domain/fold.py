@@ -54,6 +54,8 @@ def step(
 
     Raises nothing: a fact that means nothing to this type, as things stand, has no effect and leaves the state alone.
     """
+    if not can_move(fact, score_type):
+        return state, None
     at, judged, known = fact.occurred_at, judge(score_type.rules), fields or {}
     before, spent = state.value(score_type, now=at), state.spent
     own = None if state.own is None else own_at(state, at, score_type)
@@ -121,6 +123,25 @@ def bears_on(fact: Fact, score_type: ScoreType) -> bool:
         return True
     judged = judge(score_type.rules)
     return (isinstance(fact, Activity) and judged.bears(fact.activity)) or (judged.asks_fields and bool(fact.fields))
+
+
+def can_move(fact: Fact, score_type: ScoreType) -> bool:
+    """Return whether a fact may move a score; one that only states fields that no rule asks about never does."""
+    if isinstance(fact, Change) and fact.score == score_type.key:
+        return True
+    judged = judge(score_type.rules)
+    return (isinstance(fact, Activity) and judged.bears(fact.activity)) or judged.asks_for(fact.fields)
+
+
+def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[str, tuple[Json, FieldOrder]]) -> bool:
+    """Return whether a fact that can move a score comes before, or together with, what is folded already.
+
+    *last* is the order of the last fact that the score has seen, *known* the fields of the contact. The conditions of
+    rules read the fields as they stood at the fact: today's are not those where one that they ask about is newer.
+    Of two facts with the same time and key the whole fold decides which is first.
+    """
+    newest = (known[name][1][:3] for name in judge(score_type.rules).asked if name in known)
+    return fact.order <= max([last, *newest])
 
 
 def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[State, list[tuple[Fact, Effect]]]:

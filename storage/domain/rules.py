@@ -1,7 +1,7 @@
 """Say what an activity, or what is known of a contact, is worth in a score type."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -11,7 +11,7 @@ from storage.domain.contacts import ATTRIBUTE, Json, matching
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Activity
 from storage.domain.filters import BadFilter, Candidate, parse
-from storage.domain.filters.terms import Term
+from storage.domain.filters.terms import Term, asked_fields
 from storage.domain.score_types import Rule, RuleCap, ScoreType
 from storage.domain.values import THOUSAND, show
 
@@ -40,6 +40,7 @@ class Judge:
 
     rules: tuple[Rule, ...]
     conditions: Mapping[str, Term] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()  #: the fields that the conditions read
 
     @property
     def asks_fields(self) -> bool:
@@ -49,6 +50,13 @@ class Judge:
     def bears(self, activity: str) -> bool:
         """Tell whether an activity is worth something."""
         return any(rule.activity is not None and matching(rule.activity) == matching(activity) for rule in self.rules)
+
+    def asks_for(self, fields: Collection[str]) -> bool:
+        """Return whether stating these fields may move the score.
+
+        A rule that holds of a contact without any field (`-tag:vip`) holds from its first field on, whichever it is.
+        """
+        return bool(fields) and (not self.asked.isdisjoint(fields) or bool(self.base({})[1]))
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
         """Give the points of the rules about the contact itself that hold, and their names."""
@@ -89,7 +97,7 @@ def judge(rules: tuple[Rule, ...]) -> Judge:
                 conditions[rule.name] = parse(rule.condition, (), about_fields=True).where
             except BadFilter as exc:
                 raise BadDefinition(f"rule `{rule.name}`, if: {exc.sentence} (column {exc.column + 1})") from exc
-    return Judge(rules, conditions)
+    return Judge(rules, conditions, frozenset().union(*map(asked_fields, conditions.values())))
 
 
 def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:

@@ -335,7 +335,7 @@ async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: P
     ):
         await raw.rows(database_url, sql)
 
-    assert (await migrate(database_url)).applied == ["0006_pending_holds"]
+    assert (await migrate(database_url)).applied[0] == "0006_pending_holds"
     memory = (await everything(database_url))["alert_memory"]
     assert picked(memory, "contact_id taken pending_until seen_at") == [
         (1, False, 9, 7),

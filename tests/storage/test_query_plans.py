@@ -3,28 +3,36 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from storage.database import SERVER_SETTINGS
 from storage.definitions import add_score_type, score_types
+from storage.domain.contacts import Json, Reference
+from storage.domain.facts import Item
 from storage.domain.filters import parse
+from storage.domain.score_types import Rule, RuleCap
 from storage.exporting import export
-from storage.opening import open_storage
+from storage.opening import Storage, open_storage
 from storage.past import history, why
 from storage.queries import count, page
+from storage.redefining import build, cancel, draft
 from storage.scores import cards_of, top
+from storage.verifying import verify_next
 from storage.workspaces import add_workspace, find_workspace
 from tests.conftest import KEY
+from tests.counts import tell
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, Team, set_to
+from tests.storage.teams import DAY, NOW, Team, said, set_to
 
-CONTACTS = 100_000
+CONTACTS, KNOWN = 200_000, 100_000  # there are, and have ids and facts
 
 
-async def plan(url: str, record: logging.LogRecord) -> str:
-    """Ask the database how it would run a statement that it was given."""
+async def plan(url: str, record: logging.LogRecord, **settings: str) -> str:
+    """Ask the database how it would run a statement that it was given; PostgreSQL with *settings* beside our own."""
     assert isinstance(record.args, tuple)
     sql, values = str(record.args[0]), list(record.args[1])  # type: ignore[call-overload]  # as Tortoise logs them
     if raw.is_sqlite(url):
@@ -32,8 +40,8 @@ async def plan(url: str, record: logging.LogRecord) -> str:
         return "\n".join(str(row["detail"]) for row in rows)
     connection = await raw.connect(url)
     try:
-        for name, value in SERVER_SETTINGS.items():  # as our own connections have them
-            await connection.execute(f"SET {name} = {value}")
+        for name, value in (SERVER_SETTINGS | settings).items():  # as our own connections have them
+            await connection.execute(f"SET {name} = '{value}'")
         return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
     finally:
         await connection.close()
@@ -47,7 +55,7 @@ async def crowd(lasting_database_url: str) -> str:
 
 
 async def fill(url: str) -> None:
-    """Make a hundred thousand contacts, each scored in a type that keeps its value and in one that fades."""
+    """Make two hundred thousand contacts with scores that keep their value; half have facts, and one that fades."""
     storage = await open_storage(url, secret_keys=[KEY])
     team = Team(await add_workspace("T0ACME", name="Acme", now=NOW), storage.committer)
     await add_score_type(
@@ -58,23 +66,29 @@ async def fill(url: str) -> None:
     await storage.close()
     (row,) = await raw.rows(url, "SELECT * FROM contacts")
     same = ", ".join(name for name in row if name not in ("id", "email", "email_key"))
-    many = f"(WITH RECURSIVE g(n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM g WHERE n < {CONTACTS}) SELECT n FROM g) g"
+    many, known = (
+        f"(WITH RECURSIVE g(n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM g WHERE n < {number}) SELECT n FROM g) g"
+        for number in (CONTACTS, KNOWN)
+    )
     state = "own, own_at, base, rank, last_at, last_source, last_key"
     rank, apart = "(g.n * 7919) % 100000", f"CAST({DAY // 90} AS BIGINT)"
     for sql in (
         f"INSERT INTO contacts (id, email, email_key, {same})"
         f" SELECT g.n, 'x', 'p' || g.n || '@example.com', {same} FROM contacts, {many} WHERE contacts.id = 1",
         "INSERT INTO identities (workspace_id, contact_id, namespace, value)"
-        f" SELECT 1, g.n, 'crm', 'k' || g.n FROM {many}",
+        f" SELECT 1, g.n, 'crm', 'k' || g.n FROM {known}",
         f"INSERT INTO scores (workspace_id, contact_id, definition_id, {state})"
         f" SELECT 1, g.n, d.id, 0, 0, 0, CASE WHEN half_life IS NULL THEN {rank} ELSE {NOW} + {rank} * {apart} END,"
-        f" 0, 'crm', 'k' || g.n FROM definitions d, {many}",
+        f" 0, 'crm', 'k' || g.n FROM definitions d, {many} WHERE half_life IS NULL OR g.n <= {KNOWN}",
         "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
         " occurred_at, received_at, batch)"
-        f" SELECT 1, g.n, 'change', 'crm', 'k' || g.n, 'score', 'set', 0, '{{}}', g.n, g.n, 'b' FROM {many}",
+        f" SELECT 1, g.n, 'change', 'crm', 'k' || g.n, 'score', 'set', 0, '{{}}', g.n, g.n, 'b' FROM {known}",
         "INSERT INTO effects"
         " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, capped)"
         " SELECT 1, f.contact_id, 1, f.id, f.occurred_at, 0, 0, 0, 0 FROM facts f WHERE f.contact_id > 1",
+        "INSERT INTO follow_ups (workspace_id, rule_id, contact_id, score, source, lane, state, asked_at, changed_at,"
+        f" in_list) SELECT 1, r.id, g.n, 'score', 'crm', 'C', 'open', 0, 0, false FROM alert_rules r, {known}"
+        " WHERE g.n % 20 = 0",
     ):
         await raw.rows(url, sql)
     # PostgreSQL does this by itself: it knows then how much there is, and that an index alone is enough.
@@ -224,3 +238,125 @@ async def test_the_next_page_of_an_export_is_found_by_its_address(
     second = statements(caplog, "c.email_key IS NOT NULL")[1]
     how = await plan(crowd, second)
     assert "contacts_email_key" in how, how
+
+
+FILTERS = (
+    "-score>80", "NOT score!=50", "score:20..30 OR score<5", "NOT (score>80 score<90)", "score:hot OR tag:vip",
+    "-score:(cold,warm)", "-has:score", "-has:(score,heat)", "NOT (has:score OR has:heat)", "-heat>=80",
+    "owner:rep@example.com", "-tag:churned", "NOT ada", "-score rising 10 in 7d", "heat falling 20% in 30d OR heat>90",
+    "NOT heat moved 5 in 1d", "-score crossed above 80 in 24h", "NOT score stale 30d", "followup:none",
+    "-followup:none", "followup:open", "NOT updated<7d", "segment:hot", "-segment:hot", "segment:calm OR has:heat",
+)  # fmt: skip  # each kind that the language has, under a NOT or an OR
+PAGED = ("owner:rep@example.com", "sort:heat,-score", "-has:heat sort:-score,name")  # those without the score come last
+SEGMENTS = {"hot": "score>=80 OR heat>=80", "calm": "-score rising 5 in 7d -has:heat"}
+
+
+@pytest.mark.slow
+async def test_no_filter_reads_a_list_again_for_each_contact(
+    crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a filter looks up of each contact comes from an index, also where a list of all does not fit the memory.
+
+    With a hundredth of its memory PostgreSQL plans for two hundred thousand contacts as it does for many millions. Some
+    look-ups in an index cost it a few units for each contact; a list that is read again for each costs thousands.
+    """
+    types = await score_types(crowded.workspace)
+    for text in (*FILTERS, *PAGED):
+        asked = parse(text, types, segments=SEGMENTS)
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+            if text in PAGED:
+                await page(crowded.workspace, asked=asked, limit=1_000, now=NOW)
+            else:
+                await count(crowded.workspace, asked=asked, now=NOW)
+        for statement in statements(caplog, "contacts c"):
+            how = await plan(crowd, statement, work_mem="64kB")
+            costs = [float(cost) for cost in re.findall(r"cost=\S+?\.\.(\d+\.\d+)", how)]
+            assert bool(costs) is not raw.is_sqlite(crowd)
+            assert max(costs, default=0) < 100 * CONTACTS, (text, how)
+            for whole in ("SCAN scores", "SCAN k", "SCAN e", "SCAN f", "SCAN g"):
+                assert whole not in how, (text, how)
+
+
+@pytest.mark.slow
+async def test_what_was_folded_under_a_draft_is_found_to_be_deleted(
+    crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Dropping a draft reads its own effects and scores, not those of all the others."""
+    live = (await score_types(crowded.workspace))[0]
+    made = await draft(crowded.workspace, wanted=replace(live, maximum=live.maximum + live.step), now=NOW)
+    assert made is not None
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        await cancel(crowded.workspace, draft=made)
+
+    for about, index in (("DELETE FROM effects", "effects_definition"), ("DELETE FROM scores", "scores_rank")):
+        how = await plan(crowd, statements(caplog, about)[0])
+        assert index in how, how
+
+
+RULES = (
+    Rule(name="Visit", activity="visit", points=1_000, condition="tag:vip", cap=RuleCap(points=9_000, period="day")),
+    Rule(name="VIP", points=5_000, condition="tag:vip OR email~acme.com"),
+    Rule(name="Small", points=2_000, condition="-attributes.seats>=10"),
+)
+#: when something happens, what the contact does then, and what becomes known of it; the last one comes late
+PUSHES: tuple[tuple[int, str | None, dict[str, Json]], ...] = (
+    (NOW + DAY, "visit", {}),
+    (NOW + 2 * DAY, "visit", {"tags": [], "attributes.seats": 12}),
+    (NOW + 3 * DAY, None, {"tags": ["vip"], "email": None, "name": "X"}),
+    (NOW + 4 * DAY, "visit", {"name": "Y"}),
+    (NOW - 1, None, {"tags": ["x"]}),
+)
+
+
+async def rows_read(url: str, records: Sequence[logging.LogRecord]) -> tuple[int, int]:
+    """Count the statements that were run, and the rows that those give which read; each is run once more for that."""
+    run = [one for one in records if isinstance(one.args, tuple)]
+    number = 0
+    for one in run:
+        sql, values = str(one.args[0]), list(one.args[1])  # type: ignore[index,arg-type]  # as Tortoise logs them
+        number += len(await raw.rows(url, sql, *values)) if sql.startswith("SELECT") else 0
+    return len(run), number
+
+
+@pytest.mark.slow
+async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
+    storage: Storage, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever conditions the rules have: an activity, and what becomes known of the contact, are one step each.
+
+    Also in a draft that waits beside it. What comes late reads the whole history.
+    """
+    team, facts = Team(await add_workspace("T0LONG", name="Acme", now=NOW), storage.committer), 10_000
+    live = await add_score_type(
+        team.workspace, key="ruled", label="Ruled", minimum=0, maximum=10**9, step=1_000, start=None, bands=(),
+        rules=RULES, is_default=True, now=NOW,
+    )  # fmt: skip  # one definition
+    waiting = await draft(team.workspace, wanted=replace(live, rules=RULES[:2]), now=NOW)
+    assert waiting is not None
+    activities = [
+        Item(key=f"a{n}", contact=Reference(email="ada@acme.com"), activity="visit", amount=1_000, occurred_at=NOW + n)
+        for n in range(facts)
+    ]
+    for email in ("ada@acme.com", "bob@acme.com"):
+        await team.deliver(said(email, email, at=NOW - DAY, tags=["vip"], email=email), batch=email)
+    for start in range(0, facts, 1_000):
+        await team.deliver(*activities[start : start + 1_000], batch=f"{start}", received=NOW + DAY)
+    await build(team.workspace, draft=waiting, progress=lambda _: None, now=NOW)
+    counted: dict[str, list[tuple[int, int]]] = {"ada@acme.com": [], "bob@acme.com": []}
+    for number, (at, activity, fields) in enumerate(PUSHES):
+        for email, rows in counted.items():
+            push = Item(
+                key=f"{number}/{email}", contact=Reference(email=email), occurred_at=at, activity=activity,
+                amount=1_000 if activity else 0, fields=fields,
+            )  # fmt: skip  # one push
+            caplog.clear()
+            with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+                await team.deliver(push, batch=push.key, received=NOW + 9 * DAY)
+            rows.append(await rows_read(database_url, caplog.records))
+
+    long, short = counted.values()
+    assert long[:-1] == short[:-1]
+    assert short[-1][1] < 100 < facts < long[-1][1]
+    tell("a push for a long history", {"statements": long[1][0], "rows read": long[1][1]})
+    assert (await verify_next(team.workspace)).differences == ()

@@ -1,8 +1,11 @@
 """With rules, caps and conditions too the order of arrival does not matter, and every number explains itself."""
 
+import asyncio
 import os
 import random
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -16,11 +19,12 @@ from storage.definitions import add_score_type, score_types
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import DAY, Item, Op
 from storage.domain.filters import parse
-from storage.domain.score_types import Rule, RuleCap
+from storage.domain.score_types import Rule, RuleCap, ScoreType
 from storage.followups import by_ids
 from storage.opening import Storage
 from storage.past import why
 from storage.queries import count as number_of
+from storage.redefining import build, draft
 from storage.scores import cards_of, top
 from storage.verifying import verify_next
 from storage.watching import add_alert_rule
@@ -243,3 +247,124 @@ async def test_a_fact_that_moves_one_score_no_more_still_moves_another(storage: 
     assert await team.lines("ada@example.com") == lines
     ruled = await team.lines("ada@example.com", "ruled")
     assert [(one.occurred_at, one.effective, one.value) for one in ruled] == [(NOW - 2 * DAY, 25_000, 25_000)]
+
+
+WORTH = (
+    Rule(name="Visit", activity="visit", points=2_000, condition="-tag:vip"),
+    Rule(name="Demo", activity="demo", points=15_000, condition="company:acme OR attributes.seats>=10"),
+    Rule(name="VIP", points=25_000, condition="tag:vip"),
+    Rule(name="Ours", points=-7_000, condition="email~ours.example"),
+    Rule(name="Small", points=3_000, condition="-attributes.seats>=10"),
+)
+#: the same conditions, as plain as can be: each asks the fields that were said up to then
+HOLDS: dict[str, Callable[[Mapping[str, Json]], bool]] = {
+    "Visit": lambda said: said.get("tags") != ["vip"],
+    "Demo": lambda said: said.get("company") == "Acme" or said.get("attributes.seats") == 12,
+    "VIP": lambda said: said.get("tags") == ["vip"],
+    "Ours": lambda said: said.get("email") == "max@ours.example",
+    "Small": lambda said: said.get("attributes.seats") != 12,
+}
+CONTACTS, FACTS = 150, 8
+TOLD: dict[str, tuple[Json, ...]] = {
+    "tags": (["vip"], []),
+    "company": ("Acme", "Other"),
+    "attributes.seats": (12, 5, None),
+    "email": ("max@ours.example", None),
+    "name": ("Max", "Moritz"),  # no rule asks for it
+}
+
+
+def some_facts(dice: random.Random, number: int) -> list[Item]:
+    """Choose facts of one contact; they like to share their time, and their key where they change other scores."""
+    whom = Reference(email=f"p{number}@ours.example", source="crm", id=f"{number}")
+    taken, made = set[tuple[str, str]](), list[Item]()
+    while len(made) < FACTS:
+        subject, key = dice.choice(["", "", "score", "ruled", "strict"]), dice.choice("abcdefgh")
+        if (subject, key) in taken:
+            continue
+        taken.add((subject, key))
+        names = dice.sample(sorted(TOLD), dice.choice([0, 0, 1, 2]))
+        common = {
+            "key": f"{number}/{key}", "contact": whom, "occurred_at": NOW - dice.randrange(5) * DAY,
+            "fields": {name: dice.choice(TOLD[name]) for name in names},
+        }  # fmt: skip  # what every item has
+        if subject:
+            op = dice.choice([Op.SET, Op.ADD, Op.ADD, Op.CLEAR])
+            amount = 0 if op is Op.CLEAR else dice.randrange(-9, 60) * 1_000 if op is Op.ADD else 40_000
+            made.append(Item(**common, score=subject, op=op, amount=amount))  # type: ignore[arg-type]  # named
+        elif names and dice.random() < 0.4:
+            made.append(Item(**common))  # type: ignore[arg-type]  # named
+        else:
+            made.append(Item(**common, activity=dice.choice(["visit", "demo"]), amount=1_000))  # type: ignore[arg-type]  # named
+    return made
+
+
+def plainly(items: Sequence[Item], rules: Sequence[Rule], key: str) -> list[tuple[str, str, int | None]]:
+    """Fold one score by the plainest reading: (key, subject, value) of every fact that has an effect on it."""
+    said: dict[str, Json] = {}
+    own: int | None = None
+    held, low, high, told = list[int](), 0 if key == "score" else -50_000, 100_000, list[tuple[str, str, int | None]]()
+    for one in sorted(items, key=lambda one: (one.occurred_at or 0, one.key.encode(), (one.score or "").encode())):
+        said |= one.fields
+        worth = [rule for rule in rules if rule.activity == one.activity and one.activity]
+        if not (one.score == key or worth or (one.fields and rules)):
+            continue
+        before = (held, own is None and not held)
+        held = [rule.points for rule in rules if rule.activity is None and HOLDS[rule.name](said)]
+        added = [rule.points for rule in worth if HOLDS[rule.name](said)]
+        base, is_about = sum(held), one.score == key or bool(added)
+        if one.score == key and one.op is not Op.ADD:
+            own = one.amount - base if one.op is Op.SET else None
+        elif is_about:
+            points = one.amount if one.score == key else sum(added)
+            own = min(max(base + (own or 0) + points, low), high) - base
+        is_missing = own is None and not held
+        if is_about or (sum(before[0]), before[1]) != (base, is_missing):
+            told.append((one.key, one.score or "", None if is_missing else min(max(base + (own or 0), low), high)))
+    return told
+
+
+async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, database_url: str) -> None:
+    """Facts about one contact arrive in any order, one by one: each effect is that of the plainest reading.
+
+    Fields become known late, of earlier times and of the same, beside activities that are worth something by them, in
+    types that are live and in a draft that is built in between.
+    """
+    dice, team = random.Random(11), Team(await add_workspace("T0LATE", name="Acme", now=NOW), storage.committer)
+    for key, rules in (("ruled", WORTH[:4]), ("strict", WORTH)):
+        await add_score_type(
+            team.workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1000, bands=(), start=0,
+            rules=rules, is_default=False, now=NOW,
+        )  # fmt: skip  # the numbers of one definition stand together
+    told = {number: some_facts(dice, number) for number in range(CONTACTS)}
+    waiting = {number: dice.sample(items, len(items)) for number, items in told.items()}
+    drafted: ScoreType | None = None
+    for turn in range(FACTS):
+        arriving = [items.pop() for items in waiting.values() for _ in range(dice.choice([1, 1, 2])) if items]
+        halves = [arriving[: len(arriving) // 3], arriving[len(arriving) // 3 :]]  # the third may end within a contact
+        await asyncio.gather(*(team.deliver(*half, batch=f"{turn}/{n}") for n, half in enumerate(halves)))
+        if turn == 1:
+            live = next(one for one in await score_types(team.workspace) if one.key == "ruled")
+            drafted = await draft(team.workspace, wanted=replace(live, rules=WORTH[1:]), now=NOW)
+            assert drafted is not None
+            await build(team.workspace, draft=drafted, progress=lambda _: None, now=NOW)
+    counted: Counter[str] = Counter()
+    types = {one.key: one for one in await score_types(team.workspace)}
+    assert drafted is not None
+    for score_type in (*types.values(), drafted):
+        effects = await raw.rows(
+            database_url,
+            "SELECT f.dedupe_key, f.subject, e.rank_after FROM effects e JOIN facts f ON f.id = e.fact_id"
+            " WHERE e.definition_id = $1 ORDER BY f.occurred_at, f.dedupe_key, f.subject",
+            score_type.definition,
+        )
+        found: dict[str, list[object]] = {}
+        for row in effects:
+            found.setdefault(str(row["dedupe_key"]).partition("/")[0], []).append(tuple(row.values()))
+        for number, items in told.items():
+            expected = plainly(items, score_type.rules, score_type.key)
+            assert (number, score_type.rules, found.get(f"{number}", [])) == (number, score_type.rules, expected)
+        counted["effects"] += len(effects)
+    assert (await verify_next(team.workspace)).differences == ()
+    tell("facts whose conditions read what was known then", {"facts": CONTACTS * FACTS} | counted)
+    assert counted["effects"] >= 5 * CONTACTS

@@ -1,5 +1,6 @@
 """What time alone decides is decided at its instant, whoever comes first: a change of the score, or a sweep."""
 
+import logging
 import random
 from collections import Counter
 
@@ -19,10 +20,11 @@ from storage.following_up import move
 from storage.followups import by_ids, overdue, steps
 from storage.opening import Storage
 from storage.queries import page
-from storage.trying import try_alert
+from storage.trying import CHANGES, NEWEST, try_alert
 from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.counts import tell
+from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -324,3 +326,48 @@ async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Sto
     assert sorted(tried.asked) == sorted(asked)
     assert tried.spent == (await rested(team.workspace)).get(2, 0)
     assert len(asked) >= 5
+
+
+async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
+    storage: Storage, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many there are, and whatever they did, only so much of it is in memory at once, and none is left out."""
+    team, many, turns, busy = Team(await add_workspace("T0MANY", name="Acme", now=NOW), storage.committer), 1_200, 12, 5
+    await team.deliver(*(set_to(f"{n}", f"p{n}@example.com", 10, at=NOW - 40 * DAY) for n in range(many)))
+    # Everybody goes to 90 and back, and one contact goes up and down much more often than is read at a time.
+    facts = (
+        "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
+        " occurred_at, received_at, batch) SELECT 1, {who}, 'change', 'crm', {key}, 'score', 'set', 0, '{{}}', {at}, 0,"
+        " {key} FROM (WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {number})"
+        " SELECT n FROM g) g{beside}"
+    )
+    everybody = facts.format(
+        who="c.id", key="'e' || c.id || '/' || g.n", at=f"{NOW - 14 * DAY} + g.n * CAST({DAY} AS BIGINT)", number=turns,
+        beside=f", contacts c WHERE c.id <> {busy}",
+    )  # fmt: skip  # who, when and how often
+    one = facts.format(
+        who=busy, key="'b' || g.n", at=f"{NOW - 10 * DAY} + g.n * CAST({SECOND} AS BIGINT)", number=CHANGES + 9,
+        beside="",
+    )  # fmt: skip  # as above
+    effects = (
+        "INSERT INTO effects (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after,"
+        " capped) SELECT 1, contact_id, 1, id, occurred_at, 0, 0, CASE WHEN (id % 2 = 0) THEN 90000 ELSE 10000 END, 0"
+        f" FROM facts WHERE occurred_at > {NOW - 30 * DAY}"
+    )
+    for sql in (everybody, one, effects, f"UPDATE scores SET last_at = {NOW}"):
+        await raw.rows(database_url, sql)
+    rises = await raw.rows(
+        database_url,
+        "SELECT count(*) AS n FROM (SELECT rank_after, lag(rank_after, 1, 10000) OVER (PARTITION BY contact_id"
+        " ORDER BY at) AS before FROM effects) e WHERE before = 10000 AND rank_after = 90000",
+    )
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        tried = await try_alert(team.workspace, words="score crosses 80 cooldown 1h", owners={}, now=NOW)
+
+    reads = [one.args for one in caplog.records if isinstance(one.args, tuple)]
+    read = [len(await raw.rows(database_url, str(sql), *values)) for sql, values in reads]  # type: ignore[misc]
+    assert tried.number + tried.spent == rises[0]["n"]
+    assert max(read) < CHANGES + turns
+    assert sum(read) > many * turns
+    assert [at for _, at in tried.asked] == sorted((at for _, at in tried.asked), reverse=True)
+    assert len(tried.asked) == NEWEST

@@ -6,11 +6,14 @@ import pytest
 
 from storage.committer import Committer
 from storage.database import current
+from storage.definitions import add_score_type
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Op
+from storage.domain.score_types import Rule
 from storage.domain.submissions import Recorded
 from storage.facts import last_command
+from storage.verifying import verify_next
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -181,3 +184,26 @@ async def test_a_change_after_a_restored_one_is_the_later(team: Team) -> None:
     await team.undo("u", batch="v", received=NOW + 2 * SECOND)
 
     assert await team.value(ADA) == 70_000
+
+
+async def test_an_import_that_goes_on_after_it_was_undone_moves_nothing(team: Team) -> None:
+    """What arrives under an undone batch is left out like the rest of it, and counts with it once it is restored."""
+    await add_score_type(
+        team.workspace, key="ruled", label="Ruled", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
+        rules=(Rule(name="VIP", points=5_000, condition="tag:vip"),), is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    vip: dict[str, Json] = {"tags": ["vip"]}
+    first, second = (change(f"row {n}", ADA, Op.ADD, 10, fields=vip if n else None) for n in (0, 1))
+    await team.ask(first, batch="import", actor="import")
+    await team.undo("import", batch="undo", received=NOW + 1)
+    late = await team.ask(second, batch="import", actor="import", received=NOW + 2)
+    left_out = (await team.value(ADA), await team.value(ADA, "ruled"), (await team.contact(ADA)).tags)
+    differences = (await verify_next(team.workspace)).differences
+    await team.undo("undo", batch="redo", received=NOW + 3)
+
+    assert {(one.before, one.after) for one in late.moved} == {(None, None)}
+    assert (left_out, differences) == ((None, None, ()), ())
+    assert (await team.value(ADA), await team.value(ADA, "ruled"), (await team.contact(ADA)).tags) == (
+        20_000, 5_000, ("vip",)
+    )  # fmt: skip  # as before
+    assert (await verify_next(team.workspace)).differences == ()

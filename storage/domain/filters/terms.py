@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from storage.domain.contacts import Json, matching
+from storage.domain.contacts import ATTRIBUTE, Json, matching
 from storage.domain.decay import shown
 from storage.domain.errors import BadNumber
 from storage.domain.followups import NOBODYS, State
@@ -404,3 +404,22 @@ def _scores(term: Term) -> list[ScoreType]:
             return [score for part in term.parts for score in _scores(part)]
         case _:
             return []
+
+
+def asked_fields(term: Term) -> frozenset[str]:
+    """Return the names of the contact's fields that a term reads, as facts name them."""
+    match term:
+        case Is() | Contains():
+            return frozenset([term.field])
+        case Tagged():
+            return frozenset(["tags"])
+        case Words():
+            return frozenset(["name", "email", "company"])
+        case Attribute() | AttributeNumber():
+            return frozenset([ATTRIBUTE + term.name])
+        case Not():
+            return asked_fields(term.part)
+        case All() | Any():
+            return frozenset(name for part in term.parts for name in asked_fields(part))
+        case Compare() | InBand() | Has() | Trend() | Crossed() | Stale() | Updated() | FollowedUp():
+            return frozenset()

@@ -1,0 +1,32 @@
+"""A digest is kept for a place, at a local time."""
+
+import sys
+from types import FrameType
+
+import pytest
+
+from storage.digests import set_digest
+from storage.domain.hours import UnknownZone
+from tests.storage.teams import NOW, Team
+
+
+async def test_zones_are_not_looked_up_on_the_event_loop(team: Team) -> None:
+    """The zone database is a tree of folders: listing them must not hold up everything else that goes on."""
+    called = list[str]()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:  # of this thread, which runs the loop
+        called.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        made = await set_digest(
+            team.workspace, place="C0SALES", zone="europe/berlin", minute=540, made_by="U1", now=NOW
+        )
+        with pytest.raises(UnknownZone):
+            await set_digest(team.workspace, place="C0SALES", zone="Mars", minute=540, made_by="U1", now=NOW)
+    finally:
+        sys.setprofile(None)
+
+    assert made.zone == "Europe/Berlin"
+    assert "set_digest" in called
+    assert "available_timezones" not in called
