@@ -9,7 +9,7 @@ import pytest
 from bot.sandbox import Call, Channel, Fault, Message, Person
 from storage.notices import NO_ADMIN, is_told
 from storage.workspaces import name_admins
-from tests.journeys.acme import REP, SALES, Acme
+from tests.journeys.acme import REP, SALES, Acme, other
 from tests.journeys.test_following_up import (
     DAY,
     SUCCESS,
@@ -406,3 +406,27 @@ async def test_somebody_new_in_a_channel_is_looked_up_at_once(acme: Acme) -> Non
     await until_posted(acme, 1, "C0NEW")
     asked = [call.method for call in acme.sandbox.calls[before:]]
     assert (asked.count("users.list"), asked.count("users.info")) == (0, 1)
+
+
+async def test_a_list_that_was_taken_unheard_before_a_guest_joined(acme: Acme) -> None:
+    """It is found where it stands, hidden there, and goes to an admin with those who came meanwhile."""
+    await chosen(acme)
+    acme.sandbox.faults.add(Fault(method="chat.postMessage", kind="dropped_after_accepting"))
+    await acme.pushed(*storm(*range(61)))
+    (message,) = await until_posted(acme, 1)
+    await guest_joined(acme)
+    await acme.pushed(*storm(61))
+    acme.sandbox.clock.advance(5)
+    (moved,) = await until_posted(acme, 1, "D0ADMIN")
+    await until_it_says(acme, moved, "they are one list: 62")
+    await acme.restart()
+    assert hidden(acme, message)
+    assert (len(posted(acme)), len(posted(acme, "D0ADMIN"))) == (1, 1)
+
+
+async def test_who_may_see_nothing_is_told_so_in_direct_messages_too(acme: Acme) -> None:
+    """Where the place of the answer is gone, it goes to them directly, and there it is the refusal as well."""
+    sent = await acme.written(lambda: acme.sandbox.say("/score ada@example.com", user="U0GUEST", channel=SALES))
+    await acme.sandbox.again(other(sent, response_url="http://127.0.0.1:9/response/gone"))
+    (told,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0GUEST", "U0GUEST"))
+    assert told.text == "Scores are for members of this workspace; guests cannot see or change them."
