@@ -56,6 +56,7 @@ class Place:
     is_shared: bool  #: with another organisation, or about to be
     is_ours: bool = True  #: the app is in it, or needs no invitation
     is_archived: bool = False
+    person: str | None = None  #: whose direct messages with the app it is
 
 
 def may_see(person: Person | None, place: Place | None, *, somewhere: bool) -> Verdict:

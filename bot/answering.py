@@ -11,11 +11,12 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.access import Verdict
+from bot.access import Verdict, may_see
 from bot.asking import Block, Reply
 from bot.blocks import set_modal
 from bot.people import People, error_code
 from bot.picturing import BlocksRefused, show
+from bot.posting import NotShown, Poster, Unheard
 from bot.replies import plain_reply
 from bot.requests import Request
 
@@ -29,6 +30,7 @@ class Answers:
         self, *, posting: AsyncWebClient, opening: AsyncWebClient, people: People, clock: Callable[[], int]
     ) -> None:
         self._client, self._opening, self._people, self._clock = posting, opening, people, clock
+        self._poster = Poster(posting, people=people, clock=clock)
 
     async def send(self, request: Request, reply: Reply) -> None:
         """Send a reply to the one who asked, seen by them alone."""
@@ -73,13 +75,15 @@ class Answers:
     async def _post(self, request: Request, reply: Reply) -> None:
         """Post for everybody in the conversation, where everybody there may see it."""
         assert request.channel is not None
-        if not await self._people.are_all_members(request.channel, now=self._clock()):
-            await self.send(request, plain_reply(Verdict.MIXED.value))
-            return
+        verdict = await self._people.may_post_now(request.channel, now=self._clock())
         try:
-            await self._say(request.channel, reply)
-        except SlackApiError as exc:
-            log.warning("not posted", error=error_code(exc))
+            if verdict is not Verdict.ALLOWED:
+                raise NotShown(verdict)
+            await self._poster.send(request.channel, reply)
+        except NotShown:
+            await self.send(request, plain_reply(Verdict.MIXED.value))
+        except (SlackApiError, Unheard) as exc:
+            log.warning("not posted", because=type(exc).__name__, error=error_code(exc))
             refused = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
             await self.send(request, plain_reply(refused))
 
@@ -128,19 +132,12 @@ class Answers:
             log.warning("reply not sent", status=answer.status_code)
 
     async def _message(self, request: Request, reply: Reply) -> None:
-        opened = await self._client.conversations_open(users=request.user)
+        """Answer in direct messages; whoever may not see scores gets the sentence that says so."""
+        direct = await self._poster.direct(request.user)
+        verdict = may_see(await self._people.person(request.user, now=self._clock()), None, somewhere=False)
         try:
-            await self._say(opened["channel"]["id"], reply)
+            await self._poster.send(direct, reply if verdict is Verdict.ALLOWED else verdict)
         except SlackApiError as exc:
             if error_code(exc) == "invalid_blocks":
                 raise BlocksRefused from exc
             raise
-
-    async def _say(self, channel: str, reply: Reply) -> None:
-        await self._client.chat_postMessage(
-            channel=channel,
-            text=reply.text,
-            blocks=list(reply.blocks),
-            unfurl_links=False,
-            unfurl_media=False,
-        )

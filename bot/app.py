@@ -15,7 +15,7 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.dispatch import Dispatcher
-from bot.manifest import CHANNEL_EVENTS, COMMAND, SHORTCUT
+from bot.manifest import CHANNEL_EVENTS, COMMAND, PERSON_EVENTS, SHORTCUT
 from bot.requests import Taken
 
 log = structlog.get_logger(__name__)
@@ -45,6 +45,9 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
     async def changed(event: Mapping[str, Any]) -> None:
         await dispatcher.channel_changed(event)
 
+    async def person_changed(event: Mapping[str, Any]) -> None:
+        await dispatcher.person_changed(event)
+
     async def joined(event: Mapping[str, Any]) -> None:
         await dispatcher.joined(event)
 
@@ -58,6 +61,8 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
     bolt.shortcut(SHORTCUT)(dispatcher.shortcut)
     for event in CHANNEL_EVENTS:
         bolt.event(event)(changed)
+    for event in PERSON_EVENTS:
+        bolt.event(event)(person_changed)
     bolt.event("member_joined_channel")(joined)
     bolt.event("app_home_opened")(home_opened)
     return bolt

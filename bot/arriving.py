@@ -10,14 +10,21 @@ from bot.blocks.setup import here_reply, setup_blocks
 from bot.finding import find_all
 from bot.followups import Place, follow_ups_page
 from storage.domain.contacts import looks_like_address
+from storage.notices import NO_ADMIN, is_told
 from storage.scores import card
 
+_NO_ADMIN = (
+    "*No admin could be reached*, so follow-ups that may not be shown where they belong were sent to nobody. See them"
+    " with `/score followups`. To name an admin, type `contact-score workspace set {} --admin U…` in a terminal."
+)
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
 
 async def home(asked: Asked) -> Reply:
     """Draw the Home tab: the first questions until they are answered, what waits for this person, what to type."""
     blocks: list[Block] = []
+    if await is_told(asked.workspace, what=NO_ADMIN):
+        blocks += [section(_NO_ADMIN.format(asked.workspace.team)), {"type": "divider"}]
     if asked.choices.set_up_at is None and Need.ADMINISTER in asked.rights:
         blocks += [*setup_blocks(asked.choices, asked.types), {"type": "divider"}]
     mine = await follow_ups_page(asked, Place("mine"), is_home=True)

@@ -8,10 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.people import PASSING, error_code
-
-#: with these Slack shuts the app out, whatever it asks for
-SHUT_OUT = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
+from bot.people import PASSING, SHUT_OUT, error_code
 
 
 class CountedClient(AsyncWebClient):

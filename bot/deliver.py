@@ -1,22 +1,21 @@
 """Carry out the jobs that end in Slack: post follow-ups, edit them, wake them, welcome an admin."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.access import Verdict
 from bot.asking import Reply
 from bot.blocks.digest import DIGEST_EVENT, digest_reply
-from bot.blocks.elements import section
+from bot.blocks.elements import context, section
 from bot.blocks.followup import EVENT, follow_up_reply, headline, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.blocks.sources import STANDING_EVENT, standing_reply
 from bot.calls import fails_all
 from bot.people import People, error_code
-from bot.posting import NO_PLACE, Poster, Unheard, retry_after
+from bot.posting import NO_PLACE, NotShown, Poster, Unheard, retry_after
 from bot.text import escape
 from storage import following_up, followups, jobs, standings
 from storage.alerting import OWNERS, SWEEP, SWEEP_EVERY, sweep
@@ -32,7 +31,7 @@ from storage.domain.retries import MOST_ATTEMPTS, MOST_HELD, PACE, SECOND, pause
 from storage.following_up import ASK, EDIT, ESCALATE, RELEASE, WAKE
 from storage.followups import FollowUp, Whose
 from storage.jobs import Job
-from storage.notices import is_over, is_told, was_told
+from storage.notices import NO_ADMIN, is_over, is_told, was_told
 from storage.standings import TELL, WATCH, WATCH_EVERY
 from storage.workspaces import choices, was_welcomed
 
@@ -69,7 +68,7 @@ _BY_TIME = {
     RELEASE: _ByTime(Move.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."),
     ESCALATE: _ByTime(Move.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
 }
-_NOT_OURS = "That channel was archived or shared, has guests in it, or I am not in it any more"
+_NOT_OURS = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
 _NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #sales`"
 
 
@@ -85,7 +84,7 @@ class Deliverer:
     ) -> None:
         self._workspace = workspace
         self._people = people
-        self._poster = Poster(posting)
+        self._poster = Poster(posting, people=people, clock=clock)
         self._clock = clock
         self._ways: dict[str, Callable[[Job], Awaitable[_Done]]] = {
             ASK: self._ask,
@@ -148,8 +147,7 @@ class Deliverer:
         before = await followups.posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
         if len(due) + len(before) > STORM:
             return await self._ask_for_many(job, due, before)
-        place = await self._place(job, job.lane)
-        place, ts = await self._post(job, place, await self._draw(one), one.id, since=one.asked_at)
+        place, ts = await self._post(job, await self._draw(one), one.id, since=one.asked_at)
         await following_up.posted(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
         return _Done(pace=PACE)
 
@@ -161,17 +159,14 @@ class Deliverer:
         if not fresh:
             return _Done(along=due)
         last = next((one for one in reversed(before) if one.in_list), None)
-        if last is not None and last.message_channel and last.message_ts:
-            place, ts = last.message_channel, last.message_ts
-            # All that it lists, and not only what was posted lately: a storm may last.
-            listed = await followups.sharing_message(self._workspace, channel=place, ts=ts)
-            await self._poster.update(place, ts, await self._draw_many([*listed, *fresh]))
-        else:
-            place, reply = await self._place(job, job.lane), await self._draw_many(fresh)
+        if last is None:
+            reply = await self._draw_many(fresh)
             since = min(one.asked_at for one in fresh)
-            place, ts = await self._post(job, place, reply, fresh[0].id, since=since, known_as=due.values())
+            place, ts = await self._post(job, reply, fresh[0].id, since=since, known_as=due.values())
             if job.is_doubtful:  # what was taken before may have been about fewer
-                await self._poster.update(place, ts, reply)
+                last = replace(fresh[0], message_channel=place, message_ts=ts, in_list=True)
+        if last is not None:
+            place, ts = await self._redraw(job, last, fresh)
         ids = [one.id for one in fresh]
         await following_up.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
         return _Done(along=due, pace=PACE)
@@ -185,12 +180,45 @@ class Deliverer:
         one = await self._of(job)
         if one is None or one.message_channel is None or one.message_ts is None:
             return _Done()  # it shows what it is when it is posted
-        reply = await self._draw(one)
-        if one.in_list:
-            sharing = await followups.sharing_message(self._workspace, channel=one.message_channel, ts=one.message_ts)
-            reply = await self._draw_many(sharing)
-        await self._poster.update(one.message_channel, one.message_ts, reply)
-        return _Done()
+        _, ts = await self._redraw(job, one)
+        return _Done(pace=0 if ts == one.message_ts else PACE)
+
+    async def _redraw(self, job: Job, one: FollowUp, fresh: Sequence[FollowUp] = ()) -> tuple[str, str]:
+        """Edit the message of a follow-up, which lists *fresh* too from now on, and return its place and time stamp.
+
+        Where not everybody who reads it may see scores any more, it loses what it says and an admin gets a message in
+        its place, which is the one that is edited from then on. Without an admin it is tried again with the next edit.
+        """
+        place, ts = str(one.message_channel), str(one.message_ts)
+        listed = [one]
+        if one.in_list:  # all that it lists, and not only what was posted lately: a storm may last
+            listed = await followups.sharing_message(self._workspace, channel=place, ts=ts)
+        reply = await self._draw_many([*listed, *fresh]) if one.in_list else await self._draw(one)
+        try:
+            await self._poster.send(place, reply, ts=ts)
+            return place, ts
+        except NotShown as exc:
+            log.warning("message hidden", because=exc.verdict.name)
+        admin = await self._admin()
+        if admin is None:
+            return place, ts
+        to, shown = await self._poster.direct(admin), [*listed, *fresh]
+        reply = replace(reply, blocks=[context(await self._why_hidden(place)), *reply.blocks])
+        since = min(each.posted_at or each.asked_at for each in shown)
+        ids = [each.id for each in shown]
+        moved = await self._poster.say_once(job, to, reply, ids[0], event=EVENT, since=since, known_as=ids)
+        if job.is_doubtful:  # what was taken before may have been about fewer
+            await self._poster.send(to, reply, ts=moved)
+        await following_up.message_moved(self._workspace, channel=place, ts=ts, to_channel=to, to_ts=moved)
+        return to, moved
+
+    async def _why_hidden(self, place: str) -> str:
+        """Return the line that tells an admin why they get what was shown in a place."""
+        if not place.startswith("D"):
+            return f"{_NOT_OURS.format(place)}, so this comes to you. To choose another place: `/score setup`"
+        reader = await self._poster.reader(place)
+        who = f"<@{reader}>" if reader else "The person who read it"
+        return f"{who} is no active member here, so what they were shown comes to you."
 
     async def _by_time(self, job: Job) -> _Done:
         """Wake, release or escalate a follow-up, and say so under its message: an edit notifies nobody."""
@@ -208,30 +236,32 @@ class Deliverer:
             return _Done()
         if way.move is Move.ESCALATE and (place is None or one.in_list or place.startswith("D")):
             return await self._tell_escalated(job, one, since=last.at)
-        if one.in_list or place is None or not await self._is_ours(place):
+        if one.in_list or place is None:
             return _Done()
-        said = way.said.format(holder=before[-1].by, whom=one.escalate_to)
-        await self._poster.say_once(
-            job, place, Reply(text=said), job.id, event=WORD, since=last.at, thread=one.message_ts
-        )
+        said = Reply(text=way.said.format(holder=before[-1].by, whom=one.escalate_to))
+        try:
+            await self._poster.say_once(job, place, said, job.id, event=WORD, since=last.at, thread=one.message_ts)
+        except (NotShown, SlackApiError) as exc:
+            log.warning("not said in a thread", because=_why_not(exc, place))
+            if way.move is Move.ESCALATE:
+                return await self._tell_escalated(job, one, since=last.at)
         return _Done(pace=PACE)
 
     async def _tell_escalated(self, job: Job, one: FollowUp, *, since: int) -> _Done:
         """Tell somebody what is escalated to them, where they do not see its message."""
-        person = one.escalate_to
-        if person is None or await self._people.colleague(person, now=self._clock()) is None:
+        person, why = one.escalate_to, ""
+        if person is not None and await self._people.colleague(person, now=self._clock()) is None:
+            why = f"\n<@{person}>, whom it was escalated to, is no active member here, so it comes to you."
+            person = await self._admin()
+        if person is None:
             return _Done()
         (contact,) = await contacts(self._workspace, ids=[one.contact])
         types = {each.key: each for each in await score_types(self._workspace)}
         said = headline(one, contact, types.get(one.score))
-        said += "\nNobody has claimed this in time. See to it: `/score followups mine`"
+        said += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
         reply = Reply(text=said.replace("*", ""), blocks=[section(said)])
         await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
         return _Done(pace=PACE)
-
-    async def _is_ours(self, place: str) -> bool:
-        """Tell whether a place that we posted to may be posted to still."""
-        return place.startswith("D") or await self._people.may_post(place, now=self._clock()) is Verdict.ALLOWED
 
     async def _sweep(self, job: Job) -> _Done:
         """Decide what time alone decided, and look again in a minute."""
@@ -248,11 +278,10 @@ class Deliverer:
 
     async def _tell_standing(self, job: Job) -> _Done:
         """Tell an admin how a source stands, unless they know it by now."""
-        now = self._clock()
         changed = await standings.untold(self._workspace, source=job.subject)
         if changed is None:
             return _Done()
-        admin = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
+        admin = await self._admin()
         if admin is None:
             raise _Nowhere
         place = await self._poster.direct(admin)
@@ -278,9 +307,6 @@ class Deliverer:
         if is_persons and person is None:
             await self._tell_once(job, what, f"<@{one.place}> is no active member here, so their digest is not sent.")
             return _Done(again=again)
-        if not is_persons and not await self._is_ours(one.place):
-            await self._tell_once(job, what, f"{_NOT_OURS}: <#{one.place}>. {_NO_DIGEST}")
-            return _Done(again=again)
         whose = Whose(id=person.id, address=person.email) if person is not None else None
         told = await news(self._workspace, digest=one, whose=whose, now=now)
         if not told.is_empty:
@@ -291,10 +317,8 @@ class Deliverer:
             reply = digest_reply(told, {each.id: each for each in known}, types, place=one.place)
             try:
                 await self._poster.say_once(job, place, reply, one.id, event=DIGEST_EVENT, since=now - DAY // 2)
-            except SlackApiError as exc:
-                if error_code(exc) not in NO_PLACE:
-                    raise
-                await self._tell_once(job, what, f"Slack says `{error_code(exc)}` of <#{place}>. {_NO_DIGEST}")
+            except (NotShown, SlackApiError) as exc:
+                await self._tell_once(job, what, f"{_why_not(exc, place)}. {_NO_DIGEST}")
                 return _Done(again=again)
             await is_over(self._workspace, what=what)
         await digest_sent(self._workspace, id=one.id, top=told.top, now=now)
@@ -303,7 +327,7 @@ class Deliverer:
     async def _welcome(self, job: Job) -> _Done:
         now, chosen = self._clock(), await choices(self._workspace)
         if chosen.welcomed_at is None and chosen.set_up_at is None:
-            admin = await self._people.an_admin(chosen.admins, now=now)
+            admin = await self._admin()
             if admin is None:
                 raise _Nowhere
             reply = setup_reply(chosen, await score_types(self._workspace))
@@ -324,22 +348,29 @@ class Deliverer:
         return storm_reply([one for one in many if one.contact in people], people, types)
 
     async def _place(self, job: Job, lane: str) -> str:
-        """Say where the messages of a lane go: the channel that was chosen, if it is ours alone, else a person."""
-        now = self._clock()
+        """Return where the messages of a lane go: the channel that was chosen, else a person's direct messages."""
         if lane[:1] in ("C", "G"):
-            if await self._people.may_post(lane, now=now) is Verdict.ALLOWED:
-                return lane
-            log.warning("follow-up goes to an admin", because="the channel is not ours alone, or I am not in it")
-            await self._tell_of_lane(job, lane, _NOT_OURS)
+            return lane
         owner = lane.removeprefix(OWNERS) if lane.startswith(OWNERS) else None
-        person = await self._people.by_address(owner, now=now) if owner else None
+        person = await self._people.by_address(owner, now=self._clock()) if owner else None
         if owner and person is None:
             await self._tell_of_lane(job, lane, f"No active member has the address {escape(owner)}")
         if person is None:
-            person = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
+            person = await self._admin()
         if person is None:
             raise _Nowhere
         return await self._poster.direct(person)
+
+    async def _admin(self) -> str | None:
+        """Return the admin who gets what nobody else may, or None; the Home tab says so while there is none."""
+        now = self._clock()
+        admin = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
+        if admin is None:
+            log.error("no admin to be reached")
+            await was_told(self._workspace, what=NO_ADMIN, now=now)
+        else:
+            await is_over(self._workspace, what=NO_ADMIN)
+        return admin
 
     async def _tell_of_lane(self, job: Job, lane: str, because: str) -> None:
         where = f"<#{lane}>" if lane[:1] in ("C", "G") else "the contact's owner"
@@ -351,7 +382,7 @@ class Deliverer:
         now = self._clock()
         if await is_told(self._workspace, what=what):
             return
-        admin = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
+        admin = await self._admin()
         if admin is None:
             return
         reply = Reply(text=said, blocks=[section(said)])
@@ -359,18 +390,29 @@ class Deliverer:
         await was_told(self._workspace, what=what, now=now)
 
     async def _post(
-        self, job: Job, place: str, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
+        self, job: Job, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
     ) -> tuple[str, str]:
-        """Post where it should go, or straight to an admin where that place takes nothing."""
+        """Post where the job's lane goes, or straight to an admin where nothing may be, or can be, posted there."""
+        place = await self._place(job, job.lane)
         try:
             ts = await self._poster.say_once(job, place, reply, id, event=EVENT, since=since, known_as=known_as)
             await is_over(self._workspace, what=place)
             return place, ts
-        except SlackApiError as exc:
-            if error_code(exc) not in NO_PLACE or place.startswith("D"):
+        except (NotShown, SlackApiError) as exc:
+            if place != job.lane:  # a person's, and looked up again with the next attempt
                 raise
-            log.warning("follow-up goes to an admin", because=error_code(exc))
-            await self._tell_of_lane(job, place, f"Slack says `{error_code(exc)}` of <#{place}>")
-            elsewhere = await self._place(job, "")
-            ts = await self._poster.say_once(job, elsewhere, reply, id, event=EVENT, since=since, known_as=known_as)
-            return elsewhere, ts
+            because = _why_not(exc, place)
+        log.warning("follow-up goes to an admin", because=because)
+        await self._tell_of_lane(job, place, because)
+        elsewhere = await self._place(job, "")
+        ts = await self._poster.say_once(job, elsewhere, reply, id, event=EVENT, since=since, known_as=known_as)
+        return elsewhere, ts
+
+
+def _why_not(exc: NotShown | SlackApiError, place: str) -> str:
+    """Return why a place takes no message; raises the exception where trying again may help."""
+    if isinstance(exc, NotShown):
+        return _NOT_OURS.format(place)
+    if error_code(exc) not in NO_PLACE:
+        raise exc
+    return f"Slack says `{error_code(exc)}` of <#{place}>"

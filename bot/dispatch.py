@@ -15,7 +15,7 @@ from bot.answering import Answers
 from bot.arriving import ask_for_place, home, score_message
 from bot.asking import Asked, Block, Outlived, Reply
 from bot.commands import carry_out
-from bot.people import People, error_code
+from bot.people import People
 from bot.replies import plain_reply, refusal_reply
 from bot.requests import Request, entered, key_of, message_of, of_command, of_form, of_interaction
 from bot.senders import Senders
@@ -120,8 +120,14 @@ class Dispatcher:
         await ack(options=found)
 
     async def channel_changed(self, event: Mapping[str, Any]) -> None:
-        """Look at a channel anew once it was shared with another organisation, or is no more."""
+        """Look up a channel again: it was shared or is shared no more, or somebody left it."""
         self._people.forget_place(str(event.get("channel")))
+
+    async def person_changed(self, event: Mapping[str, Any]) -> None:
+        """Look up a person again: they joined the workspace, or their account changed."""
+        user = event.get("user")
+        if isinstance(user, Mapping):
+            self._people.person_changed(user)
 
     async def shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take the shortcut in the menu of a message: open the form for whoever the message speaks of."""
@@ -245,11 +251,7 @@ class Dispatcher:
         return may_see(person, None, somewhere=False) is Verdict.ALLOWED
 
     async def _may_post(self, channel: str) -> Verdict:
-        try:
-            return await self._people.may_post(channel, now=self._clock())
-        except Exception as exc:  # whatever went wrong: it is not known who reads there
-            log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
-            return Verdict.MIXED
+        return await self._people.may_post_now(channel, now=self._clock())
 
     async def _send(self, request: Request, reply: Reply) -> None:
         self._wake()  # it may have caused something to be posted

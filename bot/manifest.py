@@ -4,8 +4,9 @@ from typing import Any
 
 COMMAND = "/score"
 SHORTCUT = "score_message"
-CHANNEL_EVENTS = ("channel_shared", "channel_unshared")
-EVENTS = (*CHANNEL_EVENTS, "app_home_opened", "member_joined_channel")
+CHANNEL_EVENTS = ("channel_shared", "channel_unshared", "member_left_channel")
+PERSON_EVENTS = ("team_join", "user_change")
+EVENTS = (*CHANNEL_EVENTS, *PERSON_EVENTS, "app_home_opened", "member_joined_channel")
 SCOPES = (
     "channels:read",  # is this channel shared with another organisation
     "chat:write",

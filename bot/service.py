@@ -19,11 +19,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import logs
 from bot.app import Door, make_bolt
-from bot.calls import SHUT_OUT, CountedClient
+from bot.calls import CountedClient
 from bot.clock import system_clock
 from bot.deliver import WELCOME, Deliverer
 from bot.dispatch import Dispatcher
-from bot.people import People, error_code
+from bot.people import SHUT_OUT, People, error_code
 from bot.senders import Senders
 from bot.settings import BadSettings, Settings
 from bot.socket import Socket

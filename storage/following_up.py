@@ -238,3 +238,17 @@ async def posted(workspace: Workspace, *, ids: Collection[int], channel: str, ts
         ts,
         in_list,
     )
+
+
+async def message_moved(workspace: Workspace, *, channel: str, ts: str, to_channel: str, to_ts: str) -> None:
+    """Record that the follow-ups of a message are shown in another one from now on."""
+    await database.current().writer.rows(
+        "UPDATE follow_ups SET message_channel = $4, message_ts = $5 WHERE id IN"
+        " (SELECT id FROM follow_ups WHERE workspace_id = $1 AND message_channel = $2 AND message_ts = $3"
+        " ORDER BY id FOR NO KEY UPDATE)",
+        workspace.id,
+        channel,
+        ts,
+        to_channel,
+        to_ts,
+    )

@@ -3,6 +3,9 @@
 from storage import database
 from storage.domain.people import Workspace
 
+#: nobody is there to be told: no admin could be reached
+NO_ADMIN = "no admin"
+
 
 async def is_told(workspace: Workspace, *, what: str) -> bool:
     """Tell whether that was told."""

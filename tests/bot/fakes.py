@@ -11,17 +11,22 @@ Json = Mapping[str, Any]
 
 
 class ToldSlack:
-    """Answers each method with what it was told, whole; *asked* counts the calls by method."""
+    """Answers each method with what it was told, whole, or what that returns; *asked* are the methods called."""
 
     def __init__(self) -> None:
         self.tells: dict[str, object] = {}
         self.asked: list[str] = []
+        self.written: list[Json] = []  # the arguments of what was posted or edited
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one call."""
         method = request.match_info["method"]
         self.asked.append(method)
+        if method.startswith("chat."):
+            self.written.append(await request.json())
         told = self.tells[method]
+        if callable(told):
+            told = told()
         return web.Response(text=told, status=200) if isinstance(told, str) else web.json_response(told)
 
 

@@ -1,13 +1,16 @@
 """Understand what Slack says of people and conversations, remember it briefly, and take nothing for granted."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.access import Person, Place, Verdict
-from bot.people import KEPT, MOST, People
-from tests.bot.fakes import told_slack
+from bot.people import KEPT, LISTED_EVERY, MOST, MOST_LOOKED_UP, People
+from tests.bot.fakes import ToldSlack, told_slack
 
 TEAM, ORG = "T0OURS", "E0OURS"
 
@@ -164,67 +167,192 @@ async def test_no_more_is_remembered_than_fits() -> None:
     assert len(slack.asked) == MOST + 2
 
 
+EVERYBODY = [
+    user(id="U1"),
+    user(id="U2"),
+    user(id="UOTHERBOT", is_bot=True),
+    user(id="UGUEST", is_restricted=True),
+    user(id="UOUT", is_stranger=True),
+]
+
+
+@asynccontextmanager
+async def channel_of(*members: str, **more: Any) -> AsyncIterator[tuple[ToldSlack, People]]:
+    """Start a Slack with a channel of these members, which lists everybody but nobody new."""
+    async with told_slack() as (slack, client):
+        slack.tells = {
+            "conversations.info": {"ok": True, "channel": {"id": "C1", "is_ext_shared": False} | more},
+            "conversations.members": {"ok": True, "members": list(members)},
+            "users.list": {"ok": True, "members": EVERYBODY},
+            "users.info": {"ok": False, "error": "user_not_found"},
+        }
+        yield slack, People(client, team=TEAM, enterprise=None, bot_user="UBOT")
+
+
 @pytest.mark.parametrize(
-    ("members", "all_members"),
+    ("members", "verdict"),
     [
-        (["U1", "U2"], True),
-        (["U1", "U2", "UGUEST"], False),
-        (["U1", "UOUT"], False),
-        (["U1", "UNOBODY"], False),  # whom Slack does not list
-        (["U1", "UBOT"], True),  # the app itself, which not every stand-in lists
-        ([], False),
+        (["U1", "U2"], Verdict.ALLOWED),
+        (["U1", "UBOT"], Verdict.ALLOWED),  # the app itself, which not every workspace lists
+        (["U1", "UOTHERBOT"], Verdict.ALLOWED),
+        (["U1", "UGUEST"], Verdict.MIXED),
+        (["U1", "UOUT"], Verdict.MIXED),
+        (["U1", "UNOBODY"], Verdict.MIXED),  # Slack knows nothing of them
+        ([], Verdict.MIXED),
     ],
 )
-async def test_who_reads_along(members: list[str], all_members: bool) -> None:
-    """A channel is for all to read only where everybody in it is a member."""
-    async with told_slack() as (slack, client):
-        slack.tells["conversations.members"] = {"ok": True, "members": members}
-        everybody = [
-            user(id="U1"), user(id="U2"), user(id="UGUEST", is_restricted=True), user(id="UOUT", is_stranger=True),
-        ]  # fmt: skip  # one line of people
-        slack.tells["users.list"] = {"ok": True, "members": everybody}
-        told = await People(client, team=TEAM, enterprise=None, bot_user="UBOT").are_all_members("C1", now=0)
-
-    assert told is all_members
-
-
-async def test_who_reads_along_where_slack_does_not_say() -> None:
-    """Where the members are not known, nobody is taken for one."""
-    async with told_slack() as (slack, client):
-        slack.tells["conversations.members"] = {"ok": False, "error": "channel_not_found"}
-        told = await People(client, team=TEAM, enterprise=None).are_all_members("C1", now=0)
-
-    assert told is False
-
-
-async def verdict(channel: dict[str, Any], members: object, users: object = None) -> Verdict:
-    """Ask whether follow-ups may go to a channel of which Slack says this."""
-    async with told_slack() as (slack, client):
-        slack.tells["conversations.info"] = {"ok": True, "channel": {"id": "C1", **channel}}
-        slack.tells["conversations.members"] = members
-        slack.tells["users.list"] = users or {"ok": True, "members": [{"id": "U1", "team_id": TEAM}]}
-        return await People(client, team=TEAM, enterprise=None).may_post("C1", now=0)
+async def test_who_reads_a_channel(members: list[str], verdict: Verdict) -> None:
+    """Scores are shown in a channel only where each of its members is a full member of the workspace."""
+    async with channel_of(*members) as (_, people):
+        assert await people.may_post("C1", now=0) is verdict
 
 
 @pytest.mark.parametrize(
-    "members", [{"ok": True}, {"ok": False, "error": "unknown_method"}], ids=["nothing", "unknown"]
+    ("channel", "verdict"),
+    [
+        ({"is_ext_shared": True}, Verdict.FOREIGN),
+        ({"is_pending_ext_shared": True}, Verdict.FOREIGN),
+        ({"is_archived": True}, Verdict.ARCHIVED),
+        ({"is_private": True, "is_member": False}, Verdict.ABSENT),
+        ({"is_private": True, "is_member": True}, Verdict.ALLOWED),
+    ],
 )
-async def test_who_cannot_say_who_is_in_a_channel_is_believed_that_it_is_ours(members: dict[str, Any]) -> None:
-    """A stand-in for Slack need not have every method; that a channel is not shared it must say all the same."""
-    assert await verdict({"is_ext_shared": False}, members) is Verdict.ALLOWED
-    assert await verdict({"is_ext_shared": True}, members) is Verdict.FOREIGN
-    assert await verdict({"is_ext_shared": False, "is_private": True, "is_member": False}, members) is Verdict.ABSENT
-    async with told_slack() as (slack, client):
-        slack.tells["conversations.members"] = members
-        assert await People(client, team=TEAM, enterprise=None).are_all_members("C1", now=0)
+async def test_what_a_channel_is(channel: dict[str, Any], verdict: Verdict) -> None:
+    """Shared, archived, or private and without the app: nothing is posted, whoever is in it."""
+    async with channel_of("U1", **channel) as (_, people):
+        assert await people.may_post("C1", now=0) is verdict
 
 
-async def test_a_guest_in_a_channel_is_known() -> None:
-    """Whom Slack names as a guest, or as from elsewhere, keeps follow-ups out; a colleague does not."""
-    guest = {"id": "U9", "team_id": TEAM, "is_restricted": True}
-    for there, said in ((["U1"], Verdict.ALLOWED), (["U1", "U9"], Verdict.MIXED)):
-        users = {"ok": True, "members": [{"id": "U1", "team_id": TEAM}, guest]}
-        assert await verdict({"is_ext_shared": False}, {"ok": True, "members": there}, users) is said
+@pytest.mark.parametrize(
+    "said",
+    [{"ok": True}, {"ok": False, "error": "unknown_method"}, {"ok": False, "error": "missing_scope"}],
+    ids=["nothing", "unknown method", "not allowed"],
+)
+async def test_what_slack_does_not_say_of_a_channel_is_a_no(said: dict[str, Any]) -> None:
+    """Where nobody can say who is in a channel, or what it is, nothing is posted to it."""
+    async with channel_of("U1") as (slack, people):
+        slack.tells["conversations.members"] = said
+        assert await people.may_post("C1", now=0) is Verdict.MIXED
+    async with channel_of("U1") as (slack, people):
+        slack.tells["conversations.info"] = said
+        assert await people.may_post("C1", now=0) is Verdict.UNFOUND
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        ({}, Verdict.ALLOWED),
+        ({"is_restricted": True}, Verdict.MIXED),
+        ({"team_id": "T0OTHER"}, Verdict.MIXED),
+        (None, Verdict.MIXED),
+    ],
+)
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_who_is_not_listed_is_looked_up_alone(
+    told: dict[str, Any] | None, verdict: Verdict, is_listed: bool
+) -> None:
+    """Somebody new; and everybody, where Slack lists nobody. Whom Slack does not know keeps scores out."""
+    async with channel_of("U7") as (slack, people):
+        if told is not None:
+            slack.tells["users.info"] = {"ok": True, "user": user(id="U7", **told)}
+        if not is_listed:
+            slack.tells["users.list"] = {"ok": False, "error": "unknown_method"}
+        assert await people.may_post("C1", now=0) is verdict
+        assert slack.asked.count("users.info") == 1
+
+
+@pytest.mark.parametrize(("unlisted", "asked"), [(MOST_LOOKED_UP, MOST_LOOKED_UP), (MOST_LOOKED_UP + 1, 0)])
+async def test_no_more_are_looked_up_alone_than_slack_allows(unlisted: int, asked: int) -> None:
+    """With more, it is not known who reads the channel; ten thousand who are listed cost nothing."""
+    async with channel_of(*(f"UNEW{n}" for n in range(unlisted)), *(f"U{n}" for n in range(10_000))) as (slack, people):
+        slack.tells["users.list"] = {"ok": True, "members": [user(id=f"U{n}") for n in range(10_000)]}
+        slack.tells["users.info"] = {"ok": True, "user": user()}
+        verdict = await people.may_post("C1", now=0)
+    assert verdict is (Verdict.ALLOWED if asked else Verdict.MIXED)
+    assert slack.asked.count("users.info") == asked
+
+
+async def test_everybody_is_listed_every_five_minutes_at_most() -> None:
+    """Members of a channel every half a minute; several who ask at once share one reading; admins are from it too."""
+    async with channel_of("U1") as (slack, people):
+        slack.tells["users.info"] = {"ok": True, "user": user()}
+        counts = []
+        for now in (0, KEPT - 1, KEPT, LISTED_EVERY - 1, LISTED_EVERY, 1):
+            await asyncio.gather(
+                people.may_post("C1", now=now), people.may_post("C2", now=now), people.an_admin([], now=now)
+            )
+            counts.append((slack.asked.count("conversations.members"), slack.asked.count("users.list")))
+
+    assert counts == [(2, 1), (2, 1), (4, 1), (6, 1), (6, 2), (8, 3)]
+    assert LISTED_EVERY == 300_000_000
+
+
+async def test_a_refused_listing_is_not_asked_for_again_at_once() -> None:
+    """Slack that does not list its people is asked one by one until five minutes are over."""
+    async with channel_of("U1") as (slack, people):
+        slack.tells["users.list"] = {"ok": False, "error": "missing_scope"}
+        slack.tells["users.info"] = {"ok": True, "user": user()}
+        for now in (0, KEPT, LISTED_EVERY):
+            assert await people.may_post("C1", now=now) is Verdict.ALLOWED
+
+    assert (slack.asked.count("users.list"), slack.asked.count("users.info")) == (2, 3)
+
+
+async def test_a_person_who_changed_is_looked_up_again() -> None:
+    """At once, where the change bears on what they may see; a new status or picture costs nothing."""
+    async with channel_of("U1", "U2") as (slack, people):
+        assert await people.may_post("C1", now=0) is Verdict.ALLOWED
+        people.person_changed(user(id="U2", profile={"team": TEAM, "status_text": "At lunch"}))
+        assert await people.may_post("C1", now=1) is Verdict.ALLOWED
+        assert "users.info" not in slack.asked
+        guest = user(id="U2", is_restricted=True)
+        slack.tells["users.info"] = {"ok": True, "user": guest}
+        people.person_changed(guest)
+        assert await people.may_post("C1", now=2) is Verdict.MIXED
+        slack.tells["users.info"] = {"ok": True, "user": user(id="U2")}
+        people.person_changed(user(id="U2"))
+        assert await people.may_post("C1", now=3) is Verdict.ALLOWED
+
+    assert slack.asked.count("users.list") == 1
+
+
+async def test_a_person_who_changes_while_everybody_is_listed() -> None:
+    """What Slack says of them in the list may be older than its event, so they are looked up."""
+    async with channel_of("U1", "U2") as (slack, people):
+        guest = user(id="U2", is_restricted=True)
+
+        def change() -> object:
+            people.person_changed(guest)
+            return {"ok": True, "members": EVERYBODY}
+
+        slack.tells |= {"users.list": change, "users.info": {"ok": True, "user": guest}}
+        assert await people.may_post("C1", now=0) is Verdict.MIXED
+
+
+async def test_whoever_joins_is_known_at_once() -> None:
+    """An event about a channel lets its members be read again."""
+    async with channel_of("U1") as (slack, people):
+        assert await people.may_post("C1", now=0) is Verdict.ALLOWED
+        slack.tells["conversations.members"] = {"ok": True, "members": ["U1", "UGUEST"]}
+        assert await people.may_post("C1", now=1) is Verdict.ALLOWED
+        people.forget_place("C1")
+        assert await people.may_post("C1", now=2) is Verdict.MIXED
+
+
+@pytest.mark.parametrize(
+    ("channel", "members", "reader"),
+    [
+        ({"user": "U1"}, ["U2"], "U1"),
+        ({}, ["UBOT", "U2"], "U2"),
+        ({}, ["UBOT", "U1", "U2"], None),
+        ({}, ["UBOT"], None),
+    ],
+)
+async def test_who_reads_direct_messages(channel: dict[str, Any], members: list[str], reader: str | None) -> None:
+    """Slack says with whom they are; where it does not, it is the one member beside the app."""
+    async with channel_of(*members, **channel) as (slack, people):
+        assert await people.reader("D1", now=0) == reader
+        assert ("conversations.members" in slack.asked) is ("user" not in channel)
 
 
 @pytest.mark.parametrize("error", ["ratelimited", "internal_error"])

@@ -131,6 +131,7 @@ class Acme:
         await self.service.stop()
         self.service = new_service(self.sandbox, self.database_url, socket_mode=self.socket_mode)
         self.sandbox.app_url = await self.service.start()
+        self.sandbox.crm_url = f"{self.sandbox.app_url}/webhooks/{TEAM}/crm"
         await self.service.connected()
 
     async def written(self, act: Callable[[], Any]) -> Sent:

@@ -258,21 +258,6 @@ async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None
     ]
 
 
-async def test_nothing_more_is_said_in_a_channel_that_became_shared(acme: Acme) -> None:
-    """Not even that a follow-up is open again."""
-    await chosen(acme)
-    await acme.pushed(hot())
-    (message,) = await until_posted(acme, 1)
-    await press(acme, message, "Snooze")
-    message = await until_it_says(acme, message, "Snoozed by")
-    acme.sandbox.world.channels[SUCCESS].is_ext_shared = True
-    await acme.sandbox.event({"type": "channel_shared", "channel": SUCCESS, "connected_team_id": "T0OTHER"})
-    acme.sandbox.clock.advance(DAY + 1)
-    await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
-    await acme.restart()
-    assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
-
-
 @pytest.mark.parametrize("fault", BAD_ANSWERS)
 async def test_the_list_of_very_many_comes_once(acme: Acme, fault: Any) -> None:
     """And has all of them, those too that came while it was in doubt."""

@@ -13,7 +13,7 @@ from storage.domain.filters import BadFilter
 from storage.domain.followups import Move, State, TooLate
 from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
-from storage.following_up import move
+from storage.following_up import message_moved, move, posted
 from storage.followups import UnknownFollowUp, by_ids, follow_up, waiting
 from storage.opening import Storage
 from storage.watching import add_alert_rule, choose_channel
@@ -314,3 +314,24 @@ async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> No
         await move(other, id=1, move=Move.CLAIM, by="U1", now=NOW)
     with pytest.raises(UnknownRule):
         await pause_rule(other, rule=1, now=NOW)
+
+
+async def test_a_message_that_moved(team: Team, storage: Storage) -> None:
+    """All that it lists is in the other one, posted when it was; what is elsewhere, or of another team, stays."""
+    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
+    await choose_channel(other.workspace, channel="C0SALES", now=NOW)
+    for one in (team, other):
+        await one.deliver(*(set_to(f"{n}", Reference(email=f"p{n}@example.com"), 90) for n in range(3)))
+    mine, theirs = [[one.id for one in await by_ids(each.workspace, ids=range(1, 99))] for each in (team, other)]
+    for each, ids in ((team, mine), (other, theirs)):
+        await posted(each.workspace, ids=ids[:2], channel="C0SALES", ts="1.0", in_list=True, now=NOW + 5)
+        await posted(each.workspace, ids=ids[2:], channel="C0SALES", ts="2.0", in_list=False, now=NOW + 6)
+    await message_moved(team.workspace, channel="C0SALES", ts="1.0", to_channel="D0ADMIN", to_ts="3.0")
+
+    there = [
+        [(one.message_channel, one.message_ts, one.posted_at, one.in_list) for one in await by_ids(each, ids=ids)]
+        for each, ids in ((team.workspace, mine), (other.workspace, theirs))
+    ]
+    last = ("C0SALES", "2.0", NOW + 6, False)
+    assert there[0] == [*[("D0ADMIN", "3.0", NOW + 5, True)] * 2, last]
+    assert there[1] == [*[("C0SALES", "1.0", NOW + 5, True)] * 2, last]

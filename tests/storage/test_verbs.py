@@ -93,7 +93,7 @@ def test_what_writes_is_told_the_time() -> None:
         "tokens.revoke_token", "segments.delete_segment", "alert_rules.resume_rule",
         "sources.remove_source", "definitions.delete", "definitions.drop_draft",
         "workspaces.name_admins", "workspaces.choose_setters", "notices.is_over", "digests.stop_digest",
-        "standings.told", "redefining.fold_again",
+        "standings.told", "redefining.fold_again", "following_up.message_moved",
     }  # fmt: skip  # names
 
 

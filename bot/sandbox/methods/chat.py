@@ -74,7 +74,10 @@ def add_reaction(call: Arguments) -> Json:
 
 
 def _own_message(call: Arguments, otherwise: str) -> Message:
-    message = call.message(call.channel())
+    channel = call.channel()
+    if channel.is_archived:
+        raise SlackError("is_inactive")
+    message = call.message(channel)
     if message.user != call.world.bot_user:
         raise SlackError(otherwise)
     return message

@@ -48,6 +48,9 @@ SCOPES_OF_EVENTS = {
     "channel_shared": {"channels:read", "groups:read"},
     "channel_unshared": {"channels:read", "groups:read"},
     "member_joined_channel": {"channels:read", "groups:read"},
+    "member_left_channel": {"channels:read", "groups:read"},
+    "team_join": {"users:read"},
+    "user_change": {"users:read"},
 }
 METHODS = {name for name in vars(AsyncWebClient) if "_" in name.strip("_") and not name.startswith("_")}
 
@@ -105,7 +108,7 @@ class Recorder:
         """Take an event."""
         self._take(event["type"])
 
-    joined = home_opened = channel_changed
+    joined = home_opened = person_changed = channel_changed
 
     def _take(self, kind: str) -> None:
         self.taken.append(kind)

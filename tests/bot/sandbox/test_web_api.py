@@ -310,6 +310,7 @@ REFUSED: list[tuple[str, Call, str]] = [
         lambda c, s: c.chat_update(channel="C0SALES", ts="1.2", text="x"),
         "message_not_found",
     ),
+    ("what was said is over", lambda c, s: c.chat_update(channel="C0OLD", ts=s.ts, text="x"), "is_inactive"),
     (
         "nobody there",
         lambda c, s: c.chat_postEphemeral(channel="C0SALES", user="U0OUT", text="x"),

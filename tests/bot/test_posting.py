@@ -1,0 +1,178 @@
+"""One function posts and edits, and asks before each who reads there."""
+
+import ast
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+
+import bot
+from bot.access import Verdict
+from bot.asking import Reply
+from bot.people import People
+from bot.posting import HIDDEN, NotShown, Poster, Unheard
+from tests.bot.fakes import ToldSlack, told_slack
+
+BOT = Path(inspect.getfile(bot)).parent
+TEAM = "T0OURS"
+NAMES = Reply(text="Ada 85", blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": "*Ada* 85"}}])
+#: the Web API methods that put words before people, and who may call each
+WRITERS = {
+    "chat_postMessage": {("posting.py", "Poster.send")},
+    "chat_update": {("posting.py", "Poster.send")},
+    # Seen by one person alone, who was asked about before; it holds nothing of a contact.
+    "chat_postEphemeral": {("answering.py", "Answers.ask_alone")},
+    "chat_meMessage": set(),
+    "chat_scheduleMessage": set(),
+    "chat_startStream": set(),
+    "chat_unfurl": set(),
+    "conversations_setTopic": set(),
+    "conversations_setPurpose": set(),
+    "reminders_add": set(),
+    "canvases_create": set(),
+    # Whatever it is that is called by its name: the client that counts, on its way to Slack.
+    "api_call": {("calls.py", "CountedClient.api_call")},
+}
+
+
+def callers() -> dict[str, set[tuple[str, str]]]:
+    """Return for each of those methods the functions of the bot that name it, without the sandbox's own Slack."""
+    found: dict[str, set[tuple[str, str]]] = {name: set() for name in WRITERS}
+
+    def look(node: ast.AST, file: str, inside: str) -> None:
+        named = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
+        if isinstance(named, str) and named.replace(".", "_") in found:
+            found[named.replace(".", "_")].add((file, inside))
+        for child in ast.iter_child_nodes(node):
+            is_named = isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            look(child, file, f"{inside}.{child.name}".lstrip(".") if is_named else inside)  # type: ignore[attr-defined]
+
+    for path in BOT.rglob("*.py"):
+        name = path.relative_to(BOT)
+        if "sandbox" not in name.parts:
+            look(ast.parse(path.read_text()), str(name), "")
+    return found
+
+
+def test_one_function_posts_and_edits() -> None:
+    """Nothing else of the bot names a method that writes to Slack, as an attribute or as a word."""
+    assert callers() == WRITERS
+
+
+@asynccontextmanager
+async def slack_with(**user: Any) -> AsyncIterator[tuple[ToldSlack, Poster]]:
+    """Start a Slack whose one person is so, with a channel of that person and their direct messages."""
+    async with told_slack() as (slack, client):
+        person = {"id": "U1", "team_id": TEAM} | user
+        slack.tells = {
+            "users.info": {"ok": True, "user": person},
+            "users.list": {"ok": True, "members": [person]},
+            "conversations.info": {"ok": True, "channel": {"id": "C1", "is_member": True, "user": "U1"}},
+            "conversations.members": {"ok": True, "members": ["U1", "UBOT"]},
+            "conversations.open": {"ok": True, "channel": {"id": "D1"}},
+            "chat.postMessage": {"ok": True, "ts": "1.0"},
+            "chat.update": {"ok": True, "ts": "1.0"},
+        }
+        people = People(client, team=TEAM, enterprise=None, bot_user="UBOT")
+        yield slack, Poster(client, people=people, clock=lambda: 0)
+
+
+@pytest.mark.parametrize("place", ["C1", "D1"])
+@pytest.mark.parametrize("ts", [None, "1.0"], ids=["a post", "an edit"])
+async def test_what_may_be_shown_is(place: str, ts: str | None) -> None:
+    """A post and an edit, in a channel and in direct messages."""
+    async with slack_with() as (slack, poster):
+        assert await poster.send(place, NAMES, ts=ts) == "1.0"
+
+    (written,) = slack.written
+    assert (written["channel"], written["text"]) == (place, "Ada 85")
+
+
+@pytest.mark.parametrize("place", ["C1", "D1"])
+@pytest.mark.parametrize(
+    "user",
+    [{"is_restricted": True}, {"team_id": "T0OTHER"}, {"is_stranger": True}],
+    ids=["guest", "elsewhere", "other"],
+)
+async def test_what_may_not_be_shown_is_not(place: str, user: dict[str, Any]) -> None:
+    """Nothing is posted, and what is edited loses all that it says: one sentence, no buttons."""
+    async with slack_with(**user) as (slack, poster):
+        with pytest.raises(NotShown):
+            await poster.send(place, NAMES)
+        assert slack.written == []
+        with pytest.raises(NotShown):
+            await poster.send(place, NAMES, ts="1.0")
+
+    (written,) = slack.written
+    assert (written["channel"], written["ts"], written["text"]) == (place, "1.0", HIDDEN)
+    assert written["blocks"] == [{"type": "section", "text": {"type": "mrkdwn", "text": HIDDEN}}]
+
+
+async def test_direct_messages_with_somebody_who_left() -> None:
+    """Deactivated, they may see nothing any more; in a channel nobody reads as them."""
+    async with slack_with(deleted=True) as (slack, poster):
+        with pytest.raises(NotShown) as refused:
+            await poster.send("D1", NAMES)
+        assert refused.value.verdict is Verdict.INACTIVE
+        await poster.send("C1", NAMES)
+    assert [written["channel"] for written in slack.written] == ["C1"]
+
+
+async def test_direct_messages_ask_for_their_reader_alone() -> None:
+    """Those that were just opened are known to be that person's; of others Slack says whose they are."""
+    async with slack_with() as (slack, poster):
+        place = await poster.direct("U1")
+        await poster.send(place, NAMES)
+        assert slack.asked == ["conversations.open", "users.info", "chat.postMessage"]
+    async with slack_with() as (slack, poster):
+        await poster.send("D1", NAMES, ts="1.0")
+        assert slack.asked == ["conversations.info", "users.info", "chat.update"]
+
+
+@pytest.mark.parametrize("method", ["conversations.info", "users.info"])
+async def test_direct_messages_of_nobody_known_are_a_no(method: str) -> None:
+    """Where Slack does not say whose they are, or who that is, nothing is shown there."""
+    async with slack_with() as (slack, poster):
+        slack.tells |= {
+            method: {"ok": False, "error": "unknown_method"},
+            "conversations.members": {"ok": False, "error": "unknown_method"},
+        }
+        with pytest.raises(NotShown):
+            await poster.send("D1", NAMES)
+    assert slack.written == []
+
+
+async def test_a_verdict_goes_to_anybody() -> None:
+    """It holds nothing of a contact, so nobody is asked about."""
+    async with slack_with(is_restricted=True) as (slack, poster):
+        await poster.send("D1", Verdict.GUEST)
+    assert slack.asked == ["chat.postMessage"]
+    assert slack.written[0]["text"] == Verdict.GUEST.value
+
+
+@pytest.mark.parametrize("error", ["message_not_found", "is_inactive", "channel_not_found", "edit_window_closed"])
+async def test_a_message_that_can_be_edited_no_more(error: str) -> None:
+    """Stays as it is; where it may not be shown, that is said all the same, for what it would say goes elsewhere."""
+    async with slack_with() as (slack, poster):
+        slack.tells["chat.update"] = {"ok": False, "error": error}
+        assert await poster.send("C1", NAMES, ts="1.0") == "1.0"
+    async with slack_with(is_restricted=True) as (slack, poster):
+        slack.tells["chat.update"] = {"ok": False, "error": error}
+        with pytest.raises(NotShown):
+            await poster.send("C1", NAMES, ts="1.0")
+
+
+async def test_a_lookup_that_fails_is_no_message_in_doubt() -> None:
+    """Nothing was sent yet, so nothing has to be looked for; a message whose answer was lost is in doubt."""
+    async with slack_with() as (slack, poster):
+        slack.tells["users.list"] = {"ok": False, "error": "internal_error"}
+        with pytest.raises(SlackApiError):
+            await poster.send("C1", NAMES)
+    async with slack_with() as (slack, poster):
+        slack.tells["chat.postMessage"] = {"ok": False, "error": "internal_error"}
+        with pytest.raises(Unheard):
+            await poster.send("C1", NAMES)
