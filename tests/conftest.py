@@ -16,6 +16,8 @@ from tests.counts import COUNTS, LINES
 from tests.postgres import Databases, postgres_url, server
 
 DIALECTS = ("sqlite", "postgres")
+#: Tests of storage, webhooks and faults run on both databases anyhow; those of the bot that have this mark do too.
+on_both = pytest.mark.parametrize("database_url", DIALECTS, indirect=True)
 SOCKET = "TEST_POSTGRES_SOCKET"
 KEY = "dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="  # a Fernet key made up for tests
 ran = dict.fromkeys(DIALECTS, 0)  # tests, by the database they had
