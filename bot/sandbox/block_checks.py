@@ -59,8 +59,8 @@ def listing(check_item: Check, *, most: int, least: int = 1) -> Check:
     return check
 
 
-def shape(required: dict[str, Check], optional: dict[str, Check], *, closed: bool = True) -> Check:
-    """An object with these keys, and where *closed* with no others."""
+def shape(required: dict[str, Check], optional: dict[str, Check]) -> Check:
+    """An object with these keys and no others."""
     known = required | optional
 
     def check(value: Any, path: str) -> Iterator[str]:
@@ -73,7 +73,7 @@ def shape(required: dict[str, Check], optional: dict[str, Check], *, closed: boo
         for key, inner in value.items():
             if key in known:
                 yield from known[key](inner, f"{path}/{key}")
-            elif closed and key != "type":
+            elif key != "type":
                 yield complaint(f"invalid additional property: {key}", path)
 
     return check
@@ -102,7 +102,7 @@ def kind_of(kinds: dict[str, Check]) -> Check:
     def check(value: Any, path: str) -> Iterator[str]:
         kind = value.get("type") if isinstance(value, dict) else None
         if not isinstance(kind, str) or kind not in kinds:
-            yield complaint(f"unsupported type: {kind}", f"{path}/type")
+            yield complaint(f"unsupported here: {kind}", f"{path}/type")
         else:
             yield from kinds[kind](value, path)
 

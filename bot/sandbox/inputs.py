@@ -17,25 +17,14 @@ class Field(NamedTuple):
 
 
 FIELDS = {
-    **dict.fromkeys(
-        ("plain_text_input", "email_text_input", "url_text_input", "number_input"), Field("value", "initial_value")
-    ),
-    "rich_text_input": Field("rich_text_value", "initial_value"),
-    "file_input": Field("files", ""),
-    **dict.fromkeys(("static_select", "external_select", "radio_buttons"), Field("selected_option", "initial_option")),
-    **dict.fromkeys(
-        ("checkboxes", "multi_static_select", "multi_external_select"), Field("selected_options", "initial_options")
-    ),
+    "plain_text_input": Field("value", "initial_value"),
+    "number_input": Field("value", "initial_value"),
+    "static_select": Field("selected_option", "initial_option"),
+    "external_select": Field("selected_option", "initial_option"),
+    "checkboxes": Field("selected_options", "initial_options"),
     "overflow": Field("selected_option", ""),
     "users_select": Field("selected_user", "initial_user"),
-    "multi_users_select": Field("selected_users", "initial_users"),
     "conversations_select": Field("selected_conversation", "initial_conversation"),
-    "multi_conversations_select": Field("selected_conversations", "initial_conversations"),
-    "channels_select": Field("selected_channel", "initial_channel"),
-    "multi_channels_select": Field("selected_channels", "initial_channels"),
-    "datepicker": Field("selected_date", "initial_date"),
-    "timepicker": Field("selected_time", "initial_time"),
-    "datetimepicker": Field("selected_date_time", "initial_date_time"),
 }
 # An overflow menu acts at once; it keeps no state.
 STATELESS = {"overflow"}
@@ -77,8 +66,6 @@ def chosen(element: Json, given: Any) -> Json:
         given = _option(element, given)
     elif key == "selected_options":
         given = [_option(element, each) for each in given or []]
-    elif key.startswith("selected_") and key.endswith("s") and given is None:
-        given = []
     elif key == "value" and given is not None:
         given = str(given) or None
     return {"type": kind, key: given}

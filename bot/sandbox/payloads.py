@@ -180,7 +180,7 @@ def _response_urls(world: World, view: View) -> list[Json]:
     for block in view.blocks:
         for element in filter(lambda each: each.get("response_url_enabled"), elements_of(block)):
             kept = state[block["block_id"]][element["action_id"]]
-            channel = kept.get("selected_conversation") or kept.get("selected_channel")
+            channel = kept.get("selected_conversation")
             if channel:
                 place = {"block_id": block["block_id"], "action_id": element["action_id"], "channel_id": channel}
                 urls.append(place | {"response_url": world.new_response_url(view.user, channel)})

@@ -14,6 +14,7 @@ from storage.measuring import measure
 from storage.opening import Storage
 from storage.watching import choose_channel
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.storage.teams import Team, set_to
 
 TEAM, SUCCESS, BOT_TOKEN = "T0DEMO", "C0SUCCESS", "xoxb-sandbox"
@@ -88,6 +89,7 @@ async def house(storage: Storage) -> AsyncIterator[House]:
     await sandbox.stop()
 
 
+@on_both
 async def test_what_slack_refuses_is_given_up(house: House) -> None:
     """After twelve tries it is left for good, and counted; what comes later goes its way."""
     house.sandbox.world.scopes -= {"chat:write"}
@@ -143,6 +145,7 @@ async def test_nothing_is_given_up_while_slack_is_away(house: House, method: str
     assert await house.jobs() == (0, 0)
 
 
+@on_both
 async def test_what_slack_stumbles_over_lets_the_next_pass_after_a_day(house: House) -> None:
     """It is tried for ever, because it may be Slack that is away; but those behind it do not wait for ever."""
     await house.hot("ada")
@@ -193,6 +196,7 @@ async def test_a_message_that_much_was_said_after(house: House, since: int, mark
     assert ["Possibly a repeat" in str(one.blocks) for one in messages] == marks
 
 
+@on_both
 async def test_a_list_that_grows_for_longer_than_ten_minutes_loses_nobody(house: House) -> None:
     """Sixty every nine minutes are one list of all, though those that began it were posted long ago."""
     for wave in range(3):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from storage.domain.score_types import Band
 from storage.past import history
 from storage.sources import add_source
 from storage.workspaces import find_workspace
-from tests.conftest import KEY
+from tests.conftest import KEY, fresh
+from tests.postgres import Databases
 
 SIGNING, BOT_TOKEN, APP_TOKEN = "8f742231b10e8888abcd99yyyzzz85a5", "xoxb-acme", "xapp-acme"
 CRM_SECRET = "whsec_YWNtZS1jcm0tc2VjcmV0LWFjbWUtY3JtLTEyMzQ="
@@ -321,6 +323,17 @@ async def _define(workspace: Workspace, *, now: int) -> None:
     await add_source(workspace, slug="crm", provider="generic", secrets=[CRM_SECRET], now=now)
 
 
+@pytest.fixture(params=["sqlite"])
+async def database_url(
+    request: pytest.FixtureRequest, sqlite_file: Path, databases: Databases, postgres: str, tmp_path: Path
+) -> AsyncIterator[str]:
+    """Yield the URL of a fresh SQLite database: the words that people read do not depend on the database.
+
+    Tests marked `on_both` run on PostgreSQL too; between them they use every verb, button and form."""
+    async with fresh(request.param, sqlite_file, databases, postgres, tmp_path) as url:
+        yield url
+
+
 @pytest.fixture
 def socket_mode() -> bool:
     """Say whether the service receives over a socket; a test may ask for both by parametrizing this."""
@@ -329,7 +342,7 @@ def socket_mode() -> bool:
 
 @pytest.fixture
 async def acme(database_url: str, socket_mode: bool) -> AsyncIterator[Acme]:
-    """Give the running service with its Slack, once for each kind of database."""
+    """Give the running service with its Slack."""
     async with open_acme(database_url, socket_mode=socket_mode) as opened:
         yield opened
 

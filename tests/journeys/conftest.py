@@ -1,5 +1,5 @@
 """Give every journey the running service with its Slack."""
 
-from tests.journeys.acme import acme, socket_mode
+from tests.journeys.acme import acme, database_url, socket_mode
 
-__all__ = ["acme", "socket_mode"]
+__all__ = ["acme", "database_url", "socket_mode"]

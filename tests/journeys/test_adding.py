@@ -9,6 +9,7 @@ from storage.committer import Committer
 from storage.csv_files import recognise
 from storage.database import current
 from storage.importing import batch_of, import_file
+from tests.conftest import on_both
 from tests.journeys.acme import Acme
 
 ADDED = [
@@ -93,6 +94,7 @@ async def test_what_cannot_be_added(acme: Acme, line: str, answer: str) -> None:
     assert "yet" in acme.seen(await acme.ask("zoe@example.com"))
 
 
+@on_both
 async def test_adding_is_taken_back_and_restored(acme: Acme) -> None:
     """What was said is gone, the contact stays; by the button, by the verb, and back again."""
     added = await acme.ask("add zoe@example.com name:Zoë company:Acme")
@@ -120,6 +122,7 @@ async def test_the_same_request_adds_once(acme: Acme, since: str) -> None:
     assert (await acme.contact("zoe@example.com")).name == since
 
 
+@on_both
 async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> None:
     """By the line that the import printed; the answer counts, and its button brings the import back."""
     path = tmp_path / "contacts.csv"

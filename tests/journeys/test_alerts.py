@@ -10,6 +10,7 @@ from storage.definitions import add_score_type
 from storage.domain.score_types import Band
 from storage.followups import by_ids
 from storage.watching import choose_channel
+from tests.conftest import on_both
 from tests.journeys.acme import REP, Acme, ago, button_of, drawn, entered
 from tests.journeys.test_following_up import (
     BAD_ANSWERS,
@@ -52,6 +53,7 @@ async def test_fading_asks_by_itself_and_says_why(acme: Acme) -> None:
     ]
 
 
+@on_both
 async def test_nobody_claims_it_in_time(acme: Acme) -> None:
     """It is escalated, listed as overdue, claimed by whom it was escalated to, and open again after three days."""
     await acme.ask(f"alerts add when score crosses 80 in <#{SUCCESS}> sla 4h escalate to <@U0JANE>")
@@ -105,6 +107,7 @@ async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, wher
     assert len(acme.sandbox.messages("D0JANE", "U0JANE")) == 1
 
 
+@on_both
 async def test_what_came_of_it_is_counted(acme: Acme) -> None:
     """Per rule and over all."""
     await chosen(acme)
@@ -119,6 +122,7 @@ async def test_what_came_of_it_is_counted(acme: Acme) -> None:
     assert "Of 2 that ended, 50 % led to a meeting." in listed
 
 
+@on_both
 async def test_a_rule_is_tried_before_it_is_made(acme: Acme) -> None:
     """Replayed from the ledger; nothing is made, nothing is posted."""
     await acme.pushed(
@@ -340,6 +344,7 @@ async def test_a_digest_comes_once_whatever_slack_answers(acme: Acme, fault: Any
     assert len(digests()) == 1 + repeated
 
 
+@on_both
 async def test_all_that_a_digest_has_to_say(acme: Acme) -> None:
     """To a channel of everybody, to a person of what is theirs: what they own, claimed or snoozed."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())

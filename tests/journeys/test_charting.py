@@ -8,6 +8,7 @@ import pytest
 
 from bot.sandbox import Fault, Message
 from tests.bot.pictures import read_png
+from tests.conftest import on_both
 from tests.journeys.acme import REP, SALES, Acme, button_of
 from tests.journeys.test_reading import HISTORY
 
@@ -55,6 +56,7 @@ def file_of(message: Message) -> str:
     return str(name)
 
 
+@on_both
 async def test_a_history_of_so_many_days_has_a_chart(acme: Acme) -> None:
     """It stands under the list, in the asker's zone; its file is shared with nobody and names nobody."""
     answer = await acme.ask("history ada 90d")

@@ -9,6 +9,7 @@ from bot.sandbox import Fault, Sandbox
 from bot.settings import BadSettings
 from storage.sources import add_source
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.journeys.acme import APP_TOKEN, BOT_TOKEN, CRM_SECRET, SIGNING, TEAM, Acme, form, new_service
 
 BUTTONS = "\n[Undo] [History]"
@@ -20,6 +21,7 @@ def new_sandbox(*, bot_token: str = BOT_TOKEN, app_token: str = APP_TOKEN) -> Sa
     return Sandbox(app_url="", signing_secret=SIGNING, bot_token=bot_token, app_token=app_token, crm_secret=CRM_SECRET)
 
 
+@on_both
 @both_ways
 async def test_a_whole_day(acme: Acme) -> None:
     """Commands, clicks, menus, forms and refusals work the same by HTTP and over a socket."""

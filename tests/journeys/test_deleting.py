@@ -4,6 +4,7 @@ from functools import partial
 
 from bot.sandbox import View
 from storage.contacts import find
+from tests.conftest import on_both
 from tests.journeys.acme import Acme, entered
 
 ADMIN = "U0ADMIN"
@@ -17,6 +18,7 @@ async def ask_for_form(acme: Acme, line: str, *, user: str = ADMIN) -> View:
     return acme.sandbox.open_views(user)[-1]
 
 
+@on_both
 async def test_a_contact_is_deleted(acme: Acme) -> None:
     """The form counts what will be gone; handed in with the tick, she is nowhere; handed in again, it says so."""
     await acme.ask("set ada 85")

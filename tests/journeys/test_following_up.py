@@ -9,6 +9,7 @@ import pytest
 from bot.sandbox import Channel, Fault, Message
 from storage.followups import by_ids
 from storage.watching import choose_channel
+from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
 
 DAY = 86_400
@@ -77,6 +78,7 @@ async def history(acme: Acme, message: Message, *, user: str = REP) -> str:
     return re.sub(r"‹[^›]+› · ", "", acme.seen(acme.latest(user=user, channel=message.channel)))
 
 
+@on_both
 async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     """Asked once, claimed by the first, snoozed, back after a day, done, and what came of it."""
     await chosen(acme)
@@ -129,6 +131,7 @@ async def test_a_click_is_seen_before_the_rest_is_posted(acme: Acme) -> None:
     assert len(posted(acme)) < 8
 
 
+@on_both
 async def test_two_clicks_at_once(acme: Acme) -> None:
     """One has it, the other is told who."""
     await chosen(acme)
@@ -333,6 +336,7 @@ async def test_a_restart_loses_no_follow_up(acme: Acme) -> None:
     assert "Ada Lovelace" in acme.seen(message)
 
 
+@on_both
 async def test_rules_by_words(acme: Acme) -> None:
     """Added, listed, paused, resumed, removed; each answer says what to type next."""
     listed = acme.seen(await acme.ask("alerts"))
@@ -361,6 +365,7 @@ async def test_rules_by_words(acme: Acme) -> None:
     assert "`when fit" not in acme.seen(await acme.ask("alerts"))
 
 
+@on_both
 async def test_the_list_of_what_waits(acme: Acme) -> None:
     """Newest first, page by page, with the same buttons; the card of a contact says it too."""
     await chosen(acme)
@@ -443,6 +448,7 @@ async def test_the_last_page_of_the_list_is_done(acme: Acme) -> None:
     assert "[Next]" not in acme.seen(page)
 
 
+@on_both
 async def test_the_first_questions(acme: Acme) -> None:
     """An admin is asked once, in a direct message; the answers are taken there and by /score setup."""
     (question,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
@@ -513,6 +519,7 @@ async def test_the_shortcut_on_a_message(acme: Acme) -> None:
     assert "external_select" in str(acme.sandbox.open_views()[-1].blocks)
 
 
+@on_both
 async def test_the_home_tab(acme: Acme) -> None:
     """The first questions for an admin; for a guest nothing."""
     for user, words in (

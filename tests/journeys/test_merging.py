@@ -1,12 +1,14 @@
 """An admin says that two contacts are one, and takes it back."""
 
 from storage.contacts import find
+from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of
 
 ADMIN = "U0ADMIN"
 LINE = "merge hopper@example.com into kelly@example.com"
 
 
+@on_both
 async def test_two_become_one_and_are_parted_again(acme: Acme) -> None:
     """It says who, and what their scores became; the button under it takes it back exactly, and brings it back."""
     await acme.ask("set kelly@example.com 60")

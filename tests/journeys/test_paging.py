@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.conftest import on_both
 from tests.journeys.acme import Acme
 
 LINE = re.compile(r"^\*(?:<[^|>]*\|)?(Person \d+)")
@@ -24,6 +25,7 @@ def read(text: str) -> tuple[str, list[str], list[str]]:
     return title, [found[1] for line in lines if (found := LINE.match(line))], re.findall(r"\[(.*?)\]", lines[-1])
 
 
+@on_both
 async def test_every_page_is_reached_and_left(acme: Acme) -> None:
     """Next goes on to the end, naming everybody once and saying where one is; Back leads to the first page again."""
     await people(acme, 117)

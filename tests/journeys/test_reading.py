@@ -3,6 +3,7 @@
 import pytest
 
 from storage.definitions import add_score_type
+from tests.conftest import on_both
 from tests.journeys.acme import PAST, Acme, ago
 
 ADA_CARD = """\
@@ -372,6 +373,7 @@ async def test_another_default_type(acme: Acme) -> None:
     assert acme.seen(await acme.ask("top")).startswith("*Top 1 by Mood*\n1. *Ada Lovelace*")
 
 
+@on_both
 async def test_a_filter_and_its_mistake(acme: Acme) -> None:
     """A line with an operator is a filter; a caret stands below what cannot be read in it."""
     found = acme.seen(await acme.ask("score>=40"))

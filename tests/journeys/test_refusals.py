@@ -11,6 +11,7 @@ import pytest
 from bot.sandbox import Call, Channel, Fault, Sent
 from storage.definitions import drafts, score_types
 from storage.sources import sources
+from tests.conftest import on_both
 from tests.counts import COUNTS
 from tests.journeys.acme import REP, SALES, Acme, other
 from tests.journeys.surfaces import COMMANDS, COUNT, DECISIONS, FORMS, surfaces
@@ -173,6 +174,7 @@ PLACES = {
 }
 
 
+@on_both
 @pytest.mark.parametrize("name", PLACES)
 async def test_served(acme: Acme, name: str) -> None:
     """A member is served on every surface, in every place that is the workspace's own."""

@@ -9,6 +9,7 @@ import pytest
 
 from bot.sandbox.sending import slack_signature
 from storage.alert_rules import alert_rules
+from tests.conftest import on_both
 from tests.counts import COUNTS
 from tests.journeys.acme import SIGNING, Acme, button_of, entered, other
 
@@ -153,6 +154,7 @@ async def test_two_commands_of_the_same_words(acme: Acme) -> None:
     assert await acme.value("ada") == 72_000
 
 
+@on_both
 async def test_two_people_at_once(acme: Acme) -> None:
     """Twenty requests at the same moment are each recorded, and each told its own outcome."""
     lines = [("/score set ada +1", user) for user in ("U0REP", "U0JANE")] * 10

@@ -6,6 +6,7 @@ from bot.sandbox import Message
 from storage.definitions import add_score_type, drafts, score_types
 from storage.domain.score_types import Rule, RuleCap
 from storage.verifying import verify_next
+from tests.conftest import on_both
 from tests.journeys.acme import Acme, form
 from tests.journeys.admin import ADMIN, HERE, ask, choose, form_of, hand_in, press, refused
 
@@ -27,6 +28,7 @@ async def menu(acme: Acme, message: Message, what: str) -> Message:
     return acme.latest(user=ADMIN, channel=HERE)
 
 
+@on_both
 async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     """Each with its preview; the activities that came before it count, too."""
     await acme.pushed(did("d1"), did("d2"), did("d3"))

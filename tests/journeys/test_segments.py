@@ -1,9 +1,9 @@
 """Save a filter in Slack, and use it inside others and by the API."""
 
 import aiohttp
-import pytest
 
 from storage.tokens import create_token
+from tests.conftest import on_both
 from tests.journeys.acme import Acme
 
 FOUND = (
@@ -14,7 +14,7 @@ FOUND = (
 )
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_both
 async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
     """Saved, listed, shown, used, replaced, built upon, kept from deletion, deleted."""
     said = [

@@ -9,6 +9,7 @@ from storage.domain.score_types import ScoreType
 from storage.redefining import apply, draft
 from storage.verifying import verify_next
 from storage.watching import choose_channel
+from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of, entered, form
 from tests.journeys.admin import ADMIN, HERE, ask, form_of, hand_in, press, refused
 
@@ -30,6 +31,7 @@ def scored(email: str, value: int) -> dict[str, Any]:
     return {"type": "score.set", "contact": {"email": email}, "score": "score", "value": value}
 
 
+@on_both
 async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_back(acme: Acme) -> None:
     """List, form, preview, apply, take back; until it is applied nobody sees anything of it."""
     await acme.pushed(*(scored(f"p{n:02d}@example.com", n * 5) for n in range(21)))

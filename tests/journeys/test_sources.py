@@ -8,6 +8,7 @@ from bot.sandbox import Message
 from storage.domain.sources import DAY
 from storage.readings import could_not
 from storage.sources import add_source, find_source, set_source, sources
+from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, TEAM, Acme, button_of, form
 from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused
 
@@ -20,6 +21,7 @@ async def pushed(acme: Acme, body: dict[str, Any]) -> dict[str, Any]:
     return dict(told["answer"])
 
 
+@on_both
 async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
     """Its secret is shown once; what it sends counts; paused it is told to come again, and loses nothing."""
     listed = await ask(acme, "sources")
@@ -101,6 +103,7 @@ async def press_nth(acme: Acme, message: Message, label: str, nth: int) -> Messa
     return acme.latest(user=ADMIN, channel=message.channel)
 
 
+@on_both
 async def test_what_waits_in_quarantine_is_replayed(acme: Acme) -> None:
     """Seen with the reason, and applied once the cause is mended; what still cannot be used says so."""
     wrong = [SET | {"score": "heat", "id": "h1"}, SET | {"id": "s", "value": 900}, SET | {"id": "ok", "value": 70}]

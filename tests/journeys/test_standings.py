@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from bot.sandbox import Message
+from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, TEAM, Acme
 from tests.journeys.admin import ask
 
@@ -36,6 +37,7 @@ async def until_told(acme: Acme, count: int, *, after: int = 310) -> list[str]:
     return list(map(str, await acme.sandbox.wait_for(enough)))
 
 
+@on_both
 async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme: Acme) -> None:
     """Once each, in a direct message, with what is wrong and a button that shows more."""
     for number in range(3):

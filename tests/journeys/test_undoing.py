@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of
 
 BUTTONS = "\n[Undo] [History]"
@@ -102,6 +103,7 @@ async def test_the_button_after_the_verb(acme: Acme) -> None:
     assert await acme.value("ada") == 62_000
 
 
+@on_both
 async def test_an_undo_is_exact_whatever_came_later(acme: Acme) -> None:
     """The score is as if the change had never been made: what the CRM added since stays added."""
     receipt = await acme.ask("set ada 85")

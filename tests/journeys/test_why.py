@@ -3,17 +3,17 @@
 from typing import Any
 
 import aiohttp
-import pytest
 
 from storage.definitions import add_score_type
 from storage.domain.score_types import Band
 from storage.tokens import create_token
+from tests.conftest import on_both
 from tests.journeys.acme import Acme, ago
 
 DAY = 86_400_000_000
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_both
 async def test_why(acme: Acme) -> None:
     """The lines say who, when and why, what the range cut and what faded; they add up to the number."""
     now = int(acme.sandbox.clock.now() * 1_000_000)

@@ -11,12 +11,11 @@ import asyncpg
 import pytest
 
 from tests.bot.cli.program import Ended, environment, run, run_anew
-from tests.conftest import KEY
+from tests.conftest import KEY, on_both
 from tests.postgres import postgres_url
 
 MIGRATIONS = ["0001_initial", "0002_reading", "0003_standing", "0004_finding", "0005_folding_again"]
 # What a command says does not depend on the database, so that most need to run on one only.
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 SCORE = {
     "key": "score",
@@ -179,7 +178,6 @@ async def test_workspaces(database_url: str) -> None:
 
 
 @pytest.mark.slow
-@on_sqlite
 async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
     """What is not given stays; where one thing is refused nothing is changed."""
     told = await terminal.run("workspace set T0123")
@@ -207,7 +205,6 @@ async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-@on_sqlite
 async def test_score_types(terminal: Terminal) -> None:
     """A new one is described as it was asked for; the default one is listed first."""
     assert (await terminal.run(f"{FIT_WORDS} --json")).document == FIT
@@ -232,7 +229,6 @@ async def test_score_types(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-@on_sqlite
 async def test_definitions_that_contradict_themselves(terminal: Terminal) -> None:
     """Bad keys, ranges, steps and bands are refused, each in a line that says what would do."""
     await terminal.check_refused(
@@ -266,7 +262,6 @@ async def test_definitions_that_contradict_themselves(terminal: Terminal) -> Non
 
 
 @pytest.mark.slow
-@on_sqlite
 async def test_sources(terminal: Terminal) -> None:
     """A secret is shown once, when its source is made, and by no list; names that would be misread are refused."""
     terminal.env["CONTACT_SCORE_PUBLIC_URL"] = "https://scores.example.com/"
@@ -315,7 +310,6 @@ async def test_sources(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-@on_sqlite
 async def test_tokens(terminal: Terminal) -> None:
     """A token is shown once, when it is made; afterwards it has a number, by which it is revoked."""
     made = (await terminal.run("token create zapier --scope read --scope write --json")).document
@@ -367,7 +361,6 @@ async def test_another_key_is_told(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-@on_sqlite
 async def test_bad_usage_ends_with_2(terminal: Terminal) -> None:
     """What the program does not understand is told on standard error, and nothing on standard output."""
     lines = (
@@ -415,6 +408,7 @@ async def test_what_the_surroundings_do_not_allow_is_one_line(tmp_path: Path) ->
     assert spoiled == {}
 
 
+@on_both
 @pytest.mark.slow
 async def test_numbers_beyond_the_database_are_one_line(terminal: Terminal) -> None:
     """A delivery with an id that no database can hold is a delivery that is not there."""

@@ -8,7 +8,7 @@ import pytest
 from tests.bot.cli.program import environment, run, serving
 from tests.webhooks.sender import session
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
+pytestmark = pytest.mark.slow
 PLACES = {"email": "item.email", "property": "item.kind", "value": "item.n"}
 LONGBOW = {"events": [{"person": {"mail": "ada@example.com"}, "rank": "7", "no": "e1"}, {"rank": 9}]}
 

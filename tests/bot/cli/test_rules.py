@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bot.cli.program import environment, run
+from tests.conftest import on_both
 
 RULES = """\
 [[rule]]
@@ -25,6 +26,7 @@ if = "tag:vip -company:Acme"
 """
 
 
+@on_both
 @pytest.mark.slow
 async def test_rules_go_out_and_in(database_url: str, tmp_path: Path) -> None:
     """What was applied is exported as it can be applied again; a preview changes nothing."""

@@ -18,7 +18,7 @@ from storage.opening import open_storage
 from storage.scores import top
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import PROGRAM, Serving, environment, run, run_anew, serving
-from tests.conftest import KEY
+from tests.conftest import KEY, on_both
 from tests.webhooks.receiving import furnish_for_a_process
 from tests.webhooks.sender import SECRET, Sender, encoded, item, session, signed
 
@@ -41,6 +41,7 @@ async def get(open_session: ClientSession, url: str) -> tuple[int, Any]:
         return answer.status, json.loads(await answer.read())
 
 
+@on_both
 @pytest.mark.slow
 async def test_a_delivery_from_the_terminal_to_the_terminal(database_url: str, tmp_path: Path) -> None:
     """The way of the README: a workspace, a source, a test delivery to the running service, and what became of it."""
@@ -122,7 +123,6 @@ def check_listed(document: Any, table: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_repeat_of_a_bad_item_is_not_called_usable(database_url: str) -> None:
     """A delivery whose bad item was set aside before is not shown as one in which every item could be used."""
     env = environment(database_url)
@@ -159,7 +159,6 @@ async def neighbour(kind: str) -> AsyncIterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("kind", ["nobody", "one who hangs up", "a gateway"])
 async def test_sending_to_somebody_else(database_url: str, tmp_path: Path, kind: str) -> None:
     """Where our service does not answer, `source send` ends with 1 and says what it met."""
@@ -255,7 +254,6 @@ async def test_wrong_and_missing_are_told_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_delivery_under_way_is_answered_before_the_end(database_url: str) -> None:
     """On SIGTERM a delivery that waits for the database is recorded and answered; then the process ends with 0."""
     env = environment(database_url)
@@ -342,6 +340,7 @@ async def provoke(serve: Serving, secret: str, database_url: str) -> None:
         assert (await sender.push(said | {"reason": "break"}, headers=dict(headers))).status == 500
 
 
+@on_both
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "console"])
 async def test_no_log_line_holds_a_secret_or_an_address(database_url: str, form: str) -> None:

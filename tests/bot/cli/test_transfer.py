@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.bot.cli.program import PROGRAM, Ended, environment, run
+from tests.conftest import on_both
 
 # What a command says does not depend on the database, so that most need to run on one only.
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 FILE = (
     "Email;Name;Company;Owner;Score;Fit;Phone\r\n"
     "ada@example.com;Ada Lovelace;Engines;rep@acme.com;62;7.5;1\r\n"
@@ -54,6 +54,7 @@ async def terminal(database_url: str, tmp_path: Path) -> Terminal:
     return terminal
 
 
+@on_both
 @pytest.mark.slow
 async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal: Terminal) -> None:
     """Good lines come in, bad ones are told and stand in a file to mend; all of one import is one undo."""
@@ -123,6 +124,7 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
     assert (await terminal.run("export")).out == shown
 
 
+@on_both
 @pytest.mark.slow
 async def test_an_export_in_every_form(terminal: Terminal) -> None:
     """As CSV, JSON Lines and one document, to standard output or a file, filtered; and in again without a change."""
@@ -168,7 +170,6 @@ async def test_an_export_in_every_form(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-@on_sqlite
 async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
     """One clear line, with what to type instead; nothing is written."""
     terminal.save("name,score\nAda,5\n")
@@ -200,7 +201,6 @@ def all_shown(terminal: int) -> str:
 
 
 @pytest.mark.slow
-@on_sqlite
 async def test_a_bar_on_a_terminal_and_none_in_a_pipe(terminal: Terminal) -> None:
     """Progress is shown to people, beside the answer, and to nobody else."""
     terminal.save("email,score\n" + "".join(f"p{n}@example.com,{n % 100}\n" for n in range(3000)))

@@ -7,11 +7,12 @@ import pytest
 from storage.opening import open_storage
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment, run
-from tests.conftest import KEY
+from tests.conftest import KEY, on_both
 from tests.storage import raw
 from tests.storage.teams import NOW, Team, set_to
 
 
+@on_both
 @pytest.mark.slow
 async def test_verify(database_url: str) -> None:
     """0 and a sentence where all is well; 1 and a line for each difference where not."""

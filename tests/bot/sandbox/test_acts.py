@@ -70,7 +70,7 @@ async def test_an_answer_is_shown(
     [
         (never, "/score failed with the error operation_timeout"),
         (answering("Oops", status=500), "/score failed with the error dispatch_failed"),
-        (answering({"blocks": [{"type": "header"}]}), "/score failed with the error invalid_blocks"),
+        (answering({"blocks": [{"type": "divider", "text": "x"}]}), "/score failed with the error invalid_blocks"),
     ],
 )
 async def test_a_bad_answer_is_said(sandbox: Sandbox, product: Product, answer: Any, note: str) -> None:
