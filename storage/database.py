@@ -108,8 +108,9 @@ class Session:
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Run one statement and give its rows as dictionaries."""
         given = [rows_given(p) if isinstance(p, list) else p for p in params]
-        if any(isinstance(p, str) and "\0" in p for p in given):  # SQLite would take it, and cut the text there
-            raise BadText
+        for text in given:
+            if isinstance(text, str):
+                _check(text)
         try:
             return await self._client.execute_query_dict(_in_dialect(sql, self.dialect), given)
         except Exception as exc:
@@ -123,6 +124,17 @@ def rows_given(rows: Iterable[object]) -> str:
     if "\\u0000" in text and _NUL.search(text):
         raise BadText
     return text
+
+
+def _check(text: str) -> None:
+    """Raise BadText for what no text can hold, so that SQLite does not cut it there and no driver breaks on it."""
+    if "\0" in text:
+        raise BadText
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise BadText from exc
 
 
 @lru_cache(maxsize=512)

@@ -5,7 +5,7 @@ import sqlite3
 import asyncpg
 from tortoise.exceptions import DBConnectionError, TransactionManagementError
 
-from storage.domain.errors import BadText, Refusal, StorageUnavailable
+from storage.domain.errors import Refusal, StorageUnavailable
 
 
 class NoDatabase(Refusal):
@@ -49,10 +49,7 @@ def is_passing(exc: BaseException) -> bool:
 
 
 def translated(exc: Exception) -> Exception:
-    """Return StorageUnavailable where the database is out of reach, full or closed to us, BadText where it is given
-    what no text can hold; anything else as it is."""
-    if isinstance(exc, UnicodeEncodeError):  # a driver met half of a surrogate pair
-        return BadText()
+    """Give StorageUnavailable where the database is out of reach, full or closed to us; anything else as it is."""
     cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps some
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     because = _OF_SQLITE.get(code) or next(

@@ -126,12 +126,15 @@ COMMANDS = {
         show_setup, "setup", "for admins: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
     ),
 }
+LONGEST_LINE = 10_000  # a line that names ninety score types has half of that
 VERBS = ("help", *COMMANDS)
 
 
 async def carry_out(asked: Asked) -> Reply:
     """Answer the line after `/score`."""
     line = asked.text
+    if len(line) > LONGEST_LINE:
+        raise Unclear(f"A line has at most {LONGEST_LINE:,} characters; this one has {len(line):,}.")
     asking = verb_of(line, VERBS)
     if not line or asking.verb == "help":
         return help_reply(replace(asked, text=asking.rest), COMMANDS)
