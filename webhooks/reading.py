@@ -201,7 +201,9 @@ def _six_places(clock: str) -> str:
 
 
 def bounded_key(key: str) -> str:
-    """Give a dedupe key of bounded length."""
+    """Return a dedupe key of bounded length; raise BadItem for one that others may share, having lost what differs."""
+    if BROKEN in key:
+        raise BadItem(f"its id `{key[:80]}` holds a character that cannot be read")
     return key if len(key) <= LONGEST else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -23,6 +23,7 @@ from webhooks.bodies import (
     without_broken,
 )
 from webhooks.limits import MAX_ITEMS
+from webhooks.mapping import Budget
 from webhooks.proofs import Proof
 from webhooks.reading import Event, as_text
 from webhooks.signatures import Request
@@ -41,6 +42,7 @@ class Arrived:
     key: str
     document: object
     form: Mapping[str, object] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)  #: of the expressions of a mapping
 
 
 #: what becomes of an event; raises a Refusal where it cannot be used
