@@ -9,7 +9,7 @@ import pytest
 from bot.commands import VERBS
 from bot.sandbox import Message
 from storage.definitions import add_score_type
-from tests.journeys.acme import REP, Acme, form
+from tests.journeys.acme import REP, Acme, entered, form
 from tests.journeys.admin import ADMIN
 
 EVIL = {
@@ -256,3 +256,20 @@ async def test_no_echo_is_markup(acme: Acme, verb: str, user: str) -> None:
         acme.sandbox.calls.clear()
 
     assert said == len(FORMS)
+
+
+async def test_no_form_echoes_markup(acme: Acme) -> None:
+    """What is entered comes back escaped in the answer, or as a plain text under its field."""
+    evil = f"{EVIL_WORD} x"
+    for line in ("set", "alerts add"):
+        await acme.answered(lambda line=line: acme.sandbox.say(f"/score {line}"))  # type: ignore[misc]  # bound at once
+        view = acme.sandbox.open_views(REP)[-1]
+        texts = [one for one in view.blocks if one["type"] == "input" and one["element"]["type"] == "plain_text_input"]
+        values = entered(view, {one["block_id"]: evil for one in texts})
+        assert values
+        await acme.sandbox.submit(view.id, values)
+    handed_in = await acme.press_for_form(await acme.ask("ada"), "Set")
+    receipt = acme.seen(await acme.hand_in(handed_in, score_score="85", reason=evil))
+
+    assert "&lt;!here&gt;" in receipt
+    assert raw_in(acme) == []

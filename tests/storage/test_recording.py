@@ -61,18 +61,19 @@ async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item
 async def test_no_text_that_cannot_be_kept_is_recorded(team: Team, broken: str, what: str) -> None:
     """Wherever it stands in an item the item is set aside, or what a person asks refused; the others apply."""
     ada = "ada@example.com"
-    items = {
+    whom = Reference(email=ada)
+    items: dict[str, Item | Merge | Deletion] = {
         "its id": set_to(broken, ada, 5),
         "what names its contact": set_to("k1", f"{broken}@example.com", 5),
         "what names its contact ": set_to("k2", ("crm", broken), 5),
         "its reason": set_to("k3", ada, 5, reason=broken),
-        "its activity": Item(key="k4", contact=Reference(email=ada), activity=broken),
+        "its activity": Item(key="k4", contact=whom, activity=broken),
         "its `name`": said("k5", ada, name=broken),
         "its `tags`": said("k6", ada, tags=["a", broken]),
-        "its `attributes.a`": said("k7", ada, **{"attributes.a": {"b": [{"c": broken}]}}),
-        "its `attributes.a` ": said("k8", ada, **{"attributes.a": {broken: 1}}),
-        "the name of an attribute": said("k9", ada, **{f"attributes.{broken}": 1}),
-        "what names its contact  ": Merge(key="k", contact=Reference(email=ada), into=Reference(email=broken)),
+        "its `attributes.a`": Item(key="k7", contact=whom, fields={"attributes.a": {"b": [{"c": broken}]}}),
+        "its `attributes.a` ": Item(key="k8", contact=whom, fields={"attributes.a": {broken: 1}}),
+        "the name of an attribute": Item(key="k9", contact=whom, fields={f"attributes.{broken}": 1}),
+        "what names its contact  ": Merge(key="k", contact=whom, into=Reference(email=broken)),
         "what names its contact   ": Deletion(key="k", contact=Reference(source="crm", id=broken)),
     }
     crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=["s"], now=NOW)
