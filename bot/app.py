@@ -94,6 +94,9 @@ class Door:
         except (ValueError, AttributeError, TypeError):  # signed, but no text or no document where Bolt needs one
             self.taken.drop(body)
             return web.Response(status=400)
+        except RecursionError:  # more lists in lists than the decoder of JSON can follow
+            self.taken.drop(body)
+            return web.Response(status=400, text="The payload is nested too deep.")
         if answer.status == 200:
             if answer.body:  # Slack waits for what it says, so a repeat is answered the same
                 self.taken.drop(body)

@@ -23,6 +23,7 @@ from bot.text import clean
 from bot.views import OPTIONS, VIEWS
 from storage.committer import Committer
 from storage.definitions import score_types
+from storage.domain.contacts import check_text
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
 from storage.workspaces import choices
@@ -114,6 +115,7 @@ class Dispatcher:
         try:
             asked = await self._asked(of_interaction(body))
             if isinstance(asked, Asked) and body["action_id"] in OPTIONS:
+                check_text(body.get("value"), "what you typed")
                 found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
         except Refusal as refusal:
             log.warning("menu not filled", because=type(refusal).__name__)
@@ -197,6 +199,7 @@ class Dispatcher:
             if isinstance(asked, Verdict):
                 return plain_reply(asked.value)
             asked.needs(need)
+            check_text([text, *(fields or {}).values()], "What you sent")
             asked = replace(asked, text=text, creates=creates, fields=fields or {}, metadata=metadata or {})
             return await handler(asked)
         except Refusal as refusal:

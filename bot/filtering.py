@@ -8,7 +8,7 @@ from bot.asking import Asked, Outlived, Reply
 from bot.blocks.contact_list import filter_reply
 from bot.blocks.elements import BUTTON_VALUE
 from bot.replies import plain_reply
-from bot.text import MENTION, escape
+from bot.text import MENTION, code
 from storage.domain.filters import Filter, Sort, parse
 from storage.queries import count, emptied_by, page
 from storage.segments import segments
@@ -99,8 +99,8 @@ async def addresses(asked: Asked, text: str) -> dict[str, str | None]:
 
 async def _nobody(asked: Asked, question: Filter, text: str) -> Reply:
     term = await emptied_by(asked.workspace, asked=question, now=asked.now)
-    because = f" Nobody is left after `{escape(term)}`." if term and len(question.texts) > 1 else ""
-    return plain_reply(f"No contact fits `{escape(text)}`.{because}{_hint(text, term or text)}")
+    because = f" Nobody is left after `{code(term)}`." if term and len(question.texts) > 1 else ""
+    return plain_reply(f"No contact fits `{code(text)}`.{because}{_hint(text, term or text)}")
 
 
 def _is_of(term: str, several: re.Match[str]) -> bool:
@@ -115,7 +115,7 @@ def _hint(text: str, term: str) -> str:
     if found := next((one for one in _SEVERAL.finditer(text) if _is_of(term, one)), None):
         words = found["words"].strip("'")
         meant = f'{found["field"]}:"{words}"'
-        return f" Several words stand in quotes: `{escape(meant)}`"
+        return f" Several words stand in quotes: `{code(meant)}`"
     if found := _WHOLE.fullmatch(term):
-        return f" That asks for the whole of it; for a part: `{escape(found['field'] + '~' + found['words'])}`"
+        return f" That asks for the whole of it; for a part: `{code(found['field'] + '~' + found['words'])}`"
     return ""

@@ -6,7 +6,7 @@ from bot.access import Need, NotAllowed
 from bot.asking import Reply
 from bot.blocks.contact_list import choice_reply, named
 from bot.blocks.elements import brief, section
-from bot.text import escape, harmless
+from bot.text import code, code_block, escape, escape_sentence
 from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import (
     Conflict,
@@ -33,10 +33,10 @@ def plain_reply(sentence: str) -> Reply:
 def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
     """Answer a refusal of what *asker*, Slack's id, asked."""
     if isinstance(refusal, BadFilter):
-        said = escape(sentence(refusal))
-        return Reply(text=said, blocks=[section(f"{said}\n```{harmless(refusal.pointed)}```")])
+        said = escape_sentence(sentence(refusal))
+        return Reply(text=said, blocks=[section(f"{said}\n```{code_block(refusal.pointed)}```")])
     said = sentence(refusal, asker=asker)
-    return plain_reply(said if isinstance(refusal, TooLate) else escape(said))
+    return plain_reply(said if isinstance(refusal, TooLate) else escape_sentence(said))
 
 
 def sentence(refusal: Refusal, *, asker: str = "") -> str:
@@ -101,7 +101,7 @@ def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
     said = f"No contact is called “{brief(words)}”."
     if looks_like_address(words):
         return plain_reply(
-            f"No contact has the address {escape(words)} yet. To add it, set a score: `/score set {escape(words)} 85`"
+            f"No contact has the address {escape(words)} yet. To add it, set a score: `/score set {code(words)} 85`"
         )
     if not nearest:
         return plain_reply(f"{said} Type more of the name, a company, or an address.")

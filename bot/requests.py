@@ -82,7 +82,7 @@ def message_of(body: Mapping[str, Any]) -> str | None:
 def key_of(body: Mapping[str, Any], *parts: str) -> str:
     """Give the same short key for the same request sent again, and another for every other."""
     own = [body.get("trigger_id") or "", body.get("response_url") or ""]
-    return hashlib.sha256("\0".join([*own, *parts]).encode()).hexdigest()[:32]
+    return hashlib.sha256("\0".join([*own, *parts]).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def entered(element: Mapping[str, Any]) -> str | None:

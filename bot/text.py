@@ -1,9 +1,18 @@
 """Clean the text that Slack sends, and escape the text that is sent to Slack."""
 
 import re
+import unicodedata
 from string import ascii_letters, digits
 
 _LINK = re.compile(r"<(?:(?:mailto:|tel:)([^<>|]*)|(https?://[^<>|]*))(?:\|([^<>]*))?>")
+#: marks, overrides and isolates of the direction in which text is written
+_DIRECTIONS = "\u200e\u200f\u061c" + "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+_TURNING = str.maketrans(dict.fromkeys(_DIRECTIONS))
+JOINER = "\u2060"
+# A mark between two letters or digits styles nothing, so that addresses stay as they are; a quotation begins a line.
+_MARK = re.compile(r"(?<![^\W_])[*_~]|[*_~](?![^\W_])|`|^>")
+_EMOJI = re.compile(r":(?=[a-z0-9_+'-]+:)")
+_CODE = re.compile(r"`([^`\n]+)`")
 _TYPED = str.maketrans(
     {
         **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),  # quotes that phones and Macs make of "
@@ -11,8 +20,7 @@ _TYPED = str.maketrans(
         **dict.fromkeys("\u00a0\u2007\u202f", " "),  # blanks that do not break
         **dict.fromkeys("\u2212\u2010\u2011\u2013\u2014", "-"),  # signs that look like a minus
         # characters of no width, and those that turn the direction of what follows
-        **dict.fromkeys("\u200b\u2060\ufeff\u00ad\u200e\u200f\u061c", None),
-        **dict.fromkeys(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]), None),
+        **dict.fromkeys("\u200b\u2060\ufeff\u00ad" + _DIRECTIONS, None),
         # letters, digits and operators as wide as Chinese ones, as some keyboards write them
         **{chr(ord(plain) + 0xFEE0): plain for plain in f"{ascii_letters}{digits}<=>~:@.+-_*"},
         "\u2265": ">=",
@@ -32,10 +40,48 @@ def clean(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Make text from elsewhere harmless in mrkdwn: it mentions nobody, links nowhere, and stays on its line."""
-    return harmless(" ".join(text.split()))
+    """Return text from elsewhere as it is shown in mrkdwn: on its line, naming nobody, linking and styling nothing.
+
+    It looks as it was typed, and `clean` gives it back when it is copied: a word joiner, which has no width, stands
+    beside each character that Slack would take for the edge of a style. Addresses are not touched by that.
+    """
+    return harmless(_MARK.sub(f"{JOINER}\\g<0>{JOINER}", _EMOJI.sub(f":{JOINER}", _in_one_direction(text))))
+
+
+def escape_sentence(text: str) -> str:
+    """Escape a sentence of ours in which code, or what somebody typed, stands in backticks."""
+    parts = _CODE.split(text)  # in turn what stands outside of code, and inside
+    return "".join(f"`{code(part)}`" if place % 2 else _escaped_part(part) for place, part in enumerate(parts))
+
+
+def code(text: str) -> str:
+    """Return text from elsewhere for a place between two backticks; none of its own can end that."""
+    return harmless(_in_one_direction(text).replace("`", "'"))
+
+
+def code_block(text: str) -> str:
+    """Return text from elsewhere, with its lines, for a block of code."""
+    return harmless(undirected(text).replace("`", "'"))
+
+
+def undirected(text: str) -> str:
+    """Return text without what turns its direction, or that of what follows it."""
+    return text.translate(_TURNING)
 
 
 def harmless(text: str) -> str:
-    """Make text harmless that keeps its lines, as in a block of code."""
+    """Escape the three characters that Slack asks for, and nothing else: for what must be copied to the letter."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _escaped_part(text: str) -> str:
+    """Escape a part of a sentence, with the blanks at its ends."""
+    inner = text.strip()
+    return text.replace(inner, escape(inner)) if inner else text
+
+
+def _in_one_direction(text: str) -> str:
+    """Put a text on one line, and keep its direction, where it is written from right to left, from its neighbours."""
+    line = " ".join(undirected(text).split())
+    turns = not line.isascii() and any(unicodedata.bidirectional(character) in ("R", "AL") for character in line)
+    return f"\u2068{line}\u2069" if turns else line

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from storage import database
 from storage.database import Row, Session
 from storage.domain.contacts import ATTRIBUTE, EMAIL, FIELDS, Contact, Json, looks_like_address, matching
+from storage.domain.errors import BadItem
 from storage.domain.facts import FieldOrder
 from storage.domain.people import Workspace
 
@@ -20,6 +21,8 @@ Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
 NOBODY = 0
 CANDIDATES = 500
 MOST_WORDS = 8
+#: of what is looked for; the database has a limit for patterns, and compatibility forms can be 18 times as long
+MOST_CHARACTERS = 500
 LIKE_ENOUGH = 0.6
 
 
@@ -255,6 +258,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
     An address or `source:id` names one contact exactly. Other words are looked for in names and companies:
     as whole words first, then as beginnings of words, then anywhere.
     """
+    _check_length(text)
     exact = await _named(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
         return await contacts(workspace, ids=[exact] if exact is not None else [])
@@ -268,6 +272,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
 
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
     """Give the contacts whose name or address comes nearest to words that name none."""
+    _check_length(text)
     wanted = matching(text)
     words = [_escaped(word) for word in wanted.split()[:MOST_WORDS]]
     if not words:
@@ -278,6 +283,12 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
     likeness = {row["id"]: _likeness(wanted, row) for row in rows}
     best = sorted((id for id, ratio in likeness.items() if ratio >= LIKE_ENOUGH), key=lambda id: (-likeness[id], id))
     return await contacts(workspace, ids=best[:most])
+
+
+def _check_length(text: str) -> None:
+    """Refuse what no name can be, before SQLite refuses a pattern of that length."""
+    if len(text) > MOST_CHARACTERS:
+        raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
 
 
 async def named(workspace: Workspace, *, key: str) -> int | None:
@@ -291,7 +302,7 @@ async def named(workspace: Workspace, *, key: str) -> int | None:
             NOBODY,
         )
         return rows[0]["id"] if rows else None
-    return await _named(workspace, key) if "\0" not in key else None
+    return await _named(workspace, key)
 
 
 async def _like(workspace: Workspace, patterns: Sequence[str], *, most: int, every: bool = True) -> list[Row]:

@@ -107,6 +107,8 @@ def recognise(path: Path) -> CsvFile:
     delimiter, header = max((_header(path, encoding, one) for one in DELIMITERS), key=lambda found: len(found[1]))
     if not any(name.strip() for name in header):
         raise BadFile(f"{path.name} has no header: its first line must name the columns, one of them email")
+    if any("\0" in name for name in header):
+        raise BadFile(f"{path.name} has the character NUL in the name of a column; take it out")
     return CsvFile(path=path, encoding=encoding, delimiter=delimiter, header=header, digest=digest, size=size)
 
 

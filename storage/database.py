@@ -21,7 +21,7 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError
 from tortoise.transactions import in_transaction
 
-from storage.domain.errors import Refusal
+from storage.domain.errors import BadText, Refusal
 from storage.errors import translated
 from storage.vault import Vault
 
@@ -33,6 +33,7 @@ LARGEST_ID = 2**63 - 1  # what a column of ids holds; no row has it
 #: A batch of one is planned anew each time otherwise, which costs more than running it; and no index is far away on
 #: a disk without arms, so that rows are looked up rather than a whole table read.
 SERVER_SETTINGS = {"plan_cache_mode": "force_generic_plan", "jit": "off", "random_page_cost": "1.1"}
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 _NAMES = {"least(": "min(", "greatest(": "max(", "OFFSET 0": "LIMIT -1 OFFSET 0"}
@@ -107,6 +108,9 @@ class Session:
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Run one statement and give its rows as dictionaries."""
         given = [rows_given(p) if isinstance(p, list) else p for p in params]
+        for text in given:
+            if isinstance(text, str):
+                _check(text)
         try:
             return await self._client.execute_query_dict(_in_dialect(sql, self.dialect), given)
         except Exception as exc:
@@ -115,8 +119,22 @@ class Session:
 
 
 def rows_given(rows: Iterable[object]) -> str:
-    """Write rows for `given(…)`."""
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    """Write rows for `given(…)`; raises BadText."""
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    if "\\u0000" in text and _NUL.search(text):
+        raise BadText
+    return text
+
+
+def _check(text: str) -> None:
+    """Raise BadText for what no text can hold, so that SQLite does not cut it there and no driver breaks on it."""
+    if "\0" in text:
+        raise BadText
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise BadText from exc
 
 
 @lru_cache(maxsize=512)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from storage import database
 from storage.database import Row, Session
+from storage.domain.contacts import mended
 from storage.domain.errors import UnknownDelivery
 from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
@@ -93,6 +94,7 @@ def _set_aside(workspace: int, id: int, outcomes: Sequence[Outcome], items: Sequ
 
 async def _quarantine(session: Session, rows: list[Row]) -> None:
     if rows:
+        rows = [{**row, **{name: mended(row[name]) for name in "kri"}} for row in rows]
         await session.rows(
             "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item)"
             " SELECT w, d, p, k, r, i FROM given(w bigint, d bigint, p int, k text, r text, i text) ORDER BY d, p",

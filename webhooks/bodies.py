@@ -2,17 +2,23 @@
 
 import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate
+from typing import TypeVar
 from urllib.parse import parse_qsl
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from webhooks.limits import MAX_DEPTH
+from storage.domain.contacts import broken_in
+from webhooks.limits import MAX_DEPTH, MAX_ITEMS
+
+N = TypeVar("N")
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 XML = ("text/xml", "application/xml", "application/soap+xml")
@@ -22,18 +28,6 @@ NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
 MAX_DIGITS = 64
 BYTE_ORDER_MARK = "\ufeff"
-# Possessive, and without insisting on a closing quote: time and memory stay linear for any text.
-TOKEN = re.compile(
-    rf"""
-      (?P<text>  " (?: [^"\\]++ | \\. )*+ "?+ )  (?P<key> [ \t\n\r]*+ : )?+
-    | (?P<open>  [\[{{] )
-    | (?P<close> [\]}}] )
-    | (?P<digits> [0-9]{{{MAX_DIGITS + 1},}} )
-    | (?P<exponent> [eE] [+-]? [0-9]{{4,}} )
-    | (?P<constant> NaN | Infinity )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 # Every escape, so that no second half of one is taken for the beginning of another; those of two halves that fit first.
 ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -41,33 +35,66 @@ ESCAPE = re.compile(
     re.DOTALL,
 )
 BROKEN = "\ufffd"  # stands where a character was that cannot be read
-COMPLAINTS = {
-    "digits": f"a number has more than {MAX_DIGITS} digits",
-    "exponent": "an exponent has more than three digits",
-    "constant": "no number is NaN or Infinity",
-}
+# What a number may hold neither more of, nor be followed by: no score, and no database, has use for it.
+TOO_LONG = re.compile(rf"(?P<digits>[0-9]{{{MAX_DIGITS + 1},}})|[eE][+-]?[0-9]{{4,}}")
+BLANKS = re.compile(r"[ \t\n\r]*")
+# Possessive, and without insisting on a closing quote: time and memory stay linear for any text.
+BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?+|(?P<open>[\[{])|(?P<close>[\]}])', re.DOTALL)
+TOO_DEEP = f"is nested more than {MAX_DEPTH} deep"
 
 
 class Unparseable(ValueError):
     """The body cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Stands in a document for a value that cannot be used; *why* follows the name of the field in a sentence."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An item of a body that cannot be used, as it was sent, and why."""
+
+    reason: str
+    text: str
+
+
 def parse_json(raw: bytes) -> object:
     """
-    Give the document that *raw* holds: integers as *int*, other numbers as *Decimal*.
+    Return the document in *raw*: integers as *int*, other numbers as *Decimal*.
 
     Raise *Unparseable*, whose message is a sentence for the sender, for what is not JSON,
     for what two readers could understand differently (a key given twice),
-    and for what could not be worked on or stored (nesting, endless numbers, NUL, half a surrogate pair).
+    and for what could not be processed or stored (nesting, endless numbers, NUL, half of a surrogate pair).
     """
-    try:
-        return _document(raw.decode().removeprefix(BYTE_ORDER_MARK))
-    except UnicodeDecodeError as error:
-        raise Unparseable(f"The body is not UTF-8: byte {error.start + 1} cannot be read.") from error
-    except json.JSONDecodeError as error:
-        complaint = error.msg[0].lower() + error.msg[1:]
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Unparseable(f"The body cannot be read as JSON: {complaint} ({where}).") from error
+    with _complaining(raw) as text:
+        if _depth(text) > MAX_DEPTH:
+            raise Unparseable(f"The body {TOO_DEEP}.")
+        reader = _Reader()
+        document = reader.decode(text)
+        fault = _first_fault(document, "it") if reader.has_faults or _has_broken(raw) else None
+    if fault:
+        raise Unparseable(f"The body cannot be used: {fault}.")
+    return document
+
+
+def parse_items(raw: bytes) -> object:
+    """
+    Return the document in *raw* as *parse_json* does, but with a *Rejected* in place of every item it cannot use.
+
+    An item is an element of the list `items`, or else the body itself. What stands beside `items` is not checked,
+    except that no key of the body may be given twice. Raise *Unparseable* for what is not JSON.
+    """
+    with _complaining(raw) as text:
+        if _depth(text) <= MAX_DEPTH:
+            reader = _Reader()
+            document = reader.decode(text)
+            if not reader.has_faults and not _has_broken(raw):
+                return document
+        return _item_by_item(text)
 
 
 def without_broken(raw: bytes) -> bytes:
@@ -80,13 +107,21 @@ def without_broken(raw: bytes) -> bytes:
     return ESCAPE.sub(lambda escape: rb"\ufffd" if escape["broken"] else escape[0], raw)
 
 
-def _document(text: str) -> object:
-    """Let the decoder judge alone what is plain: the closer look, which knows places, takes twice as long."""
-    with suppress(_Doubtful):
-        if "\\u" not in text and _depth(text) <= MAX_DEPTH:
-            return PLAIN.decode(text)
-    _inspect(text)
-    return DECODER.decode(text)
+def _has_broken(raw: bytes) -> bool:
+    return b"\\u" in raw and any(escape["broken"] for escape in ESCAPE.finditer(raw))
+
+
+@contextmanager
+def _complaining(raw: bytes) -> Iterator[str]:
+    """Decode the text of a body; raise Unparseable for what is not UTF-8, or is found not to be JSON meanwhile."""
+    try:
+        yield raw.decode().removeprefix(BYTE_ORDER_MARK)
+    except UnicodeDecodeError as error:
+        raise Unparseable(f"The body is not UTF-8: byte {error.start + 1} cannot be read.") from error
+    except json.JSONDecodeError as error:
+        complaint = error.msg[0].lower() + error.msg[1:]
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Unparseable(f"The body cannot be read as JSON: {complaint} ({where}).") from error
 
 
 def _depth(text: str) -> int:
@@ -97,69 +132,191 @@ def _depth(text: str) -> int:
     )
 
 
-class _Doubtful(Exception):
-    """There is something that only the closer look can judge."""
+class _Reader:
+    """Decode JSON, with a *Fault* in place of each value that cannot be used.
+
+    Texts are not looked at: the decoder does that faster than any hook, and most bodies have no broken one.
+    """
+
+    def __init__(self) -> None:
+        self.has_faults = False
+        self._decoder = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_int=self._integer,
+            parse_float=self._decimal,
+            parse_constant=lambda name: self._fault(f"is {name}, which is no number in JSON"),
+        )
+        self.decode = self._decoder.decode
+        self.decode_at = self._decoder.raw_decode
+
+    def _fault(self, why: str) -> Fault:
+        self.has_faults = True
+        return Fault(why)
+
+    def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object] | Fault:
+        members = dict(pairs)
+        if len(members) == len(pairs):
+            return members
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        return self._fault(f"has the key `{_shown(name)}` twice")
+
+    def _integer(self, digits: str) -> int | Fault:
+        return int(digits) if len(digits) <= MAX_DIGITS else self._number(digits, int)
+
+    def _decimal(self, digits: str) -> Decimal | Fault:
+        is_plain = len(digits) <= MAX_DIGITS and "e" not in digits and "E" not in digits
+        return Decimal(digits) if is_plain else self._number(digits, Decimal)
+
+    def _number(self, digits: str, kind: Callable[[str], N]) -> N | Fault:
+        too_long = TOO_LONG.search(digits)
+        if too_long is None:
+            return kind(digits)
+        what = f"{MAX_DIGITS} digits" if too_long["digits"] else "three digits in its exponent"
+        return self._fault(f"is a number with more than {what}")
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(found := dict(pairs)) < len(pairs):
-        raise _Doubtful
-    return found
+def _first_fault(document: object, whole: str) -> str | None:
+    """Name the first field that cannot be used and say what is wrong with it; *whole* names the document itself."""
+    waiting = [(document, "", 1)]
+    while waiting:
+        value, path, depth = waiting.pop()
+        where = f"`{path}`" if path else whole
+        match value:
+            case Fault():
+                return f"{where} {value.why}"
+            case str():
+                if broken := broken_in(value):
+                    return f"{where} {broken}"
+            case dict() | list() if depth > MAX_DEPTH:
+                return f"{whole} {TOO_DEEP}"
+            case dict():
+                for name in value:
+                    if broken := broken_in(name):
+                        return f"a key in {where} {broken}"
+                before = f"{path}." if path else ""
+                inner = [
+                    (held, f"{before}{_shown(name)}", depth + 1) for name, held in value.items() if _may_fail(held)
+                ]
+                waiting += reversed(inner)
+            case list():
+                before = f"{path}." if path else ""
+                inner = [(held, f"{before}{place}", depth + 1) for place, held in enumerate(value) if _may_fail(held)]
+                waiting += reversed(inner)
+    return None
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise _Doubtful
-    return int(digits)
+def _may_fail(value: object) -> bool:
+    return isinstance(value, str | dict | list | Fault)
 
 
-def _decimal(digits: str) -> Decimal:
-    if len(digits) > MAX_DIGITS or "e" in digits or "E" in digits:
-        raise _Doubtful
-    return Decimal(digits)
+def _shown(name: str) -> str:
+    return name[:40].encode(errors="replace").decode().replace("\0", "?")
 
 
-def _constant(name: str) -> object:
-    raise _Doubtful
+class _Cursor:
+    """Go through the outermost object and list of a text, handing out what is in them with its text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._decode_at = _Reader().decode_at
+
+    def takes(self, sign: str) -> bool:
+        """Step over a sign, if it comes next."""
+        self._skip_blanks()
+        found = self._text.startswith(sign, self._at)
+        self._at += found
+        return found
+
+    def expect(self, sign: str) -> None:
+        """Step over a sign, or raise JSONDecodeError."""
+        if not self.takes(sign):
+            raise json.JSONDecodeError(f"Expecting '{sign}' delimiter", self._text, self._at)
+
+    def until(self, closing: str) -> Iterator[None]:
+        """Stop at the beginning of each member of an open object or list; the caller steps over it."""
+        if self.takes(closing):
+            return
+        while True:
+            yield
+            if self.takes(closing):
+                return
+            self.expect(",")
+
+    def name(self) -> str:
+        """Return the key of a member of an object."""
+        self._skip_blanks()
+        if not self._text.startswith('"', self._at):
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._at)
+        value, _ = self.value()
+        self.expect(":")
+        return str(value)
+
+    def value(self) -> tuple[object, str]:
+        """Return the next value, and its text."""
+        self._skip_blanks()
+        start = self._at
+        try:
+            value, self._at = self._decode_at(self._text, start)
+        except RecursionError:
+            value, self._at = Fault(TOO_DEEP), self._end_of_nested(start)
+        return value, self._text[start : self._at]
+
+    def end(self) -> None:
+        """Raise JSONDecodeError unless nothing follows."""
+        self._skip_blanks()
+        if self._at < len(self._text):
+            raise json.JSONDecodeError("Extra data", self._text, self._at)
+
+    def _skip_blanks(self) -> None:
+        blanks = BLANKS.match(self._text, self._at)
+        assert blanks is not None  # it matches nothing, too
+        self._at = blanks.end()
+
+    def _end_of_nested(self, start: int) -> int:
+        """Find where the object or list ends that is too deep for the decoder; what is in it is not judged."""
+        depth = 0
+        for token in BRACKET.finditer(self._text, start):
+            depth += (token["open"] is not None) - (token["close"] is not None)
+            if depth == 0 and token["close"]:
+                return token.end()
+        raise json.JSONDecodeError("Expecting closing bracket", self._text, len(self._text))
 
 
-PLAIN = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_decimal, parse_constant=_constant)
-DECODER = json.JSONDecoder(parse_float=Decimal)
+def _item_by_item(text: str) -> object:
+    """Read a body in which something cannot be used, so that only the items that hold it are rejected."""
+    cursor = _Cursor(text)
+    members: dict[str, object] = {}
+    twice: str | None = None
+    if not cursor.takes("{"):
+        return cursor.value()[0]  # whatever it is, it has the wrong shape
+    for _ in cursor.until("}"):
+        name = cursor.name()
+        twice = name if name in members else twice
+        if name == "items" and cursor.takes("["):
+            members[name] = _items(cursor)
+        else:
+            members[name], _ = cursor.value()
+    cursor.end()
+    if "items" not in members and "type" in members:
+        return _judged(members if twice is None else Fault(f"has the key `{_shown(twice)}` twice"), text)
+    if twice is not None:
+        raise Unparseable(f"The body has the key `{_shown(twice)}` twice.")
+    return members
 
 
-def _inspect(text: str) -> None:
-    """Complain, with the place, of what the decoder would let pass or be exhausted by."""
-    keys: list[set[str]] = []  # of every object, or list, that is open
-    for token in TOKEN.finditer(text):
-        match token.lastgroup:
-            case "text":
-                _string(text, token)
-            case "key":
-                name = _string(text, token)
-                if keys and name in keys[-1]:
-                    raise json.JSONDecodeError(f"the key {name[:40]!r} is given twice", text, token.start())
-                if keys:
-                    keys[-1].add(name)
-            case "open":
-                keys.append(set())
-                if len(keys) > MAX_DEPTH:
-                    raise json.JSONDecodeError(f"nested more than {MAX_DEPTH} deep", text, token.start())
-            case "close":
-                del keys[-1:]
-            case complaint:
-                raise json.JSONDecodeError(COMPLAINTS[str(complaint)], text, token.start())
+def _items(cursor: _Cursor) -> list[object]:
+    items: list[object] = []
+    for _ in cursor.until("]"):
+        items.append(_judged(*cursor.value()))
+        if len(items) > MAX_ITEMS:
+            raise Unparseable(f"A body holds at most {MAX_ITEMS:,} items; this one has more. Send several.")
+    return items
 
 
-def _string(text: str, token: re.Match[str]) -> str:
-    quoted = token["text"]
-    if "\\" not in quoted:
-        return quoted[1:-1]
-    string: str = DECODER.raw_decode(text, token.start())[0]
-    if "\0" in string:
-        raise json.JSONDecodeError("a string holds the character NUL", text, token.start())
-    if re.search("[\ud800-\udfff]", string):
-        raise json.JSONDecodeError("a string holds half of a surrogate pair", text, token.start())
-    return string
+def _judged(item: object, text: str) -> object:
+    fault = _first_fault(item, "the item")
+    return item if fault is None else Rejected(reason=fault, text=text.strip())
 
 
 def kind_of(headers: Mapping[str, str]) -> str:
@@ -176,7 +333,7 @@ def first_element(raw: bytes) -> bytes | None:
             return None
         begin = re.compile(r"[ \t\r\n]*").match(text, start + 1)
         assert begin is not None  # it matches nothing, too
-        return text[begin.end() : DECODER.raw_decode(text, begin.end())[1]].encode()
+        return text[begin.end() : json.JSONDecoder().raw_decode(text, begin.end())[1]].encode()
     except (ValueError, ArithmeticError, RecursionError):
         return None
 

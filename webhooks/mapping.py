@@ -1,8 +1,9 @@
 """Find things in a body by JMESPath, at a bounded cost (https://jmespath.org)."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -11,12 +12,14 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.visitor import TreeInterpreter
 
+from storage.domain.errors import Refusal
 from webhooks.limits import MAX_ITEMS
 
 LONGEST = 1024
 DEEPEST = 32
 WIDEST = 64
-MOST_STEPS = 200_000
+MOST_STEPS = 300_000  # of one delivery: three hundred for each of a thousand items
+CHARACTERS_PER_STEP = 100
 ITEMS = "items"
 FIELDS = ("email", "contact_id", "property", "value", "delta", "occurred_at", "id", "activity", "reason")
 DEFAULT_ITEMS = "[body]"
@@ -26,25 +29,59 @@ class BadMapping(ValueError):
     """A mapping cannot be used; the message is a sentence."""
 
 
-class TooCostly(Exception):
-    """The expression takes more steps than a delivery is worth."""
+class TooCostly(Refusal):
+    """The expressions of a mapping take more steps than a delivery is worth."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """The steps that all expressions may take together for all items of one delivery."""
+
+    left: int = MOST_STEPS
+    spent: Counter[str] = field(default_factory=Counter)  #: by expression, as the mapping names it
+
+    def refusal(self) -> TooCostly:
+        """Say which expression was too expensive, and what to write instead."""
+        name = self.spent.most_common(1)[0][0]
+        instead = (
+            "let it find a list without sorting, comparing or copying the others"
+            if name == ITEMS
+            else f"let `{ITEMS}` find all that an item needs, and `{name}` look at `item` alone"
+        )
+        return TooCostly(
+            f"the mapping takes more than {MOST_STEPS:,} steps for this delivery, most of them for `{name}`: {instead},"
+            " or have fewer items sent at once"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression, checked and compiled."""
+    """One expression, checked and compiled; *whole*: the nodes whose value is gone through to its last part."""
 
     tree: Mapping[str, Any]
+    whole: frozenset[int]
 
-    def search(self, document: object) -> object:
-        """Give what the expression finds, none for nothing; raises BadMapping where it cannot be applied."""
+    def search(self, document: object, *, name: str, budget: Budget) -> object:
+        """Return what the expression finds, none for nothing, and take its steps from the budget under its *name*.
+
+        Raise BadMapping if it cannot be applied, TooCostly once the budget of the delivery is spent.
+        """
+        before = budget.left
         try:
-            return _Bounded().visit(self.tree, document)
-        except TooCostly as exc:
-            raise BadMapping(f"it takes more than {MOST_STEPS:,} steps") from exc
+            return _Bounded(self.whole, budget).visit(self.tree, document)
+        except _Spent:
+            budget.spent[name] += before - budget.left
+            before = budget.left
+            raise budget.refusal() from None
         # What a function of the language does with the wrong kind of thing, and there are many kinds.
         except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError, LookupError) as exc:
             raise BadMapping("it does not fit what was sent") from exc
+        finally:
+            budget.spent[name] += before - budget.left
+
+
+class _Spent(Exception):
+    """No steps are left."""
 
 
 @lru_cache(maxsize=512)
@@ -57,12 +94,12 @@ def compiled(text: str) -> Expression:
     except (JMESPathError, RecursionError, ValueError) as exc:
         told = str(exc).splitlines()[0] if str(exc) else ""
         raise BadMapping(f"it is no JMESPath expression: {told[:200]}") from exc
-    depth, width = _measure(tree)
+    depth, width, whole = _measure(tree)
     if depth > DEEPEST:
         raise BadMapping(f"it is nested more than {DEEPEST} deep")
     if width > WIDEST:
         raise BadMapping(f"it could copy what was sent more than {WIDEST} times")
-    return Expression(tree)
+    return Expression(tree, whole)
 
 
 def check_mapping(mapping: object) -> dict[str, str]:
@@ -111,24 +148,48 @@ def found_items(found: object) -> list[object]:
 
 
 class _Bounded(TreeInterpreter):
-    """Evaluate, and count."""
+    """Evaluate an expression, and count its steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: frozenset[int], budget: Budget) -> None:
         super().__init__()
-        self._steps = 0
+        self._whole = whole
+        self._budget = budget
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         found = super().visit(node, *args, **kwargs)
-        # A list costs its length, since a step may have made it anew.
-        self._steps += 1 + (len(found) if isinstance(found, list) else 0)
-        if self._steps > MOST_STEPS:
-            raise TooCostly
+        budget = self._budget
+        if id(node) in self._whole:
+            budget.left -= _parts(found, most=budget.left)
+        elif isinstance(found, list):
+            budget.left -= 1 + len(found)  # a step may have made it anew
+        elif isinstance(found, str):
+            budget.left -= 1 + len(found) // CHARACTERS_PER_STEP
+        else:
+            budget.left -= 1
+        if budget.left < 0:
+            raise _Spent
         return found
 
 
-def _measure(node: Mapping[str, Any]) -> tuple[int, int]:
-    """Give how deep a tree is, and how often at most it could copy what it is applied to."""
-    depth, width = 0, 1
+def _parts(value: object, *, most: int) -> int:
+    """Count everything in a value, or stop soon after *most*."""
+    count, waiting = 0, [value]
+    while waiting and count <= most:
+        each = waiting.pop()
+        count += 1
+        if isinstance(each, str):
+            count += len(each) // CHARACTERS_PER_STEP
+        elif isinstance(each, list):
+            waiting += each
+        elif isinstance(each, dict):
+            waiting += each.values()
+    return count
+
+
+def _measure(node: Mapping[str, Any]) -> tuple[int, int, frozenset[int]]:
+    """Return how deep a tree is, how often at most it could copy what it is applied to, and its nodes (by `id`) whose
+    value is written or compared to its last part."""
+    depth, width, whole = 0, 1, set[int]()
     waiting = [(node, 1)]
     while waiting:
         one, at = waiting.pop()
@@ -136,8 +197,10 @@ def _measure(node: Mapping[str, Any]) -> tuple[int, int]:
         children = [child for child in one.get("children", ()) if isinstance(child, dict)]
         if one["type"].startswith("multi_select"):
             width *= max(1, len(children))
+        if one["type"] == "comparator" or one.get("value") in ("to_string", "contains"):
+            whole |= {id(child) for child in children}
         waiting += [(child, at + 1) for child in children]
-    return depth, width
+    return depth, width, frozenset(whole)
 
 
 def shown(value: object) -> str:

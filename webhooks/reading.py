@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from storage.domain.contacts import Json, Reference
+from storage.domain.contacts import Json, Reference, broken_in
 from storage.domain.errors import BadItem, BadTime, Refusal
 from storage.domain.facts import Asked, Ignored, Item, Op, Unusable
 from storage.domain.sources import Source
@@ -24,7 +24,6 @@ _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) ?(Z|UTC|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
-_UNKEPT = re.compile("[\0\ud800-\udfff]")
 _WRITTEN = re.compile(r"\d{1,18}(?:\.\d{1,9})?", re.ASCII)
 _YEAR_10000 = 253_402_300_800  # in seconds
 #: below this many units since 1970 a number counts seconds, milliseconds, microseconds
@@ -156,8 +155,8 @@ def text(value: object, *, longest: int = LONGEST) -> str | None:
     written = str(value).strip()
     if len(written) > longest:
         raise BadItem(f"`{written[:20]}…` is longer than {longest} characters")
-    if _UNKEPT.search(written):
-        raise BadItem("a text in it holds NUL or half a surrogate pair, which cannot be kept")
+    if broken := broken_in(written):
+        raise BadItem(f"a text in it {broken}")
     return written or None
 
 
@@ -202,7 +201,9 @@ def _six_places(clock: str) -> str:
 
 
 def bounded_key(key: str) -> str:
-    """Give a dedupe key of bounded length."""
+    """Return a dedupe key of bounded length; raise BadItem for one that others may share, having lost what differs."""
+    if BROKEN in key:
+        raise BadItem(f"its id `{key[:80]}` holds a character that cannot be read")
     return key if len(key) <= LONGEST else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from bot.blocks.sources import MOST_ITEMS, aside_reply, rotate_modal, source_mod
 from bot.blocks.trying import nothing_reply, tried_reply
 from bot.replies import sentence
 from bot.sources import sources_page
-from bot.text import escape
+from bot.text import escape_sentence
 from storage.deliveries import latest_raw, quarantine, refused, set_aside_deliveries, waiting
 from storage.domain.errors import Refusal
 from storage.domain.submissions import Status
@@ -95,7 +95,9 @@ def _replayed(slug: str, ids: list[int], counts: Counter[Status], still: list[st
     became = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts[status]) or "nothing to apply"
     many = "1 delivery" if len(ids) == 1 else f"{len(ids):,} deliveries"
     said = f"Read {many} of *{slug}* again: {became}." if ids else f"Nothing more of *{slug}* waits in quarantine."
-    reasons = [f"Still set aside ({count:,}): {escape(reason)}" for reason, count in Counter(still).most_common(5)]
+    reasons = [
+        f"Still set aside ({count:,}): {escape_sentence(reason)}" for reason, count in Counter(still).most_common(5)
+    ]
     more = [button("Replay the next", action="source_replay", value=f"{slug} {ids[-1]}")] if len(ids) == AT_ONCE else []
     blocks = [section(said), *sections(reasons), *([actions(more)] if more else [])]
     return Reply(text=said, blocks=blocks, replaces=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.asking import Block, Reply
 from bot.blocks.elements import actions, brief, button, context, moment, section, sections
-from bot.text import escape
+from bot.text import code, escape
 from storage.alert_rules import COOLDOWN, AlertRule
 from storage.digests import Digest
 from storage.domain.alert_words import written
@@ -67,7 +67,7 @@ def tried_reply(tried: Tried, words: str, people: Mapping[int, Contact]) -> Repl
     more = [f"… and {number - len(lines)} more"] if number > len(lines) else []
     rest = f" It would have rested {tried.spent} more times." if tried.spent else ""
     fits = " Whether somebody fits the condition is as of now." if tried.words.condition else ""
-    small = context(f"Make it: `/score alerts add {escape(words)}`{rest}{fits}")
+    small = context(f"Make it: `/score alerts add {code(words)}`{rest}{fits}")
     return Reply(text=said.replace("*", ""), blocks=[section(said), *sections([*lines, *more]), small])
 
 
@@ -94,7 +94,7 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> 
     if watch is not None:
         said = written(watch.score_type, watch.region, kind=rule.kind, amount=rule.amount, span=rule.span)
         when = f"`when {said}`"
-    condition = f" `if {escape(rule.condition)}`" if rule.condition else ""
+    condition = f" `if {code(rule.condition)}`" if rule.condition else ""
     channel = rule.channel or choices.alert_channel
     where = f" → <#{channel}>" if channel else " → the contact's owner, else an admin"
     where = " → the digest" if rule.in_digest else where

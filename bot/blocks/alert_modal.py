@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.asking import Block
-from bot.blocks.elements import cut
+from bot.blocks.elements import cut, plain_text
 from storage.domain.score_types import ScoreType
 
 CALLBACK = "alert"
@@ -103,4 +103,4 @@ def _escalate() -> Block:
 
 
 def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": cut(text, 150)}
+    return plain_text(text, most=150)

@@ -14,7 +14,7 @@ from bot.blocks.elements import (
     sections,
     with_band,
 )
-from bot.text import escape
+from bot.text import code, escape
 from storage.domain.contacts import Contact
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
@@ -59,7 +59,7 @@ def filter_reply(
     turning = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in turning if value is not None]
     buttons.append(button("Share to channel", action="share", value=here))
-    head = section(f"*{title}* `{escape(text)}`" if text else f"*{title}*")
+    head = section(f"*{title}* `{code(text)}`" if text else f"*{title}*")
     return Reply(text=f"{title} {escape(text)}", blocks=[head, *sections(lines), actions(buttons)])
 
 
@@ -68,7 +68,7 @@ def segments_reply(known: Mapping[str, str]) -> Reply:
     if not known:
         what = "No segment is saved yet."
         return Reply(text=what, blocks=[section(f"{what} Save one: `/score segment save hot score&gt;=80`")])
-    lines = [f"*{escape(name)}*  `{escape(text)}`" for name, text in known.items()]
+    lines = [f"*{escape(name)}*  `{code(text)}`" for name, text in known.items()]
     title = f"{len(known)} {'segment' if len(known) == 1 else 'segments'}"
     small = context("`/score segment show hot` shows who is in one; `segment:hot` stands for it in any filter.")
     return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), small])

@@ -3,7 +3,7 @@
 import json
 
 from bot.asking import Block
-from bot.blocks.elements import section
+from bot.blocks.elements import plain_text, section
 from bot.text import escape
 from storage.deleting import Holdings
 from storage.domain.contacts import Contact
@@ -48,4 +48,4 @@ def told(known: Holdings) -> str:
 
 
 def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": text}
+    return plain_text(text, most=150)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from bot.asking import SLACK, Block
-from bot.text import escape
+from bot.text import escape, undirected
 from storage.domain.score_types import ScoreType
 from storage.domain.values import show
 
@@ -41,7 +41,7 @@ def cut_markup(text: str, most: int) -> str:
 
 def section(text: str, *, accessory: Block | None = None) -> Block:
     """Make a section of mrkdwn."""
-    block: Block = {"type": "section", "text": {"type": "mrkdwn", "text": cut_markup(text, SECTION_TEXT)}}
+    block: Block = {"type": "section", "text": _mrkdwn(cut_markup(text, SECTION_TEXT))}
     return block | ({"accessory": accessory} if accessory else {})
 
 
@@ -63,12 +63,22 @@ def sections(lines: Sequence[str]) -> list[Block]:
 
 def context(text: str) -> Block:
     """Make a line of small print."""
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": cut_markup(text, CONTEXT_TEXT)}]}
+    return {"type": "context", "elements": [_mrkdwn(cut_markup(text, CONTEXT_TEXT))]}
+
+
+def _mrkdwn(text: str) -> Block:
+    """Make text with markup; verbatim, so that Slack makes no links of addresses that stand in what was sent."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def plain_text(text: str, *, most: int) -> Block:
+    """Make text without markup, shortened to *most* characters."""
+    return {"type": "plain_text", "text": cut(undirected(text), most)}
 
 
 def button(label: str, *, action: str, value: str, primary: bool = False) -> Block:
     """Make a button; its *value* is what the action is given."""
-    text = {"type": "plain_text", "text": cut(label, BUTTON_TEXT)}
+    text = plain_text(label, most=BUTTON_TEXT)
     style = {"style": "primary"} if primary else {}
     return {"type": "button", "text": text, "action_id": action, "value": value[:BUTTON_VALUE], **style}
 

@@ -3,20 +3,20 @@
 from typing import Any
 
 from bot.asking import Block
-from bot.blocks.elements import OPTION_TEXT, cut
+from bot.blocks.elements import OPTION_TEXT, plain_text
 
 LABEL, HINT = 150, 300
 
 
 def plain(text: str) -> Block:
     """Make a text without markup."""
-    return {"type": "plain_text", "text": cut(text, LABEL)}
+    return plain_text(text, most=LABEL)
 
 
 def field(name: str, label: str, element: Block, *, hint: str | None = None, optional: bool = False) -> Block:
     """Make a field around an element; its *name* is what the handler of the form finds it by."""
     block: Block = {"type": "input", "block_id": name, "label": plain(label), "element": element, "optional": optional}
-    return block | ({"hint": {"type": "plain_text", "text": cut(hint, HINT)}} if hint else {})
+    return block | ({"hint": plain_text(hint, most=HINT)} if hint else {})
 
 
 def text_field(
@@ -49,10 +49,7 @@ def choice_field(
     name: str, label: str, choices: dict[str, str], *, initial: str | None = None, hint: str | None = None
 ) -> Block:
     """Make a menu; *choices* are value → what is read."""
-    options = [
-        {"text": {"type": "plain_text", "text": cut(text, OPTION_TEXT)}, "value": value}
-        for value, text in choices.items()
-    ]
+    options = [{"text": plain_text(text, most=OPTION_TEXT), "value": value} for value, text in choices.items()]
     element: dict[str, Any] = {"type": "static_select", "action_id": "value", "options": options}
     element |= {"initial_option": options[list(choices).index(initial)]} if initial in choices else {}
     return field(name, label, element, hint=hint)

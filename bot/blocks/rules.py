@@ -7,7 +7,7 @@ from typing import Any
 from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, cut, cut_markup, section, signed
 from bot.blocks.fields import choice_field, number_field, plain, text_field
-from bot.text import escape
+from bot.text import code, escape
 from storage.domain.rules import Period
 from storage.domain.score_types import Rule, ScoreType
 from storage.domain.values import show
@@ -41,7 +41,7 @@ def _line(rule: Rule) -> str:
 
 def in_words(rule: Rule) -> str:
     """Write what a rule is worth: demo_booked: +10 each, at most 20 a day, if tag:vip."""
-    condition = f"`{escape(cut(rule.condition.strip(), 200))}`"
+    condition = f"`{code(cut(rule.condition.strip(), 200))}`"
     if rule.activity is None:
         return f"{signed(rule.points)} while {condition}"
     told = [f"{escape(rule.activity)}: {signed(rule.points)} each"]

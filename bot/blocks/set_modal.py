@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.asking import Block
-from bot.blocks.elements import context, cut, section
+from bot.blocks.elements import context, plain_text, section
 from bot.sentence import LONGEST_REASON
 from bot.text import escape
 from storage.domain.contacts import Contact
@@ -73,4 +73,4 @@ def _reason_block() -> Block:
 
 
 def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": cut(text, 150)}
+    return plain_text(text, most=150)

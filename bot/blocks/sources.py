@@ -9,7 +9,7 @@ from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, cut, moment, section, sections
 from bot.blocks.fields import choice_field, plain, text_field
 from bot.senders import Senders, ids_alone
-from bot.text import escape, harmless
+from bot.text import code, escape, escape_sentence, harmless
 from storage.deliveries import Lately, Refused, Waiting
 from storage.domain.sources import Source
 from storage.domain.standings import Standing
@@ -111,7 +111,7 @@ def source_reply(source: Source, senders: Senders, refused: Refused | None, read
     if refused is not None:
         many = "request was" if refused.count == 1 else "requests were"
         last = f"{refused.count:,} {many} refused, the last {moment(refused.last_at)}"
-        lines.append(f"{last}: {escape(refused.reason)}. {escape(refused.hint)}")
+        lines.append(f"{last}: {escape_sentence(refused.reason)}. {escape_sentence(refused.hint)}")
     if source.provider in senders.thin:
         lines += _read(reading) if source.reads else [ids_alone(source.slug)]
     head = f"*{source.slug}* `{source.provider}` at {escape(senders.url(source))}"
@@ -126,18 +126,18 @@ def _read(reading: Reading) -> list[str]:
     waiting = f": {reading.waiting:,} wait" if reading.waiting else ""
     lines = [f"Addresses and names are read through its API{waiting}"]
     if reading.problem is not None and reading.problem_at is not None:
-        lines.append(f"Not read {moment(reading.problem_at)}: {escape(reading.problem)}")
+        lines.append(f"Not read {moment(reading.problem_at)}: {escape_sentence(reading.problem)}")
     return lines
 
 
 def _numbered(steps: Iterable[str]) -> list[str]:
-    return [f"{number}. {escape(step)}" for number, step in enumerate(steps, start=1)]
+    return [f"{number}. {escape_sentence(step)}" for number, step in enumerate(steps, start=1)]
 
 
 def standing_reply(changed: Changed) -> Reply:
     """Tell an admin that a source has stopped working, or works again."""
     name, last = f"*{changed.source}*", f"It delivered last {moment(changed.last_at)}" if changed.last_at else ""
-    why = escape(f"Because: {changed.reason}. {changed.hint or ''}".strip()) if changed.reason else ""
+    why = escape_sentence(f"Because: {changed.reason}. {changed.hint or ''}".strip()) if changed.reason else ""
     match changed.standing:
         case Standing.WORKS:
             said = f"{name} works again. {last}."
@@ -189,8 +189,8 @@ def aside_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
     if not items:
         return Reply(text="Empty.", blocks=[section(f"Nothing of *{source}* waits in quarantine.")])
     lines = [
-        f"{moment(one.received_at)} delivery {one.delivery}: {escape(one.reason)}"
-        + (f"\n      `{escape(cut(one.item, 150))}`" if one.item else "")
+        f"{moment(one.received_at)} delivery {one.delivery}: {escape_sentence(one.reason)}"
+        + (f"\n      `{code(cut(one.item, 150))}`" if one.item else "")
         for one in items
     ]
     more = f", the latest {len(items)}" if total > len(items) else ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.asking import Reply
 from bot.blocks.elements import context, moment, section, sections
-from bot.text import escape
+from bot.text import code, escape, escape_sentence
 from storage.deliveries import Delivery
 from storage.domain.contacts import Reference
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
@@ -27,7 +27,7 @@ def tried_reply(
         blocks=[
             section(head),
             *sections(lines),
-            *sections([f":warning: {escape(warning)}" for warning in warnings]),
+            *sections([f":warning: {escape_sentence(warning)}" for warning in warnings]),
             context("Nothing was changed by this, and nothing was sent."),
         ],
     )
@@ -41,10 +41,10 @@ def nothing_reply(source: str) -> Reply:
 
 def _line(one: Asked, types: Mapping[str, ScoreType], *, received: int) -> str:
     if isinstance(one, Ignored | Unusable):
-        return f"{'ignored' if isinstance(one, Ignored) else 'quarantined'}: {escape(one.reason)}"
+        return f"{'ignored' if isinstance(one, Ignored) else 'quarantined'}: {escape_sentence(one.reason)}"
     whom = _whom(one.contact)
     if because := refused(one, types, received=received):
-        return f"{whom} → quarantined: {escape(because)}"
+        return f"{whom} → quarantined: {escape_sentence(because)}"
     match one:
         case Merge():
             return f"{whom} → one with {_whom(one.into)}"
@@ -56,7 +56,7 @@ def _line(one: Asked, types: Mapping[str, ScoreType], *, received: int) -> str:
 
 def _does(one: Item) -> str:
     if one.activity is not None:
-        return f"did `{escape(one.activity)}`, {show(one.amount)} times"
+        return f"did `{code(one.activity)}`, {show(one.amount)} times"
     if one.score is None:
         return escape(f"{', '.join(one.fields)} noted") if one.fields else "known by its id"
     if one.op is Op.CLEAR:

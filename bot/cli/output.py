@@ -9,7 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bot.blocks.elements import amount
+from bot.text import undirected
 from storage.domain.score_types import ScoreType
+
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
 def document(value: Mapping[str, object]) -> None:
@@ -19,12 +22,17 @@ def document(value: Mapping[str, object]) -> None:
 
 def lines(*text: str) -> None:
     """Print lines for people on standard output."""
-    sys.stdout.write("".join(f"{line}\n" for line in text))
+    sys.stdout.write("".join(f"{_shown(line)}\n" for line in text))
 
 
 def note(*text: str) -> None:
     """Print lines beside the answer, on standard error."""
-    sys.stderr.write("".join(f"{line}\n" for line in text))
+    sys.stderr.write("".join(f"{_shown(line)}\n" for line in text))
+
+
+def _shown(text: str) -> str:
+    """Return text without what would control the terminal, or turn the direction of what follows: it may be sent."""
+    return undirected(text).translate(_CONTROLS)
 
 
 def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
@@ -34,7 +42,7 @@ def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
         return
     shown = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        shown.add_row(*("—" if value in (None, "") else str(value) for value in row.values()))
+        shown.add_row(*("—" if value in (None, "") else _shown(str(value)) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 1000).print(shown, markup=False)
 
 

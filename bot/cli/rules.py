@@ -15,6 +15,7 @@ from bot.cli.redefining import as_document, redefine, tell
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.settings import Settings
 from storage.definitions import score_types
+from storage.domain.contacts import check_text
 from storage.domain.errors import BadDefinition, BadNumber, Refusal
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
@@ -94,11 +95,16 @@ def apply_rules(
 
 def _read(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule, ...]]:
     """Read a file; raises BadRules, with the line, and the column where one is known."""
-    text = file.read_text(encoding="utf-8-sig")
     try:
+        text = file.read_text(encoding="utf-8-sig")
         document = tomllib.loads(text)
+    except UnicodeDecodeError as exc:
+        raise BadRules(f"the file {file.name} is not UTF-8") from exc
     except tomllib.TOMLDecodeError as exc:
         raise BadRules(f"this is no TOML in {file.name}: {exc}") from exc
+    except RecursionError as exc:
+        raise BadRules(f"the lists in {file.name} are nested too deep") from exc
+    check_text(document, f"a text in {file.name}")
     lines = [number for number, line in enumerate(text.splitlines(), start=1) if _BEGINS.match(line)]
     rows: Any = document.pop("rule", [])
     if document or not isinstance(rows, list):

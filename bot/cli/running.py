@@ -1,13 +1,13 @@
 """Run a command with the storage open, and turn refusals into one clear line and an exit code."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
 import typer
 
+from bot.cli import output
 from bot.settings import BadSettings, Settings, read_settings
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
@@ -42,10 +42,10 @@ def refusals() -> Iterator[None]:
         yield
     except (Refusal, BadSettings) as exc:
         message = str(exc)
-        sys.stderr.write(f"{message[:1].upper()}{message[1:]}\n")
+        output.note(f"{message[:1].upper()}{message[1:]}")
         raise typer.Exit(1) from exc
     except OSError as exc:  # a folder that is not there, a file that may not be written
-        sys.stderr.write(f"{exc.strerror or exc}: {exc.filename or ''}\n")
+        output.note(f"{exc.strerror or exc}: {exc.filename or ''}")
         raise typer.Exit(1) from exc
 
 

@@ -28,7 +28,7 @@ from bot.commands.view_score import view_score
 from bot.commands.why import explain_score
 from bot.finding import find_all, is_name
 from bot.sentence import Unclear, is_filter, near_filter, near_verb, read_set, unquoted, verb_of
-from bot.text import MENTION, escape
+from bot.text import MENTION, code
 from storage.sources import sources
 
 COMMANDS = {
@@ -126,12 +126,15 @@ COMMANDS = {
         show_setup, "setup", "for admins: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
     ),
 }
+LONGEST_LINE = 10_000  # a line that names ninety score types has half of that
 VERBS = ("help", *COMMANDS)
 
 
 async def carry_out(asked: Asked) -> Reply:
     """Answer the line after `/score`."""
     line = asked.text
+    if len(line) > LONGEST_LINE:
+        raise Unclear(f"A line has at most {LONGEST_LINE:,} characters; this one has {len(line):,}.")
     asking = verb_of(line, VERBS)
     if not line or asking.verb == "help":
         return help_reply(replace(asked, text=asking.rest), COMMANDS)
@@ -144,7 +147,7 @@ async def carry_out(asked: Asked) -> Reply:
     meant = await _meant(asked, line)
     if meant:
         shown = f"/score {meant}"
-        return choice_reply(f"Did you mean `{escape(shown)}`?", [(shown, meant)])
+        return choice_reply(f"Did you mean `{code(shown)}`?", [(shown, meant)])
     if is_filter(line) and not await _is_id(asked, line):
         return await filter_contacts(asked)
     return await view_score(asked)

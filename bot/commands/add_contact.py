@@ -7,7 +7,7 @@ from bot.blocks.added import added_reply, known_reply
 from bot.finding import find_all
 from bot.replies import plain_reply
 from bot.sentence import ADDABLE, read_add
-from bot.text import MENTION, escape
+from bot.text import MENTION, code
 from storage.contacts import find
 from storage.domain.contacts import Json, looks_like_address
 from storage.domain.submissions import Status
@@ -52,6 +52,6 @@ async def _owner(asked: Asked, words: str) -> str | Reply:
         )
     if not looks_like_address(words):
         return plain_reply(
-            f"`{escape(words)}` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`."
+            f"`{code(words)}` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`."
         )
     return words

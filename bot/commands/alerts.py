@@ -8,6 +8,7 @@ from bot.alerts import add_rule, alerts_page, not_ours, owners_in
 from bot.asking import Asked, Reply
 from bot.blocks.alert_list import rule_line, tried_reply
 from bot.blocks.alert_modal import alert_modal
+from bot.blocks.elements import brief
 from bot.replies import plain_reply
 from storage.alert_rules import AlertRule, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
 from storage.contacts import contacts
@@ -84,7 +85,8 @@ async def _digest(asked: Asked, words: str) -> Reply:
 async def _change(asked: Asked, what: str, number: str) -> Reply:
     found = next((one for one in await alert_rules(asked.workspace) if str(one.id) == number), None)
     if found is None:
-        return plain_reply(f"There is no alert rule {number or 'without a number'}. `/score alerts` lists them.")
+        which = brief(number) if number else "without a number"
+        return plain_reply(f"There is no alert rule {which}. `/score alerts` lists them.")
     if found.made_by != asked.person.id:
         asked.needs(Need.ADMINISTER)
     try:

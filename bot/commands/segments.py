@@ -4,7 +4,7 @@ from bot.asking import Asked, Reply
 from bot.blocks.contact_list import segments_reply
 from bot.filtering import LONGEST, Place, addresses, answer_filter
 from bot.replies import plain_reply
-from bot.text import MENTION, escape
+from bot.text import MENTION, code, escape
 from storage.domain.filters import BadFilter
 from storage.segments import delete_segment, save_segment, segment, segments
 
@@ -24,7 +24,7 @@ async def manage_segments(asked: Asked) -> Reply:
             return await answer_filter(asked, Place(await segment(asked.workspace, name=name)))
         case ("delete", name, "") if name:
             was = await delete_segment(asked.workspace, name=name)
-            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape(was)}`.")
+            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{code(was)}`.")
         case _:
             return plain_reply(HOW)
 
@@ -40,5 +40,5 @@ async def _save(asked: Asked, name: str, text: str) -> Reply:
     # A colleague is kept by address, which means the same wherever the segment is used.
     text = MENTION.sub(lambda found: known[found[1]] or "", text)
     was = await save_segment(asked.workspace, name=name, text=text, now=asked.now)
-    instead = f" It was `{escape(was)}`." if was not in (None, text) else ""
-    return plain_reply(f"Saved *{escape(name)}*: `{escape(text)}`.{instead} Use it: `/score filter segment:{name}`")
+    instead = f" It was `{code(was)}`." if was not in (None, text) else ""
+    return plain_reply(f"Saved *{escape(name)}*: `{code(text)}`.{instead} Use it: `/score filter segment:{name}`")

@@ -9,7 +9,7 @@ from bot.blocks.set_modal import set_modal
 from bot.finding import find_all, find_one
 from bot.replies import plain_reply, refusal_reply
 from bot.sentence import Setting, ends_with_number, read_set, two_numbers
-from bot.text import escape
+from bot.text import code, escape
 from storage.contacts import contacts
 from storage.domain.contacts import looks_like_address
 from storage.domain.errors import UnknownContact
@@ -32,7 +32,7 @@ async def set_score(asked: Asked) -> Reply:
         key, _, contact = setting.contact.partition(" ")
         if unknown and contact and key.casefold() in {one.key for one in asked.types}:
             value = replace(setting.values[-1], score=key.casefold()).typed()
-            return plain_reply(f"Values stand at the end: `/score set {escape(contact)} {value}`")
+            return plain_reply(f"Values stand at the end: `/score set {code(contact)} {value}`")
         return found
     return await _set(asked, setting, found.id)
 

@@ -2,7 +2,7 @@
 
 from bot.asking import Asked, Block, Reply
 from bot.blocks.contact_list import named
-from bot.blocks.elements import OPTION_TEXT, cut
+from bot.blocks.elements import OPTION_TEXT, plain_text
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, SCORE
 from bot.finding import find_all
@@ -17,9 +17,7 @@ from storage.domain.values import parse
 async def offer_contacts(asked: Asked) -> list[Block]:
     """List the contacts that what was typed may mean."""
     found = await find_all(asked, asked.text)
-    return [
-        {"text": {"type": "plain_text", "text": cut(named(one), OPTION_TEXT)}, "value": str(one.id)} for one in found
-    ]
+    return [{"text": plain_text(named(one), most=OPTION_TEXT), "value": str(one.id)} for one in found]
 
 
 async def submit_scores(asked: Asked) -> Reply:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from storage.domain.errors import BadItem, BadName
+from storage.domain.errors import BadItem, BadName, BadText
 from storage.domain.score_types import TAKEN_WORDS
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -21,6 +21,8 @@ FIELDS = ("email", "name", "company", "owner", "tags")
 ATTRIBUTE = "attributes."
 #: Before the slug of a source, where a column holds its ids.
 ID = "ids."
+#: What no text can hold: PostgreSQL stores no NUL, and half of a surrogate pair is no character.
+_UNKEPT = re.compile("[\0\ud800-\udfff]")
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@[^\s@<>()\[\],;:\"]{1,189}")
 
 
@@ -67,6 +69,34 @@ class Contact:
 def matching(text: str) -> str:
     """Give the form in which texts are compared: NFKC, case-folded, blanks as one."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def broken_in(text: str) -> str | None:
+    """Return what makes a text unusable, to follow its name in a sentence; none for a text that can be stored."""
+    found = _UNKEPT.search(text)
+    if found is None:
+        return None
+    return "holds the character NUL" if found[0] == "\0" else "holds half of a character (an unpaired surrogate)"
+
+
+def mended(text: str) -> str:
+    """Return a text that can be stored and written, with U+FFFD in place of what no text can hold."""
+    return _UNKEPT.sub("\ufffd", text)
+
+
+def check_text(value: Json, name: str) -> None:
+    """Raise BadText, which calls the value *name*, if a text in it cannot be stored."""
+    match value:
+        case str():
+            if broken := broken_in(value):
+                raise BadText(f"{name} {broken}: take it out")
+        case list():
+            for each in value:
+                check_text(each, name)
+        case dict():
+            for key, each in value.items():
+                check_text(key, name)
+                check_text(each, name)
 
 
 def looks_like_address(text: str) -> bool:

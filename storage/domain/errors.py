@@ -32,6 +32,10 @@ class BadDefinition(Refusal):
     """A score type cannot be defined like that."""
 
 
+class BadText(Refusal):
+    """A text holds the character NUL or half of a character (an unpaired surrogate): take it out."""
+
+
 class BadName(Refusal):
     """That name cannot be used here."""
 

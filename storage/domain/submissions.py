@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from storage.domain.contacts import Reference
+from storage.domain.contacts import Reference, check_text
 from storage.domain.errors import BadItem, Refusal, UnknownScoreType
 from storage.domain.facts import Asked, Deletion, Item, Merge, Op, stamp
 from storage.domain.fold import State
@@ -108,6 +108,7 @@ def check(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, rec
 
     *received* and what is given are µs UTC; *index* is its place in what arrived then.
     """
+    _check_texts(asked)
     if isinstance(asked, Item) and asked.score is not None:
         if asked.score not in types:
             raise UnknownScoreType(asked.score, known=tuple(types))
@@ -120,6 +121,20 @@ def check(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, rec
         if isinstance(whom, Reference) and not whom.identities():
             raise BadItem("the item names nobody: give an address, or an id")
     return at
+
+
+def _check_texts(asked: Item | Merge | Deletion) -> None:
+    """Raise BadText if the ledger cannot hold one of the texts of an item."""
+    check_text(asked.key, "its id")
+    for whom in (asked.contact, asked.into) if isinstance(asked, Merge) else (asked.contact,):
+        if isinstance(whom, Reference):
+            check_text([whom.email, whom.id], "what names its contact")
+    if isinstance(asked, Item):
+        check_text([asked.activity], "its activity")
+        check_text([asked.reason], "its reason")
+        for name, value in asked.fields.items():
+            check_text(name, "the name of an attribute")
+            check_text(value, f"its `{name}`")
 
 
 def refused(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:

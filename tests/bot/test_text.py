@@ -1,12 +1,13 @@
 """Clean what Slack sends and escape what is sent to it."""
 
 import html
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.text import MENTION, clean, escape
+from bot.text import MENTION, clean, code, code_block, escape, escape_sentence
 
 
 @pytest.mark.parametrize(
@@ -58,11 +59,69 @@ def test_clean(sent: str, typed: str) -> None:
         ("&lt;", "&amp;lt;"),
         ("a\nb", "a b"),  # a name cannot begin a line of its own
         ("Ada Lovelace", "Ada Lovelace"),
+        ("Ada\u202e", "Ada"),  # what follows would be turned around
+        ("\u2067\u2066A\u200ed\u200fa\u061c\u2069", "Ada"),
+        ("*x*", "¦*¦x¦*¦"),
+        ("a _b_ ~c~ `d`", "a ¦_¦b¦_¦ ¦~¦c¦~¦ ¦`¦d¦`¦"),
+        ("```", "¦`¦¦`¦¦`¦"),
+        ("ada_king@example.com 3*4 a~b", "ada_king@example.com 3*4 a~b"),  # between letters they style nothing
+        ("_ada_@example.com", "¦_¦ada¦_¦@example.com"),
+        (":joy: 10:30 a:b", ":¦joy: 10:30 a:b"),
+        ("> Ada > Bob", "¦&gt;¦ Ada &gt; Bob"),  # a quotation begins its line
+        ("\u0639\u0644\u06cc\u200c\u0631\u0636\u0627 5", "\u2068\u0639\u0644\u06cc\u200c\u0631\u0636\u0627 5\u2069"),
+        ("\u05e2\u05d3\u05d4", "\u2068\u05e2\u05d3\u05d4\u2069"),  # kept apart from the numbers beside it
+        ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),  # a joiner is part of the sign
     ],
 )
 def test_escape(text: str, written: str) -> None:
-    """Text from elsewhere mentions nobody and links nowhere."""
-    assert escape(text) == written
+    """Text from elsewhere mentions nobody, links nowhere, styles nothing, and turns nothing around.
+
+    A word joiner is written as ¦ here."""
+    assert escape(text) == written.replace("¦", "\u2060")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("no `x*` and *y*", "no `x*` and ¦*¦y¦*¦"),
+        ("`a` is _no_ `b`, type `/score set ada 85`", "`a` is ¦_¦no¦_¦ `b`, type `/score set ada 85`"),
+        ("`<!here>` <!here>", "`&lt;!here&gt;` &lt;!here&gt;"),
+        ("`*x` y*` z", "`*x` y¦*¦¦`¦ z"),  # who types a backtick ends our code, and nothing follows from it
+        ("  a  ", "  a  "),
+        ("a `\u202e5` 7", "a `5` 7"),
+        ("", ""),
+    ],
+)
+def test_sentences_keep_their_code(text: str, written: str) -> None:
+    """What stands in backticks stays code, to the letter, and everything else is escaped."""
+    assert escape_sentence(text) == written.replace("¦", "\u2060")
+
+
+@given(st.text(st.sampled_from("`*_~<>&:ax \u202e\u2067\u05d0\n") | st.characters(), max_size=30))
+def test_code_does_not_end_early(text: str) -> None:
+    """Whatever it holds, code ends where we end it, on its line, and a block of it keeps its lines."""
+    assert not set("`<>\n\u202e\u2066\u2067") & set(code(text))
+    assert not set("`<>\u202e\u2066\u2067\u2068") & set(code_block(text))
+    assert code_block(text).count("\n") == text.count("\n")
+
+
+STYLED = re.compile(r"(?<![^\W_\u2060])([*_~`])(?!\u2060).*?(?<!\u2060)\1(?![^\W_\u2060])")
+
+
+@given(st.text(st.sampled_from("*_~`a1 é") | st.characters(), max_size=30))
+def test_no_style_is_left(text: str) -> None:
+    """No two marks are left that could begin and end a style, also in what follows them."""
+    assert STYLED.search(f"{escape(text)} x* y_ z~ `") is None
+    assert STYLED.search(escape(text)) is None
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_what_is_shown_can_be_copied_back(text: str) -> None:
+    """What Slack shows of a text, typed again, is the text as it would have been typed before."""
+    shown = escape(text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    sent = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+    assert clean(sent) == clean(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 @given(st.text())
@@ -71,7 +130,11 @@ def test_nothing_escaped_is_markup(text: str) -> None:
     written = escape(text)
 
     assert not set("<>") & set(written)
-    assert html.unescape(written.replace("&amp;", "&#38;")) == " ".join(text.split())
+    bare = str.maketrans(
+        dict.fromkeys("\u2060\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    )
+    shown = html.unescape(written.replace("&amp;", "&#38;")).translate(bare)
+    assert " ".join(shown.split()) == " ".join(text.translate(bare).split())
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40))

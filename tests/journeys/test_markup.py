@@ -1,12 +1,16 @@
 """Show names, companies, owners, tags, reasons and labels as they are: nothing in them mentions, links or formats."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from bot.commands import VERBS
+from bot.sandbox import Message
 from storage.definitions import add_score_type
-from tests.journeys.acme import Acme, form
+from tests.journeys.acme import REP, Acme, entered, form
+from tests.journeys.admin import ADMIN
 
 EVIL = {
     "id": "evil",
@@ -15,6 +19,9 @@ EVIL = {
     "owner": "<@U0ADMIN>",
     "tags": ["<!everyone>", "a & b"],
 }
+STYLED = re.compile(r"\*x\*|_x_|~x~|`x`|:joy:")
+TURNING = re.compile("[\u202a-\u202e\u2066\u2067\u200e\u200f]")
+STYLE = "*x* _x_ ~x~ :joy: https://evil.example x\u202e\u2067\u200f"
 RAW = ("<!channel", "<!here", "<!everyone", "<@U0ADMIN", "<https://evil", "<!subteam")
 
 
@@ -46,9 +53,25 @@ def parsed_by_slack(given: Any) -> Iterator[str]:
 
 
 def raw_in(acme: Acme) -> list[str]:
-    """Give the texts that Slack would read markup out of that was never ours."""
+    """Give the texts that Slack would read markup out of that was never ours, or that turn around what follows."""
     texts = [text for call in acme.answers for text in parsed_by_slack(call.arguments)]
-    return [text for text in texts if any(each in text for each in RAW)]
+    outside_code = [re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL) for text in texts]
+    return [
+        text
+        for text, outside in zip(texts, outside_code, strict=True)
+        if any(each in text for each in RAW) or STYLED.search(outside) or TURNING.search(text)
+    ]
+
+
+def made_into_links(given: Any) -> Iterator[Any]:
+    """Give every text of a message or view in which Slack would make links of what looks like an address."""
+    if isinstance(given, dict):
+        if given.get("type") == "mrkdwn" and given.get("verbatim") is not True:
+            yield given
+        given = list(given.values())
+    if isinstance(given, list | tuple):
+        for each in given:
+            yield from made_into_links(each)
 
 
 async def test_the_card_of_a_contact_with_markup(evil: Acme) -> None:
@@ -139,3 +162,114 @@ async def test_a_line_break_in_a_name_stays_on_its_line(evil: Acme) -> None:
 
     assert len(lines) == 3
     assert lines[1].startswith("1. ")
+
+
+LOOKS = [
+    "crm:styled",
+    "view styled",
+    "history crm:styled",
+    "history crm:styled mood",
+    "why crm:styled mood",
+    "set crm:styled mood=6 because *x*",
+    "set crm:styled mood=99",
+    "set crm:styled mood=0.5",
+    "clear styled mood",
+    "clear crm:styled fit",
+    "clear crm:styled mood",
+    "undo",
+    "top mood",
+    "top",
+    "filter mood>=1",
+    "filter company~x",
+    "followups",
+    "alerts",
+    "alerts try when mood crosses 3",
+    "segment list",
+    "help",
+    "add ada@example.com name:y",
+]
+STYLED_CONTACT = {
+    "id": "styled", "name": f"Styled {STYLE}", "company": f"Company {STYLE}", "owner": f"Owner {STYLE}",
+    "tags": [f"Tag {STYLE}"], "attributes": {"a": STYLE},
+}  # fmt: skip  # a contact whose every word is styled
+
+
+@pytest.fixture
+async def styled(acme: Acme) -> Acme:
+    """Give the workspace two contacts whose words style, link and turn what stands beside them, and a type of that."""
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    await add_score_type(
+        acme.workspace, key="mood", label=f"Mood {STYLE}"[:60], minimum=0, maximum=10_000, step=1000,
+        bands=(), start=None, is_default=False, now=now,
+    )  # fmt: skip  # the numbers of one definition stand together
+    second = {"type": "contact.upsert", "contact": {**STYLED_CONTACT, "id": "styled2", "name": f"Styled two {STYLE}"}}
+    scored = {"type": "score.set", "contact": {"id": "styled"}, "score": "score", "value": 95, "reason": f"Why {STYLE}"}
+    mood = {**scored, "score": "mood", "value": 5}
+    activity = {"type": "activity", "contact": {"id": "styled"}, "activity": f"did {STYLE}", "reason": STYLE}
+    await acme.pushed({"type": "contact.upsert", "contact": STYLED_CONTACT}, second, scored, mood, activity)
+    return acme
+
+
+async def test_nothing_that_is_sent_styles_or_turns_anything(styled: Acme) -> None:
+    """Names, companies, owners, tags, reasons, activities and labels look as they were sent, wherever they stand."""
+    for line in LOOKS:
+        await styled.ask(line)
+    for line in ("merge crm:styled into crm:styled2", "rules", "sources", "settings", "undo"):
+        await styled.ask(line, user=ADMIN)
+    choice = await styled.ask("set styled mood=7 because *x*")
+    await styled.press(choice, button_labels(choice)[0])
+    view = await styled.press_for_form(await styled.ask("crm:styled"), "Set")
+
+    assert "\u202e" not in str(form(view))
+    assert len(styled.answers) == len(LOOKS) + 9
+    assert raw_in(styled) == []
+    assert [link for call in styled.answers for link in made_into_links(call.arguments)] == []
+
+
+def button_labels(message: Message) -> list[str]:
+    """Give what the buttons of a message say, from its first row on."""
+    rows = [block["elements"] for block in message.blocks if block["type"] == "actions"]
+    return [element["text"]["text"] for row in rows for element in row]
+
+
+EVIL_WORD = "<!here>*x*_x_~x~:joy:\u202e"
+FORMS = (
+    "{}", "{} {}", "ada {}", "ada@example.com {}", "{} 5", "ada {}=5", "ada fit={}", "ada 5 because {}", "ada 5 {}",
+    "ada because {} 5", "{}:x", "x:{}", "name~{}", "score>={}", "add {}", "add when {}", "add when score crosses {}",
+    "add when score crosses 80 if {}", "add when score crosses 80 in {}", "try {}", "try when score crosses {}",
+    "pause {}", "resume {}", "remove {}", "digest {}", "digest 9:00 {}", "save {} score>=80", "save x {}", "show {}",
+    "delete {}", "{} into ada", "ada into {}", "{} into {}", "ada fit {}", "ada {}d", "ada@example.com name:{}",
+    "ada@example.com owner:{}", "{}@example.com name:x", '"{}"', "segment:{}", "owner:{}", "tag:{} {}",
+)  # fmt: skip  # what may follow a verb
+
+
+@pytest.mark.parametrize("user", [REP, ADMIN])
+@pytest.mark.parametrize("verb", ["", "nonsense", *(one for one in VERBS if one != "setup")])  # which reads no words
+async def test_no_echo_is_markup(acme: Acme, verb: str, user: str) -> None:
+    """Whatever a person types after whatever verb, no answer says it in a way that Slack would parse."""
+    said = 0
+    for rest in FORMS:
+        line = f"{verb} {rest.replace('{}', EVIL_WORD)}".strip()
+        await acme.answered(lambda line=line: acme.sandbox.say(f"/score {line}", user=user))  # type: ignore[misc]
+        said += 1
+        assert raw_in(acme) == [], line
+        acme.sandbox.calls.clear()
+
+    assert said == len(FORMS)
+
+
+async def test_no_form_echoes_markup(acme: Acme) -> None:
+    """What is entered comes back escaped in the answer, or as a plain text under its field."""
+    evil = f"{EVIL_WORD} x"
+    for line in ("set", "alerts add"):
+        await acme.answered(lambda line=line: acme.sandbox.say(f"/score {line}"))  # type: ignore[misc]  # bound at once
+        view = acme.sandbox.open_views(REP)[-1]
+        texts = [one for one in view.blocks if one["type"] == "input" and one["element"]["type"] == "plain_text_input"]
+        values = entered(view, {one["block_id"]: evil for one in texts})
+        assert values
+        await acme.sandbox.submit(view.id, values)
+    handed_in = await acme.press_for_form(await acme.ask("ada"), "Set")
+    receipt = acme.seen(await acme.hand_in(handed_in, score_score="85", reason=evil))
+
+    assert "&lt;!here&gt;" in receipt
+    assert raw_in(acme) == []

@@ -6,7 +6,7 @@ import pytest
 
 from storage.contacts import contacts, find, named, nearest
 from storage.domain.contacts import Json, Reference
-from storage.domain.errors import UnknownContact
+from storage.domain.errors import BadItem, UnknownContact
 from storage.domain.facts import Item, Merge, Op
 from storage.domain.submissions import Status
 from storage.opening import Storage
@@ -199,6 +199,17 @@ async def test_an_address_is_looked_for_as_it_is_matched(team: Team, typed: str)
     after = await find(team.workspace, text="zoë")
 
     assert [one.email for one in (*before, *after)] == [typed, typed]
+
+
+async def test_what_is_longer_than_any_name_is_refused(team: Team) -> None:
+    """In a sentence, on either database, before one of them refuses the pattern."""
+    await team.deliver(said("k", "ada@example.com", name="Ada " + "\ufdfa" * 250))
+    for words in ("x" * 50_001, "\ufdfa" * 501, "x " * 30_000):
+        for look in (find, nearest):
+            with pytest.raises(BadItem, match=r"at most 500 characters; this one has [0-9]"):
+                await look(team.workspace, text=words)
+    assert await find(team.workspace, text="x " * 250) == []
+    assert len(await find(team.workspace, text="\ufdfa" * 250)) == 1  # which is eighteen times as long where it is kept
 
 
 async def test_a_list_says_that_there_are_more(team: Team) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from storage.database import BadDatabaseUrl, NotOpen, Session, address, current, read, write
-from storage.domain.errors import StorageUnavailable
+from storage.domain.errors import BadText, StorageUnavailable
 from storage.errors import NoDatabase
 from storage.opening import Storage, migrate, open_storage
 from storage.workspaces import add_workspace, all_workspaces, find_workspace
@@ -255,6 +255,22 @@ async def test_a_mistake_of_ours_is_not_taken_for_an_outage(scratch: str) -> Non
         with pytest.raises(Exception, match=r"nothing|SELEKT") as mistake:
             await current().writer.rows(statement)
         assert not isinstance(mistake.value, StorageUnavailable)
+
+
+@pytest.mark.parametrize("broken", ["a\0b", "a\ud83d"], ids=["NUL", "half"])
+async def test_no_statement_is_given_what_no_text_can_hold(scratch: str, broken: str) -> None:
+    """Neither database is left to cut such a text, or to break on it; what only looks like one is taken."""
+    for sql, given in (
+        ("SELECT $1 AS text", broken),
+        ("SELECT text FROM given(text text)", [{"text": broken}]),
+        ("SELECT text FROM given(text text)", [{"text": f"\\{broken}"}]),
+    ):
+        with pytest.raises(BadText):
+            await read(sql, given)
+        with pytest.raises(BadText):
+            await write(lambda session, sql=sql, given=given: session.rows(sql, given))  # type: ignore[misc]  # bound
+    for text in (r"a\u0000", r"\\u0000", r"\ud83d", "\ufffd", "\U0001f600"):
+        assert await read("SELECT text FROM given(text text)", [{"text": text}]) == [{"text": text}]
 
 
 @sqlite_only

@@ -199,6 +199,12 @@ async def test_another_choice_of_columns_of_the_same_file(desk: Desk) -> None:
     assert (await desk.seen())[ADA] == {}
 
 
+async def test_nul_in_the_name_of_a_column_is_refused(desk: Desk) -> None:
+    """An attribute with such a name could not be kept."""
+    with pytest.raises(BadFile, match="has the character NUL in the name of a column; take it out"):
+        await desk.take("email,attributes.a\0b\nada@example.com,5\n")
+
+
 async def test_wrong_rows_are_told_and_the_others_taken(desk: Desk) -> None:
     """By line and column, all that is wrong with a row at once, with what to type instead."""
     await desk.team.deliver(said("k", Reference(email=ADA, source="crm", id="1")), said("l", ("crm", "2")))

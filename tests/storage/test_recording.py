@@ -4,13 +4,16 @@ import pytest
 
 from storage.definitions import score_types
 from storage.domain.contacts import Reference
-from storage.domain.facts import Item, Merge, Op
-from storage.domain.submissions import Status, Submission, refused
+from storage.domain.errors import BadText
+from storage.domain.facts import Deletion, Item, Merge, Op
+from storage.domain.submissions import Delivered, Status, Submission, refused
 from storage.opening import Storage
 from storage.past import history
 from storage.scores import top
+from storage.sources import add_source
+from storage.verifying import verify_next
 from storage.workspaces import add_workspace
-from tests.storage.teams import DAY, NOW, Team, set_to
+from tests.storage.teams import DAY, NOW, Team, said, set_to
 
 
 async def test_a_set_score_can_be_read(storage: Storage) -> None:
@@ -52,3 +55,35 @@ async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item
     (told,) = (await Team(workspace, storage.committer).deliver(item)).outcomes
     assert told.reason == because
     assert told.status is (Status.QUARANTINED if because else Status.APPLIED)
+
+
+@pytest.mark.parametrize(("broken", "what"), [("a\0", "the character NUL"), ("a\ud83d", "half of a character")])
+async def test_no_text_that_cannot_be_kept_is_recorded(team: Team, broken: str, what: str) -> None:
+    """Wherever it stands in an item the item is set aside, or what a person asks refused; the others apply."""
+    ada = "ada@example.com"
+    whom = Reference(email=ada)
+    items: dict[str, Item | Merge | Deletion] = {
+        "its id": set_to(broken, ada, 5),
+        "what names its contact": set_to("k1", f"{broken}@example.com", 5),
+        "what names its contact ": set_to("k2", ("crm", broken), 5),
+        "its reason": set_to("k3", ada, 5, reason=broken),
+        "its activity": Item(key="k4", contact=whom, activity=broken),
+        "its `name`": said("k5", ada, name=broken),
+        "its `tags`": said("k6", ada, tags=["a", broken]),
+        "its `attributes.a`": Item(key="k7", contact=whom, fields={"attributes.a": {"b": [{"c": broken}]}}),
+        "its `attributes.a` ": Item(key="k8", contact=whom, fields={"attributes.a": {broken: 1}}),
+        "the name of an attribute": Item(key="k9", contact=whom, fields={f"attributes.{broken}": 1}),
+        "what names its contact  ": Merge(key="k", contact=whom, into=Reference(email=broken)),
+        "what names its contact   ": Deletion(key="k", contact=Reference(source="crm", id=broken)),
+    }
+    crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=["s"], now=NOW)
+    told = await team.deliver(*items.values(), set_to("good", ada, 7), delivered=Delivered(source=crm.id, key="d1"))
+    for number, item in enumerate(items.values()):
+        with pytest.raises(BadText):
+            await team.ask(item, batch=f"ask{number}")
+
+    assert [one.reason and one.reason.split(" (")[0].split(":")[0] for one in told.outcomes] == [
+        *(f"{name.strip()} holds {what}" for name in items), None,
+    ]  # fmt: skip  # of each item
+    assert await team.value(ada) == 7_000
+    assert (await verify_next(team.workspace)).differences == ()

@@ -190,6 +190,94 @@ def test_activities_merges_and_deletions_are_read() -> None:
     assert not isinstance(deletion, Ignored)
 
 
+HALF = "holds half of a character (an unpaired surrogate)"
+#: the members of an item beside its type, and what is wrong with them
+FAULTY = [
+    (r'"contact":{"email":"a@b.example","name":"Ada \ud83d"},"value":5', f"`contact.name` {HALF}"),
+    (r'"contact":{"email":"a\u0000@b.example"},"value":5', "`contact.email` holds the character NUL"),
+    (r'"contact":{"id":"7","attributes":{"a":[1,{"b":"\udc00"}]}}', f"`contact.attributes.a.1.b` {HALF}"),
+    (r'"contact":{"id":"7","attributes":{"a\u0000":1}}', "a key in `contact.attributes` holds the character NUL"),
+    ('"contact":{"id":"7"},"value":NaN', "`value` is NaN, which is no number in JSON"),
+    ('"contact":{"id":"7"},"value":-Infinity', "`value` is -Infinity, which is no number in JSON"),
+    (f'"contact":{{"id":{"9" * 65}}}', "`contact.id` is a number with more than 64 digits"),
+    ('"value":1e1000', "`value` is a number with more than three digits in its exponent"),
+    (r'"contact":{"id":1,"\u0069d":2}', "`contact` has the key `id` twice"),
+    ('"type":"score.add"', "the item has the key `type` twice"),
+    (f'"contact":{"[" * 64}{"]" * 64}', "the item is nested more than 64 deep"),
+]
+
+
+@pytest.mark.parametrize(("members", "reason"), FAULTY, ids=range(len(FAULTY)))
+def test_what_cannot_be_used_costs_the_item_alone(members: str, reason: str) -> None:
+    """An item of a list, and one sent by itself, is set aside as it was sent, and its neighbours are read."""
+    good, faulty = json.dumps(item()), f'{{"type":"score.set",{members}}}'
+    before, aside, after = read(f'{{"items": [{good}, {faulty} ,{good}]}}'.encode())
+
+    assert [type(before), type(after)] == [Item, Item]
+    assert aside == Unusable(key="d/0001", reason=reason, raw=faulty)
+    assert read(faulty.encode()) == [Unusable(key="d/0000", reason=reason, raw=faulty)]
+
+
+@pytest.mark.parametrize("depth", [65, 900, 1000, 1100, 5000, 400_000])
+def test_no_depth_is_too_much(depth: int) -> None:
+    """However deep an item is nested, also beyond what the decoder can follow, it alone is set aside."""
+    deep = "[" * depth + "]" * depth
+    one, other, last = read(f'{{"items": [{deep}, {{"type":"x","a":{deep}}}, {json.dumps(item())}]}}'.encode())
+    (alone,) = read(f'{{"type":"x","contact":{deep}}}'.encode())
+
+    assert isinstance(last, Item)
+    for aside in (one, other, alone):
+        assert isinstance(aside, Unusable)
+        assert aside.reason in ("the item is nested more than 64 deep", "`contact` is nested more than 64 deep")
+    assert read(f'{{"items": [{"[" * 64 + "]" * 64}, NaN]}}'.encode())[0] == Unusable(
+        key="d/0000", reason="the item must be a JSON object", raw="[" * 64 + "]" * 64
+    )
+
+
+def test_what_is_not_read_harms_nobody() -> None:
+    """Texts, numbers and depth beside the items are not looked at."""
+    good = json.dumps(item())
+    for beside in (r'"sent_by": "\ud83d"', '"version": NaN', f'"meta": {"[" * 5000}{"]" * 5000}', '"m": {"a":1,"a":2}'):
+        made = read(f'{{ {beside} , "items" : [ {good} , NaN ] , "more" : 1 }}'.encode())
+
+        assert [type(one) for one in made] == [Item, Unusable], beside
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(ITEMS, max_size=4), st.sampled_from([text for text, _ in FAULTY]), st.integers(0, 4))
+def test_neighbours_are_read_as_without_it(items: list[Any], faulty: str, place: int) -> None:
+    """Whatever its neighbours are, they are read as if the faulty item were another."""
+    texts, faulty = [json.dumps(one) for one in items], f'{{"type":"score.set",{faulty}}}'
+    place = min(place, len(texts))
+    expected = read({"items": [*items[:place], {"type": "x"}, *items[place:]]})
+    made = read(f'{{"items": [{",".join([*texts[:place], faulty, *texts[place:]])}]}}'.encode())
+
+    assert isinstance(made[place], Unusable)
+    assert made[:place] + made[place + 1 :] == expected[:place] + expected[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("body", "aside"),
+    [
+        (b'{"items":[' + (b"[" * 1000 + b"]" * 1000 + b",") * 500 + b"0]}", 501),
+        (b'{"items":[' + b'"' + b'\\"' * 500_000, None),
+        (b'{"items":[' + b"[" * 1_000_000, None),
+        (b'{"items":[' + b"[" * 2000 + b'"' + b"]" * 900_000, None),  # the brackets are in a string without an end
+        (b'{"items":[' + b"NaN," * 250_000 + b"0]}", None),
+        (b'{"type":"x","a":' + b"[" * 500_000 + b"]" * 500_000 + b"}", 1),
+        (b'{"type":"x","a":["\\ud800"' + b',{"a":1}' * 120_000 + b"]}", 1),
+    ],
+    ids=range(7),
+)
+def test_malice_does_not_take_long(body: bytes, aside: int | None) -> None:
+    """A megabyte that is made to be judged slowly, by the square of its length, is judged like any other."""
+    made: int | None = None
+    with suppress(BadBody):
+        made = sum(isinstance(one, Unusable) for one in read(body))
+
+    assert made == aside
+
+
 def test_a_provider_signs_and_knows_what_it_signed() -> None:
     """What it signs for a test delivery is what the specification says, and a stranger's is refused."""
     body, proof = encoded(item()), GENERIC.proof(CRM)

@@ -8,7 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhooks.bodies import Unparseable, first_element, parse_form, parse_xml
-from webhooks.mapping import BadMapping, check_mapping, compiled, exact, found_items, plain
+from webhooks.mapping import (
+    MOST_STEPS,
+    BadMapping,
+    Budget,
+    TooCostly,
+    check_mapping,
+    compiled,
+    exact,
+    found_items,
+    plain,
+)
+
+
+def search(text: str, document: object) -> object:
+    """Apply an expression as the only one of a delivery."""
+    return compiled(text).search(document, name="email", budget=Budget())
 
 
 def test_forms_are_read_as_php_reads_them() -> None:
@@ -93,9 +108,9 @@ def test_numbers_keep_their_digits() -> None:
     """The language computes with floats where they say the same, and never otherwise."""
     document = plain({"a": Decimal("12.345"), "b": Decimal("0.1000000000000000055511151231257827"), "c": [Decimal(5)]})
 
-    assert exact(compiled("a").search(document)) == Decimal("12.345")
-    assert exact(compiled("b").search(document)) == Decimal("0.1000000000000000055511151231257827")
-    assert compiled("c[?@ > `4`]").search(document) == [5]
+    assert exact(search("a", document)) == Decimal("12.345")
+    assert exact(search("b", document)) == Decimal("0.1000000000000000055511151231257827")
+    assert search("c[?@ > `4`]", document) == [5]
 
 
 def test_what_is_no_mapping_is_refused_with_what_to_say() -> None:
@@ -141,8 +156,72 @@ def test_no_expression_takes_long(text: str) -> None:
     document = {"body": list(range(170_000))}
     before = time.monotonic()
     try:
-        compiled(text).search(document)
-    except BadMapping as exc:
+        search(text, document)
+    except (BadMapping, TooCostly) as exc:
         assert str(exc)  # noqa: PT017 (whether it is raised is not the question)
 
     assert time.monotonic() - before < 8
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("body.people[*].email", 1 + 4 + 4 + 3 + 4),  # body, its people, those of body, each address, all of them
+        ("length(body.people)", 1 + 4 + 4 + 1),
+        ("to_string(body.people)", 1 + 4 + 7 + 1),  # the list, three objects and three texts
+        ("body.people == body.people", 2 * (1 + 4 + 7) + 1),
+        ("body.text", 1 + 11 + 11),
+    ],
+)
+def test_steps_are_counted_by_what_they_cost(text: str, steps: int) -> None:
+    """A list costs its length and a text its hundreds; what is compared or written costs all that is in it."""
+    document = {"body": {"people": [{"email": "a"}, {"email": "b"}, {"email": "c"}], "text": "x" * 1000}}
+    budget = Budget()
+    compiled(text).search(document, name="email", budget=budget)
+
+    assert budget.spent["email"] == MOST_STEPS - budget.left == steps
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "body.people[*].email",
+        "body.people[?id == `7`].email | [0]",
+        "length(sort(map(&to_string(@), body.numbers)))",
+        "length(to_string(body))",
+        "body.people == body.others",
+        "contains(body.numbers, `-1`)",
+        "contains(to_string(body), 'x')",
+        "length(join('', body.texts))",
+        "length(reverse(body.long))",
+    ],
+)
+def test_one_budget_is_shared_by_all_items(text: str) -> None:
+    """However little an expression takes for one item, for a thousand it is stopped where the delivery's steps end."""
+    people = [{"id": number, "email": f"p{number}@example.com"} for number in range(1000)]
+    document = {
+        "body": {
+            "people": people, "others": [dict(one) for one in people], "numbers": list(range(1000)),
+            "texts": ["x" * 1000] * 500, "long": "x" * 500_000,
+        }
+    }  # fmt: skip  # something for each expression to go through
+    budget, found = Budget(), 0
+
+    def read_items() -> None:
+        nonlocal found
+        for _ in range(1000):
+            compiled("item.id").search({"item": {"id": 7}}, name="id", budget=budget)
+            compiled(text).search(document, name="email", budget=budget)
+            found += 1
+
+    with pytest.raises(TooCostly) as refused:
+        read_items()
+
+    assert 1 <= found < 1000
+    assert str(refused.value) == (
+        "the mapping takes more than 300,000 steps for this delivery, most of them for `email`: let `items` find all"
+        " that an item needs, and `email` look at `item` alone, or have fewer items sent at once"
+    )
+    assert budget.spent.total() <= MOST_STEPS + 20_000  # one step may go beyond it
+    with pytest.raises(TooCostly, match="most of them for `email`"):  # nothing is left for anything
+        compiled("item.id").search({"item": {"id": 7}}, name="id", budget=budget)

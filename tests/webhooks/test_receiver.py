@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
+from storage.committer import Committer
+from storage.database import current
 from storage.deliveries import delivery
 from storage.domain.facts import Unusable
 from storage.domain.people import Workspace
+from storage.domain.submissions import Status
 from storage.scores import top
 from storage.sources import add_source
+from storage.verifying import verify_next
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import SLUG, Receiving, furnish
 from tests.webhooks.sender import DAY, OTHER_SECRET, SECOND, SECRET, START, Sender, encoded, item, signed
 from tests.webhooks.test_generic import read
+from webhooks.rereading import replay
 
 APPLIED, DUPLICATE = ("applied", None), ("duplicate", None)
 
@@ -291,6 +296,36 @@ async def test_what_is_set_aside_is_kept_as_it_came(service: Receiving, value: f
     (kept,) = await service.kept()
     _, (aside,) = await delivery(service.workspace, id=kept.id)
     assert json.loads(aside.item) == bad
+
+
+async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> None:
+    """Of a thousand items those with half an emoji, NUL, NaN, depth, a doubled key or endless digits are set aside."""
+    bad = {
+        3: (r'{"type":"score.set","contact":{"id":"7","name":"Ada \ud83d"},"score":"score","value":5}', "half of"),
+        200: (r'{"type":"score.set","contact":{"id":"a\u0000b"},"score":"score","value":5}', "NUL"),
+        500: ('{"type":"score.set","contact":{"id":"7"},"score":"score","value":NaN}', "NaN"),
+        501: ('{"type":"score.set","contact":{"id":"7"},"id":' + "[" * 5000 + "]" * 5000 + "}", "nested"),
+        700: ('{"type":"score.set","contact":{"id":"7","id":"8"},"score":"score","value":5}', "twice"),
+        999: ('{"type":"score.set","contact":{"id":"7"},"score":"score","value":' + "1" * 70 + "}", "digits"),
+    }  # fmt: skip  # the item, and what is said of it
+    items = [item(contact={"email": f"p{place}@example.com"}) for place in range(1000)]
+    texts = [bad[place][0] if place in bad else encoded(one).decode() for place, one in enumerate(items)]
+    answer = await service.sender.push(f'{{"items": [{", ".join(texts)}]}}'.encode())
+
+    assert answer.counts == (1000 - len(bad), 0, 0, len(bad))
+    told = {place: reason for place, (status, reason) in enumerate(answer.outcomes) if status == "quarantined"}
+    assert told.keys() == bad.keys()
+    assert all(bad[place][1] in (reason or "") for place, reason in told.items())
+    kept = (await service.kept())[0]
+    _, aside = await delivery(service.workspace, id=kept.id)
+    assert {one.position: one.item for one in aside} == {place: text for place, (text, _) in bad.items()}
+    assert {one.position: one.reason for one in aside} == told
+    assert (await service.scores("p998@example.com"))["score"] == 50_000
+    assert await service.contact("crm:7") is None
+
+    again = await replay(service.workspace, id=kept.id, committer=Committer(current()), now=service.clock())
+    assert (again.count(Status.DUPLICATE), again.count(Status.QUARANTINED)) == (1000 - len(bad), len(bad))
+    assert (await verify_next(service.workspace, most=2000)).differences == ()
 
 
 async def test_attributes_stay_json(service: Receiving) -> None:

@@ -296,6 +296,42 @@ KINDS: list[tuple[str, bytes, int]] = [
 ]
 
 
+async def test_a_mapping_has_one_budget_for_a_delivery(service: Receiving) -> None:
+    """A thousand items with all fields are taken; a look-up in the whole body is stopped, and the rest set aside."""
+    fields = {"email": "item.email", "contact_id": "item.id", "property": "'points'", "value": "item.n"}
+    more = {"id": "join('-', ['e', item.id])", "occurred_at": "item.at || headers.date", "reason": "item.why"}
+    own = await connect(service, "own", "custom", mapping={"items": "body.people", **fields, **more})
+    people = [{"id": f"{n}", "email": f"p{n}@example.com", "n": n, "why": "because"} for n in range(1000)]
+    assert (await send(service, own, encoded({"people": people}))).counts == (1000, 0, 0, 0)
+
+    looks_up = {**fields, "items": "body.people", "reason": "length(body.people[*].email)"}
+    wide = await connect(service, "wide", "custom", mapping=looks_up)
+    outcomes = (await send(service, wide, encoded({"people": people}))).outcomes
+    taken = [status for status, _ in outcomes].index("quarantined")
+
+    assert 50 < taken < 500
+    assert {status for status, _ in outcomes[:taken]} == {"applied"}
+    assert set(outcomes[taken:]) == {
+        ("quarantined", "the mapping takes more than 300,000 steps for this delivery, most of them for `reason`: let"
+         " `items` find all that an item needs, and `reason` look at `item` alone, or have fewer items sent at once")
+    }  # fmt: skip  # one sentence for all of them
+
+
+async def test_ids_that_lost_a_character_are_no_keys(service: Receiving) -> None:
+    """Two events whose ids differ in what cannot be read are not taken for one; a name may lack a character."""
+    mapping = {"items": "body", "email": "item.email", "property": "'points'", "value": "item.n", "id": "item.id"}
+    own, zaps = await connect(service, "own", "custom", mapping=mapping), await connect(service, "zaps", "zapier")
+    for source, body in (
+        (own, rb'[{"id":"e-\ud83d","email":"a@b.example","n":5},{"id":"e-\ud83e","email":"a@b.example","n":6}]'),
+        (zaps, rb'[{"event_id":"e-\u0000","email":"a@b.example","points":5,"name":"A\ud83d"}]'),
+    ):
+        answer = await send(service, source, body)
+        assert {status for status, _ in answer.outcomes} == {"quarantined"}
+        assert all(
+            "`e-\ufffd` holds a character that cannot be read" in (reason or "") for _, reason in answer.outcomes
+        )
+
+
 async def test_a_custom_sender_may_call_its_json_and_xml_its_own(service: Receiving) -> None:
     """A suffix says what it is all the same; to a sender that is known it is a wrong type."""
     mapping = {"items": "[body.lead || body]", "email": "item.email", "property": "'score'", "value": "item.score"}

@@ -3,10 +3,12 @@
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
 from storage.committer import Committer
+from storage.domain.contacts import broken_in
 from storage.domain.errors import (
     Changed,
     Conflict,
@@ -97,6 +99,7 @@ class Api:
             return problem(401, headers={"WWW-Authenticate": "Bearer"})
         if scope not in token.scopes:
             return problem(403, f"This token has not the scope `{scope}`.")
+        _check_address(request)
         return await handler(
             Call(
                 workspace=token.workspace,
@@ -108,6 +111,17 @@ class Api:
                 now=now,
             )
         )
+
+
+def _check_address(request: web.Request) -> None:
+    """Raise Mistake for a path or query that no text can hold: aiohttp would leave such bytes as `%ED%A0%80`."""
+    raw = unquote_to_bytes(request.raw_path.encode("utf-8", "surrogateescape"))
+    try:
+        broken = broken_in(raw.decode())
+    except UnicodeDecodeError:
+        broken = "is not UTF-8"
+    if broken:
+        raise Mistake(400, f"The address of the request {broken}.")
 
 
 def _sentence(refusal: Refusal) -> str:

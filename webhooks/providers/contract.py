@@ -9,8 +9,21 @@ from typing import TypeAlias
 from storage.domain.errors import Refusal
 from storage.domain.facts import Asked, Unusable
 from storage.domain.sources import Source
-from webhooks.bodies import FORM, JSON, XML, Unparseable, kind_of, parse_form, parse_json, parse_xml, without_broken
+from webhooks.bodies import (
+    FORM,
+    JSON,
+    XML,
+    Rejected,
+    Unparseable,
+    kind_of,
+    parse_form,
+    parse_items,
+    parse_json,
+    parse_xml,
+    without_broken,
+)
 from webhooks.limits import MAX_ITEMS
+from webhooks.mapping import Budget
 from webhooks.proofs import Proof
 from webhooks.reading import Event, as_text
 from webhooks.signatures import Request
@@ -29,6 +42,7 @@ class Arrived:
     key: str
     document: object
     form: Mapping[str, object] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)  #: of the expressions of a mapping
 
 
 #: what becomes of an event; raises a Refusal where it cannot be used
@@ -71,7 +85,7 @@ class Provider:
     takes: frozenset[str] = frozenset({"map"})
     username: bool = False  #: proves itself by HTTP Basic unless it is told otherwise
     ack: tuple[str, str] | None = None  #: content type and body of a 200, where the sender wants words of its own
-    exacting: bool = False  #: its JSON is refused where a character in it is broken: who sends it can mend it
+    by_item: bool = False  #: what cannot be used in its JSON costs the item; a CRM's broken characters are replaced
     readback: Readback | None = None  #: where what it sends leaves out what a contact is
 
     def takes_kind(self, kind: str) -> bool:
@@ -88,13 +102,13 @@ class Provider:
                 document, form = parse_form(request.body)
             else:
                 is_xml = kind in XML or kind.endswith("+xml")
-                document = parse_xml(request.body) if is_xml else parse_json(self._json(request.body))
+                document = parse_xml(request.body) if is_xml else self._json(request.body)
         except Unparseable as exc:
             raise BadBody(str(exc)) from exc
         return Arrived(request=request, source=source, key=key, document=document, form=form)
 
-    def _json(self, raw: bytes) -> bytes:
-        return raw if self.exacting else without_broken(raw)
+    def _json(self, raw: bytes) -> object:
+        return parse_items(raw) if self.by_item else parse_json(without_broken(raw))
 
     def read(self, arrived: Arrived) -> list[Asked]:
         """Read the items; one that cannot be used harms no other. Raises BadBody as *split* does."""
@@ -108,6 +122,9 @@ class Provider:
         made: list[Asked] = []
         for index, (name, body) in enumerate(events):
             key, headers = f"{arrived.key}/{index:04d}", arrived.request.headers
+            if isinstance(body, Rejected):
+                made.append(Unusable(key=key, reason=body.reason, raw=body.text))
+                continue
             event = Event(
                 name=name, body=body, source=arrived.source, key=key, raw=as_text(body), headers=headers, around=around
             )

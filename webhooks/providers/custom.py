@@ -9,7 +9,7 @@ from storage.domain.errors import BadItem
 from storage.domain.facts import Asked, Item, Op
 from storage.domain.values import THOUSAND, from_json
 from webhooks.bodies import FORM, JSON, XML
-from webhooks.mapping import DEFAULT_ITEMS, FIELDS, ITEMS, BadMapping, compiled, exact, found_items, plain
+from webhooks.mapping import DEFAULT_ITEMS, FIELDS, ITEMS, BadMapping, Budget, compiled, exact, found_items, plain
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.reading import Event, bounded_key, described, moment, objects, text
 from webhooks.recipes import as_told
@@ -23,15 +23,19 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     mapping = arrived.source.settings.mapping
     if mapping is None:
         return [(KEPT, arrived.document)]
+    found = _search(mapping.get(ITEMS, DEFAULT_ITEMS), ITEMS, _document(arrived), budget=arrived.budget)
     try:
-        found = found_items(compiled(mapping.get(ITEMS, DEFAULT_ITEMS)).search(_around(arrived)))
+        return [(ITEM, one) for one in found_items(found)]
     except BadMapping as exc:
         raise BadItem(f"the mapping's `{ITEMS}`: {exc}") from exc
-    return [(ITEM, one) for one in found]
 
 
 def _around(arrived: Arrived) -> Mapping[str, object]:
-    """Give what expressions are applied to, but for the item."""
+    """Give what handlers are told beside the item: what expressions are applied to, and the steps they have left."""
+    return {"document": _document(arrived), "budget": arrived.budget}
+
+
+def _document(arrived: Arrived) -> dict[str, object]:
     return {
         "body": plain(arrived.document),
         "headers": dict(arrived.request.headers),
@@ -48,8 +52,9 @@ def _query(query: str) -> dict[str, str]:
 def _read(event: Event) -> list[Asked]:
     """Read one item: a value is set, a delta is added, an activity is counted."""
     mapping = event.source.settings.mapping or {}
-    document = {**event.around, "item": event.body}
-    found = {name: _found(mapping[name], name, document) for name in FIELDS if name in mapping}
+    document, budget = {**objects(event.around["document"]), "item": event.body}, event.around["budget"]
+    assert isinstance(budget, Budget)
+    found = {name: exact(_search(mapping[name], name, document, budget=budget)) for name in FIELDS if name in mapping}
     contact = event.contact(id=found.get("contact_id"), email=found.get("email"))
     own, key = found.get("id"), event.key
     if own is not None:
@@ -80,9 +85,9 @@ def _change(event: Event, found: Mapping[str, object], common: Mapping[str, obje
     return Item(**common, score=score, op=op, amount=amount)  # type: ignore[arg-type]  # as above
 
 
-def _found(expression: str, name: str, document: object) -> object:
+def _search(expression: str, name: str, document: object, *, budget: Budget) -> object:
     try:
-        return exact(compiled(expression).search(document))
+        return compiled(expression).search(document, name=name, budget=budget)
     except BadMapping as exc:
         raise BadItem(f"the mapping's `{name}`: {exc}") from exc
 

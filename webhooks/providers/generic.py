@@ -15,6 +15,7 @@ from storage.domain.contacts import ATTRIBUTE, Json, Reference
 from storage.domain.errors import Refusal
 from storage.domain.facts import Asked, Deletion, Item, Merge, Op, Unusable
 from storage.domain.values import THOUSAND, from_json
+from webhooks.bodies import Rejected
 from webhooks.limits import MAX_ITEMS
 from webhooks.proofs import Signature
 from webhooks.providers.contract import Arrived, BadBody, Provider
@@ -66,6 +67,8 @@ class _Item(BaseModel):
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Give the one item, or those of the list in `items`; raises BadBody."""
     document = arrived.document
+    if isinstance(document, Rejected):
+        return [(ITEM, document)]
     if not isinstance(document, dict) or not ({"items", "type"} & document.keys()):
         raise BadBody('The body must be one item, {"type": …, "contact": …}, or {"items": […]}.')
     if "items" in document and {"contact", "score", "value", "activity"} & document.keys():
@@ -80,11 +83,10 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read(event: Event) -> list[Asked]:
-    return [_item(event.body, key=event.key, source=event.source.slug)]
+    return [_item(event.body, key=event.key, source=event.source.slug, raw=event.raw)]
 
 
-def _item(document: object, *, key: str, source: str) -> Asked:
-    raw = json.dumps(document, ensure_ascii=False, default=float)
+def _item(document: object, *, key: str, source: str, raw: str) -> Asked:
     try:
         item = _Item.model_validate(document)
     except ValidationError as exc:
@@ -225,5 +227,5 @@ PROVIDER = Provider(
     events={ITEM: _read},
     split=_split,
     takes=frozenset(),
-    exacting=True,
+    by_item=True,
 )

@@ -13,7 +13,7 @@ const LINES = [
 
 /** A text object, or bare words of an app, as nodes: mrkdwn where it says so, else plain text. */
 export function drawText(object, scene) {
-  if (object && object.type === "mrkdwn") return mrkdwn(object.text, scene);
+  if (object && object.type === "mrkdwn") return mrkdwn(object.text, object.verbatim ? { ...scene, verbatim: true } : scene);
   return plainText(typeof object === "string" ? object : object?.text ?? "", object?.emoji !== false);
 }
 
@@ -118,7 +118,8 @@ export function emoji(text, at) {
   return { end: at + name.length + 2, node: node("span", about, EMOJI[name]) };
 }
 
-export function address(text, at) {
+export function address(text, at, scene) {
+  if (scene?.verbatim) return null;
   const found = /^https?:\/\/[^\s<>|]*[^\s<>|.,;:!?)'"*_~]/.exec(text.slice(at, at + 3000))?.[0];
   return found ? { end: at + found.length, node: link(unescaped(found), unescaped(found)) } : null;
 }

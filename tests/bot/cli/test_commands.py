@@ -410,6 +410,22 @@ async def test_what_the_surroundings_do_not_allow_is_one_line(tmp_path: Path) ->
 
 @on_both
 @pytest.mark.slow
+async def test_words_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are refused wherever they stand, before anything is done with them."""
+    env, broken = environment(f"sqlite://{tmp_path}/scores.db"), "a\udcff"  # how a byte is handed on that is no UTF-8
+    for words in (
+        ("workspace", "add", "T0123", "--name", broken),
+        ("export", "--filter", broken),
+        ("token", "create", broken),
+        (broken,),
+    ):
+        (await run_anew(*words, env=env)).check_refused(
+            "One of the words after contact-score is not UTF-8: type it again."
+        )
+    assert not (tmp_path / "scores.db").exists()
+
+
+@pytest.mark.slow
 async def test_numbers_beyond_the_database_are_one_line(terminal: Terminal) -> None:
     """A delivery with an id that no database can hold is a delivery that is not there."""
     id = 10**30

@@ -74,6 +74,8 @@ async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
         RULES.replace("points = 10", 'points = "10"'): "Line 1 of rules.toml: `points`",
         RULES.replace("points = 10", "pionts = 10"): "Line 1 of rules.toml: `points`: Field required",
         RULES + 'name = "again"': "This is no TOML in rules.toml: Cannot overwrite a value (at ",
+        "a = " + "[" * 5000 + "]" * 5000: "The lists in rules.toml are nested too deep",
+        RULES.replace("Demo", "Demo\\u0000"): "A text in rules.toml holds the character NUL: take it out",
         'colour = "red"': "There is colour in rules.toml; write each rule under a line [[rule]]",
     }
     files = []
@@ -85,6 +87,8 @@ async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
     for one, said in zip(told, wrong.values(), strict=True):
         assert (one.code, one.out) == (1, "")
         assert one.err.startswith(said), one.err
+    files[0].write_bytes(RULES.replace("Demo", "D\u00e9mo").encode("latin-1"))
+    (await run("rules", "apply", str(files[0]), env=env)).check_refused("The file rules.toml is not UTF-8")
     unknown, fading = await asyncio.gather(
         run("type", "set", "nope", env=env), run("type", "set", "score", "--half-life", "5x", env=env)
     )

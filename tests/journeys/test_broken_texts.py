@@ -1,0 +1,116 @@
+"""Refuse what no text can hold, and what is too long or too deep, on every way in from Slack, in one sentence."""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from bot.sandbox import Response
+from bot.sandbox.sending import slack_signature
+from storage.verifying import verify_next
+from tests.journeys.acme import SIGNING, Acme, entered
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+NUL = "What you sent holds the character NUL: take it out"
+HALF = "What you sent holds half of a character (an unpaired surrogate): take it out"
+LINES = [
+    '/score add c@x.example name:"c\0d"',
+    "/score add c\0d@x.example",
+    "/score set ada 85 because c\0d",
+    "/score set ada\0 85",
+    "/score view a\0da",
+    "/score crm:47\00011",
+    "/score \0",
+    "/score filter name~a\0",
+    "/score segment save a\0 score>=80",
+    "/score alerts add when score crosses 80 in #sales\0",
+    "/score history ada fi\0t",
+]
+
+
+async def send(acme: Acme, payload: dict[str, Any]) -> Response:
+    """Send a request as Slack does, whatever is in it."""
+    return await send_body(acme, urlencode(payload).encode())
+
+
+async def send_body(acme: Acme, body: bytes, *, kind: dict[str, str] = FORM) -> Response:
+    """Send bytes with Slack's signature."""
+    headers = slack_signature(body, secret=SIGNING, timestamp=int(acme.sandbox.clock.now()))
+    return await acme.sandbox.raw(body=body, headers=kind | headers)
+
+
+async def answered(acme: Acme, payload: dict[str, Any]) -> str:
+    """Send a request, and return the text of the answer."""
+    before = len(acme.answers)
+    assert (await send(acme, payload)).status == 200
+    (answer, *_) = await acme.sandbox.wait_for(lambda: acme.answers[before:])
+    return str(answer.arguments["text"])
+
+
+async def test_no_line_holds_nul(acme: Acme) -> None:
+    """Whatever the verb, the answer is the same sentence, and nothing is written."""
+    for line in LINES:
+        sent = await acme.written(lambda line=line: acme.sandbox.say(line))  # type: ignore[misc]  # bound at once
+        assert await answered(acme, dict(sent.payload)) == NUL, line
+
+    assert await acme.made_by_people() == []
+    assert (await verify_next(acme.workspace)).differences == ()
+
+
+@pytest.mark.parametrize(("broken", "told"), [("c\0d", NUL), ("c\ud83d", HALF)], ids=["NUL", "half"])
+async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, told: str) -> None:
+    """Nor is it taken from a form, whose answers come as JSON, nor from a button or a menu."""
+    form = await acme.press_for_form(await acme.ask("ada"), "Set")
+    values = entered(form, {"score_score": "85", "reason": "a reason"})
+    sent = await acme.written(lambda: acme.sandbox.submit(form.id, values))
+    payload = json.loads(json.dumps(sent.payload))
+    (reason,) = payload["view"]["state"]["values"]["reason"].values()
+    reason["value"] = broken
+    assert await answered(acme, {"payload": json.dumps(payload)}) == told
+
+    message = await acme.ask("ada")
+    action = message.blocks[-1]["elements"][0]
+    sent = await acme.written(
+        lambda: acme.sandbox.click(message.id, action["action_id"], block_id=message.blocks[-1]["block_id"])
+    )
+    payload = json.loads(json.dumps(sent.payload))
+    payload["actions"][0]["value"] = broken
+    assert await answered(acme, {"payload": json.dumps(payload)}) == told
+
+    assert await acme.made_by_people() == []
+    assert (await verify_next(acme.workspace)).differences == ()
+
+
+@pytest.mark.parametrize("length", [600, 50_001])
+@pytest.mark.parametrize(
+    "line",
+    ["{}", "view {}", "set {} 85", "add {}@x.example", "clear {}", "top {}", "history {}", "why {} fit", "{} 85"],
+)
+async def test_a_line_of_any_length_has_one_answer(acme: Acme, line: str, length: int) -> None:
+    """What is longer than any name is refused in a sentence on both databases, not by one of them."""
+    for word in ("x" * length, "x " * (length // 2), "\ufdfa" * length):
+        sent = await acme.written(lambda word=word: acme.sandbox.say("/score ada"))  # type: ignore[misc]  # bound at once
+        said = await answered(acme, {**sent.payload, "text": line.format(word)})
+        assert "fault of ours" not in said
+        assert "\n" not in said
+        assert len(said) < 3000
+
+
+@pytest.mark.parametrize("depth", [700, 950, 1000, 5000, 100_000])
+@pytest.mark.parametrize("kind", ["payload", "event", "metadata"])
+async def test_a_payload_of_any_depth_is_refused(acme: Acme, depth: int, kind: str) -> None:
+    """A signed payload nested deeper than a decoder can follow is 400 with a line; less deep it means nothing."""
+    deep = "[" * depth + "]" * depth
+    if kind == "event":
+        body = b'{"type": "event_callback", "event": {"type": "app_mention", "user": %s}}' % deep.encode()
+        response = await send_body(acme, body, kind={"Content-Type": "application/json"})
+    else:
+        view = {"id": "V1", "type": "modal", "callback_id": "set", "private_metadata": deep, "state": {"values": {}}}
+        payload = {"type": "view_submission", "user": {"id": "U0REP"}, "view": view if kind == "metadata" else {"a": 0}}
+        text = json.dumps(payload).replace('{"a": 0}', deep)
+        response = await send_body(acme, urlencode({"payload": text}).encode())
+
+    assert response.status in (200, 400)
+    if depth >= 5000 and kind != "metadata":  # which is a text, and what is in it ours
+        assert (response.status, response.body) == (400, "The payload is nested too deep.")
