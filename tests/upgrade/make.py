@@ -14,8 +14,6 @@ its clock at Christmas 2025: the captured requests of `tests/webhooks/samples` a
 and what programs outside were given (`programs.json`). `contacts.csv` is the file that was imported."""
 
 import asyncio
-import base64
-import hmac
 import json
 import sys
 import tempfile
@@ -24,7 +22,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -41,7 +38,7 @@ from tests.upgrade.databases import (
     store_sqlite,
     wait_until_none,
 )
-from tests.upgrade.product import Clock, Product, Served
+from tests.upgrade.product import Clock, Product, crm_request, deliver
 from tests.upgrade.slack import (
     ADMIN,
     BOT,
@@ -59,13 +56,13 @@ from tests.upgrade.slack import (
     name_of,
     slack_with,
 )
+from tests.webhooks.sender import SECRET
 
 SAMPLES = FOLDER.parents[1] / "webhooks" / "samples"
 SET_UP = datetime(2025, 12, 22, 9, 0, tzinfo=UTC)
 MORNING = datetime(2025, 12, 23, 9, 1, tzinfo=UTC)
 WORK = datetime(2025, 12, 31, 20, 0, tzinfo=UTC)
 DELIVER = datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC)
-CRM_SECRET = "whsec_" + base64.b64encode(b"a secret of the CRM, thirty-two b").decode()
 NAMES = ("Ada Lovelace", "Grace Hopper", "Grace Kelly", "Katherine Johnson", "Mary Jackson", "Dorothy Vaughan",
          "Hedy Lamarr", "Radia Perlman", "Barbara Liskov", "Frances Allen", "Ida Rhodes", "Jean Bartik")  # fmt: skip
 STORM = 56  # contacts that become hot at once
@@ -123,7 +120,7 @@ class Maker:
     async def set_up(self) -> None:
         """Make types, rules, sources, tokens and alert rules, and import a file."""
         slack, say = self.slack, self.product.say
-        async with self.serve():
+        async with self.product.serve(self.slack):
             await slack.wait(lambda: bool(slack.held.messages))  # the questions to the admin
             await self.home(ADMIN, REP)
             await self.invited(DEALS)
@@ -153,7 +150,7 @@ class Maker:
         """Make two sources of one kind, and one of every other provider."""
         say = self.product.say
         for slug in ("crm", "crm-eu"):
-            await say("source", "add", slug, "--provider", "generic", "--secret", CRM_SECRET)
+            await say("source", "add", slug, "--provider", "generic", "--secret", SECRET)
         (self.folder / "mapping.json").write_text(json.dumps(MAPPING))
         for provider, (sample, options) in CAPTURED.items():
             told = _proof(json.loads((SAMPLES / f"{sample}.json").read_text()))
@@ -237,18 +234,17 @@ class Maker:
     async def morning(self) -> None:
         """Let digests go out."""
         until = int(MORNING.timestamp() * 1e6)
-        async with self.serve():
+        async with self.product.serve(self.slack):
             query = f"SELECT id FROM jobs WHERE kind = 'digest' AND due_at <= {until}"
             await wait_until_none(self.product.database_url, query)
         await self.posted("digest", 1)
 
     async def work(self) -> None:
         """A day's work: follow-ups in every state, a hold, a storm, drafts, merges, deletions, undos, every answer."""
-        async with self.serve():
+        async with self.product.serve(self.slack):
             await self.follow_ups()
             await self.merge_and_delete()
             await self.undo()
-            await self.storm()
             await self.draft()
             await self.hold()
             await self.ask_everything()
@@ -267,10 +263,9 @@ class Maker:
         messages = [each for each in slack.held.messages[before:] if each["channel"] == SALES]
         for message, actions in zip(messages, (("claim",), ("snooze",), ("done", "outcome"), ("done",)), strict=False):
             for action in actions:
-                before_it, place = message["blocks"], message
-                element = next(each for each in elements_of(before_it) if name_of(each) == action)
-                await self.press_this(message, element, user=REP)
-                await slack.wait(partial(_is_changed, place, before_it))
+                shown = message["blocks"]
+                await self.press_this(message, _element(message, action), user=REP)
+                await slack.wait(partial(_is_changed, message, shown))
         await self.push([_set(people[4], 10)])
 
     async def hold(self) -> None:
@@ -356,9 +351,9 @@ class Maker:
         await slack.shortcut("Call ada.lovelace@example.com", callback="score_message", user=REP, channel=SALES)
 
     async def deliver(self) -> None:
-        """Send the requests of every provider, then be killed while two messages are posted."""
+        """Send the requests of every provider, post a list, and be killed while two messages are posted."""
         slack = self.slack
-        async with self.serve() as served:
+        async with self.product.serve(self.slack) as served:
             self.programs["deliveries"] = [await self.deliver_once(one) for one in self.requests()]
             await self.settled()
             for turned in range(3):  # three answers, each left at another page
@@ -369,10 +364,15 @@ class Maker:
                 await self.press(action, user=ADMIN, value="crm")
             await self.press("source_form", user=ADMIN)
             await self.press("source_pause", user=ADMIN, value="crm-eu 0")
+            await self.storm()
+            await self.settled()
             await self.cursors()
-            slack.silent, slack.deaf = {SALES}, {DEALS}
-            await self.push([_set("kim.killed@example.com", 88), _set("kai.killed@example.com", 88, "fit", tag="vip")])
+            slack.silent, slack.deaf = {LEADS}, {DEALS}
+            await self.push([_set("kim.killed@example.com", 8), _set("kai.killed@example.com", 88, "fit", tag="vip")])
             await slack.wait(lambda: slack.waiting == 2)
+            # Its message cannot be edited while another one is posted there.
+            message = next(each for each in slack.held.messages if each["text"].startswith("Frances Allen"))
+            await self.press_this(message, _element(message, "claim"), user=JANE)
             assert await served.kill() == -9
         slack.release()
 
@@ -394,35 +394,18 @@ class Maker:
             _set("gail.generic@example.com", 64, "no_such_type"),
             {"type": "activity", "contact": {"email": "gail.generic@example.com"}, "activity": "visited"},
         ]
-        found.append({"slug": "crm", **self.signed(items, delivery="msg_kept")})
-        return found
-
-    def signed(self, items: list[Json], *, delivery: str) -> Json:
-        """Sign a body as the Standard Webhooks specification says."""
-        body, stamp = json.dumps({"items": items}), str(int(self.product.clock()))
-        key = base64.b64decode(CRM_SECRET.removeprefix("whsec_"))
-        digest = base64.b64encode(hmac.new(key, f"{delivery}.{stamp}.{body}".encode(), "sha256").digest()).decode()
-        headers = {"Content-Type": "application/json", "webhook-id": delivery}
-        headers |= {"webhook-timestamp": stamp, "webhook-signature": f"v1,{digest}"}
-        return {"path": f"/webhooks/{TEAM}/crm", "headers": headers, "body": body}
+        return [*found, crm_request(items, delivery="msg_kept", at=self.product.clock())]
 
     async def deliver_once(self, request: Json) -> Json:
         """Send a request, and return it with what was answered."""
-        async with (
-            ClientSession() as session,
-            session.post(
-                self.slack.app_url + request["path"], data=request["body"].encode(), headers=request["headers"]
-            ) as answer,
-        ):
-            text = await answer.text()
-            assert answer.status == 200, (request["slug"], answer.status, text)
-            return request | {"answer": text}
+        return request | {"answer": await deliver(self.slack.app_url, request)}
 
     async def push(self, items: list[Json]) -> None:
         """Send items as the CRM does; all of them are applied."""
         self._deliveries += 1
-        told = await self.deliver_once(self.signed(items, delivery=f"msg_{self._deliveries}"))
-        assert json.loads(told["answer"])["applied"] == len(items), told["answer"]
+        request = crm_request(items, delivery=f"msg_{self._deliveries}", at=self.product.clock())
+        answer = await deliver(self.slack.app_url, request)
+        assert json.loads(answer)["applied"] == len(items), answer
 
     async def cursors(self) -> None:
         """Ask the API for first pages, and keep where they go on."""
@@ -479,33 +462,10 @@ class Maker:
         query = f"SELECT id FROM jobs WHERE due_at <= {until} AND kind IN ('ask', 'edit')"
         await wait_until_none(self.product.database_url, query)
 
-    def serve(self) -> "_Serving":
-        """Run the service beside Slack."""
-        return _Serving(self.product, self.slack)
 
-
-class _Serving:
-    """The service, which knows Slack, and which Slack knows."""
-
-    def __init__(self, product: Product, slack: Slack) -> None:
-        self._context, self._slack = product.serve(slack.url), slack
-
-    async def __aenter__(self) -> Served:
-        served = await self._context.__aenter__()
-        self._slack.app_url = served.url
-        self._served = served
-        return served
-
-    async def __aexit__(self, *failure: Any) -> None:
-        try:
-            if failure[0] is None and self._served.process.returncode is None:
-                assert await self._served.stop() == 0
-        except BaseException:
-            await self._context.__aexit__(*sys.exc_info())
-            raise
-        await self._context.__aexit__(*failure)
-        if failure[0] is not None:
-            print(*self._served.lines[-40:], sep="\n", file=sys.stderr)
+def _element(message: Json, action: str) -> Json:
+    """Return the first button of a kind."""
+    return next(each for each in elements_of(message["blocks"]) if name_of(each) == action)
 
 
 def _is_changed(message: Json, blocks: list[Json]) -> bool:

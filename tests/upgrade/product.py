@@ -15,7 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.upgrade.slack import BOT_TOKEN, SIGNING_SECRET
+from aiohttp import ClientSession
+
+from tests.upgrade.slack import BOT_TOKEN, SIGNING_SECRET, TEAM, Json, Slack
+from tests.webhooks.sender import SECRET, encoded, signed
 
 AT_TIME = Path(__file__).with_name("at_time.py")
 KEY = "dXBncmFkZS10ZXN0LW9ubHktbm90LWEtc2VjcmV0ISE="  # a Fernet key made up for this test
@@ -38,6 +41,25 @@ class Clock:
         self.shift = int(start.timestamp() * 1e9) - time.time_ns()
 
 
+def crm_request(items: list[Json], *, delivery: str, at: float) -> Json:
+    """Return the request that delivers items from the CRM, signed at an instant in seconds."""
+    body = encoded({"items": items})
+    headers = signed(body, delivery=delivery, at=int(at * 1e6), secret=SECRET)
+    headers |= {"Content-Type": "application/json"}
+    return {"slug": "crm", "path": f"/webhooks/{TEAM}/crm", "headers": headers, "body": body.decode()}
+
+
+async def deliver(url: str, request: Json) -> str:
+    """Send a request to the product, and return the body of its answer, which is 200."""
+    async with (
+        ClientSession() as session,
+        session.post(url + request["path"], data=request["body"].encode(), headers=request["headers"]) as response,
+    ):
+        text = await response.text()
+        assert response.status == 200, (request["slug"], response.status, text)
+        return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The exit code and the output of a command."""
@@ -58,14 +80,15 @@ class Served:
     """A running `contact-score serve`."""
 
     process: Process
-    url: str
     lines: list[str] = field(default_factory=list)  #: of standard error, complete once the process has ended
     reading: asyncio.Task[None]
 
-    async def stop(self) -> int:
-        """Send SIGTERM, and return the exit code."""
+    async def stop(self) -> None:
+        """Send SIGTERM. The process ends with 0, and has logged nothing worse than a warning."""
         self.process.terminate()
-        return await self._ended()
+        assert await self._ended() == 0
+        logged = [json.loads(line) for line in self.lines if line.startswith("{")]
+        assert not [line for line in logged if line["level"] not in ("info", "warning")]
 
     async def kill(self) -> int:
         """Send SIGKILL, and return the exit code."""
@@ -77,11 +100,6 @@ class Served:
             code = await self.process.wait()
             await self.reading
         return code
-
-    @property
-    def logged(self) -> list[Any]:
-        """Return the lines of the log."""
-        return [json.loads(line) for line in self.lines if line.startswith("{")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +136,12 @@ class Product:
         return ended.out
 
     @asynccontextmanager
-    async def serve(self, slack_url: str) -> AsyncIterator[Served]:
-        """Run `serve` with a Slack, until it is connected; it is killed at the end where it still runs."""
+    async def serve(self, slack: Slack) -> AsyncIterator[Served]:
+        """Run `serve` beside a Slack, connected to it; at the end it is stopped, and after a failure killed."""
         process = await asyncio.create_subprocess_exec(
             *self._command("serve"),
             env=self._environment(
-                SLACK_API_URL=slack_url, SLACK_BOT_TOKEN=BOT_TOKEN, SLACK_SIGNING_SECRET=SIGNING_SECRET
+                SLACK_API_URL=slack.url, SLACK_BOT_TOKEN=BOT_TOKEN, SLACK_SIGNING_SECRET=SIGNING_SECRET
             ),
             stderr=PIPE,
         )
@@ -144,7 +162,14 @@ class Product:
                 await connected.wait()
             found = next((match for line in lines if (match := LISTENING.search(line))), None)
             assert found is not None, lines
-            yield Served(process=process, url=found[1], lines=lines, reading=reading)
+            slack.app_url = found[1]
+            served = Served(process=process, lines=lines, reading=reading)
+            yield served
+            if process.returncode is None:
+                await served.stop()
+        except BaseException:
+            print(*lines[-40:], sep="\n", file=sys.stderr)
+            raise
         finally:
             if process.returncode is None:
                 process.kill()
