@@ -1,0 +1,548 @@
+"""Make the databases of `tests/data/upgrade` with an installed older version, from outside.
+
+    git worktree add /tmp/old COMMIT
+    python3 -m venv /tmp/old-env
+    /tmp/old-env/bin/pip install --no-deps --require-hashes -r requirements.lock
+    /tmp/old-env/bin/pip install --no-deps --no-build-isolation -e /tmp/old
+    .venv/bin/python -m tests.upgrade.make /tmp/old-env/bin/python
+
+The data in the repository was made with commit ffa2733.
+
+The older version is driven through its terminal, HTTP and signed requests of Slack, on SQLite and on PostgreSQL, with
+its clock at Christmas 2025: the captured requests of `tests/webhooks/samples` are valid for a few minutes around
+2026-01-01T00:00:00Z. For each database this writes the database itself, what Slack held at the end (`slack.json.xz`),
+and what programs outside were given (`programs.json`). `contacts.csv` is the file that was imported."""
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+from aiohttp import ClientSession
+
+from tests.postgres import postgres_url, server
+from tests.upgrade.databases import (
+    DIALECTS,
+    FOLDER,
+    copy_csv,
+    rows,
+    store_document,
+    store_postgres,
+    store_sqlite,
+    wait_until_none,
+)
+from tests.upgrade.product import Clock, Product, crm_request, deliver
+from tests.upgrade.slack import (
+    ADMIN,
+    BOT,
+    DEALS,
+    JANE,
+    LEADS,
+    REP,
+    SALES,
+    SLACK_ADDRESS,
+    TEAM,
+    Held,
+    Json,
+    Slack,
+    elements_of,
+    name_of,
+    slack_with,
+)
+from tests.webhooks.sender import SECRET
+
+SAMPLES = FOLDER.parents[1] / "webhooks" / "samples"
+SET_UP = datetime(2025, 12, 22, 9, 0, tzinfo=UTC)
+MORNING = datetime(2025, 12, 23, 9, 1, tzinfo=UTC)
+WORK = datetime(2025, 12, 31, 20, 0, tzinfo=UTC)
+DELIVER = datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC)
+NAMES = ("Ada Lovelace", "Grace Hopper", "Grace Kelly", "Katherine Johnson", "Mary Jackson", "Dorothy Vaughan",
+         "Hedy Lamarr", "Radia Perlman", "Barbara Liskov", "Frances Allen", "Ida Rhodes", "Jean Bartik")  # fmt: skip
+STORM = 56  # contacts that become hot at once
+BANDS = ("--band", "cold:0", "--band", "warm:40", "--band", "hot:80")
+
+#: provider → the captured request, where there is one, and the options of its source
+CAPTURED: dict[str, tuple[str, Sequence[str]]] = {
+    "hubspot": ("hubspot_v3_batch_mixed", ("--map", "hubspotscore=measure")),
+    "pipedrive": ("pipedrive_v2_person_score_change", ("--map", "9dc80c50d78a15643bfc4ca79d76156a73a1ca0e=measure")),
+    "salesforce": ("salesforce_outbound_message", ("--map", "Lead_Score__c=measure")),
+    "intercom": ("intercom_contact_updated", ("--map", "lead_score=measure")),
+    "close": ("close_lead_updated", ("--map", "custom.cf_8wmpXYSgjLQzXeCQ7Cql0wXCpNyMqwLuMBRPT2Nk5aX=measure")),
+    "customerio": ("customerio_webhook_action", ("--map", "lead_score=measure")),
+    "segment": ("segment_single", ()),
+    "mautic": ("mautic_points_change", ("--map", "points=measure")),
+    "attio": ("attio_record_updated_thin", ("--map", "lead_score=measure", "--api-token", "attio-api-token",
+                                            "--api-url", "http://127.0.0.1:9")),
+    "activecampaign": ("activecampaign_automation_form", ("--map", "lead_score=measure")),
+    "zoho": ("zoho_workflow_form", ()),
+    "freshsales": ("freshsales_workflow_json", ("--map", "lead_score=measure")),
+    "marketo": ("marketo_smart_campaign", ("--map", "leadScore=measure")),
+    "custom": ("sw_valid_value", ()),
+}  # fmt: skip  # a provider a line
+MAPPING = {
+    "email": "item.data.contact.email", "property": "item.data.score_type", "value": "item.data.value",
+    "delta": "item.data.delta", "occurred_at": "item.timestamp", "id": 'headers."webhook-id"',
+}  # fmt: skip
+#: senders that the workspace's own people set up: a bearer token, and the fields they chose
+PLAIN = {"zapier": 61, "n8n": 62, "make": 63}
+TOKEN = "tok_live_6f0c2a9b7e"  # the one in the captured requests
+
+RULES = "\n".join(
+    [
+        '[[rule]]\nscore = "engagement"\nname = "Demo"\nactivity = "demo_booked"\npoints = 20\ncap = 40\nper = "day"\n',
+        '[[rule]]\nscore = "engagement"\nname = "Visit"\nactivity = "visited"\npoints = 1\nif = "tag:vip"\n',
+        '[[rule]]\nscore = "fit"\nname = "Has a company"\npoints = 10\nif = "company~company"\n',
+        *(
+            f'[[rule]]\nscore = "engagement"\nname = "Step {n}"\nactivity = "step_{n}"\npoints = {n}\n'
+            for n in range(1, 13)
+        ),
+    ]
+)
+
+
+class Maker:
+    """One older version at work, and what it leaves behind."""
+
+    def __init__(self, product: Product, slack: Slack, folder: Path) -> None:
+        self.product = product
+        self.slack = slack
+        self.folder = folder
+        self.programs: Json = {}
+        self._deliveries = 0
+
+    async def set_up(self) -> None:
+        """Make types, rules, sources, tokens and alert rules, and import a file."""
+        slack, say = self.slack, self.product.say
+        async with self.product.serve(self.slack):
+            await slack.wait(lambda: bool(slack.held.messages))  # the questions to the admin
+            await self.home(ADMIN, REP)
+            await self.invited(DEALS)
+            await self.invited(LEADS)
+            await say("type", "add", "fit", *BANDS)
+            await say("type", "add", "renewal", *BANDS)
+            await say("type", "add", "heat", "--half-life", "7d", *BANDS)
+            await say("type", "add", "engagement", *BANDS)
+            await say("type", "add", "measure", "--min", "-1000", "--max", "1000", "--step", "0.1", "--start", "0")
+            for number in range(6, 15):
+                await say("type", "add", f"extra_{number}", "--max", "10", "--step", "0.5")
+            (self.folder / "rules.toml").write_text(RULES)
+            await say("rules", "apply", str(self.folder / "rules.toml"))
+            await self.sources()
+            await self.tokens()
+            await self.people()
+            await self.imports()
+            for line in (
+                "segment save hot score>=80",
+                "segment save vips tag:vip",
+                "segment save best segment:hot segment:vips",
+            ):
+                await slack.command(line)
+            await self.alert_rules()
+
+    async def sources(self) -> None:
+        """Make two sources of one kind, and one of every other provider."""
+        say = self.product.say
+        for slug in ("crm", "crm-eu"):
+            await say("source", "add", slug, "--provider", "generic", "--secret", SECRET)
+        (self.folder / "mapping.json").write_text(json.dumps(MAPPING))
+        for provider, (sample, options) in CAPTURED.items():
+            told = _proof(json.loads((SAMPLES / f"{sample}.json").read_text()))
+            if provider == "custom":
+                told = ["--recipe", "standard-webhooks", "--mapping", str(self.folder / "mapping.json"), *told]
+            await say("source", "add", _slug(provider), "--provider", provider, *told, *options)
+        for provider in PLAIN:
+            await say(
+                "source", "add", provider, "--provider", provider, "--token", TOKEN, "--map", "lead_score=measure"
+            )
+
+    async def tokens(self) -> None:
+        """Make tokens of every scope, and revoke one."""
+        made = {}
+        for name, scopes in {"reader": ["read"], "writer": ["read", "write"], "gone": ["read"]}.items():
+            words = [word for scope in scopes for word in ("--scope", scope)]
+            made[name] = json.loads(await self.product.say("token", "create", name, *words, "--json"))
+        await self.product.say("token", "revoke", str(made["gone"]["id"]))
+        self.programs["tokens"] = {name: one["token"] for name, one in made.items()}
+
+    async def people(self) -> None:
+        """Make contacts with scores, activities, tags and owners."""
+        items: list[Json] = []
+        for place, name in enumerate(NAMES):
+            contact: Json = {
+                "email": _address(name),
+                "id": f"c{place}",
+                "name": name,
+                "company": f"Company {place % 5}",
+            }
+            contact |= {"owner": "rob@acme.example"} if place % 3 == 0 else {}
+            contact |= {"tags": ["vip"] if place % 2 else ["trial", "vip"], "attributes": {"plan": "pro"}}
+            items.append({"type": "contact.upsert", "contact": contact})
+            who = {"email": _address(name)}
+            items.append({"type": "score.set", "contact": who, "score": "score", "value": 30 + place})
+            items.append({"type": "score.set", "contact": who, "score": "heat", "value": 95})
+            items.append({"type": "activity", "contact": who, "activity": "demo_booked"})
+        await self.push(items)
+
+    async def imports(self) -> None:
+        """Import a file; import another and take it back; and a third, taken back and brought back."""
+        self.programs["csv"] = "contacts.csv"
+        names = {}
+        for number, name in enumerate(("contacts", "mistake", "back")):
+            file = self.folder / f"{name}.csv"
+            lines = [f"{name}{n}@example.com,{name.title()} {n},Imported {n % 3},{5 + n},{n * 2}" for n in range(12)]
+            file.write_text("\n".join(["Email,Name,Company,score,fit", *lines, ""]))
+            names[name] = file
+            await self.product.say("import", str(file))
+            if number:
+                await self.product.say("import", str(file), "--undo")
+        await self.product.say("import", str(names["back"]))
+        copy_csv(names["contacts"], FOLDER)
+
+    async def alert_rules(self) -> None:
+        """Let follow-ups go straight to owners, then to a channel; and make a rule of every kind."""
+        slack = self.slack
+        await slack.command("setup", user=ADMIN)
+        await self.press("setup_direct", user=ADMIN)
+        await self.push([_set("grace.kelly@example.com", 85), _set("ada.lovelace@example.com", 91)])
+        await self.posted("follow_up", 2)
+        await self.press("setup_channel", user=ADMIN, given={"selected_conversation": SALES})
+        for line in (
+            f"alerts add when fit crosses 80 if segment:vips in <#{DEALS}>",
+            f"alerts add when renewal crosses 50 in <#{LEADS}> hold 3d",
+            f"alerts add when heat about to fall out of hot in 2d in <#{DEALS}>",
+            f"alerts add when engagement crosses 60 in <#{DEALS}> sla 4h escalate to <@{JANE}>",
+            "alerts add when score untouched for 3d in digest",
+            "alerts add when score rises 15 in 7d in digest",
+            f"alerts add when score crosses below 20 in <#{LEADS}>",
+            f"alerts add when measure crosses 900 in <#{LEADS}>",
+            "alerts pause 9",
+            f"alerts add when measure crosses 950 in <#{LEADS}>",
+            "alerts remove 10",
+            f"alerts digest 9:00 in <#{DEALS}>",
+            "alerts digest 9:00",
+        ):
+            reply = await slack.command(line, user=ADMIN)
+            assert "There is" not in reply.text, (line, reply.text)
+
+    async def morning(self) -> None:
+        """Let digests go out."""
+        until = int(MORNING.timestamp() * 1e6)
+        async with self.product.serve(self.slack):
+            query = f"SELECT id FROM jobs WHERE kind = 'digest' AND due_at <= {until}"
+            await wait_until_none(self.product.database_url, query)
+        await self.posted("digest", 1)
+
+    async def work(self) -> None:
+        """A day's work: follow-ups in every state, a hold, a storm, drafts, merges, deletions, undos, every answer."""
+        async with self.product.serve(self.slack):
+            await self.follow_ups()
+            await self.merge_and_delete()
+            await self.undo()
+            await self.draft()
+            await self.hold()
+            await self.ask_everything()
+            await self.home(ADMIN, REP, JANE)
+            await self.settled()
+
+    async def follow_ups(self) -> None:
+        """Have six follow-ups posted, and leave each in another state."""
+        slack = self.slack
+        people = [_address(name) for name in NAMES[3:9]]
+        before = len(slack.held.messages)
+        await self.push([_set(email, 84 + place) for place, email in enumerate(people)])
+        await self.push([{"type": "activity", "contact": {"email": people[0]}, "activity": "demo_booked", "value": 2}])
+        await self.push([_set(_address(NAMES[9]), 83, "fit")])
+        await slack.wait(lambda: len(slack.held.messages) >= before + 8)
+        messages = [each for each in slack.held.messages[before:] if each["channel"] == SALES]
+        for message, actions in zip(messages, (("claim",), ("snooze",), ("done", "outcome"), ("done",)), strict=False):
+            for action in actions:
+                shown = message["blocks"]
+                await self.press_this(message, _element(message, action), user=REP)
+                await slack.wait(partial(_is_changed, message, shown))
+        await self.push([_set(people[4], 10)])
+
+    async def hold(self) -> None:
+        """Let one contact wait out a hold while an admin changes a type, and another from after that."""
+        await self.push([_set("hannah.hold@example.com", 70, "renewal")])
+        await self.product.say("type", "set", "extra_6", "--label", "Extra six")
+        await self.push([_set("hugo.hold@example.com", 70, "renewal")])
+        held = await rows(
+            self.product.database_url,
+            "SELECT c.email, m.taken FROM alert_memory m JOIN contacts c ON c.id = m.contact_id"
+            " JOIN alert_rules r ON r.id = m.rule_id WHERE m.pending_until IS NOT NULL AND r.hold > 0 ORDER BY c.email",
+        )
+        told = [(row["email"], bool(row["taken"])) for row in held]
+        assert told == [("hannah.hold@example.com", True), ("hugo.hold@example.com", False)], told
+
+    async def merge_and_delete(self) -> None:
+        """Merge two contacts and delete one; the form that deletes another stays open."""
+        slack = self.slack
+        await self.push([_set(f"{name}@example.com", 33) for name in ("ida.r", "spam", "trash")])
+        await slack.command("merge ida.r@example.com into ida.rhodes@example.com", user=ADMIN)
+        await slack.command("delete spam@example.com", user=ADMIN)
+        reply = await slack.submit(slack.held.modals.pop(), {"sure": True})
+        assert "is gone" in reply.text, reply
+        await slack.command("delete trash@example.com", user=ADMIN)
+
+    async def undo(self) -> None:
+        """Take back a change, and take that back."""
+        slack = self.slack
+        await slack.command("set hedy 44 because a mistake")
+        await slack.command("undo")
+        await slack.command("set radia 45 because it was right")
+        await slack.command("undo")
+        await self.press("undo", user=REP)
+        await slack.command("set radia 46 because of the phone call")
+
+    async def storm(self) -> None:
+        """Let so many contacts become hot at once that they are posted as one list."""
+        before = len(self.slack.held.messages)
+        await self.push([_set(f"storm{number}@example.com", 90) for number in range(STORM)])
+        await self.slack.wait(lambda: len(self.slack.held.messages) > before)
+
+    async def draft(self) -> None:
+        """Apply one draft, and leave three undecided: two from the form of a rule, one from the form of a type."""
+        slack = self.slack
+        await slack.command("rules", user=ADMIN)
+        for type in ("extra_10", "engagement", "extra_7"):
+            await self.press("rule_form", user=ADMIN)
+            option = {"text": {"type": "plain_text", "text": type}, "value": type}
+            values = {"type": option, "name": "Call", "activity": "called", "points": "5"}
+            reply = await slack.submit(slack.held.modals.pop(), values)
+            assert "Until you decide" in reply.text, reply
+            if type == "extra_10":
+                await self.press("draft_apply", user=ADMIN)
+        await slack.command("settings", user=ADMIN)
+        await self.press("type_form", user=ADMIN, value="fit")
+        reply = await slack.submit(slack.held.modals.pop(), {"maximum": "200"})
+        assert "Until you decide" in reply.text, reply
+
+    async def ask_everything(self) -> None:
+        """Ask for every kind of answer that carries buttons, and open every form."""
+        slack = self.slack
+        for line in (
+            "help", "ada", "view radia", "set ada 55", "set grace 50", "set zoe@example.com 61", "tpo 5", "top 5",
+            "filter has:score",
+            "filter tag:vip score>=30 limit:20", "history ada", "history radia score", "why ada heat", "followups",
+            "followups mine", "followups overdue", "alerts", "add new@example.com name:New", "clear hedy score",
+            "segment list", "segment show hot", "undo", "set", "alerts add",
+        ):  # fmt: skip
+            await slack.command(line)
+        for line in ("setup", "settings", "rules", "ada", "filter has:fit", "alerts"):
+            await slack.command(line, user=ADMIN, channel=DEALS)
+        for action, value in (("set", None), ("type_form", "-"), ("type_form", "extra_8"), ("rule_form", "-")):
+            await self.press(action, user=ADMIN, value=value)
+        await self.press("alert_form", user=ADMIN)
+        (more,) = elements_of(slack.held.modals[-1]["view"]["blocks"])
+        await slack.press(slack.held.modals[-1], more, user=ADMIN)
+        for line, action in (("settings", "settings"), ("rules", "rules")):  # left at the second page
+            await slack.command(line, user=ADMIN)
+            await self.press(action, user=ADMIN, value="12")
+        for line, action in (("filter has:fit", "page"), ("followups", "followups")):
+            await slack.command(line)
+            await self.press(action, user=REP)
+        await slack.shortcut("Call ada.lovelace@example.com", callback="score_message", user=REP, channel=SALES)
+
+    async def deliver(self) -> None:
+        """Send the requests of every provider, post a list, and be killed while two messages are posted."""
+        slack = self.slack
+        async with self.product.serve(self.slack) as served:
+            self.programs["deliveries"] = [await self.deliver_once(one) for one in self.requests()]
+            await self.settled()
+            for turned in range(3):  # three answers, each left at another page
+                await slack.command("sources", user=ADMIN)
+                for page in range(turned):
+                    await self.press("sources", user=ADMIN, value=str(7 * (page + 1)))
+            for action in ("source_aside", "source_try", "source_show", "source_rotate"):
+                await self.press(action, user=ADMIN, value="crm")
+            await self.press("source_form", user=ADMIN)
+            await self.press("source_pause", user=ADMIN, value="crm-eu 0")
+            await self.storm()
+            await self.settled()
+            await self.cursors()
+            slack.silent, slack.deaf = {LEADS}, {DEALS}
+            await self.push([_set("kim.killed@example.com", 8), _set("kai.killed@example.com", 88, "fit", tag="vip")])
+            await slack.wait(lambda: slack.waiting == 2)
+            # Its message cannot be edited while another one is posted there.
+            message = next(each for each in slack.held.messages if each["text"].startswith("Frances Allen"))
+            await self.press_this(message, _element(message, "claim"), user=JANE)
+            assert await served.kill() == -9
+        slack.release()
+
+    def requests(self) -> list[Json]:
+        """Return one request of every provider, with its headers."""
+        found = []
+        for provider, (name, _) in CAPTURED.items():
+            sample = json.loads((SAMPLES / f"{name}.json").read_text())
+            query = urlsplit(sample["url"]).query
+            path = f"/webhooks/{TEAM}/{_slug(provider)}" + (f"?{query}" if query else "")
+            found.append({"slug": _slug(provider), "path": path, "headers": sample["headers"], "body": sample["body"]})
+        for provider, value in PLAIN.items():
+            body = {"email": f"{provider}@example.com", "lead_score": value, "event_id": f"e-{provider}"}
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+            path = f"/webhooks/{TEAM}/{provider}"
+            found.append({"slug": provider, "path": path, "headers": headers, "body": json.dumps(body)})
+        items = [
+            _set("gail.generic@example.com", 64),
+            _set("gail.generic@example.com", 64, "no_such_type"),
+            {"type": "activity", "contact": {"email": "gail.generic@example.com"}, "activity": "visited"},
+        ]
+        return [*found, crm_request(items, delivery="msg_kept", at=self.product.clock())]
+
+    async def deliver_once(self, request: Json) -> Json:
+        """Send a request, and return it with what was answered."""
+        return request | {"answer": await deliver(self.slack.app_url, request)}
+
+    async def push(self, items: list[Json]) -> None:
+        """Send items as the CRM does; all of them are applied."""
+        self._deliveries += 1
+        request = crm_request(items, delivery=f"msg_{self._deliveries}", at=self.product.clock())
+        answer = await deliver(self.slack.app_url, request)
+        assert json.loads(answer)["applied"] == len(items), answer
+
+    async def cursors(self) -> None:
+        """Ask the API for first pages, and keep where they go on."""
+        kept = []
+        headers = {"Authorization": f"Bearer {self.programs['tokens']['reader']}"}
+        paths = (
+            "/api/v1/contacts?limit=10", "/api/v1/contacts?limit=10&q=has:score%20sort:-score",
+            "/api/v1/contacts?limit=10&q=sort:name", "/api/v1/contacts?limit=10&q=has:heat%20sort:-heat",
+            "/api/v1/contacts?limit=10&q=has:score%20limit:35",
+            "/api/v1/contacts/ada.lovelace@example.com/scores/score/history?limit=1",
+        )  # fmt: skip
+        async with ClientSession() as session:
+            for path in paths:
+                async with session.get(self.slack.app_url + path, headers=headers) as answer:
+                    page = await answer.json()
+                    assert answer.status == 200, page
+                    assert page["next_cursor"], path
+                    kept.append({"path": path, "cursor": page["next_cursor"], "first": len(page["items"])})
+        self.programs["cursors"] = kept
+
+    async def home(self, *users: str) -> None:
+        """Open Home tabs."""
+        for user in users:
+            await self.slack.event(type="app_home_opened", user=user, tab="home", channel=f"D{user[1:]}")
+
+    async def invited(self, channel: str) -> None:
+        """Let the admin invite the app to a channel."""
+        await self.slack.event(type="member_joined_channel", user=BOT, channel=channel, inviter=ADMIN)
+
+    async def press(self, action: str, *, user: str, value: str | None = None, given: Json | None = None) -> str:
+        """Press the newest button of a kind, or the newest that carries a value, in an answer to somebody."""
+        for answer in reversed([each for each in self.slack.held.answers if each["user"] == user]):
+            for element in elements_of(answer["blocks"]):
+                if name_of(element) == action and value in (None, element.get("value")):
+                    return await self.press_this(answer, element, user=user, given=given)
+        raise AssertionError(f"{user} was shown no button {action} {value or ''}")
+
+    async def press_this(self, where: Json, element: Json, *, user: str, given: Json | None = None) -> str:
+        """Press one button, and return what is answered."""
+        reply = await self.slack.press(where, element, user=user, given=given)
+        assert "fault of ours" not in reply.text, (element, reply.text)
+        return reply.text
+
+    async def posted(self, event: str, number: int) -> None:
+        """Wait until so many messages of a kind were posted."""
+        held = self.slack.held.messages
+        await self.slack.wait(
+            lambda: sum(each.get("metadata", {}).get("event_type") == event for each in held) >= number
+        )
+
+    async def settled(self) -> None:
+        """Wait until no job is due that ends in a message."""
+        until = int(self.product.clock() * 1e6) + 60_000_000
+        query = f"SELECT id FROM jobs WHERE due_at <= {until} AND kind IN ('ask', 'edit')"
+        await wait_until_none(self.product.database_url, query)
+
+
+def _element(message: Json, action: str) -> Json:
+    """Return the first button of a kind."""
+    return next(each for each in elements_of(message["blocks"]) if name_of(each) == action)
+
+
+def _is_changed(message: Json, blocks: list[Json]) -> bool:
+    """Return whether a message shows something else than these blocks."""
+    return message["blocks"] is not blocks
+
+
+def _slug(provider: str) -> str:
+    """Return the name of a provider's source; a word of the filter language cannot be one."""
+    return "segment-io" if provider == "segment" else provider
+
+
+def _address(name: str) -> str:
+    return f"{name.lower().replace(' ', '.')}@example.com"
+
+
+def _set(email: str, value: float, score: str = "score", *, tag: str | None = None) -> Json:
+    contact: Json = {"email": email, "name": email.partition("@")[0].replace(".", " ").title()}
+    contact |= {"tags": [tag]} if tag else {}
+    return {"type": "score.set", "contact": contact, "score": score, "value": value}
+
+
+def _proof(sample: Json) -> list[str]:
+    """Return the options that say how the sender of a captured request proves itself."""
+    secret, public = sample["secret"], []
+    if sample["provider"] == "hubspot":
+        public = ["--public-url", sample["url"]]
+    if isinstance(secret, str):
+        return ["--secret", secret, *public]
+    if "username" in secret:
+        return ["--username", secret["username"], "--password", secret["password"]]
+    if "organization_id" in secret:
+        return ["--option", f"organization_id={secret['organization_id']}"]
+    place = next(iter(secret))
+    where = {"query_token": "query:token", "form_token": "form:token", "bearer": "bearer"}
+    told = ["--token", secret.get("token", secret[place])]
+    return [*told, "--token-in", where.get(place) or f"header:{secret['header']}"]
+
+
+async def make(python: str, database_url: str, *, folder: Path) -> tuple[Json, Json]:
+    """Let a version live through the holidays; return what Slack and programs hold of it."""
+    clock = Clock(SET_UP)
+    product = Product(python=python, database_url=database_url, clock=clock)
+    async with slack_with(Held(), clock=clock) as slack:
+        maker = Maker(product, slack, folder)
+        await maker.set_up()
+        clock.set(MORNING)
+        await maker.morning()
+        clock.set(WORK)
+        await maker.work()
+        clock.set(DELIVER)
+        await maker.deliver()
+        held = json.dumps(asdict(slack.held)).replace(slack.url.removesuffix("/api/"), SLACK_ADDRESS)
+        return json.loads(held), maker.programs
+
+
+async def main(python: str) -> None:
+    """Make both databases, and what belongs to them."""
+    FOLDER.mkdir(exist_ok=True)
+    for dialect in DIALECTS:
+        target = FOLDER / dialect
+        target.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory() as name, server() as socket:
+            folder = Path(name)
+            if dialect == "sqlite":
+                made = await make(python, f"sqlite://{folder / 'scores.db'}", folder=folder)
+                store_sqlite(folder / "scores.db", target / "database.db.xz")
+            else:
+                connection = await asyncpg.connect(host=socket, user="postgres", database="postgres")
+                await connection.execute("CREATE DATABASE made")
+                await connection.close()
+                made = await make(python, postgres_url(socket, "made"), folder=folder)
+                store_postgres(socket, "made", target / "database.sql.xz")
+        store_document(made[0], target / "slack.json.xz")
+        (target / "programs.json").write_text(json.dumps(made[1], ensure_ascii=False, indent=1) + "\n")
+        print(f"{dialect}: {', '.join(f'{len(held)} {name}' for name, held in made[0].items())}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,177 @@
+"""Run one installed version of `contact-score` from outside, with its clock at an instant that the test chooses."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession
+
+from tests.upgrade.slack import BOT_TOKEN, SIGNING_SECRET, TEAM, Json, Slack
+from tests.webhooks.sender import SECRET, encoded, signed
+
+AT_TIME = Path(__file__).with_name("at_time.py")
+KEY = "dXBncmFkZS10ZXN0LW9ubHktbm90LWEtc2VjcmV0ISE="  # a Fernet key made up for this test
+LISTENING = re.compile(r"Listening on (http://\S+)")
+PATIENCE = 120.0
+
+
+class Clock:
+    """A clock that began at an instant, and goes on from there."""
+
+    def __init__(self, start: datetime) -> None:
+        self.shift = int(start.timestamp() * 1e9) - time.time_ns()
+
+    def __call__(self) -> float:
+        """Return the time in seconds."""
+        return (time.time_ns() + self.shift) / 1e9
+
+    def set(self, start: datetime) -> None:
+        """Put the clock to an instant; programs that run already keep theirs."""
+        self.shift = int(start.timestamp() * 1e9) - time.time_ns()
+
+
+def crm_request(items: list[Json], *, delivery: str, at: float) -> Json:
+    """Return the request that delivers items from the CRM, signed at an instant in seconds."""
+    body = encoded({"items": items})
+    headers = signed(body, delivery=delivery, at=int(at * 1e6), secret=SECRET)
+    headers |= {"Content-Type": "application/json"}
+    return {"slug": "crm", "path": f"/webhooks/{TEAM}/crm", "headers": headers, "body": body.decode()}
+
+
+async def deliver(url: str, request: Json) -> str:
+    """Send a request to the product, and return the body of its answer, which is 200."""
+    async with (
+        ClientSession() as session,
+        session.post(url + request["path"], data=request["body"].encode(), headers=request["headers"]) as response,
+    ):
+        text = await response.text()
+        assert response.status == 200, (request["slug"], response.status, text)
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The exit code and the output of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Return the JSON document that a command printed."""
+        assert self.code == 0, self
+        return json.loads(self.out)
+
+
+@dataclass(slots=True, kw_only=True)
+class Served:
+    """A running `contact-score serve`."""
+
+    process: Process
+    lines: list[str] = field(default_factory=list)  #: of standard error, complete once the process has ended
+    reading: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        """Send SIGTERM. The process ends with 0, and has logged nothing worse than a warning."""
+        self.process.terminate()
+        assert await self._ended() == 0
+        logged = [json.loads(line) for line in self.lines if line.startswith("{")]
+        assert not [line for line in logged if line["level"] not in ("info", "warning")]
+
+    async def kill(self) -> int:
+        """Send SIGKILL, and return the exit code."""
+        self.process.send_signal(signal.SIGKILL)
+        return await self._ended()
+
+    async def _ended(self) -> int:
+        async with asyncio.timeout(PATIENCE):
+            code = await self.process.wait()
+            await self.reading
+        return code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """One installed version, beside one database."""
+
+    python: str = sys.executable
+    database_url: str
+    clock: Clock
+
+    def _command(self, *words: str) -> tuple[str, ...]:
+        program = Path(self.python).with_name("contact-score")
+        return (self.python, str(AT_TIME), str(self.clock.shift), str(program), *words)
+
+    def _environment(self, **more: str) -> dict[str, str]:
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        ours = {"CONTACT_SCORE_DATABASE_URL": self.database_url, "CONTACT_SCORE_SECRET_KEYS": KEY}
+        return {**inherited, **ours, "CONTACT_SCORE_PORT": "0", "CONTACT_SCORE_LOG_FORMAT": "json", **more}
+
+    async def run(self, *words: str) -> Ended:
+        """Run one command to its end."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command(*words), env=self._environment(), stdout=PIPE, stderr=PIPE
+        )
+        async with asyncio.timeout(PATIENCE):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return Ended(code=process.returncode, out=out.decode(), err=err.decode())
+
+    async def say(self, *words: str) -> str:
+        """Run a command that must go well, and return what it printed."""
+        ended = await self.run(*words)
+        assert ended.code == 0, (words, ended)
+        return ended.out
+
+    @asynccontextmanager
+    async def serve(self, slack: Slack) -> AsyncIterator[Served]:
+        """Run `serve` beside a Slack, connected to it; at the end it is stopped, and after a failure killed."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command("serve"),
+            env=self._environment(
+                SLACK_API_URL=slack.url, SLACK_BOT_TOKEN=BOT_TOKEN, SLACK_SIGNING_SECRET=SIGNING_SECRET
+            ),
+            stderr=PIPE,
+        )
+        lines = list[str]()
+        connected = asyncio.Event()
+
+        async def read() -> None:
+            assert process.stderr is not None
+            while line := (await process.stderr.readline()).decode():
+                lines.append(line.rstrip("\n"))
+                if "connected to Slack" in line and "not" not in line:
+                    connected.set()
+            connected.set()
+
+        reading = asyncio.create_task(read())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await connected.wait()
+            found = next((match for line in lines if (match := LISTENING.search(line))), None)
+            assert found is not None, lines
+            slack.app_url = found[1]
+            served = Served(process=process, lines=lines, reading=reading)
+            yield served
+            if process.returncode is None:
+                await served.stop()
+        except BaseException:
+            print(*lines[-40:], sep="\n", file=sys.stderr)
+            raise
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            await reading

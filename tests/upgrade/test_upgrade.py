@@ -1,0 +1,378 @@
+"""A database that the version before left lives on: upgraded, run to its last job, clicked through, and verified.
+
+`tests/upgrade/make.py` says how the data was made, and with which version. This test imports nothing of the product.
+Where an answer is worded anew, `ANSWERS` and `FORMS` change with it; action ids, job kinds and tables do not."""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from copy import deepcopy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession
+
+from tests.conftest import ran
+from tests.counts import tell
+from tests.postgres import postgres_url
+from tests.upgrade.databases import (
+    DIALECTS,
+    FOLDER,
+    copy_csv,
+    restore_document,
+    restore_postgres,
+    restore_sqlite,
+    rows,
+    wait_until_none,
+)
+from tests.upgrade.product import Clock, Product, crm_request, deliver
+from tests.upgrade.slack import (
+    DEALS,
+    LEADS,
+    REP,
+    SALES,
+    SLACK_ADDRESS,
+    Held,
+    Json,
+    Slack,
+    choices_of,
+    elements_of,
+    name_of,
+    readable,
+    slack_with,
+)
+
+#: The signatures of the deliveries hold until 00:05.
+SOON = datetime(2026, 1, 1, 0, 2, tzinfo=UTC)
+#: A Monday, after the end of everything that waits: claims, snoozes, holds, leases, digests.
+LATER = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+#: buttons that turn a page, with their label
+ONWARD = {"page": "Next", "followups": "Next", "settings": "More score types", "rules": "More rules",
+          "sources": "More sources"}  # fmt: skip
+#: what is pressed before everything else, in this order, because another button would take its draft away
+FIRST = (("draft_preview",), ("draft_apply", "draft_ask", "draft_cancel"))
+#: what Attio answers when a record is read
+RECORD = {
+    "email_addresses": [{"email_address": "alma@example.com", "active_from": "2025-12-30T10:00:00Z"}],
+    "lead_score": [{"value": 55, "active_from": "2025-12-30T10:00:00Z"}],
+}
+_ENDED = r"(has|have) (it|done it|snoozed it) already|closed itself"
+_NO_DRAFT = "no such draft any more"
+#: action → what its answer says where it did something, and where somebody was faster
+ANSWERS: dict[str, tuple[str, str | None]] = {
+    "undo": (r"· undone\n", "that was undone already"),
+    "history": (r"· Score|· Heat", None),
+    "chart": (r"set to", None),
+    "set": (r"Extra six\n", None),
+    "page": (r"\d+–\d+ of \d+ contacts fit", None),
+    "share": (r"Shared by <@U0", None),
+    "run": (r"→ \*50\* \(warm\)|Top 5 by Score", None),
+    "create": (r"zoe@example.com · Score — → \*61\*", None),
+    "claim": (r"is yours now", _ENDED),
+    "snooze": (r"sleeps for a day", _ENDED),
+    "done": (r"is done\. What came of it\?", _ENDED),
+    "outcome": (r": (meeting|no reply|bad fit)\.", None),
+    "follow_up_menu": (r"Asked for", None),
+    "followups": (r"Follow-ups that wait|Your follow-ups", None),
+    "alert_form": (r"When this score", None),
+    "alert_more": (r"Only if it stays so for", None),
+    "setup_channel": (r"Follow-ups go to <#C0SALES>", None),
+    "setup_direct": (r"Follow-ups go to the owner", None),
+    "setup_setters": (r"Every member may set|Only admins set", None),
+    "setup_here": (r"Follow-ups go to <#C0(DEALS|LEADS)>", None),
+    "setup_no": (r"do not come here", None),
+    "settings": (r"Score types", None),
+    "type_form": (r"Half-life", None),
+    "draft_preview": (r"Until you decide", None),
+    "draft_apply": (r"Nobody was asked to follow up\.", _NO_DRAFT),
+    "draft_ask": (r"follow-ups? (was|were) asked for\.", _NO_DRAFT),
+    "draft_back": (r"Taken back\.", None),
+    "owner": (r"You own Radia Perlman", None),
+    "draft_cancel": (r"Cancelled, so nothing was changed", _NO_DRAFT),
+    "rules": (r"Rules:", None),
+    "rule_form": (r"At most so many points", None),
+    "rule_menu": (r"Until you decide|At most so many points", r"Rules:"),
+    "sources": (r"Sources:", None),
+    "source_form": (r"What sends", None),
+    "source_show": (r"webhooks/T0ACME/", None),
+    "source_try": (r"Test of|Nothing of", None),
+    "source_pause": (r"paused", None),
+    "source_resume": (r"Sources:", None),
+    "source_rotate": (r"gets another secret", None),
+    "source_aside": (r"Quarantine of", None),
+    "source_replay": (r"Read \d+ deliver(y|ies) of \*crm\* again", None),
+}
+#: form → what is entered in it, and what the answer says
+FORMS: dict[str, tuple[Json, str]] = {
+    "set_score": ({"score_score": "66"}, r"Ada Lovelace · Score \d+ → \*66\*|Ada Lovelace · Score 66 → \*66\*"),
+    "alert": ({"value": "70"}, r"Rule \d+ is made|That is rule \d+ already"),
+    "delete_contact": ({"sure": True}, r"\*Trash\* is gone"),
+    "score_type": ({"key": "newer", "label": "Another label"}, r"Made the score type|is called Another label now"),
+    "rule": ({"name": "Reply", "activity": "replied", "points": "3"}, r"Until you decide"),
+    "source": ({"slug": "shop"}, r"Made the source shop"),
+    "rotate": ({}, r"has a new secret"),
+}
+#: what the data holds at least; it does not become less
+FEWEST = {
+    "buttons pressed": 434,
+    "forms handed in": 11,
+    "pages turned": 22,
+    "pages of the API turned": 39,
+    "jobs run": 12,
+    "deliveries repeated": 18,
+}
+
+
+class Upgraded:
+    """The newest version at work on what the version before left."""
+
+    def __init__(self, product: Product, slack: Slack, programs: Json) -> None:
+        self.product = product
+        self.slack = slack
+        self.programs = programs
+        self.stored = deepcopy(slack.held)
+        self.counts = Counter[str]()
+        self.done = Counter[str]()  #: action → how often its answer said that it did something
+
+    async def verify(self) -> None:
+        """Recalculate everything; nothing differs from what is stored."""
+        found = (await self.product.run("verify", "--json")).document
+        assert found["number_of_differences"] == 0, found
+        assert found["contacts"] > 100
+
+    async def deliver_again(self) -> None:
+        """Send the bytes of every provider's delivery again; nothing of them is applied twice."""
+        for delivery in self.programs["deliveries"]:
+            text = await deliver(self.slack.app_url, delivery)
+            if delivery["answer"].startswith("{"):
+                before, now = json.loads(delivery["answer"]), json.loads(text)
+                expected = (0, before["applied"], before["ignored"], before["quarantined"])
+                counts = (now["applied"], now["duplicate"], now["ignored"], now["quarantined"])
+                assert counts == expected, (delivery["slug"], text)
+            else:
+                assert text == delivery["answer"]
+            self.counts["deliveries repeated"] += 1
+
+    async def add_to_list(self) -> None:
+        """Let more contacts become hot within ten minutes of the posted list: they join it."""
+        (posted,) = [each for each in self.slack.held.messages if each["text"].startswith("Many follow-ups")]
+        items = [
+            {"type": "score.set", "contact": {"email": f"late{n}@example.com"}, "score": "score", "value": 93}
+            for n in range(3)
+        ]
+        await deliver(self.slack.app_url, crm_request(items, delivery="msg_late", at=self.product.clock()))
+        await self.slack.wait(lambda: all(f"late{n}@example.com" in readable(posted) for n in range(3)))
+        assert "storm0" in readable(posted).lower()
+        assert [self.asked(SALES, f"late{n}") for n in range(3)] == [0, 0, 0]
+
+    async def claim_in_list(self) -> None:
+        """Claim one that stands in the posted list, which shows it."""
+        (posted,) = [each for each in self.slack.held.messages if each["text"].startswith("Many follow-ups")]
+        blocks = (await self.slack.command("followups")).calls[-1]["blocks"]
+        answer = deepcopy(self.slack.held.answers[-1])
+        while "late0@" not in readable({"blocks": blocks}):
+            onward = next(filter(_is_onward, elements_of(blocks)))
+            blocks = (await self.slack.press(answer, onward, user=REP)).calls[-1]["blocks"]
+        place = next(n for n, block in enumerate(blocks) if "late0@" in block.get("text", {}).get("text", ""))
+        claim = next(each for each in elements_of(blocks[place:]) if name_of(each) == "claim")
+        await self.slack.press(answer, claim, user=REP)
+        await self.slack.wait(lambda: bool(re.search(rf"late0@.*Claimed by <@{REP}>", readable(posted))))
+
+    async def import_again(self, folder: Path) -> None:
+        """Import the file again; nothing changes."""
+        file = copy_csv(FOLDER / self.programs["csv"], folder)
+        report = (await self.product.run("import", str(file), "--json")).document
+        assert (report["new"], report["changed"], report["wrong"]) == (0, 0, 0), report
+        assert report["same"] > 10
+
+    async def follow_cursors(self) -> None:
+        """Go on from every cursor to the last page; together with the first page that is the whole list."""
+        headers = {"Authorization": f"Bearer {self.programs['tokens']['reader']}"}
+        async with ClientSession(headers=headers) as session:
+
+            async def page(path: str) -> Any:
+                async with session.get(self.slack.app_url + path) as response:
+                    assert response.status == 200, (path, await response.text())
+                    return await response.json()
+
+            for stored in self.programs["cursors"]:
+                items, cursor = (await page(stored["path"]))["items"], stored["cursor"]
+                while cursor:
+                    found = await page(f"{stored['path']}&cursor={cursor}")
+                    items, cursor = items + found["items"], found["next_cursor"]
+                    self.counts["pages of the API turned"] += 1
+                whole = await page(re.sub("limit=[0-9]+", "limit=1000", stored["path"], count=1))
+                assert items == whole["items"], stored["path"]
+                assert len(items) > stored["first"]
+
+    async def turn_pages(self) -> None:
+        """Turn the pages of every answer that has more than one to the last."""
+        for answer in self.stored.answers:
+            blocks = answer["blocks"]
+            while onward := next(filter(_is_onward, elements_of(blocks)), None):
+                reply = await self.slack.press(answer, onward, user=answer["user"])
+                assert re.search(ANSWERS[name_of(onward)][0], reply.text), reply.text
+                assert reply.calls[-1]["blocks"] != blocks
+                blocks = reply.calls[-1]["blocks"]
+                self.counts["pages turned"] += 1
+
+    async def press_everything(self) -> None:
+        """Press every button and choose from every menu, in the messages, answers, forms and Home tabs."""
+        held = self.stored
+        everything: list[tuple[str, Json, list[Json]]] = [
+            *((_reader(each), each, each["blocks"]) for each in held.messages),
+            *((each["user"], each, each["blocks"]) for each in held.answers),
+            *((each["user"], each, each["view"]["blocks"]) for each in [*held.homes, *held.modals]),
+        ]
+        clicks, alike = [], Counter[tuple[str, ...]]()
+        for user, where, blocks in everything:
+            elements = elements_of(blocks)
+            names = tuple(map(name_of, elements))
+            start = alike[names] % max(1, len(names))  # of answers that are alike not always the same one is first
+            alike[names] += 1
+            for element in elements[start:] + elements[:start]:
+                clicks += [(user, where, element, choice) for choice in choices_of(element)]
+        clicks.sort(key=lambda click: _turn(name_of(click[2])))
+        for user, where, element, choice in clicks:
+            reply = await self.slack.press(where, element, user=user, given=choice)
+            name = name_of(element)
+            did, instead = ANSWERS[name]
+            done = re.search(did, reply.text)
+            assert reply.status == 200
+            assert done or (instead and re.search(instead, reply.text)), (element, choice, reply.text)
+            self.done[name] += bool(done)
+            self.counts["buttons pressed"] += 1
+
+    async def hand_in_forms(self) -> None:
+        """Hand in every form that was open."""
+        for modal in self.stored.modals:
+            values, wanted = FORMS[modal["view"]["callback_id"]]
+            values = dict(values)
+            for block in modal["view"]["blocks"]:
+                if block["type"] == "input" and block["element"]["type"] == "external_select":
+                    offered = await self.slack.options(modal, block=block["block_id"], action="contact", value="ada.l")
+                    values[block["block_id"]] = offered[0]
+                if block.get("block_id") == "provider":
+                    values["provider"] = block["element"]["options"][0]
+            reply = await self.slack.submit(modal, values)
+            assert re.search(wanted, reply.text), (modal["view"]["callback_id"], reply.text)
+            self.counts["forms handed in"] += 1
+
+    async def run_jobs(self) -> None:
+        """Wait until no job is due."""
+        until = int(self.product.clock() * 1e6)
+        query = f"SELECT id FROM jobs WHERE due_at <= {until} AND given_up_at IS NULL"
+        await wait_until_none(self.product.database_url, query)
+
+    async def check_jobs(self, before: dict[int, Json]) -> int:
+        """Return how many jobs there were before; each was done, or put for another time, and none was given up."""
+        now = await self.stored_jobs()
+        assert not [job for id, job in before.items() if id in now and now[id]["due_at"] == job["due_at"]]
+        assert not [job for job in now.values() if job["given_up_at"] is not None]
+        return len(before)
+
+    async def score(self, email: str, score: str) -> object:
+        """Return a score, as the API shows it."""
+        headers = {"Authorization": f"Bearer {self.programs['tokens']['reader']}"}
+        async with (
+            ClientSession(headers=headers) as session,
+            session.get(f"{self.slack.app_url}/api/v1/contacts/{email}") as response,
+        ):
+            return (await response.json())["scores"][score]["value"]
+
+    async def stored_jobs(self) -> dict[int, Json]:
+        """Return the jobs by their row ids."""
+        found = await rows(self.product.database_url, "SELECT id, kind, due_at, given_up_at FROM jobs")
+        return {row["id"]: row for row in found}
+
+    def asked(self, channel: str, name: str) -> int:
+        """Return how many follow-ups about a contact stand in a channel."""
+        return sum(
+            each["channel"] == channel
+            and each.get("metadata", {}).get("event_type") == "follow_up"
+            and each["text"].startswith(name)
+            for each in self.slack.held.messages
+        )
+
+
+def _reader(message: Json) -> str:
+    """Return somebody who reads a message."""
+    channel = str(message["channel"])
+    return f"U{channel[1:]}" if channel[0] == "D" else REP
+
+
+def _is_onward(element: Json) -> bool:
+    return element["type"] == "button" and bool(ONWARD.get(name_of(element)) == element["text"]["text"])
+
+
+def _turn(name: str) -> int:
+    """Return when a button is pressed."""
+    return next((place for place, names in enumerate(FIRST) if name in names), len(FIRST))
+
+
+@pytest.fixture(params=DIALECTS)
+async def stored_url(request: pytest.FixtureRequest, postgres: str, tmp_path: Path) -> AsyncIterator[str]:
+    """Restore the database that is stored of each kind."""
+    ran[request.param] += 1
+    if request.param == "sqlite":
+        restore_sqlite(FOLDER / "sqlite" / "database.db.xz", tmp_path / "scores.db")
+        yield f"sqlite://{tmp_path / 'scores.db'}"
+        return
+    name = f"upgraded_{os.getpid()}"
+    server = await asyncpg.connect(host=postgres, user="postgres", database="postgres")
+    try:
+        await server.execute(f"CREATE DATABASE {name}")
+        await restore_postgres(FOLDER / "postgres" / "database.sql.xz", postgres, name)
+        yield postgres_url(postgres, name)
+    finally:
+        await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await server.close()
+
+
+async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: Path) -> None:
+    """Every job, button, page, cursor, form, delivery and file of it works with the newest version."""
+    dialect = stored_url.partition(":")[0]
+    clock = Clock(SOON)
+    product = Product(database_url=stored_url, clock=clock)
+    programs = json.loads((FOLDER / dialect / "programs.json").read_text())
+    async with slack_with(Held(), clock=clock) as slack:
+        stored = json.dumps(restore_document(FOLDER / dialect / "slack.json.xz"))
+        slack.held = Held(**json.loads(stored.replace(SLACK_ADDRESS, slack.url.removesuffix("/api/"))))
+        upgraded = Upgraded(product, slack, programs)
+        jobs = await upgraded.stored_jobs()
+        await product.say("migrate")
+        await upgraded.verify()
+        async with product.serve(slack):
+            await upgraded.deliver_again()
+            await upgraded.follow_cursors()
+            await upgraded.add_to_list()
+            await upgraded.claim_in_list()
+        clock.set(LATER)
+        await upgraded.import_again(tmp_path)
+        slack.other = {"data": {"values": RECORD}}
+        await product.say("source", "set", "attio", "--api-url", f"{slack.url.removesuffix('/api/')}/other")
+        before = len(slack.held.messages)
+        async with product.serve(slack):
+            await upgraded.run_jobs()
+            upgraded.counts["jobs run"] = await upgraded.check_jobs(jobs)
+            posted = Counter(each["metadata"]["event_type"] for each in slack.held.messages[before:])
+            assert posted["word"] >= 3, posted  # a claim that was released, a snooze that ended, an escalation
+            assert posted["digest"] >= 1, posted
+            # A hold that ended, once; also the one that the version before stored as taken and pending.
+            assert [upgraded.asked(LEADS, name) for name in ("Hannah Hold", "Hugo Hold")] == [1, 1]
+            # Under way when the process was killed: Slack had taken the first one.
+            assert [upgraded.asked(LEADS, "Kim Killed"), upgraded.asked(DEALS, "Kai Killed")] == [1, 1]
+            assert await upgraded.score("alma@example.com", "measure") == 55
+            await upgraded.turn_pages()
+            await upgraded.press_everything()
+            await upgraded.hand_in_forms()
+            await upgraded.run_jobs()
+        await upgraded.verify()
+    tell(f"upgraded on {dialect}", upgraded.counts)
+    assert [name for name in ANSWERS if not upgraded.done[name]] == []
+    assert [name for name, fewest in FEWEST.items() if upgraded.counts[name] < fewest] == []
