@@ -150,7 +150,10 @@ def _decodes(decoder: codecs.IncrementalDecoder, part: bytes, *, final: bool = F
 
 def _header(path: Path, encoding: str, delimiter: str) -> tuple[str, tuple[str, ...]]:
     with path.open(encoding=encoding, newline="") as text:
-        cells, wrong = _next_row(_Lines(text), delimiter, width=None)
+        lines = _Lines(text)
+        cells, wrong = _next_row(lines, delimiter, width=None)
+    if any(len(line) == LONGEST_LINE for line in lines.taken):
+        raise BadFile(f"the first line of {path.name} is longer than {LONGEST_LINE:,} characters")
     return delimiter, () if wrong else cells
 
 
