@@ -21,7 +21,7 @@ from storage.definitions import score_types
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
-from storage.exporting import export, write_csv
+from storage.exporting import create_file, export, write_csv
 from storage.importing import Report, batch_of, import_file, listed, undo_import
 from storage.opening import Storage
 from storage.queries import count
@@ -175,7 +175,7 @@ def export_contacts(
         now = system_clock()
         question = _filter(asked, types, await segments(workspace))
         total = await count(workspace, asked=question, now=now) if out else 0
-        opened = out.open("w", encoding="utf-8", newline="") if out else nullcontext(sys.stdout)
+        opened = create_file(out) if out else nullcontext(sys.stdout)
         with opened as file, _progress(total, out.name) if out else nullcontext(_quietly) as told:
             if as_json or form is Form.JSONL:
                 cards = export(workspace, asked=question, now=now)
