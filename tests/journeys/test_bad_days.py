@@ -7,7 +7,9 @@ from functools import partial
 import pytest
 
 from bot.sandbox import Fault
+from storage.database import current
 from tests.journeys.acme import REP, SALES, Acme, button_of, entered
+from tests.storage import raw
 
 BUTTONS = "\n[Undo] [History]"
 UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
@@ -15,6 +17,7 @@ UNSEEN = (
     "I cannot see who is in this conversation, so nothing is shown here."
     " Invite me with `/invite @Contact Score`, or ask me in our direct messages."
 )
+REPAIR = "Ask whoever runs Contact Score to repair that, then try again."
 TYPED = "Try again, or type it: `/score set ada@example.com 85`"
 ONCE = [("ada@example.com", "score", "add", 5_000, False)]
 
@@ -254,6 +257,22 @@ async def test_what_was_acknowledged_is_finished_before_the_end(acme: Acme) -> N
     await stopping
 
     assert shown(acme) == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_database_that_somebody_must_repair(acme: Acme) -> None:
+    """Whoever asks is told what is wrong, and not to try again in a minute: in a minute it will be as it is."""
+    await current().writer.rows("PRAGMA query_only = ON")
+    read_only = acme.seen(await acme.ask("set ada 85"))
+    await current().writer.rows("PRAGMA query_only = OFF")
+    raw.damage(acme.database_url, "contacts")
+    damaged = acme.seen(await acme.ask("top 5"))
+
+    assert read_only == f"Nothing was changed. The database may only be read just now. {REPAIR}"
+    assert damaged == (
+        "Nothing was changed. The database file is damaged:"
+        f" restore a backup of it, or recover what can be read with sqlite3 FILE .recover. {REPAIR}"
+    )
 
 
 async def test_what_was_recorded_is_there_after_a_restart(acme: Acme) -> None:
