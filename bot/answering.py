@@ -1,5 +1,6 @@
 """Send a reply to the one who asked: a message for them alone, a form, or one for everybody where all may see it."""
 
+import asyncio
 import errno
 import json
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from bot.replies import plain_reply
 from bot.requests import Request
 
 log = structlog.get_logger(__name__)
+
+PAUSES = (0.5, 1.5)  # seconds before a response_url is tried again, which may be used five times
 
 
 class Answers:
@@ -108,7 +111,7 @@ class Answers:
             await self.send(request, plain_reply(f"Slack did not open the form {because}. Try again{typed}"))
 
     async def _respond(self, request: Request, url: str, reply: Reply) -> None:
-        # No handler that repeats after a dropped connection: a repeat would be seen.
+        """Send a reply to the response_url, else to the direct messages of the person; raises BlocksRefused."""
         webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
         message = {
             "response_type": "ephemeral",
@@ -116,20 +119,23 @@ class Answers:
             "text": reply.text,
             "blocks": list(reply.blocks),
         }
-        try:
-            answer = await webhook.send_dict(message)
-        except OSError as exc:
-            if exc.errno != errno.ECONNREFUSED:
-                raise
-            # Nobody took it, so it cannot be seen twice.
-            await self._message(request, reply)
-            return
-        if "invalid_blocks" in answer.body:  # whatever the status: 404 was seen, as for an address that is used up
-            raise BlocksRefused
-        if answer.status_code == 404 or "expired_url" in answer.body:  # half an hour has passed, or five uses
-            await self._message(request, reply)
-        elif answer.status_code != 200:
-            log.warning("reply not sent", status=answer.status_code)
+        for pause in (*PAUSES, None):
+            try:
+                answer = await webhook.send_dict(message)
+            except Exception as exc:  # whatever was cut off may have been shown: an answer twice is better than none
+                because, may_pass = type(exc).__name__, getattr(exc, "errno", None) != errno.ECONNREFUSED
+            else:
+                if "invalid_blocks" in answer.body:  # whatever the status: 404 was seen, as for a used-up address
+                    raise BlocksRefused
+                is_used_up = "expired_url" in answer.body  # as 404 is: half an hour has passed, or five uses
+                if answer.status_code == 200 and not is_used_up:
+                    return
+                because, may_pass = f"status {answer.status_code}", answer.status_code >= 500 and not is_used_up
+            if pause is None or not may_pass:
+                break
+            await asyncio.sleep(pause)
+        log.warning("reply not taken where it was asked", because=because)
+        await self._message(request, reply)
 
     async def _message(self, request: Request, reply: Reply) -> None:
         """Answer in direct messages; whoever may not see scores gets the sentence that says so."""

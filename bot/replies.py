@@ -42,6 +42,8 @@ def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
 def sentence(refusal: Refusal, *, asker: str = "") -> str:
     """Say what a refusal means for the person who asked."""
     match refusal:
+        case StorageUnavailable(because=because) if because:
+            return f"Nothing was changed. {because}. Ask whoever runs Contact Score to repair that, then try again."
         case StorageUnavailable():
             return "The database does not answer just now, so this may not be kept. Send it again in a minute."
         case Conflict():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from storage.domain.errors import Refusal
+from storage.vault import private
 
 DELIMITERS = ",;\t"
 LONGEST_LINE = 1_000_000  # characters; a longer one is cut, so that no file fills the memory
@@ -152,7 +153,10 @@ def _decodes(decoder: codecs.IncrementalDecoder, part: bytes, *, final: bool = F
 
 def _header(path: Path, encoding: str, delimiter: str) -> tuple[str, tuple[str, ...]]:
     with path.open(encoding=encoding, newline="") as text:
-        cells, wrong = _next_row(_Lines(text), delimiter, width=None)
+        lines = _Lines(text)
+        cells, wrong = _next_row(lines, delimiter, width=None)
+    if any(len(line) == LONGEST_LINE for line in lines.taken):
+        raise BadFile(f"the first line of {path.name} is longer than {LONGEST_LINE:,} characters")
     return delimiter, () if wrong else cells
 
 
@@ -169,7 +173,9 @@ class Mending:
         """Write a row with its line and what is wrong with it."""
         if self._open is None:
             # What Windows-1252 has no sign for is in our reason alone.
-            self._open = self.path.open("w", encoding=self._file.encoding, errors="replace", newline="")
+            self._open = open(  # noqa: SIM115  # closed by close
+                self.path, "w", encoding=self._file.encoding, errors="replace", newline="", opener=private
+            )
             self._write(*NOTES, *(self._file.header[place] for place in self._kept))
         beyond = range(len(self._file.header), len(row.cells))
         cells = [row.cells[place] for place in (*self._kept, *beyond) if place < len(row.cells)]

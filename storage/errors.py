@@ -1,6 +1,8 @@
 """Translate what a database driver raises into our own words."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import asyncpg
 from tortoise.exceptions import DBConnectionError, TransactionManagementError
@@ -8,8 +10,12 @@ from tortoise.exceptions import DBConnectionError, TransactionManagementError
 from storage.domain.errors import Refusal, StorageUnavailable
 
 
-class NoDatabase(Refusal):
+class NoDatabase(StorageUnavailable):
     """CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."""
+
+    def __init__(self) -> None:
+        Refusal.__init__(self)
+        self.because = str(self).rstrip(".")
 
 
 _GONE = (
@@ -26,6 +32,9 @@ _GONE = (
 )
 _FULL = "The database has no room left"
 _READ_ONLY = "The database may only be read just now"
+_DAMAGED = (
+    "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover"
+)
 #: what whoever runs it has to mend, and would not find out otherwise
 _OF_POSTGRES = {
     asyncpg.InvalidAuthorizationSpecificationError: (
@@ -34,10 +43,12 @@ _OF_POSTGRES = {
     asyncpg.InsufficientPrivilegeError: "The database does not let the user of CONTACT_SCORE_DATABASE_URL do this",
     asyncpg.ReadOnlySQLTransactionError: _READ_ONLY,
     asyncpg.DiskFullError: _FULL,
+    asyncpg.DuplicateTableError: "The database has tables of another application with the same names: choose another",
 }
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_CANTOPEN: "The file of CONTACT_SCORE_DATABASE_URL cannot be opened",
 }
 _PASSING = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -55,8 +66,11 @@ def translated(exc: Exception) -> Exception:
     because = _OF_SQLITE.get(code) or next(
         (said for kind, said in _OF_POSTGRES.items() if isinstance(cause, kind)), None
     )
+    # Text that is no UTF-8, in a row or in SQLite's own message, has no code.
+    if isinstance(cause, UnicodeDecodeError) or str(cause).startswith("Could not decode to UTF-8"):
+        because = _DAMAGED
     if because is not None:
-        return StorageUnavailable(f"{because}; nothing of this was kept.")
+        return StorageUnavailable(because)
     if isinstance(exc, _GONE) or is_passing(exc):
         return StorageUnavailable()
     if isinstance(cause, sqlite3.DatabaseError) and code == sqlite3.SQLITE_NOTADB:
@@ -64,3 +78,13 @@ def translated(exc: Exception) -> Exception:
     # "no such table" and "syntax error" are ours to mend and must stay visible.
     is_busy = isinstance(cause, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
     return StorageUnavailable() if is_busy else exc
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Raise what a database driver raises inside as `translated` has it."""
+    try:
+        yield
+    except Exception as exc:
+        better = translated(exc)
+        raise better from (exc if better is not exc else None)

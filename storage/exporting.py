@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TextIO
 
 from storage import database
@@ -16,6 +17,7 @@ from storage.domain.people import Workspace
 from storage.domain.values import show
 from storage.queries import page
 from storage.scores import Card, cards_of
+from storage.vault import private
 
 PAGE = 1000
 
@@ -82,6 +84,11 @@ async def _without_address(workspace: Workspace, asked: Filter, after: Row | Non
         f' ORDER BY i.namespace COLLATE "C", i.value COLLATE "C" LIMIT {PAGE}',
         *values,
     )
+
+
+def create_file(path: Path) -> TextIO:
+    """Open a file for an export; a new one is readable by its owner alone."""
+    return open(path, "w", encoding="utf-8", newline="", opener=private)
 
 
 async def write_csv(workspace: Workspace, *, asked: Filter, file: TextIO, told: Callable[[int], None], now: int) -> int:

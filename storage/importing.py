@@ -2,8 +2,10 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 
 from storage import contacts, database, derived
@@ -16,6 +18,7 @@ from storage.domain.contacts import (
     ATTRIBUTE,
     FIELDS,
     ID,
+    MOST_ATTRIBUTES,
     SLUG,
     Contact,
     Json,
@@ -35,12 +38,14 @@ SOURCE = "import"
 CHUNK = 500
 FIRST = 10  # of those who come into a top band
 MOST_CHARACTERS, MOST_IN_ATTRIBUTE, MOST_IN_TAG, MOST_TAGS = 255, 10_000, 100, 100
+MOST_COLUMNS = 16_384  # the columns of a sheet in a spreadsheet program
+MOST_NAMED = 20  # of the columns that a message lists
 _ATTRIBUTE = re.compile(r"attributes\..{1,100}", re.DOTALL)
 #: What a column is called beside the field's own name.
 _ALSO = {"e-mail": "email", "e-mail address": "email", "email address": "email"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Columns:
     """What the columns of a file are, by their place; *unused* names those that are nothing of ours."""
 
@@ -51,7 +56,7 @@ class Columns:
     email: int | None
     unused: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def signature(self) -> str:
         """Tell one choice of columns from another: what a row says of its contact hangs on it."""
         return hashlib.sha256(repr(sorted(self.fields.items())).encode()).hexdigest()[:8]
@@ -101,6 +106,7 @@ async def import_file(
     *progress* is told the bytes done so far, *wrong* every row that cannot be taken, and why.
     """
     columns = match_columns(file.header, await score_types(workspace), mapping=mapping)
+    _check_attributes(file, columns)
     key = file.digest[:16]
     report, offset, rows = Report(unused=columns.unused), 0, file.rows()
     undo = await undo_in_force(workspace, batch=batch_of(file))
@@ -177,21 +183,41 @@ def _enters(moved: Moved) -> bool:
     return moved.score_type.is_top(moved.after) and not moved.score_type.is_top(moved.before)
 
 
+def _check_attributes(file: CsvFile, columns: Columns) -> None:
+    """Raise BadFile for the first row with more attributes than a contact may have.
+
+    The columns alone do not tell: an export has a column for every attribute that any contact has.
+    """
+    places = [place for place, what in columns.fields.items() if what.startswith(ATTRIBUTE)]
+    if len(places) <= MOST_ATTRIBUTES:
+        return
+    for row in file.rows():
+        filled = sum(place < len(row.cells) and bool(row.cells[place].strip()) for place in places)
+        if filled > MOST_ATTRIBUTES and not row.wrong:
+            raise BadFile(
+                f"line {row.line} of {file.path.name} has {filled:,} attributes, and a contact has at most"
+                f" {MOST_ATTRIBUTES}: remove the `{ATTRIBUTE}…` columns that you do not need, and import it again"
+            )
+
+
 def match_columns(header: Sequence[str], types: Sequence[ScoreType], *, mapping: Mapping[str, str]) -> Columns:
     """Decide what each column is: the address, a field, an attribute, an id or a score; raises BadFile.
 
     *mapping* is what the person said, by column, and goes before what the names of the columns say.
     """
+    if len(header) > MOST_COLUMNS:
+        raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
     keys = {one.key: one for one in types}
     own = {name: name for name in FIELDS} | _ALSO
     known = {one.label.casefold(): one.key for one in types} | {key: key for key in keys} | own
     said = _said(header, mapping, known=(*FIELDS, *keys))
+    mapped = set(said.values())
     columns: dict[int, str] = {}
     for place, name in enumerate(header):
         what = said.get(place) or known.get(name.strip().casefold()) or (name if _is_named(name) else None)
-        if what and name not in NOTES and (place in said or what not in said.values()):
+        if what and name not in NOTES and (place in said or what not in mapped):
             columns[place] = what
-    twice = next((what for what in columns.values() if list(columns.values()).count(what) > 1), None)
+    twice = next((what for what, number in Counter(columns.values()).items() if number > 1), None)
     if twice:
         raise BadFile(f"two columns are `{twice}`; say which one is meant: --map COLUMN={twice}")
     if not any(what == "email" or what.startswith(ID) for what in columns.values()):
@@ -212,16 +238,24 @@ def match_columns(header: Sequence[str], types: Sequence[ScoreType], *, mapping:
 
 def _said(header: Sequence[str], mapping: Mapping[str, str], *, known: Sequence[str]) -> dict[int, str]:
     said: dict[int, str] = {}
+    places: dict[str, int] = {}
+    for place, name in enumerate(header):
+        places.setdefault(name.strip().casefold(), place)
     for column, what in mapping.items():
-        places = [place for place, name in enumerate(header) if name.strip().casefold() == column.strip().casefold()]
-        if not places:
-            raise BadFile(
-                f"there is no column `{column}`; there is {', '.join(name.strip() for name in header if name.strip())}"
-            )
+        place_said = places.get(column.strip().casefold())
+        if place_said is None:
+            there = listed([name.strip() for name in header if name.strip()])
+            raise BadFile(f"there is no column `{column}`; there is {there}")
         if what not in known and not _is_named(what):
             raise BadFile(f"`{what}` is no field; use {', '.join(known)}, attributes.NAME or {ID}SOURCE")
-        said[places[0]] = what
+        said[place_said] = what
     return said
+
+
+def listed(columns: Sequence[str]) -> str:
+    """Return the names of columns as one text, the first few where there are many."""
+    more = len(columns) - MOST_NAMED
+    return ", ".join(columns[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _is_named(what: str) -> bool:

@@ -6,9 +6,17 @@ from dataclasses import dataclass
 
 from storage import database, definitions, migrating, redefining, sources, statistics
 from storage.committer import Committer
-from storage.domain.errors import Refusal
+from storage.domain.errors import Refusal, StorageUnavailable
 from storage.errors import NoDatabase
 from storage.vault import Vault, keys_beside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether this process can do its work; *detail* is a sentence for the operator, where one is needed."""
+
+    is_ready: bool
+    detail: str = ""
 
 
 class Storage:
@@ -19,17 +27,28 @@ class Storage:
         self.committer = committer
         self.dialect = opened.dialect
 
-    async def is_ready(self) -> bool:
-        """Ask the database whether it answers, within two seconds, and its tables are current."""
-        asking = asyncio.create_task(migrating.pending(self._database.reader))
+    async def readiness(self) -> Readiness:
+        """Return whether the database answers, within two seconds, and this version can work with its tables."""
+        asking = asyncio.create_task(migrating.read_schema(self._database.reader))
         done, _ = await asyncio.wait([asking], timeout=2)
         if not done:
             asking.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
-            return False
+            return Readiness(is_ready=False, detail="The database does not answer.")
         try:
-            return not asking.result()[0]
-        except Refusal:
-            return False
+            schema = asking.result()
+        except StorageUnavailable as exc:
+            return Readiness(is_ready=False, detail=f"{exc.because or 'The database does not answer'}.")
+        except Refusal as exc:
+            return Readiness(is_ready=False, detail=str(exc))
+        if schema.incompatible:
+            return Readiness(is_ready=False, detail=str(migrating.SchemaTooNew(schema.incompatible)))
+        if schema.missing:
+            return Readiness(is_ready=False, detail=str(migrating.SchemaOutdated()))
+        if schema.unknown:
+            named = ", ".join(schema.unknown)
+            detail = f"A newer version has migrated the database ({named}); this version works with it as well."
+            return Readiness(is_ready=True, detail=detail)
+        return Readiness(is_ready=True)
 
     async def close(self) -> None:
         """Wait for what is being recorded, then close every connection."""
@@ -40,15 +59,18 @@ class Storage:
 async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
     """Open the storage at *url*, making the tables where the database is empty.
 
-    Raises SchemaOutdated where they are of an older version, CannotUnlock where the keys do not fit the secrets.
+    Raises SchemaOutdated where they are of an older version, SchemaTooNew where they are of a newer one that this one
+    cannot work with, OtherApplication where they are not ours, CannotUnlock where the keys do not fit the secrets.
     """
     opened = await _opened(url, secret_keys)
     try:
-        names, empty = await migrating.pending(opened.writer)
-        if (names and not empty) or (not names and await definitions.to_fold(opened.reader)):
-            raise migrating.SchemaOutdated
-        if names:
+        schema = await migrating.read_schema(opened.writer)
+        if schema.incompatible:
+            raise migrating.SchemaTooNew(schema.incompatible)
+        if schema.is_empty:
             await migrating.migrate(opened, database.address(url))
+        elif schema.missing or await definitions.to_fold(opened.reader):
+            raise migrating.SchemaOutdated
         if opened.dialect == "sqlite":
             await statistics.tell_sqlite(opened.writer)
         await sources.check_keys()
@@ -82,5 +104,6 @@ async def _opened(url: str, secret_keys: Sequence[str]) -> database.Database:
         raise NoDatabase
     if where.path is not None:
         where.path.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(migrating.prepare_file, where.path)
         secret_keys = secret_keys or keys_beside(where.path)
     return await database.open_database(where, vault=Vault(secret_keys))

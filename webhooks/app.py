@@ -24,7 +24,7 @@ def routes(
         web.post("/webhooks/{workspace}/{source}", receiver.receive),
         web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
         web.get("/healthz", healthz),
-        web.get("/readyz", readyz(storage.is_ready)),
+        web.get("/readyz", readyz(storage.readiness)),
         web.get("/metrics", shown(metrics, clock=clock)),
         *api_routes(storage.committer, clock=clock),
     ]

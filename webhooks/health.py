@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from storage.opening import Readiness
 from webhooks.problems import problem
 
 
@@ -12,14 +13,13 @@ async def healthz(_: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-def readyz(is_ready: Callable[[], Awaitable[bool]]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Make the handler that asks the database, by *is_ready*."""
+def readyz(readiness: Callable[[], Awaitable[Readiness]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Make the handler that asks the database, by *readiness*."""
 
     async def answer(_: web.Request) -> web.Response:
-        if await is_ready():
-            return web.json_response({"status": "ready"})
-        return problem(
-            503, "The database does not answer, or its tables are not current.", headers={"Retry-After": "5"}
-        )
+        found = await readiness()
+        if not found.is_ready:
+            return problem(503, found.detail, headers={"Retry-After": "5"})
+        return web.json_response({"status": "ready"} | ({"detail": found.detail} if found.detail else {}))
 
     return answer

@@ -21,8 +21,8 @@ from storage.definitions import score_types
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
-from storage.exporting import export, write_csv
-from storage.importing import Report, batch_of, import_file, undo_import
+from storage.exporting import create_file, export, write_csv
+from storage.importing import Report, batch_of, import_file, listed, undo_import
 from storage.opening import Storage
 from storage.queries import count
 from storage.scores import Card
@@ -151,7 +151,7 @@ def _say(
         output.lines("It had been taken back, and is in force again.")
     if report.unused:
         first = report.unused[0]
-        output.lines(f"Left out: {', '.join(report.unused)}. Take one with --map '{first}=attributes.{first}'")
+        output.lines(f"Left out: {listed(report.unused)}. Take one with --map '{first}=attributes.{first}'")
     if report.unasked:
         output.lines(f"It would have asked for {output.count(report.unasked, 'follow-up')}; an import asks for none.")
     if not dry_run and report.new + report.changed:
@@ -175,7 +175,7 @@ def export_contacts(
         now = system_clock()
         question = _filter(asked, types, await segments(workspace))
         total = await count(workspace, asked=question, now=now) if out else 0
-        opened = out.open("w", encoding="utf-8", newline="") if out else nullcontext(sys.stdout)
+        opened = create_file(out) if out else nullcontext(sys.stdout)
         with opened as file, _progress(total, out.name) if out else nullcontext(_quietly) as told:
             if as_json or form is Form.JSONL:
                 cards = export(workspace, asked=question, now=now)

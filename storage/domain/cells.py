@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from storage.domain.contacts import Json
 
-# What a spreadsheet takes for a formula when a cell begins with it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A cell that begins with one of these is a formula for a spreadsheet; some also take the full-width forms.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def written(value: Json) -> str:

@@ -19,6 +19,8 @@ OWN_SOURCES = frozenset({"slack", "api", "import", "demo"})
 #: The fields of a contact itself; every other one is an attribute.
 FIELDS = ("email", "name", "company", "owner", "tags")
 ATTRIBUTE = "attributes."
+#: The most attributes that one item may carry, whichever way it comes in: a request, a row of a file.
+MOST_ATTRIBUTES = 200
 #: Before the slug of a source, where a column holds its ids.
 ID = "ids."
 #: What no text can hold: PostgreSQL stores no NUL, and half of a surrogate pair is no character.

@@ -94,4 +94,8 @@ class NothingToUndo(Refusal):
 
 
 class StorageUnavailable(Refusal):
-    """The database does not answer just now; nothing of this was kept."""
+    """The database cannot be used now. *because* is what the operator has to repair; blank where it may pass."""
+
+    def __init__(self, because: str = "") -> None:
+        super().__init__(f"{because or 'The database does not answer just now'}; nothing of this was kept.")
+        self.because = because

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from storage.domain.contacts import Reference, check_text
+from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES, Reference, check_text
 from storage.domain.errors import BadItem, Refusal, UnknownScoreType
 from storage.domain.facts import Asked, Deletion, Item, Merge, Op, stamp
 from storage.domain.fold import State
@@ -116,6 +116,10 @@ def check(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, rec
             types[asked.score].check_set(asked.amount)
         elif asked.op is Op.ADD:
             types[asked.score].check_add(asked.amount)
+    if isinstance(asked, Item):
+        attributes = sum(name.startswith(ATTRIBUTE) for name in asked.fields)
+        if attributes > MOST_ATTRIBUTES:
+            raise BadItem(f"the item has {attributes:,} attributes, and a contact has at most {MOST_ATTRIBUTES}")
     at = stamp(asked.occurred_at, received=received, index=index)
     for whom in (asked.contact, asked.into) if isinstance(asked, Merge) else (asked.contact,):
         if isinstance(whom, Reference) and not whom.identities():

@@ -17,6 +17,11 @@ from tests.bot.test_blocks import contact
             "The database does not answer just now, so this may not be kept. Send it again in a minute.",
         ),
         (
+            errors.StorageUnavailable("The database has no room left"),
+            "Nothing was changed. The database has no room left."
+            " Ask whoever runs Contact Score to repair that, then try again.",
+        ),
+        (
             errors.Conflict("conflict"),
             "That request was recorded already with other content, so nothing was changed. Send it as a new one.",
         ),

@@ -15,12 +15,17 @@ import pytest
 from storage.deliveries import refused
 from tests.bot.cli.program import environment, serving
 from tests.faults.between import Between, between
+from tests.storage import raw
 from tests.webhooks.api.program import program
 from tests.webhooks.receiving import Receiving, check_problem, furnish_for_a_process, receiving
 from tests.webhooks.sender import SECRET, Answer, Sender, item, session
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+DAMAGED = (
+    "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover."
+)
 
 
 def check_away(answer: Answer) -> None:
@@ -73,6 +78,22 @@ async def test_an_unreachable_database_is_503(database_url: str) -> None:
         assert (await service.sender.push(item("score.add", value=2), delivery="during")).counts == (1, 0, 0, 0)
         assert await service.scores("ada@example.com") == {"score": 3000}
         assert await refused(service.workspace) == []
+
+
+@on_sqlite
+async def test_a_damaged_file_is_503(database_url: str) -> None:
+    """Deliveries and calls are asked to come back, and the operator reads at /readyz what is wrong."""
+    async with receiving(database_url) as service:
+        api = await program(service)
+        await service.sender.push(item("score.add", value=1), delivery="before")
+        raw.damage(database_url, "contacts")
+
+        check_away(await service.sender.push(item("score.add", value=2), delivery="during"))
+        check_away(await api.call("GET", "/contacts"))
+        raw.damage(database_url, "tortoise_migrations")
+        ready = await service.get("/readyz")
+        check_away(ready)
+        assert ready.document["detail"] == DAMAGED
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ from functools import partial
 import pytest
 
 from bot.sandbox import Fault
+from storage.database import current
 from tests.journeys.acme import REP, SALES, Acme, button_of, entered
+from tests.storage import raw
 
 BUTTONS = "\n[Undo] [History]"
 UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
@@ -15,6 +17,7 @@ UNSEEN = (
     "I cannot see who is in this conversation, so nothing is shown here."
     " Invite me with `/invite @Contact Score`, or ask me in our direct messages."
 )
+REPAIR = "Ask whoever runs Contact Score to repair that, then try again."
 TYPED = "Try again, or type it: `/score set ada@example.com 85`"
 ONCE = [("ada@example.com", "score", "add", 5_000, False)]
 
@@ -44,29 +47,45 @@ async def test_a_busy_slack_is_asked_again(acme: Acme) -> None:
 
 @pytest.mark.slow
 async def test_a_slack_that_stays_busy(acme: Acme) -> None:
-    """After three times the answer is given up; the change is kept, and can be undone."""
+    """After three times the answer comes as a direct message; the change is made once."""
     acme.sandbox.faults.add(Fault(method="response_url", kind="rate_limited", times=3, retry_after=0))
     await acme.sandbox.say("/score set ada +5")
-    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 3)
+    receipt = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP"))
 
-    assert shown(acme) == []
+    assert [acme.seen(message) for message in receipt] == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
+    assert (tried(acme, "response_url"), shown(acme)) == (3, [])
     assert await acme.made_by_people() == ONCE
-    assert acme.seen(await acme.ask("undo")) == "Ada Lovelace · Score 67 → *62* (warm) · undone" + BUTTONS
 
 
 @pytest.mark.parametrize("kind", ["server_error", "no_answer", "dropped_after_accepting"])
-async def test_an_answer_that_fails_is_not_repeated(acme: Acme, kind: str) -> None:
-    """What may have been shown is not shown twice; the change is kept once whatever became of the answer."""
+async def test_an_answer_that_fails_is_sent_again(acme: Acme, kind: str) -> None:
+    """Seen at least once, by who asked alone; the change is kept once whatever became of the answer."""
     acme.sandbox.faults.add(Fault(method="response_url", kind=kind))  # type: ignore[arg-type]  # a word of the table
     await acme.sandbox.say("/score set ada +5")
     sent = acme.sandbox.sent[-1]
-    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
+    await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 2)
     await acme.sandbox.again(sent)
     await acme.restart()
 
-    receipts = ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS] if kind == "dropped_after_accepting" else []
-    assert (tried(acme, "response_url"), shown(acme)) == (1, receipts)
+    seen = ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS] * (2 if kind == "dropped_after_accepting" else 1)
+    assert (tried(acme, "response_url"), shown(acme), acme.sandbox.messages("D0REP")) == (2, seen, [])
     assert await acme.made_by_people() == ONCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["server_error", "no_answer"])
+async def test_an_answer_that_fails_for_good_is_a_direct_message(acme: Acme, kind: str) -> None:
+    """After three times; a click that would have changed a message is answered there too."""
+    receipt = await acme.ask("set ada +5")
+    acme.sandbox.faults.add(Fault(method="response_url", kind=kind, times=6))  # type: ignore[arg-type]  # as above
+    await acme.sandbox.say("/score top 1")
+    (top,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP"))
+    await acme.sandbox.click(receipt.id, button_of(receipt, "Undo")["action_id"])
+    (undone,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP")[1:])
+
+    assert "Ada Lovelace" in acme.seen(top)
+    assert acme.seen(undone) == "Ada Lovelace · Score 67 → *62* (warm) · undone" + BUTTONS
+    assert tried(acme, "response_url") == 7
 
 
 async def test_an_answer_that_hangs_holds_up_nobody(acme: Acme) -> None:
@@ -238,6 +257,22 @@ async def test_what_was_acknowledged_is_finished_before_the_end(acme: Acme) -> N
     await stopping
 
     assert shown(acme) == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_database_that_somebody_must_repair(acme: Acme) -> None:
+    """Whoever asks is told what is wrong, and not to try again in a minute: in a minute it will be as it is."""
+    await current().writer.rows("PRAGMA query_only = ON")
+    read_only = acme.seen(await acme.ask("set ada 85"))
+    await current().writer.rows("PRAGMA query_only = OFF")
+    raw.damage(acme.database_url, "contacts")
+    damaged = acme.seen(await acme.ask("top 5"))
+
+    assert read_only == f"Nothing was changed. The database may only be read just now. {REPAIR}"
+    assert damaged == (
+        "Nothing was changed. The database file is damaged:"
+        f" restore a backup of it, or recover what can be read with sqlite3 FILE .recover. {REPAIR}"
+    )
 
 
 async def test_what_was_recorded_is_there_after_a_restart(acme: Acme) -> None:

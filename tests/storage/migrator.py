@@ -23,7 +23,7 @@ async def main(verb: str, url: str) -> object:
         if verb == "migrate":
             return {"applied": (await migrate(url)).applied}
         opened = await open_storage(url, secret_keys=KEYS)
-        ready = await opened.is_ready()
+        ready = (await opened.readiness()).is_ready
         await opened.close()
     except (Refusal, RuntimeError) as exc:
         return {"refused": str(exc)}

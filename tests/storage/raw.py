@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -59,6 +60,18 @@ async def empty(url: str) -> None:
         await connection.execute(f"CREATE DATABASE {name}")
     finally:
         await connection.close()
+
+
+def damage(url: str, table: str) -> None:
+    """Overwrite where a table and its indexes begin in the file of a SQLite URL, as a broken disk does."""
+    with closing(sqlite3.connect(file_of(url))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = ?", (table,)).fetchall()
+        ((size,),) = connection.execute("PRAGMA page_size")
+    with file_of(url).open("r+b") as file:
+        for (page,) in pages:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
 
 
 async def cut(url: str) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import sqlite3
+import stat
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from storage.database import BadDatabaseUrl, NotOpen, Session, address, current, read, write
 from storage.domain.errors import BadText, StorageUnavailable
 from storage.errors import NoDatabase
+from storage.migrating import OtherApplication
 from storage.opening import Storage, migrate, open_storage
 from storage.workspaces import add_workspace, all_workspaces, find_workspace
 from tests.counts import tell
@@ -26,6 +28,7 @@ from tests.storage.teams import NOW, Team, set_to
 T = TypeVar("T")
 KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 CANCELS = 3_000
+DAMAGED = "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover"
 POOL = 8  # as many transactions as must be able to run side by side on PostgreSQL
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgres_only = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -41,6 +44,11 @@ async def scratch(database_url: str, storage: Storage) -> str:
 async def put(session: Session, number: int, half: int) -> None:
     """Write one of two rows that belong together."""
     await session.rows("INSERT INTO scratch (number, half) VALUES ($1, $2)", number, half)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """List what is in a folder."""
+    return list(folder.iterdir())
 
 
 async def halves() -> Counter[int]:
@@ -208,7 +216,7 @@ async def test_any_task_may_open_use_and_close(database_url: str) -> None:
         opened = await alone(open_storage(database_url, secret_keys=KEYS))
         workspace = await alone(add_workspace(f"T{number}", name="Acme", now=NOW))
         await alone(Team(workspace, opened.committer).deliver(set_to("k", "ada@example.com", 10)))
-        assert await alone(opened.is_ready())
+        assert (await alone(opened.readiness())).is_ready
         assert [one.team for one in await alone(all_workspaces())] == [f"T{n}" for n in range(number + 1)]
         await alone(opened.close())
 
@@ -217,7 +225,7 @@ async def test_one_database_at_a_time(database_url: str, storage: Storage) -> No
     """A second one is refused, and the first goes on; after closing there is none."""
     with pytest.raises(RuntimeError, match="a database is open in this process already"):
         await open_storage(database_url, secret_keys=KEYS)
-    assert await storage.is_ready()
+    assert (await storage.readiness()).is_ready
 
     await storage.close()
     with pytest.raises(NotOpen):
@@ -329,7 +337,7 @@ async def test_a_server_that_drops_all_connections_is_used_again(scratch: str, t
     assert [repr(one) for one in first if one is not None and not isinstance(one, StorageUnavailable)] == []
     assert meeting == [None]
     await team.deliver(set_to("k", "ada@example.com", 10))
-    assert (await storage.is_ready(), await team.value("ada@example.com")) == (True, 10_000)
+    assert ((await storage.readiness()).is_ready, await team.value("ada@example.com")) == (True, 10_000)
 
 
 async def _end(work: Sequence[Coroutine[None, None, None]]) -> list[BaseException | None]:
@@ -343,9 +351,9 @@ async def _end(work: Sequence[Coroutine[None, None, None]]) -> list[BaseExceptio
 @postgres_only
 async def test_a_database_that_is_gone_is_an_outage(scratch: str, team: Team, storage: Storage) -> None:
     """Recording and reading say so, and readiness is no."""
-    assert await storage.is_ready()
+    assert (await storage.readiness()).is_ready
     await raw.empty(scratch)
-    assert not await storage.is_ready()  # there, but without its tables
+    assert not (await storage.readiness()).is_ready  # there, but without its tables
     connection = await raw.connect(scratch, database="postgres")
     try:
         await connection.execute(f"DROP DATABASE {urlsplit(scratch).path[1:]} WITH (FORCE)")
@@ -358,7 +366,7 @@ async def test_a_database_that_is_gone_is_an_outage(scratch: str, team: Team, st
         assert str(outage.value) == "The database does not answer just now; nothing of this was kept."
         with pytest.raises(StorageUnavailable):
             await all_workspaces()
-        assert not await storage.is_ready()
+        assert not (await storage.readiness()).is_ready
 
 
 async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> None:
@@ -371,7 +379,7 @@ async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> N
     with pytest.raises(StorageUnavailable):
         await migrate(nowhere)
     opened = await open_storage(f"sqlite://{tmp_path / 'new' / 'scores.db'}", secret_keys=KEYS)
-    assert await opened.is_ready()
+    assert (await opened.readiness()).is_ready
     await opened.close()
 
 
@@ -430,15 +438,84 @@ async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """With a sentence that names the setting, and the file as it was."""
+    """With a sentence that names the setting, and the file as it was, without a key beside it."""
     path = tmp_path / "scores.db"
     path.write_bytes(b"Dear diary, " * 1_000)
 
-    with pytest.raises(NoDatabase) as refused:
-        await open_storage(f"sqlite://{path}", secret_keys=KEYS)
+    for attempt in (open_storage, migrate):
+        with pytest.raises(NoDatabase) as refused:
+            await attempt(f"sqlite://{path}")
+        assert str(refused.value) == "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
+    assert (path.read_bytes(), files_in(tmp_path)) == (b"Dear diary, " * 1_000, [path])
 
-    assert str(refused.value) == "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
-    assert path.read_bytes() == b"Dear diary, " * 1_000
+
+@sqlite_only
+async def test_a_damaged_file_is_refused(database_url: str) -> None:
+    """To who opens and to who migrates, with what to do."""
+    raw.damage(database_url, "tortoise_migrations")
+
+    for attempt in (open_storage, migrate):
+        with pytest.raises(StorageUnavailable) as refused:
+            await attempt(database_url)
+        assert str(refused.value) == f"{DAMAGED}; nothing of this was kept."
+
+
+@sqlite_only
+async def test_a_text_that_is_no_text_is_a_damaged_file(scratch: str) -> None:
+    """SQLite keeps whatever bytes it is given, and we write none that cannot be read."""
+    await raw.rows(scratch, "INSERT INTO scratch VALUES (CAST(x'ff' AS text), 1)")
+
+    with pytest.raises(StorageUnavailable) as refused:
+        await read("SELECT number FROM scratch")
+    assert refused.value.because == DAMAGED
+
+
+async def test_a_database_of_another_application_is_refused(tmp_path: Path) -> None:
+    """Nothing is written into it, or copied; an empty file is nobody's."""
+    file = tmp_path / "places.db"
+    await raw.rows(f"sqlite://{file}", "CREATE TABLE places (url text)")
+    before = file.read_bytes()
+
+    for attempt in (open_storage, migrate):
+        with pytest.raises(OtherApplication) as refused:
+            await attempt(f"sqlite://{file}")
+        assert "names a database of another application" in str(refused.value)
+    assert (file.read_bytes(), files_in(tmp_path)) == (before, [file])
+
+    (tmp_path / "empty.db").touch()
+    opened = await open_storage(f"sqlite://{tmp_path / 'empty.db'}", secret_keys=KEYS)
+    assert (await opened.readiness()).is_ready
+    await opened.close()
+
+
+@postgres_only
+async def test_tables_of_another_application_are_refused(database_url: str) -> None:
+    """Other tables may stand beside ours in PostgreSQL, but not of the same name."""
+    await raw.empty(database_url)
+    await raw.rows(database_url, "CREATE TABLE contacts (id bigint)")
+
+    with pytest.raises(StorageUnavailable) as refused:
+        await migrate(database_url)
+    assert refused.value.because == (
+        "The database has tables of another application with the same names: choose another"
+    )
+    assert await raw.rows(database_url, "SELECT * FROM contacts") == []
+
+
+@sqlite_only
+async def test_the_files_of_a_new_database_are_private(database_url: str, tmp_path: Path) -> None:
+    """Its owner alone can read them, and the log beside it; a file that was there stays as readable as it was."""
+    file, there = tmp_path / "new" / "scores.db", raw.file_of(database_url)
+    opened = await open_storage(f"sqlite://{file}")
+    await add_workspace("T1", name="Acme", now=NOW)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
+    await opened.close()
+    there.chmod(0o644)
+    await (await open_storage(database_url, secret_keys=KEYS)).close()
+
+    beside = ("", "-wal", "-shm", "-migrating", ".key")
+    assert modes == {f"scores.db{end}": 0o600 for end in beside}
+    assert stat.S_IMODE(there.stat().st_mode) == 0o644
 
 
 ADDRESSES = [

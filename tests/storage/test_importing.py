@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from storage.csv_files import BadFile, Row, recognise
+from storage.csv_files import LONGEST_LINE, BadFile, Row, recognise
 from storage.definitions import add_score_type, score_types
-from storage.domain.contacts import Reference
+from storage.domain.contacts import MOST_ATTRIBUTES, Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.filters import parse
 from storage.exporting import export
-from storage.importing import Report, import_file, match_columns, undo_import
+from storage.importing import MOST_COLUMNS, Report, import_file, match_columns, undo_import
 from storage.watching import choose_channel
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, said, set_to
@@ -322,6 +322,67 @@ async def test_ids_of_sources_come_in_too(desk: Desk) -> None:
     found = {one: await desk.team.contact(one) for one in ("crm:4711", "shop:A 1", "crm:4712")}
 
     assert [(one.email, one.name) for one in found.values()] == [(ADA, "Ada"), (ADA, "Ada"), (None, "Ida Rhodes")]
+
+
+async def test_a_file_with_too_many_attributes_of_a_contact_is_refused(desk: Desk) -> None:
+    """The whole file. The columns alone may be more: an export has one for each attribute that any contact has."""
+    names = ["email", *(f"attributes.a{number}" for number in range(MOST_ATTRIBUTES + 1))]
+    sparse = [[ADA, "x", *[""] * MOST_ATTRIBUTES], [BOB, " ", *["y"] * MOST_ATTRIBUTES]]
+    full = [ZOE, *["z"] * (MOST_ATTRIBUTES + 1)]
+    taken, refused = ("\n".join(map(",".join, [names, *rows])) for rows in (sparse, [*sparse, full]))
+
+    assert await desk.take(taken) == [2, 0, 0, 0]
+    with pytest.raises(BadFile) as because:
+        await desk.take(refused)
+
+    assert str(because.value) == (
+        "line 4 of contacts.csv has 201 attributes, and a contact has at most 200:"
+        " remove the `attributes.…` columns that you do not need, and import it again"
+    )
+    seen = await desk.seen()
+    assert (len(seen), seen[ADA], len(seen[BOB])) == (2, {"a0": "x"}, MOST_ATTRIBUTES)
+
+
+async def test_a_file_with_more_columns_than_a_sheet_is_refused(desk: Desk) -> None:
+    """Also where its first line is longer than is read."""
+    header = "email," + ",".join(f"c{number}" for number in range(MOST_COLUMNS - 1))
+    report = await desk.report(f"{header}\n{ADA}\n")
+    assert (report.new, len(report.unused)) == (1, MOST_COLUMNS - 1)
+
+    with pytest.raises(BadFile) as refused:
+        await desk.take(f"{header},more\n{ADA}\n")
+    assert str(refused.value) == "the file has more than 16,384 columns: remove those that you do not need"
+    with pytest.raises(BadFile) as refused:
+        await desk.take(f"email,{'n' * LONGEST_LINE}\n{ADA}\n")
+    assert str(refused.value) == "the first line of contacts.csv is longer than 1,000,000 characters"
+    with pytest.raises(BadFile) as refused:
+        await desk.take(header, mapping={"x": "score"})
+    assert str(refused.value).endswith("c17, c18 and 16,364 more")
+
+
+class Compared(str):
+    """A text that counts how often one of its kind is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_columns_are_matched_in_linear_time() -> None:
+    """Twice as many columns are twice the work, whatever they are; every one of them is taken for something."""
+
+    def compared(count: int) -> int:
+        Compared.compared = 0
+        header = [Compared(f"attributes.a{number}") for number in range(count)]
+        columns = match_columns([*header, "email"], [], mapping={f"attributes.a{count - 1}": "name"})
+        assert len(columns.fields) == count
+        return Compared.compared
+
+    few, many = compared(500), compared(1000)
+    assert few <= many <= 2.1 * few
 
 
 @pytest.mark.parametrize(

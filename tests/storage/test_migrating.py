@@ -3,13 +3,14 @@
 import json
 import shutil
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
 
 from storage.opening import migrate, open_storage
 from storage.verifying import Difference, verify_next
-from storage.workspaces import all_workspaces
+from storage.workspaces import add_workspace, all_workspaces
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run
 from tests.storage.teams import DAY, NOW
@@ -18,6 +19,9 @@ from tests.storage.worlds import KEYS, everything, fill, tables
 MIGRATOR = str(HOUSE / "tests" / "storage" / "migrator.py")
 FIRST = sorted(path.stem for path in (HOUSE / "storage" / "migrations").glob("[0-9]*.py"))
 NEXT = "9000_next"
+TOO_NEW = (
+    f"The database was made by a newer version: this one does not know its migration {NEXT}. Install the newer version."
+)
 OLD = HOUSE / "tests" / "data" / "first_version.json"
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -52,11 +56,11 @@ ORPHANS = """
 """
 
 
-def later_house(place: Path, operations: str) -> Path:
+def later_house(place: Path, operations: str, *, name: str = NEXT) -> Path:
     """Copy the package into a house that has one more migration."""
     house = place / "later"
     shutil.copytree(HOUSE / "storage", house / "storage")
-    (house / "storage" / "migrations" / f"{NEXT}.py").write_text(HEAD.format(last=FIRST[-1]) + operations)
+    (house / "storage" / "migrations" / f"{name}.py").write_text(HEAD.format(last=FIRST[-1]) + operations)
     return house
 
 
@@ -78,7 +82,7 @@ async def test_an_empty_database_gets_its_tables_once(database_url: str) -> None
     assert (await migrate(database_url)).applied == FIRST
     assert (await migrate(database_url)).applied == []
     opened = await open_storage(database_url, secret_keys=KEYS)
-    assert await opened.is_ready()
+    assert (await opened.readiness()).is_ready
     assert await all_workspaces() == []
     await opened.close()
 
@@ -126,9 +130,54 @@ async def test_a_later_schema_keeps_every_row(database_url: str, tmp_path: Path,
     assert await ask("open", database_url, house=house) == {"ready": True}
 
 
+@pytest.mark.slow
+async def test_a_newer_schema_is_refused(database_url: str, tmp_path: Path) -> None:
+    """A process that starts, or migrates, says which migration it does not know; one that runs goes on, not ready."""
+    house = later_house(tmp_path, ADDS)
+    running = await open_storage(database_url, secret_keys=KEYS)
+    try:
+        assert await ask("migrate", database_url, house=house) == {"applied": [NEXT]}
+        found = await running.readiness()
+        await add_workspace("T0LATER", name="Later", now=NOW)
+    finally:
+        await running.close()
+    before = await everything(database_url)
+
+    assert (found.is_ready, found.detail) == (False, TOO_NEW)
+    for verb in ("open", "migrate"):
+        assert await ask(verb, database_url) == {"refused": TOO_NEW}
+    assert [row["team"] for row in before["workspaces"]] == ["T0LATER"]
+    assert await everything(database_url) == before
+    assert await ask("open", database_url, house=house) == {"ready": True}
+
+
+@pytest.mark.slow
+async def test_a_newer_schema_that_is_marked_as_compatible(database_url: str, tmp_path: Path) -> None:
+    """Its name says so, which is all that the older version sees of it: it starts, and migrates nothing."""
+    name = "9000_next_compatible"
+    house = later_house(tmp_path, ADDS, name=name)
+    running = await open_storage(database_url, secret_keys=KEYS)
+    try:
+        assert await ask("migrate", database_url, house=house) == {"applied": [name]}
+        found = await running.readiness()
+    finally:
+        await running.close()
+
+    assert (found.is_ready, found.detail) == (
+        True,
+        f"A newer version has migrated the database ({name}); this version works with it as well.",
+    )
+    assert await ask("open", database_url) == {"ready": True}
+    assert await ask("migrate", database_url) == {"applied": []}
+
+
 @sqlite_only
 async def test_a_copy_of_the_file_is_made_first(database_url: str, tmp_path: Path) -> None:
-    """It holds every row, also those that stand in the write-ahead log only; an empty file gets no copy."""
+    """It holds every row, also those that stand in the write-ahead log only; an empty file gets no copy.
+
+    Whoever may read the database, its owner alone can read the copy.
+    """
+    raw.file_of(database_url).chmod(0o644)
     await fill(database_url)
     before = await everything(database_url)
     writer = sqlite3.connect(raw.file_of(database_url), isolation_level=None)
@@ -143,6 +192,7 @@ async def test_a_copy_of_the_file_is_made_first(database_url: str, tmp_path: Pat
     copied = await everything(f"sqlite://{copy}")
     assert copied["workspaces"] == [{**before["workspaces"][0], "name": "In the log"}]
     assert {**copied, "workspaces": before["workspaces"]} == before
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (raw.file_of(database_url), copy)] == [0o644, 0o600]
     await raw.empty(database_url)
     await ask("migrate", database_url, house=tmp_path / "later")
     assert list(raw.file_of(database_url).parent.glob("*.before-*")) == []
@@ -159,7 +209,7 @@ async def test_a_migration_that_fails_changes_nothing(database_url: str, tmp_pat
 
     assert await everything(database_url) == before
     opened = await open_storage(database_url, secret_keys=KEYS)
-    assert await opened.is_ready()
+    assert (await opened.readiness()).is_ready
     await opened.close()
     shutil.rmtree(tmp_path / "later")
     assert await ask("migrate", database_url, house=later_house(tmp_path, ADDS)) == {"applied": [NEXT]}

@@ -45,6 +45,9 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
         (set_to("k", "ada@example.com", 50, at=NOW + DAY + 1), "sent from the future: check the sender's clock"),
         (Merge(key="k", contact=Reference(email="ada@example.com"), into=Reference(email="bob")),
          "`bob` is not an e-mail address"),
+        (said("k", "ada@example.com", **{f"attributes.a{n}": n for n in range(200)}), None),
+        (said("k", "ada@example.com", **{f"attributes.a{n}": n for n in range(201)}),
+         "the item has 201 attributes, and a contact has at most 200"),
     ],
 )  # fmt: skip  # what is handed in, and why it is set aside
 async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item | Merge, because: str | None) -> None:

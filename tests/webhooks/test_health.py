@@ -2,6 +2,7 @@
 
 from storage import database
 from tests.webhooks.receiving import Receiving, check_problem
+from tests.webhooks.sender import item
 
 
 async def test_a_running_service_is_alive_and_ready(service: Receiving) -> None:
@@ -21,6 +22,24 @@ async def test_tables_that_are_not_current_are_not_ready(service: Receiving) -> 
     check_problem(answer, 503, "Service Unavailable", detail=True)
     assert answer.headers["Retry-After"].isdigit()
     assert (await service.get("/healthz")).status == 200
+
+
+async def test_tables_of_a_newer_version_are_told(service: Receiving) -> None:
+    """Where this version can work with them it goes on being sent to; otherwise not, and the answer says why."""
+    applied = "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('storage', $1, CURRENT_TIMESTAMP)"
+    await database.current().writer.rows(applied, "9000_more_compatible")
+    compatible = await service.get("/readyz")
+    await database.current().writer.rows(applied, "9001_other")
+    other = await service.get("/readyz")
+
+    works = "A newer version has migrated the database (9000_more_compatible); this version works with it as well."
+    assert (compatible.status, compatible.document) == (200, {"status": "ready", "detail": works})
+    check_problem(other, 503, "Service Unavailable", detail=True)
+    assert other.document["detail"] == (
+        "The database was made by a newer version: this one does not know its migration 9001_other."
+        " Install the newer version."
+    )
+    assert (await service.sender.push(item())).counts == (1, 0, 0, 0)  # it goes on
 
 
 async def test_a_fault_of_ours_is_told_without_its_parts(service: Receiving) -> None:

@@ -203,6 +203,10 @@ BAD: list[tuple[Any, str]] = [
     (item(contact={"email": "", "id": ""}), "`contact` has neither `email` nor `id`, so nobody is named"),
     (item(email="ada"), "`ada` is not an e-mail address"),
     (item(email="ada@localhost"), "`ada@localhost` is not an e-mail address"),
+    (
+        item(contact={"email": "ada@example.com", "attributes": {f"a{n}": n for n in range(201)}}),
+        "the item has 201 attributes, and a contact has at most 200",
+    ),
     (item(id=""), "`id` is blank"),
     (
         item(occurred_at="yesterday"),

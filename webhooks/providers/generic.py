@@ -43,7 +43,7 @@ class _Contact(BaseModel):
     company: Short | None = None
     owner: Short | None = None
     tags: Annotated[list[Named], Field(max_length=100)] | None = None
-    attributes: Annotated[dict[Named, object], Field(max_length=200)] | None = None
+    attributes: dict[Named, object] | None = None
 
 
 class _Item(BaseModel):

@@ -13,6 +13,7 @@ import pytest
 from tests.bot.cli.program import Ended, environment, run, run_anew
 from tests.conftest import KEY, on_both
 from tests.postgres import postgres_url
+from tests.storage import raw
 
 MIGRATIONS = ["0001_initial", "0002_reading", "0003_standing", "0004_finding", "0005_folding_again"]
 # What a command says does not depend on the database, so that most need to run on one only.
@@ -96,6 +97,51 @@ async def test_a_first_command_makes_the_database(tmp_path: Path) -> None:
     assert secret not in sealed
     assert key.read_text().strip() not in sealed
     assert (await terminal.run("source list --json")).code == 0  # another process, the same key
+
+
+#: Every command that opens the database, each with what it needs to come that far.
+OPENING = (
+    "workspace list", "workspace add T0123 --name Acme", "workspace set T0123", "type list", "type add fit",
+    "source list", "source add crm", "source show crm", "source remove crm", "source try crm --delivery 1",
+    "source send crm FILE", "token list", "token create ci --scope read", "deliveries list", "deliveries show 1",
+    "deliveries replay 1", "rules export", "import FILE", "export", "verify", "migrate", "serve --no-slack",
+)  # fmt: skip  # one noun after the other
+
+
+@pytest.mark.slow
+async def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    """Whatever is the matter with the file, every command says it in one line and leaves the file as it is."""
+    good, table = tmp_path / "good.db", tmp_path / "table.csv"
+    await run("workspace", "add", "T0123", "--name", "Acme", env=environment(f"sqlite://{good}"))
+    table.write_text("email\nada@example.com\n")
+    files = {name: tmp_path / f"{name}.db" for name in ("folder", "diary", "cut", "damaged", "other")}
+    files["folder"].mkdir()
+    files["diary"].write_text("Dear diary, " * 1000)
+    files["cut"].write_bytes(good.read_bytes()[:70_000])
+    files["damaged"].write_bytes(good.read_bytes())
+    raw.damage(f"sqlite://{files['damaged']}", "tortoise_migrations")
+    with contextlib.closing(sqlite3.connect(files["other"])) as other:
+        other.execute("CREATE TABLE places (url text)")
+    no_database = "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
+    damaged = (
+        "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover;"
+        " nothing of this was kept."
+    )
+    others = "CONTACT_SCORE_DATABASE_URL names a database of another application: name a file that does not exist yet."
+    few = ("workspace list", "migrate", "serve --no-slack")
+
+    for name, commands, line in (
+        ("damaged", OPENING, damaged),
+        ("cut", few, damaged),
+        ("folder", few, no_database),
+        ("diary", few, no_database),
+        ("other", few, others),
+    ):
+        terminal = Terminal(environment(f"sqlite://{files[name]}", CONTACT_SCORE_PORT="0"))
+        before = files[name].read_bytes() if files[name].is_file() else b""
+        await terminal.check_refused(*((command.replace("FILE", str(table)), line) for command in commands))
+        assert (files[name].read_bytes() if files[name].is_file() else b"") == before
+    (await run("demo", "--keep", str(files["diary"]), env=environment(None))).check_refused(no_database)
 
 
 @pytest.mark.slow

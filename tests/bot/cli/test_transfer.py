@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +42,10 @@ class Terminal:
     def read(self, name: str, *, encoding: str = "utf-8") -> str:
         """Read a file."""
         return (self.folder / name).read_bytes().decode(encoding)
+
+    def mode(self, name: str) -> int:
+        """Tell who may read and write a file."""
+        return stat.S_IMODE((self.folder / name).stat().st_mode)
 
 
 @pytest.fixture
@@ -87,6 +92,7 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
     )
     assert batch.startswith("import/")
 
+    assert terminal.mode("contacts.errors.csv") == 0o600
     mended = terminal.read("contacts.errors.csv", encoding="cp1252")
     assert mended.splitlines()[1] == "3;Fit: `8,5` has a comma. Use a point: 8.5;bob@example.com;=Bob;;;;8,5;2"
     for wrong, right in ((";8,5;", ";8.5;"), ("nobody;", "noa@example.com;"), (";101;", ";100;")):
@@ -159,12 +165,16 @@ async def test_an_export_in_every_form(terminal: Terminal) -> None:
     assert [json.loads(line)["email"] for line in as_lines.out.splitlines()] == ["ada@example.com"]
     kept = await terminal.run("export", "-o", "all.csv", "--filter", "sort:-email")
     assert (kept.code, kept.out, kept.err) == (0, "", "Wrote 2 contacts to all.csv.\n")
+    assert terminal.mode("all.csv") == 0o600
     assert terminal.read("all.csv").split("\r\n") == [
         "email,name,company,owner,tags,score,fit",
         "bob@example.com,Bob,,,,5,",
         "ada@example.com,Ada,,,vip; beta,62,7.5",
         "",
     ]
+    (terminal.folder / "all.csv").chmod(0o644)
+    assert (await terminal.run("export", "-o", "all.csv")).code == 0
+    assert terminal.mode("all.csv") == 0o644  # whoever made it so wants others to read it
     again = (await terminal.run("import", "all.csv", "--json")).document
     assert (again["new"], again["changed"], again["same"], again["wrong"]) == (0, 0, 2, 0)
 
