@@ -52,7 +52,8 @@ NAMES = (
 )
 SAID: tuple[dict[str, Json], ...] = (
     {}, {}, {}, {"tags": ["vip"]}, {"tags": []}, {"company": "Acme"}, {"company": "Other", "attributes.seats": 12},
-    {"attributes.seats": None}, {"name": "Ada"}, {"email": "other@example.com"}, {"owner": "rep@example.com"},
+    {"attributes.seats": None}, {"name": "Ada"}, {"email": "other@example.com"}, {"email": None},
+    {"owner": "rep@example.com"},
 )  # fmt: skip  # what becomes known along with anything
 RULES = (
     Rule(name="Visit", activity="visit", points=2_000, cap=RuleCap(points=5_000, period="day", group="web")),
@@ -61,6 +62,8 @@ RULES = (
     Rule(name="Complaint", activity="complaint", points=-40_000, cap=RuleCap(points=60_000, period="ever")),
     Rule(name="VIP", points=25_000, condition="tag:vip"),
     Rule(name="Big", points=-10_000, condition="attributes.seats>=10"),
+    Rule(name="Other", points=5_000, condition="email~other"),
+    Rule(name="Small", points=-5_000, condition="-attributes.seats>=10"),
 )
 BANDS = (Band(name="cold", start=-50_000), Band(name="hot", start=60_000))
 PLAIN: dict[str, object] = {"rules": (), "bands": (), "half_life": None}
