@@ -59,6 +59,7 @@ class Held:
     modals: list[Json] = field(default_factory=list)  #: {"user", "view"}
     homes: list[Json] = field(default_factory=list)  #: {"user", "view"}, the latest of a person last
     urls: dict[str, Json] = field(default_factory=dict)  #: number of a response_url → who gets the answer, and where
+    last: int = 0  #: the number that was given last, to a response_url, a view or an event
 
 
 @dataclass(slots=True)
@@ -89,7 +90,6 @@ class Slack:
         self.waiting = 0  #: requests that are not answered
         self.other: Json = {}  #: what another system, whose API is beside ours, answers
         self._changed = asyncio.Condition()
-        self._numbers = itertools.count(len(held.urls) + 1)
         self._moments = itertools.count(1)
         self._session: ClientSession | None = None
         self._open = asyncio.Event()
@@ -186,7 +186,7 @@ class Slack:
         """Open a form for the person whose click it answers."""
         trigger = str(given["trigger_id"])
         user = self.held.urls[trigger.partition(".")[0]]["user"]
-        view = self._shown(given["view"], f"V{next(self._numbers)}")
+        view = self._shown(given["view"], f"V{self._next()}")
         self.held.modals.append({"user": user, "view": view})
         self.calls.append({"method": "views.open", "view": view})
         return {"view": view}
@@ -202,7 +202,7 @@ class Slack:
 
     def publish_view(self, given: Json) -> Json:
         """Show somebody's Home tab."""
-        view = self._shown(given["view"], f"V{next(self._numbers)}")
+        view = self._shown(given["view"], f"V{self._next()}")
         self.held.homes.append({"user": given["user_id"], "view": view})
         self.calls.append({"method": "views.publish", "user": given["user_id"], "view": view})
         return {"view": view}
@@ -286,7 +286,7 @@ class Slack:
             "team_id": TEAM,
             "type": "event_callback",
             "event": {"event_ts": self._new_ts(), "team": TEAM, **event},
-            "event_id": f"Ev{next(self._numbers)}",
+            "event_id": f"Ev{self._next()}",
             "event_time": int(self.clock()),
             "authorizations": [{"team_id": TEAM, "user_id": BOT, "is_bot": True, "is_enterprise_install": False}],
         }
@@ -338,8 +338,12 @@ class Slack:
         reply.calls = [call for call in self.calls[before:] if _shows(call, number=number)]
         return reply
 
+    def _next(self) -> int:
+        self.held.last += 1
+        return self.held.last
+
     def _new_url(self, user: str, channel: str) -> str:
-        number = str(next(self._numbers))
+        number = str(self._next())
         self.held.urls[number] = {"user": user, "channel": channel, "original": None}
         return number
 
@@ -359,7 +363,7 @@ class Slack:
             "id": id,
             "team_id": TEAM,
             "app_installed_team_id": TEAM,
-            "hash": f"{next(self._numbers)}.hash",
+            "hash": f"{self._next()}.hash",
             "blocks": _with_ids(view["blocks"]),
         }
 

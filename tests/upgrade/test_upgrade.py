@@ -210,6 +210,25 @@ class Upgraded:
                 assert items == whole["items"], stored["path"]
                 assert len(items) > stored["first"]
 
+    async def use_the_api(self) -> None:
+        """Use tokens, one of them revoked; ask for a merged contact, and send something old of a deleted one."""
+        statuses = {}
+        for name, token in self.programs["tokens"].items():
+            async with (
+                ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
+                session.put(
+                    f"{self.slack.app_url}/api/v1/contacts/hedy.lamarr@example.com/scores/extra_11", json={"value": 7}
+                ) as response,
+            ):
+                statuses[name] = response.status
+        assert statuses == {"reader": 403, "writer": 200, "gone": 401}
+        merged = [await self.contact(email) for email in ("ida.r@example.com", "ida.rhodes@example.com")]
+        assert merged[0]["id"] == merged[1]["id"]
+        old = {"type": "score.set", "contact": {"email": "spam@example.com"}, "score": "score", "value": 5}
+        old |= {"occurred_at": "2025-12-31T19:00:00Z"}
+        answer = await deliver(self.slack.app_url, crm_request([old], delivery="old", at=self.product.clock()))
+        assert json.loads(answer)["ignored"] == 1, answer
+
     async def turn_pages(self) -> None:
         """Turn the pages of every answer that has more than one to the last."""
         for answer in self.stored.answers:
@@ -276,14 +295,15 @@ class Upgraded:
         assert not [job for job in now.values() if job["given_up_at"] is not None]
         return len(before)
 
-    async def score(self, email: str, score: str) -> object:
-        """Return a score, as the API shows it."""
+    async def contact(self, email: str) -> Any:
+        """Return a contact, as the API shows it."""
         headers = {"Authorization": f"Bearer {self.programs['tokens']['reader']}"}
         async with (
             ClientSession(headers=headers) as session,
             session.get(f"{self.slack.app_url}/api/v1/contacts/{email}") as response,
         ):
-            return (await response.json())["scores"][score]["value"]
+            assert response.status == 200, (email, response.status)
+            return await response.json()
 
     async def stored_jobs(self) -> dict[int, Json]:
         """Return the jobs by their row ids."""
@@ -350,6 +370,7 @@ async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: 
         async with product.serve(slack):
             await upgraded.deliver_again()
             await upgraded.follow_cursors()
+            await upgraded.use_the_api()
             await upgraded.add_to_list()
             await upgraded.claim_in_list()
         clock.set(LATER)
@@ -367,7 +388,7 @@ async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: 
             assert [upgraded.asked(LEADS, name) for name in ("Hannah Hold", "Hugo Hold")] == [1, 1]
             # Under way when the process was killed: Slack had taken the first one.
             assert [upgraded.asked(LEADS, "Kim Killed"), upgraded.asked(DEALS, "Kai Killed")] == [1, 1]
-            assert await upgraded.score("alma@example.com", "measure") == 55
+            assert (await upgraded.contact("alma@example.com"))["scores"]["measure"]["value"] == 55
             await upgraded.turn_pages()
             await upgraded.press_everything()
             await upgraded.hand_in_forms()
