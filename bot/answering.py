@@ -132,7 +132,7 @@ class Answers:
             log.warning("reply not sent", status=answer.status_code)
 
     async def _message(self, request: Request, reply: Reply) -> None:
-        """Answer in direct messages; whoever may not see scores gets the sentence that says so."""
+        """Answer in direct messages; a person who may not see scores gets the refusal instead."""
         direct = await self._poster.direct(request.user)
         verdict = may_see(await self._people.person(request.user, now=self._clock()), None, somewhere=False)
         try:
