@@ -56,7 +56,7 @@ class Place:
     is_shared: bool  #: with another organisation, or about to be
     is_ours: bool = True  #: the app is in it, or needs no invitation
     is_archived: bool = False
-    person: str | None = None  #: whose direct messages with the app it is
+    person: str | None = None  #: at the other end, where it is direct messages with the app
 
 
 def may_see(person: Person | None, place: Place | None, *, somewhere: bool) -> Verdict:

@@ -138,7 +138,7 @@ class Answers:
         await self._message(request, reply)
 
     async def _message(self, request: Request, reply: Reply) -> None:
-        """Answer in direct messages; whoever may not see scores gets the sentence that says so."""
+        """Answer in direct messages; a person who may not see scores gets the refusal instead."""
         direct = await self._poster.direct(request.user)
         verdict = may_see(await self._people.person(request.user, now=self._clock()), None, somewhere=False)
         try:

@@ -251,7 +251,7 @@ class Deliverer:
         """Tell somebody what is escalated to them, where they do not see its message."""
         person, why = one.escalate_to, ""
         if person is not None and await self._people.colleague(person, now=self._clock()) is None:
-            why = f"\n<@{person}>, whom it was escalated to, is no active member here, so it comes to you."
+            why = f"\n<@{person}> is no active member here, so this escalation comes to you."
             person = await self._admin()
         if person is None:
             return _Done()

@@ -105,7 +105,7 @@ class People:
         return person if may_see(person, None, somewhere=False) is Verdict.ALLOWED else None
 
     async def reader(self, direct: str, *, now: int) -> str | None:
-        """Return the id of the person whose direct messages with the app these are, or None.
+        """Return the id of the person at the other end of direct messages with the app, or None.
 
         Raises what Slack says where it does not say just now.
         """

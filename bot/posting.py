@@ -61,7 +61,7 @@ class Poster:
         return place
 
     async def reader(self, place: str) -> str | None:
-        """Return the person whose direct messages these are, or None where Slack does not say."""
+        """Return the person at the other end of direct messages, or None where Slack does not say."""
         return self._readers.get(place) or await self._people.reader(place, now=self._clock())
 
     async def send(

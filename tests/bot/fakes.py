@@ -24,10 +24,10 @@ class ToldSlack:
         self.asked.append(method)
         if method.startswith("chat."):
             self.written.append(await request.json())
-        told = self.tells[method]
-        if callable(told):
-            told = told()
-        return web.Response(text=told, status=200) if isinstance(told, str) else web.json_response(told)
+        content = self.tells[method]
+        if callable(content):
+            content = content()
+        return web.Response(text=content, status=200) if isinstance(content, str) else web.json_response(content)
 
 
 @asynccontextmanager

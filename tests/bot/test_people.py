@@ -218,7 +218,7 @@ async def test_who_reads_a_channel(members: list[str], verdict: Verdict) -> None
     ],
 )
 async def test_what_a_channel_is(channel: dict[str, Any], verdict: Verdict) -> None:
-    """Shared, archived, or private and without the app: nothing is posted, whoever is in it."""
+    """Shared, archived, or private and without the app: nothing is posted, even among members."""
     async with channel_of("U1", **channel) as (_, people):
         assert await people.may_post("C1", now=0) is verdict
 
@@ -251,7 +251,7 @@ async def test_what_slack_does_not_say_of_a_channel_is_a_no(said: dict[str, Any]
 async def test_who_is_not_listed_is_looked_up_alone(
     told: dict[str, Any] | None, verdict: Verdict, is_listed: bool
 ) -> None:
-    """Somebody new; and everybody, where Slack lists nobody. Whom Slack does not know keeps scores out."""
+    """Somebody new; and everybody, where Slack lists nobody. A person unknown to Slack keeps scores out."""
     async with channel_of("U7") as (slack, people):
         if told is not None:
             slack.tells["users.info"] = {"ok": True, "user": user(id="U7", **told)}
@@ -329,7 +329,7 @@ async def test_a_person_who_changes_while_everybody_is_listed() -> None:
         assert await people.may_post("C1", now=0) is Verdict.MIXED
 
 
-async def test_whoever_joins_is_known_at_once() -> None:
+async def test_a_guest_who_joins_is_known_at_once() -> None:
     """An event about a channel lets its members be read again."""
     async with channel_of("U1") as (slack, people):
         assert await people.may_post("C1", now=0) is Verdict.ALLOWED

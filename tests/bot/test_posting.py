@@ -65,7 +65,7 @@ def test_one_function_posts_and_edits() -> None:
 
 @asynccontextmanager
 async def slack_with(**user: Any) -> AsyncIterator[tuple[ToldSlack, Poster]]:
-    """Start a Slack whose one person is so, with a channel of that person and their direct messages."""
+    """Start a Slack with one such person, a channel with that person in it and their direct messages."""
     async with told_slack() as (slack, client):
         person = {"id": "U1", "team_id": TEAM} | user
         slack.tells = {
@@ -123,7 +123,7 @@ async def test_direct_messages_with_somebody_who_left() -> None:
 
 
 async def test_direct_messages_ask_for_their_reader_alone() -> None:
-    """Those that were just opened are known to be that person's; of others Slack says whose they are."""
+    """The reader is known of those that were just opened; of others Slack is asked."""
     async with slack_with() as (slack, poster):
         place = await poster.direct("U1")
         await poster.send(place, NAMES)
@@ -135,7 +135,7 @@ async def test_direct_messages_ask_for_their_reader_alone() -> None:
 
 @pytest.mark.parametrize("method", ["conversations.info", "users.info"])
 async def test_direct_messages_of_nobody_known_are_a_no(method: str) -> None:
-    """Where Slack does not say whose they are, or who that is, nothing is shown there."""
+    """Where Slack does not name their reader, or does not know that person, nothing is shown there."""
     async with slack_with() as (slack, poster):
         slack.tells |= {
             method: {"ok": False, "error": "unknown_method"},
@@ -167,7 +167,7 @@ async def test_a_message_that_can_be_edited_no_more(error: str) -> None:
 
 
 async def test_a_lookup_that_fails_is_no_message_in_doubt() -> None:
-    """Nothing was sent yet, so nothing has to be looked for; a message whose answer was lost is in doubt."""
+    """Nothing was sent yet, so nothing has to be looked for; a message without a clear answer is in doubt."""
     async with slack_with() as (slack, poster):
         slack.tells["users.list"] = {"ok": False, "error": "internal_error"}
         with pytest.raises(SlackApiError):

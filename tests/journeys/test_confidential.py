@@ -96,7 +96,7 @@ def owner(**changes: bool) -> Change:
 
 
 def storm(*numbers: int) -> list[dict[str, Any]]:
-    """Let so many contacts become hot, whose owner is the rep."""
+    """Let contacts of the rep become hot, one for each number."""
     fields = {"owner": "rep@acme.example"}
     return [hot(f"p{n:02d}@example.com") | {"contact": {"email": f"p{n:02d}@example.com"} | fields} for n in numbers]
 
@@ -153,7 +153,7 @@ async def test_a_list_in_a_channel_that_is_not_ours_alone_any_more(acme: Acme, c
     "change", [owner(is_restricted=True), owner(deleted=True), owner(is_stranger=True)], ids=["guest", "left", "other"]
 )
 async def test_a_list_in_the_direct_messages_of_somebody_who_is_no_member_any_more(acme: Acme, change: Change) -> None:
-    """Likewise; the service was started again meanwhile and knows only from Slack whose messages those are."""
+    """Likewise; the service was started again meanwhile and must ask Slack who reads those messages."""
     await chosen(acme, None)
     await acme.pushed(*storm(*range(61)))
     (message,) = await until_posted(acme, 1, "D0REP")
@@ -252,14 +252,14 @@ async def test_a_snooze_that_ends_is_not_said_to_somebody_who_left(acme: Acme) -
     assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
 
 
-@pytest.mark.parametrize(("whom", "place"), [("a member", "D0JANE"), ("a guest", "D0ADMIN")])
-async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, whom: str, place: str) -> None:
+@pytest.mark.parametrize(("becomes", "place"), [("a member", "D0JANE"), ("a guest", "D0ADMIN")])
+async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, becomes: str, place: str) -> None:
     """It is told directly; where that person may see nothing any more, an admin is told."""
     await acme.ask(f"alerts add when score crosses 80 in <#{SUCCESS}> sla 4h escalate to <@U0JANE>")
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
     await guest_joined(acme)
-    acme.sandbox.world.people["U0JANE"].is_restricted = whom == "a guest"
+    acme.sandbox.world.people["U0JANE"].is_restricted = becomes == "a guest"
     acme.sandbox.clock.advance(4 * 3_600 + 1)
 
     def told() -> list[Message]:
@@ -267,13 +267,13 @@ async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, whom: str
         return [one for one in there if "Nobody has claimed this in time" in one.text]
 
     (word,) = await acme.sandbox.wait_for(told)
-    why = "<@U0JANE>, whom it was escalated to, is no active member here, so it comes to you."
-    assert (why in word.text) is (whom == "a guest")
+    why = "<@U0JANE> is no active member here, so this escalation comes to you."
+    assert (why in word.text) is (becomes == "a guest")
     await until_posted(acme, 1, "D0ADMIN")
     await acme.restart()
     assert hidden(acme, message)
     assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
-    assert whom == "a member" or not acme.sandbox.messages("D0JANE", "U0JANE")
+    assert becomes == "a member" or not acme.sandbox.messages("D0JANE", "U0JANE")
 
 
 async def test_a_digest_that_is_due_in_a_channel_with_a_guest(acme: Acme) -> None:
