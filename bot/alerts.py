@@ -4,12 +4,12 @@ from bot.access import Verdict
 from bot.asking import Asked, Reply
 from bot.blocks.alert_list import added_reply, alerts_reply, there_reply
 from bot.text import MENTION
-from storage.alert_memory import rested
-from storage.alert_rules import RuleThere, alert_rules
-from storage.digests import digests
-from storage.domain.alert_words import read_alert
-from storage.followups import counts
-from storage.watching import add_alert_rule
+from storage.alerts.digests import digests
+from storage.alerts.enroll import add_alert_rule
+from storage.alerts.followups import counts
+from storage.alerts.memory import rested
+from storage.alerts.rules import RuleThere, alert_rules
+from storage.domain.alerts.syntax import read_alert
 
 NOBODY_OF_OURS = (
     "Whom it is escalated to is no active member of this workspace, as far as Slack says, and scores are for members"

@@ -11,7 +11,7 @@ from bot.finding import find_all
 from bot.followups import Place, follow_ups_page
 from storage.domain.contacts import looks_like_address
 from storage.notices import NO_ADMIN, is_told
-from storage.scores import card
+from storage.reading.current_scores import card
 
 _NO_ADMIN = (
     "*No admin could be reached*, so follow-ups that may not be shown where they belong were sent to nobody. See them"

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 from bot.access import Need, Person, Verdict, check
 from bot.senders import Senders
 from bot.sentence import Value
-from storage.committer import Committer
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import Asked as AskedFor
@@ -15,6 +14,7 @@ from storage.domain.facts import Deletion, Item, Merge, Op
 from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
+from storage.ledger.committer import Committer
 
 Block: TypeAlias = dict[str, Any]  # Block Kit, as Slack documents it
 

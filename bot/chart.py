@@ -10,9 +10,9 @@ from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
 
 from bot.lettering import FAMILY, FONT, fitted, width, writable
-from storage.domain.course import Point
+from storage.domain.numbers import show
 from storage.domain.score_types import Band, ScoreType
-from storage.domain.values import show
+from storage.domain.timeline import Point
 
 # The picture brings a background of its own, so that it reads on light and on dark; a test computes the contrasts.
 PAPER: Final = "#ffffff"

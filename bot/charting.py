@@ -7,7 +7,7 @@ from bot.asking import SLACK, Asked, Picture
 from bot.chart import Chart, Mark, png, words
 from storage.domain.contacts import Contact
 from storage.domain.facts import DAY
-from storage.past import Cause, course
+from storage.reading.history import Cause, course
 
 MOST_CHANGES = 20_000
 

@@ -17,22 +17,24 @@ from bot.calls import fails_all
 from bot.people import People, error_code
 from bot.posting import NO_PLACE, NotShown, Poster, Unheard, retry_after
 from bot.text import escape
-from storage import following_up, followups, jobs, standings
-from storage.alerting import OWNERS, SWEEP, SWEEP_EVERY, sweep
-from storage.contacts import contacts
-from storage.definitions import score_types
-from storage.digests import DIGEST_JOB, digest_sent, digests, news
+from storage import jobs
+from storage.alerts import followup_moves, followups
+from storage.alerts.decide import OWNERS, SWEEP, SWEEP_EVERY, sweep
+from storage.alerts.digests import DIGEST_JOB, digest_sent, digests, news
+from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE
+from storage.alerts.followups import FollowUp, Whose
+from storage.domain.backoff import MOST_ATTEMPTS, MOST_HELD, PACE, SECOND, pause
+from storage.domain.business_hours import is_at_work, is_same_day, next_time
 from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import DAY
 from storage.domain.followups import WAITING, Move, TooLate
-from storage.domain.hours import is_at_work, is_same_day, next_time
 from storage.domain.people import Workspace
-from storage.domain.retries import MOST_ATTEMPTS, MOST_HELD, PACE, SECOND, pause
-from storage.following_up import ASK, EDIT, ESCALATE, RELEASE, WAKE
-from storage.followups import FollowUp, Whose
 from storage.jobs import Job
+from storage.ledger.contacts import contacts
 from storage.notices import NO_ADMIN, is_over, is_told, was_told
-from storage.standings import TELL, WATCH, WATCH_EVERY
+from storage.scoring.definitions import score_types
+from storage.sources import health as source_health
+from storage.sources.health import TELL, WATCH, WATCH_EVERY
 from storage.workspaces import choices, was_welcomed
 
 log = structlog.get_logger(__name__)
@@ -148,7 +150,7 @@ class Deliverer:
         if len(due) + len(before) > STORM:
             return await self._ask_for_many(job, due, before)
         place, ts = await self._post(job, await self._draw(one), one.id, since=one.asked_at)
-        await following_up.posted(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
+        await followup_moves.posted(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
         return _Done(pace=PACE)
 
     async def _ask_for_many(self, job: Job, due: dict[int, int], before: Sequence[FollowUp]) -> _Done:
@@ -168,7 +170,7 @@ class Deliverer:
         if last is not None:
             place, ts = await self._redraw(job, last, fresh)
         ids = [one.id for one in fresh]
-        await following_up.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
+        await followup_moves.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
         return _Done(along=due, pace=PACE)
 
     async def _of(self, job: Job) -> FollowUp | None:
@@ -209,7 +211,7 @@ class Deliverer:
         moved = await self._poster.say_once(job, to, reply, ids[0], event=EVENT, since=since, known_as=ids)
         if job.is_doubtful:  # what was taken before may have been about fewer
             await self._poster.send(to, reply, ts=moved)
-        await following_up.message_moved(self._workspace, channel=place, ts=ts, to_channel=to, to_ts=moved)
+        await followup_moves.message_moved(self._workspace, channel=place, ts=ts, to_channel=to, to_ts=moved)
         return to, moved
 
     async def _why_hidden(self, place: str) -> str:
@@ -227,7 +229,7 @@ class Deliverer:
             return _Done()
         now, place = self._clock(), one.message_channel
         try:
-            moved = await following_up.move(self._workspace, id=one.id, move=way.move, by=None, now=now)
+            moved = await followup_moves.move(self._workspace, id=one.id, move=way.move, by=None, now=now)
         except TooLate:  # claimed or done meanwhile, or moved by whoever had this job before
             moved = one
         *before, last = await followups.steps(self._workspace, id=one.id)
@@ -272,13 +274,13 @@ class Deliverer:
     async def _watch(self, job: Job) -> _Done:
         """Look whether every source still works, and again in five minutes."""
         now = self._clock()
-        for source, standing in await standings.watch(self._workspace, now=now):
+        for source, standing in await source_health.watch(self._workspace, now=now):
             log.warning("source stands otherwise", source=source, standing=standing)
         return _Done(again=now + WATCH_EVERY)
 
     async def _tell_standing(self, job: Job) -> _Done:
         """Tell an admin how a source stands, unless they know it by now."""
-        changed = await standings.untold(self._workspace, source=job.subject)
+        changed = await source_health.untold(self._workspace, source=job.subject)
         if changed is None:
             return _Done()
         admin = await self._admin()
@@ -288,7 +290,7 @@ class Deliverer:
         await self._poster.say_once(
             job, place, standing_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
         )
-        await standings.told(self._workspace, changed=changed)
+        await source_health.told(self._workspace, changed=changed)
         return _Done(pace=PACE)
 
     async def _digest(self, job: Job) -> _Done:

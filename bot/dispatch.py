@@ -21,11 +21,11 @@ from bot.requests import Request, entered, key_of, message_of, of_command, of_fo
 from bot.senders import Senders
 from bot.text import clean
 from bot.views import OPTIONS, VIEWS
-from storage.committer import Committer
-from storage.definitions import score_types
 from storage.domain.contacts import check_text
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
+from storage.ledger.committer import Committer
+from storage.scoring.definitions import score_types
 from storage.workspaces import choices
 
 log = structlog.get_logger(__name__)

@@ -9,10 +9,10 @@ from bot.blocks.preview import preview_reply
 from bot.blocks.settings import settings_reply, written_bands
 from bot.replies import plain_reply
 from bot.text import escape
-from storage.contacts import contacts
-from storage.definitions import drafts
 from storage.domain.score_types import ScoreType
-from storage.redefining import NoDraft, build, cancel, draft, preview
+from storage.ledger.contacts import contacts
+from storage.scoring.definitions import drafts
+from storage.scoring.drafts import NoDraft, build, cancel, draft, preview
 
 
 async def settings_page(asked: Asked, *, first: int = 0) -> Reply:

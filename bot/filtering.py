@@ -10,8 +10,8 @@ from bot.blocks.elements import BUTTON_VALUE
 from bot.replies import plain_reply
 from bot.text import MENTION, code
 from storage.domain.filters import Filter, Sort, parse
-from storage.queries import count, emptied_by, page
-from storage.segments import segments
+from storage.reading.pages import count, emptied_by, page
+from storage.reading.segments import segments
 
 PER_PAGE, MOST_PER_PAGE = 10, 50
 _SEVERAL = re.compile(

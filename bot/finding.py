@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from bot.asking import Asked, Reply
 from bot.replies import nobody_reply, plain_reply, several_reply
 from bot.text import MENTION
-from storage.contacts import contacts, find, nearest
 from storage.domain.contacts import Contact, matching
 from storage.domain.errors import UnknownScoreType
+from storage.ledger.contacts import contacts, find, nearest
 
 _OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from bot.asking import Asked, Block, Outlived, Reply
 from bot.blocks.elements import button, section
 from bot.blocks.followup import ended_blocks, list_reply
-from storage.contacts import contacts
+from storage.alerts.followups import FollowUp, Whose, by_ids, overdue, waiting
 from storage.domain.followups import State
-from storage.followups import FollowUp, Whose, by_ids, overdue, waiting
+from storage.ledger.contacts import contacts
 
 PER_PAGE, MOST_ENDED = 8, 3
 _CARRIED = re.compile(r"(open|mine|overdue) (\d{1,18})(?: (\d{1,18}(?:,\d{1,18})*))?", re.ASCII)

@@ -14,7 +14,7 @@ from bot.asking import Reply
 from bot.blocks.elements import context, section
 from bot.blocks.followup import REPEAT
 from bot.people import UNSURE, People, error_code
-from storage.domain.retries import SECOND
+from storage.domain.backoff import SECOND
 from storage.jobs import Job
 
 log = structlog.get_logger(__name__)

@@ -7,6 +7,7 @@ from bot.asking import Reply
 from bot.blocks.contact_list import choice_reply, named
 from bot.blocks.elements import brief, section
 from bot.text import code, code_block, escape, escape_sentence
+from storage.alerts.followups import UnknownFollowUp
 from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import (
     Conflict,
@@ -20,9 +21,8 @@ from storage.domain.errors import (
     UnknownSegment,
 )
 from storage.domain.filters import BadFilter
-from storage.domain.filters.complaints import meant
+from storage.domain.filters.errors import meant
 from storage.domain.followups import State, TooLate
-from storage.followups import UnknownFollowUp
 
 
 def plain_reply(sentence: str) -> Reply:

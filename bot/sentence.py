@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from storage.domain.contacts import looks_like_address
 from storage.domain.errors import BadNumber, Refusal
 from storage.domain.facts import Op
+from storage.domain.numbers import parse, show
 from storage.domain.score_types import ScoreType
-from storage.domain.values import parse, show
 
 _NUMBER = r"(?:\d+(?:[.,]\d*)?|[.,]\d+)"
 _BARE = re.compile(rf"(?P<sign>=?[+-]|=)?(?P<number>{_NUMBER})", re.ASCII)

@@ -28,7 +28,8 @@ from bot.senders import Senders
 from bot.settings import BadSettings, Settings
 from bot.socket import Socket
 from bot.worker import Worker
-from storage.alerting import SWEEP
+from storage.alerts.decide import SWEEP
+from storage.bootstrap import Storage, open_storage
 from storage.domain.errors import UnknownWorkspace
 from storage.domain.facts import Asked
 from storage.domain.people import Workspace
@@ -36,8 +37,7 @@ from storage.domain.sources import Settings as SourceSettings
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded
 from storage.jobs import put_job
-from storage.opening import Storage, open_storage
-from storage.standings import WATCH
+from storage.sources.health import WATCH
 from storage.workspaces import add_workspace, choices, find_workspace
 from webhooks.app import plain_mistakes, routes
 from webhooks.configuring import Given, configure, next_secret, proof_of, with_secret

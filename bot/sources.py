@@ -2,10 +2,10 @@
 
 from bot.asking import Asked, Reply
 from bot.blocks.sources import PER_PAGE, Listed, sources_reply
-from storage.deliveries import lately, waiting
-from storage.domain.standings import Standing
-from storage.sources import sources
-from storage.standings import troubles
+from storage.domain.source_health import Standing
+from storage.sources.config import sources
+from storage.sources.deliveries import lately, waiting
+from storage.sources.health import troubles
 
 
 async def sources_page(asked: Asked, *, first: int = 0) -> Reply:

@@ -2,7 +2,7 @@
 
 from bot.asking import Asked, Reply
 from bot.blocks.receipt import receipt_reply, taken_back_reply
-from storage.contacts import contacts
+from storage.ledger.contacts import contacts
 
 
 async def undo_batch(asked: Asked, batch: str, *, replaces: bool = False) -> Reply:

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from storage import database
-from storage.database import Row, Session
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.backoff import LEASE, LONGEST_ASKED, SECOND
 from storage.domain.people import Workspace
-from storage.domain.retries import LEASE, LONGEST_ASKED, SECOND
 
 CHECK_EVERY = 60 * SECOND
 

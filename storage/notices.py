@@ -1,6 +1,6 @@
 """Remember what an admin was told, so that it is told once."""
 
-from storage import database
+from storage.db import database
 from storage.domain.people import Workspace
 
 #: nobody is there to be told: no admin could be reached

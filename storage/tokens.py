@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage import database
+from storage.db import database
 from storage.domain.errors import BadName, UnknownToken
 from storage.domain.people import Workspace
 

@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Sequence
 
-from storage import alert_rules, database
-from storage.definitions import insert_type
+from storage.alerts import rules as alert_rules
+from storage.db import database
 from storage.domain.errors import AlreadyThere, BadName, UnknownWorkspace
 from storage.domain.people import Choices, Setters, Workspace
 from storage.domain.score_types import Band
+from storage.scoring.definitions import insert_type
 
 FIRST_TYPE = "score"
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from storage.opening import Storage, migrate, open_storage
+from storage.bootstrap import Storage, migrate, open_storage
 from tests.counts import COUNTS, LINES
 from tests.postgres import Databases, postgres_url, server
 

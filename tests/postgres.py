@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from storage.opening import migrate
+from storage.bootstrap import migrate
 
 SERVER = Path(__file__).with_name("postgres_server.py")
 

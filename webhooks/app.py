@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
-from storage.opening import Storage
+from storage.bootstrap import Storage
 from webhooks.api import api_routes
 from webhooks.health import healthz, readyz
 from webhooks.metrics import Metrics, shown

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from storage.opening import Readiness
+from storage.bootstrap import Readiness
 from webhooks.problems import problem
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from aiohttp import web
 
 from storage.domain.errors import StorageUnavailable
-from storage.measuring import Measured, measure
+from storage.reading.metrics_queries import Measured, measure
 
 KIND = "text/plain; version=0.0.4; charset=utf-8"
 SECOND = 1_000_000

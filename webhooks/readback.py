@@ -11,19 +11,20 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
-from storage import jobs, readings
-from storage.committer import Committer
-from storage.contacts import named
+from storage import jobs
+from storage.domain.backoff import MOST_ATTEMPTS, SECOND, pause
 from storage.domain.errors import UnknownSource
 from storage.domain.facts import Asked, Item, Op
 from storage.domain.people import Workspace
-from storage.domain.retries import MOST_ATTEMPTS, SECOND, pause
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Submission
 from storage.jobs import Job
-from storage.readings import READ, Wanted
-from storage.scores import card
-from storage.sources import find_source
+from storage.ledger.committer import Committer
+from storage.ledger.contacts import named
+from storage.reading.current_scores import card
+from storage.sources import readback_queue
+from storage.sources.config import find_source
+from storage.sources.readback_queue import READ, Wanted
 from webhooks.bodies import JSON
 from webhooks.limits import HOUR, MAX_BODY, TooLarge, read_body
 from webhooks.providers import PROVIDERS
@@ -75,7 +76,7 @@ class Reader:
         return False
 
     async def _carry_out(self, workspace: Workspace, job: Job) -> None:
-        wanted = await readings.wanted(workspace, job=job)
+        wanted = await readback_queue.wanted(workspace, job=job)
         problem = await self._tried(workspace, wanted) if wanted is not None else None
         if isinstance(problem, _Later) and (problem.all_wait or job.attempts < MOST_ATTEMPTS):
             await self._postpone(workspace, job, problem)
@@ -84,7 +85,7 @@ class Reader:
             times = f", {job.attempts} times" if isinstance(problem, _Later) else ""
             said = f"{wanted.source}:{wanted.id} {problem}{times}"
             log.warning("contact not read", source=wanted.source, because=str(problem))
-            await readings.could_not(workspace, source=wanted.source, because=said, now=self._clock())
+            await readback_queue.could_not(workspace, source=wanted.source, because=said, now=self._clock())
         await jobs.settle(workspace, job=job, pace=PACE, now=self._clock())
 
     async def _tried(self, workspace: Workspace, wanted: Wanted) -> _Later | _Never | None:

@@ -14,8 +14,8 @@ from decimal import Decimal
 from storage.domain.contacts import Json, Reference, broken_in
 from storage.domain.errors import BadItem, BadTime, Refusal
 from storage.domain.facts import Asked, Ignored, Item, Op, Unusable
+from storage.domain.numbers import from_json
 from storage.domain.sources import Source
-from storage.domain.values import from_json
 from webhooks.bodies import BROKEN
 
 LONGEST = 255

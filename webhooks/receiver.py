@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from storage.committer import Committer
-from storage.deliveries import count_refusal, forget_old
 from storage.domain.errors import StorageUnavailable, UnknownSource
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Recorded, Status, Submission
-from storage.sources import find_source
+from storage.ledger.committer import Committer
+from storage.sources.config import find_source
+from storage.sources.deliveries import count_refusal, forget_old
 from webhooks.bodies import kind_of
 from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
 from webhooks.metrics import Metrics

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
-from storage.committer import Committer
-from storage.deliveries import delivery, raw_delivery, settle_replay
 from storage.domain.errors import Refusal
 from storage.domain.facts import Asked, Item, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
-from storage.sources import find_source
+from storage.ledger.committer import Committer
+from storage.sources.config import find_source
+from storage.sources.deliveries import delivery, raw_delivery, settle_replay
 from webhooks.bodies import JSON
 from webhooks.proofs import WITHHELD, Proof
 from webhooks.providers import PROVIDERS

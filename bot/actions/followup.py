@@ -9,12 +9,12 @@ from bot.blocks.followup import ended_blocks, steps_reply
 from bot.followups import Place, follow_ups_page
 from bot.replies import plain_reply, refusal_reply, sentence
 from bot.text import escape
-from storage.contacts import contacts
+from storage.alerts.followup_moves import move, tell_outcome
+from storage.alerts.followups import FollowUp, follow_up, steps
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
 from storage.domain.followups import Move, Outcome, TooLate
-from storage.following_up import move, tell_outcome
-from storage.followups import FollowUp, follow_up, steps
+from storage.ledger.contacts import contacts
 
 SNOOZE = DAY
 

@@ -3,9 +3,9 @@
 from bot.asking import Asked, Reply
 from bot.replies import plain_reply, refusal_reply
 from bot.text import escape
-from storage.contacts import contacts
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Item
+from storage.ledger.contacts import contacts
 
 
 async def become_owner(asked: Asked) -> Reply:

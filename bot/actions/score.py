@@ -10,8 +10,8 @@ from bot.replies import refusal_reply
 from bot.undoing import undo_batch
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
-from storage.past import history
-from storage.scores import card
+from storage.reading.current_scores import card
+from storage.reading.history import history
 
 
 async def take_back(asked: Asked) -> Reply:

@@ -8,8 +8,8 @@ from bot.blocks.settings import type_modal
 from bot.drafting import draft_of, settings_page, show_preview
 from bot.replies import plain_reply
 from bot.text import escape
-from storage.definitions import version
-from storage.redefining import NoDraft, apply, cancel, draft
+from storage.scoring.definitions import version
+from storage.scoring.drafts import NoDraft, apply, cancel, draft
 
 
 async def turn_settings(asked: Asked) -> Reply:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from bot.access import Need, Verdict
 from bot.asking import Asked, Outlived, Reply
 from bot.replies import plain_reply
+from storage.alerts.enroll import choose_channel
 from storage.domain.people import Setters
-from storage.watching import choose_channel
 from storage.workspaces import choose_setters
 
 

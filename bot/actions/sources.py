@@ -10,11 +10,11 @@ from bot.blocks.trying import nothing_reply, tried_reply
 from bot.replies import sentence
 from bot.sources import sources_page
 from bot.text import escape_sentence
-from storage.deliveries import latest_raw, quarantine, refused, set_aside_deliveries, waiting
 from storage.domain.errors import Refusal
 from storage.domain.submissions import Status
-from storage.readings import reading
-from storage.sources import find_source, set_source
+from storage.sources.config import find_source, set_source
+from storage.sources.deliveries import latest_raw, quarantine, refused, set_aside_deliveries, waiting
+from storage.sources.readback_queue import reading
 
 AT_ONCE = 50  #: deliveries that one press replays
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from bot.asking import Block, Reply
 from bot.blocks.elements import actions, brief, button, context, moment, section, sections
 from bot.text import code, escape
-from storage.alert_rules import COOLDOWN, AlertRule
-from storage.digests import Digest
-from storage.domain.alert_words import written
+from storage.alerts.digests import Digest
+from storage.alerts.rules import COOLDOWN, AlertRule
+from storage.alerts.simulate import DAYS, Tried
+from storage.domain.alerts.syntax import written
+from storage.domain.business_hours import write_time
 from storage.domain.contacts import Contact
+from storage.domain.durations import write_span
 from storage.domain.followups import WAITING, Outcome
-from storage.domain.hours import write_time
+from storage.domain.numbers import show
 from storage.domain.people import Choices
 from storage.domain.score_types import ScoreType
-from storage.domain.spans import write_span
-from storage.domain.values import show
-from storage.trying import DAYS, Tried
 
 
 def alerts_reply(

@@ -19,9 +19,9 @@ from bot.blocks.elements import (
 )
 from bot.blocks.followup import standing_line
 from bot.text import escape
+from storage.alerts.followups import FollowUp
 from storage.domain.score_types import ScoreType
-from storage.followups import FollowUp
-from storage.scores import Card, Standing
+from storage.reading.current_scores import Card, Standing
 
 
 def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[FollowUp]) -> Reply:

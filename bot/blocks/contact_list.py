@@ -16,9 +16,9 @@ from bot.blocks.elements import (
 )
 from bot.text import code, escape
 from storage.domain.contacts import Contact
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show
-from storage.scores import Card
+from storage.reading.current_scores import Card
 
 
 def choice_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:

@@ -5,8 +5,8 @@ import json
 from bot.asking import Block
 from bot.blocks.elements import plain_text, section
 from bot.text import escape
-from storage.deleting import Holdings
 from storage.domain.contacts import Contact
+from storage.ledger.erase import Holdings
 
 CALLBACK = "delete_contact"
 TICK = "sure"

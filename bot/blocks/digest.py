@@ -6,12 +6,12 @@ from bot.asking import Reply
 from bot.blocks.elements import brief, context, day, section, sections, with_band
 from bot.blocks.followup import headline, standing_line
 from bot.text import escape
-from storage.digests import News
+from storage.alerts.digests import News
+from storage.alerts.followups import FollowUp
 from storage.domain.contacts import Contact
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show
-from storage.followups import FollowUp
-from storage.scores import Card
+from storage.reading.current_scores import Card
 
 DIGEST_EVENT = "digest"  # the type of the metadata that such a message carries
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from bot.asking import SLACK, Block
 from bot.text import escape, undirected
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show
 
 MISSING = "—"
 BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, OPTION_TEXT = 75, 2000, 3000, 75

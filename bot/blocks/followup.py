@@ -18,10 +18,10 @@ from bot.blocks.elements import (
 )
 from bot.blocks.fields import plain
 from bot.text import escape
+from storage.alerts.followups import FollowUp, Step
 from storage.domain.contacts import Contact
 from storage.domain.followups import WAITING, Move, Outcome, State
 from storage.domain.score_types import ScoreType
-from storage.followups import FollowUp, Step
 
 EVENT = "follow_up"  # the type of the metadata that our messages carry
 REPEAT = "Possibly a repeat: Slack did not say whether it took this message before."

@@ -7,9 +7,9 @@ from bot.blocks.elements import actions, button, by, context, moment, section, s
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.facts import Deed, Op
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show
-from storage.past import Entry
+from storage.reading.history import Entry
 
 MOST = 20
 CHART_DAYS = 90

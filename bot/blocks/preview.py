@@ -6,10 +6,10 @@ from bot.asking import Reply
 from bot.blocks.elements import actions, amount, brief, button, context, section
 from bot.text import escape
 from storage.domain.contacts import Contact
+from storage.domain.durations import write_span
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.domain.spans import write_span
-from storage.domain.values import show
-from storage.redefining import Preview
+from storage.scoring.drafts import Preview
 
 _DONE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
 

@@ -7,8 +7,8 @@ from bot.blocks.elements import actions, amount, button, section, with_band
 from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.facts import Op
+from storage.domain.numbers import show
 from storage.domain.submissions import Moved
-from storage.domain.values import show
 
 
 def receipt_reply(

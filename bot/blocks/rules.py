@@ -8,9 +8,9 @@ from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, cut, cut_markup, section, signed
 from bot.blocks.fields import choice_field, number_field, plain, text_field
 from bot.text import code, escape
+from storage.domain.numbers import show
 from storage.domain.rules import Period
 from storage.domain.score_types import Rule, ScoreType
-from storage.domain.values import show
 
 CALLBACK = "rule"
 PER_PAGE, MOST_CHOICES = 12, 100

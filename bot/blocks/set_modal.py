@@ -9,8 +9,8 @@ from bot.blocks.elements import context, plain_text, section
 from bot.sentence import LONGEST_REASON
 from bot.text import escape
 from storage.domain.contacts import Contact
+from storage.domain.numbers import THOUSAND, show
 from storage.domain.score_types import ScoreType
-from storage.domain.values import THOUSAND, show
 
 CALLBACK = "set_score"
 SCORE = "score_"

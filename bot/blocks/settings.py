@@ -9,9 +9,9 @@ from bot.blocks.elements import actions, button, cut_markup, section
 from bot.blocks.fields import field, number_field, plain, text_field
 from bot.blocks.preview import heading
 from bot.text import escape
+from storage.domain.durations import write_span
+from storage.domain.numbers import show
 from storage.domain.score_types import COLOURS, Band, ScoreType
-from storage.domain.spans import write_span
-from storage.domain.values import show
 
 CALLBACK = "score_type"
 PER_PAGE, MOST_DRAFTS = 12, 3

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, section
 from bot.text import escape
+from storage.domain.numbers import show
 from storage.domain.people import Choices, Setters
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show
 
 _WHO = {Setters.MEMBERS: "Every member", Setters.ADMINS: "Admins only"}
 

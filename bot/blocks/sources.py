@@ -10,11 +10,11 @@ from bot.blocks.elements import actions, button, context, cut, moment, section, 
 from bot.blocks.fields import choice_field, plain, text_field
 from bot.senders import Senders, ids_alone
 from bot.text import code, escape, escape_sentence, harmless
-from storage.deliveries import Lately, Refused, Waiting
+from storage.domain.source_health import Standing
 from storage.domain.sources import Source
-from storage.domain.standings import Standing
-from storage.readings import Reading
-from storage.standings import Changed
+from storage.sources.deliveries import Lately, Refused, Waiting
+from storage.sources.health import Changed
+from storage.sources.readback_queue import Reading
 
 CALLBACK, ROTATE = "source", "rotate"
 STANDING_EVENT = "source_standing"  # what a message of ours about a source is known by

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from bot.asking import Reply
 from bot.blocks.elements import context, moment, section, sections
 from bot.text import code, escape, escape_sentence
-from storage.deliveries import Delivery
 from storage.domain.contacts import Reference
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import refused
-from storage.domain.values import show
+from storage.sources.deliveries import Delivery
 
 
 def tried_reply(

@@ -8,8 +8,8 @@ from bot.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.explain import MONTH, Contribution, Explanation
 from storage.domain.facts import Op
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show
 
 MOST = 20
 

@@ -8,12 +8,12 @@ from bot.cli import output
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
-from storage.deliveries import Delivery, deliveries, delivery, raw_delivery, refused
+from storage.bootstrap import Storage
 from storage.domain.errors import UnknownDelivery
 from storage.domain.people import Workspace
 from storage.domain.submissions import Status
-from storage.opening import Storage
-from storage.sources import find_source
+from storage.sources.config import find_source
+from storage.sources.deliveries import Delivery, deliveries, delivery, raw_delivery, refused
 from webhooks.rereading import replay as replay_delivery
 
 app = typer.Typer(no_args_is_help=True, help="Deliveries: the requests of sources.")

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from bot.cli import output
 from bot.cli.running import refusals
 from bot.settings import Settings
-from storage.definitions import add_score_type
 from storage.domain.score_types import parse_band
-from storage.sources import add_source, find_source, sources
+from storage.scoring.definitions import add_score_type
+from storage.sources.config import add_source, find_source, sources
 from storage.workspaces import find_workspace
 
 PORT = 8080

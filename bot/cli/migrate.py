@@ -5,13 +5,13 @@ import asyncio
 from bot.cli import output
 from bot.cli.running import AsJson, refusals
 from bot.settings import read_settings
-from storage import opening
+from storage import bootstrap
 
 
 def migrate(as_json: AsJson = False) -> None:
     """Bring the tables up to date; of a SQLite file a copy is made first."""
     with refusals():
-        done = asyncio.run(opening.migrate(read_settings().database_url))
+        done = asyncio.run(bootstrap.migrate(read_settings().database_url))
     if as_json:
         output.document({"applied": done.applied, "folded": done.folded})
         return

@@ -9,12 +9,12 @@ from rich.progress import Progress
 
 from bot.cli import output
 from bot.clock import system_clock
-from storage.contacts import contacts
-from storage.definitions import score_types
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.redefining import Preview, apply, build, cancel, draft, only_names, preview
-from storage.verifying import contacts_to_verify
+from storage.ledger.contacts import contacts
+from storage.ledger.verify import contacts_to_verify
+from storage.scoring.definitions import score_types
+from storage.scoring.drafts import Preview, apply, build, cancel, draft, only_names, preview
 
 
 async def redefine(

@@ -14,13 +14,13 @@ from bot.cli import output
 from bot.cli.redefining import as_document, redefine, tell
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.settings import Settings
-from storage.definitions import score_types
+from storage.bootstrap import Storage
 from storage.domain.contacts import check_text
 from storage.domain.errors import BadDefinition, BadNumber, Refusal
+from storage.domain.numbers import from_json, show
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
-from storage.domain.values import from_json, show
-from storage.opening import Storage
+from storage.scoring.definitions import score_types
 
 app = typer.Typer(no_args_is_help=True, help="Rules: what activities and attributes are worth.")
 

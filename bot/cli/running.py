@@ -9,9 +9,9 @@ import typer
 
 from bot.cli import output
 from bot.settings import BadSettings, Settings, read_settings
+from storage.bootstrap import Storage, open_storage
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
-from storage.opening import Storage, open_storage
 from storage.workspaces import all_workspaces, find_workspace
 
 T = TypeVar("T")

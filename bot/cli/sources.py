@@ -12,14 +12,14 @@ from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.senders import ids_alone
 from bot.settings import Settings
-from storage.deliveries import lately
+from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
+from storage.domain.source_health import Standing
 from storage.domain.sources import DAY, Source
-from storage.domain.standings import Standing
-from storage.opening import Storage
-from storage.readings import reading
-from storage.sources import add_source, find_source, remove_source, rotate_source, set_source, sources
-from storage.standings import troubles
+from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source, sources
+from storage.sources.deliveries import lately
+from storage.sources.health import troubles
+from storage.sources.readback_queue import reading
 from webhooks.configuring import Given, configure, next_secret, provider_named, unmeasured
 from webhooks.providers import PROVIDERS
 

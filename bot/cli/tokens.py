@@ -8,7 +8,7 @@ from bot.cli import output
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
-from storage.opening import Storage
+from storage.bootstrap import Storage
 from storage.tokens import create_token, revoke_token, tokens
 
 app = typer.Typer(no_args_is_help=True, help="Tokens: what programs call the API with.")

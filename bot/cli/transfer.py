@@ -16,17 +16,17 @@ from bot.cli import output
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
-from storage.csv_files import CsvFile, Mending, Row, recognise
-from storage.definitions import score_types
+from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
-from storage.exporting import create_file, export, write_csv
-from storage.importing import Report, batch_of, import_file, listed, undo_import
-from storage.opening import Storage
-from storage.queries import count
-from storage.scores import Card
-from storage.segments import segments
+from storage.reading.current_scores import Card
+from storage.reading.pages import count
+from storage.reading.segments import segments
+from storage.scoring.definitions import score_types
+from storage.transfer.csv_files import CsvFile, Mending, Row, recognise
+from storage.transfer.export import create_file, export, write_csv
+from storage.transfer.import_csv import Report, batch_of, import_file, listed, undo_import
 
 SHOWN = 5  # lines with something wrong; the rest stand in the file to mend
 #: What another database would say otherwise of the same facts.

@@ -14,17 +14,17 @@ from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.cli.sources import MappingFile, json_file, url_of
 from bot.clock import system_clock
 from bot.settings import Settings
-from storage.definitions import score_types
-from storage.deliveries import delivery as kept_delivery
-from storage.deliveries import raw_delivery
+from storage.bootstrap import Storage
 from storage.domain.errors import Refusal, UnknownDelivery
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Unusable
+from storage.domain.numbers import to_json
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Raw, refused
-from storage.domain.values import to_json
-from storage.opening import Storage
-from storage.sources import find_source
+from storage.scoring.definitions import score_types
+from storage.sources.config import find_source
+from storage.sources.deliveries import delivery as kept_delivery
+from storage.sources.deliveries import raw_delivery
 from webhooks.mapping import BadMapping, check_mapping
 from webhooks.rereading import attempt, given_request, with_mapping
 from webhooks.sending import kind_of_file, post, prepared

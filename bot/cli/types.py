@@ -10,11 +10,11 @@ from bot.cli.redefining import as_document, redefine, tell
 from bot.cli.running import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
-from storage.definitions import add_score_type, score_type, score_types
+from storage.bootstrap import Storage
+from storage.domain.durations import parse_span, write_span
+from storage.domain.numbers import parse, show
 from storage.domain.score_types import ScoreType, parse_band
-from storage.domain.spans import parse_span, write_span
-from storage.domain.values import parse, show
-from storage.opening import Storage
+from storage.scoring.definitions import add_score_type, score_type, score_types
 
 BAND = "NAME:FROM[:COLOUR]"
 

@@ -9,9 +9,9 @@ from rich.progress import Progress
 from bot.cli import output
 from bot.cli.running import AsJson, Team, run
 from bot.settings import Settings
+from storage.bootstrap import Storage
 from storage.domain.people import Workspace
-from storage.opening import Storage
-from storage.verifying import contacts_to_verify, verify_next
+from storage.ledger.verify import contacts_to_verify, verify_next
 from storage.workspaces import all_workspaces, find_workspace
 
 MOST_TOLD = 1000

@@ -9,9 +9,9 @@ from bot.cli import output
 from bot.cli.running import AsJson, run
 from bot.clock import system_clock
 from bot.settings import Settings
+from storage.alerts.enroll import choose_channel
+from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
-from storage.opening import Storage
-from storage.watching import choose_channel
 from storage.workspaces import add_workspace, all_workspaces, choices, find_workspace, name_admins
 
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,31}", re.ASCII)

@@ -29,7 +29,7 @@ from bot.commands.why import explain_score
 from bot.finding import find_all, is_name
 from bot.sentence import Unclear, is_filter, near_filter, near_verb, read_set, unquoted, verb_of
 from bot.text import MENTION, code
-from storage.sources import sources
+from storage.sources.config import sources
 
 COMMANDS = {
     "view": Command(

@@ -8,10 +8,10 @@ from bot.finding import find_all
 from bot.replies import plain_reply
 from bot.sentence import ADDABLE, read_add
 from bot.text import MENTION, code
-from storage.contacts import find
 from storage.domain.contacts import Json, looks_like_address
 from storage.domain.submissions import Status
-from storage.facts import is_recorded
+from storage.ledger.contacts import find
+from storage.ledger.facts import is_recorded
 
 
 async def add_contact(asked: Asked) -> Reply:

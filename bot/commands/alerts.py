@@ -10,11 +10,11 @@ from bot.blocks.alert_list import rule_line, tried_reply
 from bot.blocks.alert_modal import alert_modal
 from bot.blocks.elements import brief
 from bot.replies import plain_reply
-from storage.alert_rules import AlertRule, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
-from storage.contacts import contacts
-from storage.digests import set_digest, stop_digest
-from storage.domain.hours import parse_time, write_time
-from storage.trying import try_alert
+from storage.alerts.digests import set_digest, stop_digest
+from storage.alerts.rules import AlertRule, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
+from storage.alerts.simulate import try_alert
+from storage.domain.business_hours import parse_time, write_time
+from storage.ledger.contacts import contacts
 
 USAGE = (
     "Type `/score alerts` for the list, `/score alerts add when score crosses 80 if owner:me in #sales`,"

@@ -7,7 +7,7 @@ from bot.finding import find_scored
 from bot.replies import plain_reply
 from bot.sentence import read_clear
 from bot.text import escape
-from storage.scores import card
+from storage.reading.current_scores import card
 
 
 async def clear_score(asked: Asked) -> Reply:

@@ -5,7 +5,7 @@ from bot.blocks.delete_modal import delete_modal
 from bot.finding import find_one
 from bot.replies import plain_reply
 from bot.sentence import unquoted
-from storage.deleting import holdings
+from storage.ledger.erase import holdings
 
 
 async def delete_contact(asked: Asked) -> Reply:

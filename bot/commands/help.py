@@ -9,8 +9,8 @@ from bot.blocks.elements import brief, context, section, sections
 from bot.commands.contract import Command
 from bot.replies import plain_reply
 from bot.text import escape
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.domain.values import show
 
 
 def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:

@@ -7,7 +7,7 @@ from bot.finding import find_scored
 from bot.replies import plain_reply
 from bot.sentence import read_clear, read_days
 from storage.domain.facts import DAY
-from storage.past import history
+from storage.reading.history import history
 
 
 async def show_history(asked: Asked) -> Reply:

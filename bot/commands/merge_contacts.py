@@ -8,7 +8,7 @@ from bot.finding import find_one
 from bot.replies import plain_reply
 from bot.sentence import unquoted
 from bot.text import escape
-from storage.contacts import contacts, named
+from storage.ledger.contacts import contacts, named
 
 _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)
 

@@ -6,7 +6,7 @@ from bot.filtering import LONGEST, Place, addresses, answer_filter
 from bot.replies import plain_reply
 from bot.text import MENTION, code, escape
 from storage.domain.filters import BadFilter
-from storage.segments import delete_segment, save_segment, segment, segments
+from storage.reading.segments import delete_segment, save_segment, segment, segments
 
 HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
 

@@ -10,11 +10,11 @@ from bot.finding import find_all, find_one
 from bot.replies import plain_reply, refusal_reply
 from bot.sentence import Setting, ends_with_number, read_set, two_numbers
 from bot.text import code, escape
-from storage.contacts import contacts
 from storage.domain.contacts import looks_like_address
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Op
-from storage.domain.values import show
+from storage.domain.numbers import show
+from storage.ledger.contacts import contacts
 
 
 async def set_score(asked: Asked) -> Reply:

@@ -3,7 +3,7 @@
 from bot.asking import Asked, Reply
 from bot.blocks.contact_list import top_reply
 from bot.sentence import read_top
-from storage.scores import top
+from storage.reading.current_scores import top
 
 
 async def top_contacts(asked: Asked) -> Reply:

@@ -5,7 +5,7 @@ import re
 from bot.asking import Asked, Reply
 from bot.replies import plain_reply
 from bot.undoing import undo_batch
-from storage.facts import last_command
+from storage.ledger.facts import last_command
 
 _IMPORT = re.compile(r"import/[0-9a-f]{16}")
 

@@ -5,9 +5,9 @@ from bot.blocks.contact_card import card_reply
 from bot.finding import find_one
 from bot.replies import plain_reply, refusal_reply
 from bot.sentence import unquoted
+from storage.alerts.followups import waiting
 from storage.domain.errors import UnknownContact
-from storage.followups import waiting
-from storage.scores import card
+from storage.reading.current_scores import card
 
 
 async def view_score(asked: Asked) -> Reply:

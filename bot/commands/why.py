@@ -5,7 +5,7 @@ from bot.blocks.why import MOST, why_reply
 from bot.finding import find_scored
 from bot.replies import plain_reply
 from bot.sentence import read_clear
-from storage.past import why
+from storage.reading.history import why
 
 
 async def explain_score(asked: Asked) -> Reply:

@@ -6,7 +6,7 @@ from bot.alerts import add_rule, not_ours
 from bot.asking import Asked, Reply
 from bot.blocks.alert_modal import MORE, words_of
 from bot.replies import sentence
-from storage.domain.alert_words import read_alert
+from storage.domain.alerts.syntax import read_alert
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 

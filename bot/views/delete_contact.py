@@ -4,9 +4,9 @@ from bot.asking import Asked, Reply
 from bot.blocks.delete_modal import TICK, told
 from bot.replies import plain_reply
 from bot.text import escape
-from storage.contacts import contacts, named
-from storage.deleting import holdings
 from storage.domain.errors import UnknownContact
+from storage.ledger.contacts import contacts, named
+from storage.ledger.erase import holdings
 
 
 async def submit_deletion(asked: Asked) -> Reply:

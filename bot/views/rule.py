@@ -6,9 +6,9 @@ from bot.asking import Asked, Reply
 from bot.drafting import propose
 from bot.replies import sentence
 from storage.domain.errors import BadDefinition, Refusal
+from storage.domain.numbers import parse
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
-from storage.domain.values import parse
 
 
 async def submit_rule(asked: Asked) -> Reply:

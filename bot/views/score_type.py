@@ -9,12 +9,12 @@ from bot.asking import Asked, Reply
 from bot.drafting import propose
 from bot.replies import plain_reply, sentence
 from bot.text import escape
-from storage.definitions import add_score_type
+from storage.domain.durations import parse_span
 from storage.domain.errors import AlreadyThere, BadName, Refusal
+from storage.domain.numbers import parse
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Band, ScoreType, check_definition, check_key, parse_band
-from storage.domain.spans import parse_span
-from storage.domain.values import parse
+from storage.scoring.definitions import add_score_type
 
 
 async def submit_type(asked: Asked) -> Reply:

@@ -8,10 +8,10 @@ from bot.blocks.set_modal import MOST_TYPES, SCORE
 from bot.finding import find_all
 from bot.replies import sentence
 from bot.sentence import Value
-from storage.contacts import contacts
 from storage.domain.errors import Refusal
 from storage.domain.facts import Op
-from storage.domain.values import parse
+from storage.domain.numbers import parse
+from storage.ledger.contacts import contacts
 
 
 async def offer_contacts(asked: Asked) -> list[Block]:

@@ -7,7 +7,7 @@ from bot.blocks.sources import made_reply, rotated_reply
 from bot.replies import sentence
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.sources import DAY
-from storage.sources import add_source, find_source, rotate_source
+from storage.sources.config import add_source, find_source, rotate_source
 
 
 async def submit_source(asked: Asked) -> Reply:

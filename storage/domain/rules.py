@@ -12,8 +12,8 @@ from storage.domain.errors import BadDefinition
 from storage.domain.facts import Activity
 from storage.domain.filters import BadFilter, Candidate, parse
 from storage.domain.filters.terms import Term, asked_fields
+from storage.domain.numbers import THOUSAND, show
 from storage.domain.score_types import Rule, RuleCap, ScoreType
-from storage.domain.values import THOUSAND, show
 
 NAME = re.compile(r"[^\s\0][^\0\n]{0,79}")
 MOST_RULES = 200

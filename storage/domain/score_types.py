@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from storage.domain.errors import BadDefinition, BadName, OffStep, OutOfRange
-from storage.domain.values import LARGEST, parse, show
+from storage.domain.numbers import LARGEST, parse, show
 
 KEY = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 BAND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)

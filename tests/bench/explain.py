@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage.database import read
-from storage.definitions import add_score_type
+from storage.bootstrap import open_storage
+from storage.db.database import read
 from storage.domain.explain import MONTH
 from storage.domain.facts import Op
 from storage.domain.submissions import Status
-from storage.opening import open_storage
-from storage.past import why
-from storage.scores import cards_of
+from storage.reading.current_scores import cards_of
+from storage.reading.history import why
+from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.bench.replay import BATCH, Purchase, purchases
 from tests.storage.teams import DAY, NOW, Team, change

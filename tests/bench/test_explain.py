@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.opening import Storage
+from storage.bootstrap import Storage
 from storage.workspaces import add_workspace
 from tests.bench.explain import explain
 from tests.bench.replay import purchases

@@ -18,7 +18,8 @@ from bot.blocks.set_modal import MOST_TYPES, set_modal
 from bot.blocks.why import why_reply
 from bot.followups import MOST_ENDED, PER_PAGE, Place
 from bot.sandbox import check_blocks, check_view
-from storage.digests import News
+from storage.alerts.digests import News
+from storage.alerts.followups import FollowUp
 from storage.domain.contacts import Contact
 from storage.domain.explain import Contribution, Explanation
 from storage.domain.facts import Op
@@ -27,9 +28,8 @@ from storage.domain.followups import Outcome, State
 from storage.domain.followups import Standing as Stand
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Moved
-from storage.followups import FollowUp
-from storage.past import Entry
-from storage.scores import Card, Standing
+from storage.reading.current_scores import Card, Standing
+from storage.reading.history import Entry
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
 
 START = beginning(SCORE)

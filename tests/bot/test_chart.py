@@ -18,8 +18,8 @@ from bot import chart as drawing
 from bot.chart import TINTS, Chart, Mark, date_ticks, png, svg, tint, words
 from bot.charting import zone_of
 from bot.lettering import fitted, width, writable
-from storage.domain.course import Point
 from storage.domain.score_types import COLOURS, Band, ScoreType
+from storage.domain.timeline import Point
 from tests.bot.pictures import read_png
 from tests.counts import COUNTS
 

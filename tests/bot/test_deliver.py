@@ -9,10 +9,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.deliver import Deliverer
 from bot.people import People
 from bot.sandbox import Fault, Message, Sandbox
-from storage.domain.retries import LONGEST, MOST_ATTEMPTS, MOST_HELD, SECOND
-from storage.measuring import measure
-from storage.opening import Storage
-from storage.watching import choose_channel
+from storage.alerts.enroll import choose_channel
+from storage.bootstrap import Storage
+from storage.domain.backoff import LONGEST, MOST_ATTEMPTS, MOST_HELD, SECOND
+from storage.reading.metrics_queries import measure
 from storage.workspaces import add_workspace
 from tests.conftest import on_both
 from tests.storage.teams import Team, set_to

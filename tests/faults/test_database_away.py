@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from storage.deliveries import refused
+from storage.sources.deliveries import refused
 from tests.bot.cli.program import environment, serving
 from tests.faults.between import Between, between
 from tests.storage import raw

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectorError, ClientError
 
-from storage.contacts import find
-from storage.following_up import ASK
-from storage.followups import by_ids
+from storage.alerts.enroll import choose_channel
+from storage.alerts.followup_moves import ASK
+from storage.alerts.followups import by_ids
+from storage.bootstrap import open_storage
 from storage.jobs import due_in_lane
-from storage.opening import open_storage
-from storage.past import history
-from storage.scores import cards_of
-from storage.watching import choose_channel
+from storage.ledger.contacts import find
+from storage.reading.current_scores import cards_of
+from storage.reading.history import history
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import Serving, environment, serving
 from tests.conftest import KEY

@@ -18,15 +18,15 @@ from bot.deliver import Deliverer
 from bot.people import People
 from bot.sandbox import Channel, Fault, Message, Sandbox
 from bot.sandbox.faults import Kind
-from storage.alert_rules import remove_rule
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.followup_moves import ASK
+from storage.alerts.followups import by_ids
+from storage.alerts.rules import remove_rule
+from storage.bootstrap import Storage, open_storage
+from storage.domain.backoff import PACE
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
-from storage.domain.retries import PACE
-from storage.following_up import ASK
-from storage.followups import by_ids
 from storage.jobs import due_in_lane
-from storage.opening import Storage, open_storage
-from storage.watching import add_alert_rule, choose_channel
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
 from tests.conftest import KEY

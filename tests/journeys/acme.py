@@ -15,13 +15,13 @@ from pydantic import SecretStr
 from bot.sandbox import Call, Message, Response, Sandbox, Sent, View
 from bot.service import Service
 from bot.settings import Settings
-from storage.contacts import contacts, find
-from storage.definitions import add_score_type, score_types
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
-from storage.past import history
-from storage.sources import add_source
+from storage.ledger.contacts import contacts, find
+from storage.reading.history import history
+from storage.scoring.definitions import add_score_type, score_types
+from storage.sources.config import add_source
 from storage.workspaces import find_workspace
 from tests.conftest import KEY, fresh
 from tests.postgres import Databases

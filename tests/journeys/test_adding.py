@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.committer import Committer
-from storage.csv_files import recognise
-from storage.database import current
-from storage.importing import batch_of, import_file
+from storage.db.database import current
+from storage.ledger.committer import Committer
+from storage.transfer.csv_files import recognise
+from storage.transfer.import_csv import batch_of, import_file
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
 

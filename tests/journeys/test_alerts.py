@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bot.sandbox import Channel, Fault
-from storage.definitions import add_score_type
+from storage.alerts.enroll import choose_channel
+from storage.alerts.followups import by_ids
 from storage.domain.score_types import Band
-from storage.followups import by_ids
-from storage.watching import choose_channel
+from storage.scoring.definitions import add_score_type
 from tests.conftest import on_both
 from tests.journeys.acme import REP, Acme, ago, button_of, drawn, entered
 from tests.journeys.test_following_up import (

@@ -8,7 +8,7 @@ import pytest
 
 from bot.sandbox import Response
 from bot.sandbox.sending import slack_signature
-from storage.verifying import verify_next
+from storage.ledger.verify import verify_next
 from tests.journeys.acme import SIGNING, Acme, entered
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

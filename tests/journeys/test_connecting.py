@@ -7,7 +7,7 @@ from aiohttp import ClientSession
 
 from bot.sandbox import Fault, Sandbox
 from bot.settings import BadSettings
-from storage.sources import add_source
+from storage.sources.config import add_source
 from storage.workspaces import add_workspace
 from tests.conftest import on_both
 from tests.journeys.acme import APP_TOKEN, BOT_TOKEN, CRM_SECRET, SIGNING, TEAM, Acme, form, new_service

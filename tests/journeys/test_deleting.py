@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot.sandbox import View
-from storage.contacts import find
+from storage.ledger.contacts import find
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, entered
 

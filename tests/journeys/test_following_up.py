@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bot.sandbox import Channel, Fault, Message
-from storage.followups import by_ids
-from storage.watching import choose_channel
+from storage.alerts.enroll import choose_channel
+from storage.alerts.followups import by_ids
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
 

@@ -2,7 +2,7 @@
 
 import json
 
-from storage.definitions import add_score_type
+from storage.scoring.definitions import add_score_type
 from tests.journeys.acme import Acme, entered, form, other
 
 BUTTONS = "\n[Undo] [History]"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from storage.definitions import add_score_type
 from storage.domain.score_types import Band
+from storage.scoring.definitions import add_score_type
 from tests.journeys.acme import Acme, ago
 
 LONG = "&" * 255  # the longest name that is taken, which is five times as long when it is escaped

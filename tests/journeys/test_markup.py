@@ -8,7 +8,7 @@ import pytest
 
 from bot.commands import VERBS
 from bot.sandbox import Message
-from storage.definitions import add_score_type
+from storage.scoring.definitions import add_score_type
 from tests.journeys.acme import REP, Acme, entered, form
 from tests.journeys.admin import ADMIN
 

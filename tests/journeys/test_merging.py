@@ -1,6 +1,6 @@
 """An admin says that two contacts are one, and takes it back."""
 
-from storage.contacts import find
+from storage.ledger.contacts import find
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.definitions import add_score_type
+from storage.scoring.definitions import add_score_type
 from tests.conftest import on_both
 from tests.journeys.acme import PAST, Acme, ago
 

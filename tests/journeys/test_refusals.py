@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from bot.sandbox import Call, Channel, Fault, Sent
-from storage.definitions import drafts, score_types
-from storage.sources import sources
+from storage.scoring.definitions import drafts, score_types
+from storage.sources.config import sources
 from tests.conftest import on_both
 from tests.counts import COUNTS
 from tests.journeys.acme import REP, SALES, Acme, other

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from bot.sandbox.sending import slack_signature
-from storage.alert_rules import alert_rules
+from storage.alerts.rules import alert_rules
 from tests.conftest import on_both
 from tests.counts import COUNTS
 from tests.journeys.acme import SIGNING, Acme, button_of, entered, other

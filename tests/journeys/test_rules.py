@@ -3,9 +3,9 @@
 from typing import Any
 
 from bot.sandbox import Message
-from storage.definitions import add_score_type, drafts, score_types
 from storage.domain.score_types import Rule, RuleCap
-from storage.verifying import verify_next
+from storage.ledger.verify import verify_next
+from storage.scoring.definitions import add_score_type, drafts, score_types
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, form
 from tests.journeys.admin import ADMIN, HERE, ask, choose, form_of, hand_in, press, refused

@@ -6,9 +6,9 @@ import pytest
 from aiohttp import ClientSession
 
 from bot.sandbox import Sandbox
-from storage.definitions import score_types
-from storage.opening import open_storage
-from storage.scores import top
+from storage.bootstrap import open_storage
+from storage.reading.current_scores import top
+from storage.scoring.definitions import score_types
 from storage.workspaces import find_workspace
 from tests.conftest import KEY
 from tests.journeys.acme import APP_TOKEN, BOT_TOKEN, CRM_SECRET, SIGNING, TEAM

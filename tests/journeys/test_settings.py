@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from storage.definitions import drafts, score_types
+from storage.alerts.enroll import choose_channel
 from storage.domain.facts import DAY
 from storage.domain.score_types import ScoreType
-from storage.redefining import apply, draft
-from storage.verifying import verify_next
-from storage.watching import choose_channel
+from storage.ledger.verify import verify_next
+from storage.scoring.definitions import drafts, score_types
+from storage.scoring.drafts import apply, draft
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of, entered, form
 from tests.journeys.admin import ADMIN, HERE, ask, form_of, hand_in, press, refused

@@ -6,8 +6,8 @@ from typing import Any
 
 from bot.sandbox import Message
 from storage.domain.sources import DAY
-from storage.readings import could_not
-from storage.sources import add_source, find_source, set_source, sources
+from storage.sources.config import add_source, find_source, set_source, sources
+from storage.sources.readback_queue import could_not
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, TEAM, Acme, button_of, form
 from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused

@@ -4,8 +4,8 @@ from typing import Any
 
 import aiohttp
 
-from storage.definitions import add_score_type
 from storage.domain.score_types import Band
+from storage.scoring.definitions import add_score_type
 from storage.tokens import create_token
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, ago

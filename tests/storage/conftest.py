@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.opening import Storage
+from storage.bootstrap import Storage
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team
 

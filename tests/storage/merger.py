@@ -8,11 +8,11 @@ import sys
 from collections import Counter
 from random import Random
 
+from storage.bootstrap import open_storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, StorageUnavailable
 from storage.domain.facts import Asked, Item, Merge, Op
 from storage.domain.submissions import Recorded, Submission
-from storage.opening import open_storage
 from storage.workspaces import find_workspace
 from tests.storage.replica import KEYS
 from tests.storage.teams import NOW, Team

@@ -7,9 +7,10 @@ import asyncio
 import json
 import sys
 
-from storage import database, migrating
+from storage.bootstrap import migrate, open_storage
+from storage.db import database
+from storage.db import migrate as migrating
 from storage.domain.errors import Refusal
-from storage.opening import migrate, open_storage
 from storage.vault import Vault
 
 KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]

@@ -8,10 +8,10 @@ import sys
 from collections import Counter
 from random import Random
 
+from storage.bootstrap import open_storage
 from storage.domain.contacts import Reference
 from storage.domain.facts import Item, Op
 from storage.domain.submissions import Recorded
-from storage.opening import open_storage
 from storage.workspaces import find_workspace
 from tests.storage.teams import NOW, Team
 

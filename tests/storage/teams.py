@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from storage.committer import Committer
-from storage.contacts import find
-from storage.deliveries import delivery
 from storage.domain.contacts import Contact, Json, Reference
 from storage.domain.facts import Asked, Item, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Submission
-from storage.past import Entry, history
-from storage.scores import card
+from storage.ledger.committer import Committer
+from storage.ledger.contacts import find
+from storage.reading.current_scores import card
+from storage.reading.history import Entry, history
+from storage.sources.deliveries import delivery
 
 NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
 SECOND = 1_000_000

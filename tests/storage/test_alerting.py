@@ -5,18 +5,18 @@ from collections import Counter
 
 import pytest
 
-from storage.alert_rules import UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
-from storage.definitions import add_score_type
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.followup_moves import message_moved, move, posted
+from storage.alerts.followups import UnknownFollowUp, by_ids, follow_up, waiting
+from storage.alerts.rules import UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
+from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.facts import Op
 from storage.domain.filters import BadFilter
 from storage.domain.followups import Move, State, TooLate
 from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
-from storage.following_up import message_moved, move, posted
-from storage.followups import UnknownFollowUp, by_ids, follow_up, waiting
-from storage.opening import Storage
-from storage.watching import add_alert_rule, choose_channel
+from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage import raw

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from storage.committer import MOST_SUBMISSIONS, Committer
-from storage.contacts import find
-from storage.database import current
-from storage.deliveries import deliveries
+from storage.bootstrap import Storage
+from storage.db.database import current
 from storage.domain.contacts import Reference
 from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import Merge, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Status
-from storage.opening import Storage
-from storage.sources import add_source
+from storage.ledger.committer import MOST_SUBMISSIONS, Committer
+from storage.ledger.contacts import find
+from storage.sources.config import add_source
+from storage.sources.deliveries import deliveries
 from tests.counts import tell
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to

@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 from tortoise.exceptions import IntegrityError
 
-from storage.database import current
-from storage.opening import open_storage
+from storage.bootstrap import open_storage
+from storage.db.database import current
 from tests.storage import raw
 from tests.storage.worlds import KEYS as SECRETS
 from tests.storage.worlds import everything, fill, tables

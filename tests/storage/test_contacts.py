@@ -4,12 +4,12 @@ from itertools import permutations
 
 import pytest
 
-from storage.contacts import contacts, find, named, nearest
+from storage.bootstrap import Storage
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import BadItem, UnknownContact
 from storage.domain.facts import Item, Merge, Op
 from storage.domain.submissions import Status
-from storage.opening import Storage
+from storage.ledger.contacts import contacts, find, named, nearest
 from storage.workspaces import add_workspace
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
 

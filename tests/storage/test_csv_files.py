@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.csv_files import BadFile, CsvFile, Mending, recognise
+from storage.transfer.csv_files import BadFile, CsvFile, Mending, recognise
 
 HEADER, ZOE = ["email", "name"], ["zoe@example.com", "Zoë – Ω"]
 

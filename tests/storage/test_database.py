@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from storage.database import BadDatabaseUrl, NotOpen, Session, address, current, read, write
+from storage.bootstrap import Storage, migrate, open_storage
+from storage.db.database import BadDatabaseUrl, NotOpen, Session, address, current, read, write
+from storage.db.errors import NoDatabase
+from storage.db.migrate import OtherApplication
 from storage.domain.errors import BadText, StorageUnavailable
-from storage.errors import NoDatabase
-from storage.migrating import OtherApplication
-from storage.opening import Storage, migrate, open_storage
 from storage.workspaces import add_workspace, all_workspaces, find_workspace
 from tests.counts import tell
 from tests.storage import raw

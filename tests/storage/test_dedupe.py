@@ -5,15 +5,15 @@ from random import Random
 
 import pytest
 
-from storage.contacts import find
-from storage.definitions import add_score_type
-from storage.deliveries import deliveries
 from storage.domain.contacts import Reference
 from storage.domain.errors import Conflict, OffStep, OutOfRange, UnknownContact, UnknownScoreType
 from storage.domain.facts import Item, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Outcome, Recorded, Status
-from storage.sources import add_source
+from storage.ledger.contacts import find
+from storage.scoring.definitions import add_score_type
+from storage.sources.config import add_source
+from storage.sources.deliveries import deliveries
 from tests.counts import tell
 from tests.storage.teams import DAY, NOW, Team, Whom, change, said, set_to
 

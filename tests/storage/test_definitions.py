@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from storage.definitions import add_score_type, score_types
+from storage.bootstrap import Storage
 from storage.domain.errors import AlreadyThere, BadDefinition, BadName, UnknownWorkspace
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, ScoreType
-from storage.opening import Storage
-from storage.sources import add_source
+from storage.scoring.definitions import add_score_type, score_types
+from storage.sources.config import add_source
 from storage.workspaces import add_workspace, all_workspaces, find_workspace
 from tests.storage.teams import NOW, Team
 

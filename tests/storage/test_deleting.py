@@ -8,20 +8,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.contacts import find, named
-from storage.deleting import Holdings, holdings
-from storage.deliveries import deliveries, raw_delivery
+from storage.alerts.enroll import choose_channel
+from storage.alerts.followups import by_ids
+from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery
 from storage.domain.facts import Asked, Deletion, Item, Merge, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Outcome, Raw, Recorded, Status
-from storage.followups import by_ids
-from storage.opening import Storage
-from storage.scores import top
-from storage.sources import add_source
-from storage.verifying import verify_next
-from storage.watching import choose_channel
+from storage.ledger.contacts import find, named
+from storage.ledger.erase import Holdings, holdings
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import top
+from storage.sources.config import add_source
+from storage.sources.deliveries import deliveries, raw_delivery
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage import raw

@@ -5,8 +5,8 @@ from types import FrameType
 
 import pytest
 
-from storage.digests import set_digest
-from storage.domain.hours import UnknownZone
+from storage.alerts.digests import set_digest
+from storage.domain.business_hours import UnknownZone
 from tests.storage.teams import NOW, Team
 
 

@@ -17,21 +17,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from storage.alerting import sweep
-from storage.committer import Committer
-from storage.database import Row, read
-from storage.definitions import add_score_type, drafts, score_types, version
+from storage.alerts.decide import sweep
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.bootstrap import open_storage
+from storage.db.database import Row, read
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import Refusal, StorageUnavailable
 from storage.domain.facts import Asked, Deletion, Item, Merge, Op
 from storage.domain.score_types import Band, Rule, RuleCap, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
-from storage.opening import open_storage
-from storage.past import why
-from storage.redefining import NoDraft, apply, build, cancel, draft, preview
-from storage.scores import cards_of
-from storage.verifying import verify_next
-from storage.watching import add_alert_rule, choose_channel
+from storage.ledger.committer import Committer
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import cards_of
+from storage.reading.history import why
+from storage.scoring.definitions import add_score_type, drafts, score_types, version
+from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, preview
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import tell

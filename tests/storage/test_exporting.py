@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.csv_files import recognise
-from storage.definitions import add_score_type, score_types
 from storage.domain.contacts import ATTRIBUTE, Json, Reference
 from storage.domain.facts import Item, Op
 from storage.domain.filters import parse
 from storage.domain.submissions import Status
-from storage.exporting import export, write_csv
-from storage.importing import import_file
+from storage.scoring.definitions import add_score_type, score_types
+from storage.transfer.csv_files import recognise
+from storage.transfer.export import export, write_csv
+from storage.transfer.import_csv import import_file
 from tests.counts import LINES
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, said, set_to

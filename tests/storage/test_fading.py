@@ -5,13 +5,13 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from storage.definitions import add_score_type, score_types
 from storage.domain.facts import Op
 from storage.domain.filters import Candidate, parse
 from storage.domain.score_types import Band, ScoreType
-from storage.past import history
-from storage.queries import count, page
-from storage.scores import card, top
+from storage.reading.current_scores import card, top
+from storage.reading.history import history
+from storage.reading.pages import count, page
+from storage.scoring.definitions import add_score_type, score_types
 from tests.counts import tell
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team, change, set_to

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from storage import jobs
-from storage.alerting import sweep
-from storage.definitions import add_score_type
+from storage.alerts.decide import sweep
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE, move, tell_outcome
+from storage.alerts.followups import by_ids, overdue, steps
+from storage.bootstrap import Storage, open_storage
 from storage.domain.followups import Move, Outcome, State, TooLate
-from storage.following_up import ASK, EDIT, ESCALATE, RELEASE, WAKE, move, tell_outcome
-from storage.followups import by_ids, overdue, steps
-from storage.opening import Storage, open_storage
-from storage.watching import add_alert_rule, choose_channel
+from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import tell

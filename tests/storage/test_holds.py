@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from storage.alerting import sweep
-from storage.definitions import add_score_type, score_types
-from storage.domain.alerts import Memory
+from storage.alerts.decide import sweep
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.followups import by_ids
+from storage.bootstrap import Storage
+from storage.domain.alerts.kinds import Memory
 from storage.domain.facts import Op
 from storage.domain.score_types import Band, Rule
-from storage.followups import by_ids
-from storage.opening import Storage
-from storage.redefining import apply, draft, preview
-from storage.watching import add_alert_rule, choose_channel
+from storage.scoring.definitions import add_score_type, score_types
+from storage.scoring.drafts import apply, draft, preview
 from storage.workspaces import add_workspace
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to

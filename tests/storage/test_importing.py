@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from storage.csv_files import LONGEST_LINE, BadFile, Row, recognise
-from storage.definitions import add_score_type, score_types
+from storage.alerts.enroll import choose_channel
 from storage.domain.contacts import MOST_ATTRIBUTES, Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.filters import parse
-from storage.exporting import export
-from storage.importing import MOST_COLUMNS, Report, import_file, match_columns, undo_import
-from storage.watching import choose_channel
+from storage.scoring.definitions import add_score_type, score_types
+from storage.transfer.csv_files import LONGEST_LINE, BadFile, Row, recognise
+from storage.transfer.export import export
+from storage.transfer.import_csv import MOST_COLUMNS, Report, import_file, match_columns, undo_import
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, said, set_to
 

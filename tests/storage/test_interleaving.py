@@ -6,15 +6,15 @@ from itertools import count
 
 import pytest
 
-from storage.committer import Committer
-from storage.contacts import StartAgain
-from storage.database import Row, Session, current
+from storage.db.database import Row, Session, current
 from storage.domain.contacts import Reference
 from storage.domain.errors import Refusal
 from storage.domain.facts import Item, Merge, Op
 from storage.domain.submissions import Recorded, Status, Submission
-from storage.recording import record_group
-from storage.verifying import verify_next
+from storage.ledger.committer import Committer
+from storage.ledger.contacts import StartAgain
+from storage.ledger.record import record_group
+from storage.ledger.verify import verify_next
 from tests.counts import tell
 from tests.storage.teams import NOW, Team, change, set_to
 

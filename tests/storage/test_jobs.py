@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from storage import jobs
+from storage.domain.backoff import LEASE, LONGEST_ASKED, SECOND
 from storage.domain.people import Workspace
-from storage.domain.retries import LEASE, LONGEST_ASKED, SECOND
 from storage.jobs import Job
 from tests.storage.teams import DAY, NOW, Team
 

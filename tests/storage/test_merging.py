@@ -5,24 +5,24 @@ from collections.abc import Sequence
 
 import pytest
 
-from storage.committer import Committer
-from storage.contacts import contacts, find, named
-from storage.database import current
-from storage.definitions import score_types
+from storage.alerts.enroll import choose_channel
+from storage.alerts.followup_moves import move
+from storage.alerts.followups import by_ids, waiting
+from storage.db.database import current
 from storage.domain.contacts import Reference
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Asked, Merge, Op
 from storage.domain.filters import parse
 from storage.domain.followups import Move
 from storage.domain.submissions import Outcome, Status
-from storage.facts import last_command
-from storage.following_up import move
-from storage.followups import by_ids, waiting
-from storage.past import Entry, why
-from storage.queries import count
-from storage.scores import top
-from storage.verifying import verify_next
-from storage.watching import choose_channel
+from storage.ledger.committer import Committer
+from storage.ledger.contacts import contacts, find, named
+from storage.ledger.facts import last_command
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import top
+from storage.reading.history import Entry, why
+from storage.reading.pages import count
+from storage.scoring.definitions import score_types
 from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, said, set_to
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.opening import migrate, open_storage
-from storage.verifying import Difference, verify_next
+from storage.bootstrap import migrate, open_storage
+from storage.ledger.verify import Difference, verify_next
 from storage.workspaces import add_workspace, all_workspaces
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run
@@ -17,7 +17,7 @@ from tests.storage.teams import DAY, NOW
 from tests.storage.worlds import KEYS, everything, fill, tables
 
 MIGRATOR = str(HOUSE / "tests" / "storage" / "migrator.py")
-FIRST = sorted(path.stem for path in (HOUSE / "storage" / "migrations").glob("[0-9]*.py"))
+FIRST = sorted(path.stem for path in (HOUSE / "storage/db" / "migrations").glob("[0-9]*.py"))
 NEXT = "9000_next"
 TOO_NEW = (
     f"The database was made by a newer version: this one does not know its migration {NEXT}. Install the newer version."
@@ -60,7 +60,7 @@ def later_house(place: Path, operations: str, *, name: str = NEXT) -> Path:
     """Copy the package into a house that has one more migration."""
     house = place / "later"
     shutil.copytree(HOUSE / "storage", house / "storage")
-    (house / "storage" / "migrations" / f"{name}.py").write_text(HEAD.format(last=FIRST[-1]) + operations)
+    (house / "storage/db" / "migrations" / f"{name}.py").write_text(HEAD.format(last=FIRST[-1]) + operations)
     return house
 
 
@@ -439,7 +439,7 @@ async def test_the_migrations_say_what_the_models_say(tmp_path: Path) -> None:
     said = await run("-c", TORTOISE, "-c", "drift.TORTOISE", "makemigrations", house=house)
 
     assert said.strip() == "No changes detected"
-    assert sorted(path.stem for path in (house / "storage" / "migrations").glob("[0-9]*.py")) == FIRST
+    assert sorted(path.stem for path in (house / "storage/db" / "migrations").glob("[0-9]*.py")) == FIRST
 
 
 @pytest.mark.slow
@@ -448,10 +448,10 @@ async def test_a_model_that_differs_is_noticed(tmp_path: Path) -> None:
     house = tmp_path / "house"
     shutil.copytree(HOUSE / "storage", house / "storage")
     (house / "drift.py").write_text(DRIFT)
-    models = house / "storage" / "models.py"
+    models = house / "storage/db" / "models.py"
     models.write_text(models.read_text().replace("    team = ", "    moon = fields.IntField(null=True)\n    team = "))
 
     await run("-c", TORTOISE, "-c", "drift.TORTOISE", "makemigrations", house=house)
 
-    (made,) = {path.stem for path in (house / "storage" / "migrations").glob("[0-9]*.py")} - set(FIRST)
-    assert "moon" in (house / "storage" / "migrations" / f"{made}.py").read_text()
+    (made,) = {path.stem for path in (house / "storage/db" / "migrations").glob("[0-9]*.py")} - set(FIRST)
+    assert "moon" in (house / "storage/db" / "migrations" / f"{made}.py").read_text()

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.contacts import find
-from storage.definitions import add_score_type
+from storage.bootstrap import Storage
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Item, Merge, Op
 from storage.domain.score_types import Band, Rule
 from storage.domain.submissions import Recorded, Status, Submission
-from storage.opening import Storage
-from storage.past import Entry, history
-from storage.scores import cards_of, top
-from storage.verifying import verify_next
+from storage.ledger.contacts import find
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import cards_of, top
+from storage.reading.history import Entry, history
+from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.reference import Line, Range, Told, latest_fields, story

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from storage.opening import open_storage
-from storage.verifying import verify_next
+from storage.bootstrap import open_storage
+from storage.ledger.verify import verify_next
 from storage.workspaces import add_workspace, find_workspace
 from tests.counts import tell
 from tests.storage import raw

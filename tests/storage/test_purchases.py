@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.alert_memory import rested
-from storage.alert_rules import remove_rule
-from storage.alerting import sweep
-from storage.contacts import contacts
-from storage.definitions import add_score_type
+from storage.alerts.decide import sweep
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.followups import by_ids
+from storage.alerts.memory import rested
+from storage.alerts.rules import remove_rule
 from storage.domain.facts import Op
-from storage.followups import by_ids
-from storage.watching import add_alert_rule, choose_channel
+from storage.ledger.contacts import contacts
+from storage.scoring.definitions import add_score_type
 from tests.counts import tell
 from tests.storage.teams import DAY, NOW, Team, change
 

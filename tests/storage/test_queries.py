@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from storage.database import current
-from storage.definitions import add_score_type, score_types
+from storage.bootstrap import Storage
+from storage.db.database import current
 from storage.domain.contacts import Json, Reference, matching
 from storage.domain.facts import Item, Op
 from storage.domain.filters import Candidate, Filter, parse
@@ -14,8 +14,8 @@ from storage.domain.filters.terms import Has
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Submission
-from storage.opening import Storage
-from storage.queries import BadCursor, count, emptied_by, holding, page
+from storage.reading.pages import BadCursor, count, emptied_by, holding, page
+from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
 from tests.counts import tell
 

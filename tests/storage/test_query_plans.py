@@ -9,19 +9,19 @@ from dataclasses import replace
 
 import pytest
 
-from storage.database import SERVER_SETTINGS
-from storage.definitions import add_score_type, score_types
+from storage.bootstrap import Storage, open_storage
+from storage.db.database import SERVER_SETTINGS
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import Item
 from storage.domain.filters import parse
 from storage.domain.score_types import Rule, RuleCap
-from storage.exporting import export
-from storage.opening import Storage, open_storage
-from storage.past import history, why
-from storage.queries import count, page
-from storage.redefining import build, cancel, draft
-from storage.scores import cards_of, top
-from storage.verifying import verify_next
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import cards_of, top
+from storage.reading.history import history, why
+from storage.reading.pages import count, page
+from storage.scoring.definitions import add_score_type, score_types
+from storage.scoring.drafts import build, cancel, draft
+from storage.transfer.export import export
 from storage.workspaces import add_workspace, find_workspace
 from tests.conftest import KEY
 from tests.counts import tell

@@ -2,16 +2,16 @@
 
 import pytest
 
-from storage.definitions import score_types
+from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import BadText
 from storage.domain.facts import Deletion, Item, Merge, Op
 from storage.domain.submissions import Delivered, Status, Submission, refused
-from storage.opening import Storage
-from storage.past import history
-from storage.scores import top
-from storage.sources import add_source
-from storage.verifying import verify_next
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import top
+from storage.reading.history import history
+from storage.scoring.definitions import score_types
+from storage.sources.config import add_source
 from storage.workspaces import add_workspace
 from tests.storage.teams import DAY, NOW, Team, said, set_to
 

@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from storage.committer import Committer
-from storage.database import Session, current
-from storage.definitions import add_score_type, drafts, point_at, score_types
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.followups import by_ids
+from storage.bootstrap import Storage
+from storage.db.database import Session, current
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Item
 from storage.domain.score_types import Band, Rule, ScoreType
-from storage.followups import by_ids
-from storage.opening import Storage
-from storage.past import history
-from storage.redefining import NoDraft, apply, build, cancel, draft, preview
-from storage.scores import card, top
-from storage.verifying import verify_next
-from storage.watching import add_alert_rule, choose_channel
+from storage.ledger.committer import Committer
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import card, top
+from storage.reading.history import history
+from storage.scoring.definitions import add_score_type, drafts, point_at, score_types
+from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, preview
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.teams import NOW, SECOND, Team, said, set_to

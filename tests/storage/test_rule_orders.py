@@ -13,21 +13,21 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.alerting import sweep
-from storage.database import read
-from storage.definitions import add_score_type, score_types
+from storage.alerts.decide import sweep
+from storage.alerts.enroll import add_alert_rule
+from storage.alerts.followups import by_ids
+from storage.bootstrap import Storage
+from storage.db.database import read
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import DAY, Item, Op
 from storage.domain.filters import parse
 from storage.domain.score_types import Rule, RuleCap, ScoreType
-from storage.followups import by_ids
-from storage.opening import Storage
-from storage.past import why
-from storage.queries import count as number_of
-from storage.redefining import build, draft
-from storage.scores import cards_of, top
-from storage.verifying import verify_next
-from storage.watching import add_alert_rule
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import cards_of, top
+from storage.reading.history import why
+from storage.reading.pages import count as number_of
+from storage.scoring.definitions import add_score_type, score_types
+from storage.scoring.drafts import build, draft
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage import raw

@@ -11,22 +11,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from storage.alert_memory import rested
-from storage.alerting import sweep
-from storage.definitions import add_score_type, score_types
+from storage.alerts.decide import sweep
+from storage.alerts.enroll import add_alert_rule
+from storage.alerts.followups import by_ids
+from storage.alerts.memory import rested
+from storage.bootstrap import Storage
 from storage.domain import score_types as ours
 from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Item, Op
 from storage.domain.filters import parse
 from storage.domain.submissions import Recorded, Submission
-from storage.followups import by_ids
-from storage.opening import Storage
-from storage.past import history
-from storage.queries import page
-from storage.scores import cards_of
-from storage.verifying import verify_next
-from storage.watching import add_alert_rule
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import cards_of
+from storage.reading.history import history
+from storage.reading.pages import page
+from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage.rulebook import Event, Measure, Told, Worth, fits, story

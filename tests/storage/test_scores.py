@@ -2,11 +2,11 @@
 
 import pytest
 
-from storage.definitions import add_score_type
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Op
-from storage.past import course, history
-from storage.scores import Standing, card, cards_of, top
+from storage.reading.current_scores import Standing, card, cards_of, top
+from storage.reading.history import course, history
+from storage.scoring.definitions import add_score_type
 from tests.storage.teams import DAY, NOW, Team, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"

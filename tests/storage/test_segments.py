@@ -4,7 +4,7 @@ import pytest
 
 from storage.domain.errors import BadName, UnknownSegment
 from storage.domain.filters import BadFilter
-from storage.segments import delete_segment, save_segment, segment, segments
+from storage.reading.segments import delete_segment, save_segment, segment, segments
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team
 

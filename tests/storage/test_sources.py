@@ -2,10 +2,10 @@
 
 import pytest
 
-from storage.deliveries import count_refusal, deliveries, delivery, refused
 from storage.domain.errors import AlreadyThere, BadName, UnknownDelivery, UnknownSource
 from storage.domain.submissions import Delivered
-from storage.sources import add_source, find_source, sources
+from storage.sources.config import add_source, find_source, sources
+from storage.sources.deliveries import count_refusal, deliveries, delivery, refused
 from tests.storage.teams import NOW, SECOND, Team, set_to
 
 

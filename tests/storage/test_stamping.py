@@ -4,7 +4,7 @@ import asyncio
 
 from storage.domain.facts import Op, Unusable
 from storage.domain.submissions import Status
-from storage.scores import card
+from storage.reading.current_scores import card
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
 
 ADA = "ada@example.com"

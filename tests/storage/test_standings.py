@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import replace
 
 from storage import jobs
-from storage.deliveries import count_refusal
 from storage.domain.facts import Asked, Unusable
+from storage.domain.source_health import DAY, HOUR, Standing
 from storage.domain.sources import Source
-from storage.domain.standings import DAY, HOUR, Standing
 from storage.domain.submissions import Delivered
-from storage.sources import add_source, remove_source, set_source
-from storage.standings import TELL, told, untold, watch
+from storage.sources.config import add_source, remove_source, set_source
+from storage.sources.deliveries import count_refusal
+from storage.sources.health import TELL, told, untold, watch
 from tests.storage.teams import NOW, Team, set_to
 
 KINDS = [TELL]

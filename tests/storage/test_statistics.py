@@ -2,8 +2,8 @@
 
 import pytest
 
-from storage.opening import open_storage
-from storage.statistics import EXPECTED
+from storage.bootstrap import open_storage
+from storage.db.sqlite_statistics import EXPECTED
 from tests.conftest import KEY
 from tests.storage import raw
 

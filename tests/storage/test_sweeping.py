@@ -6,22 +6,22 @@ from collections import Counter
 
 import pytest
 
-from storage.alert_memory import rested
-from storage.alert_rules import pause_rule
-from storage.alerting import sweep
-from storage.definitions import add_score_type, score_types
+from storage.alerts.decide import sweep
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.followup_moves import move
+from storage.alerts.followups import by_ids, overdue, steps
+from storage.alerts.memory import rested
+from storage.alerts.rules import pause_rule
+from storage.alerts.simulate import CHANGES, NEWEST, try_alert
+from storage.bootstrap import Storage
 from storage.domain.facts import Op
 from storage.domain.filters import BadFilter, Candidate, parse
 from storage.domain.followups import Move, State
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
 from storage.domain.submissions import Submission
-from storage.following_up import move
-from storage.followups import by_ids, overdue, steps
-from storage.opening import Storage
-from storage.queries import page
-from storage.trying import CHANGES, NEWEST, try_alert
-from storage.watching import add_alert_rule, choose_channel
+from storage.reading.pages import page
+from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage import raw

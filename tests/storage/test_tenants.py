@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 import pytest
 
-from storage.contacts import contacts, find, nearest
-from storage.definitions import add_score_type, score_types
-from storage.deliveries import count_refusal, deliveries, delivery, refused
+from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery, UnknownScoreType, UnknownSource
 from storage.domain.facts import Op, Unusable
 from storage.domain.score_types import Band
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Outcome, Status
-from storage.facts import last_command
-from storage.opening import Storage
-from storage.past import course, history
-from storage.scores import card, cards_of, top
-from storage.sources import add_source, find_source, sources
+from storage.ledger.contacts import contacts, find, nearest
+from storage.ledger.facts import last_command
+from storage.reading.current_scores import card, cards_of, top
+from storage.reading.history import course, history
+from storage.scoring.definitions import add_score_type, score_types
+from storage.sources.config import add_source, find_source, sources
+from storage.sources.deliveries import count_refusal, deliveries, delivery, refused
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 

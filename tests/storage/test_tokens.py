@@ -2,8 +2,8 @@
 
 import pytest
 
+from storage.bootstrap import Storage
 from storage.domain.errors import BadName, UnknownToken
-from storage.opening import Storage
 from storage.tokens import create_token, find_token, revoke_token, tokens
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team

@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from storage.definitions import add_score_type, score_types
 from storage.domain.decay import shown
 from storage.domain.facts import Item, Op
 from storage.domain.filters import Candidate, parse
 from storage.domain.score_types import Band, ScoreType
-from storage.queries import count, page
+from storage.reading.pages import count, page
+from storage.scoring.definitions import add_score_type, score_types
 from tests.counts import tell
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team, change, said, set_to

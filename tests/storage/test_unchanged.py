@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from storage.contacts import find
 from storage.domain.errors import Changed
 from storage.domain.facts import Op
 from storage.domain.submissions import Outcome, Recorded, Status, Submission
+from storage.ledger.contacts import find
 from tests.storage.teams import NOW, Team, change, set_to
 
 ADA = "ada@example.com"

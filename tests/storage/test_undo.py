@@ -4,16 +4,16 @@ import asyncio
 
 import pytest
 
-from storage.committer import Committer
-from storage.database import current
-from storage.definitions import add_score_type
+from storage.db.database import current
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Op
 from storage.domain.score_types import Rule
 from storage.domain.submissions import Recorded
-from storage.facts import last_command
-from storage.verifying import verify_next
+from storage.ledger.committer import Committer
+from storage.ledger.facts import last_command
+from storage.ledger.verify import verify_next
+from storage.scoring.definitions import add_score_type
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from storage.opening import open_storage
-from storage.sources import add_source, find_source, sources
+from storage.bootstrap import open_storage
+from storage.sources.config import add_source, find_source, sources
 from storage.vault import CannotUnlock, NoKeys, Vault, keys_beside
 from storage.workspaces import add_workspace, find_workspace
 from tests.storage import raw

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from storage.definitions import add_score_type
 from storage.domain.contacts import Json
 from storage.domain.facts import Item, Op
-from storage.verifying import Difference, contacts_to_verify, verify_next
+from storage.ledger.verify import Difference, contacts_to_verify, verify_next
+from storage.scoring.definitions import add_score_type
 from tests.counts import tell
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team, change, said

@@ -1,7 +1,7 @@
 """What a score is made of, as it is read from the ledger: undone changes have no part, other teams see nothing."""
 
 from storage.domain.facts import Op
-from storage.past import why
+from storage.reading.history import why
 from storage.workspaces import add_workspace
 from tests.storage.teams import DAY, NOW, Team, change, set_to
 

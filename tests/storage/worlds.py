@@ -1,16 +1,16 @@
 """Fill a database so that every table has rows, and look at all of them."""
 
-from storage.deliveries import count_refusal
-from storage.digests import set_digest
+from storage.alerts.digests import set_digest
+from storage.alerts.enroll import choose_channel
+from storage.bootstrap import open_storage
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
 from storage.notices import was_told
-from storage.opening import open_storage
-from storage.segments import save_segment
-from storage.sources import add_source
+from storage.reading.segments import save_segment
+from storage.sources.config import add_source
+from storage.sources.deliveries import count_refusal
 from storage.tokens import create_token
-from storage.watching import choose_channel
 from storage.workspaces import add_workspace
 from tests.storage import raw
 from tests.storage.teams import NOW, Team, change, said, set_to

@@ -9,16 +9,16 @@ from aiohttp import ClientSession
 
 from bot.service import Service
 from bot.settings import Settings
-from storage.contacts import find
-from storage.definitions import add_score_type
-from storage.deliveries import Delivery, deliveries
+from storage.bootstrap import open_storage
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
-from storage.opening import open_storage
-from storage.past import history
-from storage.scores import cards_of
-from storage.sources import add_source
+from storage.ledger.contacts import find
+from storage.reading.current_scores import cards_of
+from storage.reading.history import history
+from storage.scoring.definitions import add_score_type
+from storage.sources.config import add_source
+from storage.sources.deliveries import Delivery, deliveries
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.webhooks.sender import SECRET, Answer, Clock, Sender, session

@@ -1,6 +1,6 @@
 """Whether the process lives, and whether it can do its work."""
 
-from storage import database
+from storage.db import database
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import item
 

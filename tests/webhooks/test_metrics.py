@@ -2,7 +2,7 @@
 
 import re
 
-from storage.domain.retries import SECOND
+from storage.domain.backoff import SECOND
 from storage.jobs import claim, give_up, put_job
 from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import OTHER_SECRET, item

@@ -3,11 +3,11 @@
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from storage.committer import Committer
+from storage.bootstrap import Storage
 from storage.domain.sources import Settings
 from storage.domain.submissions import Recorded, Submission
-from storage.opening import Storage
-from storage.sources import add_source, set_source
+from storage.ledger.committer import Committer
+from storage.sources.config import add_source, set_source
 from tests.webhooks.receiving import SLUG, TEAM, furnish
 from tests.webhooks.sender import SECRET, START, Clock, encoded, item, signed
 from webhooks.metrics import Metrics
@@ -27,7 +27,7 @@ class Remembering(Committer):
 
 async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
     """Every delivery of it is muted, and none of another source; it can be unmuted again."""
-    from storage import database
+    from storage.db import database
 
     clock = Clock()
     workspace = await furnish(clock)

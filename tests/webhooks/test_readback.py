@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 
 from storage import jobs
-from storage.contacts import find
-from storage.definitions import add_score_type
-from storage.deliveries import deliveries, delivery
+from storage.bootstrap import Storage
+from storage.domain.backoff import LEASE, MOST_ATTEMPTS
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
-from storage.domain.retries import LEASE, MOST_ATTEMPTS
 from storage.domain.sources import Settings
 from storage.domain.submissions import Delivered, Status, Submission
-from storage.opening import Storage
-from storage.past import history
-from storage.readings import READ, Reading, reading
-from storage.scores import card
-from storage.sources import add_source, find_source, remove_source, set_source
+from storage.ledger.contacts import find
+from storage.reading.current_scores import card
+from storage.reading.history import history
+from storage.scoring.definitions import add_score_type
+from storage.sources.config import add_source, find_source, remove_source, set_source
+from storage.sources.deliveries import deliveries, delivery
+from storage.sources.readback_queue import READ, Reading, reading
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage import raw

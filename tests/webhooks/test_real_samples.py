@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import ClientSession
 
-from storage.contacts import find
-from storage.definitions import add_score_type
 from storage.domain.people import Workspace
-from storage.past import history
-from storage.sources import add_source
+from storage.ledger.contacts import find
+from storage.reading.history import history
+from storage.scoring.definitions import add_score_type
+from storage.sources.config import add_source
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import serving
 from tests.webhooks.sender import Answer, Clock, session

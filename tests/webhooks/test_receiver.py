@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from storage.committer import Committer
-from storage.database import current
-from storage.deliveries import delivery
+from storage.db.database import current
 from storage.domain.facts import Unusable
 from storage.domain.people import Workspace
 from storage.domain.submissions import Status
-from storage.scores import top
-from storage.sources import add_source
-from storage.verifying import verify_next
+from storage.ledger.committer import Committer
+from storage.ledger.verify import verify_next
+from storage.reading.current_scores import top
+from storage.sources.config import add_source
+from storage.sources.deliveries import delivery
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import SLUG, Receiving, furnish
 from tests.webhooks.sender import DAY, OTHER_SECRET, SECOND, SECRET, START, Sender, encoded, item, signed

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from storage.deliveries import delivery, raw_delivery, refused
-from storage.sources import add_source
+from storage.sources.config import add_source
+from storage.sources.deliveries import delivery, raw_delivery, refused
 from tests.webhooks.receiving import SLUG, TEAM, Receiving, check_problem
 from tests.webhooks.sender import OTHER_SECRET, SECOND, SECRET, START, encoded, item, signature, signed
 

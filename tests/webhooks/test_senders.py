@@ -8,15 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from storage import database
-from storage.committer import Committer
-from storage.definitions import add_score_type
-from storage.deliveries import KEPT_FOR, RAW_KEPT, delivery, lately, raw_delivery
+from storage.bootstrap import open_storage
+from storage.db import database
 from storage.domain.errors import Refusal, UnknownDelivery
 from storage.domain.facts import Ignored, Item
 from storage.domain.sources import Source
-from storage.opening import open_storage
-from storage.sources import add_source, find_source, remove_source, rotate_source, set_source
+from storage.ledger.committer import Committer
+from storage.scoring.definitions import add_score_type
+from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source
+from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, delivery, lately, raw_delivery
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.webhooks.events import EVENTS

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from storage.committer import Committer
+from storage.ledger.committer import Committer
 from webhooks.api.access import Api
 from webhooks.api.contacts import delete_contact, list_contacts, merge_contact, show_contact
 from webhooks.api.explaining import show_explanation, show_history

@@ -7,7 +7,6 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from storage.committer import Committer
 from storage.domain.contacts import broken_in
 from storage.domain.errors import (
     Changed,
@@ -20,6 +19,7 @@ from storage.domain.errors import (
     UnknownScoreType,
 )
 from storage.domain.people import Workspace
+from storage.ledger.committer import Committer
 from storage.tokens import find_token
 from webhooks.limits import MAX_BODY, FailureRate, TooLarge, read_body
 from webhooks.problems import problem

@@ -3,15 +3,15 @@
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from storage.contacts import named
-from storage.definitions import score_types
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import Recorded, Submission
-from storage.queries import BadCursor, page
-from storage.scores import Card, card
-from storage.segments import segments
+from storage.ledger.contacts import named
+from storage.reading.current_scores import Card, card
+from storage.reading.pages import BadCursor, page
+from storage.reading.segments import segments
+from storage.scoring.definitions import score_types
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
 from webhooks.bodies import Unparseable, parse_json

@@ -10,8 +10,8 @@ from aiohttp import web
 from storage.domain.errors import UnknownContact
 from storage.domain.explain import Contribution
 from storage.domain.facts import FieldOrder
-from storage.domain.values import to_json
-from storage.past import Entry, history, why
+from storage.domain.numbers import to_json
+from storage.reading.history import Entry, history, why
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
 from webhooks.api.contacts import contact_of, limit_of

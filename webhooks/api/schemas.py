@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from storage.domain.durations import write_span
+from storage.domain.numbers import to_json
 from storage.domain.score_types import ScoreType
-from storage.domain.spans import write_span
-from storage.domain.values import to_json
-from storage.scores import Card, Standing
+from storage.reading.current_scores import Card, Standing
 
 
 def contact(card: Card) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from typing import Annotated, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from storage.definitions import score_type, score_types
 from storage.domain.contacts import Reference, looks_like_address
 from storage.domain.errors import BadNumber, UnknownContact
 from storage.domain.facts import Item, Op
+from storage.domain.numbers import from_json
 from storage.domain.score_types import ScoreType
-from storage.domain.values import from_json
-from storage.scores import Standing, card
+from storage.reading.current_scores import Standing, card
+from storage.scoring.definitions import score_type, score_types
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
 from webhooks.api.contacts import contact_of, record

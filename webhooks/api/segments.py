@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from storage.segments import segments
+from storage.reading.segments import segments
 from webhooks.api.access import Call
 
 

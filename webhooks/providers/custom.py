@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from storage.domain.errors import BadItem
 from storage.domain.facts import Asked, Item, Op
-from storage.domain.values import THOUSAND, from_json
+from storage.domain.numbers import THOUSAND, from_json
 from webhooks.bodies import FORM, JSON, XML
 from webhooks.mapping import DEFAULT_ITEMS, FIELDS, ITEMS, BadMapping, Budget, compiled, exact, found_items, plain
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from storage.domain.contacts import ATTRIBUTE, Json, Reference
 from storage.domain.errors import Refusal
 from storage.domain.facts import Asked, Deletion, Item, Merge, Op, Unusable
-from storage.domain.values import THOUSAND, from_json
+from storage.domain.numbers import THOUSAND, from_json
 from webhooks.bodies import Rejected
 from webhooks.limits import MAX_ITEMS
 from webhooks.proofs import Signature

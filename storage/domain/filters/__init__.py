@@ -1,7 +1,7 @@
 """Read and answer questions about contacts: `score>=80 -tag:churned sort:-score limit:20`."""
 
-from storage.domain.filters.complaints import BadFilter
-from storage.domain.filters.parsing import parse, with_addresses
+from storage.domain.filters.errors import BadFilter
+from storage.domain.filters.parse import parse, with_addresses
 from storage.domain.filters.terms import Candidate, Filter, Sort, Words
 
 __all__ = ["BadFilter", "Candidate", "Filter", "Sort", "Words", "parse", "with_addresses"]

@@ -9,8 +9,8 @@ from storage.domain.contacts import ATTRIBUTE, Json, matching
 from storage.domain.decay import shown
 from storage.domain.errors import BadNumber
 from storage.domain.followups import NOBODYS, State
+from storage.domain.numbers import parse as parse_number
 from storage.domain.score_types import ScoreType
-from storage.domain.values import parse as parse_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

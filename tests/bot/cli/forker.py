@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import bot.cli  # noqa: F401  # so that it is loaded, which `main` would do
-import storage.models  # noqa: F401  # which opening a database would do
+import storage.db.models  # noqa: F401  # which opening a database would do
 from bot.__main__ import main
 
 

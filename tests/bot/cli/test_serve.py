@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from storage.opening import open_storage
-from storage.scores import top
+from storage.bootstrap import open_storage
+from storage.reading.current_scores import top
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import PROGRAM, Serving, environment, run, run_anew, serving
 from tests.conftest import KEY, on_both

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from storage.opening import open_storage
+from storage.bootstrap import open_storage
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment, run
 from tests.conftest import KEY, on_both

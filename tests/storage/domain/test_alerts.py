@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storage.domain.alert_words import AlertWords, BadAlert, read_alert, written
-from storage.domain.alerts import (
+from storage.domain.alerts.kinds import (
     Decision,
     Kind,
     Memory,
@@ -22,6 +21,7 @@ from storage.domain.alerts import (
     look_back,
     next_look,
 )
+from storage.domain.alerts.syntax import AlertWords, BadAlert, read_alert, written
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Change, Op
 from storage.domain.fold import State, beginning, step

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.domain.cells import guarded, joined, parted, plain, written
+from storage.domain.csv_cells import guarded, joined, parted, plain, written
 
 FORMULAS = "=+-@\t\r\n＝＋－＠"
 texts = st.text(st.sampled_from(f"''{FORMULAS} a"), max_size=6) | st.text(max_size=20)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.domain.course import Knot, biggest_moves, points
+from storage.domain.timeline import Knot, biggest_moves, points
 
 SINCE, UNTIL, START = 1_000, 2_000, 7
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.domain.hours import (
+from storage.domain.business_hours import (
     BadHour,
     UnknownZone,
     check_zone,

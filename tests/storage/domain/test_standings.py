@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.domain.standings import DAY, HOUR, Seen, Standing, judge
+from storage.domain.source_health import DAY, HOUR, Seen, Standing, judge
 
 WELL = {
     "known_for": 30 * DAY, "deliveries": 5, "quiet_for": 0, "longest_pause": 4 * HOUR, "refused": 0, "unusable": 0,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.domain.errors import BadNumber
-from storage.domain.values import LARGEST, from_json, parse, show, to_json
+from storage.domain.numbers import LARGEST, from_json, parse, show, to_json
 
 TOO_MANY = "has more than three digits after the point"
 TOO_LARGE = "is larger than a score can be (1,000,000,000)"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from yarl import URL
 
-from storage.definitions import add_score_type
+from storage.scoring.definitions import add_score_type
 from storage.tokens import revoke_token, tokens
 from storage.workspaces import add_workspace
 from tests.webhooks.api.program import Program, program

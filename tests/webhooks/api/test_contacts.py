@@ -3,7 +3,7 @@
 import base64
 import json
 
-from storage.verifying import verify_next
+from storage.ledger.verify import verify_next
 from tests.webhooks.api.program import Program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import DAY, item

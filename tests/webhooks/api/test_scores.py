@@ -3,9 +3,9 @@
 import asyncio
 import json
 
-from storage.definitions import add_score_type
 from storage.domain.score_types import Rule
-from storage.past import history
+from storage.reading.history import history
+from storage.scoring.definitions import add_score_type
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import DAY, SECOND, Answer, item

@@ -1,0 +1,1 @@
+"""Keep alert rules and follow-ups, and decide when a rule fires."""

@@ -1,0 +1,207 @@
+"""Keep who gets a message a day and when, and gather what stands in it."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from storage import jobs
+from storage.alerts import followups
+from storage.alerts.followups import FollowUp, Whose
+from storage.db import database
+from storage.db.database import Row
+from storage.domain.business_hours import check_zone, next_time
+from storage.domain.contacts import matching
+from storage.domain.decay import shown
+from storage.domain.errors import Refusal
+from storage.domain.facts import DAY
+from storage.domain.filters import Filter, Sort
+from storage.domain.filters.terms import All, Compare, Comparison, Crossed, Direction, Is, Term, Trend
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.jobs import NewJob
+from storage.reading import current_scores, pages
+from storage.reading.current_scores import Card
+from storage.scoring.definitions import score_types
+
+DIGEST_JOB = "digest"  #: the kind of the job that sends one
+MOST_LINES = 10
+MOST_LOOKED_AT = 200
+COOLS_WITHIN = 3 * DAY
+#: a mover moved by one part in so many of its range
+MOVER = 20
+
+
+class UnknownDigest(Refusal):
+    """No digest goes there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """A message a day to a channel or a person. Times in µs UTC."""
+
+    id: int
+    place: str  #: Slack's id
+    zone: str
+    minute: int  #: of the local day
+    ranked: tuple[int, ...] | None  #: the top ten when it was sent last
+    sent_at: int | None
+    made_by: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What happened since the last digest, and what is about to."""
+
+    score_type: ScoreType
+    since: int
+    hot: Sequence[Card] = ()  #: came into the top band
+    ranked: Sequence[Card] = ()  #: new among the top ten
+    movers: Sequence[tuple[Card, int]] = ()  #: with how far, in thousandths
+    cooling: Sequence[Card] = ()  #: about to fall out of the top band by themselves
+    asked: Sequence[FollowUp] = ()  #: asked for in the digest alone, and nobody has them
+    overdue: Sequence[FollowUp] = ()
+    waking: Sequence[FollowUp] = ()  #: whose snooze ends within a day
+    top: tuple[int, ...] = ()  #: the top ten now
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to say."""
+        return not any((self.hot, self.ranked, self.movers, self.cooling, self.asked, self.overdue, self.waking))
+
+
+async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int, made_by: str, now: int) -> Digest:
+    """Let a message go somewhere every working day at that local time; raises UnknownZone."""
+    zone = await asyncio.to_thread(check_zone, zone)  # it reads the folders of the zone database
+
+    async def body(session: database.Session) -> Digest:
+        rows = await session.rows(
+            "INSERT INTO digests (workspace_id, place, zone, minute, ranked, made_by, created_at)"
+            " VALUES ($1, $2, $3, $4, 'null', $5, $6) ON CONFLICT (workspace_id, place) DO UPDATE"
+            " SET zone = excluded.zone, minute = excluded.minute, made_by = excluded.made_by RETURNING *",
+            workspace.id,
+            place,
+            zone,
+            minute,
+            made_by,
+            now,
+        )
+        one = _digest(rows[0])
+        due = next_time(zone, minute, after=now)
+        await session.rows(
+            "DELETE FROM jobs WHERE workspace_id = $1 AND kind = $2 AND subject = $3", workspace.id, DIGEST_JOB, one.id
+        )
+        job = NewJob(
+            workspace=workspace.id, kind=DIGEST_JOB, lane=place, key=f"{one.id}/{due}", subject=one.id, due_at=due
+        )
+        await jobs.put(session, [job], now=now)
+        return one
+
+    return await database.write(body)
+
+
+async def stop_digest(workspace: Workspace, *, place: str) -> None:
+    """Let no digest go there any more; raises UnknownDigest."""
+    done = await database.current().writer.rows(
+        "DELETE FROM digests WHERE workspace_id = $1 AND place = $2 RETURNING id", workspace.id, place
+    )
+    if not done:
+        raise UnknownDigest
+
+
+async def digests(workspace: Workspace) -> list[Digest]:
+    """Give the digests of a workspace, in the order they were made."""
+    rows = await database.read("SELECT * FROM digests WHERE workspace_id = $1 ORDER BY id", workspace.id)
+    return [_digest(row) for row in rows]
+
+
+async def digest_sent(workspace: Workspace, *, id: int, top: Sequence[int], now: int) -> None:
+    """Remember that a digest was sent, or had nothing to say."""
+    await database.current().writer.rows(
+        "UPDATE digests SET sent_at = $3, ranked = $4 WHERE workspace_id = $1 AND id = $2",
+        workspace.id,
+        id,
+        now,
+        json.dumps(list(top)),
+    )
+
+
+async def news(workspace: Workspace, *, digest: Digest, whose: Whose | None, now: int) -> News:
+    """Gather what stands in a digest; for a person only what is theirs."""
+    owner = whose.address if whose else None
+    score_type = (await score_types(workspace))[0]
+    # The first one has what happened since it was asked for, which may be over a week-end, and at least a day.
+    since = digest.sent_at if digest.sent_at is not None else min(now - DAY, digest.created_at)
+    if since > now:  # it was sent while a clock was ahead
+        since = now - DAY
+    mine: tuple[Term, ...] = (Is("owner", (matching(owner),)),) if owner is not None else ()
+    _, best = await current_scores.top(workspace, score=score_type.key, count=MOST_LINES, now=now)
+    top = tuple(card.contact.id for card in best)
+    ranked = [] if digest.ranked is None else [card for card in best if card.contact.id not in digest.ranked]
+    edge = score_type.bands[-1].start if len(score_type.bands) > 1 else None
+    return News(
+        score_type=score_type,
+        since=since,
+        hot=await _hot(workspace, score_type, edge, mine, since=since, now=now),
+        ranked=[card for card in ranked if owner is None or matching(card.contact.owner or "") == matching(owner)],
+        movers=await _movers(workspace, score_type, mine, since=since, now=now),
+        cooling=await _cooling(workspace, score_type, edge, mine, now=now),
+        asked=await followups.in_digest(workspace, whose=whose, most=MOST_LOOKED_AT),
+        overdue=await followups.overdue(workspace, whose=whose, most=MOST_LOOKED_AT, now=now),
+        waking=await followups.waking(workspace, whose=whose, before=now + DAY, most=MOST_LOOKED_AT),
+        top=top,
+    )
+
+
+async def _hot(
+    workspace: Workspace, score_type: ScoreType, edge: int | None, mine: tuple[Term, ...], *, since: int, now: int
+) -> Sequence[Card]:
+    if edge is None:
+        return ()
+    where = All((*mine, Crossed(score_type, True, edge, now - since)))
+    asked = Filter(where, (Sort(score_type, True),))
+    return (await pages.page(workspace, asked=asked, limit=MOST_LINES, now=now)).cards
+
+
+async def _movers(
+    workspace: Workspace, score_type: ScoreType, mine: tuple[Term, ...], *, since: int, now: int
+) -> list[tuple[Card, int]]:
+    """Give who moved most, the furthest first."""
+    least = max(score_type.step, (score_type.maximum - score_type.minimum) // MOVER)
+    where = All((*mine, Trend(score_type, Direction.MOVED, least, False, now - since)))
+    asked = Filter(where, (Sort(score_type, True),))
+    cards = (await pages.page(workspace, asked=asked, limit=MOST_LOOKED_AT, now=now)).cards
+    wanted = {card.contact.id: (card.contact.id, score_type.definition, since) for card in cards}
+    then = await current_scores.ranks_then(database.current().reader, wanted)
+    moved = list[tuple[Card, int]]()
+    for card in cards:
+        rank, standing = then.get(card.contact.id), card.standing(score_type.key)
+        if rank is not None and standing is not None:
+            moved.append((card, standing.value - shown(score_type, rank, now=since)))
+    return sorted(moved, key=lambda one: (-abs(one[1]), one[0].contact.id))[:MOST_LINES]
+
+
+async def _cooling(
+    workspace: Workspace, score_type: ScoreType, edge: int | None, mine: tuple[Term, ...], *, now: int
+) -> list[Card]:
+    if edge is None or not score_type.half_life:
+        return []
+    where = All((*mine, Compare(score_type, Comparison.AT_LEAST, edge)))
+    # The lowest of those that are in the band fall first.
+    asked = Filter(where, (Sort(score_type, False),))
+    cards = (await pages.page(workspace, asked=asked, limit=MOST_LINES, now=now)).cards
+    falling = [(card, card.standing(score_type.key)) for card in cards]
+    return [
+        card
+        for card, standing in falling
+        if standing is not None and standing.band_until is not None and standing.band_until <= now + COOLS_WITHIN
+    ]
+
+
+def _digest(row: Row) -> Digest:
+    ranked = json.loads(row["ranked"])
+    return Digest(
+        **{name: row[name] for name in ("id", "place", "zone", "minute", "sent_at", "made_by", "created_at")},
+        ranked=None if ranked is None else tuple(ranked),
+    )

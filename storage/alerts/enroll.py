@@ -1,0 +1,123 @@
+"""Let alert rules begin to watch: whoever is inside already is known, and not asked for."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from storage.alerts import memory as alert_memory
+from storage.alerts import rules as alert_rules
+from storage.alerts.rules import AlertRule, RuleThere
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.alerts.kinds import TRENDS, Kind, Memory, Watch, look
+from storage.domain.alerts.syntax import read_alert
+from storage.domain.filters import parse, with_addresses
+from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
+from storage.domain.fold import State
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.ledger import projection
+from storage.reading import pages, segments
+from storage.scoring import definitions
+
+
+async def add_alert_rule(
+    workspace: Workspace, *, words: str, made_by: str, owners: dict[str, str | None], now: int
+) -> AlertRule:
+    """Add a rule from its words; whoever is inside already is not asked for. *owners* is as the filter language has it.
+
+    Raises BadAlert, UnknownScoreType, BadFilter, RuleThere.
+    """
+
+    async def body(session: Session) -> AlertRule:
+        # Of two who add the same at once the second sees the first's.
+        (row,) = await session.rows(
+            "SELECT alert_channel FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id
+        )
+        types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
+        read = read_alert(words, types)
+        condition = with_addresses(read.condition, owners)
+        parse(condition, types, segments=await segments.kept(session, workspace))
+        for one in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+            if one.does(read, condition, types, usual=row["alert_channel"]):
+                raise RuleThere(one)
+        rule = await alert_rules.insert(session, workspace, words=read, condition=condition, made_by=made_by, now=now)
+        await retake(session, workspace, rule, types, now=now)
+        return rule
+
+    return await database.write(body)
+
+
+async def choose_channel(workspace: Workspace, *, channel: str | None, now: int) -> None:
+    """Let follow-ups go to a channel from now on (none: to the owner, else to an admin), and turn the first rule on."""
+
+    async def body(session: Session) -> None:
+        await session.rows(
+            "UPDATE workspaces SET alert_channel = $2, set_up_at = coalesce(set_up_at, $3) WHERE id = $1",
+            workspace.id,
+            channel,
+            now,
+        )
+        await session.rows(
+            "UPDATE alert_rules SET paused_at = NULL WHERE workspace_id = $1 AND score IS NULL",
+            workspace.id,
+        )
+
+    await database.write(body)
+
+
+async def retake(
+    session: Session, workspace: Workspace, rule: AlertRule, types: Iterable[ScoreType], *, now: int
+) -> None:
+    """Enroll the contacts that are inside a rule's region, without asking for a follow-up.
+
+    A hold that is pending stays pending while the contact is inside. A contact outside that the rule has taken stays
+    taken until it is beyond the re-arm line.
+    """
+    watch = rule.watch(tuple(types))
+    if watch is None or watch.kind in TRENDS:
+        return
+    if watch.kind is Kind.UNTOUCHED:
+        await session.rows(
+            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, seen_at, spent)"
+            " SELECT CAST($1 AS BIGINT), s.contact_id, s.last_at <= $4,"
+            " CASE WHEN s.last_at <= $4 THEN NULL ELSE s.last_at + CAST($5 AS BIGINT) END, CAST($3 AS BIGINT), 0"
+            " FROM scores s WHERE s.definition_id = $2 AND s.rank IS NOT NULL ON CONFLICT DO NOTHING",
+            rule.id,
+            watch.score_type.definition,
+            now,
+            now - watch.span,
+            watch.span,
+        )
+        return
+    there = set(await inside(session, workspace, watch, now=now))
+    known = await alert_memory.of_rule(session, rule.id)
+    memory = {
+        contact: replace(before, taken=True, seen_at=now)
+        for contact in there
+        if (before := known.get(contact, Memory())).pending_until is None
+    }
+    outside = sorted(
+        contact
+        for contact, before in known.items()
+        if contact not in there and (before.taken or before.pending_until is not None)
+    )
+    key = watch.score_type.key
+    states = await projection.states(session, {(contact, key): watch.score_type.definition for contact in outside})
+    for contact in outside:
+        state = states.get((contact, key), State(base=watch.score_type.start))
+        memory[contact] = look(watch, known[contact], state, now=now).memory
+    await alert_memory.keep(session, {(rule.id, contact): one for contact, one in memory.items()})
+
+
+async def inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
+    """Name the contacts whose scores lie where a rule watches."""
+    score, region = watch.score_type, watch.region
+    terms: list[Term] = [Has(score)]
+    terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
+    terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
+    there = await pages.holding(session, workspace, where=All(tuple(terms)), among=None, now=now)
+    if watch.kind is not Kind.COOLING or region.low is None:
+        return there
+    later = Compare(score, Comparison.BELOW, region.low)
+    falling = await pages.holding(session, workspace, where=later, among=None, now=now + watch.span)
+    return sorted(set(there) & set(falling))

@@ -1,0 +1,255 @@
+"""Write what becomes of follow-ups: asked for with the score, moved by people and by time, first click wins."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from storage import jobs
+from storage.alerts.followups import DIGEST, READ, FollowUp, UnknownFollowUp, follow_up, in_states, standing_of
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.followups import BY_TIME, CLAIM_LASTS, LETS_GO, Move, Outcome, Standing, State, moved
+from storage.domain.people import Workspace
+from storage.jobs import NewJob
+
+#: kinds of jobs
+ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFollowUp:
+    """A follow-up to be asked for. Thousandths."""
+
+    workspace: int
+    rule: int
+    contact: int
+    score: str
+    before: int | None
+    after: int | None
+    source: str
+    actor: str | None
+    reason: str | None
+    lane: str
+    at: int  #: when it came to be
+    why: str | None = None  #: the words of its rule, where the score alone does not say it
+    sla: int | None = None  #: within which time it should be claimed
+    escalate_to: str | None = None
+
+
+async def ask(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> None:
+    """Write follow-ups, each with the jobs that post it and that see whether somebody claimed it in time."""
+    if not asked:
+        return
+    ids = await database.current().next_ids(session, "follow_ups", len(asked))
+    rows: list[Row] = []
+    for id, one in zip(ids, asked, strict=True):
+        row: Row = {"id": id, "w": one.workspace, "u": one.rule, "c": one.contact, "s": one.score, "b": one.before}
+        row |= {"a": one.after, "f": one.source, "p": one.actor, "r": one.reason, "y": one.why, "l": one.lane}
+        late = None if one.sla is None else one.at + one.sla
+        rows.append(row | {"t": one.at, "n": one.sla, "d": late, "e": one.escalate_to})
+    await session.rows(
+        "INSERT INTO follow_ups (id, workspace_id, rule_id, contact_id, score, before, after, source, actor, reason,"
+        " why, lane, state, sla, late_at, escalate_to, asked_at, changed_at, in_list)"
+        " SELECT id, w, u, c, s, b, a, f, p, r, y, l, $2, n, d, e, t, t, false"
+        " FROM given(id bigint, w bigint, u bigint, c bigint, s text, b bigint, a bigint, f text, p text, r text,"
+        " y text, l text, t bigint, n bigint, d bigint, e text) ORDER BY id",
+        rows,
+        State.OPEN.value,
+    )
+    await _write_steps(
+        session, [_step(row, "asked", State.OPEN, by=None, at=row["t"], workspace=row["w"]) for row in rows]
+    )
+    posting = [row for row in rows if row["l"] != DIGEST]
+    await jobs.put(
+        session,
+        [
+            NewJob(workspace=row["w"], kind=ASK, lane=row["l"], key=str(row["id"]), subject=row["id"], due_at=row["t"])
+            for row in posting
+        ]
+        + [
+            NewJob(
+                workspace=row["w"],
+                kind=ESCALATE,
+                lane=row["l"],
+                key=f"{row['id']}/{row['d']}",
+                subject=row["id"],
+                due_at=row["d"],
+            )
+            for row in rows
+            if row["d"] is not None and row["e"] is not None
+        ],
+        now=now,
+    )
+
+
+async def fall_back(session: Session, pairs: Mapping[tuple[int, int], int], *, now: int) -> None:
+    """Close what nobody claimed of these (rule, contact), because the score fell back then; their lock is held."""
+    if not pairs:
+        return
+    rows = await session.rows(
+        "SELECT f.id, f.workspace_id, f.lane, given.t FROM given(u bigint, c bigint, t bigint)"
+        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c"
+        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.u AND f.state IN ({in_states(LETS_GO)})"
+        " ORDER BY f.id",
+        [{"u": rule, "c": contact, "t": at} for (rule, contact), at in sorted(pairs.items())],
+    )
+    if not rows:
+        return
+    await session.rows(
+        "UPDATE follow_ups SET state = $2, holder = NULL, until = NULL, late_at = NULL,"
+        " changed_at = (SELECT t FROM given(id bigint, t bigint) WHERE given.id = follow_ups.id)"
+        " WHERE id IN (SELECT id FROM given(id bigint, t bigint))",
+        [{"id": row["id"], "t": row["t"]} for row in rows],
+        State.CLOSED.value,
+    )
+    await _write_steps(
+        session,
+        [_step(row, Move.FALL_BACK, State.CLOSED, by=None, at=row["t"], workspace=row["workspace_id"]) for row in rows],
+    )
+    await jobs.put(session, [_job(row, EDIT, at=row["t"]) for row in rows], now=now)
+
+
+def _step(row: Row, move: str, state: State, *, by: str | None, at: int, workspace: int) -> Row:
+    return {"f": row["id"], "w": workspace, "m": str(move), "s": state.value, "b": by, "t": at}
+
+
+async def _write_steps(session: Session, steps: list[Row]) -> None:
+    await session.rows(
+        "INSERT INTO follow_up_moves (workspace_id, follow_up_id, move, state, by, at) SELECT w, f, m, s, b, t"
+        " FROM given(f bigint, w bigint, m text, s text, b text, t bigint) WHERE true ORDER BY f",
+        steps,
+    )
+
+
+async def forget(session: Session, contacts: Collection[int]) -> None:
+    """Take away the follow-ups of contacts, and what became of them; the locks are held."""
+    await session.rows(
+        "DELETE FROM follow_up_moves WHERE follow_up_id IN"
+        " (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id)",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+    await session.rows(
+        "DELETE FROM follow_ups WHERE id IN (SELECT f.id FROM given(id bigint)"
+        " JOIN follow_ups f ON f.contact_id = given.id ORDER BY f.id FOR NO KEY UPDATE)",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+
+
+def _job(row: Row, kind: str, *, at: int) -> NewJob:
+    """Make the job of a kind that bears on a follow-up at that instant."""
+    workspace, lane, id = row["workspace_id"], row["lane"], row["id"]
+    due_at = 0 if kind == EDIT else at  # what somebody did is seen before the rest of the lane is posted
+    return NewJob(workspace=workspace, kind=kind, lane=lane, key=f"{id}/{at}", subject=id, due_at=due_at)
+
+
+async def move(
+    workspace: Workspace, *, id: int, move: Move, by: str | None, until: int | None = None, now: int
+) -> FollowUp:
+    """Make a move; whoever comes first has it. Raises UnknownFollowUp, TooLate.
+
+    *until* is when a snooze ends. What time does is done only where its instant has come; else nothing is.
+    """
+
+    async def body(session: Session) -> bool:
+        found = await session.rows(
+            f"{READ} WHERE f.workspace_id = $1 AND f.id = $2", workspace.id, min(id, database.LARGEST_ID)
+        )
+        if not found:
+            raise UnknownFollowUp
+        # The contact before its follow-up, as a change of its score does it.
+        await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", found[0]["about"])
+        rows = await session.rows(f"{READ} WHERE f.id = $1", id)
+        if not rows:
+            raise UnknownFollowUp  # forgotten just now, with its contact
+        row = rows[0]
+        if row["about"] != found[0]["about"]:
+            return False  # its contact became one with another just now, or was parted: that one's lock is needed
+        due = row["late_at"] if move is Move.ESCALATE else row["until"]
+        if move in BY_TIME and (due is None or due > now):
+            return True  # snoozed or claimed anew meanwhile
+        after = moved(standing_of(row), move, by=by)
+        await _write_move(session, row, move, after, by=by, until=until, now=now)
+        return True
+
+    while not await database.write(body):
+        continue
+    return await follow_up(workspace, id=id)
+
+
+async def _write_move(
+    session: Session, row: Row, move: Move, after: Standing, *, by: str | None, until: int | None, now: int
+) -> None:
+    """Write where a follow-up stands after a move, and put what time will do to it there."""
+    late = now + row["sla"] if after.state is State.OPEN and row["sla"] is not None else None
+    if move is Move.ESCALATE:
+        late = row["late_at"]  # it stays overdue
+    ends = {State.SNOOZED: until, State.CLAIMED: now + CLAIM_LASTS}.get(after.state)
+    await session.rows(
+        "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, changed_at = $6 WHERE id = $1",
+        row["id"],
+        after.state.value,
+        after.holder,
+        ends,
+        late,
+        now,
+    )
+    await _write_steps(session, [_step(row, move, after.state, by=by, at=now, workspace=row["workspace_id"])])
+    later = [_job(row, EDIT, at=now)]
+    if ends is not None:
+        later.append(_job(row, WAKE if after.state is State.SNOOZED else RELEASE, at=ends))
+    if late is not None and after.state is State.OPEN and row["escalate_to"] is not None:
+        later.append(_job(row, ESCALATE, at=late))
+    await jobs.put(session, later, now=now)
+
+
+async def tell_outcome(workspace: Workspace, *, id: int, outcome: Outcome, by: str, now: int) -> FollowUp:
+    """Say what came of a follow-up that is done; from anybody but who ended it nothing is taken.
+
+    Gives it as it is then; raises UnknownFollowUp.
+    """
+
+    async def body(session: Session) -> None:
+        rows = await session.rows(
+            "UPDATE follow_ups SET outcome = $4, changed_at = $5"
+            " WHERE workspace_id = $1 AND id = $2 AND state = $6 AND holder = $3 RETURNING id, workspace_id, lane",
+            workspace.id,
+            min(id, database.LARGEST_ID),
+            by,
+            outcome.value,
+            now,
+            State.DONE.value,
+        )
+        told = [_step(row, outcome, State.DONE, by=by, at=now, workspace=row["workspace_id"]) for row in rows]
+        await _write_steps(session, told)
+        await jobs.put(session, [_job(row, EDIT, at=now) for row in rows], now=now)
+
+    await database.write(body)
+    return await follow_up(workspace, id=id)
+
+
+async def posted(workspace: Workspace, *, ids: Collection[int], channel: str, ts: str, in_list: bool, now: int) -> None:
+    """Remember where the message of follow-ups is."""
+    await database.current().writer.rows(
+        "UPDATE follow_ups SET posted_at = $3, message_channel = $4, message_ts = $5, in_list = $6"
+        " WHERE id IN (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.id = given.id"
+        " WHERE f.workspace_id = $2 ORDER BY f.id FOR NO KEY UPDATE)",
+        [{"id": id} for id in sorted(ids)],
+        workspace.id,
+        now,
+        channel,
+        ts,
+        in_list,
+    )
+
+
+async def message_moved(workspace: Workspace, *, channel: str, ts: str, to_channel: str, to_ts: str) -> None:
+    """Record that the follow-ups of a message are shown in another one from now on."""
+    await database.current().writer.rows(
+        "UPDATE follow_ups SET message_channel = $4, message_ts = $5 WHERE id IN"
+        " (SELECT id FROM follow_ups WHERE workspace_id = $1 AND message_channel = $2 AND message_ts = $3"
+        " ORDER BY id FOR NO KEY UPDATE)",
+        workspace.id,
+        channel,
+        ts,
+        to_channel,
+        to_ts,
+    )

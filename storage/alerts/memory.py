@@ -1,0 +1,116 @@
+"""What each alert rule remembers of each contact: what it has taken or waits for, and when it last asked."""
+
+from collections.abc import Collection, Mapping
+
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.alerts.kinds import Memory
+from storage.domain.followups import WAITING
+from storage.domain.people import Workspace
+
+#: (rule, contact)
+Watched = tuple[int, int]
+
+
+async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, Memory]:
+    """Return what rules remember of contacts; a pair without a row was never evaluated.
+
+    Earlier versions wrote *taken* beside a pending hold when a score type changed. The hold is what counts: it goes
+    on, and the follow-up comes when it ends.
+    """
+    rows = await session.rows(
+        "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent"
+        " FROM given(u bigint, c bigint) JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
+        [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
+    )
+    return {
+        (row["rule_id"], row["contact_id"]): Memory(
+            taken=bool(row["taken"]) and row["pending_until"] is None, pending_until=row["pending_until"],
+            fired_at=row["fired_at"], seen_at=row["seen_at"], spent=row["spent"],
+        )
+        for row in rows
+    }  # fmt: skip  # what it remembers
+
+
+async def keep(session: Session, memory: Mapping[Watched, Memory]) -> None:
+    """Remember it from here on."""
+    if memory:
+        await session.rows(
+            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent)"
+            " SELECT u, c, t, p, f, s, n"
+            " FROM given(u bigint, c bigint, t boolean, p bigint, f bigint, s bigint, n bigint)"
+            " WHERE true ORDER BY u, c ON CONFLICT (rule_id, contact_id) DO UPDATE"
+            " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at,"
+            " seen_at = excluded.seen_at, spent = excluded.spent",
+            [
+                {"u": rule, "c": contact, "t": one.taken, "p": one.pending_until, "f": one.fired_at}
+                | {"s": one.seen_at, "n": one.spent}
+                for (rule, contact), one in sorted(memory.items())
+            ],
+        )
+
+
+async def of_rule(session: Session, rule: int) -> dict[int, Memory]:
+    """Give all that a rule remembers, by contact."""
+    rows = await session.rows("SELECT contact_id FROM alert_memory WHERE rule_id = $1", rule)
+    known = await read(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
+    return {contact: one for (_, contact), one in known.items()}
+
+
+async def hand_over(session: Session, moved: Mapping[int, int]) -> None:
+    """Let rules forget contacts that are one with another now, but for when they last asked about them.
+
+    Of those that were parted they remember what they asked, and whether that still waits. *moved*: row → contact.
+    """
+    parts = [{"id": row, "r": root} for row, root in sorted(moved.items()) if root != row]
+    await session.rows(
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
+        " SELECT m.rule_id, given.r, false, max(m.fired_at), 0, 0 FROM given(id bigint, r bigint)"
+        " JOIN alert_memory m ON m.contact_id = given.id WHERE m.fired_at IS NOT NULL"
+        " GROUP BY m.rule_id, given.r ORDER BY m.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO UPDATE"
+        " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
+        " THEN alert_memory.fired_at ELSE excluded.fired_at END",
+        parts,
+    )
+    await session.rows(
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", parts
+    )
+    parted = [{"id": row, "r": root} for row, root in sorted(moved.items()) if moved.get(root) == root]
+    states = ", ".join(f"'{state.value}'" for state in WAITING)
+    await session.rows(
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
+        f" SELECT f.rule_id, given.r, count(CASE WHEN f.state IN ({states}) THEN 1 END) > 0, max(f.asked_at), 0, 0"
+        " FROM given(id bigint, r bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " GROUP BY f.rule_id, given.r ORDER BY f.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO NOTHING",
+        parted,
+    )
+
+
+async def taken_or_pending(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
+    """Return the (rule, contact) pairs in which the rule has taken the contact, or waits for the end of its hold."""
+    rows = await database.read(
+        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
+        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2"
+        " AND (m.taken OR m.pending_until IS NOT NULL)",
+        [{"id": rule} for rule in rules],
+        workspace.id,
+    )
+    return {(row["rule_id"], row["contact_id"]) for row in rows}
+
+
+async def rested(workspace: Workspace) -> dict[int, int]:
+    """Count, for each rule, how often it would have asked within its rest."""
+    rows = await database.read(
+        "SELECT m.rule_id, sum(m.spent) AS n FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
+        " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",
+        workspace.id,
+    )
+    return {row["rule_id"]: int(row["n"]) for row in rows}
+
+
+async def forget(session: Session, contacts: Collection[int]) -> None:
+    """Let rules forget contacts altogether."""
+    await session.rows(
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": contact} for contact in sorted(contacts)],
+    )

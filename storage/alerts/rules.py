@@ -1,0 +1,227 @@
+"""Keep the alert rules of each workspace."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.alerts.kinds import Kind, Region, Watch
+from storage.domain.alerts.syntax import AlertWords, written
+from storage.domain.errors import Refusal
+from storage.domain.facts import DAY
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+
+COOLDOWN = 14 * DAY
+MARGIN = 20  #: a rule is armed again when a score fell back by one part in so many of its range
+
+
+class UnknownRule(Refusal):
+    """There is no such alert rule; `/score alerts` lists them."""
+
+
+class RuleThere(Refusal):
+    """A rule that asks for the same in the same place is there already."""
+
+    def __init__(self, rule: "AlertRule") -> None:
+        super().__init__()
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRule:
+    """When to ask for a follow-up; without *score* it is the top band of whichever type is the default one."""
+
+    id: int
+    workspace_id: int
+    score: str | None
+    kind: Kind
+    region: Region
+    amount: int  #: how far a score has to move, in thousandths
+    span: int  #: within which time, or for how long; µs, like all times here
+    condition: str  #: the text of a filter, blank for everybody
+    channel: str | None  #: none: where the workspace's follow-ups go
+    in_digest: bool  #: nothing is posted but the line in the digest
+    hold: int
+    margin: int | None
+    cooldown: int
+    sla: int | None
+    escalate_to: str | None
+    swept_until: int
+    made_by: str | None
+    paused_at: int | None
+    created_at: int
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the one that every workspace has."""
+        return self.score is None
+
+    def watch(self, types: Collection[ScoreType]) -> Watch | None:
+        """Say what it watches now; none where its type is gone, or has no bands to be at the top of."""
+        score_type = next((one for one in types if one.key == self.score or (self.is_default and one.is_default)), None)
+        if score_type is None:
+            return None
+        region = self.region
+        if self.is_default:
+            if len(score_type.bands) < 2:
+                return None
+            region = Region(low=score_type.bands[-1].start)
+        margin = (score_type.maximum - score_type.minimum) // MARGIN if self.margin is None else self.margin
+        return Watch(
+            rule=self.id, score_type=score_type, kind=self.kind, region=region, amount=self.amount, span=self.span,
+            margin=margin, hold=self.hold, cooldown=self.cooldown,
+        )  # fmt: skip  # when, and how often
+
+    def does(self, words: AlertWords, condition: str, types: Collection[ScoreType], *, usual: str | None) -> bool:
+        """Tell whether it asks for what these words with that condition would ask for, and in the same place.
+
+        *usual* is the channel of those that name none. The default rule that is off asks for nothing, and whoever types
+        its words wants to be asked.
+        """
+        watch = None if self.is_default and self.paused_at is not None else self.watch(types)
+        return (
+            watch is not None
+            and replace(watch, rule=0) == watch_of(words)
+            and (self.channel or usual) == (words.channel or usual)
+            and (self.condition, self.in_digest) == (condition, words.in_digest)
+            and (self.sla, self.escalate_to) == (words.sla, words.escalate_to)
+        )
+
+    def why(self, score_type: ScoreType) -> str | None:
+        """Say what a follow-up is for, where its score alone does not say it."""
+        if self.kind is Kind.CROSSES:
+            return None
+        return written(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
+
+
+def watch_of(words: AlertWords) -> Watch:
+    """Say what a rule of these words would watch."""
+    one = words.score_type
+    return Watch(
+        rule=0, score_type=one, kind=words.kind, region=words.region, amount=words.amount, span=words.span,
+        margin=(one.maximum - one.minimum) // MARGIN if words.margin is None else words.margin,
+        hold=words.hold, cooldown=COOLDOWN if words.cooldown is None else words.cooldown,
+    )  # fmt: skip  # when, and how often
+
+
+async def insert_default(session: Session, workspace: Workspace, *, now: int) -> None:
+    """Write the rule that every workspace has: off, until somebody chose where follow-ups go."""
+    await session.rows(
+        "INSERT INTO alert_rules (workspace_id, kind, amount, span, condition, in_digest, hold, cooldown, swept_until,"
+        " paused_at, created_at) VALUES ($1, $4, 0, 0, '', false, 0, $2, $3, $3, $3)",
+        workspace.id,
+        COOLDOWN,
+        now,
+        Kind.CROSSES.value,
+    )
+
+
+async def insert(
+    session: Session, workspace: Workspace, *, words: AlertWords, condition: str, made_by: str, now: int
+) -> AlertRule:
+    """Write a rule with that condition, in place of the one in its words."""
+    rows = await session.rows(
+        "INSERT INTO alert_rules (workspace_id, score, kind, low, high, amount, span, condition, channel, in_digest,"
+        " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17) RETURNING *",
+        workspace.id,
+        words.score_type.key,
+        words.kind.value,
+        words.region.low,
+        words.region.high,
+        words.amount,
+        words.span,
+        condition,
+        words.channel,
+        words.in_digest,
+        words.hold,
+        words.margin,
+        COOLDOWN if words.cooldown is None else words.cooldown,
+        words.sla,
+        words.escalate_to,
+        made_by,
+        now,
+    )
+    return _rule(rows[0])
+
+
+async def of_workspaces(session: Session, workspaces: Collection[int]) -> dict[int, list[AlertRule]]:
+    """Give the rules of workspaces, the default one first."""
+    rows = await session.rows(
+        "SELECT r.* FROM given(id bigint) JOIN alert_rules r ON r.workspace_id = given.id"
+        " WHERE r.removed_at IS NULL ORDER BY r.id",
+        [{"id": id} for id in sorted(workspaces)],
+    )
+    found: dict[int, list[AlertRule]] = {}
+    for row in rows:
+        found.setdefault(row["workspace_id"], []).append(_rule(row))
+    return found
+
+
+async def alert_rules(workspace: Workspace) -> list[AlertRule]:
+    """Give the rules of a workspace, the default one first."""
+    return (await of_workspaces(database.current().reader, [workspace.id])).get(workspace.id, [])
+
+
+async def pause_rule(workspace: Workspace, *, rule: int, now: int) -> None:
+    """Let a rule ask for nothing until it is resumed; raises UnknownRule."""
+    await _change(workspace, "paused_at = $3", rule, now)
+
+
+async def resume_rule(workspace: Workspace, *, rule: int) -> None:
+    """Let a rule ask again, from now on: what happened meanwhile is past. Raises UnknownRule."""
+    await _change(workspace, "paused_at = $3", rule, None)
+
+
+async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
+    """Remove a rule for good; the follow-ups it asked for stay. Raises UnknownRule."""
+    await _change(workspace, "removed_at = $3", rule, now)
+
+
+async def swept(session: Session, rule: AlertRule, *, until: int) -> None:
+    """Record that everything that time decided up to *until* was evaluated.
+
+    Where another sweep came further meanwhile, its instant stays.
+    """
+    await session.rows(
+        "UPDATE alert_rules SET swept_until = $2 WHERE id = $1 AND (swept_until < $2 OR swept_until = $3)",
+        rule.id,
+        until,
+        rule.swept_until,
+    )
+
+
+async def _change(workspace: Workspace, what: str, rule: int, at: int | None) -> None:
+    done = await database.current().writer.rows(
+        f"UPDATE alert_rules SET {what} WHERE workspace_id = $1 AND id = $2 AND removed_at IS NULL RETURNING id",
+        workspace.id,
+        min(rule, database.LARGEST_ID),
+        at,
+    )
+    if not done:
+        raise UnknownRule
+
+
+def _rule(row: Row) -> AlertRule:
+    return AlertRule(
+        id=row["id"],
+        workspace_id=row["workspace_id"],
+        score=row["score"],
+        kind=Kind(row["kind"]),
+        region=Region(low=row["low"], high=row["high"]),
+        amount=row["amount"],
+        span=row["span"],
+        condition=row["condition"],
+        channel=row["channel"],
+        in_digest=bool(row["in_digest"]),
+        hold=row["hold"],
+        margin=row["margin"],
+        cooldown=row["cooldown"],
+        sla=row["sla"],
+        escalate_to=row["escalate_to"],
+        swept_until=row["swept_until"],
+        made_by=row["made_by"],
+        paused_at=row["paused_at"],
+        created_at=row["created_at"],
+    )

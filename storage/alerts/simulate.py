@@ -1,0 +1,175 @@
+"""Say what an alert rule would have asked for, had it been there: replayed from the ledger, changing nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from heapq import nsmallest
+from itertools import accumulate, groupby
+
+from storage.alerts.rules import watch_of
+from storage.db import database
+from storage.domain.alerts.kinds import TRENDS, Decision, Kind, Memory, Watch, look, look_back, next_look
+from storage.domain.alerts.syntax import AlertWords, read_alert
+from storage.domain.facts import BEFORE_ALL, DAY
+from storage.domain.filters import parse, with_addresses
+from storage.domain.filters.terms import Term
+from storage.domain.fold import State, beginning
+from storage.domain.people import Workspace
+from storage.reading import pages, segments
+from storage.reading.current_scores import rank_at
+from storage.scoring.definitions import score_types
+
+DAYS = 30
+CONTACTS, CHANGES = 500, 10_000  #: so many are held in memory at a time, but always all changes of one contact
+NEWEST = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What a rule would have asked for: the newest ones first, each a contact and an instant, and how many in all."""
+
+    words: AlertWords
+    asked: Sequence[tuple[int, int]]
+    number: int
+    spent: int  #: how often it would have asked once more within its rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What a score did: the state it had at the beginning, and those that changes left since, each with its instant."""
+
+    contact: int
+    beginning: State
+    changes: Sequence[tuple[int, State]]
+
+
+async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str | None], now: int) -> Tried:
+    """Replay the last thirty days, a batch of contacts at a time; raises BadAlert, UnknownScoreType, BadFilter.
+
+    Whether a contact fits the condition is asked as of now: the ledger does not say what a filter said then.
+    """
+    types = await score_types(workspace)
+    read = read_alert(words, types)
+    asked = parse(
+        with_addresses(read.condition, owners),
+        types,
+        segments=await segments.kept(database.current().reader, workspace),
+    )
+    watch = watch_of(read)
+    newest, number, spent = list[tuple[int, int]](), 0, 0
+    async for courses in _batches(workspace, watch, asked.where, now=now):
+        firings, rested = await asyncio.to_thread(_replay, watch, courses, since=now - DAYS * DAY, until=now)
+        newest = nsmallest(NEWEST, [*newest, *firings], key=lambda each: (-each[1], each[0]))
+        number, spent = number + len(firings), spent + rested
+    return Tried(words=read, asked=newest, number=number, spent=spent)
+
+
+async def _batches(workspace: Workspace, watch: Watch, where: Term, *, now: int) -> AsyncIterator[list[_Course]]:
+    """Read what the scores of fitting contacts did since thirty days before, and the span of the rule before that."""
+    definition, since, after = watch.score_type.definition, now - DAYS * DAY - watch.span, 0
+    instant = "CAST($3 AS BIGINT)"
+    effects = "FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = $2 AND e.at"
+    while True:
+        rows = await database.read(
+            f"SELECT c.id, k.contact_id IS NOT NULL AS has_score, {rank_at(instant)} AS rank_then,"
+            f" (SELECT max(e.at) {effects} <= {instant}) AS last_at,"
+            f" (SELECT count(*) {effects} > {instant}) AS changes"
+            " FROM contacts c LEFT JOIN scores k ON k.contact_id = c.id AND k.definition_id = $2"
+            " WHERE c.workspace_id = $1 AND c.id > $4 AND c.merged_into IS NULL ORDER BY c.id LIMIT $5",
+            workspace.id,
+            definition,
+            since,
+            after,
+            CONTACTS,
+        )
+        if not rows:
+            return
+        totals = accumulate(row["changes"] for row in rows)
+        rows = [row for row, total in zip(rows, totals, strict=True) if total <= CHANGES] or rows[:1]
+        after = rows[-1]["id"]
+        ids = [row["id"] for row in rows if row["has_score"]]
+        fitting = set(await pages.holding(database.current().reader, workspace, where=where, among=ids, now=now))
+        yield await _courses(watch, [row for row in rows if row["id"] in fitting], since=since)
+
+
+async def _courses(watch: Watch, scored: Sequence[database.Row], *, since: int) -> list[_Course]:
+    changed = await database.read(
+        "SELECT e.contact_id, e.at, e.rank_after, f.batch FROM given(contact bigint)"
+        " JOIN effects e ON e.contact_id = given.contact JOIN facts f ON f.id = e.fact_id"
+        " WHERE e.definition_id = $2 AND e.at > $3"
+        ' ORDER BY e.contact_id, e.at, f.source COLLATE "C", f.dedupe_key COLLATE "C", f.subject COLLATE "C"',
+        [{"contact": row["id"]} for row in scored],
+        watch.score_type.definition,
+        since,
+    )
+    by_contact = {contact: list(rows) for contact, rows in groupby(changed, key=lambda row: int(row["contact_id"]))}
+    first = beginning(watch.score_type)
+    return [
+        _Course(
+            row["id"],
+            _state(first, row["rank_then"], row["last_at"]),
+            # Of one delivery only the end counts.
+            [
+                (last["at"], _state(first, last["rank_after"], last["at"]))
+                for last in _ends(by_contact.get(row["id"], []))
+            ],
+        )
+        for row in scored
+    ]
+
+
+def _ends(rows: Sequence[database.Row]) -> Iterator[database.Row]:
+    for _, same in groupby(rows, key=lambda row: row["batch"]):
+        yield list(same)[-1]
+
+
+def _state(first: State, rank: int | None, at: int | None) -> State:
+    return replace(first, rank=rank, at=at or 0, last=(at, *BEFORE_ALL[1:]) if at is not None else BEFORE_ALL)
+
+
+def _replay(watch: Watch, courses: Sequence[_Course], *, since: int, until: int) -> tuple[list[tuple[int, int]], int]:
+    firings, spent = list[tuple[int, int]](), 0
+    for course in courses:
+        fired, memory = _run(watch, course, since=since, until=until)
+        firings += [(course.contact, at) for at in fired]
+        spent += memory.spent
+    return firings, spent
+
+
+def _run(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list[int], Memory]:
+    """Look at one score as the rule would have: at every change, and at what time decided between."""
+    before = [(at, state) for at, state in course.changes if at <= since]
+    state, fired = before[-1][1] if before else course.beginning, list[int]()
+    memory = _inside_already(watch, state, since)
+
+    def take(decision: Decision, at: int) -> Memory:
+        if decision.fires:
+            fired.append(at)
+        return decision.memory
+
+    for at, after in [*course.changes[len(before) :], (until, None)]:
+        while (due := next_look(watch, memory, state)) is not None and due <= at:
+            memory = take(look(watch, memory, state, now=due), due)
+        if after is None:
+            break
+        state = after
+        if watch.kind in TRENDS:
+            then = _then(course, at - watch.span).value(watch.score_type, now=at - watch.span)
+            memory = take(look_back(watch, memory, after.value(watch.score_type, now=at), then, now=at), at)
+        else:
+            memory = take(look(watch, memory, after, now=at), at)
+    return fired, memory
+
+
+def _then(course: _Course, instant: int) -> State:
+    earlier = [state for at, state in course.changes if at <= instant]
+    return earlier[-1] if earlier else course.beginning
+
+
+def _inside_already(watch: Watch, state: State, since: int) -> Memory:
+    """Give what the rule would have remembered at its beginning: who was inside was not asked for."""
+    if watch.kind in TRENDS:
+        return Memory(seen_at=since)
+    inside = look(replace(watch, hold=0), Memory(), state, now=since)
+    waiting = inside.memory.pending_until if watch.kind is Kind.UNTOUCHED else None
+    return Memory(taken=inside.memory.taken, pending_until=waiting, seen_at=since)

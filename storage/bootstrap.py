@@ -1,0 +1,112 @@
+"""Open all that is kept, for a process: tables present, secrets readable, one committer."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from storage.db import database, sqlite_statistics
+from storage.db import migrate as migrating
+from storage.db.errors import NoDatabase
+from storage.domain.errors import Refusal, StorageUnavailable
+from storage.ledger.committer import Committer
+from storage.scoring import definitions, drafts
+from storage.sources import config as sources
+from storage.vault import Vault, keys_beside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether this process can do its work; *detail* is a sentence for the operator, where one is needed."""
+
+    is_ready: bool
+    detail: str = ""
+
+
+class Storage:
+    """The open storage of this process."""
+
+    def __init__(self, opened: database.Database, committer: Committer) -> None:
+        self._database = opened
+        self.committer = committer
+        self.dialect = opened.dialect
+
+    async def readiness(self) -> Readiness:
+        """Return whether the database answers, within two seconds, and this version can work with its tables."""
+        asking = asyncio.create_task(migrating.read_schema(self._database.reader))
+        done, _ = await asyncio.wait([asking], timeout=2)
+        if not done:
+            asking.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
+            return Readiness(is_ready=False, detail="The database does not answer.")
+        try:
+            schema = asking.result()
+        except StorageUnavailable as exc:
+            return Readiness(is_ready=False, detail=f"{exc.because or 'The database does not answer'}.")
+        except Refusal as exc:
+            return Readiness(is_ready=False, detail=str(exc))
+        if schema.incompatible:
+            return Readiness(is_ready=False, detail=str(migrating.SchemaTooNew(schema.incompatible)))
+        if schema.missing:
+            return Readiness(is_ready=False, detail=str(migrating.SchemaOutdated()))
+        if schema.unknown:
+            named = ", ".join(schema.unknown)
+            detail = f"A newer version has migrated the database ({named}); this version works with it as well."
+            return Readiness(is_ready=True, detail=detail)
+        return Readiness(is_ready=True)
+
+    async def close(self) -> None:
+        """Wait for what is being recorded, then close every connection."""
+        await self.committer.drained()
+        await self._database.close()
+
+
+async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
+    """Open the storage at *url*, making the tables where the database is empty.
+
+    Raises SchemaOutdated where they are of an older version, SchemaTooNew where they are of a newer one that this one
+    cannot work with, OtherApplication where they are not ours, CannotUnlock where the keys do not fit the secrets.
+    """
+    opened = await _opened(url, secret_keys)
+    try:
+        schema = await migrating.read_schema(opened.writer)
+        if schema.incompatible:
+            raise migrating.SchemaTooNew(schema.incompatible)
+        if schema.is_empty:
+            await migrating.migrate(opened, database.address(url))
+        elif schema.missing or await definitions.to_fold(opened.reader):
+            raise migrating.SchemaOutdated
+        if opened.dialect == "sqlite":
+            await sqlite_statistics.tell_sqlite(opened.writer)
+        await sources.check_keys()
+    except BaseException:
+        await opened.close()
+        raise
+    return Storage(opened, Committer(opened))
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What was done to bring a database up to date."""
+
+    applied: Sequence[str]
+    folded: int  #: scores that an older version had folded otherwise
+
+
+async def migrate(url: str) -> Migrated:
+    """Bring the tables at *url* up to date, and the scores in them; killed in the midst, it goes on the next time."""
+    opened = await _opened(url, ())
+    try:
+        applied = await migrating.migrate(opened, database.address(url))
+        return Migrated(applied, await drafts.fold_again())
+    finally:
+        await opened.close()
+
+
+async def _opened(url: str, secret_keys: Sequence[str]) -> database.Database:
+    where = database.address(url)
+    if where.path is not None and where.path.is_dir():
+        raise NoDatabase
+    if where.path is not None:
+        where.path.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(migrating.prepare_file, where.path)
+        secret_keys = secret_keys or keys_beside(where.path)
+    return await database.open_database(where, vault=Vault(secret_keys))

@@ -1,0 +1,1 @@
+"""Open the database, run transactions, define and migrate its tables."""

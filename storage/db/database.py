@@ -1,0 +1,253 @@
+"""Open the database, and run statements and transactions in it.
+
+Statements are written once, in PostgreSQL's words; five marks make them fit SQLite:
+`given(a bigint, b text)` reads the rows passed as the first parameter,
+`FOR NO KEY UPDATE`, also with `OF … SKIP LOCKED`, and `COLLATE "C"` are what SQLite does anyway,
+`least(…)` and `greatest(…)` have other names there, and `OFFSET 0`, which keeps a sub-select apart, needs a limit."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.backends.base.config_generator import expand_db_url
+from tortoise.context import TortoiseContext
+from tortoise.exceptions import ConfigurationError
+from tortoise.transactions import in_transaction
+
+from storage.db.errors import translated
+from storage.domain.errors import BadText, Refusal
+from storage.vault import Vault
+
+T = TypeVar("T")
+Row: TypeAlias = dict[str, Any]  # what a driver returns has no type until a record is made of it
+
+LARGEST_ID = 2**63 - 1  # what a column of ids holds; no row has it
+
+#: A batch of one is planned anew each time otherwise, which costs more than running it; and no index is far away on
+#: a disk without arms, so that rows are looked up rather than a whole table read.
+SERVER_SETTINGS = {"plan_cache_mode": "force_generic_plan", "jit": "off", "random_page_cost": "1.1"}
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_GIVEN = re.compile(r"given\(([^)]*)\)")
+_PLACEHOLDER = re.compile(r"\$(\d+)")
+_NAMES = {"least(": "min(", "greatest(": "max(", "OFFSET 0": "LIMIT -1 OFFSET 0"}
+_NAMED_OTHERWISE = re.compile(r"\b(?:least\(|greatest\(|OFFSET 0\b)")
+_POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE(?: OF \w+)?(?: SKIP LOCKED)?|\s*COLLATE "C"')
+
+
+class BadDatabaseUrl(Refusal):
+    """CONTACT_SCORE_DATABASE_URL must be sqlite:///absolute/file.db, sqlite://relative.db or postgres://…"""
+
+
+class NotOpen(RuntimeError):
+    """No database is open in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the database is, as Tortoise wants to be told."""
+
+    dialect: str  #: sqlite or postgres
+    config: Mapping[str, Any]
+    path: Path | None = None  #: of the SQLite file
+
+    def tortoise(self, *, writer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Give Tortoise's configuration: a writing connection, and on SQLite a reading one beside it."""
+        connections = {self.dialect: dict(writer or self.config)}
+        if self.path is not None:
+            reading = {**self.config["credentials"], "query_only": "ON"}
+            connections["reader"] = {"engine": "tortoise.backends.sqlite", "credentials": reading}
+        # Connections are named by dialect because Tortoise caches statements by that name.
+        app = {
+            "models": ["storage.db.models"],
+            "default_connection": self.dialect,
+            "migrations": "storage.db.migrations",
+        }
+        return {"connections": connections, "apps": {"storage": app}}
+
+
+def address(url: str) -> Address:
+    """Read a database URL; raises BadDatabaseUrl."""
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        path = Path(url.removeprefix("sqlite://").partition("?")[0])
+        if not path.name:
+            raise BadDatabaseUrl
+        # -1: truncating the write-ahead log at every checkpoint costs a fifth of the throughput.
+        credentials = {"file_path": str(path), "busy_timeout": 15_000, "journal_size_limit": -1}
+        return Address("sqlite", {"engine": "storage.db.sqlite_engine", "credentials": credentials}, path)
+    if scheme in ("postgres", "postgresql"):
+        asked = parse_qs(urlsplit(url).query)
+        try:
+            config = expand_db_url(url)
+            port = int(asked.get("port", [config["credentials"].get("port") or 5432])[0])
+        except (ValueError, ConfigurationError) as exc:
+            raise BadDatabaseUrl from exc
+        # A socket's folder can only be said as a parameter; Tortoise takes it where no host stands before it.
+        config["credentials"]["host"] = asked.get("host", [config["credentials"].get("host")])[0]
+        config["credentials"]["port"] = port
+        # The word of PostgreSQL's own tools, which hosted databases put into their addresses.
+        if mode := config["credentials"].pop("sslmode", None):
+            config["credentials"]["ssl"] = mode
+        config["credentials"]["server_settings"] = dict(SERVER_SETTINGS)
+        config["credentials"].setdefault("maxsize", 8)
+        config["engine"] = "storage.db.asyncpg_engine"
+        return Address("postgres", config)
+    raise BadDatabaseUrl
+
+
+class Session:
+    """One connection, inside a transaction or not."""
+
+    def __init__(self, client: BaseDBAsyncClient, dialect: str) -> None:
+        self._client = client
+        self.dialect = dialect
+
+    async def rows(self, sql: str, *params: object) -> list[Row]:
+        """Run one statement and give its rows as dictionaries."""
+        given = [rows_given(p) if isinstance(p, list) else p for p in params]
+        for text in given:
+            if isinstance(text, str):
+                _check(text)
+        try:
+            return await self._client.execute_query_dict(_in_dialect(sql, self.dialect), given)
+        except Exception as exc:
+            better = translated(exc)
+            raise better from (exc if better is not exc else None)
+
+
+def rows_given(rows: Iterable[object]) -> str:
+    """Write rows for `given(…)`; raises BadText."""
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    if "\\u0000" in text and _NUL.search(text):
+        raise BadText
+    return text
+
+
+def _check(text: str) -> None:
+    """Raise BadText for what no text can hold, so that SQLite does not cut it there and no driver breaks on it."""
+    if "\0" in text:
+        raise BadText
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise BadText from exc
+
+
+@lru_cache(maxsize=512)
+def _in_dialect(sql: str, dialect: str) -> str:
+    if dialect == "postgres":
+        return _GIVEN.sub(r"json_to_recordset($1::json) AS given(\1)", sql)
+    sql = _NAMED_OTHERWISE.sub(lambda mark: _NAMES[mark[0]], sql)
+    return _PLACEHOLDER.sub(r"?\1", _POSTGRES_ONLY.sub("", _GIVEN.sub(_from_json_each, sql)))
+
+
+def _from_json_each(mark: re.Match[str]) -> str:
+    names = [column.split()[0] for column in mark[1].split(",")]
+    columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
+    return f"(SELECT {columns} FROM json_each(?1)) AS given"
+
+
+class Database:
+    """An open database."""
+
+    def __init__(self, where: Address, context: TortoiseContext, vault: Vault) -> None:
+        self.dialect = where.dialect
+        self.vault = vault
+        self.jobs_checked_at = 0  #: when `jobs` last looked for times that a wrong clock wrote, in µs
+        self._context = context
+        self._writer = context.db(where.dialect)
+        self._reader = context.db("reader") if where.path is not None else self._writer
+
+    @property
+    def writer(self) -> Session:
+        """Run single statements, each in a transaction of its own."""
+        return Session(self._writer, self.dialect)
+
+    @property
+    def reader(self) -> Session:
+        """Read what is committed, beside whatever is being written."""
+        return Session(self._reader, self.dialect)
+
+    async def transaction(self, body: Callable[[Session], Awaitable[T]]) -> T:
+        """Run *body* in one transaction, in a task of its own.
+
+        A cancelled caller waits for the end of the task and is then cancelled:
+        cancelling a task inside Tortoise's transaction would leave its connection locked for ever."""
+
+        async def run() -> T:
+            try:
+                async with in_transaction(self.dialect) as client:
+                    return await body(Session(client, self.dialect))
+            except Exception as exc:
+                better = translated(exc)
+                raise better from (exc if better is not exc else None)
+
+        task = asyncio.create_task(run())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                try:
+                    await asyncio.wait([task])
+                except asyncio.CancelledError:
+                    continue
+            if not task.cancelled():
+                task.exception()  # seen here, so that asyncio does not report it as forgotten
+            raise
+
+    async def next_ids(self, session: Session, table: str, count: int) -> Sequence[int]:
+        """Set aside *count* row ids of *table*, so that rows can name each other before they are written."""
+        if self.dialect == "postgres":
+            sql = f"SELECT nextval('{table}_id_seq') AS id FROM generate_series(1, $1::bigint)"
+            return [row["id"] for row in await session.rows(sql, count)]
+        # The write lock is held, so nobody else takes the same ones.
+        last = await session.rows("SELECT seq FROM sqlite_sequence WHERE name = $1", table)
+        first = (last[0]["seq"] if last else 0) + 1
+        return range(first, first + count)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        global _open
+        await self._context.close_connections()
+        _open = None
+
+
+_open: Database | None = None
+
+
+async def open_database(where: Address, *, vault: Vault) -> Database:
+    """Open the one database of this process; it can be used and closed from any task."""
+    global _open
+    if _open is not None:
+        raise RuntimeError("a database is open in this process already")
+    context = TortoiseContext()
+    with context:
+        # Without the global fallback only the task that opened it, and its children, would find the database.
+        await context.init(config=where.tortoise(), _enable_global_fallback=True)
+    _open = Database(where, context, vault)
+    return _open
+
+
+def current() -> Database:
+    """Give the open database; raises NotOpen."""
+    if _open is None:
+        raise NotOpen
+    return _open
+
+
+async def read(sql: str, *params: object) -> list[Row]:
+    """Read what is committed."""
+    return await current().reader.rows(sql, *params)
+
+
+async def write(body: Callable[[Session], Awaitable[T]]) -> T:
+    """Run *body* in one transaction."""
+    return await current().transaction(body)

@@ -1,0 +1,193 @@
+"""Bring the tables up to date, one process at a time, with a copy of a SQLite file first."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import asyncpg
+from tortoise.connection import ConnectionHandler
+from tortoise.context import TortoiseContext
+from tortoise.migrations.executor import MigrationExecutor
+from tortoise.migrations.graph import MigrationKey
+from tortoise.migrations.schema_generator.state import ModelState, State
+from tortoise.migrations.schema_generator.state_apps import StateApps
+
+from storage.db.database import Address, Database, Session
+from storage.db.errors import translating
+from storage.domain.errors import Refusal
+from storage.vault import private
+
+_APPLIED = "tortoise_migrations"  # the table that Tortoise makes before any other
+_FOLDER = Path(__file__).with_name("migrations")
+_LOCK = 0x5C0_7E5  # any number that nothing else on the server takes an advisory lock on
+#: How the name of a migration ends that the versions before it can work with. It is part of the name, because the
+#: name is all that an older version sees of a newer migration: it stands in the database.
+COMPATIBLE = "_compatible"
+
+
+class SchemaOutdated(Refusal):
+    """The database was made by an older version: run `contact-score migrate` first."""
+
+
+class SchemaTooNew(Refusal):
+    """The database was made by a newer version, and this one cannot work with it."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(
+            f"The database was made by a newer version: this one does not know its migration {', '.join(names)}."
+            " Install the newer version."
+        )
+
+
+class OtherApplication(Refusal):
+    """CONTACT_SCORE_DATABASE_URL names a database of another application: name a file that does not exist yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """How far the tables of a database are, by the names of migrations, in order."""
+
+    missing: list[str]  #: not applied yet
+    unknown: list[str]  #: applied by a newer version: this one does not have them
+    is_empty: bool  #: no migration was applied
+
+    @property
+    def incompatible(self) -> list[str]:
+        """Name the unknown migrations that this version cannot work with."""
+        return [name for name in self.unknown if not name.endswith(COMPATIBLE)]
+
+
+async def read_schema(session: Session) -> Schema:
+    """Compare the migrations that were applied with those that this version has."""
+    table = f"SELECT name FROM sqlite_master WHERE name = '{_APPLIED}'"
+    if session.dialect == "postgres":
+        table = f"SELECT to_regclass('{_APPLIED}') AS name"
+    applied: set[str] = set()
+    if [row for row in await session.rows(table) if row["name"]]:
+        found = await session.rows(f"SELECT name FROM {_APPLIED} WHERE app = 'storage'")
+        applied = {row["name"] for row in found}
+    known = {path.stem for path in _FOLDER.glob("[0-9]*.py")}
+    return Schema(missing=sorted(known - applied), unknown=sorted(applied - known), is_empty=not applied)
+
+
+async def migrate(database: Database, where: Address) -> list[str]:
+    """Apply the missing migrations and return their names; other processes wait meanwhile and find nothing to do.
+
+    Raises SchemaTooNew where a newer version was here.
+    """
+    async with _alone(where):
+        schema = await read_schema(database.writer)
+        if schema.incompatible:
+            raise SchemaTooNew(schema.incompatible)
+        names = schema.missing
+        if not names:
+            return []
+        if where.path is not None and not schema.is_empty:
+            await asyncio.to_thread(_copy, where.path, where.path.with_name(f"{where.path.name}.before-{names[0]}"))
+        # A task of its own, so that its context does not stay behind in this one.
+        with translating():
+            await asyncio.create_task(_apply(where))
+        return names
+
+
+class _Before:
+    """What the tables were before a step; their models are made when a step looks at them, which few do."""
+
+    def __init__(self, state: State) -> None:
+        self.models: dict[tuple[str, str], ModelState] = {key: model.clone() for key, model in state.models.items()}
+        self._apps = state.apps
+
+    @cached_property
+    def apps(self) -> StateApps:
+        return self._apps.clone(model_states=self.models)
+
+
+class _State(State):
+    def clone(self) -> _Before:  # type: ignore[override]  # all that a step asks of what was before it
+        return _Before(self)
+
+
+class _Executor(MigrationExecutor):
+    """Tortoise's executor, without the models that no step looks at: making them took two thirds of the time.
+
+    Migrations speak SQL: their models know no connection, so that nothing can be asked by them."""
+
+    async def _project_state(self, applied: set[MigrationKey], *, upto: MigrationKey | None = None) -> State:
+        state = _State(models={}, apps=StateApps(connections=ConnectionHandler()))
+        for key in self._full_plan():
+            if key in applied and (migration := self.loader.graph.nodes[key]):
+                await migration.apply(state, dry_run=True)
+        return state
+
+
+async def _apply(where: Address) -> None:
+    writer = {**where.config, "credentials": dict(where.config["credentials"])}
+    if where.path is not None:
+        # SQLite alters a table by making it anew; with the keys on, dropping the old one empties its children.
+        writer["credentials"]["foreign_keys"] = "OFF"
+    async with TortoiseContext() as context:
+        config = where.tortoise(writer=writer)
+        await context.init(config=config)
+        connection = context.db(where.dialect)
+        await _Executor(connection, config["apps"]).migrate()
+        if where.path is not None and await connection.execute_query_dict("PRAGMA foreign_key_check"):
+            raise Refusal("the migration left rows that point nowhere; the copy beside the database is untouched")
+
+
+@asynccontextmanager
+async def _alone(where: Address) -> AsyncIterator[None]:
+    """Hold the lock that only one migrating process can hold."""
+    if where.path is None:
+        names = ("host", "port", "user", "password", "database", "ssl")
+        credentials = {name: where.config["credentials"].get(name) for name in names}
+        with translating():
+            connection = await asyncpg.connect(**credentials)
+        try:
+            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+            yield
+        finally:
+            await connection.close()
+        return
+    beside = where.path.with_name(where.path.name + "-migrating")
+    lock = await asyncio.to_thread(_lock, beside)
+    try:
+        yield  # the empty file stays: taken away, it would be another file for whoever waits for it
+    finally:
+        lock.close()
+
+
+def prepare_file(path: Path) -> None:
+    """Create a SQLite file unless it is there; raises where the one that is there is not ours, or is damaged.
+
+    This comes before the database is opened, because opening changes the file.
+    """
+    create_file(path)
+    with translating(), closing(sqlite3.connect(path)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and _APPLIED not in tables:
+        raise OtherApplication
+
+
+def create_file(path: Path) -> None:
+    """Create an empty SQLite file that its owner alone can read, unless it is there; its log will be like it."""
+    if not path.exists():
+        with open(path, "a", opener=private):
+            pass
+
+
+def _lock(path: Path) -> sqlite3.Connection:
+    create_file(path)
+    with translating():
+        connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        connection.execute("BEGIN EXCLUSIVE")
+        return connection
+
+
+def _copy(path: Path, to: Path) -> None:
+    create_file(to)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target, translating():
+        source.backup(target)

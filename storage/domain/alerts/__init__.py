@@ -1,0 +1,1 @@
+"""Decide when an alert rule fires."""

@@ -1,0 +1,208 @@
+"""Read the words of an alert rule: `when fit crosses 8 if owner:me in #sales hold 2h`; and write them back."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from storage.domain.alerts.kinds import ANYWHERE, Kind, Region
+from storage.domain.durations import UNITS, BadSpan, parse_span, write_span
+from storage.domain.errors import BadNumber, Refusal, UnknownScoreType
+from storage.domain.filters.errors import meant
+from storage.domain.numbers import parse, show
+from storage.domain.score_types import ScoreType
+
+EXAMPLE = "`/score alerts add when score crosses 80 if owner:me in #sales`"
+LEAD = 3 * UNITS["d"]  #: how long before it falls a rule asks, where nothing is said
+LONGEST = 366 * UNITS["d"]
+_IF = re.compile(r"(?:^|\s)if\s+", re.IGNORECASE)
+_PLAIN_CHANNEL = re.compile(r"(?:^|\s)in\s+#\S+\s*$", re.IGNORECASE)
+_PLAIN_PERSON = re.compile(r"(?:^|\s)escalate\s+to\s+\S+\s*$", re.IGNORECASE)
+_UP = re.compile(
+    r"(?:crosses(?:\s+above)?|reaches|rises\s+(?:to|above)|goes\s+above|>=)\s*(?P<edge>\S+)", re.IGNORECASE
+)
+_DOWN = re.compile(r"(?:(?:crosses|falls|drops|goes)\s+below|<)\s*(?P<edge>\S+)", re.IGNORECASE)
+_BAND = re.compile(r"(?:enters|becomes|is(?:\s+in)?)\s+(?P<band>\S+)", re.IGNORECASE)
+_TREND = re.compile(
+    r"(?P<how>moved|moves|rises|falls)\s+(?:by\s+)?(?P<amount>\S+)\s+(?:in|within)\s+(?P<span>\S+)", re.IGNORECASE
+)
+_UNTOUCHED = re.compile(r"(?:is\s+)?untouched\s+for\s+(?P<span>\S+)", re.IGNORECASE)
+_COOLING = re.compile(
+    r"(?:is\s+)?about\s+to\s+fall\s+out\s+of\s+(?P<band>\S+)(?:\s+(?:in|within)\s+(?P<span>\S+))?", re.IGNORECASE
+)
+_WHEN = re.compile(r"(?:when\s+)?(?P<type>[a-z][a-z0-9_]*)\s*(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+# What may stand at the end, in any order.
+_OPTIONS = {
+    "channel": re.compile(r"(?:^|\s)in\s+<#(?P<value>[CG][A-Z0-9]+)(?:\|[^<>]*)?>\s*$", re.IGNORECASE),
+    "digest": re.compile(r"(?:^|\s)in\s+(?P<value>(?:the\s+)?digest)\s*$", re.IGNORECASE),
+    "escalate": re.compile(r"(?:^|\s)escalate\s+to\s+<@(?P<value>[UW][A-Z0-9]+)(?:\|[^<>]*)?>\s*$", re.IGNORECASE),
+    "hold": re.compile(r"(?:^|\s)hold\s+(?P<value>\S+)\s*$", re.IGNORECASE),
+    "margin": re.compile(r"(?:^|\s)margin\s+(?P<value>\S+)\s*$", re.IGNORECASE),
+    "cooldown": re.compile(r"(?:^|\s)cooldown\s+(?P<value>\S+)\s*$", re.IGNORECASE),
+    "sla": re.compile(r"(?:^|\s)sla\s+(?P<value>\S+)\s*$", re.IGNORECASE),
+}
+
+
+class BadAlert(Refusal):
+    """That rule cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertWords:
+    """What the words of a rule say; *condition* is the text of a filter, blank for everybody. Thousandths and µs."""
+
+    score_type: ScoreType
+    kind: Kind = Kind.CROSSES
+    region: Region = ANYWHERE
+    amount: int = 0
+    span: int = 0
+    condition: str = ""
+    channel: str | None = None
+    in_digest: bool = False
+    hold: int = 0
+    margin: int | None = None  #: none: one part in twenty of the range
+    cooldown: int | None = None  #: none: two weeks
+    sla: int | None = None  #: within which time somebody should claim it
+    escalate_to: str | None = None  #: Slack's id of who is told when nobody did
+
+
+def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
+    """Read a rule; raises BadAlert, UnknownScoreType. The condition is not looked at."""
+    rest, said = _options(text, {})
+    parts = _IF.split(rest, maxsplit=1)
+    first, said = _options(parts[0], said)  # they may stand before the condition, too
+    when = _WHEN.fullmatch(first.strip())
+    if when is None:
+        raise BadAlert(f"Say when: {EXAMPLE}")
+    score_type = next((one for one in types if one.key == when["type"].casefold()), None)
+    if score_type is None and when["type"].casefold() == "when":
+        raise BadAlert(f"Say when: {EXAMPLE}")
+    if score_type is None:
+        raise UnknownScoreType(when["type"], known=tuple(one.key for one in types))
+    kind, region, amount, span = _when(when["rest"].strip(), score_type)
+    if "escalate" in said and "sla" not in said:
+        raise BadAlert("Say after which time it is escalated: `sla 4h escalate to @jane`")
+    return AlertWords(
+        score_type=score_type,
+        kind=kind,
+        region=region,
+        amount=amount,
+        span=span,
+        condition=parts[1].strip() if len(parts) > 1 else "",
+        channel=said["channel"].upper() if "channel" in said else None,
+        in_digest="digest" in said,
+        hold=_span(said["hold"]) if "hold" in said else 0,
+        margin=_margin(said["margin"], score_type) if "margin" in said else None,
+        cooldown=_span(said["cooldown"]) if "cooldown" in said else None,
+        sla=_span(said["sla"]) if "sla" in said else None,
+        escalate_to=said["escalate"].upper() if "escalate" in said else None,
+    )
+
+
+def _options(text: str, before: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Take the options from the end of the words, one after the other; raises BadAlert where one stands twice."""
+    said = dict(before)
+    while True:
+        found = next(((name, match) for name, one in _OPTIONS.items() if (match := one.search(text))), None)
+        if found is None:
+            break
+        name, match = found
+        if name in said or (name in ("channel", "digest") and {"channel", "digest"} & said.keys()):
+            raise BadAlert(f"`{match[0].strip()}` is said twice: say one place, and each option once")
+        said[name], text = match["value"], text[: match.start()]
+    if _PLAIN_CHANNEL.search(text):
+        raise BadAlert("Slack did not say which channel that is: type # and choose it from the list that opens")
+    if _PLAIN_PERSON.search(text):
+        raise BadAlert("Slack did not say who that is: type @ and choose them from the list that opens")
+    return text, said
+
+
+def _when(text: str, score_type: ScoreType) -> tuple[Kind, Region, int, int]:
+    """Read what a rule waits for: its kind, the region, how far, and the time."""
+    if found := _TREND.fullmatch(text):
+        how = found["how"].casefold()
+        amount = _number(found["amount"])
+        if not 0 < amount <= score_type.maximum - score_type.minimum:
+            raise BadAlert(f"{score_type.label} runs from {score_type.range_shown}, so it never moves {show(amount)}")
+        return Kind.MOVED if how == "moves" else Kind(how), ANYWHERE, amount, _span(found["span"])
+    if found := _UNTOUCHED.fullmatch(text):
+        return Kind.UNTOUCHED, ANYWHERE, 0, _span(found["span"])
+    if found := _COOLING.fullmatch(text):
+        if score_type.half_life is None:
+            raise BadAlert(f"{score_type.label} does not fade, so nobody falls out of a band by waiting")
+        low = band_region(score_type, found["band"].casefold()).low
+        if low is None or low <= score_type.start:
+            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so nobody falls below that band")
+        return Kind.COOLING, Region(low=low), 0, _span(found["span"]) if found["span"] else LEAD
+    if up := _UP.fullmatch(text):
+        return Kind.CROSSES, Region(low=_edge(up["edge"], score_type)), 0, 0
+    if down := _DOWN.fullmatch(text):
+        return Kind.CROSSES, Region(high=_edge(down["edge"], score_type)), 0, 0
+    if band := _BAND.fullmatch(text):
+        return Kind.CROSSES, band_region(score_type, band["band"].casefold()), 0, 0
+    raise BadAlert(f"`{text}` does not say when. Say for example: {EXAMPLE}" if text else f"Say when: {EXAMPLE}")
+
+
+def _edge(text: str, score_type: ScoreType) -> int:
+    edge = _number(text)
+    if not score_type.minimum < edge <= score_type.maximum:
+        what = f"{score_type.label} runs from {score_type.range_shown}, so it never crosses {show(edge)}"
+        edges = f"above {show(score_type.minimum)}, up to {show(score_type.maximum)}"
+        raise BadAlert(f"{what}. Choose an edge {edges}")
+    return edge
+
+
+def _margin(text: str, score_type: ScoreType) -> int:
+    margin = _number(text)
+    if not 0 < margin <= score_type.maximum - score_type.minimum:
+        what = f"a margin of {show(margin)} does not fit into {score_type.range_shown}"
+        raise BadAlert(f"{what}: say by how much {score_type.label} falls back before it may ask again, as `margin 5`")
+    return margin
+
+
+def _number(text: str) -> int:
+    try:
+        return parse(text)
+    except BadNumber as exc:
+        raise BadAlert(f"{exc}. Say for example: {EXAMPLE}") from exc
+
+
+def _span(text: str) -> int:
+    try:
+        span = parse_span(text)
+    except BadSpan as exc:
+        raise BadAlert(str(exc)) from exc
+    if span > LONGEST:
+        raise BadAlert(f"`{text}` is longer than a year: choose a shorter time")
+    return span
+
+
+def band_region(score_type: ScoreType, name: str) -> Region:
+    """Give the part of the range that a band names; raises BadAlert."""
+    names = [band.name for band in score_type.bands]
+    if name not in names:
+        what = f"{score_type.label} has no band `{name}`."
+        raise BadAlert(f"{what} {meant(name, names)}" if names else f"{what} It has no bands: say `crosses 80`")
+    place = names.index(name)
+    above = score_type.bands[place + 1].start if place + 1 < len(names) else None
+    return Region(low=score_type.bands[place].start if place else None, high=above)
+
+
+def written(score_type: ScoreType, region: Region, *, kind: Kind = Kind.CROSSES, amount: int = 0, span: int = 0) -> str:
+    """Write when a rule asks, as it could be typed: `fit crosses 8`."""
+    match kind:
+        case Kind.MOVED | Kind.RISES | Kind.FALLS:
+            return f"{score_type.key} {kind.value} {show(amount)} in {write_span(span)}"
+        case Kind.UNTOUCHED:
+            return f"{score_type.key} untouched for {write_span(span)}"
+        case Kind.COOLING:
+            band = score_type.band(region.low) or show(region.low or 0)
+            return f"{score_type.key} about to fall out of {band} in {write_span(span)}"
+    for place, one in enumerate(score_type.bands):
+        above = score_type.bands[place + 1].start if place + 1 < len(score_type.bands) else None
+        if region.high is not None and region == Region(low=one.start if place else None, high=above) and place:
+            return f"{score_type.key} enters {one.name}"
+    if region.low is not None and region.high is None:
+        return f"{score_type.key} crosses {show(region.low)}"
+    if region.high is not None:
+        return f"{score_type.key} crosses below {show(region.high)}"
+    return f"{score_type.key} is scored"

@@ -1,0 +1,1 @@
+"""Record facts and project them into scores: the one write path."""

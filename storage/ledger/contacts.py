@@ -1,0 +1,357 @@
+"""Find contacts, make those not known yet, and keep what is said of them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import TypeAlias
+
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.contacts import ATTRIBUTE, EMAIL, FIELDS, Contact, Json, looks_like_address, matching
+from storage.domain.errors import BadItem
+from storage.domain.facts import FieldOrder
+from storage.domain.people import Workspace
+
+#: (workspace id, namespace, key)
+Identity: TypeAlias = tuple[int, str, str]
+#: field → (value, the order of the fact that says so)
+Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
+
+#: what a deleted contact is merged into: its row stays, because others may be waiting for it, and says nothing
+NOBODY = 0
+CANDIDATES = 500
+MOST_WORDS = 8
+#: of what is looked for; the database has a limit for patterns, and compatibility forms can be 18 times as long
+MOST_CHARACTERS = 500
+LIKE_ENOUGH = 0.6
+
+
+class StartAgain(Exception):
+    """Somebody else made one of these contacts just now: begin the transaction anew to see it."""
+
+
+async def known(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
+    """Give the contacts that these identities name already."""
+    return {identity: contact for identity, (_, contact) in (await owners(session, identities)).items()}
+
+
+async def owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
+    """Give whose these identities are: the contact they were made for, and the one it is one with now."""
+    wanted = [{"w": w, "n": n, "v": v} for w, n, v in sorted(set(identities))]
+    rows = await session.rows(
+        "SELECT i.workspace_id, i.namespace, i.value, c.id, coalesce(c.merged_into, c.id) AS root"
+        " FROM given(w bigint, n text, v text)"
+        " JOIN identities i ON i.workspace_id = given.w AND i.namespace = given.n AND i.value = given.v"
+        " JOIN contacts c ON c.id = i.contact_id",
+        wanted,
+    )
+    return {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
+
+
+async def make(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
+    """Make a contact for each (workspace id, address as typed) and give their ids."""
+    ids = await database.current().next_ids(session, "contacts", len(people))
+    rows = [
+        {"id": id, "w": workspace, "e": email, "k": _key(email)}
+        for id, (workspace, email) in zip(ids, people, strict=True)
+    ]
+    await session.rows(
+        "INSERT INTO contacts"
+        " (id, workspace_id, first_email, email, email_key, tags, tags_key, attributes, stamps, created_at, updated_at)"
+        " SELECT id, w, e, e, k, '[]', '', '{}', '{}', $2, $2"
+        " FROM given(id bigint, w bigint, e text, k text) ORDER BY id",
+        rows,
+        now,
+    )
+    return ids
+
+
+async def name(session: Session, identities: Mapping[Identity, int]) -> None:
+    """Write whose each identity is; raises StartAgain where another transaction was first."""
+    rows = [{"w": w, "n": n, "v": v, "c": contact} for (w, n, v), contact in sorted(identities.items())]
+    written = await session.rows(
+        "INSERT INTO identities (workspace_id, namespace, value, contact_id)"
+        " SELECT w, n, v, c FROM given(w bigint, n text, v text, c bigint)"
+        ' WHERE true ORDER BY w, n COLLATE "C", v COLLATE "C" ON CONFLICT DO NOTHING RETURNING id',
+        rows,
+    )
+    if len(written) < len(rows):
+        raise StartAgain
+
+
+async def lock(session: Session, expected: Mapping[int, int]) -> None:
+    """Hold the rows of contacts, in order: the lock for all that is known of them.
+
+    *expected* says whom each is one with, itself where it is one with nobody; whoever holds that one's row
+    holds who belongs to it. Raises StartAgain where it is otherwise, or a contact is gone.
+    """
+    rows = await session.rows(
+        "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
+        " ORDER BY id FOR NO KEY UPDATE",
+        [{"id": id} for id in sorted(expected)],
+    )
+    if {row["id"]: row["root"] for row in rows} != expected:
+        raise StartAgain
+
+
+async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
+    """Give the rows that are one with each of these contacts, itself among them: row → contact."""
+    rows = await session.rows(
+        "SELECT m.id, given.id AS root FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id",
+        [{"id": id} for id in sorted(set(contacts))],
+    )
+    return {row["id"]: row["root"] for row in rows}
+
+
+async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
+    """Give the contact that each row is one with, itself where it is one with nobody."""
+    found = await session.rows(
+        "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(set(rows))],
+    )
+    return {row["id"]: row["root"] for row in found}
+
+
+async def regroup(session: Session, root_of: Mapping[int, int]) -> None:
+    """Write whom each of these contacts is one with from now on; their locks are held."""
+    await session.rows(
+        "UPDATE contacts SET merged_into = CASE WHEN given.r = given.id THEN NULL ELSE given.r END"
+        " FROM given(id bigint, r bigint) WHERE contacts.id = given.id",
+        [{"id": row, "r": root} for row, root in sorted(root_of.items())],
+    )
+
+
+async def erase(session: Session, rows: Iterable[int]) -> None:
+    """Take everything out of contacts, and their identities away; their locks are held."""
+    ids = [{"id": row} for row in sorted(rows)]
+    await session.rows("DELETE FROM identities WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
+    await session.rows(
+        "UPDATE contacts SET merged_into = $2, first_email = NULL, email = NULL, name = NULL, company = NULL,"
+        " owner = NULL, tags = '[]', attributes = '{}', email_key = NULL, name_key = NULL, company_key = NULL,"
+        " owner_key = NULL, tags_key = '', stamps = '{}' WHERE id IN (SELECT id FROM given(id bigint))",
+        ids,
+        NOBODY,
+    )
+
+
+async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
+    """Give everything that these contacts are named by."""
+    found = await session.rows(
+        "SELECT workspace_id, namespace, value FROM identities WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    return [(row["workspace_id"], row["namespace"], row["value"]) for row in found]
+
+
+async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
+    """Give the fields of contacts, each with the order of the fact it comes from."""
+    rows = await session.rows(
+        "SELECT id, email, first_email, name, company, owner, tags, attributes, stamps FROM contacts"
+        " WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(set(ids))],
+    )
+    return {row["id"]: _fields(row) for row in rows}
+
+
+def _fields(row: Row) -> Fields:
+    values: dict[str, Json] = {name: row[name] for name in FIELDS}
+    values["tags"] = json.loads(row["tags"])
+    values |= {ATTRIBUTE + name: value for name, value in json.loads(row["attributes"]).items()}
+    stamps = {
+        name: (at, *(part.encode() for part in parts)) for name, (at, *parts) in json.loads(row["stamps"]).items()
+    }
+    return {name: (values.get(name), order) for name, order in stamps.items()}
+
+
+async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
+    """Write the fields of contacts."""
+    made = await session.rows(
+        "SELECT given.id, m.first_email FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " WHERE m.first_email IS NOT NULL ORDER BY m.id DESC",
+        [{"id": id} for id in sorted(changed)],
+    )
+    first_email = {row["id"]: row["first_email"] for row in made}  # of the oldest that has one
+    rows = []
+    for id, known_fields in sorted(changed.items()):
+        values: dict[str, Json] = {name: value for name, (value, _) in known_fields.items()}
+        values["email"] = values.get("email") or first_email.get(id)
+        attributes = {n.removeprefix(ATTRIBUTE): v for n, v in values.items() if n.startswith(ATTRIBUTE)}
+        rows.append(
+            {
+                "id": id,
+                "e": values.get("email"),
+                "n": values.get("name"),
+                "c": values.get("company"),
+                "o": values.get("owner"),
+                "t": json.dumps(_listed(values.get("tags")), ensure_ascii=False),
+                "a": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
+                "ek": _key(values.get("email")),
+                "nk": _key(values.get("name")),
+                "ck": _key(values.get("company")),
+                "ok": _key(values.get("owner")),
+                "tk": "".join(f"\n{_key(tag)}\n" for tag in _listed(values.get("tags"))),
+                "s": json.dumps(
+                    {n: [order[0], *(part.decode() for part in order[1:])] for n, (_, order) in known_fields.items()}
+                ),
+            }
+        )
+    await session.rows(
+        "UPDATE contacts SET email = given.e, name = given.n, company = given.c,"
+        " owner = given.o, tags = given.t, attributes = given.a, stamps = given.s, updated_at = $2,"
+        " email_key = given.ek, name_key = given.nk, company_key = given.ck,"
+        " owner_key = given.ok, tags_key = given.tk"
+        " FROM given(id bigint, e text, n text, c text, o text, t text, a text, s text,"
+        " ek text, nk text, ck text, ok text, tk text)"
+        " WHERE contacts.id = given.id",
+        rows,
+        now,
+    )
+
+
+def _key(text: Json) -> str | None:
+    return matching(text) if isinstance(text, str) else None
+
+
+def _listed(tags: Json) -> list[Json]:
+    return tags if isinstance(tags, list) else []
+
+
+async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
+    """Give the contacts with these row ids, in the order asked for."""
+    return await of_rows(database.current().reader, workspace, ids=ids)
+
+
+async def of_rows(session: Session, workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
+    """Give the same as a transaction sees them."""
+    wanted = [{"id": min(id, database.LARGEST_ID)} for id in ids]
+    rows = await session.rows(
+        "SELECT id, email, name, company, owner, tags, attributes, created_at, updated_at FROM contacts"
+        " WHERE workspace_id = $2 AND merged_into IS NULL AND id IN (SELECT id FROM given(id bigint))",
+        wanted,
+        workspace.id,
+    )
+    given_ids = await session.rows(
+        "SELECT given.id AS contact_id, i.namespace, i.value FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN identities i ON i.contact_id = m.id WHERE i.workspace_id = $2 AND i.namespace <> ''"
+        ' ORDER BY i.namespace COLLATE "C", i.id DESC',
+        wanted,
+        workspace.id,
+    )
+    named: dict[int, dict[str, str]] = {}
+    for row in given_ids:
+        named.setdefault(row["contact_id"], {})[row["namespace"]] = row["value"]
+    by_id = {row["id"]: _contact(row, named.get(row["id"], {})) for row in rows}
+    return [by_id[id] for id in ids if id in by_id]
+
+
+def _contact(row: Row, ids: Mapping[str, str]) -> Contact:
+    values = {**row, "tags": tuple(json.loads(row["tags"])), "attributes": json.loads(row["attributes"])}
+    return Contact(**values, ids=ids)
+
+
+async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Contact]:
+    """Give the contacts that a person's words mean, at most *most* plus one.
+
+    An address or `source:id` names one contact exactly. Other words are looked for in names and companies:
+    as whole words first, then as beginnings of words, then anywhere.
+    """
+    _check_length(text)
+    exact = await _named(workspace, text)
+    if exact is not None or looks_like_address(text.strip()):
+        return await contacts(workspace, ids=[exact] if exact is not None else [])
+    words = [_escaped(word) for word in matching(text).split()[:MOST_WORDS]]
+    for fits in ("% {} %", "% {}%", "%{}%") if words else ():
+        ids = [row["id"] for row in await _like(workspace, [fits.format(word) for word in words], most=most + 1)]
+        if ids:
+            return await contacts(workspace, ids=ids)
+    return []
+
+
+async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
+    """Give the contacts whose name or address comes nearest to words that name none."""
+    _check_length(text)
+    wanted = matching(text)
+    words = [_escaped(word) for word in wanted.split()[:MOST_WORDS]]
+    if not words:
+        return []
+    # Whoever shares the beginning or the end of a word is looked at more closely.
+    shared = [pattern for word in words for pattern in (f"% {word[:2]}%", f"%{word[-3:]} %")]
+    rows = await _like(workspace, shared, most=CANDIDATES, every=False)
+    likeness = {row["id"]: _likeness(wanted, row) for row in rows}
+    best = sorted((id for id, ratio in likeness.items() if ratio >= LIKE_ENOUGH), key=lambda id: (-likeness[id], id))
+    return await contacts(workspace, ids=best[:most])
+
+
+def _check_length(text: str) -> None:
+    """Refuse what no name can be, before SQLite refuses a pattern of that length."""
+    if len(text) > MOST_CHARACTERS:
+        raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
+
+
+async def named(workspace: Workspace, *, key: str) -> int | None:
+    """Give the contact that a program's key names: our id, an address, or `source:id`."""
+    if key.isascii() and key.isdecimal() and len(key) <= 18:
+        rows = await database.read(
+            "SELECT coalesce(merged_into, id) AS id FROM contacts WHERE workspace_id = $1 AND id = $2"
+            " AND coalesce(merged_into, id) <> $3",
+            workspace.id,
+            int(key),
+            NOBODY,
+        )
+        return rows[0]["id"] if rows else None
+    return await _named(workspace, key)
+
+
+async def _like(workspace: Workspace, patterns: Sequence[str], *, most: int, every: bool = True) -> list[Row]:
+    """Give contacts whose name, company and address are like every pattern, or like one of them."""
+    texts = (
+        "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
+        " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
+    )
+    ways = (" AND " if every else " OR ").join(
+        f"{texts} LIKE ${place} ESCAPE '!'" for place in range(3, len(patterns) + 3)
+    )
+    return await database.read(
+        "SELECT id, name_key, company_key, email_key FROM contacts"
+        f" WHERE workspace_id = $1 AND merged_into IS NULL AND ({ways}) ORDER BY name_key, id LIMIT $2",
+        workspace.id,
+        most,
+        *patterns,
+    )
+
+
+def _likeness(wanted: str, row: Row) -> float:
+    local, at, _ = wanted.partition("@")
+    if at:  # of an address, what is not shared with half of the company
+        return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio() - 0.05
+    texts = [text for text in (row["name_key"], row["company_key"], (row["email_key"] or "").partition("@")[0]) if text]
+    words = [word for text in texts for word in (text, *text.split())]
+    return max((SequenceMatcher(None, wanted, word).ratio() for word in words), default=0)
+
+
+async def _named(workspace: Workspace, text: str) -> int | None:
+    trimmed = text.strip()
+    source, colon, given_id = trimmed.partition(":")
+    pairs = [(EMAIL, matching(trimmed))] if looks_like_address(trimmed) else []
+    pairs += [(source.casefold(), given_id.strip())] if colon and given_id.strip() else []
+    if not pairs:
+        return None
+    found = await known(database.current().reader, [(workspace.id, namespace, key) for namespace, key in pairs])
+    return next(iter(found.values()), None)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+async def belonging(session: Session, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """Give those of these (workspace id, contact id) that are true, each with the contact it is one with now."""
+    rows = await session.rows(
+        "SELECT c.workspace_id, c.id, coalesce(c.merged_into, c.id) AS root FROM given(w bigint, c bigint)"
+        " JOIN contacts c ON c.id = given.c AND c.workspace_id = given.w",
+        [{"w": workspace, "c": contact} for workspace, contact in sorted(pairs)],
+    )
+    return {(row["workspace_id"], row["id"]): row["root"] for row in rows if row["root"] != NOBODY}

@@ -1,0 +1,296 @@
+"""Append to the ledger, deduplicated by its constraint, and read it back."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.contacts import Json
+from storage.domain.facts import Activity, Change, Deleted, Fact, FieldValue, Merged, Op, Undo, undone_batches
+from storage.domain.fold import bears_on
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+
+#: (workspace id, source, dedupe key, subject): unique in the ledger
+FactKey: TypeAlias = tuple[int, str, str, str]
+#: (the contact that a fact was written for, received at, fact)
+Stored: TypeAlias = tuple[int | None, int, Fact]
+#: (contact id, key of a score type)
+Scored: TypeAlias = tuple[int, str]
+
+_COLUMNS = (
+    "workspace_id, contact_id, other_id, kind, source, dedupe_key, subject, op, amount, said, undoes,"
+    " occurred_at, received_at, batch, actor, reason, activity"
+)
+_GIVEN = (
+    "given(workspace_id bigint, contact_id bigint, other_id bigint, kind text, source text, dedupe_key text,"
+    " subject text, op text, amount bigint, said text, undoes text, occurred_at bigint, received_at bigint,"
+    " batch text, actor text, reason text, activity text)"
+)
+
+
+def fact_key(workspace: int, fact: Fact) -> FactKey:
+    """Give what makes a fact unique."""
+    return (workspace, fact.source, fact.key, fact.subject)
+
+
+async def append(
+    session: Session, facts: Mapping[FactKey, tuple[int | None, Fact]], *, received_at: Mapping[FactKey, int]
+) -> dict[FactKey, int]:
+    """Append the facts that are new, each with its contact; answer the row ids of those."""
+    rows = [_row(key, contact, fact, received_at[key]) for key, (contact, fact) in sorted(facts.items())]
+    written = await session.rows(
+        f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN}"
+        ' WHERE true ORDER BY workspace_id, source COLLATE "C", dedupe_key COLLATE "C", subject COLLATE "C"'
+        " ON CONFLICT DO NOTHING RETURNING id, workspace_id, source, dedupe_key, subject",
+        rows,
+    )
+    return {_key(row): row["id"] for row in written}
+
+
+def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row:
+    workspace, source, dedupe_key, subject = key
+    change = fact if isinstance(fact, Change) else None
+    activity = fact if isinstance(fact, Activity) else None
+    return {
+        "workspace_id": workspace,
+        "contact_id": contact,
+        "other_id": fact.other if isinstance(fact, Merged) else None,
+        "kind": next((kind for sort, kind in _KINDS.items() if isinstance(fact, sort)), "fields"),
+        "source": source,
+        "dedupe_key": dedupe_key,
+        "subject": subject,
+        "op": change.op if change else None,
+        "amount": change.amount if change else activity.quantity if activity else None,
+        "said": json.dumps(dict(fact.fields), ensure_ascii=False, sort_keys=True),
+        "undoes": fact.undoes if isinstance(fact, Undo) else None,
+        "occurred_at": fact.occurred_at,
+        "received_at": received_at,
+        "batch": fact.batch,
+        "actor": fact.actor,
+        "reason": fact.reason,
+        "activity": activity.activity if activity else None,
+    }
+
+
+_KINDS: Mapping[type[Fact], str] = {
+    Change: "change", Activity: "activity", Merged: "merge", Undo: "undo", Deleted: "deleted",
+}  # fmt: skip  # what is none of these says something of a contact, and no more
+
+
+def _key(row: Row) -> FactKey:
+    return (row["workspace_id"], row["source"], row["dedupe_key"], row["subject"])
+
+
+async def stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
+    """Give the facts in the ledger under these keys."""
+    rows = await session.rows(
+        "SELECT f.* FROM given(w bigint, s text, k text, j text)"
+        " JOIN facts f ON f.workspace_id = given.w AND f.source = given.s"
+        " AND f.dedupe_key = given.k AND f.subject = given.j",
+        [{"w": w, "s": s, "k": k, "j": j} for w, s, k, j in sorted(keys)],
+    )
+    return {_key(row): (row["contact_id"], row["received_at"], _fact(row)) for row in rows}
+
+
+async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
+    """Give every change of these scores, by row id of the fact; those of all that are one with the contact."""
+    pairs = sorted(set(scored))
+    rows = await session.rows(
+        "SELECT f.*, given.c AS root FROM given(c bigint, s text)"
+        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c"
+        " JOIN facts f ON f.contact_id = m.id AND f.subject = given.s WHERE f.kind = 'change'",
+        [{"c": contact, "s": subject} for contact, subject in pairs],
+    )
+    found: dict[Scored, dict[int, Change]] = {pair: {} for pair in pairs}
+    for row in rows:
+        fact = _fact(row)
+        assert isinstance(fact, Change)
+        found[row["root"], row["subject"]][row["id"]] = fact
+    return found
+
+
+async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
+    """Give every fact that bears on these scores, undone or not, by row id of the fact."""
+    found: dict[Scored, dict[int, Fact]] = {pair: dict(told) for pair, told in (await changes(session, types)).items()}
+    ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
+    if ruled:
+        others = await doings(session, {contact for contact, _ in ruled})
+        for pair in ruled:
+            found[pair] |= {id: fact for id, fact in others[pair[0]].items() if bears_on(fact, types[pair])}
+    return found
+
+
+async def doings(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
+    """Give everything these contacts did, or one that is one with them, and every fact that says something of them."""
+    rows = await session.rows(
+        "SELECT f.*, given.id AS root FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id WHERE f.kind = 'activity' OR f.said <> '{}'",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    found: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
+    for row in rows:
+        found[row["root"]][row["id"]] = _fact(row)
+    return found
+
+
+async def activities_since(session: Session, instants: Mapping[int, int]) -> list[tuple[int, int, str]]:
+    """Return what contacts did at or after an instant, undone or not: (contact, row id of the fact, activity)."""
+    rows = await session.rows(
+        "SELECT given.contact, f.id, f.activity FROM given(contact bigint, since bigint)"
+        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
+        " JOIN facts f ON f.contact_id = m.id AND f.subject = '' AND f.occurred_at >= given.since"
+        " WHERE f.kind = 'activity'",
+        [{"contact": contact, "since": at} for contact, at in sorted(instants.items())],
+    )
+    return [(row["contact"], row["id"], row["activity"]) for row in rows]
+
+
+async def links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
+    """Give every word that one of these contacts is one with another: (contact, contact, batch)."""
+    found = await session.rows(
+        "SELECT contact_id, other_id, batch FROM facts WHERE kind = 'merge'"
+        " AND contact_id IN (SELECT id FROM given(id bigint)) ORDER BY id",
+        [{"id": id} for id in sorted(rows)],
+    )
+    return [(row["contact_id"], row["other_id"], row["batch"]) for row in found]
+
+
+async def empty(session: Session, rows: Collection[int], *, until: int) -> None:
+    """Take everything out of the facts of contacts up to an instant, but that they were there."""
+    await session.rows(
+        "UPDATE facts SET kind = 'deleted', contact_id = NULL, other_id = NULL, op = NULL, amount = NULL, said = '{}',"
+        " actor = NULL, reason = NULL, activity = NULL WHERE occurred_at <= $2"
+        " AND (contact_id IN (SELECT id FROM given(id bigint)) OR other_id IN (SELECT id FROM given(id bigint)))",
+        [{"id": row} for row in sorted(rows)],
+        until,
+    )
+
+
+async def having(session: Session, rows: Collection[int]) -> set[int]:
+    """Give those of these contacts that any fact is about."""
+    found = await session.rows(
+        "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
+        " OR EXISTS (SELECT 1 FROM facts f WHERE f.other_id = given.id)",
+        [{"id": row} for row in sorted(rows)],
+    )
+    return {row["id"] for row in found}
+
+
+async def latest(session: Session, rows: Collection[int]) -> int:
+    """Give when the last fact of these contacts happened, before 1970 where there is none."""
+    (row,) = await session.rows(
+        "SELECT max(occurred_at) AS at FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    return -1 if row["at"] is None else int(row["at"])
+
+
+async def saying(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
+    """Give every fact that says something of these contacts themselves, or of those that are one with them."""
+    rows = await session.rows(
+        "SELECT f.*, given.id AS root FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id WHERE f.said <> '{}'",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    found: dict[int, list[Fact]] = {id: [] for id in contacts}
+    for row in rows:
+        found[row["root"]].append(_fact(row))
+    return found
+
+
+async def undone(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
+    """Name those of *batches* that are undone, following undos of undos."""
+    undos: dict[str, Undo] = {}
+    wanted = frozenset(batches)
+    asking = set(wanted)
+    asked: set[str] = set()
+    while asking:
+        rows = await session.rows(
+            "SELECT * FROM facts WHERE workspace_id = $2 AND undoes IN (SELECT b FROM given(b text))",
+            [{"b": batch} for batch in sorted(asking)],
+            workspace,
+        )
+        asked |= asking
+        found = [fact for fact in map(_fact, rows) if isinstance(fact, Undo)]
+        undos |= {undo.key: undo for undo in found}
+        asking = {undo.batch for undo in found} - asked
+    return undone_batches(undos.values()) & wanted
+
+
+async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
+    """Name the undo that keeps a batch out of every fold, or none where nothing does."""
+    reader = database.current().reader
+    if not await undone(reader, workspace.id, [batch]):
+        return None
+    # What is undone is not undone again, so that the last undo which names it is the one.
+    rows = await reader.rows(
+        "SELECT batch FROM facts WHERE workspace_id = $1 AND undoes = $2 ORDER BY id DESC LIMIT 1", workspace.id, batch
+    )
+    return str(rows[0]["batch"])
+
+
+async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:
+    """Give who and what a person's batch touched: rows of contact_id, other_id, subject, kind, actor, undoes."""
+    return await session.rows(
+        "SELECT contact_id, other_id, subject, kind, actor, undoes, reason, activity, said FROM facts"
+        " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL ORDER BY id",
+        workspace,
+        batch,
+    )
+
+
+def _fact(row: Row) -> Fact:
+    said: dict[str, Json] = json.loads(row["said"])
+    common = {name: row[name] for name in ("source", "occurred_at", "batch", "actor", "reason")}
+    common |= {"key": row["dedupe_key"], "fields": said}
+    match row["kind"]:
+        case "change":
+            return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
+        case "activity":
+            return Activity(**common, activity=row["activity"], quantity=row["amount"])
+        case "merge":
+            _, _, place = row["subject"].partition("/")
+            return Merged(**common, one=row["contact_id"], other=row["other_id"], place=int(place or 1))
+        case "deleted":
+            return Deleted(**common)
+        case "undo":
+            return Undo(**common, undoes=row["undoes"])
+        case _:
+            return FieldValue(**common)
+
+
+async def keys_of(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
+    """Give the facts of a batch that are about these contacts: (contact, dedupe key)."""
+    rows = await session.rows(
+        # By contact and not by batch, which may be larger than anything: its index asks for an actor.
+        "SELECT given.c, f.dedupe_key FROM given(c bigint)"
+        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c JOIN facts f ON f.contact_id = m.id"
+        " WHERE f.workspace_id = $2 AND f.batch = $3",
+        [{"c": contact} for contact in sorted(set(contacts))],
+        workspace,
+        batch,
+    )
+    return [(row["c"], row["dedupe_key"]) for row in rows]
+
+
+async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
+    """Tell whether a person's batch is in the ledger already."""
+    return bool(await batch_members(database.current().reader, workspace.id, batch))
+
+
+async def last_command(workspace: Workspace, *, actor: str) -> str | None:
+    """Name the last batch of a person's changes that is not undone yet, or none among the last hundred."""
+    rows = await database.read(
+        "SELECT batch, max(id) AS latest FROM (SELECT batch, id FROM facts"
+        " WHERE workspace_id = $1 AND actor = $2 AND kind <> 'undo' ORDER BY id DESC LIMIT $3) AS recent"
+        " GROUP BY batch ORDER BY latest DESC",
+        workspace.id,
+        actor,
+        100,
+    )
+    left_out = await undone(database.current().reader, workspace.id, [row["batch"] for row in rows])
+    return next((row["batch"] for row in rows if row["batch"] not in left_out), None)

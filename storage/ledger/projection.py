@@ -1,0 +1,134 @@
+"""Keep what the fold made of the ledger: the state of each score, and its effects."""
+
+import json
+from collections.abc import Collection, Mapping
+
+from storage.db.database import Row, Session
+from storage.domain.facts import Fact
+from storage.domain.fold import Effect, State
+from storage.domain.score_types import ScoreType
+from storage.ledger.facts import Scored
+
+#: effects e of facts g in the order of the fold, backwards
+NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
+
+
+async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, State]:
+    """Give the kept state of scores, each under its definition."""
+    if not definition_of:
+        return {}
+    rows = await session.rows(
+        "SELECT given.s AS subject, k.contact_id, k.own, k.own_at, k.base, k.rank, k.spent,"
+        " k.last_at, k.last_source, k.last_key FROM given(c bigint, d bigint, s text)"
+        " JOIN scores k ON k.contact_id = given.c AND k.definition_id = given.d",
+        [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
+    )
+    return {
+        (row["contact_id"], row["subject"]): State(
+            own=row["own"],
+            at=row["own_at"],
+            base=row["base"],
+            rank=row["rank"],
+            spent={name: (began, used) for name, (began, used) in json.loads(row["spent"] or "{}").items()},
+            last=(row["last_at"], row["last_source"].encode(), row["last_key"].encode()),
+        )
+        for row in rows
+    }
+
+
+async def keep(
+    session: Session,
+    *,
+    states: Mapping[Scored, State],
+    effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
+    anew: Collection[Scored],
+    types: Mapping[Scored, ScoreType],
+    workspaces: Mapping[Scored, int],
+) -> None:
+    """Write scores and effects; of those folded *anew* only the effects that differ from what is kept."""
+    if not states:
+        return
+    await _keep_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
+    await session.rows(
+        "INSERT INTO scores"
+        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, spent, last_at, last_source, last_key)"
+        " SELECT w, c, d, o, a, b, r, p, t, s, k FROM given(w bigint, c bigint, d bigint, o bigint, a bigint,"
+        " b bigint, r bigint, p text, t bigint, s text, k text)"
+        " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
+        " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base,"
+        " rank = excluded.rank, spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
+        " last_key = excluded.last_key",
+        [_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
+    )
+
+
+async def _keep_effects(
+    session: Session,
+    effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
+    *,
+    anew: Collection[Scored],
+    types: Mapping[Scored, ScoreType],
+    workspaces: Mapping[Scored, int],
+) -> None:
+    kept = await _kept_effects(session, {pair: types[pair].definition for pair in anew})
+    rows, gone = [], []
+    for pair in sorted(effects):
+        before = kept.get(pair, {})
+        gone += [{"f": id, "d": types[pair].definition} for id in sorted(before.keys() - effects[pair].keys())]
+        for id, (fact, effect) in sorted(effects[pair].items()):
+            if before.get(id) != effect:
+                row: Row = {"f": id, "w": workspaces[pair], "c": pair[0], "d": types[pair].definition}
+                row |= {"t": fact.occurred_at, "a": effect.asked, "e": effect.effective, "r": effect.rank_after}
+                row |= {"u": effect.rule, "p": effect.capped}
+                rows.append(row)
+    if gone:
+        await session.rows(
+            "DELETE FROM effects WHERE (fact_id, definition_id) IN (SELECT f, d FROM given(f bigint, d bigint))", gone
+        )
+    if rows:
+        await session.rows(
+            "INSERT INTO effects"
+            " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, rule, capped)"
+            " SELECT w, c, d, f, t, a, e, r, u, p FROM given(f bigint, w bigint, c bigint, d bigint, t bigint,"
+            " a bigint, e bigint, r bigint, u text, p bigint)"
+            " WHERE true ON CONFLICT (fact_id, definition_id) DO UPDATE"
+            " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after,"
+            " rule = excluded.rule, capped = excluded.capped",
+            rows,
+        )
+
+
+async def forget(session: Session, ids: Collection[int]) -> None:
+    """Take away every score and effect of contacts, under whichever definition."""
+    for table in ("effects", "scores"):
+        await session.rows(
+            f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))",
+            [{"id": id} for id in sorted(ids)],
+        )
+
+
+def _row(pair: Scored, state: State, score_type: ScoreType, workspace: int) -> Row:
+    at, source, key = state.last
+    row: Row = {"w": workspace, "c": pair[0], "d": score_type.definition, "o": state.own, "a": state.at}
+    row["p"] = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None
+    return row | {"b": state.base, "r": state.rank, "t": at, "s": source.decode(), "k": key.decode()}
+
+
+async def _kept_effects(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, dict[int, Effect]]:
+    if not definition_of:
+        return {}
+    rows = await session.rows(
+        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after, e.rule, e.capped"
+        " FROM given(c bigint, d bigint, s text)"
+        " JOIN effects e ON e.contact_id = given.c AND e.definition_id = given.d",
+        [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
+    )
+    kept: dict[Scored, dict[int, Effect]] = {}
+    for row in rows:
+        kept.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect_of(row)
+    return kept
+
+
+def effect_of(row: Row) -> Effect:
+    """Make an effect of its row."""
+    return Effect(**{name: row[name] for name in ("asked", "effective", "rank_after", "capped", "rule")})

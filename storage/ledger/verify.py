@@ -1,0 +1,153 @@
+"""Fold everything again, some contacts at a time, and say what is kept otherwise; there must never be anything."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.facts import Fact
+from storage.domain.fold import Effect, State, fold_fields, fold_ledger
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.ledger import contacts, facts, projection
+from storage.ledger.facts import Scored
+from storage.scoring.definitions import live
+
+MOST = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Something that is kept otherwise than the ledger says; none where it is missing on that side."""
+
+    contact: int
+    what: str
+    kept: str | None
+    folded: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found of some contacts; *last* is the id to go on after, none at the end."""
+
+    contacts: int
+    scores: int
+    differences: tuple[Difference, ...]
+    last: int | None
+
+
+async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST) -> Verified:
+    """Fold the next contacts again and compare; what differs is looked at once more while nobody writes to it."""
+    rows = await database.read(
+        "SELECT id FROM contacts WHERE workspace_id = $1 AND id > $2 AND merged_into IS NULL ORDER BY id LIMIT $3",
+        workspace.id,
+        after,
+        most,
+    )
+    ids = [row["id"] for row in rows]
+    count, found = await _compare(database.current().reader, workspace, ids)
+    if found:
+        found = await _again(workspace, {one.contact for one in found})
+    last = ids[-1] if len(ids) == most else None
+    return Verified(contacts=len(ids), scores=count, differences=tuple(found), last=last)
+
+
+async def contacts_to_verify(workspace: Workspace) -> int:
+    """Count the contacts there are."""
+    rows = await database.read(
+        "SELECT count(*) AS n FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL", workspace.id
+    )
+    return int(rows[0]["n"])
+
+
+async def _again(workspace: Workspace, ids: Collection[int]) -> list[Difference]:
+    """Compare under the lock of the contacts: what was being written meanwhile is no difference."""
+    found: list[Difference] = []
+    for id in sorted(ids):
+
+        async def body(session: Session, id: int = id) -> list[Difference]:
+            await contacts.lock(session, {id: id})
+            return (await _compare(session, workspace, [id]))[1]
+
+        with suppress(contacts.StartAgain):  # it was merged or deleted just now
+            found += await database.write(body)
+    return found
+
+
+async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
+    """Count the scores of contacts, and give what differs of these, of their effects and of the fields."""
+    types = (await live(session, {workspace.id}))[workspace.id]
+    pairs = {(id, key): score_type for id in ids for key, score_type in types.items()}
+    ledgers = await facts.ledgers(session, pairs) if pairs else {}
+    batches = {change.batch for ledger in ledgers.values() for change in ledger.values()}
+    told = await facts.saying(session, ids)
+    batches |= {fact.batch for each in told.values() for fact in each}
+    undone = await facts.undone(session, workspace.id, batches)
+    kept = await projection.states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
+    effects = await _effects(session, pairs)
+    differences: list[Difference] = []
+    for pair, score_type in pairs.items():
+        state, folded = _folded(ledgers[pair], score_type, undone, has_row=pair in kept)
+        differences += _differences(pair, kept.get(pair), state, effects.get(pair, {}), folded)
+    known = await contacts.fields(session, ids)
+    for id in ids:
+        stand = [fact for fact in told[id] if fact.batch not in undone]
+        differences += _field_differences(id, known.get(id, {}), fold_fields(stand, {}))
+    return sum(state.rank is not None for state in kept.values()), differences
+
+
+def _folded(
+    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str], *, has_row: bool
+) -> tuple[State | None, dict[int, tuple[int, Effect]]]:
+    if not ledger and not has_row:  # a definition that was folded beside another has a row for everybody
+        return None, {}
+    state, effects = fold_ledger(ledger, score_type, undone=undone)
+    return state, {id: (fact.occurred_at, effect) for id, (fact, effect) in effects.items()}
+
+
+async def _effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, tuple[int, Effect]]]:
+    rows = await session.rows(
+        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.at, e.asked, e.effective, e.rank_after, e.rule, e.capped"
+        " FROM given(c bigint, d bigint, s text)"
+        " JOIN effects e ON e.contact_id = given.c AND e.definition_id = given.d",
+        [{"c": contact, "d": score_type.definition, "s": key} for (contact, key), score_type in pairs.items()],
+    )
+    found: dict[Scored, dict[int, tuple[int, Effect]]] = {}
+    for row in rows:
+        found.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (
+            row["at"],
+            projection.effect_of(row),
+        )
+    return found
+
+
+def _differences(
+    pair: Scored,
+    kept: State | None,
+    state: State | None,
+    effects: Mapping[int, tuple[int, Effect]],
+    folded: Mapping[int, tuple[int, Effect]],
+) -> Iterator[Difference]:
+    contact, key = pair
+    if kept != state:
+        yield Difference(contact=contact, what=f"score {key}", kept=_said(kept), folded=_said(state))
+    for fact in sorted(effects.keys() | folded.keys()):
+        here, there = effects.get(fact), folded.get(fact)
+        if here != there:
+            what = f"effect of fact {fact} on {key}"
+            yield Difference(contact=contact, what=what, kept=_said(here), folded=_said(there))
+
+
+def _field_differences(id: int, kept: contacts.Fields, folded: contacts.Fields) -> Iterator[Difference]:
+    for name in sorted(kept.keys() | folded.keys()):
+        here, there = kept.get(name), folded.get(name)
+        if there is not None and there[0] is None and here is not None:
+            # Of a contact without tags the list is empty, and one that lost its address keeps that it was made with.
+            there = (here[0] if name == "email" else [] if name == "tags" else None, there[1])
+        if here != there:
+            yield Difference(contact=id, what=name, kept=_said(here), folded=_said(there))
+
+
+def _said(value: object) -> str | None:
+    return None if value is None else str(value)

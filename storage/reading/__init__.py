@@ -1,0 +1,1 @@
+"""Read scores, histories, segments and counts."""

@@ -1,0 +1,185 @@
+"""Tell how a score came to be: its changes, what it is made of, its course."""
+
+from dataclasses import dataclass
+
+from storage.db import database
+from storage.db.database import Row
+from storage.domain.decay import shown
+from storage.domain.explain import Explanation, explain
+from storage.domain.facts import Deed, FieldOrder, Op
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.domain.timeline import Knot, Move, Point, biggest_moves, points
+from storage.ledger import contacts, facts
+from storage.ledger.projection import NEWEST
+from storage.scoring import definitions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a score's history; *value* is what it was after, none where it was missing or the line is undone."""
+
+    occurred_at: int
+    op: Op | Deed
+    amount: int  #: what was asked for; for an activity what its rules gave it
+    effective: int | None
+    value: int | None
+    source: str
+    actor: str | None
+    reason: str | None
+    undone: bool
+    activity: str | None
+    rule: str | None  #: the rules that speak of it, by name
+    order: FieldOrder  #: where it stands among all facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One of the changes that moved a score most, and who or what made it."""
+
+    move: Move
+    source: str
+    actor: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How one score went through a span of time, the oldest first."""
+
+    score_type: ScoreType
+    since: int
+    until: int
+    points: tuple[Point, ...]
+    causes: tuple[Cause, ...]
+
+
+async def history(
+    workspace: Workspace,
+    *,
+    contact: int,
+    score: str | None,
+    most: int,
+    since: int = 0,
+    before: FieldOrder | None = None,
+) -> tuple[ScoreType, list[Entry]]:
+    """Give the latest changes of one score, newest first, or those before one; what is undone is among them, marked."""
+    score_type = await definitions.score_type(workspace, key=score)
+    at, source, key, subject = before or (database.LARGEST_ID, b"", b"", b"")
+    rows = await database.read(
+        "SELECT f.occurred_at, f.subject, f.op, f.amount, e.asked, f.activity, e.rule,"
+        " f.source, f.dedupe_key, f.actor, f.reason, f.batch,"
+        " e.effective, e.rank_after"
+        " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
+        " WHERE f.contact_id IN (SELECT id FROM contacts WHERE id = $2 OR merged_into = $2)"
+        " AND (f.subject = $3 OR e.effective <> 0 OR e.asked <> 0)"
+        " AND f.workspace_id = $1 AND f.occurred_at >= $6"
+        ' AND f.occurred_at <= $7 AND (f.occurred_at < $7 OR f.source COLLATE "C" < $8'
+        ' OR (f.source = $8 AND (f.dedupe_key COLLATE "C" < $9'
+        ' OR (f.dedupe_key = $9 AND f.subject COLLATE "C" < $10))))'
+        ' ORDER BY f.occurred_at DESC, f.source COLLATE "C" DESC, f.dedupe_key COLLATE "C" DESC,'
+        ' f.subject COLLATE "C" DESC LIMIT $5',
+        workspace.id,
+        contact,
+        score_type.key,
+        score_type.definition,
+        most,
+        since,
+        at,
+        source.decode(),
+        key.decode(),
+        subject.decode(),
+    )
+    undone = await facts.undone(database.current().reader, workspace.id, {row["batch"] for row in rows})
+    return score_type, [
+        Entry(
+            occurred_at=row["occurred_at"],
+            op=_op(row, score_type),
+            amount=row["amount"] if row["subject"] == score_type.key else row["asked"],
+            activity=row["activity"],
+            rule=row["rule"],
+            effective=row["effective"],
+            value=None if row["rank_after"] is None else shown(score_type, row["rank_after"], now=row["occurred_at"]),
+            source=row["source"],
+            actor=row["actor"],
+            reason=row["reason"],
+            undone=row["batch"] in undone,
+            order=(row["occurred_at"], row["source"].encode(), row["dedupe_key"].encode(), row["subject"].encode()),
+        )
+        for row in rows
+    ]
+
+
+def _op(row: Row, score_type: ScoreType) -> Op | Deed:
+    if row["subject"] == score_type.key:
+        return Op(row["op"])
+    return Deed.ACTIVITY if row["activity"] is not None else Deed.FIELDS
+
+
+async def why(
+    workspace: Workspace, *, contact: int, score: str | None, most: int, now: int
+) -> tuple[ScoreType, Explanation | None]:
+    """Explain a score by the changes of it that stand; none where it is missing, or the contact is not there."""
+    score_type = await definitions.score_type(workspace, key=score)
+    reader, pair = database.current().reader, (contact, score_type.key)
+    if not await contacts.contacts(workspace, ids=[contact]):
+        return score_type, None
+    ledger = (await facts.ledgers(reader, {pair: score_type}))[pair].values()
+    undone = await facts.undone(reader, workspace.id, {change.batch for change in ledger})
+    stand = [change for change in ledger if change.batch not in undone]
+    return score_type, explain(stand, score_type, now=now, most=most)
+
+
+async def course(workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int) -> Course:
+    """Follow one score from an instant until now; what is undone is not in it.
+
+    Of more than so many changes the older are left out, and the course begins that much later.
+    """
+    score_type = await definitions.score_type(workspace, key=score)
+    knots = await _knots(workspace, contact, score_type, since=since, until=now, most=most + 1)
+    if len(knots) > most:
+        since = max(since, knots[0].at + 1)
+
+    def value_at(rank: int, instant: int) -> int:
+        return shown(score_type, rank, now=instant)
+
+    moves = biggest_moves(knots, since=since, start=score_type.start, value_at=value_at)
+    rows = await database.read(
+        "SELECT id, source, actor, reason FROM facts WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": move.fact} for move in moves],
+    )
+    found = {row["id"]: row for row in rows}
+    return Course(
+        score_type=score_type,
+        since=since,
+        until=now,
+        points=points(knots, since=since, until=now, value_at=value_at),
+        causes=tuple(
+            Cause(
+                move=move,
+                source=found[move.fact]["source"],
+                actor=found[move.fact]["actor"],
+                reason=found[move.fact]["reason"],
+            )
+            for move in moves
+        ),
+    )
+
+
+async def _knots(
+    workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, most: int
+) -> list[Knot]:
+    """Give what the latest changes of a span left, in the order of the fold, with those that it began with."""
+    rows = await database.read(
+        "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
+        " WHERE e.workspace_id = $1 AND e.contact_id = $2 AND e.definition_id = $3 AND e.at <= $5 AND e.at >="
+        " coalesce((SELECT max(at) FROM effects WHERE contact_id = $2 AND definition_id = $3 AND at < $4), $4)"
+        f" {NEWEST} LIMIT $6",
+        workspace.id,
+        contact,
+        score_type.definition,
+        since,
+        until,
+        most,
+    )
+    return [Knot(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]

@@ -1,0 +1,42 @@
+"""Count what waits, for those who watch the service: in numbers alone, of all workspaces."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from storage.db import database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What is there now; a workspace is named as Slack names its team, a source by its slug."""
+
+    quarantined: Mapping[tuple[str, str], int]  #: items, by workspace and source
+    waiting: Mapping[str, int]  #: jobs, by kind
+    overdue: Mapping[str, int]  #: since when the longest waiting job of a kind is due, in µs; 0 where none is
+    given_up: Mapping[str, int]  #: jobs, by kind
+    follow_ups: Mapping[tuple[str, str], int]  #: by workspace and state
+
+
+async def measure(*, now: int) -> Measured:
+    """Count what waits."""
+    aside = await database.read(
+        "SELECT w.team, s.slug, count(q.id) AS n FROM sources s JOIN workspaces w ON w.id = s.workspace_id"
+        " LEFT JOIN deliveries d ON d.source_id = s.id AND d.quarantined > 0"
+        " LEFT JOIN quarantine q ON q.delivery_id = d.id GROUP BY w.team, s.slug"
+    )
+    waiting = await database.read(
+        "SELECT kind, sum(CASE WHEN given_up_at IS NULL THEN 1 ELSE 0 END) AS n,"
+        " sum(CASE WHEN given_up_at IS NULL THEN 0 ELSE 1 END) AS given_up,"
+        " min(CASE WHEN given_up_at IS NULL THEN greatest(due_at, created_at) END) AS oldest FROM jobs GROUP BY kind"
+    )
+    states = await database.read(
+        "SELECT w.team, f.state, count(*) AS n FROM follow_ups f JOIN workspaces w ON w.id = f.workspace_id"
+        " GROUP BY w.team, f.state"
+    )
+    return Measured(
+        quarantined={(row["team"], row["slug"]): row["n"] for row in aside},
+        waiting={row["kind"]: int(row["n"]) for row in waiting},
+        overdue={row["kind"]: max(0, now - (now if row["oldest"] is None else row["oldest"])) for row in waiting},
+        given_up={row["kind"]: int(row["given_up"]) for row in waiting},
+        follow_ups={(row["team"], row["state"]): row["n"] for row in states},
+    )

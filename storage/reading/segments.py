@@ -1,0 +1,81 @@
+"""Keep the filters that a team has saved under a name, to be used inside others as `segment:name`."""
+
+import re
+from collections.abc import Mapping
+
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.errors import BadName, UnknownSegment
+from storage.domain.filters import BadFilter, parse
+from storage.domain.filters.errors import meant
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.scoring.definitions import score_types
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
+# A filter may speak of whoever asks: that it can be read is found out with somebody in their place.
+SOMEBODY = {"me": "somebody@example.com"}
+
+
+async def segments(workspace: Workspace) -> Mapping[str, str]:
+    """Give the saved filters of a workspace, by name."""
+    return await kept(database.current().reader, workspace)
+
+
+async def kept(session: Session, workspace: Workspace) -> Mapping[str, str]:
+    """Give the same as a transaction sees them."""
+    rows = await session.rows("SELECT name, text FROM segments WHERE workspace_id = $1 ORDER BY name", workspace.id)
+    return {row["name"]: row["text"] for row in rows}
+
+
+async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) -> str | None:
+    """Save a filter under a name, and give the text that had this name before.
+
+    Raises BadName; BadFilter where the text cannot be read, names what is not there, or leads back to itself.
+    """
+    if not NAME.fullmatch(name):
+        raise BadName(
+            f"`{name[:40]}` cannot name a segment: use a small letter, then small letters, digits, _ and -, 32 at most"
+        )
+    known = await segments(workspace)
+    parse(text, await score_types(workspace), owners=SOMEBODY, segments=known, naming=name)
+    await database.current().writer.rows(
+        "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
+        workspace.id,
+        name,
+        text,
+        now,
+    )
+    return known.get(name)
+
+
+async def segment(workspace: Workspace, *, name: str) -> str:
+    """Give the text of a saved filter; raises UnknownSegment."""
+    known = await segments(workspace)
+    if name not in known:
+        there = meant(name, known) if known else "None is saved yet."
+        raise UnknownSegment(f"there is no segment `{name[:40]}`. {there}")
+    return known[name]
+
+
+async def delete_segment(workspace: Workspace, *, name: str) -> str:
+    """Delete a saved filter and give its text; raises UnknownSegment, BadName where another one is built on it."""
+    text = await segment(workspace, name=name)
+    known = await segments(workspace)
+    types, without = await score_types(workspace), {one: known[one] for one in known if one != name}
+    for other in without:
+        if _can_be_read(known[other], types, known) and not _can_be_read(known[other], types, without):
+            raise BadName(f"the segment `{other}` is built on `{name}`: change or delete that one first")
+    await database.current().writer.rows(
+        "DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name
+    )
+    return text
+
+
+def _can_be_read(text: str, types: tuple[ScoreType, ...], known: Mapping[str, str]) -> bool:
+    try:
+        parse(text, types, owners=SOMEBODY, segments=known)
+    except BadFilter:
+        return False
+    return True

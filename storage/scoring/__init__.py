@@ -1,0 +1,1 @@
+"""Keep the definitions of score types, and build drafts of them."""

@@ -1,0 +1,286 @@
+"""Keep the score types of each workspace, version by version."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.errors import AlreadyThere, UnknownScoreType
+from storage.domain.people import Workspace
+from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_definition, check_key
+
+#: workspace id → key → the live definition; the default type first.
+Types: TypeAlias = Mapping[int, Mapping[str, ScoreType]]
+
+_LIVE = """
+SELECT w.id AS workspace_id, t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
+       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life, d.rules, d.is_draft
+  FROM workspaces w
+  JOIN score_types t ON t.workspace_id = w.id
+  JOIN definitions d ON d.score_type_id = t.id AND (d.number = t.live OR d.is_draft)
+ WHERE w.id IN (SELECT id FROM given(id bigint))
+ ORDER BY t.id
+"""
+
+_VERSION = """
+SELECT t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
+       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life, d.rules
+  FROM workspaces w
+  JOIN score_types t ON t.workspace_id = w.id
+  JOIN definitions d ON d.score_type_id = t.id
+ WHERE w.id = $1 AND t.key = $2 AND d.number = $3 AND NOT d.is_draft
+"""
+
+
+async def score_types(workspace: Workspace) -> tuple[ScoreType, ...]:
+    """Give the live definitions of a workspace, the default type first."""
+    types = await live(database.current().reader, {workspace.id})
+    return tuple(types[workspace.id].values())
+
+
+async def score_type(workspace: Workspace, *, key: str | None) -> ScoreType:
+    """Give a live definition by its key, or the default one without; raises UnknownScoreType."""
+    types = await score_types(workspace)
+    found = next((one for one in types if key is None or one.key == key), None)
+    if found is None:
+        raise UnknownScoreType(key or "", known=tuple(one.key for one in types))
+    return found
+
+
+async def add_score_type(
+    workspace: Workspace,
+    *,
+    key: str,
+    label: str,
+    minimum: int,
+    maximum: int,
+    step: int,
+    bands: Sequence[Band],
+    start: int | None,
+    half_life: int | None = None,
+    rules: Sequence[Rule] = (),
+    is_default: bool,
+    now: int,
+) -> ScoreType:
+    """Define a new score type; raises BadName, BadDefinition, AlreadyThere."""
+    check_key(key)
+    start = check_definition(
+        label=label, minimum=minimum, maximum=maximum, step=step, start=start, bands=bands, half_life=half_life
+    )
+
+    async def body(session: Session) -> ScoreType:
+        await insert_type(
+            session, workspace, key=key, label=label.strip(), minimum=minimum, maximum=maximum, step=step,
+            start=start, bands=bands, half_life=half_life, rules=rules, now=now,
+        )  # fmt: skip  # the numbers of one definition stand together
+        if is_default:
+            await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
+            # No contact has a score of the new type yet: what the default rule remembers is about the former one.
+            await session.rows(
+                "UPDATE alert_memory SET taken = false, pending_until = NULL"
+                " WHERE rule_id IN (SELECT id FROM alert_rules WHERE workspace_id = $1 AND score IS NULL)",
+                workspace.id,
+            )
+        return (await live(session, {workspace.id}))[workspace.id][key]
+
+    return await database.write(body)
+
+
+async def insert_type(
+    session: Session,
+    workspace: Workspace,
+    *,
+    key: str,
+    label: str,
+    minimum: int,
+    maximum: int,
+    step: int,
+    start: int,
+    bands: Sequence[Band],
+    half_life: int | None = None,
+    rules: Sequence[Rule] = (),
+    now: int,
+) -> None:
+    """Write a type and its first definition; raises AlreadyThere."""
+    await hold_names(session, workspace)
+    taken = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, key)
+    made = taken or await session.rows(
+        "INSERT INTO score_types (workspace_id, key, live, created_at) VALUES ($1, $2, 1, $3)"
+        " ON CONFLICT DO NOTHING RETURNING id",
+        workspace.id,
+        key,
+        now,
+    )
+    if taken or not made:
+        what = "a source" if taken else "a score type"
+        raise AlreadyThere(f"{what} is called `{key}` already; choose another key")
+    await session.rows(
+        "INSERT INTO definitions"
+        " (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, created_at, rules,"
+        " is_draft) VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, false)",
+        made[0]["id"],
+        label,
+        minimum,
+        maximum,
+        step,
+        start,
+        _bands(bands),
+        half_life,
+        now,
+        _rules(rules),
+    )
+
+
+async def hold_names(session: Session, workspace: Workspace) -> None:
+    """Let nobody else name a score type or a source meanwhile: no two of them are called the same."""
+    await session.rows("SELECT id FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
+
+
+async def live(session: Session, workspaces: Collection[int]) -> Types:
+    """Give the live definitions of several workspaces."""
+    return (await live_and_drafts(session, workspaces))[0]
+
+
+async def live_and_drafts(
+    session: Session, workspaces: Collection[int]
+) -> tuple[Types, Mapping[int, Sequence[ScoreType]]]:
+    """Give the live definitions of several workspaces, and those that are being folded beside them."""
+    found: dict[int, dict[str, ScoreType]] = {id: {} for id in workspaces}
+    drafts: dict[int, list[ScoreType]] = {}
+    rows = await session.rows(_LIVE, [{"id": id} for id in workspaces])
+    for row in sorted(rows, key=lambda row: (row["key"] != row["default_type"], row["id"], row["number"])):
+        if row["is_draft"]:
+            drafts.setdefault(row["workspace_id"], []).append(_score_type(row))
+        else:
+            found[row["workspace_id"]][row["key"]] = _score_type(row)
+    return found, drafts
+
+
+async def version(workspace: Workspace, *, score: str, number: int) -> ScoreType:
+    """Give a version of a type, live or not; raises UnknownScoreType."""
+    rows = await database.read(_VERSION, workspace.id, score, number)
+    if not rows:
+        raise UnknownScoreType(score)
+    return _score_type(rows[0])
+
+
+async def rename(session: Session, live: ScoreType, *, label: str, bands: Sequence[Band]) -> None:
+    """Call a type and the parts of its range otherwise; no score moves by that."""
+    await session.rows(
+        "UPDATE definitions SET label = $2, bands = $3 WHERE id = $1", live.definition, label, _bands(bands)
+    )
+
+
+async def insert_draft(session: Session, live: ScoreType, wanted: ScoreType, *, now: int) -> ScoreType:
+    """Write another version of a type, which nobody reads yet."""
+    # Whoever counts the versions at the same moment would come to the same number.
+    await session.rows("SELECT id FROM score_types WHERE id = $1 FOR NO KEY UPDATE", live.id)
+    rows = await session.rows(
+        "INSERT INTO definitions (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, rules,"
+        " is_draft, created_at)"
+        " SELECT $1, max(number) + 1, $2, $3, $4, $5, $6, $7, $8, $9, true, $10 FROM definitions"
+        " WHERE score_type_id = $1 RETURNING id, number",
+        live.id,
+        wanted.label,
+        wanted.minimum,
+        wanted.maximum,
+        wanted.step,
+        wanted.start,
+        _bands(wanted.bands),
+        wanted.half_life,
+        _rules(wanted.rules),
+        now,
+    )
+    return replace(wanted, definition=rows[0]["id"], number=rows[0]["number"])
+
+
+async def is_draft(session: Session, draft: ScoreType) -> bool:
+    """Tell whether a draft still waits to be applied."""
+    return bool(await session.rows("SELECT 1 AS there FROM definitions WHERE id = $1 AND is_draft", draft.definition))
+
+
+async def point_at(session: Session, draft: ScoreType) -> bool:
+    """Let a draft be the live version of its type; false where it is no draft any more."""
+    rows = await session.rows(
+        "UPDATE definitions SET is_draft = false WHERE id = $1 AND is_draft RETURNING id", draft.definition
+    )
+    if rows:
+        await session.rows("UPDATE score_types SET live = $2 WHERE id = $1", draft.id, draft.number)
+    return bool(rows)
+
+
+async def drafts(workspace: Workspace) -> tuple[ScoreType, ...]:
+    """Give the versions of a workspace's types that wait to be applied, the latest last."""
+    found = await live_and_drafts(database.current().reader, {workspace.id})
+    return tuple(found[1].get(workspace.id, ()))
+
+
+async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> bool:
+    """Let a draft be one no longer, so that nothing goes into it any more; false where it is none already."""
+    dropped = await database.current().writer.rows(
+        "UPDATE definitions SET is_draft = false WHERE id = $2 AND is_draft AND score_type_id IN"
+        " (SELECT id FROM score_types WHERE workspace_id = $1) RETURNING id",
+        workspace.id,
+        draft.definition,
+    )
+    return bool(dropped)
+
+
+async def delete(workspace: Workspace, *, draft: ScoreType) -> None:
+    """Delete a version that was never live and that nothing is folded under."""
+    await database.current().writer.rows(
+        "DELETE FROM definitions WHERE id = $2 AND number <> (SELECT live FROM score_types t"
+        " WHERE t.id = definitions.score_type_id AND t.workspace_id = $1)",
+        workspace.id,
+        draft.definition,
+    )
+
+
+async def to_fold(session: Session) -> set[int]:
+    """Name the definitions that an older version folded otherwise, as a migration marked them."""
+    return {row["id"] for row in await session.rows("SELECT id FROM definitions WHERE to_fold")}
+
+
+async def folded(session: Session, definitions: Collection[int]) -> None:
+    """Let definitions be folded as they are folded now."""
+    await session.rows(
+        "UPDATE definitions SET to_fold = false WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(definitions)],
+    )
+
+
+def _bands(bands: Sequence[Band]) -> str:
+    return json.dumps([[band.name, band.start, *([band.colour] if band.colour else [])] for band in bands])
+
+
+def _rules(rules: Sequence[Rule]) -> str:
+    return json.dumps([_written(rule) for rule in rules], ensure_ascii=False)
+
+
+def _score_type(row: Row) -> ScoreType:
+    names = ("id", "definition", "number", "key", "label", "minimum", "maximum", "step", "start", "half_life")
+    bands = tuple(
+        Band(name=name, start=start, colour=next(iter(colour), None))
+        for name, start, *colour in json.loads(row["bands"])
+    )
+    rules = tuple(_rule(each) for each in json.loads(row["rules"]))
+    is_default = row["key"] == row["default_type"]
+    return ScoreType(**{name: row[name] for name in names}, bands=bands, rules=rules, is_default=is_default)
+
+
+def _written(rule: Rule) -> dict[str, object]:
+    cap = rule.cap
+    written = {"name": rule.name, "points": rule.points, "activity": rule.activity, "if": rule.condition}
+    return written | ({"cap": [cap.points, cap.period, cap.group]} if cap else {})
+
+
+def _rule(written: Mapping[str, Any]) -> Rule:
+    cap = (
+        RuleCap(points=written["cap"][0], period=written["cap"][1], group=written["cap"][2])
+        if "cap" in written
+        else None
+    )
+    names = {"name": "name", "points": "points", "activity": "activity", "condition": "if"}
+    return Rule(**{ours: written[theirs] for ours, theirs in names.items()}, cap=cap)

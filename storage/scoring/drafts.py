@@ -1,0 +1,355 @@
+"""Change what is measured: a new definition is folded beside the live one, compared with it, and then pointed at.
+
+What happens meanwhile goes into both, where a contact is built already; whoever is not is built later.
+Until it is applied a draft is seen by nobody; it can be cancelled, and a build that was stopped goes on.
+What an older version folded otherwise is folded again where it stands."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from storage.alerts import decide as alert_decisions
+from storage.alerts import enroll
+from storage.alerts import memory as alert_memory
+from storage.alerts import rules as alert_rules
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.alerts.kinds import Kind, Watch
+from storage.domain.contacts import Json
+from storage.domain.decay import shown
+from storage.domain.errors import Refusal, UnknownScoreType
+from storage.domain.facts import Fact
+from storage.domain.fold import Effect, State, bears_on, fold_ledger, step
+from storage.domain.people import Workspace
+from storage.domain.rules import check_rules
+from storage.domain.score_types import ScoreType, check_definition
+from storage.ledger import contacts, facts, projection
+from storage.ledger.contacts import StartAgain
+from storage.ledger.facts import Scored
+from storage.ledger.plan import Work
+from storage.ledger.project import find_late
+from storage.scoring import definitions
+from storage.workspaces import all_workspaces
+
+BATCH = 500
+FIRST = 10  #: so many contacts are named by a preview
+
+
+class NoDraft(Refusal):
+    """There is no such draft any more; it was applied or cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a draft would change, as of an instant."""
+
+    draft: ScoreType
+    changed: int  #: contacts with another value, or one where none was, or none where one was
+    entering: int  #: contacts that come into the top band
+    leaving: int
+    asking: int  #: follow-ups that would be asked for
+    first: tuple[
+        tuple[int, int | None, int | None], ...
+    ]  #: (contact, before, after) of the first that enter, in thousandths
+
+
+async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreType | None:
+    """Write a draft of a type; *wanted* is the live one with what is to be other.
+
+    What only says how things are called, and which type is the default one, is changed at once: none is given then.
+    Raises BadDefinition, UnknownScoreType.
+    """
+    start = check_definition(
+        label=wanted.label, minimum=wanted.minimum, maximum=wanted.maximum, step=wanted.step,
+        start=wanted.start, bands=wanted.bands, half_life=wanted.half_life,
+    )  # fmt: skip  # the numbers of one definition stand together
+    check_rules(wanted.rules, wanted)
+    wanted = replace(wanted, start=start, label=wanted.label.strip())
+
+    async def body(session: Session) -> ScoreType | None:
+        types = (await definitions.live(session, {workspace.id}))[workspace.id]
+        live = types.get(wanted.key)
+        if live is None:
+            raise UnknownScoreType(wanted.key)
+        if wanted.is_default and not live.is_default:
+            await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, wanted.key)
+            await _reenroll(session, workspace, types.values(), now=now)
+        if only_names(live, wanted):
+            await definitions.rename(session, live, label=wanted.label, bands=wanted.bands)
+            return None
+        return await definitions.insert_draft(session, live, wanted, now=now)
+
+    made = await database.write(body)
+    if made is not None:
+        await database.write(_alone)  # what began before the draft was there has ended
+    return made
+
+
+def only_names(live: ScoreType, wanted: ScoreType) -> bool:
+    """Tell whether nobody has another value by it, or comes into another band: labels, names, colours, the default."""
+    same = replace(live, label=wanted.label, bands=wanted.bands, is_default=wanted.is_default)
+    begins = [[band.start for band in one.bands] for one in (live, wanted)]
+    return begins[0] == begins[1] and same == replace(wanted, definition=live.definition, number=live.number)
+
+
+async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[int], None], now: int) -> None:
+    """Fold every contact under a draft; *progress* is told how many are done. Raises NoDraft."""
+    done = await _count(workspace, draft)
+    progress(done)
+    after = 0
+    while True:
+        ids = await _next(database.current().reader, workspace, draft, after=after, built=False)
+        if not ids:
+            return
+        await _build(workspace, draft, ids)
+        after, done = ids[-1], done + len(ids)
+        progress(done)
+
+
+async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
+    """Compare a draft that is built with what is live; raises NoDraft."""
+    live = await definitions.score_type(workspace, key=draft.key)
+    watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
+    crossing = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
+    looking = [watch for watch in crossing if watch.score_type.key == draft.key]
+    taken = await alert_memory.taken_or_pending(workspace, rules=[watch.rule for watch in looking])
+    changed = entering = leaving = asking = 0
+    first = list[tuple[int, int | None, int | None]]()
+    async for contact, before, after in _compared(workspace, live, draft, now=now):
+        changed += before != after
+        was, becomes = live.is_top(before), draft.is_top(after)
+        entering, leaving = entering + (becomes and not was), leaving + (was and not becomes)
+        if becomes and not was and len(first) < FIRST:
+            first.append((contact, before, after))
+        asking += sum(watch.region.holds(after) and (watch.rule, contact) not in taken for watch in looking)
+    return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
+
+
+async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> int:
+    """Let a draft be what is read from now on; with *asks* those who come into a rule's region are asked for.
+
+    Gives how many follow-ups that are. Raises NoDraft.
+    """
+    await build(workspace, draft=draft, progress=lambda _: None, now=now)
+
+    async def body(session: Session) -> tuple[int, ScoreType]:
+        await _alone(session)
+        types = (await definitions.live(session, {workspace.id}))[workspace.id]
+        old = types[draft.key]
+        while ids := await _next(session, workspace, draft, after=0, built=False):
+            await _fold(session, workspace, draft, ids)
+        if not await definitions.point_at(session, draft):
+            raise NoDraft
+        asked = await alert_decisions.ask_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
+        await _reenroll(session, workspace, types.values(), now=now)
+        return asked, old
+
+    asked, old = await database.write(body)
+    await _forget(old.definition)
+    return asked
+
+
+async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:
+    """Drop a draft and what was folded under it; raises NoDraft where it is live, or was cancelled."""
+    if not await definitions.drop_draft(workspace, draft=draft):
+        raise NoDraft
+    await _forget(draft.definition)
+    await definitions.delete(workspace, draft=draft)
+
+
+async def follow(session: Session, works: Sequence[Work], drafts: Mapping[int, Sequence[ScoreType]]) -> None:
+    """Take what was recorded into the drafts too, for the contacts that are built, and for new ones."""
+    touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
+    types: dict[tuple[int, int], ScoreType] = {}
+    fresh = {entry.fact_id for work in works for entry in work.new}
+    regrouped = {contact for work in works for contact in work.regrouped}  # nothing is left of what was built for them
+    for work in works:
+        workspace = work.submission.workspace.id
+        for draft in drafts.get(workspace, ()) if work.refusal is None else ():
+            bearing = {e.contact for e in work.new if e.fact is not None and e.contact and bears_on(e.fact, draft)}
+            bearing |= {*work.spoken_of, *work.regrouped}
+            if bearing:
+                touched.setdefault((workspace, draft.definition), set()).update(bearing)
+                types[workspace, draft.definition] = draft
+    for (workspace, definition), ids in touched.items():
+        draft = types[workspace, definition]
+        pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
+        states = await projection.states(session, dict.fromkeys(pairs, definition))
+        late, known = await find_late(session, works, states, dict.fromkeys(states, draft))
+        # Of those not built yet: contacts that are new, and those whose scores a merge or a split took away.
+        ledgers = await facts.ledgers(session, {pair: draft for pair in pairs if pair in late or pair not in states})
+        new = {pair for pair, ledger in ledgers.items() if ledger.keys() <= fresh or pair[0] in regrouped}
+        await _write(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late | new})
+        await _step(session, workspace, draft, works, {p: states[p] for p in states.keys() - late}, known)
+
+
+async def _step(
+    session: Session,
+    workspace: int,
+    draft: ScoreType,
+    works: Sequence[Work],
+    states: dict[Scored, State],
+    known: Mapping[int, Mapping[str, Json]],
+) -> None:
+    """Fold the new facts into scores under a draft for which they all come last; *known* is what `find_late` says."""
+    effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
+    for work in works:
+        for entry in work.new:
+            pair = (entry.contact or 0, draft.key)
+            if pair in states and entry.fact is not None and entry.fact_id is not None:
+                states[pair], effect = step(states[pair], entry.fact, draft, known.get(entry.fact_id))
+                if effect is not None:
+                    effects[pair][entry.fact_id] = (entry.fact, effect)
+    await projection.keep(
+        session, states=states, effects=effects, anew=(),
+        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
+    )  # fmt: skip  # what, and under which definition
+
+
+async def fold_again() -> int:
+    """Fold again what a migration marked, the live and the drafts; counts the scores, and asks nobody.
+
+    What is already as it should be stays, so that it can be begun anew wherever it was stopped.
+    """
+    marked, done = await definitions.to_fold(database.current().reader), 0
+    for workspace in await all_workspaces() if marked else ():
+        live, drafts = await definitions.live_and_drafts(database.current().reader, {workspace.id})
+        for one in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
+            if one.definition in marked:
+                done += await _fold_built(workspace, one)
+    await definitions.folded(database.current().writer, marked)
+    return done
+
+
+async def _fold_built(workspace: Workspace, definition: ScoreType) -> int:
+    async def body(session: Session, ids: Sequence[int]) -> None:
+        await _fold(session, workspace, definition, ids)
+
+    after = done = 0
+    while ids := await _next(database.current().reader, workspace, definition, after=after, built=True):
+        await _together(body, ids)
+        after, done = ids[-1], done + len(ids)
+    return done
+
+
+async def _build(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
+    async def body(session: Session, ids: Sequence[int]) -> None:
+        if not await definitions.is_draft(session, draft):
+            raise NoDraft
+        await _fold(session, workspace, draft, ids)
+
+    await _together(body, ids)
+
+
+async def _together(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
+    """Do it for contacts in one transaction."""
+
+    async def for_all(session: Session) -> None:
+        await body(session, ids)
+
+    try:
+        await database.write(for_all)
+    except StartAgain:  # one of them was merged just now: one by one, without it
+        for id in ids if len(ids) > 1 else ():
+            await _together(body, [id])
+
+
+async def _fold(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
+    await contacts.lock(session, {id: id for id in ids})
+    ledgers = await facts.ledgers(session, {(id, draft.key): draft for id in ids})
+    await _write(session, workspace.id, draft, ledgers)
+
+
+async def _write(
+    session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
+) -> None:
+    undone = await facts.undone(session, workspace, {fact.batch for each in ledgers.values() for fact in each.values()})
+    states, effects = {}, {}
+    for pair, ledger in ledgers.items():
+        states[pair], effects[pair] = fold_ledger(ledger, draft, undone=undone)
+    await projection.keep(
+        session, states=states, effects=effects, anew=set(states),
+        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
+    )  # fmt: skip  # what, and under which definition
+
+
+async def _next(session: Session, workspace: Workspace, definition: ScoreType, *, after: int, built: bool) -> list[int]:
+    """Name the next contacts that are folded under a definition, or those that are not."""
+    rows = await session.rows(
+        "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL"
+        f" AND {'' if built else 'NOT '}EXISTS"
+        " (SELECT 1 FROM scores k WHERE k.contact_id = c.id AND k.definition_id = $3) ORDER BY c.id LIMIT $4",
+        workspace.id,
+        after,
+        definition.definition,
+        BATCH,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _count(workspace: Workspace, draft: ScoreType) -> int:
+    rows = await database.read(
+        "SELECT count(*) AS n FROM scores WHERE workspace_id = $1 AND definition_id = $2",
+        workspace.id,
+        draft.definition,
+    )
+    return int(rows[0]["n"])
+
+
+async def _compared(
+    workspace: Workspace, live: ScoreType, draft: ScoreType, *, now: int
+) -> AsyncIterator[tuple[int, int | None, int | None]]:
+    after = 0
+    while True:
+        rows = await database.read(
+            "SELECT c.id, a.rank AS was, b.rank AS becomes FROM contacts c"
+            " LEFT JOIN scores a ON a.contact_id = c.id AND a.definition_id = $3"
+            " LEFT JOIN scores b ON b.contact_id = c.id AND b.definition_id = $4"
+            " WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL ORDER BY c.id LIMIT $5",
+            workspace.id,
+            after,
+            live.definition,
+            draft.definition,
+            10 * BATCH,
+        )
+        if not rows:
+            return
+        for row in rows:
+            before = None if row["was"] is None else shown(live, row["was"], now=now)
+            becomes = None if row["becomes"] is None else shown(draft, row["becomes"], now=now)
+            yield row["id"], before, becomes
+        after = rows[-1]["id"]
+
+
+async def _reenroll(session: Session, workspace: Workspace, before: Collection[ScoreType], *, now: int) -> None:
+    """Enroll contacts anew, asking for no follow-up, in the rules that watch something else than under *before*."""
+    types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
+    for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+        old, new = rule.watch(before), rule.watch(types)
+        if old is None or new is None or not _same_watch(old, new):
+            await enroll.retake(session, workspace, rule, types, now=now)
+
+
+def _same_watch(old: Watch, new: Watch) -> bool:
+    """Return whether a rule watches the same region of the same definition, whatever its type is called."""
+    same_score = old.score_type.definition == new.score_type.definition
+    return same_score and replace(old, score_type=new.score_type) == new
+
+
+async def _alone(session: Session) -> None:
+    """Wait for everything that is being recorded: each of it has read the definitions in its transaction."""
+    if session.dialect == "postgres":
+        await session.rows("LOCK TABLE definitions IN ACCESS EXCLUSIVE MODE")
+
+
+async def _forget(definition: int) -> None:
+    """Delete what was folded under a definition that nobody reads any more, a little at a time."""
+    for table in ("effects", "scores"):
+        while True:
+            gone = await database.current().writer.rows(
+                f"DELETE FROM {table} WHERE id IN"
+                f" (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
+                definition,
+                10 * BATCH,
+            )
+            if not gone:
+                break

@@ -1,0 +1,1 @@
+"""Keep sources, their deliveries and their health."""

@@ -1,0 +1,196 @@
+"""Keep the configured senders, their secrets and tokens encrypted."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.contacts import check_slug
+from storage.domain.errors import AlreadyThere, UnknownSource
+from storage.domain.people import Workspace
+from storage.domain.sources import DAY, Settings, Source
+from storage.scoring.definitions import hold_names, live
+from storage.sources import readback_queue
+
+
+async def add_source(
+    workspace: Workspace,
+    *,
+    slug: str,
+    provider: str,
+    secrets: Sequence[str],
+    settings: Settings | None = None,
+    api_token: str | None = None,
+    now: int,
+) -> Source:
+    """Configure a sender; raises BadName, AlreadyThere, NoKeys."""
+    sealed = _sealed(secrets, {})
+    token = database.current().vault.seal(api_token) if api_token else None
+
+    async def body(session: Session) -> None:
+        await hold_names(session, workspace)
+        check_slug(slug, score_types=tuple((await live(session, {workspace.id}))[workspace.id]))
+        made = await session.rows(
+            "INSERT INTO sources (workspace_id, slug, provider, secrets, settings, created_at, updated_at, api_token)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $6, $7) ON CONFLICT DO NOTHING RETURNING id",
+            workspace.id,
+            slug,
+            provider,
+            sealed,
+            _written(settings or Settings()),
+            now,
+            token,
+        )
+        if not made:
+            raise AlreadyThere(f"there is a source `{slug}` already; choose another name")
+
+    await database.write(body)
+    return await find_source(workspace.team, slug=slug)
+
+
+async def set_source(
+    workspace: Workspace,
+    *,
+    slug: str,
+    settings: Settings,
+    secrets: Sequence[str] | None = None,
+    api_token: str | None = None,
+    now: int,
+) -> Source:
+    """Change what was said of a source, and its secrets and token where some are given; raises UnknownSource.
+
+    A blank token takes the one there is away; with another one all contacts of the source without an address are read.
+    """
+    sealed = None if secrets is None else _sealed(secrets, {})
+    token = database.current().vault.seal(api_token) if api_token else api_token
+
+    async def body(session: Session) -> None:
+        changed = await session.rows(
+            "UPDATE sources SET settings = $3, secrets = coalesce($4, secrets),"
+            " api_token = nullif(coalesce($5, api_token), ''), updated_at = $6"
+            " WHERE workspace_id = $1 AND slug = $2 RETURNING id",
+            workspace.id,
+            slug,
+            _written(settings),
+            sealed,
+            token,
+            now,
+        )
+        if not changed:
+            raise _unknown(slug, workspace.team)
+        if token:
+            await readback_queue.begin_anew(session, workspace.id, slug, now=now)
+
+    await database.write(body)
+    return await find_source(workspace.team, slug=slug)
+
+
+async def rotate_source(workspace: Workspace, *, slug: str, secret: str, now: int) -> Source:
+    """Let a source prove itself with a new secret, and for a day more with those it has; raises UnknownSource."""
+
+    async def body(session: Session) -> None:
+        rows = await session.rows(
+            "SELECT secrets FROM sources WHERE workspace_id = $1 AND slug = $2 FOR NO KEY UPDATE", workspace.id, slug
+        )
+        if not rows:
+            raise _unknown(slug, workspace.team)
+        known, retiring = _unsealed(rows[0]["secrets"])
+        kept = [one for one in known if one != secret and retiring.get(one, now) >= now]
+        until = {one: retiring.get(one, now + DAY) for one in kept}
+        await session.rows(
+            "UPDATE sources SET secrets = $3, updated_at = $4 WHERE workspace_id = $1 AND slug = $2",
+            workspace.id,
+            slug,
+            _sealed([secret, *kept], until),
+            now,
+        )
+
+    await database.write(body)
+    return await find_source(workspace.team, slug=slug)
+
+
+async def remove_source(workspace: Workspace, *, slug: str) -> None:
+    """Forget a source with its deliveries; what they changed stays. Raises UnknownSource."""
+
+    async def body(session: Session) -> None:
+        rows = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, slug)
+        if not rows:
+            raise _unknown(slug, workspace.team)
+        id = rows[0]["id"]
+        of_it = "delivery_id IN (SELECT id FROM deliveries WHERE source_id = $1)"
+        await session.rows(f"DELETE FROM quarantine WHERE {of_it}", id)
+        await session.rows(f"DELETE FROM raw_deliveries WHERE {of_it}", id)
+        for table in ("deliveries", "refusals"):
+            await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
+        await readback_queue.stop(session, workspace.id, slug)
+        await session.rows("DELETE FROM sources WHERE id = $1", id)
+
+    await database.write(body)
+
+
+_SOURCE = (
+    "SELECT w.id AS workspace_id, w.team, w.name, s.id, s.slug, s.provider, s.secrets, s.settings,"
+    " s.api_token IS NOT NULL AS reads, t.key"
+    " FROM sources s JOIN workspaces w ON w.id = s.workspace_id LEFT JOIN score_types t ON t.workspace_id = w.id"
+)
+
+
+async def find_source(team: str, *, slug: str) -> Source:
+    """Give a source of the workspace of a Slack team; raises UnknownSource."""
+    names = "\0" not in team + slug  # which no name holds, and PostgreSQL no text
+    rows = (
+        await database.read(f"{_SOURCE} WHERE w.team = $1 AND s.slug = $2 ORDER BY t.id", team, slug) if names else []
+    )
+    if not rows:
+        raise _unknown(slug, team)
+    return _source(rows)
+
+
+async def sources(workspace: Workspace) -> list[Source]:
+    """Give the sources of a workspace, by slug."""
+    rows = await database.read(f"{_SOURCE} WHERE w.id = $1 ORDER BY s.slug, t.id", workspace.id)
+    by_id: dict[int, list[Row]] = {}
+    for row in rows:
+        by_id.setdefault(row["id"], []).append(row)
+    return [_source(own) for own in by_id.values()]
+
+
+def _source(rows: Sequence[Row]) -> Source:
+    """Make a source of its rows, which differ in the score type."""
+    row = rows[0]
+    secrets, retiring = _unsealed(row["secrets"])
+    return Source(
+        id=row["id"],
+        workspace=Workspace(id=row["workspace_id"], team=row["team"], name=row["name"]),
+        slug=row["slug"],
+        provider=row["provider"],
+        secrets=tuple(secrets),
+        retiring=retiring,
+        settings=Settings(**json.loads(row["settings"])),
+        score_types=tuple(one["key"] for one in rows if one["key"] is not None),
+        reads=bool(row["reads"]),
+    )
+
+
+def _unknown(slug: str, team: str) -> UnknownSource:
+    return UnknownSource(f"there is no source `{slug[:40]}` in {team[:40]}")
+
+
+def _written(settings: Settings) -> str:
+    return json.dumps(asdict(settings), ensure_ascii=False, sort_keys=True)
+
+
+def _sealed(secrets: Sequence[str], retiring: Mapping[str, int]) -> str:
+    return database.current().vault.seal(json.dumps([[one, retiring.get(one)] for one in secrets]))
+
+
+def _unsealed(sealed: str) -> tuple[list[str], dict[str, int]]:
+    pairs: list[tuple[str, int | None]] = json.loads(database.current().vault.unseal(sealed))
+    return [one for one, _ in pairs], {one: until for one, until in pairs if until is not None}
+
+
+async def check_keys() -> None:
+    """Find out at the start, not at the first delivery, whether the keys fit the secrets; raises CannotUnlock."""
+    for row in await database.read("SELECT secrets FROM sources ORDER BY id DESC LIMIT 1"):
+        database.current().vault.unseal(row["secrets"])

@@ -1,0 +1,377 @@
+"""Keep what sources delivered, what of it could not be used, and what was refused."""
+
+import base64
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.contacts import mended
+from storage.domain.errors import UnknownDelivery
+from storage.domain.facts import Deletion
+from storage.domain.people import Workspace
+from storage.domain.submissions import Outcome, Raw, Status, Submission
+
+RAW_KEPT = 20  #: of each source, besides those of which something is in quarantine
+DAY = 86_400_000_000
+KEPT_FOR = 30 * DAY
+GONE = "the contact it named was deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One authentic request, counted by what became of its items."""
+
+    id: int
+    source: str
+    key: str  #: the sender's id of it
+    received_at: int
+    applied: int
+    duplicate: int
+    ignored: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """An item in quarantine."""
+
+    position: int
+    key: str
+    reason: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """How many requests of a source were refused, and why the last one was."""
+
+    source: str
+    count: int
+    last_at: int
+    reason: str
+    hint: str
+
+
+async def keep(
+    session: Session, kept: Sequence[tuple[Submission, Sequence[Outcome], Sequence[tuple[str, str]]]]
+) -> None:
+    """Write deliveries and their unusable items, each with its (key, raw text), in the transaction of their scores."""
+    ids = await database.current().next_ids(session, "deliveries", len(kept))
+    rows: list[Row] = []
+    aside: list[Row] = []
+    raws: list[Row] = []
+    for id, (submission, outcomes, items) in zip(ids, kept, strict=True):
+        assert submission.delivered is not None
+        counts = {status.value: sum(one.status is status for one in outcomes) for status in Status}
+        common = {"id": id, "w": submission.workspace.id, "s": submission.delivered.source}
+        rows.append({**common, "k": submission.delivered.key, "t": submission.received_at, **counts})
+        aside += _set_aside(submission.workspace.id, id, outcomes, items)
+        raw = submission.delivered.raw
+        # A request to forget somebody names them.
+        if raw is not None and not any(isinstance(one, Deletion) for one in submission.items):
+            raws.append({**common, "n": bool(counts[Status.QUARANTINED]), **_raw_row(raw)})
+    await session.rows(
+        "INSERT INTO deliveries"
+        " (id, workspace_id, source_id, delivery_key, received_at, applied, duplicate, ignored, quarantined)"
+        " SELECT id, w, s, k, t, applied, duplicate, ignored, quarantined FROM given(id bigint, w bigint, s bigint,"
+        " k text, t bigint, applied int, duplicate int, ignored int, quarantined int) ORDER BY id",
+        rows,
+    )
+    await _quarantine(session, aside)
+    if raws:
+        await _keep_raw(session, raws)
+
+
+def _set_aside(workspace: int, id: int, outcomes: Sequence[Outcome], items: Sequence[tuple[str, str]]) -> list[Row]:
+    return [
+        {"w": workspace, "d": id, "p": position, "k": key, "r": outcome.reason, "i": raw}
+        for position, (outcome, (key, raw)) in enumerate(zip(outcomes, items, strict=True))
+        if outcome.status is Status.QUARANTINED
+    ]
+
+
+async def _quarantine(session: Session, rows: list[Row]) -> None:
+    if rows:
+        rows = [{**row, **{name: mended(row[name]) for name in "kri"}} for row in rows]
+        await session.rows(
+            "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item)"
+            " SELECT w, d, p, k, r, i FROM given(w bigint, d bigint, p int, k text, r text, i text) ORDER BY d, p",
+            rows,
+        )
+
+
+async def forget(session: Session, workspace: int, addresses: Collection[str]) -> None:
+    """Take away what is kept of requests that hold one of these addresses; that something was set aside stays."""
+    words = [{"a": _escaped(address)} for address in sorted(addresses)]
+    if not words:
+        return
+    holding = await session.rows(
+        "UPDATE quarantine SET item = '', reason = $3 WHERE id IN (SELECT q.id FROM quarantine q WHERE"
+        " q.workspace_id = $2 AND EXISTS (SELECT 1 FROM given(a text)"
+        " WHERE lower(q.item) LIKE '%' || given.a || '%' ESCAPE '!' OR q.item LIKE '%' || given.a || '%' ESCAPE '!')"
+        " ORDER BY q.id FOR NO KEY UPDATE) RETURNING delivery_id",
+        words,
+        workspace,
+        GONE,
+    )
+    ids = [{"id": delivery} for delivery in sorted({row["delivery_id"] for row in holding})]
+    await session.rows(
+        "DELETE FROM raw_deliveries WHERE workspace_id = $2 AND delivery_id IN (SELECT id FROM given(id bigint))",
+        ids,
+        workspace,
+    )
+    encoded = [{"p": piece} for address in sorted(addresses) for piece in _pieces(address.encode())]
+    await session.rows(
+        "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM raw_deliveries r WHERE r.workspace_id = $2"
+        " AND EXISTS (SELECT 1 FROM given(p text) WHERE r.body LIKE '%' || given.p || '%')"
+        " ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED)",
+        encoded,
+        workspace,
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+def _pieces(text: bytes) -> list[str]:
+    """Give what any base64 text that holds these bytes holds, for each of the three places they may begin at."""
+    found = []
+    for before in range(3):
+        whole = base64.b64encode(b"\0" * before + text).decode()
+        # The characters at both ends hang on the bytes beside it.
+        end = len(whole) if (before + len(text)) % 3 == 0 else -4 + (before + len(text)) % 3
+        found.append(whole[before and before + 1 : end])
+    return found
+
+
+def _raw_row(raw: Raw) -> Row:
+    headers = json.dumps(dict(raw.headers), ensure_ascii=False)
+    return {"m": raw.method, "q": raw.query, "h": headers, "b": base64.b64encode(raw.body).decode()}
+
+
+async def _keep_raw(session: Session, rows: list[Row]) -> None:
+    """Write what arrived, and let go of what is older than the latest few of its source."""
+    await session.rows(
+        "INSERT INTO raw_deliveries (workspace_id, source_id, delivery_id, is_needed, method, query, headers, body)"
+        " SELECT w, s, id, n = 1, m, q, h, b"
+        " FROM given(w bigint, s bigint, id bigint, n int, m text, q text, h text, b text) ORDER BY id",
+        [{**row, "n": int(row["n"])} for row in rows],
+    )
+    # Locked rows are skipped: another process is letting go of them just now, and nobody waits for anybody.
+    await session.rows(
+        "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM given(s bigint) JOIN raw_deliveries r"
+        " ON r.source_id = given.s AND NOT r.is_needed AND r.delivery_id < (SELECT latest.delivery_id"
+        " FROM raw_deliveries latest WHERE latest.source_id = given.s"
+        " ORDER BY latest.delivery_id DESC LIMIT 1 OFFSET $2) FOR NO KEY UPDATE OF r SKIP LOCKED)",
+        [{"s": source} for source in sorted({row["s"] for row in rows})],
+        RAW_KEPT - 1,
+    )
+
+
+async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
+    """Give a delivery as it arrived; raises UnknownDelivery where it is not kept, or no longer."""
+    rows = await database.read(
+        "SELECT method, query, headers, body FROM raw_deliveries WHERE workspace_id = $1 AND delivery_id = $2",
+        workspace.id,
+        min(id, database.LARGEST_ID),
+    )
+    if not rows:
+        raise UnknownDelivery(
+            f"the request of delivery {id} is not kept: of each source the latest {RAW_KEPT} are,"
+            " and those of which something is in quarantine"
+        )
+    row = rows[0]
+    return Raw(
+        method=row["method"],
+        query=row["query"],
+        headers=json.loads(row["headers"]),
+        body=base64.b64decode(row["body"]),
+    )
+
+
+async def latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Raw] | None:
+    """Give the last delivery of a source that is kept as it arrived."""
+    rows = await database.read(
+        "SELECT r.delivery_id FROM raw_deliveries r JOIN sources s ON s.id = r.source_id"
+        " WHERE r.workspace_id = $1 AND s.workspace_id = $1 AND s.slug = $2 ORDER BY r.delivery_id DESC LIMIT 1",
+        workspace.id,
+        source,
+    )
+    if not rows:
+        return None
+    id = rows[0]["delivery_id"]
+    return (await delivery(workspace, id=id))[0], await raw_delivery(workspace, id=id)
+
+
+async def settle_replay(
+    workspace: Workspace, *, id: int, outcomes: Sequence[Outcome], items: Sequence[tuple[str, str]], now: int
+) -> None:
+    """Keep what became of a delivery when it was read again; its items are (key, raw text) each."""
+    counts = {status: sum(one.status is status for one in outcomes) for status in Status}
+
+    async def body(session: Session) -> None:
+        # What was applied the first time is a duplicate now, and is not counted again.
+        await session.rows(
+            "UPDATE deliveries SET applied = applied + $3, ignored = $5, quarantined = $6, replayed_at = $7,"
+            " duplicate = CASE WHEN $4 > applied THEN $4 - applied ELSE 0 END"
+            " WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            id,
+            counts[Status.APPLIED],
+            counts[Status.DUPLICATE],
+            counts[Status.IGNORED],
+            counts[Status.QUARANTINED],
+            now,
+        )
+        await session.rows("DELETE FROM quarantine WHERE workspace_id = $1 AND delivery_id = $2", workspace.id, id)
+        await _quarantine(session, _set_aside(workspace.id, id, outcomes, items))
+
+    await database.write(body)
+
+
+async def forget_old(workspace: Workspace, *, now: int) -> None:
+    """Let go of the deliveries that are kept long enough; what they changed stays."""
+
+    async def body(session: Session) -> None:
+        old = "SELECT id FROM deliveries WHERE workspace_id = $1 AND received_at < $2"
+        for table in ("quarantine", "raw_deliveries"):
+            await session.rows(f"DELETE FROM {table} WHERE delivery_id IN ({old})", workspace.id, now - KEPT_FOR)
+        await session.rows(f"DELETE FROM deliveries WHERE id IN ({old})", workspace.id, now - KEPT_FOR)
+
+    await database.write(body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lately:
+    """What came of a source in the last day, and when it last delivered anything."""
+
+    deliveries: int
+    applied: int
+    duplicate: int
+    ignored: int
+    quarantined: int
+    last_at: int | None
+
+
+async def lately(workspace: Workspace, *, source: int, now: int) -> Lately:
+    """Count what a source, given by its row id, delivered in the last day."""
+    (row,) = await database.read(
+        "SELECT count(*) AS deliveries, coalesce(sum(applied), 0) AS applied, coalesce(sum(duplicate), 0) AS duplicate,"
+        " coalesce(sum(ignored), 0) AS ignored, coalesce(sum(quarantined), 0) AS quarantined,"
+        " (SELECT max(received_at) FROM deliveries WHERE workspace_id = $1 AND source_id = $2) AS last_at"
+        " FROM deliveries WHERE workspace_id = $1 AND source_id = $2 AND received_at > $3",
+        workspace.id,
+        source,
+        now - DAY,
+    )
+    return Lately(**row)
+
+
+async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> list[Delivery]:
+    """Give the latest deliveries, newest first."""
+    rows = await database.read(
+        f"SELECT {_COLUMNS} FROM deliveries d JOIN sources s ON s.id = d.source_id"
+        " WHERE d.workspace_id = $1 AND ($2 = '' OR s.slug = $2) ORDER BY d.id DESC LIMIT $3",
+        workspace.id,
+        source or "",
+        most,
+    )
+    return [Delivery(**row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An item in quarantine, with the delivery that it came in."""
+
+    delivery: int
+    received_at: int
+    reason: str
+    item: str
+
+
+async def waiting(workspace: Workspace) -> dict[str, int]:
+    """Count the items in quarantine, source by source."""
+    rows = await database.read(
+        "SELECT s.slug, count(*) AS n FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
+        " JOIN sources s ON s.id = d.source_id WHERE q.workspace_id = $1 GROUP BY s.slug",
+        workspace.id,
+    )
+    return {row["slug"]: row["n"] for row in rows}
+
+
+async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:
+    """Give the items of a source in quarantine, of the latest delivery first."""
+    rows = await database.read(
+        "SELECT d.id AS delivery, d.received_at, q.reason, q.item FROM quarantine q"
+        " JOIN deliveries d ON d.id = q.delivery_id JOIN sources s ON s.id = d.source_id"
+        " WHERE q.workspace_id = $1 AND s.slug = $2 ORDER BY d.id DESC, q.position LIMIT $3",
+        workspace.id,
+        source,
+        most,
+    )
+    return [Waiting(**row) for row in rows]
+
+
+async def set_aside_deliveries(workspace: Workspace, *, source: str, after: int, most: int) -> list[int]:
+    """Give the deliveries of a source of which something is in quarantine, oldest first, past the id *after*."""
+    rows = await database.read(
+        "SELECT DISTINCT d.id FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
+        " JOIN sources s ON s.id = d.source_id WHERE q.workspace_id = $1 AND s.slug = $2 AND d.id > $3"
+        " ORDER BY d.id LIMIT $4",
+        workspace.id,
+        source,
+        min(after, database.LARGEST_ID),
+        most,
+    )
+    return [row["id"] for row in rows]
+
+
+async def delivery(workspace: Workspace, *, id: int) -> tuple[Delivery, list[SetAside]]:
+    """Give one delivery with the items set aside from it; raises UnknownDelivery."""
+    rows = await database.read(
+        f"SELECT {_COLUMNS} FROM deliveries d JOIN sources s ON s.id = d.source_id"
+        " WHERE d.workspace_id = $1 AND d.id = $2",
+        workspace.id,
+        min(id, database.LARGEST_ID),
+    )
+    if not rows or id > database.LARGEST_ID:
+        raise UnknownDelivery(f"there is no delivery {id}; `contact-score deliveries list` names the latest")
+    aside = await database.read(
+        "SELECT position, dedupe_key AS key, reason, item FROM quarantine WHERE delivery_id = $1 ORDER BY position", id
+    )
+    return Delivery(**rows[0]), [SetAside(**row) for row in aside]
+
+
+_COLUMNS = (
+    "d.id, s.slug AS source, d.delivery_key AS key, d.received_at, d.applied, d.duplicate, d.ignored, d.quarantined"
+)
+
+
+async def count_refusal(workspace: Workspace, *, source: int, reason: str, hint: str, now: int) -> None:
+    """Count a request that was refused; nothing of its body is kept, since nobody vouches for it."""
+    await database.current().writer.rows(
+        "INSERT INTO refusals (source_id, count, in_a_row, last_at, reason, hint)"
+        " SELECT s.id, 1, 1, $3, $4, $5 FROM sources s WHERE s.id = $2 AND s.workspace_id = $1"
+        " ON CONFLICT (source_id) DO UPDATE SET count = refusals.count + 1,"
+        " in_a_row = CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.source_id = refusals.source_id"
+        " AND d.received_at >= refusals.last_at) THEN 1 ELSE refusals.in_a_row + 1 END,"
+        " last_at = excluded.last_at, reason = excluded.reason, hint = excluded.hint",
+        workspace.id,
+        source,
+        now,
+        reason,
+        hint,
+    )
+
+
+async def refused(workspace: Workspace) -> list[Refused]:
+    """Give what was refused, source by source."""
+    rows = await database.read(
+        "SELECT s.slug AS source, r.count, r.last_at, r.reason, r.hint FROM refusals r"
+        " JOIN sources s ON s.id = r.source_id WHERE s.workspace_id = $1 ORDER BY s.slug",
+        workspace.id,
+    )
+    return [Refused(**row) for row in rows]

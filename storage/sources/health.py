@@ -1,0 +1,166 @@
+"""Keep how each source stands, and have an admin told, once, when that changes."""
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+
+from storage import jobs
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.people import Workspace
+from storage.domain.source_health import FEWEST, HOUR, IN_A_ROW, ITEMS, Seen, Standing, judge
+from storage.jobs import NewJob
+
+WATCH, TELL = "watch", "standing"  #: the kinds of the jobs that look at all sources, and that tell of one; their lanes
+WATCH_EVERY = 300_000_000
+_USABLE = "(applied + duplicate + ignored > 0 OR quarantined = 0)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """How a source stands now, which an admin does not know yet. Times in µs UTC."""
+
+    source: str
+    standing: Standing
+    since: int
+    last_at: int | None  #: when it delivered last
+    refused: int  #: requests in a row
+    reason: str | None  #: why its last request was refused, or its last item set aside
+    hint: str | None
+
+
+async def troubles(workspace: Workspace) -> dict[str, Standing]:
+    """Give how those sources stand that do not work any more."""
+    rows = await database.read(
+        "SELECT slug, standing FROM sources WHERE workspace_id = $1 AND standing <> $2", workspace.id, Standing.WORKS
+    )
+    return {row["slug"]: Standing(row["standing"]) for row in rows}
+
+
+async def watch(workspace: Workspace, *, now: int) -> list[tuple[str, Standing]]:
+    """Look at every source that is not paused; give those whose standing changed, for each of which a job tells."""
+    changed = []
+    rows = await database.read(
+        "SELECT s.id, s.slug, s.standing, s.standing_at, s.settings, s.updated_at, coalesce(r.in_a_row, 0) AS in_a_row,"
+        " r.last_at AS refused_at FROM sources s LEFT JOIN refusals r ON r.source_id = s.id WHERE s.workspace_id = $1"
+        " ORDER BY s.id",
+        workspace.id,
+    )
+    for row in rows:
+        good_at = await _good_at(row["id"])
+        if good_at is None or json.loads(row["settings"]).get("paused"):
+            continue  # it never worked, or is not to
+        before = Standing(row["standing"])
+        if before is Standing.WORKS:
+            standing = judge(await _seen(row, good_at, now=now))
+        else:
+            standing = Standing.WORKS if good_at > row["standing_at"] else before
+        if standing is not before and await _change(workspace, row, before, standing, now=now):
+            changed.append((row["slug"], standing))
+    return changed
+
+
+async def _good_at(source: int) -> int | None:
+    rows = await database.read(
+        f"SELECT received_at FROM deliveries WHERE source_id = $1 AND {_USABLE} ORDER BY received_at DESC LIMIT 1",
+        source,
+    )
+    return rows[0]["received_at"] if rows else None
+
+
+async def _seen(row: Row, good_at: int, *, now: int) -> Seen:
+    (since,) = await database.read(
+        "SELECT min(received_at) AS first_at, max(received_at) AS last_at,"
+        f" (SELECT count(*) FROM (SELECT id FROM deliveries WHERE source_id = $1 LIMIT {FEWEST}) few) AS many"
+        " FROM deliveries WHERE source_id = $1",
+        row["id"],
+    )
+    bad = await database.read(
+        f"SELECT quarantined FROM deliveries WHERE source_id = $1 AND received_at > $2 AND NOT {_USABLE}"
+        f" ORDER BY received_at DESC LIMIT {IN_A_ROW}",
+        row["id"],
+        good_at,
+    )
+    quiet = now - max(since["last_at"], row["updated_at"])
+    refused = row["in_a_row"] if (row["refused_at"] or 0) > since["last_at"] else 0
+    return Seen(
+        known_for=now - since["first_at"],
+        deliveries=since["many"],
+        quiet_for=quiet,
+        longest_pause=await _longest_pause(row["id"]) if quiet > HOUR else 0,
+        refused=refused,
+        unusable=len(bad),
+        unusable_items=min(sum(one["quarantined"] for one in bad), ITEMS),
+    )
+
+
+async def _longest_pause(source: int) -> int:
+    """Give the longest time between two deliveries, to the hour, in steps of an hour at least: some seven hundred."""
+    rows = await database.read(
+        "WITH RECURSIVE steps(at) AS (SELECT max(received_at) FROM deliveries WHERE source_id = $1 UNION ALL"
+        " SELECT (SELECT max(d.received_at) FROM deliveries d WHERE d.source_id = $1 AND d.received_at <= s.at - $2)"
+        " FROM steps s WHERE s.at IS NOT NULL) SELECT at FROM steps WHERE at IS NOT NULL ORDER BY at",
+        source,
+        HOUR,
+    )
+    times = [row["at"] for row in rows]
+    return max((later - earlier for earlier, later in pairwise(times)), default=0)
+
+
+async def _change(workspace: Workspace, row: Row, before: Standing, standing: Standing, *, now: int) -> bool:
+    """Write how a source stands from now on, unless somebody else did, and have it told."""
+
+    async def body(session: Session) -> bool:
+        written = await session.rows(
+            "UPDATE sources SET standing = $3, standing_at = $4 WHERE id = $1 AND standing = $2 RETURNING id",
+            row["id"],
+            before,
+            standing,
+            now,
+        )
+        if written:
+            telling = NewJob(
+                workspace=workspace.id, kind=TELL, lane=TELL, key=f"{row['id']}/{standing}/{now}", subject=row["id"],
+                due_at=now,
+            )  # fmt: skip  # whose, what and when
+            await jobs.put(session, [telling], now=now)
+        return bool(written)
+
+    return await database.write(body)
+
+
+async def untold(workspace: Workspace, *, source: int) -> Changed | None:
+    """Give how a source, by its row id, stands, where an admin does not know it; none where they do, or it is gone."""
+    rows = await database.read(
+        "SELECT s.slug AS source, s.standing, s.standing_at AS since, r.in_a_row AS refused, r.reason, r.hint,"
+        " (SELECT max(received_at) FROM deliveries d WHERE d.source_id = s.id) AS last_at,"
+        " (SELECT q.reason FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id WHERE d.source_id = s.id"
+        " ORDER BY q.id DESC LIMIT 1) AS aside"
+        " FROM sources s LEFT JOIN refusals r ON r.source_id = s.id"
+        " WHERE s.workspace_id = $1 AND s.id = $2 AND s.standing <> s.told",
+        workspace.id,
+        source,
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    is_refused = row["standing"] == Standing.REFUSED
+    return Changed(
+        source=row["source"],
+        standing=Standing(row["standing"]),
+        since=row["since"],
+        last_at=row["last_at"],
+        refused=row["refused"] or 0,
+        reason=row["reason"] if is_refused else row["aside"],
+        hint=row["hint"] if is_refused else None,
+    )
+
+
+async def told(workspace: Workspace, *, changed: Changed) -> None:
+    """Remember what an admin knows of a source, which may stand otherwise by now."""
+    await database.current().writer.rows(
+        "UPDATE sources SET told = $3 WHERE workspace_id = $1 AND slug = $2",
+        workspace.id,
+        changed.source,
+        changed.standing,
+    )

@@ -1,0 +1,121 @@
+"""Keep which contacts are to be read at their source, because what it sent names them by an id alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from storage import jobs
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.backoff import SECOND
+from storage.domain.errors import UnknownSource
+from storage.domain.people import Workspace
+from storage.jobs import Job, NewJob
+from storage.ledger.contacts import Identity
+
+READ = "read"  #: the kind of the job that reads one contact
+LANE = "read/"  #: before the slug of a source: in its lane one contact is read at a time
+#: what happens within it is read once, at its end, so that nothing of it happens after the reading
+TOGETHER = 2 * SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A contact to be read: which id it has in which source, and with what it is read there."""
+
+    source: str
+    id: str
+    api_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How it stands with what is read at a source. Times in µs UTC."""
+
+    waiting: int
+    problem: str | None  #: why the last contact that could not be read could not be
+    problem_at: int | None
+
+
+async def queue(session: Session, wanted: Iterable[tuple[Identity, bool]], *, now: int) -> None:
+    """Have contacts read at their sources: of each identity those that have no address, and those that *always* are."""
+    rows: list[Row] = [{"w": w, "n": n, "v": v, "a": int(always)} for ((w, n, v), always) in sorted(set(wanted))]
+    found = await session.rows(
+        "SELECT DISTINCT i.id, i.workspace_id, i.namespace FROM given(w bigint, n text, v text, a int)"
+        " JOIN identities i ON i.workspace_id = given.w AND i.namespace = given.n AND i.value = given.v"
+        " JOIN contacts c ON c.id = i.contact_id JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
+        " WHERE given.a = 1 OR r.email IS NULL",
+        rows,
+    )
+    await _put(session, found, at=(now // TOGETHER + 1) * TOGETHER, now=now)
+
+
+async def begin_anew(session: Session, workspace: int, source: str, *, now: int) -> None:
+    """Have every contact of a source read that has no address, and forget what spoke against it before."""
+    await session.rows(
+        "UPDATE sources SET unread = NULL, unread_at = NULL WHERE workspace_id = $1 AND slug = $2", workspace, source
+    )
+    found = await session.rows(
+        "SELECT i.id, i.workspace_id, i.namespace FROM identities i JOIN contacts c ON c.id = i.contact_id"
+        " JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
+        " WHERE i.workspace_id = $1 AND i.namespace = $2 AND r.email IS NULL",
+        workspace,
+        source,
+    )
+    await _put(session, found, at=now, now=now)
+
+
+async def _put(session: Session, found: list[Row], *, at: int, now: int) -> None:
+    made = [
+        NewJob(
+            workspace=row["workspace_id"], kind=READ, lane=LANE + row["namespace"], key=f"{row['id']}/{at}",
+            subject=row["id"], due_at=at,
+        )
+        for row in found
+    ]  # fmt: skip  # whose and where, what and when
+    await jobs.put(session, made, now=now)
+
+
+async def stop(session: Session, workspace: int, source: str) -> None:
+    """Forget what was to be read at a source."""
+    for table, column in (("jobs", "lane"), ("lanes", "name")):
+        await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace, LANE + source)
+
+
+async def wanted(workspace: Workspace, *, job: Job) -> Wanted | None:
+    """Give what a job is to read; none where the contact or the token is gone."""
+    rows = await database.read(
+        "SELECT i.namespace, i.value, s.api_token FROM identities i"
+        " JOIN sources s ON s.workspace_id = i.workspace_id AND s.slug = i.namespace"
+        " WHERE i.workspace_id = $1 AND i.id = $2 AND s.api_token IS NOT NULL",
+        workspace.id,
+        job.subject,
+    )
+    if not rows:
+        return None
+    token = database.current().vault.unseal(rows[0]["api_token"])
+    return Wanted(source=rows[0]["namespace"], id=rows[0]["value"], api_token=token)
+
+
+async def could_not(workspace: Workspace, *, source: str, because: str, now: int) -> None:
+    """Say at a source why a contact of it was not read."""
+    await database.current().writer.rows(
+        "UPDATE sources SET unread = $3, unread_at = $4 WHERE workspace_id = $1 AND slug = $2",
+        workspace.id,
+        source,
+        because,
+        now,
+    )
+
+
+async def reading(workspace: Workspace, *, source: str) -> Reading:
+    """Say how it stands with what is read at a source; raises UnknownSource."""
+    rows = await database.read(
+        "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3) AS n"
+        " FROM sources s WHERE s.workspace_id = $1 AND s.slug = $2",
+        workspace.id,
+        source,
+        LANE + source,
+    )
+    if not rows:
+        raise UnknownSource
+    return Reading(waiting=rows[0]["n"], problem=rows[0]["unread"], problem_at=rows[0]["unread_at"])

@@ -1,0 +1,140 @@
+"""Give contacts with their scores to a file or a program, a page at a time."""
+
+import csv
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TextIO
+
+from storage.db import database
+from storage.db.database import Row
+from storage.domain.contacts import ATTRIBUTE, FIELDS, ID
+from storage.domain.csv_cells import guarded, joined, written
+from storage.domain.filters import Filter
+from storage.domain.numbers import show
+from storage.domain.people import Workspace
+from storage.reading.current_scores import Card, cards_of
+from storage.reading.filter_sql import condition
+from storage.reading.pages import page
+from storage.scoring.definitions import score_types
+from storage.vault import private
+
+PAGE = 1000
+
+
+async def export(workspace: Workspace, *, asked: Filter, now: int) -> AsyncIterator[Card]:
+    """Give the contacts that a filter finds: by address, then those without one by their ids, unless it sorts."""
+    pages = _sorted(workspace, asked, now=now) if asked.sort else _by_address(workspace, asked, now=now)
+    left = asked.limit
+    async for cards in pages:
+        for card in cards if left is None else cards[:left]:
+            yield card
+        left = None if left is None else left - len(cards)
+        if left is not None and left <= 0:
+            return
+
+
+async def _sorted(workspace: Workspace, asked: Filter, *, now: int) -> AsyncIterator[list[Card]]:
+    cursor = None
+    while True:
+        found = await page(workspace, asked=asked, limit=PAGE, cursor=cursor, now=now)
+        yield list(found.cards)
+        cursor = found.next_cursor
+        if cursor is None:
+            return
+
+
+async def _by_address(workspace: Workspace, asked: Filter, *, now: int) -> AsyncIterator[list[Card]]:
+    for statement in (_with_address, _without_address):
+        after: Row | None = None
+        while rows := await statement(workspace, asked, after, now=now):
+            yield await cards_of(workspace, ids=[row["id"] for row in rows], now=now)
+            after = rows[-1]
+            if len(rows) < PAGE:
+                break
+
+
+async def _with_address(workspace: Workspace, asked: Filter, after: Row | None, *, now: int) -> list[Row]:
+    where, values = condition(workspace, asked, now=now)
+    at = len(values)
+    if after is not None:
+        where += f' AND (c.email_key COLLATE "C", c.id) > (${at + 1}, ${at + 2})'
+        values += [after["email_key"], after["id"]]
+    return await database.read(
+        f"SELECT c.id, c.email_key FROM contacts c WHERE {where} AND c.email_key IS NOT NULL"
+        f' ORDER BY c.email_key COLLATE "C", c.id LIMIT {PAGE}',
+        *values,
+    )
+
+
+async def _without_address(workspace: Workspace, asked: Filter, after: Row | None, *, now: int) -> list[Row]:
+    """Give those without an address, each by the first of its ids; the rows of the database are in no order of ours."""
+    where, values = condition(workspace, asked, now=now)
+    at = len(values)
+    if after is not None:
+        where += f' AND (i.namespace COLLATE "C", i.value COLLATE "C") > (${at + 1}, ${at + 2})'
+        values += [after["namespace"], after["value"]]
+    return await database.read(
+        "SELECT c.id, i.namespace, i.value FROM identities i JOIN contacts m ON m.id = i.contact_id"
+        " JOIN contacts c ON c.id = coalesce(m.merged_into, m.id)"
+        f" WHERE {where} AND c.email_key IS NULL AND i.namespace <> '' AND i.workspace_id = c.workspace_id"
+        " AND NOT EXISTS (SELECT 1 FROM contacts n JOIN identities j ON j.contact_id = n.id"
+        " WHERE (n.id = c.id OR n.merged_into = c.id) AND j.namespace <> ''"
+        ' AND (j.namespace COLLATE "C", j.value COLLATE "C") < (i.namespace COLLATE "C", i.value COLLATE "C"))'
+        f' ORDER BY i.namespace COLLATE "C", i.value COLLATE "C" LIMIT {PAGE}',
+        *values,
+    )
+
+
+def create_file(path: Path) -> TextIO:
+    """Open a file for an export; a new one is readable by its owner alone."""
+    return open(path, "w", encoding="utf-8", newline="", opener=private)
+
+
+async def write_csv(workspace: Workspace, *, asked: Filter, file: TextIO, told: Callable[[int], None], now: int) -> int:
+    """Write the contacts that a filter finds as an import takes them, and count them; *told* is their number so far.
+
+    Scores are numbers; of what others wrote nothing is taken for a formula by a spreadsheet.
+    """
+    types = await score_types(workspace)
+    sources, attributes = await _sources(workspace), await _attributes(workspace)
+    table, number = csv.writer(file), 0
+    ids = [ID + source for source in sources]
+    table.writerow([*FIELDS, *(one.key for one in types), *ids, *(ATTRIBUTE + name for name in attributes)])
+    async for card in export(workspace, asked=asked, now=now):
+        one, values = card.contact, {standing.score_type.key: show(standing.value) for standing in card.standings}
+        said = {name: written(getattr(one, name)) for name in FIELDS if name != "tags"} | {"tags": joined(one.tags)}
+        more = [*(one.ids.get(source) for source in sources), *(one.attributes.get(name) for name in attributes)]
+        table.writerow(
+            [
+                *(guarded(said[name]) for name in FIELDS),
+                *(values.get(score_type.key, "") for score_type in types),
+                *(guarded(written(value)) for value in more),
+            ]
+        )
+        number += 1
+        told(number)
+    return number
+
+
+async def _sources(workspace: Workspace) -> list[str]:
+    """Name the sources whose ids some contact has."""
+    rows = await database.read(
+        "SELECT DISTINCT namespace FROM identities WHERE workspace_id = $1 AND namespace <> ''", workspace.id
+    )
+    return sorted(row["namespace"] for row in rows)
+
+
+async def _attributes(workspace: Workspace) -> list[str]:
+    """Name the attributes that some contact has."""
+    names: set[str] = set()
+    last = 0
+    while some := await database.read(
+        "SELECT id, attributes FROM contacts WHERE workspace_id = $1 AND id > $2 AND merged_into IS NULL"
+        f" AND attributes <> '{{}}' ORDER BY id LIMIT {PAGE}",
+        workspace.id,
+        last,
+    ):
+        names.update(name for row in some for name in json.loads(row["attributes"]))
+        last = some[-1]["id"]
+    return sorted(names)

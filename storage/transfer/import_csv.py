@@ -1,0 +1,436 @@
+"""Take contacts and scores from a CSV file: chunk by chunk, so that it can be large, stopped and begun again."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+
+from storage.db import database
+from storage.domain.contacts import (
+    ATTRIBUTE,
+    FIELDS,
+    ID,
+    MOST_ATTRIBUTES,
+    SLUG,
+    Contact,
+    Json,
+    Reference,
+    address_key,
+    looks_like_address,
+)
+from storage.domain.csv_cells import guarded, joined, parted, plain, written
+from storage.domain.errors import NothingToUndo, Refusal, TwoContacts
+from storage.domain.facts import Item, Op
+from storage.domain.numbers import parse
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Moved, Recorded, Status, Submission
+from storage.ledger import contacts, projection
+from storage.ledger.committer import Committer
+from storage.ledger.contacts import Identity
+from storage.ledger.facts import keys_of, undo_in_force
+from storage.scoring.definitions import score_types
+from storage.transfer.csv_files import NOTES, BadFile, CsvFile, Row
+
+SOURCE = "import"
+CHUNK = 500
+FIRST = 10  # of those who come into a top band
+MOST_CHARACTERS, MOST_IN_ATTRIBUTE, MOST_IN_TAG, MOST_TAGS = 255, 10_000, 100, 100
+MOST_COLUMNS = 16_384  # the columns of a sheet in a spreadsheet program
+MOST_NAMED = 20  # of the columns that a message lists
+_ATTRIBUTE = re.compile(r"attributes\..{1,100}", re.DOTALL)
+#: What a column is called beside the field's own name.
+_ALSO = {"e-mail": "email", "e-mail address": "email", "email address": "email"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What the columns of a file are, by their place; *unused* names those that are nothing of ours."""
+
+    header: tuple[str, ...]
+    fields: Mapping[int, str]  #: a field of the contact, or `attributes.…`
+    scores: Mapping[int, ScoreType]
+    ids: Mapping[int, str]  #: the source whose ids they are
+    email: int | None
+    unused: tuple[str, ...] = ()
+
+    @cached_property
+    def signature(self) -> str:
+        """Tell one choice of columns from another: what a row says of its contact hangs on it."""
+        return hashlib.sha256(repr(sorted(self.fields.items())).encode()).hexdigest()[:8]
+
+
+@dataclass(slots=True)
+class Movement:
+    """What an import does to the scores of one type; *first* are those who come into its top band, in thousandths."""
+
+    score_type: ScoreType
+    changed: int = 0
+    entering: int = 0
+    leaving: int = 0
+    first: list[tuple[str, int | None, int | None]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the rows of an import."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    wrong: int = 0
+    unasked: int = 0  #: follow-ups that were not asked for, because nobody wants them of an import
+    restored: bool = False  #: it had been taken back, and is in force again
+    unused: tuple[str, ...] = ()  #: columns
+    scores: dict[str, Movement] = field(default_factory=dict)  #: by the type's key
+
+
+async def import_file(
+    workspace: Workspace,
+    *,
+    file: CsvFile,
+    mapping: Mapping[str, str],
+    committer: Committer,
+    progress: Callable[[int], None],
+    wrong: Callable[[Row, str], None],
+    dry_run: bool = False,
+    now: int,
+) -> Report:
+    """Import a file, or with *dry_run* do the same and keep nothing of it; raises BadFile.
+
+    A blank cell changes nothing, and neither does one that says what is known already.
+    Every fact is keyed by the file's digest, its line and column, so that the same file again goes on where it stopped.
+    A dry run forgets each chunk before the next one: who stands in two of them is counted in both.
+    *progress* is told the bytes done so far, *wrong* every row that cannot be taken, and why.
+    """
+    columns = match_columns(file.header, await score_types(workspace), mapping=mapping)
+    _check_attributes(file, columns)
+    key = file.digest[:16]
+    report, offset, rows = Report(unused=columns.unused), 0, file.rows()
+    undo = await undo_in_force(workspace, batch=batch_of(file))
+    if undo is not None:
+        report.restored = True
+        await _record(_undoing(workspace, undo, now=now), report, committer=committer, dry_run=dry_run, now=now)
+    while chunk := list(islice(rows, CHUNK)):
+        told = [_read(row, columns) for row in chunk]
+        sound = [one for one in told if not one.complaints]
+        known = await _known(workspace, sound, columns, batch=batch_of(file), now=now)
+        for one in told:
+            if not one.complaints:
+                _compare(one, known, workspace, key=f"{key}/{one.row.line}", columns=columns)
+        items = [item for one in told for item in one.items]
+        if items:
+            # Later rows are later facts, whatever their place in their chunk.
+            submission = Submission(
+                workspace=workspace, source=SOURCE, batch=batch_of(file), received_at=now + offset, items=items,
+                actor=SOURCE, muted=True,
+            )  # fmt: skip  # whose, when and what
+            recorded = await _record(submission, report, committer=committer, dry_run=dry_run, now=now)
+            _take_outcomes(told, recorded)
+        offset += len(items)
+        _count(report, told, wrong)
+        progress(chunk[-1].end)
+    return report
+
+
+async def undo_import(workspace: Workspace, *, file: CsvFile, committer: Committer, now: int) -> Recorded:
+    """Take back the import of a file, whatever came later; raises NothingToUndo."""
+    if await undo_in_force(workspace, batch=batch_of(file)) is not None:
+        raise NothingToUndo(f"the import of {file.path.name} was taken back already")
+    try:
+        return await committer.record(_undoing(workspace, batch_of(file), now=now), now=now)
+    except NothingToUndo as exc:
+        raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
+
+
+def batch_of(file: CsvFile) -> str:
+    """Name the import of a file, for its undo."""
+    return f"{SOURCE}/{file.digest[:16]}"
+
+
+def _undoing(workspace: Workspace, batch: str, *, now: int) -> Submission:
+    return Submission(
+        workspace=workspace, source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=SOURCE,
+        all_or_none=True, undoes=batch, muted=True,
+    )  # fmt: skip  # whose, when and what
+
+
+async def _record(submission: Submission, report: Report, *, committer: Committer, dry_run: bool, now: int) -> Recorded:
+    """Record a submission, or rehearse it, and report what it does to the scores."""
+
+    async def look(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
+        ids = [one.contact for one in recorded.moved if _enters(one)][:FIRST]
+        return recorded, {one.id: one for one in await contacts.of_rows(session, submission.workspace, ids=ids)}
+
+    if dry_run:
+        recorded, people = await committer.rehearse(submission, look=look, now=now)
+    else:
+        recorded, people = await look(database.current().reader, await committer.record(submission, now=now))
+    report.unasked += recorded.unasked
+    for one in recorded.moved:
+        movement = report.scores.setdefault(one.score_type.key, Movement(one.score_type))
+        movement.changed += one.before != one.after
+        movement.leaving += one.score_type.is_top(one.before) and not one.score_type.is_top(one.after)
+        movement.entering += _enters(one)
+        if one.contact in people and _enters(one) and len(movement.first) < FIRST:
+            movement.first.append((people[one.contact].shown, one.before, one.after))
+    return recorded
+
+
+def _enters(moved: Moved) -> bool:
+    return moved.score_type.is_top(moved.after) and not moved.score_type.is_top(moved.before)
+
+
+def _check_attributes(file: CsvFile, columns: Columns) -> None:
+    """Raise BadFile for the first row with more attributes than a contact may have.
+
+    The columns alone do not tell: an export has a column for every attribute that any contact has.
+    """
+    places = [place for place, what in columns.fields.items() if what.startswith(ATTRIBUTE)]
+    if len(places) <= MOST_ATTRIBUTES:
+        return
+    for row in file.rows():
+        filled = sum(place < len(row.cells) and bool(row.cells[place].strip()) for place in places)
+        if filled > MOST_ATTRIBUTES and not row.wrong:
+            raise BadFile(
+                f"line {row.line} of {file.path.name} has {filled:,} attributes, and a contact has at most"
+                f" {MOST_ATTRIBUTES}: remove the `{ATTRIBUTE}…` columns that you do not need, and import it again"
+            )
+
+
+def match_columns(header: Sequence[str], types: Sequence[ScoreType], *, mapping: Mapping[str, str]) -> Columns:
+    """Decide what each column is: the address, a field, an attribute, an id or a score; raises BadFile.
+
+    *mapping* is what the person said, by column, and goes before what the names of the columns say.
+    """
+    if len(header) > MOST_COLUMNS:
+        raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
+    keys = {one.key: one for one in types}
+    own = {name: name for name in FIELDS} | _ALSO
+    known = {one.label.casefold(): one.key for one in types} | {key: key for key in keys} | own
+    said = _said(header, mapping, known=(*FIELDS, *keys))
+    mapped = set(said.values())
+    columns: dict[int, str] = {}
+    for place, name in enumerate(header):
+        what = said.get(place) or known.get(name.strip().casefold()) or (name if _is_named(name) else None)
+        if what and name not in NOTES and (place in said or what not in mapped):
+            columns[place] = what
+    twice = next((what for what, number in Counter(columns.values()).items() if number > 1), None)
+    if twice:
+        raise BadFile(f"two columns are `{twice}`; say which one is meant: --map COLUMN={twice}")
+    if not any(what == "email" or what.startswith(ID) for what in columns.values()):
+        raise BadFile(f"no column is the e-mail address; say which one is: --map '{header[0].strip()}=email'")
+    return Columns(
+        header=tuple(header),
+        fields={place: what for place, what in columns.items() if what in FIELDS[1:] or what.startswith(ATTRIBUTE)},
+        scores={place: keys[what] for place, what in columns.items() if what in keys},
+        ids={place: what.removeprefix(ID) for place, what in columns.items() if what.startswith(ID)},
+        email=next((place for place, what in columns.items() if what == "email"), None),
+        unused=tuple(
+            name.strip()
+            for place, name in enumerate(header)
+            if place not in columns and name.strip() and name not in NOTES
+        ),
+    )
+
+
+def _said(header: Sequence[str], mapping: Mapping[str, str], *, known: Sequence[str]) -> dict[int, str]:
+    said: dict[int, str] = {}
+    places: dict[str, int] = {}
+    for place, name in enumerate(header):
+        places.setdefault(name.strip().casefold(), place)
+    for column, what in mapping.items():
+        place_said = places.get(column.strip().casefold())
+        if place_said is None:
+            there = listed([name.strip() for name in header if name.strip()])
+            raise BadFile(f"there is no column `{column}`; there is {there}")
+        if what not in known and not _is_named(what):
+            raise BadFile(f"`{what}` is no field; use {', '.join(known)}, attributes.NAME or {ID}SOURCE")
+        said[place_said] = what
+    return said
+
+
+def listed(columns: Sequence[str]) -> str:
+    """Return the names of columns as one text, the first few where there are many."""
+    more = len(columns) - MOST_NAMED
+    return ", ".join(columns[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _is_named(what: str) -> bool:
+    """Tell whether a column is an attribute, or an id in a source's system, by its name."""
+    return bool(_ATTRIBUTE.fullmatch(what) or (what.startswith(ID) and SLUG.fullmatch(what.removeprefix(ID))))
+
+
+@dataclass(slots=True)
+class _Told:
+    """One row on its way: whom it names, what it says, and what is new of that."""
+
+    row: Row
+    complaints: list[str] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)  #: field → the cell
+    fields: dict[str, Json] = field(default_factory=dict)
+    values: dict[int, tuple[ScoreType, int]] = field(default_factory=dict)  #: by column, thousandths
+    items: list[Item] = field(default_factory=list)
+    is_new: bool = False
+    changed: bool = False
+
+    def identities(self, workspace: Workspace) -> list[Identity]:
+        """Give every address and id that the row names its contact by, each once."""
+        named = [(workspace.id, *one) for reference in self.references for one in reference.identities()]
+        return list(dict.fromkeys(named))
+
+
+def _read(row: Row, columns: Columns) -> _Told:
+    """Read a row; what is wrong with it is told by column."""
+    told = _Told(row)
+    if row.wrong:
+        told.complaints.append(row.wrong)
+        return told
+    cells = {place: plain(cell) for place, cell in enumerate(row.cells)}
+    said = {place: cell for place, cell in cells.items() if cell}
+    for place, cell in said.items():
+        try:
+            _read_cell(told, place, cell, columns)
+        except Refusal as refusal:
+            told.complaints.append(f"{columns.header[place].strip()}: {refusal}")
+    try:
+        told.references = _references(said, columns)
+    except Refusal as refusal:
+        told.complaints.insert(0, str(refusal))
+    return told
+
+
+def _read_cell(told: _Told, place: int, cell: str, columns: Columns) -> None:
+    if "\0" in cell:
+        raise Refusal("no text holds a NUL; take it out")
+    if place in columns.scores:
+        score_type, value = columns.scores[place], parse(cell)
+        score_type.check_set(value)
+        told.values[place] = (score_type, value)
+    elif place in columns.fields:
+        name = columns.fields[place]
+        told.texts[name], told.fields[name] = cell, _field(name, cell)
+
+
+def _field(name: str, cell: str) -> Json:
+    if name == "tags":
+        tags = parted(cell)
+        if len(tags) > MOST_TAGS or any(len(tag) > MOST_IN_TAG for tag in tags):
+            raise Refusal(f"a contact has at most {MOST_TAGS} tags, each of at most {MOST_IN_TAG} characters")
+        return list[Json](tags)
+    most = MOST_IN_ATTRIBUTE if name.startswith(ATTRIBUTE) else MOST_CHARACTERS
+    if len(cell) > most:
+        raise Refusal(f"it has {len(cell):,} characters; cut it to {most:,}")
+    return cell
+
+
+def _references(said: Mapping[int, str], columns: Columns) -> list[Reference]:
+    """Name the contact by its address and one id, and by the address and each further id."""
+    email = said.get(columns.email) if columns.email is not None else None
+    ids = [(source, said[place]) for place, source in columns.ids.items() if place in said]
+    if email is None and not ids:
+        raise Refusal("it names nobody: give the e-mail address")
+    if email is not None:
+        address_key(email)
+    if any(len(id) > MOST_CHARACTERS for _, id in ids):
+        raise Refusal(f"an id has at most {MOST_CHARACTERS} characters")
+    return [Reference(email=email, source=source, id=id) for source, id in ids] or [Reference(email=email)]
+
+
+@dataclass(slots=True)
+class _Person:
+    """What is known of somebody, as cells and as thousandths; rows that are gone through add to it."""
+
+    is_new: bool
+    texts: dict[str, str] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)  #: by column, the last line that was imported before
+
+
+async def _known(
+    workspace: Workspace, told: Sequence[_Told], columns: Columns, *, batch: str, now: int
+) -> dict[Identity, _Person]:
+    """Give what is known of those that the rows name."""
+    reader = database.current().reader
+    ids = await contacts.known(reader, {one for each in told for one in each.identities(workspace)})
+    there = sorted(set(ids.values()))
+    people = {one.id: _person(one) for one in await contacts.contacts(workspace, ids=there)}
+    types = columns.scores.values()
+    definitions = {(id, score_type.key): score_type.definition for id in there for score_type in types}
+    by_key = {score_type.key: score_type for score_type in types}
+    for (id, key), state in (await projection.states(reader, definitions)).items():
+        value = state.value(by_key[key], now=now)
+        if id in people and value is not None:
+            people[id].values[key] = value
+    for id, key in await keys_of(reader, workspace.id, batch, people):
+        _, line, *column = key.split("/")
+        lines = people[id].lines
+        lines["".join(column)] = max(lines.get("".join(column), 0), int(line))
+    return {identity: people[id] for identity, id in ids.items() if id in people}
+
+
+def _person(one: Contact) -> _Person:
+    texts = {name: written(getattr(one, name)) for name in FIELDS if name != "tags"}
+    texts |= {ATTRIBUTE + name: written(value) for name, value in one.attributes.items()}
+    texts["tags"] = joined(one.tags)
+    return _Person(is_new=False, texts={name: plain(guarded(text)) for name, text in texts.items()})
+
+
+def _compare(told: _Told, known: dict[Identity, _Person], workspace: Workspace, *, key: str, columns: Columns) -> None:
+    """Make items of what a row says that is not known already; what it says is known to the rows after it.
+
+    What an item says hangs on the file and on what its columns are taken for, and on nothing else:
+    the same item made again is then known for the same, whatever was known in between.
+    """
+    identities = told.identities(workspace)
+    found = {id(known[one]): known[one] for one in identities if one in known}
+    person = next(iter(found.values()), None) or _Person(is_new=True)
+    if len(found) > 1:
+        told.complaints.append(str(TwoContacts()))
+    differing = {name: text for name, text in told.texts.items() if person.texts.get(name, "") != text}
+    if "owner" in differing and not looks_like_address(differing["owner"]):
+        told.complaints.append(f"owner: `{differing['owner']}` is not an e-mail address")
+    if told.complaints:
+        return
+    told.is_new = person.is_new
+    whom = told.references[0]
+    line = told.row.line  # one before a line that was imported already has had its say
+    if differing and person.lines.get(columns.signature, 0) <= line:
+        told.items.append(Item(key=f"{key}/{columns.signature}", contact=whom, fields=told.fields))
+    for place, (score_type, value) in told.values.items():
+        if person.values.get(score_type.key) != value and person.lines.get(str(place), 0) <= line:
+            told.items.append(Item(key=f"{key}/{place}", contact=whom, score=score_type.key, op=Op.SET, amount=value))
+    if not told.items and any(one not in known for one in identities):
+        told.items.append(Item(key=key, contact=whom))
+    for number, more in enumerate(told.references[1:], start=1):
+        if any((workspace.id, *one) not in known for one in more.identities()):
+            told.items.append(Item(key=f"{key}/id{number}", contact=more))
+    person.is_new = False
+    person.texts |= told.texts
+    person.values |= {score_type.key: value for score_type, value in told.values.values()}
+    known |= dict.fromkeys(identities, person)
+
+
+def _take_outcomes(told: Sequence[_Told], recorded: Recorded) -> None:
+    outcomes = iter(recorded.outcomes)
+    for one in told:
+        own = list(islice(outcomes, len(one.items)))
+        one.changed = any(outcome.status is Status.APPLIED for outcome in own)
+        one.complaints += dict.fromkeys(outcome.reason for outcome in own if outcome.reason)
+
+
+def _count(report: Report, told: Sequence[_Told], wrong: Callable[[Row, str], None]) -> None:
+    for one in told:
+        if one.complaints:
+            report.wrong += 1
+            wrong(one.row, "; ".join(one.complaints))
+        elif not one.changed:
+            report.same += 1
+        elif one.is_new:
+            report.new += 1
+        else:
+            report.changed += 1
