@@ -40,11 +40,11 @@ from storage.jobs import put_job
 from storage.sources.health import WATCH
 from storage.workspaces import add_workspace, choices, find_workspace
 from webhooks.app import plain_mistakes, routes
-from webhooks.configuring import Given, configure, next_secret, proof_of, with_secret
 from webhooks.metrics import Metrics
 from webhooks.providers import PROVIDERS
+from webhooks.read.parse_delivery import attempt, replay
 from webhooks.readback import Reader
-from webhooks.rereading import attempt, replay
+from webhooks.source_settings import Given, configure, next_secret, proof_of, with_secret
 
 log = structlog.get_logger(__name__)
 

@@ -25,11 +25,11 @@ from storage.reading.current_scores import card
 from storage.sources import readback_queue
 from storage.sources.config import find_source
 from storage.sources.readback_queue import READ, Wanted
-from webhooks.bodies import JSON
 from webhooks.limits import HOUR, MAX_BODY, TooLarge, read_body
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Readback
-from webhooks.rereading import answer, kept, read
+from webhooks.read.bodies import JSON
+from webhooks.read.parse_delivery import answer, kept, read
 
 log = structlog.get_logger(__name__)
 

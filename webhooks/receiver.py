@@ -15,14 +15,14 @@ from storage.domain.submissions import Delivered, Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.sources.config import find_source
 from storage.sources.deliveries import count_refusal, forget_old
-from webhooks.bodies import kind_of
+from webhooks.authentication.signatures import Refused, Request
 from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
 from webhooks.metrics import Metrics
 from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
-from webhooks.rereading import delivery_key, read, unreadable, without_secrets
-from webhooks.signatures import Refused, Request
+from webhooks.read.bodies import kind_of
+from webhooks.read.parse_delivery import delivery_key, read, unreadable, without_secrets
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Status
 from storage.sources.config import find_source
 from storage.sources.deliveries import Delivery, deliveries, delivery, raw_delivery, refused
-from webhooks.rereading import replay as replay_delivery
+from webhooks.read.parse_delivery import replay as replay_delivery
 
 app = typer.Typer(no_args_is_help=True, help="Deliveries: the requests of sources.")
 

@@ -53,8 +53,8 @@ async def _run(path: Path) -> None:
     from bot.sandbox import Sandbox
     from bot.sandbox.crm import bodies
     from bot.service import Service
-    from webhooks.recipes import RECIPES
-    from webhooks.signatures import new_secret
+    from webhooks.authentication.recipes import RECIPES
+    from webhooks.authentication.signatures import new_secret
 
     logs.set_up(level="warning", form="console")
     told = asyncio.Event()

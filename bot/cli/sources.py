@@ -20,8 +20,8 @@ from storage.sources.config import add_source, find_source, remove_source, rotat
 from storage.sources.deliveries import lately
 from storage.sources.health import troubles
 from storage.sources.readback_queue import reading
-from webhooks.configuring import Given, configure, next_secret, provider_named, unmeasured
 from webhooks.providers import PROVIDERS
+from webhooks.source_settings import Given, configure, next_secret, provider_named, unmeasured
 
 app = typer.Typer(no_args_is_help=True, help="Sources: the systems that send scores.")
 

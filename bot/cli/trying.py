@@ -25,9 +25,9 @@ from storage.scoring.definitions import score_types
 from storage.sources.config import find_source
 from storage.sources.deliveries import delivery as kept_delivery
 from storage.sources.deliveries import raw_delivery
-from webhooks.mapping import BadMapping, check_mapping
-from webhooks.rereading import attempt, given_request, with_mapping
-from webhooks.sending import kind_of_file, post, prepared
+from webhooks.read.mapping import BadMapping, check_mapping
+from webhooks.read.parse_delivery import attempt, given_request, with_mapping
+from webhooks.test_delivery import kind_of_file, post, prepared
 
 
 def try_source(

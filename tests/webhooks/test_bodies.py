@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webhooks.bodies import Unparseable, parse_json, without_broken
+from webhooks.read.bodies import Unparseable, parse_json, without_broken
 
 
 def complaint(raw: bytes) -> str:

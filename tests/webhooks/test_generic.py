@@ -13,10 +13,10 @@ from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unus
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from tests.webhooks.sender import SECRET, START, encoded, item, signed
+from webhooks.authentication.signatures import Refused, Request
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
-from webhooks.rereading import read as read_request
-from webhooks.signatures import Refused, Request
+from webhooks.read.parse_delivery import read as read_request
 
 GENERIC = PROVIDERS["generic"]
 CRM = Source(id=1, workspace=Workspace(id=1, team="T1", name="Acme"), slug="crm", provider="generic", secrets=(SECRET,))

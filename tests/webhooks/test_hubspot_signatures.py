@@ -11,9 +11,9 @@ from hubspot.exceptions import InvalidSignatureTimestampError
 from hubspot.utils.signature import Signature
 
 from tests.counts import tell
-from webhooks import signatures
-from webhooks.recipes import RECIPES
-from webhooks.signatures import Refused, Request
+from webhooks.authentication import signatures
+from webhooks.authentication.recipes import RECIPES
+from webhooks.authentication.signatures import Refused, Request
 
 MANY = 1000
 HEADERS = {"v1": "x-hubspot-signature", "v2": "x-hubspot-signature", "v3": "x-hubspot-signature-v3"}

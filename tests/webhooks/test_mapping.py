@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.bodies import Unparseable, first_element, parse_form, parse_xml
-from webhooks.mapping import (
+from webhooks.read.bodies import Unparseable, first_element, parse_form, parse_xml
+from webhooks.read.mapping import (
     MOST_STEPS,
     BadMapping,
     Budget,

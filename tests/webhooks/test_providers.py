@@ -16,13 +16,13 @@ from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unus
 from storage.domain.people import Workspace
 from storage.domain.sources import Settings, Source
 from tests.webhooks.events import EVENTS, SOAP, close, hubspot, mautic, pipedrive_one, pipedrive_two, segment
-from webhooks.bodies import FORM, JSON
+from webhooks.authentication.recipes import as_told
+from webhooks.authentication.signatures import Refused, Request
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Provider, ignore
-from webhooks.reading import moment
-from webhooks.recipes import as_told
-from webhooks.rereading import read
-from webhooks.signatures import Refused, Request
+from webhooks.read.bodies import FORM, JSON
+from webhooks.read.extract import moment
+from webhooks.read.parse_delivery import read
 
 TEAM = Workspace(id=1, team="T0123", name="Acme")
 MAPPING = {"email": "item.email", "property": "'lead_score'", "value": "item.score", "id": "item.id"}

@@ -30,10 +30,10 @@ from tests.storage import raw
 from tests.webhooks.crm import Crm, Told, attio_record, attio_value, hubspot_contact, open_crm
 from tests.webhooks.receiving import serving
 from tests.webhooks.sender import DAY, SECOND, START, Clock, session
+from webhooks.authentication.signatures import Request
 from webhooks.providers import PROVIDERS
+from webhooks.read.parse_delivery import read, replay
 from webhooks.readback import Reader
-from webhooks.rereading import read, replay
-from webhooks.signatures import Request
 
 TEAM, TOKEN = "T0123", "pat-eu1-made-up-for-tests"
 PATIENCE = 2.0  # what never answers costs that; what does answer has it on a busy machine too

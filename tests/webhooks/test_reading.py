@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from storage.domain.errors import BadItem, BadTime
-from webhooks.reading import moment, text
+from webhooks.read.extract import moment, text
 
 AT = 1_769_851_800_000_000  # 2026-01-31T09:30:00Z in µs
 TIMES: list[tuple[object, int | None]] = [

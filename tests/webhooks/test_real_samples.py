@@ -17,7 +17,7 @@ from storage.sources.config import add_source
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import serving
 from tests.webhooks.sender import Answer, Clock, session
-from webhooks.configuring import Given, configure
+from webhooks.source_settings import Given, configure
 
 FILES = sorted((Path(__file__).parent / "samples").glob("*.json"))
 SAMPLES: list[dict[str, Any]] = [json.loads(path.read_text()) for path in FILES]

@@ -21,7 +21,7 @@ from storage.workspaces import add_workspace
 from tests.webhooks.receiving import SLUG, Receiving, furnish
 from tests.webhooks.sender import DAY, OTHER_SECRET, SECOND, SECRET, START, Sender, encoded, item, signed
 from tests.webhooks.test_generic import read
-from webhooks.rereading import replay
+from webhooks.read.parse_delivery import replay
 
 APPLIED, DUPLICATE = ("applied", None), ("duplicate", None)
 

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.bodies import FORM
-from webhooks.proofs import WITHHELD, Basic, Organization, Proof, Signature, Token
-from webhooks.recipes import RECIPES, recipes
-from webhooks.rereading import without_secrets
-from webhooks.signatures import Reason, Refused, Request, sign
+from webhooks.authentication.credentials import WITHHELD, Basic, Organization, Proof, Signature, Token
+from webhooks.authentication.recipes import RECIPES, recipes
+from webhooks.authentication.signatures import Reason, Refused, Request, sign
+from webhooks.read.bodies import FORM
+from webhooks.read.parse_delivery import without_secrets
 
 NOW = 1_767_225_600_000_000
 HUBSPOT = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"

@@ -23,11 +23,11 @@ from tests.webhooks.events import EVENTS
 from tests.webhooks.receiving import TEAM, Receiving
 from tests.webhooks.sender import DAY, SECOND, START, Answer, item
 from tests.webhooks.test_providers import BODIES
-from webhooks.configuring import Given, configure
-from webhooks.mapping import check_mapping
+from webhooks.authentication.signatures import Request
 from webhooks.providers import PROVIDERS
-from webhooks.rereading import attempt, replay, with_mapping
-from webhooks.signatures import Request
+from webhooks.read.mapping import check_mapping
+from webhooks.read.parse_delivery import attempt, replay, with_mapping
+from webhooks.source_settings import Given, configure
 
 GIVEN: dict[str, dict[str, Any]] = {
     "salesforce": {"options": ["organization_id=00D1I000003qqqE"], "token": "t", "token_in": "query:token"},

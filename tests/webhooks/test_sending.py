@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from webhooks.sending import post
+from webhooks.test_delivery import post
 
 
 @asynccontextmanager

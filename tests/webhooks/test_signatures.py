@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from webhooks import signatures
-from webhooks.recipes import RECIPES
-from webhooks.signatures import Authentic, Reason, Refused, Request
+from webhooks.authentication import signatures
+from webhooks.authentication.recipes import RECIPES
+from webhooks.authentication.signatures import Authentic, Reason, Refused, Request
 
 STANDARD = RECIPES["standard-webhooks"]
 

@@ -14,7 +14,7 @@ from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
 from webhooks.api import schemas
 from webhooks.api.access import Call, Mistake
-from webhooks.bodies import Unparseable, parse_json
+from webhooks.read.bodies import Unparseable, parse_json
 
 DEFAULT, MOST = 50, 1000
 SOURCE = "api"

@@ -8,9 +8,10 @@ from urllib.parse import quote
 from storage.domain.errors import BadItem
 from storage.domain.facts import Asked, Item, Merge
 from storage.domain.sources import Source
-from webhooks.proofs import Signature
+from webhooks.authentication.credentials import Signature
+from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
-from webhooks.reading import (
+from webhooks.read.extract import (
     Event,
     a_list,
     an_object,
@@ -23,7 +24,6 @@ from webhooks.reading import (
     scores,
     text,
 )
-from webhooks.recipes import RECIPES
 
 PEOPLE = "people"  # the slug of the object that contacts are, where the source names none
 #: where the value of an attribute stands, by what kind it is

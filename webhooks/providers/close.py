@@ -5,10 +5,10 @@ https://developer.close.com/resources/webhook-subscriptions/"""
 from collections.abc import Iterable, Mapping
 
 from storage.domain.facts import Asked, Merge
-from webhooks.proofs import Signature
+from webhooks.authentication.credentials import Signature
+from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.reading import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
-from webhooks.recipes import RECIPES
+from webhooks.read.extract import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
 
 GONE = "what is deleted in Close stays here"
 

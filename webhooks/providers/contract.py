@@ -9,7 +9,10 @@ from typing import TypeAlias
 from storage.domain.errors import Refusal
 from storage.domain.facts import Asked, Unusable
 from storage.domain.sources import Source
-from webhooks.bodies import (
+from webhooks.authentication.credentials import Proof
+from webhooks.authentication.signatures import Request
+from webhooks.limits import MAX_ITEMS
+from webhooks.read.bodies import (
     FORM,
     JSON,
     XML,
@@ -22,11 +25,8 @@ from webhooks.bodies import (
     parse_xml,
     without_broken,
 )
-from webhooks.limits import MAX_ITEMS
-from webhooks.mapping import Budget
-from webhooks.proofs import Proof
-from webhooks.reading import Event, as_text
-from webhooks.signatures import Request
+from webhooks.read.extract import Event, as_text
+from webhooks.read.mapping import Budget
 
 
 class BadBody(Exception):

@@ -8,11 +8,21 @@ from urllib.parse import parse_qsl
 from storage.domain.errors import BadItem
 from storage.domain.facts import Asked, Item, Op
 from storage.domain.numbers import THOUSAND, from_json
-from webhooks.bodies import FORM, JSON, XML
-from webhooks.mapping import DEFAULT_ITEMS, FIELDS, ITEMS, BadMapping, Budget, compiled, exact, found_items, plain
+from webhooks.authentication.recipes import as_told
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.reading import Event, bounded_key, described, moment, objects, text
-from webhooks.recipes import as_told
+from webhooks.read.bodies import FORM, JSON, XML
+from webhooks.read.extract import Event, bounded_key, described, moment, objects, text
+from webhooks.read.mapping import (
+    DEFAULT_ITEMS,
+    FIELDS,
+    ITEMS,
+    BadMapping,
+    Budget,
+    compiled,
+    exact,
+    found_items,
+    plain,
+)
 
 ITEM, KEPT = "item", "kept"
 LONGEST_REASON = 1000

@@ -5,10 +5,10 @@ A 4xx makes Customer.io hold back everything for an hour, so what cannot be used
 
 from collections.abc import Iterable, Mapping
 
-from webhooks import snapshots
-from webhooks.proofs import Signature
+from webhooks.authentication.credentials import Signature
+from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.recipes import RECIPES
+from webhooks.read import flat_fields
 
 REPORT = "reporting"
 
@@ -17,11 +17,11 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Tell a report by its metric from what somebody laid out in a campaign."""
     if isinstance(arrived.document, dict) and {"metric", "object_type"} <= arrived.document.keys():
         return [(REPORT, arrived.document)]
-    return snapshots.split(arrived)
+    return flat_fields.split(arrived)
 
 
 EVENTS: Mapping[str, Handler] = {
-    snapshots.SNAPSHOT: snapshots.read,
+    flat_fields.SNAPSHOT: flat_fields.read,
     REPORT: ignore("reporting webhooks tell of messages, not of scores"),
 }
 

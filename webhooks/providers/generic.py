@@ -15,12 +15,12 @@ from storage.domain.contacts import ATTRIBUTE, Json, Reference
 from storage.domain.errors import Refusal
 from storage.domain.facts import Asked, Deletion, Item, Merge, Op, Unusable
 from storage.domain.numbers import THOUSAND, from_json
-from webhooks.bodies import Rejected
+from webhooks.authentication.credentials import Signature
+from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
-from webhooks.proofs import Signature
 from webhooks.providers.contract import Arrived, BadBody, Provider
-from webhooks.reading import Event, text
-from webhooks.recipes import RECIPES
+from webhooks.read.bodies import Rejected
+from webhooks.read.extract import Event, text
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -9,9 +9,10 @@ from urllib.parse import quote
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import Asked, Deletion, Item, Merge
 from storage.domain.sources import Source
-from webhooks.proofs import Proof, Signature
+from webhooks.authentication.credentials import Proof, Signature
+from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
-from webhooks.reading import (
+from webhooks.read.extract import (
     Event,
     a_list,
     an_object,
@@ -24,7 +25,6 @@ from webhooks.reading import (
     scores,
     text,
 )
-from webhooks.recipes import RECIPES
 
 CONTACT = "0-1"  # the objectTypeId of contacts
 WORKFLOW, OBJECT = "workflow", "workflow.other"

@@ -6,10 +6,10 @@ Mautic never sends again what got any answer, even a 500, so everything authenti
 from collections.abc import Iterable, Mapping
 
 from storage.domain.facts import Asked
-from webhooks.proofs import Signature
+from webhooks.authentication.credentials import Signature
+from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.reading import Event, an_object, described, dig, key_of, moment, scores, text
-from webhooks.recipes import RECIPES
+from webhooks.read.extract import Event, an_object, described, dig, key_of, moment, scores, text
 
 POINTS = "mautic.lead_points_change"
 

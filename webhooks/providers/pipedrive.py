@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from storage.domain.contacts import Reference
 from storage.domain.facts import Asked, Merge
-from webhooks.proofs import Basic
+from webhooks.authentication.credentials import Basic
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.reading import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
+from webhooks.read.extract import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
 
 GONE = "a person deleted in Pipedrive stays here"
 

@@ -10,10 +10,10 @@ Make: https://apps.make.com/http"""
 
 from collections.abc import Mapping
 
-from webhooks import snapshots
-from webhooks.bodies import FORM, JSON
+from webhooks.authentication.recipes import as_told
 from webhooks.providers.contract import Provider
-from webhooks.recipes import as_told
+from webhooks.read import flat_fields
+from webhooks.read.bodies import FORM, JSON
 
 _BEARER = "Add the header Authorization: Bearer {secret}"
 _FIELDS = (
@@ -64,8 +64,8 @@ PRESETS: Mapping[str, Provider] = {
     name: Provider(
         steps=steps,
         proof=as_told,
-        events={snapshots.SNAPSHOT: snapshots.read},
-        split=snapshots.split,
+        events={flat_fields.SNAPSHOT: flat_fields.read},
+        split=flat_fields.split,
         content_types=(JSON, FORM),
         takes=frozenset({"map", "username", "token", "recipe", "public_url"}),
     )

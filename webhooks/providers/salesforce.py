@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from storage.domain.facts import Asked
 from storage.domain.sources import Source
-from webhooks.bodies import XML
-from webhooks.proofs import Organization, Proof, Token
+from webhooks.authentication.credentials import Organization, Proof, Token
 from webhooks.providers.contract import Arrived, Handler, Provider
-from webhooks.reading import Event, an_object, described, dig, first, key_of, moment, objects, scores
+from webhooks.read.bodies import XML
+from webhooks.read.extract import Event, an_object, described, dig, first, key_of, moment, objects, scores
 
 NOTIFICATION = "Notification"
 ADDRESS = ("Email", "PersonEmail")  # that of a person's account

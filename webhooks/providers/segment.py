@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Asked
 from storage.domain.sources import Source
-from webhooks.proofs import Proof, Signature
+from webhooks.authentication.credentials import Proof, Signature
+from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, BadBody, Handler, Provider, ignore
-from webhooks.reading import (
+from webhooks.read.extract import (
     Event,
     an_object,
     described,
@@ -22,7 +23,6 @@ from webhooks.reading import (
     scores,
     text,
 )
-from webhooks.recipes import RECIPES
 
 BATCH = "batch"
 

@@ -9,12 +9,12 @@ from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.people import Workspace
 from storage.domain.score_types import check_key
 from storage.domain.sources import Settings, Source
+from webhooks.authentication.credentials import PLACES, Basic, Organization, Proof, Signature
+from webhooks.authentication.recipes import recipes
 from webhooks.limits import read_rate
-from webhooks.mapping import BadMapping, check_mapping
-from webhooks.proofs import PLACES, Basic, Organization, Proof, Signature
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import Provider
-from webhooks.recipes import recipes
+from webhooks.read.mapping import BadMapping, check_mapping
 
 _ORGANIZATION = re.compile(r"00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}", re.ASCII)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from storage.domain.errors import Refusal
 from storage.domain.sources import Source
-from webhooks.bodies import FORM, JSON, XML
+from webhooks.authentication.signatures import Request
 from webhooks.providers import PROVIDERS
-from webhooks.signatures import Request
+from webhooks.read.bodies import FORM, JSON, XML
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

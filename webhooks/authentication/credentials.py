@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote_plus
 
-from webhooks import signatures
-from webhooks.bodies import FORM, Unparseable, kind_of, parse_xml
-from webhooks.signatures import Reason, Recipe, Refused, Request
+from webhooks.authentication import signatures
+from webhooks.authentication.signatures import Reason, Recipe, Refused, Request
+from webhooks.read.bodies import FORM, Unparseable, kind_of, parse_xml
 
 WITHHELD = "[withheld]"
 PLACES = ("bearer", "header", "query", "form")

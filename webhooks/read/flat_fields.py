@@ -4,7 +4,19 @@ from collections.abc import Iterable, Mapping
 
 from storage.domain.facts import Asked
 from webhooks.providers.contract import Arrived
-from webhooks.reading import Event, an_object, bounded_key, described, dig, first, key_of, moment, objects, scores, text
+from webhooks.read.extract import (
+    Event,
+    an_object,
+    bounded_key,
+    described,
+    dig,
+    first,
+    key_of,
+    moment,
+    objects,
+    scores,
+    text,
+)
 
 SNAPSHOT = "fields of a contact"
 TIMES = ("occurred_at", "updated_at", "modified", "timestamp", "at")

@@ -6,8 +6,8 @@ from dataclasses import asdict, fields, replace
 from pydantic import TypeAdapter, ValidationError
 
 from storage.domain.sources import Source
-from webhooks.proofs import Basic, Proof, Signature, Token
-from webhooks.signatures import Recipe
+from webhooks.authentication.credentials import Basic, Proof, Signature, Token
+from webhooks.authentication.signatures import Recipe
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 _STANDARD = Recipe(

@@ -16,7 +16,7 @@ from storage.domain.errors import BadItem, BadTime, Refusal
 from storage.domain.facts import Asked, Ignored, Item, Op, Unusable
 from storage.domain.numbers import from_json
 from storage.domain.sources import Source
-from webhooks.bodies import BROKEN
+from webhooks.read.bodies import BROKEN
 
 LONGEST = 255
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

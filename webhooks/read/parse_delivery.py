@@ -14,11 +14,11 @@ from storage.domain.submissions import Raw, Recorded, Submission
 from storage.ledger.committer import Committer
 from storage.sources.config import find_source
 from storage.sources.deliveries import delivery, raw_delivery, settle_replay
-from webhooks.bodies import JSON
-from webhooks.proofs import WITHHELD, Proof
+from webhooks.authentication.credentials import WITHHELD, Proof
+from webhooks.authentication.signatures import DELIVERY_ID, Request
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Provider
-from webhooks.signatures import DELIVERY_ID, Request
+from webhooks.read.bodies import JSON
 
 ANSWER = "GET"  #: no delivery has this method
 _SECRET = re.compile(r"authorization|cookie|token|secret|password|signature|sig-hash|api-?key|credential")

@@ -1,0 +1,1 @@
+"""Verify that a delivery comes from its source."""

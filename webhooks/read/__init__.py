@@ -1,0 +1,1 @@
+"""Turn the bytes of a delivery into items."""
