@@ -1,9 +1,9 @@
 """Add an alert rule from its words, however they were entered, and list the rules."""
 
-from bot.access import Verdict
-from bot.asking import Asked, Reply
 from bot.blocks.alert_list import added_reply, alerts_reply, there_reply
-from bot.text import MENTION
+from bot.slack.access import Verdict
+from bot.slack.handling import Asked, Reply
+from bot.slack.text import MENTION
 from storage.alerts.digests import digests
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followups import counts

@@ -9,7 +9,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
 
-from bot.lettering import FAMILY, FONT, fitted, width, writable
+from bot.font_metrics import FAMILY, FONT, fitted, width, writable
 from storage.domain.numbers import show
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.timeline import Point

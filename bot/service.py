@@ -18,15 +18,15 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import logs
-from bot.app import Door, make_bolt
-from bot.calls import CountedClient
 from bot.clock import system_clock
-from bot.deliver import WELCOME, Deliverer
-from bot.dispatch import Dispatcher
-from bot.people import SHUT_OUT, People, error_code
-from bot.senders import Senders
+from bot.job_handlers import WELCOME, Deliverer
 from bot.settings import BadSettings, Settings
-from bot.socket import Socket
+from bot.slack.client import CountedClient
+from bot.slack.directory import SHUT_OUT, People, error_code
+from bot.slack.dispatch import Dispatcher
+from bot.slack.door import Door, make_bolt
+from bot.slack.socket import Socket
+from bot.source_admin import Senders
 from bot.worker import Worker
 from storage.alerts.decide import SWEEP
 from storage.bootstrap import Storage, open_storage

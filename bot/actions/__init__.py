@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 
-from bot.access import Need
 from bot.actions.alert import open_alert_form, show_more
 from bot.actions.followup import claim, finish, show_steps, snooze, tell_what_came_of_it, turn_list
 from bot.actions.owner import become_owner
@@ -30,7 +29,8 @@ from bot.actions.sources import (
     try_source,
     turn_sources,
 )
-from bot.asking import Asked, Reply
+from bot.slack.access import Need
+from bot.slack.handling import Asked, Reply
 
 # Each with what whoever clicks must be allowed.
 ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {

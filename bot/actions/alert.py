@@ -1,7 +1,7 @@
 """Open the form that adds an alert rule, and what stands behind More."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.alert_modal import alert_modal
+from bot.slack.handling import Asked, Reply
 
 
 async def open_alert_form(asked: Asked) -> Reply:

@@ -4,11 +4,11 @@ A click in a list is answered with the list as it is then, under what happened."
 
 from dataclasses import replace
 
-from bot.asking import Asked, Outlived, Reply
 from bot.blocks.followup import ended_blocks, steps_reply
-from bot.followups import Place, follow_ups_page
-from bot.replies import plain_reply, refusal_reply, sentence
-from bot.text import escape
+from bot.blocks.refusals import plain_reply, refusal_reply, sentence
+from bot.followup_list import Place, follow_ups_page
+from bot.slack.handling import Asked, Outlived, Reply
+from bot.slack.text import escape
 from storage.alerts.followup_moves import move, tell_outcome
 from storage.alerts.followups import FollowUp, follow_up, steps
 from storage.domain.errors import UnknownContact

@@ -1,8 +1,8 @@
 """Make whoever clicks the owner of a contact that has none."""
 
-from bot.asking import Asked, Reply
-from bot.replies import plain_reply, refusal_reply
-from bot.text import escape
+from bot.blocks.refusals import plain_reply, refusal_reply
+from bot.slack.handling import Asked, Reply
+from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Item
 from storage.ledger.contacts import contacts

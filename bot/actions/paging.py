@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Reply
 from bot.blocks.contact_list import shared_reply
-from bot.filtering import Place, answer_filter
+from bot.filter_pages import Place, answer_filter
+from bot.slack.handling import Asked, Reply
 
 
 async def turn_page(asked: Asked) -> Reply:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Outlived, Reply
 from bot.blocks.rules import rule_modal, rules_reply
-from bot.drafting import propose
+from bot.definition_changes import propose
+from bot.slack.handling import Asked, Outlived, Reply
 
 
 async def turn_rules(asked: Asked) -> Reply:

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Outlived, Reply
 from bot.blocks.history import MOST, history_reply
+from bot.blocks.refusals import refusal_reply
 from bot.blocks.set_modal import set_modal
-from bot.charting import chart_of
-from bot.replies import refusal_reply
-from bot.undoing import undo_batch
+from bot.history_chart import chart_of
+from bot.slack.handling import Asked, Outlived, Reply
+from bot.undo import undo_batch
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
 from storage.reading.current_scores import card

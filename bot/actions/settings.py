@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Outlived, Reply
 from bot.blocks.preview import applied_reply, heading
+from bot.blocks.refusals import plain_reply
 from bot.blocks.settings import type_modal
-from bot.drafting import draft_of, settings_page, show_preview
-from bot.replies import plain_reply
-from bot.text import escape
+from bot.definition_changes import draft_of, settings_page, show_preview
+from bot.slack.handling import Asked, Outlived, Reply
+from bot.slack.text import escape
 from storage.scoring.definitions import version
 from storage.scoring.drafts import NoDraft, apply, cancel, draft
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from bot.access import Need, Verdict
-from bot.asking import Asked, Outlived, Reply
-from bot.replies import plain_reply
+from bot.blocks.refusals import plain_reply
+from bot.slack.access import Need, Verdict
+from bot.slack.handling import Asked, Outlived, Reply
 from storage.alerts.enroll import choose_channel
 from storage.domain.people import Setters
 from storage.workspaces import choose_setters

@@ -3,13 +3,13 @@
 from collections import Counter
 from dataclasses import replace
 
-from bot.asking import Asked, Reply
 from bot.blocks.elements import actions, button, section, sections
+from bot.blocks.refusals import sentence
 from bot.blocks.sources import MOST_ITEMS, aside_reply, rotate_modal, source_modal, source_reply
 from bot.blocks.trying import nothing_reply, tried_reply
-from bot.replies import sentence
-from bot.sources import sources_page
-from bot.text import escape_sentence
+from bot.slack.handling import Asked, Reply
+from bot.slack.text import escape_sentence
+from bot.source_list import sources_page
 from storage.domain.errors import Refusal
 from storage.domain.submissions import Status
 from storage.sources.config import find_source, set_source

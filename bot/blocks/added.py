@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from bot.asking import Reply
 from bot.blocks.elements import MISSING, actions, brief, button, section
+from bot.slack.handling import Reply
 from storage.domain.contacts import Contact
 
 

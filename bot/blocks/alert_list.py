@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bot.asking import Block, Reply
 from bot.blocks.elements import actions, brief, button, context, moment, section, sections
-from bot.text import code, escape
+from bot.slack.handling import Block, Reply
+from bot.slack.text import code, escape
 from storage.alerts.digests import Digest
 from storage.alerts.rules import COOLDOWN, AlertRule
 from storage.alerts.simulate import DAYS, Tried

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.asking import Block
 from bot.blocks.elements import cut, plain_text
+from bot.slack.handling import Block
 from storage.domain.score_types import ScoreType
 
 CALLBACK = "alert"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from bot.asking import Block, Reply
 from bot.blocks.elements import (
     MISSING,
     actions,
@@ -18,7 +17,8 @@ from bot.blocks.elements import (
     with_band,
 )
 from bot.blocks.followup import standing_line
-from bot.text import escape
+from bot.slack.handling import Block, Reply
+from bot.slack.text import escape
 from storage.alerts.followups import FollowUp
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, Standing

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.asking import Block, Reply
 from bot.blocks.elements import (
     BUTTON_VALUE,
     actions,
@@ -14,7 +13,8 @@ from bot.blocks.elements import (
     sections,
     with_band,
 )
-from bot.text import code, escape
+from bot.slack.handling import Block, Reply
+from bot.slack.text import code, escape
 from storage.domain.contacts import Contact
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType

@@ -2,9 +2,9 @@
 
 import json
 
-from bot.asking import Block
 from bot.blocks.elements import plain_text, section
-from bot.text import escape
+from bot.slack.handling import Block
+from bot.slack.text import escape
 from storage.domain.contacts import Contact
 from storage.ledger.erase import Holdings
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.asking import Reply
 from bot.blocks.elements import brief, context, day, section, sections, with_band
 from bot.blocks.followup import headline, standing_line
-from bot.text import escape
+from bot.slack.handling import Reply
+from bot.slack.text import escape
 from storage.alerts.digests import News
 from storage.alerts.followups import FollowUp
 from storage.domain.contacts import Contact

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from bot.asking import SLACK, Block
-from bot.text import escape, undirected
+from bot.slack.handling import SLACK, Block
+from bot.slack.text import escape, undirected
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bot.asking import Block
 from bot.blocks.elements import OPTION_TEXT, plain_text
+from bot.slack.handling import Block
 
 LABEL, HINT = 150, 300
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.asking import Block, Reply
 from bot.blocks.elements import (
     MISSING,
     actions,
@@ -17,7 +16,8 @@ from bot.blocks.elements import (
     with_band,
 )
 from bot.blocks.fields import plain
-from bot.text import escape
+from bot.slack.handling import Block, Reply
+from bot.slack.text import escape
 from storage.alerts.followups import FollowUp, Step
 from storage.domain.contacts import Contact
 from storage.domain.followups import WAITING, Move, Outcome, State

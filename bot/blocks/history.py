@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from bot.asking import Picture, Reply
 from bot.blocks.elements import actions, button, by, context, moment, section, sections, signed, with_band
-from bot.text import escape
+from bot.slack.handling import Picture, Reply
+from bot.slack.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.facts import Deed, Op
 from storage.domain.numbers import show

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from bot.asking import Reply
 from bot.blocks.elements import actions, amount, brief, button, context, section
-from bot.text import escape
+from bot.slack.handling import Reply
+from bot.slack.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
 from storage.domain.numbers import show

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.asking import Reply
 from bot.blocks.elements import actions, amount, button, section, with_band
-from bot.text import escape
+from bot.slack.handling import Reply
+from bot.slack.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.facts import Op
 from storage.domain.numbers import show

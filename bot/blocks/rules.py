@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, cut, cut_markup, section, signed
 from bot.blocks.fields import choice_field, number_field, plain, text_field
-from bot.text import code, escape
+from bot.slack.handling import Block, Reply
+from bot.slack.text import code, escape
 from storage.domain.numbers import show
 from storage.domain.rules import Period
 from storage.domain.score_types import Rule, ScoreType

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.asking import Block
 from bot.blocks.elements import context, plain_text, section
-from bot.sentence import LONGEST_REASON
-from bot.text import escape
+from bot.slack.handling import Block
+from bot.slack.line import LONGEST_REASON
+from bot.slack.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.numbers import THOUSAND, show
 from storage.domain.score_types import ScoreType

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, cut_markup, section
 from bot.blocks.fields import field, number_field, plain, text_field
 from bot.blocks.preview import heading
-from bot.text import escape
+from bot.slack.handling import Block, Reply
+from bot.slack.text import escape
 from storage.domain.durations import write_span
 from storage.domain.numbers import show
 from storage.domain.score_types import COLOURS, Band, ScoreType

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, section
-from bot.text import escape
+from bot.slack.handling import Block, Reply
+from bot.slack.text import escape
 from storage.domain.numbers import show
 from storage.domain.people import Choices, Setters
 from storage.domain.score_types import ScoreType

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from bot.asking import Block, Reply
 from bot.blocks.elements import actions, button, context, cut, moment, section, sections
 from bot.blocks.fields import choice_field, plain, text_field
-from bot.senders import Senders, ids_alone
-from bot.text import code, escape, escape_sentence, harmless
+from bot.slack.handling import Block, Reply
+from bot.slack.text import code, escape, escape_sentence, harmless
+from bot.source_admin import Senders, ids_alone
 from storage.domain.source_health import Standing
 from storage.domain.sources import Source
 from storage.sources.deliveries import Lately, Refused, Waiting

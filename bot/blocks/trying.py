@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.asking import Reply
 from bot.blocks.elements import context, moment, section, sections
-from bot.text import code, escape, escape_sentence
+from bot.slack.handling import Reply
+from bot.slack.text import code, escape, escape_sentence
 from storage.domain.contacts import Reference
 from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
 from storage.domain.numbers import show

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from bot.asking import Reply
 from bot.blocks.elements import actions, button, by, context, moment, score_called, section, sections, signed, with_band
-from bot.text import escape
+from bot.slack.handling import Reply
+from bot.slack.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.explain import MONTH, Contribution, Explanation
 from storage.domain.facts import Op

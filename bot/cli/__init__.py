@@ -7,11 +7,11 @@ import typer
 
 from bot.cli import deliveries, rules, sources, tokens, types, workspaces
 from bot.cli.demo import demo
+from bot.cli.dry_run import send_file, try_source
 from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
 from bot.cli.serve import serve
 from bot.cli.transfer import export_contacts, import_contacts
-from bot.cli.trying import send_file, try_source
 from bot.cli.verify import verify
 
 app = typer.Typer(

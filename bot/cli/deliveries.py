@@ -5,7 +5,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from bot.cli import output
-from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage

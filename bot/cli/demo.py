@@ -16,7 +16,7 @@ import typer
 from pydantic import SecretStr
 
 from bot.cli import output
-from bot.cli.running import refusals
+from bot.cli.run import refusals
 from bot.settings import Settings
 from storage.domain.score_types import parse_band
 from storage.scoring.definitions import add_score_type
@@ -50,8 +50,8 @@ def _database(keep: Path | None) -> Iterator[Path]:
 async def _run(path: Path) -> None:
     # Slack's libraries take half a second to import: no other command waits for them.
     from bot import logs
-    from bot.sandbox import Sandbox
-    from bot.sandbox.crm import bodies
+    from bot.demo import Sandbox
+    from bot.demo.crm import bodies
     from bot.service import Service
     from webhooks.authentication.recipes import RECIPES
     from webhooks.authentication.signatures import new_secret

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.running import refusals
-from bot.manifest import manifest
+from bot.cli.run import refusals
 from bot.settings import read_settings
+from bot.slack.manifest import manifest
 
 
 def print_manifest(

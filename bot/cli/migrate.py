@@ -3,7 +3,7 @@
 import asyncio
 
 from bot.cli import output
-from bot.cli.running import AsJson, refusals
+from bot.cli.run import AsJson, refusals
 from bot.settings import read_settings
 from storage import bootstrap
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bot.blocks.elements import amount
-from bot.text import undirected
+from bot.slack.text import undirected
 from storage.domain.score_types import ScoreType
 
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}

@@ -11,8 +11,8 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.cli import output
-from bot.cli.redefining import as_document, redefine, tell
-from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.cli.definition_changes import as_document, redefine, tell
+from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.contacts import check_text

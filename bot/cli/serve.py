@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.running import refusals
+from bot.cli.run import refusals
 from bot.settings import read_settings_to_serve
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
-from bot.senders import ids_alone
 from bot.settings import Settings
+from bot.source_admin import ids_alone
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.source_health import Standing

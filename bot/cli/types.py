@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.redefining import as_document, redefine, tell
-from bot.cli.running import AsJson, Team, run, the_workspace
+from bot.cli.definition_changes import as_document, redefine, tell
+from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage

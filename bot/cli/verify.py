@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bot.cli import output
-from bot.cli.running import AsJson, Team, run
+from bot.cli.run import AsJson, Team, run
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.people import Workspace

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.running import AsJson, run
+from bot.cli.run import AsJson, run
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.alerts.enroll import choose_channel

@@ -3,8 +3,6 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from bot.access import Need
-from bot.asking import Asked, Reply
 from bot.blocks.contact_list import choice_reply
 from bot.commands.add_contact import add_contact
 from bot.commands.alerts import manage_alerts
@@ -26,9 +24,11 @@ from bot.commands.top_contacts import top_contacts
 from bot.commands.undo import undo
 from bot.commands.view_score import view_score
 from bot.commands.why import explain_score
-from bot.finding import find_all, is_name
-from bot.sentence import Unclear, is_filter, near_filter, near_verb, read_set, unquoted, verb_of
-from bot.text import MENTION, code
+from bot.slack.access import Need
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_set, unquoted, verb_of
+from bot.slack.lookup import find_all, is_name
+from bot.slack.text import MENTION, code
 from storage.sources.config import sources
 
 COMMANDS = {

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from bot.asking import Asked, Reply
 from bot.blocks.added import added_reply, known_reply
-from bot.finding import find_all
-from bot.replies import plain_reply
-from bot.sentence import ADDABLE, read_add
-from bot.text import MENTION, code
+from bot.blocks.refusals import plain_reply
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import ADDABLE, read_add
+from bot.slack.lookup import find_all
+from bot.slack.text import MENTION, code
 from storage.domain.contacts import Json, looks_like_address
 from storage.domain.submissions import Status
 from storage.ledger.contacts import find

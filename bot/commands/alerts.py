@@ -3,13 +3,13 @@
 import re
 from dataclasses import replace
 
-from bot.access import Need, Verdict
 from bot.alerts import add_rule, alerts_page, not_ours, owners_in
-from bot.asking import Asked, Reply
 from bot.blocks.alert_list import rule_line, tried_reply
 from bot.blocks.alert_modal import alert_modal
 from bot.blocks.elements import brief
-from bot.replies import plain_reply
+from bot.blocks.refusals import plain_reply
+from bot.slack.access import Need, Verdict
+from bot.slack.handling import Asked, Reply
 from storage.alerts.digests import set_digest, stop_digest
 from storage.alerts.rules import AlertRule, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
 from storage.alerts.simulate import try_alert

@@ -1,12 +1,12 @@
 """Make scores of a contact missing again."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.elements import score_called
 from bot.blocks.receipt import receipt_reply
-from bot.finding import find_scored
-from bot.replies import plain_reply
-from bot.sentence import read_clear
-from bot.text import escape
+from bot.blocks.refusals import plain_reply
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import read_clear
+from bot.slack.lookup import find_scored
+from bot.slack.text import escape
 from storage.reading.current_scores import card
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.access import Need
-from bot.asking import Asked, Reply
+from bot.slack.access import Need
+from bot.slack.handling import Asked, Reply
 
 
 @dataclass(frozen=True, slots=True)

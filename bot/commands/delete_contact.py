@@ -1,10 +1,10 @@
 """Delete all that is known of a contact, once somebody ticked that they mean it."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.delete_modal import delete_modal
-from bot.finding import find_one
-from bot.replies import plain_reply
-from bot.sentence import unquoted
+from bot.blocks.refusals import plain_reply
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import unquoted
+from bot.slack.lookup import find_one
 from storage.ledger.erase import holdings
 
 

@@ -1,7 +1,7 @@
 """Show the contacts that fit a filter."""
 
-from bot.asking import Asked, Reply
-from bot.filtering import Place, answer_filter
+from bot.filter_pages import Place, answer_filter
+from bot.slack.handling import Asked, Reply
 
 
 async def filter_contacts(asked: Asked) -> Reply:

@@ -1,8 +1,8 @@
 """List who waits for somebody."""
 
-from bot.asking import Asked, Reply
-from bot.followups import Place, follow_ups_page
-from bot.replies import plain_reply
+from bot.blocks.refusals import plain_reply
+from bot.followup_list import Place, follow_ups_page
+from bot.slack.handling import Asked, Reply
 
 LISTS = ("open", "mine", "overdue")
 

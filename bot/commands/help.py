@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from bot.access import Need
-from bot.asking import Asked, Reply
 from bot.blocks.elements import brief, context, section, sections
+from bot.blocks.refusals import plain_reply
 from bot.commands.contract import Command
-from bot.replies import plain_reply
-from bot.text import escape
+from bot.slack.access import Need
+from bot.slack.handling import Asked, Reply
+from bot.slack.text import escape
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 

@@ -1,11 +1,11 @@
 """Show the changes of one score of a contact, and over a period how it went."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.history import MOST, history_reply
-from bot.charting import chart_of
-from bot.finding import find_scored
-from bot.replies import plain_reply
-from bot.sentence import read_clear, read_days
+from bot.blocks.refusals import plain_reply
+from bot.history_chart import chart_of
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import read_clear, read_days
+from bot.slack.lookup import find_scored
 from storage.domain.facts import DAY
 from storage.reading.history import history
 

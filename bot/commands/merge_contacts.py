@@ -2,12 +2,12 @@
 
 import re
 
-from bot.asking import Asked, Reply
 from bot.blocks.receipt import receipt_reply
-from bot.finding import find_one
-from bot.replies import plain_reply
-from bot.sentence import unquoted
-from bot.text import escape
+from bot.blocks.refusals import plain_reply
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import unquoted
+from bot.slack.lookup import find_one
+from bot.slack.text import escape
 from storage.ledger.contacts import contacts, named
 
 _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)

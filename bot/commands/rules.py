@@ -1,7 +1,7 @@
 """List what activities and attributes are worth, to see and to change it."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.rules import rules_reply
+from bot.slack.handling import Asked, Reply
 
 
 async def show_rules(asked: Asked) -> Reply:

@@ -1,10 +1,10 @@
 """Save filters under a name, list, show and delete them."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.contact_list import segments_reply
-from bot.filtering import LONGEST, Place, addresses, answer_filter
-from bot.replies import plain_reply
-from bot.text import MENTION, code, escape
+from bot.blocks.refusals import plain_reply
+from bot.filter_pages import LONGEST, Place, addresses, answer_filter
+from bot.slack.handling import Asked, Reply
+from bot.slack.text import MENTION, code, escape
 from storage.domain.filters import BadFilter
 from storage.reading.segments import delete_segment, save_segment, segment, segments
 

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Reply
 from bot.blocks.contact_list import choice_reply
 from bot.blocks.receipt import receipt_reply
+from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.blocks.set_modal import set_modal
-from bot.finding import find_all, find_one
-from bot.replies import plain_reply, refusal_reply
-from bot.sentence import Setting, ends_with_number, read_set, two_numbers
-from bot.text import code, escape
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import Setting, ends_with_number, read_set, two_numbers
+from bot.slack.lookup import find_all, find_one
+from bot.slack.text import code, escape
 from storage.domain.contacts import looks_like_address
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Op

@@ -1,7 +1,7 @@
 """List the score types, to see and to change them."""
 
-from bot.asking import Asked, Reply
-from bot.drafting import settings_page
+from bot.definition_changes import settings_page
+from bot.slack.handling import Asked, Reply
 
 
 async def show_settings(asked: Asked) -> Reply:

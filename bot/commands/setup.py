@@ -1,7 +1,7 @@
 """Ask the first questions again."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.setup import setup_reply
+from bot.slack.handling import Asked, Reply
 
 
 async def show_setup(asked: Asked) -> Reply:

@@ -1,7 +1,7 @@
 """List what sends scores, to see and to change it."""
 
-from bot.asking import Asked, Reply
-from bot.sources import sources_page
+from bot.slack.handling import Asked, Reply
+from bot.source_list import sources_page
 
 
 async def show_sources(asked: Asked) -> Reply:

@@ -1,8 +1,8 @@
 """Show the contacts with the highest scores."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.contact_list import top_reply
-from bot.sentence import read_top
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import read_top
 from storage.reading.current_scores import top
 
 

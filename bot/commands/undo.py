@@ -2,9 +2,9 @@
 
 import re
 
-from bot.asking import Asked, Reply
-from bot.replies import plain_reply
-from bot.undoing import undo_batch
+from bot.blocks.refusals import plain_reply
+from bot.slack.handling import Asked, Reply
+from bot.undo import undo_batch
 from storage.ledger.facts import last_command
 
 _IMPORT = re.compile(r"import/[0-9a-f]{16}")

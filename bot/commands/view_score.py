@@ -1,10 +1,10 @@
 """Show a contact with all scores."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.contact_card import card_reply
-from bot.finding import find_one
-from bot.replies import plain_reply, refusal_reply
-from bot.sentence import unquoted
+from bot.blocks.refusals import plain_reply, refusal_reply
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import unquoted
+from bot.slack.lookup import find_one
 from storage.alerts.followups import waiting
 from storage.domain.errors import UnknownContact
 from storage.reading.current_scores import card

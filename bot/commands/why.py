@@ -1,10 +1,10 @@
 """Say what a score is made of."""
 
-from bot.asking import Asked, Reply
+from bot.blocks.refusals import plain_reply
 from bot.blocks.why import MOST, why_reply
-from bot.finding import find_scored
-from bot.replies import plain_reply
-from bot.sentence import read_clear
+from bot.slack.handling import Asked, Reply
+from bot.slack.line import read_clear
+from bot.slack.lookup import find_scored
 from storage.reading.history import why
 
 

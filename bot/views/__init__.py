@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from bot.access import Need
-from bot.asking import Asked, Block, Reply
 from bot.blocks import alert_modal, delete_modal, rules, set_modal, settings, sources
+from bot.slack.access import Need
+from bot.slack.handling import Asked, Block, Reply
 from bot.views.alert import submit_alert
 from bot.views.delete_contact import submit_deletion
 from bot.views.rule import submit_rule

@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 from bot.alerts import add_rule, not_ours
-from bot.asking import Asked, Reply
 from bot.blocks.alert_modal import MORE, words_of
-from bot.replies import sentence
+from bot.blocks.refusals import sentence
+from bot.slack.handling import Asked, Reply
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter

@@ -1,9 +1,9 @@
 """Take the form that deletes a contact."""
 
-from bot.asking import Asked, Reply
 from bot.blocks.delete_modal import TICK, told
-from bot.replies import plain_reply
-from bot.text import escape
+from bot.blocks.refusals import plain_reply
+from bot.slack.handling import Asked, Reply
+from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
 from storage.ledger.contacts import contacts, named
 from storage.ledger.erase import holdings

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from bot.asking import Asked, Reply
-from bot.drafting import propose
-from bot.replies import sentence
+from bot.blocks.refusals import sentence
+from bot.definition_changes import propose
+from bot.slack.handling import Asked, Reply
 from storage.domain.errors import BadDefinition, Refusal
 from storage.domain.numbers import parse
 from storage.domain.rules import check_rules

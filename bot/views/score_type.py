@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from bot.asking import Asked, Reply
-from bot.drafting import propose
-from bot.replies import plain_reply, sentence
-from bot.text import escape
+from bot.blocks.refusals import plain_reply, sentence
+from bot.definition_changes import propose
+from bot.slack.handling import Asked, Reply
+from bot.slack.text import escape
 from storage.domain.durations import parse_span
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.numbers import parse

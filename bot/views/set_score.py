@@ -1,13 +1,13 @@
 """Take the form that sets scores."""
 
-from bot.asking import Asked, Block, Reply
 from bot.blocks.contact_list import named
 from bot.blocks.elements import OPTION_TEXT, plain_text
 from bot.blocks.receipt import receipt_reply
+from bot.blocks.refusals import sentence
 from bot.blocks.set_modal import MOST_TYPES, SCORE
-from bot.finding import find_all
-from bot.replies import sentence
-from bot.sentence import Value
+from bot.slack.handling import Asked, Block, Reply
+from bot.slack.line import Value
+from bot.slack.lookup import find_all
 from storage.domain.errors import Refusal
 from storage.domain.facts import Op
 from storage.domain.numbers import parse

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from bot.asking import Asked, Reply
+from bot.blocks.refusals import sentence
 from bot.blocks.sources import made_reply, rotated_reply
-from bot.replies import sentence
+from bot.slack.handling import Asked, Reply
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.sources import DAY
 from storage.sources.config import add_source, find_source, rotate_source

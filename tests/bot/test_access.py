@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bot.access import Person, Place, Verdict, may_see, says_elsewhere
+from bot.slack.access import Person, Place, Verdict, may_see, says_elsewhere
 
 MEMBER = Person(id="U1", is_guest=False, is_outsider=False, is_active=True)
 HERE, SHARED = Place(id="C1", is_shared=False), Place(id="C1", is_shared=True)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot.asking import Reply
 from bot.blocks.contact_card import card_reply
 from bot.blocks.contact_list import choice_reply, named, segments_reply, top_reply
 from bot.blocks.digest import digest_reply
@@ -16,8 +15,9 @@ from bot.blocks.history import history_reply
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, set_modal
 from bot.blocks.why import why_reply
-from bot.followups import MOST_ENDED, PER_PAGE, Place
-from bot.sandbox import check_blocks, check_view
+from bot.demo import check_blocks, check_view
+from bot.followup_list import MOST_ENDED, PER_PAGE, Place
+from bot.slack.handling import Reply
 from storage.alerts.digests import News
 from storage.alerts.followups import FollowUp
 from storage.domain.contacts import Contact

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from bot import chart as drawing
 from bot.chart import TINTS, Chart, Mark, date_ticks, png, svg, tint, words
-from bot.charting import zone_of
-from bot.lettering import fitted, width, writable
+from bot.font_metrics import fitted, width, writable
+from bot.history_chart import zone_of
 from storage.domain.score_types import COLOURS, Band, ScoreType
 from storage.domain.timeline import Point
 from tests.bot.pictures import read_png

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.deliver import Deliverer
-from bot.people import People
-from bot.sandbox import Fault, Message, Sandbox
+from bot.demo import Fault, Message, Sandbox
+from bot.job_handlers import Deliverer
+from bot.slack.directory import People
 from storage.alerts.enroll import choose_channel
 from storage.bootstrap import Storage
 from storage.domain.backoff import LONGEST, MOST_ATTEMPTS, MOST_HELD, SECOND

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from bot.access import Person, Place, Verdict
-from bot.people import KEPT, LISTED_EVERY, MOST, MOST_LOOKED_UP, People
+from bot.slack.access import Person, Place, Verdict
+from bot.slack.directory import KEPT, LISTED_EVERY, MOST, MOST_LOOKED_UP, People
 from tests.bot.fakes import ToldSlack, told_slack
 
 TEAM, ORG = "T0OURS", "E0OURS"

@@ -11,10 +11,10 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 import bot
-from bot.access import Verdict
-from bot.asking import Reply
-from bot.people import People
-from bot.posting import HIDDEN, NotShown, Poster, Unheard
+from bot.slack.access import Verdict
+from bot.slack.directory import People
+from bot.slack.handling import Reply
+from bot.slack.poster import HIDDEN, NotShown, Poster, Unheard
 from tests.bot.fakes import ToldSlack, told_slack
 
 BOT = Path(inspect.getfile(bot)).parent

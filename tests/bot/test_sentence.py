@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.sentence import (
+from bot.slack.line import (
     Asking,
     Setting,
     Unclear,

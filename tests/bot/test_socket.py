@@ -8,8 +8,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import system_clock
-from bot.sandbox import Fault, Sandbox
-from bot.socket import Socket
+from bot.demo import Fault, Sandbox
+from bot.slack.socket import Socket
 
 BOT_TOKEN, APP_TOKEN = "xoxb-sandbox", "xapp-sandbox"
 

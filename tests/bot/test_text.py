@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.text import MENTION, clean, code, code_block, escape, escape_sentence
+from bot.slack.text import MENTION, clean, code, code_block, escape, escape_sentence
 
 
 @pytest.mark.parametrize(

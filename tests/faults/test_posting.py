@@ -14,10 +14,10 @@ from signal import SIGTERM
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.deliver import Deliverer
-from bot.people import People
-from bot.sandbox import Channel, Fault, Message, Sandbox
-from bot.sandbox.faults import Kind
+from bot.demo import Channel, Fault, Message, Sandbox
+from bot.demo.faults import Kind
+from bot.job_handlers import Deliverer
+from bot.slack.directory import People
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import ASK
 from storage.alerts.followups import by_ids

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.sandbox import Call, Message, Response, Sandbox, Sent, View
+from bot.demo import Call, Message, Response, Sandbox, Sent, View
 from bot.service import Service
 from bot.settings import Settings
 from storage.domain.contacts import Contact

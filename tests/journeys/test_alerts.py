@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox import Channel, Fault
+from bot.demo import Channel, Fault
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import by_ids
 from storage.domain.score_types import Band

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from bot.sandbox import Fault
+from bot.demo import Fault
 from storage.db.database import current
 from tests.journeys.acme import REP, SALES, Acme, button_of, entered
 from tests.storage import raw

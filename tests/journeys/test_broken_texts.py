@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bot.sandbox import Response
-from bot.sandbox.sending import slack_signature
+from bot.demo import Response
+from bot.demo.sending import slack_signature
 from storage.ledger.verify import verify_next
 from tests.journeys.acme import SIGNING, Acme, entered
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.sandbox import Fault, Message
+from bot.demo import Fault, Message
 from tests.bot.pictures import read_png
 from tests.conftest import on_both
 from tests.journeys.acme import REP, SALES, Acme, button_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox import Call, Channel, Fault, Message, Person
+from bot.demo import Call, Channel, Fault, Message, Person
 from storage.notices import NO_ADMIN, is_told
 from storage.workspaces import name_admins
 from tests.journeys.acme import REP, SALES, Acme, other

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import ClientSession
 
-from bot.sandbox import Fault, Sandbox
+from bot.demo import Fault, Sandbox
 from bot.settings import BadSettings
 from storage.sources.config import add_source
 from storage.workspaces import add_workspace

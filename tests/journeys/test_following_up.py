@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox import Channel, Fault, Message
+from bot.demo import Channel, Fault, Message
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import by_ids
 from tests.conftest import on_both

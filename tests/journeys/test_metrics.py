@@ -4,7 +4,7 @@ import re
 
 from aiohttp import ClientSession
 
-from bot.sandbox.faults import Fault
+from bot.demo.faults import Fault
 from tests.journeys.acme import Acme
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from bot.sandbox import Call, Channel, Fault, Sent
+from bot.demo import Call, Channel, Fault, Sent
 from storage.scoring.definitions import drafts, score_types
 from storage.sources.config import sources
 from tests.conftest import on_both

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bot.sandbox.sending import slack_signature
+from bot.demo.sending import slack_signature
 from storage.alerts.rules import alert_rules
 from tests.conftest import on_both
 from tests.counts import COUNTS

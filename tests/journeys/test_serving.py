@@ -5,7 +5,7 @@ import signal
 import pytest
 from aiohttp import ClientSession
 
-from bot.sandbox import Sandbox
+from bot.demo import Sandbox
 from storage.bootstrap import open_storage
 from storage.reading.current_scores import top
 from storage.scoring.definitions import score_types

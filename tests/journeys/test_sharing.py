@@ -1,6 +1,6 @@
 """Share a page of a filter with a channel, where everybody in it may read it, and find the contacts of a colleague."""
 
-from bot.sandbox import Channel
+from bot.demo import Channel
 from tests.journeys.acme import REP, Acme
 
 MIXED = (

@@ -14,9 +14,9 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.app import make_bolt
-from bot.dispatch import Dispatcher
-from bot.manifest import COMMAND, EVENTS, OPTIONAL_SCOPES, SCOPES, SHORTCUT, manifest
+from bot.slack.dispatch import Dispatcher
+from bot.slack.door import make_bolt
+from bot.slack.manifest import COMMAND, EVENTS, OPTIONAL_SCOPES, SCOPES, SHORTCUT, manifest
 from tests.bot.cli.program import environment, run
 
 BOT = Path(inspect.getfile(make_bolt)).parent

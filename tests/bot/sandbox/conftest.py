@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox import Clock, Sandbox
+from bot.demo import Clock, Sandbox
 from tests.bot.sandbox.product import SIGNING_SECRET, Product
 
 

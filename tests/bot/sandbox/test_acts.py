@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox import Sandbox
+from bot.demo import Sandbox
 from tests.bot.sandbox.product import Product, answering, button, never, option, section
 
 

@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox import Fault, Sandbox
+from bot.demo import Fault, Sandbox
 from tests.bot.sandbox.product import Product
 
 

@@ -6,7 +6,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox import Response, Sandbox, View
+from bot.demo import Response, Sandbox, View
 from tests.bot.sandbox.product import Product, answering, button, field, modal, never, option, section
 
 TEXT = {"type": "plain_text_input"}

@@ -10,8 +10,8 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 from standardwebhooks import Webhook
 
-from bot.sandbox import Clock, Sandbox
-from bot.sandbox.page_face import CONTENT_TYPES, PAGE
+from bot.demo import Clock, Sandbox
+from bot.demo.page_face import CONTENT_TYPES, PAGE
 from tests.bot.sandbox.product import Product, answering, button, field, modal, nothing, option, section
 
 FILES = sorted(path.name for path in PAGE.iterdir() if path.suffix in CONTENT_TYPES)

@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.sandbox import Sandbox
+from bot.demo import Sandbox
 from tests.bot.sandbox.product import Product, button, section
 
 

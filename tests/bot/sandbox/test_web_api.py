@@ -10,8 +10,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.sandbox import Channel, Person, Sandbox
-from bot.sandbox.methods import METHODS
+from bot.demo import Channel, Person, Sandbox
+from bot.demo.methods import METHODS
 from tests.bot.sandbox.product import Product, button, modal, section
 
 

@@ -1,0 +1,121 @@
+"""Turn a refusal into the sentence a person reads, with what to type instead."""
+
+from collections.abc import Sequence
+
+from bot.blocks.contact_list import choice_reply, named
+from bot.blocks.elements import brief, section
+from bot.slack.access import Need, NotAllowed
+from bot.slack.handling import Reply
+from bot.slack.text import code, code_block, escape, escape_sentence
+from storage.alerts.followups import UnknownFollowUp
+from storage.domain.contacts import Contact, looks_like_address
+from storage.domain.errors import (
+    Conflict,
+    NothingToUndo,
+    OffStep,
+    OutOfRange,
+    Refusal,
+    StorageUnavailable,
+    UnknownContact,
+    UnknownScoreType,
+    UnknownSegment,
+)
+from storage.domain.filters import BadFilter
+from storage.domain.filters.errors import meant
+from storage.domain.followups import State, TooLate
+
+
+def plain_reply(sentence: str) -> Reply:
+    """Answer with one sentence."""
+    return Reply(text=sentence, blocks=[section(sentence)])
+
+
+def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
+    """Answer a refusal of what *asker*, Slack's id, asked."""
+    if isinstance(refusal, BadFilter):
+        said = escape_sentence(sentence(refusal))
+        return Reply(text=said, blocks=[section(f"{said}\n```{code_block(refusal.pointed)}```")])
+    said = sentence(refusal, asker=asker)
+    return plain_reply(said if isinstance(refusal, TooLate) else escape_sentence(said))
+
+
+def sentence(refusal: Refusal, *, asker: str = "") -> str:
+    """Say what a refusal means for the person who asked."""
+    match refusal:
+        case StorageUnavailable(because=because) if because:
+            return f"Nothing was changed. {because}. Ask whoever runs Contact Score to repair that, then try again."
+        case StorageUnavailable():
+            return "The database does not answer just now, so this may not be kept. Send it again in a minute."
+        case Conflict():
+            return "That request was recorded already with other content, so nothing was changed. Send it as a new one."
+        case NotAllowed(need=Need.SET):
+            return (
+                "Here only admins set scores; you may see them all."
+                " Ask one of the workspace's owners and admins, or whom they named."
+            )
+        case NotAllowed():
+            return "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
+        case TooLate():
+            return _too_late(refusal, asker)
+        case UnknownContact():
+            return "That contact is not there any more. Look for it: `/score view ada@example.com`"
+        case NothingToUndo():
+            return f"Nothing was changed: {_small(str(refusal).rstrip('.'))}."
+        case UnknownFollowUp():
+            return "That follow-up is not there any more. Which there are: `/score followups`"
+        case UnknownScoreType():
+            return f"There is no score type `{refusal.key[:40]}`. {meant(refusal.key, refusal.known)}"
+        case UnknownSegment():
+            message = _capital(str(refusal)).rstrip(".")
+            return f"{message}{'' if message.endswith('?') else '.'} Which there are: `/score segment list`"
+        case OutOfRange() | OffStep():
+            return f"Nothing was changed: {refusal}."
+        case _:
+            return _capital(str(refusal))
+
+
+def _capital(message: str) -> str:
+    return f"{message[:1].upper()}{message[1:]}"
+
+
+def _small(message: str) -> str:
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+def _too_late(late: TooLate, asker: str) -> str:
+    is_asker = late.holder == asker
+    who, has = ("You", "have") if is_asker else (f"<@{late.holder}>" if late.holder else "Somebody", "has")
+    match late.state:
+        case State.CLAIMED:
+            return f"{who} {has} it already."
+        case State.DONE:
+            return f"{who} {has} done it already."
+        case State.SNOOZED:
+            return f"{who} {has} snoozed it already. *Claim* takes it on at once."
+        case State.CLOSED:
+            return "It closed itself, because the score fell back."
+        case _:
+            return f"It is {late.state.value} already."
+
+
+def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
+    """Answer that no contact is called that; *line* with {} for the contact is what each suggestion runs."""
+    said = f"No contact is called “{brief(words)}”."
+    if looks_like_address(words):
+        return plain_reply(
+            f"No contact has the address {escape(words)} yet. To add it, set a score: `/score set {code(words)} 85`"
+        )
+    if not nearest:
+        return plain_reply(f"{said} Type more of the name, a company, or an address.")
+    return choice_reply(f"{said} Did you mean one of these?", _choices(nearest, line))
+
+
+def several_reply(words: str, found: Sequence[Contact], *, line: str) -> Reply:
+    """Ask which of several contacts was meant."""
+    if len(found) > 10:
+        return plain_reply(f"More than ten contacts match “{brief(words)}”. Type more of the name, or an address.")
+    return choice_reply(f"{len(found)} contacts match “{brief(words)}”. Which one?", _choices(found, line))
+
+
+def _choices(contacts: Sequence[Contact], line: str) -> list[tuple[str, str]]:
+    return [(named(one), line.replace("{}", f"id:{one.id}", 1)) for one in contacts]

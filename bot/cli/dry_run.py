@@ -1,0 +1,146 @@
+"""Try a source: what would be taken of a request, without effect, and what is answered to one of its own."""
+
+import asyncio
+import json
+import secrets as randomness
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.cli import output
+from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.sources import MappingFile, json_file, url_of
+from bot.clock import system_clock
+from bot.settings import Settings
+from storage.bootstrap import Storage
+from storage.domain.errors import Refusal, UnknownDelivery
+from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Unusable
+from storage.domain.numbers import to_json
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Raw, refused
+from storage.scoring.definitions import score_types
+from storage.sources.config import find_source
+from storage.sources.deliveries import delivery as kept_delivery
+from storage.sources.deliveries import raw_delivery
+from webhooks.read.mapping import BadMapping, check_mapping
+from webhooks.read.parse_delivery import attempt, given_request, with_mapping
+from webhooks.test_delivery import kind_of_file, post, prepared
+
+
+def try_source(
+    slug: str,
+    delivery: Annotated[int | None, typer.Option(metavar="ID", help="A delivery that is kept.")] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A body.")] = None,
+    mapping: MappingFile = None,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would be taken of a delivery or a file, with this mapping or the source's own, without applying it."""
+    if (delivery is None) == (file is None):
+        raise typer.BadParameter("say what to try: --delivery ID or --file FILE")
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace = await the_workspace(team)
+        source = await find_source(workspace.team, slug=slug)
+        raw, key, received = await _request(workspace, slug, delivery=delivery, file=file)
+        tried = attempt(with_mapping(source, _mapping(mapping)), raw, key=key)
+        types = {one.key: one for one in await score_types(workspace)}
+        rows = [_would(one, types, received=received) for one in tried.items]
+        if as_json:
+            output.document({"items": rows, "warnings": list(tried.warnings)})
+            return
+        output.table(rows, none="Nothing would be taken: the mapping finds no items.")
+        output.note(*tried.warnings)
+
+    run(body)
+
+
+def _mapping(path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    try:
+        return check_mapping(json_file(path))
+    except BadMapping as exc:
+        raise Refusal(str(exc)) from exc
+
+
+async def _request(workspace: Workspace, slug: str, *, delivery: int | None, file: Path | None) -> tuple[Raw, str, int]:
+    """Give what to try, the delivery's id, and when it came."""
+    if file is not None:
+        content = await asyncio.to_thread(file.read_bytes)
+        return given_request(content, kind=kind_of_file(content)), "file", system_clock()
+    assert delivery is not None
+    kept, _ = await kept_delivery(workspace, id=delivery)
+    if kept.source != slug:
+        raise UnknownDelivery(f"delivery {delivery} came from `{kept.source}`, not from `{slug}`")
+    return await raw_delivery(workspace, id=delivery), kept.key, kept.received_at
+
+
+def _would(one: Asked, types: Mapping[str, ScoreType], *, received: int) -> dict[str, object]:
+    """Say what an item would do, or why it would be set aside."""
+    said = _said(one)
+    if not isinstance(one, Ignored | Unusable) and (because := refused(one, types, received=received)):
+        return said | {"does": "quarantined", "reason": because}
+    return said
+
+
+def _said(one: Asked) -> dict[str, object]:
+    shown: dict[str, object] = dict.fromkeys(("does", "contact", "score", "value", "occurred_at", "id", "reason"))
+    shown["id"] = one.key
+    match one:
+        case Ignored() | Unusable():
+            return shown | {"does": "ignored" if isinstance(one, Ignored) else "quarantined", "reason": one.reason}
+        case Merge() | Deletion():
+            into = {"reason": f"into {_named(one.into)}"} if isinstance(one, Merge) else {}
+            kind = "merge" if isinstance(one, Merge) else "delete"
+            return shown | {"does": kind, "contact": _named(one.contact)} | into
+        case Item():
+            does = one.op.value if one.op else f"activity {one.activity}" if one.activity else "upsert"
+            at = output.moment(one.occurred_at) if one.occurred_at is not None else None
+            value = to_json(one.amount) if does not in ("clear", "upsert") else None
+            said = {"does": does, "contact": _named(one.contact), "score": one.score, "value": value}
+            return shown | said | {"occurred_at": at, "reason": one.reason}
+
+
+def _named(contact: object) -> str:
+    email, id = getattr(contact, "email", None), getattr(contact, "id", None)
+    return " ".join(str(one) for one in (email, id and f"(id {id})" if email else id) if one)
+
+
+def send_file(
+    slug: str,
+    file: Annotated[Path, typer.Argument(metavar="FILE.json", exists=True, dir_okay=False)],
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign FILE.json as the sender would and post it to the running service."""
+
+    async def body(_: Storage, settings: Settings) -> tuple[int, str]:
+        workspace = await the_workspace(team)
+        source = await find_source(workspace.team, slug=slug)
+        document, delivery = await asyncio.to_thread(file.read_bytes), f"msg_{randomness.token_hex(12)}"
+        url = url_of(settings, source)
+        request = prepared(source, document, url=url, delivery=delivery, now=system_clock())
+        try:
+            return await post(request.url, body=request.body, headers=request.headers)
+        except OSError as exc:
+            raise Refusal(f"nobody answers at {url}: is `contact-score serve` running there?") from exc
+
+    status, answer = run(body)
+    if as_json:
+        output.document({"status": status, "answer": _answered(answer)})
+    else:
+        output.lines(f"{status} {answer}")
+    if status != 200:
+        raise typer.Exit(1)
+
+
+def _answered(answer: str) -> object:
+    """Read an answer, which is text where something in between gave it."""
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return answer

@@ -1,0 +1,178 @@
+"""Do with the product's answers what Slack does: show a message, change a modal."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from bot.demo.block_checks import complaint
+from bot.demo.block_kit import check_blocks, check_view, too_long
+from bot.demo.errors import SlackError
+from bot.demo.inputs import with_ids
+from bot.demo.sending import Response
+from bot.demo.world import Channel, Json, Message, Person, ResponseUrl, View, World
+
+TROUBLE = "We had some trouble connecting. Try again?"
+MODALS_IN_A_STACK = 3
+
+
+def structure(value: Any) -> Any:
+    """Blocks, a view, …: given as JSON, or as the text of JSON in a form."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise SlackError("invalid_blocks_format") from error
+
+
+def checked_message(world: World, content: Json) -> Json:
+    """The text and blocks of *content*, as they are kept; SlackError where Slack would not post them."""
+    text = str(content.get("text") or content.get("markdown_text") or "")
+    blocks = structure(content.get("blocks")) or []
+    if not isinstance(blocks, list):
+        raise SlackError("invalid_blocks_format")
+    if not text.strip() and not blocks and not content.get("attachments"):
+        raise SlackError("no_text")
+    if found := check_blocks(blocks) or _unusable_files(world, blocks, "/blocks"):
+        raise SlackError("invalid_blocks", *found)
+    if too_long(blocks):
+        raise SlackError("msg_blocks_too_long")
+    return {"text": text[:40_000], "blocks": tuple(with_ids(blocks, world=world))}
+
+
+def checked_view(world: World, view: Any, *kinds: str) -> Json:
+    """The view as it is kept; SlackError where Slack would not show it."""
+    content = structure(view)
+    found = check_view(content)
+    found = found or _unusable_files(world, content["blocks"], "/view/blocks")
+    if not found and content["type"] not in kinds:
+        found = [f"[ERROR] must be of type {' or '.join(kinds)} [json-pointer:/view/type]"]
+    if found:
+        raise SlackError("invalid_arguments", *found)
+    return dict(content) | {"blocks": with_ids(content["blocks"], world=world)}
+
+
+def _unusable_files(world: World, part: Any, path: str) -> list[str]:
+    """
+    Every complaint about an uploaded picture in *part*.
+
+    https://docs.slack.dev/reference/block-kit/composition-objects/slack-file-object: png, jpg and gif.
+    What was just uploaded is refused too, in these words, until Slack has looked at it:
+    github.com/slackapi/python-slack-sdk/issues/1521
+    """
+    if isinstance(part, list):
+        return [found for index, each in enumerate(part) for found in _unusable_files(world, each, f"{path}/{index}")]
+    if not isinstance(part, dict):
+        return []
+    found = [each for key, value in part.items() for each in _unusable_files(world, value, f"{path}/{key}")]
+    if picture := part.get("slack_file"):
+        name = picture.get("id") or str(picture.get("url")).rpartition("/")[2]
+        file = world.files.get(name)
+        if file is None or not file.is_picture or file.looked_at > world.clock.now():
+            found.append(complaint("invalid slack file", f"{path}/slack_file"))
+    return found
+
+
+def show_command_answer(world: World, answer: Response, *, command: str, person: Person, channel: Channel) -> str:
+    """What Slack itself tells the sender about an answer to a slash command; empty after a good one, which is shown."""
+    failure = answer.failure
+    if not failure and answer.body.strip():
+        content = answer.json()
+        if not isinstance(content, dict):
+            content = {"text": answer.body}
+        try:
+            message = checked_message(world, content)
+        except SlackError as error:
+            failure = error.code
+        else:
+            alone = None if content.get("response_type") == "in_channel" else person.id
+            world.post(channel=channel.id, user=world.bot_user, only_for=alone, **message)
+    return f"{command} failed with the error {failure}" if failure else ""
+
+
+def answer_response_url(world: World, url: ResponseUrl, content: Json) -> None:
+    """Post, replace or delete, as *content* asks."""
+    original = world.find(url.original) if url.original else None
+    if content.get("delete_original"):
+        if original:
+            world.posts.remove(original)
+        return
+    message = checked_message(world, content)
+    if content.get("replace_original") and original:
+        world.change(original, edited=not original.ephemeral, **message)
+        return
+    alone = None if content.get("response_type") == "in_channel" else url.user
+    world.post(
+        channel=url.channel,
+        user=world.bot_user,
+        only_for=alone,
+        thread_ts=content.get("thread_ts"),
+        **message,
+    )
+
+
+def open_modal(world: World, user: str, content: Json, *, push: bool) -> View:
+    """The view on top of the person's stack; without *push* it is the only one."""
+    stack = world.modals.get(user, []) if push else []
+    if push and not stack:
+        raise SlackError("invalid_trigger_id")
+    if len(stack) >= MODALS_IN_A_STACK:
+        raise SlackError("push_limit_reached")
+    _refuse_taken_name(world, content)
+    name = world.new_id("V")
+    root, previous = (stack[0].id, stack[-1].id) if stack else (name, None)
+    view = View(id=name, user=user, content=content, hash=world.clock.stamp(), root=root, previous=previous)
+    world.modals[user] = [*stack, view]
+    return view
+
+
+def update_view(world: World, view: View, content: Json) -> View:
+    """*view* with other content: what was chosen in fields that stay is kept, errors are not."""
+    _refuse_taken_name(world, content, but=view.id)
+    return world.keep(replace(view, content=content, hash=world.clock.stamp(), errors={}))
+
+
+def apply_submission(world: World, view: View, answer: Response) -> str:
+    """What Slack itself says about the answer to a submission; empty after a good one, which is applied."""
+    if not answer.ok:
+        world.keep(replace(view, errors={}))
+        return TROUBLE
+    content = answer.json() or {}
+    stack = world.modals[view.user]
+    try:
+        match content.get("response_action"):
+            case "errors":
+                _show_errors(world, view, content["errors"])
+            case "update":
+                update_view(world, view, checked_view(world, content["view"], "modal"))
+            case "push":
+                open_modal(world, view.user, checked_view(world, content["view"], "modal"), push=True)
+            case "clear":
+                stack.clear()
+            case _:
+                stack[:] = [each for each in stack if each.id != view.id]
+    except (SlackError, KeyError, LookupError):
+        return TROUBLE
+    return ""
+
+
+def original_of(world: World, ts: str, user: str) -> Message:
+    """The message with that handle, where *user* can see it; LookupError elsewhere."""
+    message = world.find(ts)
+    if message is None or message.only_for not in (None, user):
+        raise LookupError(f"{user} sees no message {ts!r}.")
+    return message
+
+
+def _show_errors(world: World, view: View, errors: dict[str, str]) -> None:
+    inputs = {block["block_id"] for block in view.blocks if block["type"] == "input"}
+    if not errors or not errors.keys() <= inputs:
+        raise SlackError("invalid_errors")
+    world.keep(replace(view, errors=dict(errors)))
+
+
+def _refuse_taken_name(world: World, content: Json, but: str = "") -> None:
+    name = content.get("external_id")
+    everywhere = [each for stack in world.modals.values() for each in stack] + list(world.homes.values())
+    if name and any(each.content.get("external_id") == name and each.id != but for each in everywhere):
+        raise SlackError("duplicate_external_id")

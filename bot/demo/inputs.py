@@ -1,0 +1,137 @@
+"""Turn what a person chose or typed into the state that Slack sends."""
+
+import copy
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from bot.demo.block_kit import elements_of
+from bot.demo.world import Json, View, World
+
+
+class Field(NamedTuple):
+    """Where an element keeps what was chosen, and what it begins with."""
+
+    value: str
+    initial: str
+
+
+FIELDS = {
+    "plain_text_input": Field("value", "initial_value"),
+    "number_input": Field("value", "initial_value"),
+    "static_select": Field("selected_option", "initial_option"),
+    "external_select": Field("selected_option", "initial_option"),
+    "checkboxes": Field("selected_options", "initial_options"),
+    "overflow": Field("selected_option", ""),
+    "users_select": Field("selected_user", "initial_user"),
+    "conversations_select": Field("selected_conversation", "initial_conversation"),
+}
+# An overflow menu acts at once; it keeps no state.
+STATELESS = {"overflow"}
+
+
+def with_ids(blocks: Any, *, world: World) -> list[Json]:
+    """A copy in which every block and every element has a name: Slack makes up what the app left out."""
+    named: list[Json] = copy.deepcopy(list(blocks))
+    for block in named:
+        block["block_id"] = block.get("block_id") or world.new_id("b")
+        for element in elements_of(block):
+            element["action_id"] = element.get("action_id") or world.new_id("a")
+    return named
+
+
+def find_element(blocks: Any, action_id: str, block_id: str | None = None) -> tuple[Json, Json]:
+    """The block and the element with that *action_id*; LookupError where a person would find nothing to press."""
+    for block in blocks:
+        if block_id in (None, block.get("block_id")):
+            for element in elements_of(block):
+                if element.get("action_id") == action_id:
+                    return block, element
+    raise LookupError(f"Nothing here has the action_id {action_id!r}.")
+
+
+def chosen(element: Json, given: Any) -> Json:
+    """
+    The state of *element* once a person gave it *given*.
+
+    A plain value (option values by their text value), an option, a list of them, or the state as Slack writes it.
+    """
+    kind = element["type"]
+    if kind not in FIELDS:
+        return {"type": kind}
+    key = FIELDS[kind].value
+    if isinstance(given, dict) and key in given:
+        given = given[key]
+    if key == "selected_option" and given is not None:
+        given = _option(element, given)
+    elif key == "selected_options":
+        given = [_option(element, each) for each in given or []]
+    elif key == "value" and given is not None:
+        given = str(given) or None
+    return {"type": kind, key: given}
+
+
+def state_of(blocks: Any, values: dict[str, dict[str, Json]]) -> dict[str, dict[str, Json]]:
+    """The state of every field in *blocks*: what was chosen, else what it begins with."""
+    state: dict[str, dict[str, Json]] = {}
+    for block in blocks:
+        for element in elements_of(block):
+            if element["type"] not in FIELDS or element["type"] in STATELESS:
+                continue
+            kept = values.get(block["block_id"], {}).get(element["action_id"])
+            if kept is None or kept["type"] != element["type"]:
+                kept = chosen(element, element.get(FIELDS[element["type"]].initial))
+            state.setdefault(block["block_id"], {})[element["action_id"]] = kept
+    return state
+
+
+def complaints(view: View, state: dict[str, dict[str, Json]]) -> dict[str, str]:
+    """What Slack itself tells the person before anything is sent, by block."""
+    found: dict[str, str] = {}
+    for block in view.blocks:
+        if block["type"] == "input":
+            for complaint in _field_complaints(block, state):
+                found.setdefault(block["block_id"], complaint)
+    return found
+
+
+def _field_complaints(block: Json, state: dict[str, dict[str, Json]]) -> Iterator[str]:
+    element = block["element"]
+    value = state[block["block_id"]][element["action_id"]][FIELDS[element["type"]].value]
+    if value in (None, "", []):
+        if not block.get("optional"):
+            yield "Please complete this required field."
+    elif element["type"] == "number_input":
+        yield from _number_complaints(element, str(value))
+    elif element["type"] == "plain_text_input":
+        if len(value) < element.get("min_length", 0):
+            yield f"Must be at least {element['min_length']} characters long"
+        if len(value) > element.get("max_length", 3000):
+            yield f"Must be at most {element.get('max_length', 3000)} characters long"
+
+
+def _number_complaints(element: Json, value: str) -> Iterator[str]:
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        yield "Must be a valid number"
+        return
+    if not element.get("is_decimal_allowed") and number != number.to_integral_value():
+        yield "Must be a whole number"
+    if "min_value" in element and number < Decimal(element["min_value"]):
+        yield f"Must be greater than or equal to {element['min_value']}"
+    if "max_value" in element and number > Decimal(element["max_value"]):
+        yield f"Must be less than or equal to {element['max_value']}"
+
+
+def _option(element: Json, given: Any) -> Json:
+    options = [*element.get("options", []), *(o for g in element.get("option_groups", []) for o in g["options"])]
+    value = given["value"] if isinstance(given, dict) else str(given)
+    for option in options:
+        if option["value"] == value:
+            return dict(option)
+    if options:
+        raise LookupError(f"{element.get('action_id')!r} offers no option {value!r}.")
+    if isinstance(given, dict):
+        return given
+    return {"text": {"type": "plain_text", "text": value, "emoji": True}, "value": value}

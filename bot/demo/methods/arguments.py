@@ -1,0 +1,105 @@
+"""Read the arguments of one Web API call, however they were sent."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+from bot.demo.answers import structure
+from bot.demo.errors import SlackError
+from bot.demo.world import Channel, Json, Message, Person, World
+
+
+class Arguments:
+    """The arguments by name; what is missing or names nothing is refused in Slack's words."""
+
+    def __init__(self, world: World, given: Json) -> None:
+        self.world, self.given = world, given
+
+    def needed(self, name: str) -> str:
+        value = self.text(name)
+        if not value:
+            raise SlackError("invalid_arguments", f"[ERROR] missing required field: {name}")
+        return value
+
+    def text(self, name: str) -> str:
+        value = self.given.get(name)
+        return "" if value is None else str(value)
+
+    def flag(self, name: str) -> bool:
+        return self.text(name).lower() in ("true", "1")
+
+    def number(self, name: str, otherwise: int) -> int:
+        value = self.text(name)
+        if not value:
+            return otherwise
+        if not value.isascii() or not value.isdigit():
+            raise SlackError("invalid_arguments", f"[ERROR] must provide a number [json-pointer:/{name}]")
+        return int(value)
+
+    def structure(self, name: str) -> Any:
+        return structure(self.given.get(name))
+
+    def needs_scope(self, scope: str) -> None:
+        if scope not in self.world.scopes:
+            raise SlackError("missing_scope", needed=scope, provided=",".join(sorted(self.world.scopes)))
+
+    def person(self, name: str = "user") -> Person:
+        person = self.world.people.get(self.needed(name))
+        if person is None:
+            raise SlackError("user_not_found")
+        return person
+
+    def channel(self, verb: str = "") -> Channel:
+        """
+        The channel named by id, by name, or by the person whose direct messages they are.
+
+        With *verb*, the scope for that kind of channel is needed, such as channels:read.
+        """
+        name = self.needed("channel")
+        channel = self.world.channels.get(name)
+        if channel is None and name in self.world.people:
+            channel = self.world.im(name)
+        if channel is None:
+            named = (each for each in self.world.channels.values() if each.name == name.removeprefix("#"))
+            channel = next(named, None)
+        if channel is None or (channel.is_private and self.world.bot_user not in channel.members):
+            raise SlackError("channel_not_found")
+        if verb:
+            self.needs_scope(f"{channel.family}:{verb}")
+        return channel
+
+    def joined_channel(self, verb: str = "") -> Channel:
+        """The channel, where the app is in it and may speak."""
+        channel = self.channel(verb)
+        if self.world.bot_user not in channel.members:
+            raise SlackError("not_in_channel")
+        return channel
+
+    def message(self, channel: Channel, name: str = "ts") -> Message:
+        message = self.world.find(self.needed(name))
+        if message is None or message.channel != channel.id or message.ephemeral:
+            raise SlackError("message_not_found")
+        return message
+
+    def page(self, rows: Sequence[Any], *, otherwise: int = 100) -> tuple[list[Any], str]:
+        """The rows that *limit* and *cursor* ask for, and the cursor of those after them."""
+        start, limit = _offset(self.text("cursor")), self.number("limit", otherwise) or otherwise
+        end = start + limit
+        return list(rows[start:end]), _cursor(end) if end < len(rows) else ""
+
+
+def _cursor(offset: int) -> str:
+    return base64.urlsafe_b64encode(b"after:%d" % offset).decode()
+
+
+def _offset(cursor: str) -> int:
+    if not cursor:
+        return 0
+    try:
+        word, _, number = base64.urlsafe_b64decode(cursor).decode().partition(":")
+        if word == "after":
+            return int(number)
+    except (binascii.Error, ValueError):
+        pass
+    raise SlackError("invalid_cursor")

@@ -1,0 +1,257 @@
+"""Serve the page, and let it do what a person can do."""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from bot.demo.errors import SlackError
+from bot.demo.inputs import FIELDS, find_element
+from bot.demo.sample import EXAMPLES, PUSHES, SHORTCUTS
+from bot.demo.sending import Response
+from bot.demo.world import Channel, Json, Message, Person, View
+
+if TYPE_CHECKING:
+    from bot.demo.server import Sandbox
+
+PAGE = Path(__file__).parent / "page"
+CONTENT_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
+NOT_CACHED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+# Slack has the tab before the app filled it: opening it is what tells the app.
+NO_HOME_YET = {
+    "id": "",
+    "type": "home",
+    "blocks": [{"type": "section", "text": {"type": "plain_text", "text": "Nothing has been published here yet."}}],
+    "errors": {},
+}
+
+Act = Callable[[Json], Awaitable[Any]]
+
+
+class PageFace:
+    """The half of the server that the browser calls."""
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        self._sandbox, self._world = sandbox, sandbox.world
+
+    def routes(self) -> list[web.RouteDef]:
+        acts = {
+            "say": self.say,
+            "click": self.click,
+            "submit": self.submit,
+            "close": self.close,
+            "options": self.options,
+            "push": self.push,
+            "clock": self.put_clock_forward,
+            "read": self.mark_as_read,
+            "home": self.open_home,
+            "shortcut": self.use_shortcut,
+        }
+        return [
+            web.get("/", self.index),
+            web.get("/fixture", self.fixture),
+            web.get("/page/{name}", self.static),
+            web.get("/state", self.state),
+            web.get("/changes", self.changes),
+            *(web.post(f"/act/{name}", _act(act)) for name, act in acts.items()),
+        ]
+
+    async def index(self, request: web.Request) -> web.Response:
+        return _file("index.html")
+
+    async def fixture(self, request: web.Request) -> web.Response:
+        return _file("fixture.html")
+
+    async def static(self, request: web.Request) -> web.Response:
+        return _file(request.match_info["name"])
+
+    async def state(self, request: web.Request) -> web.Response:
+        me = self._world.people.get(request.query.get("user", "U0REP"))
+        if me is None:
+            raise web.HTTPNotFound(text="user_not_found")
+        self._world.im(me.id)
+        channels = [each for each in self._world.channels.values() if me.id in each.members]
+        views = self._sandbox.open_views(me.id)
+        home = self._sandbox.home(me.id)
+        people = [each for each in self._world.people.values() if not each.is_bot]
+        content = {
+            "team": {"id": self._world.team_id, "name": self._world.team_name},
+            "me": _person(me),
+            "people": [_person(each) for each in people],
+            "channels": [self._channel(each, me) for each in channels],
+            "messages": {each.id: [self._message(m) for m in self._world.seen_by(me.id, each.id)] for each in channels},
+            "views": [self._view(each) for each in views],
+            "home": self._view(home) if home else NO_HOME_YET,
+            "examples": list(EXAMPLES),
+            "pushes": list(PUSHES),
+            "now": self._sandbox.clock.iso(),
+            "commands": self._world.commands,
+            "shortcuts": list(SHORTCUTS),
+        }
+        return web.json_response(content, headers=NOT_CACHED)
+
+    async def changes(self, request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await stream.prepare(request)
+        seen = self._sandbox.changes.count
+        try:
+            while not self._sandbox.stopping:
+                await stream.write(b"event: changed\ndata: %d\n\n" % seen)
+                seen = await self._sandbox.changes.after(seen)
+        except ConnectionError:
+            pass  # The browser left.
+        return stream
+
+    async def say(self, given: Json) -> Json:
+        return _told(await self._sandbox.say(given["text"], user=given["user"], channel=given["channel"]))
+
+    async def use_shortcut(self, given: Json) -> Json:
+        return _told(await self._sandbox.shortcut(given["callback_id"], user=given["user"], message=given["handle"]))
+
+    async def click(self, given: Json) -> Json:
+        handle, action_id = given["handle"], given["action_id"]
+        act = self._sandbox.view_click if self._world.view(handle) else self._sandbox.click
+        selected, values = self._selected(given), given.get("state", {}).get("values")
+        person, block_id = given["user"], given.get("block_id")
+        return _told(await act(handle, action_id, user=person, block_id=block_id, selected=selected, values=values))
+
+    async def submit(self, given: Json) -> Json:
+        response = await self._sandbox.submit(given["view"], given.get("values"), user=given["user"])
+        view = self._world.view(given["view"])
+        return _told(response) | {"errors": view.errors if view else {}}
+
+    async def close(self, given: Json) -> Json:
+        return _told(await self._sandbox.close_view(given["view"], user=given["user"]))
+
+    async def options(self, given: Json) -> Json:
+        typed, block_id = str(given.get("value") or ""), given.get("block_id")
+        found = await self._sandbox.options(
+            given["handle"], given["action_id"], typed, user=given["user"], block_id=block_id
+        )
+        return {"options": found}
+
+    async def push(self, given: Json) -> Json:
+        body = given.get("body")
+        if body is None:
+            body = next(push["body"] for push in PUSHES if push["id"] == given["id"])
+        return await self._sandbox.push(body)
+
+    async def put_clock_forward(self, given: Json) -> Json:
+        self._sandbox.clock.advance(float(given["seconds"]))
+        await self._sandbox.changes.happened()
+        return {"now": self._sandbox.clock.iso()}
+
+    async def mark_as_read(self, given: Json) -> Json:
+        user, channel = given["user"], given["channel"]
+        seen = self._world.seen_by(user, channel)
+        latest = seen[-1].ts if seen else ""
+        if self._world.read.get((user, channel), "") != latest:
+            self._world.read[user, channel] = latest
+            await self._sandbox.changes.happened()
+        return {}
+
+    async def open_home(self, given: Json) -> Json:
+        return _told(await self._sandbox.open_home(given["user"]))
+
+    def _selected(self, given: Json) -> Any:
+        """What was chosen, under whichever name the element keeps it."""
+        view, message = self._world.view(given["handle"]), self._world.find(given["handle"])
+        blocks = view.blocks if view else message.blocks if message else ()
+        _, element = find_element(blocks, given["action_id"], given.get("block_id"))
+        field = FIELDS.get(element["type"])
+        for chosen in (given.get("action") or {}, given):
+            if field and field.value in chosen:
+                return chosen[field.value]
+        return given.get("selected", given.get("value"))
+
+    def _channel(self, channel: Channel, me: Person) -> Json:
+        read = self._world.read.get((me.id, channel.id), "")
+        unread = [m for m in self._world.seen_by(me.id, channel.id) if m.ts > read and m.user != me.id]
+        written = {"id": channel.id, "name": channel.name, "kind": channel.kind, "topic": channel.topic}
+        return written | {"unread": len(unread)}
+
+    def _message(self, message: Message) -> Json:
+        author = self._world.people.get(message.user)
+        name, bot = (author.real_name, author.is_bot) if author else (message.user, False)
+        return {
+            "id": message.id,
+            "ts": message.ts,
+            "channel": message.channel,
+            "user": {"id": message.user, "name": name, "bot": bot},
+            "text": message.text,
+            "blocks": [*map(self._drawable, message.blocks), *map(self._file_block, message.files)],
+            "ephemeral": message.ephemeral,
+            "edited": message.edited,
+            "thread_ts": message.thread_ts,
+        }
+
+    def _view(self, view: View) -> Json:
+        words = {key: (view.content.get(key) or {}).get("text") for key in ("title", "submit", "close")}
+        rest = {"id": view.id, "type": view.type, "errors": view.errors, "callback_id": view.callback_id}
+        return words | rest | {"blocks": [*map(self._drawable, view.blocks)]}
+
+    def _drawable(self, part: Any) -> Any:
+        """*part* with the addresses of uploaded pictures in the place of their ids."""
+        if isinstance(part, list):
+            return [self._drawable(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        drawn = {key: self._drawable(value) for key, value in part.items() if key != "slack_file"}
+        if picture := part.get("slack_file"):
+            drawn["image_url"] = picture.get("url") or f"{self._world.url}/files/{picture['id']}"
+        return drawn
+
+    def _file_block(self, file_id: str) -> Json:
+        """A file shown as a picture: the page draws blocks, and charts are what is uploaded here."""
+        file = self._world.files[file_id]
+        title = {"type": "plain_text", "text": file.title}
+        return {
+            "type": "image",
+            "title": title,
+            "alt_text": file.title,
+            "image_url": f"{self._world.url}/files/{file_id}",
+        }
+
+
+def _act(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        # A form or a script of another web page cannot send this header without asking first.
+        if request.headers.get("X-Sandbox") != "1":
+            raise web.HTTPForbidden(text="The header X-Sandbox: 1 is missing.")
+        try:
+            return web.json_response(await act(json.loads(await request.text())), headers=NOT_CACHED)
+        except (LookupError, ValueError, TypeError, StopIteration, SlackError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    return handle
+
+
+def _told(response: Response) -> Json:
+    return {"status": response.status, "note": response.note}
+
+
+def _person(person: Person) -> Json:
+    return {
+        "id": person.id,
+        "name": person.name,
+        "real_name": person.real_name,
+        "kind": person.kind,
+        "avatar_color": f"#{person.color}",
+        "tz": person.tz,
+    }
+
+
+def _file(name: str) -> web.Response:
+    path = PAGE / name
+    if path.parent != PAGE or path.suffix not in CONTENT_TYPES or not path.is_file():
+        raise web.HTTPNotFound
+    kind = CONTENT_TYPES[path.suffix]
+    return web.Response(body=path.read_bytes(), content_type=kind, charset="utf-8", headers=NOT_CACHED)

@@ -1,0 +1,191 @@
+"""Write the bodies that Slack sends: commands, clicks, submissions, events."""
+
+from typing import Any
+
+from bot.demo.block_kit import elements_of
+from bot.demo.inputs import chosen, state_of
+from bot.demo.world import Channel, Json, Message, Person, View, World
+
+VERIFICATION_TOKEN = "sandbox-verification"  # noqa: S105 - Slack's retired field; it protects nothing
+
+
+def slash_command(
+    world: World, *, command: str, text: str, person: Person, channel: Channel, response_url: str
+) -> dict[str, str]:
+    name = "directmessage" if channel.im_with else "privategroup" if channel.is_private else channel.name
+    return {
+        "token": VERIFICATION_TOKEN,
+        "team_id": world.team_id,
+        "team_domain": world.domain,
+        "channel_id": channel.id,
+        "channel_name": name,
+        "user_id": person.id,
+        "user_name": person.name,
+        "command": command,
+        "text": text,
+        "api_app_id": world.app_id,
+        "is_enterprise_install": "false",
+        "response_url": response_url,
+        "trigger_id": world.new_trigger(person.id),
+    }
+
+
+def on_message(world: World, message: Message, *, person: Person, kind: str, **more: Any) -> Json:
+    """Something done on a message. Of an ephemeral one Slack sends the place, not the message."""
+    channel = world.channels[message.channel]
+    payload = _interaction(world, kind, person) | {
+        "container": {
+            "type": "message",
+            "message_ts": message.ts,
+            "channel_id": channel.id,
+            "is_ephemeral": message.ephemeral,
+        },
+        "channel": {"id": channel.id, "name": "directmessage" if channel.im_with else channel.name},
+    }
+    if kind == "block_actions":
+        payload["response_url"] = world.new_response_url(person.id, channel.id, message.ts)
+        payload["state"] = {"values": state_of(message.blocks, more.pop("values", {}))}
+    if not message.ephemeral:
+        payload["message"] = message_json(world, message)
+    return payload | more
+
+
+def on_view(world: World, view: View, *, person: Person, kind: str, **more: Any) -> Json:
+    """Something done in a modal or a Home tab."""
+    payload = _interaction(world, kind, person) | {"view": view_json(world, view)}
+    if kind in ("view_submission", "view_closed"):
+        # A person of another organisation submits from there: team is theirs, not where the app is installed.
+        payload["team"] = {"id": person.team_id, "domain": _domain(world, person)}
+    else:
+        payload["container"] = {"type": "view", "view_id": view.id}
+    if kind == "view_submission":
+        payload["response_urls"] = _response_urls(world, view)
+    if kind == "view_closed":
+        payload["is_cleared"] = view.content.get("clear_on_close", False)
+    return payload | more
+
+
+def shortcut(world: World, *, callback_id: str, person: Person) -> Json:
+    return _interaction(world, "shortcut", person) | {"callback_id": callback_id, "action_ts": world.clock.stamp()}
+
+
+def action(world: World, *, block: Json, element: Json, given: Any) -> Json:
+    """The one entry of actions, and for an element with a state that state."""
+    entry = {
+        "type": element["type"],
+        "action_id": element["action_id"],
+        "block_id": block["block_id"],
+        "action_ts": world.clock.stamp(),
+    }
+    entry |= {key: element[key] for key in ("text", "style", "value", "placeholder") if key in element}
+    return entry | chosen(element, given)
+
+
+def event_callback(world: World, event: Json) -> Json:
+    place = event.get("channel")
+    channel = world.channels.get(place) if isinstance(place, str) else None
+    return {
+        "token": VERIFICATION_TOKEN,
+        "team_id": world.team_id,
+        "context_team_id": world.team_id,
+        "context_enterprise_id": None,
+        "api_app_id": world.app_id,
+        "event": {"event_ts": world.clock.stamp()} | event,
+        "type": "event_callback",
+        "event_id": world.new_id("Ev"),
+        "event_time": int(world.clock.now()),
+        "authorizations": [
+            {
+                "enterprise_id": None,
+                "team_id": world.team_id,
+                "user_id": world.bot_user,
+                "is_bot": True,
+                "is_enterprise_install": False,
+            }
+        ],
+        "is_ext_shared_channel": channel.is_ext_shared if channel else False,
+        "event_context": world.new_id("EC"),
+    }
+
+
+def message_json(world: World, message: Message) -> Json:
+    """A message as the Web API and the payloads write it."""
+    written: Json = {"type": "message", "user": message.user, "text": message.text, "ts": message.ts}
+    if message.blocks:
+        written["blocks"] = list(message.blocks)
+    if message.user == world.bot_user:
+        written |= {"bot_id": world.bot_id, "app_id": world.app_id, "team": world.team_id}
+    if message.edited:
+        written["edited"] = {"user": message.user, "ts": message.ts}
+    if message.thread_ts:
+        written["thread_ts"] = message.thread_ts
+    if message.metadata:
+        written["metadata"] = message.metadata
+    if message.files:
+        written["files"] = [{"id": name, "name": world.files[name].name} for name in message.files]
+    if message.reactions:
+        names = dict.fromkeys(name for name, _ in message.reactions)
+        everyone = {name: [user for each, user in message.reactions if each == name] for name in names}
+        written["reactions"] = [{"name": n, "users": users, "count": len(users)} for n, users in everyone.items()]
+    return written
+
+
+def view_json(world: World, view: View) -> Json:
+    """A view as the Web API and the payloads write it."""
+    defaults: Json = {
+        "private_metadata": "",
+        "callback_id": "",
+        "external_id": "",
+        "title": None,
+        "submit": None,
+        "close": None,
+        "clear_on_close": False,
+        "notify_on_close": False,
+    }
+    return (
+        defaults
+        | view.content
+        | {
+            "id": view.id,
+            "team_id": world.team_id,
+            "app_id": world.app_id,
+            "app_installed_team_id": world.team_id,
+            "bot_id": world.bot_id,
+            "hash": view.hash,
+            "root_view_id": view.root,
+            "previous_view_id": view.previous,
+            "state": {"values": state_of(view.blocks, view.values)},
+        }
+    )
+
+
+def _interaction(world: World, kind: str, person: Person) -> Json:
+    payload: Json = {
+        "type": kind,
+        "token": VERIFICATION_TOKEN,
+        "api_app_id": world.app_id,
+        "team": {"id": world.team_id, "domain": world.domain},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "user": {"id": person.id, "username": person.name, "name": person.name, "team_id": person.team_id},
+    }
+    if kind not in ("block_suggestion", "view_closed"):
+        payload["trigger_id"] = world.new_trigger(person.id)
+    return payload
+
+
+def _response_urls(world: World, view: View) -> list[Json]:
+    """One for every field of the view that asked for it (response_url_enabled) and names a channel."""
+    state, urls = state_of(view.blocks, view.values), []
+    for block in view.blocks:
+        for element in filter(lambda each: each.get("response_url_enabled"), elements_of(block)):
+            kept = state[block["block_id"]][element["action_id"]]
+            channel = kept.get("selected_conversation")
+            if channel:
+                place = {"block_id": block["block_id"], "action_id": element["action_id"], "channel_id": channel}
+                urls.append(place | {"response_url": world.new_response_url(view.user, channel)})
+    return urls
+
+
+def _domain(world: World, person: Person) -> str:
+    return world.domain if person.team_id == world.team_id else person.email.rpartition("@")[2].partition(".")[0]

@@ -1,0 +1,116 @@
+"""Run the stand-in workspace on a loopback address."""
+
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from bot.demo import sample
+from bot.demo.acts import Acts
+from bot.demo.clock import Clock
+from bot.demo.faults import Faults
+from bot.demo.page_face import PageFace
+from bot.demo.web_api import WebApi
+from bot.demo.world import Call, World
+
+T = TypeVar("T")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+BODY_BYTES = 16 * 1024 * 1024
+SHUTDOWN_SECONDS = 0.5
+
+
+class Sandbox(Acts):
+    """
+    A small Slack: its Web API, its people, and its page, all on one port.
+
+    Nothing listens before `start`. *app_url* is where the product is; it may be set until the first act.
+    """
+
+    def __init__(
+        self,
+        *,
+        app_url: str,
+        signing_secret: str,
+        bot_token: str,
+        app_token: str = "",
+        crm_url: str = "",
+        crm_secret: str = "",
+        team_id: str = "T0DEMO",
+        team_name: str = "Acme",
+    ) -> None:
+        clock = Clock()
+        world = World(team_id=team_id, team_name=team_name, clock=clock)
+        super().__init__(
+            world=world,
+            clock=clock,
+            app_url=app_url,
+            signing_secret=signing_secret,
+            crm_url=crm_url,
+            crm_secret=crm_secret,
+        )
+        sample.fill(world)
+        self.tokens = {"bot": bot_token, "app": app_token}
+        self.calls: list[Call] = []
+        self.faults = Faults()
+        self.stopping = False
+        world.new_socket_url = self._new_socket_url
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the page; the Web API is this plus "/api/"."""
+        return self.world.url
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
+        """Listen, on any free port where *port* is 0; ValueError for an address that others can reach."""
+        address = _loopback(host)
+        self.stopping = False
+        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        application = web.Application(middlewares=[own_host_only], client_max_size=BODY_BYTES)
+        application.add_routes([*WebApi(self).routes(), *PageFace(self).routes()])
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        listening = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+        await web.SockSite(self._runner, listening).start()
+        name = f"[{address}]" if ":" in address else address
+        self.world.url = f"http://{name}:{listening.getsockname()[1]}"
+        return self.world.url
+
+    async def stop(self) -> None:
+        """Let go of everything that is held or open, and stop listening."""
+        self.stopping = True
+        self.faults.release()
+        await self.changes.happened()
+        await self.sockets.drop()
+        if self._runner:
+            await self._runner.cleanup()
+        if self._session:
+            await self._session.close()
+        self._runner = self._session = None
+
+    async def wait_for(self, predicate: Callable[[], T], timeout: float = 30.0) -> T:  # noqa: ASYNC109 - the name that tests know
+        """The first truthy answer of *predicate*, asked now and whenever something happened here."""
+        return await self.changes.wait_for(predicate, timeout)
+
+    def _new_socket_url(self) -> str:
+        return f"{self.url.replace('http:', 'ws:', 1)}/socket/{self.sockets.new_ticket()}"
+
+
+@web.middleware
+async def own_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a request that was sent to another name: a web page elsewhere may have pointed its own name here."""
+    name = request.host.rpartition(":")[0] if not request.host.endswith("]") else request.host
+    if (name or request.host) not in ("127.0.0.1", "localhost", "[::1]"):
+        raise web.HTTPForbidden(text="This server answers on this machine only.")
+    return await handler(request)
+
+
+def _loopback(host: str) -> str:
+    name = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    if not ipaddress.ip_address(name).is_loopback:
+        raise ValueError(f"The sandbox listens on loopback addresses only, not on {host}.")
+    return name

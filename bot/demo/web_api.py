@@ -1,0 +1,157 @@
+"""Answer the product's calls over HTTP: the Web API, uploads, and what is posted to a response_url."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp import web
+
+from bot.demo.answers import answer_response_url
+from bot.demo.errors import SlackError
+from bot.demo.methods import answer
+from bot.demo.world import Call, Json
+
+if TYPE_CHECKING:
+    from bot.demo.server import Sandbox
+
+IMAGES = re.compile(r"image/(png|jpeg|gif|webp)")
+
+
+class Answer(NamedTuple):
+    """What is recorded, and what is sent."""
+
+    content: Json
+    response: web.Response
+
+
+class WebApi:
+    """The half of the server that the product calls."""
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        self._sandbox = sandbox
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.route("*", "/api/{method}", self.call),
+            web.post("/response/{name}", self.response_url),
+            web.post("/upload/{file}", self.upload),
+            web.get("/files/{file}", self.file),
+            web.get("/archives/{channel}/{message}", self.permalink),
+            web.get("/socket/{ticket}", self._sandbox.sockets.serve),
+        ]
+
+    async def call(self, request: web.Request) -> web.StreamResponse:
+        method, given = request.match_info["method"], await _arguments(request)
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        token = str(given.pop("token", "") or "")
+        if scheme.lower() == "bearer":
+            token = bearer.strip()
+
+        def work() -> Answer:
+            world = self._sandbox.world
+            content = answer(world, method, given, token=token, tokens=self._sandbox.tokens)
+            scopes = {"x-oauth-scopes": ",".join(sorted(world.scopes))}
+            return Answer(content, web.json_response(content, headers=scopes))
+
+        return await self._serve(request, method, given, work)
+
+    async def response_url(self, request: web.Request) -> web.StreamResponse:
+        world = self._sandbox.world
+        try:
+            given = json.loads(await request.text())
+        except ValueError:
+            given = None
+
+        def work() -> Answer:
+            url = world.use_response_url(request.match_info["name"])
+            if url is None:
+                return _plain(404, "expired_url")
+            if not isinstance(given, dict):
+                return _plain(400, "invalid_payload")
+            try:
+                answer_response_url(world, url, given)
+            except SlackError as error:
+                if error.code == "invalid_blocks":  # as was seen: github.com/slackapi/java-slack-sdk/issues/1349
+                    return Answer(error.answer, web.json_response(error.answer, status=404))
+                return _plain(400, error.code)
+            return _plain(200, "ok")
+
+        return await self._serve(request, "response_url", given if isinstance(given, dict) else {}, work)
+
+    async def upload(self, request: web.Request) -> web.StreamResponse:
+        file = self._sandbox.world.files.get(request.match_info["file"])
+        content = await _upload(request)
+
+        def work() -> Answer:
+            if file is None or file.complete:
+                return _plain(404, "file_not_found")
+            if len(content) != file.length:
+                return _plain(400, "length does not match")
+            file.content = content
+            return _plain(200, f"OK - {file.length}")
+
+        return await self._serve(request, "upload", {"file": request.match_info["file"]}, work)
+
+    async def file(self, request: web.Request) -> web.Response:
+        file = self._sandbox.world.files.get(request.match_info["file"])
+        if file is None or file.content is None:
+            raise web.HTTPNotFound
+        kind = file.mimetype if IMAGES.fullmatch(file.mimetype) else "application/octet-stream"
+        return web.Response(body=file.content, content_type=kind, headers={"X-Content-Type-Options": "nosniff"})
+
+    async def permalink(self, request: web.Request) -> web.Response:
+        raise web.HTTPFound(f"/?channel={request.match_info['channel']}")
+
+    async def _serve(
+        self, request: web.Request, method: str, given: Json, work: Callable[[], Answer]
+    ) -> web.StreamResponse:
+        """Do *work*, or what a fault makes of it, and record the call."""
+        fault = self._sandbox.faults.take(method)
+        match fault.kind if fault else "":
+            case "rate_limited" if fault:
+                refused = {"ok": False, "error": "ratelimited"}
+                wait = {"Retry-After": str(fault.retry_after)}
+                done = Answer(refused, web.json_response(refused, status=429, headers=wait))
+            case "server_error":
+                done = _plain(500, "Internal Server Error")
+            case "no_answer":
+                done = Answer({}, web.Response())
+            case "failed_after_accepting":
+                failed = work().content | {"ok": False, "error": "fatal_error"}
+                done = Answer(failed, web.json_response({"ok": False, "error": "fatal_error"}))
+            case _:
+                done = work()
+        at = self._sandbox.clock.now()
+        self._sandbox.calls.append(Call(method=method, arguments=given, answer=done.content, at=at))
+        await self._sandbox.changes.happened()
+        if fault and fault.kind == "late":
+            await self._sandbox.faults.hold()
+        if fault and fault.kind in ("no_answer", "dropped_after_accepting") and request.transport:
+            request.transport.abort()
+        return done.response
+
+
+async def _arguments(request: web.Request) -> Json:
+    given: Json = dict(request.query)
+    if request.content_type == "application/json":
+        try:
+            body = json.loads(await request.text() or "{}")
+        except ValueError:
+            return given
+        return given | (body if isinstance(body, dict) else {})
+    return given | dict(await request.post())
+
+
+async def _upload(request: web.Request) -> bytes:
+    """The bytes, sent as they are or as the one file of a form."""
+    if request.content_type != "multipart/form-data":
+        return await request.read()
+    for value in (await request.post()).values():
+        if isinstance(value, web.FileField):
+            return value.file.read()
+    return b""
+
+
+def _plain(status: int, text: str) -> Answer:
+    return Answer({"status": status, "body": text}, web.Response(status=status, text=text))

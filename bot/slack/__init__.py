@@ -1,0 +1,1 @@
+"""Everything between Slack and a handler: receive, check, look up, dispatch, answer, post."""

@@ -1,0 +1,275 @@
+"""Take every request of Slack the same way: acknowledge, who and where, may they, handle, send the reply."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.actions import ACTIONS
+from bot.blocks.refusals import plain_reply, refusal_reply
+from bot.commands import carry_out
+from bot.home_and_shortcuts import ask_for_place, home, score_message
+from bot.slack.access import Need, Verdict, may_see, rights, says_elsewhere
+from bot.slack.directory import People
+from bot.slack.handling import Asked, Block, Outlived, Reply
+from bot.slack.payloads import Request, entered, key_of, message_of, of_command, of_form, of_interaction
+from bot.slack.responder import Answers
+from bot.slack.text import clean
+from bot.source_admin import Senders
+from bot.views import OPTIONS, VIEWS
+from storage.domain.contacts import check_text
+from storage.domain.errors import Refusal
+from storage.domain.people import Workspace
+from storage.ledger.committer import Committer
+from storage.scoring.definitions import score_types
+from storage.workspaces import choices
+
+log = structlog.get_logger(__name__)
+
+Ack = Callable[..., Awaitable[Any]]
+#: Slack waits three seconds for the answer to a form; by then it is closed and the rest is a message.
+PATIENCE = 2.0
+
+
+class Dispatcher:
+    """The one way from a request of Slack to a handler."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        enterprise: str | None,
+        bot_user: str | None,
+        posting: AsyncWebClient,
+        opening: AsyncWebClient,
+        people: People,
+        committer: Committer,
+        senders: Senders,
+        wake: Callable[[], None],
+        clock: Callable[[], int],
+    ) -> None:
+        self._workspace = workspace
+        self._enterprise = enterprise
+        self._bot_user = bot_user
+        self._answers = Answers(posting=posting, opening=opening, people=people, clock=clock)
+        self._committer = committer
+        self._clock = clock
+        self._senders = senders
+        self._wake = wake
+        self._people = people
+        self._working: set[asyncio.Task[Any]] = set()
+
+    async def command(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Take a slash command."""
+        self._count()
+        await ack()
+        text = body.get("text") or ""
+        request = of_command(body)
+        await self._send(request, await self._answer(request, carry_out, text=clean(text)))
+
+    async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Take a click."""
+        self._count()
+        await ack()
+        action = body["actions"][0]
+        name, value = action["action_id"].partition(":")[0], entered(action) or ""
+        request = of_interaction(body, action["action_id"], value)
+        if name in ACTIONS:
+            need, handler = ACTIONS[name]
+            await self._send(request, await self._answer(request, handler, need=need, text=value))
+        elif name in ("run", "create"):  # the button carries a whole line, to be carried out once
+            request = replace(request, key=key_of({}, request.user, message_of(body) or request.key, value))
+            await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
+        elif request.view is None:  # a button of an older version, under a message that still stands
+            await self._send(request, await self._answer(request, _outlived))
+        if (body.get("view") or {}).get("type") == "home":
+            await self._draw_home(request.user)
+
+    async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Take a form that was handed in."""
+        self._count()
+        if body["view"]["callback_id"] not in VIEWS:  # a form of an older version that was still open
+            await ack()
+            return
+        request, fields, metadata = of_form(body)
+        need, handler = VIEWS[body["view"]["callback_id"]]
+        answering = asyncio.create_task(self._answer(request, handler, need=need, fields=fields, metadata=metadata))
+        done, _ = await asyncio.wait([answering], timeout=PATIENCE)
+        if done and answering.result().errors:
+            await ack(response_action="errors", errors=dict(answering.result().errors))
+            return
+        await ack()
+        reply = await answering
+        if reply.errors:  # too late to be shown in the form, which is closed
+            reply = plain_reply(f"Nothing was changed. {' '.join(reply.errors.values())}")
+        await self._send(request, reply)
+
+    async def options(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Offer what a menu holds; to those who may not see it, nothing."""
+        self._count()
+        found: list[Block] = []
+        try:
+            asked = await self._asked(of_interaction(body))
+            if isinstance(asked, Asked) and body["action_id"] in OPTIONS:
+                check_text(body.get("value"), "what you typed")
+                found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
+        except Refusal as refusal:
+            log.warning("menu not filled", because=type(refusal).__name__)
+        await ack(options=found)
+
+    async def channel_changed(self, event: Mapping[str, Any]) -> None:
+        """Look up a channel again: it was shared or is shared no more, or somebody left it."""
+        self._people.forget_place(str(event.get("channel")))
+
+    async def person_changed(self, event: Mapping[str, Any]) -> None:
+        """Look up a person again: they joined the workspace, or their account changed."""
+        user = event.get("user")
+        if isinstance(user, Mapping):
+            self._people.person_changed(user)
+
+    async def shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Take the shortcut in the menu of a message: open the form for whoever the message speaks of."""
+        self._count()
+        await ack()
+        request = of_interaction(body)
+        said = clean(str((body.get("message") or {}).get("text") or ""))
+        await self._send(request, await self._answer(request, score_message, need=Need.SET, text=said))
+
+    async def joined(self, event: Mapping[str, Any]) -> None:
+        """Ask whoever invited the app to a channel, alone, whether follow-ups shall go there."""
+        self._count()
+        self._people.forget_place(str(event.get("channel")))
+        inviter = event.get("inviter")
+        if event.get("user") != self._bot_user or not inviter:
+            return
+        request = Request(
+            user=str(inviter),
+            teams=frozenset({event.get("team")}),
+            channel=str(event["channel"]),
+            key="",
+            trigger=None,
+            answer_to=None,
+        )
+        asked = await self._asked(request)
+        if isinstance(asked, Verdict):  # who may see nothing is told nothing where they did not ask
+            return
+        reply = ask_for_place(replace(asked, text=str(event["channel"])))
+        if reply != Reply():
+            await self._answers.ask_alone(request, reply)
+
+    async def home_opened(self, event: Mapping[str, Any]) -> None:
+        """Draw the Home tab."""
+        self._count()
+        if event.get("tab") != "home":
+            return
+        await self._draw_home(str(event.get("user") or ""))
+
+    async def _draw_home(self, user: str) -> None:
+        request = Request(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
+        await self._answers.draw_home(user, await self._answer(request, home))
+
+    async def drained(self, *, patience: float) -> None:
+        """Wait, but not longer than *patience* seconds, for what was acknowledged and is not answered yet."""
+        if self._working:
+            await asyncio.wait(self._working, timeout=patience)
+
+    def _count(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+
+    async def _answer(
+        self,
+        request: Request,
+        handler: Callable[[Asked], Awaitable[Reply]],
+        *,
+        need: Need = Need.SEE,
+        text: str = "",
+        creates: bool = False,
+        fields: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        try:
+            asked = await self._asked(request)
+            if isinstance(asked, Verdict):
+                return plain_reply(asked.value)
+            asked.needs(need)
+            check_text([text, *(fields or {}).values()], "What you sent")
+            asked = replace(asked, text=text, creates=creates, fields=fields or {}, metadata=metadata or {})
+            return await handler(asked)
+        except Refusal as refusal:
+            return refusal_reply(refusal, asker=request.user)
+        except Exception:
+            reference = secrets.token_hex(4)
+            log.exception("request not answered", reference=reference)
+            return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
+
+    async def _asked(self, request: Request) -> Asked | Verdict:
+        """Find out who asks and where; a verdict is why they may not."""
+        now = self._clock()
+        person, place = await asyncio.gather(
+            self._people.person(request.user, now=now) if request.user else _nowhere(),
+            self._people.place(request.channel, now=now) if request.channel else _nowhere(),
+        )
+        # Of a click by an outsider only the request itself tells where they belong.
+        team, organisation = self._workspace.team, self._enterprise
+        if person is not None and says_elsewhere(request.teams, request.organisations, team, organisation):
+            person = replace(person, is_outsider=True)
+        verdict = may_see(person, place, somewhere=request.channel is not None)
+        if verdict is not Verdict.ALLOWED or person is None:
+            log.info("refused", because=verdict.name)
+            return verdict
+        chosen = await choices(self._workspace)
+        return Asked(
+            workspace=self._workspace,
+            choices=chosen,
+            rights=rights(person, chosen),
+            types=await score_types(self._workspace),
+            person=person,
+            committer=self._committer,
+            senders=self._senders,
+            key=request.key,
+            now=now,
+            address_of=self._address_of,
+            name_of=self._name_of,
+            is_colleague=self._is_colleague,
+            may_post=self._may_post,
+        )
+
+    async def _address_of(self, user: str) -> str | None:
+        person = await self._people.person(user, now=self._clock())
+        return person.email if person is not None and not person.is_outsider else None
+
+    async def _name_of(self, user: str) -> str | None:
+        person = await self._people.person(user, now=self._clock())
+        return person.name if person is not None else None
+
+    async def _is_colleague(self, user: str) -> bool:
+        person = await self._people.person(user, now=self._clock())
+        return may_see(person, None, somewhere=False) is Verdict.ALLOWED
+
+    async def _may_post(self, channel: str) -> Verdict:
+        return await self._people.may_post_now(channel, now=self._clock())
+
+    async def _send(self, request: Request, reply: Reply) -> None:
+        self._wake()  # it may have caused something to be posted
+        await self._answers.send(request, reply)
+
+
+async def _run(asked: Asked) -> Reply:
+    """Carry out the line of a button; the answer stands in the place of what was asked."""
+    reply = await carry_out(asked)
+    return replace(reply, replaces=bool(reply.blocks))
+
+
+async def _outlived(_: Asked) -> Reply:
+    raise Outlived
+
+
+async def _nowhere() -> None:
+    return None

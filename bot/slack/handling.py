@@ -1,0 +1,146 @@
+"""Say what a handler is given and what it gives back."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from bot.slack.access import Need, Person, Verdict, check
+from bot.slack.line import Value
+from bot.source_admin import Senders
+from storage.domain.contacts import Json, Reference
+from storage.domain.errors import Refusal, UnknownScoreType
+from storage.domain.facts import Asked as AskedFor
+from storage.domain.facts import Deletion, Item, Merge, Op
+from storage.domain.people import Choices, Workspace
+from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Recorded, Submission
+from storage.ledger.committer import Committer
+
+Block: TypeAlias = dict[str, Any]  # Block Kit, as Slack documents it
+
+SLACK = "slack"
+
+
+class Outlived(Refusal):
+    """That button is of an older version of the app. Type the command again: `/score help`"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request of somebody who may make it."""
+
+    workspace: Workspace
+    types: Sequence[ScoreType]  #: the default one first
+    person: Person
+    committer: Committer
+    key: str  #: the same for the same request sent again
+    now: int
+    address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
+    name_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
+    is_colleague: Callable[[str], Awaitable[bool]]  #: whether somebody, by Slack's id, is an active member
+    may_post: Callable[[str], Awaitable[Verdict]]  #: whether follow-ups may go to a channel
+    choices: Choices
+    rights: frozenset[Need]
+    senders: Senders
+    text: str = ""  #: what follows the verb, or the value of a button
+    creates: bool = False  #: make the contact where there is none
+    fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → what was entered
+    metadata: Mapping[str, Any] = field(default_factory=dict)  #: what a modal was opened with
+
+    @property
+    def batch(self) -> str:
+        """Name what this request records, for its undo."""
+        return f"{SLACK}/{self.key}"
+
+    def needs(self, need: Need) -> None:
+        """Raise NotAllowed unless who asks may do this."""
+        check(self.rights, need)
+
+    def type(self, key: str) -> ScoreType:
+        """Give a score type by its key; raises UnknownScoreType."""
+        found = next((one for one in self.types if one.key == key), None)
+        if found is None:
+            raise UnknownScoreType(key, known=tuple(one.key for one in self.types))
+        return found
+
+    async def change(self, contact: int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
+        """Record all of *values* for a contact, by its id or, where it is to be made, its address; or none of them."""
+        whom = contact if isinstance(contact, int) else Reference(email=contact)
+        items = [
+            Item(key=self.key, contact=whom, score=one.score, op=one.op, amount=one.amount, reason=reason)
+            for one in values
+        ]
+        return await self.committer.record(
+            self._submission(items=items, creates=isinstance(contact, str)), now=self.now
+        )
+
+    async def say(self, email: str, fields: Mapping[str, Json]) -> Recorded:
+        """Record what is to be known of the contact with this address, which is made where there is none."""
+        item = Item(key=self.key, contact=Reference(email=email), fields=fields)
+        return await self.committer.record(self._submission(items=[item], creates=True), now=self.now)
+
+    async def own(self, item: Item) -> Recorded:
+        """Record one item about a contact that is there."""
+        return await self.committer.record(self._submission(items=[item]), now=self.now)
+
+    async def clear(self, contact: int, scores: Sequence[str]) -> Recorded:
+        """Record that these scores of a contact are missing from now on."""
+        items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
+        return await self.committer.record(self._submission(items=items), now=self.now)
+
+    async def merge(self, contact: int, into: int) -> Recorded:
+        """Record that two contacts are one."""
+        merge = Merge(key=self.key, contact=contact, into=into)
+        return await self.committer.record(self._submission(items=[merge]), now=self.now)
+
+    async def delete(self, contact: int) -> Recorded:
+        """Record that nothing of a contact is to be known any more."""
+        deletion = Deletion(key=self.key, contact=contact)
+        return await self.committer.record(self._submission(items=[deletion]), now=self.now)
+
+    async def undo(self, batch: str) -> Recorded:
+        """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
+        muted = batch.startswith("import/")
+        return await self.committer.record(self._submission(undoes=batch, muted=muted), now=self.now)
+
+    def _submission(
+        self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
+    ) -> Submission:
+        return Submission(
+            workspace=self.workspace,
+            source=SLACK,
+            batch=self.batch,
+            received_at=self.now,
+            items=items,
+            actor=self.person.id,
+            all_or_none=True,
+            creates=creates,
+            undoes=undoes,
+            muted=muted,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image for whoever asked alone, with the same facts in words."""
+
+    png: bytes
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What somebody is answered, seen by them alone: a message, a modal to open, or what to mend in one.
+
+    *replaces*: the message stands in the place of the one whose button was clicked.
+    *picture*: it stands under the message; where Slack does not take it, the message says so and what to do.
+    *public*: everybody in the conversation sees it, where everybody there may.
+    """
+
+    text: str = ""
+    blocks: Sequence[Block] = ()
+    replaces: bool = False
+    picture: Picture | None = None
+    public: bool = False
+    modal: Block | None = None
+    errors: Mapping[str, str] = field(default_factory=dict)

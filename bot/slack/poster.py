@@ -1,0 +1,191 @@
+"""Post and edit messages where everybody who reads them may see scores, each once, also after an unheard answer."""
+
+import errno
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.blocks.elements import context, section
+from bot.blocks.followup import REPEAT
+from bot.slack.access import Verdict
+from bot.slack.directory import UNSURE, People, error_code
+from bot.slack.handling import Reply
+from storage.domain.backoff import SECOND
+from storage.jobs import Job
+
+log = structlog.get_logger(__name__)
+
+#: a channel that these are said of takes no message, however often it is tried
+NO_PLACE = frozenset(
+    (
+        *("channel_not_found", "is_archived", "not_in_channel", "restricted_action", "cannot_dm_bot", "user_disabled"),
+        *("user_not_found", "messages_tab_disabled", "method_not_supported_for_channel_type"),
+    )
+)
+_NO_MESSAGE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", *NO_PLACE})
+_NO_LOOK = frozenset({"missing_scope", "unknown_method", "not_allowed_token_type", "no_permission", *NO_PLACE})
+#: what stands in a message that may not name anybody any more
+HIDDEN = "Hidden, because not everyone here may see scores; members can type `/score followups`."
+
+
+class Unheard(Exception):
+    """A message was sent, and nobody said whether it was taken."""
+
+
+class NotShown(Exception):
+    """Not everybody who reads a conversation may see scores, or that is not known, so nothing is shown there."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.name)
+        self.verdict = verdict
+
+
+class Poster:
+    """Post and edit with a client that repeats nothing by itself."""
+
+    def __init__(self, client: AsyncWebClient, *, people: People, clock: Callable[[], int]) -> None:
+        self._client = client
+        self._people = people
+        self._clock = clock
+        self._readers: dict[str, str] = {}  # direct messages → the person that they are opened with
+
+    async def direct(self, person: str) -> str:
+        """Return the conversation of the app with a person."""
+        opened = await self._client.conversations_open(users=person)
+        place = str(opened["channel"]["id"])
+        self._readers[place] = person
+        return place
+
+    async def reader(self, place: str) -> str | None:
+        """Return the person at the other end of direct messages, or None where Slack does not say."""
+        return self._readers.get(place) or await self._people.reader(place, now=self._clock())
+
+    async def send(
+        self,
+        place: str,
+        content: Reply | Verdict,
+        *,
+        ts: str | None = None,
+        thread: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> str:
+        """Post a message, or edit the one at *ts*, and return its time stamp. Nothing else posts or edits.
+
+        A reply is sent only where everybody who reads it may see scores, else NotShown is raised and the message at
+        *ts* loses all that it says. A verdict holds nothing of a contact and is sent to anybody. An edit of a message
+        that is gone, or that Slack lets nobody edit any more, does nothing. Raises also Unheard, and what Slack says.
+        """
+        verdict = Verdict.ALLOWED if isinstance(content, Verdict) else await self._verdict(place)
+        if isinstance(content, Verdict):
+            reply = _plain(content.value)
+        elif verdict is Verdict.ALLOWED:
+            reply = content
+        elif ts is None:
+            raise NotShown(verdict)
+        else:
+            reply = _plain(HIDDEN)
+        blocks = list(reply.blocks)
+        if ts is None:
+            try:
+                posted = await self._client.chat_postMessage(
+                    channel=place,
+                    text=reply.text,
+                    blocks=blocks or None,
+                    metadata=metadata,
+                    thread_ts=thread,
+                    unfurl_links=False,
+                    unfurl_media=False,
+                )
+            except Exception as exc:
+                if _may_be_taken(exc):
+                    raise Unheard from exc
+                raise
+            return str(posted["ts"])
+        try:
+            await self._client.chat_update(channel=place, ts=ts, text=reply.text, blocks=blocks)
+        except SlackApiError as exc:
+            if error_code(exc) not in _NO_MESSAGE:
+                raise
+            log.warning("message not edited", because=error_code(exc))
+        if verdict is not Verdict.ALLOWED:
+            raise NotShown(verdict)
+        return ts
+
+    async def _verdict(self, place: str) -> Verdict:
+        """Return whether everybody who reads a conversation may see scores; raises where Slack does not say just now.
+
+        Of direct messages with the app that is one person.
+        """
+        if place not in self._readers and not place.startswith("D"):
+            return await self._people.may_post(place, now=self._clock())
+        reader = await self.reader(place)
+        return Verdict.UNKNOWN if reader is None else await self._people.may_read(reader, now=self._clock())
+
+    async def say_once(
+        self,
+        job: Job,
+        place: str,
+        reply: Reply,
+        id: int | str,
+        *,
+        event: str,
+        since: int,
+        thread: str | None = None,
+        known_as: Collection[int] = (),
+    ) -> str:
+        """Send a message, unless it was taken before without our hearing of it; return its time stamp.
+
+        It is looked for where the *job* was begun before, by its metadata: under *id*, or one of *known_as*. Where we
+        may not look, it is sent once more and says so. Raises as `send` does.
+        """
+        if job.is_doubtful:
+            ts, looked = await self._seen(place, event, {id, *known_as}, since=since, thread=thread)
+            if ts is not None:
+                return ts
+            if not looked:
+                reply = replace(reply, blocks=[*(reply.blocks or [section(reply.text)]), context(REPEAT)])
+        metadata = {"event_type": event, "event_payload": {"id": id}}
+        return await self.send(place, reply, thread=thread, metadata=metadata)
+
+    async def _seen(
+        self, place: str, event: str, ids: Collection[int | str], *, since: int, thread: str | None
+    ) -> tuple[str | None, bool]:
+        """Look for a message that may have been taken without our hearing of it; and say whether all was looked at."""
+        looking: dict[str, Any] = {"channel": place, "oldest": f"{(since - SECOND) / 1_000_000:.6f}", "limit": 200}
+        try:
+            if thread is None:
+                said = await self._client.conversations_history(**looking, include_all_metadata=True)
+            else:
+                said = await self._client.conversations_replies(**looking, ts=thread, include_all_metadata=True)
+        except SlackApiError as exc:
+            if error_code(exc) not in _NO_LOOK:
+                raise
+            return None, False
+        for message in said["messages"]:
+            metadata = message.get("metadata") or {}
+            if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") in ids:
+                return str(message["ts"]), True
+        return None, not said.get("has_more")
+
+
+def _plain(sentence: str) -> Reply:
+    return Reply(text=sentence, blocks=[section(sentence)])
+
+
+def _may_be_taken(exc: Exception) -> bool:
+    """Return whether a message may have been taken although it failed to be sent."""
+    nobody_there = isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED
+    return not nobody_there and error_code(exc) in (None, *UNSURE)
+
+
+def retry_after(exc: Exception) -> int | None:
+    """Give the µs that Slack asks us to wait, where it does."""
+    if not isinstance(exc, SlackApiError):
+        return None
+    headers = getattr(exc.response, "headers", None) or {}
+    seconds = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    return int(seconds) * SECOND if str(seconds).isdecimal() else None

@@ -1,0 +1,24 @@
+"""Look up the sources of a workspace for whoever lists them."""
+
+from bot.blocks.sources import PER_PAGE, Listed, sources_reply
+from bot.slack.handling import Asked, Reply
+from storage.domain.source_health import Standing
+from storage.sources.config import sources
+from storage.sources.deliveries import lately, waiting
+from storage.sources.health import troubles
+
+
+async def sources_page(asked: Asked, *, first: int = 0) -> Reply:
+    """Answer with some of the sources, from place *first* on, and what came of each lately."""
+    known = await sources(asked.workspace)
+    aside, wrong = await waiting(asked.workspace), await troubles(asked.workspace)
+    shown = [
+        Listed(
+            source=one.at(asked.now),
+            lately=await lately(asked.workspace, source=one.id, now=asked.now),
+            standing=wrong.get(one.slug, Standing.WORKS),
+            waiting=aside.get(one.slug, 0),
+        )
+        for one in known[first : first + PER_PAGE]
+    ]
+    return sources_reply(shown, first=first, total=len(known))

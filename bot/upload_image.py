@@ -1,0 +1,60 @@
+"""Put the picture of a reply into Slack, shared with nobody, and show it to the one who asked."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.blocks.elements import context, section
+from bot.slack.directory import error_code
+from bot.slack.handling import Block, Picture, Reply
+from bot.slack.text import escape
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 10.0  # seconds for the upload
+#: Slack takes an upload before it has looked at it, and until then refuses every message that shows it; seconds.
+PAUSES = (0.4, 0.8, 1.6)
+NOT_ALLOWED = (
+    "No chart: I may not upload pictures here yet. An admin can change that at api.slack.com/apps:"
+    " *OAuth & Permissions*, add the bot scope `files:write`, then *Reinstall to Workspace*."
+)
+NOT_TAKEN = "No chart: Slack did not take the picture{}. What it would show is said above; ask again in a minute."
+
+
+class BlocksRefused(Exception):
+    """Slack refused the blocks of a message."""
+
+
+async def show(
+    reply: Reply, picture: Picture, *, client: AsyncWebClient, tell: Callable[[Reply], Awaitable[None]]
+) -> None:
+    """Tell a reply with its picture; where Slack does not take that, with what it shows in words, and what to do.
+
+    *tell* raises BlocksRefused.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE):
+            # Without a channel: it is shared with nobody, and nothing of the contact is in its name.
+            answer = await client.files_upload_v2(file=picture.png, filename="chart.png", title="Chart")
+        image = {"type": "image", "slack_file": {"id": answer["file"]["id"]}, "alt_text": picture.words}
+    except Exception as exc:  # whatever went wrong, the words are there
+        code = error_code(exc)
+        log.warning("picture not uploaded", because=type(exc).__name__, error=code)
+        because = NOT_ALLOWED if code == "missing_scope" else NOT_TAKEN.format(f" (`{code}`)" if code else "")
+        await tell(_with(reply, section(escape(picture.words)), context(because)))
+        return
+    for pause in PAUSES:
+        try:
+            await tell(_with(reply, image))
+            return
+        except BlocksRefused:
+            await asyncio.sleep(pause)
+    log.warning("picture not shown")
+    await tell(_with(reply, section(escape(picture.words)), context(NOT_TAKEN.format(""))))
+
+
+def _with(reply: Reply, *blocks: Block) -> Reply:
+    return replace(reply, blocks=[*reply.blocks, *blocks], picture=None)
