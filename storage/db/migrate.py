@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 from tortoise.connection import ConnectionHandler
 from tortoise.context import TortoiseContext
+from tortoise.fields.relational import ForeignKeyFieldInstance
 from tortoise.migrations.executor import MigrationExecutor
 from tortoise.migrations.graph import MigrationKey
 from tortoise.migrations.schema_generator.state import ModelState, State
@@ -109,6 +110,22 @@ class _Before:
 class _State(State):
     def clone(self) -> _Before:  # type: ignore[override]  # all that a step asks of what was before it
         return _Before(self)
+
+    def _find_related_models(self, app_label: str, model_name: str) -> set[tuple[str, str]]:
+        """Return the models to make again for a step: its own, and those that it points at.
+
+        Tortoise also makes those that point at them, which are nearly all; no step looks at these."""
+        related: set[tuple[str, str]] = set()
+        left = [(app_label, model_name)]
+        while left:
+            key = left.pop()
+            if key in self.models and key not in related:
+                related.add(key)
+                for field in self.models[key].fields.values():
+                    if isinstance(field, ForeignKeyFieldInstance):
+                        app, _, name = str(field.model_name).partition(".")
+                        left.append((app, name))
+        return related
 
 
 class _Executor(MigrationExecutor):

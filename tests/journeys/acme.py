@@ -154,8 +154,8 @@ class Acme:
     @property
     def answers(self) -> list[Call]:
         """What the service said so far to those who asked, wherever it said it; follow-ups nobody asked for."""
-        calls = [call for call in self.sandbox.calls if call.method in ANSWERS]
-        return [call for call in calls if not call.arguments.get("metadata") and WELCOME not in str(call.arguments)]
+        calls = [call for call in self.sandbox.calls if call.method in ANSWERS and not call.arguments.get("metadata")]
+        return [call for call in calls if not str(call.arguments.get("text")).startswith(WELCOME)]
 
     def latest(self, *, user: str = REP, channel: str = SALES) -> Message:
         """Give the newest message that *user* sees, and see that nobody else does."""

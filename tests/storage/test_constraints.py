@@ -1,6 +1,8 @@
 """What must never be in the tables is refused by the database itself, whoever writes it."""
 
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 
 import asyncpg
 import pytest
@@ -79,27 +81,31 @@ INDEXES = {
 }  # fmt: skip  # names
 
 
-@pytest.fixture
-async def filled(database_url: str) -> str:
-    """Give the URL of a database in which every table has rows."""
-    await fill(database_url)
-    assert [name for name, rows in (await everything(database_url)).items() if not rows] == []
-    return database_url
+@pytest.fixture(scope="module")
+async def filled(lasting_database_url: str) -> str:
+    """Return the URL of a database in which every table has rows; a test that adds rows deletes them again."""
+    await fill(lasting_database_url)
+    assert [name for name, rows in (await everything(lasting_database_url)).items() if not rows] == []
+    return lasting_database_url
 
 
-async def copy(url: str, table: str, other: dict[str, object]) -> None:
-    """Write the first row of a table once more, with other values in some columns."""
+@asynccontextmanager
+async def copied(url: str, table: str, other: dict[str, object]) -> AsyncIterator[None]:
+    """Write the first row of a table once more, with other values in some columns, and delete the copy at the end."""
     (row,) = await raw.rows(url, f"SELECT * FROM {table} ORDER BY id LIMIT 1")
     (last,) = await raw.rows(url, f"SELECT max(id) AS id FROM {table}")
     row |= {"id": int(str(last["id"])) + 1, **other}
     places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
     await raw.rows(url, f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())
+    yield
+    await raw.rows(url, f"DELETE FROM {table} WHERE id = $1", row["id"])
 
 
 async def refusal(url: str, table: str, other: dict[str, object]) -> str:
     """Write such a row, and give the words of the database's refusal."""
     with pytest.raises((sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)) as refused:
-        await copy(url, table, other)
+        async with copied(url, table, other):
+            pass
     return str(refused.value).partition("\n")[0]
 
 
@@ -107,11 +113,10 @@ async def refusal(url: str, table: str, other: dict[str, object]) -> str:
 async def test_what_is_unique_cannot_be_there_twice(filled: str, name: str) -> None:
     """A copy of a row is refused; one that differs in the column that matters is not."""
     table, columns, other = UNIQUE[name]
-    if name in PARENTS:
-        await copy(filled, *PARENTS[name])
-
-    complaint = await refusal(filled, table, {})
-    await copy(filled, table, other)
+    async with copied(filled, *PARENTS[name]) if name in PARENTS else nullcontext():
+        complaint = await refusal(filled, table, {})
+        async with copied(filled, table, other):
+            pass
 
     expected = f"UNIQUE constraint failed: {', '.join(f'{table}.{column}' for column in columns.split(', '))}"
     if not raw.is_sqlite(filled):
@@ -126,7 +131,8 @@ async def test_what_cannot_be_is_refused(filled: str, name: str) -> None:
     fresh: dict[str, object] = {"dedupe_key": "other"} if table == "facts" else {"number": 2}
 
     complaint = await refusal(filled, table, fresh | wrong)
-    await copy(filled, table, fresh | right)
+    async with copied(filled, table, fresh | right):
+        pass
 
     expected = f"CHECK constraint failed: {name}"
     if not raw.is_sqlite(filled):
@@ -134,7 +140,7 @@ async def test_what_cannot_be_is_refused(filled: str, name: str) -> None:
     assert complaint == expected
 
 
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("lasting_database_url", ["postgres"], indirect=True)
 async def test_every_constraint_has_its_test(filled: str) -> None:
     """The tables above name all there are."""
     found = await raw.rows(
