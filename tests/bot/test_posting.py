@@ -22,10 +22,10 @@ TEAM = "T0OURS"
 NAMES = Reply(text="Ada 85", blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": "*Ada* 85"}}])
 #: the Web API methods that put words before people, and who may call each
 WRITERS = {
-    "chat_postMessage": {("posting.py", "Poster.send")},
-    "chat_update": {("posting.py", "Poster.send")},
+    "chat_postMessage": {("slack/poster.py", "Poster.send")},
+    "chat_update": {("slack/poster.py", "Poster.send")},
     # Seen by one person alone, who was asked about before; it holds nothing of a contact.
-    "chat_postEphemeral": {("answering.py", "Answers.ask_alone")},
+    "chat_postEphemeral": {("slack/responder.py", "Answers.ask_alone")},
     "chat_meMessage": set(),
     "chat_scheduleMessage": set(),
     "chat_startStream": set(),
@@ -35,12 +35,12 @@ WRITERS = {
     "reminders_add": set(),
     "canvases_create": set(),
     # Whatever it is that is called by its name: the client that counts, on its way to Slack.
-    "api_call": {("calls.py", "CountedClient.api_call")},
+    "api_call": {("slack/client.py", "CountedClient.api_call")},
 }
 
 
 def callers() -> dict[str, set[tuple[str, str]]]:
-    """Return for each of those methods the functions of the bot that name it, without the sandbox's own Slack."""
+    """Return for each of those methods the functions of the bot that name it, without the demo's own Slack."""
     found: dict[str, set[tuple[str, str]]] = {name: set() for name in WRITERS}
 
     def look(node: ast.AST, file: str, inside: str) -> None:
@@ -53,7 +53,7 @@ def callers() -> dict[str, set[tuple[str, str]]]:
 
     for path in BOT.rglob("*.py"):
         name = path.relative_to(BOT)
-        if "sandbox" not in name.parts:
+        if "demo" not in name.parts:
             look(ast.parse(path.read_text()), str(name), "")
     return found
 

@@ -56,8 +56,8 @@ METHODS = {name for name in vars(AsyncWebClient) if "_" in name.strip("_") and n
 
 
 def modules() -> dict[Path, ast.Module]:
-    """Parse the source of the bot, without the sandbox, which is a system of its own."""
-    files = [path for path in BOT.rglob("*.py") if "sandbox" not in path.relative_to(BOT).parts]
+    """Parse the source of the bot, without the demo, which is a system of its own."""
+    files = [path for path in BOT.rglob("*.py") if "demo" not in path.relative_to(BOT).parts]
     return {path: ast.parse(path.read_text()) for path in files}
 
 
