@@ -14,12 +14,13 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
+import bot
 from bot.slack.dispatch import Dispatcher
 from bot.slack.door import make_bolt
 from bot.slack.manifest import COMMAND, EVENTS, OPTIONAL_SCOPES, SCOPES, SHORTCUT, manifest
 from tests.bot.cli.program import environment, run
 
-BOT = Path(inspect.getfile(make_bolt)).parent
+BOT = Path(inspect.getfile(bot)).parent
 ADDRESS = "https://scores.example.com/slack/events"
 
 # From https://docs.slack.dev/reference/methods: the scopes that a bot token needs for what we ask of each method.
