@@ -2,7 +2,7 @@
 
 from bot.blocks.alert_list import added_reply, alerts_reply, there_reply
 from bot.slack.access import Verdict
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION
 from storage.alerts.digests import digests
 from storage.alerts.enroll import add_alert_rule
@@ -17,7 +17,7 @@ NOBODY_OF_OURS = (
 )
 
 
-async def alerts_page(asked: Asked) -> Reply:
+async def alerts_page(asked: Request) -> Reply:
     """Answer with every rule and what came of it."""
     return alerts_reply(
         await alert_rules(asked.workspace),
@@ -29,7 +29,7 @@ async def alerts_page(asked: Asked) -> Reply:
     )
 
 
-async def add_rule(asked: Asked, words: str) -> Reply:
+async def add_rule(asked: Request, words: str) -> Reply:
     """Make a rule, unless it is there already; raises what cannot be read."""
     owners = await owners_in(asked, words)
     try:
@@ -39,7 +39,7 @@ async def add_rule(asked: Asked, words: str) -> Reply:
     return added_reply(rule, asked.types, asked.choices)
 
 
-async def not_ours(asked: Asked, words: str) -> dict[str, str]:
+async def not_ours(asked: Request, words: str) -> dict[str, str]:
     """Say what of a rule would tell somebody who is none of ours: `channel`, `escalate` → why, and what to say instead.
 
     Raises what cannot be read.
@@ -52,7 +52,7 @@ async def not_ours(asked: Asked, words: str) -> dict[str, str]:
     return refused
 
 
-async def owners_in(asked: Asked, words: str) -> dict[str, str | None]:
+async def owners_in(asked: Request, words: str) -> dict[str, str | None]:
     """Give the addresses of the colleagues that the words of a rule name, `me` among them."""
     mentioned = {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(words)}
     return {"me": asked.person.email, **mentioned}

@@ -7,7 +7,7 @@ from bot.blocks.elements import context
 from bot.blocks.preview import preview_reply
 from bot.blocks.refusals import plain_reply
 from bot.blocks.settings import settings_reply, written_bands
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.score_types import ScoreType
 from storage.ledger.contacts import contacts
@@ -15,12 +15,12 @@ from storage.scoring.definitions import drafts
 from storage.scoring.drafts import NoDraft, build, cancel, draft, preview
 
 
-async def settings_page(asked: Asked, *, first: int = 0) -> Reply:
+async def settings_page(asked: Request, *, first: int = 0) -> Reply:
     """Answer with some of the score types, from place *first* on."""
     return settings_reply(asked.types, await drafts(asked.workspace), first=first)
 
 
-async def propose(asked: Asked, wanted: ScoreType) -> Reply:
+async def propose(asked: Request, wanted: ScoreType) -> Reply:
     """Change at once what moves no score, else show what would change; an older draft of the type gives way.
 
     Raises BadDefinition.
@@ -46,7 +46,7 @@ def _content(one: ScoreType) -> ScoreType:
     return replace(one, definition=0, number=0, is_default=False)
 
 
-async def show_preview(asked: Asked, waiting: ScoreType) -> Reply:
+async def show_preview(asked: Request, waiting: ScoreType) -> Reply:
     """Build a draft, which may take a while, and answer with what it would change; raises NoDraft."""
     await build(asked.workspace, draft=waiting, progress=lambda _: None, now=asked.now)
     told = await preview(asked.workspace, draft=waiting, now=asked.now)
@@ -54,7 +54,7 @@ async def show_preview(asked: Asked, waiting: ScoreType) -> Reply:
     return preview_reply(asked.type(waiting.key), told, {one.id: one for one in known})
 
 
-async def draft_of(asked: Asked, key: str, number: str) -> ScoreType:
+async def draft_of(asked: Request, key: str, number: str) -> ScoreType:
     """Give the draft that a button names; raises NoDraft, also where another version was applied after it was made."""
     found = [one for one in await drafts(asked.workspace) if (one.key, str(one.number)) == (key, number)]
     if not found:

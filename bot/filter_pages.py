@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from bot.blocks.contact_list import filter_reply
 from bot.blocks.elements import BUTTON_VALUE
 from bot.blocks.refusals import plain_reply
-from bot.slack.handling import Asked, Outlived, Reply
+from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import MENTION, code
 from storage.domain.filters import Filter, Sort, parse
 from storage.reading.pages import count, emptied_by, page
@@ -22,7 +22,7 @@ LONGEST = 1400  # a button that turns the page carries the filter, and has room 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FilterPage:
     """Where somebody is in the answer of a filter: its text, the cursors of the last pages turned, how many were."""
 
     text: str
@@ -38,25 +38,25 @@ class Place:
                 return written
         return None
 
-    def onward(self, cursor: str) -> "Place":
+    def onward(self, cursor: str) -> "FilterPage":
         """Give the page after this one."""
         return replace(self, cursors=(*self.cursors, cursor), turned=self.turned + 1)
 
-    def back(self) -> "Place":
+    def back(self) -> "FilterPage":
         """Give the page before this one; where it was forgotten, the first."""
         return replace(self, cursors=self.cursors[:-1], turned=self.turned - 1 if len(self.cursors) > 1 else 0)
 
     @staticmethod
-    def read(carried: str) -> "Place":
+    def read(carried: str) -> "FilterPage":
         """Read it from a button; raises Outlived."""
         try:
             told = json.loads(carried)
-            return Place(str(told["q"]), tuple(str(cursor) for cursor in told["c"]), int(told["n"]))
+            return FilterPage(str(told["q"]), tuple(str(cursor) for cursor in told["c"]), int(told["n"]))
         except (ValueError, KeyError, TypeError) as exc:
             raise Outlived from exc
 
 
-async def answer_filter(asked: Asked, place: Place) -> Reply:
+async def answer_filter(asked: Request, place: FilterPage) -> Reply:
     """Answer with one page of the contacts that a filter finds; raises BadFilter, BadCursor."""
     length = len(json.dumps(place.text, ensure_ascii=False)) - 2
     if length > LONGEST:
@@ -83,7 +83,7 @@ async def answer_filter(asked: Asked, place: Place) -> Reply:
     )
 
 
-async def _read(asked: Asked, text: str) -> Filter:
+async def _read(asked: Request, text: str) -> Filter:
     """Parse a filter; where it sorts by nothing, the highest of its first score, or of the default one, come first."""
     owners = {"me": asked.person.email, **await addresses(asked, text)}
     question = parse(text, asked.types, owners=owners, segments=await segments(asked.workspace))
@@ -92,12 +92,12 @@ async def _read(asked: Asked, text: str) -> Filter:
     return replace(question, sort=(Sort((question.scores or (asked.types[0],))[0], True),))
 
 
-async def addresses(asked: Asked, text: str) -> dict[str, str | None]:
+async def addresses(asked: Request, text: str) -> dict[str, str | None]:
     """Give the addresses of the colleagues mentioned in a text, by Slack's id; none where it is not known."""
     return {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(text)}
 
 
-async def _nobody(asked: Asked, question: Filter, text: str) -> Reply:
+async def _nobody(asked: Request, question: Filter, text: str) -> Reply:
     term = await emptied_by(asked.workspace, asked=question, now=asked.now)
     because = f" Nobody is left after `{code(term)}`." if term and len(question.texts) > 1 else ""
     return plain_reply(f"No contact fits `{code(text)}`.{because}{_hint(text, term or text)}")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from bot.blocks.elements import button, section
 from bot.blocks.followup import ended_blocks, list_reply
-from bot.slack.handling import Asked, Block, Outlived, Reply
+from bot.slack.handling import Block, Outlived, Reply, Request
 from storage.alerts.followups import FollowUp, Whose, by_ids, overdue, waiting
-from storage.domain.followups import State
+from storage.domain.followups import FollowUpState
 from storage.ledger.contacts import contacts
 
 PER_PAGE, MOST_ENDED = 8, 3
@@ -15,7 +15,7 @@ _CARRIED = re.compile(r"(open|mine|overdue) (\d{1,18})(?: (\d{1,18}(?:,\d{1,18})
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FollowUpPage:
     """Where somebody is in a list: which one, past which id, and what they ended there, to say what came of it."""
 
     which: str
@@ -27,19 +27,19 @@ class Place:
         return f"{self.which} {self.after} {','.join(map(str, self.ended))}".strip()
 
     @staticmethod
-    def read(carried: str) -> "Place":
+    def read(carried: str) -> "FollowUpPage":
         """Read it from a button; raises Outlived."""
         found = _CARRIED.fullmatch(carried)
         if found is None:
             raise Outlived
-        return Place(found[1], int(found[2]), tuple(int(id) for id in (found[3] or "").split(",") if id))
+        return FollowUpPage(found[1], int(found[2]), tuple(int(id) for id in (found[3] or "").split(",") if id))
 
-    def with_ended(self, id: int) -> "Place":
+    def with_ended(self, id: int) -> "FollowUpPage":
         """Give it with one more that was ended; the last few are asked about."""
         return replace(self, ended=(*self.ended, id)[-MOST_ENDED:])
 
 
-async def follow_ups_page(asked: Asked, place: Place, *, said: str = "", is_home: bool = False) -> Reply:
+async def follow_ups_page(asked: Request, place: FollowUpPage, *, said: str = "", is_home: bool = False) -> Reply:
     """Answer with those that wait for who asks (`mine`), with all that wait (`open`), or with what is `overdue`.
 
     *said* stands above them. A click in the Home tab is answered elsewhere, so there no button carries the list.
@@ -63,7 +63,7 @@ async def follow_ups_page(asked: Asked, place: Place, *, said: str = "", is_home
     )
 
 
-async def _found(asked: Asked, place: Place) -> list[FollowUp]:
+async def _found(asked: Request, place: FollowUpPage) -> list[FollowUp]:
     """Give what is on a page, and one more where there is any."""
     if place.which == "overdue":
         return await overdue(asked.workspace, after=place.after, most=PER_PAGE + 1, now=asked.now)
@@ -71,13 +71,13 @@ async def _found(asked: Asked, place: Place) -> list[FollowUp]:
     return await waiting(asked.workspace, whose=whose, after=place.after, most=PER_PAGE + 1)
 
 
-async def _questions(asked: Asked, place: Place) -> list[Block]:
+async def _questions(asked: Request, place: FollowUpPage) -> list[Block]:
     """Ask what came of what was ended in this list, the latest first."""
     ended = {one.id: one for one in await by_ids(asked.workspace, ids=place.ended)} if place.ended else {}
     untold = [
         one
         for id in reversed(place.ended)
-        if (one := ended.get(id)) and one.standing.state is State.DONE and one.outcome is None
+        if (one := ended.get(id)) and one.standing.state is FollowUpState.DONE and one.outcome is None
     ]
     people = {one.id: one for one in await contacts(asked.workspace, ids=[one.contact for one in untold])}
     return [

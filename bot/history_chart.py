@@ -4,7 +4,7 @@ import asyncio
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.chart import Chart, Mark, png, words
-from bot.slack.handling import SLACK, Asked, Picture
+from bot.slack.handling import SLACK, Picture, Request
 from storage.domain.contacts import Contact
 from storage.domain.facts import DAY
 from storage.reading.history import Cause, course
@@ -12,7 +12,7 @@ from storage.reading.history import Cause, course
 MOST_CHANGES = 20_000
 
 
-async def chart_of(asked: Asked, contact: Contact, *, score: str, days: int) -> Picture | None:
+async def chart_of(asked: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
     """Give the picture of one score over so many days until now; none where it was missing all the time."""
     found = await course(
         asked.workspace, contact=contact.id, score=score, most=MOST_CHANGES, since=asked.now - days * DAY, now=asked.now
@@ -34,7 +34,7 @@ async def chart_of(asked: Asked, contact: Contact, *, score: str, days: int) -> 
     return Picture(png=await asyncio.to_thread(png, chart), words=words(chart))
 
 
-async def _cause(asked: Asked, cause: Cause) -> str:
+async def _cause(asked: Request, cause: Cause) -> str:
     """Say who or what a change is from, and why; a picture mentions nobody, so a colleague is named."""
     if cause.actor and cause.source == SLACK:
         who = f"by {await asked.name_of(cause.actor) or 'a colleague'}"

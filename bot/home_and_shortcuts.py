@@ -5,9 +5,9 @@ import re
 from bot.blocks.elements import context, section
 from bot.blocks.set_modal import set_modal
 from bot.blocks.setup import here_reply, setup_blocks
-from bot.followup_list import Place, follow_ups_page
+from bot.followup_list import FollowUpPage, follow_ups_page
 from bot.slack.access import Need
-from bot.slack.handling import Asked, Block, Reply
+from bot.slack.handling import Block, Reply, Request
 from bot.slack.lookup import find_all
 from storage.domain.contacts import looks_like_address
 from storage.notices import NO_ADMIN, is_told
@@ -20,21 +20,21 @@ _NO_ADMIN = (
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
 
-async def home(asked: Asked) -> Reply:
+async def home(asked: Request) -> Reply:
     """Draw the Home tab: the first questions until they are answered, what waits for this person, what to type."""
     blocks: list[Block] = []
     if await is_told(asked.workspace, what=NO_ADMIN):
         blocks += [section(_NO_ADMIN.format(asked.workspace.team)), {"type": "divider"}]
     if asked.choices.set_up_at is None and Need.ADMINISTER in asked.rights:
         blocks += [*setup_blocks(asked.choices, asked.types), {"type": "divider"}]
-    mine = await follow_ups_page(asked, Place("mine"), is_home=True)
+    mine = await follow_ups_page(asked, FollowUpPage("mine"), is_home=True)
     blocks += [*mine.blocks, {"type": "divider"}]
     blocks.append(section("*What to type*\n`/score ada@example.com` · `/score top 10` · `/score help`"))
     blocks.append(context("Scores are for members of this workspace; a contact never sees one."))
     return Reply(text="Contact Score", blocks=blocks)
 
 
-def ask_for_place(asked: Asked) -> Reply:
+def ask_for_place(asked: Request) -> Reply:
     """Ask whether follow-ups shall go to the channel, where who invited may say so; else nothing."""
     chosen = asked.choices.alert_channel
     if chosen == asked.text or (chosen is not None and Need.ADMINISTER not in asked.rights):
@@ -42,7 +42,7 @@ def ask_for_place(asked: Asked) -> Reply:
     return here_reply(asked.text)
 
 
-async def score_message(asked: Asked) -> Reply:
+async def score_message(asked: Request) -> Reply:
     """Open the form for the contact whose address, or else whose first known name, a message holds."""
     addresses = [word.strip(".!?") for word in _WORD.findall(asked.text) if looks_like_address(word.strip(".!?"))]
     for address in addresses:

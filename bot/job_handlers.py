@@ -27,7 +27,7 @@ from storage.domain.backoff import MOST_ATTEMPTS, MOST_HELD, PACE, SECOND, pause
 from storage.domain.business_hours import is_at_work, is_same_day, next_time
 from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import DAY
-from storage.domain.followups import WAITING, Move, TooLate
+from storage.domain.followups import WAITING, FollowUpMove, TooLate
 from storage.domain.people import Workspace
 from storage.jobs import Job
 from storage.ledger.contacts import contacts
@@ -61,14 +61,16 @@ class _Done:
 class _ByTime:
     """What time does to a follow-up: the move, and what is said under its message."""
 
-    move: Move
+    move: FollowUpMove
     said: str
 
 
 _BY_TIME = {
-    WAKE: _ByTime(Move.WAKE, "<@{holder}> snoozed this until now; it is open again."),
-    RELEASE: _ByTime(Move.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."),
-    ESCALATE: _ByTime(Move.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
+    WAKE: _ByTime(FollowUpMove.WAKE, "<@{holder}> snoozed this until now; it is open again."),
+    RELEASE: _ByTime(
+        FollowUpMove.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."
+    ),
+    ESCALATE: _ByTime(FollowUpMove.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
 }
 _NOT_OURS = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
 _NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #sales`"
@@ -236,7 +238,7 @@ class Deliverer:
         moved_before = job.attempts > 1 and last.move == way.move  # and the word of it was not sent
         if moved.standing == one.standing and not moved_before:
             return _Done()
-        if way.move is Move.ESCALATE and (place is None or one.in_list or place.startswith("D")):
+        if way.move is FollowUpMove.ESCALATE and (place is None or one.in_list or place.startswith("D")):
             return await self._tell_escalated(job, one, since=last.at)
         if one.in_list or place is None:
             return _Done()
@@ -245,7 +247,7 @@ class Deliverer:
             await self._poster.say_once(job, place, said, job.id, event=WORD, since=last.at, thread=one.message_ts)
         except (NotShown, SlackApiError) as exc:
             log.warning("not said in a thread", because=_why_not(exc, place))
-            if way.move is Move.ESCALATE:
+            if way.move is FollowUpMove.ESCALATE:
                 return await self._tell_escalated(job, one, since=last.at)
         return _Done(pace=PACE)
 

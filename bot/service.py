@@ -31,10 +31,10 @@ from bot.worker import Worker
 from storage.alerts.decide import SWEEP
 from storage.bootstrap import Storage, open_storage
 from storage.domain.errors import UnknownWorkspace
-from storage.domain.facts import Asked
+from storage.domain.facts import ItemRequest
 from storage.domain.people import Workspace
-from storage.domain.sources import Settings as SourceSettings
 from storage.domain.sources import Source
+from storage.domain.sources import SourceSettings as SourceSettings
 from storage.domain.submissions import Raw, Recorded
 from storage.jobs import put_job
 from storage.sources.health import WATCH
@@ -243,7 +243,7 @@ class Service:
             return await add_workspace(team, name=name, now=self._clock())
 
 
-def _attempted(source: Source, raw: Raw, key: str) -> tuple[Sequence[Asked], Sequence[str]]:
+def _attempted(source: Source, raw: Raw, key: str) -> tuple[Sequence[ItemRequest], Sequence[str]]:
     """Say what would be taken of a request, and what to think about before it is."""
     tried = attempt(source, raw, key=key)
     return tried.items, tried.warnings

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from storage.domain.facts import Asked
+from storage.domain.facts import ItemRequest
 from storage.domain.people import Workspace
-from storage.domain.sources import Settings, Source
+from storage.domain.sources import Source, SourceSettings
 from storage.domain.submissions import Raw, Recorded
 
 HIDDEN = "…"
@@ -33,7 +33,7 @@ class Configures(Protocol):
         map: Sequence[str],
         options: Sequence[str],
         api_token: str | None,
-    ) -> tuple[Settings, tuple[str, ...]]: ...
+    ) -> tuple[SourceSettings, tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Senders:
     #: the next secret of a source, checked where one is given, else made; raises a Refusal
     next_secret: Callable[[Source, str | None], str]
     #: say what would be taken of a request that is kept, given its key, and what to think about before it is
-    attempt: Callable[[Source, Raw, str], tuple[Sequence[Asked], Sequence[str]]]
+    attempt: Callable[[Source, Raw, str], tuple[Sequence[ItemRequest], Sequence[str]]]
     #: read a kept delivery of a workspace again, given its id and the time; raises a Refusal
     replay: Callable[[Workspace, int, int], Awaitable[Recorded]]
 

@@ -1,14 +1,14 @@
 """Look up the sources of a workspace for whoever lists them."""
 
 from bot.blocks.sources import PER_PAGE, Listed, sources_reply
-from bot.slack.handling import Asked, Reply
-from storage.domain.source_health import Standing
+from bot.slack.handling import Reply, Request
+from storage.domain.source_health import SourceHealth
 from storage.sources.config import sources
 from storage.sources.deliveries import lately, waiting
 from storage.sources.health import troubles
 
 
-async def sources_page(asked: Asked, *, first: int = 0) -> Reply:
+async def sources_page(asked: Request, *, first: int = 0) -> Reply:
     """Answer with some of the sources, from place *first* on, and what came of each lately."""
     known = await sources(asked.workspace)
     aside, wrong = await waiting(asked.workspace), await troubles(asked.workspace)
@@ -16,7 +16,7 @@ async def sources_page(asked: Asked, *, first: int = 0) -> Reply:
         Listed(
             source=one.at(asked.now),
             lately=await lately(asked.workspace, source=one.id, now=asked.now),
-            standing=wrong.get(one.slug, Standing.WORKS),
+            standing=wrong.get(one.slug, SourceHealth.WORKS),
             waiting=aside.get(one.slug, 0),
         )
         for one in known[first : first + PER_PAGE]

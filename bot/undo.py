@@ -1,11 +1,11 @@
 """Take back what one request recorded, and say what that did."""
 
 from bot.blocks.receipt import receipt_reply, taken_back_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from storage.ledger.contacts import contacts
 
 
-async def undo_batch(asked: Asked, batch: str, *, replaces: bool = False) -> Reply:
+async def undo_batch(asked: Request, batch: str, *, replaces: bool = False) -> Reply:
     """Leave a batch out of every fold; raises NothingToUndo."""
     recorded = await asked.undo(batch)
     if not recorded.undone:

@@ -30,7 +30,7 @@ class Content(Protocol):
         ...
 
 
-class Request(Protocol):
+class BodyStream(Protocol):
     """
     The part of aiohttp's *web.BaseRequest* that is used here.
 
@@ -48,7 +48,7 @@ class Request(Protocol):
         ...
 
 
-async def read_body(request: Request, *, limit: int = MAX_BODY) -> bytes:
+async def read_body(request: BodyStream, *, limit: int = MAX_BODY) -> bytes:
     """Read the bytes as they were sent, or raise *TooLarge* before more than a chunk beyond the *limit* is held."""
     if (request.content_length or 0) > limit:
         raise TooLarge(limit)

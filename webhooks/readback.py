@@ -14,7 +14,7 @@ from yarl import URL
 from storage import jobs
 from storage.domain.backoff import MOST_ATTEMPTS, SECOND, pause
 from storage.domain.errors import UnknownSource
-from storage.domain.facts import Asked, Item, Op
+from storage.domain.facts import Item, ItemRequest, Op
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Submission
@@ -143,7 +143,7 @@ class Reader:
         )
         await self._committer.record(submission, now=now)
 
-    async def _news(self, workspace: Workspace, items: list[Asked], wanted: Wanted) -> list[Asked]:
+    async def _news(self, workspace: Workspace, items: list[ItemRequest], wanted: Wanted) -> list[ItemRequest]:
         """Leave out that a score has no value which has none here either."""
         cleared = [one for one in items if isinstance(one, Item) and one.op is Op.CLEAR]
         contact = await named(workspace, key=f"{wanted.source}:{wanted.id}") if cleared else None

@@ -15,7 +15,7 @@ from storage.domain.submissions import Delivered, Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.sources.config import find_source
 from storage.sources.deliveries import count_refusal, forget_old
-from webhooks.authentication.signatures import Refused, Request
+from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
 from webhooks.metrics import Metrics
 from webhooks.problems import problem
@@ -90,7 +90,7 @@ class Receiver:
         arrived = self._arrived(request, source, body)
         try:
             told = proof.authenticate(arrived, secrets=source.secrets, now=now)
-        except Refused as refusal:
+        except NotAuthentic as refusal:
             return await self._refuse(request, source, refusal, now=now)
         if source.settings.paused:
             return problem(503, "This source is paused. Keep it, and send it again.", headers={"Retry-After": "3600"})
@@ -130,7 +130,7 @@ class Receiver:
             return web.Response(text=provider.ack[1], content_type=provider.ack[0], charset="utf-8")
         return web.json_response(_answer(recorded))
 
-    def _arrived(self, request: web.Request, source: Source, body: bytes) -> Request:
+    def _arrived(self, request: web.Request, source: Source, body: bytes) -> SignedRequest:
         """Give the request as its sender sees it: at the address it was told, with the query as it came."""
         lines: dict[str, list[str]] = {}
         for name, value in request.headers.items():
@@ -143,7 +143,7 @@ class Receiver:
         else:
             address = (self._public_url or f"{request.scheme}://{request.host}").rstrip("/") + sent.path
         url = f"{address}?{sent.query}" if sent.query else address
-        return Request(method=request.method, url=url, query=sent.query, headers=headers, lines=lines, body=body)
+        return SignedRequest(method=request.method, url=url, query=sent.query, headers=headers, lines=lines, body=body)
 
     async def _tidy(self, source: Source, *, now: int) -> None:
         """Let go of old deliveries, once an hour; that it failed is no reason to refuse what was kept."""
@@ -153,7 +153,7 @@ class Receiver:
         with suppress(StorageUnavailable):
             await forget_old(source.workspace, now=now)
 
-    async def _refuse(self, request: web.Request, source: Source, refusal: Refused, *, now: int) -> web.Response:
+    async def _refuse(self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int) -> web.Response:
         # Only failures are turned away: who shares an address with a stranger is still heard.
         wait = self._failures.failed(request.remote or "", now=now)
         if wait:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.people import Workspace
 from storage.domain.score_types import check_key
-from storage.domain.sources import Settings, Source
-from webhooks.authentication.credentials import PLACES, Basic, Organization, Proof, Signature
+from storage.domain.sources import Source, SourceSettings
+from webhooks.authentication.credentials import PLACES, Authenticator, Basic, Organization, Signature
 from webhooks.authentication.recipes import recipes
 from webhooks.limits import read_rate
 from webhooks.providers import PROVIDERS
@@ -44,7 +44,7 @@ class Given:
 class Configured:
     """What is to be kept; no secrets where those there are stay."""
 
-    settings: Settings
+    settings: SourceSettings
     secrets: tuple[str, ...] | None = field(repr=False)
 
 
@@ -55,7 +55,7 @@ def provider_named(name: str) -> Provider:
     return PROVIDERS[name]
 
 
-def proof_of(workspace: Workspace, *, slug: str, provider: str, settings: Settings) -> Proof:
+def proof_of(workspace: Workspace, *, slug: str, provider: str, settings: SourceSettings) -> Authenticator:
     """Give how a source would prove itself with these settings."""
     source = Source(id=0, workspace=workspace, slug=slug, provider=provider, secrets=(), settings=settings)
     return PROVIDERS[provider].proof(source)
@@ -67,7 +67,7 @@ def configure(
     """Check what was said of a new source, or of one that was set *before*; raises Refusal with what to say instead."""
     chosen = provider_named(provider)
     _check_used(provider, chosen, given)
-    settings = _settings(slug, provider, chosen, given, before.settings if before is not None else Settings())
+    settings = _settings(slug, provider, chosen, given, before.settings if before is not None else SourceSettings())
     proof = proof_of(workspace, slug=slug, provider=provider, settings=settings)
     if given.secrets and not isinstance(proof, Signature):
         instead = "--password" if isinstance(proof, Basic) else "--token"
@@ -97,7 +97,7 @@ def unmeasured(source: Source) -> list[str]:
     ]
 
 
-def with_secret(given: Given, secret: str, *, proof: Proof) -> Given:
+def with_secret(given: Given, secret: str, *, proof: Authenticator) -> Given:
     """Say a secret as what this kind of proof takes: a signing secret, a password or a token."""
     if isinstance(proof, Signature):
         return replace(given, secrets=(secret,))
@@ -117,7 +117,7 @@ def next_secret(source: Source, said: str | None) -> str:
     return chosen
 
 
-def check_secret(proof: Proof, secret: str) -> None:
+def check_secret(proof: Authenticator, secret: str) -> None:
     """Refuse what cannot be a secret of this kind, in words that do not repeat it."""
     try:
         proof.check_secret(secret)
@@ -144,7 +144,7 @@ def _check_used(provider: str, chosen: Provider, given: Given) -> None:
         raise Refusal(f"choose one way to prove it is the sender: --{ways[0]} or --{ways[1]}")
 
 
-def _settings(slug: str, provider: str, chosen: Provider, given: Given, before: Settings) -> Settings:
+def _settings(slug: str, provider: str, chosen: Provider, given: Given, before: SourceSettings) -> SourceSettings:
     mapped = _pairs(given.map, "--map", "PROPERTY=TYPE")
     for key in mapped.values():
         check_key(key)
@@ -171,7 +171,7 @@ def _settings(slug: str, provider: str, chosen: Provider, given: Given, before: 
     return _proof_settings(slug, chosen, given, settings)
 
 
-def _proof_settings(slug: str, chosen: Provider, given: Given, settings: Settings) -> Settings:
+def _proof_settings(slug: str, chosen: Provider, given: Given, settings: SourceSettings) -> SourceSettings:
     """Settle whether there is a user name, or where a token is."""
     if given.username is not None or given.password is not None or (chosen.username and settings.username is None):
         name = given.username or settings.username or (slug if chosen.username else None)

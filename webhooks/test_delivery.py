@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from storage.domain.errors import Refusal
 from storage.domain.sources import Source
-from webhooks.authentication.signatures import Request
+from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.read.bodies import FORM, JSON, XML
 
@@ -33,7 +33,7 @@ def kind_of_file(body: bytes) -> str:
 def prepared(source: Source, body: bytes, *, url: str, delivery: str, now: int) -> Outgoing:
     """Make the request that the sender would; raises Refusal where only the sender can."""
     headers = {"content-type": kind_of_file(body)}
-    request = Request(url=source.settings.public_url or url, headers=headers, body=body)
+    request = SignedRequest(url=source.settings.public_url or url, headers=headers, body=body)
     if source.secrets:
         try:
             request = (

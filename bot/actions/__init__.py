@@ -30,10 +30,10 @@ from bot.actions.sources import (
     turn_sources,
 )
 from bot.slack.access import Need
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 
 # Each with what whoever clicks must be allowed.
-ACTIONS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
+ACTIONS: dict[str, tuple[Need, Callable[[Request], Awaitable[Reply]]]] = {
     "undo": (Need.SET, take_back),
     "history": (Need.SEE, show_history),
     "chart": (Need.SEE, show_chart),

@@ -1,14 +1,14 @@
 """Open the form that adds an alert rule, and what stands behind More."""
 
 from bot.blocks.alert_modal import alert_modal
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 
 
-async def open_alert_form(asked: Asked) -> Reply:
+async def open_alert_form(asked: Request) -> Reply:
     """Open it."""
     return Reply(modal=alert_modal(asked.types))
 
 
-async def show_more(asked: Asked) -> Reply:
+async def show_more(asked: Request) -> Reply:
     """Open it with all it can say, over the short one."""
     return Reply(modal=alert_modal(asked.types, more=True))

@@ -6,35 +6,37 @@ from dataclasses import replace
 
 from bot.blocks.followup import ended_blocks, steps_reply
 from bot.blocks.refusals import plain_reply, refusal_reply, sentence
-from bot.followup_list import Place, follow_ups_page
-from bot.slack.handling import Asked, Outlived, Reply
+from bot.followup_list import FollowUpPage, follow_ups_page
+from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape
 from storage.alerts.followup_moves import move, tell_outcome
 from storage.alerts.followups import FollowUp, follow_up, steps
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
-from storage.domain.followups import Move, Outcome, TooLate
+from storage.domain.followups import FollowUpMove, FollowUpOutcome, TooLate
 from storage.ledger.contacts import contacts
 
 SNOOZE = DAY
 
 
-async def claim(asked: Asked) -> Reply:
+async def claim(asked: Request) -> Reply:
     """Let whoever clicked first have it."""
-    return await _moved(asked, Move.CLAIM, "{} is yours now.")
+    return await _moved(asked, FollowUpMove.CLAIM, "{} is yours now.")
 
 
-async def snooze(asked: Asked) -> Reply:
+async def snooze(asked: Request) -> Reply:
     """Put it away for a day."""
-    return await _moved(asked, Move.SNOOZE, "{} sleeps for a day and comes back then.", until=asked.now + SNOOZE)
+    return await _moved(
+        asked, FollowUpMove.SNOOZE, "{} sleeps for a day and comes back then.", until=asked.now + SNOOZE
+    )
 
 
-async def finish(asked: Asked) -> Reply:
+async def finish(asked: Request) -> Reply:
     """End it, and ask what came of it."""
-    return await _moved(asked, Move.DONE, "{} is done. What came of it?")
+    return await _moved(asked, FollowUpMove.DONE, "{} is done. What came of it?")
 
 
-async def _moved(asked: Asked, what: Move, told: str, *, until: int | None = None) -> Reply:
+async def _moved(asked: Request, what: FollowUpMove, told: str, *, until: int | None = None) -> Reply:
     id, place = _read(asked.text)
     try:
         one = await move(asked.workspace, id=id, move=what, by=asked.person.id, until=until, now=asked.now)
@@ -43,7 +45,7 @@ async def _moved(asked: Asked, what: Move, told: str, *, until: int | None = Non
             raise
         return await _anew(asked, place, sentence(late, asker=asked.person.id))
     said = told.format(await _name(asked, one))
-    if what is not Move.DONE:
+    if what is not FollowUpMove.DONE:
         return plain_reply(said) if place is None else await _anew(asked, place, said)
     if place is not None:
         return await _anew(asked, place.with_ended(one.id), "")
@@ -52,12 +54,12 @@ async def _moved(asked: Asked, what: Move, told: str, *, until: int | None = Non
     return Reply(text=said, blocks=ended_blocks(one, known[0])) if known else plain_reply(said)
 
 
-async def tell_what_came_of_it(asked: Asked) -> Reply:
+async def tell_what_came_of_it(asked: Request) -> Reply:
     """Keep the outcome."""
     number, _, rest = asked.text.partition(" ")
     name, _, carried = rest.partition(" ")
     id, place = _read(f"{number} {carried}".strip())
-    outcome = Outcome.__members__.get(name)
+    outcome = FollowUpOutcome.__members__.get(name)
     if outcome is None:
         raise Outlived
     one = await tell_outcome(asked.workspace, id=id, outcome=outcome, by=asked.person.id, now=asked.now)
@@ -67,7 +69,7 @@ async def tell_what_came_of_it(asked: Asked) -> Reply:
     return plain_reply(said) if place is None else await _anew(asked, place, said)
 
 
-async def show_steps(asked: Asked) -> Reply:
+async def show_steps(asked: Request) -> Reply:
     """Show what happened to it, to whoever asks alone."""
     one = await follow_up(asked.workspace, id=_id(asked.text))
     known = await contacts(asked.workspace, ids=[one.contact])
@@ -77,24 +79,24 @@ async def show_steps(asked: Asked) -> Reply:
     return steps_reply(one, known[0], score_type, await steps(asked.workspace, id=one.id))
 
 
-async def turn_list(asked: Asked) -> Reply:
+async def turn_list(asked: Request) -> Reply:
     """Show another page of the list."""
-    return await _anew(asked, Place.read(asked.text), "")
+    return await _anew(asked, FollowUpPage.read(asked.text), "")
 
 
-async def _anew(asked: Asked, place: Place, said: str) -> Reply:
+async def _anew(asked: Request, place: FollowUpPage, said: str) -> Reply:
     return replace(await follow_ups_page(asked, place, said=said), replaces=True)
 
 
-async def _name(asked: Asked, one: FollowUp) -> str:
+async def _name(asked: Request, one: FollowUp) -> str:
     known = await contacts(asked.workspace, ids=[one.contact])
     return escape(known[0].shown) if known else "The contact"
 
 
-def _read(text: str) -> tuple[int, Place | None]:
+def _read(text: str) -> tuple[int, FollowUpPage | None]:
     """Read which follow-up a button is about and, where it stands in a list, its place there; raises Outlived."""
     id, _, carried = text.partition(" ")
-    return _id(id), Place.read(carried) if carried else None
+    return _id(id), FollowUpPage.read(carried) if carried else None
 
 
 def _id(text: str) -> int:

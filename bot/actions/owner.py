@@ -1,14 +1,14 @@
 """Make whoever clicks the owner of a contact that has none."""
 
 from bot.blocks.refusals import plain_reply, refusal_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Item
 from storage.ledger.contacts import contacts
 
 
-async def become_owner(asked: Asked) -> Reply:
+async def become_owner(asked: Request) -> Reply:
     """Record who owns it from now on, unless somebody else does by now."""
     id = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
     found = await contacts(asked.workspace, ids=[id])

@@ -4,21 +4,21 @@ from dataclasses import replace
 
 from bot.blocks.rules import rule_modal, rules_reply
 from bot.definition_changes import propose
-from bot.slack.handling import Asked, Outlived, Reply
+from bot.slack.handling import Outlived, Reply, Request
 
 
-async def turn_rules(asked: Asked) -> Reply:
+async def turn_rules(asked: Request) -> Reply:
     """Show the rules from the place on that the button names."""
     first = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
     return replace(rules_reply(asked.types, first=first), replaces=True)
 
 
-async def open_rule_form(asked: Asked) -> Reply:
+async def open_rule_form(asked: Request) -> Reply:
     """Open the form of a new rule."""
     return Reply(modal=rule_modal(asked.types))
 
 
-async def change_rule(asked: Asked) -> Reply:
+async def change_rule(asked: Request) -> Reply:
     """Change or remove the rule that the menu names; where the rules are others by now, they are shown anew."""
     what, key, number, place = (*asked.text.split(" "), "", "", "")[:4]
     live = asked.type(key)

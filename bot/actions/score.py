@@ -6,7 +6,7 @@ from bot.blocks.history import MOST, history_reply
 from bot.blocks.refusals import refusal_reply
 from bot.blocks.set_modal import set_modal
 from bot.history_chart import chart_of
-from bot.slack.handling import Asked, Outlived, Reply
+from bot.slack.handling import Outlived, Reply, Request
 from bot.undo import undo_batch
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
@@ -14,12 +14,12 @@ from storage.reading.current_scores import card
 from storage.reading.history import history
 
 
-async def take_back(asked: Asked) -> Reply:
+async def take_back(asked: Request) -> Reply:
     """Undo the batch that the button names."""
     return await undo_batch(asked, asked.text, replaces=True)
 
 
-async def show_history(asked: Asked) -> Reply:
+async def show_history(asked: Request) -> Reply:
     """Show the history of the contact, and score type, that the button names."""
     contact, _, score = asked.text.partition(" ")
     known = await card(asked.workspace, contact=_id(contact), now=asked.now)
@@ -29,7 +29,7 @@ async def show_history(asked: Asked) -> Reply:
     return history_reply(known.contact, score_type, entries)
 
 
-async def show_chart(asked: Asked) -> Reply:
+async def show_chart(asked: Request) -> Reply:
     """Draw the score that the button names under the changes of its days, in the place of the message it stands in."""
     contact, _, rest = asked.text.partition(" ")
     score, _, period = rest.partition(" ")
@@ -45,7 +45,7 @@ async def show_chart(asked: Asked) -> Reply:
     return replace(history_reply(known.contact, score_type, entries, picture=picture), replaces=True)
 
 
-async def open_form(asked: Asked) -> Reply:
+async def open_form(asked: Request) -> Reply:
     """Open the form for the contact that the button names."""
     known = await card(asked.workspace, contact=_id(asked.text), now=asked.now)
     if known is None:

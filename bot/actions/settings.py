@@ -6,47 +6,47 @@ from bot.blocks.preview import applied_reply, heading
 from bot.blocks.refusals import plain_reply
 from bot.blocks.settings import type_modal
 from bot.definition_changes import draft_of, settings_page, show_preview
-from bot.slack.handling import Asked, Outlived, Reply
+from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape
 from storage.scoring.definitions import version
 from storage.scoring.drafts import NoDraft, apply, cancel, draft
 
 
-async def turn_settings(asked: Asked) -> Reply:
+async def turn_settings(asked: Request) -> Reply:
     """Show the score types from the place on that the button names."""
     first = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
     return replace(await settings_page(asked, first=first), replaces=True)
 
 
-async def open_type_form(asked: Asked) -> Reply:
+async def open_type_form(asked: Request) -> Reply:
     """Open the form of the score type that the button names, or of a new one."""
     return Reply(modal=type_modal(next((one for one in asked.types if one.key == asked.text), None)))
 
 
-async def preview_draft(asked: Asked) -> Reply:
+async def preview_draft(asked: Request) -> Reply:
     """Show once more what a draft would change."""
     key, _, number = asked.text.partition(" ")
     return await show_preview(asked, await draft_of(asked, key, number))
 
 
-async def apply_quietly(asked: Asked) -> Reply:
+async def apply_quietly(asked: Request) -> Reply:
     """Let a draft be live, asking nobody to follow up."""
     return await _apply(asked, asks=False)
 
 
-async def apply_and_ask(asked: Asked) -> Reply:
+async def apply_and_ask(asked: Request) -> Reply:
     """Let a draft be live, and ask to follow up on those who come into what a rule watches."""
     return await _apply(asked, asks=True)
 
 
-async def _apply(asked: Asked, *, asks: bool) -> Reply:
+async def _apply(asked: Request, *, asks: bool) -> Reply:
     key, _, number = asked.text.partition(" ")
     waiting, before = await draft_of(asked, key, number), asked.type(key)
     count = await apply(asked.workspace, draft=waiting, asks=asks, now=asked.now)
     return applied_reply(before, waiting, asked=count if asks else None)
 
 
-async def cancel_draft(asked: Asked) -> Reply:
+async def cancel_draft(asked: Request) -> Reply:
     """Drop a draft."""
     key, _, number = asked.text.partition(" ")
     waiting = await draft_of(asked, key, number)
@@ -55,7 +55,7 @@ async def cancel_draft(asked: Asked) -> Reply:
     return replace(plain_reply(said), replaces=True)
 
 
-async def take_draft_back(asked: Asked) -> Reply:
+async def take_draft_back(asked: Request) -> Reply:
     """Let the version that was live before be live again, asking nobody to follow up."""
     key, before, applied = _three(asked.text)
     now = asked.type(key)

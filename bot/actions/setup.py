@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need, Verdict
-from bot.slack.handling import Asked, Outlived, Reply
+from bot.slack.handling import Outlived, Reply, Request
 from storage.alerts.enroll import choose_channel
 from storage.domain.people import Setters
 from storage.workspaces import choose_setters
 
 
-async def choose_place(asked: Asked) -> Reply:
+async def choose_place(asked: Request) -> Reply:
     """Let follow-ups go to a channel, where that is one of ours alone."""
     verdict = await asked.may_post(asked.text)
     if verdict is not Verdict.ALLOWED:
@@ -19,20 +19,20 @@ async def choose_place(asked: Asked) -> Reply:
     return plain_reply(f"Follow-ups go to <#{asked.text}> from now on. When one is asked for: `/score alerts`")
 
 
-async def choose_here(asked: Asked) -> Reply:
+async def choose_here(asked: Request) -> Reply:
     """Let follow-ups go where the app was invited to; where a channel is chosen already, only an admin changes it."""
     if asked.choices.alert_channel not in (None, asked.text):
         asked.needs(Need.ADMINISTER)
     return replace(await choose_place(asked), replaces=True)
 
 
-async def go_direct(asked: Asked) -> Reply:
+async def go_direct(asked: Request) -> Reply:
     """Let follow-ups go to the owner of each contact, else to an admin."""
     await choose_channel(asked.workspace, channel=None, now=asked.now)
     return plain_reply("Follow-ups go to the owner of each contact from now on; where there is none, to an admin.")
 
 
-async def choose_who_sets(asked: Asked) -> Reply:
+async def choose_who_sets(asked: Request) -> Reply:
     """Say who may set scores."""
     setters = next((one for one in Setters if one.value == asked.text), None)
     if setters is None:
@@ -42,6 +42,6 @@ async def choose_who_sets(asked: Asked) -> Reply:
     return plain_reply(f"{who} from now on.")
 
 
-async def leave_it(asked: Asked) -> Reply:
+async def leave_it(asked: Request) -> Reply:
     """Change nothing."""
     return replace(plain_reply("All right: follow-ups do not come here. To change it: `/score setup`"), replaces=True)

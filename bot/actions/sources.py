@@ -7,7 +7,7 @@ from bot.blocks.elements import actions, button, section, sections
 from bot.blocks.refusals import sentence
 from bot.blocks.sources import MOST_ITEMS, aside_reply, rotate_modal, source_modal, source_reply
 from bot.blocks.trying import nothing_reply, tried_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.text import escape_sentence
 from bot.source_list import sources_page
 from storage.domain.errors import Refusal
@@ -19,24 +19,24 @@ from storage.sources.readback_queue import reading
 AT_ONCE = 50  #: deliveries that one press replays
 
 
-async def turn_sources(asked: Asked) -> Reply:
+async def turn_sources(asked: Request) -> Reply:
     """Show the sources from the place on that the button names."""
     return replace(await sources_page(asked, first=_number(asked.text)), replaces=True)
 
 
-async def open_source_form(asked: Asked) -> Reply:
+async def open_source_form(asked: Request) -> Reply:
     """Open the form of a new source."""
     return Reply(modal=source_modal(asked.senders.steps))
 
 
-async def show_source(asked: Asked) -> Reply:
+async def show_source(asked: Request) -> Reply:
     """Show what a source is set to, and what to do at its side."""
     source = (await find_source(asked.workspace.team, slug=asked.text)).at(asked.now)
     away = next((one for one in await refused(asked.workspace) if one.source == source.slug), None)
     return source_reply(source, asked.senders, away, await reading(asked.workspace, source=source.slug))
 
 
-async def try_source(asked: Asked) -> Reply:
+async def try_source(asked: Request) -> Reply:
     """Show what would be taken of the last delivery of a source that is kept."""
     source = await find_source(asked.workspace.team, slug=asked.text)
     last = await latest_raw(asked.workspace, source=source.slug)
@@ -47,35 +47,35 @@ async def try_source(asked: Asked) -> Reply:
     return tried_reply(known, items, warnings, {one.key: one for one in asked.types})
 
 
-async def pause_source(asked: Asked) -> Reply:
+async def pause_source(asked: Request) -> Reply:
     """Take nothing of a source until it is resumed."""
     return await _set_paused(asked, paused=True)
 
 
-async def resume_source(asked: Asked) -> Reply:
+async def resume_source(asked: Request) -> Reply:
     """Take what a source sends again."""
     return await _set_paused(asked, paused=False)
 
 
-async def _set_paused(asked: Asked, *, paused: bool) -> Reply:
+async def _set_paused(asked: Request, *, paused: bool) -> Reply:
     slug, _, first = asked.text.partition(" ")
     source = await find_source(asked.workspace.team, slug=slug)
     await set_source(asked.workspace, slug=slug, settings=replace(source.settings, paused=paused), now=asked.now)
     return replace(await sources_page(asked, first=_number(first)), replaces=True)
 
 
-async def open_rotate_form(asked: Asked) -> Reply:
+async def open_rotate_form(asked: Request) -> Reply:
     """Open the form that gives a source another secret."""
     return Reply(modal=rotate_modal(await find_source(asked.workspace.team, slug=asked.text)))
 
 
-async def show_quarantine(asked: Asked) -> Reply:
+async def show_quarantine(asked: Request) -> Reply:
     """Show what of a source could not be used, and why."""
     items = await quarantine(asked.workspace, source=asked.text, most=MOST_ITEMS)
     return aside_reply(asked.text, items, (await waiting(asked.workspace)).get(asked.text, 0))
 
 
-async def replay_source(asked: Asked) -> Reply:
+async def replay_source(asked: Request) -> Reply:
     """Read the deliveries of a source again of which something waits in quarantine, oldest first."""
     slug, _, after = asked.text.partition(" ")
     ids = await set_aside_deliveries(asked.workspace, source=slug, after=_number(after), most=AT_ONCE)

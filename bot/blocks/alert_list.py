@@ -8,12 +8,12 @@ from bot.slack.handling import Block, Reply
 from bot.slack.text import code, escape
 from storage.alerts.digests import Digest
 from storage.alerts.rules import COOLDOWN, AlertRule
-from storage.alerts.simulate import DAYS, Tried
+from storage.alerts.simulate import DAYS, Simulation
 from storage.domain.alerts.syntax import written
 from storage.domain.business_hours import write_time
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
-from storage.domain.followups import WAITING, Outcome
+from storage.domain.followups import WAITING, FollowUpOutcome
 from storage.domain.numbers import show
 from storage.domain.people import Choices
 from storage.domain.score_types import ScoreType
@@ -58,7 +58,7 @@ def _place(id: str) -> str:
     return f"<#{id}>" if id[:1] in ("C", "G") else f"<@{id}>"
 
 
-def tried_reply(tried: Tried, words: str, people: Mapping[int, Contact]) -> Reply:
+def tried_reply(tried: Simulation, words: str, people: Mapping[int, Contact]) -> Reply:
     """Answer what a rule would have asked for."""
     number = tried.number
     what = "1 follow-up" if number == 1 else f"{number} follow-ups" if number else "no follow-up"
@@ -128,7 +128,7 @@ def _ended(counts: Mapping[str, int]) -> int:
 
 def _share(counts: Mapping[str, int]) -> str:
     """Say how many of those that ended led to a meeting."""
-    meetings = counts.get(Outcome.MEETING.value, 0)
+    meetings = counts.get(FollowUpOutcome.MEETING.value, 0)
     return f"{round(100 * meetings / _ended(counts))} % led to a meeting" if meetings else "never led to a meeting"
 
 

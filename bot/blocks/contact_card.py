@@ -21,7 +21,7 @@ from bot.slack.handling import Block, Reply
 from bot.slack.text import escape
 from storage.alerts.followups import FollowUp
 from storage.domain.score_types import ScoreType
-from storage.reading.current_scores import Card, Standing
+from storage.reading.current_scores import Card, CurrentScore
 
 
 def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[FollowUp]) -> Reply:
@@ -55,7 +55,7 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
     return Reply(text=f"{escape(contact.shown)}: {plain or 'no score yet'}", blocks=blocks)
 
 
-def _falling(known: Standing) -> list[str]:
+def _falling(known: CurrentScore) -> list[str]:
     """Say when fading alone takes a score out of its band."""
     if known.band_until is None:
         return []

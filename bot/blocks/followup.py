@@ -20,13 +20,17 @@ from bot.slack.handling import Block, Reply
 from bot.slack.text import escape
 from storage.alerts.followups import FollowUp, Step
 from storage.domain.contacts import Contact
-from storage.domain.followups import WAITING, Move, Outcome, State
+from storage.domain.followups import WAITING, FollowUpMove, FollowUpOutcome, FollowUpState
 from storage.domain.score_types import ScoreType
 
 EVENT = "follow_up"  # the type of the metadata that our messages carry
 REPEAT = "Possibly a repeat: Slack did not say whether it took this message before."
 _TITLES = {"mine": "Your follow-ups", "open": "Follow-ups that wait", "overdue": "Follow-ups that are overdue"}
-_OUTCOMES = ((Outcome.MEETING, "Meeting"), (Outcome.NO_REPLY, "No reply"), (Outcome.BAD_FIT, "Bad fit"))
+_OUTCOMES = (
+    (FollowUpOutcome.MEETING, "Meeting"),
+    (FollowUpOutcome.NO_REPLY, "No reply"),
+    (FollowUpOutcome.BAD_FIT, "Bad fit"),
+)
 
 
 def follow_up_reply(one: FollowUp, contact: Contact, score_type: ScoreType | None, *, owner: str | None) -> Reply:
@@ -54,19 +58,19 @@ def standing_line(one: FollowUp) -> str:
     """Say how a follow-up stands; nothing where it is open."""
     who, when = f"<@{one.standing.holder}>", moment(one.changed_at)
     match one.standing.state:
-        case State.OPEN:
+        case FollowUpState.OPEN:
             return ""
-        case State.CLAIMED:
+        case FollowUpState.CLAIMED:
             return f"Claimed by {who} · {when}"
-        case State.ESCALATED:
+        case FollowUpState.ESCALATED:
             whom = f" to <@{one.escalate_to}>" if one.escalate_to else ""
             return f"Nobody claimed it in time: escalated{whom} · {when}"
-        case State.SNOOZED:
+        case FollowUpState.SNOOZED:
             return f"Snoozed by {who} until {moment(one.until) if one.until else MISSING}"
-        case State.DONE:
+        case FollowUpState.DONE:
             came_of_it = f": {one.outcome.value}" if one.outcome else ""
             return f"Done by {who}{came_of_it} · {when}"
-        case State.CLOSED:
+        case FollowUpState.CLOSED:
             return f"Closed by itself: the score fell back · {when}"
 
 
@@ -74,7 +78,7 @@ def buttons_of(one: FollowUp, *, place: str = "") -> list[Block]:
     """Give the buttons for what can be done with a follow-up now; in a list they say their *place* in it too."""
     value = f"{one.id} {place}".strip()
     state = one.standing.state
-    if state is State.DONE and one.outcome is None:
+    if state is FollowUpState.DONE and one.outcome is None:
         return [
             button(label, action="outcome", value=f"{one.id} {outcome.name} {place}".strip())
             for outcome, label in _OUTCOMES
@@ -84,8 +88,8 @@ def buttons_of(one: FollowUp, *, place: str = "") -> list[Block]:
     claim = [button("Claim", action="claim", value=value, primary=True)]
     sleep = [button("Snooze", action="snooze", value=value)]
     return [
-        *(claim if state is not State.CLAIMED else []),
-        *(sleep if state is not State.SNOOZED else []),
+        *(claim if state is not FollowUpState.CLAIMED else []),
+        *(sleep if state is not FollowUpState.SNOOZED else []),
         button("Done", action="done", value=value),
     ]
 
@@ -115,20 +119,20 @@ def _step(step: Step, one: FollowUp) -> str:
             reason = f'"{escape(one.reason)}"' if one.reason else ""
             why = [f"Asked for {by(one.actor, one.source)}".strip(), reason, escape(one.why) if one.why else ""]
             return " · ".join(part for part in why if part)
-        case Move.CLAIM:
+        case FollowUpMove.CLAIM:
             return f"Claimed by {who}"
-        case Move.SNOOZE:
+        case FollowUpMove.SNOOZE:
             return f"Snoozed by {who}"
-        case Move.DONE:
+        case FollowUpMove.DONE:
             return f"Done by {who}"
-        case Move.WAKE:
+        case FollowUpMove.WAKE:
             return "Open again: the snooze was over"
-        case Move.RELEASE:
+        case FollowUpMove.RELEASE:
             return "Open again: claimed three days before, and not done"
-        case Move.ESCALATE:
+        case FollowUpMove.ESCALATE:
             whom = f" to <@{one.escalate_to}>" if one.escalate_to else ""
             return f"Nobody claimed it in time: escalated{whom}"
-        case Move.FALL_BACK:
+        case FollowUpMove.FALL_BACK:
             return "Closed by itself: the score fell back"
         case outcome:
             return f"What came of it, says {who}: {outcome}"

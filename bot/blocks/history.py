@@ -9,14 +9,14 @@ from storage.domain.contacts import Contact
 from storage.domain.facts import Deed, Op
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.reading.history import Entry
+from storage.reading.history import HistoryEntry
 
 MOST = 20
 CHART_DAYS = 90
 
 
 def history_reply(
-    contact: Contact, score_type: ScoreType, entries: Sequence[Entry], *, picture: Picture | None = None
+    contact: Contact, score_type: ScoreType, entries: Sequence[HistoryEntry], *, picture: Picture | None = None
 ) -> Reply:
     """Answer with the history of one score of a contact, and its picture; without one there is a button for it."""
     title = f"{contact.shown} · {score_type.label}"
@@ -35,7 +35,7 @@ def history_reply(
     return Reply(text=f"History of {escape(title)}", blocks=blocks, picture=picture)
 
 
-def _line(one: Entry, score_type: ScoreType) -> str:
+def _line(one: HistoryEntry, score_type: ScoreType) -> str:
     match one.op:
         case Op.SET:
             did = f"set to {show(one.amount)}"

@@ -22,7 +22,7 @@ from storage.domain.errors import (
 )
 from storage.domain.filters import BadFilter
 from storage.domain.filters.errors import meant
-from storage.domain.followups import State, TooLate
+from storage.domain.followups import FollowUpState, TooLate
 
 
 def plain_reply(sentence: str) -> Reply:
@@ -86,13 +86,13 @@ def _too_late(late: TooLate, asker: str) -> str:
     is_asker = late.holder == asker
     who, has = ("You", "have") if is_asker else (f"<@{late.holder}>" if late.holder else "Somebody", "has")
     match late.state:
-        case State.CLAIMED:
+        case FollowUpState.CLAIMED:
             return f"{who} {has} it already."
-        case State.DONE:
+        case FollowUpState.DONE:
             return f"{who} {has} done it already."
-        case State.SNOOZED:
+        case FollowUpState.SNOOZED:
             return f"{who} {has} snoozed it already. *Claim* takes it on at once."
-        case State.CLOSED:
+        case FollowUpState.CLOSED:
             return "It closed itself, because the score fell back."
         case _:
             return f"It is {late.state.value} already."

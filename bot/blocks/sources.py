@@ -10,10 +10,10 @@ from bot.blocks.fields import choice_field, plain, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import code, escape, escape_sentence, harmless
 from bot.source_admin import Senders, ids_alone
-from storage.domain.source_health import Standing
+from storage.domain.source_health import SourceHealth
 from storage.domain.sources import Source
-from storage.sources.deliveries import Lately, Refused, Waiting
-from storage.sources.health import Changed
+from storage.sources.deliveries import Lately, RefusalCount, Waiting
+from storage.sources.health import HealthChange
 from storage.sources.readback_queue import Reading
 
 CALLBACK, ROTATE = "source", "rotate"
@@ -24,10 +24,10 @@ PAUSING = (
     " could not deliver and repeat it for some hours or days; what one gives up meanwhile is lost to us."
 )
 STANDS = {
-    Standing.WORKS: "",
-    Standing.REFUSED: " · *refused: it does not prove who it is*",
-    Standing.UNUSABLE: " · *nothing of it can be used*",
-    Standing.SILENT: " · *silent*",
+    SourceHealth.WORKS: "",
+    SourceHealth.REFUSED: " · *refused: it does not prove who it is*",
+    SourceHealth.UNUSABLE: " · *nothing of it can be used*",
+    SourceHealth.SILENT: " · *silent*",
 }
 KEPT_ASIDE = "All of it waits in quarantine: `/score sources` shows it, and replays it when the cause is mended."
 LOOK_THERE = "Look at the sender whether its webhook is still switched on."
@@ -39,7 +39,7 @@ class Listed:
 
     source: Source
     lately: Lately
-    standing: Standing
+    standing: SourceHealth
     waiting: int
 
 
@@ -93,7 +93,7 @@ def _buttons(one: Listed, first: int) -> list[Block]:
     return buttons
 
 
-def source_reply(source: Source, senders: Senders, refused: Refused | None, reading: Reading) -> Reply:
+def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: Reading) -> Reply:
     """Answer with the steps of one source, what it is set to, what was refused, and what is read of its contacts."""
     kept = source.settings
     told = {
@@ -134,18 +134,18 @@ def _numbered(steps: Iterable[str]) -> list[str]:
     return [f"{number}. {escape_sentence(step)}" for number, step in enumerate(steps, start=1)]
 
 
-def standing_reply(changed: Changed) -> Reply:
+def standing_reply(changed: HealthChange) -> Reply:
     """Tell an admin that a source has stopped working, or works again."""
     name, last = f"*{changed.source}*", f"It delivered last {moment(changed.last_at)}" if changed.last_at else ""
     why = escape_sentence(f"Because: {changed.reason}. {changed.hint or ''}".strip()) if changed.reason else ""
     match changed.standing:
-        case Standing.WORKS:
+        case SourceHealth.WORKS:
             said = f"{name} works again. {last}."
-        case Standing.REFUSED:
+        case SourceHealth.REFUSED:
             said = f"{name} has stopped working: its last {changed.refused:,} requests were refused. {why}\n{last}."
-        case Standing.UNUSABLE:
+        case SourceHealth.UNUSABLE:
             said = f"{name} has stopped working: nothing of its last deliveries could be used. {why}\n" + KEPT_ASIDE
-        case Standing.SILENT:
+        case SourceHealth.SILENT:
             said = f"{name} has gone silent: it never paused that long. {last}.\n" + LOOK_THERE
         case _:
             assert_never(changed.standing)

@@ -6,7 +6,7 @@ from bot.blocks.elements import context, moment, section, sections
 from bot.slack.handling import Reply
 from bot.slack.text import code, escape, escape_sentence
 from storage.domain.contacts import Reference
-from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
+from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import refused
@@ -14,7 +14,7 @@ from storage.sources.deliveries import Delivery
 
 
 def tried_reply(
-    delivery: Delivery, items: Sequence[Asked], warnings: Sequence[str], types: Mapping[str, ScoreType]
+    delivery: Delivery, items: Sequence[ItemRequest], warnings: Sequence[str], types: Mapping[str, ScoreType]
 ) -> Reply:
     """Answer with what would be taken of a source's last delivery as the source is set now."""
     many = "1 item" if len(items) == 1 else f"{len(items):,} items"
@@ -39,7 +39,7 @@ def nothing_reply(source: str) -> Reply:
     return Reply(text=said, blocks=[section(said)])
 
 
-def _line(one: Asked, types: Mapping[str, ScoreType], *, received: int) -> str:
+def _line(one: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> str:
     if isinstance(one, Ignored | Unusable):
         return f"{'ignored' if isinstance(one, Ignored) else 'quarantined'}: {escape_sentence(one.reason)}"
     whom = _whom(one.contact)

@@ -16,7 +16,7 @@ from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal, UnknownDelivery
-from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Unusable
+from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Unusable
 from storage.domain.numbers import to_json
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -79,7 +79,7 @@ async def _request(workspace: Workspace, slug: str, *, delivery: int | None, fil
     return await raw_delivery(workspace, id=delivery), kept.key, kept.received_at
 
 
-def _would(one: Asked, types: Mapping[str, ScoreType], *, received: int) -> dict[str, object]:
+def _would(one: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> dict[str, object]:
     """Say what an item would do, or why it would be set aside."""
     said = _said(one)
     if not isinstance(one, Ignored | Unusable) and (because := refused(one, types, received=received)):
@@ -87,7 +87,7 @@ def _would(one: Asked, types: Mapping[str, ScoreType], *, received: int) -> dict
     return said
 
 
-def _said(one: Asked) -> dict[str, object]:
+def _said(one: ItemRequest) -> dict[str, object]:
     shown: dict[str, object] = dict.fromkeys(("does", "contact", "score", "value", "occurred_at", "id", "reason"))
     shown["id"] = one.key
     match one:

@@ -14,7 +14,7 @@ from bot.settings import Settings
 from bot.source_admin import ids_alone
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
-from storage.domain.source_health import Standing
+from storage.domain.source_health import SourceHealth
 from storage.domain.sources import DAY, Source
 from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source, sources
 from storage.sources.deliveries import lately
@@ -197,7 +197,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "paused": kept.paused,
             "rate": kept.rate,
             **(await _read_back(source)),
-            "standing": (await troubles(workspace)).get(slug, Standing.WORKS),
+            "standing": (await troubles(workspace)).get(slug, SourceHealth.WORKS),
             "last_delivery_at": output.moment(seen.last_at) if seen.last_at is not None else None,
             "last_day": day,
         }

@@ -25,7 +25,7 @@ from bot.commands.undo import undo
 from bot.commands.view_score import view_score
 from bot.commands.why import explain_score
 from bot.slack.access import Need
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_set, unquoted, verb_of
 from bot.slack.lookup import find_all, is_name
 from bot.slack.text import MENTION, code
@@ -130,7 +130,7 @@ LONGEST_LINE = 10_000  # a line that names ninety score types has half of that
 VERBS = ("help", *COMMANDS)
 
 
-async def carry_out(asked: Asked) -> Reply:
+async def carry_out(asked: Request) -> Reply:
     """Answer the line after `/score`."""
     line = asked.text
     if len(line) > LONGEST_LINE:
@@ -153,7 +153,7 @@ async def carry_out(asked: Asked) -> Reply:
     return await view_score(asked)
 
 
-async def _meant(asked: Asked, line: str) -> str | None:
+async def _meant(asked: Request, line: str) -> str | None:
     """Give the line that was meant by one that names no contact: with a slip in its verb, or without the verb."""
     word = line.partition(" ")[0]
     meant = near_verb(line, VERBS)
@@ -168,7 +168,7 @@ async def _meant(asked: Asked, line: str) -> str | None:
     return None
 
 
-async def _is_id(asked: Asked, line: str) -> bool:
+async def _is_id(asked: Request, line: str) -> bool:
     """Tell whether a line is an id that a source of ours may know, though no contact has it yet."""
     slug, _, id = line.partition(":")
     return bool(id) and " " not in line and slug.casefold() in {one.slug for one in await sources(asked.workspace)}

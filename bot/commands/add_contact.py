@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bot.blocks.added import added_reply, known_reply
 from bot.blocks.refusals import plain_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import ADDABLE, read_add
 from bot.slack.lookup import find_all
 from bot.slack.text import MENTION, code
@@ -14,7 +14,7 @@ from storage.ledger.contacts import find
 from storage.ledger.facts import is_recorded
 
 
-async def add_contact(asked: Asked) -> Reply:
+async def add_contact(asked: Request) -> Reply:
     """Answer `add EMAIL [name:… company:… owner:…]`."""
     address, said = read_add(asked.text)
     if "owner" in said:
@@ -38,7 +38,7 @@ async def add_contact(asked: Asked) -> Reply:
     return added_reply(before, after, names, batch=asked.batch)
 
 
-async def _owner(asked: Asked, words: str) -> str | Reply:
+async def _owner(asked: Request, words: str) -> str | Reply:
     """Give the address of the colleague that is meant, or say what to type instead."""
     if words.casefold() == "me":
         return asked.person.email or plain_reply(

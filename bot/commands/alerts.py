@@ -9,7 +9,7 @@ from bot.blocks.alert_modal import alert_modal
 from bot.blocks.elements import brief
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need, Verdict
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from storage.alerts.digests import set_digest, stop_digest
 from storage.alerts.rules import AlertRule, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
 from storage.alerts.simulate import try_alert
@@ -28,7 +28,7 @@ _IN_CHANNEL = re.compile(r"(?:^|\s)in\s+<#(?P<id>[CG][A-Z0-9]+)(?:\|[^<>]*)?>\s*
 MOST_TRIED = 20
 
 
-async def manage_alerts(asked: Asked) -> Reply:
+async def manage_alerts(asked: Request) -> Reply:
     """Answer `alerts [add …|try …|pause N|resume N|remove N|digest …]`."""
     verb, _, rest = asked.text.partition(" ")
     match verb.casefold():
@@ -52,14 +52,14 @@ async def manage_alerts(asked: Asked) -> Reply:
             return plain_reply(USAGE)
 
 
-async def _try(asked: Asked, words: str) -> Reply:
+async def _try(asked: Request, words: str) -> Reply:
     words = words.removeprefix("add ")
     tried = await try_alert(asked.workspace, words=words, owners=await owners_in(asked, words), now=asked.now)
     known = await contacts(asked.workspace, ids=[id for id, _ in tried.asked[:MOST_TRIED]])
     return tried_reply(tried, words, {one.id: one for one in known})
 
 
-async def _digest(asked: Asked, words: str) -> Reply:
+async def _digest(asked: Request, words: str) -> Reply:
     """Let a digest go to a channel, or to who asks, or no more."""
     found = _IN_CHANNEL.search(words)
     place, rest = (found["id"].upper(), words[: found.start()].strip()) if found else (asked.person.id, words)
@@ -82,7 +82,7 @@ async def _digest(asked: Asked, words: str) -> Reply:
     return plain_reply(f"A digest comes {where} Monday to Friday {when}, where there is anything to say.")
 
 
-async def _change(asked: Asked, what: str, number: str) -> Reply:
+async def _change(asked: Request, what: str, number: str) -> Reply:
     found = next((one for one in await alert_rules(asked.workspace) if str(one.id) == number), None)
     if found is None:
         which = brief(number) if number else "without a number"
@@ -95,7 +95,7 @@ async def _change(asked: Asked, what: str, number: str) -> Reply:
         return plain_reply(f"Rule {number} was removed already.")
 
 
-async def _do(asked: Asked, what: str, rule: AlertRule) -> str:
+async def _do(asked: Request, what: str, rule: AlertRule) -> str:
     does = rule_line(replace(rule, paused_at=None), asked.types, asked.choices)
     match what:
         case "pause":

@@ -3,14 +3,14 @@
 from bot.blocks.elements import score_called
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.refusals import plain_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import read_clear
 from bot.slack.lookup import find_scored
 from bot.slack.text import escape
 from storage.reading.current_scores import card
 
 
-async def clear_score(asked: Asked) -> Reply:
+async def clear_score(asked: Request) -> Reply:
     """Answer `clear CONTACT [TYPE…]`."""
     words, scores = read_clear(asked.text, asked.types)
     found = await find_scored(asked, words, line=f"clear {{}} {' '.join(scores)}")

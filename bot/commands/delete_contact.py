@@ -2,13 +2,13 @@
 
 from bot.blocks.delete_modal import delete_modal
 from bot.blocks.refusals import plain_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import unquoted
 from bot.slack.lookup import find_one
 from storage.ledger.erase import holdings
 
 
-async def delete_contact(asked: Asked) -> Reply:
+async def delete_contact(asked: Request) -> Reply:
     """Answer `delete CONTACT` with the form that says what will be gone."""
     words = unquoted(asked.text)
     if not words:

@@ -1,9 +1,9 @@
 """Show the contacts that fit a filter."""
 
-from bot.filter_pages import Place, answer_filter
-from bot.slack.handling import Asked, Reply
+from bot.filter_pages import FilterPage, answer_filter
+from bot.slack.handling import Reply, Request
 
 
-async def filter_contacts(asked: Asked) -> Reply:
+async def filter_contacts(asked: Request) -> Reply:
     """Answer `filter TERMS`."""
-    return await answer_filter(asked, Place(asked.text))
+    return await answer_filter(asked, FilterPage(asked.text))

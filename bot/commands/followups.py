@@ -1,13 +1,13 @@
 """List who waits for somebody."""
 
 from bot.blocks.refusals import plain_reply
-from bot.followup_list import Place, follow_ups_page
-from bot.slack.handling import Asked, Reply
+from bot.followup_list import FollowUpPage, follow_ups_page
+from bot.slack.handling import Reply, Request
 
 LISTS = ("open", "mine", "overdue")
 
 
-async def list_follow_ups(asked: Asked) -> Reply:
+async def list_follow_ups(asked: Request) -> Reply:
     """Answer `followups [mine|open|overdue]`."""
     which = asked.text.casefold() or "open"
     if which not in LISTS:
@@ -15,4 +15,4 @@ async def list_follow_ups(asked: Asked) -> Reply:
             "Type `/score followups` for all that wait, `/score followups mine` for yours,"
             " or `/score followups overdue` for what nobody claimed in time."
         )
-    return await follow_ups_page(asked, Place(which))
+    return await follow_ups_page(asked, FollowUpPage(which))

@@ -7,13 +7,13 @@ from bot.blocks.elements import brief, context, section, sections
 from bot.blocks.refusals import plain_reply
 from bot.commands.contract import Command
 from bot.slack.access import Need
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 
 
-def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:
+def help_reply(asked: Request, commands: Mapping[str, Command]) -> Reply:
     """Answer with every verb, or with one of them and its examples."""
     one = commands.get(asked.text.casefold())
     if one is not None:
@@ -35,7 +35,7 @@ def help_reply(asked: Asked, commands: Mapping[str, Command]) -> Reply:
     )
 
 
-def _may(asked: Asked) -> str:
+def _may(asked: Request) -> str:
     """Say what who asks is allowed."""
     if Need.ADMINISTER in asked.rights:
         return "You are an admin here: you may view and set every score, and change what is for admins."

@@ -3,14 +3,14 @@
 from bot.blocks.history import MOST, history_reply
 from bot.blocks.refusals import plain_reply
 from bot.history_chart import chart_of
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import read_clear, read_days
 from bot.slack.lookup import find_scored
 from storage.domain.facts import DAY
 from storage.reading.history import history
 
 
-async def show_history(asked: Asked) -> Reply:
+async def show_history(asked: Request) -> Reply:
     """Answer `history CONTACT [TYPE] [90d]`."""
     if not asked.text:
         return plain_reply("Say whose: `/score history ada@example.com fit`")

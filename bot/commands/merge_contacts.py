@@ -4,7 +4,7 @@ import re
 
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.refusals import plain_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import unquoted
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
@@ -13,7 +13,7 @@ from storage.ledger.contacts import contacts, named
 _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)
 
 
-async def merge_contacts(asked: Asked) -> Reply:
+async def merge_contacts(asked: Request) -> Reply:
     """Answer `merge CONTACT into CONTACT`."""
     words = _INTO.split(f" {asked.text} ")
     if len(words) != 2 or not all(one.strip() for one in words):

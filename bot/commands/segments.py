@@ -2,8 +2,8 @@
 
 from bot.blocks.contact_list import segments_reply
 from bot.blocks.refusals import plain_reply
-from bot.filter_pages import LONGEST, Place, addresses, answer_filter
-from bot.slack.handling import Asked, Reply
+from bot.filter_pages import LONGEST, FilterPage, addresses, answer_filter
+from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION, code, escape
 from storage.domain.filters import BadFilter
 from storage.reading.segments import delete_segment, save_segment, segment, segments
@@ -11,7 +11,7 @@ from storage.reading.segments import delete_segment, save_segment, segment, segm
 HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
 
 
-async def manage_segments(asked: Asked) -> Reply:
+async def manage_segments(asked: Request) -> Reply:
     """Answer `segment save NAME TERMS`, `segment list`, `segment show NAME` and `segment delete NAME`."""
     act, _, rest = asked.text.partition(" ")
     name, _, text = rest.strip().partition(" ")
@@ -21,7 +21,7 @@ async def manage_segments(asked: Asked) -> Reply:
         case ("save", name, text) if name and text:
             return await _save(asked, name, text)
         case ("show", name, "") if name:
-            return await answer_filter(asked, Place(await segment(asked.workspace, name=name)))
+            return await answer_filter(asked, FilterPage(await segment(asked.workspace, name=name)))
         case ("delete", name, "") if name:
             was = await delete_segment(asked.workspace, name=name)
             return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{code(was)}`.")
@@ -29,7 +29,7 @@ async def manage_segments(asked: Asked) -> Reply:
             return plain_reply(HOW)
 
 
-async def _save(asked: Asked, name: str, text: str) -> Reply:
+async def _save(asked: Request, name: str, text: str) -> Reply:
     if len(text) > LONGEST:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {len(text)}.")
     known = await addresses(asked, text)

@@ -6,7 +6,7 @@ from bot.blocks.contact_list import choice_reply
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.blocks.set_modal import set_modal
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import Setting, ends_with_number, read_set, two_numbers
 from bot.slack.lookup import find_all, find_one
 from bot.slack.text import code, escape
@@ -17,7 +17,7 @@ from storage.domain.numbers import show
 from storage.ledger.contacts import contacts
 
 
-async def set_score(asked: Asked) -> Reply:
+async def set_score(asked: Request) -> Reply:
     """Answer `set CONTACT VALUES [because …]`."""
     if not asked.text:
         return Reply(modal=set_modal(asked.types, values={}))
@@ -42,7 +42,7 @@ def _line(setting: Setting, contact: str = "{}") -> str:
     return f"set {contact} {' '.join(value.typed() for value in setting.values)}{because}"
 
 
-def _offer_to_add(asked: Asked, setting: Setting) -> Reply:
+def _offer_to_add(asked: Request, setting: Setting) -> Reply:
     first = setting.values[0]
     doing = f"set {asked.type(first.score).label} to {show(first.amount)}"
     if first.op is Op.ADD:
@@ -56,7 +56,7 @@ def _offer_to_add(asked: Asked, setting: Setting) -> Reply:
     return choice_reply(question, [(label, _line(setting, setting.contact))], action="create")
 
 
-async def _set(asked: Asked, setting: Setting, contact: int | str) -> Reply:
+async def _set(asked: Request, setting: Setting, contact: int | str) -> Reply:
     recorded = await asked.change(contact, setting.values, reason=setting.reason)
     known = await contacts(asked.workspace, ids=[one.contact for one in recorded.moved[:1]])
     if not recorded.moved:

@@ -1,9 +1,9 @@
 """List the score types, to see and to change them."""
 
 from bot.definition_changes import settings_page
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 
 
-async def show_settings(asked: Asked) -> Reply:
+async def show_settings(asked: Request) -> Reply:
     """Answer `settings`."""
     return await settings_page(asked)

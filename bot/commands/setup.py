@@ -1,9 +1,9 @@
 """Ask the first questions again."""
 
 from bot.blocks.setup import setup_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 
 
-async def show_setup(asked: Asked) -> Reply:
+async def show_setup(asked: Request) -> Reply:
     """Answer `setup`."""
     return setup_reply(asked.choices, asked.types)

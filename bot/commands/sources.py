@@ -1,9 +1,9 @@
 """List what sends scores, to see and to change it."""
 
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.source_list import sources_page
 
 
-async def show_sources(asked: Asked) -> Reply:
+async def show_sources(asked: Request) -> Reply:
     """Answer `sources`."""
     return await sources_page(asked)

@@ -3,14 +3,14 @@
 import re
 
 from bot.blocks.refusals import plain_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.undo import undo_batch
 from storage.ledger.facts import last_command
 
 _IMPORT = re.compile(r"import/[0-9a-f]{16}")
 
 
-async def undo(asked: Asked) -> Reply:
+async def undo(asked: Request) -> Reply:
     """Answer `undo`: the asker's last command is taken back whole; or `undo import/…`, as the import told."""
     if _IMPORT.fullmatch(asked.text):
         return await undo_batch(asked, asked.text)

@@ -2,7 +2,7 @@
 
 from bot.blocks.contact_card import card_reply
 from bot.blocks.refusals import plain_reply, refusal_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import unquoted
 from bot.slack.lookup import find_one
 from storage.alerts.followups import waiting
@@ -10,7 +10,7 @@ from storage.domain.errors import UnknownContact
 from storage.reading.current_scores import card
 
 
-async def view_score(asked: Asked) -> Reply:
+async def view_score(asked: Request) -> Reply:
     """Answer `view CONTACT`."""
     words = unquoted(asked.text)
     if not words:

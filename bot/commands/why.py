@@ -2,13 +2,13 @@
 
 from bot.blocks.refusals import plain_reply
 from bot.blocks.why import MOST, why_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.line import read_clear
 from bot.slack.lookup import find_scored
 from storage.reading.history import why
 
 
-async def explain_score(asked: Asked) -> Reply:
+async def explain_score(asked: Request) -> Reply:
     """Answer `why CONTACT [TYPE]`."""
     if not asked.text:
         return plain_reply("Say whose: `/score why ada@example.com fit`")

@@ -6,19 +6,19 @@ from bot.demo.clock import Clock
 from bot.demo.faults import Fault, Faults
 from bot.demo.sending import Response
 from bot.demo.server import Sandbox
-from bot.demo.world import Call, Channel, Message, Person, View, World
+from bot.demo.world import Channel, Message, ReceivedCall, SlackUser, View, World
 
 __all__ = [
-    "Call",
     "Channel",
     "Clock",
     "Fault",
     "Faults",
     "Message",
-    "Person",
+    "ReceivedCall",
     "Response",
     "Sandbox",
     "Sent",
+    "SlackUser",
     "View",
     "World",
     "check_blocks",

@@ -17,7 +17,7 @@ from bot.demo.inputs import chosen, complaints, find_element, state_of
 from bot.demo.sending import Response, post, slack_signature, standard_webhook_signature
 from bot.demo.socket_mode import Sockets
 from bot.demo.typed import as_sent
-from bot.demo.world import Channel, Json, Message, Person, View, World
+from bot.demo.world import Channel, Json, Message, SlackUser, View, World
 
 Values = dict[str, dict[str, Any]]
 
@@ -268,12 +268,12 @@ class Acts:
             raise RuntimeError("The sandbox has not been started.")
         return self._session
 
-    def _person(self, user: str) -> Person:
+    def _person(self, user: str) -> SlackUser:
         if user not in self.world.people:
             raise LookupError(f"There is nobody called {user!r}.")
         return self.world.people[user]
 
-    def _who_where(self, user: str, channel: str) -> tuple[Person, Channel]:
+    def _who_where(self, user: str, channel: str) -> tuple[SlackUser, Channel]:
         person = self._person(user)
         if channel not in self.world.channels and channel == "D" + user[1:]:
             self.world.im(user)

@@ -9,7 +9,7 @@ from bot.demo.block_kit import check_blocks, check_view, too_long
 from bot.demo.errors import SlackError
 from bot.demo.inputs import with_ids
 from bot.demo.sending import Response
-from bot.demo.world import Channel, Json, Message, Person, ResponseUrl, View, World
+from bot.demo.world import Channel, Json, Message, ResponseUrl, SlackUser, View, World
 
 TROUBLE = "We had some trouble connecting. Try again?"
 MODALS_IN_A_STACK = 3
@@ -73,7 +73,7 @@ def _unusable_files(world: World, part: Any, path: str) -> list[str]:
     return found
 
 
-def show_command_answer(world: World, answer: Response, *, command: str, person: Person, channel: Channel) -> str:
+def show_command_answer(world: World, answer: Response, *, command: str, person: SlackUser, channel: Channel) -> str:
     """What Slack itself tells the sender about an answer to a slash command; empty after a good one, which is shown."""
     failure = answer.failure
     if not failure and answer.body.strip():

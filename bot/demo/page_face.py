@@ -11,7 +11,7 @@ from bot.demo.errors import SlackError
 from bot.demo.inputs import FIELDS, find_element
 from bot.demo.sample import EXAMPLES, PUSHES, SHORTCUTS
 from bot.demo.sending import Response
-from bot.demo.world import Channel, Json, Message, Person, View
+from bot.demo.world import Channel, Json, Message, SlackUser, View
 
 if TYPE_CHECKING:
     from bot.demo.server import Sandbox
@@ -172,7 +172,7 @@ class PageFace:
                 return chosen[field.value]
         return given.get("selected", given.get("value"))
 
-    def _channel(self, channel: Channel, me: Person) -> Json:
+    def _channel(self, channel: Channel, me: SlackUser) -> Json:
         read = self._world.read.get((me.id, channel.id), "")
         unread = [m for m in self._world.seen_by(me.id, channel.id) if m.ts > read and m.user != me.id]
         written = {"id": channel.id, "name": channel.name, "kind": channel.kind, "topic": channel.topic}
@@ -238,7 +238,7 @@ def _told(response: Response) -> Json:
     return {"status": response.status, "note": response.note}
 
 
-def _person(person: Person) -> Json:
+def _person(person: SlackUser) -> Json:
     return {
         "id": person.id,
         "name": person.name,

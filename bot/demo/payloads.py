@@ -4,13 +4,13 @@ from typing import Any
 
 from bot.demo.block_kit import elements_of
 from bot.demo.inputs import chosen, state_of
-from bot.demo.world import Channel, Json, Message, Person, View, World
+from bot.demo.world import Channel, Json, Message, SlackUser, View, World
 
 VERIFICATION_TOKEN = "sandbox-verification"  # noqa: S105 - Slack's retired field; it protects nothing
 
 
 def slash_command(
-    world: World, *, command: str, text: str, person: Person, channel: Channel, response_url: str
+    world: World, *, command: str, text: str, person: SlackUser, channel: Channel, response_url: str
 ) -> dict[str, str]:
     name = "directmessage" if channel.im_with else "privategroup" if channel.is_private else channel.name
     return {
@@ -30,7 +30,7 @@ def slash_command(
     }
 
 
-def on_message(world: World, message: Message, *, person: Person, kind: str, **more: Any) -> Json:
+def on_message(world: World, message: Message, *, person: SlackUser, kind: str, **more: Any) -> Json:
     """Something done on a message. Of an ephemeral one Slack sends the place, not the message."""
     channel = world.channels[message.channel]
     payload = _interaction(world, kind, person) | {
@@ -50,7 +50,7 @@ def on_message(world: World, message: Message, *, person: Person, kind: str, **m
     return payload | more
 
 
-def on_view(world: World, view: View, *, person: Person, kind: str, **more: Any) -> Json:
+def on_view(world: World, view: View, *, person: SlackUser, kind: str, **more: Any) -> Json:
     """Something done in a modal or a Home tab."""
     payload = _interaction(world, kind, person) | {"view": view_json(world, view)}
     if kind in ("view_submission", "view_closed"):
@@ -65,7 +65,7 @@ def on_view(world: World, view: View, *, person: Person, kind: str, **more: Any)
     return payload | more
 
 
-def shortcut(world: World, *, callback_id: str, person: Person) -> Json:
+def shortcut(world: World, *, callback_id: str, person: SlackUser) -> Json:
     return _interaction(world, "shortcut", person) | {"callback_id": callback_id, "action_ts": world.clock.stamp()}
 
 
@@ -159,7 +159,7 @@ def view_json(world: World, view: View) -> Json:
     )
 
 
-def _interaction(world: World, kind: str, person: Person) -> Json:
+def _interaction(world: World, kind: str, person: SlackUser) -> Json:
     payload: Json = {
         "type": kind,
         "token": VERIFICATION_TOKEN,
@@ -187,5 +187,5 @@ def _response_urls(world: World, view: View) -> list[Json]:
     return urls
 
 
-def _domain(world: World, person: Person) -> str:
+def _domain(world: World, person: SlackUser) -> str:
     return world.domain if person.team_id == world.team_id else person.email.rpartition("@")[2].partition(".")[0]

@@ -2,7 +2,7 @@
 
 import json
 
-from bot.demo.world import Channel, Person, World
+from bot.demo.world import Channel, SlackUser, World
 
 OTHER_TEAM = "T0OTHER"
 
@@ -59,7 +59,7 @@ def fill(world: World) -> None:
     """Add everybody and everything the demo begins with."""
     ours = world.team_id
     for person in (
-        Person(
+        SlackUser(
             id="U0REP",
             name="robin",
             real_name="Robin Rep",
@@ -68,7 +68,7 @@ def fill(world: World) -> None:
             job="rep",
             color="2b6cb0",
         ),
-        Person(
+        SlackUser(
             id="U0ADMIN",
             name="alex",
             real_name="Alex Admin",
@@ -78,8 +78,10 @@ def fill(world: World) -> None:
             is_owner=True,
             color="6b46c1",
         ),
-        Person(id="U0JANE", name="jane", real_name="Jane Kim", email="jane@acme.example", team_id=ours, color="2f855a"),
-        Person(
+        SlackUser(
+            id="U0JANE", name="jane", real_name="Jane Kim", email="jane@acme.example", team_id=ours, color="2f855a"
+        ),
+        SlackUser(
             id="U0GUEST",
             name="gus",
             real_name="Gus Guest",
@@ -88,7 +90,7 @@ def fill(world: World) -> None:
             is_restricted=True,
             color="b7791f",
         ),
-        Person(
+        SlackUser(
             id="U0OUT",
             name="olga",
             real_name="Olga Outsider",
@@ -97,7 +99,7 @@ def fill(world: World) -> None:
             is_stranger=True,
             color="c53030",
         ),
-        Person(id=world.bot_user, name="contact_score", real_name=world.app_name, team_id=ours, is_bot=True),
+        SlackUser(id=world.bot_user, name="contact_score", real_name=world.app_name, team_id=ours, is_bot=True),
     ):
         world.add_person(person)
     world.commands.extend(COMMANDS)

@@ -14,7 +14,7 @@ from bot.demo.clock import Clock
 from bot.demo.faults import Faults
 from bot.demo.page_face import PageFace
 from bot.demo.web_api import WebApi
-from bot.demo.world import Call, World
+from bot.demo.world import ReceivedCall, World
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -54,7 +54,7 @@ class Sandbox(Acts):
         )
         sample.fill(world)
         self.tokens = {"bot": bot_token, "app": app_token}
-        self.calls: list[Call] = []
+        self.calls: list[ReceivedCall] = []
         self.faults = Faults()
         self.stopping = False
         world.new_socket_url = self._new_socket_url

@@ -10,7 +10,7 @@ from aiohttp import web
 from bot.demo.answers import answer_response_url
 from bot.demo.errors import SlackError
 from bot.demo.methods import answer
-from bot.demo.world import Call, Json
+from bot.demo.world import Json, ReceivedCall
 
 if TYPE_CHECKING:
     from bot.demo.server import Sandbox
@@ -123,7 +123,7 @@ class WebApi:
             case _:
                 done = work()
         at = self._sandbox.clock.now()
-        self._sandbox.calls.append(Call(method=method, arguments=given, answer=done.content, at=at))
+        self._sandbox.calls.append(ReceivedCall(method=method, arguments=given, answer=done.content, at=at))
         await self._sandbox.changes.happened()
         if fault and fault.kind == "late":
             await self._sandbox.faults.hold()

@@ -20,7 +20,7 @@ SCOPES = frozenset({"commands", "chat:write", "team:read", "files:write", "react
 
 
 @dataclass(slots=True, kw_only=True)
-class Person:
+class SlackUser:
     """Somebody with an account here or, with another *team_id*, in a connected organisation."""
 
     id: str
@@ -133,7 +133,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ReceivedCall:
     """One request that arrived: a Web API call, an upload, or a post to a response_url."""
 
     method: str
@@ -191,7 +191,7 @@ class World:
         self.new_socket_url: Callable[[], str] = str
         self.scopes = set(SCOPES)
         self.commands: list[dict[str, str]] = []
-        self.people: dict[str, Person] = {}
+        self.people: dict[str, SlackUser] = {}
         self.channels: dict[str, Channel] = {}
         self.posts: list[Message] = []
         self.modals: dict[str, list[View]] = {}
@@ -208,7 +208,7 @@ class World:
     def domain(self) -> str:
         return "".join(letter for letter in self.team_name.lower() if letter.isalnum()) or "workspace"
 
-    def add_person(self, person: Person) -> Person:
+    def add_person(self, person: SlackUser) -> SlackUser:
         self.people[person.id] = person
         return person
 

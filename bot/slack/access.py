@@ -49,7 +49,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Conversation:
     """A conversation as Slack describes it."""
 
     id: str
@@ -59,7 +59,7 @@ class Place:
     person: str | None = None  #: at the other end, where it is direct messages with the app
 
 
-def may_see(person: Person | None, place: Place | None, *, somewhere: bool) -> Verdict:
+def may_see(person: Person | None, place: Conversation | None, *, somewhere: bool) -> Verdict:
     """Decide; *somewhere* is whether the request comes from a conversation, not from the App Home or a modal."""
     if person is None:
         return Verdict.UNKNOWN

@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.access import Person, Place, Verdict, may_see
+from bot.slack.access import Conversation, Person, Verdict, may_see
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class People:
         self._team = team
         self._enterprise = enterprise
         self._people = _Brief[Person]()
-        self._places = _Brief[Place]()
+        self._places = _Brief[Conversation]()
         self._members = _Brief[frozenset[str]]()
         # What users.list says: id → whether that person is a full member of this workspace, and the admins' ids.
         self._is_ours: dict[str, bool] = {}
@@ -91,7 +91,7 @@ class People:
             log.warning("person not looked up", because=type(exc).__name__, error=error_code(exc))
             return None
 
-    async def place(self, id: str, *, now: int) -> Place | None:
+    async def place(self, id: str, *, now: int) -> Conversation | None:
         """Give a conversation, or none where Slack does not say."""
         try:
             return await self._the_place(id, now=now)
@@ -168,7 +168,7 @@ class People:
     async def _the_person(self, id: str, *, now: int) -> Person | None:
         return await self._people.get(id, lambda: _said(self._look_at_person(id)), now=now)
 
-    async def _the_place(self, id: str, *, now: int) -> Place | None:
+    async def _the_place(self, id: str, *, now: int) -> Conversation | None:
         return await self._places.get(id, lambda: _said(self._look_at_place(id)), now=now)
 
     async def _members_of(self, place: str, *, now: int) -> frozenset[str] | None:
@@ -271,11 +271,11 @@ class People:
         )  # fmt: skip  # either place
         return not (same or self._team in member.get("teams", ()))
 
-    async def _look_at_place(self, id: str) -> Place:
+    async def _look_at_place(self, id: str) -> Conversation:
         channel = _part(await self._client.conversations_info(channel=id), "channel")
         is_ours = channel.get("is_member", True) or not channel.get("is_private", False)
         is_archived = bool(channel.get("is_archived"))
-        return Place(
+        return Conversation(
             id=id,
             is_shared=self._is_shared(channel),
             is_ours=bool(is_ours),

@@ -15,8 +15,8 @@ from bot.commands import carry_out
 from bot.home_and_shortcuts import ask_for_place, home, score_message
 from bot.slack.access import Need, Verdict, may_see, rights, says_elsewhere
 from bot.slack.directory import People
-from bot.slack.handling import Asked, Block, Outlived, Reply
-from bot.slack.payloads import Request, entered, key_of, message_of, of_command, of_form, of_interaction
+from bot.slack.handling import Block, Outlived, Reply, Request
+from bot.slack.payloads import SlackPayload, entered, key_of, message_of, of_command, of_form, of_interaction
 from bot.slack.responder import Answers
 from bot.slack.text import clean
 from bot.source_admin import Senders
@@ -114,7 +114,7 @@ class Dispatcher:
         found: list[Block] = []
         try:
             asked = await self._asked(of_interaction(body))
-            if isinstance(asked, Asked) and body["action_id"] in OPTIONS:
+            if isinstance(asked, Request) and body["action_id"] in OPTIONS:
                 check_text(body.get("value"), "what you typed")
                 found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
         except Refusal as refusal:
@@ -146,7 +146,7 @@ class Dispatcher:
         inviter = event.get("inviter")
         if event.get("user") != self._bot_user or not inviter:
             return
-        request = Request(
+        request = SlackPayload(
             user=str(inviter),
             teams=frozenset({event.get("team")}),
             channel=str(event["channel"]),
@@ -169,7 +169,7 @@ class Dispatcher:
         await self._draw_home(str(event.get("user") or ""))
 
     async def _draw_home(self, user: str) -> None:
-        request = Request(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
+        request = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
         await self._answers.draw_home(user, await self._answer(request, home))
 
     async def drained(self, *, patience: float) -> None:
@@ -185,8 +185,8 @@ class Dispatcher:
 
     async def _answer(
         self,
-        request: Request,
-        handler: Callable[[Asked], Awaitable[Reply]],
+        request: SlackPayload,
+        handler: Callable[[Request], Awaitable[Reply]],
         *,
         need: Need = Need.SEE,
         text: str = "",
@@ -209,7 +209,7 @@ class Dispatcher:
             log.exception("request not answered", reference=reference)
             return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
 
-    async def _asked(self, request: Request) -> Asked | Verdict:
+    async def _asked(self, request: SlackPayload) -> Request | Verdict:
         """Find out who asks and where; a verdict is why they may not."""
         now = self._clock()
         person, place = await asyncio.gather(
@@ -225,7 +225,7 @@ class Dispatcher:
             log.info("refused", because=verdict.name)
             return verdict
         chosen = await choices(self._workspace)
-        return Asked(
+        return Request(
             workspace=self._workspace,
             choices=chosen,
             rights=rights(person, chosen),
@@ -256,18 +256,18 @@ class Dispatcher:
     async def _may_post(self, channel: str) -> Verdict:
         return await self._people.may_post_now(channel, now=self._clock())
 
-    async def _send(self, request: Request, reply: Reply) -> None:
+    async def _send(self, request: SlackPayload, reply: Reply) -> None:
         self._wake()  # it may have caused something to be posted
         await self._answers.send(request, reply)
 
 
-async def _run(asked: Asked) -> Reply:
+async def _run(asked: Request) -> Reply:
     """Carry out the line of a button; the answer stands in the place of what was asked."""
     reply = await carry_out(asked)
     return replace(reply, replaces=bool(reply.blocks))
 
 
-async def _outlived(_: Asked) -> Reply:
+async def _outlived(_: Request) -> Reply:
     raise Outlived
 
 

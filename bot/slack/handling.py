@@ -9,8 +9,8 @@ from bot.slack.line import Value
 from bot.source_admin import Senders
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import Refusal, UnknownScoreType
-from storage.domain.facts import Asked as AskedFor
 from storage.domain.facts import Deletion, Item, Merge, Op
+from storage.domain.facts import ItemRequest as AskedFor
 from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
@@ -26,7 +26,7 @@ class Outlived(Refusal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Request:
     """A request of somebody who may make it."""
 
     workspace: Workspace

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from bot.blocks.refusals import nobody_reply, plain_reply, several_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION
 from storage.domain.contacts import Contact, matching
 from storage.domain.errors import UnknownScoreType
@@ -13,7 +13,7 @@ from storage.ledger.contacts import contacts, find, nearest
 _OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
 
 
-async def find_one(asked: Asked, words: str, *, line: str) -> Contact | Reply:
+async def find_one(asked: Request, words: str, *, line: str) -> Contact | Reply:
     """Give the contact that *words* name, else a reply; *line* with {} for the contact is what its buttons run."""
     found = await find_all(asked, words)
     if len(found) == 1:
@@ -25,7 +25,7 @@ async def find_one(asked: Asked, words: str, *, line: str) -> Contact | Reply:
     return nobody_reply(words, await nearest(asked.workspace, text=words), line=line)
 
 
-async def find_scored(asked: Asked, words: str, *, line: str) -> Contact | Reply:
+async def find_scored(asked: Request, words: str, *, line: str) -> Contact | Reply:
     """Give the contact of a line that may end with score types.
 
     Raises UnknownScoreType where the words name a contact and one word more, which was meant for a type.
@@ -37,7 +37,7 @@ async def find_scored(asked: Asked, words: str, *, line: str) -> Contact | Reply
     return found
 
 
-async def find_all(asked: Asked, words: str) -> list[Contact]:
+async def find_all(asked: Request, words: str) -> list[Contact]:
     """Give every contact that *words* may mean, eleven at most."""
     ours = _OUR_ID.fullmatch(words)
     if ours:

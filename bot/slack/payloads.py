@@ -11,7 +11,7 @@ REPEATED, MOST = 600_000_000, 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class SlackPayload:
     """What is the same in every kind of request."""
 
     user: str  #: blank where it does not say
@@ -24,10 +24,10 @@ class Request:
     view: Mapping[str, Any] | None = None  #: the form that was clicked in
 
 
-def of_command(body: Mapping[str, Any]) -> Request:
+def of_command(body: Mapping[str, Any]) -> SlackPayload:
     """Read a slash command."""
     user = str(body.get("user_id") or "")
-    return Request(
+    return SlackPayload(
         user=user,
         teams=frozenset({body.get("team_id")}),
         organisations=frozenset({body.get("enterprise_id") or None}),
@@ -38,13 +38,13 @@ def of_command(body: Mapping[str, Any]) -> Request:
     )
 
 
-def of_interaction(body: Mapping[str, Any], *parts: str) -> Request:
+def of_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
     """Read what clicks, forms and menus have in common; *parts* tell one such request from another."""
     user = body.get("user") or {}
     channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id")
     if channel is None and body.get("view") is None:
         channel = ""  # it is from somewhere, and Slack does not say where
-    return Request(
+    return SlackPayload(
         user=str(user.get("id") or ""),
         teams=frozenset({user.get("team_id"), (body.get("team") or {}).get("id")}),
         organisations=frozenset({(body.get("enterprise") or {}).get("id")}),
@@ -56,7 +56,7 @@ def of_interaction(body: Mapping[str, Any], *parts: str) -> Request:
     )
 
 
-def of_form(body: Mapping[str, Any]) -> tuple[Request, dict[str, str | None], dict[str, Any]]:
+def of_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | None], dict[str, Any]]:
     """Read a form that was handed in: the request, what was entered by block, and what the form carried along."""
     view = body["view"]
     carried = json.loads(view.get("private_metadata") or "{}")

@@ -17,7 +17,7 @@ from bot.blocks.refusals import plain_reply
 from bot.slack.access import Verdict, may_see
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Block, Reply
-from bot.slack.payloads import Request
+from bot.slack.payloads import SlackPayload
 from bot.slack.poster import NotShown, Poster, Unheard
 from bot.upload_image import BlocksRefused, show
 
@@ -35,7 +35,7 @@ class Answers:
         self._client, self._opening, self._people, self._clock = posting, opening, people, clock
         self._poster = Poster(posting, people=people, clock=clock)
 
-    async def send(self, request: Request, reply: Reply) -> None:
+    async def send(self, request: SlackPayload, reply: Reply) -> None:
         """Send a reply to the one who asked, seen by them alone."""
         try:
             if reply == Reply():
@@ -51,7 +51,7 @@ class Answers:
         except Exception as exc:  # what was recorded stays so; only the answer is lost
             log.warning("reply not sent", because=type(exc).__name__)
 
-    async def ask_alone(self, request: Request, reply: Reply) -> None:
+    async def ask_alone(self, request: SlackPayload, reply: Reply) -> None:
         """Ask something that nobody waits for, seen by one person alone."""
         try:
             await self._client.chat_postEphemeral(
@@ -68,14 +68,14 @@ class Answers:
         except Exception as exc:
             log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
 
-    async def _tell(self, request: Request, reply: Reply) -> None:
+    async def _tell(self, request: SlackPayload, reply: Reply) -> None:
         """Answer where it was asked, else in direct messages; raises BlocksRefused."""
         if request.answer_to is not None:
             await self._respond(request, request.answer_to, reply)
         elif request.user:
             await self._message(request, reply)
 
-    async def _post(self, request: Request, reply: Reply) -> None:
+    async def _post(self, request: SlackPayload, reply: Reply) -> None:
         """Post for everybody in the conversation, where everybody there may see it."""
         assert request.channel is not None
         verdict = await self._people.may_post_now(request.channel, now=self._clock())
@@ -90,7 +90,7 @@ class Answers:
             refused = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
             await self.send(request, plain_reply(refused))
 
-    async def _open(self, request: Request, modal: Block) -> None:
+    async def _open(self, request: SlackPayload, modal: Block) -> None:
         metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to, "in": request.channel}
         if request.view is not None:  # what was entered stays, and it answers where the form was opened
             carried = json.loads(request.view.get("private_metadata") or "{}")
@@ -110,7 +110,7 @@ class Answers:
             )
             await self.send(request, plain_reply(f"Slack did not open the form {because}. Try again{typed}"))
 
-    async def _respond(self, request: Request, url: str, reply: Reply) -> None:
+    async def _respond(self, request: SlackPayload, url: str, reply: Reply) -> None:
         """Send a reply to the response_url, else to the direct messages of the person; raises BlocksRefused."""
         webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
         message = {
@@ -137,7 +137,7 @@ class Answers:
         log.warning("reply not taken where it was asked", because=because)
         await self._message(request, reply)
 
-    async def _message(self, request: Request, reply: Reply) -> None:
+    async def _message(self, request: SlackPayload, reply: Reply) -> None:
         """Answer in direct messages; a person who may not see scores gets the refusal instead."""
         direct = await self._poster.direct(request.user)
         verdict = may_see(await self._people.person(request.user, now=self._clock()), None, somewhere=False)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from bot.blocks import alert_modal, delete_modal, rules, set_modal, settings, sources
 from bot.slack.access import Need
-from bot.slack.handling import Asked, Block, Reply
+from bot.slack.handling import Block, Reply, Request
 from bot.views.alert import submit_alert
 from bot.views.delete_contact import submit_deletion
 from bot.views.rule import submit_rule
@@ -13,7 +13,7 @@ from bot.views.set_score import offer_contacts, submit_scores
 from bot.views.source import submit_rotation, submit_source
 
 # Each with what whoever hands it in must be allowed.
-VIEWS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
+VIEWS: dict[str, tuple[Need, Callable[[Request], Awaitable[Reply]]]] = {
     set_modal.CALLBACK: (Need.SET, submit_scores),
     alert_modal.CALLBACK: (Need.SET, submit_alert),
     delete_modal.CALLBACK: (Need.ADMINISTER, submit_deletion),
@@ -22,4 +22,4 @@ VIEWS: dict[str, tuple[Need, Callable[[Asked], Awaitable[Reply]]]] = {
     sources.CALLBACK: (Need.ADMINISTER, submit_source),
     sources.ROTATE: (Need.ADMINISTER, submit_rotation),
 }
-OPTIONS: dict[str, Callable[[Asked], Awaitable[list[Block]]]] = {"contact": offer_contacts}
+OPTIONS: dict[str, Callable[[Request], Awaitable[list[Block]]]] = {"contact": offer_contacts}

@@ -5,13 +5,13 @@ from contextlib import suppress
 from bot.alerts import add_rule, not_ours
 from bot.blocks.alert_modal import MORE, words_of
 from bot.blocks.refusals import sentence
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 
 
-async def submit_alert(asked: Asked) -> Reply:
+async def submit_alert(asked: Request) -> Reply:
     """Make the rule that was entered; what cannot be read is told under the field it stands in."""
     fields = {name: value for name, value in asked.fields.items() if value != "-"}
     if fields.get("place") == "digest" and fields.get("channel"):
@@ -26,7 +26,7 @@ async def submit_alert(asked: Asked) -> Reply:
         return Reply(errors=_plain({_culprit(asked, fields): sentence(refusal)}))
 
 
-def _culprit(asked: Asked, fields: dict[str, str]) -> str:
+def _culprit(asked: Request, fields: dict[str, str]) -> str:
     """Name the field of More without which the rest can be read; where there is none, the one that says how much."""
     for name in MORE:
         without = {name, "escalate"} if name == "sla" else {name}  # nobody is told where there is no time for it

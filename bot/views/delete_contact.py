@@ -2,14 +2,14 @@
 
 from bot.blocks.delete_modal import TICK, told
 from bot.blocks.refusals import plain_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
 from storage.ledger.contacts import contacts, named
 from storage.ledger.erase import holdings
 
 
-async def submit_deletion(asked: Asked) -> Reply:
+async def submit_deletion(asked: Request) -> Reply:
     """Delete the contact of the form, where it was ticked."""
     if asked.fields.get(TICK) != TICK:
         return Reply(errors={TICK: "Tick this to delete the contact, or press Cancel."})
@@ -24,7 +24,7 @@ async def submit_deletion(asked: Asked) -> Reply:
     return plain_reply(f"*{escape(found[0].shown)}* is gone, with {told(known)}.")
 
 
-async def _not_there(asked: Asked, id: int) -> Reply:
+async def _not_there(asked: Request, id: int) -> Reply:
     """Say what became of a contact since its form was opened: it is deleted, or one with another."""
     who, now = escape(str(asked.metadata.get("shown", "That contact"))), await named(asked.workspace, key=str(id))
     if now is None:

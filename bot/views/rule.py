@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from bot.blocks.refusals import sentence
 from bot.definition_changes import propose
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from storage.domain.errors import BadDefinition, Refusal
 from storage.domain.numbers import parse
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
 
 
-async def submit_rule(asked: Asked) -> Reply:
+async def submit_rule(asked: Request) -> Reply:
     """Show what a score type would be with this rule."""
     old = asked.metadata["rule"]
     live = asked.type(asked.metadata["type"] or asked.fields["type"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.blocks.refusals import plain_reply, sentence
 from bot.definition_changes import propose
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.durations import parse_span
 from storage.domain.errors import AlreadyThere, BadName, Refusal
@@ -17,7 +17,7 @@ from storage.domain.score_types import Band, ScoreType, check_definition, check_
 from storage.scoring.definitions import add_score_type
 
 
-async def submit_type(asked: Asked) -> Reply:
+async def submit_type(asked: Request) -> Reply:
     """Make the score type, or show what changing it would change."""
     entered = _Entered(asked.fields)
     key = asked.metadata["key"]
@@ -39,7 +39,7 @@ async def submit_type(asked: Asked) -> Reply:
     return await _add(asked, entered, read)
 
 
-async def _add(asked: Asked, entered: "_Entered", read: dict[str, Any]) -> Reply:
+async def _add(asked: Request, entered: "_Entered", read: dict[str, Any]) -> Reply:
     key = entered.text("key")
     try:
         made = await add_score_type(asked.workspace, key=key, is_default=entered.is_default, now=asked.now, **read)

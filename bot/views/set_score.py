@@ -5,7 +5,7 @@ from bot.blocks.elements import OPTION_TEXT, plain_text
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.refusals import sentence
 from bot.blocks.set_modal import MOST_TYPES, SCORE
-from bot.slack.handling import Asked, Block, Reply
+from bot.slack.handling import Block, Reply, Request
 from bot.slack.line import Value
 from bot.slack.lookup import find_all
 from storage.domain.errors import Refusal
@@ -14,13 +14,13 @@ from storage.domain.numbers import parse
 from storage.ledger.contacts import contacts
 
 
-async def offer_contacts(asked: Asked) -> list[Block]:
+async def offer_contacts(asked: Request) -> list[Block]:
     """List the contacts that what was typed may mean."""
     found = await find_all(asked, asked.text)
     return [{"text": plain_text(named(one), most=OPTION_TEXT), "value": str(one.id)} for one in found]
 
 
-async def submit_scores(asked: Asked) -> Reply:
+async def submit_scores(asked: Request) -> Reply:
     """Set what was changed in the form; what was emptied is cleared, what was left alone is not touched."""
     contact = asked.metadata.get("contact") or int(asked.fields.get("contact") or 0)
     values, errors = _entered(asked)
@@ -38,7 +38,7 @@ async def submit_scores(asked: Asked) -> Reply:
     return receipt_reply(known[0], recorded.moved, batch=asked.batch, reason=reason)
 
 
-def _entered(asked: Asked) -> tuple[list[Value], dict[str, str]]:
+def _entered(asked: Request) -> tuple[list[Value], dict[str, str]]:
     values: list[Value] = []
     errors: dict[str, str] = {}
     was = asked.metadata.get("was", {})

@@ -4,13 +4,13 @@ from typing import Any
 
 from bot.blocks.refusals import sentence
 from bot.blocks.sources import made_reply, rotated_reply
-from bot.slack.handling import Asked, Reply
+from bot.slack.handling import Reply, Request
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.sources import DAY
 from storage.sources.config import add_source, find_source, rotate_source
 
 
-async def submit_source(asked: Asked) -> Reply:
+async def submit_source(asked: Request) -> Reply:
     """Make the source; its secret is shown this once."""
     entered = {name: (value or "").strip() for name, value in asked.fields.items()}
     slug, provider = entered["slug"], entered["provider"]
@@ -39,11 +39,11 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _keys(asked: Asked) -> str:
+def _keys(asked: Request) -> str:
     return ", ".join(f"`{one.key}`" for one in asked.types[:20])
 
 
-async def submit_rotation(asked: Asked) -> Reply:
+async def submit_rotation(asked: Request) -> Reply:
     """Let the source prove itself with another secret, and for a day more with those it has."""
     slug = asked.metadata["slug"]
     source = await find_source(asked.workspace.team, slug=slug)

@@ -16,16 +16,26 @@ from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.alerts.kinds import TRENDS, Decision, Kind, Memory, Watch, is_behind, look, look_back, next_look
+from storage.domain.alerts.kinds import (
+    TRENDS,
+    AlertMemory,
+    Decision,
+    Kind,
+    Watch,
+    is_behind,
+    look,
+    look_back,
+    next_look,
+)
 from storage.domain.decay import bound, shown
 from storage.domain.errors import Refusal
 from storage.domain.filters import parse
-from storage.domain.fold import State
+from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, projection
 from storage.ledger.contacts import StartAgain
-from storage.ledger.plan import Entry, Work
+from storage.ledger.plan import Plan, PlannedItem
 from storage.reading import current_scores, pages, segments
 from storage.scoring import definitions
 
@@ -51,8 +61,8 @@ class _Look:
     rule: AlertRule
     watch: Watch
     contact: int
-    state: State
-    work: Work | None = None
+    state: ScoreState
+    work: Plan | None = None
     moved: Moved | None = None
 
     @property
@@ -86,19 +96,19 @@ class _Deciding:
 
     session: Session
     now: int
-    known: Mapping[Watched, Memory]
+    known: Mapping[Watched, AlertMemory]
     fitting: Mapping[int, frozenset[int]]  #: rule → the contacts that its condition is true of
-    speaking: Mapping[int, Work] = field(default_factory=dict)  #: contact → the last submission that speaks of it
-    asker: dict[int, Work | None] = field(default_factory=dict)  #: contact → what asked for it or closed, the latest
-    memory: dict[Watched, Memory] = field(default_factory=dict)
+    speaking: Mapping[int, Plan] = field(default_factory=dict)  #: contact → the last submission that speaks of it
+    asker: dict[int, Plan | None] = field(default_factory=dict)  #: contact → what asked for it or closed, the latest
+    memory: dict[Watched, AlertMemory] = field(default_factory=dict)
     waves: list[_Wave] = field(default_factory=lambda: [_Wave()])
     wave_of: dict[Watched, int] = field(default_factory=dict)
 
-    def of(self, watched: Watched) -> Memory:
+    def of(self, watched: Watched) -> AlertMemory:
         """Give what is remembered by now."""
-        return self.memory.get(watched) or self.known.get(watched) or Memory()
+        return self.memory.get(watched) or self.known.get(watched) or AlertMemory()
 
-    def settle(self, one: _Look, state: State, *, until: int) -> None:
+    def settle(self, one: _Look, state: ScoreState, *, until: int) -> None:
         """Evaluate a rule at every instant up to *until* at which time alone may decide something.
 
         Raises RuntimeError where an evaluation does not move on in time: repeating it would hold the transaction, and
@@ -118,7 +128,7 @@ class _Deciding:
             firing = _Firing(one, at, before, after, by_time=True)
             self.take(firing, memory, look(one.watch, memory, state, now=at))
 
-    def take(self, one: _Firing, before: Memory, decision: Decision) -> None:
+    def take(self, one: _Firing, before: AlertMemory, decision: Decision) -> None:
         """Take what was decided, unless nobody is to be asked: then nothing begins to rest. Raises OneByOne."""
         watched, rule = one.look.watched, one.look.rule
         if decision.fires and rule.condition and rule.paused_at is None and not self._stands_alone(one.look):
@@ -147,7 +157,7 @@ class _Deciding:
         """Tell whether who fits is asked of the contact, and of its follow-ups, as they were at that submission."""
         return all(said.get(one.contact, one.work) is one.work for said in (self.speaking, self.asker))
 
-    def look_quietly(self, one: _Look, state: State, *, at: int) -> None:
+    def look_quietly(self, one: _Look, state: ScoreState, *, at: int) -> None:
         """Take what contacts became by being one, or by being parted: it is over or known, but nobody is asked."""
         memory = self.of(one.watched)
         if one.watch.kind in TRENDS:
@@ -163,22 +173,22 @@ class _Deciding:
             self.waves.append(_Wave())
         return self.waves[place]
 
-    async def write(self, states: Mapping[Watched, tuple[Watch, State]]) -> None:
+    async def write(self, states: Mapping[Watched, tuple[Watch, ScoreState]]) -> None:
         """Write follow-ups in the order they were decided, and what is remembered of those that it matters for."""
         for wave in self.waves:
             await followup_moves.fall_back(self.session, wave.over, now=self.now)
             asking = sorted(wave.asking, key=lambda one: one.at)
             await followup_moves.ask(self.session, await _new(self.session, asking), now=self.now)
-        changed = dict[Watched, Memory]()
+        changed = dict[Watched, AlertMemory]()
         for watched, memory in self.memory.items():
-            before, (watch, state) = self.known.get(watched, Memory()), states[watched]
+            before, (watch, state) = self.known.get(watched, AlertMemory()), states[watched]
             same = replace(memory, seen_at=before.seen_at) == before
             if not same or is_behind(watch, before, state, now=memory.seen_at):
                 changed[watched] = memory
         await alert_memory.keep(self.session, changed)
 
 
-async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> None:
+async def decide_all(session: Session, works: Sequence[Plan], *, now: int) -> None:
     """Let every rule look at what each submission did, one after the other, as if each had been alone.
 
     Raises OneByOne where that cannot be told any more, because all of them are in the ledger by now.
@@ -211,7 +221,7 @@ async def decide_all(session: Session, works: Sequence[Work], *, now: int) -> No
     await deciding.write({one.watched: (one.watch, one.state) for one in looks})
 
 
-async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
+async def _looks(session: Session, works: Sequence[Plan]) -> list[_Look]:
     moving = [work for work in works if work.refusal is None and work.moved]
     if not moving:
         return []
@@ -231,7 +241,7 @@ async def _looks(session: Session, works: Sequence[Work]) -> list[_Look]:
     return looks
 
 
-def _check_past(works: Sequence[Work], looks: Sequence[_Look]) -> None:
+def _check_past(works: Sequence[Plan], looks: Sequence[_Look]) -> None:
     """Refuse to ask what a score was then where a later submission says what happened to its contact before that."""
     looking, earliest = list(looks), dict[int, int]()
     for work in reversed(works):
@@ -330,7 +340,7 @@ def _one(firing: _Firing, row: Row) -> NewFollowUp:
 
 def _reason(one: _Look) -> str | None:
     """Give the reason of the last change of that score."""
-    entries: Sequence[Entry] = one.work.new if one.work is not None else ()
+    entries: Sequence[PlannedItem] = one.work.new if one.work is not None else ()
     scored = (one.contact, one.watch.score_type.key)
     return next((entry.item.reason for entry in reversed(entries) if entry.scored == scored), None)
 
@@ -351,7 +361,7 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
         known = await alert_memory.of_rule(session, rule.id)
         inside = await enroll.inside(session, workspace, watch, now=now)
         # A hold that is pending stays pending: it asks when it ends.
-        memory = {contact: known.get(contact, Memory()) for contact in inside}
+        memory = {contact: known.get(contact, AlertMemory()) for contact in inside}
         fresh = frozenset(id for id, one in memory.items() if not one.taken and one.pending_until is None)
         asked = sorted(await _holding(session, workspace, rule, fresh, now=now))
         states = await projection.states(

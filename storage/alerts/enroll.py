@@ -8,11 +8,11 @@ from storage.alerts import rules as alert_rules
 from storage.alerts.rules import AlertRule, RuleThere
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import TRENDS, Kind, Memory, Watch, look
+from storage.domain.alerts.kinds import TRENDS, AlertMemory, Kind, Watch, look
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
-from storage.domain.fold import State
+from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import projection
@@ -94,7 +94,7 @@ async def retake(
     memory = {
         contact: replace(before, taken=True, seen_at=now)
         for contact in there
-        if (before := known.get(contact, Memory())).pending_until is None
+        if (before := known.get(contact, AlertMemory())).pending_until is None
     }
     outside = sorted(
         contact
@@ -104,7 +104,7 @@ async def retake(
     key = watch.score_type.key
     states = await projection.states(session, {(contact, key): watch.score_type.definition for contact in outside})
     for contact in outside:
-        state = states.get((contact, key), State(base=watch.score_type.start))
+        state = states.get((contact, key), ScoreState(base=watch.score_type.start))
         memory[contact] = look(watch, known[contact], state, now=now).memory
     await alert_memory.keep(session, {(rule.id, contact): one for contact, one in memory.items()})
 

@@ -7,7 +7,16 @@ from storage import jobs
 from storage.alerts.followups import DIGEST, READ, FollowUp, UnknownFollowUp, follow_up, in_states, standing_of
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.followups import BY_TIME, CLAIM_LASTS, LETS_GO, Move, Outcome, Standing, State, moved
+from storage.domain.followups import (
+    BY_TIME,
+    CLAIM_LASTS,
+    LETS_GO,
+    FollowUpMove,
+    FollowUpOutcome,
+    FollowUpState,
+    FollowUpStatus,
+    moved,
+)
 from storage.domain.people import Workspace
 from storage.jobs import NewJob
 
@@ -53,10 +62,10 @@ async def ask(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> No
         " FROM given(id bigint, w bigint, u bigint, c bigint, s text, b bigint, a bigint, f text, p text, r text,"
         " y text, l text, t bigint, n bigint, d bigint, e text) ORDER BY id",
         rows,
-        State.OPEN.value,
+        FollowUpState.OPEN.value,
     )
     await _write_steps(
-        session, [_step(row, "asked", State.OPEN, by=None, at=row["t"], workspace=row["w"]) for row in rows]
+        session, [_step(row, "asked", FollowUpState.OPEN, by=None, at=row["t"], workspace=row["w"]) for row in rows]
     )
     posting = [row for row in rows if row["l"] != DIGEST]
     await jobs.put(
@@ -99,16 +108,21 @@ async def fall_back(session: Session, pairs: Mapping[tuple[int, int], int], *, n
         " changed_at = (SELECT t FROM given(id bigint, t bigint) WHERE given.id = follow_ups.id)"
         " WHERE id IN (SELECT id FROM given(id bigint, t bigint))",
         [{"id": row["id"], "t": row["t"]} for row in rows],
-        State.CLOSED.value,
+        FollowUpState.CLOSED.value,
     )
     await _write_steps(
         session,
-        [_step(row, Move.FALL_BACK, State.CLOSED, by=None, at=row["t"], workspace=row["workspace_id"]) for row in rows],
+        [
+            _step(
+                row, FollowUpMove.FALL_BACK, FollowUpState.CLOSED, by=None, at=row["t"], workspace=row["workspace_id"]
+            )
+            for row in rows
+        ],
     )
     await jobs.put(session, [_job(row, EDIT, at=row["t"]) for row in rows], now=now)
 
 
-def _step(row: Row, move: str, state: State, *, by: str | None, at: int, workspace: int) -> Row:
+def _step(row: Row, move: str, state: FollowUpState, *, by: str | None, at: int, workspace: int) -> Row:
     return {"f": row["id"], "w": workspace, "m": str(move), "s": state.value, "b": by, "t": at}
 
 
@@ -142,7 +156,7 @@ def _job(row: Row, kind: str, *, at: int) -> NewJob:
 
 
 async def move(
-    workspace: Workspace, *, id: int, move: Move, by: str | None, until: int | None = None, now: int
+    workspace: Workspace, *, id: int, move: FollowUpMove, by: str | None, until: int | None = None, now: int
 ) -> FollowUp:
     """Make a move; whoever comes first has it. Raises UnknownFollowUp, TooLate.
 
@@ -163,7 +177,7 @@ async def move(
         row = rows[0]
         if row["about"] != found[0]["about"]:
             return False  # its contact became one with another just now, or was parted: that one's lock is needed
-        due = row["late_at"] if move is Move.ESCALATE else row["until"]
+        due = row["late_at"] if move is FollowUpMove.ESCALATE else row["until"]
         if move in BY_TIME and (due is None or due > now):
             return True  # snoozed or claimed anew meanwhile
         after = moved(standing_of(row), move, by=by)
@@ -176,13 +190,20 @@ async def move(
 
 
 async def _write_move(
-    session: Session, row: Row, move: Move, after: Standing, *, by: str | None, until: int | None, now: int
+    session: Session,
+    row: Row,
+    move: FollowUpMove,
+    after: FollowUpStatus,
+    *,
+    by: str | None,
+    until: int | None,
+    now: int,
 ) -> None:
     """Write where a follow-up stands after a move, and put what time will do to it there."""
-    late = now + row["sla"] if after.state is State.OPEN and row["sla"] is not None else None
-    if move is Move.ESCALATE:
+    late = now + row["sla"] if after.state is FollowUpState.OPEN and row["sla"] is not None else None
+    if move is FollowUpMove.ESCALATE:
         late = row["late_at"]  # it stays overdue
-    ends = {State.SNOOZED: until, State.CLAIMED: now + CLAIM_LASTS}.get(after.state)
+    ends = {FollowUpState.SNOOZED: until, FollowUpState.CLAIMED: now + CLAIM_LASTS}.get(after.state)
     await session.rows(
         "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, changed_at = $6 WHERE id = $1",
         row["id"],
@@ -195,13 +216,13 @@ async def _write_move(
     await _write_steps(session, [_step(row, move, after.state, by=by, at=now, workspace=row["workspace_id"])])
     later = [_job(row, EDIT, at=now)]
     if ends is not None:
-        later.append(_job(row, WAKE if after.state is State.SNOOZED else RELEASE, at=ends))
-    if late is not None and after.state is State.OPEN and row["escalate_to"] is not None:
+        later.append(_job(row, WAKE if after.state is FollowUpState.SNOOZED else RELEASE, at=ends))
+    if late is not None and after.state is FollowUpState.OPEN and row["escalate_to"] is not None:
         later.append(_job(row, ESCALATE, at=late))
     await jobs.put(session, later, now=now)
 
 
-async def tell_outcome(workspace: Workspace, *, id: int, outcome: Outcome, by: str, now: int) -> FollowUp:
+async def tell_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutcome, by: str, now: int) -> FollowUp:
     """Say what came of a follow-up that is done; from anybody but who ended it nothing is taken.
 
     Gives it as it is then; raises UnknownFollowUp.
@@ -216,9 +237,9 @@ async def tell_outcome(workspace: Workspace, *, id: int, outcome: Outcome, by: s
             by,
             outcome.value,
             now,
-            State.DONE.value,
+            FollowUpState.DONE.value,
         )
-        told = [_step(row, outcome, State.DONE, by=by, at=now, workspace=row["workspace_id"]) for row in rows]
+        told = [_step(row, outcome, FollowUpState.DONE, by=by, at=now, workspace=row["workspace_id"]) for row in rows]
         await _write_steps(session, told)
         await jobs.put(session, [_job(row, EDIT, at=now) for row in rows], now=now)
 

@@ -7,7 +7,7 @@ from storage.db import database
 from storage.db.database import Row
 from storage.domain.contacts import matching
 from storage.domain.errors import Refusal
-from storage.domain.followups import NOBODYS, WAITING, Outcome, Standing, State
+from storage.domain.followups import NOBODYS, WAITING, FollowUpOutcome, FollowUpState, FollowUpStatus
 from storage.domain.people import Workspace
 
 #: the lane of what is not posted by itself
@@ -36,11 +36,11 @@ class FollowUp:
     reason: str | None
     why: str | None
     lane: str
-    standing: Standing
+    standing: FollowUpStatus
     until: int | None  #: when a snooze or a claim ends
     late_at: int | None  #: when it is overdue, while nobody has it
     escalate_to: str | None
-    outcome: Outcome | None
+    outcome: FollowUpOutcome | None
     asked_at: int
     changed_at: int
     posted_at: int | None
@@ -54,7 +54,7 @@ class Step:
     """One line of a follow-up's history."""
 
     move: str  #: `asked`, a move, or an outcome
-    state: State  #: after it
+    state: FollowUpState  #: after it
     by: str | None  #: Slack's id; none: time, or the score
     at: int
 
@@ -115,7 +115,7 @@ async def in_digest(workspace: Workspace, *, whose: Whose | None = None, most: i
 
 async def waking(workspace: Workspace, *, whose: Whose | None = None, before: int, most: int) -> list[FollowUp]:
     """Give what is snoozed until then at the latest, the newest first."""
-    where = f"f.state IN ({in_states((State.SNOOZED,))}) AND f.until <= $6"
+    where = f"f.state IN ({in_states((FollowUpState.SNOOZED,))}) AND f.until <= $6"
     return await _listed(workspace, where, before, whose=whose, after=0, most=most)
 
 
@@ -138,7 +138,7 @@ async def _listed(
     return [_follow_up(row) for row in rows]
 
 
-def in_states(states: Collection[State]) -> str:
+def in_states(states: Collection[FollowUpState]) -> str:
     """Write a list of states in SQL."""
     return ", ".join(f"'{state.value}'" for state in states)
 
@@ -150,7 +150,7 @@ async def steps(workspace: Workspace, *, id: int) -> list[Step]:
         workspace.id,
         min(id, database.LARGEST_ID),
     )
-    return [Step(**{**row, "state": State(row["state"])}) for row in rows]
+    return [Step(**{**row, "state": FollowUpState(row["state"])}) for row in rows]
 
 
 async def posted_since(workspace: Workspace, *, lane: str, since: int) -> list[FollowUp]:
@@ -188,9 +188,9 @@ async def counts(workspace: Workspace) -> dict[int, dict[str, int]]:
     return found
 
 
-def standing_of(row: Row) -> Standing:
+def standing_of(row: Row) -> FollowUpStatus:
     """Say where the follow-up of a row stands."""
-    return Standing(state=State(row["state"]), holder=row["holder"])
+    return FollowUpStatus(state=FollowUpState(row["state"]), holder=row["holder"])
 
 
 def _follow_up(row: Row) -> FollowUp:
@@ -201,6 +201,6 @@ def _follow_up(row: Row) -> FollowUp:
         rule=row["rule_id"],
         contact=row["about"],
         standing=standing_of(row),
-        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        outcome=FollowUpOutcome(row["outcome"]) if row["outcome"] else None,
         in_list=bool(row["in_list"]),
     )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import Memory
+from storage.domain.alerts.kinds import AlertMemory
 from storage.domain.followups import WAITING
 from storage.domain.people import Workspace
 
@@ -12,7 +12,7 @@ from storage.domain.people import Workspace
 Watched = tuple[int, int]
 
 
-async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, Memory]:
+async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, AlertMemory]:
     """Return what rules remember of contacts; a pair without a row was never evaluated.
 
     Earlier versions wrote *taken* beside a pending hold when a score type changed. The hold is what counts: it goes
@@ -24,7 +24,7 @@ async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, Me
         [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
     )
     return {
-        (row["rule_id"], row["contact_id"]): Memory(
+        (row["rule_id"], row["contact_id"]): AlertMemory(
             taken=bool(row["taken"]) and row["pending_until"] is None, pending_until=row["pending_until"],
             fired_at=row["fired_at"], seen_at=row["seen_at"], spent=row["spent"],
         )
@@ -32,7 +32,7 @@ async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, Me
     }  # fmt: skip  # what it remembers
 
 
-async def keep(session: Session, memory: Mapping[Watched, Memory]) -> None:
+async def keep(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:
     """Remember it from here on."""
     if memory:
         await session.rows(
@@ -50,7 +50,7 @@ async def keep(session: Session, memory: Mapping[Watched, Memory]) -> None:
         )
 
 
-async def of_rule(session: Session, rule: int) -> dict[int, Memory]:
+async def of_rule(session: Session, rule: int) -> dict[int, AlertMemory]:
     """Give all that a rule remembers, by contact."""
     rows = await session.rows("SELECT contact_id FROM alert_memory WHERE rule_id = $1", rule)
     known = await read(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}

@@ -8,12 +8,12 @@ from itertools import accumulate, groupby
 
 from storage.alerts.rules import watch_of
 from storage.db import database
-from storage.domain.alerts.kinds import TRENDS, Decision, Kind, Memory, Watch, look, look_back, next_look
+from storage.domain.alerts.kinds import TRENDS, AlertMemory, Decision, Kind, Watch, look, look_back, next_look
 from storage.domain.alerts.syntax import AlertWords, read_alert
 from storage.domain.facts import BEFORE_ALL, DAY
 from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import Term
-from storage.domain.fold import State, beginning
+from storage.domain.fold import ScoreState, beginning
 from storage.domain.people import Workspace
 from storage.reading import pages, segments
 from storage.reading.current_scores import rank_at
@@ -25,7 +25,7 @@ NEWEST = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Simulation:
     """What a rule would have asked for: the newest ones first, each a contact and an instant, and how many in all."""
 
     words: AlertWords
@@ -39,11 +39,11 @@ class _Course:
     """What a score did: the state it had at the beginning, and those that changes left since, each with its instant."""
 
     contact: int
-    beginning: State
-    changes: Sequence[tuple[int, State]]
+    beginning: ScoreState
+    changes: Sequence[tuple[int, ScoreState]]
 
 
-async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str | None], now: int) -> Tried:
+async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str | None], now: int) -> Simulation:
     """Replay the last thirty days, a batch of contacts at a time; raises BadAlert, UnknownScoreType, BadFilter.
 
     Whether a contact fits the condition is asked as of now: the ledger does not say what a filter said then.
@@ -61,7 +61,7 @@ async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str |
         firings, rested = await asyncio.to_thread(_replay, watch, courses, since=now - DAYS * DAY, until=now)
         newest = nsmallest(NEWEST, [*newest, *firings], key=lambda each: (-each[1], each[0]))
         number, spent = number + len(firings), spent + rested
-    return Tried(words=read, asked=newest, number=number, spent=spent)
+    return Simulation(words=read, asked=newest, number=number, spent=spent)
 
 
 async def _batches(workspace: Workspace, watch: Watch, where: Term, *, now: int) -> AsyncIterator[list[_Course]]:
@@ -123,7 +123,7 @@ def _ends(rows: Sequence[database.Row]) -> Iterator[database.Row]:
         yield list(same)[-1]
 
 
-def _state(first: State, rank: int | None, at: int | None) -> State:
+def _state(first: ScoreState, rank: int | None, at: int | None) -> ScoreState:
     return replace(first, rank=rank, at=at or 0, last=(at, *BEFORE_ALL[1:]) if at is not None else BEFORE_ALL)
 
 
@@ -136,13 +136,13 @@ def _replay(watch: Watch, courses: Sequence[_Course], *, since: int, until: int)
     return firings, spent
 
 
-def _run(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list[int], Memory]:
+def _run(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list[int], AlertMemory]:
     """Look at one score as the rule would have: at every change, and at what time decided between."""
     before = [(at, state) for at, state in course.changes if at <= since]
     state, fired = before[-1][1] if before else course.beginning, list[int]()
     memory = _inside_already(watch, state, since)
 
-    def take(decision: Decision, at: int) -> Memory:
+    def take(decision: Decision, at: int) -> AlertMemory:
         if decision.fires:
             fired.append(at)
         return decision.memory
@@ -161,15 +161,15 @@ def _run(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list
     return fired, memory
 
 
-def _then(course: _Course, instant: int) -> State:
+def _then(course: _Course, instant: int) -> ScoreState:
     earlier = [state for at, state in course.changes if at <= instant]
     return earlier[-1] if earlier else course.beginning
 
 
-def _inside_already(watch: Watch, state: State, since: int) -> Memory:
+def _inside_already(watch: Watch, state: ScoreState, since: int) -> AlertMemory:
     """Give what the rule would have remembered at its beginning: who was inside was not asked for."""
     if watch.kind in TRENDS:
-        return Memory(seen_at=since)
-    inside = look(replace(watch, hold=0), Memory(), state, now=since)
+        return AlertMemory(seen_at=since)
+    inside = look(replace(watch, hold=0), AlertMemory(), state, now=since)
     waiting = inside.memory.pending_until if watch.kind is Kind.UNTOUCHED else None
-    return Memory(taken=inside.memory.taken, pending_until=waiting, seen_at=since)
+    return AlertMemory(taken=inside.memory.taken, pending_until=waiting, seen_at=since)

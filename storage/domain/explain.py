@@ -8,7 +8,7 @@ from itertools import groupby
 
 from storage.domain.decay import BILLIONTHS, left_of
 from storage.domain.facts import Activity, Change, Deed, Fact, Op
-from storage.domain.fold import Effect, State, beginning, own_at, steps
+from storage.domain.fold import Effect, ScoreState, beginning, own_at, steps
 from storage.domain.score_types import ScoreType
 
 #: besides the operations of changes: where adding began, and a month's changes in one
@@ -69,7 +69,7 @@ def explain(facts: Iterable[Fact], score_type: ScoreType, *, now: int, most: int
     return Explanation(value=value, contributions=tuple(reversed([*base, *_by_month(older), *newer])))
 
 
-def _counting(facts: Iterable[Fact], score_type: ScoreType) -> tuple[State, list[_Share]]:
+def _counting(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[_Share]]:
     """Fold, keeping what came since the score was last set or cleared."""
     state, shares = beginning(score_type), list[_Share]()
     for fact, after, effect in steps(facts, score_type):

@@ -229,4 +229,4 @@ class Ignored:
 
 
 #: what can be handed in to be recorded
-Asked: TypeAlias = Item | Merge | Deletion | Unusable | Ignored
+ItemRequest: TypeAlias = Item | Merge | Deletion | Unusable | Ignored

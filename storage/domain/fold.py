@@ -11,7 +11,7 @@ from storage.domain.score_types import ScoreType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class ScoreState:
     """What the fold knows after a fact: enough to take the next one in constant time."""
 
     #: distance from the base, missing until something was set or added: thousandths, or billionths where it fades
@@ -42,14 +42,14 @@ class Effect:
     rule: str | None = None  #: the rules that speak of it, by name
 
 
-def beginning(score_type: ScoreType) -> State:
+def beginning(score_type: ScoreType) -> ScoreState:
     """Give the state before any fact."""
-    return State(base=score_type.start)
+    return ScoreState(base=score_type.start)
 
 
 def step(
-    state: State, fact: Fact, score_type: ScoreType, fields: Mapping[str, Json] | None = None
-) -> tuple[State, Effect | None]:
+    state: ScoreState, fact: Fact, score_type: ScoreType, fields: Mapping[str, Json] | None = None
+) -> tuple[ScoreState, Effect | None]:
     """Take one fact that is later than all before it; *fields* is what is known of the contact then, where it matters.
 
     Raises nothing: a fact that means nothing to this type, as things stand, has no effect and leaves the state alone.
@@ -83,7 +83,7 @@ def step(
     if not concerns and base == state.base and is_there == (state.rank is not None):
         return state, None
     rank = _rank(own, at, base, score_type, is_there=is_there)
-    after = State(own=own, at=at, base=base, rank=rank, spent=spent, last=fact.order)
+    after = ScoreState(own=own, at=at, base=base, rank=rank, spent=spent, last=fact.order)
     value = after.value(score_type, now=at)
     moved = (score_type.start if value is None else value) - (score_type.start if before is None else before)
     rule = ", ".join(rules) or None
@@ -94,7 +94,7 @@ def _unit(score_type: ScoreType) -> int:
     return BILLIONTHS if score_type.half_life else 1
 
 
-def _added(state: State, amount: int, at: int, base: int, score_type: ScoreType) -> int:
+def _added(state: ScoreState, amount: int, at: int, base: int, score_type: ScoreType) -> int:
     """Add to the own part, saturating at the range."""
     unit = _unit(score_type)
     wanted = own_at(state, at, score_type) + amount * unit
@@ -102,7 +102,7 @@ def _added(state: State, amount: int, at: int, base: int, score_type: ScoreType)
     return min(max(wanted, lowest * unit), highest * unit)
 
 
-def own_at(state: State, at: int, score_type: ScoreType) -> int:
+def own_at(state: ScoreState, at: int, score_type: ScoreType) -> int:
     """Give what a later instant finds of the distance from the base; 0 where the score is missing."""
     if state.own is None or not score_type.half_life:
         return state.own or 0
@@ -144,7 +144,7 @@ def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[st
     return fact.order <= max([last, *newest])
 
 
-def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[State, list[tuple[Fact, Effect]]]:
+def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[tuple[Fact, Effect]]]:
     """Fold the facts that bear on a score in their order, whatever order they are given in; give what had an effect."""
     told = list(steps(facts, score_type))
     return told[-1][1] if told else beginning(score_type), [(fact, effect) for fact, _, effect in told]
@@ -152,7 +152,7 @@ def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[State, list[tupl
 
 def fold_ledger(
     ledger: Mapping[int, Fact], score_type: ScoreType, *, undone: Collection[str]
-) -> tuple[State, dict[int, tuple[Fact, Effect]]]:
+) -> tuple[ScoreState, dict[int, tuple[Fact, Effect]]]:
     """Fold what stands of a ledger, given by row id, as the effects are; batches that are *undone* do not stand.
 
     The last fact that a score has seen is one that had an effect, or was undone: what is undone may be restored, and
@@ -166,7 +166,7 @@ def fold_ledger(
     return replace(state, last=last), effects
 
 
-def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, State, Effect]]:
+def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, ScoreState, Effect]]:
     """Fold, telling each fact that had an effect, and the state after it."""
     state, asks = beginning(score_type), judge(score_type.rules).asks_fields
     fields: dict[str, tuple[Json, FieldOrder]] = {}

@@ -6,7 +6,7 @@ from enum import StrEnum
 from storage.domain.errors import Refusal
 
 
-class State(StrEnum):
+class FollowUpState(StrEnum):
     """Where a follow-up stands."""
 
     OPEN = "open"
@@ -17,7 +17,7 @@ class State(StrEnum):
     CLOSED = "closed"  #: by itself: the score fell back
 
 
-class Move(StrEnum):
+class FollowUpMove(StrEnum):
     """What somebody, or time, does to a follow-up."""
 
     CLAIM = "claim"
@@ -29,7 +29,7 @@ class Move(StrEnum):
     FALL_BACK = "fall back"  #: the score left the region
 
 
-class Outcome(StrEnum):
+class FollowUpOutcome(StrEnum):
     """What came of a follow-up that is done."""
 
     MEETING = "meeting"
@@ -38,55 +38,55 @@ class Outcome(StrEnum):
 
 
 #: (state, move) → the state after it; what is not here cannot happen
-MOVES: dict[tuple[State, Move], State] = {
-    (State.OPEN, Move.CLAIM): State.CLAIMED,
-    (State.OPEN, Move.SNOOZE): State.SNOOZED,
-    (State.OPEN, Move.DONE): State.DONE,
-    (State.OPEN, Move.ESCALATE): State.ESCALATED,
-    (State.OPEN, Move.FALL_BACK): State.CLOSED,
-    (State.ESCALATED, Move.CLAIM): State.CLAIMED,
-    (State.ESCALATED, Move.SNOOZE): State.SNOOZED,
-    (State.ESCALATED, Move.DONE): State.DONE,
-    (State.ESCALATED, Move.FALL_BACK): State.CLOSED,
-    (State.CLAIMED, Move.SNOOZE): State.SNOOZED,
-    (State.CLAIMED, Move.DONE): State.DONE,
-    (State.CLAIMED, Move.RELEASE): State.OPEN,
-    (State.SNOOZED, Move.CLAIM): State.CLAIMED,
-    (State.SNOOZED, Move.DONE): State.DONE,
-    (State.SNOOZED, Move.WAKE): State.OPEN,
-    (State.SNOOZED, Move.FALL_BACK): State.CLOSED,
+MOVES: dict[tuple[FollowUpState, FollowUpMove], FollowUpState] = {
+    (FollowUpState.OPEN, FollowUpMove.CLAIM): FollowUpState.CLAIMED,
+    (FollowUpState.OPEN, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
+    (FollowUpState.OPEN, FollowUpMove.DONE): FollowUpState.DONE,
+    (FollowUpState.OPEN, FollowUpMove.ESCALATE): FollowUpState.ESCALATED,
+    (FollowUpState.OPEN, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
+    (FollowUpState.ESCALATED, FollowUpMove.CLAIM): FollowUpState.CLAIMED,
+    (FollowUpState.ESCALATED, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
+    (FollowUpState.ESCALATED, FollowUpMove.DONE): FollowUpState.DONE,
+    (FollowUpState.ESCALATED, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
+    (FollowUpState.CLAIMED, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
+    (FollowUpState.CLAIMED, FollowUpMove.DONE): FollowUpState.DONE,
+    (FollowUpState.CLAIMED, FollowUpMove.RELEASE): FollowUpState.OPEN,
+    (FollowUpState.SNOOZED, FollowUpMove.CLAIM): FollowUpState.CLAIMED,
+    (FollowUpState.SNOOZED, FollowUpMove.DONE): FollowUpState.DONE,
+    (FollowUpState.SNOOZED, FollowUpMove.WAKE): FollowUpState.OPEN,
+    (FollowUpState.SNOOZED, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
 }
 #: in these it waits for somebody
-WAITING = (State.OPEN, State.ESCALATED, State.CLAIMED, State.SNOOZED)
+WAITING = (FollowUpState.OPEN, FollowUpState.ESCALATED, FollowUpState.CLAIMED, FollowUpState.SNOOZED)
 #: in these nobody has taken it on
-NOBODYS = (State.OPEN, State.ESCALATED)
+NOBODYS = (FollowUpState.OPEN, FollowUpState.ESCALATED)
 #: in these it ends by itself when the score falls back; what is claimed is somebody's
-LETS_GO = tuple(state for state, move in MOVES if move is Move.FALL_BACK)
+LETS_GO = tuple(state for state, move in MOVES if move is FollowUpMove.FALL_BACK)
 #: what time does, each at the instant that the follow-up keeps
-BY_TIME = (Move.WAKE, Move.RELEASE, Move.ESCALATE)
+BY_TIME = (FollowUpMove.WAKE, FollowUpMove.RELEASE, FollowUpMove.ESCALATE)
 CLAIM_LASTS = 3 * 24 * 3_600_000_000  #: µs until what is claimed, and not done, is open again
 
 
 class TooLate(Refusal):
     """Somebody else was faster."""
 
-    def __init__(self, state: State, *, holder: str | None) -> None:
+    def __init__(self, state: FollowUpState, *, holder: str | None) -> None:
         super().__init__(f"it is {state.value}")
         self.state = state
         self.holder = holder  #: Slack's id of who has it, or ended it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class FollowUpStatus:
     """A follow-up as far as a move is concerned."""
 
-    state: State
+    state: FollowUpState
     holder: str | None = None  #: who claimed it, snoozed it or ended it
 
 
-def moved(standing: Standing, move: Move, *, by: str | None) -> Standing:
+def moved(standing: FollowUpStatus, move: FollowUpMove, *, by: str | None) -> FollowUpStatus:
     """Make a move; raises TooLate where it is not possible any more, or it is another's."""
     after = MOVES.get((standing.state, move))
-    if after is None or (standing.state is State.CLAIMED and by is not None and by != standing.holder):
+    if after is None or (standing.state is FollowUpState.CLAIMED and by is not None and by != standing.holder):
         raise TooLate(standing.state, holder=standing.holder)
-    return Standing(state=after, holder=by if after not in NOBODYS else None)
+    return FollowUpStatus(state=after, holder=by if after not in NOBODYS else None)

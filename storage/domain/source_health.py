@@ -15,7 +15,7 @@ FEWEST = 5
 SHORTEST, SHORTEST_AT_FIRST, KNOWN = HOUR, 3 * DAY, 7 * DAY
 
 
-class Standing(StrEnum):
+class SourceHealth(StrEnum):
     """How a source stands."""
 
     WORKS = "works"
@@ -37,15 +37,15 @@ class Seen:
     unusable_items: int  #: in these
 
 
-def judge(seen: Seen) -> Standing:
+def judge(seen: Seen) -> SourceHealth:
     """Say how a source stands that worked so far."""
     if seen.refused >= IN_A_ROW:
-        return Standing.REFUSED
+        return SourceHealth.REFUSED
     if seen.unusable >= IN_A_ROW or seen.unusable_items >= ITEMS:
-        return Standing.UNUSABLE
+        return SourceHealth.UNUSABLE
     if seen.deliveries >= FEWEST and seen.quiet_for > silent_after(seen):
-        return Standing.SILENT
-    return Standing.WORKS
+        return SourceHealth.SILENT
+    return SourceHealth.WORKS
 
 
 def silent_after(seen: Seen) -> int:

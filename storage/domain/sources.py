@@ -9,7 +9,7 @@ DAY = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class SourceSettings:
     """What was said of a source beside its secrets; nothing of it is secret.
 
     *secrets* of the source are passwords where there is a *username*, tokens where there is a *token_in*
@@ -39,7 +39,7 @@ class Source:
     provider: str
     secrets: tuple[str, ...] = field(repr=False)
     retiring: Mapping[str, int] = field(default_factory=dict, repr=False)  #: a secret → until when it is taken, in µs
-    settings: Settings = field(default_factory=Settings)
+    settings: SourceSettings = field(default_factory=SourceSettings)
     score_types: tuple[str, ...] = ()  #: the keys that there are in its workspace
     reads: bool = False  #: it has an API token, with which what its deliveries leave out is read
 

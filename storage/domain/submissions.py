@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES, Reference, check_text
 from storage.domain.errors import BadItem, Refusal, UnknownScoreType
-from storage.domain.facts import Asked, Deletion, Item, Merge, Op, stamp
-from storage.domain.fold import State
+from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, stamp
+from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 
@@ -56,7 +56,7 @@ class Submission:
     source: str
     batch: str
     received_at: int
-    items: Sequence[Asked] = ()
+    items: Sequence[ItemRequest] = ()
     actor: str | None = None
     all_or_none: bool = False
     creates: bool = True
@@ -67,7 +67,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ItemOutcome:
     """What became of one item; *reason* says why, where it is not obvious."""
 
     status: Status
@@ -85,15 +85,15 @@ class Moved:
     score_type: ScoreType
     before: int | None
     after: int | None
-    was: State
-    state: State
+    was: ScoreState
+    state: ScoreState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """What became of a submission."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ItemOutcome, ...]
     moved: tuple[Moved, ...] = ()
     unasked: int = 0  #: follow-ups that were not asked for because the submission is muted
     undone: tuple[int, ...] = ()  #: the contacts that an undo bore on, none where it was a repeat

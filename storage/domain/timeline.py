@@ -14,7 +14,7 @@ MARKED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knot:
+class TimelinePoint:
     """What a fact made of a score: its rank from then on, none where it is missing."""
 
     at: int
@@ -23,7 +23,7 @@ class Knot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class TimelineMove:
     """One change of a score, with the value just before it and the one it left."""
 
     at: int
@@ -32,7 +32,9 @@ class Move:
     fact: int
 
 
-def points(knots: Sequence[Knot], *, since: int, until: int, value_at: Callable[[int, int], int]) -> tuple[Point, ...]:
+def points(
+    knots: Sequence[TimelinePoint], *, since: int, until: int, value_at: Callable[[int, int], int]
+) -> tuple[Point, ...]:
     """Give every value that a score had in a span, from when on; *value_at* tells it of a rank at an instant.
 
     *knots* are in the order of the fold; one before the span says what the score was when it began.
@@ -52,8 +54,8 @@ def points(knots: Sequence[Knot], *, since: int, until: int, value_at: Callable[
 
 
 def biggest_moves(
-    knots: Sequence[Knot], *, since: int, start: int, value_at: Callable[[int, int], int]
-) -> tuple[Move, ...]:
+    knots: Sequence[TimelinePoint], *, since: int, start: int, value_at: Callable[[int, int], int]
+) -> tuple[TimelineMove, ...]:
     """Give the changes since an instant that moved a score most, the oldest first; of equal ones the newer count.
 
     What was missing, or is from then on, moved from or to the *start*, as the fold has it.
@@ -65,7 +67,7 @@ def biggest_moves(
             continue
         rank = None if before is None else before.rank
         moves.append(
-            Move(
+            TimelineMove(
                 at=knot.at,
                 before=None if rank is None else value_at(rank, knot.at),
                 after=None if knot.rank is None else value_at(knot.rank, knot.at),
@@ -73,7 +75,7 @@ def biggest_moves(
             )
         )
 
-    def size(placed: tuple[int, Move]) -> tuple[int, int]:
+    def size(placed: tuple[int, TimelineMove]) -> tuple[int, int]:
         place, move = placed
         before, after = (start if value is None else value for value in (move.before, move.after))
         return abs(after - before), place

@@ -15,7 +15,7 @@ from storage.domain.submissions import Status
 from storage.ledger import contacts, facts, projection
 from storage.ledger import merge as merging
 from storage.ledger.contacts import Identity
-from storage.ledger.plan import Entry, Work
+from storage.ledger.plan import Plan, PlannedItem
 from storage.sources import deliveries
 
 DELETED = "that contact was deleted"
@@ -61,14 +61,14 @@ async def buried(session: Session, identities: Iterable[Identity]) -> dict[Ident
     return {by_hash[row["workspace_id"], row["hash"]]: row["deleted_at"] for row in rows}
 
 
-async def stamp(session: Session, work: Work) -> None:
+async def stamp(session: Session, work: Plan) -> None:
     """Time the deletions: what a person does, or we stamp ourselves, comes after all that is known of the contact."""
     for entry in work.unsettled:
         if entry.is_deletion and (entry.item.occurred_at is None or work.submission.actor):
             entry.at = max(entry.at, await facts.latest(session, _members(work, entry)) + 1)
 
 
-async def delete(session: Session, work: Work) -> list[int]:
+async def delete(session: Session, work: Plan) -> list[int]:
     """Carry out the deletions of a work whose facts are written; give the contacts that they bore on.
 
     What happened after a deletion stays: it is as if a new contact had been made by it.
@@ -96,13 +96,13 @@ async def delete(session: Session, work: Work) -> list[int]:
     return rows
 
 
-def _members(work: Work, entry: Entry) -> list[int]:
+def _members(work: Plan, entry: PlannedItem) -> list[int]:
     """Give all that are one with those whom a deletion names."""
     roots = {work.roots[row] for row in entry.rows}
     return sorted(row for row, root in work.roots.items() if root in roots)
 
 
-def _take_back(work: Work, rows: Sequence[int], *, until: int) -> None:
+def _take_back(work: Plan, rows: Sequence[int], *, until: int) -> None:
     """Leave alone what the same submission tells of the contact until then."""
     for entry in work.new:
         told = entry.fact is not None and not entry.is_deletion and entry.fact.occurred_at <= until

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from storage.db.database import Session
 from storage.domain.facts import united
-from storage.domain.fold import State, beginning
+from storage.domain.fold import ScoreState, beginning
 from storage.ledger import contacts, facts, projection
 from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import Scored
-from storage.ledger.plan import Work
+from storage.ledger.plan import Plan
 
 
-async def lock_all(session: Session, work: Work, expected: dict[int, int]) -> None:
+async def lock_all(session: Session, work: Plan, expected: dict[int, int]) -> None:
     """Hold the contacts of *expected*, and all that are one with those which the work makes one or parts."""
     joined = {work.roots[row] for row in work.joined}
     work.members = await contacts.members(session, joined)
@@ -22,7 +22,7 @@ async def lock_all(session: Session, work: Work, expected: dict[int, int]) -> No
         raise StartAgain
 
 
-async def regroup(session: Session, work: Work) -> dict[int, int]:
+async def regroup(session: Session, work: Plan) -> dict[int, int]:
     """Go by the words in the ledger that stand: write who is one with whom; give those of whom that is other now.
 
     Scores and effects of all concerned are taken away, to be folded anew.
@@ -46,7 +46,7 @@ async def regroup(session: Session, work: Work) -> dict[int, int]:
 
 
 async def regroup_again(
-    session: Session, work: Work, *, rows: Collection[int], living: Collection[int], was: Mapping[Scored, State]
+    session: Session, work: Plan, *, rows: Collection[int], living: Collection[int], was: Mapping[Scored, ScoreState]
 ) -> None:
     """Write who is one with whom of contacts that were taken apart and of whom something is left; fold these anew."""
     said = await facts.links(session, living)
@@ -60,13 +60,13 @@ async def regroup_again(
     await _fold_anew(session, work, set(roots.values()))
 
 
-async def _fold_anew(session: Session, work: Work, regrouped: Collection[int]) -> None:
+async def _fold_anew(session: Session, work: Plan, regrouped: Collection[int]) -> None:
     work.regrouped |= set(regrouped)
     types = {(contact, key): one for contact in regrouped for key, one in work.types.items()}
     work.undone += [pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger]
 
 
-def carried(work: Work, pair: Scored) -> State:
+def carried(work: Plan, pair: Scored) -> ScoreState:
     """Give the state of a score that is folded anew, as it was before; but later than all that its parts have seen."""
     contact, key = pair
     parts = {work.members[row] for row, root in work.roots.items() if root == contact and row in work.members}

@@ -17,7 +17,7 @@ from storage.domain.facts import (
     Undo,
     Unusable,
 )
-from storage.domain.fold import State
+from storage.domain.fold import ScoreState
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Status, Submission
@@ -27,7 +27,7 @@ from storage.ledger.facts import FactKey, Scored
 
 
 @dataclass(slots=True)
-class Naming:
+class ContactReference:
     """How an item names somebody: by identities, or by the row of a contact that was found already."""
 
     email: str | None = None  #: as typed
@@ -36,11 +36,11 @@ class Naming:
 
 
 @dataclass(slots=True)
-class Entry:
+class PlannedItem:
     """One item on its way: what it asks, whose it is, the facts it becomes, what became of it."""
 
     item: Item
-    named: list[Naming] = field(default_factory=list)
+    named: list[ContactReference] = field(default_factory=list)
     is_merge: bool = False
     is_deletion: bool = False
     at: int = 0
@@ -67,12 +67,12 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Work:
+class Plan:
     """One submission on its way; *entries* has one for each item, or what came in place of one."""
 
     submission: Submission
     types: Mapping[str, ScoreType]
-    entries: list[Entry | Unusable | Ignored] = field(default_factory=list)
+    entries: list[PlannedItem | Unusable | Ignored] = field(default_factory=list)
     refusal: Refusal | None = None
     undo: Undo | None = None
     is_undone: bool = False  #: its own batch was undone before: an import that goes on after it was taken back
@@ -82,25 +82,25 @@ class Work:
     roots: dict[int, int] = field(default_factory=dict)  #: contact → the one it is one with
     members: dict[int, int] = field(default_factory=dict)  #: the same of all that are one with those it joins or parts
     regrouped: set[int] = field(default_factory=set)  #: the contacts that others became one with, or no longer are
-    was: dict[Scored, State] = field(default_factory=dict)  #: scores before that
-    settled: dict[Scored, State] = field(default_factory=dict)  #: scores after that, before its own changes
+    was: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores before that
+    settled: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores after that, before its own changes
     moved: list[Moved] = field(default_factory=list)
     unasked: int = 0  #: follow-ups not asked for, because it is muted
 
     @property
-    def live(self) -> list[Entry]:
+    def live(self) -> list[PlannedItem]:
         """The entries that nothing speaks against so far."""
         if self.refusal is not None:
             return []
-        return [entry for entry in self.entries if isinstance(entry, Entry) and entry.refusal is None]
+        return [entry for entry in self.entries if isinstance(entry, PlannedItem) and entry.refusal is None]
 
     @property
-    def unsettled(self) -> list[Entry]:
+    def unsettled(self) -> list[PlannedItem]:
         """The entries that are to become facts."""
         return [entry for entry in self.live if entry.status is None]
 
     @property
-    def new(self) -> list[Entry]:
+    def new(self) -> list[PlannedItem]:
         """The entries that became facts just now."""
         return [entry for entry in self.live if entry.fact_id is not None]
 
@@ -110,29 +110,29 @@ class Work:
         linked = [row for entry in self.unsettled for link in entry.links for row in link[1:]]
         return [*linked, *self.parting, *(row for one in self.unsettled if one.is_deletion for row in one.rows)]
 
-    def refuse(self, entry: Entry, refusal: Refusal) -> None:
+    def refuse(self, entry: PlannedItem, refusal: Refusal) -> None:
         """Set an entry aside, and with it the whole submission where that was asked for."""
         entry.refusal = refusal
         if self.submission.all_or_none:
             self.refusal = self.refusal or refusal
 
-    def give(self, entry: Entry, rows: Collection[int]) -> None:
+    def give(self, entry: PlannedItem, rows: Collection[int]) -> None:
         """Say which contacts an entry names, at least one."""
         entry.rows = tuple(sorted(rows))
         entry.contact = self.roots.get(entry.rows[0], entry.rows[0])
 
-    def fact_key(self, entry: Entry) -> FactKey:
+    def fact_key(self, entry: PlannedItem) -> FactKey:
         """Give what is unique in the ledger about the fact of an entry."""
         if entry.is_merge:
             return self.link_key(entry, 1)
         score = DELETE if entry.is_deletion else entry.item.score or ""
         return (self.submission.workspace.id, self.submission.source, entry.item.key, score)
 
-    def link_key(self, entry: Entry, place: int) -> FactKey:
+    def link_key(self, entry: PlannedItem, place: int) -> FactKey:
         """Give the same of the fact that two of its contacts are one."""
         return facts.fact_key(self.submission.workspace.id, self.merged(entry, (place, 0, 0)))
 
-    def merged(self, entry: Entry, link: tuple[int, int, int]) -> Merged:
+    def merged(self, entry: PlannedItem, link: tuple[int, int, int]) -> Merged:
         """Make the fact that two of its contacts are one: (place, contact, contact)."""
         place, one, other = link
         submission = self.submission
@@ -141,7 +141,7 @@ class Work:
             actor=submission.actor, one=one, other=other, place=place,
         )  # fmt: skip  # the same columns as every fact, then who is one
 
-    def fact(self, entry: Entry, at: int) -> Fact:
+    def fact(self, entry: PlannedItem, at: int) -> Fact:
         """Make the fact that an entry becomes, of that instant."""
         item, submission = entry.item, self.submission
         if entry.is_deletion:
@@ -163,7 +163,7 @@ class Work:
             score=item.score, op=item.op, amount=item.amount,
         )  # fmt: skip  # the same columns as above, then the change
 
-    def bears_on(self, entry: Entry) -> list[Scored]:
+    def bears_on(self, entry: PlannedItem) -> list[Scored]:
         """Name the scores that an entry is a fact of: the one it changes, and those whose rules ask for it."""
         if entry.contact is None:
             return []
@@ -186,9 +186,9 @@ class Work:
         return list(dict.fromkeys([*self.bearing, *self.undone]))
 
     @property
-    def bearing(self) -> dict[Scored, list[Entry]]:
+    def bearing(self) -> dict[Scored, list[PlannedItem]]:
         """The new facts of each score, in the order of the items."""
-        found: dict[Scored, list[Entry]] = {}
+        found: dict[Scored, list[PlannedItem]] = {}
         for entry in self.new:
             for pair in self.bears_on(entry):
                 found.setdefault(pair, []).append(entry)

@@ -5,20 +5,20 @@ from collections.abc import Mapping, Sequence
 from storage.db.database import Session
 from storage.domain.contacts import Json
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, State, beginning, can_move, fold_fields, fold_ledger, is_late, step
+from storage.domain.fold import Effect, ScoreState, beginning, can_move, fold_fields, fold_ledger, is_late, step
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, facts, projection
 from storage.ledger.facts import FactKey, Scored
-from storage.ledger.plan import Work
+from storage.ledger.plan import Plan
 
 #: the field that holds the address
 EMAIL = "email"
 
 
 async def fold_scores(
-    session: Session, works: Sequence[Work], states: dict[Scored, State], types: Mapping[Scored, ScoreType]
+    session: Session, works: Sequence[Plan], states: dict[Scored, ScoreState], types: Mapping[Scored, ScoreType]
 ) -> None:
     """Fold the new facts, submission by submission: by a step where they come last, else the score's whole ledger."""
     touched = {pair for work in works if work.refusal is None for pair in work.touched}
@@ -63,7 +63,7 @@ async def fold_scores(
     )
 
 
-def _let_go(work: Work) -> None:
+def _let_go(work: Plan) -> None:
     """Tell of the scores that a contact had only while it was one with another."""
     for (contact, key), state in work.was.items():
         score_type = work.types[key]
@@ -77,7 +77,7 @@ def _let_go(work: Work) -> None:
 
 
 async def find_late(
-    session: Session, works: Sequence[Work], states: Mapping[Scored, State], types: Mapping[Scored, ScoreType]
+    session: Session, works: Sequence[Plan], states: Mapping[Scored, ScoreState], types: Mapping[Scored, ScoreType]
 ) -> tuple[set[Scored], Mapping[int, Mapping[str, Json]]]:
     """Return the scores of *types* to fold again from the ledger, and by fact id the fields for stepping the others.
 
@@ -119,7 +119,7 @@ async def find_late(
 
 
 async def _stated_fields(
-    session: Session, works: Sequence[Work], types: Mapping[Scored, ScoreType]
+    session: Session, works: Sequence[Plan], types: Mapping[Scored, ScoreType]
 ) -> dict[int, contacts.Fields]:
     """Return the fields, before the new facts, of the contacts whose scores have conditions that ask about fields."""
     asked: dict[int, set[str]] = {}
@@ -141,7 +141,7 @@ async def _stated_fields(
 
 
 async def _changing_the_past(
-    session: Session, works: Sequence[Work], since: Mapping[Scored, int], types: Mapping[Scored, ScoreType]
+    session: Session, works: Sequence[Plan], since: Mapping[Scored, int], types: Mapping[Scored, ScoreType]
 ) -> set[Scored]:
     """Return the scores with an activity after the fields that a new fact states: its conditions may hold now.
 
@@ -163,7 +163,7 @@ def _values(fields: contacts.Fields) -> Mapping[str, Json]:
 
 
 async def _left_out(
-    session: Session, works: Sequence[Work], ledgers: Mapping[Scored, Mapping[int, Fact]]
+    session: Session, works: Sequence[Plan], ledgers: Mapping[Scored, Mapping[int, Fact]]
 ) -> dict[Scored, frozenset[str]]:
     """Name the undone batches that each score which is folded anew has to leave out, among others."""
     workspace_of = {pair: work.submission.workspace.id for work in works for pair in work.touched}
@@ -174,7 +174,7 @@ async def _left_out(
     return {pair: undone[workspace_of[pair]] for pair in ledgers}
 
 
-async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> None:
+async def keep_fields(session: Session, works: Sequence[Plan], *, now: int) -> None:
     """Let the latest value of each field win."""
     said: dict[int, list[Fact]] = {}
     for work in works:
@@ -192,7 +192,7 @@ async def keep_fields(session: Session, works: Sequence[Work], *, now: int) -> N
         await contacts.write_fields(session, changed, now=now)
 
 
-async def _fields_anew(session: Session, work: Work) -> dict[int, contacts.Fields]:
+async def _fields_anew(session: Session, work: Plan) -> dict[int, contacts.Fields]:
     """Fold the fields of the contacts that an undo touches, where any fact speaks of them, or that were regrouped."""
     told = await facts.saying(session, {*work.spoken_of, *work.regrouped})
     batches = {fact.batch for each in told.values() for fact in each}

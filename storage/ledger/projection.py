@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from storage.db.database import Row, Session
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, State
+from storage.domain.fold import Effect, ScoreState
 from storage.domain.score_types import ScoreType
 from storage.ledger.facts import Scored
 
@@ -13,7 +13,7 @@ from storage.ledger.facts import Scored
 NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
 
 
-async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, State]:
+async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
     """Give the kept state of scores, each under its definition."""
     if not definition_of:
         return {}
@@ -24,7 +24,7 @@ async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[
         [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
     )
     return {
-        (row["contact_id"], row["subject"]): State(
+        (row["contact_id"], row["subject"]): ScoreState(
             own=row["own"],
             at=row["own_at"],
             base=row["base"],
@@ -39,7 +39,7 @@ async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[
 async def keep(
     session: Session,
     *,
-    states: Mapping[Scored, State],
+    states: Mapping[Scored, ScoreState],
     effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
     anew: Collection[Scored],
     types: Mapping[Scored, ScoreType],
@@ -107,7 +107,7 @@ async def forget(session: Session, ids: Collection[int]) -> None:
         )
 
 
-def _row(pair: Scored, state: State, score_type: ScoreType, workspace: int) -> Row:
+def _row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> Row:
     at, source, key = state.last
     row: Row = {"w": workspace, "c": pair[0], "d": score_type.definition, "o": state.own, "a": state.at}
     row["p"] = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None

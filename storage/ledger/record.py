@@ -12,15 +12,15 @@ from storage.db.database import Row, Session
 from storage.domain.contacts import Reference
 from storage.domain.errors import Changed, NothingToUndo, Refusal, UnknownContact
 from storage.domain.facts import Deletion, Fact, Ignored, Item, Merge, Undo, Unusable
-from storage.domain.fold import State, beginning
+from storage.domain.fold import ScoreState, beginning
 from storage.domain.rules import judge
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Outcome, Recorded, Status, Submission, check
+from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission, check
 from storage.ledger import contacts, facts, projection
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
 from storage.ledger.facts import FactKey, Scored
-from storage.ledger.plan import Entry, Naming, Work
+from storage.ledger.plan import ContactReference, Plan, PlannedItem
 from storage.ledger.project import fold_scores, keep_fields
 from storage.ledger.resolve import identify, settle_repeat
 from storage.scoring import definitions
@@ -78,9 +78,9 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     return [work.refusal or _recorded(work) for work in works]
 
 
-def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
+def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Plan:
     """Check what can be checked without looking at the contact: type, range, step, time, address."""
-    work = Work(submission, types)
+    work = Plan(submission, types)
     for index, item in enumerate(submission.items):
         if isinstance(item, Unusable | Ignored):
             work.entries.append(item)
@@ -96,21 +96,21 @@ def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Work:
     return work
 
 
-def _entry(asked: Item | Merge | Deletion) -> Entry:
+def _entry(asked: Item | Merge | Deletion) -> PlannedItem:
     if isinstance(asked, Item):
-        return Entry(asked)
+        return PlannedItem(asked)
     item = Item(key=asked.key, contact=asked.contact, occurred_at=asked.occurred_at, raw=asked.raw)
-    return Entry(item, is_merge=isinstance(asked, Merge), is_deletion=isinstance(asked, Deletion))
+    return PlannedItem(item, is_merge=isinstance(asked, Merge), is_deletion=isinstance(asked, Deletion))
 
 
-def _naming(workspace: int, whom: Reference | int) -> Naming:
+def _naming(workspace: int, whom: Reference | int) -> ContactReference:
     if isinstance(whom, int):
-        return Naming(row=whom)
+        return ContactReference(row=whom)
     identities = tuple((workspace, namespace, key) for namespace, key in whom.identities())
-    return Naming(email=whom.email.strip() if whom.email else None, identities=identities)
+    return ContactReference(email=whom.email.strip() if whom.email else None, identities=identities)
 
 
-async def _begin_undo(session: Session, work: Work) -> None:
+async def _begin_undo(session: Session, work: Plan) -> None:
     """Find out what an undo touches."""
     submission = work.submission
     if submission.undoes is None:
@@ -147,7 +147,7 @@ def _is_ruled(row: Row, score_type: ScoreType) -> bool:
     )
 
 
-async def _lock(session: Session, works: Sequence[Work]) -> None:
+async def _lock(session: Session, works: Sequence[Plan]) -> None:
     joining = [work for work in works if work.joined]
     if joining and len(works) > 1:
         raise Apart
@@ -160,7 +160,7 @@ async def _lock(session: Session, works: Sequence[Work]) -> None:
         await contacts.lock(session, expected)
 
 
-async def _regroup(session: Session, works: Sequence[Work]) -> None:
+async def _regroup(session: Session, works: Sequence[Plan]) -> None:
     """Write who is one with whom, and go by that from here on."""
     for work in works:
         if work.joined:
@@ -174,7 +174,7 @@ async def _regroup(session: Session, works: Sequence[Work]) -> None:
             work.spoken_of = sorted({work.roots[row] for row in work.spoken_of})
 
 
-async def _append_links(session: Session, work: Work) -> None:
+async def _append_links(session: Session, work: Plan) -> None:
     """Write who is proved to be one; raises StartAgain where another transaction did just now."""
     new: dict[FactKey, tuple[int | None, Fact]] = {}
     for entry in work.unsettled:
@@ -187,7 +187,7 @@ async def _append_links(session: Session, work: Work) -> None:
             entry.status = Status.APPLIED
 
 
-def _check_unchanged(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
+def _check_unchanged(works: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> None:
     """Raise Changed where what was asked for stands on a score that has moved on since."""
     for work in works:
         seen = work.submission.unless_later
@@ -196,7 +196,7 @@ def _check_unchanged(works: Sequence[Work], states: Mapping[Scored, State]) -> N
                 raise Changed
 
 
-def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
+def _stamp(works: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> None:
     """Time the facts: what a person does, or we stamp ourselves, comes after all that the score has seen."""
     latest = {pair: state.last[0] for pair, state in states.items()}
     for work in works:
@@ -208,7 +208,7 @@ def _stamp(works: Sequence[Work], states: Mapping[Scored, State]) -> None:
             entry.fact = work.fact(entry, at)
 
 
-async def _append(session: Session, works: Sequence[Work]) -> None:
+async def _append(session: Session, works: Sequence[Plan]) -> None:
     """Write the facts; those that another transaction wrote just now are repeats.
 
     Its writer held the lock of their contact, so what was read under ours has seen what they did.
@@ -237,7 +237,7 @@ async def _append(session: Session, works: Sequence[Work]) -> None:
                 entry.fact_id, entry.status = ids[key], Status.APPLIED
 
 
-async def _append_undo(session: Session, work: Work) -> None:
+async def _append_undo(session: Session, work: Plan) -> None:
     submission, undo = work.submission, work.undo
     if undo is None or work.refusal is not None:
         return
@@ -252,7 +252,7 @@ async def _append_undo(session: Session, work: Work) -> None:
     await facts.append(session, {key: (None, undo)}, received_at={key: submission.received_at})
 
 
-async def _queue_readings(session: Session, works: Iterable[Work], *, now: int) -> None:
+async def _queue_readings(session: Session, works: Iterable[Plan], *, now: int) -> None:
     """Have those read at their source whom it named by an id alone; always where it said nothing else of them."""
     wanted = [
         (entry.identities[0], _is_bare(entry.item))
@@ -271,41 +271,41 @@ def _is_bare(item: Item) -> bool:
     return not (item.score or item.activity or item.fields)
 
 
-async def _keep_deliveries(session: Session, works: Iterable[Work]) -> None:
+async def _keep_deliveries(session: Session, works: Iterable[Plan]) -> None:
     kept = [(work.submission, _outcomes(work), _raws(work)) for work in works if _is_kept(work)]
     if kept:
         await deliveries.keep(session, kept)
 
 
-def _is_kept(work: Work) -> bool:
+def _is_kept(work: Plan) -> bool:
     """Tell whether a submission is kept as a delivery: what we read of a contact who is gone meanwhile is not."""
     delivered = work.submission.delivered
     if delivered is None or not delivered.was_read:
         return delivered is not None
-    refusals = [entry.refusal if isinstance(entry, Entry) else entry for entry in work.entries]
+    refusals = [entry.refusal if isinstance(entry, PlannedItem) else entry for entry in work.entries]
     aside = [one for one in refusals if isinstance(one, Refusal | Unusable)]
     return bool(aside) and not any(isinstance(one, UnknownContact) for one in aside)
 
 
-def _raws(work: Work) -> list[tuple[str, str]]:
-    entries = [entry.item if isinstance(entry, Entry) else entry for entry in work.entries]
+def _raws(work: Plan) -> list[tuple[str, str]]:
+    entries = [entry.item if isinstance(entry, PlannedItem) else entry for entry in work.entries]
     return [(entry.key, entry.raw) for entry in entries]
 
 
-def _outcomes(work: Work) -> tuple[Outcome, ...]:
+def _outcomes(work: Plan) -> tuple[ItemOutcome, ...]:
     return tuple(
-        Outcome(status=Status.QUARANTINED, reason=entry.reason)
+        ItemOutcome(status=Status.QUARANTINED, reason=entry.reason)
         if isinstance(entry, Unusable)
-        else Outcome(status=Status.IGNORED, reason=entry.reason)
+        else ItemOutcome(status=Status.IGNORED, reason=entry.reason)
         if isinstance(entry, Ignored)
-        else Outcome(status=Status.QUARANTINED, reason=str(entry.refusal))
+        else ItemOutcome(status=Status.QUARANTINED, reason=str(entry.refusal))
         if entry.refusal is not None
-        else Outcome(status=entry.status or Status.APPLIED, reason=entry.note)
+        else ItemOutcome(status=entry.status or Status.APPLIED, reason=entry.note)
         for entry in work.entries
     )
 
 
-def _recorded(work: Work) -> Recorded:
+def _recorded(work: Plan) -> Recorded:
     return Recorded(
         outcomes=_outcomes(work), moved=tuple(work.moved), undone=tuple(work.spoken_of), unasked=work.unasked
     )

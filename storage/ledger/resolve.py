@@ -11,10 +11,10 @@ from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Stored
-from storage.ledger.plan import Entry, Work
+from storage.ledger.plan import Plan, PlannedItem
 
 
-async def identify(session: Session, works: Sequence[Work], *, now: int) -> None:
+async def identify(session: Session, works: Sequence[Plan], *, now: int) -> None:
     """Find the contact of every entry, making those not known yet; what is refused or repeated makes nobody."""
     roots = await _check_ours(session, works)
     # Facts before contacts: what another process commits in between is then met again when it is written.
@@ -50,7 +50,7 @@ async def identify(session: Session, works: Sequence[Work], *, now: int) -> None
         raise contacts.StartAgain
 
 
-async def _check_ours(session: Session, works: Sequence[Work]) -> dict[int, int]:
+async def _check_ours(session: Session, works: Sequence[Plan]) -> dict[int, int]:
     """Refuse contacts given by an id that is not this workspace's; give whom the others are one with."""
     given = [
         (work, entry, (work.submission.workspace.id, naming.row))
@@ -66,7 +66,7 @@ async def _check_ours(session: Session, works: Sequence[Work]) -> dict[int, int]
     return {row: root for (_, row), root in ours.items()}
 
 
-async def _links_there(session: Session, works: Sequence[Work], ids: Mapping[Identity, int]) -> dict[FactKey, Stored]:
+async def _links_there(session: Session, works: Sequence[Plan], ids: Mapping[Identity, int]) -> dict[FactKey, Stored]:
     """Give what the ledger says already of the contacts that one item names at once."""
     keys = {
         work.link_key(entry, place)
@@ -89,7 +89,7 @@ class _Making:
         return _Making(list(self.people), dict(self.names))
 
 
-def _meet(work: Work, entry: Entry, ids: dict[Identity, int], making: _Making) -> bool:
+def _meet(work: Plan, entry: PlannedItem, ids: dict[Identity, int], making: _Making) -> bool:
     """Give an entry its contacts, old or new, and these the identities it brings; false where that is refused."""
     rows = set()
     for naming in entry.named:
@@ -108,7 +108,7 @@ def _meet(work: Work, entry: Entry, ids: dict[Identity, int], making: _Making) -
     return True
 
 
-def _link(work: Work, entry: Entry, there: dict[FactKey, Stored]) -> bool:
+def _link(work: Plan, entry: PlannedItem, there: dict[FactKey, Stored]) -> bool:
     """Note which of its contacts an entry proves to be one; false where the same key has said otherwise."""
     links = [] if entry.is_deletion else _links(entry.rows)
     if entry.is_merge and not links:
@@ -135,7 +135,7 @@ def _says(stored: Stored, link: tuple[int, int, int]) -> bool:
     return isinstance(fact, Merged) and (fact.one, fact.other) == link[1:]
 
 
-async def _make(session: Session, works: Sequence[Work], making: _Making, *, now: int) -> None:
+async def _make(session: Session, works: Sequence[Plan], making: _Making, *, now: int) -> None:
     real: dict[int, int] = {}
     if making.people:
         made = await contacts.make(session, making.people, now=now)
@@ -151,13 +151,13 @@ async def _make(session: Session, works: Sequence[Work], making: _Making, *, now
         await contacts.name(session, names)
 
 
-def _rows(entry: Entry, ids: Mapping[Identity, int]) -> list[int | None]:
+def _rows(entry: PlannedItem, ids: Mapping[Identity, int]) -> list[int | None]:
     """Give the contacts that an entry names, none for each that is not known."""
     rows: list[int | None] = [ids.get(one) for one in entry.identities]
     return rows + [naming.row for naming in entry.named if naming.row is not None]
 
 
-def _is_same(work: Work, entry: Entry, ids: Mapping[Identity, int], there: Mapping[FactKey, Stored]) -> bool:
+def _is_same(work: Plan, entry: PlannedItem, ids: Mapping[Identity, int], there: Mapping[FactKey, Stored]) -> bool:
     """Tell whether an entry names whom the fact under its key is about, with everything it names them by."""
     rows = [row for row in _rows(entry, ids) if row is not None]
     if len(rows) < len(_rows(entry, ids)):
@@ -174,7 +174,7 @@ def _is_same(work: Work, entry: Entry, ids: Mapping[Identity, int], there: Mappi
     return named == {contact} or (contact in named and said)
 
 
-def settle_repeat(work: Work, entry: Entry, there: Stored, *, is_same: bool) -> None:
+def settle_repeat(work: Plan, entry: PlannedItem, there: Stored, *, is_same: bool) -> None:
     """Tell a repeat of a fact from a contradiction; a time that we stamped is not the sender's word."""
     _, received_at, fact = there
     if isinstance(fact, Deleted):  # nothing is left to compare it with
@@ -189,7 +189,7 @@ def settle_repeat(work: Work, entry: Entry, there: Stored, *, is_same: bool) -> 
         _contradict(work, entry)
 
 
-def _contradict(work: Work, entry: Entry) -> None:
+def _contradict(work: Plan, entry: PlannedItem) -> None:
     if work.submission.all_or_none:
         raise Conflict
     work.refuse(entry, Conflict("conflict"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, State, fold_fields, fold_ledger
+from storage.domain.fold import Effect, ScoreState, fold_fields, fold_ledger
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
@@ -99,7 +99,7 @@ async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -
 
 def _folded(
     ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str], *, has_row: bool
-) -> tuple[State | None, dict[int, tuple[int, Effect]]]:
+) -> tuple[ScoreState | None, dict[int, tuple[int, Effect]]]:
     if not ledger and not has_row:  # a definition that was folded beside another has a row for everybody
         return None, {}
     state, effects = fold_ledger(ledger, score_type, undone=undone)
@@ -124,8 +124,8 @@ async def _effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> dict[
 
 def _differences(
     pair: Scored,
-    kept: State | None,
-    state: State | None,
+    kept: ScoreState | None,
+    state: ScoreState | None,
     effects: Mapping[int, tuple[int, Effect]],
     folded: Mapping[int, tuple[int, Effect]],
 ) -> Iterator[Difference]:

@@ -24,7 +24,7 @@ _FIRST = f"{NEWEST} LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CurrentScore:
     """One score of a contact now, and the last change of it. Thousandths and µs."""
 
     score_type: ScoreType
@@ -48,9 +48,9 @@ class Card:
     """A contact with every score it has, the default type first."""
 
     contact: Contact
-    standings: tuple[Standing, ...]
+    standings: tuple[CurrentScore, ...]
 
-    def standing(self, score: str) -> Standing | None:
+    def standing(self, score: str) -> CurrentScore | None:
         """Give one of its scores, by the key of the type; none where it is missing."""
         return next((one for one in self.standings if one.score_type.key == score), None)
 
@@ -73,7 +73,7 @@ async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> l
         [{"id": person.id} for person in people],
         *(now - days * DAY for days in TRENDS),
     )
-    found: dict[int, list[Standing]] = {person.id: [] for person in people}
+    found: dict[int, list[CurrentScore]] = {person.id: [] for person in people}
     by_pair = {(row["contact_id"], row["definition_id"]): row for row in rows}
     for person in people:
         for score_type in types:
@@ -83,10 +83,10 @@ async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> l
     return [Card(contact=person, standings=tuple(found[person.id])) for person in people]
 
 
-def _standing(score_type: ScoreType, row: Row, *, now: int) -> Standing:
+def _standing(score_type: ScoreType, row: Row, *, now: int) -> CurrentScore:
     value = shown(score_type, row["rank"], now=now)
     then = {days: row[f"rank_{days}"] for days in TRENDS}
-    return Standing(
+    return CurrentScore(
         score_type=score_type,
         value=value,
         rank=row["rank"],

@@ -9,14 +9,14 @@ from storage.domain.explain import Explanation, explain
 from storage.domain.facts import Deed, FieldOrder, Op
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.timeline import Knot, Move, Point, biggest_moves, points
+from storage.domain.timeline import Point, TimelineMove, TimelinePoint, biggest_moves, points
 from storage.ledger import contacts, facts
 from storage.ledger.projection import NEWEST
 from storage.scoring import definitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class HistoryEntry:
     """One line of a score's history; *value* is what it was after, none where it was missing or the line is undone."""
 
     occurred_at: int
@@ -37,7 +37,7 @@ class Entry:
 class Cause:
     """One of the changes that moved a score most, and who or what made it."""
 
-    move: Move
+    move: TimelineMove
     source: str
     actor: str | None
     reason: str | None
@@ -62,7 +62,7 @@ async def history(
     most: int,
     since: int = 0,
     before: FieldOrder | None = None,
-) -> tuple[ScoreType, list[Entry]]:
+) -> tuple[ScoreType, list[HistoryEntry]]:
     """Give the latest changes of one score, newest first, or those before one; what is undone is among them, marked."""
     score_type = await definitions.score_type(workspace, key=score)
     at, source, key, subject = before or (database.LARGEST_ID, b"", b"", b"")
@@ -92,7 +92,7 @@ async def history(
     )
     undone = await facts.undone(database.current().reader, workspace.id, {row["batch"] for row in rows})
     return score_type, [
-        Entry(
+        HistoryEntry(
             occurred_at=row["occurred_at"],
             op=_op(row, score_type),
             amount=row["amount"] if row["subject"] == score_type.key else row["asked"],
@@ -168,7 +168,7 @@ async def course(workspace: Workspace, *, contact: int, score: str | None, most:
 
 async def _knots(
     workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, most: int
-) -> list[Knot]:
+) -> list[TimelinePoint]:
     """Give what the latest changes of a span left, in the order of the fold, with those that it began with."""
     rows = await database.read(
         "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
@@ -182,4 +182,4 @@ async def _knots(
         until,
         most,
     )
-    return [Knot(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]
+    return [TimelinePoint(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]

@@ -18,14 +18,14 @@ from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, State, bears_on, fold_ledger, step
+from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
 from storage.domain.rules import check_rules
 from storage.domain.score_types import ScoreType, check_definition
 from storage.ledger import contacts, facts, projection
 from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import Scored
-from storage.ledger.plan import Work
+from storage.ledger.plan import Plan
 from storage.ledger.project import find_late
 from storage.scoring import definitions
 from storage.workspaces import all_workspaces
@@ -156,7 +156,7 @@ async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:
     await definitions.delete(workspace, draft=draft)
 
 
-async def follow(session: Session, works: Sequence[Work], drafts: Mapping[int, Sequence[ScoreType]]) -> None:
+async def follow(session: Session, works: Sequence[Plan], drafts: Mapping[int, Sequence[ScoreType]]) -> None:
     """Take what was recorded into the drafts too, for the contacts that are built, and for new ones."""
     touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
     types: dict[tuple[int, int], ScoreType] = {}
@@ -186,8 +186,8 @@ async def _step(
     session: Session,
     workspace: int,
     draft: ScoreType,
-    works: Sequence[Work],
-    states: dict[Scored, State],
+    works: Sequence[Plan],
+    states: dict[Scored, ScoreState],
     known: Mapping[int, Mapping[str, Json]],
 ) -> None:
     """Fold the new facts into scores under a draft for which they all come last; *known* is what `find_late` says."""

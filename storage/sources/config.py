@@ -9,7 +9,7 @@ from storage.db.database import Row, Session
 from storage.domain.contacts import check_slug
 from storage.domain.errors import AlreadyThere, UnknownSource
 from storage.domain.people import Workspace
-from storage.domain.sources import DAY, Settings, Source
+from storage.domain.sources import DAY, Source, SourceSettings
 from storage.scoring.definitions import hold_names, live
 from storage.sources import readback_queue
 
@@ -20,7 +20,7 @@ async def add_source(
     slug: str,
     provider: str,
     secrets: Sequence[str],
-    settings: Settings | None = None,
+    settings: SourceSettings | None = None,
     api_token: str | None = None,
     now: int,
 ) -> Source:
@@ -38,7 +38,7 @@ async def add_source(
             slug,
             provider,
             sealed,
-            _written(settings or Settings()),
+            _written(settings or SourceSettings()),
             now,
             token,
         )
@@ -53,7 +53,7 @@ async def set_source(
     workspace: Workspace,
     *,
     slug: str,
-    settings: Settings,
+    settings: SourceSettings,
     secrets: Sequence[str] | None = None,
     api_token: str | None = None,
     now: int,
@@ -167,7 +167,7 @@ def _source(rows: Sequence[Row]) -> Source:
         provider=row["provider"],
         secrets=tuple(secrets),
         retiring=retiring,
-        settings=Settings(**json.loads(row["settings"])),
+        settings=SourceSettings(**json.loads(row["settings"])),
         score_types=tuple(one["key"] for one in rows if one["key"] is not None),
         reads=bool(row["reads"]),
     )
@@ -177,7 +177,7 @@ def _unknown(slug: str, team: str) -> UnknownSource:
     return UnknownSource(f"there is no source `{slug[:40]}` in {team[:40]}")
 
 
-def _written(settings: Settings) -> str:
+def _written(settings: SourceSettings) -> str:
     return json.dumps(asdict(settings), ensure_ascii=False, sort_keys=True)
 
 

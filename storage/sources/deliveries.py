@@ -11,7 +11,7 @@ from storage.domain.contacts import mended
 from storage.domain.errors import UnknownDelivery
 from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
-from storage.domain.submissions import Outcome, Raw, Status, Submission
+from storage.domain.submissions import ItemOutcome, Raw, Status, Submission
 
 RAW_KEPT = 20  #: of each source, besides those of which something is in quarantine
 DAY = 86_400_000_000
@@ -44,7 +44,7 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RefusalCount:
     """How many requests of a source were refused, and why the last one was."""
 
     source: str
@@ -55,7 +55,7 @@ class Refused:
 
 
 async def keep(
-    session: Session, kept: Sequence[tuple[Submission, Sequence[Outcome], Sequence[tuple[str, str]]]]
+    session: Session, kept: Sequence[tuple[Submission, Sequence[ItemOutcome], Sequence[tuple[str, str]]]]
 ) -> None:
     """Write deliveries and their unusable items, each with its (key, raw text), in the transaction of their scores."""
     ids = await database.current().next_ids(session, "deliveries", len(kept))
@@ -84,7 +84,7 @@ async def keep(
         await _keep_raw(session, raws)
 
 
-def _set_aside(workspace: int, id: int, outcomes: Sequence[Outcome], items: Sequence[tuple[str, str]]) -> list[Row]:
+def _set_aside(workspace: int, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[tuple[str, str]]) -> list[Row]:
     return [
         {"w": workspace, "d": id, "p": position, "k": key, "r": outcome.reason, "i": raw}
         for position, (outcome, (key, raw)) in enumerate(zip(outcomes, items, strict=True))
@@ -207,7 +207,7 @@ async def latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Ra
 
 
 async def settle_replay(
-    workspace: Workspace, *, id: int, outcomes: Sequence[Outcome], items: Sequence[tuple[str, str]], now: int
+    workspace: Workspace, *, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[tuple[str, str]], now: int
 ) -> None:
     """Keep what became of a delivery when it was read again; its items are (key, raw text) each."""
     counts = {status: sum(one.status is status for one in outcomes) for status in Status}
@@ -367,11 +367,11 @@ async def count_refusal(workspace: Workspace, *, source: int, reason: str, hint:
     )
 
 
-async def refused(workspace: Workspace) -> list[Refused]:
+async def refused(workspace: Workspace) -> list[RefusalCount]:
     """Give what was refused, source by source."""
     rows = await database.read(
         "SELECT s.slug AS source, r.count, r.last_at, r.reason, r.hint FROM refusals r"
         " JOIN sources s ON s.id = r.source_id WHERE s.workspace_id = $1 ORDER BY s.slug",
         workspace.id,
     )
-    return [Refused(**row) for row in rows]
+    return [RefusalCount(**row) for row in rows]

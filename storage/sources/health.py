@@ -8,7 +8,7 @@ from storage import jobs
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.people import Workspace
-from storage.domain.source_health import FEWEST, HOUR, IN_A_ROW, ITEMS, Seen, Standing, judge
+from storage.domain.source_health import FEWEST, HOUR, IN_A_ROW, ITEMS, Seen, SourceHealth, judge
 from storage.jobs import NewJob
 
 WATCH, TELL = "watch", "standing"  #: the kinds of the jobs that look at all sources, and that tell of one; their lanes
@@ -17,11 +17,11 @@ _USABLE = "(applied + duplicate + ignored > 0 OR quarantined = 0)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class HealthChange:
     """How a source stands now, which an admin does not know yet. Times in µs UTC."""
 
     source: str
-    standing: Standing
+    standing: SourceHealth
     since: int
     last_at: int | None  #: when it delivered last
     refused: int  #: requests in a row
@@ -29,15 +29,17 @@ class Changed:
     hint: str | None
 
 
-async def troubles(workspace: Workspace) -> dict[str, Standing]:
+async def troubles(workspace: Workspace) -> dict[str, SourceHealth]:
     """Give how those sources stand that do not work any more."""
     rows = await database.read(
-        "SELECT slug, standing FROM sources WHERE workspace_id = $1 AND standing <> $2", workspace.id, Standing.WORKS
+        "SELECT slug, standing FROM sources WHERE workspace_id = $1 AND standing <> $2",
+        workspace.id,
+        SourceHealth.WORKS,
     )
-    return {row["slug"]: Standing(row["standing"]) for row in rows}
+    return {row["slug"]: SourceHealth(row["standing"]) for row in rows}
 
 
-async def watch(workspace: Workspace, *, now: int) -> list[tuple[str, Standing]]:
+async def watch(workspace: Workspace, *, now: int) -> list[tuple[str, SourceHealth]]:
     """Look at every source that is not paused; give those whose standing changed, for each of which a job tells."""
     changed = []
     rows = await database.read(
@@ -50,11 +52,11 @@ async def watch(workspace: Workspace, *, now: int) -> list[tuple[str, Standing]]
         good_at = await _good_at(row["id"])
         if good_at is None or json.loads(row["settings"]).get("paused"):
             continue  # it never worked, or is not to
-        before = Standing(row["standing"])
-        if before is Standing.WORKS:
+        before = SourceHealth(row["standing"])
+        if before is SourceHealth.WORKS:
             standing = judge(await _seen(row, good_at, now=now))
         else:
-            standing = Standing.WORKS if good_at > row["standing_at"] else before
+            standing = SourceHealth.WORKS if good_at > row["standing_at"] else before
         if standing is not before and await _change(workspace, row, before, standing, now=now):
             changed.append((row["slug"], standing))
     return changed
@@ -107,7 +109,7 @@ async def _longest_pause(source: int) -> int:
     return max((later - earlier for earlier, later in pairwise(times)), default=0)
 
 
-async def _change(workspace: Workspace, row: Row, before: Standing, standing: Standing, *, now: int) -> bool:
+async def _change(workspace: Workspace, row: Row, before: SourceHealth, standing: SourceHealth, *, now: int) -> bool:
     """Write how a source stands from now on, unless somebody else did, and have it told."""
 
     async def body(session: Session) -> bool:
@@ -129,7 +131,7 @@ async def _change(workspace: Workspace, row: Row, before: Standing, standing: St
     return await database.write(body)
 
 
-async def untold(workspace: Workspace, *, source: int) -> Changed | None:
+async def untold(workspace: Workspace, *, source: int) -> HealthChange | None:
     """Give how a source, by its row id, stands, where an admin does not know it; none where they do, or it is gone."""
     rows = await database.read(
         "SELECT s.slug AS source, s.standing, s.standing_at AS since, r.in_a_row AS refused, r.reason, r.hint,"
@@ -144,10 +146,10 @@ async def untold(workspace: Workspace, *, source: int) -> Changed | None:
     if not rows:
         return None
     row = rows[0]
-    is_refused = row["standing"] == Standing.REFUSED
-    return Changed(
+    is_refused = row["standing"] == SourceHealth.REFUSED
+    return HealthChange(
         source=row["source"],
-        standing=Standing(row["standing"]),
+        standing=SourceHealth(row["standing"]),
         since=row["since"],
         last_at=row["last_at"],
         refused=row["refused"] or 0,
@@ -156,7 +158,7 @@ async def untold(workspace: Workspace, *, source: int) -> Changed | None:
     )
 
 
-async def told(workspace: Workspace, *, changed: Changed) -> None:
+async def told(workspace: Workspace, *, changed: HealthChange) -> None:
     """Remember what an admin knows of a source, which may stand otherwise by now."""
     await database.current().writer.rows(
         "UPDATE sources SET told = $3 WHERE workspace_id = $1 AND slug = $2",

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from bot.slack.access import Person, Place, Verdict, may_see, says_elsewhere
+from bot.slack.access import Conversation, Person, Verdict, may_see, says_elsewhere
 
 MEMBER = Person(id="U1", is_guest=False, is_outsider=False, is_active=True)
-HERE, SHARED = Place(id="C1", is_shared=False), Place(id="C1", is_shared=True)
+HERE, SHARED = Conversation(id="C1", is_shared=False), Conversation(id="C1", is_shared=True)
 
 
 def person(*, guest: bool, outsider: bool, active: bool) -> Person:
@@ -32,7 +32,7 @@ def person(*, guest: bool, outsider: bool, active: bool) -> Person:
         (person(guest=False, outsider=False, active=False), HERE, True, Verdict.INACTIVE),
     ],
 )
-def test_the_verdict(who: Person | None, where: Place | None, somewhere: bool, verdict: Verdict) -> None:
+def test_the_verdict(who: Person | None, where: Conversation | None, somewhere: bool, verdict: Verdict) -> None:
     """Each reason has its own sentence; what a person is comes before where they are."""
     assert may_see(who, where, somewhere=somewhere) is verdict
 

@@ -16,7 +16,7 @@ from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, set_modal
 from bot.blocks.why import why_reply
 from bot.demo import check_blocks, check_view
-from bot.followup_list import MOST_ENDED, PER_PAGE, Place
+from bot.followup_list import MOST_ENDED, PER_PAGE, FollowUpPage
 from bot.slack.handling import Reply
 from storage.alerts.digests import News
 from storage.alerts.followups import FollowUp
@@ -24,12 +24,12 @@ from storage.domain.contacts import Contact
 from storage.domain.explain import Contribution, Explanation
 from storage.domain.facts import Op
 from storage.domain.fold import beginning
-from storage.domain.followups import Outcome, State
-from storage.domain.followups import Standing as Stand
+from storage.domain.followups import FollowUpOutcome, FollowUpState
+from storage.domain.followups import FollowUpStatus as Stand
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Moved
-from storage.reading.current_scores import Card, Standing
-from storage.reading.history import Entry
+from storage.reading.current_scores import Card, CurrentScore
+from storage.reading.history import HistoryEntry
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
 
 START = beginning(SCORE)
@@ -45,11 +45,11 @@ def contact(**more: object) -> Contact:
     return Contact(id=7, created_at=AT, updated_at=AT, **fields)  # type: ignore[arg-type]  # fields as above
 
 
-def standing(one: ScoreType, value: int, **more: object) -> Standing:
+def standing(one: ScoreType, value: int, **more: object) -> CurrentScore:
     """Make a score of somebody."""
     fields = {"as_of": AT, "seen": AT, "source": "crm", "actor": None, "trends": {}, "band_until": None} | more
     fields |= {"rank": value - one.start}
-    return Standing(score_type=one, value=value, **fields)  # type: ignore[arg-type]  # fields as above
+    return CurrentScore(score_type=one, value=value, **fields)  # type: ignore[arg-type]  # fields as above
 
 
 NAMES: Mapping[str, Contact] = {
@@ -90,7 +90,7 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
         Moved(contact=7, score_type=one, before=None, after=one.minimum, was=START, state=START) for one in types
     )
     entries = [
-        Entry(
+        HistoryEntry(
             occurred_at=AT,
             op=op,
             amount=WIDEST,
@@ -303,7 +303,7 @@ def test_why() -> None:
     assert reply.blocks[2]["elements"][0]["text"] == "These add up to 5.5."
 
 
-def follow_up(state: State, *, outcome: Outcome | None = None) -> FollowUp:
+def follow_up(state: FollowUpState, *, outcome: FollowUpOutcome | None = None) -> FollowUp:
     """Make a follow-up of Ada."""
     return FollowUp(
         id=2**53, rule=1, contact=7, score="score", before=WIDEST, after=WIDEST, source="crm", actor=None, reason=None,
@@ -314,13 +314,15 @@ def follow_up(state: State, *, outcome: Outcome | None = None) -> FollowUp:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("state", [State.CLAIMED, State.ESCALATED, State.SNOOZED])
-def test_a_list_of_follow_ups_that_slack_takes(name: str, state: State) -> None:
+@pytest.mark.parametrize("state", [FollowUpState.CLAIMED, FollowUpState.ESCALATED, FollowUpState.SNOOZED])
+def test_a_list_of_follow_ups_that_slack_takes(name: str, state: FollowUpState) -> None:
     """A whole page of anybody, under what was ended in it last."""
-    place = Place("overdue", 2**53, (2**53,) * MOST_ENDED).carried()
+    place = FollowUpPage("overdue", 2**53, (2**53,) * MOST_ENDED).carried()
     asked = [follow_up(state)] * PER_PAGE
     above = [
-        block for _ in range(MOST_ENDED) for block in ended_blocks(follow_up(State.DONE), NAMES[name], place=place)
+        block
+        for _ in range(MOST_ENDED)
+        for block in ended_blocks(follow_up(FollowUpState.DONE), NAMES[name], place=place)
     ]
     turning = [button(label, action="followups", value=place) for label in ("First", "Next")]
     reply = list_reply(

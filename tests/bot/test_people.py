@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from bot.slack.access import Person, Place, Verdict
+from bot.slack.access import Conversation, Person, Verdict
 from bot.slack.directory import KEPT, LISTED_EVERY, MOST, MOST_LOOKED_UP, People
 from tests.bot.fakes import ToldSlack, told_slack
 
@@ -79,7 +79,7 @@ async def test_a_place(told: dict[str, Any], shared: bool) -> None:
         slack.tells["conversations.info"] = {"ok": True, "channel": {"id": "C1"} | told}
         place = await People(client, team=TEAM, enterprise=None).place("C1", now=0)
 
-    assert place == Place(id="C1", is_shared=shared)
+    assert place == Conversation(id="C1", is_shared=shared)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ async def test_a_place_that_changed_is_looked_at_again() -> None:
         after = await people.place("C1", now=2)
 
     assert (before, remembered, after) == (
-        Place(id="C1", is_shared=False),
-        Place(id="C1", is_shared=False),
-        Place(id="C1", is_shared=True),
+        Conversation(id="C1", is_shared=False),
+        Conversation(id="C1", is_shared=False),
+        Conversation(id="C1", is_shared=True),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.demo import Call, Message, Response, Sandbox, Sent, View
+from bot.demo import Message, ReceivedCall, Response, Sandbox, Sent, View
 from bot.service import Service
 from bot.settings import Settings
 from storage.domain.contacts import Contact
@@ -121,7 +121,7 @@ class Acme:
         assert self.sandbox.open_views(user) == []
         return self.latest(user=user, channel=channel)
 
-    async def answered(self, act: Callable[[], Any]) -> tuple[Response, Call]:
+    async def answered(self, act: Callable[[], Any]) -> tuple[Response, ReceivedCall]:
         """Do *act*, wait for one more answer of the service, and give Slack's word on both."""
         before = len(self.answers)
         response = await act()
@@ -152,7 +152,7 @@ class Acme:
         assert (told["answer"]["status"], answer.get("applied")) == (200, len(items)), answer
 
     @property
-    def answers(self) -> list[Call]:
+    def answers(self) -> list[ReceivedCall]:
         """What the service said so far to those who asked, wherever it said it; follow-ups nobody asked for."""
         calls = [call for call in self.sandbox.calls if call.method in ANSWERS and not call.arguments.get("metadata")]
         return [call for call in calls if not str(call.arguments.get("text")).startswith(WELCOME)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Call, Channel, Fault, Message, Person
+from bot.demo import Channel, Fault, Message, ReceivedCall, SlackUser
 from storage.notices import NO_ADMIN, is_told
 from storage.workspaces import name_admins
 from tests.journeys.acme import REP, SALES, Acme, other
@@ -51,7 +51,7 @@ async def guest_joined(acme: Acme) -> None:
 
 async def new_guest_joined(acme: Acme) -> None:
     """Let a guest join the channel who was not in the workspace a moment ago, and say nothing of it."""
-    guest = Person(id="U0NEWGUEST", name="new", real_name="New Guest", is_ultra_restricted=True)
+    guest = SlackUser(id="U0NEWGUEST", name="new", real_name="New Guest", is_ultra_restricted=True)
     acme.sandbox.world.add_person(guest)
     acme.sandbox.world.channels[SUCCESS].members.append(guest.id)
     acme.sandbox.clock.advance(31)
@@ -101,13 +101,13 @@ def storm(*numbers: int) -> list[dict[str, Any]]:
     return [hot(f"p{n:02d}@example.com") | {"contact": {"email": f"p{n:02d}@example.com"} | fields} for n in numbers]
 
 
-def calls_since(acme: Acme, start: int, place: str) -> list[Call]:
+def calls_since(acme: Acme, start: int, place: str) -> list[ReceivedCall]:
     """Return what was posted or changed in a place since then."""
     said = [call for call in acme.sandbox.calls[start:] if call.method in ("chat.postMessage", "chat.update")]
     return [call for call in said if call.arguments["channel"] == place]
 
 
-def names_in(calls: list[Call]) -> list[str]:
+def names_in(calls: list[ReceivedCall]) -> list[str]:
     """Return what was said that holds anything of a contact."""
     said = [json.dumps([call.arguments.get("text"), call.arguments.get("blocks")]) for call in calls]
     return [words for words in said if "example.com" in words or "85" in words or "Ada" in words]
@@ -398,7 +398,7 @@ async def test_somebody_new_in_a_channel_is_looked_up_at_once(acme: Acme) -> Non
     await acme.pushed(hot())
     await until_posted(acme, 1)
     world = acme.sandbox.world
-    world.add_person(Person(id="U0NEW", name="new", real_name="New Colleague"))
+    world.add_person(SlackUser(id="U0NEW", name="new", real_name="New Colleague"))
     world.add_channel(Channel(id="C0NEW", name="new", members=["U0NEW", world.bot_user]))
     await chosen(acme, "C0NEW")
     before = len(acme.sandbox.calls)

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from bot.demo import Call, Channel, Fault, Sent
+from bot.demo import Channel, Fault, ReceivedCall, Sent
 from storage.scoring.definitions import drafts, score_types
 from storage.sources.config import sources
 from tests.conftest import on_both
@@ -162,7 +162,7 @@ async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
     return f"{response.status} {response.body} {posted[0].method} {posted[0].arguments.get('text')}"
 
 
-def words_of(call: Call) -> str:
+def words_of(call: ReceivedCall) -> str:
     """Give everything that is shown of an answer."""
     return json.dumps([call.arguments["text"], call.arguments["blocks"]], ensure_ascii=False)
 

@@ -11,7 +11,7 @@ from random import Random
 from storage.bootstrap import open_storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, StorageUnavailable
-from storage.domain.facts import Asked, Item, Merge, Op
+from storage.domain.facts import Item, ItemRequest, Merge, Op
 from storage.domain.submissions import Recorded, Submission
 from storage.workspaces import find_workspace
 from tests.storage.replica import KEYS
@@ -61,7 +61,9 @@ def batches(team: Team, seed: int, count: int) -> list[Submission]:
         key, shared, born = f"{seed}/{number}", Random(f"{seed // 2}/{number}"), number // GENERATION
         kind = own.random()
         if kind < 0.5:
-            items: list[Asked] = [add(shared, f"{seed // 2}/{number}/{n}", born) for n in range(shared.randint(1, 5))]
+            items: list[ItemRequest] = [
+                add(shared, f"{seed // 2}/{number}/{n}", born) for n in range(shared.randint(1, 5))
+            ]
             own.shuffle(items)
             made.append(team.delivery(*items, batch=key))
         elif kind < 0.6:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.domain.contacts import Contact, Json, Reference
-from storage.domain.facts import Asked, Item, Op
+from storage.domain.facts import Item, ItemRequest, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import find
 from storage.reading.current_scores import card
-from storage.reading.history import Entry, history
+from storage.reading.history import HistoryEntry, history
 from storage.sources.deliveries import delivery
 
 NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
@@ -73,7 +73,7 @@ class Team:
 
     async def deliver(
         self,
-        *items: Asked,
+        *items: ItemRequest,
         source: str = "crm",
         batch: str = "delivery",
         received: int = NOW,
@@ -86,7 +86,7 @@ class Team:
 
     def delivery(
         self,
-        *items: Asked,
+        *items: ItemRequest,
         source: str = "crm",
         batch: str = "delivery",
         received: int = NOW,
@@ -98,13 +98,13 @@ class Team:
         )
 
     async def ask(
-        self, *items: Asked, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
+        self, *items: ItemRequest, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
     ) -> Recorded:
         """Ask as a person does: all or nothing."""
         return await self.record(self.asking(*items, batch=batch, actor=actor, received=received, creates=creates))
 
     def asking(
-        self, *items: Asked, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
+        self, *items: ItemRequest, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
     ) -> Submission:
         """Write what a person asks."""
         return Submission(
@@ -134,7 +134,7 @@ class Team:
         assert seen is not None
         return next((one.value for one in seen.standings if one.score_type.key == score), None)
 
-    async def lines(self, text: str, score: str = "score") -> Sequence[Entry]:
+    async def lines(self, text: str, score: str = "score") -> Sequence[HistoryEntry]:
         """Read the whole history of a score, newest first."""
         _, lines = await history(self.workspace, contact=(await self.contact(text)).id, score=score, most=10_000)
         return lines

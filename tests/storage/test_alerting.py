@@ -13,7 +13,7 @@ from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.facts import Op
 from storage.domain.filters import BadFilter
-from storage.domain.followups import Move, State, TooLate
+from storage.domain.followups import FollowUpMove, FollowUpState, TooLate
 from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
 from storage.scoring.definitions import add_score_type
@@ -267,7 +267,7 @@ async def test_the_first_click_wins(team: Team) -> None:
 
     async def claim(person: str) -> str:
         try:
-            return (await move(team.workspace, id=1, move=Move.CLAIM, by=person, now=NOW)).standing.holder or ""
+            return (await move(team.workspace, id=1, move=FollowUpMove.CLAIM, by=person, now=NOW)).standing.holder or ""
         except TooLate as late:
             return f"late: {late.holder} {late.state}"
 
@@ -276,9 +276,9 @@ async def test_the_first_click_wins(team: Team) -> None:
     (winner,) = [who for who in told if not who.startswith("late")]
     assert told == {winner: 1, f"late: {winner} claimed": 19}
     with pytest.raises(TooLate):
-        await move(team.workspace, id=1, move=Move.DONE, by="U77", now=NOW)
-    ended = await move(team.workspace, id=1, move=Move.DONE, by=winner, now=NOW)
-    assert (ended.standing.state, ended.standing.holder) == (State.DONE, winner)
+        await move(team.workspace, id=1, move=FollowUpMove.DONE, by="U77", now=NOW)
+    ended = await move(team.workspace, id=1, move=FollowUpMove.DONE, by=winner, now=NOW)
+    assert (ended.standing.state, ended.standing.holder) == (FollowUpState.DONE, winner)
     assert await waiting(team.workspace, most=10) == []
 
 
@@ -286,9 +286,9 @@ async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
     """Somebody is at it; what nobody has, and what sleeps, closes itself."""
     names = ("claimed@example.com", "snoozed@example.com", "open@example.com", "done@example.com")
     await team.deliver(*(set_to(name, name, 90) for name in names))
-    await move(team.workspace, id=1, move=Move.CLAIM, by="U1", now=NOW)
-    await move(team.workspace, id=2, move=Move.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
-    await move(team.workspace, id=4, move=Move.DONE, by="U1", now=NOW)
+    await move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
+    await move(team.workspace, id=2, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
+    await move(team.workspace, id=4, move=FollowUpMove.DONE, by="U1", now=NOW)
     await team.deliver(*(set_to(f"{name}-", name, 10) for name in names), received=NOW + SECOND)
     assert [one[3] for one in await asked(team.workspace)] == ["claimed", "closed", "closed", "done"]
 
@@ -296,12 +296,14 @@ async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
 async def test_a_snooze_ends_once(team: Team) -> None:
     """Snoozed anew, the earlier end means nothing."""
     await team.deliver(set_to("1", ADA, 90))
-    await move(team.workspace, id=1, move=Move.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
-    await move(team.workspace, id=1, move=Move.CLAIM, by="U1", now=NOW + 1)
-    await move(team.workspace, id=1, move=Move.SNOOZE, by="U1", until=NOW + 3 * DAY, now=NOW + 2)
-    still = await move(team.workspace, id=1, move=Move.WAKE, by=None, now=NOW + DAY)
-    assert still.standing.state is State.SNOOZED
-    assert (await move(team.workspace, id=1, move=Move.WAKE, by=None, now=NOW + 3 * DAY)).standing.state is State.OPEN
+    await move(team.workspace, id=1, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
+    await move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW + 1)
+    await move(team.workspace, id=1, move=FollowUpMove.SNOOZE, by="U1", until=NOW + 3 * DAY, now=NOW + 2)
+    still = await move(team.workspace, id=1, move=FollowUpMove.WAKE, by=None, now=NOW + DAY)
+    assert still.standing.state is FollowUpState.SNOOZED
+    assert (
+        await move(team.workspace, id=1, move=FollowUpMove.WAKE, by=None, now=NOW + 3 * DAY)
+    ).standing.state is FollowUpState.OPEN
 
 
 async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> None:
@@ -311,7 +313,7 @@ async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> No
     await team.deliver(set_to("1", Reference(email=ADA), 90))
     assert await asked(other) == []
     with pytest.raises(UnknownFollowUp):
-        await move(other, id=1, move=Move.CLAIM, by="U1", now=NOW)
+        await move(other, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
     with pytest.raises(UnknownRule):
         await pause_rule(other, rule=1, now=NOW)
 

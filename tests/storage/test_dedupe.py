@@ -9,7 +9,7 @@ from storage.domain.contacts import Reference
 from storage.domain.errors import Conflict, OffStep, OutOfRange, UnknownContact, UnknownScoreType
 from storage.domain.facts import Item, Op, Unusable
 from storage.domain.sources import Source
-from storage.domain.submissions import Delivered, Outcome, Recorded, Status
+from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status
 from storage.ledger.contacts import find
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source
@@ -18,8 +18,8 @@ from tests.counts import tell
 from tests.storage.teams import DAY, NOW, Team, Whom, change, said, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
-APPLIED, DUPLICATE = Outcome(status=Status.APPLIED), Outcome(status=Status.DUPLICATE)
-CONFLICT = Outcome(status=Status.QUARANTINED, reason="conflict")
+APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
+CONFLICT = ItemOutcome(status=Status.QUARANTINED, reason="conflict")
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ REPEATS = [
 
 @pytest.mark.parametrize(("first", "received", "then", "received_then", "expected"), REPEATS)
 async def test_a_repeat_is_compared_with_what_its_sender_said(
-    team: Team, first: int | None, received: int, then: int | None, received_then: int, expected: Outcome
+    team: Team, first: int | None, received: int, then: int | None, received_then: int, expected: ItemOutcome
 ) -> None:
     """A repeat may arrive much later; only what the sender says is compared, not when we stamped it."""
     await team.deliver(change("k", ADA, Op.ADD, 5, at=first), batch="d1", received=received)
@@ -258,7 +258,7 @@ async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
 
     recorded = await team.deliver(*items, batch="crm/d1", delivered=Delivered(source=crm.id, key="d1"))
 
-    set_aside = [Outcome(status=Status.QUARANTINED, reason=reason) for _, _, reason in reasons]
+    set_aside = [ItemOutcome(status=Status.QUARANTINED, reason=reason) for _, _, reason in reasons]
     assert recorded.outcomes == (APPLIED, *set_aside, APPLIED, DUPLICATE)
     assert (await team.value(ADA), await team.value(BOB)) == (20_000, 30_000)
     (kept,) = await deliveries(team.workspace, source=None, most=10)

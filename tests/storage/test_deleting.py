@@ -13,9 +13,9 @@ from storage.alerts.followups import by_ids
 from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery
-from storage.domain.facts import Asked, Deletion, Item, Merge, Op, Unusable
+from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.sources import Source
-from storage.domain.submissions import Delivered, Outcome, Raw, Recorded, Status
+from storage.domain.submissions import Delivered, ItemOutcome, Raw, Recorded, Status
 from storage.ledger.contacts import find, named
 from storage.ledger.erase import Holdings, holdings
 from storage.ledger.verify import verify_next
@@ -29,8 +29,8 @@ from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 from tests.storage.worlds import everything
 
 ADA, BOB = "ada@example.com", "bob@example.com"
-APPLIED, DUPLICATE = Outcome(status=Status.APPLIED), Outcome(status=Status.DUPLICATE)
-GONE = Outcome(status=Status.IGNORED, reason="that contact was deleted")
+APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
+GONE = ItemOutcome(status=Status.IGNORED, reason="that contact was deleted")
 BOTH = Reference(email="Ada@Example.com", source="crm", id="secret-17")
 
 
@@ -59,7 +59,7 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
     bad = Unusable(key="q", reason="no", raw='{"contact": {"email": "Ada@Example.com"}}')
     known = {"name": "Lovelace", "tags": ["poet"]}
     await team.deliver(set_to("a", BOTH, 90, at=NOW - 9, reason="called Lovelace", fields=known), batch="d0")
-    first: list[Asked] = [
+    first: list[ItemRequest] = [
         set_to("b", "countess@example.com", 20, at=NOW - 8, fields={"company": "Lovelace Ltd"}),
         Merge(key="m", contact=Reference(email="countess@example.com"), into=BOTH),
         bad,
@@ -100,7 +100,7 @@ async def test_what_happened_until_then_is_not_taken_and_what_comes_later_is_som
     told = delete("x", ADA, at=NOW - 5)
     await team.deliver(told, batch="d2")
 
-    late: list[Asked] = [
+    late: list[ItemRequest] = [
         set_to("b", ADA, 80, at=NOW - 5), said("c", ("crm", "secret-17"), at=NOW - 6, name="Ada"),
         Merge(key="m", contact=BOTH, into=Reference(email=BOB), occurred_at=NOW - 7),
     ]  # fmt: skip  # by address, by id, by both
@@ -136,7 +136,7 @@ async def test_a_deletion_takes_away_the_same_whenever_it_arrives(team: Team, or
     old = set_to("a", ADA, 60, at=NOW - 9, fields={"name": "Ada"})
     new = change("b", ADA, Op.ADD, 7, at=NOW - 3, fields={"company": "Acme"})
     gone = delete("x", ADA, at=NOW - 5)
-    parts: dict[str, list[list[Asked]]] = {
+    parts: dict[str, list[list[ItemRequest]]] = {
         "first": [[gone], [old], [new]], "between": [[old], [gone], [new]],
         "last": [[new], [old], [gone]], "at once": [[new, gone, old]],
     }  # fmt: skip  # what arrives together
@@ -237,9 +237,9 @@ def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
 
 
 @st.composite
-def histories(draw: st.DrawFn, *, merges: bool) -> list[list[Asked]]:
+def histories(draw: st.DrawFn, *, merges: bool) -> list[list[ItemRequest]]:
     """Choose adds, deletions and, where asked, merges, each at a time of its own, arriving in any order, cut anyhow."""
-    kinds, items = ["add", "add", "add", "delete", *(["merge"] if merges else [])], list[Asked]()
+    kinds, items = ["add", "add", "add", "delete", *(["merge"] if merges else [])], list[ItemRequest]()
     for number, kind in enumerate(draw(st.lists(st.sampled_from(kinds), min_size=4, max_size=14))):
         one, other = draw(st.permutations(PEOPLE))[:2]
         key, at = f"k{number}", NOW - 100 + number
@@ -258,7 +258,7 @@ def histories(draw: st.DrawFn, *, merges: bool) -> list[list[Asked]]:
     return parts
 
 
-async def play(storage: Storage, counted: Counter[str], parts: list[list[Asked]]) -> Team:
+async def play(storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]) -> Team:
     """Deliver the parts to a team of its own, checking after each that what is kept is the fold of the ledger."""
     counted["begun"] += 1
     team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW), storage.committer)
@@ -284,7 +284,7 @@ anything = settings(
 @anything
 @given(parts=histories(merges=False))
 async def test_deletions_in_any_order_leave_the_same(
-    storage: Storage, counted: Counter[str], parts: list[list[Asked]]
+    storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]
 ) -> None:
     """What happened after the last deletion of somebody, and nothing else."""
     team = await play(storage, counted, parts)
@@ -313,7 +313,7 @@ async def test_deletions_in_any_order_leave_the_same(
 @anything
 @given(parts=histories(merges=True))
 async def test_merges_and_deletions_keep_what_is_kept_the_fold_of_the_ledger(
-    storage: Storage, counted: Counter[str], parts: list[list[Asked]]
+    storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]
 ) -> None:
     """After every delivery, whoever was made one, deleted, parted by that, and made anew."""
     await play(storage, counted, parts)

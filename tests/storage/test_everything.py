@@ -23,7 +23,7 @@ from storage.bootstrap import open_storage
 from storage.db.database import Row, read
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import Refusal, StorageUnavailable
-from storage.domain.facts import Asked, Deletion, Item, Merge, Op
+from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op
 from storage.domain.score_types import Band, Rule, RuleCap, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
@@ -334,7 +334,7 @@ class Everything(RuleBasedStateMachine):
         self.sent.append(made)
         return made
 
-    def _told(self, act: Tell | Join | Forget, key: str, rows: list[int], *, by_person: bool) -> list[Asked]:
+    def _told(self, act: Tell | Join | Forget, key: str, rows: list[int], *, by_person: bool) -> list[ItemRequest]:
         def at(ago: int | None) -> int | None:
             return None if ago is None or by_person else self.now - ago
 
@@ -344,7 +344,7 @@ class Everything(RuleBasedStateMachine):
             case Forget(whom=whom, ago=ago):
                 return [Deletion(key=key, contact=whom, occurred_at=at(ago))]
         found = rows[act.by_row % len(rows)] if act.by_row is not None and rows else None
-        told: list[Asked] = [
+        told: list[ItemRequest] = [
             replace(one, key=f"{key}/{place}", occurred_at=at(one.occurred_at), contact=found or one.contact)
             for place, one in enumerate(act.items)
         ]

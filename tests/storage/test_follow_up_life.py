@@ -19,7 +19,7 @@ from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE, move, tell_outcome
 from storage.alerts.followups import by_ids, overdue, steps
 from storage.bootstrap import Storage, open_storage
-from storage.domain.followups import Move, Outcome, State, TooLate
+from storage.domain.followups import FollowUpMove, FollowUpOutcome, FollowUpState, TooLate
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
@@ -29,7 +29,7 @@ from tests.storage.teams import DAY, NOW, Team, set_to
 
 HOUR = DAY // 24
 DRAWN = set(re.findall(r"^    (\w+) --> (\w+): ", (HOUSE / "README.md").read_text(), re.MULTILINE))
-BY_TIME = {WAKE: Move.WAKE, RELEASE: Move.RELEASE, ESCALATE: Move.ESCALATE}
+BY_TIME = {WAKE: FollowUpMove.WAKE, RELEASE: FollowUpMove.RELEASE, ESCALATE: FollowUpMove.ESCALATE}
 HOLDER = "whoever has it"
 
 
@@ -79,20 +79,20 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         place=st.integers(0, 1),
-        way=st.sampled_from([Move.CLAIM, Move.SNOOZE, Move.DONE]),
+        way=st.sampled_from([FollowUpMove.CLAIM, FollowUpMove.SNOOZE, FollowUpMove.DONE]),
         by=st.sampled_from(["U1", "U2", HOLDER, HOLDER]),
     )
-    def click(self, place: int, way: Move, by: str) -> None:
+    def click(self, place: int, way: FollowUpMove, by: str) -> None:
         """Press a button of a follow-up."""
         self.runner.run(self._click(place, way, by))
 
-    async def _click(self, place: int, way: Move, by: str) -> None:
+    async def _click(self, place: int, way: FollowUpMove, by: str) -> None:
         found = await by_ids(self.team.workspace, ids=range(1, 500))
         if not found:
             return
         one = found[-1 - place % len(found)]
         by = (one.standing.holder or "U1") if by == HOLDER else by
-        until = self.now + DAY if way is Move.SNOOZE else None
+        until = self.now + DAY if way is FollowUpMove.SNOOZE else None
         late = None
         try:
             after = await move(self.team.workspace, id=one.id, move=way, by=by, until=until, now=self.now)
@@ -103,9 +103,11 @@ class Life(RuleBasedStateMachine):
             assert (late.state, late.holder) == (one.standing.state, one.standing.holder)
             return
         assert after.standing.holder == by
-        if way is Move.DONE:
-            told = await tell_outcome(self.team.workspace, id=one.id, outcome=Outcome.MEETING, by=by, now=self.now)
-            assert told.outcome is Outcome.MEETING
+        if way is FollowUpMove.DONE:
+            told = await tell_outcome(
+                self.team.workspace, id=one.id, outcome=FollowUpOutcome.MEETING, by=by, now=self.now
+            )
+            assert told.outcome is FollowUpOutcome.MEETING
 
     @rule(hours=st.sampled_from([1, 3, 5, 30, 80]))
     def wait(self, hours: int) -> None:
@@ -128,9 +130,9 @@ class Life(RuleBasedStateMachine):
         # Whatever time should have done is done.
         for one in await by_ids(self.team.workspace, ids=range(1, 500)):
             assert one.until is None or one.until > self.now
-            assert one.standing.state is not State.OPEN or one.late_at is None or one.late_at > self.now
+            assert one.standing.state is not FollowUpState.OPEN or one.late_at is None or one.late_at > self.now
         for one in await overdue(self.team.workspace, most=500, now=self.now):
-            assert one.standing.state is State.ESCALATED
+            assert one.standing.state is FollowUpState.ESCALATED
 
     @invariant()
     def every_step_is_drawn(self) -> None:
@@ -141,13 +143,13 @@ class Life(RuleBasedStateMachine):
     async def _look(self) -> None:
         for one in await by_ids(self.team.workspace, ids=range(1, 500)):
             way = await steps(self.team.workspace, id=one.id)
-            states = [step.state.value for step in way if step.move not in list(Outcome)]
+            states = [step.state.value for step in way if step.move not in list(FollowUpOutcome)]
             assert states[0] == "open"
             assert set(pairwise(states)) <= DRAWN
             assert states[-1] == one.standing.state.value
-            has_one = one.standing.state in (State.CLAIMED, State.SNOOZED, State.DONE)
+            has_one = one.standing.state in (FollowUpState.CLAIMED, FollowUpState.SNOOZED, FollowUpState.DONE)
             assert (one.standing.holder is not None) is has_one
-            assert (one.until is not None) is (one.standing.state in (State.CLAIMED, State.SNOOZED))
+            assert (one.until is not None) is (one.standing.state in (FollowUpState.CLAIMED, FollowUpState.SNOOZED))
             assert [step.at for step in way] == sorted(step.at for step in way)
 
     def teardown(self) -> None:

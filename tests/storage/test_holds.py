@@ -9,7 +9,7 @@ from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import by_ids
 from storage.bootstrap import Storage
-from storage.domain.alerts.kinds import Memory
+from storage.domain.alerts.kinds import AlertMemory
 from storage.domain.facts import Op
 from storage.domain.score_types import Band, Rule
 from storage.scoring.definitions import add_score_type, score_types
@@ -149,4 +149,4 @@ async def test_a_row_of_an_older_process_is_read_as_a_pending_hold(
 def test_a_memory_is_not_both_taken_and_pending() -> None:
     """What every evaluation returns is one or the other."""
     with pytest.raises(ValueError, match="at once"):
-        Memory(taken=True, pending_until=NOW)
+        AlertMemory(taken=True, pending_until=NOW)

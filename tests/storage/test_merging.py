@@ -11,23 +11,23 @@ from storage.alerts.followups import by_ids, waiting
 from storage.db.database import current
 from storage.domain.contacts import Reference
 from storage.domain.errors import UnknownContact
-from storage.domain.facts import Asked, Merge, Op
+from storage.domain.facts import ItemRequest, Merge, Op
 from storage.domain.filters import parse
-from storage.domain.followups import Move
-from storage.domain.submissions import Outcome, Status
+from storage.domain.followups import FollowUpMove
+from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import contacts, find, named
 from storage.ledger.facts import last_command
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
-from storage.reading.history import Entry, why
+from storage.reading.history import HistoryEntry, why
 from storage.reading.pages import count
 from storage.scoring.definitions import score_types
 from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, said, set_to
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
-APPLIED, DUPLICATE = Outcome(status=Status.APPLIED), Outcome(status=Status.DUPLICATE)
-CONFLICT = Outcome(status=Status.QUARANTINED, reason="conflict")
+APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
+CONFLICT = ItemOutcome(status=Status.QUARANTINED, reason="conflict")
 
 
 def merge(key: str, one: str | tuple[str, str], other: str | tuple[str, str], *, at: int | None = None) -> Merge:
@@ -53,7 +53,7 @@ async def whole(team: Team) -> None:
     assert (await verify_next(team.workspace)).differences == ()
 
 
-def amounts(lines: Sequence[Entry]) -> list[int]:
+def amounts(lines: Sequence[HistoryEntry]) -> list[int]:
     """Give the whole points of a history."""
     return [one.amount // 1_000 for one in lines]
 
@@ -123,7 +123,7 @@ async def test_a_merge_of_nobody_known_makes_them(team: Team) -> None:
 
     assert first.outcomes == (APPLIED,)
     assert await team.value("crm:7") == await team.value("crm:8") == 57_000
-    assert second.outcomes == (APPLIED, Outcome(status=Status.IGNORED, reason="these are one contact already"))
+    assert second.outcomes == (APPLIED, ItemOutcome(status=Status.IGNORED, reason="these are one contact already"))
     await whole(team)
 
 
@@ -279,7 +279,7 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
         [of_bob.id],
     )
     assert await count(team.workspace, asked=waiting_too, now=NOW) == 1
-    await move(team.workspace, id=of_bob.id, move=Move.CLAIM, by="U0REP", now=later)
+    await move(team.workspace, id=of_bob.id, move=FollowUpMove.CLAIM, by="U0REP", now=later)
     for number, value in enumerate((10, 95)):  # out, and in again
         await team.deliver(set_to(f"z{number}", ADA, value, at=later + number), batch=f"z{number}", received=later + 9)
     of_both = (await waiting(team.workspace, most=10))[0]
@@ -345,7 +345,7 @@ async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
     adds = [change(f"k{n}", people[n % 12], Op.ADD, 1, at=NOW - n) for n in range(60)]
     merges = [merge(f"m{n}", f"p{n}@example.com", f"p{n + 6}@example.com", at=NOW - 1) for n in range(6)]
 
-    told: list[Asked] = [*adds, *merges]
+    told: list[ItemRequest] = [*adds, *merges]
 
     await asyncio.gather(*(door.deliver(one) for one in told for door in doors))
 

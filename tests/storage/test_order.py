@@ -20,7 +20,7 @@ from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.contacts import find
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of, top
-from storage.reading.history import Entry, history
+from storage.reading.history import HistoryEntry, history
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.counts import tell
@@ -289,7 +289,7 @@ async def check_stories(team: Team, told: list[Told], *, without: set[str]) -> N
         assert sorted(value for _, value in shown) == sorted(int(value * 1_000) for _, value in expected)
 
 
-def _line(entry: Entry) -> Line:
+def _line(entry: HistoryEntry) -> Line:
     points = [None if one is None else Decimal(one) / 1_000 for one in (entry.effective, entry.value)]
     return Line(
         entry.occurred_at, entry.source, entry.op.value, Decimal(entry.amount) / 1_000,

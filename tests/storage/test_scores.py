@@ -4,7 +4,7 @@ import pytest
 
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Op
-from storage.reading.current_scores import Standing, card, cards_of, top
+from storage.reading.current_scores import CurrentScore, card, cards_of, top
 from storage.reading.history import course, history
 from storage.scoring.definitions import add_score_type
 from tests.storage.teams import DAY, NOW, Team, change, said, set_to
@@ -22,7 +22,7 @@ async def measured(team: Team) -> Team:
     return team
 
 
-async def standings(team: Team, text: str, *, now: int = NOW) -> tuple[Standing, ...]:
+async def standings(team: Team, text: str, *, now: int = NOW) -> tuple[CurrentScore, ...]:
     """Read the scores of a contact."""
     seen = await card(team.workspace, contact=(await team.contact(text)).id, now=now)
     assert seen is not None

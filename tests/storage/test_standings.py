@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import replace
 
 from storage import jobs
-from storage.domain.facts import Asked, Unusable
-from storage.domain.source_health import DAY, HOUR, Standing
+from storage.domain.facts import ItemRequest, Unusable
+from storage.domain.source_health import DAY, HOUR, SourceHealth
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered
 from storage.sources.config import add_source, remove_source, set_source
@@ -23,7 +23,7 @@ async def new_source(team: Team) -> Source:
 
 async def deliver(team: Team, source: Source, *, at: int, bad: int = 0) -> None:
     """Take a delivery, of which so many items cannot be used; with none of these it has one that can."""
-    items: list[Asked] = [Unusable(key=f"{at}/{n}", reason="no score type `heat`", raw="{}") for n in range(bad)]
+    items: list[ItemRequest] = [Unusable(key=f"{at}/{n}", reason="no score type `heat`", raw="{}") for n in range(bad)]
     await team.deliver(
         *(items or [set_to(f"{at}", "ada@example.com", 50)]), batch=f"d{at}", received=at,
         delivered=Delivered(source=source.id, key=str(at)),
@@ -48,19 +48,19 @@ async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> 
     assert await watch(team.workspace, now=NOW + 10) == []
     await refuse(team, source, at=NOW + 20)
 
-    assert await watch(team.workspace, now=NOW + 30) == [("crm", Standing.REFUSED)]
+    assert await watch(team.workspace, now=NOW + 30) == [("crm", SourceHealth.REFUSED)]
     assert await watch(team.workspace, now=NOW + 40) == []
     changed = await untold(team.workspace, source=source.id)
     assert changed is not None
-    assert (changed.source, changed.standing, changed.refused) == ("crm", Standing.REFUSED, 3)
+    assert (changed.source, changed.standing, changed.refused) == ("crm", SourceHealth.REFUSED, 3)
     assert (changed.reason, changed.hint, changed.since) == ("no secret fits", "look at it", NOW + 30)
     await told(team.workspace, changed=changed)
     assert await untold(team.workspace, source=source.id) is None
     await deliver(team, source, at=NOW + 50)
-    assert await watch(team.workspace, now=NOW + 60) == [("crm", Standing.WORKS)]
+    assert await watch(team.workspace, now=NOW + 60) == [("crm", SourceHealth.WORKS)]
     again = await untold(team.workspace, source=source.id)
     assert again is not None
-    assert (again.standing, again.last_at) == (Standing.WORKS, NOW + 50)
+    assert (again.standing, again.last_at) == (SourceHealth.WORKS, NOW + 50)
 
 
 async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
@@ -71,7 +71,7 @@ async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
         await deliver(team, source, at=NOW + number, bad=1)
     assert await watch(team.workspace, now=NOW + 5) == []
     await deliver(team, source, at=NOW + 3, bad=1)
-    assert await watch(team.workspace, now=NOW + 6) == [("crm", Standing.UNUSABLE)]
+    assert await watch(team.workspace, now=NOW + 6) == [("crm", SourceHealth.UNUSABLE)]
     changed = await untold(team.workspace, source=source.id)
     assert changed is not None
     assert changed.reason == "no score type `heat`"
@@ -79,11 +79,11 @@ async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
         await refuse(team, source, at=NOW + 10 + number)
     assert await watch(team.workspace, now=NOW + 20) == []
     await deliver(team, source, at=NOW + 30)
-    assert await watch(team.workspace, now=NOW + 40) == [("crm", Standing.WORKS)]
+    assert await watch(team.workspace, now=NOW + 40) == [("crm", SourceHealth.WORKS)]
     assert await untold(team.workspace, source=source.id) is None  # nobody was told of it in between
 
     await deliver(team, source, at=NOW + 50, bad=50)
-    assert await watch(team.workspace, now=NOW + 60) == [("crm", Standing.UNUSABLE)]
+    assert await watch(team.workspace, now=NOW + 60) == [("crm", SourceHealth.UNUSABLE)]
 
 
 async def test_silence_is_measured_by_the_longest_pause(team: Team) -> None:
@@ -99,9 +99,9 @@ async def test_silence_is_measured_by_the_longest_pause(team: Team) -> None:
     await set_source(team.workspace, slug="crm", settings=paused, now=NOW - 30 * DAY)
     assert await watch(team.workspace, now=last + 3 * DAY + HOUR) == []
     await set_source(team.workspace, slug="crm", settings=source.settings, now=NOW - 30 * DAY)
-    assert await watch(team.workspace, now=last + 3 * DAY + HOUR) == [("crm", Standing.SILENT)]
+    assert await watch(team.workspace, now=last + 3 * DAY + HOUR) == [("crm", SourceHealth.SILENT)]
     await deliver(team, source, at=last + 4 * DAY)
-    assert await watch(team.workspace, now=last + 4 * DAY + 1) == [("crm", Standing.WORKS)]
+    assert await watch(team.workspace, now=last + 4 * DAY + 1) == [("crm", SourceHealth.WORKS)]
 
 
 async def test_whoever_looks_first_one_job_tells(team: Team) -> None:

@@ -16,7 +16,7 @@ from storage.alerts.simulate import CHANGES, NEWEST, try_alert
 from storage.bootstrap import Storage
 from storage.domain.facts import Op
 from storage.domain.filters import BadFilter, Candidate, parse
-from storage.domain.followups import Move, State
+from storage.domain.followups import FollowUpMove, FollowUpState
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
 from storage.domain.submissions import Submission
@@ -232,20 +232,20 @@ async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
     here = team.workspace
     assert await overdue(here, most=9, now=NOW + 4 * HOUR - 1) == []
-    early = await move(here, id=1, move=Move.ESCALATE, by=None, now=NOW + 4 * HOUR - 1)
-    assert early.standing.state is State.OPEN
-    await move(here, id=2, move=Move.CLAIM, by="U1", now=NOW + HOUR)
-    late = await move(here, id=1, move=Move.ESCALATE, by=None, now=NOW + 4 * HOUR)
-    assert (late.standing.state, late.standing.holder, late.escalate_to) == (State.ESCALATED, None, "U0JANE")
+    early = await move(here, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR - 1)
+    assert early.standing.state is FollowUpState.OPEN
+    await move(here, id=2, move=FollowUpMove.CLAIM, by="U1", now=NOW + HOUR)
+    late = await move(here, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR)
+    assert (late.standing.state, late.standing.holder, late.escalate_to) == (FollowUpState.ESCALATED, None, "U0JANE")
     assert [one.id for one in await overdue(here, most=9, now=NOW + 5 * HOUR)] == [1]
 
-    claimed = await move(here, id=1, move=Move.CLAIM, by="U0JANE", now=NOW + 5 * HOUR)
+    claimed = await move(here, id=1, move=FollowUpMove.CLAIM, by="U0JANE", now=NOW + 5 * HOUR)
     assert (claimed.until, claimed.late_at) == (NOW + 5 * HOUR + 3 * DAY, None)
     assert await overdue(here, most=9, now=NOW + 6 * HOUR) == []
-    still = await move(here, id=1, move=Move.RELEASE, by=None, now=NOW + 3 * DAY)
-    assert still.standing.state is State.CLAIMED
-    again = await move(here, id=1, move=Move.RELEASE, by=None, now=NOW + 5 * HOUR + 3 * DAY)
-    assert (again.standing.state, again.late_at) == (State.OPEN, NOW + 9 * HOUR + 3 * DAY)
+    still = await move(here, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 3 * DAY)
+    assert still.standing.state is FollowUpState.CLAIMED
+    again = await move(here, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 5 * HOUR + 3 * DAY)
+    assert (again.standing.state, again.late_at) == (FollowUpState.OPEN, NOW + 9 * HOUR + 3 * DAY)
     assert [(one.move, one.state.value, one.by, (one.at - NOW) // HOUR) for one in await steps(here, id=1)] == [
         ("asked", "open", None, 0),
         ("escalate", "escalated", None, 4),
@@ -273,9 +273,13 @@ async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
     await pause_rule(team.workspace, rule=1, now=NOW)
     names = ("open", "claimed", "snoozed", "escalated", "done", "none")
     await team.deliver(*(set_to(name, f"{name}@example.com", 10 if name == "none" else 60) for name in names))
-    for id, way, until in ((2, Move.CLAIM, None), (3, Move.SNOOZE, NOW + DAY), (5, Move.DONE, None)):
+    for id, way, until in (
+        (2, FollowUpMove.CLAIM, None),
+        (3, FollowUpMove.SNOOZE, NOW + DAY),
+        (5, FollowUpMove.DONE, None),
+    ):
         await move(team.workspace, id=id, move=way, by="U1", until=until, now=NOW)
-    await move(team.workspace, id=4, move=Move.ESCALATE, by=None, now=NOW + HOUR)
+    await move(team.workspace, id=4, move=FollowUpMove.ESCALATE, by=None, now=NOW + HOUR)
     types = await score_types(team.workspace)
     stands = {name: (name,) if name not in ("done", "none") else () for name in names}
     cells = 0

@@ -11,7 +11,7 @@ from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery
 from storage.domain.facts import Op, Unusable
 from storage.domain.score_types import Band
 from storage.domain.sources import Source
-from storage.domain.submissions import Delivered, Outcome, Status
+from storage.domain.submissions import Delivered, ItemOutcome, Status
 from storage.ledger.contacts import contacts, find, nearest
 from storage.ledger.facts import last_command
 from storage.reading.current_scores import card, cards_of, top
@@ -184,7 +184,7 @@ async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, 
     with pytest.raises(UnknownContact):
         await one.team.ask(set_to("p9", theirs, 9), batch="slack/p9", received=NOW + 9)
     recorded = await one.team.deliver(set_to("k9", theirs, 9), said("k8", theirs, name="Eve"), batch="crm/d9")
-    assert recorded.outcomes == (Outcome(status=Status.QUARANTINED, reason="There is no such contact."),) * 2
+    assert recorded.outcomes == (ItemOutcome(status=Status.QUARANTINED, reason="There is no such contact."),) * 2
     assert [await view(house) for house in houses] == [expected(1), expected(2)]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from storage.domain.errors import Changed
 from storage.domain.facts import Op
-from storage.domain.submissions import Outcome, Recorded, Status, Submission
+from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission
 from storage.ledger.contacts import find
 from tests.storage.teams import NOW, Team, change, set_to
 
@@ -74,7 +74,7 @@ async def test_a_repeat_is_told_what_became_of_the_first(team: Team) -> None:
     await team.record(asking(team, "p", 70, unless_later=NOW - 5))
     again = await team.record(asking(team, "p", 70, unless_later=NOW - 5))
 
-    assert again.outcomes == (Outcome(status=Status.DUPLICATE),)
+    assert again.outcomes == (ItemOutcome(status=Status.DUPLICATE),)
 
 
 async def test_what_was_refused_is_not_there_for_its_neighbours(team: Team) -> None:
@@ -86,5 +86,5 @@ async def test_what_was_refused_is_not_there_for_its_neighbours(team: Team) -> N
 
     assert type(outcomes[0]) is Changed
     assert isinstance(outcomes[1], Recorded)
-    assert outcomes[1].outcomes == (Outcome(status=Status.APPLIED),)
+    assert outcomes[1].outcomes == (ItemOutcome(status=Status.APPLIED),)
     assert await team.value(ADA) == 70_000

@@ -9,11 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage.domain.contacts import Reference
-from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
+from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from tests.webhooks.sender import SECRET, START, encoded, item, signed
-from webhooks.authentication.signatures import Refused, Request
+from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
 from webhooks.read.parse_delivery import read as read_request
@@ -45,9 +45,9 @@ ITEMS = st.dictionaries(
 )
 
 
-def read(document: object) -> list[Asked]:
+def read(document: object) -> list[ItemRequest]:
     """Read a document, or bytes, that came in the delivery `d`."""
-    request = Request(headers={"content-type": "application/json"}, body=encoded(document))
+    request = SignedRequest(headers={"content-type": "application/json"}, body=encoded(document))
     return read_request(GENERIC, request, source=CRM, key="d")
 
 
@@ -281,11 +281,11 @@ def test_malice_does_not_take_long(body: bytes, aside: int | None) -> None:
 def test_a_provider_signs_and_knows_what_it_signed() -> None:
     """What it signs for a test delivery is what the specification says, and a stranger's is refused."""
     body, proof = encoded(item()), GENERIC.proof(CRM)
-    made = proof.sign(Request(headers={}, body=body), delivery="d", secret=SECRET, now=START)
+    made = proof.sign(SignedRequest(headers={}, body=body), delivery="d", secret=SECRET, now=START)
 
     assert made.headers == signed(body, delivery="d", at=START)
     assert proof.authenticate(made, secrets=[SECRET], now=START) == "d"
-    with pytest.raises(Refused) as caught:
-        proof.authenticate(Request(headers=made.headers, body=b"x"), secrets=[SECRET], now=START)
+    with pytest.raises(NotAuthentic) as caught:
+        proof.authenticate(SignedRequest(headers=made.headers, body=b"x"), secrets=[SECRET], now=START)
     assert caught.value.reason == "wrong signature"
     assert "fits none of this source's secrets" in caught.value.hint

@@ -13,7 +13,7 @@ from hubspot.utils.signature import Signature
 from tests.counts import tell
 from webhooks.authentication import signatures
 from webhooks.authentication.recipes import RECIPES
-from webhooks.authentication.signatures import Refused, Request
+from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 
 MANY = 1000
 HEADERS = {"v1": "x-hubspot-signature", "v2": "x-hubspot-signature", "v3": "x-hubspot-signature-v3"}
@@ -53,7 +53,7 @@ def verdicts_on(version: str, number: int) -> tuple[bool, bool, int]:
     signature = Signature.get_signature(secret, body, version, signed(address, version), method, at)
     arrived, url, sent, told = JOURNEYS[noise[5] % len(JOURNEYS)](body, address, signature, at)
     headers = {HEADERS[version]: sent, TIMESTAMP: told}
-    request = Request(method=method, url=url, headers=headers, body=arrived.encode())
+    request = SignedRequest(method=method, url=url, headers=headers, body=arrived.encode())
     theirs = accepts(lambda: Signature.is_valid(sent, secret, arrived, signed(url, version), method, version, told))
     ours = accepts(
         lambda: bool(signatures.verify(request, recipes=RECIPES[f"hubspot-{version}"], secrets=[secret], now=now))
@@ -72,7 +72,7 @@ def accepts(call: Callable[[], bool]) -> bool:
     """Tell whether a verifier lets a request in."""
     try:
         return call()
-    except (Refused, InvalidSignatureTimestampError):
+    except (NotAuthentic, InvalidSignatureTimestampError):
         return False
 
 
@@ -100,9 +100,12 @@ def test_what_its_package_fails_at_is_refused_by_ours() -> None:
         {TIMESTAMP: at},
     ]  # fmt: skip  # headers
     for headers in spoiled:
-        with pytest.raises(Refused):
+        with pytest.raises(NotAuthentic):
             signatures.verify(
-                Request(headers=headers, body=b"[]"), recipes=RECIPES["hubspot-v3"], secrets=["s"], now=int(at) * 1000
+                SignedRequest(headers=headers, body=b"[]"),
+                recipes=RECIPES["hubspot-v3"],
+                secrets=["s"],
+                now=int(at) * 1000,
             )
     with pytest.raises(TypeError):
         Signature.is_valid("é", "s", "[]", "https://a.example", "POST", "v3", at)

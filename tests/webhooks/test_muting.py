@@ -4,7 +4,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from storage.bootstrap import Storage
-from storage.domain.sources import Settings
+from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.committer import Committer
 from storage.sources.config import add_source, set_source
@@ -32,7 +32,7 @@ async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
     clock = Clock()
     workspace = await furnish(clock)
     await add_source(
-        workspace, slug="quiet", provider="generic", secrets=[SECRET], settings=Settings(muted=True), now=START
+        workspace, slug="quiet", provider="generic", secrets=[SECRET], settings=SourceSettings(muted=True), now=START
     )
     door = Remembering(database.current())
     door.seen = []
@@ -50,5 +50,5 @@ async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
             return door.seen[-1].muted
 
         assert [await push("quiet", "a"), await push(SLUG, "b")] == [True, False]
-        await set_source(workspace, slug="quiet", settings=Settings(), now=START)
+        await set_source(workspace, slug="quiet", settings=SourceSettings(), now=START)
         assert await push("quiet", "c") is False

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from storage.domain.contacts import Reference
 from storage.domain.errors import BadTime
-from storage.domain.facts import Asked, Deletion, Ignored, Item, Merge, Op, Unusable
+from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.people import Workspace
-from storage.domain.sources import Settings, Source
+from storage.domain.sources import Source, SourceSettings
 from tests.webhooks.events import EVENTS, SOAP, close, hubspot, mautic, pipedrive_one, pipedrive_two, segment
 from webhooks.authentication.recipes import as_told
-from webhooks.authentication.signatures import Refused, Request
+from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Provider, ignore
 from webhooks.read.bodies import FORM, JSON
@@ -31,7 +31,7 @@ KINDS = {provider: "text/xml" if provider == "salesforce" else JSON for provider
 
 def source(provider: str, **more: Any) -> Source:
     """Make a source whose sender has a property named like the score type `lead_score`."""
-    told = Settings(map={"points": "lead_score"}, options={"organization_id": "00D1I000003qqqE"}, **more)
+    told = SourceSettings(map={"points": "lead_score"}, options={"organization_id": "00D1I000003qqqE"}, **more)
     return Source(
         id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=told,
         score_types=("score", "lead_score", "engagement"),
@@ -43,14 +43,14 @@ def known(id: str) -> Reference:
     return Reference(source="crm", id=id)
 
 
-def items(provider: str, body: Any, *, kind: str | None = None, headers: Any = None, **more: Any) -> list[Asked]:
+def items(provider: str, body: Any, *, kind: str | None = None, headers: Any = None, **more: Any) -> list[ItemRequest]:
     """Read a body as its provider does."""
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    request = Request(headers={"content-type": kind or KINDS[provider], **(headers or {})}, body=raw)
+    request = SignedRequest(headers={"content-type": kind or KINDS[provider], **(headers or {})}, body=raw)
     return read(PROVIDERS[provider], request, source=source(provider, **more), key="d")
 
 
-def setting(made: list[Asked]) -> list[Item]:
+def setting(made: list[ItemRequest]) -> list[Item]:
     """Give those that change a score."""
     return [one for one in made if isinstance(one, Item) and one.op is not None]
 
@@ -71,7 +71,7 @@ def test_a_fixture_is_the_event_it_is_named_by(provider: str, event: str) -> Non
     told: dict[str, Any] = {"mapping": MAPPING} if event == "item" and provider == "custom" else {}
     made = items(provider, body, **told)
     raw = body if isinstance(body, str) else json.dumps(body)
-    request = Request(headers={"content-type": KINDS[provider]}, body=raw.encode())
+    request = SignedRequest(headers={"content-type": KINDS[provider]}, body=raw.encode())
     arrived = PROVIDERS[provider].arrived(request, source=source(provider, **told), key="d")
 
     assert {name for name, _ in PROVIDERS[provider].split(arrived)} == {event}
@@ -105,7 +105,7 @@ def test_a_sender_is_added_by_one_row() -> None:
         steps=("Post to {url}",), proof=as_told, split=polls,
         events={"vote": lambda event: event.ignored("noted"), "test": ignore("a test")},
     )  # fmt: skip  # a row
-    request = Request(headers={"content-type": JSON}, body=b'[{"kind":"vote"},{"kind":"test"},{"kind":"spam"}]')
+    request = SignedRequest(headers={"content-type": JSON}, body=b'[{"kind":"vote"},{"kind":"test"},{"kind":"spam"}]')
     made = read(planted, request, source=source("custom"), key="d")
 
     reasons = [one.reason for one in made if isinstance(one, Ignored)]
@@ -179,7 +179,7 @@ def test_nothing_that_arrives_makes_a_provider_fail(
     if provider == "salesforce":
         kind = "text/xml"
         raw = SOAP.replace("83.0", str(body).replace("<", "").replace("&", "")[:200]).encode("utf-8", "replace")
-    made: list[Asked] = []
+    made: list[ItemRequest] = []
     with suppress(BadBody):
         made = items(provider, raw, kind=kind, **told)
     for one in made:
@@ -202,9 +202,9 @@ def test_nothing_that_arrives_makes_a_provider_fail(
 @example(provider="custom", raw=b'<?xml version="1.0" encoding="klingon"?><a/>', kind="text/xml")
 def test_any_bytes_are_read_or_bad(provider: str, raw: bytes, kind: str) -> None:
     """Bytes that are no document are BadBody, and strangers' bytes prove nothing."""
-    request = Request(headers={"content-type": kind, "authorization": "Basic \udcff"}, body=raw)
+    request = SignedRequest(headers={"content-type": kind, "authorization": "Basic \udcff"}, body=raw)
     proof = PROVIDERS[provider].proof(source(provider))
-    with pytest.raises(Refused):
+    with pytest.raises(NotAuthentic):
         proof.authenticate(request, secrets=[proof.new_secret()], now=0)
     with suppress(BadBody):
         items(provider, raw, kind=kind)

@@ -15,7 +15,7 @@ from storage.bootstrap import Storage
 from storage.domain.backoff import LEASE, MOST_ATTEMPTS
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
-from storage.domain.sources import Settings
+from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Delivered, Status, Submission
 from storage.ledger.contacts import find
 from storage.reading.current_scores import card
@@ -30,7 +30,7 @@ from tests.storage import raw
 from tests.webhooks.crm import Crm, Told, attio_record, attio_value, hubspot_contact, open_crm
 from tests.webhooks.receiving import serving
 from tests.webhooks.sender import DAY, SECOND, START, Clock, session
-from webhooks.authentication.signatures import Request
+from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import read, replay
 from webhooks.readback import Reader
@@ -60,7 +60,7 @@ class World:
     async def send(self, slug: str, document: object, *, key: str = "d1") -> list[str]:
         """Record a delivery as the receiver does, and give what became of its items."""
         source = await find_source(TEAM, slug=slug)
-        request = Request(headers={"content-type": "application/json"}, body=json.dumps(document).encode())
+        request = SignedRequest(headers={"content-type": "application/json"}, body=json.dumps(document).encode())
         items = read(PROVIDERS[source.provider], request, source=source, key=key)
         recorded = await self.storage.committer.record(
             Submission(
@@ -103,7 +103,7 @@ async def world(storage: Storage, crm: Crm) -> World:
     clock = Clock()
     workspace = await add_workspace(TEAM, name="Acme", now=clock())
     for slug, provider in (("hub", "hubspot"), ("att", "attio")):
-        said = Settings(api_url=crm.url, map={"hubspotscore": "score", "lead_score": "score"})
+        said = SourceSettings(api_url=crm.url, map={"hubspotscore": "score", "lead_score": "score"})
         await add_source(
             workspace, slug=slug, provider=provider, secrets=["s"], settings=said, api_token=TOKEN, now=clock()
         )
@@ -136,7 +136,7 @@ async def test_a_signed_delivery_ends_in_a_contact_with_address_and_name(databas
     ]
     async with serving(database_url, clock=clock) as url, session() as client:
         workspace = await add_workspace(TEAM, name="Acme", now=clock())
-        said = Settings(api_url=crm.url, map={"hubspotscore": "score"})
+        said = SourceSettings(api_url=crm.url, map={"hubspotscore": "score"})
         await add_source(
             workspace,
             slug="hub",

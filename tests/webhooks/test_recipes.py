@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.authentication.credentials import WITHHELD, Basic, Organization, Proof, Signature, Token
+from webhooks.authentication.credentials import WITHHELD, Authenticator, Basic, Organization, Signature, TokenCredential
 from webhooks.authentication.recipes import RECIPES, recipes
-from webhooks.authentication.signatures import Reason, Refused, Request, sign
+from webhooks.authentication.signatures import NotAuthentic, Reason, SignedRequest, sign
 from webhooks.read.bodies import FORM
 from webhooks.read.parse_delivery import without_secrets
 
@@ -65,7 +65,7 @@ VECTORS: dict[str, tuple[str, str, bytes, dict[str, str], str, int]] = {
 }  # fmt: skip  # recipe, secret, body; headers; method, now
 
 
-def verified(name: str, request: Request, *, secret: str, now: int = NOW) -> str | None:
+def verified(name: str, request: SignedRequest, *, secret: str, now: int = NOW) -> str | None:
     """Verify by a recipe of the table."""
     return Signature(RECIPES[name]).authenticate(request, secrets=[secret], now=now)
 
@@ -74,7 +74,7 @@ def verified(name: str, request: Request, *, secret: str, now: int = NOW) -> str
 def test_published_vectors_verify_and_nothing_near_them_does(vector: str) -> None:
     """Not with another body, another secret, or another signature."""
     name, secret, body, headers, method, now = VECTORS[vector]
-    good = Request(method=method, url=URL, headers=headers, body=body)
+    good = SignedRequest(method=method, url=URL, headers=headers, body=body)
     verified(name, good, secret=secret, now=now)
 
     for bad, key in (
@@ -83,7 +83,7 @@ def test_published_vectors_verify_and_nothing_near_them_does(vector: str) -> Non
         (replace(good, headers={k: v[:-1] + ("1" if v[-1] != "1" else "2") for k, v in headers.items()}), secret),
         (replace(good, headers={}), secret),
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(NotAuthentic):
             verified(name, bad, secret=key, now=now)
 
 
@@ -93,7 +93,7 @@ def test_a_recipe_verifies_what_it_signs(name: str) -> None:
     recipe, proof = RECIPES[name][0], Signature(RECIPES[name])
     secret = proof.new_secret()
     proof.check_secret(secret)
-    request = Request(url=URL + "?a=%2Fb", headers={"content-type": "application/json"}, body=b'[{"a": 1}]')
+    request = SignedRequest(url=URL + "?a=%2Fb", headers={"content-type": "application/json"}, body=b'[{"a": 1}]')
     made = proof.sign(request, delivery="d1", secret=secret, now=NOW)
 
     assert proof.authenticate(made, secrets=["f" * 64 if recipe.key == "hex" else secret, secret], now=NOW) in (
@@ -103,7 +103,7 @@ def test_a_recipe_verifies_what_it_signs(name: str) -> None:
     if recipe.timestamp is not None:
         proof.authenticate(made, secrets=[secret], now=NOW + 300_000_000)
         for off in (-301_000_001, 301_000_001):
-            with pytest.raises(Refused) as late:
+            with pytest.raises(NotAuthentic) as late:
                 proof.authenticate(made, secrets=[secret], now=NOW + off)
             assert late.value.reason is Reason.CLOCK_TOO_FAR_OFF
     kept = without_secrets(made, proof=proof)
@@ -119,13 +119,13 @@ def test_hubspot_signs_the_address_as_it_reads_it() -> None:
     headers = {"x-hubspot-signature-v3": signature, "x-hubspot-request-timestamp": "1767225600000"}
     url = "https://x.example/a%2fb?q=1%3A2&r=%20%25c&s=%28%21%29"
 
-    assert verified("hubspot-v3", Request(url=url, headers=headers, body=EXAMPLE), secret="key") is None
-    with pytest.raises(Refused) as elsewhere:
-        verified("hubspot-v3", Request(url="http://10.0.0.7/a", headers=headers, body=EXAMPLE), secret="key")
+    assert verified("hubspot-v3", SignedRequest(url=url, headers=headers, body=EXAMPLE), secret="key") is None
+    with pytest.raises(NotAuthentic) as elsewhere:
+        verified("hubspot-v3", SignedRequest(url="http://10.0.0.7/a", headers=headers, body=EXAMPLE), secret="key")
     assert elsewhere.value.hint.endswith("another secret, a changed body, or another address than its --public-url?")
     older = {"x-hubspot-signature": "0" * 64} | headers
-    with pytest.raises(Refused):  # a source set to v2 is not satisfied by v3, nor the other way round
-        verified("hubspot-v2", Request(url=url, headers=older, body=EXAMPLE), secret="key")
+    with pytest.raises(NotAuthentic):  # a source set to v2 is not satisfied by v3, nor the other way round
+        verified("hubspot-v2", SignedRequest(url=url, headers=older, body=EXAMPLE), secret="key")
 
 
 def test_attio_signs_under_either_name() -> None:
@@ -133,10 +133,10 @@ def test_attio_signs_under_either_name() -> None:
     digest = hmac.digest(b"key", EXAMPLE, "sha256").hex()
     for name in ("attio-signature", "x-attio-signature"):
         for more in ({}, {"idempotency-key": "i1"}):
-            request = Request(headers=more | {name: digest}, body=EXAMPLE)
+            request = SignedRequest(headers=more | {name: digest}, body=EXAMPLE)
             assert verified("attio", request, secret="key") == more.get("idempotency-key")
-    with pytest.raises(Refused) as refused:
-        verified("attio", Request(headers={"idempotency-key": "i1"}, body=EXAMPLE), secret="key")
+    with pytest.raises(NotAuthentic) as refused:
+        verified("attio", SignedRequest(headers={"idempotency-key": "i1"}, body=EXAMPLE), secret="key")
     assert refused.value.hint == "no attio-signature header: is the sender signing?"
 
 
@@ -145,11 +145,11 @@ def test_the_first_of_a_segment_batch_is_signed_as_it_was_sent() -> None:
     first = '{"a": "é\\u00e9", "n": 1.50}'
     digest = hmac.digest(b"key", first.encode(), "sha1").hex()
     for body in (f" [ {first} , 5]", f"[{first}]", first):
-        request = Request(headers={"x-signature": digest}, body=body.encode())
+        request = SignedRequest(headers={"x-signature": digest}, body=body.encode())
         assert verified("segment-batch", request, secret="key") is None
     for body in (f"[5,{first}]", f"[{first[:-1]}", "[", "[]", "[" * 5000):
-        with pytest.raises(Refused):
-            verified("segment-batch", Request(headers={"x-signature": digest}, body=body.encode()), secret="key")
+        with pytest.raises(NotAuthentic):
+            verified("segment-batch", SignedRequest(headers={"x-signature": digest}, body=body.encode()), secret="key")
 
 
 def test_ed25519_of_the_standard() -> None:
@@ -159,7 +159,7 @@ def test_ed25519_of_the_standard() -> None:
     signature = base64.b64encode(private.sign(b"m1.1767225600." + EXAMPLE)).decode()
     for family in ("webhook", "svix"):
         headers = {f"{family}-id": "m1", f"{family}-timestamp": "1767225600"}
-        request = Request(headers=headers | {f"{family}-signature": f"v1,AAAA v1a,{signature}"}, body=EXAMPLE)
+        request = SignedRequest(headers=headers | {f"{family}-signature": f"v1,AAAA v1a,{signature}"}, body=EXAMPLE)
         proof = Signature(RECIPES["standard-webhooks"])
         proof.check_secret(public)
         other = proof.new_secret()
@@ -169,12 +169,12 @@ def test_ed25519_of_the_standard() -> None:
         patient, too_many = (headers | {f"{family}-signature": "v1a,é " * n + f"v1a,{signature}"} for n in (99, 100))
         assert proof.authenticate(replace(request, headers=patient), secrets=[public], now=NOW) == "m1"
         for bad in (replace(request, body=b"x"), replace(request, headers=spoiled), replace(request, headers=too_many)):
-            with pytest.raises(Refused):
+            with pytest.raises(NotAuthentic):
                 proof.authenticate(bad, secrets=[other, public], now=NOW)
     with pytest.raises(ValueError, match="Give the secret as whpk_ followed by 32 bytes"):
         proof.check_secret("whpk_AAAA")
     with pytest.raises(ValueError, match="Only the sender can make this signature"):
-        proof.sign(Request(headers={}, body=b""), delivery="d", secret=public, now=0)
+        proof.sign(SignedRequest(headers={}, body=b""), delivery="d", secret=public, now=0)
 
 
 def test_a_recipe_written_as_data() -> None:
@@ -186,9 +186,9 @@ def test_a_recipe_written_as_data() -> None:
     scheme = recipes(told)
     digest = hmac.digest(b"key", b"1767225600." + EXAMPLE, "sha256").hex()
     header = {"stripe-signature": f"t=1767225600,v0=ab,v1={'0' * 64},v1={digest}"}
-    Signature(scheme).authenticate(Request(headers=header, body=EXAMPLE), secrets=["key"], now=NOW)
+    Signature(scheme).authenticate(SignedRequest(headers=header, body=EXAMPLE), secrets=["key"], now=NOW)
     assert recipes(told | {"prefix": "v1="}) == scheme
-    made = sign(Request(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW)
+    made = sign(SignedRequest(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW)
     assert made.headers == {"stripe-signature": f"t=1767225600,v1={digest}"}
 
     refusals: dict[str, dict[str, Any]] = {
@@ -224,61 +224,65 @@ def test_a_time_written_as_people_do(time: str) -> None:
     """A recipe may say that the time is ISO 8601: with a zone, and as near to ours as any other."""
     scheme = recipes({"header": "S", "timestamp": "T", "unit": "iso", "parts": ["timestamp", "body"]})
     signature = hmac.digest(b"key", time.encode() + EXAMPLE, "sha256").hex()
-    request, proof = Request(headers={"s": signature, "t": time}, body=EXAMPLE), Signature(scheme)
+    request, proof = SignedRequest(headers={"s": signature, "t": time}, body=EXAMPLE), Signature(scheme)
 
     if TIMES[time] is None:
         proof.authenticate(request, secrets=["key"], now=NOW)
     else:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(NotAuthentic) as refused:
             proof.authenticate(request, secrets=["key"], now=NOW)
         assert refused.value.reason is TIMES[time]
-    made = sign(Request(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW)
+    made = sign(SignedRequest(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW)
     assert made.headers["t"] == "2026-01-01T00:00:00+00:00"
     proof.authenticate(made, secrets=["key"], now=NOW)
 
 
 CODED = base64.b64encode(b"ada:p:1:").decode()
-PROOFS: list[tuple[Proof, Sequence[str], Request, Request]] = [
+PROOFS: list[tuple[Authenticator, Sequence[str], SignedRequest, SignedRequest]] = [
     (
         Basic("ada"), ["old", "p:1:"],
-        Request(headers={"authorization": f"basic  {CODED}"}, body=b""),
-        Request(headers={"authorization": f"Basic {base64.b64encode(b'ada:p:1').decode()}"}, body=b""),
+        SignedRequest(headers={"authorization": f"basic  {CODED}"}, body=b""),
+        SignedRequest(headers={"authorization": f"Basic {base64.b64encode(b'ada:p:1').decode()}"}, body=b""),
     ),
     (
-        Token("bearer"), ["t1", "t2"],
-        Request(headers={"authorization": "BEARER t2"}, body=b""),
-        Request(headers={"authorization": "Basic t2"}, body=b""),
+        TokenCredential("bearer"), ["t1", "t2"],
+        SignedRequest(headers={"authorization": "BEARER t2"}, body=b""),
+        SignedRequest(headers={"authorization": "Basic t2"}, body=b""),
     ),
     (
-        Token("header:X-Webhook-Token"), ["t"],
-        Request(headers={"x-webhook-token": "t"}, body=b""), Request(headers={"x-webhook-token": "t "}, body=b""),
+        TokenCredential("header:X-Webhook-Token"), ["t"],
+        SignedRequest(headers={"x-webhook-token": "t"}, body=b""),
+        SignedRequest(headers={"x-webhook-token": "t "}, body=b""),
     ),
     (
-        Token("query:key"), ["a b"],
-        Request(query="x=1&key=a%20b", headers={}, body=b""), Request(query="Key=a%20b", headers={}, body=b""),
+        TokenCredential("query:key"), ["a b"],
+        SignedRequest(query="x=1&key=a%20b", headers={}, body=b""),
+        SignedRequest(query="Key=a%20b", headers={}, body=b""),
     ),
     (
-        Token("form:token"), ["t"],
-        Request(headers={"content-type": FORM}, body=b"a=%FF&token=t"),
-        Request(headers={"content-type": "application/json"}, body=b"token=t"),
+        TokenCredential("form:token"), ["t"],
+        SignedRequest(headers={"content-type": FORM}, body=b"a=%FF&token=t"),
+        SignedRequest(headers={"content-type": "application/json"}, body=b"token=t"),
     ),
     (
-        Organization("00D1I000003qqqE", Token("query:t")), ["s"],
-        Request(query="t=s", headers={}, body=b"<Envelope><Body><notifications><OrganizationId>00D1I000003qqqEQAE"
+        Organization("00D1I000003qqqE", TokenCredential("query:t")), ["s"],
+        SignedRequest(query="t=s", headers={}, body=b"<Envelope><Body><notifications><OrganizationId>00D1I000003qqqEQAE"
                 b"</OrganizationId></notifications></Body></Envelope>"),
-        Request(query="t=s", headers={}, body=b"<Envelope><Body><notifications><OrganizationId>00D1I000003QQQE"
+        SignedRequest(query="t=s", headers={}, body=b"<Envelope><Body><notifications><OrganizationId>00D1I000003QQQE"
                 b"</OrganizationId></notifications></Body></Envelope>"),
     ),
 ]  # fmt: skip  # proof, secrets; a good request; a bad one
 
 
 @pytest.mark.parametrize(("proof", "secrets", "good", "bad"), PROOFS, ids=[str(one[0])[:40] for one in PROOFS])
-def test_what_is_no_signature(proof: Proof, secrets: Sequence[str], good: Request, bad: Request) -> None:
+def test_what_is_no_signature(
+    proof: Authenticator, secrets: Sequence[str], good: SignedRequest, bad: SignedRequest
+) -> None:
     """Any of the secrets will do, colons and all; nothing else does, and no secret means nobody."""
     assert proof.authenticate(good, secrets=secrets, now=NOW) is None
-    for request, known in ((bad, secrets), (good, []), (Request(headers={}, body=b""), secrets)):
+    for request, known in ((bad, secrets), (good, []), (SignedRequest(headers={}, body=b""), secrets)):
         if known or not isinstance(proof, Organization) or request is not good:
-            with pytest.raises(Refused):
+            with pytest.raises(NotAuthentic):
                 proof.authenticate(request, secrets=known, now=NOW)
     made = proof.sign(
         replace(good, headers={"content-type": good.headers.get("content-type", "")}),
@@ -307,17 +311,17 @@ NAMES = sorted(SAID | {"authorization", "content-type"})
 def test_strangers_are_refused_whatever_they_send(name: str, headers: dict[str, str], body: bytes) -> None:
     """The verifier is total: it refuses, and raises nothing else."""
     proof = Signature(RECIPES[name])
-    others: list[Proof] = [
+    others: list[Authenticator] = [
         Basic("a"),
-        Token("bearer"),
-        Token("query:t"),
-        Token("form:t"),
+        TokenCredential("bearer"),
+        TokenCredential("query:t"),
+        TokenCredential("form:t"),
         Organization("00D1I000003qqqE", None),
     ]
     for one in (proof, *others):
-        with pytest.raises(Refused):
+        with pytest.raises(NotAuthentic):
             one.authenticate(
-                Request(query=headers.get("authorization", ""), headers=headers, body=body),
+                SignedRequest(query=headers.get("authorization", ""), headers=headers, body=body),
                 secrets=[proof.new_secret()],
                 now=NOW,
             )

@@ -23,7 +23,7 @@ from tests.webhooks.events import EVENTS
 from tests.webhooks.receiving import TEAM, Receiving
 from tests.webhooks.sender import DAY, SECOND, START, Answer, item
 from tests.webhooks.test_providers import BODIES
-from webhooks.authentication.signatures import Request
+from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.read.mapping import check_mapping
 from webhooks.read.parse_delivery import attempt, replay, with_mapping
@@ -69,7 +69,7 @@ async def send(
     proof, url = PROVIDERS[source.provider].proof(source), f"{service.url}/webhooks/{TEAM}/{source.slug}"
     kind = headers.pop("kind", "text/xml" if source.provider == "salesforce" else "application/json")
     signed_url = f"{url}?{query}" if query else url
-    plain = Request(url=signed_url, query=query, headers={"content-type": kind, **headers}, body=body)
+    plain = SignedRequest(url=signed_url, query=query, headers={"content-type": kind, **headers}, body=body)
     chosen = secret if secret is not None else next(iter(source.secrets), "")
     made = proof.sign(plain, delivery="d", secret=chosen, now=service.clock())
     address = f"{url}?{made.query}" if made.query else url

@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from webhooks.authentication import signatures
 from webhooks.authentication.recipes import RECIPES
-from webhooks.authentication.signatures import Authentic, Reason, Refused, Request
+from webhooks.authentication.signatures import Authentic, NotAuthentic, Reason, SignedRequest
 
 STANDARD = RECIPES["standard-webhooks"]
 
@@ -34,12 +34,12 @@ OTHER_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 def verify(body: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], now: int) -> Authentic:
     """Verify as the standard's recipe says."""
-    return signatures.verify(Request(headers=headers, body=body), recipes=STANDARD, secrets=secrets, now=now)
+    return signatures.verify(SignedRequest(headers=headers, body=body), recipes=STANDARD, secrets=secrets, now=now)
 
 
 def sign(body: bytes, *, delivery_id: str, now: int, secret: str) -> dict[str, str]:
     """Give the headers that the recipe makes."""
-    request = Request(headers={}, body=body)
+    request = SignedRequest(headers={}, body=body)
     return dict(signatures.sign(request, recipe=STANDARD[0], delivery=delivery_id, secret=secret, now=now).headers)
 
 
@@ -53,10 +53,12 @@ def check_secret(secret: str) -> None:
     signatures.check_secret(secret, recipes=STANDARD)
 
 
-def refusal(body: bytes = BODY, *, secrets: tuple[str, ...] = (SECRET,), now: int = NOW, **changes: str) -> Refused:
+def refusal(
+    body: bytes = BODY, *, secrets: tuple[str, ...] = (SECRET,), now: int = NOW, **changes: str
+) -> NotAuthentic:
     """Verify the vector with some of its headers changed (the names with underscores), and expect to be refused."""
     headers = HEADERS | {name.replace("_", "-"): value for name, value in changes.items()}
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(NotAuthentic) as caught:
         verify(body, headers, secrets=secrets, now=now)
     return caught.value
 
@@ -122,7 +124,7 @@ def test_missing_headers_are_named(missing: list[str], hint: str) -> None:
     """A header that is absent, or there and empty, is named to the operator."""
     absent = {name: value for name, value in HEADERS.items() if name not in missing}
     for headers in (absent, HEADERS | dict.fromkeys(missing, "")):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(NotAuthentic) as caught:
             verify(BODY, headers, secrets=[SECRET], now=NOW)
 
         assert (caught.value.reason, caught.value.hint) == (Reason.MISSING_HEADER, hint)
@@ -277,7 +279,7 @@ def test_svix_names_stand_in_for_absent_ones() -> None:
 def test_families_are_not_mixed(name: str) -> None:
     """One header of the standard's family is enough for the other family not to be looked at."""
     headers = {name.replace("webhook", "svix"): value for name, value in HEADERS.items()}
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(NotAuthentic) as caught:
         verify(BODY, headers | {name: HEADERS[name]}, secrets=[SECRET], now=NOW)
 
     missing = ", ".join(header for header in HEADERS if header != name)
@@ -321,10 +323,10 @@ def test_a_long_list_of_signatures_costs_no_more_than_one() -> None:
     """What is signed is digested once for each secret, however many signatures a stranger puts beside it."""
     headers = HEADERS | {"webhook-signature": " ".join(["v1,AAAA"] * 1000)}
     lines = {"webhook-signature": [headers["webhook-signature"]] * 20}
-    request = Request(headers=headers, lines=lines, body=BODY)
+    request = SignedRequest(headers=headers, lines=lines, body=BODY)
 
     def refused() -> None:
-        with pytest.raises(Refused, match="wrong signature"):
+        with pytest.raises(NotAuthentic, match="wrong signature"):
             signatures.verify(request, recipes=STANDARD, secrets=[SECRET, OTHER_SECRET], now=NOW)
 
     assert calls(refused, of=hmac.digest) == 2
@@ -360,7 +362,7 @@ def test_secrets_may_lack_their_prefix(size: int) -> None:
     assert sign(BODY, delivery_id="a", now=NOW, secret=f"whsec_{bare}") == signed
     for secret in (bare, f"whsec_{bare}"):
         assert verify(BODY, signed, secrets=[SECRET, secret], now=NOW).delivery_id == "a"
-        with pytest.raises(Refused):
+        with pytest.raises(NotAuthentic):
             verify(BODY + b" ", signed, secrets=[SECRET, secret], now=NOW)
 
 
@@ -422,7 +424,7 @@ NAMES = [f"{family}-{part}" for family in ("webhook", "svix") for part in ("id",
 )
 def test_strangers_meet_only_the_refusal(body: bytes, headers: dict[str, str], now: int) -> None:
     """Whatever is sent without the secret is refused, with a reason and a hint, and raises nothing else."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(NotAuthentic) as caught:
         verify(body, headers, secrets=[OTHER_SECRET], now=now)
 
     assert caught.value.reason in Reason
@@ -494,6 +496,6 @@ def accepts(call: Callable[[], object]) -> bool:
     """Tell whether a verifier lets a request in."""
     try:
         call()
-    except (Refused, WebhookVerificationError):
+    except (NotAuthentic, WebhookVerificationError):
         return False
     return True

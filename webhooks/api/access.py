@@ -35,7 +35,7 @@ class Mistake(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ApiRequest:
     """A request that may be made."""
 
     workspace: Workspace
@@ -60,7 +60,7 @@ class Api:
         self._failures = FailureRate()
 
     def needs(
-        self, scope: str, handler: Callable[[Call], Awaitable[web.Response]]
+        self, scope: str, handler: Callable[[ApiRequest], Awaitable[web.Response]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Put *handler* behind the check of a token with *scope*."""
 
@@ -87,7 +87,7 @@ class Api:
         return answer
 
     async def _answer(
-        self, request: web.Request, scope: str, handler: Callable[[Call], Awaitable[web.Response]]
+        self, request: web.Request, scope: str, handler: Callable[[ApiRequest], Awaitable[web.Response]]
     ) -> web.Response:
         now = self._clock()
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
@@ -101,7 +101,7 @@ class Api:
             return problem(403, f"This token has not the scope `{scope}`.")
         _check_address(request)
         return await handler(
-            Call(
+            ApiRequest(
                 workspace=token.workspace,
                 committer=self._committer,
                 request=request,

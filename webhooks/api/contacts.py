@@ -13,7 +13,7 @@ from storage.reading.pages import BadCursor, page
 from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
 from webhooks.api import schemas
-from webhooks.api.access import Call, Mistake
+from webhooks.api.access import ApiRequest, Mistake
 from webhooks.read.bodies import Unparseable, parse_json
 
 DEFAULT, MOST = 50, 1000
@@ -28,7 +28,7 @@ class _Merge(BaseModel):
     into: str
 
 
-async def list_contacts(call: Call) -> web.Response:
+async def list_contacts(call: ApiRequest) -> web.Response:
     """Answer `GET /contacts?q=&limit=&cursor=`."""
     query, limit, cursor = call.request.query, limit_of(call), call.request.query.get("cursor")
     try:
@@ -56,7 +56,7 @@ def _left(limit: int | None, cursor: str | None) -> tuple[int | None, str | None
     return int(left), onward
 
 
-def limit_of(call: Call) -> int:
+def limit_of(call: ApiRequest) -> int:
     """Read how many are asked for at the most."""
     limit = call.request.query.get("limit", str(DEFAULT))
     if not limit.isdecimal() or not limit.isascii() or len(limit) > 4 or not 1 <= int(limit) <= MOST:
@@ -64,19 +64,19 @@ def limit_of(call: Call) -> int:
     return int(limit)
 
 
-async def show_contact(call: Call) -> web.Response:
+async def show_contact(call: ApiRequest) -> web.Response:
     """Answer `GET /contacts/{key}`."""
     return web.json_response(schemas.contact(await contact_of(call)))
 
 
-async def delete_contact(call: Call) -> web.Response:
+async def delete_contact(call: ApiRequest) -> web.Response:
     """Answer `DELETE /contacts/{key}`: all that is known of the contact is gone."""
     found = await contact_of(call)
     await record(call, Deletion(key=call.key, contact=found.contact.id))
     return web.Response(status=204)
 
 
-async def merge_contact(call: Call) -> web.Response:
+async def merge_contact(call: ApiRequest) -> web.Response:
     """Answer `POST …/merge`: the contact and the one it is merged into are one from now on."""
     found = await contact_of(call)
     try:
@@ -90,7 +90,7 @@ async def merge_contact(call: Call) -> web.Response:
     return web.json_response(schemas.contact(await contact_of(call)))
 
 
-async def record(call: Call, asked: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
+async def record(call: ApiRequest, asked: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
     """Record what one request asks for, unless the score has seen something later than that."""
     submission = Submission(
         workspace=call.workspace,
@@ -105,12 +105,12 @@ async def record(call: Call, asked: Item | Merge | Deletion, *, unless_later: in
     return await call.committer.record(submission, now=call.now)
 
 
-async def contact_of(call: Call) -> Card:
+async def contact_of(call: ApiRequest) -> Card:
     """Find the contact that the path names: our id, an address, or `source:id`; raises UnknownContact."""
     return await _find(call, call.request.match_info["key"])
 
 
-async def _find(call: Call, key: str) -> Card:
+async def _find(call: ApiRequest, key: str) -> Card:
     id = await named(call.workspace, key=key)
     found = await card(call.workspace, contact=id, now=call.now) if id is not None else None
     if found is None:

@@ -11,15 +11,15 @@ from storage.domain.errors import UnknownContact
 from storage.domain.explain import Contribution
 from storage.domain.facts import FieldOrder
 from storage.domain.numbers import to_json
-from storage.reading.history import Entry, history, why
+from storage.reading.history import HistoryEntry, history, why
 from webhooks.api import schemas
-from webhooks.api.access import Call, Mistake
+from webhooks.api.access import ApiRequest, Mistake
 from webhooks.api.contacts import contact_of, limit_of
 
 MOST_CONTRIBUTIONS = 200
 
 
-async def show_explanation(call: Call) -> web.Response:
+async def show_explanation(call: ApiRequest) -> web.Response:
     """Answer `GET …/scores/{type}/explanation`; the effects add up to the value. A missing score is 404."""
     known, key = await contact_of(call), call.request.match_info["type"]
     score_type, explanation = await why(
@@ -31,7 +31,7 @@ async def show_explanation(call: Call) -> web.Response:
     return web.json_response({"value": to_json(explanation.value), "contributions": made_of})
 
 
-async def show_history(call: Call) -> web.Response:
+async def show_history(call: ApiRequest) -> web.Response:
     """Answer `GET …/scores/{type}/history?limit=&cursor=`, newest first."""
     known, key, limit = await contact_of(call), call.request.match_info["type"], limit_of(call)
     before = _read_cursor(call.request.query.get("cursor"))
@@ -56,7 +56,7 @@ def _contribution(one: Contribution) -> dict[str, Any]:
     }
 
 
-def _entry(one: Entry) -> dict[str, Any]:
+def _entry(one: HistoryEntry) -> dict[str, Any]:
     return {
         "occurred_at": schemas.moment(one.occurred_at),
         "op": one.op.value,

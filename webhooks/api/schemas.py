@@ -7,7 +7,7 @@ from typing import Any
 from storage.domain.durations import write_span
 from storage.domain.numbers import to_json
 from storage.domain.score_types import ScoreType
-from storage.reading.current_scores import Card, Standing
+from storage.reading.current_scores import Card, CurrentScore
 
 
 def contact(card: Card) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def contact(card: Card) -> dict[str, Any]:
     }
 
 
-def score(standing: Standing) -> dict[str, Any]:
+def score(standing: CurrentScore) -> dict[str, Any]:
     """Write a score."""
     return {
         "value": to_json(standing.value),
@@ -39,7 +39,7 @@ def score(standing: Standing) -> dict[str, Any]:
     }
 
 
-def etag(standing: Standing) -> str:
+def etag(standing: CurrentScore) -> str:
     """Tag a state of a score: another change makes another tag, even where the value is the same again.
 
     A score that fades keeps its tag meanwhile: nobody has changed it.

@@ -10,10 +10,10 @@ from storage.domain.errors import BadNumber, UnknownContact
 from storage.domain.facts import Item, Op
 from storage.domain.numbers import from_json
 from storage.domain.score_types import ScoreType
-from storage.reading.current_scores import Standing, card
+from storage.reading.current_scores import CurrentScore, card
 from storage.scoring.definitions import score_type, score_types
 from webhooks.api import schemas
-from webhooks.api.access import Call, Mistake
+from webhooks.api.access import ApiRequest, Mistake
 from webhooks.api.contacts import contact_of, record
 from webhooks.read.bodies import Unparseable, parse_json
 
@@ -40,19 +40,19 @@ class _Adjustment(BaseModel):
     reason: Annotated[str, Field(max_length=1000)] | None = None
 
 
-async def list_types(call: Call) -> web.Response:
+async def list_types(call: ApiRequest) -> web.Response:
     """Answer `GET /score-types`."""
     found = [schemas.score_type(one) for one in await score_types(call.workspace)]
     return web.json_response({"items": found, "next_cursor": None})
 
 
-async def show_score(call: Call) -> web.Response:
+async def show_score(call: ApiRequest) -> web.Response:
     """Answer `GET …/scores/{type}`; a missing score is 404."""
     score_type = await _type(call)
     return _answer(await _standing(call, (await contact_of(call)).contact.id, score_type))
 
 
-async def put_score(call: Call) -> web.Response:
+async def put_score(call: ApiRequest) -> web.Response:
     """Answer `PUT …/scores/{type}`; an address that nobody has yet makes a contact."""
     score_type = await _type(call)
     asked = await _asked(call, _Put, '{"value": 87, "reason": "optional"}')
@@ -66,7 +66,7 @@ async def put_score(call: Call) -> web.Response:
     return _answer(await _standing(call, recorded.moved[0].contact, score_type))
 
 
-async def adjust_score(call: Call) -> web.Response:
+async def adjust_score(call: ApiRequest) -> web.Response:
     """Answer `POST …/scores/{type}/adjustments`: once for each Idempotency-Key, however often it is sent."""
     key = call.request.headers.get("Idempotency-Key", "")
     if not 1 <= len(key) <= 255 or not key.isprintable():
@@ -83,7 +83,7 @@ async def adjust_score(call: Call) -> web.Response:
     return _answer(await _standing(call, whom, score_type))
 
 
-async def clear_score(call: Call) -> web.Response:
+async def clear_score(call: ApiRequest) -> web.Response:
     """Answer `DELETE …/scores/{type}`; a missing score is 404."""
     score_type = await _type(call)
     whom, standing = await _known(call, score_type)
@@ -94,7 +94,7 @@ async def clear_score(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-def _unless_later(call: Call, standing: Standing | None) -> int | None:
+def _unless_later(call: ApiRequest, standing: CurrentScore | None) -> int | None:
     """Say what the score may have seen, going by If-Match: anything, what it has seen now, or nothing at all.
 
     Where it is not as it was read nothing is recorded; but what was recorded already is a repeat all the same."""
@@ -106,11 +106,11 @@ def _unless_later(call: Call, standing: Standing | None) -> int | None:
     return standing.seen if standing is not None and fits else NEVER
 
 
-async def _type(call: Call) -> ScoreType:
+async def _type(call: ApiRequest) -> ScoreType:
     return await score_type(call.workspace, key=call.request.match_info["type"])
 
 
-async def _asked(call: Call, shape: type[T], example: str) -> T:
+async def _asked(call: ApiRequest, shape: type[T], example: str) -> T:
     try:
         return shape.model_validate(parse_json(await call.body()))
     except Unparseable as exc:
@@ -126,7 +126,7 @@ def _amount(value: object, name: str) -> int:
         raise Mistake(422, f"`{name}`: {exc}.") from exc
 
 
-async def _whom(call: Call, score_type: ScoreType) -> tuple[Reference | int, Standing | None]:
+async def _whom(call: ApiRequest, score_type: ScoreType) -> tuple[Reference | int, CurrentScore | None]:
     """Find the contact of the path, or name the one to be made for an address nobody has yet."""
     key = call.request.match_info["key"]
     try:
@@ -137,13 +137,13 @@ async def _whom(call: Call, score_type: ScoreType) -> tuple[Reference | int, Sta
         return Reference(email=key), None
 
 
-async def _known(call: Call, score_type: ScoreType) -> tuple[int, Standing | None]:
+async def _known(call: ApiRequest, score_type: ScoreType) -> tuple[int, CurrentScore | None]:
     found = await contact_of(call)
     standing = next((one for one in found.standings if one.score_type.key == score_type.key), None)
     return found.contact.id, standing
 
 
-async def _standing(call: Call, contact: int, score_type: ScoreType) -> Standing:
+async def _standing(call: ApiRequest, contact: int, score_type: ScoreType) -> CurrentScore:
     found = await card(call.workspace, contact=contact, now=call.now)
     standings = found.standings if found else ()
     standing = next((one for one in standings if one.score_type.key == score_type.key), None)
@@ -156,5 +156,5 @@ def _missing(score_type: ScoreType) -> UnknownContact:
     return UnknownContact(f"this contact has no value of {score_type.label}")
 
 
-def _answer(standing: Standing) -> web.Response:
+def _answer(standing: CurrentScore) -> web.Response:
     return web.json_response(schemas.score(standing), headers={"ETag": schemas.etag(standing)})

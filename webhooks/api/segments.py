@@ -3,10 +3,10 @@
 from aiohttp import web
 
 from storage.reading.segments import segments
-from webhooks.api.access import Call
+from webhooks.api.access import ApiRequest
 
 
-async def list_segments(call: Call) -> web.Response:
+async def list_segments(call: ApiRequest) -> web.Response:
     """Answer `GET /segments`."""
     found = [{"name": name, "filter": text} for name, text in (await segments(call.workspace)).items()]
     return web.json_response({"items": found, "next_cursor": None})

@@ -11,17 +11,17 @@ from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote_plus
 
 from webhooks.authentication import signatures
-from webhooks.authentication.signatures import Reason, Recipe, Refused, Request
+from webhooks.authentication.signatures import NotAuthentic, Reason, Recipe, SignedRequest
 from webhooks.read.bodies import FORM, Unparseable, kind_of, parse_xml
 
 WITHHELD = "[withheld]"
 PLACES = ("bearer", "header", "query", "form")
 
 
-class Proof(Protocol):
+class Authenticator(Protocol):
     """One way for a sender to prove itself."""
 
-    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+    def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Give the delivery's id where the proof has one; raises Refused, whatever a stranger may have sent."""
 
     def new_secret(self) -> str:
@@ -30,10 +30,10 @@ class Proof(Protocol):
     def check_secret(self, secret: str) -> None:
         """Raise ValueError, with a sentence, for a secret that cannot be one."""
 
-    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+    def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
         """Give the request as the sender would send it."""
 
-    def redact(self, request: Request) -> Request:
+    def redact(self, request: SignedRequest) -> SignedRequest:
         """Give the request without what proves who sent it."""
 
 
@@ -43,7 +43,7 @@ class Signature:
 
     recipes: Sequence[Recipe]
 
-    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+    def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Give the delivery's id where a header names it; raises Refused."""
         return signatures.verify(request, recipes=self.recipes, secrets=secrets, now=now).delivery_id
 
@@ -55,12 +55,12 @@ class Signature:
         """Raise ValueError for what is no signing secret."""
         signatures.check_secret(secret, recipes=self.recipes)
 
-    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+    def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
         """Sign as the sender would."""
         recipe = signatures.fitting(self.recipes, secret)[0]
         return signatures.sign(request, recipe=recipe, delivery=delivery, secret=secret, now=now)
 
-    def redact(self, request: Request) -> Request:
+    def redact(self, request: SignedRequest) -> SignedRequest:
         """Leave out the signatures: of a plain hash the secret could be guessed at leisure."""
         names = {one.header for one in self.recipes}
         return replace(request, headers={k: WITHHELD if k in names else v for k, v in request.headers.items()})
@@ -72,16 +72,18 @@ class Basic:
 
     username: str
 
-    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+    def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Vouch for the sender by its password; raises Refused."""
         kind, _, encoded = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "basic":
-            raise Refused(Reason.MISSING_HEADER, "no Authorization: Basic … header: are user name and password set?")
+            raise NotAuthentic(
+                Reason.MISSING_HEADER, "no Authorization: Basic … header: are user name and password set?"
+            )
         given = b""
         with suppress(ValueError, binascii.Error):
             given = base64.b64decode(encoded.strip(" ").encode("ascii", "replace"), validate=True)
         if not _any_equal(given, [f"{self.username}:{one}".encode() for one in secrets]):
-            raise Refused(Reason.NOT_THE_SENDER, "user name or password are not this source's")
+            raise NotAuthentic(Reason.NOT_THE_SENDER, "user name or password are not this source's")
         return None
 
     def new_secret(self) -> str:
@@ -92,18 +94,18 @@ class Basic:
         """Raise ValueError for a blank."""
         _check_printable(secret, what="password")
 
-    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+    def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
         """Add user name and password."""
         encoded = base64.b64encode(f"{self.username}:{secret}".encode()).decode()
         return replace(request, headers={**request.headers, "authorization": f"Basic {encoded}"})
 
-    def redact(self, request: Request) -> Request:
+    def redact(self, request: SignedRequest) -> SignedRequest:
         """Leave it to those who keep requests: the header is withheld from every one."""
         return request
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class TokenCredential:
     """A token: `bearer`, or in a named header, query parameter or form field."""
 
     where: str
@@ -113,17 +115,17 @@ class Token:
         place, _, name = self.where.partition(":")
         return place, name.lower() if place == "header" else name
 
-    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+    def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Vouch for the sender by its token; raises Refused."""
         given = self._given(request)
         if not given:
-            raise Refused(Reason.MISSING_HEADER, f"no token where it was to be: {self.where}")
+            raise NotAuthentic(Reason.MISSING_HEADER, f"no token where it was to be: {self.where}")
         fits = [_any_equal(one.encode("utf-8", "surrogateescape"), [s.encode() for s in secrets]) for one in given]
         if not any(fits):
-            raise Refused(Reason.NOT_THE_SENDER, f"the token ({self.where}) is not this source's")
+            raise NotAuthentic(Reason.NOT_THE_SENDER, f"the token ({self.where}) is not this source's")
         return None
 
-    def _given(self, request: Request) -> list[str]:
+    def _given(self, request: SignedRequest) -> list[str]:
         place, name = self._place
         match place:
             case "bearer":
@@ -145,7 +147,7 @@ class Token:
         """Raise ValueError for a blank, and for what no header can carry."""
         _check_printable(secret, what="token")
 
-    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+    def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
         """Add the token."""
         place, name = self._place
         pair = f"{quote(name)}={quote(secret, safe='')}"
@@ -159,7 +161,7 @@ class Token:
             case _:
                 return replace(request, body=b"&".join(filter(None, [request.body, pair.encode()])))
 
-    def redact(self, request: Request) -> Request:
+    def redact(self, request: SignedRequest) -> SignedRequest:
         """Blank the token out, wherever it stands."""
         place, name = self._place
         match place:
@@ -184,32 +186,34 @@ class Organization:
     """
 
     id: str
-    token: Token | None
+    token: TokenCredential | None
 
-    def authenticate(self, request: Request, *, secrets: Sequence[str], now: int) -> str | None:
+    def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Vouch for the sender by token and organisation; raises Refused."""
         if self.token is not None:
             self.token.authenticate(request, secrets=secrets, now=now)
         given = _organization(request.body)
         if len(given) not in (15, 18) or not _any_equal(given[:15].encode(), [self.id[:15].encode()]):
-            raise Refused(Reason.NOT_THE_SENDER, "the message is of another Salesforce organisation, or names none")
+            raise NotAuthentic(
+                Reason.NOT_THE_SENDER, "the message is of another Salesforce organisation, or names none"
+            )
         return None
 
     def new_secret(self) -> str:
         """Make a token."""
-        return (self.token or Token("query:token")).new_secret()
+        return (self.token or TokenCredential("query:token")).new_secret()
 
     def check_secret(self, secret: str) -> None:
         """Raise ValueError for what is no token."""
-        (self.token or Token("query:token")).check_secret(secret)
+        (self.token or TokenCredential("query:token")).check_secret(secret)
 
-    def sign(self, request: Request, *, delivery: str, secret: str, now: int) -> Request:
+    def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
         """Add the token; the organisation stands in the body."""
         if self.token is None:
             return request
         return self.token.sign(request, delivery=delivery, secret=secret, now=now)
 
-    def redact(self, request: Request) -> Request:
+    def redact(self, request: SignedRequest) -> SignedRequest:
         """Blank the token out; the organisation's id is no secret."""
         return self.token.redact(request) if self.token is not None else request
 

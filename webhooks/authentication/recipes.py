@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 from pydantic import TypeAdapter, ValidationError
 
 from storage.domain.sources import Source
-from webhooks.authentication.credentials import Basic, Proof, Signature, Token
+from webhooks.authentication.credentials import Authenticator, Basic, Signature, TokenCredential
 from webhooks.authentication.signatures import Recipe
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
@@ -105,9 +105,9 @@ def _check(recipe: Recipe) -> None:
         raise ValueError('A timestamp stands in a pair only where the header is listed as "pairs".')
 
 
-def as_told(source: Source) -> Proof:
+def as_told(source: Source) -> Authenticator:
     """Give the way that the operator chose: a signature's recipe, a password, or a token."""
     settings = source.settings
     if settings.recipe is not None:
         return Signature(recipes(settings.recipe))
-    return Basic(settings.username) if settings.username is not None else Token(settings.token_in or "bearer")
+    return Basic(settings.username) if settings.username is not None else TokenCredential(settings.token_in or "bearer")

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     NOT_THE_SENDER = "wrong password or token"
 
 
-class Refused(Exception):
+class NotAuthentic(Exception):
     """
     The delivery is not authentic.
 
@@ -52,7 +52,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class SignedRequest:
     """A delivery as it arrived: header names in lower case, *url* as the sender sees it, *query* as it was sent.
 
     Of a header with several *lines* the first is the one in *headers*.
@@ -100,7 +100,7 @@ class Recipe:
     decoded: str = ""  #: the characters that are percent-decoded in the address before it is signed
 
 
-def verify(request: Request, *, recipes: Sequence[Recipe], secrets: Sequence[str], now: int) -> Authentic:
+def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequence[str], now: int) -> Authentic:
     """
     Say which delivery this is, or raise *Refused*, and nothing else, whatever a stranger may have sent.
 
@@ -112,7 +112,7 @@ def verify(request: Request, *, recipes: Sequence[Recipe], secrets: Sequence[str
     first = _first(recipes, request)
     family = [one for one in recipes if one.header == first.header]
     if missing := [name for name in _names(first, needed=True) if not request.headers.get(name)]:
-        raise Refused(Reason.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
+        raise NotAuthentic(Reason.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
     delivery_id = _delivery_id(request, first)
     timestamp = _timestamp(request, first)
     # A signature is as good in a second line: the standard's header is a list, and each of it is tried.
@@ -120,7 +120,7 @@ def verify(request: Request, *, recipes: Sequence[Recipe], secrets: Sequence[str
     given = {one.prefix: [theirs for line in lines for theirs in _given(line, one)] for one in family}
     if not any(given.values()):
         known = " or ".join(one.prefix for one in family)
-        raise Refused(Reason.MALFORMED, f"{first.header} holds no signature that begins with {known}")
+        raise NotAuthentic(Reason.MALFORMED, f"{first.header} holds no signature that begins with {known}")
     # A list: stopping at the first match would tell by its time which of the secrets it was.
     fits = [
         one
@@ -132,14 +132,14 @@ def verify(request: Request, *, recipes: Sequence[Recipe], secrets: Sequence[str
         whys = "another secret, or a changed body?"
         if any("url" in one.parts for one in family):
             whys = "another secret, a changed body, or another address than its --public-url?"
-        raise Refused(
+        raise NotAuthentic(
             Reason.WRONG_SIGNATURE, f"the signature fits none of this source's secrets ({len(secrets)}): {whys}"
         )
     sent_at = None if timestamp is None else _check_clock(timestamp, first, now=now)
     return Authentic(delivery_id=delivery_id, sent_at=sent_at)
 
 
-def sign(request: Request, *, recipe: Recipe, delivery: str, secret: str, now: int) -> Request:
+def sign(request: SignedRequest, *, recipe: Recipe, delivery: str, secret: str, now: int) -> SignedRequest:
     """Give the request with the headers that *verify* accepts for it."""
     if not DELIVERY_ID.fullmatch(delivery):
         raise ValueError("A delivery's id must be 1 to 256 printable ASCII characters.")
@@ -183,7 +183,7 @@ def fitting(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
     return told or [one for one in recipes if one.key_prefix == recipes[0].key_prefix]
 
 
-def _first(recipes: Sequence[Recipe], request: Request) -> Recipe:
+def _first(recipes: Sequence[Recipe], request: SignedRequest) -> Recipe:
     """Give the first recipe of which a header is there that not all of them have, else the first."""
     shared = set[str].intersection(*(set(_names(one)) for one in recipes))
     there = (one for one in recipes if any(name in request.headers for name in _names(one) if name not in shared))
@@ -196,16 +196,16 @@ def _names(recipe: Recipe, *, needed: bool = False) -> list[str]:
     return [name for name in (id, stamp, recipe.header) if name]
 
 
-def _delivery_id(request: Request, recipe: Recipe) -> str | None:
+def _delivery_id(request: SignedRequest, recipe: Recipe) -> str | None:
     said = request.headers.get(recipe.id, "") if recipe.id else ""
     if DELIVERY_ID.fullmatch(said):
         return said
     if "id" in recipe.parts:
-        raise Refused(Reason.MALFORMED, f"{recipe.id} must be at most 256 printable ASCII characters")
+        raise NotAuthentic(Reason.MALFORMED, f"{recipe.id} must be at most 256 printable ASCII characters")
     return None
 
 
-def _timestamp(request: Request, recipe: Recipe) -> str | None:
+def _timestamp(request: SignedRequest, recipe: Recipe) -> str | None:
     """Give the timestamp as it was sent, which is what is signed."""
     if recipe.timestamp is None:
         return None
@@ -216,9 +216,9 @@ def _timestamp(request: Request, recipe: Recipe) -> str | None:
         said = dict(_pairs(request.headers[recipe.header])).get(name, "")
     pattern = DIGITS.get(recipe.unit)
     if pattern is not None and not pattern.fullmatch(said):
-        raise Refused(Reason.MALFORMED, f"{name} must be {WORDS[recipe.unit]} since 1970, in digits alone")
+        raise NotAuthentic(Reason.MALFORMED, f"{name} must be {WORDS[recipe.unit]} since 1970, in digits alone")
     if pattern is None and _iso(said) is None:
-        raise Refused(Reason.MALFORMED, f"{name} must be a time with a zone, like 2026-01-31T09:30:00Z")
+        raise NotAuthentic(Reason.MALFORMED, f"{name} must be a time with a zone, like 2026-01-31T09:30:00Z")
     return said
 
 
@@ -236,7 +236,7 @@ def _check_clock(timestamp: str, recipe: Recipe, *, now: int) -> int:
     if abs(now - sent_at) > recipe.tolerance * SECOND:
         seconds, side = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
         hint = f"the signature is right, but the sender's clock differs by {seconds} s ({side}), or this is a replay"
-        raise Refused(Reason.CLOCK_TOO_FAR_OFF, hint)
+        raise NotAuthentic(Reason.CLOCK_TOO_FAR_OFF, hint)
     return sent_at
 
 
@@ -256,7 +256,7 @@ def _given(header: str, recipe: Recipe) -> list[bytes]:
 
 
 def _fits(
-    request: Request, recipe: Recipe, given: Sequence[bytes], *, key: bytes, secret: str, timestamp: str | None
+    request: SignedRequest, recipe: Recipe, given: Sequence[bytes], *, key: bytes, secret: str, timestamp: str | None
 ) -> list[bool]:
     """Say of each signature whether it is made with this key; what is signed is read once, as it may be long."""
     content = _content(request, recipe, secret=secret, timestamp=timestamp)
@@ -276,7 +276,7 @@ def _is_signed(content: bytes, theirs: bytes, recipe: Recipe, key: bytes) -> boo
     return False
 
 
-def _content(request: Request, recipe: Recipe, *, secret: str, timestamp: str | None) -> bytes:
+def _content(request: SignedRequest, recipe: Recipe, *, secret: str, timestamp: str | None) -> bytes:
     """Put together what is signed."""
 
     def bytes_of(part: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from storage.domain.errors import BadItem
-from storage.domain.facts import Asked, Item, Merge
+from storage.domain.facts import Item, ItemRequest, Merge
 from storage.domain.sources import Source
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
@@ -45,14 +45,14 @@ def _is_other(event: Event) -> bool:
     return "-" in chosen and dig(event.body, "id", "object_id") not in (None, chosen)
 
 
-def _thin(event: Event) -> list[Asked]:
+def _thin(event: Event) -> list[ItemRequest]:
     """Take the contact by the record's id; what it is and its scores are not in what was sent."""
     if _is_other(event):
         return event.ignored(f"it is about another object than {_object(event.source)}")
     return [Item(key=event.key, contact=event.contact(id=dig(event.body, "id", "record_id")), raw=event.raw)]
 
 
-def _merged(event: Event) -> list[Asked]:
+def _merged(event: Event) -> list[ItemRequest]:
     if _is_other(event):
         return event.ignored(f"it is about another object than {_object(event.source)}")
     into, gone = dig(event.body, "id", "record_id"), dig(event.body, "duplicate_record_id")
@@ -65,12 +65,12 @@ def _path(source: Source, id: str) -> str:
     return f"/v2/objects/{quote(_object(source), safe='')}/records/{quote(id, safe='')}"
 
 
-def _answered(event: Event) -> list[Asked]:
+def _answered(event: Event) -> list[ItemRequest]:
     """Read who a contact is, and its scores; each value says since when it holds, and an empty list that none does."""
     values = an_object(dig(event.body, "data", "values"), "the record's `values`")
     id, email = text(event.around["id"]), dig(values.get("email_addresses"), 0, "email_address")
     contact = event.contact(id=id, email=email)
-    made: list[Asked] = []
+    made: list[ItemRequest] = []
     if about := described(contact, name=dig(values.get("name"), 0, "full_name")):
         said = [moment(dig(values.get(name), 0, "active_from")) for name in ("email_addresses", "name")]
         at = max((one for one in said if one is not None), default=None)
@@ -81,7 +81,7 @@ def _answered(event: Event) -> list[Asked]:
     return made or event.ignored("none of its attributes is an address, a name or a score")
 
 
-def _score(event: Event, name: str, held: object) -> list[Asked]:
+def _score(event: Event, name: str, held: object) -> list[ItemRequest]:
     contact = event.contact(id=event.around["id"])
     if held == []:
         key = bounded_key(f"{event.key}/{name}")

@@ -4,7 +4,7 @@ https://developer.close.com/resources/webhook-subscriptions/"""
 
 from collections.abc import Iterable, Mapping
 
-from storage.domain.facts import Asked, Merge
+from storage.domain.facts import ItemRequest, Merge
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
@@ -20,7 +20,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(event_name(kind, action), body)]
 
 
-def _changed(event: Event) -> list[Asked]:
+def _changed(event: Event) -> list[ItemRequest]:
     """Take the changed fields; one that changed to nothing was cleared. Times have no zone and are UTC."""
     body = an_object(event.body, "its event")
     data, before = objects(body.get("data")), objects(body.get("previous_data"))
@@ -42,7 +42,7 @@ def _changed(event: Event) -> list[Asked]:
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
-def _merged(event: Event) -> list[Asked]:
+def _merged(event: Event) -> list[ItemRequest]:
     """Take two leads for one; that the other of them is gone and what changed of this one come besides."""
     body = an_object(event.body, "its event")
     gone, into = (dig(body, "meta", f"merge_{end}_lead_id") for end in ("source", "destination"))

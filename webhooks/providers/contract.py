@@ -7,10 +7,10 @@ from itertools import islice
 from typing import TypeAlias
 
 from storage.domain.errors import Refusal
-from storage.domain.facts import Asked, Unusable
+from storage.domain.facts import ItemRequest, Unusable
 from storage.domain.sources import Source
-from webhooks.authentication.credentials import Proof
-from webhooks.authentication.signatures import Request
+from webhooks.authentication.credentials import Authenticator
+from webhooks.authentication.signatures import SignedRequest
 from webhooks.limits import MAX_ITEMS
 from webhooks.read.bodies import (
     FORM,
@@ -37,7 +37,7 @@ class BadBody(Exception):
 class Arrived:
     """An authentic request, its body read; *key* is the delivery's id."""
 
-    request: Request
+    request: SignedRequest
     source: Source
     key: str
     document: object
@@ -46,7 +46,7 @@ class Arrived:
 
 
 #: what becomes of an event; raises a Refusal where it cannot be used
-Handler: TypeAlias = Callable[[Event], list[Asked]]
+Handler: TypeAlias = Callable[[Event], list[ItemRequest]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Provider:
     """
 
     steps: tuple[str, ...]
-    proof: Callable[[Source], Proof]
+    proof: Callable[[Source], Authenticator]
     events: Mapping[str, Handler]
     split: Callable[[Arrived], Iterable[tuple[str, object]]]
     around: Callable[[Arrived], Mapping[str, object]] | None = None
@@ -92,7 +92,7 @@ class Provider:
         """Tell whether bodies of a content type are read."""
         return any(fnmatchcase(kind, one) for one in self.content_types)
 
-    def arrived(self, request: Request, *, source: Source, key: str) -> Arrived:
+    def arrived(self, request: SignedRequest, *, source: Source, key: str) -> Arrived:
         """Read the body by its content type; raises BadBody."""
         kind = kind_of(request.headers)
         try:
@@ -110,7 +110,7 @@ class Provider:
     def _json(self, raw: bytes) -> object:
         return parse_items(raw) if self.by_item else parse_json(without_broken(raw))
 
-    def read(self, arrived: Arrived) -> list[Asked]:
+    def read(self, arrived: Arrived) -> list[ItemRequest]:
         """Read the items; one that cannot be used harms no other. Raises BadBody as *split* does."""
         try:
             events = list(islice(self.split(arrived), MAX_ITEMS + 1))
@@ -119,7 +119,7 @@ class Provider:
         except Refusal as exc:
             return [Unusable(key=arrived.key, reason=str(exc), raw=as_text(arrived.document))]
         around = self.around(arrived) if self.around is not None else {}
-        made: list[Asked] = []
+        made: list[ItemRequest] = []
         for index, (name, body) in enumerate(events):
             key, headers = f"{arrived.key}/{index:04d}", arrived.request.headers
             if isinstance(body, Rejected):
@@ -131,7 +131,7 @@ class Provider:
             made += _asked(self.events.get(name), event)
         return made
 
-    def read_back(self, arrived: Arrived, *, id: str) -> list[Asked]:
+    def read_back(self, arrived: Arrived, *, id: str) -> list[ItemRequest]:
         """Read what the sender's API answered of the contact with this id."""
         raw, handler = as_text(arrived.document), self.readback.handler if self.readback is not None else None
         said = Event(
@@ -140,7 +140,7 @@ class Provider:
         return _asked(handler, said)
 
 
-def _asked(handler: Handler | None, event: Event) -> list[Asked]:
+def _asked(handler: Handler | None, event: Event) -> list[ItemRequest]:
     if not event.name:
         return [Unusable(key=event.key, reason="it does not say which event it is", raw=event.raw)]
     if handler is None:

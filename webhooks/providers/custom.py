@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl
 
 from storage.domain.errors import BadItem
-from storage.domain.facts import Asked, Item, Op
+from storage.domain.facts import Item, ItemRequest, Op
 from storage.domain.numbers import THOUSAND, from_json
 from webhooks.authentication.recipes import as_told
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
@@ -59,7 +59,7 @@ def _query(query: str) -> dict[str, str]:
     return {name.replace("\0", ""): value.replace("\0", "") for name, value in pairs}
 
 
-def _read(event: Event) -> list[Asked]:
+def _read(event: Event) -> list[ItemRequest]:
     """Read one item: a value is set, a delta is added, an activity is counted."""
     mapping = event.source.settings.mapping or {}
     document, budget = {**objects(event.around["document"]), "item": event.body}, event.around["budget"]

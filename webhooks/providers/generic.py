@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.domain.contacts import ATTRIBUTE, Json, Reference
 from storage.domain.errors import Refusal
-from storage.domain.facts import Asked, Deletion, Item, Merge, Op, Unusable
+from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.numbers import THOUSAND, from_json
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
@@ -82,11 +82,11 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return ((ITEM, one) for one in items)
 
 
-def _read(event: Event) -> list[Asked]:
+def _read(event: Event) -> list[ItemRequest]:
     return [_item(event.body, key=event.key, source=event.source.slug, raw=event.raw)]
 
 
-def _item(document: object, *, key: str, source: str, raw: str) -> Asked:
+def _item(document: object, *, key: str, source: str, raw: str) -> ItemRequest:
     try:
         item = _Item.model_validate(document)
     except ValidationError as exc:
@@ -98,7 +98,7 @@ def _item(document: object, *, key: str, source: str, raw: str) -> Asked:
         return Unusable(key=key, reason=str(exc), raw=raw)
 
 
-def _asked(item: _Item, *, key: str, source: str, raw: str) -> Asked:
+def _asked(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
     """Make of an item what it asks for; raises a Refusal that says why it cannot be."""
     op, contact, at = _OPS.get(item.type), _reference(item.contact, source=source), _microseconds(item.occurred_at)
     if item.type == "contact.merge":

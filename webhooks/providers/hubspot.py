@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from storage.domain.contacts import Json, Reference
-from storage.domain.facts import Asked, Deletion, Item, Merge
+from storage.domain.facts import Deletion, Item, ItemRequest, Merge
 from storage.domain.sources import Source
-from webhooks.authentication.credentials import Proof, Signature
+from webhooks.authentication.credentials import Authenticator, Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
 from webhooks.read.extract import (
@@ -32,7 +32,7 @@ OTHER = "it is about other objects than contacts"
 GONE = "a contact deleted in HubSpot stays here; a privacy deletion removes it"
 
 
-def _proof(source: Source) -> Proof:
+def _proof(source: Source) -> Authenticator:
     return Signature(RECIPES[f"hubspot-{source.settings.options.get('signature', 'v3')}"])
 
 
@@ -54,7 +54,7 @@ def _is_other(said: Mapping[str, object]) -> bool:
     return said.get("objectTypeId") not in (None, CONTACT)
 
 
-def _changed(event: Event) -> list[Asked]:
+def _changed(event: Event) -> list[ItemRequest]:
     """Read a property change; a blank value says that the property was cleared."""
     said = an_object(event.body, "the event")
     if _is_other(said):
@@ -68,7 +68,7 @@ def _changed(event: Event) -> list[Asked]:
     )  # fmt: skip  # what and whose, when and how
 
 
-def _merged(event: Event) -> list[Asked]:
+def _merged(event: Event) -> list[ItemRequest]:
     said = an_object(event.body, "the event")
     if _is_other(said):
         return event.ignored(OTHER)
@@ -86,21 +86,21 @@ def _merged(event: Event) -> list[Asked]:
     ] or event.ignored("it names no contact that was merged")  # fmt: skip  # the key, then the two
 
 
-def _forgotten(event: Event) -> list[Asked]:
+def _forgotten(event: Event) -> list[ItemRequest]:
     said = an_object(event.body, "the event")
     key = key_of("hubspot", said.get("portalId"), "privacyDeletion", said.get("objectId"), said.get("occurredAt"))
     contact = event.contact(id=said.get("objectId"))
     return [Deletion(key=key or event.key, contact=contact, occurred_at=moment(said.get("occurredAt")), raw=event.raw)]
 
 
-def _workflow(event: Event) -> list[Asked]:
+def _workflow(event: Event) -> list[ItemRequest]:
     """Read the contact that a workflow sends: in the older shape every property has its versions."""
     said = an_object(event.body, "the body")
     properties = objects(said.get("properties"))
     values = {name: one.get("value") if isinstance(one, dict) else one for name, one in properties.items()}
     id = next((said[name] for name in ("vid", "objectId", "id") if said.get(name) is not None), None)
     contact = event.contact(id=id, email=values.get("email"))
-    made: list[Asked] = []
+    made: list[ItemRequest] = []
     about = _about(contact, values)
     for name, value in values.items():
         if event.source.score_type(name) is None:
@@ -126,7 +126,7 @@ def _path(_: Source, id: str) -> str:
     return f"/crm/v3/objects/contacts/{quote(id, safe='')}?properties=email,firstname,lastname,company"
 
 
-def _answered(event: Event) -> list[Asked]:
+def _answered(event: Event) -> list[ItemRequest]:
     """Read who a contact is; one that was merged there is answered under the id of the one it is now."""
     said = an_object(event.body, "the answer")
     values = an_object(said.get("properties"), "the contact's `properties`")

@@ -4,7 +4,7 @@ https://developers.intercom.com/docs/references/webhooks/webhook-models"""
 
 from collections.abc import Iterable, Mapping
 
-from storage.domain.facts import Asked
+from storage.domain.facts import ItemRequest
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
@@ -18,7 +18,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(event_name(body.get("topic")), body)]
 
 
-def _contact(event: Event) -> list[Asked]:
+def _contact(event: Event) -> list[ItemRequest]:
     """Read the contact as it is now; a ping has no id, so blanks are never taken for equal."""
     body = an_object(event.body, "the body")
     item = an_object(dig(body, "data", "item"), "its data.item")

@@ -5,7 +5,7 @@ Mautic never sends again what got any answer, even a 500, so everything authenti
 
 from collections.abc import Iterable, Mapping
 
-from storage.domain.facts import Asked
+from storage.domain.facts import ItemRequest
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
@@ -24,7 +24,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     ]
 
 
-def _points(event: Event) -> list[Asked]:
+def _points(event: Event) -> list[ItemRequest]:
     """Read the points that a contact has now; what they were makes the event unique."""
     said = an_object(event.body, "the event")
     person = an_object(said.get("contact") or said.get("lead"), "its contact")

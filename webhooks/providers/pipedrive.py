@@ -5,7 +5,7 @@ https://pipedrive.readme.io/docs/guide-for-webhooks-v2"""
 from collections.abc import Iterable, Mapping
 
 from storage.domain.contacts import Reference
-from storage.domain.facts import Asked, Merge
+from storage.domain.facts import ItemRequest, Merge
 from webhooks.authentication.credentials import Basic
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.extract import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
@@ -20,7 +20,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(event_name(meta.get("action"), meta.get("entity" if "entity" in meta else "object")), body)]
 
 
-def _one(event: Event) -> list[Asked]:
+def _one(event: Event) -> list[ItemRequest]:
     """Read version 1: the whole person before and after, known by webhook, person and time in µs."""
     meta, now, before = (objects(dig(event.body, name)) for name in ("meta", "current", "previous"))
     key = key_of("pipedrive", meta.get("webhook_id"), meta.get("id"), meta.get("timestamp_micro"))
@@ -28,7 +28,7 @@ def _one(event: Event) -> list[Asked]:
     return _scores(event, now, before, contact=_person(event, now, meta.get("id"), now.get("email")), key=key, at=at)
 
 
-def _two(event: Event) -> list[Asked]:
+def _two(event: Event) -> list[ItemRequest]:
     """Read version 2: the person, and of what was before the changed fields alone; custom fields stand apart."""
     meta, data = objects(dig(event.body, "meta")), objects(dig(event.body, "data"))
     person = _person(event, data, meta.get("entity_id"), data.get("emails"))
@@ -48,7 +48,7 @@ def _scores(
     contact: Reference,
     key: str | None,
     at: int | None,
-) -> list[Asked]:
+) -> list[ItemRequest]:
     """Take the properties that changed; one that had a value and has none was cleared."""
     bare = {name: _bare(value) for name, value in said.items()}
     was = {name: _bare(value) for name, value in before.items()}
@@ -73,7 +73,7 @@ def _person(event: Event, said: Mapping[str, object], id: object, emails: object
     return event.contact(id=said.get("id") or id, email=dig(chosen, "value"))
 
 
-def _deleted(event: Event) -> list[Asked]:
+def _deleted(event: Event) -> list[ItemRequest]:
     """Read the end of a person, who may have been merged into another."""
     meta = objects(dig(event.body, "meta"))
     if meta.get("merged_to_id") is None:

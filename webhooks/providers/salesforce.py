@@ -5,9 +5,9 @@ They are not signed: the organisation's id and, if given, a token in the address
 
 from collections.abc import Iterable, Mapping
 
-from storage.domain.facts import Asked
+from storage.domain.facts import ItemRequest
 from storage.domain.sources import Source
-from webhooks.authentication.credentials import Organization, Proof, Token
+from webhooks.authentication.credentials import Authenticator, Organization, TokenCredential
 from webhooks.providers.contract import Arrived, Handler, Provider
 from webhooks.read.bodies import XML
 from webhooks.read.extract import Event, an_object, described, dig, first, key_of, moment, objects, scores
@@ -26,8 +26,8 @@ ACK = (
 )
 
 
-def _proof(source: Source) -> Proof:
-    token = Token(source.settings.token_in) if source.settings.token_in else None
+def _proof(source: Source) -> Authenticator:
+    token = TokenCredential(source.settings.token_in) if source.settings.token_in else None
     return Organization(source.settings.options.get("organization_id", ""), token)
 
 
@@ -36,7 +36,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(NOTIFICATION, one) for one in (found if isinstance(found, list) else [found])]
 
 
-def _notified(event: Event) -> list[Asked]:
+def _notified(event: Event) -> list[ItemRequest]:
     """Read one record; the notification's id is the same however often it is sent."""
     said = an_object(event.body, "the notification")
     record = an_object(said.get("sObject"), "its sObject")

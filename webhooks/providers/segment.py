@@ -5,9 +5,9 @@ https://segment.com/docs/connections/destinations/catalog/webhooks/"""
 from collections.abc import Iterable, Mapping
 
 from storage.domain.errors import UnknownScoreType
-from storage.domain.facts import Asked
+from storage.domain.facts import ItemRequest
 from storage.domain.sources import Source
-from webhooks.authentication.credentials import Proof, Signature
+from webhooks.authentication.credentials import Authenticator, Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, BadBody, Handler, Provider, ignore
 from webhooks.read.extract import (
@@ -27,7 +27,7 @@ from webhooks.read.extract import (
 BATCH = "batch"
 
 
-def _proof(source: Source) -> Proof:
+def _proof(source: Source) -> Authenticator:
     return Signature(RECIPES["segment-batch" if source.settings.options.get(BATCH) == "on" else "segment"])
 
 
@@ -39,7 +39,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(event_name(dig(one, "type")), one) for one in calls]
 
 
-def _call(event: Event) -> list[Asked]:
+def _call(event: Event) -> list[ItemRequest]:
     """Read the properties or traits; `score` beside a `score_type` is the score of that type."""
     call = an_object(event.body, "the call")
     said = {**objects(call.get("traits")), **objects(call.get("properties"))}

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from storage.domain.contacts import Json, Reference, broken_in
 from storage.domain.errors import BadItem, BadTime, Refusal
-from storage.domain.facts import Asked, Ignored, Item, Op, Unusable
+from storage.domain.facts import Ignored, Item, ItemRequest, Op, Unusable
 from storage.domain.numbers import from_json
 from storage.domain.sources import Source
 from webhooks.read.bodies import BROKEN
@@ -52,7 +52,7 @@ class Event:
                 raise BadItem(f"`{one[:80]}` holds a character that cannot be read")
         return Reference(email=address, source=self.source.slug, id=own_id)
 
-    def ignored(self, reason: str) -> list[Asked]:
+    def ignored(self, reason: str) -> list[ItemRequest]:
         """Leave it alone, and say why."""
         return [Ignored(key=self.key, reason=reason, raw=self.raw)]
 
@@ -66,12 +66,12 @@ def scores(
     occurred_at: int | None = None,
     cleared: Iterable[str] = (),
     about: Mapping[str, Json] | None = None,
-) -> list[Asked]:
+) -> list[ItemRequest]:
     """Set the score of every property in *said* that is mapped, or named like a score type.
 
     A null says nothing, unless the property is among those *cleared*. *about* is what is said of the contact itself.
     """
-    made: list[Asked] = []
+    made: list[ItemRequest] = []
     base = key or event.key
     taken: set[tuple[str, str]] = set()
     for name, value in said.items():

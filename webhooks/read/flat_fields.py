@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from storage.domain.facts import Asked
+from storage.domain.facts import ItemRequest
 from webhooks.providers.contract import Arrived
 from webhooks.read.extract import (
     Event,
@@ -30,7 +30,7 @@ def split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(SNAPSHOT, one) for one in (document if isinstance(document, list) else [document])]
 
 
-def read(event: Event) -> list[Asked]:
+def read(event: Event) -> list[ItemRequest]:
     """Set the score of every mapped or type-named field, wherever of the usual places it stands."""
     said = an_object(event.body, "the item")
     person = objects(said.get("contact"))

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 from storage.domain.errors import Refusal
-from storage.domain.facts import Asked, Item, Unusable
+from storage.domain.facts import Item, ItemRequest, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
 from storage.ledger.committer import Committer
 from storage.sources.config import find_source
 from storage.sources.deliveries import delivery, raw_delivery, settle_replay
-from webhooks.authentication.credentials import WITHHELD, Proof
-from webhooks.authentication.signatures import DELIVERY_ID, Request
+from webhooks.authentication.credentials import WITHHELD, Authenticator
+from webhooks.authentication.signatures import DELIVERY_ID, SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Provider
 from webhooks.read.bodies import JSON
@@ -24,20 +24,20 @@ ANSWER = "GET"  #: no delivery has this method
 _SECRET = re.compile(r"authorization|cookie|token|secret|password|signature|sig-hash|api-?key|credential")
 
 
-def without_secrets(request: Request, *, proof: Proof) -> Raw:
+def without_secrets(request: SignedRequest, *, proof: Authenticator) -> Raw:
     """Give what may be kept of a request."""
     shown = proof.redact(request)
     headers = {name: WITHHELD if _SECRET.search(name) else value for name, value in shown.headers.items()}
     return kept(replace(shown, headers=headers))
 
 
-def kept(request: Request) -> Raw:
+def kept(request: SignedRequest) -> Raw:
     """Give a request in which nothing is secret as it is kept."""
     headers = _kept_headers(request)
     return Raw(method=request.method, query=_storable(request.query), headers=headers, body=request.body)
 
 
-def _kept_headers(request: Request) -> dict[str, str]:
+def _kept_headers(request: SignedRequest) -> dict[str, str]:
     """Give headers that can be kept: bytes that are no UTF-8 come from aiohttp as lone surrogates."""
     return {_storable(name): _storable(value) for name, value in request.headers.items()}
 
@@ -46,7 +46,7 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "")
 
 
-def delivery_key(request: Request, *, told: str | None) -> str:
+def delivery_key(request: SignedRequest, *, told: str | None) -> str:
     """Name a delivery: as its proof told, as its sender did in Idempotency-Key, or by the bytes of its body."""
     own = request.headers.get("idempotency-key", "")
     if told is None and DELIVERY_ID.fullmatch(own):
@@ -54,7 +54,7 @@ def delivery_key(request: Request, *, told: str | None) -> str:
     return told or "sha256:" + hashlib.sha256(request.body).hexdigest()
 
 
-def read(provider: Provider, request: Request, *, source: Source, key: str) -> list[Asked]:
+def read(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
     """Read the items of an authentic request, or of an answer that we asked for; raises BadBody."""
     clean = replace(request, headers=_kept_headers(request), query=_storable(request.query))
     arrived = provider.arrived(clean, source=source, key=key)
@@ -63,42 +63,42 @@ def read(provider: Provider, request: Request, *, source: Source, key: str) -> l
     return provider.read(arrived)
 
 
-def answer(body: bytes, *, id: str) -> Request:
+def answer(body: bytes, *, id: str) -> SignedRequest:
     """Make of what a sender's API answered of a contact what can be read and kept as a delivery is."""
-    return Request(method=ANSWER, query=quote(id), headers={"content-type": JSON}, body=body)
+    return SignedRequest(method=ANSWER, query=quote(id), headers={"content-type": JSON}, body=body)
 
 
-def unreadable(key: str, reason: str) -> list[Asked]:
+def unreadable(key: str, reason: str) -> list[ItemRequest]:
     """Set aside a body that could not be read at all; its bytes are kept with the delivery."""
     return [Unusable(key=key, reason=reason, raw="")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class DryRun:
     """What would be taken of a request, and what to think about before it is."""
 
-    items: Sequence[Asked]
+    items: Sequence[ItemRequest]
     warnings: Sequence[str]
 
 
-def attempt(source: Source, raw: Raw, *, key: str) -> Tried:
+def attempt(source: Source, raw: Raw, *, key: str) -> DryRun:
     """Say what would be taken of a request, without applying it."""
     request = _request(raw)
     try:
         items = read(PROVIDERS[source.provider], request, source=source, key=key)
     except BadBody as exc:
         items = unreadable(key, str(exc))
-    return Tried(items=items, warnings=[*_unnamed(items, key), *_shared(items)])
+    return DryRun(items=items, warnings=[*_unnamed(items, key), *_shared(items)])
 
 
-def _unnamed(items: Sequence[Asked], key: str) -> list[str]:
+def _unnamed(items: Sequence[ItemRequest], key: str) -> list[str]:
     """Warn where nothing says which event it is: a score that comes back to an earlier value is taken for a repeat."""
     if not key.startswith("sha256:") or not any(isinstance(one, Item) and one.key.startswith(key) for one in items):
         return []
     return ["nothing tells an event from its repeat: the same body again will count as one; send an id, or the time"]
 
 
-def _shared(items: Sequence[Asked]) -> list[str]:
+def _shared(items: Sequence[ItemRequest]) -> list[str]:
     """Warn of ids that stand for several contacts: of each only the first would count, the others be conflicts."""
     whose: dict[tuple[str, str | None], set[object]] = {}
     for one in items:
@@ -137,8 +137,8 @@ async def replay(workspace: Workspace, *, id: int, committer: Committer, now: in
     return recorded
 
 
-def _request(raw: Raw) -> Request:
-    return Request(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
+def _request(raw: Raw) -> SignedRequest:
+    return SignedRequest(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
 
 
 def given_request(body: bytes, *, kind: str, query: str = "") -> Raw:

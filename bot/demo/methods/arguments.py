@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.demo.answers import structure
 from bot.demo.errors import SlackError
-from bot.demo.world import Channel, Json, Message, Person, World
+from bot.demo.world import Channel, Json, Message, SlackUser, World
 
 
 class Arguments:
@@ -44,7 +44,7 @@ class Arguments:
         if scope not in self.world.scopes:
             raise SlackError("missing_scope", needed=scope, provided=",".join(sorted(self.world.scopes)))
 
-    def person(self, name: str = "user") -> Person:
+    def person(self, name: str = "user") -> SlackUser:
         person = self.world.people.get(self.needed(name))
         if person is None:
             raise SlackError("user_not_found")

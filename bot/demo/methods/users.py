@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from bot.demo.errors import SlackError
 from bot.demo.methods.arguments import Arguments
-from bot.demo.world import Json, Person, World
+from bot.demo.world import Json, SlackUser, World
 
 
 def info(call: Arguments) -> Json:
@@ -31,7 +31,7 @@ def look_up_by_email(call: Arguments) -> Json:
     raise SlackError("users_not_found")
 
 
-def user_json(world: World, person: Person) -> Json:
+def user_json(world: World, person: SlackUser) -> Json:
     offset = datetime.fromtimestamp(world.clock.now(), UTC).astimezone(ZoneInfo(person.tz)).utcoffset()
     profile = {
         "real_name": person.real_name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from storage.domain.decay import crosses
-from storage.domain.fold import State
+from storage.domain.fold import ScoreState
 from storage.domain.score_types import ScoreType
 
 
@@ -89,7 +89,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class AlertMemory:
     """What a rule remembers of a contact; a contact that it never saw is not taken. µs."""
 
     taken: bool = False
@@ -107,18 +107,18 @@ class Memory:
 class Decision:
     """What a value means: the new memory, whether to ask now, whether what was asked is over."""
 
-    memory: Memory
+    memory: AlertMemory
     fires: bool = False
     closes: bool = False
 
 
-def decide(watch: Watch, memory: Memory, value: int | None, *, now: int) -> Decision:
+def decide(watch: Watch, memory: AlertMemory, value: int | None, *, now: int) -> Decision:
     """Look at one value; whoever is told to ask, and does not, keeps the memory's earlier *fired_at*."""
     is_left = watch.region.is_left(value, watch.score_type, margin=watch.margin)
     return _decide(watch, memory, inside=watch.region.holds(value), is_left=is_left, now=now)
 
 
-def look(watch: Watch, memory: Memory, state: State, *, now: int) -> Decision:
+def look(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
     """Look at a score as it is at an instant, if nobody changes it until then."""
     match watch.kind:
         case Kind.UNTOUCHED:
@@ -136,7 +136,7 @@ def look(watch: Watch, memory: Memory, state: State, *, now: int) -> Decision:
             return decide(watch, memory, state.value(watch.score_type, now=now), now=now)
 
 
-def look_back(watch: Watch, memory: Memory, value: int | None, then: int | None, *, now: int) -> Decision:
+def look_back(watch: Watch, memory: AlertMemory, value: int | None, then: int | None, *, now: int) -> Decision:
     """Compare a score that was just changed with what it was; missing at either end it did not move."""
     seen = replace(memory, seen_at=now)
     if value is None or then is None:
@@ -149,7 +149,7 @@ def look_back(watch: Watch, memory: Memory, value: int | None, then: int | None,
     return Decision(memory=replace(seen, fired_at=now), fires=True)
 
 
-def next_look(watch: Watch, memory: Memory, state: State) -> int | None:
+def next_look(watch: Watch, memory: AlertMemory, state: ScoreState) -> int | None:
     """Give the next instant at which time alone bears on a score, after what is decided; none where it never does."""
     after = max(memory.seen_at, state.at)
     instants = [at for at in _instants(watch, state) if at > after]
@@ -158,12 +158,12 @@ def next_look(watch: Watch, memory: Memory, state: State) -> int | None:
     return min(instants, default=None)
 
 
-def is_behind(watch: Watch, memory: Memory, state: State, *, now: int) -> bool:
+def is_behind(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> bool:
     """Tell whether something that lies before *now* would be taken for undecided: fading of before a late change."""
     return any(max(memory.seen_at, state.at) < at <= now for at in _instants(watch, state))
 
 
-def _instants(watch: Watch, state: State) -> list[int]:
+def _instants(watch: Watch, state: ScoreState) -> list[int]:
     if state.rank is None or not watch.score_type.half_life:
         return []
     found = [crosses(watch.score_type, state.rank, edge) for edge in watch.edges]
@@ -172,7 +172,7 @@ def _instants(watch: Watch, state: State) -> list[int]:
     return known + ([at - lead for at in known] if lead else [])
 
 
-def _decide(watch: Watch, memory: Memory, *, inside: bool, is_left: bool, now: int) -> Decision:
+def _decide(watch: Watch, memory: AlertMemory, *, inside: bool, is_left: bool, now: int) -> Decision:
     memory = replace(memory, seen_at=now)
     if not inside:
         if memory.taken and is_left:

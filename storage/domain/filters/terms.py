@@ -8,7 +8,7 @@ from typing import TypeAlias
 from storage.domain.contacts import ATTRIBUTE, Json, matching
 from storage.domain.decay import shown
 from storage.domain.errors import BadNumber
-from storage.domain.followups import NOBODYS, State
+from storage.domain.followups import NOBODYS, FollowUpState
 from storage.domain.numbers import parse as parse_number
 from storage.domain.score_types import ScoreType
 
@@ -289,9 +289,9 @@ class Updated:
 #: what a follow-up may be asked for, and the states that count as it; `none`: nothing waits
 FOLLOW_UPS: Mapping[str, tuple[str, ...]] = {
     "open": tuple(state.value for state in NOBODYS),
-    "escalated": (State.ESCALATED.value,),
-    "claimed": (State.CLAIMED.value,),
-    "snoozed": (State.SNOOZED.value,),
+    "escalated": (FollowUpState.ESCALATED.value,),
+    "claimed": (FollowUpState.CLAIMED.value,),
+    "snoozed": (FollowUpState.SNOOZED.value,),
     "none": (),
 }
 

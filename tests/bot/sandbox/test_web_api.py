@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.demo import Channel, Person, Sandbox
+from bot.demo import Channel, Sandbox, SlackUser
 from bot.demo.methods import METHODS
 from tests.bot.sandbox.product import Product, button, modal, section
 
@@ -426,7 +426,7 @@ async def test_arguments_come_in_every_way(sandbox: Sandbox) -> None:
 
 async def test_a_world_can_be_changed(sandbox: Sandbox, client: AsyncWebClient) -> None:
     """A test adds people of its own and changes those who are there."""
-    sandbox.world.add_person(Person(id="U0NEW", name="nora", real_name="Nora New", is_ultra_restricted=True))
+    sandbox.world.add_person(SlackUser(id="U0NEW", name="nora", real_name="Nora New", is_ultra_restricted=True))
     sandbox.world.people["U0JANE"].deleted = True
     new = await client.users_info(user="U0NEW")
     gone = await client.users_info(user="U0JANE")

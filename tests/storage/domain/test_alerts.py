@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage.domain.alerts.kinds import (
+    AlertMemory,
     Decision,
     Kind,
-    Memory,
     Region,
     Watch,
     decide,
@@ -24,7 +24,7 @@ from storage.domain.alerts.kinds import (
 from storage.domain.alerts.syntax import AlertWords, BadAlert, read_alert, written
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Change, Op
-from storage.domain.fold import State, beginning, step
+from storage.domain.fold import ScoreState, beginning, step
 from storage.domain.score_types import Band, ScoreType
 from tests.counts import tell
 
@@ -47,7 +47,7 @@ class Story:
     """What happens while a score moves: f fires, c closes, . neither."""
 
     rule: Watch
-    memory: Memory = field(default_factory=Memory)
+    memory: AlertMemory = field(default_factory=AlertMemory)
     told: str = ""
 
     def see(self, *points: int | None, at: int = 0) -> str:
@@ -207,8 +207,8 @@ class Course:
     """A score that fades and is changed, and one rule that is asked about it now and then."""
 
     rule: Watch
-    state: State = field(default_factory=lambda: beginning(HEAT))
-    memory: Memory = field(default_factory=Memory)
+    state: ScoreState = field(default_factory=lambda: beginning(HEAT))
+    memory: AlertMemory = field(default_factory=AlertMemory)
     told: list[tuple[int, str]] = field(default_factory=list)
     moves: int = 0
     clock: int = 0  #: all before is decided
@@ -251,7 +251,7 @@ class Course:
         if decision.closes:
             self.told.append((at, "closes"))
 
-    def keep(self, before: Memory) -> None:
+    def keep(self, before: AlertMemory) -> None:
         """Forget what would not have been written: that it was looked at and nothing came of it."""
         same = replace(self.memory, seen_at=before.seen_at) == before
         if same and not is_behind(self.rule, before, self.state, now=self.memory.seen_at):
@@ -357,7 +357,7 @@ def test_what_moved_so_far_within_a_time(kind: Kind, then: int | None, value: in
     """Against the value at its beginning; missing at either end is no move."""
     rule = Watch(rule=1, score_type=SCORE, kind=kind, amount=15_000, span=7 * DAY, margin=0, cooldown=0)
     thousandths = [None if one is None else one * 1000 for one in (value, then)]
-    first = look_back(rule, Memory(), *thousandths, now=9 * DAY)
+    first = look_back(rule, AlertMemory(), *thousandths, now=9 * DAY)
     assert first.fires is fires
     if fires:  # and then not within that time
         assert not look_back(rule, first.memory, *thousandths, now=16 * DAY - 1).fires

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.domain.timeline import Knot, biggest_moves, points
+from storage.domain.timeline import TimelinePoint, biggest_moves, points
 
 SINCE, UNTIL, START = 1_000, 2_000, 7
 
@@ -18,9 +18,9 @@ def fading(rank: int, instant: int) -> int:
     return max(rank - instant // 100, 0)
 
 
-def knots(*given: tuple[int, int | None]) -> list[Knot]:
+def knots(*given: tuple[int, int | None]) -> list[TimelinePoint]:
     """Write knots by instant and rank; the facts are numbered as they stand."""
-    return [Knot(at=at, rank=rank, fact=number) for number, (at, rank) in enumerate(given)]
+    return [TimelinePoint(at=at, rank=rank, fact=number) for number, (at, rank) in enumerate(given)]
 
 
 def test_the_values_of_a_span() -> None:
@@ -59,7 +59,7 @@ histories = st.lists(st.tuples(st.integers(900, 2_100), st.none() | st.integers(
 
 
 @given(histories, st.integers(SINCE, UNTIL))
-def test_a_course_is_the_last_change_at_every_instant(history: list[Knot], instant: int) -> None:
+def test_a_course_is_the_last_change_at_every_instant(history: list[TimelinePoint], instant: int) -> None:
     """Whatever the changes, the value drawn at an instant is that of the last one not after it."""
     drawn = [what for at, what in points(history, since=SINCE, until=UNTIL, value_at=value) if at <= instant][-1]
     ranks = [knot.rank for knot in history if knot.at <= instant]
@@ -82,7 +82,7 @@ def test_the_biggest_moves() -> None:
 
 
 @given(histories)
-def test_no_other_move_is_bigger(history: list[Knot]) -> None:
+def test_no_other_move_is_bigger(history: list[TimelinePoint]) -> None:
     """Those that are left out moved it no more than those that are marked; of equal ones the newer are."""
     moves = biggest_moves(history, since=SINCE, start=START, value_at=value)
     ranks = [0, *(knot.rank or 0 for knot in history)]  # missing counts as the start, whose rank is 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from storage.domain.decay import BILLIONTHS, EVERY, NONE, band_until, bound, crosses, faded, fading_rank, shown
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Change, Op
-from storage.domain.fold import State, beginning, fold, step
+from storage.domain.fold import ScoreState, beginning, fold, step
 from storage.domain.score_types import Band, ScoreType, check_definition
 
 HOUR = 3_600_000_000
@@ -184,7 +184,7 @@ def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random, h
     of = fading(minimum=-20_000, start=5_000, half_life=half_life)
     shuffled = list(changes)
     random.shuffle(shuffled)
-    state: State = beginning(of)
+    state: ScoreState = beginning(of)
     effects = []
     for one in sorted(changes, key=lambda change: change.order):
         before = state.value(of, now=one.occurred_at)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from storage.domain.contacts import Json
 from storage.domain.facts import Change, FieldValue, Op
-from storage.domain.fold import Effect, State, beginning, fold, fold_fields, step
+from storage.domain.fold import Effect, ScoreState, beginning, fold, fold_fields, step
 from storage.domain.score_types import ScoreType
 
 SCORE = ScoreType(
@@ -127,7 +127,7 @@ def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random) -
     """Taking facts one by one in their order ends where folding all of them in any order does."""
     shuffled = list(changes)
     random.shuffle(shuffled)
-    state: State = beginning(SCORE)
+    state: ScoreState = beginning(SCORE)
     effects = []
     for one in sorted(changes, key=lambda change: (change.occurred_at, change.key.encode())):
         state, effect = step(state, one, SCORE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.domain.source_health import DAY, HOUR, Seen, Standing, judge
+from storage.domain.source_health import DAY, HOUR, Seen, SourceHealth, judge
 
 WELL = {
     "known_for": 30 * DAY, "deliveries": 5, "quiet_for": 0, "longest_pause": 4 * HOUR, "refused": 0, "unusable": 0,
@@ -13,23 +13,23 @@ WELL = {
 @pytest.mark.parametrize(
     ("otherwise", "standing"),
     [
-        ({}, Standing.WORKS),
-        ({"refused": 2}, Standing.WORKS),  # whoever finds the address may knock
-        ({"refused": 3}, Standing.REFUSED),
-        ({"unusable": 2, "unusable_items": 49}, Standing.WORKS),
-        ({"unusable": 3, "unusable_items": 3}, Standing.UNUSABLE),
-        ({"unusable": 1, "unusable_items": 50}, Standing.UNUSABLE),
-        ({"refused": 3, "unusable": 3}, Standing.REFUSED),
-        ({"quiet_for": 6 * HOUR}, Standing.WORKS),  # half as long again as its longest pause
-        ({"quiet_for": 6 * HOUR + 1}, Standing.SILENT),
-        ({"quiet_for": HOUR, "longest_pause": 0}, Standing.WORKS),
-        ({"quiet_for": HOUR + 1, "longest_pause": 0}, Standing.SILENT),
-        ({"quiet_for": 93 * HOUR, "longest_pause": 62 * HOUR}, Standing.WORKS),  # from Friday evening to Tuesday
-        ({"quiet_for": 3 * DAY, "known_for": 7 * DAY - 1}, Standing.WORKS),  # whose weekends nobody knows yet
-        ({"quiet_for": 3 * DAY + 1, "known_for": 7 * DAY - 1}, Standing.SILENT),
-        ({"quiet_for": 30 * DAY, "deliveries": 4}, Standing.WORKS),  # who has no habit
+        ({}, SourceHealth.WORKS),
+        ({"refused": 2}, SourceHealth.WORKS),  # whoever finds the address may knock
+        ({"refused": 3}, SourceHealth.REFUSED),
+        ({"unusable": 2, "unusable_items": 49}, SourceHealth.WORKS),
+        ({"unusable": 3, "unusable_items": 3}, SourceHealth.UNUSABLE),
+        ({"unusable": 1, "unusable_items": 50}, SourceHealth.UNUSABLE),
+        ({"refused": 3, "unusable": 3}, SourceHealth.REFUSED),
+        ({"quiet_for": 6 * HOUR}, SourceHealth.WORKS),  # half as long again as its longest pause
+        ({"quiet_for": 6 * HOUR + 1}, SourceHealth.SILENT),
+        ({"quiet_for": HOUR, "longest_pause": 0}, SourceHealth.WORKS),
+        ({"quiet_for": HOUR + 1, "longest_pause": 0}, SourceHealth.SILENT),
+        ({"quiet_for": 93 * HOUR, "longest_pause": 62 * HOUR}, SourceHealth.WORKS),  # from Friday evening to Tuesday
+        ({"quiet_for": 3 * DAY, "known_for": 7 * DAY - 1}, SourceHealth.WORKS),  # whose weekends nobody knows yet
+        ({"quiet_for": 3 * DAY + 1, "known_for": 7 * DAY - 1}, SourceHealth.SILENT),
+        ({"quiet_for": 30 * DAY, "deliveries": 4}, SourceHealth.WORKS),  # who has no habit
     ],
 )
-def test_a_source_is_judged_by_what_it_did_before(otherwise: dict[str, int], standing: Standing) -> None:
+def test_a_source_is_judged_by_what_it_did_before(otherwise: dict[str, int], standing: SourceHealth) -> None:
     """By what is refused, by what cannot be used, and by its own longest pause."""
     assert judge(Seen(**WELL | otherwise)) is standing
