@@ -75,6 +75,8 @@ def matching(text: str) -> str:
 
 def broken_in(text: str) -> str | None:
     """Return what makes a text unusable, to follow its name in a sentence; none for a text that can be stored."""
+    if text.isascii() and "\0" not in text:  # most are, and this takes a third of the time
+        return None
     found = _UNKEPT.search(text)
     if found is None:
         return None

@@ -132,10 +132,11 @@ def _check_texts(asked: Item | Merge | Deletion) -> None:
     check_text(asked.key, "its id")
     for whom in (asked.contact, asked.into) if isinstance(asked, Merge) else (asked.contact,):
         if isinstance(whom, Reference):
-            check_text([whom.email, whom.id], "what names its contact")
+            check_text(whom.email, "what names its contact")
+            check_text(whom.id, "what names its contact")
     if isinstance(asked, Item):
-        check_text([asked.activity], "its activity")
-        check_text([asked.reason], "its reason")
+        check_text(asked.activity, "its activity")
+        check_text(asked.reason, "its reason")
         for name, value in asked.fields.items():
             check_text(name, "the name of an attribute")
             check_text(value, f"its `{name}`")

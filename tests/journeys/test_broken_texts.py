@@ -14,6 +14,7 @@ from tests.journeys.acme import SIGNING, Acme, entered
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 NUL = "What you sent holds the character NUL: take it out"
 HALF = "What you sent holds half of a character (an unpaired surrogate): take it out"
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 LINES = [
     '/score add c@x.example name:"c\0d"',
     "/score add c\0d@x.example",
@@ -97,6 +98,7 @@ async def test_a_line_of_any_length_has_one_answer(acme: Acme, line: str, length
         assert len(said) < 3000
 
 
+@on_sqlite
 @pytest.mark.parametrize("depth", [700, 950, 1000, 5000, 100_000])
 @pytest.mark.parametrize("kind", ["payload", "event", "metadata"])
 async def test_a_payload_of_any_depth_is_refused(acme: Acme, depth: int, kind: str) -> None:

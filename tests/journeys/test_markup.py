@@ -19,6 +19,8 @@ EVIL = {
     "owner": "<@U0ADMIN>",
     "tags": ["<!everyone>", "a & b"],
 }
+# What an answer says does not depend on the database.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 STYLED = re.compile(r"\*x\*|_x_|~x~|`x`|:joy:")
 TURNING = re.compile("[\u202a-\u202e\u2066\u2067\u200e\u200f]")
 STYLE = "*x* _x_ ~x~ :joy: https://evil.example x\u202e\u2067\u200f"
@@ -243,14 +245,14 @@ FORMS = (
 )  # fmt: skip  # what may follow a verb
 
 
-@pytest.mark.parametrize("user", [REP, ADMIN])
+@on_sqlite
 @pytest.mark.parametrize("verb", ["", "nonsense", *(one for one in VERBS if one != "setup")])  # which reads no words
-async def test_no_echo_is_markup(acme: Acme, verb: str, user: str) -> None:
-    """Whatever a person types after whatever verb, no answer says it in a way that Slack would parse."""
+async def test_no_echo_is_markup(acme: Acme, verb: str) -> None:
+    """Whatever an admin, who may use every verb, types after one, no answer says it in a way that Slack would parse."""
     said = 0
     for rest in FORMS:
         line = f"{verb} {rest.replace('{}', EVIL_WORD)}".strip()
-        await acme.answered(lambda line=line: acme.sandbox.say(f"/score {line}", user=user))  # type: ignore[misc]
+        await acme.answered(lambda line=line: acme.sandbox.say(f"/score {line}", user=ADMIN))  # type: ignore[misc]
         said += 1
         assert raw_in(acme) == [], line
         acme.sandbox.calls.clear()
