@@ -48,7 +48,7 @@ class Unparseable(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class BodyFault:
     """Stands in a document for a value that cannot be used; *why* follows the name of the field in a sentence."""
 
     why: str
@@ -149,25 +149,25 @@ class _Reader:
         self.decode = self._decoder.decode
         self.decode_at = self._decoder.raw_decode
 
-    def _fault(self, why: str) -> Fault:
+    def _fault(self, why: str) -> BodyFault:
         self.has_faults = True
-        return Fault(why)
+        return BodyFault(why)
 
-    def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object] | Fault:
+    def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object] | BodyFault:
         members = dict(pairs)
         if len(members) == len(pairs):
             return members
         ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
         return self._fault(f"has the key `{_shown(name)}` twice")
 
-    def _integer(self, digits: str) -> int | Fault:
+    def _integer(self, digits: str) -> int | BodyFault:
         return int(digits) if len(digits) <= MAX_DIGITS else self._number(digits, int)
 
-    def _decimal(self, digits: str) -> Decimal | Fault:
+    def _decimal(self, digits: str) -> Decimal | BodyFault:
         is_plain = len(digits) <= MAX_DIGITS and "e" not in digits and "E" not in digits
         return Decimal(digits) if is_plain else self._number(digits, Decimal)
 
-    def _number(self, digits: str, kind: Callable[[str], N]) -> N | Fault:
+    def _number(self, digits: str, kind: Callable[[str], N]) -> N | BodyFault:
         too_long = TOO_LONG.search(digits)
         if too_long is None:
             return kind(digits)
@@ -182,7 +182,7 @@ def _first_fault(document: object, whole: str) -> str | None:
         value, path, depth = waiting.pop()
         where = f"`{path}`" if path else whole
         match value:
-            case Fault():
+            case BodyFault():
                 return f"{where} {value.why}"
             case str():
                 if broken := broken_in(value):
@@ -206,7 +206,7 @@ def _first_fault(document: object, whole: str) -> str | None:
 
 
 def _may_fail(value: object) -> bool:
-    return isinstance(value, str | dict | list | Fault)
+    return isinstance(value, str | dict | list | BodyFault)
 
 
 def _shown(name: str) -> str:
@@ -259,7 +259,7 @@ class _Cursor:
         try:
             value, self._at = self._decode_at(self._text, start)
         except RecursionError:
-            value, self._at = Fault(TOO_DEEP), self._end_of_nested(start)
+            value, self._at = BodyFault(TOO_DEEP), self._end_of_nested(start)
         return value, self._text[start : self._at]
 
     def end(self) -> None:
@@ -299,7 +299,7 @@ def _item_by_item(text: str) -> object:
             members[name], _ = cursor.value()
     cursor.end()
     if "items" not in members and "type" in members:
-        return _judged(members if twice is None else Fault(f"has the key `{_shown(twice)}` twice"), text)
+        return _judged(members if twice is None else BodyFault(f"has the key `{_shown(twice)}` twice"), text)
     if twice is not None:
         raise Unparseable(f"The body has the key `{_shown(twice)}` twice.")
     return members
