@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 from slack_sdk.web.async_client import AsyncWebClient
 
 Json = Mapping[str, Any]
@@ -41,6 +41,7 @@ async def told_slack() -> AsyncIterator[tuple[ToldSlack, AsyncWebClient]]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/"
     try:
-        yield slack, AsyncWebClient(token="xoxb-told", base_url=url)
+        async with ClientSession() as session:  # of its own a client makes one for every call
+            yield slack, AsyncWebClient(token="xoxb-told", base_url=url, session=session)
     finally:
         await runner.cleanup()

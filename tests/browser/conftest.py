@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright, expect
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -78,27 +78,41 @@ async def close_forms(context: BrowserContext, url: str) -> None:
         await context.request.post(f"{url}/act/close", data=closing, headers={"X-Sandbox": "1"})
 
 
+@pytest.fixture(scope="session")
+async def only_page(browser: Browser) -> AsyncIterator[Page]:
+    """Open one page for all tests: another one takes three times as long as going to an address again."""
+    context = await browser.new_context(reduced_motion="reduce")
+    yield await context.new_page()
+    await context.close()
+
+
 @pytest.fixture
-async def open_page(browser: Browser, demo_url: str) -> AsyncIterator[Open]:
-    """Give what opens a page of the demo; at the end none of them may have complained in its console."""
+async def open_page(only_page: Page, demo_url: str) -> AsyncIterator[Open]:
+    """Give what opens the page of the demo; at the end it may not have complained in its console."""
     complaints: list[str] = []
-    contexts = []
+
+    def note(said: ConsoleMessage) -> None:
+        if said.type in ("error", "warning"):
+            complaints.append(said.text)
+
+    def fail(error: Error) -> None:
+        complaints.append(str(error))
+
+    only_page.on("console", note)
+    only_page.on("pageerror", fail)
 
     async def open_one(path: str = "/", *, size: tuple[int, int] = WIDE, colours: Any = "light") -> Page:
-        context = await browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=colours, reduced_motion="reduce"
-        )
-        contexts.append(context)
-        page = await context.new_page()
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(demo_url + path)
+        await only_page.set_viewport_size({"width": size[0], "height": size[1]})
+        await only_page.emulate_media(color_scheme=colours)
+        await only_page.goto(demo_url + path)
         if path == "/":
-            await expect(page.locator("#messages")).to_have_attribute("aria-busy", "false")
-        return page
+            await expect(only_page.locator("#messages")).to_have_attribute("aria-busy", "false")
+        return only_page
 
     yield open_one
-    for context in contexts:
-        await close_forms(context, demo_url)
-        await context.close()
+    await close_forms(only_page.context, demo_url)
+    await only_page.evaluate("localStorage.clear()")
+    await only_page.goto("about:blank")
+    only_page.remove_listener("console", note)
+    only_page.remove_listener("pageerror", fail)
     assert complaints == []
