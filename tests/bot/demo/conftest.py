@@ -6,7 +6,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.demo import Clock, Sandbox
-from tests.bot.sandbox.product import SIGNING_SECRET, Product
+from tests.bot.demo.product import SIGNING_SECRET, Product
 
 
 @pytest.fixture

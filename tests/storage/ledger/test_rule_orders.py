@@ -42,7 +42,7 @@ RULES = (
     Rule(name="Complaint", activity="complaint", points=-40_000, cap=RuleCap(points=60_000, period="ever")),
     Rule(name="VIP", points=25_000, condition="tag:vip"),
 )
-LOG = Path(os.environ.get("CDNOW_LOG", Path(__file__).parent.parent / "data" / "cdnow_2000.txt"))  # the whole, or 2,000
+LOG = Path(os.environ.get("CDNOW_LOG", Path(__file__).parents[2] / "data" / "cdnow_2000.txt"))  # the whole, or 2,000
 COMPANIES, SEATS = ("Acme", "Other"), (5, 10, "11")
 TAGS: tuple[list[Json], ...] = (["vip"], [], ["new"])
 

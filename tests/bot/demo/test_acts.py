@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.demo import Sandbox
-from tests.bot.sandbox.product import Product, answering, button, never, option, section
+from tests.bot.demo.product import Product, answering, button, never, option, section
 
 
 async def test_a_slash_command_is_signed_and_complete(sandbox: Sandbox, product: Product) -> None:

@@ -8,7 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.demo import Fault, Sandbox
-from tests.bot.sandbox.product import Product
+from tests.bot.demo.product import Product
 
 
 def said(sandbox: Sandbox, text: str) -> int:

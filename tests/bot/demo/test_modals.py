@@ -7,7 +7,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.demo import Response, Sandbox, View
-from tests.bot.sandbox.product import Product, answering, button, field, modal, never, option, section
+from tests.bot.demo.product import Product, answering, button, field, modal, never, option, section
 
 TEXT = {"type": "plain_text_input"}
 

@@ -12,7 +12,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.demo import Channel, Sandbox, SlackUser
 from bot.demo.methods import METHODS
-from tests.bot.sandbox.product import Product, button, modal, section
+from tests.bot.demo.product import Product, button, modal, section
 
 
 @dataclass(frozen=True)

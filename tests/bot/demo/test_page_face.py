@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from bot.demo import Clock, Sandbox
 from bot.demo.page_face import CONTENT_TYPES, PAGE
-from tests.bot.sandbox.product import Product, answering, button, field, modal, nothing, option, section
+from tests.bot.demo.product import Product, answering, button, field, modal, nothing, option, section
 
 FILES = sorted(path.name for path in PAGE.iterdir() if path.suffix in CONTENT_TYPES)
 

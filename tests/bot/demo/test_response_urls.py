@@ -8,7 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.demo import Sandbox
-from tests.bot.sandbox.product import Product, button, section
+from tests.bot.demo.product import Product, button, section
 
 
 async def after_command(sandbox: Sandbox, product: Product) -> AsyncWebhookClient:

@@ -6,7 +6,7 @@ from bot.blocks.contact_list import choice_reply
 from bot.blocks.refusals import nobody_reply, refusal_reply, sentence, several_reply
 from storage.domain import errors
 from storage.domain.errors import Refusal
-from tests.bot.test_blocks import contact
+from tests.bot.blocks.test_blocks import contact
 
 
 @pytest.mark.parametrize(
