@@ -454,7 +454,6 @@ async def test_what_the_surroundings_do_not_allow_is_one_line(tmp_path: Path) ->
     assert spoiled == {}
 
 
-@on_both
 @pytest.mark.slow
 async def test_words_that_are_no_text_are_one_line(tmp_path: Path) -> None:
     """Bytes that are not UTF-8 are refused wherever they stand, before anything is done with them."""
@@ -471,6 +470,7 @@ async def test_words_that_are_no_text_are_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "scores.db").exists()
 
 
+@on_both
 @pytest.mark.slow
 async def test_numbers_beyond_the_database_are_one_line(terminal: Terminal) -> None:
     """A delivery with an id that no database can hold is a delivery that is not there."""
