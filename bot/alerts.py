@@ -1,13 +1,13 @@
 """Add an alert rule from its words, however they were entered, and list the rules."""
 
-from bot.blocks.alert_list import added_reply, alerts_reply, there_reply
+from bot.blocks.alert_list import alerts_reply, rule_added_reply, rule_exists_reply
 from bot.slack.access import Verdict
 from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION
 from storage.alerts.digests import digests
 from storage.alerts.enroll import add_alert_rule
-from storage.alerts.followups import counts
-from storage.alerts.memory import rested
+from storage.alerts.followups import count_by_rule
+from storage.alerts.memory import count_cooled_down
 from storage.alerts.rules import RuleThere, alert_rules
 from storage.domain.alerts.syntax import read_alert
 
@@ -23,23 +23,23 @@ async def alerts_page(asked: Request) -> Reply:
         await alert_rules(asked.workspace),
         asked.types,
         asked.choices,
-        await counts(asked.workspace),
-        await rested(asked.workspace),
+        await count_by_rule(asked.workspace),
+        await count_cooled_down(asked.workspace),
         await digests(asked.workspace),
     )
 
 
 async def add_rule(asked: Request, words: str) -> Reply:
     """Make a rule, unless it is there already; raises what cannot be read."""
-    owners = await owners_in(asked, words)
+    owners = await resolve_owners(asked, words)
     try:
         rule = await add_alert_rule(asked.workspace, words=words, made_by=asked.person.id, owners=owners, now=asked.now)
     except RuleThere as there:
-        return there_reply(there.rule, asked.types, asked.choices)
-    return added_reply(rule, asked.types, asked.choices)
+        return rule_exists_reply(there.rule, asked.types, asked.choices)
+    return rule_added_reply(rule, asked.types, asked.choices)
 
 
-async def not_ours(asked: Request, words: str) -> dict[str, str]:
+async def find_outside_destinations(asked: Request, words: str) -> dict[str, str]:
     """Say what of a rule would tell somebody who is none of ours: `channel`, `escalate` → why, and what to say instead.
 
     Raises what cannot be read.
@@ -52,7 +52,7 @@ async def not_ours(asked: Request, words: str) -> dict[str, str]:
     return refused
 
 
-async def owners_in(asked: Request, words: str) -> dict[str, str | None]:
+async def resolve_owners(asked: Request, words: str) -> dict[str, str | None]:
     """Give the addresses of the colleagues that the words of a rule name, `me` among them."""
     mentioned = {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(words)}
     return {"me": asked.person.email, **mentioned}

@@ -9,7 +9,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
 
-from bot.font_metrics import FAMILY, FONT, fitted, width, writable
+from bot.font_metrics import FAMILY, FONT, fit_text, replace_missing_glyphs, width
 from storage.domain.numbers import show
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.timeline import Point
@@ -86,7 +86,7 @@ def png(chart: Chart) -> bytes:
     )
 
 
-def words(chart: Chart) -> str:
+def describe_chart(chart: Chart) -> str:
     """Say in words what the chart shows, for those who do not see it."""
     kind, values = chart.score_type, [value for _, value in chart.points if value is not None]
     first, last = chart.points[0][1], chart.points[-1][1]
@@ -139,8 +139,10 @@ class _Frame:
         self.chart = chart
         self.lowest, self.highest = _range(chart)
         self.ticks = _value_ticks(self.lowest, self.highest, chart.score_type.step)
-        self.left = MARGIN + max(width(writable(show(tick)), SMALL) for tick in self.ticks) + 8
-        bands = [width(fitted(band.name, size=SMALL, room=WIDEST_BAND_NAME), SMALL) for band in chart.score_type.bands]
+        self.left = MARGIN + max(width(replace_missing_glyphs(show(tick)), SMALL) for tick in self.ticks) + 8
+        bands = [
+            width(fit_text(band.name, size=SMALL, room=WIDEST_BAND_NAME), SMALL) for band in chart.score_type.bands
+        ]
         self.right = WIDTH - MARGIN - (max(bands) + 8 if bands else 0)
 
     def x(self, instant: int) -> float:
@@ -177,12 +179,12 @@ def _value_ticks(lowest: int, highest: int, step: int) -> list[int]:
 def _head(chart: Chart) -> Iterator[str]:
     kind = chart.score_type
     now = f"{_valued(chart.points[-1][1], kind)} now"
-    room = WIDTH - 2 * MARGIN - width(writable(now), LARGE) - 24
-    title = fitted(f"{chart.whose} · {kind.label}", size=LARGE, room=room)
+    room = WIDTH - 2 * MARGIN - width(replace_missing_glyphs(now), LARGE) - 24
+    title = fit_text(f"{chart.whose} · {kind.label}", size=LARGE, room=room)
     yield _text(title, MARGIN, 30, size=LARGE, name="title")
-    yield _text(writable(now), WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
+    yield _text(replace_missing_glyphs(now), WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
     span = f"{_day(chart, chart.since, year=True)} to {_day(chart, chart.until, year=True)}, days in {chart.zone.key}"
-    yield _text(writable(span), MARGIN, 50, size=SMALL, fill=QUIET, name="span")
+    yield _text(replace_missing_glyphs(span), MARGIN, 50, size=SMALL, fill=QUIET, name="span")
 
 
 def _bands(frame: _Frame) -> Iterator[str]:
@@ -199,7 +201,9 @@ def _bands(frame: _Frame) -> Iterator[str]:
         if low > high or (low == high and not is_last_value):
             continue
         top, bottom = frame.y(high), frame.y(low)
-        yield (f'<rect class="band" {wide} y="{top:.1f}" height="{bottom - top:.1f}" fill="{tint(bands, place)}"/>')
+        yield (
+            f'<rect class="band" {wide} y="{top:.1f}" height="{bottom - top:.1f}" fill="{band_color(bands, place)}"/>'
+        )
         if band.start > frame.lowest:
             yield (
                 f'<path class="border" d="M{frame.left:.1f} {bottom:.1f}H{frame.right:.1f}"'
@@ -208,11 +212,11 @@ def _bands(frame: _Frame) -> Iterator[str]:
         seen.append((band.name, (top + bottom) / 2))
     for (name, _), y in zip(seen, _apart([y for _, y in seen], SMALL + 3), strict=True):
         if y >= TOP - SMALL:  # of more bands than there is room for the highest are left to the words
-            shown = fitted(name, size=SMALL, room=WIDEST_BAND_NAME)
+            shown = fit_text(name, size=SMALL, room=WIDEST_BAND_NAME)
             yield _text(shown, frame.right + 8, y + SMALL / 3, size=SMALL, fill=QUIET, name="band")
 
 
-def tint(bands: Sequence[Band], place: int) -> str:
+def band_color(bands: Sequence[Band], place: int) -> str:
     """Give what a band is drawn as: its colour, else by its place from the lowest; between the tints it is mixed."""
     if colour := bands[place].colour:
         return TINTS[colour]
@@ -244,7 +248,13 @@ def _values(frame: _Frame) -> Iterator[str]:
         y = frame.y(tick)
         yield f'<path d="M{frame.left:.1f} {y:.1f}H{frame.right:.1f}" stroke="{EDGE}" stroke-opacity="0.25"/>'
         yield _text(
-            writable(show(tick)), frame.left - 8, y + SMALL / 3, size=SMALL, fill=QUIET, anchor="end", name="value"
+            replace_missing_glyphs(show(tick)),
+            frame.left - 8,
+            y + SMALL / 3,
+            size=SMALL,
+            fill=QUIET,
+            anchor="end",
+            name="value",
         )
 
 
@@ -252,11 +262,13 @@ def _dates(frame: _Frame) -> Iterator[str]:
     bottom = TOP + HEIGHT
     ends = -1.0
     for instant, shown in date_ticks(frame.chart.since, frame.chart.until, frame.chart.zone):
-        x, half = frame.x(instant), width(writable(shown), SMALL) / 2
+        x, half = frame.x(instant), width(replace_missing_glyphs(shown), SMALL) / 2
         yield f'<path d="M{x:.1f} {bottom}v5" stroke="{EDGE}"/>'
         if x - half > max(ends + 8, MARGIN / 2) and x + half < WIDTH - MARGIN / 2:
             ends = x + half
-            yield _text(writable(shown), x, bottom + 21, size=SMALL, fill=QUIET, anchor="middle", name="date")
+            yield _text(
+                replace_missing_glyphs(shown), x, bottom + 21, size=SMALL, fill=QUIET, anchor="middle", name="date"
+            )
 
 
 def date_ticks(since: int, until: int, zone: ZoneInfo) -> list[tuple[int, str]]:
@@ -318,7 +330,7 @@ def _marks(frame: _Frame) -> Iterator[str]:
         yield from _numbered(number, *discs[-1])
         below = TOP + HEIGHT + 44 + LEGEND_LINE * (number - 1) + 14
         yield from _numbered(number, MARGIN + DISC, below - SMALL / 3)
-        told = fitted(_told(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
+        told = fit_text(_told(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
         yield _text(told, MARGIN + 2 * DISC + 8, below, size=NORMAL, name="mark")
 
 

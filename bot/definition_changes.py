@@ -20,7 +20,7 @@ async def settings_page(asked: Request, *, first: int = 0) -> Reply:
     return settings_reply(asked.types, await drafts(asked.workspace), first=first)
 
 
-async def propose(asked: Request, wanted: ScoreType) -> Reply:
+async def propose_change(asked: Request, wanted: ScoreType) -> Reply:
     """Change at once what moves no score, else show what would change; an older draft of the type gives way.
 
     Raises BadDefinition.

@@ -8,9 +8,9 @@ from bot.blocks.contact_list import filter_reply
 from bot.blocks.elements import BUTTON_VALUE
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Outlived, Reply, Request
-from bot.slack.text import MENTION, code
+from bot.slack.text import MENTION, escape_code
 from storage.domain.filters import Filter, Sort, parse
-from storage.reading.pages import count, emptied_by, page
+from storage.reading.pages import count, find_emptying_term, page
 from storage.reading.segments import segments
 
 PER_PAGE, MOST_PER_PAGE = 10, 50
@@ -85,22 +85,22 @@ async def answer_filter(asked: Request, place: FilterPage) -> Reply:
 
 async def _read(asked: Request, text: str) -> Filter:
     """Parse a filter; where it sorts by nothing, the highest of its first score, or of the default one, come first."""
-    owners = {"me": asked.person.email, **await addresses(asked, text)}
+    owners = {"me": asked.person.email, **await mentioned_addresses(asked, text)}
     question = parse(text, asked.types, owners=owners, segments=await segments(asked.workspace))
     if question.sort:
         return question
     return replace(question, sort=(Sort((question.scores or (asked.types[0],))[0], True),))
 
 
-async def addresses(asked: Request, text: str) -> dict[str, str | None]:
+async def mentioned_addresses(asked: Request, text: str) -> dict[str, str | None]:
     """Give the addresses of the colleagues mentioned in a text, by Slack's id; none where it is not known."""
     return {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(text)}
 
 
 async def _nobody(asked: Request, question: Filter, text: str) -> Reply:
-    term = await emptied_by(asked.workspace, asked=question, now=asked.now)
-    because = f" Nobody is left after `{code(term)}`." if term and len(question.texts) > 1 else ""
-    return plain_reply(f"No contact fits `{code(text)}`.{because}{_hint(text, term or text)}")
+    term = await find_emptying_term(asked.workspace, asked=question, now=asked.now)
+    because = f" Nobody is left after `{escape_code(term)}`." if term and len(question.texts) > 1 else ""
+    return plain_reply(f"No contact fits `{escape_code(text)}`.{because}{_hint(text, term or text)}")
 
 
 def _is_of(term: str, several: re.Match[str]) -> bool:
@@ -115,7 +115,7 @@ def _hint(text: str, term: str) -> str:
     if found := next((one for one in _SEVERAL.finditer(text) if _is_of(term, one)), None):
         words = found["words"].strip("'")
         meant = f'{found["field"]}:"{words}"'
-        return f" Several words stand in quotes: `{code(meant)}`"
+        return f" Several words stand in quotes: `{escape_code(meant)}`"
     if found := _WHOLE.fullmatch(term):
-        return f" That asks for the whole of it; for a part: `{code(found['field'] + '~' + found['words'])}`"
+        return f" That asks for the whole of it; for a part: `{escape_code(found['field'] + '~' + found['words'])}`"
     return ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from bot.blocks.elements import button, section
 from bot.blocks.followup import ended_blocks, list_reply
 from bot.slack.handling import Block, Outlived, Reply, Request
-from storage.alerts.followups import FollowUp, Whose, by_ids, overdue, waiting
+from storage.alerts.followups import FollowUp, Whose, list_overdue, list_waiting, load_follow_ups
 from storage.domain.followups import FollowUpState
 from storage.ledger.contacts import contacts
 
@@ -66,14 +66,14 @@ async def follow_ups_page(asked: Request, place: FollowUpPage, *, said: str = ""
 async def _found(asked: Request, place: FollowUpPage) -> list[FollowUp]:
     """Give what is on a page, and one more where there is any."""
     if place.which == "overdue":
-        return await overdue(asked.workspace, after=place.after, most=PER_PAGE + 1, now=asked.now)
+        return await list_overdue(asked.workspace, after=place.after, most=PER_PAGE + 1, now=asked.now)
     whose = Whose(id=asked.person.id, address=asked.person.email) if place.which == "mine" else None
-    return await waiting(asked.workspace, whose=whose, after=place.after, most=PER_PAGE + 1)
+    return await list_waiting(asked.workspace, whose=whose, after=place.after, most=PER_PAGE + 1)
 
 
 async def _questions(asked: Request, place: FollowUpPage) -> list[Block]:
     """Ask what came of what was ended in this list, the latest first."""
-    ended = {one.id: one for one in await by_ids(asked.workspace, ids=place.ended)} if place.ended else {}
+    ended = {one.id: one for one in await load_follow_ups(asked.workspace, ids=place.ended)} if place.ended else {}
     untold = [
         one
         for id in reversed(place.ended)

@@ -12,7 +12,7 @@ FAMILY: Final = "DejaVu Sans"
 LACKING: Final = "\u25a1"
 
 
-def writable(text: str) -> str:
+def replace_missing_glyphs(text: str) -> str:
     """Give a text on one line in letters that the font has; each that it lacks becomes an empty square."""
     widths = _widths()
     line = " ".join(text.split())
@@ -27,9 +27,9 @@ def width(text: str, size: float) -> float:
     return sum(widths[ord(letter)] for letter in text) * size
 
 
-def fitted(text: str, *, size: float, room: float) -> str:
+def fit_text(text: str, *, size: float, room: float) -> str:
     """Give a text in letters that the font has, shortened with an ellipsis where it is wider than the *room*."""
-    line = writable(text)
+    line = replace_missing_glyphs(text)
     if width(line, size) <= room:
         return line
     while line and width(f"{line}…", size) > room:

@@ -3,18 +3,18 @@
 import asyncio
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from bot.chart import Chart, Mark, png, words
+from bot.chart import Chart, Mark, describe_chart, png
 from bot.slack.handling import SLACK, Picture, Request
 from storage.domain.contacts import Contact
 from storage.domain.facts import DAY
-from storage.reading.history import Cause, course
+from storage.reading.history import Cause, load_timeline
 
 MOST_CHANGES = 20_000
 
 
 async def chart_of(asked: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
     """Give the picture of one score over so many days until now; none where it was missing all the time."""
-    found = await course(
+    found = await load_timeline(
         asked.workspace, contact=contact.id, score=score, most=MOST_CHANGES, since=asked.now - days * DAY, now=asked.now
     )
     if all(value is None for _, value in found.points):
@@ -31,7 +31,7 @@ async def chart_of(asked: Request, contact: Contact, *, score: str, days: int) -
             for one in found.causes
         ],
     )
-    return Picture(png=await asyncio.to_thread(png, chart), words=words(chart))
+    return Picture(png=await asyncio.to_thread(png, chart), words=describe_chart(chart))
 
 
 async def _cause(asked: Request, cause: Cause) -> str:

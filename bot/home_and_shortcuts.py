@@ -4,13 +4,13 @@ import re
 
 from bot.blocks.elements import context, section
 from bot.blocks.set_modal import set_modal
-from bot.blocks.setup import here_reply, setup_blocks
+from bot.blocks.setup import invited_reply, setup_blocks
 from bot.followup_list import FollowUpPage, follow_ups_page
 from bot.slack.access import Need
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.lookup import find_all
 from storage.domain.contacts import looks_like_address
-from storage.notices import NO_ADMIN, is_told
+from storage.notices import NO_ADMIN, is_noticed
 from storage.reading.current_scores import card
 
 _NO_ADMIN = (
@@ -23,7 +23,7 @@ _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 async def home(asked: Request) -> Reply:
     """Draw the Home tab: the first questions until they are answered, what waits for this person, what to type."""
     blocks: list[Block] = []
-    if await is_told(asked.workspace, what=NO_ADMIN):
+    if await is_noticed(asked.workspace, what=NO_ADMIN):
         blocks += [section(_NO_ADMIN.format(asked.workspace.team)), {"type": "divider"}]
     if asked.choices.set_up_at is None and Need.ADMINISTER in asked.rights:
         blocks += [*setup_blocks(asked.choices, asked.types), {"type": "divider"}]
@@ -39,7 +39,7 @@ def ask_for_place(asked: Request) -> Reply:
     chosen = asked.choices.alert_channel
     if chosen == asked.text or (chosen is not None and Need.ADMINISTER not in asked.rights):
         return Reply()
-    return here_reply(asked.text)
+    return invited_reply(asked.text)
 
 
 async def score_message(asked: Request) -> Reply:

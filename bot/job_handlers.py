@@ -11,8 +11,8 @@ from bot.blocks.digest import DIGEST_EVENT, digest_reply
 from bot.blocks.elements import context, section
 from bot.blocks.followup import EVENT, follow_up_reply, headline, storm_reply
 from bot.blocks.setup import setup_reply
-from bot.blocks.sources import STANDING_EVENT, standing_reply
-from bot.slack.client import fails_all
+from bot.blocks.sources import STANDING_EVENT, source_health_reply
+from bot.slack.client import is_outage
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Reply
 from bot.slack.poster import NO_PLACE, NotShown, Poster, Unheard, retry_after
@@ -20,7 +20,7 @@ from bot.slack.text import escape
 from storage import jobs
 from storage.alerts import followup_moves, followups
 from storage.alerts.decide import OWNERS, SWEEP, SWEEP_EVERY, sweep
-from storage.alerts.digests import DIGEST_JOB, digest_sent, digests, news
+from storage.alerts.digests import DIGEST_JOB, digests, gather_news, record_digest_sent
 from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE
 from storage.alerts.followups import FollowUp, Whose
 from storage.domain.backoff import MOST_ATTEMPTS, MOST_HELD, PACE, SECOND, pause
@@ -31,11 +31,11 @@ from storage.domain.followups import WAITING, FollowUpMove, TooLate
 from storage.domain.people import Workspace
 from storage.jobs import Job
 from storage.ledger.contacts import contacts
-from storage.notices import NO_ADMIN, is_over, is_told, was_told
+from storage.notices import NO_ADMIN, clear_notice, is_noticed, record_notice
 from storage.scoring.definitions import score_types
 from storage.sources import health as source_health
 from storage.sources.health import TELL, WATCH, WATCH_EVERY
-from storage.workspaces import choices, was_welcomed
+from storage.workspaces import load_choices, record_welcome
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +115,7 @@ class Deliverer:
         else:
             now = self._clock()
             if done.again is not None:
-                await jobs.repeat(self._workspace, job=job, at=done.again, now=now)
+                await jobs.reschedule(self._workspace, job=job, at=done.again, now=now)
             else:
                 await jobs.settle(self._workspace, job=job, done=done.along, pace=done.pace, now=now)
         return True
@@ -123,7 +123,7 @@ class Deliverer:
     async def _try_again(self, job: Job, exc: Exception) -> None:
         now, code = self._clock(), error_code(exc) or type(exc).__name__
         # What would have failed whatever it is about is no reason to give this one up.
-        is_away = isinstance(exc, Unheard | StorageUnavailable) or fails_all(exc)
+        is_away = isinstance(exc, Unheard | StorageUnavailable) or is_outage(exc)
         is_hopeless = job.attempts >= MOST_ATTEMPTS and not is_away and job.kind not in _FOR_EVER
         if is_hopeless or isinstance(exc, _Nowhere):
             log.error("job given up", kind=job.kind, because=code)
@@ -147,18 +147,18 @@ class Deliverer:
         one = await self._of(job)
         if one is None or one.posted_at is not None or one.standing.state not in WAITING:
             return _Done()
-        due = await jobs.due_in_lane(self._workspace, lane=job.lane, kind=ASK, now=now)
-        before = await followups.posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
+        due = await jobs.list_due_in_lane(self._workspace, lane=job.lane, kind=ASK, now=now)
+        before = await followups.list_posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
         if len(due) + len(before) > STORM:
             return await self._ask_for_many(job, due, before)
         place, ts = await self._post(job, await self._draw(one), one.id, since=one.asked_at)
-        await followup_moves.posted(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
+        await followup_moves.record_message(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
         return _Done(pace=PACE)
 
     async def _ask_for_many(self, job: Job, due: dict[int, int], before: Sequence[FollowUp]) -> _Done:
         """Put what waits into the list of this storm, which is posted with the first of it."""
         now = self._clock()
-        found = await followups.by_ids(self._workspace, ids=due.values())
+        found = await followups.load_follow_ups(self._workspace, ids=due.values())
         fresh = [one for one in found if one.posted_at is None and one.standing.state in WAITING]
         if not fresh:
             return _Done(along=due)
@@ -172,12 +172,12 @@ class Deliverer:
         if last is not None:
             place, ts = await self._redraw(job, last, fresh)
         ids = [one.id for one in fresh]
-        await followup_moves.posted(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
+        await followup_moves.record_message(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
         return _Done(along=due, pace=PACE)
 
     async def _of(self, job: Job) -> FollowUp | None:
         """Give the follow-up that a job is about; none where it is gone with its contact."""
-        found = await followups.by_ids(self._workspace, ids=[job.subject])
+        found = await followups.load_follow_ups(self._workspace, ids=[job.subject])
         return found[0] if found else None
 
     async def _edit(self, job: Job) -> _Done:
@@ -196,7 +196,7 @@ class Deliverer:
         place, ts = str(one.message_channel), str(one.message_ts)
         listed = [one]
         if one.in_list:  # all that it lists, and not only what was posted lately: a storm may last
-            listed = await followups.sharing_message(self._workspace, channel=place, ts=ts)
+            listed = await followups.list_sharing_message(self._workspace, channel=place, ts=ts)
         reply = await self._draw_many([*listed, *fresh]) if one.in_list else await self._draw(one)
         try:
             await self._poster.send(place, reply, ts=ts)
@@ -213,7 +213,7 @@ class Deliverer:
         moved = await self._poster.say_once(job, to, reply, ids[0], event=EVENT, since=since, known_as=ids)
         if job.is_doubtful:  # what was taken before may have been about fewer
             await self._poster.send(to, reply, ts=moved)
-        await followup_moves.message_moved(self._workspace, channel=place, ts=ts, to_channel=to, to_ts=moved)
+        await followup_moves.move_message(self._workspace, channel=place, ts=ts, to_channel=to, to_ts=moved)
         return to, moved
 
     async def _why_hidden(self, place: str) -> str:
@@ -231,10 +231,10 @@ class Deliverer:
             return _Done()
         now, place = self._clock(), one.message_channel
         try:
-            moved = await followup_moves.move(self._workspace, id=one.id, move=way.move, by=None, now=now)
+            moved = await followup_moves.apply_move(self._workspace, id=one.id, move=way.move, by=None, now=now)
         except TooLate:  # claimed or done meanwhile, or moved by whoever had this job before
             moved = one
-        *before, last = await followups.steps(self._workspace, id=one.id)
+        *before, last = await followups.list_steps(self._workspace, id=one.id)
         moved_before = job.attempts > 1 and last.move == way.move  # and the word of it was not sent
         if moved.standing == one.standing and not moved_before:
             return _Done()
@@ -276,13 +276,13 @@ class Deliverer:
     async def _watch(self, job: Job) -> _Done:
         """Look whether every source still works, and again in five minutes."""
         now = self._clock()
-        for source, standing in await source_health.watch(self._workspace, now=now):
+        for source, standing in await source_health.check_sources(self._workspace, now=now):
             log.warning("source stands otherwise", source=source, standing=standing)
         return _Done(again=now + WATCH_EVERY)
 
     async def _tell_standing(self, job: Job) -> _Done:
         """Tell an admin how a source stands, unless they know it by now."""
-        changed = await source_health.untold(self._workspace, source=job.subject)
+        changed = await source_health.load_unreported(self._workspace, source=job.subject)
         if changed is None:
             return _Done()
         admin = await self._admin()
@@ -290,9 +290,9 @@ class Deliverer:
             raise _Nowhere
         place = await self._poster.direct(admin)
         await self._poster.say_once(
-            job, place, standing_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
+            job, place, source_health_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
         )
-        await source_health.told(self._workspace, changed=changed)
+        await source_health.record_reported(self._workspace, changed=changed)
         return _Done(pace=PACE)
 
     async def _digest(self, job: Job) -> _Done:
@@ -312,7 +312,7 @@ class Deliverer:
             await self._tell_once(job, what, f"<@{one.place}> is no active member here, so their digest is not sent.")
             return _Done(again=again)
         whose = Whose(id=person.id, address=person.email) if person is not None else None
-        told = await news(self._workspace, digest=one, whose=whose, now=now)
+        told = await gather_news(self._workspace, digest=one, whose=whose, now=now)
         if not told.is_empty:
             place = await self._poster.direct(one.place) if is_persons else one.place
             many = [*told.asked, *told.overdue, *told.waking]
@@ -324,19 +324,19 @@ class Deliverer:
             except (NotShown, SlackApiError) as exc:
                 await self._tell_once(job, what, f"{_why_not(exc, place)}. {_NO_DIGEST}")
                 return _Done(again=again)
-            await is_over(self._workspace, what=what)
-        await digest_sent(self._workspace, id=one.id, top=told.top, now=now)
+            await clear_notice(self._workspace, what=what)
+        await record_digest_sent(self._workspace, id=one.id, top=told.top, now=now)
         return _Done(again=again)
 
     async def _welcome(self, job: Job) -> _Done:
-        now, chosen = self._clock(), await choices(self._workspace)
+        now, chosen = self._clock(), await load_choices(self._workspace)
         if chosen.welcomed_at is None and chosen.set_up_at is None:
             admin = await self._admin()
             if admin is None:
                 raise _Nowhere
             reply = setup_reply(chosen, await score_types(self._workspace))
             await self._poster.say_once(job, await self._poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
-            await was_welcomed(self._workspace, now=now)
+            await record_welcome(self._workspace, now=now)
         return _Done(pace=PACE)
 
     async def _draw(self, one: FollowUp) -> Reply:
@@ -368,12 +368,12 @@ class Deliverer:
     async def _admin(self) -> str | None:
         """Return the admin who gets what nobody else may, or None; the Home tab says so while there is none."""
         now = self._clock()
-        admin = await self._people.an_admin((await choices(self._workspace)).admins, now=now)
+        admin = await self._people.an_admin((await load_choices(self._workspace)).admins, now=now)
         if admin is None:
             log.error("no admin to be reached")
-            await was_told(self._workspace, what=NO_ADMIN, now=now)
+            await record_notice(self._workspace, what=NO_ADMIN, now=now)
         else:
-            await is_over(self._workspace, what=NO_ADMIN)
+            await clear_notice(self._workspace, what=NO_ADMIN)
         return admin
 
     async def _tell_of_lane(self, job: Job, lane: str, because: str) -> None:
@@ -384,14 +384,14 @@ class Deliverer:
     async def _tell_once(self, job: Job, what: str, said: str) -> None:
         """Tell an admin that something is not as it should be; once, until it is well again."""
         now = self._clock()
-        if await is_told(self._workspace, what=what):
+        if await is_noticed(self._workspace, what=what):
             return
         admin = await self._admin()
         if admin is None:
             return
         reply = Reply(text=said, blocks=[section(said)])
         await self._poster.say_once(job, await self._poster.direct(admin), reply, what, event=NOTICE, since=now - DAY)
-        await was_told(self._workspace, what=what, now=now)
+        await record_notice(self._workspace, what=what, now=now)
 
     async def _post(
         self, job: Job, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
@@ -400,7 +400,7 @@ class Deliverer:
         place = await self._place(job, job.lane)
         try:
             ts = await self._poster.say_once(job, place, reply, id, event=EVENT, since=since, known_as=known_as)
-            await is_over(self._workspace, what=place)
+            await clear_notice(self._workspace, what=place)
             return place, ts
         except (NotShown, SlackApiError) as exc:
             if place != job.lane:  # a person's, and looked up again with the next attempt

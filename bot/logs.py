@@ -48,10 +48,10 @@ def set_up(*, level: str, form: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("aiosqlite", "slack_bolt", "slack_sdk", "tortoise", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("aiohttp.server").addFilter(forget_what_is_no_http)
+    logging.getLogger("aiohttp.server").addFilter(redact_bad_requests)
 
 
-def forget_what_is_no_http(record: logging.LogRecord) -> bool:
+def redact_bad_requests(record: logging.LogRecord) -> bool:
     """Leave out what a request was that is no HTTP: aiohttp quotes it, and a token may stand in it."""
     kind = record.exc_info[0] if record.exc_info else None
     if kind is not None and kind.__module__ == "aiohttp.http_exceptions":

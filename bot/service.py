@@ -34,17 +34,17 @@ from storage.domain.errors import UnknownWorkspace
 from storage.domain.facts import ItemRequest
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
-from storage.domain.sources import SourceSettings as SourceSettings
+from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Raw, Recorded
-from storage.jobs import put_job
+from storage.jobs import enqueue_one
 from storage.sources.health import WATCH
-from storage.workspaces import add_workspace, choices, find_workspace
-from webhooks.app import plain_mistakes, routes
+from storage.workspaces import add_workspace, find_workspace, load_choices
+from webhooks.app import handle_errors, routes
 from webhooks.metrics import Metrics
 from webhooks.providers import PROVIDERS
-from webhooks.read.parse_delivery import attempt, replay
+from webhooks.read.parse_delivery import dry_run, replay
 from webhooks.readback import Reader
-from webhooks.source_settings import Given, configure, next_secret, proof_of, with_secret
+from webhooks.source_settings import Given, authenticator_for, configure, next_secret, with_secret
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Service:
     async def start(self) -> str:
         """Open the storage, listen, and begin to connect to Slack; give the address."""
         self._storage = await open_storage(self._settings.database_url, secret_keys=self._settings.keys)
-        application = web.Application(middlewares=[plain_mistakes])
+        application = web.Application(middlewares=[handle_errors])
         application.add_routes(
             routes(self._storage, clock=self._clock, metrics=self._metrics, public_url=self._settings.public_url)
         )
@@ -189,10 +189,10 @@ class Service:
         )
         bolt = make_bolt(dispatcher, client=posting, known=known)
         now = self._clock()
-        if (await choices(workspace)).welcomed_at is None:
-            await put_job(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
+        if (await load_choices(workspace)).welcomed_at is None:
+            await enqueue_one(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
         for kind in (SWEEP, WATCH):
-            await put_job(workspace, kind=kind, lane=kind, key=kind, subject=0, due_at=now, now=now)
+            await enqueue_one(workspace, kind=kind, lane=kind, key=kind, subject=0, due_at=now, now=now)
         # Last, because nothing may fail any more once requests come in: all of this would be begun anew.
         if self._settings.slack_app_token is not None:
             app_token = self._settings.slack_app_token.get_secret_value()
@@ -245,7 +245,7 @@ class Service:
 
 def _attempted(source: Source, raw: Raw, key: str) -> tuple[Sequence[ItemRequest], Sequence[str]]:
     """Say what would be taken of a request, and what to think about before it is."""
-    tried = attempt(source, raw, key=key)
+    tried = dry_run(source, raw, key=key)
     return tried.items, tried.warnings
 
 
@@ -263,7 +263,7 @@ def _configured(
     given = Given(map=map, options=options, api_token=api_token)
     configured = configure(workspace, slug=slug, provider=provider, given=given)
     if secret is not None:
-        proof = proof_of(workspace, slug=slug, provider=provider, settings=configured.settings)
+        proof = authenticator_for(workspace, slug=slug, provider=provider, settings=configured.settings)
         given = with_secret(given, secret, proof=proof)
         configured = configure(workspace, slug=slug, provider=provider, given=given)
     return configured.settings, configured.secrets or ()

@@ -12,7 +12,7 @@ from storage.domain.submissions import Raw, Recorded
 HIDDEN = "…"
 
 
-def ids_alone(slug: str) -> str:
+def explain_missing_token(slug: str) -> str:
     """Say that a source without a token names its contacts by ids, and what to do about it."""
     return (
         "Its contacts are known by their ids alone; for addresses and names give it an API token:"

@@ -4,18 +4,18 @@ from bot.blocks.sources import PER_PAGE, Listed, sources_reply
 from bot.slack.handling import Reply, Request
 from storage.domain.source_health import SourceHealth
 from storage.sources.config import sources
-from storage.sources.deliveries import lately, waiting
-from storage.sources.health import troubles
+from storage.sources.deliveries import count_quarantined, count_recent
+from storage.sources.health import list_troubled
 
 
 async def sources_page(asked: Request, *, first: int = 0) -> Reply:
     """Answer with some of the sources, from place *first* on, and what came of each lately."""
     known = await sources(asked.workspace)
-    aside, wrong = await waiting(asked.workspace), await troubles(asked.workspace)
+    aside, wrong = await count_quarantined(asked.workspace), await list_troubled(asked.workspace)
     shown = [
         Listed(
             source=one.at(asked.now),
-            lately=await lately(asked.workspace, source=one.id, now=asked.now),
+            lately=await count_recent(asked.workspace, source=one.id, now=asked.now),
             standing=wrong.get(one.slug, SourceHealth.WORKS),
             waiting=aside.get(one.slug, 0),
         )

@@ -28,7 +28,7 @@ class BlocksRefused(Exception):
     """Slack refused the blocks of a message."""
 
 
-async def show(
+async def send_with_image(
     reply: Reply, picture: Picture, *, client: AsyncWebClient, tell: Callable[[Reply], Awaitable[None]]
 ) -> None:
     """Tell a reply with its picture; where Slack does not take that, with what it shows in words, and what to do.

@@ -11,7 +11,7 @@ from storage.domain.errors import Refusal, StorageUnavailable
 from storage.ledger.committer import Committer
 from storage.scoring import definitions, drafts
 from storage.sources import config as sources
-from storage.vault import Vault, keys_beside
+from storage.vault import Vault, load_or_create_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,11 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
         if schema.incompatible:
             raise migrating.SchemaTooNew(schema.incompatible)
         if schema.is_empty:
-            await migrating.migrate(opened, database.address(url))
-        elif schema.missing or await definitions.to_fold(opened.reader):
+            await migrating.migrate(opened, database.parse_url(url))
+        elif schema.missing or await definitions.load_marked(opened.reader):
             raise migrating.SchemaOutdated
         if opened.dialect == "sqlite":
-            await sqlite_statistics.tell_sqlite(opened.writer)
+            await sqlite_statistics.write_statistics(opened.writer)
         await sources.check_keys()
     except BaseException:
         await opened.close()
@@ -95,18 +95,18 @@ async def migrate(url: str) -> Migrated:
     """Bring the tables at *url* up to date, and the scores in them; killed in the midst, it goes on the next time."""
     opened = await _opened(url, ())
     try:
-        applied = await migrating.migrate(opened, database.address(url))
+        applied = await migrating.migrate(opened, database.parse_url(url))
         return Migrated(applied, await drafts.fold_again())
     finally:
         await opened.close()
 
 
 async def _opened(url: str, secret_keys: Sequence[str]) -> database.Database:
-    where = database.address(url)
+    where = database.parse_url(url)
     if where.path is not None and where.path.is_dir():
         raise NoDatabase
     if where.path is not None:
         where.path.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(migrating.prepare_file, where.path)
-        secret_keys = secret_keys or keys_beside(where.path)
+        secret_keys = secret_keys or load_or_create_keys(where.path)
     return await database.open_database(where, vault=Vault(secret_keys))

@@ -40,7 +40,7 @@ class Job:
     claim: str
 
 
-async def put(session: Session, jobs: Sequence[NewJob], *, now: int) -> None:
+async def enqueue(session: Session, jobs: Sequence[NewJob], *, now: int) -> None:
     """Put jobs, in the transaction of what causes them; what is there already stays as it is."""
     if not jobs:
         return
@@ -64,7 +64,9 @@ async def put(session: Session, jobs: Sequence[NewJob], *, now: int) -> None:
     )
 
 
-async def put_job(workspace: Workspace, *, kind: str, lane: str, key: str, subject: int, due_at: int, now: int) -> None:
+async def enqueue_one(
+    workspace: Workspace, *, kind: str, lane: str, key: str, subject: int, due_at: int, now: int
+) -> None:
     """Put one job that nothing else causes; it is tried again where it was given up."""
     job = NewJob(workspace=workspace.id, kind=kind, lane=lane, key=key, subject=subject, due_at=due_at)
 
@@ -77,7 +79,7 @@ async def put_job(workspace: Workspace, *, kind: str, lane: str, key: str, subje
             key,
             due_at,
         )
-        await put(session, [job], now=now)
+        await enqueue(session, [job], now=now)
 
     await database.write(body)
 
@@ -89,7 +91,7 @@ async def _correct_times(now: int) -> None:
     the future keeps its distance from there: one that was due after two days is due in two days. A minute of
     difference between the clocks of two processes is no reason to write.
     """
-    db = database.current()
+    db = database.current_database()
     if 0 <= now - db.jobs_checked_at < CHECK_EVERY:
         return
     db.jobs_checked_at = now
@@ -112,7 +114,7 @@ async def _correct_times(now: int) -> None:
     )
 
 
-async def waiting_for(*, kinds: Collection[str], now: int) -> list[Workspace]:
+async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[Workspace]:
     """Give the workspaces that have a job of these kinds to be claimed."""
     await _correct_times(now)
     rows = await database.read(
@@ -194,7 +196,7 @@ async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), 
     await database.write(body)
 
 
-async def repeat(workspace: Workspace, *, job: Job, at: int, now: int) -> None:
+async def reschedule(workspace: Workspace, *, job: Job, at: int, now: int) -> None:
     """Put a job that is done for another time, as if it had been put just now."""
 
     async def body(session: Session) -> None:
@@ -275,7 +277,7 @@ async def _free(session: Session, workspace: Workspace, job: Job, *, at: int) ->
     return bool(freed)
 
 
-async def due_in_lane(workspace: Workspace, *, lane: str, kind: str, now: int) -> dict[int, int]:
+async def list_due_in_lane(workspace: Workspace, *, lane: str, kind: str, now: int) -> dict[int, int]:
     """Give the jobs of a kind that are due in a lane: row id of the job → its subject, in their order."""
     rows = await database.read(
         "SELECT id, subject FROM jobs WHERE workspace_id = $1 AND lane = $2 AND kind = $3 AND due_at <= $4"

@@ -7,15 +7,15 @@ from storage.domain.people import Workspace
 NO_ADMIN = "no admin"
 
 
-async def is_told(workspace: Workspace, *, what: str) -> bool:
+async def is_noticed(workspace: Workspace, *, what: str) -> bool:
     """Tell whether that was told."""
     sql = "SELECT 1 AS told FROM notices WHERE workspace_id = $1 AND what = $2"
     return bool(await database.read(sql, workspace.id, what))
 
 
-async def was_told(workspace: Workspace, *, what: str, now: int) -> None:
+async def record_notice(workspace: Workspace, *, what: str, now: int) -> None:
     """Remember that something was told."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "INSERT INTO notices (workspace_id, what, told_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         workspace.id,
         what,
@@ -23,9 +23,9 @@ async def was_told(workspace: Workspace, *, what: str, now: int) -> None:
     )
 
 
-async def is_over(workspace: Workspace, *, what: str) -> None:
+async def clear_notice(workspace: Workspace, *, what: str) -> None:
     """Forget that something was told, because it is well again: the next time it is told anew."""
-    if await is_told(workspace, what=what):
-        await database.current().writer.rows(
+    if await is_noticed(workspace, what=what):
+        await database.current_database().writer.rows(
             "DELETE FROM notices WHERE workspace_id = $1 AND what = $2", workspace.id, what
         )

@@ -47,18 +47,18 @@ class Vault:
         return MultiFernet(self._keys)
 
 
-def private(path: str, flags: int) -> int:
+def open_private(path: str, flags: int) -> int:
     """Open a file, as an *opener* of `open`: a file that is made by this is readable by its owner alone."""
     return os.open(path, flags, 0o600)
 
 
-def keys_beside(database: Path) -> tuple[str, ...]:
+def load_or_create_keys(database: Path) -> tuple[str, ...]:
     """Read the key file beside a SQLite database; make it, readable by its owner alone, where there is none."""
     path = database.with_name(database.name + ".key")
     if not path.exists():
         # Written beside and then linked, so that nobody ever reads half a key and only one process makes it.
         made = path.with_name(f"{path.name}-{os.getpid()}")
-        with open(made, "w", opener=private) as file:
+        with open(made, "w", opener=open_private) as file:
             file.write(Fernet.generate_key().decode() + "\n")
         with suppress(FileExistsError):
             os.link(made, path)

@@ -60,7 +60,7 @@ async def all_workspaces() -> list[Workspace]:
     return [Workspace(**row) for row in rows]
 
 
-async def choices(workspace: Workspace) -> Choices:
+async def load_choices(workspace: Workspace) -> Choices:
     """Give what the admins of a workspace decided."""
     rows = await database.read(
         "SELECT alert_channel, admins, setters, welcomed_at, set_up_at FROM workspaces WHERE id = $1", workspace.id
@@ -76,7 +76,7 @@ async def name_admins(workspace: Workspace, *, people: Sequence[str]) -> None:
     for person in people:
         if not _PERSON.fullmatch(person):
             raise BadName(f"`{person[:40]}` is no person's id: Slack's look like U0123ABCD")
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "UPDATE workspaces SET admins = $2 WHERE id = $1",
         workspace.id,
         json.dumps(list(dict.fromkeys(people))),
@@ -85,13 +85,13 @@ async def name_admins(workspace: Workspace, *, people: Sequence[str]) -> None:
 
 async def choose_setters(workspace: Workspace, *, setters: Setters) -> None:
     """Say who may change scores."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "UPDATE workspaces SET setters = $2 WHERE id = $1", workspace.id, setters.value
     )
 
 
-async def was_welcomed(workspace: Workspace, *, now: int) -> None:
+async def record_welcome(workspace: Workspace, *, now: int) -> None:
     """Remember that an admin was asked the first questions."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "UPDATE workspaces SET welcomed_at = $2 WHERE id = $1 AND welcomed_at IS NULL", workspace.id, now
     )

@@ -8,7 +8,7 @@ from aiohttp import web
 from storage.bootstrap import Storage
 from webhooks.api import api_routes
 from webhooks.health import healthz, readyz
-from webhooks.metrics import Metrics, shown
+from webhooks.metrics import Metrics, metrics_handler
 from webhooks.problems import problem
 from webhooks.receiver import Receiver
 
@@ -25,13 +25,13 @@ def routes(
         web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.readiness)),
-        web.get("/metrics", shown(metrics, clock=clock)),
+        web.get("/metrics", metrics_handler(metrics, clock=clock)),
         *api_routes(storage.committer, clock=clock),
     ]
 
 
 @web.middleware
-async def plain_mistakes(
+async def handle_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Answer what no handler answered: unknown paths, methods not offered, and faults of our own."""

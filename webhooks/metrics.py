@@ -90,7 +90,7 @@ async def _measured(*, now: int) -> Measured | None:
         return None
 
 
-def shown(metrics: Metrics, *, clock: Callable[[], int]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def metrics_handler(metrics: Metrics, *, clock: Callable[[], int]) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Make the handler that shows them; without a database it says that, and shows what this process knows."""
 
     async def answer(_: web.Request) -> web.Response:

@@ -20,7 +20,7 @@ from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Submission
 from storage.jobs import Job
 from storage.ledger.committer import Committer
-from storage.ledger.contacts import named
+from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import card
 from storage.sources import readback_queue
 from storage.sources.config import find_source
@@ -29,7 +29,7 @@ from webhooks.limits import HOUR, MAX_BODY, TooLarge, read_body
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Readback
 from webhooks.read.bodies import JSON
-from webhooks.read.parse_delivery import answer, kept, read
+from webhooks.read.parse_delivery import read_items, readback_request, serialize_request
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class Reader:
     async def work(self) -> bool:
         """Take one job that is due and do it; false where there was none."""
         now = self._clock()
-        for workspace in await jobs.waiting_for(kinds=[READ], now=now):
+        for workspace in await jobs.workspaces_with_due_jobs(kinds=[READ], now=now):
             job = await jobs.claim(workspace, kinds=[READ], now=now)
             if job is not None:
                 await self._carry_out(workspace, job)
@@ -76,7 +76,7 @@ class Reader:
         return False
 
     async def _carry_out(self, workspace: Workspace, job: Job) -> None:
-        wanted = await readback_queue.wanted(workspace, job=job)
+        wanted = await readback_queue.load_request(workspace, job=job)
         problem = await self._tried(workspace, wanted) if wanted is not None else None
         if isinstance(problem, _Later) and (problem.all_wait or job.attempts < MOST_ATTEMPTS):
             await self._postpone(workspace, job, problem)
@@ -85,7 +85,7 @@ class Reader:
             times = f", {job.attempts} times" if isinstance(problem, _Later) else ""
             said = f"{wanted.source}:{wanted.id} {problem}{times}"
             log.warning("contact not read", source=wanted.source, because=str(problem))
-            await readback_queue.could_not(workspace, source=wanted.source, because=said, now=self._clock())
+            await readback_queue.record_failure(workspace, source=wanted.source, because=said, now=self._clock())
         await jobs.settle(workspace, job=job, pace=PACE, now=self._clock())
 
     async def _tried(self, workspace: Workspace, wanted: Wanted) -> _Later | _Never | None:
@@ -124,10 +124,10 @@ class Reader:
         address = _address(readback, source, wanted.id)
         answered = await _ask(address, token=wanted.api_token, patience=self._patience)
         _check(answered)
-        request = answer(answered.body, id=wanted.id)
+        request = readback_request(answered.body, id=wanted.id)
         key = f"read:{wanted.id}:{hashlib.sha256(answered.body).hexdigest()[:16]}"
         try:
-            items = read(PROVIDERS[source.provider], request, source=source, key=key)
+            items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
         except BadBody as exc:
             raise _Never(f"was answered what cannot be read: {exc}") from exc
         now = self._clock()
@@ -138,7 +138,7 @@ class Reader:
             received_at=now,
             items=await self._news(workspace, items, wanted),
             creates=False,
-            delivered=Delivered(source=source.id, key=key, raw=kept(request), was_read=True),
+            delivered=Delivered(source=source.id, key=key, raw=serialize_request(request), was_read=True),
             muted=source.settings.muted,
         )
         await self._committer.record(submission, now=now)
@@ -146,7 +146,7 @@ class Reader:
     async def _news(self, workspace: Workspace, items: list[ItemRequest], wanted: Wanted) -> list[ItemRequest]:
         """Leave out that a score has no value which has none here either."""
         cleared = [one for one in items if isinstance(one, Item) and one.op is Op.CLEAR]
-        contact = await named(workspace, key=f"{wanted.source}:{wanted.id}") if cleared else None
+        contact = await find_by_key(workspace, key=f"{wanted.source}:{wanted.id}") if cleared else None
         known = await card(workspace, contact=contact, now=self._clock()) if contact is not None else None
         scored = {one.score_type.key for one in known.standings} if known is not None else set()
         return [one for one in items if one not in cleared or (isinstance(one, Item) and one.score in scored)]

@@ -14,7 +14,7 @@ from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.sources.config import find_source
-from storage.sources.deliveries import count_refusal, forget_old
+from storage.sources.deliveries import count_refusal, delete_old_deliveries
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
 from webhooks.metrics import Metrics
@@ -22,7 +22,7 @@ from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
 from webhooks.read.bodies import kind_of
-from webhooks.read.parse_delivery import delivery_key, read, unreadable, without_secrets
+from webhooks.read.parse_delivery import delivery_key, quarantine_body, read_items, redact_request
 
 log = structlog.get_logger(__name__)
 
@@ -104,9 +104,9 @@ class Receiver:
         key = delivery_key(arrived, told=told)
         unread: BadBody | None = None
         try:
-            asked = read(provider, arrived, source=source, key=key)
+            asked = read_items(provider, arrived, source=source, key=key)
         except BadBody as exc:
-            unread, asked = exc, unreadable(key, str(exc))
+            unread, asked = exc, quarantine_body(key, str(exc))
         submission = Submission(
             workspace=source.workspace,
             source=source.slug,
@@ -116,7 +116,7 @@ class Receiver:
             delivered=Delivered(
                 source=source.id,
                 key=key,
-                raw=without_secrets(arrived, proof=proof),
+                raw=redact_request(arrived, proof=proof),
                 reads=source.reads and provider.readback is not None,
             ),
             muted=source.settings.muted,
@@ -151,7 +151,7 @@ class Receiver:
             return
         self._tidied[source.workspace.id] = now
         with suppress(StorageUnavailable):
-            await forget_old(source.workspace, now=now)
+            await delete_old_deliveries(source.workspace, now=now)
 
     async def _refuse(self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int) -> web.Response:
         # Only failures are turned away: who shares an address with a stranger is still heard.

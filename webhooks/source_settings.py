@@ -48,14 +48,14 @@ class Configured:
     secrets: tuple[str, ...] | None = field(repr=False)
 
 
-def provider_named(name: str) -> Provider:
+def find_provider(name: str) -> Provider:
     """Give a provider; raises Refusal."""
     if name not in PROVIDERS:
         raise Refusal(f"there is no provider `{name}`; there is {', '.join(PROVIDERS)}")
     return PROVIDERS[name]
 
 
-def proof_of(workspace: Workspace, *, slug: str, provider: str, settings: SourceSettings) -> Authenticator:
+def authenticator_for(workspace: Workspace, *, slug: str, provider: str, settings: SourceSettings) -> Authenticator:
     """Give how a source would prove itself with these settings."""
     source = Source(id=0, workspace=workspace, slug=slug, provider=provider, secrets=(), settings=settings)
     return PROVIDERS[provider].proof(source)
@@ -65,10 +65,10 @@ def configure(
     workspace: Workspace, *, slug: str, provider: str, given: Given, before: Source | None = None
 ) -> Configured:
     """Check what was said of a new source, or of one that was set *before*; raises Refusal with what to say instead."""
-    chosen = provider_named(provider)
+    chosen = find_provider(provider)
     _check_used(provider, chosen, given)
     settings = _settings(slug, provider, chosen, given, before.settings if before is not None else SourceSettings())
-    proof = proof_of(workspace, slug=slug, provider=provider, settings=settings)
+    proof = authenticator_for(workspace, slug=slug, provider=provider, settings=settings)
     if given.secrets and not isinstance(proof, Signature):
         instead = "--password" if isinstance(proof, Basic) else "--token"
         raise Refusal(f"`{provider}` signs nothing here, so it takes no --secret; use {instead}")
@@ -87,7 +87,7 @@ def configure(
     return Configured(settings=settings, secrets=() if without else (proof.new_secret(),))
 
 
-def unmeasured(source: Source) -> list[str]:
+def unknown_score_types(source: Source) -> list[str]:
     """Say which score types its properties are mapped to that there are not; they may still come."""
     return [
         f"`{name}` is mapped to what is not there yet: {UnknownScoreType(key, known=source.score_types)}."
@@ -106,7 +106,7 @@ def with_secret(given: Given, secret: str, *, proof: Authenticator) -> Given:
 
 def next_secret(source: Source, said: str | None) -> str:
     """Give the next secret of a source: the one that was said, else a new one. Raises Refusal."""
-    proof = proof_of(source.workspace, slug=source.slug, provider=source.provider, settings=source.settings)
+    proof = authenticator_for(source.workspace, slug=source.slug, provider=source.provider, settings=source.settings)
     if not source.secrets:
         raise Refusal(
             f"`{source.slug}` has no secret to rotate; give it a token:"

@@ -30,7 +30,7 @@ def kind_of_file(body: bytes) -> str:
             return FORM if b"=" in body else JSON
 
 
-def prepared(source: Source, body: bytes, *, url: str, delivery: str, now: int) -> Outgoing:
+def prepare_request(source: Source, body: bytes, *, url: str, delivery: str, now: int) -> Outgoing:
     """Make the request that the sender would; raises Refusal where only the sender can."""
     headers = {"content-type": kind_of_file(body)}
     request = SignedRequest(url=source.settings.public_url or url, headers=headers, body=body)

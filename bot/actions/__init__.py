@@ -3,21 +3,21 @@
 from collections.abc import Awaitable, Callable
 
 from bot.actions.alert import open_alert_form, show_more
-from bot.actions.followup import claim, finish, show_steps, snooze, tell_what_came_of_it, turn_list
+from bot.actions.followup import claim, finish, choose_outcome, show_steps, snooze, turn_list
 from bot.actions.owner import become_owner
 from bot.actions.paging import share_page, turn_page
 from bot.actions.rules import change_rule, open_rule_form, turn_rules
-from bot.actions.score import open_form, show_chart, show_history, take_back
+from bot.actions.score import open_form, show_chart, show_history, undo_change
 from bot.actions.settings import (
     apply_and_ask,
     apply_quietly,
     cancel_draft,
     open_type_form,
     preview_draft,
-    take_draft_back,
+    revert_definition,
     turn_settings,
 )
-from bot.actions.setup import choose_here, choose_place, choose_who_sets, go_direct, leave_it
+from bot.actions.setup import choose_direct_messages, choose_here, choose_place, choose_who_sets, dismiss_question
 from bot.actions.sources import (
     open_rotate_form,
     open_source_form,
@@ -34,7 +34,7 @@ from bot.slack.handling import Reply, Request
 
 # Each with what whoever clicks must be allowed.
 ACTIONS: dict[str, tuple[Need, Callable[[Request], Awaitable[Reply]]]] = {
-    "undo": (Need.SET, take_back),
+    "undo": (Need.SET, undo_change),
     "history": (Need.SEE, show_history),
     "chart": (Need.SEE, show_chart),
     "set": (Need.SET, open_form),
@@ -43,24 +43,24 @@ ACTIONS: dict[str, tuple[Need, Callable[[Request], Awaitable[Reply]]]] = {
     "claim": (Need.SEE, claim),
     "snooze": (Need.SEE, snooze),
     "done": (Need.SEE, finish),
-    "outcome": (Need.SEE, tell_what_came_of_it),
+    "outcome": (Need.SEE, choose_outcome),
     "follow_up_menu": (Need.SEE, show_steps),
     "followups": (Need.SEE, turn_list),
     "alert_form": (Need.SET, open_alert_form),
     "alert_more": (Need.SET, show_more),
     "owner": (Need.SET, become_owner),
     "setup_channel": (Need.ADMINISTER, choose_place),
-    "setup_direct": (Need.ADMINISTER, go_direct),
+    "setup_direct": (Need.ADMINISTER, choose_direct_messages),
     "setup_setters": (Need.ADMINISTER, choose_who_sets),
     "setup_here": (Need.SEE, choose_here),
-    "setup_no": (Need.SEE, leave_it),
+    "setup_no": (Need.SEE, dismiss_question),
     "settings": (Need.ADMINISTER, turn_settings),
     "type_form": (Need.ADMINISTER, open_type_form),
     "draft_preview": (Need.ADMINISTER, preview_draft),
     "draft_apply": (Need.ADMINISTER, apply_quietly),
     "draft_ask": (Need.ADMINISTER, apply_and_ask),
     "draft_cancel": (Need.ADMINISTER, cancel_draft),
-    "draft_back": (Need.ADMINISTER, take_draft_back),
+    "draft_back": (Need.ADMINISTER, revert_definition),
     "rules": (Need.ADMINISTER, turn_rules),
     "rule_form": (Need.ADMINISTER, open_rule_form),
     "rule_menu": (Need.ADMINISTER, change_rule),

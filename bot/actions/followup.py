@@ -5,12 +5,12 @@ A click in a list is answered with the list as it is then, under what happened."
 from dataclasses import replace
 
 from bot.blocks.followup import ended_blocks, steps_reply
-from bot.blocks.refusals import plain_reply, refusal_reply, sentence
+from bot.blocks.refusals import plain_reply, refusal_reply, refusal_sentence
 from bot.followup_list import FollowUpPage, follow_ups_page
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape
-from storage.alerts.followup_moves import move, tell_outcome
-from storage.alerts.followups import FollowUp, follow_up, steps
+from storage.alerts.followup_moves import apply_move, record_outcome
+from storage.alerts.followups import FollowUp, follow_up, list_steps
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
 from storage.domain.followups import FollowUpMove, FollowUpOutcome, TooLate
@@ -39,11 +39,11 @@ async def finish(asked: Request) -> Reply:
 async def _moved(asked: Request, what: FollowUpMove, told: str, *, until: int | None = None) -> Reply:
     id, place = _read(asked.text)
     try:
-        one = await move(asked.workspace, id=id, move=what, by=asked.person.id, until=until, now=asked.now)
+        one = await apply_move(asked.workspace, id=id, move=what, by=asked.person.id, until=until, now=asked.now)
     except TooLate as late:
         if place is None:
             raise
-        return await _anew(asked, place, sentence(late, asker=asked.person.id))
+        return await _anew(asked, place, refusal_sentence(late, asker=asked.person.id))
     said = told.format(await _name(asked, one))
     if what is not FollowUpMove.DONE:
         return plain_reply(said) if place is None else await _anew(asked, place, said)
@@ -54,7 +54,7 @@ async def _moved(asked: Request, what: FollowUpMove, told: str, *, until: int | 
     return Reply(text=said, blocks=ended_blocks(one, known[0])) if known else plain_reply(said)
 
 
-async def tell_what_came_of_it(asked: Request) -> Reply:
+async def choose_outcome(asked: Request) -> Reply:
     """Keep the outcome."""
     number, _, rest = asked.text.partition(" ")
     name, _, carried = rest.partition(" ")
@@ -62,7 +62,7 @@ async def tell_what_came_of_it(asked: Request) -> Reply:
     outcome = FollowUpOutcome.__members__.get(name)
     if outcome is None:
         raise Outlived
-    one = await tell_outcome(asked.workspace, id=id, outcome=outcome, by=asked.person.id, now=asked.now)
+    one = await record_outcome(asked.workspace, id=id, outcome=outcome, by=asked.person.id, now=asked.now)
     said = f"{await _name(asked, one)}: {outcome.value}."
     if one.outcome is not outcome or one.standing.holder != asked.person.id:
         said = f"Only <@{one.standing.holder}>, who ended it, says what came of it."
@@ -76,7 +76,7 @@ async def show_steps(asked: Request) -> Reply:
     if not known:
         return refusal_reply(UnknownContact())
     score_type = next((each for each in asked.types if each.key == one.score), None)
-    return steps_reply(one, known[0], score_type, await steps(asked.workspace, id=one.id))
+    return steps_reply(one, known[0], score_type, await list_steps(asked.workspace, id=one.id))
 
 
 async def turn_list(asked: Request) -> Reply:

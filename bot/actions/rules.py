@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bot.blocks.rules import rule_modal, rules_reply
-from bot.definition_changes import propose
+from bot.definition_changes import propose_change
 from bot.slack.handling import Outlived, Reply, Request
 
 
@@ -29,4 +29,4 @@ async def change_rule(asked: Request) -> Reply:
     rule = live.rules[int(place)]
     if what == "change":
         return Reply(modal=rule_modal(asked.types, of=live, rule=rule))
-    return await propose(asked, replace(live, rules=tuple(one for one in live.rules if one != rule)))
+    return await propose_change(asked, replace(live, rules=tuple(one for one in live.rules if one != rule)))

@@ -14,7 +14,7 @@ from storage.reading.current_scores import card
 from storage.reading.history import history
 
 
-async def take_back(asked: Request) -> Reply:
+async def undo_change(asked: Request) -> Reply:
     """Undo the batch that the button names."""
     return await undo_batch(asked, asked.text, replaces=True)
 

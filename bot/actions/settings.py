@@ -8,7 +8,7 @@ from bot.blocks.settings import type_modal
 from bot.definition_changes import draft_of, settings_page, show_preview
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape
-from storage.scoring.definitions import version
+from storage.scoring.definitions import load_version
 from storage.scoring.drafts import NoDraft, apply, cancel, draft
 
 
@@ -55,7 +55,7 @@ async def cancel_draft(asked: Request) -> Reply:
     return replace(plain_reply(said), replaces=True)
 
 
-async def take_draft_back(asked: Request) -> Reply:
+async def revert_definition(asked: Request) -> Reply:
     """Let the version that was live before be live again, asking nobody to follow up."""
     key, before, applied = _three(asked.text)
     now = asked.type(key)
@@ -65,7 +65,7 @@ async def take_draft_back(asked: Request) -> Reply:
         )
     if int(before) >= now.number:
         raise Outlived
-    wanted = await version(asked.workspace, score=key, number=int(before))
+    wanted = await load_version(asked.workspace, score=key, number=int(before))
     made = await draft(asked.workspace, wanted=wanted, now=asked.now)
     if made is None:
         raise NoDraft

@@ -26,7 +26,7 @@ async def choose_here(asked: Request) -> Reply:
     return replace(await choose_place(asked), replaces=True)
 
 
-async def go_direct(asked: Request) -> Reply:
+async def choose_direct_messages(asked: Request) -> Reply:
     """Let follow-ups go to the owner of each contact, else to an admin."""
     await choose_channel(asked.workspace, channel=None, now=asked.now)
     return plain_reply("Follow-ups go to the owner of each contact from now on; where there is none, to an admin.")
@@ -42,6 +42,6 @@ async def choose_who_sets(asked: Request) -> Reply:
     return plain_reply(f"{who} from now on.")
 
 
-async def leave_it(asked: Request) -> Reply:
+async def dismiss_question(asked: Request) -> Reply:
     """Change nothing."""
     return replace(plain_reply("All right: follow-ups do not come here. To change it: `/score setup`"), replaces=True)

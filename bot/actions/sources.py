@@ -4,17 +4,17 @@ from collections import Counter
 from dataclasses import replace
 
 from bot.blocks.elements import actions, button, section, sections
-from bot.blocks.refusals import sentence
-from bot.blocks.sources import MOST_ITEMS, aside_reply, rotate_modal, source_modal, source_reply
-from bot.blocks.trying import nothing_reply, tried_reply
+from bot.blocks.refusals import refusal_sentence
+from bot.blocks.sources import MOST_ITEMS, quarantine_reply, rotate_modal, source_modal, source_reply
+from bot.blocks.trying import dry_run_reply, no_delivery_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.text import escape_sentence
 from bot.source_list import sources_page
 from storage.domain.errors import Refusal
 from storage.domain.submissions import Status
 from storage.sources.config import find_source, set_source
-from storage.sources.deliveries import latest_raw, quarantine, refused, set_aside_deliveries, waiting
-from storage.sources.readback_queue import reading
+from storage.sources.deliveries import count_quarantined, latest_raw, list_refusals, quarantine, set_aside_deliveries
+from storage.sources.readback_queue import readback_status
 
 AT_ONCE = 50  #: deliveries that one press replays
 
@@ -32,8 +32,8 @@ async def open_source_form(asked: Request) -> Reply:
 async def show_source(asked: Request) -> Reply:
     """Show what a source is set to, and what to do at its side."""
     source = (await find_source(asked.workspace.team, slug=asked.text)).at(asked.now)
-    away = next((one for one in await refused(asked.workspace) if one.source == source.slug), None)
-    return source_reply(source, asked.senders, away, await reading(asked.workspace, source=source.slug))
+    away = next((one for one in await list_refusals(asked.workspace) if one.source == source.slug), None)
+    return source_reply(source, asked.senders, away, await readback_status(asked.workspace, source=source.slug))
 
 
 async def try_source(asked: Request) -> Reply:
@@ -41,10 +41,10 @@ async def try_source(asked: Request) -> Reply:
     source = await find_source(asked.workspace.team, slug=asked.text)
     last = await latest_raw(asked.workspace, source=source.slug)
     if last is None:
-        return nothing_reply(source.slug)
+        return no_delivery_reply(source.slug)
     known, raw = last
     items, warnings = asked.senders.attempt(source, raw, known.key)
-    return tried_reply(known, items, warnings, {one.key: one for one in asked.types})
+    return dry_run_reply(known, items, warnings, {one.key: one for one in asked.types})
 
 
 async def pause_source(asked: Request) -> Reply:
@@ -72,7 +72,7 @@ async def open_rotate_form(asked: Request) -> Reply:
 async def show_quarantine(asked: Request) -> Reply:
     """Show what of a source could not be used, and why."""
     items = await quarantine(asked.workspace, source=asked.text, most=MOST_ITEMS)
-    return aside_reply(asked.text, items, (await waiting(asked.workspace)).get(asked.text, 0))
+    return quarantine_reply(asked.text, items, (await count_quarantined(asked.workspace)).get(asked.text, 0))
 
 
 async def replay_source(asked: Request) -> Reply:
@@ -84,7 +84,7 @@ async def replay_source(asked: Request) -> Reply:
         try:
             recorded = await asked.senders.replay(asked.workspace, id, asked.now)
         except Refusal as refusal:
-            still.append(sentence(refusal))
+            still.append(refusal_sentence(refusal))
             continue
         counts.update(one.status for one in recorded.outcomes)
         still += [one.reason or "" for one in recorded.outcomes if one.status is Status.QUARANTINED]

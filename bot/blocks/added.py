@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.blocks.elements import MISSING, actions, brief, button, section
+from bot.blocks.elements import MISSING, actions, button, section, short_name
 from bot.slack.handling import Reply
 from storage.domain.contacts import Contact
 
@@ -10,27 +10,27 @@ from storage.domain.contacts import Contact
 def added_reply(before: Contact | None, after: Contact, names: Sequence[str], *, batch: str) -> Reply:
     """Answer that a contact is new, or what of it was changed; *names* are the fields that were said."""
     if before is None:
-        said = [f"{name} *{brief(getattr(after, name))}*" for name in names if name != "name"]
+        said = [f"{name} *{short_name(getattr(after, name))}*" for name in names if name != "name"]
         parts = [
-            f"*{brief(after.shown)}*",
+            f"*{short_name(after.shown)}*",
             "added",
-            *([brief(after.email)] if after.name and after.email else []),
+            *([short_name(after.email)] if after.name and after.email else []),
             *said,
         ]
     else:
         changes = [f"{name} {_shown(before, name)} → *{_shown(after, name)}*" for name in names]
-        parts = [f"{brief(before.shown)}", "was there already", *changes]
+        parts = [f"{short_name(before.shown)}", "was there already", *changes]
     return _reply(parts, after, batch=batch)
 
 
-def known_reply(contact: Contact) -> Reply:
+def already_known_reply(contact: Contact) -> Reply:
     """Answer that a contact is there already, as it was said to be."""
-    return _reply([brief(contact.shown), "is there already; nothing was changed"], contact, batch=None)
+    return _reply([short_name(contact.shown), "is there already; nothing was changed"], contact, batch=None)
 
 
 def _shown(contact: Contact, name: str) -> str:
     text = getattr(contact, name)
-    return brief(text) if text else MISSING
+    return short_name(text) if text else MISSING
 
 
 def _reply(parts: Sequence[str], contact: Contact, *, batch: str | None) -> Reply:

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bot.blocks.elements import actions, brief, button, context, moment, section, sections
+from bot.blocks.elements import actions, button, context, moment, section, sections, short_name
 from bot.slack.handling import Block, Reply
-from bot.slack.text import code, escape
+from bot.slack.text import escape, escape_code
 from storage.alerts.digests import Digest
 from storage.alerts.rules import COOLDOWN, AlertRule
 from storage.alerts.simulate import DAYS, Simulation
-from storage.domain.alerts.syntax import written
+from storage.domain.alerts.syntax import write_alert
 from storage.domain.business_hours import write_time
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
@@ -58,27 +58,27 @@ def _place(id: str) -> str:
     return f"<#{id}>" if id[:1] in ("C", "G") else f"<@{id}>"
 
 
-def tried_reply(tried: Simulation, words: str, people: Mapping[int, Contact]) -> Reply:
+def simulation_reply(tried: Simulation, words: str, people: Mapping[int, Contact]) -> Reply:
     """Answer what a rule would have asked for."""
     number = tried.number
     what = "1 follow-up" if number == 1 else f"{number} follow-ups" if number else "no follow-up"
     said = f"In the last {DAYS} days this would have asked for *{what}*{':' if number else '.'}"
-    lines = [f"{brief(people[id].shown)} · {moment(at)}" for id, at in tried.asked if id in people]
+    lines = [f"{short_name(people[id].shown)} · {moment(at)}" for id, at in tried.asked if id in people]
     more = [f"… and {number - len(lines)} more"] if number > len(lines) else []
     rest = f" It would have rested {tried.spent} more times." if tried.spent else ""
     fits = " Whether somebody fits the condition is as of now." if tried.words.condition else ""
-    small = context(f"Make it: `/score alerts add {code(words)}`{rest}{fits}")
+    small = context(f"Make it: `/score alerts add {escape_code(words)}`{rest}{fits}")
     return Reply(text=said.replace("*", ""), blocks=[section(said), *sections([*lines, *more]), small])
 
 
-def added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
+def rule_added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
     """Answer that a rule was made."""
     said = f"Rule {rule.id} is made: {rule_line(rule, types, choices)}"
     small = context("Who is there already is not asked for. Take it back: " + f"`/score alerts remove {rule.id}`")
     return Reply(text=said.replace("`", ""), blocks=[section(said), small])
 
 
-def there_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
+def rule_exists_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
     """Answer that a rule is there already, and how it stands."""
     said = f"That is rule {rule.id} already, so none was made: {rule_line(rule, types, choices)}"
     hint = "What came of it: `/score alerts`"
@@ -92,9 +92,9 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> 
     watch = rule.watch(types)
     when = f"`when {rule.score or 'the top band'}`"
     if watch is not None:
-        said = written(watch.score_type, watch.region, kind=rule.kind, amount=rule.amount, span=rule.span)
+        said = write_alert(watch.score_type, watch.region, kind=rule.kind, amount=rule.amount, span=rule.span)
         when = f"`when {said}`"
-    condition = f" `if {code(rule.condition)}`" if rule.condition else ""
+    condition = f" `if {escape_code(rule.condition)}`" if rule.condition else ""
     channel = rule.channel or choices.alert_channel
     where = f" → <#{channel}>" if channel else " → the contact's owner, else an admin"
     where = " → the digest" if rule.in_digest else where

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.blocks.elements import cut, plain_text
+from bot.blocks.elements import plain_text, truncate
 from bot.slack.handling import Block
 from storage.domain.score_types import ScoreType
 
@@ -54,7 +54,7 @@ def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
     }
 
 
-def words_of(fields: Mapping[str, Any]) -> str:
+def format_alert_words(fields: Mapping[str, Any]) -> str:
     """Write what was entered as the words of a rule."""
     said = {name: str(value).strip() for name, value in fields.items() if value}
     words = f"when {said.get('score', '')} {said.get('kind', '')} {said.get('value', '')}"
@@ -67,7 +67,7 @@ def words_of(fields: Mapping[str, Any]) -> str:
 
 
 def _select(name: str, label: str, choices: Sequence[tuple[str, str]]) -> Block:
-    options = [{"text": _plain(cut(text, 75)), "value": value or "-"} for value, text in choices]
+    options = [{"text": _plain(truncate(text, 75)), "value": value or "-"} for value, text in choices]
     element = {"type": "static_select", "action_id": name, "options": options, "initial_option": options[0]}
     return {"type": "input", "block_id": name, "label": _plain(label), "element": element}
 

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from bot.blocks.elements import (
     MISSING,
     actions,
-    brief,
     button,
-    by,
     context,
     day,
+    format_actor,
+    format_with_band,
     moment,
     section,
     sections,
+    short_name,
     trend,
-    with_band,
 )
 from bot.blocks.followup import standing_line
 from bot.slack.handling import Block, Reply
@@ -27,8 +27,8 @@ from storage.reading.current_scores import Card, CurrentScore
 def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[FollowUp]) -> Reply:
     """Answer with the card of a contact, and what of it waits for somebody."""
     contact = card.contact
-    about = [brief(text) for text in (contact.company, contact.email if contact.name else None) if text]
-    head = " · ".join([f"*{brief(contact.shown)}*", *about])
+    about = [short_name(text) for text in (contact.company, contact.email if contact.name else None) if text]
+    head = " · ".join([f"*{short_name(contact.shown)}*", *about])
     standing = {one.score_type.key: one for one in card.standings}
     lines = []
     for one in types:
@@ -36,8 +36,8 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
         if known is None:
             lines.append(f"{escape(one.label)}  {MISSING}")
             continue
-        changed = f"{moment(known.as_of)} {by(known.actor, known.source)}".strip()
-        parts = [with_band(known.value, one, bold=True), *trend(known.trends), *_falling(known), changed]
+        changed = f"{moment(known.as_of)} {format_actor(known.actor, known.source)}".strip()
+        parts = [format_with_band(known.value, one, bold=True), *trend(known.trends), *_falling(known), changed]
         lines.append(f"{escape(one.label)}  {' · '.join(parts)}")
     blocks: list[Block] = [section(head), *sections(lines)]
     notes = [f"Owner: {escape(contact.owner)}"] if contact.owner else []
@@ -50,7 +50,7 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
     buttons = [button("Set", action="set", value=value), button("History", action="history", value=value), *mine]
     blocks.append(actions(buttons))
     plain = ", ".join(
-        f"{escape(one.score_type.label)} {with_band(one.value, one.score_type)}" for one in card.standings
+        f"{escape(one.score_type.label)} {format_with_band(one.value, one.score_type)}" for one in card.standings
     )
     return Reply(text=f"{escape(contact.shown)}: {plain or 'no score yet'}", blocks=blocks)
 

@@ -5,23 +5,23 @@ from collections.abc import Mapping, Sequence
 from bot.blocks.elements import (
     BUTTON_VALUE,
     actions,
-    brief,
     button,
     context,
+    format_with_band,
     score_called,
     section,
     sections,
-    with_band,
+    short_name,
 )
 from bot.slack.handling import Block, Reply
-from bot.slack.text import code, escape
+from bot.slack.text import escape, escape_code
 from storage.domain.contacts import Contact
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card
 
 
-def choice_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:
+def choose_contact_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:
     """Ask which was meant; each choice is (what its button says, the line it runs).
 
     A line that a button has no room for is not run in part: it has none.
@@ -35,7 +35,7 @@ def choice_reply(question: str, choices: Sequence[tuple[str, str]], *, action: s
     return Reply(text=question, blocks=[section(question), *buttons])
 
 
-def named(contact: Contact) -> str:
+def distinct_name(contact: Contact) -> str:
     """Name a contact so that it can be told from others of that name."""
     known = [text for text in (contact.company, contact.email) if text and text != contact.shown]
     return " · ".join([contact.shown, *known])
@@ -59,7 +59,7 @@ def filter_reply(
     turning = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in turning if value is not None]
     buttons.append(button("Share to channel", action="share", value=here))
-    head = section(f"*{title}* `{code(text)}`" if text else f"*{title}*")
+    head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
     return Reply(text=f"{title} {escape(text)}", blocks=[head, *sections(lines), actions(buttons)])
 
 
@@ -68,7 +68,7 @@ def segments_reply(known: Mapping[str, str]) -> Reply:
     if not known:
         what = "No segment is saved yet."
         return Reply(text=what, blocks=[section(f"{what} Save one: `/score segment save hot score&gt;=80`")])
-    lines = [f"*{escape(name)}*  `{code(text)}`" for name, text in known.items()]
+    lines = [f"*{escape(name)}*  `{escape_code(text)}`" for name, text in known.items()]
     title = f"{len(known)} {'segment' if len(known) == 1 else 'segments'}"
     small = context("`/score segment show hot` shows who is in one; `segment:hot` stands for it in any filter.")
     return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), small])
@@ -81,10 +81,10 @@ def shared_reply(reply: Reply, *, by: str) -> Reply:
 
 
 def _line(card: Card, scores: Sequence[ScoreType]) -> str:
-    company = f" · {brief(card.contact.company)}" if card.contact.company else ""
+    company = f" · {short_name(card.contact.company)}" if card.contact.company else ""
     values = {one.score_type.key: one.value for one in card.standings}
-    numbers = [f"{escape(one.label)} {with_band(values.get(one.key), one, bold=True)}" for one in scores]
-    return f"*{brief(card.contact.shown)}*{company} · {', '.join(numbers)}"
+    numbers = [f"{escape(one.label)} {format_with_band(values.get(one.key), one, bold=True)}" for one in scores]
+    return f"*{short_name(card.contact.shown)}*{company} · {', '.join(numbers)}"
 
 
 def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
@@ -96,8 +96,10 @@ def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
     lines = []
     for place, card in enumerate(cards, start=1):
         value = next(one.value for one in card.standings if one.score_type.key == score_type.key)
-        company = f" · {brief(card.contact.company)}" if card.contact.company else ""
-        lines.append(f"{place}. *{brief(card.contact.shown)}*{company}  {with_band(value, score_type, bold=True)}")
+        company = f" · {short_name(card.contact.company)}" if card.contact.company else ""
+        lines.append(
+            f"{place}. *{short_name(card.contact.shown)}*{company}  {format_with_band(value, score_type, bold=True)}"
+        )
     title = f"Top {len(cards)} by {escape(score_type.label)}"
     ties = context("Of equal scores the contact known longest comes first.")
     return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), ties])

@@ -16,7 +16,7 @@ MOST_SHOWN = 200  # of a name in what a form remembers, which has a limit
 def delete_modal(contact: Contact, known: Holdings) -> Block:
     """Make the form for one contact."""
     what = (
-        f"*{escape(contact.shown)}* will be gone, with {told(known)}, every score and whatever is known of them.\n"
+        f"*{escape(contact.shown)}* will be gone, with {describe_holdings(known)}, every score and whatever is known of them.\n"
         "What their systems send of them later makes a new contact; what happened until now is not taken again.\n"
         "*This cannot be undone.*"
     )
@@ -39,7 +39,7 @@ def delete_modal(contact: Contact, known: Holdings) -> Block:
     }
 
 
-def told(known: Holdings) -> str:
+def describe_holdings(known: Holdings) -> str:
     """Say how much is known of somebody."""
     changes = "1 change" if known.changes == 1 else f"{known.changes:,} changes"
     follow_ups = "1 follow-up" if known.follow_ups == 1 else f"{known.follow_ups:,} follow-ups"

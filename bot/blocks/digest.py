@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.blocks.elements import brief, context, day, section, sections, with_band
+from bot.blocks.elements import context, day, format_with_band, section, sections, short_name
 from bot.blocks.followup import headline, standing_line
 from bot.slack.handling import Reply
 from bot.slack.text import escape
@@ -41,7 +41,7 @@ def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, 
 
 def _card(card: Card, score_type: ScoreType) -> str:
     standing = card.standing(score_type.key)
-    return f"{brief(card.contact.shown)} {with_band(standing.value if standing else None, score_type, bold=True)}"
+    return f"{short_name(card.contact.shown)} {format_with_band(standing.value if standing else None, score_type, bold=True)}"
 
 
 def _cooling(card: Card, score_type: ScoreType) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from bot.slack.handling import SLACK, Block
-from bot.slack.text import escape, undirected
+from bot.slack.text import escape, strip_bidi
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 
@@ -17,17 +17,17 @@ LONGEST_LINE = 600
 CONTEXT_TEXT = 800
 
 
-def brief(text: str) -> str:
+def short_name(text: str) -> str:
     """Write a name for a list: short enough to leave room for its neighbours."""
-    return escape(cut(" ".join(text.split()), 80))
+    return escape(truncate(" ".join(text.split()), 80))
 
 
-def cut(text: str, most: int) -> str:
+def truncate(text: str, most: int) -> str:
     """Shorten a text to *most* characters, saying so with an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def cut_markup(text: str, most: int) -> str:
+def truncate_markup(text: str, most: int) -> str:
     """Shorten mrkdwn, not in the middle of a date, a mention or an escaped letter."""
     if len(text) <= most:
         return text
@@ -41,7 +41,7 @@ def cut_markup(text: str, most: int) -> str:
 
 def section(text: str, *, accessory: Block | None = None) -> Block:
     """Make a section of mrkdwn."""
-    block: Block = {"type": "section", "text": _mrkdwn(cut_markup(text, SECTION_TEXT))}
+    block: Block = {"type": "section", "text": _mrkdwn(truncate_markup(text, SECTION_TEXT))}
     return block | ({"accessory": accessory} if accessory else {})
 
 
@@ -49,7 +49,7 @@ def sections(lines: Sequence[str]) -> list[Block]:
     """Make as many sections as the lines need, each line whole; lines that Slack would not take are counted."""
     texts, total = [""], 0
     for place, line in enumerate(lines):
-        short = cut_markup(line, LONGEST_LINE)
+        short = truncate_markup(line, LONGEST_LINE)
         total += len(json.dumps(short))
         if total > ALL_SECTIONS:
             short = f"… and {len(lines) - place} more"
@@ -63,7 +63,7 @@ def sections(lines: Sequence[str]) -> list[Block]:
 
 def context(text: str) -> Block:
     """Make a line of small print."""
-    return {"type": "context", "elements": [_mrkdwn(cut_markup(text, CONTEXT_TEXT))]}
+    return {"type": "context", "elements": [_mrkdwn(truncate_markup(text, CONTEXT_TEXT))]}
 
 
 def _mrkdwn(text: str) -> Block:
@@ -73,7 +73,7 @@ def _mrkdwn(text: str) -> Block:
 
 def plain_text(text: str, *, most: int) -> Block:
     """Make text without markup, shortened to *most* characters."""
-    return {"type": "plain_text", "text": cut(undirected(text), most)}
+    return {"type": "plain_text", "text": truncate(strip_bidi(text), most)}
 
 
 def button(label: str, *, action: str, value: str, primary: bool = False) -> Block:
@@ -89,20 +89,20 @@ def actions(buttons: Sequence[Block]) -> Block:
     return {"type": "actions", "elements": numbered}
 
 
-def amount(value: int | None) -> str:
+def format_value(value: int | None) -> str:
     """Write a value, or that it is missing."""
     return MISSING if value is None else show(value)
 
 
-def signed(amount: int) -> str:
+def format_signed(amount: int) -> str:
     """Write an amount that is added: +5, -3."""
     return f"{'-' if amount < 0 else '+'}{show(abs(amount))}"
 
 
-def with_band(value: int | None, score_type: ScoreType, *, bold: bool = False) -> str:
+def format_with_band(value: int | None, score_type: ScoreType, *, bold: bool = False) -> str:
     """Write a value with the band it is in: *85* (hot)."""
     band = score_type.band(value)
-    shown = f"*{amount(value)}*" if bold and value is not None else amount(value)
+    shown = f"*{format_value(value)}*" if bold and value is not None else format_value(value)
     return f"{shown} ({band})" if band else shown
 
 
@@ -118,7 +118,7 @@ def moment(at: int) -> str:
     return f"<!date^{at // 1_000_000}^{{date_short_pretty}} {{time}}|{plain}>"
 
 
-def by(actor: str | None, source: str | None) -> str:
+def format_actor(actor: str | None, source: str | None) -> str:
     """Say who a change is from."""
     if actor:
         return f"by <@{actor}>" if source == SLACK else f"by {escape(actor)}"

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from bot.blocks.elements import (
     MISSING,
     actions,
-    amount,
-    brief,
     button,
-    by,
     context,
+    format_actor,
+    format_value,
+    format_with_band,
     moment,
     section,
     sections,
-    with_band,
+    short_name,
 )
 from bot.blocks.fields import plain
 from bot.slack.handling import Block, Reply
@@ -36,7 +36,7 @@ _OUTCOMES = (
 def follow_up_reply(one: FollowUp, contact: Contact, score_type: ScoreType | None, *, owner: str | None) -> Reply:
     """Draw the message of a follow-up as it stands; *owner* is Slack's id of the contact's owner, where known."""
     said = headline(one, contact, score_type)
-    why = [escape(one.why) if one.why else "", by(one.actor, one.source)]
+    why = [escape(one.why) if one.why else "", format_actor(one.actor, one.source)]
     why += [f'"{escape(one.reason)}"' if one.reason else ""]
     why.append(f"Owner: <@{owner}>" if owner else f"Owner: {escape(contact.owner)}" if contact.owner else "No owner")
     blocks: list[Block] = [section(said, accessory=_menu(one)), context(" · ".join(part for part in why if part))]
@@ -47,11 +47,11 @@ def follow_up_reply(one: FollowUp, contact: Contact, score_type: ScoreType | Non
 
 def headline(one: FollowUp, contact: Contact, score_type: ScoreType | None) -> str:
     """Say who moved where."""
-    company = f" · {brief(contact.company)}" if contact.company else ""
+    company = f" · {short_name(contact.company)}" if contact.company else ""
     label = escape(score_type.label) if score_type else one.score
-    now = with_band(one.after, score_type, bold=True) if score_type else f"*{amount(one.after)}*"
-    before = "" if one.before in (None, one.after) else f", from {amount(one.before)}"
-    return f"*{brief(contact.shown)}*{company} · {label} {now}{before}"
+    now = format_with_band(one.after, score_type, bold=True) if score_type else f"*{format_value(one.after)}*"
+    before = "" if one.before in (None, one.after) else f", from {format_value(one.before)}"
+    return f"*{short_name(contact.shown)}*{company} · {label} {now}{before}"
 
 
 def standing_line(one: FollowUp) -> str:
@@ -117,7 +117,11 @@ def _step(step: Step, one: FollowUp) -> str:
     match step.move:
         case "asked":
             reason = f'"{escape(one.reason)}"' if one.reason else ""
-            why = [f"Asked for {by(one.actor, one.source)}".strip(), reason, escape(one.why) if one.why else ""]
+            why = [
+                f"Asked for {format_actor(one.actor, one.source)}".strip(),
+                reason,
+                escape(one.why) if one.why else "",
+            ]
             return " · ".join(part for part in why if part)
         case FollowUpMove.CLAIM:
             return f"Claimed by {who}"

@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from bot.blocks.elements import actions, button, by, context, moment, section, sections, signed, with_band
+from bot.blocks.elements import (
+    actions,
+    button,
+    context,
+    format_actor,
+    format_signed,
+    format_with_band,
+    moment,
+    section,
+    sections,
+)
 from bot.slack.handling import Picture, Reply
 from bot.slack.text import escape
 from storage.domain.contacts import Contact
@@ -44,8 +54,8 @@ def _line(one: HistoryEntry, score_type: ScoreType) -> str:
         case Op.CLEAR:
             did = "cleared"
         case Deed():
-            did = f"{escape(one.activity or 'what is known of the contact')} {signed(one.amount)}"
-    after = "" if one.undone else f" → {with_band(one.value, score_type, bold=True)}"
+            did = f"{escape(one.activity or 'what is known of the contact')} {format_signed(one.amount)}"
+    after = "" if one.undone else f" → {format_with_band(one.value, score_type, bold=True)}"
     what = f"~{did}~" if one.undone else f"{did}{after}"
     reason = f' · "{escape(one.reason)}"' if one.reason else ""
-    return f"{moment(one.occurred_at)} · {what} · {by(one.actor, one.source)}{reason}"
+    return f"{moment(one.occurred_at)} · {what} · {format_actor(one.actor, one.source)}{reason}"

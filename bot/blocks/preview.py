@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bot.blocks.elements import actions, amount, brief, button, context, section
+from bot.blocks.elements import actions, button, context, format_value, section, short_name
 from bot.slack.handling import Reply
 from bot.slack.text import escape
 from storage.domain.contacts import Contact
@@ -53,7 +53,7 @@ def _rules(live: ScoreType, draft: ScoreType) -> list[str]:
         ("removed", [name for name in before if name not in after]),
     )
     return [
-        f"{what} rule{'s' if len(names) > 1 else ''} “{'”, “'.join(brief(name) for name in names[:5])}”"
+        f"{what} rule{'s' if len(names) > 1 else ''} “{'”, “'.join(short_name(name) for name in names[:5])}”"
         + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         for what, names in told
         if names
@@ -96,7 +96,7 @@ def _many(count: int, one: str, more: str) -> str:
 
 def _first(told: Preview, contacts: Mapping[int, Contact]) -> str:
     named = [
-        f"{brief(contacts[id].shown)} {amount(before)} → {amount(after)}"
+        f"{short_name(contacts[id].shown)} {format_value(before)} → {format_value(after)}"
         for id, before, after in told.first
         if id in contacts
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.blocks.elements import actions, amount, button, section, with_band
+from bot.blocks.elements import actions, button, format_value, format_with_band, section
 from bot.slack.handling import Reply
 from bot.slack.text import escape
 from storage.domain.contacts import Contact
@@ -27,10 +27,10 @@ def receipt_reply(
     for one in moved:
         label = one.score_type.label
         parts.append(
-            f"{escape(label)} {amount(one.before)} → {with_band(one.after, one.score_type, bold=True)}"
+            f"{escape(label)} {format_value(one.before)} → {format_with_band(one.after, one.score_type, bold=True)}"
             f"{_cut_by_range(one, (asked or {}).get(one.score_type.key))}"
         )
-        plain.append(f"{escape(label)} {amount(one.before)} → {with_band(one.after, one.score_type)}")
+        plain.append(f"{escape(label)} {format_value(one.before)} → {format_with_band(one.after, one.score_type)}")
     parts += [f'"{escape(reason)}"'] if reason else []
     parts += [note] if note else []
     buttons = [
@@ -59,7 +59,7 @@ def taken_back_reply(
 
 def _moves(contact: Contact, moved: Sequence[Moved]) -> str:
     told = [
-        f"{escape(one.score_type.label)} {amount(one.before)} → {with_band(one.after, one.score_type)}"
+        f"{escape(one.score_type.label)} {format_value(one.before)} → {format_with_band(one.after, one.score_type)}"
         for one in moved
         if one.contact == contact.id and one.before != one.after
     ]

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from bot.blocks.contact_list import choice_reply, named
-from bot.blocks.elements import brief, section
+from bot.blocks.contact_list import choose_contact_reply, distinct_name
+from bot.blocks.elements import section, short_name
 from bot.slack.access import Need, NotAllowed
 from bot.slack.handling import Reply
-from bot.slack.text import code, code_block, escape, escape_sentence
+from bot.slack.text import code_block, escape, escape_code, escape_sentence
 from storage.alerts.followups import UnknownFollowUp
 from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import (
@@ -21,7 +21,7 @@ from storage.domain.errors import (
     UnknownSegment,
 )
 from storage.domain.filters import BadFilter
-from storage.domain.filters.errors import meant
+from storage.domain.filters.errors import did_you_mean
 from storage.domain.followups import FollowUpState, TooLate
 
 
@@ -33,13 +33,13 @@ def plain_reply(sentence: str) -> Reply:
 def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
     """Answer a refusal of what *asker*, Slack's id, asked."""
     if isinstance(refusal, BadFilter):
-        said = escape_sentence(sentence(refusal))
+        said = escape_sentence(refusal_sentence(refusal))
         return Reply(text=said, blocks=[section(f"{said}\n```{code_block(refusal.pointed)}```")])
-    said = sentence(refusal, asker=asker)
+    said = refusal_sentence(refusal, asker=asker)
     return plain_reply(said if isinstance(refusal, TooLate) else escape_sentence(said))
 
 
-def sentence(refusal: Refusal, *, asker: str = "") -> str:
+def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
     """Say what a refusal means for the person who asked."""
     match refusal:
         case StorageUnavailable(because=because) if because:
@@ -64,7 +64,7 @@ def sentence(refusal: Refusal, *, asker: str = "") -> str:
         case UnknownFollowUp():
             return "That follow-up is not there any more. Which there are: `/score followups`"
         case UnknownScoreType():
-            return f"There is no score type `{refusal.key[:40]}`. {meant(refusal.key, refusal.known)}"
+            return f"There is no score type `{refusal.key[:40]}`. {did_you_mean(refusal.key, refusal.known)}"
         case UnknownSegment():
             message = _capital(str(refusal)).rstrip(".")
             return f"{message}{'' if message.endswith('?') else '.'} Which there are: `/score segment list`"
@@ -98,24 +98,24 @@ def _too_late(late: TooLate, asker: str) -> str:
             return f"It is {late.state.value} already."
 
 
-def nobody_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
+def no_contact_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
     """Answer that no contact is called that; *line* with {} for the contact is what each suggestion runs."""
-    said = f"No contact is called “{brief(words)}”."
+    said = f"No contact is called “{short_name(words)}”."
     if looks_like_address(words):
         return plain_reply(
-            f"No contact has the address {escape(words)} yet. To add it, set a score: `/score set {code(words)} 85`"
+            f"No contact has the address {escape(words)} yet. To add it, set a score: `/score set {escape_code(words)} 85`"
         )
     if not nearest:
         return plain_reply(f"{said} Type more of the name, a company, or an address.")
-    return choice_reply(f"{said} Did you mean one of these?", _choices(nearest, line))
+    return choose_contact_reply(f"{said} Did you mean one of these?", _choices(nearest, line))
 
 
-def several_reply(words: str, found: Sequence[Contact], *, line: str) -> Reply:
+def ambiguous_contact_reply(words: str, found: Sequence[Contact], *, line: str) -> Reply:
     """Ask which of several contacts was meant."""
     if len(found) > 10:
-        return plain_reply(f"More than ten contacts match “{brief(words)}”. Type more of the name, or an address.")
-    return choice_reply(f"{len(found)} contacts match “{brief(words)}”. Which one?", _choices(found, line))
+        return plain_reply(f"More than ten contacts match “{short_name(words)}”. Type more of the name, or an address.")
+    return choose_contact_reply(f"{len(found)} contacts match “{short_name(words)}”. Which one?", _choices(found, line))
 
 
 def _choices(contacts: Sequence[Contact], line: str) -> list[tuple[str, str]]:
-    return [(named(one), line.replace("{}", f"id:{one.id}", 1)) for one in contacts]
+    return [(distinct_name(one), line.replace("{}", f"id:{one.id}", 1)) for one in contacts]

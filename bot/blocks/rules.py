@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bot.blocks.elements import actions, button, context, cut, cut_markup, section, signed
+from bot.blocks.elements import actions, button, context, format_signed, section, truncate, truncate_markup
 from bot.blocks.fields import choice_field, number_field, plain, text_field
 from bot.slack.handling import Block, Reply
-from bot.slack.text import code, escape
+from bot.slack.text import escape, escape_code
 from storage.domain.numbers import show
 from storage.domain.rules import Period
 from storage.domain.score_types import Rule, ScoreType
@@ -36,15 +36,15 @@ def rules_reply(types: Sequence[ScoreType], *, first: int = 0) -> Reply:
 
 
 def _line(rule: Rule) -> str:
-    return f"{escape(cut(rule.name, 80))}\n{cut_markup(in_words(rule), 400)}"
+    return f"{escape(truncate(rule.name, 80))}\n{truncate_markup(describe_rule(rule), 400)}"
 
 
-def in_words(rule: Rule) -> str:
+def describe_rule(rule: Rule) -> str:
     """Write what a rule is worth: demo_booked: +10 each, at most 20 a day, if tag:vip."""
-    condition = f"`{code(cut(rule.condition.strip(), 200))}`"
+    condition = f"`{escape_code(truncate(rule.condition.strip(), 200))}`"
     if rule.activity is None:
-        return f"{signed(rule.points)} while {condition}"
-    told = [f"{escape(rule.activity)}: {signed(rule.points)} each"]
+        return f"{format_signed(rule.points)} while {condition}"
+    told = [f"{escape(rule.activity)}: {format_signed(rule.points)} each"]
     if rule.cap is not None:
         together = f" together with the group {escape(rule.cap.group)}" if rule.cap.group else ""
         told.append(f"at most {show(rule.cap.points)} {PERIODS[Period(rule.cap.period)]}{together}")

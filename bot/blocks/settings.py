@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bot.blocks.elements import actions, button, cut_markup, section
+from bot.blocks.elements import actions, button, section, truncate_markup
 from bot.blocks.fields import field, number_field, plain, text_field
 from bot.blocks.preview import heading
 from bot.slack.handling import Block, Reply
@@ -41,18 +41,20 @@ def _described(one: ScoreType) -> str:
     fades = f"halves every {write_span(one.half_life)}" if one.half_life else "stays until it is changed"
     rules = {0: "no rules", 1: "1 rule"}.get(len(one.rules), f"{len(one.rules)} rules")
     numbers = f"{one.range_shown}, steps of {show(one.step)}, starting at {show(one.start)}"
-    return cut_markup(f"*{escape(one.label)}* `{one.key}`{default}\n{numbers} · {fades} · {rules}\nBands: {bands}", 500)
+    return truncate_markup(
+        f"*{escape(one.label)}* `{one.key}`{default}\n{numbers} · {fades} · {rules}\nBands: {bands}", 500
+    )
 
 
 def _waiting(live: ScoreType, draft: ScoreType) -> list[Block]:
     buttons = [
-        button("See what it changes", action="draft_preview", value=carried(draft)),
-        button("Cancel", action="draft_cancel", value=carried(draft)),
+        button("See what it changes", action="draft_preview", value=draft_value(draft)),
+        button("Cancel", action="draft_cancel", value=draft_value(draft)),
     ]
-    return [section(f"*Waits for a decision:* {cut_markup(heading(live, draft), 300)}"), actions(buttons)]
+    return [section(f"*Waits for a decision:* {truncate_markup(heading(live, draft), 300)}"), actions(buttons)]
 
 
-def carried(draft: ScoreType) -> str:
+def draft_value(draft: ScoreType) -> str:
     """Name a draft in a button."""
     return f"{draft.key} {draft.number}"
 

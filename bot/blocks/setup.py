@@ -63,7 +63,7 @@ def _why(types: Sequence[ScoreType]) -> str:
     return f"I ask when somebody's {escape(default.label)} reaches {show(top.start)} ({top.name})."
 
 
-def here_reply(channel: str) -> Reply:
+def invited_reply(channel: str) -> Reply:
     """Ask whoever invited the app whether follow-ups shall go to that channel."""
     said = "Thank you for the invitation. Shall follow-ups come to this channel?"
     buttons = [

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from bot.blocks.elements import actions, button, context, cut, moment, section, sections
+from bot.blocks.elements import actions, button, context, moment, section, sections, truncate
 from bot.blocks.fields import choice_field, plain, text_field
 from bot.slack.handling import Block, Reply
-from bot.slack.text import code, escape, escape_sentence, harmless
-from bot.source_admin import Senders, ids_alone
+from bot.slack.text import escape, escape_code, escape_entities, escape_sentence
+from bot.source_admin import Senders, explain_missing_token
 from storage.domain.source_health import SourceHealth
 from storage.domain.sources import Source
 from storage.sources.deliveries import Lately, RefusalCount, Waiting
@@ -79,7 +79,7 @@ def _buttons(one: Listed, first: int) -> list[Block]:
         pause = button("Resume", action="source_resume", value=f"{slug} {first}")
     else:
         confirm = {
-            "title": plain(cut(f"Pause {slug}?", 100)),
+            "title": plain(truncate(f"Pause {slug}?", 100)),
             "text": {"type": "plain_text", "text": PAUSING},
             "confirm": plain("Pause"),
             "deny": plain("Cancel"),
@@ -107,13 +107,13 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
         "Paused": "it is answered 503" if kept.paused else None,
         "Live secrets": str(len(source.secrets)),
     }
-    lines = [f"{name}: {escape(cut(value, 300))}" for name, value in told.items() if value]
+    lines = [f"{name}: {escape(truncate(value, 300))}" for name, value in told.items() if value]
     if refused is not None:
         many = "request was" if refused.count == 1 else "requests were"
         last = f"{refused.count:,} {many} refused, the last {moment(refused.last_at)}"
         lines.append(f"{last}: {escape_sentence(refused.reason)}. {escape_sentence(refused.hint)}")
     if source.provider in senders.thin:
-        lines += _read(reading) if source.reads else [ids_alone(source.slug)]
+        lines += _read(reading) if source.reads else [explain_missing_token(source.slug)]
     head = f"*{source.slug}* `{source.provider}` at {escape(senders.url(source))}"
     return Reply(
         text=f"The source {source.slug}",
@@ -134,7 +134,7 @@ def _numbered(steps: Iterable[str]) -> list[str]:
     return [f"{number}. {escape_sentence(step)}" for number, step in enumerate(steps, start=1)]
 
 
-def standing_reply(changed: HealthChange) -> Reply:
+def source_health_reply(changed: HealthChange) -> Reply:
     """Tell an admin that a source has stopped working, or works again."""
     name, last = f"*{changed.source}*", f"It delivered last {moment(changed.last_at)}" if changed.last_at else ""
     why = escape_sentence(f"Because: {changed.reason}. {changed.hint or ''}".strip()) if changed.reason else ""
@@ -153,14 +153,14 @@ def standing_reply(changed: HealthChange) -> Reply:
     return Reply(text=said, blocks=blocks)
 
 
-def made_reply(source: Source, senders: Senders) -> Reply:
+def source_added_reply(source: Source, senders: Senders) -> Reply:
     """Answer that a source was made, with its secret, this once."""
     secret = source.secrets[0] if source.secrets else ""
     name = source.settings.username
     shown = [
-        f"The address is `{harmless(senders.url(source))}`",
-        *([f"The user name is `{harmless(name)}`"] if name else []),
-        *([f"The {'password' if name else 'secret'} is `{harmless(secret)}`"] if secret else []),
+        f"The address is `{escape_entities(senders.url(source))}`",
+        *([f"The user name is `{escape_entities(name)}`"] if name else []),
+        *([f"The {'password' if name else 'secret'} is `{escape_entities(secret)}`"] if secret else []),
     ]
     return Reply(
         text=f"Made the source {source.slug}.",
@@ -178,19 +178,19 @@ def rotated_reply(source: Source, *, until: int) -> Reply:
     return Reply(
         text=f"{source.slug} has a new secret.",
         blocks=[
-            section(f"*{source.slug}* has a new secret: `{harmless(source.secrets[0])}`"),
+            section(f"*{source.slug}* has a new secret: `{escape_entities(source.secrets[0])}`"),
             context(f"It is not shown again. The old one is taken until {moment(until)}: change it at the sender."),
         ],
     )
 
 
-def aside_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
+def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
     """Answer with the items of a source that could not be used, and why."""
     if not items:
         return Reply(text="Empty.", blocks=[section(f"Nothing of *{source}* waits in quarantine.")])
     lines = [
         f"{moment(one.received_at)} delivery {one.delivery}: {escape_sentence(one.reason)}"
-        + (f"\n      `{code(cut(one.item, 150))}`" if one.item else "")
+        + (f"\n      `{escape_code(truncate(one.item, 150))}`" if one.item else "")
         for one in items
     ]
     more = f", the latest {len(items)}" if total > len(items) else ""

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from bot.blocks.elements import context, moment, section, sections
 from bot.slack.handling import Reply
-from bot.slack.text import code, escape, escape_sentence
+from bot.slack.text import escape, escape_code, escape_sentence
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import refused
+from storage.domain.submissions import refusal_reason
 from storage.sources.deliveries import Delivery
 
 
-def tried_reply(
+def dry_run_reply(
     delivery: Delivery, items: Sequence[ItemRequest], warnings: Sequence[str], types: Mapping[str, ScoreType]
 ) -> Reply:
     """Answer with what would be taken of a source's last delivery as the source is set now."""
@@ -33,7 +33,7 @@ def tried_reply(
     )
 
 
-def nothing_reply(source: str) -> Reply:
+def no_delivery_reply(source: str) -> Reply:
     """Answer that there is nothing to test a source with."""
     said = f"*Test of {source}:* nothing that it sent is kept. Let it send something, then test it."
     return Reply(text=said, blocks=[section(said)])
@@ -43,7 +43,7 @@ def _line(one: ItemRequest, types: Mapping[str, ScoreType], *, received: int) ->
     if isinstance(one, Ignored | Unusable):
         return f"{'ignored' if isinstance(one, Ignored) else 'quarantined'}: {escape_sentence(one.reason)}"
     whom = _whom(one.contact)
-    if because := refused(one, types, received=received):
+    if because := refusal_reason(one, types, received=received):
         return f"{whom} → quarantined: {escape_sentence(because)}"
     match one:
         case Merge():
@@ -56,7 +56,7 @@ def _line(one: ItemRequest, types: Mapping[str, ScoreType], *, received: int) ->
 
 def _does(one: Item) -> str:
     if one.activity is not None:
-        return f"did `{code(one.activity)}`, {show(one.amount)} times"
+        return f"did `{escape_code(one.activity)}`, {show(one.amount)} times"
     if one.score is None:
         return escape(f"{', '.join(one.fields)} noted") if one.fields else "known by its id"
     if one.op is Op.CLEAR:

@@ -58,7 +58,7 @@ def as_document(seen: Preview | ScoreType) -> dict[str, object]:
     return {"type": seen.draft.key, **counts}
 
 
-async def tell(workspace: Workspace, seen: Preview | ScoreType, *, dry_run: bool, asks: bool) -> None:
+async def print_preview(workspace: Workspace, seen: Preview | ScoreType, *, dry_run: bool, asks: bool) -> None:
     """Say to people what changed, or would."""
     if isinstance(seen, ScoreType):
         output.lines(f"{seen.label}: no score changes by this.")

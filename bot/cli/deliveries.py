@@ -13,7 +13,7 @@ from storage.domain.errors import UnknownDelivery
 from storage.domain.people import Workspace
 from storage.domain.submissions import Status
 from storage.sources.config import find_source
-from storage.sources.deliveries import Delivery, deliveries, delivery, raw_delivery, refused
+from storage.sources.deliveries import Delivery, deliveries, delivery, list_refusals, raw_delivery
 from webhooks.read.parse_delivery import replay as replay_delivery
 
 app = typer.Typer(no_args_is_help=True, help="Deliveries: the requests of sources.")
@@ -41,7 +41,7 @@ def list_all(
                 "reason": one.reason,
                 "hint": one.hint,
             }
-            for one in await refused(workspace)
+            for one in await list_refusals(workspace)
             if source in (None, one.source)
         ]
         if as_json:

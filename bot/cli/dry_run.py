@@ -20,14 +20,14 @@ from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Un
 from storage.domain.numbers import to_json
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Raw, refused
+from storage.domain.submissions import Raw, refusal_reason
 from storage.scoring.definitions import score_types
 from storage.sources.config import find_source
 from storage.sources.deliveries import delivery as kept_delivery
 from storage.sources.deliveries import raw_delivery
 from webhooks.read.mapping import BadMapping, check_mapping
-from webhooks.read.parse_delivery import attempt, given_request, with_mapping
-from webhooks.test_delivery import kind_of_file, post, prepared
+from webhooks.read.parse_delivery import dry_run, load_request_file, with_mapping
+from webhooks.test_delivery import kind_of_file, post, prepare_request
 
 
 def try_source(
@@ -46,7 +46,7 @@ def try_source(
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
         raw, key, received = await _request(workspace, slug, delivery=delivery, file=file)
-        tried = attempt(with_mapping(source, _mapping(mapping)), raw, key=key)
+        tried = dry_run(with_mapping(source, _mapping(mapping)), raw, key=key)
         types = {one.key: one for one in await score_types(workspace)}
         rows = [_would(one, types, received=received) for one in tried.items]
         if as_json:
@@ -71,7 +71,7 @@ async def _request(workspace: Workspace, slug: str, *, delivery: int | None, fil
     """Give what to try, the delivery's id, and when it came."""
     if file is not None:
         content = await asyncio.to_thread(file.read_bytes)
-        return given_request(content, kind=kind_of_file(content)), "file", system_clock()
+        return load_request_file(content, kind=kind_of_file(content)), "file", system_clock()
     assert delivery is not None
     kept, _ = await kept_delivery(workspace, id=delivery)
     if kept.source != slug:
@@ -82,7 +82,7 @@ async def _request(workspace: Workspace, slug: str, *, delivery: int | None, fil
 def _would(one: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> dict[str, object]:
     """Say what an item would do, or why it would be set aside."""
     said = _said(one)
-    if not isinstance(one, Ignored | Unusable) and (because := refused(one, types, received=received)):
+    if not isinstance(one, Ignored | Unusable) and (because := refusal_reason(one, types, received=received)):
         return said | {"does": "quarantined", "reason": because}
     return said
 
@@ -123,7 +123,7 @@ def send_file(
         source = await find_source(workspace.team, slug=slug)
         document, delivery = await asyncio.to_thread(file.read_bytes), f"msg_{randomness.token_hex(12)}"
         url = url_of(settings, source)
-        request = prepared(source, document, url=url, delivery=delivery, now=system_clock())
+        request = prepare_request(source, document, url=url, delivery=delivery, now=system_clock())
         try:
             return await post(request.url, body=request.body, headers=request.headers)
         except OSError as exc:

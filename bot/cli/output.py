@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from bot.blocks.elements import amount
-from bot.slack.text import undirected
+from bot.blocks.elements import format_value
+from bot.slack.text import strip_bidi
 from storage.domain.score_types import ScoreType
 
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
@@ -32,7 +32,7 @@ def note(*text: str) -> None:
 
 def _shown(text: str) -> str:
     """Return text without what would control the terminal, or turn the direction of what follows: it may be sent."""
-    return undirected(text).translate(_CONTROLS)
+    return strip_bidi(text).translate(_CONTROLS)
 
 
 def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
@@ -69,4 +69,4 @@ def moved(
     would = "would change" if dry_run else "changed"
     top = f"; {entering:,} into {score_type.bands[-1].name}, {leaving:,} out of it" if len(score_type.bands) > 1 else ""
     lines(f"{score_type.label}: {count(changed, 'contact')} {would}{top}.")
-    lines(*[f"  {name}: {amount(before)} → {amount(after)}" for name, before, after in first])
+    lines(*[f"  {name}: {format_value(before)} → {format_value(after)}" for name, before, after in first])

@@ -11,7 +11,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.cli import output
-from bot.cli.definition_changes import as_document, redefine, tell
+from bot.cli.definition_changes import as_document, print_preview, redefine
 from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -88,7 +88,7 @@ def apply_rules(
         if not told:
             output.lines("Nothing to do: these are the rules already.")
         for one in told:
-            await tell(workspace, one, dry_run=dry_run, asks=ask)
+            await print_preview(workspace, one, dry_run=dry_run, asks=ask)
 
     run(body)
 

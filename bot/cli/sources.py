@@ -11,17 +11,17 @@ from bot.cli import output
 from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
-from bot.source_admin import ids_alone
+from bot.source_admin import explain_missing_token
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.source_health import SourceHealth
 from storage.domain.sources import DAY, Source
 from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source, sources
-from storage.sources.deliveries import lately
-from storage.sources.health import troubles
-from storage.sources.readback_queue import reading
+from storage.sources.deliveries import count_recent
+from storage.sources.health import list_troubled
+from storage.sources.readback_queue import readback_status
 from webhooks.providers import PROVIDERS
-from webhooks.source_settings import Given, configure, next_secret, provider_named, unmeasured
+from webhooks.source_settings import Given, configure, find_provider, next_secret, unknown_score_types
 
 app = typer.Typer(no_args_is_help=True, help="Sources: the systems that send scores.")
 
@@ -80,7 +80,7 @@ def add(
     """Configure a sender; its secret is shown this once."""
 
     async def body(_: Storage, settings: Settings) -> None:
-        chosen = provider_named(provider)
+        chosen = find_provider(provider)
         workspace = await the_workspace(team)
         given = Given(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
@@ -94,7 +94,7 @@ def add(
             api_token=api_token, now=system_clock(),
         )  # fmt: skip  # whose, what, and what proves it
         url, name = url_of(settings, made), made.settings.username
-        output.note(*unmeasured(made))
+        output.note(*unknown_score_types(made))
         if as_json:
             document: dict[str, object] = {"slug": made.slug, "provider": provider, "url": url, "secrets": [*secrets]}
             output.document(document | ({"username": name} if name else {}))
@@ -172,7 +172,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
     async def body(_: Storage, settings: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
         source = (await find_source(workspace.team, slug=slug)).at(now)
-        seen, kept = await lately(workspace, source=source.id, now=now), source.settings
+        seen, kept = await count_recent(workspace, source=source.id, now=now), source.settings
         day = {
             "deliveries": seen.deliveries,
             "applied": seen.applied,
@@ -197,7 +197,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "paused": kept.paused,
             "rate": kept.rate,
             **(await _read_back(source)),
-            "standing": (await troubles(workspace)).get(slug, SourceHealth.WORKS),
+            "standing": (await list_troubled(workspace)).get(slug, SourceHealth.WORKS),
             "last_delivery_at": output.moment(seen.last_at) if seen.last_at is not None else None,
             "last_day": day,
         }
@@ -216,12 +216,12 @@ async def _read_back(source: Source) -> dict[str, object]:
     readback = PROVIDERS[source.provider].readback
     if readback is None:
         return {}
-    seen = await reading(source.workspace, source=source.slug)
+    seen = await readback_status(source.workspace, source=source.slug)
     return {
         "reads_back": source.reads,
         "api_url": source.settings.api_url or readback.base,
         "contacts_to_read": seen.waiting,
-        "not_read": seen.problem if source.reads else ids_alone(source.slug),
+        "not_read": seen.problem if source.reads else explain_missing_token(source.slug),
         "not_read_at": output.moment(seen.problem_at) if seen.problem_at is not None else None,
     }
 
@@ -267,7 +267,7 @@ def set_(
             workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, api_token=api_token,
             now=system_clock(),
         )  # fmt: skip  # as above
-        output.note(*unmeasured(changed))
+        output.note(*unknown_score_types(changed))
         if as_json:
             output.document({"slug": changed.slug, "provider": changed.provider, "url": url_of(settings, changed)})
         else:

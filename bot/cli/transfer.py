@@ -24,9 +24,9 @@ from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
-from storage.transfer.csv_files import CsvFile, Mending, Row, recognise
+from storage.transfer.csv_files import CsvFile, Mending, Row, recognize
 from storage.transfer.export import create_file, export, write_csv
-from storage.transfer.import_csv import Report, batch_of, import_file, listed, undo_import
+from storage.transfer.import_csv import Report, batch_of, format_columns, import_file, undo_import
 
 SHOWN = 5  # lines with something wrong; the rest stand in the file to mend
 #: What another database would say otherwise of the same facts.
@@ -56,7 +56,7 @@ def import_contacts(
 
     async def body(storage: Storage, _: Settings) -> bool:
         workspace = await the_workspace(team)
-        recognised = recognise(file)
+        recognised = recognize(file)
         if undo:
             recorded = await undo_import(workspace, file=recognised, committer=storage.committer, now=system_clock())
             _say_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
@@ -151,7 +151,7 @@ def _say(
         output.lines("It had been taken back, and is in force again.")
     if report.unused:
         first = report.unused[0]
-        output.lines(f"Left out: {listed(report.unused)}. Take one with --map '{first}=attributes.{first}'")
+        output.lines(f"Left out: {format_columns(report.unused)}. Take one with --map '{first}=attributes.{first}'")
     if report.unasked:
         output.lines(f"It would have asked for {output.count(report.unasked, 'follow-up')}; an import asks for none.")
     if not dry_run and report.new + report.changed:

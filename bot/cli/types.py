@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.definition_changes import as_document, redefine, tell
+from bot.cli.definition_changes import as_document, print_preview, redefine
 from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
@@ -101,7 +101,7 @@ def change(
             changed = await score_type(workspace, key=key)
             output.document({**_document(changed), **as_document(seen), "applied": not dry_run})
         else:
-            await tell(workspace, seen, dry_run=dry_run, asks=ask)
+            await print_preview(workspace, seen, dry_run=dry_run, asks=ask)
 
     run(body)
 

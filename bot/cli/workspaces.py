@@ -12,7 +12,7 @@ from bot.settings import Settings
 from storage.alerts.enroll import choose_channel
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
-from storage.workspaces import add_workspace, all_workspaces, choices, find_workspace, name_admins
+from storage.workspaces import add_workspace, all_workspaces, find_workspace, load_choices, name_admins
 
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,31}", re.ASCII)
 
@@ -56,7 +56,7 @@ def set_up(
             await name_admins(workspace, people=admin)
         if alert_channel:
             await choose_channel(workspace, channel=alert_channel, now=system_clock())
-        chosen = await choices(workspace)
+        chosen = await load_choices(workspace)
         if as_json:
             admins = list(chosen.admins)
             output.document({"workspace": team, "alert_channel": chosen.alert_channel, "admins": admins})

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from bot.blocks.contact_list import choice_reply
+from bot.blocks.contact_list import choose_contact_reply
 from bot.commands.add_contact import add_contact
 from bot.commands.alerts import manage_alerts
 from bot.commands.clear_score import clear_score
@@ -26,9 +26,9 @@ from bot.commands.view_score import view_score
 from bot.commands.why import explain_score
 from bot.slack.access import Need
 from bot.slack.handling import Reply, Request
-from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_set, unquoted, verb_of
+from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_set, strip_quotes, verb_of
 from bot.slack.lookup import find_all, is_name
-from bot.slack.text import MENTION, code
+from bot.slack.text import MENTION, escape_code
 from storage.sources.config import sources
 
 COMMANDS = {
@@ -142,12 +142,12 @@ async def carry_out(asked: Request) -> Reply:
         command = COMMANDS[asking.verb]
         asked.needs(command.need)
         return await command.handler(replace(asked, text=asking.rest))
-    if MENTION.fullmatch(line) or await find_all(asked, unquoted(line)):
+    if MENTION.fullmatch(line) or await find_all(asked, strip_quotes(line)):
         return await view_score(asked)
     meant = await _meant(asked, line)
     if meant:
         shown = f"/score {meant}"
-        return choice_reply(f"Did you mean `{code(shown)}`?", [(shown, meant)])
+        return choose_contact_reply(f"Did you mean `{escape_code(shown)}`?", [(shown, meant)])
     if is_filter(line) and not await _is_id(asked, line):
         return await filter_contacts(asked)
     return await view_score(asked)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from bot.blocks.added import added_reply, known_reply
+from bot.blocks.added import added_reply, already_known_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.line import ADDABLE, read_add
 from bot.slack.lookup import find_all
-from bot.slack.text import MENTION, code
+from bot.slack.text import MENTION, escape_code
 from storage.domain.contacts import Json, looks_like_address
 from storage.domain.submissions import Status
 from storage.ledger.contacts import find
@@ -29,7 +29,7 @@ async def add_contact(asked: Request) -> Reply:
     if before is not None:
         fields = {name: text for name, text in said.items() if getattr(before, name) != text}
         if not fields:
-            return known_reply(before)
+            return already_known_reply(before)
     recorded = await asked.say(address, fields)
     if all(outcome.status is Status.DUPLICATE for outcome in recorded.outcomes):
         return Reply()  # sent again while the first was under way
@@ -52,6 +52,6 @@ async def _owner(asked: Request, words: str) -> str | Reply:
         )
     if not looks_like_address(words):
         return plain_reply(
-            f"`{code(words)}` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`."
+            f"`{escape_code(words)}` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`."
         )
     return words

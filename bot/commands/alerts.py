@@ -3,10 +3,10 @@
 import re
 from dataclasses import replace
 
-from bot.alerts import add_rule, alerts_page, not_ours, owners_in
-from bot.blocks.alert_list import rule_line, tried_reply
+from bot.alerts import add_rule, alerts_page, find_outside_destinations, resolve_owners
+from bot.blocks.alert_list import rule_line, simulation_reply
 from bot.blocks.alert_modal import alert_modal
-from bot.blocks.elements import brief
+from bot.blocks.elements import short_name
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need, Verdict
 from bot.slack.handling import Reply, Request
@@ -39,7 +39,7 @@ async def manage_alerts(asked: Request) -> Reply:
             return Reply(modal=alert_modal(asked.types))
         case "add":
             asked.needs(Need.SET)
-            if refused := await not_ours(asked, rest.strip()):
+            if refused := await find_outside_destinations(asked, rest.strip()):
                 return plain_reply(f"No rule was made. {' '.join(refused.values())}")
             return await add_rule(asked, rest.strip())
         case "try":
@@ -54,9 +54,9 @@ async def manage_alerts(asked: Request) -> Reply:
 
 async def _try(asked: Request, words: str) -> Reply:
     words = words.removeprefix("add ")
-    tried = await try_alert(asked.workspace, words=words, owners=await owners_in(asked, words), now=asked.now)
+    tried = await try_alert(asked.workspace, words=words, owners=await resolve_owners(asked, words), now=asked.now)
     known = await contacts(asked.workspace, ids=[id for id, _ in tried.asked[:MOST_TRIED]])
-    return tried_reply(tried, words, {one.id: one for one in known})
+    return simulation_reply(tried, words, {one.id: one for one in known})
 
 
 async def _digest(asked: Request, words: str) -> Reply:
@@ -85,7 +85,7 @@ async def _digest(asked: Request, words: str) -> Reply:
 async def _change(asked: Request, what: str, number: str) -> Reply:
     found = next((one for one in await alert_rules(asked.workspace) if str(one.id) == number), None)
     if found is None:
-        which = brief(number) if number else "without a number"
+        which = short_name(number) if number else "without a number"
         return plain_reply(f"There is no alert rule {which}. `/score alerts` lists them.")
     if found.made_by != asked.person.id:
         asked.needs(Need.ADMINISTER)

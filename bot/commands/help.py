@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from bot.blocks.elements import brief, context, section, sections
+from bot.blocks.elements import context, section, sections, short_name
 from bot.blocks.refusals import plain_reply
 from bot.commands.contract import Command
 from bot.slack.access import Need
@@ -22,7 +22,7 @@ def help_reply(asked: Request, commands: Mapping[str, Command]) -> Reply:
     if asked.text:
         near = get_close_matches(asked.text.casefold(), list(commands), n=1)
         meant = f"Did you mean `/score help {near[0]}`? " if near else ""
-        return plain_reply(f"There is no `{brief(asked.text)}` to type. {meant}What there is: `/score help`")
+        return plain_reply(f"There is no `{short_name(asked.text)}` to type. {meant}What there is: `/score help`")
     verbs = [f"`/score {one.usage}`: {one.what}" for one in commands.values()]
     first = "`/score ada@example.com`: see a contact; a name or a company will do"
     return Reply(

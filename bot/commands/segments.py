@@ -2,9 +2,9 @@
 
 from bot.blocks.contact_list import segments_reply
 from bot.blocks.refusals import plain_reply
-from bot.filter_pages import LONGEST, FilterPage, addresses, answer_filter
+from bot.filter_pages import LONGEST, FilterPage, answer_filter, mentioned_addresses
 from bot.slack.handling import Reply, Request
-from bot.slack.text import MENTION, code, escape
+from bot.slack.text import MENTION, escape, escape_code
 from storage.domain.filters import BadFilter
 from storage.reading.segments import delete_segment, save_segment, segment, segments
 
@@ -24,7 +24,7 @@ async def manage_segments(asked: Request) -> Reply:
             return await answer_filter(asked, FilterPage(await segment(asked.workspace, name=name)))
         case ("delete", name, "") if name:
             was = await delete_segment(asked.workspace, name=name)
-            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{code(was)}`.")
+            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(was)}`.")
         case _:
             return plain_reply(HOW)
 
@@ -32,7 +32,7 @@ async def manage_segments(asked: Request) -> Reply:
 async def _save(asked: Request, name: str, text: str) -> Reply:
     if len(text) > LONGEST:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {len(text)}.")
-    known = await addresses(asked, text)
+    known = await mentioned_addresses(asked, text)
     for found in MENTION.finditer(text):
         if known[found[1]] is None:
             sentence = "I do not know that colleague's address; type it: owner:rep@example.com"
@@ -40,5 +40,7 @@ async def _save(asked: Request, name: str, text: str) -> Reply:
     # A colleague is kept by address, which means the same wherever the segment is used.
     text = MENTION.sub(lambda found: known[found[1]] or "", text)
     was = await save_segment(asked.workspace, name=name, text=text, now=asked.now)
-    instead = f" It was `{code(was)}`." if was not in (None, text) else ""
-    return plain_reply(f"Saved *{escape(name)}*: `{code(text)}`.{instead} Use it: `/score filter segment:{name}`")
+    instead = f" It was `{escape_code(was)}`." if was not in (None, text) else ""
+    return plain_reply(
+        f"Saved *{escape(name)}*: `{escape_code(text)}`.{instead} Use it: `/score filter segment:{name}`"
+    )

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from bot.blocks.contact_list import choice_reply
+from bot.blocks.contact_list import choose_contact_reply
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.blocks.set_modal import set_modal
 from bot.slack.handling import Reply, Request
-from bot.slack.line import Setting, ends_with_number, read_set, two_numbers
+from bot.slack.line import Setting, ends_with_number, read_set, two_numbers_refusal
 from bot.slack.lookup import find_all, find_one
-from bot.slack.text import code, escape
+from bot.slack.text import escape, escape_code
 from storage.domain.contacts import looks_like_address
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Op
@@ -28,11 +28,11 @@ async def set_score(asked: Request) -> Reply:
     if isinstance(found, Reply):
         unknown = not await find_all(asked, setting.contact)
         if unknown and ends_with_number(setting.contact):
-            return plain_reply(f"{two_numbers(setting.values[-1], asked.types)}, or put the name in quotes.")
+            return plain_reply(f"{two_numbers_refusal(setting.values[-1], asked.types)}, or put the name in quotes.")
         key, _, contact = setting.contact.partition(" ")
         if unknown and contact and key.casefold() in {one.key for one in asked.types}:
             value = replace(setting.values[-1], score=key.casefold()).typed()
-            return plain_reply(f"Values stand at the end: `/score set {code(contact)} {value}`")
+            return plain_reply(f"Values stand at the end: `/score set {escape_code(contact)} {value}`")
         return found
     return await _set(asked, setting, found.id)
 
@@ -53,7 +53,7 @@ def _offer_to_add(asked: Request, setting: Setting) -> Reply:
     more = f" and {len(setting.values) - 1} more" if len(setting.values) > 1 else ""
     label = f"Add {setting.contact} and {doing}{more}"
     question = f"No contact has the address {escape(setting.contact)} yet."
-    return choice_reply(question, [(label, _line(setting, setting.contact))], action="create")
+    return choose_contact_reply(question, [(label, _line(setting, setting.contact))], action="create")
 
 
 async def _set(asked: Request, setting: Setting, contact: int | str) -> Reply:

@@ -76,7 +76,7 @@ def may_see(person: Person | None, place: Conversation | None, *, somewhere: boo
     return Verdict.SHARED if place.is_shared else Verdict.ALLOWED
 
 
-def says_elsewhere(
+def is_from_outside(
     teams: Collection[str | None], organisations: Collection[str | None], team: str, organisation: str | None
 ) -> bool:
     """Tell whether a request itself says that it is from another team, or another organisation, than ours.
@@ -111,7 +111,7 @@ def rights(person: Person, choices: Choices) -> frozenset[Need]:
     return frozenset({Need.SEE, Need.SET} if choices.setters is Setters.MEMBERS else {Need.SEE})
 
 
-def check(allowed: Collection[Need], need: Need) -> None:
+def check_allowed(allowed: Collection[Need], need: Need) -> None:
     """Raise NotAllowed unless what is asked is allowed."""
     if need not in allowed:
         raise NotAllowed(need)

@@ -32,7 +32,7 @@ class CountedClient(AsyncWebClient):
         return answer
 
 
-def fails_all(exc: Exception) -> bool:
+def is_outage(exc: Exception) -> bool:
     """Tell whether any other call would have failed too: nobody answers, Slack is busy or broken, or shuts us out."""
     if isinstance(exc, SlackApiError):
         return error_code(exc) in (None, *PASSING, *SHUT_OUT)

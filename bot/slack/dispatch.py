@@ -13,10 +13,18 @@ from bot.actions import ACTIONS
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.commands import carry_out
 from bot.home_and_shortcuts import ask_for_place, home, score_message
-from bot.slack.access import Need, Verdict, may_see, rights, says_elsewhere
+from bot.slack.access import Need, Verdict, is_from_outside, may_see, rights
 from bot.slack.directory import People
 from bot.slack.handling import Block, Outlived, Reply, Request
-from bot.slack.payloads import SlackPayload, entered, key_of, message_of, of_command, of_form, of_interaction
+from bot.slack.payloads import (
+    SlackPayload,
+    clicked_message,
+    entered_value,
+    parse_command,
+    parse_form,
+    parse_interaction,
+    request_key,
+)
 from bot.slack.responder import Answers
 from bot.slack.text import clean
 from bot.source_admin import Senders
@@ -26,7 +34,7 @@ from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
 from storage.ledger.committer import Committer
 from storage.scoring.definitions import score_types
-from storage.workspaces import choices
+from storage.workspaces import load_choices
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +76,7 @@ class Dispatcher:
         self._count()
         await ack()
         text = body.get("text") or ""
-        request = of_command(body)
+        request = parse_command(body)
         await self._send(request, await self._answer(request, carry_out, text=clean(text)))
 
     async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
@@ -76,13 +84,13 @@ class Dispatcher:
         self._count()
         await ack()
         action = body["actions"][0]
-        name, value = action["action_id"].partition(":")[0], entered(action) or ""
-        request = of_interaction(body, action["action_id"], value)
+        name, value = action["action_id"].partition(":")[0], entered_value(action) or ""
+        request = parse_interaction(body, action["action_id"], value)
         if name in ACTIONS:
             need, handler = ACTIONS[name]
             await self._send(request, await self._answer(request, handler, need=need, text=value))
         elif name in ("run", "create"):  # the button carries a whole line, to be carried out once
-            request = replace(request, key=key_of({}, request.user, message_of(body) or request.key, value))
+            request = replace(request, key=request_key({}, request.user, clicked_message(body) or request.key, value))
             await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
         elif request.view is None:  # a button of an older version, under a message that still stands
             await self._send(request, await self._answer(request, _outlived))
@@ -95,7 +103,7 @@ class Dispatcher:
         if body["view"]["callback_id"] not in VIEWS:  # a form of an older version that was still open
             await ack()
             return
-        request, fields, metadata = of_form(body)
+        request, fields, metadata = parse_form(body)
         need, handler = VIEWS[body["view"]["callback_id"]]
         answering = asyncio.create_task(self._answer(request, handler, need=need, fields=fields, metadata=metadata))
         done, _ = await asyncio.wait([answering], timeout=PATIENCE)
@@ -113,7 +121,7 @@ class Dispatcher:
         self._count()
         found: list[Block] = []
         try:
-            asked = await self._asked(of_interaction(body))
+            asked = await self._asked(parse_interaction(body))
             if isinstance(asked, Request) and body["action_id"] in OPTIONS:
                 check_text(body.get("value"), "what you typed")
                 found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
@@ -135,7 +143,7 @@ class Dispatcher:
         """Take the shortcut in the menu of a message: open the form for whoever the message speaks of."""
         self._count()
         await ack()
-        request = of_interaction(body)
+        request = parse_interaction(body)
         said = clean(str((body.get("message") or {}).get("text") or ""))
         await self._send(request, await self._answer(request, score_message, need=Need.SET, text=said))
 
@@ -218,13 +226,13 @@ class Dispatcher:
         )
         # Of a click by an outsider only the request itself tells where they belong.
         team, organisation = self._workspace.team, self._enterprise
-        if person is not None and says_elsewhere(request.teams, request.organisations, team, organisation):
+        if person is not None and is_from_outside(request.teams, request.organisations, team, organisation):
             person = replace(person, is_outsider=True)
         verdict = may_see(person, place, somewhere=request.channel is not None)
         if verdict is not Verdict.ALLOWED or person is None:
             log.info("refused", because=verdict.name)
             return verdict
-        chosen = await choices(self._workspace)
+        chosen = await load_choices(self._workspace)
         return Request(
             workspace=self._workspace,
             choices=chosen,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from bot.slack.access import Need, Person, Verdict, check
+from bot.slack.access import Need, Person, Verdict, check_allowed
 from bot.slack.line import Value
 from bot.source_admin import Senders
 from storage.domain.contacts import Json, Reference
@@ -54,7 +54,7 @@ class Request:
 
     def needs(self, need: Need) -> None:
         """Raise NotAllowed unless who asks may do this."""
-        check(self.rights, need)
+        check_allowed(self.rights, need)
 
     def type(self, key: str) -> ScoreType:
         """Give a score type by its key; raises UnknownScoreType."""

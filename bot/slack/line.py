@@ -109,7 +109,7 @@ def _one_letter_off(word: str, verb: str) -> bool:
     return any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
 
 
-def unquoted(contact: str) -> str:
+def strip_quotes(contact: str) -> str:
     """Give a contact's words without the quotes that forced them to be one."""
     found = _QUOTED.fullmatch(contact.strip())
     return found[1].strip() if found else contact.strip()
@@ -130,7 +130,7 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
         has_bare = has_bare or is_bare
         values.insert(0, value)
         del words[-taken:]
-    contact = unquoted(" ".join(words))
+    contact = strip_quotes(" ".join(words))
     _complain(words, contact=contact, values=values, types=types)
     return Setting(contact=contact, values=tuple(values), reason=reason)
 
@@ -167,7 +167,7 @@ def _split_reason(rest: str, types: Sequence[ScoreType]) -> tuple[str, str | Non
         found = next((one for one in places if one.end() < len(rest)), None)
     if found is None:
         return rest.strip(), None
-    said, reason = rest[: found.start()].strip(), unquoted(rest[found.end() :])
+    said, reason = rest[: found.start()].strip(), strip_quotes(rest[found.end() :])
     if not reason:
         raise Unclear(f"Say why after `because`, or leave it out: `/score set {said}`")
     if len(reason) > LONGEST_REASON:
@@ -228,7 +228,7 @@ def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], ty
     if not contact:
         raise Unclear(f"Say whose score: `/score set ada@example.com {values[0].typed()}`")
     if "@" in words[0] and len(words) > 1 and _BARE.fullmatch(words[-1]):
-        raise Unclear(two_numbers(values[-1], types))
+        raise Unclear(two_numbers_refusal(values[-1], types))
     named = [value.score for value in values]
     twice = next((one.label for one in types if named.count(one.key) > 1), None)
     if twice:
@@ -249,7 +249,7 @@ def _complain_of_place(words: Sequence[str]) -> None:
         raise Unclear(f"`{words[-1]}` is not a number. Type for example `/score set {' '.join(words[:-1])} 85`")
 
 
-def two_numbers(last: Value, types: Sequence[ScoreType]) -> str:
+def two_numbers_refusal(last: Value, types: Sequence[ScoreType]) -> str:
     """Say what to do about two numbers that name no score type."""
     if len(types) == 1:
         return f"One number sets {types[0].label}, and there is no other score type; leave one of the two out"
@@ -291,14 +291,14 @@ def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, .
         named.insert(0, words.pop().casefold())
     if not words:
         raise Unclear("Say whose score: `/score clear ada@example.com fit`")
-    return unquoted(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)
+    return strip_quotes(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)
 
 
 def read_add(rest: str) -> tuple[str, dict[str, str]]:
     """Read what follows `add`: the address, and what is said of the contact by field; raises Unclear."""
     said: dict[str, str] = {}
     words = _FIELD_WORD.findall(rest)
-    address = unquoted(words[0]) if words else ""
+    address = strip_quotes(words[0]) if words else ""
     if not looks_like_address(address):
         first = f"`{words[0]}` is not an e-mail address. " if words else ""
         raise Unclear(f'{first}Say whom: `/score add ada@example.com name:"Ada Lovelace"`')
@@ -306,10 +306,10 @@ def read_add(rest: str) -> tuple[str, dict[str, str]]:
         found = _FIELD.fullmatch(word)
         if found is None and said:
             last = list(said)[-1]
-            raise Unclear(f'Put several words in quotes: `{last}:"{said[last]} {unquoted(word)}"`')
+            raise Unclear(f'Put several words in quotes: `{last}:"{said[last]} {strip_quotes(word)}"`')
         if found is None or found["field"].casefold() not in ADDABLE:
             raise Unclear(_not_addable(word, words[0]))
-        name, text = found["field"].casefold(), unquoted(found["text"])
+        name, text = found["field"].casefold(), strip_quotes(found["text"])
         if name in said:
             raise Unclear(f"{name.capitalize()} is said twice; say it once.")
         if not text:

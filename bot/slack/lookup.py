@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from bot.blocks.refusals import nobody_reply, plain_reply, several_reply
+from bot.blocks.refusals import ambiguous_contact_reply, no_contact_reply, plain_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION
-from storage.domain.contacts import Contact, matching
+from storage.domain.contacts import Contact, match_key
 from storage.domain.errors import UnknownScoreType
 from storage.ledger.contacts import contacts, find, nearest
 
@@ -19,10 +19,10 @@ async def find_one(asked: Request, words: str, *, line: str) -> Contact | Reply:
     if len(found) == 1:
         return found[0]
     if found:
-        return several_reply(words, found, line=line)
+        return ambiguous_contact_reply(words, found, line=line)
     if MENTION.fullmatch(words):
         return plain_reply(f"{words} is a colleague, not a contact. Their contacts: `/score filter owner:`{words}")
-    return nobody_reply(words, await nearest(asked.workspace, text=words), line=line)
+    return no_contact_reply(words, await nearest(asked.workspace, text=words), line=line)
 
 
 async def find_scored(asked: Request, words: str, *, line: str) -> Contact | Reply:
@@ -47,4 +47,4 @@ async def find_all(asked: Request, words: str) -> list[Contact]:
 
 def is_name(word: str, found: Sequence[Contact]) -> bool:
     """Tell whether a word stands whole in the name or company of one of the contacts that it finds."""
-    return any(matching(word) in matching(f"{one.name or ''} {one.company or ''}").split() for one in found)
+    return any(match_key(word) in match_key(f"{one.name or ''} {one.company or ''}").split() for one in found)

@@ -24,7 +24,7 @@ class SlackPayload:
     view: Mapping[str, Any] | None = None  #: the form that was clicked in
 
 
-def of_command(body: Mapping[str, Any]) -> SlackPayload:
+def parse_command(body: Mapping[str, Any]) -> SlackPayload:
     """Read a slash command."""
     user = str(body.get("user_id") or "")
     return SlackPayload(
@@ -32,13 +32,13 @@ def of_command(body: Mapping[str, Any]) -> SlackPayload:
         teams=frozenset({body.get("team_id")}),
         organisations=frozenset({body.get("enterprise_id") or None}),
         channel=str(body.get("channel_id") or ""),
-        key=key_of(body, user, body.get("text") or ""),
+        key=request_key(body, user, body.get("text") or ""),
         trigger=body.get("trigger_id"),
         answer_to=body.get("response_url"),
     )
 
 
-def of_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
+def parse_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
     """Read what clicks, forms and menus have in common; *parts* tell one such request from another."""
     user = body.get("user") or {}
     channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id")
@@ -49,43 +49,43 @@ def of_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
         teams=frozenset({user.get("team_id"), (body.get("team") or {}).get("id")}),
         organisations=frozenset({(body.get("enterprise") or {}).get("id")}),
         channel=channel,
-        key=key_of(body, str(user.get("id") or ""), *parts),
+        key=request_key(body, str(user.get("id") or ""), *parts),
         trigger=body.get("trigger_id"),
         answer_to=body.get("response_url"),
         view=body.get("view"),
     )
 
 
-def of_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | None], dict[str, Any]]:
+def parse_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | None], dict[str, Any]]:
     """Read a form that was handed in: the request, what was entered by block, and what the form carried along."""
     view = body["view"]
     carried = json.loads(view.get("private_metadata") or "{}")
     fields = {
-        block: entered(element)
+        block: entered_value(element)
         for block, elements in ((view.get("state") or {}).get("values") or {}).items()
         for element in elements.values()
     }
-    request = of_interaction(body)
+    request = parse_interaction(body)
     # A form that is handed in twice is one request, though each time has a trigger of its own.
     said = [request.user, view["id"], view.get("private_metadata") or "", json.dumps(fields, sort_keys=True)]
     # It answers where it was opened, so it is asked again whether that place is still ours alone.
-    request = replace(request, key=key_of({}, *said), answer_to=carried.get("to"), channel=carried.get("in"))
+    request = replace(request, key=request_key({}, *said), answer_to=carried.get("to"), channel=carried.get("in"))
     return request, fields, carried
 
 
-def message_of(body: Mapping[str, Any]) -> str | None:
+def clicked_message(body: Mapping[str, Any]) -> str | None:
     """Give the time stamp of the message that was clicked, which is its name."""
     container = body.get("container") or {}
     return str(container["message_ts"]) if container.get("message_ts") else None
 
 
-def key_of(body: Mapping[str, Any], *parts: str) -> str:
+def request_key(body: Mapping[str, Any], *parts: str) -> str:
     """Give the same short key for the same request sent again, and another for every other."""
     own = [body.get("trigger_id") or "", body.get("response_url") or ""]
     return hashlib.sha256("\0".join([*own, *parts]).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def entered(element: Mapping[str, Any]) -> str | None:
+def entered_value(element: Mapping[str, Any]) -> str | None:
     """Give what was entered in an element, whatever kind it is."""
     chosen = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
     if chosen:

@@ -19,7 +19,7 @@ from bot.slack.directory import People, error_code
 from bot.slack.handling import Block, Reply
 from bot.slack.payloads import SlackPayload
 from bot.slack.poster import NotShown, Poster, Unheard
-from bot.upload_image import BlocksRefused, show
+from bot.upload_image import BlocksRefused, send_with_image
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Answers:
             elif reply.public:
                 await self._post(request, reply)
             elif reply.picture is not None:
-                await show(reply, reply.picture, client=self._client, tell=partial(self._tell, request))
+                await send_with_image(reply, reply.picture, client=self._client, tell=partial(self._tell, request))
             else:
                 await self._tell(request, reply)
         except Exception as exc:  # what was recorded stays so; only the answer is lost

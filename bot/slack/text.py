@@ -45,31 +45,31 @@ def escape(text: str) -> str:
     It looks as it was typed, and `clean` gives it back when it is copied: a word joiner, which has no width, stands
     beside each character that Slack would take for the edge of a style. Addresses are not touched by that.
     """
-    return harmless(_MARK.sub(f"{JOINER}\\g<0>{JOINER}", _EMOJI.sub(f":{JOINER}", _in_one_direction(text))))
+    return escape_entities(_MARK.sub(f"{JOINER}\\g<0>{JOINER}", _EMOJI.sub(f":{JOINER}", _in_one_direction(text))))
 
 
 def escape_sentence(text: str) -> str:
     """Escape a sentence of ours in which code, or what somebody typed, stands in backticks."""
     parts = _CODE.split(text)  # in turn what stands outside of code, and inside
-    return "".join(f"`{code(part)}`" if place % 2 else _escaped_part(part) for place, part in enumerate(parts))
+    return "".join(f"`{escape_code(part)}`" if place % 2 else _escaped_part(part) for place, part in enumerate(parts))
 
 
-def code(text: str) -> str:
+def escape_code(text: str) -> str:
     """Return text from elsewhere for a place between two backticks; none of its own can end that."""
-    return harmless(_in_one_direction(text).replace("`", "'"))
+    return escape_entities(_in_one_direction(text).replace("`", "'"))
 
 
 def code_block(text: str) -> str:
     """Return text from elsewhere, with its lines, for a block of code."""
-    return harmless(undirected(text).replace("`", "'"))
+    return escape_entities(strip_bidi(text).replace("`", "'"))
 
 
-def undirected(text: str) -> str:
+def strip_bidi(text: str) -> str:
     """Return text without what turns its direction, or that of what follows it."""
     return text.translate(_TURNING)
 
 
-def harmless(text: str) -> str:
+def escape_entities(text: str) -> str:
     """Escape the three characters that Slack asks for, and nothing else: for what must be copied to the letter."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -82,6 +82,6 @@ def _escaped_part(text: str) -> str:
 
 def _in_one_direction(text: str) -> str:
     """Put a text on one line, and keep its direction, where it is written from right to left, from its neighbours."""
-    line = " ".join(undirected(text).split())
+    line = " ".join(strip_bidi(text).split())
     turns = not line.isascii() and any(unicodedata.bidirectional(character) in ("R", "AL") for character in line)
     return f"\u2068{line}\u2069" if turns else line

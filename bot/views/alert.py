@@ -2,9 +2,9 @@
 
 from contextlib import suppress
 
-from bot.alerts import add_rule, not_ours
-from bot.blocks.alert_modal import MORE, words_of
-from bot.blocks.refusals import sentence
+from bot.alerts import add_rule, find_outside_destinations
+from bot.blocks.alert_modal import MORE, format_alert_words
+from bot.blocks.refusals import refusal_sentence
 from bot.slack.handling import Reply, Request
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.errors import Refusal
@@ -16,14 +16,14 @@ async def submit_alert(asked: Request) -> Reply:
     fields = {name: value for name, value in asked.fields.items() if value != "-"}
     if fields.get("place") == "digest" and fields.get("channel"):
         return Reply(errors={"channel": "The digest has a place of its own: leave this blank, or ask in the channel."})
-    words = words_of(fields)
+    words = format_alert_words(fields)
     try:
-        refused = await not_ours(asked, words)
+        refused = await find_outside_destinations(asked, words)
         return Reply(errors=_plain(refused)) if refused else await add_rule(asked, words)
     except BadFilter as bad:
-        return Reply(errors=_plain({"condition": sentence(bad)}))
+        return Reply(errors=_plain({"condition": refusal_sentence(bad)}))
     except Refusal as refusal:
-        return Reply(errors=_plain({_culprit(asked, fields): sentence(refusal)}))
+        return Reply(errors=_plain({_culprit(asked, fields): refusal_sentence(refusal)}))
 
 
 def _culprit(asked: Request, fields: dict[str, str]) -> str:
@@ -32,7 +32,7 @@ def _culprit(asked: Request, fields: dict[str, str]) -> str:
         without = {name, "escalate"} if name == "sla" else {name}  # nobody is told where there is no time for it
         rest = {field: value for field, value in fields.items() if field not in without}
         with suppress(Refusal):
-            read_alert(words_of(rest), asked.types)
+            read_alert(format_alert_words(rest), asked.types)
             if fields.get(name):
                 return name
     return "value"

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from bot.blocks.refusals import sentence
-from bot.definition_changes import propose
+from bot.blocks.refusals import refusal_sentence
+from bot.definition_changes import propose_change
 from bot.slack.handling import Reply, Request
 from storage.domain.errors import BadDefinition, Refusal
 from storage.domain.numbers import parse
@@ -39,8 +39,8 @@ async def submit_rule(asked: Request) -> Reply:
         try:
             check_rules(wanted.rules, live)
         except BadDefinition as refusal:
-            return Reply(errors={field: sentence(refusal)})
-    return await propose(asked, wanted)
+            return Reply(errors={field: refusal_sentence(refusal)})
+    return await propose_change(asked, wanted)
 
 
 def _numbers(entered: dict[str, str]) -> tuple[int, int | None, dict[str, str]]:
@@ -51,7 +51,7 @@ def _numbers(entered: dict[str, str]) -> tuple[int, int | None, dict[str, str]]:
             if name == "points" or entered[name]:
                 read[name] = parse(entered[name])
         except Refusal as refusal:
-            errors[name] = sentence(refusal)
+            errors[name] = refusal_sentence(refusal)
     if entered["group"] and not entered["cap"]:
         errors.setdefault("cap", "What a group shares is a limit: say of how many points.")
     return read.get("points", 0), read.get("cap"), errors

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from bot.blocks.refusals import plain_reply, sentence
-from bot.definition_changes import propose
+from bot.blocks.refusals import plain_reply, refusal_sentence
+from bot.definition_changes import propose_change
 from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.durations import parse_span
@@ -33,7 +33,7 @@ async def submit_type(asked: Request) -> Reply:
         culprit = "half_life" if read_type.half_life != live.half_life else "step"
         entered.attempt(culprit, lambda: check_rules(live.rules, read_type))
         if not entered.errors:
-            return await propose(asked, read_type)
+            return await propose_change(asked, read_type)
     if entered.errors:
         return Reply(errors=entered.errors)
     return await _add(asked, entered, read)
@@ -44,7 +44,7 @@ async def _add(asked: Request, entered: "_Entered", read: dict[str, Any]) -> Rep
     try:
         made = await add_score_type(asked.workspace, key=key, is_default=entered.is_default, now=asked.now, **read)
     except (AlreadyThere, BadName) as refusal:
-        return Reply(errors={"key": sentence(refusal)})
+        return Reply(errors={"key": refusal_sentence(refusal)})
     example = f"Set one: `/score set ada@example.com {made.key}={_example(made)}`"
     return plain_reply(f"Made the score type {escape(made.label)} `{made.key}`: {made.range_shown}. {example}")
 
@@ -72,7 +72,7 @@ class _Entered:
         try:
             return what()
         except Refusal as refusal:
-            self.errors.setdefault(name, sentence(refusal))
+            self.errors.setdefault(name, refusal_sentence(refusal))
             return None
 
     def read(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Take the form that sets scores."""
 
-from bot.blocks.contact_list import named
+from bot.blocks.contact_list import distinct_name
 from bot.blocks.elements import OPTION_TEXT, plain_text
 from bot.blocks.receipt import receipt_reply
-from bot.blocks.refusals import sentence
+from bot.blocks.refusals import refusal_sentence
 from bot.blocks.set_modal import MOST_TYPES, SCORE
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.line import Value
@@ -17,7 +17,7 @@ from storage.ledger.contacts import contacts
 async def offer_contacts(asked: Request) -> list[Block]:
     """List the contacts that what was typed may mean."""
     found = await find_all(asked, asked.text)
-    return [{"text": plain_text(named(one), most=OPTION_TEXT), "value": str(one.id)} for one in found]
+    return [{"text": plain_text(distinct_name(one), most=OPTION_TEXT), "value": str(one.id)} for one in found]
 
 
 async def submit_scores(asked: Request) -> Reply:
@@ -53,7 +53,7 @@ def _entered(asked: Request) -> tuple[list[Value], dict[str, str]]:
             amount = parse(text)
             one.check_set(amount)
         except Refusal as refusal:
-            errors[block] = sentence(refusal)
+            errors[block] = refusal_sentence(refusal)
             continue
         if amount != before:
             values.append(Value(one.key, Op.SET, amount))

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bot.blocks.refusals import sentence
-from bot.blocks.sources import made_reply, rotated_reply
+from bot.blocks.refusals import refusal_sentence
+from bot.blocks.sources import rotated_reply, source_added_reply
 from bot.slack.handling import Reply, Request
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.sources import DAY
@@ -21,7 +21,7 @@ async def submit_source(asked: Request) -> Reply:
         try:
             settings, secrets = asked.senders.configure(asked.workspace, slug=slug, provider=provider, **given)
         except Refusal as refusal:
-            return Reply(errors={name: sentence(refusal)})
+            return Reply(errors={name: refusal_sentence(refusal)})
     for score in settings.map.values():
         if score not in {one.key for one in asked.types}:
             return Reply(errors={"map": f"There is no score type `{score}`; there is {_keys(asked)}."})
@@ -31,8 +31,8 @@ async def submit_source(asked: Request) -> Reply:
             api_token=given["api_token"], now=asked.now,
         )  # fmt: skip  # whose, what, and what proves it
     except (AlreadyThere, BadName) as refusal:
-        return Reply(errors={"slug": sentence(refusal)})
-    return made_reply(made, asked.senders)
+        return Reply(errors={"slug": refusal_sentence(refusal)})
+    return source_added_reply(made, asked.senders)
 
 
 def _lines(text: str) -> list[str]:
@@ -50,6 +50,6 @@ async def submit_rotation(asked: Request) -> Reply:
     try:
         secret = asked.senders.next_secret(source, (asked.fields.get("secret") or "").strip() or None)
     except Refusal as refusal:
-        return Reply(errors={"secret": sentence(refusal)})
+        return Reply(errors={"secret": refusal_sentence(refusal)})
     rotated = await rotate_source(asked.workspace, slug=slug, secret=secret, now=asked.now)
     return rotated_reply(rotated, until=min(rotated.retiring.values(), default=asked.now + DAY))

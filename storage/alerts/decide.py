@@ -22,10 +22,10 @@ from storage.domain.alerts.kinds import (
     Decision,
     Kind,
     Watch,
+    evaluate,
+    evaluate_trend,
     is_behind,
-    look,
-    look_back,
-    next_look,
+    next_evaluation,
 )
 from storage.domain.decay import bound, shown
 from storage.domain.errors import Refusal
@@ -117,7 +117,7 @@ class _Deciding:
         last: int | None = None
         while True:
             memory = self.of(one.watched)
-            at = next_look(one.watch, memory, state)
+            at = next_evaluation(one.watch, memory, state)
             if at is None or at > until:
                 return
             if last is not None and at <= last:
@@ -126,7 +126,7 @@ class _Deciding:
             score_type = one.watch.score_type
             before, after = (state.value(score_type, now=when) for when in (at - 1, at))
             firing = _Firing(one, at, before, after, by_time=True)
-            self.take(firing, memory, look(one.watch, memory, state, now=at))
+            self.take(firing, memory, evaluate(one.watch, memory, state, now=at))
 
     def take(self, one: _Firing, before: AlertMemory, decision: Decision) -> None:
         """Take what was decided, unless nobody is to be asked: then nothing begins to rest. Raises OneByOne."""
@@ -162,7 +162,7 @@ class _Deciding:
         memory = self.of(one.watched)
         if one.watch.kind in TRENDS:
             return
-        decision = look(one.watch, memory, state, now=at)
+        decision = evaluate(one.watch, memory, state, now=at)
         if decision.closes:
             self._wave(one.watched).over.setdefault(one.watched, at)
         self.memory[one.watched] = replace(decision.memory, fired_at=memory.fired_at)
@@ -176,16 +176,16 @@ class _Deciding:
     async def write(self, states: Mapping[Watched, tuple[Watch, ScoreState]]) -> None:
         """Write follow-ups in the order they were decided, and what is remembered of those that it matters for."""
         for wave in self.waves:
-            await followup_moves.fall_back(self.session, wave.over, now=self.now)
+            await followup_moves.close_fallen_back(self.session, wave.over, now=self.now)
             asking = sorted(wave.asking, key=lambda one: one.at)
-            await followup_moves.ask(self.session, await _new(self.session, asking), now=self.now)
+            await followup_moves.open_follow_ups(self.session, await _new(self.session, asking), now=self.now)
         changed = dict[Watched, AlertMemory]()
         for watched, memory in self.memory.items():
             before, (watch, state) = self.known.get(watched, AlertMemory()), states[watched]
             same = replace(memory, seen_at=before.seen_at) == before
             if not same or is_behind(watch, before, state, now=memory.seen_at):
                 changed[watched] = memory
-        await alert_memory.keep(self.session, changed)
+        await alert_memory.save_memory(self.session, changed)
 
 
 async def decide_all(session: Session, works: Sequence[Plan], *, now: int) -> None:
@@ -197,7 +197,7 @@ async def decide_all(session: Session, works: Sequence[Plan], *, now: int) -> No
     if not looks:
         return
     _check_past(works, looks)
-    known = await alert_memory.read(session, {one.watched for one in looks})
+    known = await alert_memory.load_memory(session, {one.watched for one in looks})
     speaking = {entry.contact: work for work in works for entry in work.new if entry.contact is not None}
     deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now), speaking)
     thens = await _thens(session, looks)
@@ -215,9 +215,9 @@ async def decide_all(session: Session, works: Sequence[Plan], *, now: int) -> No
         if one.watch.kind in TRENDS:
             then = thens.get(place)
             firing = replace(firing, before=then)
-            deciding.take(firing, memory, look_back(one.watch, memory, one.moved.after, then, now=at))
+            deciding.take(firing, memory, evaluate_trend(one.watch, memory, one.moved.after, then, now=at))
         else:
-            deciding.take(firing, memory, look(one.watch, memory, one.state, now=at))
+            deciding.take(firing, memory, evaluate(one.watch, memory, one.state, now=at))
     await deciding.write({one.watched: (one.watch, one.state) for one in looks})
 
 
@@ -225,7 +225,7 @@ async def _looks(session: Session, works: Sequence[Plan]) -> list[_Look]:
     moving = [work for work in works if work.refusal is None and work.moved]
     if not moving:
         return []
-    rules = await alert_rules.of_workspaces(session, {work.submission.workspace.id for work in moving})
+    rules = await alert_rules.load_rules(session, {work.submission.workspace.id for work in moving})
     looks = list[_Look]()
     for work in moving:
         workspace = work.submission.workspace
@@ -282,10 +282,10 @@ async def _holding(
         return among
     types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
     try:
-        asked = parse(rule.condition, types, segments=await segments.kept(session, workspace))
+        asked = parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
     except Refusal:  # it names a score type, a band or a segment that is no more: nobody fits
         return frozenset()
-    return frozenset(await pages.holding(session, workspace, where=asked.where, among=sorted(among), now=now))
+    return frozenset(await pages.matching_contacts(session, workspace, where=asked.where, among=sorted(among), now=now))
 
 
 async def _thens(session: Session, looks: Sequence[_Look]) -> dict[int, int | None]:
@@ -345,11 +345,11 @@ def _reason(one: _Look) -> str | None:
     return next((entry.item.reason for entry in reversed(entries) if entry.scored == scored), None)
 
 
-async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> int:
+async def open_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> int:
     """Ask for those whom a change of definition brought into the region of a rule of this type; give how many."""
     count = 0
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+    for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         watch = rule.watch(tuple(types.values()))
         if (
             watch is None
@@ -358,13 +358,13 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
             or rule.paused_at is not None
         ):
             continue
-        known = await alert_memory.of_rule(session, rule.id)
-        inside = await enroll.inside(session, workspace, watch, now=now)
+        known = await alert_memory.load_rule_memory(session, rule.id)
+        inside = await enroll.contacts_inside(session, workspace, watch, now=now)
         # A hold that is pending stays pending: it asks when it ends.
         memory = {contact: known.get(contact, AlertMemory()) for contact in inside}
         fresh = frozenset(id for id, one in memory.items() if not one.taken and one.pending_until is None)
         asked = sorted(await _holding(session, workspace, rule, fresh, now=now))
-        states = await projection.states(
+        states = await projection.load_states(
             session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition)
         )
         firings = [
@@ -377,8 +377,8 @@ async def ask_for_newcomers(session: Session, workspace: Workspace, *, score: st
             )
             for (id, _), state in sorted(states.items())
         ]
-        await followup_moves.ask(session, await _new(session, firings), now=now)
-        await alert_memory.keep(
+        await followup_moves.open_follow_ups(session, await _new(session, firings), now=now)
+        await alert_memory.save_memory(
             session, {(rule.id, id): replace(memory[id], taken=True, fired_at=now, seen_at=now) for id in asked}
         )
         count += len(firings)
@@ -399,7 +399,7 @@ async def sweep(workspace: Workspace, *, now: int) -> int:
             swept += looked
 
         async def passed(session: Session, rule: AlertRule = rule) -> None:
-            await alert_rules.swept(session, rule, until=now)
+            await alert_rules.record_sweep(session, rule, until=now)
 
         await database.write(passed)
     return swept
@@ -416,9 +416,9 @@ async def _sweep_some(
             return None, 0
         await contacts.lock(session, {id: id for id in ids})
         key = watch.score_type.key
-        states = await projection.states(session, {(id, key): watch.score_type.definition for id in ids})
+        states = await projection.load_states(session, {(id, key): watch.score_type.definition for id in ids})
         looks = [_Look(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
-        known = await alert_memory.read(session, {one.watched for one in looks})
+        known = await alert_memory.load_memory(session, {one.watched for one in looks})
         deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now))
         for one in looks:
             deciding.settle(one, one.state, until=now)

@@ -11,7 +11,7 @@ from storage.alerts.followups import FollowUp, Whose
 from storage.db import database
 from storage.db.database import Row
 from storage.domain.business_hours import check_zone, next_time
-from storage.domain.contacts import matching
+from storage.domain.contacts import match_key
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
@@ -95,7 +95,7 @@ async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int
         job = NewJob(
             workspace=workspace.id, kind=DIGEST_JOB, lane=place, key=f"{one.id}/{due}", subject=one.id, due_at=due
         )
-        await jobs.put(session, [job], now=now)
+        await jobs.enqueue(session, [job], now=now)
         return one
 
     return await database.write(body)
@@ -103,7 +103,7 @@ async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int
 
 async def stop_digest(workspace: Workspace, *, place: str) -> None:
     """Let no digest go there any more; raises UnknownDigest."""
-    done = await database.current().writer.rows(
+    done = await database.current_database().writer.rows(
         "DELETE FROM digests WHERE workspace_id = $1 AND place = $2 RETURNING id", workspace.id, place
     )
     if not done:
@@ -116,9 +116,9 @@ async def digests(workspace: Workspace) -> list[Digest]:
     return [_digest(row) for row in rows]
 
 
-async def digest_sent(workspace: Workspace, *, id: int, top: Sequence[int], now: int) -> None:
+async def record_digest_sent(workspace: Workspace, *, id: int, top: Sequence[int], now: int) -> None:
     """Remember that a digest was sent, or had nothing to say."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "UPDATE digests SET sent_at = $3, ranked = $4 WHERE workspace_id = $1 AND id = $2",
         workspace.id,
         id,
@@ -127,7 +127,7 @@ async def digest_sent(workspace: Workspace, *, id: int, top: Sequence[int], now:
     )
 
 
-async def news(workspace: Workspace, *, digest: Digest, whose: Whose | None, now: int) -> News:
+async def gather_news(workspace: Workspace, *, digest: Digest, whose: Whose | None, now: int) -> News:
     """Gather what stands in a digest; for a person only what is theirs."""
     owner = whose.address if whose else None
     score_type = (await score_types(workspace))[0]
@@ -135,7 +135,7 @@ async def news(workspace: Workspace, *, digest: Digest, whose: Whose | None, now
     since = digest.sent_at if digest.sent_at is not None else min(now - DAY, digest.created_at)
     if since > now:  # it was sent while a clock was ahead
         since = now - DAY
-    mine: tuple[Term, ...] = (Is("owner", (matching(owner),)),) if owner is not None else ()
+    mine: tuple[Term, ...] = (Is("owner", (match_key(owner),)),) if owner is not None else ()
     _, best = await current_scores.top(workspace, score=score_type.key, count=MOST_LINES, now=now)
     top = tuple(card.contact.id for card in best)
     ranked = [] if digest.ranked is None else [card for card in best if card.contact.id not in digest.ranked]
@@ -144,12 +144,12 @@ async def news(workspace: Workspace, *, digest: Digest, whose: Whose | None, now
         score_type=score_type,
         since=since,
         hot=await _hot(workspace, score_type, edge, mine, since=since, now=now),
-        ranked=[card for card in ranked if owner is None or matching(card.contact.owner or "") == matching(owner)],
+        ranked=[card for card in ranked if owner is None or match_key(card.contact.owner or "") == match_key(owner)],
         movers=await _movers(workspace, score_type, mine, since=since, now=now),
         cooling=await _cooling(workspace, score_type, edge, mine, now=now),
-        asked=await followups.in_digest(workspace, whose=whose, most=MOST_LOOKED_AT),
-        overdue=await followups.overdue(workspace, whose=whose, most=MOST_LOOKED_AT, now=now),
-        waking=await followups.waking(workspace, whose=whose, before=now + DAY, most=MOST_LOOKED_AT),
+        asked=await followups.list_in_digest(workspace, whose=whose, most=MOST_LOOKED_AT),
+        overdue=await followups.list_overdue(workspace, whose=whose, most=MOST_LOOKED_AT, now=now),
+        waking=await followups.list_waking(workspace, whose=whose, before=now + DAY, most=MOST_LOOKED_AT),
         top=top,
     )
 
@@ -173,7 +173,7 @@ async def _movers(
     asked = Filter(where, (Sort(score_type, True),))
     cards = (await pages.page(workspace, asked=asked, limit=MOST_LOOKED_AT, now=now)).cards
     wanted = {card.contact.id: (card.contact.id, score_type.definition, since) for card in cards}
-    then = await current_scores.ranks_then(database.current().reader, wanted)
+    then = await current_scores.ranks_then(database.current_database().reader, wanted)
     moved = list[tuple[Card, int]]()
     for card in cards:
         rank, standing = then.get(card.contact.id), card.standing(score_type.key)

@@ -8,7 +8,7 @@ from storage.alerts import rules as alert_rules
 from storage.alerts.rules import AlertRule, RuleThere
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import TRENDS, AlertMemory, Kind, Watch, look
+from storage.domain.alerts.kinds import TRENDS, AlertMemory, Kind, Watch, evaluate
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
@@ -36,12 +36,14 @@ async def add_alert_rule(
         types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
         read = read_alert(words, types)
         condition = with_addresses(read.condition, owners)
-        parse(condition, types, segments=await segments.kept(session, workspace))
-        for one in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+        parse(condition, types, segments=await segments.load_segments(session, workspace))
+        for one in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
             if one.does(read, condition, types, usual=row["alert_channel"]):
                 raise RuleThere(one)
-        rule = await alert_rules.insert(session, workspace, words=read, condition=condition, made_by=made_by, now=now)
-        await retake(session, workspace, rule, types, now=now)
+        rule = await alert_rules.insert_rule(
+            session, workspace, words=read, condition=condition, made_by=made_by, now=now
+        )
+        await enroll(session, workspace, rule, types, now=now)
         return rule
 
     return await database.write(body)
@@ -65,7 +67,7 @@ async def choose_channel(workspace: Workspace, *, channel: str | None, now: int)
     await database.write(body)
 
 
-async def retake(
+async def enroll(
     session: Session, workspace: Workspace, rule: AlertRule, types: Iterable[ScoreType], *, now: int
 ) -> None:
     """Enroll the contacts that are inside a rule's region, without asking for a follow-up.
@@ -89,8 +91,8 @@ async def retake(
             watch.span,
         )
         return
-    there = set(await inside(session, workspace, watch, now=now))
-    known = await alert_memory.of_rule(session, rule.id)
+    there = set(await contacts_inside(session, workspace, watch, now=now))
+    known = await alert_memory.load_rule_memory(session, rule.id)
     memory = {
         contact: replace(before, taken=True, seen_at=now)
         for contact in there
@@ -102,22 +104,22 @@ async def retake(
         if contact not in there and (before.taken or before.pending_until is not None)
     )
     key = watch.score_type.key
-    states = await projection.states(session, {(contact, key): watch.score_type.definition for contact in outside})
+    states = await projection.load_states(session, {(contact, key): watch.score_type.definition for contact in outside})
     for contact in outside:
         state = states.get((contact, key), ScoreState(base=watch.score_type.start))
-        memory[contact] = look(watch, known[contact], state, now=now).memory
-    await alert_memory.keep(session, {(rule.id, contact): one for contact, one in memory.items()})
+        memory[contact] = evaluate(watch, known[contact], state, now=now).memory
+    await alert_memory.save_memory(session, {(rule.id, contact): one for contact, one in memory.items()})
 
 
-async def inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
+async def contacts_inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
     """Name the contacts whose scores lie where a rule watches."""
     score, region = watch.score_type, watch.region
     terms: list[Term] = [Has(score)]
     terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
     terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
-    there = await pages.holding(session, workspace, where=All(tuple(terms)), among=None, now=now)
+    there = await pages.matching_contacts(session, workspace, where=All(tuple(terms)), among=None, now=now)
     if watch.kind is not Kind.COOLING or region.low is None:
         return there
     later = Compare(score, Comparison.BELOW, region.low)
-    falling = await pages.holding(session, workspace, where=later, among=None, now=now + watch.span)
+    falling = await pages.matching_contacts(session, workspace, where=later, among=None, now=now + watch.span)
     return sorted(set(there) & set(falling))

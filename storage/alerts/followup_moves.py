@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage import jobs
-from storage.alerts.followups import DIGEST, READ, FollowUp, UnknownFollowUp, follow_up, in_states, standing_of
+from storage.alerts.followups import DIGEST, READ, FollowUp, UnknownFollowUp, follow_up, states_sql, status_of_row
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.followups import (
@@ -15,7 +15,7 @@ from storage.domain.followups import (
     FollowUpOutcome,
     FollowUpState,
     FollowUpStatus,
-    moved,
+    move_status,
 )
 from storage.domain.people import Workspace
 from storage.jobs import NewJob
@@ -44,11 +44,11 @@ class NewFollowUp:
     escalate_to: str | None = None
 
 
-async def ask(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> None:
+async def open_follow_ups(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> None:
     """Write follow-ups, each with the jobs that post it and that see whether somebody claimed it in time."""
     if not asked:
         return
-    ids = await database.current().next_ids(session, "follow_ups", len(asked))
+    ids = await database.current_database().next_ids(session, "follow_ups", len(asked))
     rows: list[Row] = []
     for id, one in zip(ids, asked, strict=True):
         row: Row = {"id": id, "w": one.workspace, "u": one.rule, "c": one.contact, "s": one.score, "b": one.before}
@@ -68,7 +68,7 @@ async def ask(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> No
         session, [_step(row, "asked", FollowUpState.OPEN, by=None, at=row["t"], workspace=row["w"]) for row in rows]
     )
     posting = [row for row in rows if row["l"] != DIGEST]
-    await jobs.put(
+    await jobs.enqueue(
         session,
         [
             NewJob(workspace=row["w"], kind=ASK, lane=row["l"], key=str(row["id"]), subject=row["id"], due_at=row["t"])
@@ -90,14 +90,14 @@ async def ask(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> No
     )
 
 
-async def fall_back(session: Session, pairs: Mapping[tuple[int, int], int], *, now: int) -> None:
+async def close_fallen_back(session: Session, pairs: Mapping[tuple[int, int], int], *, now: int) -> None:
     """Close what nobody claimed of these (rule, contact), because the score fell back then; their lock is held."""
     if not pairs:
         return
     rows = await session.rows(
         "SELECT f.id, f.workspace_id, f.lane, given.t FROM given(u bigint, c bigint, t bigint)"
         " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c"
-        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.u AND f.state IN ({in_states(LETS_GO)})"
+        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.u AND f.state IN ({states_sql(LETS_GO)})"
         " ORDER BY f.id",
         [{"u": rule, "c": contact, "t": at} for (rule, contact), at in sorted(pairs.items())],
     )
@@ -119,7 +119,7 @@ async def fall_back(session: Session, pairs: Mapping[tuple[int, int], int], *, n
             for row in rows
         ],
     )
-    await jobs.put(session, [_job(row, EDIT, at=row["t"]) for row in rows], now=now)
+    await jobs.enqueue(session, [_job(row, EDIT, at=row["t"]) for row in rows], now=now)
 
 
 def _step(row: Row, move: str, state: FollowUpState, *, by: str | None, at: int, workspace: int) -> Row:
@@ -134,7 +134,7 @@ async def _write_steps(session: Session, steps: list[Row]) -> None:
     )
 
 
-async def forget(session: Session, contacts: Collection[int]) -> None:
+async def delete_follow_ups(session: Session, contacts: Collection[int]) -> None:
     """Take away the follow-ups of contacts, and what became of them; the locks are held."""
     await session.rows(
         "DELETE FROM follow_up_moves WHERE follow_up_id IN"
@@ -155,7 +155,7 @@ def _job(row: Row, kind: str, *, at: int) -> NewJob:
     return NewJob(workspace=workspace, kind=kind, lane=lane, key=f"{id}/{at}", subject=id, due_at=due_at)
 
 
-async def move(
+async def apply_move(
     workspace: Workspace, *, id: int, move: FollowUpMove, by: str | None, until: int | None = None, now: int
 ) -> FollowUp:
     """Make a move; whoever comes first has it. Raises UnknownFollowUp, TooLate.
@@ -180,7 +180,7 @@ async def move(
         due = row["late_at"] if move is FollowUpMove.ESCALATE else row["until"]
         if move in BY_TIME and (due is None or due > now):
             return True  # snoozed or claimed anew meanwhile
-        after = moved(standing_of(row), move, by=by)
+        after = move_status(status_of_row(row), move, by=by)
         await _write_move(session, row, move, after, by=by, until=until, now=now)
         return True
 
@@ -219,10 +219,10 @@ async def _write_move(
         later.append(_job(row, WAKE if after.state is FollowUpState.SNOOZED else RELEASE, at=ends))
     if late is not None and after.state is FollowUpState.OPEN and row["escalate_to"] is not None:
         later.append(_job(row, ESCALATE, at=late))
-    await jobs.put(session, later, now=now)
+    await jobs.enqueue(session, later, now=now)
 
 
-async def tell_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutcome, by: str, now: int) -> FollowUp:
+async def record_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutcome, by: str, now: int) -> FollowUp:
     """Say what came of a follow-up that is done; from anybody but who ended it nothing is taken.
 
     Gives it as it is then; raises UnknownFollowUp.
@@ -241,15 +241,17 @@ async def tell_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutcom
         )
         told = [_step(row, outcome, FollowUpState.DONE, by=by, at=now, workspace=row["workspace_id"]) for row in rows]
         await _write_steps(session, told)
-        await jobs.put(session, [_job(row, EDIT, at=now) for row in rows], now=now)
+        await jobs.enqueue(session, [_job(row, EDIT, at=now) for row in rows], now=now)
 
     await database.write(body)
     return await follow_up(workspace, id=id)
 
 
-async def posted(workspace: Workspace, *, ids: Collection[int], channel: str, ts: str, in_list: bool, now: int) -> None:
+async def record_message(
+    workspace: Workspace, *, ids: Collection[int], channel: str, ts: str, in_list: bool, now: int
+) -> None:
     """Remember where the message of follow-ups is."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "UPDATE follow_ups SET posted_at = $3, message_channel = $4, message_ts = $5, in_list = $6"
         " WHERE id IN (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.id = given.id"
         " WHERE f.workspace_id = $2 ORDER BY f.id FOR NO KEY UPDATE)",
@@ -262,9 +264,9 @@ async def posted(workspace: Workspace, *, ids: Collection[int], channel: str, ts
     )
 
 
-async def message_moved(workspace: Workspace, *, channel: str, ts: str, to_channel: str, to_ts: str) -> None:
+async def move_message(workspace: Workspace, *, channel: str, ts: str, to_channel: str, to_ts: str) -> None:
     """Record that the follow-ups of a message are shown in another one from now on."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "UPDATE follow_ups SET message_channel = $4, message_ts = $5 WHERE id IN"
         " (SELECT id FROM follow_ups WHERE workspace_id = $1 AND message_channel = $2 AND message_ts = $3"
         " ORDER BY id FOR NO KEY UPDATE)",

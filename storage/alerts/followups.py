@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from storage.db import database
 from storage.db.database import Row
-from storage.domain.contacts import matching
+from storage.domain.contacts import match_key
 from storage.domain.errors import Refusal
 from storage.domain.followups import NOBODYS, WAITING, FollowUpOutcome, FollowUpState, FollowUpStatus
 from storage.domain.people import Workspace
@@ -69,13 +69,13 @@ class Whose:
 
 async def follow_up(workspace: Workspace, *, id: int) -> FollowUp:
     """Give a follow-up; raises UnknownFollowUp."""
-    found = await by_ids(workspace, ids=[min(id, database.LARGEST_ID)])
+    found = await load_follow_ups(workspace, ids=[min(id, database.LARGEST_ID)])
     if not found:
         raise UnknownFollowUp
     return found[0]
 
 
-async def by_ids(workspace: Workspace, *, ids: Collection[int]) -> list[FollowUp]:
+async def load_follow_ups(workspace: Workspace, *, ids: Collection[int]) -> list[FollowUp]:
     """Give follow-ups, in the order they were asked for."""
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $2 AND f.id IN (SELECT id FROM given(id bigint)) ORDER BY f.id",
@@ -85,7 +85,7 @@ async def by_ids(workspace: Workspace, *, ids: Collection[int]) -> list[FollowUp
     return [_follow_up(row) for row in rows]
 
 
-async def waiting(
+async def list_waiting(
     workspace: Workspace, *, whose: Whose | None = None, contact: int | None = None, after: int = 0, most: int
 ) -> list[FollowUp]:
     """Give what waits for somebody, the newest first: for one person, or of one contact, where that is asked.
@@ -93,29 +93,29 @@ async def waiting(
     *after* is the id of the last one seen, 0 for the beginning.
     """
     where = (
-        f"f.state IN ({in_states(WAITING)})"
+        f"f.state IN ({states_sql(WAITING)})"
         " AND ($6 = 0 OR f.contact_id IN (SELECT id FROM contacts WHERE id = $6 OR merged_into = $6))"
     )
     return await _listed(workspace, where, contact or 0, whose=whose, after=after, most=most)
 
 
-async def overdue(
+async def list_overdue(
     workspace: Workspace, *, whose: Whose | None = None, after: int = 0, most: int, now: int
 ) -> list[FollowUp]:
     """Give what nobody claimed in the time its rule sets, the newest first."""
-    where = f"f.state IN ({in_states(NOBODYS)}) AND f.late_at <= $6"
+    where = f"f.state IN ({states_sql(NOBODYS)}) AND f.late_at <= $6"
     return await _listed(workspace, where, now, whose=whose, after=after, most=most)
 
 
-async def in_digest(workspace: Workspace, *, whose: Whose | None = None, most: int) -> list[FollowUp]:
+async def list_in_digest(workspace: Workspace, *, whose: Whose | None = None, most: int) -> list[FollowUp]:
     """Give what was asked for in the digest alone and nobody has, the newest first."""
-    where = f"f.state IN ({in_states(NOBODYS)}) AND f.lane = $6"
+    where = f"f.state IN ({states_sql(NOBODYS)}) AND f.lane = $6"
     return await _listed(workspace, where, DIGEST, whose=whose, after=0, most=most)
 
 
-async def waking(workspace: Workspace, *, whose: Whose | None = None, before: int, most: int) -> list[FollowUp]:
+async def list_waking(workspace: Workspace, *, whose: Whose | None = None, before: int, most: int) -> list[FollowUp]:
     """Give what is snoozed until then at the latest, the newest first."""
-    where = f"f.state IN ({in_states((FollowUpState.SNOOZED,))}) AND f.until <= $6"
+    where = f"f.state IN ({states_sql((FollowUpState.SNOOZED,))}) AND f.until <= $6"
     return await _listed(workspace, where, before, whose=whose, after=0, most=most)
 
 
@@ -131,19 +131,19 @@ async def _listed(
         workspace.id,
         after,
         whose.id if whose else "",
-        matching(whose.address) if whose and whose.address else "",
+        match_key(whose.address) if whose and whose.address else "",
         most,
         given,
     )
     return [_follow_up(row) for row in rows]
 
 
-def in_states(states: Collection[FollowUpState]) -> str:
+def states_sql(states: Collection[FollowUpState]) -> str:
     """Write a list of states in SQL."""
     return ", ".join(f"'{state.value}'" for state in states)
 
 
-async def steps(workspace: Workspace, *, id: int) -> list[Step]:
+async def list_steps(workspace: Workspace, *, id: int) -> list[Step]:
     """Give the history of a follow-up, from its beginning."""
     rows = await database.read(
         "SELECT move, state, by, at FROM follow_up_moves WHERE workspace_id = $1 AND follow_up_id = $2 ORDER BY id",
@@ -153,7 +153,7 @@ async def steps(workspace: Workspace, *, id: int) -> list[Step]:
     return [Step(**{**row, "state": FollowUpState(row["state"])}) for row in rows]
 
 
-async def posted_since(workspace: Workspace, *, lane: str, since: int) -> list[FollowUp]:
+async def list_posted_since(workspace: Workspace, *, lane: str, since: int) -> list[FollowUp]:
     """Give what was posted in a lane since then, in the order it was."""
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $1 AND f.lane = $2 AND f.posted_at >= $3 ORDER BY f.posted_at, f.id",
@@ -164,7 +164,7 @@ async def posted_since(workspace: Workspace, *, lane: str, since: int) -> list[F
     return [_follow_up(row) for row in rows]
 
 
-async def sharing_message(workspace: Workspace, *, channel: str, ts: str) -> list[FollowUp]:
+async def list_sharing_message(workspace: Workspace, *, channel: str, ts: str) -> list[FollowUp]:
     """Give the follow-ups that a message lists."""
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $1 AND f.message_channel = $2 AND f.message_ts = $3 ORDER BY f.id",
@@ -175,7 +175,7 @@ async def sharing_message(workspace: Workspace, *, channel: str, ts: str) -> lis
     return [_follow_up(row) for row in rows]
 
 
-async def counts(workspace: Workspace) -> dict[int, dict[str, int]]:
+async def count_by_rule(workspace: Workspace) -> dict[int, dict[str, int]]:
     """Count the follow-ups of each rule by what became of them."""
     rows = await database.read(
         "SELECT rule_id, coalesce(outcome, state) AS became, count(*) AS n FROM follow_ups WHERE workspace_id = $1"
@@ -188,7 +188,7 @@ async def counts(workspace: Workspace) -> dict[int, dict[str, int]]:
     return found
 
 
-def standing_of(row: Row) -> FollowUpStatus:
+def status_of_row(row: Row) -> FollowUpStatus:
     """Say where the follow-up of a row stands."""
     return FollowUpStatus(state=FollowUpState(row["state"]), holder=row["holder"])
 
@@ -200,7 +200,7 @@ def _follow_up(row: Row) -> FollowUp:
         **{name: row[name] for name in (*names, *more)},
         rule=row["rule_id"],
         contact=row["about"],
-        standing=standing_of(row),
+        standing=status_of_row(row),
         outcome=FollowUpOutcome(row["outcome"]) if row["outcome"] else None,
         in_list=bool(row["in_list"]),
     )

@@ -12,7 +12,7 @@ from storage.domain.people import Workspace
 Watched = tuple[int, int]
 
 
-async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, AlertMemory]:
+async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watched, AlertMemory]:
     """Return what rules remember of contacts; a pair without a row was never evaluated.
 
     Earlier versions wrote *taken* beside a pending hold when a score type changed. The hold is what counts: it goes
@@ -32,7 +32,7 @@ async def read(session: Session, pairs: Collection[Watched]) -> dict[Watched, Al
     }  # fmt: skip  # what it remembers
 
 
-async def keep(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:
+async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:
     """Remember it from here on."""
     if memory:
         await session.rows(
@@ -50,14 +50,14 @@ async def keep(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:
         )
 
 
-async def of_rule(session: Session, rule: int) -> dict[int, AlertMemory]:
+async def load_rule_memory(session: Session, rule: int) -> dict[int, AlertMemory]:
     """Give all that a rule remembers, by contact."""
     rows = await session.rows("SELECT contact_id FROM alert_memory WHERE rule_id = $1", rule)
-    known = await read(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
+    known = await load_memory(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
     return {contact: one for (_, contact), one in known.items()}
 
 
-async def hand_over(session: Session, moved: Mapping[int, int]) -> None:
+async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
     """Let rules forget contacts that are one with another now, but for when they last asked about them.
 
     Of those that were parted they remember what they asked, and whether that still waits. *moved*: row → contact.
@@ -98,7 +98,7 @@ async def taken_or_pending(workspace: Workspace, *, rules: Collection[int]) -> s
     return {(row["rule_id"], row["contact_id"]) for row in rows}
 
 
-async def rested(workspace: Workspace) -> dict[int, int]:
+async def count_cooled_down(workspace: Workspace) -> dict[int, int]:
     """Count, for each rule, how often it would have asked within its rest."""
     rows = await database.read(
         "SELECT m.rule_id, sum(m.spent) AS n FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
@@ -108,7 +108,7 @@ async def rested(workspace: Workspace) -> dict[int, int]:
     return {row["rule_id"]: int(row["n"]) for row in rows}
 
 
-async def forget(session: Session, contacts: Collection[int]) -> None:
+async def delete_memory(session: Session, contacts: Collection[int]) -> None:
     """Let rules forget contacts altogether."""
     await session.rows(
         "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint))",

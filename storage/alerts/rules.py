@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.alerts.kinds import Kind, Region, Watch
-from storage.domain.alerts.syntax import AlertWords, written
+from storage.domain.alerts.syntax import AlertWords, write_alert
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
@@ -82,7 +82,7 @@ class AlertRule:
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)
         return (
             watch is not None
-            and replace(watch, rule=0) == watch_of(words)
+            and replace(watch, rule=0) == watch_for(words)
             and (self.channel or usual) == (words.channel or usual)
             and (self.condition, self.in_digest) == (condition, words.in_digest)
             and (self.sla, self.escalate_to) == (words.sla, words.escalate_to)
@@ -92,10 +92,10 @@ class AlertRule:
         """Say what a follow-up is for, where its score alone does not say it."""
         if self.kind is Kind.CROSSES:
             return None
-        return written(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
+        return write_alert(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
 
 
-def watch_of(words: AlertWords) -> Watch:
+def watch_for(words: AlertWords) -> Watch:
     """Say what a rule of these words would watch."""
     one = words.score_type
     return Watch(
@@ -117,7 +117,7 @@ async def insert_default(session: Session, workspace: Workspace, *, now: int) ->
     )
 
 
-async def insert(
+async def insert_rule(
     session: Session, workspace: Workspace, *, words: AlertWords, condition: str, made_by: str, now: int
 ) -> AlertRule:
     """Write a rule with that condition, in place of the one in its words."""
@@ -146,7 +146,7 @@ async def insert(
     return _rule(rows[0])
 
 
-async def of_workspaces(session: Session, workspaces: Collection[int]) -> dict[int, list[AlertRule]]:
+async def load_rules(session: Session, workspaces: Collection[int]) -> dict[int, list[AlertRule]]:
     """Give the rules of workspaces, the default one first."""
     rows = await session.rows(
         "SELECT r.* FROM given(id bigint) JOIN alert_rules r ON r.workspace_id = given.id"
@@ -161,7 +161,7 @@ async def of_workspaces(session: Session, workspaces: Collection[int]) -> dict[i
 
 async def alert_rules(workspace: Workspace) -> list[AlertRule]:
     """Give the rules of a workspace, the default one first."""
-    return (await of_workspaces(database.current().reader, [workspace.id])).get(workspace.id, [])
+    return (await load_rules(database.current_database().reader, [workspace.id])).get(workspace.id, [])
 
 
 async def pause_rule(workspace: Workspace, *, rule: int, now: int) -> None:
@@ -179,7 +179,7 @@ async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
     await _change(workspace, "removed_at = $3", rule, now)
 
 
-async def swept(session: Session, rule: AlertRule, *, until: int) -> None:
+async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None:
     """Record that everything that time decided up to *until* was evaluated.
 
     Where another sweep came further meanwhile, its instant stays.
@@ -193,7 +193,7 @@ async def swept(session: Session, rule: AlertRule, *, until: int) -> None:
 
 
 async def _change(workspace: Workspace, what: str, rule: int, at: int | None) -> None:
-    done = await database.current().writer.rows(
+    done = await database.current_database().writer.rows(
         f"UPDATE alert_rules SET {what} WHERE workspace_id = $1 AND id = $2 AND removed_at IS NULL RETURNING id",
         workspace.id,
         min(rule, database.LARGEST_ID),

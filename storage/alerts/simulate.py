@@ -6,9 +6,18 @@ from dataclasses import dataclass, replace
 from heapq import nsmallest
 from itertools import accumulate, groupby
 
-from storage.alerts.rules import watch_of
+from storage.alerts.rules import watch_for
 from storage.db import database
-from storage.domain.alerts.kinds import TRENDS, AlertMemory, Decision, Kind, Watch, look, look_back, next_look
+from storage.domain.alerts.kinds import (
+    TRENDS,
+    AlertMemory,
+    Decision,
+    Kind,
+    Watch,
+    evaluate,
+    evaluate_trend,
+    next_evaluation,
+)
 from storage.domain.alerts.syntax import AlertWords, read_alert
 from storage.domain.facts import BEFORE_ALL, DAY
 from storage.domain.filters import parse, with_addresses
@@ -53,9 +62,9 @@ async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str |
     asked = parse(
         with_addresses(read.condition, owners),
         types,
-        segments=await segments.kept(database.current().reader, workspace),
+        segments=await segments.load_segments(database.current_database().reader, workspace),
     )
-    watch = watch_of(read)
+    watch = watch_for(read)
     newest, number, spent = list[tuple[int, int]](), 0, 0
     async for courses in _batches(workspace, watch, asked.where, now=now):
         firings, rested = await asyncio.to_thread(_replay, watch, courses, since=now - DAYS * DAY, until=now)
@@ -88,7 +97,11 @@ async def _batches(workspace: Workspace, watch: Watch, where: Term, *, now: int)
         rows = [row for row, total in zip(rows, totals, strict=True) if total <= CHANGES] or rows[:1]
         after = rows[-1]["id"]
         ids = [row["id"] for row in rows if row["has_score"]]
-        fitting = set(await pages.holding(database.current().reader, workspace, where=where, among=ids, now=now))
+        fitting = set(
+            await pages.matching_contacts(
+                database.current_database().reader, workspace, where=where, among=ids, now=now
+            )
+        )
         yield await _courses(watch, [row for row in rows if row["id"] in fitting], since=since)
 
 
@@ -148,16 +161,16 @@ def _run(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list
         return decision.memory
 
     for at, after in [*course.changes[len(before) :], (until, None)]:
-        while (due := next_look(watch, memory, state)) is not None and due <= at:
-            memory = take(look(watch, memory, state, now=due), due)
+        while (due := next_evaluation(watch, memory, state)) is not None and due <= at:
+            memory = take(evaluate(watch, memory, state, now=due), due)
         if after is None:
             break
         state = after
         if watch.kind in TRENDS:
             then = _then(course, at - watch.span).value(watch.score_type, now=at - watch.span)
-            memory = take(look_back(watch, memory, after.value(watch.score_type, now=at), then, now=at), at)
+            memory = take(evaluate_trend(watch, memory, after.value(watch.score_type, now=at), then, now=at), at)
         else:
-            memory = take(look(watch, memory, after, now=at), at)
+            memory = take(evaluate(watch, memory, after, now=at), at)
     return fired, memory
 
 
@@ -170,6 +183,6 @@ def _inside_already(watch: Watch, state: ScoreState, since: int) -> AlertMemory:
     """Give what the rule would have remembered at its beginning: who was inside was not asked for."""
     if watch.kind in TRENDS:
         return AlertMemory(seen_at=since)
-    inside = look(replace(watch, hold=0), AlertMemory(), state, now=since)
+    inside = evaluate(replace(watch, hold=0), AlertMemory(), state, now=since)
     waiting = inside.memory.pending_until if watch.kind is Kind.UNTOUCHED else None
     return AlertMemory(taken=inside.memory.taken, pending_until=waiting, seen_at=since)

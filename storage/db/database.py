@@ -21,7 +21,7 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError
 from tortoise.transactions import in_transaction
 
-from storage.db.errors import translated
+from storage.db.errors import translate_error
 from storage.domain.errors import BadText, Refusal
 from storage.vault import Vault
 
@@ -72,7 +72,7 @@ class Address:
         return {"connections": connections, "apps": {"storage": app}}
 
 
-def address(url: str) -> Address:
+def parse_url(url: str) -> Address:
     """Read a database URL; raises BadDatabaseUrl."""
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
@@ -111,18 +111,18 @@ class Session:
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Run one statement and give its rows as dictionaries."""
-        given = [rows_given(p) if isinstance(p, list) else p for p in params]
+        given = [encode_rows(p) if isinstance(p, list) else p for p in params]
         for text in given:
             if isinstance(text, str):
                 _check(text)
         try:
             return await self._client.execute_query_dict(_in_dialect(sql, self.dialect), given)
         except Exception as exc:
-            better = translated(exc)
+            better = translate_error(exc)
             raise better from (exc if better is not exc else None)
 
 
-def rows_given(rows: Iterable[object]) -> str:
+def encode_rows(rows: Iterable[object]) -> str:
     """Write rows for `given(…)`; raises BadText."""
     text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
     if "\\u0000" in text and _NUL.search(text):
@@ -187,7 +187,7 @@ class Database:
                 async with in_transaction(self.dialect) as client:
                     return await body(Session(client, self.dialect))
             except Exception as exc:
-                better = translated(exc)
+                better = translate_error(exc)
                 raise better from (exc if better is not exc else None)
 
         task = asyncio.create_task(run())
@@ -236,7 +236,7 @@ async def open_database(where: Address, *, vault: Vault) -> Database:
     return _open
 
 
-def current() -> Database:
+def current_database() -> Database:
     """Give the open database; raises NotOpen."""
     if _open is None:
         raise NotOpen
@@ -245,9 +245,9 @@ def current() -> Database:
 
 async def read(sql: str, *params: object) -> list[Row]:
     """Read what is committed."""
-    return await current().reader.rows(sql, *params)
+    return await current_database().reader.rows(sql, *params)
 
 
 async def write(body: Callable[[Session], Awaitable[T]]) -> T:
     """Run *body* in one transaction."""
-    return await current().transaction(body)
+    return await current_database().transaction(body)

@@ -59,7 +59,7 @@ def is_passing(exc: BaseException) -> bool:
     return isinstance(exc, _PASSING)
 
 
-def translated(exc: Exception) -> Exception:
+def translate_error(exc: Exception) -> Exception:
     """Give StorageUnavailable where the database is out of reach, full or closed to us; anything else as it is."""
     cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps some
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -81,10 +81,10 @@ def translated(exc: Exception) -> Exception:
 
 
 @contextmanager
-def translating() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise what a database driver raises inside as `translated` has it."""
     try:
         yield
     except Exception as exc:
-        better = translated(exc)
+        better = translate_error(exc)
         raise better from (exc if better is not exc else None)

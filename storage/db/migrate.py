@@ -18,9 +18,9 @@ from tortoise.migrations.schema_generator.state import ModelState, State
 from tortoise.migrations.schema_generator.state_apps import StateApps
 
 from storage.db.database import Address, Database, Session
-from storage.db.errors import translating
+from storage.db.errors import translate_errors
 from storage.domain.errors import Refusal
-from storage.vault import private
+from storage.vault import open_private
 
 _APPLIED = "tortoise_migrations"  # the table that Tortoise makes before any other
 _FOLDER = Path(__file__).with_name("migrations")
@@ -90,7 +90,7 @@ async def migrate(database: Database, where: Address) -> list[str]:
         if where.path is not None and not schema.is_empty:
             await asyncio.to_thread(_copy, where.path, where.path.with_name(f"{where.path.name}.before-{names[0]}"))
         # A task of its own, so that its context does not stay behind in this one.
-        with translating():
+        with translate_errors():
             await asyncio.create_task(_apply(where))
         return names
 
@@ -161,7 +161,7 @@ async def _alone(where: Address) -> AsyncIterator[None]:
     if where.path is None:
         names = ("host", "port", "user", "password", "database", "ssl")
         credentials = {name: where.config["credentials"].get(name) for name in names}
-        with translating():
+        with translate_errors():
             connection = await asyncpg.connect(**credentials)
         try:
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
@@ -183,7 +183,7 @@ def prepare_file(path: Path) -> None:
     This comes before the database is opened, because opening changes the file.
     """
     create_file(path)
-    with translating(), closing(sqlite3.connect(path)) as connection:
+    with translate_errors(), closing(sqlite3.connect(path)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and _APPLIED not in tables:
         raise OtherApplication
@@ -192,13 +192,13 @@ def prepare_file(path: Path) -> None:
 def create_file(path: Path) -> None:
     """Create an empty SQLite file that its owner alone can read, unless it is there; its log will be like it."""
     if not path.exists():
-        with open(path, "a", opener=private):
+        with open(path, "a", opener=open_private):
             pass
 
 
 def _lock(path: Path) -> sqlite3.Connection:
     create_file(path)
-    with translating():
+    with translate_errors():
         connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         connection.execute("BEGIN EXCLUSIVE")
         return connection
@@ -206,5 +206,5 @@ def _lock(path: Path) -> sqlite3.Connection:
 
 def _copy(path: Path, to: Path) -> None:
     create_file(to)
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target, translating():
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target, translate_errors():
         source.backup(target)

@@ -28,7 +28,7 @@ EXPECTED: Final = {
 }
 
 
-async def tell_sqlite(session: Session) -> None:
+async def write_statistics(session: Session) -> None:
     """Write what is expected, where it does not stand there yet; connections that are opened later plan by it."""
     there = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'"
     if not await session.rows(there):

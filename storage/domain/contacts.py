@@ -68,12 +68,12 @@ class Contact:
         return self.email or next((f"{source}:{id}" for source, id in self.ids.items()), self.shown)
 
 
-def matching(text: str) -> str:
+def match_key(text: str) -> str:
     """Give the form in which texts are compared: NFKC, case-folded, blanks as one."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def broken_in(text: str) -> str | None:
+def find_broken_text(text: str) -> str | None:
     """Return what makes a text unusable, to follow its name in a sentence; none for a text that can be stored."""
     if text.isascii() and "\0" not in text:  # most are, and this takes a third of the time
         return None
@@ -83,7 +83,7 @@ def broken_in(text: str) -> str | None:
     return "holds the character NUL" if found[0] == "\0" else "holds half of a character (an unpaired surrogate)"
 
 
-def mended(text: str) -> str:
+def replace_broken_text(text: str) -> str:
     """Return a text that can be stored and written, with U+FFFD in place of what no text can hold."""
     return _UNKEPT.sub("\ufffd", text)
 
@@ -92,7 +92,7 @@ def check_text(value: Json, name: str) -> None:
     """Raise BadText, which calls the value *name*, if a text in it cannot be stored."""
     match value:
         case str():
-            if broken := broken_in(value):
+            if broken := find_broken_text(value):
                 raise BadText(f"{name} {broken}: take it out")
         case list():
             for each in value:
@@ -110,7 +110,7 @@ def looks_like_address(text: str) -> bool:
 
 def address_key(address: str) -> str:
     """Give the form in which an address is matched; raises BadItem where it is none."""
-    key = matching(address)
+    key = match_key(address)
     if not looks_like_address(key):
         raise BadItem(f"`{address.strip()[:80]}` is not an e-mail address")
     return key

@@ -23,12 +23,12 @@ _LN_2 = _EXACT.ln(Decimal(2))
 _GONE = 64
 
 
-def faded(own: int, *, elapsed: int, half_life: int) -> int:
+def decay_distance(own: int, *, elapsed: int, half_life: int) -> int:
     """Give what is left of a distance, in billionths of a point, *elapsed* µs later; rounded half to even."""
-    return int(_EXACT.to_integral_value(left_of(own, elapsed=elapsed, half_life=half_life)))
+    return int(_EXACT.to_integral_value(decay_unrounded(own, elapsed=elapsed, half_life=half_life)))
 
 
-def left_of(share: int, *, elapsed: int, half_life: int) -> Decimal:
+def decay_unrounded(share: int, *, elapsed: int, half_life: int) -> Decimal:
     """Give the same of a distance, or of a part of it, before it is rounded."""
     if not share or elapsed >= _GONE * half_life:
         return Decimal(0)

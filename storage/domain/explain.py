@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
 
-from storage.domain.decay import BILLIONTHS, left_of
+from storage.domain.decay import BILLIONTHS, decay_unrounded
 from storage.domain.facts import Activity, Change, Deed, Fact, Op
 from storage.domain.fold import Effect, ScoreState, beginning, own_at, steps
 from storage.domain.score_types import ScoreType
@@ -145,7 +145,7 @@ def _left(share: _Share, score_type: ScoreType, now: int) -> Decimal:
     if score_type.half_life is None:
         return Decimal(share.own)
     elapsed = max(0, now - share.fact.occurred_at)
-    return left_of(share.own, elapsed=elapsed, half_life=score_type.half_life) / BILLIONTHS
+    return decay_unrounded(share.own, elapsed=elapsed, half_life=score_type.half_life) / BILLIONTHS
 
 
 def _shown(distance: Decimal, score_type: ScoreType) -> int:

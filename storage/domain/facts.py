@@ -130,7 +130,7 @@ def stamp(asked: int | None, *, received: int, index: int = 0) -> int:
     return min(asked, received)
 
 
-def united(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dict[int, int]:
+def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dict[int, int]:
     """Give whom each contact is one with, going by the links between them: the smallest id of all that hang together.
 
     A link to a contact that is not among *rows* says nothing.

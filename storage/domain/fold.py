@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from storage.domain.contacts import Json
-from storage.domain.decay import BILLIONTHS, faded, fading_rank, shown
+from storage.domain.decay import BILLIONTHS, decay_distance, fading_rank, shown
 from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder, Op, Order
-from storage.domain.rules import Spent, judge
+from storage.domain.rules import Spent, compile_rules
 from storage.domain.score_types import ScoreType
 
 
@@ -56,7 +56,7 @@ def step(
     """
     if not can_move(fact, score_type):
         return state, None
-    at, judged, known = fact.occurred_at, judge(score_type.rules), fields or {}
+    at, judged, known = fact.occurred_at, compile_rules(score_type.rules), fields or {}
     before, spent = state.value(score_type, now=at), state.spent
     own = None if state.own is None else own_at(state, at, score_type)
     points, named = judged.base(known) if judged.asks_fields else (0, ())
@@ -106,7 +106,7 @@ def own_at(state: ScoreState, at: int, score_type: ScoreType) -> int:
     """Give what a later instant finds of the distance from the base; 0 where the score is missing."""
     if state.own is None or not score_type.half_life:
         return state.own or 0
-    return faded(state.own, elapsed=at - state.at, half_life=score_type.half_life)
+    return decay_distance(state.own, elapsed=at - state.at, half_life=score_type.half_life)
 
 
 def _rank(own: int | None, at: int, base: int, score_type: ScoreType, *, is_there: bool) -> int | None:
@@ -121,7 +121,7 @@ def bears_on(fact: Fact, score_type: ScoreType) -> bool:
     """Tell whether a fact means something to a score type."""
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
-    judged = judge(score_type.rules)
+    judged = compile_rules(score_type.rules)
     return (isinstance(fact, Activity) and judged.bears(fact.activity)) or (judged.asks_fields and bool(fact.fields))
 
 
@@ -129,7 +129,7 @@ def can_move(fact: Fact, score_type: ScoreType) -> bool:
     """Return whether a fact may move a score; one that only states fields that no rule asks about never does."""
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
-    judged = judge(score_type.rules)
+    judged = compile_rules(score_type.rules)
     return (isinstance(fact, Activity) and judged.bears(fact.activity)) or judged.asks_for(fact.fields)
 
 
@@ -140,7 +140,7 @@ def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[st
     rules read the fields as they stood at the fact: today's are not those where one that they ask about is newer.
     Of two facts with the same time and key the whole fold decides which is first.
     """
-    newest = (known[name][1][:3] for name in judge(score_type.rules).asked if name in known)
+    newest = (known[name][1][:3] for name in compile_rules(score_type.rules).asked if name in known)
     return fact.order <= max([last, *newest])
 
 
@@ -168,7 +168,7 @@ def fold_ledger(
 
 def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, ScoreState, Effect]]:
     """Fold, telling each fact that had an effect, and the state after it."""
-    state, asks = beginning(score_type), judge(score_type.rules).asks_fields
+    state, asks = beginning(score_type), compile_rules(score_type.rules).asks_fields
     fields: dict[str, tuple[Json, FieldOrder]] = {}
     for fact in sorted(facts, key=lambda fact: (*fact.order, fact.subject.encode())):
         fields = fold_fields([fact], fields) if asks else fields

@@ -84,7 +84,7 @@ class FollowUpStatus:
     holder: str | None = None  #: who claimed it, snoozed it or ended it
 
 
-def moved(standing: FollowUpStatus, move: FollowUpMove, *, by: str | None) -> FollowUpStatus:
+def move_status(standing: FollowUpStatus, move: FollowUpMove, *, by: str | None) -> FollowUpStatus:
     """Make a move; raises TooLate where it is not possible any more, or it is another's."""
     after = MOVES.get((standing.state, move))
     if after is None or (standing.state is FollowUpState.CLAIMED and by is not None and by != standing.holder):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from storage.domain.contacts import ATTRIBUTE, Json, matching
+from storage.domain.contacts import ATTRIBUTE, Json, match_key
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Activity
 from storage.domain.filters import BadFilter, Candidate, parse
@@ -49,7 +49,7 @@ class Judge:
 
     def bears(self, activity: str) -> bool:
         """Tell whether an activity is worth something."""
-        return any(rule.activity is not None and matching(rule.activity) == matching(activity) for rule in self.rules)
+        return any(rule.activity is not None and match_key(rule.activity) == match_key(activity) for rule in self.rules)
 
     def asks_for(self, fields: Collection[str]) -> bool:
         """Return whether stating these fields may move the score.
@@ -67,7 +67,7 @@ class Judge:
         """Say what an activity is worth, rule by rule, and what the caps have spent then."""
         awarded, now_spent = list[Award](), dict(spent)
         for rule in self.rules:
-            if rule.activity is None or matching(rule.activity) != matching(activity.activity):
+            if rule.activity is None or match_key(rule.activity) != match_key(activity.activity):
                 continue
             if not self._holds(rule, fields):
                 continue
@@ -88,7 +88,7 @@ class Judge:
 
 
 @lru_cache(maxsize=1024)
-def judge(rules: tuple[Rule, ...]) -> Judge:
+def compile_rules(rules: tuple[Rule, ...]) -> Judge:
     """Make rules ready; raises BadDefinition."""
     conditions = {}
     for rule in rules:
@@ -126,7 +126,7 @@ def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
         if rule.cap is not None and rule.cap.period not in list(Period):
             raise BadDefinition(f"rule `{rule.name}`: a cap counts per {', '.join(Period)}")
     _check_groups(rules)
-    judge(tuple(rules))
+    compile_rules(tuple(rules))
 
 
 def _check_groups(rules: Sequence[Rule]) -> None:

@@ -37,7 +37,7 @@ class Seen:
     unusable_items: int  #: in these
 
 
-def judge(seen: Seen) -> SourceHealth:
+def judge_health(seen: Seen) -> SourceHealth:
     """Say how a source stands that worked so far."""
     if seen.refused >= IN_A_ROW:
         return SourceHealth.REFUSED

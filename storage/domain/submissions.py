@@ -103,7 +103,7 @@ class Recorded:
         return sum(outcome.status is status for outcome in self.outcomes)
 
 
-def check(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int, index: int = 0) -> int:
+def check_item(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int, index: int = 0) -> int:
     """Give when it happened; raises why the ledger does not take it, as far as that can be told without looking there.
 
     *received* and what is given are µs UTC; *index* is its place in what arrived then.
@@ -142,10 +142,10 @@ def _check_texts(asked: Item | Merge | Deletion) -> None:
             check_text(value, f"its `{name}`")
 
 
-def refused(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
+def refusal_reason(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
     """Say why that is not taken; none where nothing is known against it."""
     try:
-        check(asked, types, received=received)
+        check_item(asked, types, received=received)
     except Refusal as refusal:
         return str(refusal)
     return None

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.contacts import ATTRIBUTE, EMAIL, FIELDS, Contact, Json, looks_like_address, matching
+from storage.domain.contacts import ATTRIBUTE, EMAIL, FIELDS, Contact, Json, looks_like_address, match_key
 from storage.domain.errors import BadItem
 from storage.domain.facts import FieldOrder
 from storage.domain.people import Workspace
@@ -30,12 +30,12 @@ class StartAgain(Exception):
     """Somebody else made one of these contacts just now: begin the transaction anew to see it."""
 
 
-async def known(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
+async def load_known(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
     """Give the contacts that these identities name already."""
-    return {identity: contact for identity, (_, contact) in (await owners(session, identities)).items()}
+    return {identity: contact for identity, (_, contact) in (await load_identity_owners(session, identities)).items()}
 
 
-async def owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
+async def load_identity_owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
     """Give whose these identities are: the contact they were made for, and the one it is one with now."""
     wanted = [{"w": w, "n": n, "v": v} for w, n, v in sorted(set(identities))]
     rows = await session.rows(
@@ -48,9 +48,9 @@ async def owners(session: Session, identities: Iterable[Identity]) -> dict[Ident
     return {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
 
 
-async def make(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
+async def insert_contacts(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
     """Make a contact for each (workspace id, address as typed) and give their ids."""
-    ids = await database.current().next_ids(session, "contacts", len(people))
+    ids = await database.current_database().next_ids(session, "contacts", len(people))
     rows = [
         {"id": id, "w": workspace, "e": email, "k": _key(email)}
         for id, (workspace, email) in zip(ids, people, strict=True)
@@ -66,7 +66,7 @@ async def make(session: Session, people: Sequence[tuple[int, str | None]], *, no
     return ids
 
 
-async def name(session: Session, identities: Mapping[Identity, int]) -> None:
+async def insert_identities(session: Session, identities: Mapping[Identity, int]) -> None:
     """Write whose each identity is; raises StartAgain where another transaction was first."""
     rows = [{"w": w, "n": n, "v": v, "c": contact} for (w, n, v), contact in sorted(identities.items())]
     written = await session.rows(
@@ -113,7 +113,7 @@ async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
     return {row["id"]: row["root"] for row in found}
 
 
-async def regroup(session: Session, root_of: Mapping[int, int]) -> None:
+async def write_groups(session: Session, root_of: Mapping[int, int]) -> None:
     """Write whom each of these contacts is one with from now on; their locks are held."""
     await session.rows(
         "UPDATE contacts SET merged_into = CASE WHEN given.r = given.id THEN NULL ELSE given.r END"
@@ -211,7 +211,7 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
 
 
 def _key(text: Json) -> str | None:
-    return matching(text) if isinstance(text, str) else None
+    return match_key(text) if isinstance(text, str) else None
 
 
 def _listed(tags: Json) -> list[Json]:
@@ -220,10 +220,10 @@ def _listed(tags: Json) -> list[Json]:
 
 async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
     """Give the contacts with these row ids, in the order asked for."""
-    return await of_rows(database.current().reader, workspace, ids=ids)
+    return await load_contacts(database.current_database().reader, workspace, ids=ids)
 
 
-async def of_rows(session: Session, workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
+async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
     """Give the same as a transaction sees them."""
     wanted = [{"id": min(id, database.LARGEST_ID)} for id in ids]
     rows = await session.rows(
@@ -262,7 +262,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
     exact = await _named(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
         return await contacts(workspace, ids=[exact] if exact is not None else [])
-    words = [_escaped(word) for word in matching(text).split()[:MOST_WORDS]]
+    words = [_escaped(word) for word in match_key(text).split()[:MOST_WORDS]]
     for fits in ("% {} %", "% {}%", "%{}%") if words else ():
         ids = [row["id"] for row in await _like(workspace, [fits.format(word) for word in words], most=most + 1)]
         if ids:
@@ -273,7 +273,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
     """Give the contacts whose name or address comes nearest to words that name none."""
     _check_length(text)
-    wanted = matching(text)
+    wanted = match_key(text)
     words = [_escaped(word) for word in wanted.split()[:MOST_WORDS]]
     if not words:
         return []
@@ -291,7 +291,7 @@ def _check_length(text: str) -> None:
         raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
 
 
-async def named(workspace: Workspace, *, key: str) -> int | None:
+async def find_by_key(workspace: Workspace, *, key: str) -> int | None:
     """Give the contact that a program's key names: our id, an address, or `source:id`."""
     if key.isascii() and key.isdecimal() and len(key) <= 18:
         rows = await database.read(
@@ -335,11 +335,13 @@ def _likeness(wanted: str, row: Row) -> float:
 async def _named(workspace: Workspace, text: str) -> int | None:
     trimmed = text.strip()
     source, colon, given_id = trimmed.partition(":")
-    pairs = [(EMAIL, matching(trimmed))] if looks_like_address(trimmed) else []
+    pairs = [(EMAIL, match_key(trimmed))] if looks_like_address(trimmed) else []
     pairs += [(source.casefold(), given_id.strip())] if colon and given_id.strip() else []
     if not pairs:
         return None
-    found = await known(database.current().reader, [(workspace.id, namespace, key) for namespace, key in pairs])
+    found = await load_known(
+        database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
+    )
     return next(iter(found.values()), None)
 
 
@@ -347,7 +349,7 @@ def _escaped(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
-async def belonging(session: Session, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+async def verify_contact_ids(session: Session, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """Give those of these (workspace id, contact id) that are true, each with the contact it is one with now."""
     rows = await session.rows(
         "SELECT c.workspace_id, c.id, coalesce(c.merged_into, c.id) AS root FROM given(w bigint, c bigint)"

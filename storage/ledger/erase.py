@@ -30,7 +30,7 @@ class Holdings:
     identities: int
 
 
-async def holdings(workspace: Workspace, *, contact: int) -> Holdings:
+async def count_holdings(workspace: Workspace, *, contact: int) -> Holdings:
     """Count what a deletion would take away, of all that are one with the contact."""
     (row,) = await database.read(
         "SELECT (SELECT count(*) FROM facts f WHERE f.kind IN ('change', 'activity') AND f.contact_id IN"
@@ -46,7 +46,7 @@ async def holdings(workspace: Workspace, *, contact: int) -> Holdings:
 _ONE = "SELECT id FROM contacts WHERE workspace_id = $1 AND (id = $2 OR merged_into = $2)"
 
 
-async def buried(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
+async def load_tombstones(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
     """Give those of these identities whose contact was deleted, each with the instant."""
     wanted = set(identities)
     keys = await _keys(session, {workspace for workspace, _, _ in wanted})
@@ -61,14 +61,14 @@ async def buried(session: Session, identities: Iterable[Identity]) -> dict[Ident
     return {by_hash[row["workspace_id"], row["hash"]]: row["deleted_at"] for row in rows}
 
 
-async def stamp(session: Session, work: Plan) -> None:
+async def stamp_deletions(session: Session, work: Plan) -> None:
     """Time the deletions: what a person does, or we stamp ourselves, comes after all that is known of the contact."""
     for entry in work.unsettled:
         if entry.is_deletion and (entry.item.occurred_at is None or work.submission.actor):
             entry.at = max(entry.at, await facts.latest(session, _members(work, entry)) + 1)
 
 
-async def delete(session: Session, work: Plan) -> list[int]:
+async def apply_deletions(session: Session, work: Plan) -> list[int]:
     """Carry out the deletions of a work whose facts are written; give the contacts that they bore on.
 
     What happened after a deletion stays: it is as if a new contact had been made by it.
@@ -78,19 +78,19 @@ async def delete(session: Session, work: Plan) -> list[int]:
     if not rows:
         return []
     workspace, named = work.submission.workspace.id, await contacts.identities(session, rows)
-    await deliveries.forget(session, workspace, await _addresses(session, rows, named))
+    await deliveries.redact_deliveries(session, workspace, await _addresses(session, rows, named))
     for entry in deletions:
         members = _members(work, entry)
-        await facts.empty(session, members, until=entry.at)
+        await facts.redact_facts(session, members, until=entry.at)
         await _bury(session, workspace, await contacts.identities(session, members), until=entry.at)
         _take_back(work, members, until=entry.at)
     definitions = {(row, key): one.definition for row in rows for key, one in work.types.items()}
-    was = await projection.states(session, definitions)
-    await projection.forget(session, rows)
-    await followup_moves.forget(session, rows)
-    living = await facts.having(session, rows)
+    was = await projection.load_states(session, definitions)
+    await projection.delete_projection(session, rows)
+    await followup_moves.delete_follow_ups(session, rows)
+    living = await facts.contacts_with_facts(session, rows)
     await contacts.erase(session, [row for row in rows if row not in living])
-    await merging.regroup_again(session, work, rows=rows, living=living, was=was)
+    await merging.split_contacts(session, work, rows=rows, living=living, was=was)
     for entry in work.new:
         entry.contact = work.roots.get(entry.rows[0], entry.contact)
     return rows
@@ -146,13 +146,13 @@ async def _make_key(session: Session, workspace: int) -> bytes:
     (row,) = await session.rows(
         "UPDATE workspaces SET tombstone_key = coalesce(tombstone_key, $2) WHERE id = $1 RETURNING tombstone_key",
         workspace,
-        database.current().vault.seal(secrets.token_hex(32)),
+        database.current_database().vault.seal(secrets.token_hex(32)),
     )
     return _unsealed(row)
 
 
 def _unsealed(row: Row) -> bytes:
-    return bytes.fromhex(database.current().vault.unseal(row["tombstone_key"]))
+    return bytes.fromhex(database.current_database().vault.unseal(row["tombstone_key"]))
 
 
 def _hash(key: bytes, identity: Identity) -> str:

@@ -83,7 +83,7 @@ def _key(row: Row) -> FactKey:
     return (row["workspace_id"], row["source"], row["dedupe_key"], row["subject"])
 
 
-async def stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
+async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
     """Give the facts in the ledger under these keys."""
     rows = await session.rows(
         "SELECT f.* FROM given(w bigint, s text, k text, j text)"
@@ -116,13 +116,13 @@ async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[S
     found: dict[Scored, dict[int, Fact]] = {pair: dict(told) for pair, told in (await changes(session, types)).items()}
     ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
     if ruled:
-        others = await doings(session, {contact for contact, _ in ruled})
+        others = await load_activities(session, {contact for contact, _ in ruled})
         for pair in ruled:
             found[pair] |= {id: fact for id, fact in others[pair[0]].items() if bears_on(fact, types[pair])}
     return found
 
 
-async def doings(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
+async def load_activities(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
     """Give everything these contacts did, or one that is one with them, and every fact that says something of them."""
     rows = await session.rows(
         "SELECT f.*, given.id AS root FROM given(id bigint)"
@@ -148,7 +148,7 @@ async def activities_since(session: Session, instants: Mapping[int, int]) -> lis
     return [(row["contact"], row["id"], row["activity"]) for row in rows]
 
 
-async def links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
+async def load_merge_links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
     """Give every word that one of these contacts is one with another: (contact, contact, batch)."""
     found = await session.rows(
         "SELECT contact_id, other_id, batch FROM facts WHERE kind = 'merge'"
@@ -158,7 +158,7 @@ async def links(session: Session, rows: Collection[int]) -> list[tuple[int, int,
     return [(row["contact_id"], row["other_id"], row["batch"]) for row in found]
 
 
-async def empty(session: Session, rows: Collection[int], *, until: int) -> None:
+async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
     """Take everything out of the facts of contacts up to an instant, but that they were there."""
     await session.rows(
         "UPDATE facts SET kind = 'deleted', contact_id = NULL, other_id = NULL, op = NULL, amount = NULL, said = '{}',"
@@ -169,7 +169,7 @@ async def empty(session: Session, rows: Collection[int], *, until: int) -> None:
     )
 
 
-async def having(session: Session, rows: Collection[int]) -> set[int]:
+async def contacts_with_facts(session: Session, rows: Collection[int]) -> set[int]:
     """Give those of these contacts that any fact is about."""
     found = await session.rows(
         "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
@@ -188,7 +188,7 @@ async def latest(session: Session, rows: Collection[int]) -> int:
     return -1 if row["at"] is None else int(row["at"])
 
 
-async def saying(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
+async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
     """Give every fact that says something of these contacts themselves, or of those that are one with them."""
     rows = await session.rows(
         "SELECT f.*, given.id AS root FROM given(id bigint)"
@@ -202,7 +202,7 @@ async def saying(session: Session, contacts: Collection[int]) -> dict[int, list[
     return found
 
 
-async def undone(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
+async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Name those of *batches* that are undone, following undos of undos."""
     undos: dict[str, Undo] = {}
     wanted = frozenset(batches)
@@ -223,8 +223,8 @@ async def undone(session: Session, workspace: int, batches: Iterable[str]) -> fr
 
 async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
     """Name the undo that keeps a batch out of every fold, or none where nothing does."""
-    reader = database.current().reader
-    if not await undone(reader, workspace.id, [batch]):
+    reader = database.current_database().reader
+    if not await undone_of(reader, workspace.id, [batch]):
         return None
     # What is undone is not undone again, so that the last undo which names it is the one.
     rows = await reader.rows(
@@ -263,7 +263,7 @@ def _fact(row: Row) -> Fact:
             return FieldValue(**common)
 
 
-async def keys_of(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
+async def keys_of_batch(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
     """Give the facts of a batch that are about these contacts: (contact, dedupe key)."""
     rows = await session.rows(
         # By contact and not by batch, which may be larger than anything: its index asks for an actor.
@@ -279,7 +279,7 @@ async def keys_of(session: Session, workspace: int, batch: str, contacts: Iterab
 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
     """Tell whether a person's batch is in the ledger already."""
-    return bool(await batch_members(database.current().reader, workspace.id, batch))
+    return bool(await batch_members(database.current_database().reader, workspace.id, batch))
 
 
 async def last_command(workspace: Workspace, *, actor: str) -> str | None:
@@ -292,5 +292,5 @@ async def last_command(workspace: Workspace, *, actor: str) -> str | None:
         actor,
         100,
     )
-    left_out = await undone(database.current().reader, workspace.id, [row["batch"] for row in rows])
+    left_out = await undone_of(database.current_database().reader, workspace.id, [row["batch"] for row in rows])
     return next((row["batch"] for row in rows if row["batch"] not in left_out), None)

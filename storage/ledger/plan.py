@@ -18,7 +18,7 @@ from storage.domain.facts import (
     Unusable,
 )
 from storage.domain.fold import ScoreState
-from storage.domain.rules import judge
+from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Status, Submission
 from storage.ledger import facts
@@ -170,7 +170,7 @@ class Plan:
         item = entry.item
         keys = [item.score] if item.score else []
         for key, score_type in self.types.items():
-            judged = judge(score_type.rules) if score_type.rules and key not in keys else None
+            judged = compile_rules(score_type.rules) if score_type.rules and key not in keys else None
             if judged and ((item.activity and judged.bears(item.activity)) or (judged.asks_fields and item.fields)):
                 keys.append(key)
         return [(entry.contact, key) for key in keys]

@@ -6,7 +6,7 @@ from storage.db.database import Session
 from storage.domain.contacts import Json
 from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, beginning, can_move, fold_fields, fold_ledger, is_late, step
-from storage.domain.rules import judge
+from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, facts, projection
@@ -53,7 +53,7 @@ async def fold_scores(
                 Moved(contact=pair[0], score_type=score_type, before=before, after=after, was=was, state=states[pair])
             )
         _let_go(work)
-    await projection.keep(
+    await projection.save_projection(
         session,
         states={pair: states[pair] for pair in touched},
         effects={pair: effects.get(pair, {}) for pair in touched},
@@ -106,7 +106,7 @@ async def find_late(
                     continue
                 if is_late(fact, types[pair], last=last[pair], known=fields.get(contact, {})):
                     late.add(pair)
-                if not judge(types[pair].rules).asked.isdisjoint(fact.fields):
+                if not compile_rules(types[pair].rules).asked.isdisjoint(fact.fields):
                     since[pair] = min(since.get(pair, fact.occurred_at), fact.occurred_at)
                 last[pair] = max(last[pair], fact.order)
             if contact in fields and fact.fields:
@@ -124,7 +124,7 @@ async def _stated_fields(
     """Return the fields, before the new facts, of the contacts whose scores have conditions that ask about fields."""
     asked: dict[int, set[str]] = {}
     for (contact, _), score_type in types.items():
-        if names := judge(score_type.rules).asked:
+        if names := compile_rules(score_type.rules).asked:
             asked.setdefault(contact, set()).update(names)
     known = await contacts.fields(session, asked) if asked else {}
     workspace_of = {entry.contact: work.submission.workspace.id for work in works for entry in work.new}
@@ -134,7 +134,7 @@ async def _stated_fields(
             _, source, key, subject = fields[EMAIL][1]
             said[contact] = (workspace_of[contact], source.decode(), key.decode(), subject.decode())
     # A contact that lost its address shows the one it was made with; conditions read what the fact said.
-    stored = await facts.stored(session, said.values()) if said else {}
+    stored = await facts.load_stored(session, said.values()) if said else {}
     for contact, fact_key in said.items():
         known[contact][EMAIL] = (stored[fact_key][2].fields[EMAIL], known[contact][EMAIL][1])
     return known
@@ -155,7 +155,7 @@ async def _changing_the_past(
     for contact, fact_id, activity in await facts.activities_since(session, earliest) if earliest else ():
         if fact_id not in new:
             later.setdefault(contact, set()).add(activity)
-    return {pair for pair in since if any(map(judge(types[pair].rules).bears, later.get(pair[0], ())))}
+    return {pair for pair in since if any(map(compile_rules(types[pair].rules).bears, later.get(pair[0], ())))}
 
 
 def _values(fields: contacts.Fields) -> Mapping[str, Json]:
@@ -170,7 +170,7 @@ async def _left_out(
     batches: dict[int, set[str]] = {}
     for pair, ledger in ledgers.items():
         batches.setdefault(workspace_of[pair], set()).update(change.batch for change in ledger.values())
-    undone = {workspace: await facts.undone(session, workspace, named) for workspace, named in batches.items()}
+    undone = {workspace: await facts.undone_of(session, workspace, named) for workspace, named in batches.items()}
     return {pair: undone[workspace_of[pair]] for pair in ledgers}
 
 
@@ -194,9 +194,9 @@ async def keep_fields(session: Session, works: Sequence[Plan], *, now: int) -> N
 
 async def _fields_anew(session: Session, work: Plan) -> dict[int, contacts.Fields]:
     """Fold the fields of the contacts that an undo touches, where any fact speaks of them, or that were regrouped."""
-    told = await facts.saying(session, {*work.spoken_of, *work.regrouped})
+    told = await facts.load_field_facts(session, {*work.spoken_of, *work.regrouped})
     batches = {fact.batch for each in told.values() for fact in each}
-    left_out = await facts.undone(session, work.submission.workspace.id, batches)
+    left_out = await facts.undone_of(session, work.submission.workspace.id, batches)
     return {
         contact: fold_fields([fact for fact in each if fact.batch not in left_out], {})
         for contact, each in told.items()

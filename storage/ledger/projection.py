@@ -13,7 +13,7 @@ from storage.ledger.facts import Scored
 NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
 
 
-async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
+async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
     """Give the kept state of scores, each under its definition."""
     if not definition_of:
         return {}
@@ -36,7 +36,7 @@ async def states(session: Session, definition_of: Mapping[Scored, int]) -> dict[
     }
 
 
-async def keep(
+async def save_projection(
     session: Session,
     *,
     states: Mapping[Scored, ScoreState],
@@ -98,7 +98,7 @@ async def _keep_effects(
         )
 
 
-async def forget(session: Session, ids: Collection[int]) -> None:
+async def delete_projection(session: Session, ids: Collection[int]) -> None:
     """Take away every score and effect of contacts, under whichever definition."""
     for table in ("effects", "scores"):
         await session.rows(

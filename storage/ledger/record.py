@@ -13,9 +13,9 @@ from storage.domain.contacts import Reference
 from storage.domain.errors import Changed, NothingToUndo, Refusal, UnknownContact
 from storage.domain.facts import Deletion, Fact, Ignored, Item, Merge, Undo, Unusable
 from storage.domain.fold import ScoreState, beginning
-from storage.domain.rules import judge
+from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission, check
+from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission, check_item
 from storage.ledger import contacts, facts, projection
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
@@ -51,26 +51,28 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     await _regroup(session, works)
     types = {pair: work.types[pair[1]] for work in works for pair in work.pairs}
     # In a statement of its own after the lock: read together with it, scores may be older than the lock.
-    states = await projection.states(session, {pair: score_type.definition for pair, score_type in types.items()})
+    states = await projection.load_states(session, {pair: score_type.definition for pair, score_type in types.items()})
     states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
-    states |= {pair: merging.carried(work, pair) for work in works for pair in work.pairs if pair[0] in work.regrouped}
+    states |= {
+        pair: merging.carry_state(work, pair) for work in works for pair in work.pairs if pair[0] in work.regrouped
+    }
     _check_unchanged(works, states)
     for work in works:
-        await erasing.stamp(session, work)
+        await erasing.stamp_deletions(session, work)
     _stamp(works, states)
     await _append(session, works)
     for work in works:
         if work.submission.actor and work.new:  # only what has an actor can be undone
             batch = work.submission.batch
-            work.is_undone = bool(await facts.undone(session, work.submission.workspace.id, [batch]))
+            work.is_undone = bool(await facts.undone_of(session, work.submission.workspace.id, [batch]))
     for work in works:
-        if gone := await erasing.delete(session, work):
-            await alert_memory.forget(session, gone)
+        if gone := await erasing.apply_deletions(session, work):
+            await alert_memory.delete_memory(session, gone)
             types |= {pair: work.types[pair[1]] for pair in work.touched}
-            states |= {pair: merging.carried(work, pair) for pair in work.touched if pair[0] in work.regrouped}
+            states |= {pair: merging.carry_state(work, pair) for pair in work.touched if pair[0] in work.regrouped}
     await fold_scores(session, works, states, types)
     if drafts:
-        await redefining.follow(session, works, drafts)
+        await redefining.project_into_drafts(session, works, drafts)
     await keep_fields(session, works, now=now)  # last: the steps of both begin with the fields as they were
     await alert_decisions.decide_all(session, works, now=now)
     await _queue_readings(session, works, now=now)
@@ -88,7 +90,7 @@ def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Plan:
         entry = _entry(item)
         work.entries.append(entry)
         try:
-            entry.at = check(item, types, received=submission.received_at, index=index)
+            entry.at = check_item(item, types, received=submission.received_at, index=index)
             whom = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
             entry.named = [_naming(submission.workspace.id, one) for one in whom]
         except Refusal as refusal:
@@ -141,7 +143,7 @@ async def _begin_undo(session: Session, work: Plan) -> None:
 
 def _is_ruled(row: Row, score_type: ScoreType) -> bool:
     """Tell whether the rules of a type ask for a fact."""
-    judged = judge(score_type.rules)
+    judged = compile_rules(score_type.rules)
     return (row["activity"] is not None and judged.bears(row["activity"])) or (
         judged.asks_fields and row["said"] != "{}"
     )
@@ -155,7 +157,7 @@ async def _lock(session: Session, works: Sequence[Plan]) -> None:
     expected |= {row: work.roots[row] for work in works if work.refusal is None for row in work.spoken_of}
     expected |= {root: root for root in expected.values()}
     if joining:
-        await merging.lock_all(session, joining[0], expected)
+        await merging.lock_contacts(session, joining[0], expected)
     else:
         await contacts.lock(session, expected)
 
@@ -165,7 +167,7 @@ async def _regroup(session: Session, works: Sequence[Plan]) -> None:
     for work in works:
         if work.joined:
             await _append_links(session, work)
-            await alert_memory.hand_over(session, await merging.regroup(session, work))
+            await alert_memory.regroup_memory(session, await merging.apply_merges(session, work))
         for entry in work.unsettled:
             work.give(entry, entry.rows)
         if work.undo is not None:
@@ -224,7 +226,7 @@ async def _append(session: Session, works: Sequence[Plan]) -> None:
             row, whose[key] = (None, None) if entry.is_deletion else (entry.rows[0], entry.contact)
             new[key], received[key] = (row, entry.fact), work.submission.received_at
     ids = await facts.append(session, new, received_at=received) if new else {}
-    there = await facts.stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
+    there = await facts.load_stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
     roots = await contacts.roots(session, {row for row, _, _ in there.values() if row is not None}) if there else {}
     if any(whose[key] != (None if row is None else roots[row]) for key, (row, _, _) in there.items()):
         raise contacts.StartAgain
@@ -243,10 +245,10 @@ async def _append_undo(session: Session, work: Plan) -> None:
         return
     workspace = submission.workspace.id
     key = facts.fact_key(workspace, undo)
-    if await facts.stored(session, [key]):
+    if await facts.load_stored(session, [key]):
         work.undone, work.spoken_of, work.parting = [], [], []  # a repeat of this very request
         return
-    if await facts.undone(session, workspace, [undo.undoes]):
+    if await facts.undone_of(session, workspace, [undo.undoes]):
         work.refusal = NothingToUndo("that was undone already")
         return
     await facts.append(session, {key: (None, undo)}, received_at={key: submission.received_at})
@@ -264,7 +266,7 @@ async def _queue_readings(session: Session, works: Iterable[Plan], *, now: int) 
         if entry.fact_id is not None or (entry.status is Status.DUPLICATE and _is_bare(entry.item))
     ]
     if wanted:
-        await readback_queue.queue(session, wanted, now=now)
+        await readback_queue.enqueue_readbacks(session, wanted, now=now)
 
 
 def _is_bare(item: Item) -> bool:
@@ -274,7 +276,7 @@ def _is_bare(item: Item) -> bool:
 async def _keep_deliveries(session: Session, works: Iterable[Plan]) -> None:
     kept = [(work.submission, _outcomes(work), _raws(work)) for work in works if _is_kept(work)]
     if kept:
-        await deliveries.keep(session, kept)
+        await deliveries.save_deliveries(session, kept)
 
 
 def _is_kept(work: Plan) -> bool:

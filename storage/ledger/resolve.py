@@ -18,14 +18,18 @@ async def identify(session: Session, works: Sequence[Plan], *, now: int) -> None
     """Find the contact of every entry, making those not known yet; what is refused or repeated makes nobody."""
     roots = await _check_ours(session, works)
     # Facts before contacts: what another process commits in between is then met again when it is written.
-    there = await facts.stored(session, {work.fact_key(entry) for work in works for entry in work.live})
-    found = await contacts.owners(session, [one for work in works for entry in work.live for one in entry.identities])
+    there = await facts.load_stored(session, {work.fact_key(entry) for work in works for entry in work.live})
+    found = await contacts.load_identity_owners(
+        session, [one for work in works for entry in work.live for one in entry.identities]
+    )
     roots |= dict(found.values())
     if there:  # who is one with whom at one moment: else a repeat is about somebody else while two are made one
         roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in there.values() if row is not None)})
     ids = {identity: row for identity, (row, _) in found.items()}
     there |= await _links_there(session, works, ids)
-    graves = await erasing.buried(session, [one for work in works for entry in work.live for one in entry.identities])
+    graves = await erasing.load_tombstones(
+        session, [one for work in works for entry in work.live for one in entry.identities]
+    )
     making = _Making()
     for work in works:
         work.roots = roots
@@ -45,7 +49,7 @@ async def identify(session: Session, works: Sequence[Plan], *, now: int) -> None
             ids, making, there = known, before, earlier
     await _make(session, works, making, now=now)
     # Who was deleted while we waited to name somebody the same is found again.
-    again = await erasing.buried(session, making.names) if making.names else {}
+    again = await erasing.load_tombstones(session, making.names) if making.names else {}
     if any(graves.get(one) != until for one, until in again.items()):
         raise contacts.StartAgain
 
@@ -59,7 +63,7 @@ async def _check_ours(session: Session, works: Sequence[Plan]) -> dict[int, int]
         for naming in entry.named
         if naming.row is not None
     ]
-    ours = await contacts.belonging(session, {pair for _, _, pair in given}) if given else {}
+    ours = await contacts.verify_contact_ids(session, {pair for _, _, pair in given}) if given else {}
     for work, entry, pair in given:
         if pair not in ours:
             work.refuse(entry, UnknownContact())
@@ -74,7 +78,7 @@ async def _links_there(session: Session, works: Sequence[Plan], ids: Mapping[Ide
         for entry in work.live
         for place, _, _ in _links({row for row in _rows(entry, ids) if row is not None})
     }
-    return await facts.stored(session, keys) if keys else {}
+    return await facts.load_stored(session, keys) if keys else {}
 
 
 @dataclass(slots=True)
@@ -138,7 +142,7 @@ def _says(stored: Stored, link: tuple[int, int, int]) -> bool:
 async def _make(session: Session, works: Sequence[Plan], making: _Making, *, now: int) -> None:
     real: dict[int, int] = {}
     if making.people:
-        made = await contacts.make(session, making.people, now=now)
+        made = await contacts.insert_contacts(session, making.people, now=now)
         real = {-position: id for position, id in enumerate(made, start=1)}
     for work in works:
         work.roots |= {id: id for id in real.values()}
@@ -148,7 +152,7 @@ async def _make(session: Session, works: Sequence[Plan], making: _Making, *, now
             entry.links = [link for link in _links(entry.rows) if link[0] in places]
     if making.names:
         names = {identity: real.get(contact, contact) for identity, contact in making.names.items()}
-        await contacts.name(session, names)
+        await contacts.insert_identities(session, names)
 
 
 def _rows(entry: PlannedItem, ids: Mapping[Identity, int]) -> list[int | None]:

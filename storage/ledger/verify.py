@@ -46,7 +46,7 @@ async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST)
         most,
     )
     ids = [row["id"] for row in rows]
-    count, found = await _compare(database.current().reader, workspace, ids)
+    count, found = await _compare(database.current_database().reader, workspace, ids)
     if found:
         found = await _again(workspace, {one.contact for one in found})
     last = ids[-1] if len(ids) == most else None
@@ -81,10 +81,10 @@ async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -
     pairs = {(id, key): score_type for id in ids for key, score_type in types.items()}
     ledgers = await facts.ledgers(session, pairs) if pairs else {}
     batches = {change.batch for ledger in ledgers.values() for change in ledger.values()}
-    told = await facts.saying(session, ids)
+    told = await facts.load_field_facts(session, ids)
     batches |= {fact.batch for each in told.values() for fact in each}
-    undone = await facts.undone(session, workspace.id, batches)
-    kept = await projection.states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
+    undone = await facts.undone_of(session, workspace.id, batches)
+    kept = await projection.load_states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
     effects = await _effects(session, pairs)
     differences: list[Difference] = []
     for pair, score_type in pairs.items():

@@ -61,13 +61,13 @@ class Sql:
         return "" if self.is_required else f" AND {table}.contact_id = c.id"
 
 
-def condition(workspace: Workspace, asked: Filter, *, now: int) -> tuple[str, list[object]]:
+def write_condition(workspace: Workspace, asked: Filter, *, now: int) -> tuple[str, list[object]]:
     """Write which contacts `c` a filter finds, for a statement of another's, and the values of $1, $2, …"""
     sql = Sql(now)
-    return found_by(workspace, asked.where, sql), sql.values
+    return write_membership(workspace, asked.where, sql), sql.values
 
 
-def found_by(workspace: Workspace, term: Term, sql: Sql) -> str:
+def write_membership(workspace: Workspace, term: Term, sql: Sql) -> str:
     """Write that a contact `c` is one of the workspace's own of which the term is true."""
     ours = f"c.workspace_id = {sql.bind(workspace.id)} AND c.merged_into IS NULL"
     return f"{ours} AND {_condition(term, sql)}"

@@ -90,7 +90,7 @@ async def history(
         key.decode(),
         subject.decode(),
     )
-    undone = await facts.undone(database.current().reader, workspace.id, {row["batch"] for row in rows})
+    undone = await facts.undone_of(database.current_database().reader, workspace.id, {row["batch"] for row in rows})
     return score_type, [
         HistoryEntry(
             occurred_at=row["occurred_at"],
@@ -121,16 +121,18 @@ async def why(
 ) -> tuple[ScoreType, Explanation | None]:
     """Explain a score by the changes of it that stand; none where it is missing, or the contact is not there."""
     score_type = await definitions.score_type(workspace, key=score)
-    reader, pair = database.current().reader, (contact, score_type.key)
+    reader, pair = database.current_database().reader, (contact, score_type.key)
     if not await contacts.contacts(workspace, ids=[contact]):
         return score_type, None
     ledger = (await facts.ledgers(reader, {pair: score_type}))[pair].values()
-    undone = await facts.undone(reader, workspace.id, {change.batch for change in ledger})
+    undone = await facts.undone_of(reader, workspace.id, {change.batch for change in ledger})
     stand = [change for change in ledger if change.batch not in undone]
     return score_type, explain(stand, score_type, now=now, most=most)
 
 
-async def course(workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int) -> Course:
+async def load_timeline(
+    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int
+) -> Course:
     """Follow one score from an instant until now; what is undone is not in it.
 
     Of more than so many changes the older are left out, and the course begins that much later.

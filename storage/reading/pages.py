@@ -13,7 +13,7 @@ from storage.domain.filters.terms import All, Filter, Term
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, cards_of
-from storage.reading.filter_sql import Sql, found_by
+from storage.reading.filter_sql import Sql, write_membership
 
 
 class BadCursor(Refusal):
@@ -58,24 +58,24 @@ async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str |
 async def count(workspace: Workspace, *, asked: Filter, now: int) -> int:
     """Count the answers of a filter."""
     sql = Sql(now)
-    where = found_by(workspace, asked.where, sql)
+    where = write_membership(workspace, asked.where, sql)
     rows = await database.read(f"SELECT count(*) AS n FROM contacts c WHERE {where}", *sql.values)
     return int(rows[0]["n"])
 
 
-async def holding(
+async def matching_contacts(
     session: Session, workspace: Workspace, *, where: Term, among: Collection[int] | None, now: int
 ) -> list[int]:
     """Give the ids of the contacts that a term is true of, as they stand in a transaction; *among* these, or all."""
     sql = Sql(now, [] if among is None else [[{"id": id} for id in among]])
-    condition = found_by(workspace, where, sql)
+    condition = write_membership(workspace, where, sql)
     if among is not None:
         condition += " AND c.id IN (SELECT id FROM given(id bigint))"
     rows = await session.rows(f"SELECT c.id FROM contacts c WHERE {condition} ORDER BY c.id", *sql.values)
     return [row["id"] for row in rows]
 
 
-async def emptied_by(workspace: Workspace, *, asked: Filter, now: int) -> str | None:
+async def find_emptying_term(workspace: Workspace, *, asked: Filter, now: int) -> str | None:
     """Give the text of the term that, with those before it, leaves nobody; none where somebody is left."""
     parts = asked.where.parts if isinstance(asked.where, All) else (asked.where,)
     for place, text in enumerate(asked.texts, start=1):
@@ -88,7 +88,7 @@ async def _rows(
     workspace: Workspace, asked: Filter, *, scored: bool, after: list[object] | None, most: int, now: int
 ) -> list[Row]:
     sql = Sql(now)
-    where = [found_by(workspace, asked.where, sql)]
+    where = [write_membership(workspace, asked.where, sql)]
     source, keys = "contacts c", list[_Key]()
     for number, sort in enumerate(asked.sort):
         if isinstance(sort.by, str):

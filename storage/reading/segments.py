@@ -7,7 +7,7 @@ from storage.db import database
 from storage.db.database import Session
 from storage.domain.errors import BadName, UnknownSegment
 from storage.domain.filters import BadFilter, parse
-from storage.domain.filters.errors import meant
+from storage.domain.filters.errors import did_you_mean
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.scoring.definitions import score_types
@@ -19,10 +19,10 @@ SOMEBODY = {"me": "somebody@example.com"}
 
 async def segments(workspace: Workspace) -> Mapping[str, str]:
     """Give the saved filters of a workspace, by name."""
-    return await kept(database.current().reader, workspace)
+    return await load_segments(database.current_database().reader, workspace)
 
 
-async def kept(session: Session, workspace: Workspace) -> Mapping[str, str]:
+async def load_segments(session: Session, workspace: Workspace) -> Mapping[str, str]:
     """Give the same as a transaction sees them."""
     rows = await session.rows("SELECT name, text FROM segments WHERE workspace_id = $1 ORDER BY name", workspace.id)
     return {row["name"]: row["text"] for row in rows}
@@ -39,7 +39,7 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) 
         )
     known = await segments(workspace)
     parse(text, await score_types(workspace), owners=SOMEBODY, segments=known, naming=name)
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
         workspace.id,
@@ -54,7 +54,7 @@ async def segment(workspace: Workspace, *, name: str) -> str:
     """Give the text of a saved filter; raises UnknownSegment."""
     known = await segments(workspace)
     if name not in known:
-        there = meant(name, known) if known else "None is saved yet."
+        there = did_you_mean(name, known) if known else "None is saved yet."
         raise UnknownSegment(f"there is no segment `{name[:40]}`. {there}")
     return known[name]
 
@@ -67,7 +67,7 @@ async def delete_segment(workspace: Workspace, *, name: str) -> str:
     for other in without:
         if _can_be_read(known[other], types, known) and not _can_be_read(known[other], types, without):
             raise BadName(f"the segment `{other}` is built on `{name}`: change or delete that one first")
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name
     )
     return text

@@ -36,7 +36,7 @@ SELECT t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
 
 async def score_types(workspace: Workspace) -> tuple[ScoreType, ...]:
     """Give the live definitions of a workspace, the default type first."""
-    types = await live(database.current().reader, {workspace.id})
+    types = await live(database.current_database().reader, {workspace.id})
     return tuple(types[workspace.id].values())
 
 
@@ -104,7 +104,7 @@ async def insert_type(
     now: int,
 ) -> None:
     """Write a type and its first definition; raises AlreadyThere."""
-    await hold_names(session, workspace)
+    await lock_names(session, workspace)
     taken = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, key)
     made = taken or await session.rows(
         "INSERT INTO score_types (workspace_id, key, live, created_at) VALUES ($1, $2, 1, $3)"
@@ -133,7 +133,7 @@ async def insert_type(
     )
 
 
-async def hold_names(session: Session, workspace: Workspace) -> None:
+async def lock_names(session: Session, workspace: Workspace) -> None:
     """Let nobody else name a score type or a source meanwhile: no two of them are called the same."""
     await session.rows("SELECT id FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
 
@@ -158,7 +158,7 @@ async def live_and_drafts(
     return found, drafts
 
 
-async def version(workspace: Workspace, *, score: str, number: int) -> ScoreType:
+async def load_version(workspace: Workspace, *, score: str, number: int) -> ScoreType:
     """Give a version of a type, live or not; raises UnknownScoreType."""
     rows = await database.read(_VERSION, workspace.id, score, number)
     if not rows:
@@ -201,7 +201,7 @@ async def is_draft(session: Session, draft: ScoreType) -> bool:
     return bool(await session.rows("SELECT 1 AS there FROM definitions WHERE id = $1 AND is_draft", draft.definition))
 
 
-async def point_at(session: Session, draft: ScoreType) -> bool:
+async def point_at_draft(session: Session, draft: ScoreType) -> bool:
     """Let a draft be the live version of its type; false where it is no draft any more."""
     rows = await session.rows(
         "UPDATE definitions SET is_draft = false WHERE id = $1 AND is_draft RETURNING id", draft.definition
@@ -213,13 +213,13 @@ async def point_at(session: Session, draft: ScoreType) -> bool:
 
 async def drafts(workspace: Workspace) -> tuple[ScoreType, ...]:
     """Give the versions of a workspace's types that wait to be applied, the latest last."""
-    found = await live_and_drafts(database.current().reader, {workspace.id})
+    found = await live_and_drafts(database.current_database().reader, {workspace.id})
     return tuple(found[1].get(workspace.id, ()))
 
 
 async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> bool:
     """Let a draft be one no longer, so that nothing goes into it any more; false where it is none already."""
-    dropped = await database.current().writer.rows(
+    dropped = await database.current_database().writer.rows(
         "UPDATE definitions SET is_draft = false WHERE id = $2 AND is_draft AND score_type_id IN"
         " (SELECT id FROM score_types WHERE workspace_id = $1) RETURNING id",
         workspace.id,
@@ -230,7 +230,7 @@ async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> bool:
 
 async def delete(workspace: Workspace, *, draft: ScoreType) -> None:
     """Delete a version that was never live and that nothing is folded under."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "DELETE FROM definitions WHERE id = $2 AND number <> (SELECT live FROM score_types t"
         " WHERE t.id = definitions.score_type_id AND t.workspace_id = $1)",
         workspace.id,
@@ -238,12 +238,12 @@ async def delete(workspace: Workspace, *, draft: ScoreType) -> None:
     )
 
 
-async def to_fold(session: Session) -> set[int]:
+async def load_marked(session: Session) -> set[int]:
     """Name the definitions that an older version folded otherwise, as a migration marked them."""
     return {row["id"] for row in await session.rows("SELECT id FROM definitions WHERE to_fold")}
 
 
-async def folded(session: Session, definitions: Collection[int]) -> None:
+async def clear_marks(session: Session, definitions: Collection[int]) -> None:
     """Let definitions be folded as they are folded now."""
     await session.rows(
         "UPDATE definitions SET to_fold = false WHERE id IN (SELECT id FROM given(id bigint))",

@@ -97,7 +97,7 @@ async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[i
     progress(done)
     after = 0
     while True:
-        ids = await _next(database.current().reader, workspace, draft, after=after, built=False)
+        ids = await _next(database.current_database().reader, workspace, draft, after=after, built=False)
         if not ids:
             return
         await _build(workspace, draft, ids)
@@ -137,9 +137,9 @@ async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int)
         old = types[draft.key]
         while ids := await _next(session, workspace, draft, after=0, built=False):
             await _fold(session, workspace, draft, ids)
-        if not await definitions.point_at(session, draft):
+        if not await definitions.point_at_draft(session, draft):
             raise NoDraft
-        asked = await alert_decisions.ask_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
+        asked = await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
         await _reenroll(session, workspace, types.values(), now=now)
         return asked, old
 
@@ -156,7 +156,9 @@ async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:
     await definitions.delete(workspace, draft=draft)
 
 
-async def follow(session: Session, works: Sequence[Plan], drafts: Mapping[int, Sequence[ScoreType]]) -> None:
+async def project_into_drafts(
+    session: Session, works: Sequence[Plan], drafts: Mapping[int, Sequence[ScoreType]]
+) -> None:
     """Take what was recorded into the drafts too, for the contacts that are built, and for new ones."""
     touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
     types: dict[tuple[int, int], ScoreType] = {}
@@ -173,7 +175,7 @@ async def follow(session: Session, works: Sequence[Plan], drafts: Mapping[int, S
     for (workspace, definition), ids in touched.items():
         draft = types[workspace, definition]
         pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
-        states = await projection.states(session, dict.fromkeys(pairs, definition))
+        states = await projection.load_states(session, dict.fromkeys(pairs, definition))
         late, known = await find_late(session, works, states, dict.fromkeys(states, draft))
         # Of those not built yet: contacts that are new, and those whose scores a merge or a split took away.
         ledgers = await facts.ledgers(session, {pair: draft for pair in pairs if pair in late or pair not in states})
@@ -199,7 +201,7 @@ async def _step(
                 states[pair], effect = step(states[pair], entry.fact, draft, known.get(entry.fact_id))
                 if effect is not None:
                     effects[pair][entry.fact_id] = (entry.fact, effect)
-    await projection.keep(
+    await projection.save_projection(
         session, states=states, effects=effects, anew=(),
         types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
     )  # fmt: skip  # what, and under which definition
@@ -210,13 +212,13 @@ async def fold_again() -> int:
 
     What is already as it should be stays, so that it can be begun anew wherever it was stopped.
     """
-    marked, done = await definitions.to_fold(database.current().reader), 0
+    marked, done = await definitions.load_marked(database.current_database().reader), 0
     for workspace in await all_workspaces() if marked else ():
-        live, drafts = await definitions.live_and_drafts(database.current().reader, {workspace.id})
+        live, drafts = await definitions.live_and_drafts(database.current_database().reader, {workspace.id})
         for one in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
             if one.definition in marked:
                 done += await _fold_built(workspace, one)
-    await definitions.folded(database.current().writer, marked)
+    await definitions.clear_marks(database.current_database().writer, marked)
     return done
 
 
@@ -225,7 +227,7 @@ async def _fold_built(workspace: Workspace, definition: ScoreType) -> int:
         await _fold(session, workspace, definition, ids)
 
     after = done = 0
-    while ids := await _next(database.current().reader, workspace, definition, after=after, built=True):
+    while ids := await _next(database.current_database().reader, workspace, definition, after=after, built=True):
         await _together(body, ids)
         after, done = ids[-1], done + len(ids)
     return done
@@ -262,11 +264,13 @@ async def _fold(session: Session, workspace: Workspace, draft: ScoreType, ids: C
 async def _write(
     session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
 ) -> None:
-    undone = await facts.undone(session, workspace, {fact.batch for each in ledgers.values() for fact in each.values()})
+    undone = await facts.undone_of(
+        session, workspace, {fact.batch for each in ledgers.values() for fact in each.values()}
+    )
     states, effects = {}, {}
     for pair, ledger in ledgers.items():
         states[pair], effects[pair] = fold_ledger(ledger, draft, undone=undone)
-    await projection.keep(
+    await projection.save_projection(
         session, states=states, effects=effects, anew=set(states),
         types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
     )  # fmt: skip  # what, and under which definition
@@ -323,10 +327,10 @@ async def _compared(
 async def _reenroll(session: Session, workspace: Workspace, before: Collection[ScoreType], *, now: int) -> None:
     """Enroll contacts anew, asking for no follow-up, in the rules that watch something else than under *before*."""
     types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
-    for rule in (await alert_rules.of_workspaces(session, [workspace.id])).get(workspace.id, []):
+    for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         old, new = rule.watch(before), rule.watch(types)
         if old is None or new is None or not _same_watch(old, new):
-            await enroll.retake(session, workspace, rule, types, now=now)
+            await enroll.enroll(session, workspace, rule, types, now=now)
 
 
 def _same_watch(old: Watch, new: Watch) -> bool:
@@ -345,7 +349,7 @@ async def _forget(definition: int) -> None:
     """Delete what was folded under a definition that nobody reads any more, a little at a time."""
     for table in ("effects", "scores"):
         while True:
-            gone = await database.current().writer.rows(
+            gone = await database.current_database().writer.rows(
                 f"DELETE FROM {table} WHERE id IN"
                 f" (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
                 definition,

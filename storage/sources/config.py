@@ -10,7 +10,7 @@ from storage.domain.contacts import check_slug
 from storage.domain.errors import AlreadyThere, UnknownSource
 from storage.domain.people import Workspace
 from storage.domain.sources import DAY, Source, SourceSettings
-from storage.scoring.definitions import hold_names, live
+from storage.scoring.definitions import live, lock_names
 from storage.sources import readback_queue
 
 
@@ -26,10 +26,10 @@ async def add_source(
 ) -> Source:
     """Configure a sender; raises BadName, AlreadyThere, NoKeys."""
     sealed = _sealed(secrets, {})
-    token = database.current().vault.seal(api_token) if api_token else None
+    token = database.current_database().vault.seal(api_token) if api_token else None
 
     async def body(session: Session) -> None:
-        await hold_names(session, workspace)
+        await lock_names(session, workspace)
         check_slug(slug, score_types=tuple((await live(session, {workspace.id}))[workspace.id]))
         made = await session.rows(
             "INSERT INTO sources (workspace_id, slug, provider, secrets, settings, created_at, updated_at, api_token)"
@@ -63,7 +63,7 @@ async def set_source(
     A blank token takes the one there is away; with another one all contacts of the source without an address are read.
     """
     sealed = None if secrets is None else _sealed(secrets, {})
-    token = database.current().vault.seal(api_token) if api_token else api_token
+    token = database.current_database().vault.seal(api_token) if api_token else api_token
 
     async def body(session: Session) -> None:
         changed = await session.rows(
@@ -80,7 +80,7 @@ async def set_source(
         if not changed:
             raise _unknown(slug, workspace.team)
         if token:
-            await readback_queue.begin_anew(session, workspace.id, slug, now=now)
+            await readback_queue.restart_readback(session, workspace.id, slug, now=now)
 
     await database.write(body)
     return await find_source(workspace.team, slug=slug)
@@ -123,7 +123,7 @@ async def remove_source(workspace: Workspace, *, slug: str) -> None:
         await session.rows(f"DELETE FROM raw_deliveries WHERE {of_it}", id)
         for table in ("deliveries", "refusals"):
             await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
-        await readback_queue.stop(session, workspace.id, slug)
+        await readback_queue.stop_readback(session, workspace.id, slug)
         await session.rows("DELETE FROM sources WHERE id = $1", id)
 
     await database.write(body)
@@ -182,15 +182,15 @@ def _written(settings: SourceSettings) -> str:
 
 
 def _sealed(secrets: Sequence[str], retiring: Mapping[str, int]) -> str:
-    return database.current().vault.seal(json.dumps([[one, retiring.get(one)] for one in secrets]))
+    return database.current_database().vault.seal(json.dumps([[one, retiring.get(one)] for one in secrets]))
 
 
 def _unsealed(sealed: str) -> tuple[list[str], dict[str, int]]:
-    pairs: list[tuple[str, int | None]] = json.loads(database.current().vault.unseal(sealed))
+    pairs: list[tuple[str, int | None]] = json.loads(database.current_database().vault.unseal(sealed))
     return [one for one, _ in pairs], {one: until for one, until in pairs if until is not None}
 
 
 async def check_keys() -> None:
     """Find out at the start, not at the first delivery, whether the keys fit the secrets; raises CannotUnlock."""
     for row in await database.read("SELECT secrets FROM sources ORDER BY id DESC LIMIT 1"):
-        database.current().vault.unseal(row["secrets"])
+        database.current_database().vault.unseal(row["secrets"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.contacts import mended
+from storage.domain.contacts import replace_broken_text
 from storage.domain.errors import UnknownDelivery
 from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
@@ -54,11 +54,11 @@ class RefusalCount:
     hint: str
 
 
-async def keep(
+async def save_deliveries(
     session: Session, kept: Sequence[tuple[Submission, Sequence[ItemOutcome], Sequence[tuple[str, str]]]]
 ) -> None:
     """Write deliveries and their unusable items, each with its (key, raw text), in the transaction of their scores."""
-    ids = await database.current().next_ids(session, "deliveries", len(kept))
+    ids = await database.current_database().next_ids(session, "deliveries", len(kept))
     rows: list[Row] = []
     aside: list[Row] = []
     raws: list[Row] = []
@@ -94,7 +94,7 @@ def _set_aside(workspace: int, id: int, outcomes: Sequence[ItemOutcome], items: 
 
 async def _quarantine(session: Session, rows: list[Row]) -> None:
     if rows:
-        rows = [{**row, **{name: mended(row[name]) for name in "kri"}} for row in rows]
+        rows = [{**row, **{name: replace_broken_text(row[name]) for name in "kri"}} for row in rows]
         await session.rows(
             "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item)"
             " SELECT w, d, p, k, r, i FROM given(w bigint, d bigint, p int, k text, r text, i text) ORDER BY d, p",
@@ -102,7 +102,7 @@ async def _quarantine(session: Session, rows: list[Row]) -> None:
         )
 
 
-async def forget(session: Session, workspace: int, addresses: Collection[str]) -> None:
+async def redact_deliveries(session: Session, workspace: int, addresses: Collection[str]) -> None:
     """Take away what is kept of requests that hold one of these addresses; that something was set aside stays."""
     words = [{"a": _escaped(address)} for address in sorted(addresses)]
     if not words:
@@ -232,7 +232,7 @@ async def settle_replay(
     await database.write(body)
 
 
-async def forget_old(workspace: Workspace, *, now: int) -> None:
+async def delete_old_deliveries(workspace: Workspace, *, now: int) -> None:
     """Let go of the deliveries that are kept long enough; what they changed stays."""
 
     async def body(session: Session) -> None:
@@ -256,7 +256,7 @@ class Lately:
     last_at: int | None
 
 
-async def lately(workspace: Workspace, *, source: int, now: int) -> Lately:
+async def count_recent(workspace: Workspace, *, source: int, now: int) -> Lately:
     """Count what a source, given by its row id, delivered in the last day."""
     (row,) = await database.read(
         "SELECT count(*) AS deliveries, coalesce(sum(applied), 0) AS applied, coalesce(sum(duplicate), 0) AS duplicate,"
@@ -292,7 +292,7 @@ class Waiting:
     item: str
 
 
-async def waiting(workspace: Workspace) -> dict[str, int]:
+async def count_quarantined(workspace: Workspace) -> dict[str, int]:
     """Count the items in quarantine, source by source."""
     rows = await database.read(
         "SELECT s.slug, count(*) AS n FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
@@ -352,7 +352,7 @@ _COLUMNS = (
 
 async def count_refusal(workspace: Workspace, *, source: int, reason: str, hint: str, now: int) -> None:
     """Count a request that was refused; nothing of its body is kept, since nobody vouches for it."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "INSERT INTO refusals (source_id, count, in_a_row, last_at, reason, hint)"
         " SELECT s.id, 1, 1, $3, $4, $5 FROM sources s WHERE s.id = $2 AND s.workspace_id = $1"
         " ON CONFLICT (source_id) DO UPDATE SET count = refusals.count + 1,"
@@ -367,7 +367,7 @@ async def count_refusal(workspace: Workspace, *, source: int, reason: str, hint:
     )
 
 
-async def refused(workspace: Workspace) -> list[RefusalCount]:
+async def list_refusals(workspace: Workspace) -> list[RefusalCount]:
     """Give what was refused, source by source."""
     rows = await database.read(
         "SELECT s.slug AS source, r.count, r.last_at, r.reason, r.hint FROM refusals r"

@@ -8,7 +8,7 @@ from storage import jobs
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.people import Workspace
-from storage.domain.source_health import FEWEST, HOUR, IN_A_ROW, ITEMS, Seen, SourceHealth, judge
+from storage.domain.source_health import FEWEST, HOUR, IN_A_ROW, ITEMS, Seen, SourceHealth, judge_health
 from storage.jobs import NewJob
 
 WATCH, TELL = "watch", "standing"  #: the kinds of the jobs that look at all sources, and that tell of one; their lanes
@@ -29,7 +29,7 @@ class HealthChange:
     hint: str | None
 
 
-async def troubles(workspace: Workspace) -> dict[str, SourceHealth]:
+async def list_troubled(workspace: Workspace) -> dict[str, SourceHealth]:
     """Give how those sources stand that do not work any more."""
     rows = await database.read(
         "SELECT slug, standing FROM sources WHERE workspace_id = $1 AND standing <> $2",
@@ -39,7 +39,7 @@ async def troubles(workspace: Workspace) -> dict[str, SourceHealth]:
     return {row["slug"]: SourceHealth(row["standing"]) for row in rows}
 
 
-async def watch(workspace: Workspace, *, now: int) -> list[tuple[str, SourceHealth]]:
+async def check_sources(workspace: Workspace, *, now: int) -> list[tuple[str, SourceHealth]]:
     """Look at every source that is not paused; give those whose standing changed, for each of which a job tells."""
     changed = []
     rows = await database.read(
@@ -54,7 +54,7 @@ async def watch(workspace: Workspace, *, now: int) -> list[tuple[str, SourceHeal
             continue  # it never worked, or is not to
         before = SourceHealth(row["standing"])
         if before is SourceHealth.WORKS:
-            standing = judge(await _seen(row, good_at, now=now))
+            standing = judge_health(await _seen(row, good_at, now=now))
         else:
             standing = SourceHealth.WORKS if good_at > row["standing_at"] else before
         if standing is not before and await _change(workspace, row, before, standing, now=now):
@@ -125,13 +125,13 @@ async def _change(workspace: Workspace, row: Row, before: SourceHealth, standing
                 workspace=workspace.id, kind=TELL, lane=TELL, key=f"{row['id']}/{standing}/{now}", subject=row["id"],
                 due_at=now,
             )  # fmt: skip  # whose, what and when
-            await jobs.put(session, [telling], now=now)
+            await jobs.enqueue(session, [telling], now=now)
         return bool(written)
 
     return await database.write(body)
 
 
-async def untold(workspace: Workspace, *, source: int) -> HealthChange | None:
+async def load_unreported(workspace: Workspace, *, source: int) -> HealthChange | None:
     """Give how a source, by its row id, stands, where an admin does not know it; none where they do, or it is gone."""
     rows = await database.read(
         "SELECT s.slug AS source, s.standing, s.standing_at AS since, r.in_a_row AS refused, r.reason, r.hint,"
@@ -158,9 +158,9 @@ async def untold(workspace: Workspace, *, source: int) -> HealthChange | None:
     )
 
 
-async def told(workspace: Workspace, *, changed: HealthChange) -> None:
+async def record_reported(workspace: Workspace, *, changed: HealthChange) -> None:
     """Remember what an admin knows of a source, which may stand otherwise by now."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "UPDATE sources SET told = $3 WHERE workspace_id = $1 AND slug = $2",
         workspace.id,
         changed.source,

@@ -36,7 +36,7 @@ class Reading:
     problem_at: int | None
 
 
-async def queue(session: Session, wanted: Iterable[tuple[Identity, bool]], *, now: int) -> None:
+async def enqueue_readbacks(session: Session, wanted: Iterable[tuple[Identity, bool]], *, now: int) -> None:
     """Have contacts read at their sources: of each identity those that have no address, and those that *always* are."""
     rows: list[Row] = [{"w": w, "n": n, "v": v, "a": int(always)} for ((w, n, v), always) in sorted(set(wanted))]
     found = await session.rows(
@@ -49,7 +49,7 @@ async def queue(session: Session, wanted: Iterable[tuple[Identity, bool]], *, no
     await _put(session, found, at=(now // TOGETHER + 1) * TOGETHER, now=now)
 
 
-async def begin_anew(session: Session, workspace: int, source: str, *, now: int) -> None:
+async def restart_readback(session: Session, workspace: int, source: str, *, now: int) -> None:
     """Have every contact of a source read that has no address, and forget what spoke against it before."""
     await session.rows(
         "UPDATE sources SET unread = NULL, unread_at = NULL WHERE workspace_id = $1 AND slug = $2", workspace, source
@@ -72,16 +72,16 @@ async def _put(session: Session, found: list[Row], *, at: int, now: int) -> None
         )
         for row in found
     ]  # fmt: skip  # whose and where, what and when
-    await jobs.put(session, made, now=now)
+    await jobs.enqueue(session, made, now=now)
 
 
-async def stop(session: Session, workspace: int, source: str) -> None:
+async def stop_readback(session: Session, workspace: int, source: str) -> None:
     """Forget what was to be read at a source."""
     for table, column in (("jobs", "lane"), ("lanes", "name")):
         await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace, LANE + source)
 
 
-async def wanted(workspace: Workspace, *, job: Job) -> Wanted | None:
+async def load_request(workspace: Workspace, *, job: Job) -> Wanted | None:
     """Give what a job is to read; none where the contact or the token is gone."""
     rows = await database.read(
         "SELECT i.namespace, i.value, s.api_token FROM identities i"
@@ -92,13 +92,13 @@ async def wanted(workspace: Workspace, *, job: Job) -> Wanted | None:
     )
     if not rows:
         return None
-    token = database.current().vault.unseal(rows[0]["api_token"])
+    token = database.current_database().vault.unseal(rows[0]["api_token"])
     return Wanted(source=rows[0]["namespace"], id=rows[0]["value"], api_token=token)
 
 
-async def could_not(workspace: Workspace, *, source: str, because: str, now: int) -> None:
+async def record_failure(workspace: Workspace, *, source: str, because: str, now: int) -> None:
     """Say at a source why a contact of it was not read."""
-    await database.current().writer.rows(
+    await database.current_database().writer.rows(
         "UPDATE sources SET unread = $3, unread_at = $4 WHERE workspace_id = $1 AND slug = $2",
         workspace.id,
         source,
@@ -107,7 +107,7 @@ async def could_not(workspace: Workspace, *, source: str, because: str, now: int
     )
 
 
-async def reading(workspace: Workspace, *, source: str) -> Reading:
+async def readback_status(workspace: Workspace, *, source: str) -> Reading:
     """Say how it stands with what is read at a source; raises UnknownSource."""
     rows = await database.read(
         "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3) AS n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from storage.domain.errors import Refusal
-from storage.vault import private
+from storage.vault import open_private
 
 DELIMITERS = ",;\t"
 LONGEST_LINE = 1_000_000  # characters; a longer one is cut, so that no file fills the memory
@@ -102,7 +102,7 @@ def _next_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tupl
     return cells, None
 
 
-def recognise(path: Path) -> CsvFile:
+def recognize(path: Path) -> CsvFile:
     """Find out how a file is written: its encoding, what parts its cells, and its header; raises BadFile."""
     digest, size, encoding = _read_through(path)
     delimiter, header = max((_header(path, encoding, one) for one in DELIMITERS), key=lambda found: len(found[1]))
@@ -174,7 +174,7 @@ class Mending:
         if self._open is None:
             # What Windows-1252 has no sign for is in our reason alone.
             self._open = open(  # noqa: SIM115  # closed by close
-                self.path, "w", encoding=self._file.encoding, errors="replace", newline="", opener=private
+                self.path, "w", encoding=self._file.encoding, errors="replace", newline="", opener=open_private
             )
             self._write(*NOTES, *(self._file.header[place] for place in self._kept))
         beyond = range(len(self._file.header), len(row.cells))

@@ -9,15 +9,15 @@ from typing import TextIO
 from storage.db import database
 from storage.db.database import Row
 from storage.domain.contacts import ATTRIBUTE, FIELDS, ID
-from storage.domain.csv_cells import guarded, joined, written
+from storage.domain.csv_cells import guard_formula, join_tags, write_cell
 from storage.domain.filters import Filter
 from storage.domain.numbers import show
 from storage.domain.people import Workspace
 from storage.reading.current_scores import Card, cards_of
-from storage.reading.filter_sql import condition
+from storage.reading.filter_sql import write_condition
 from storage.reading.pages import page
 from storage.scoring.definitions import score_types
-from storage.vault import private
+from storage.vault import open_private
 
 PAGE = 1000
 
@@ -55,7 +55,7 @@ async def _by_address(workspace: Workspace, asked: Filter, *, now: int) -> Async
 
 
 async def _with_address(workspace: Workspace, asked: Filter, after: Row | None, *, now: int) -> list[Row]:
-    where, values = condition(workspace, asked, now=now)
+    where, values = write_condition(workspace, asked, now=now)
     at = len(values)
     if after is not None:
         where += f' AND (c.email_key COLLATE "C", c.id) > (${at + 1}, ${at + 2})'
@@ -69,7 +69,7 @@ async def _with_address(workspace: Workspace, asked: Filter, after: Row | None, 
 
 async def _without_address(workspace: Workspace, asked: Filter, after: Row | None, *, now: int) -> list[Row]:
     """Give those without an address, each by the first of its ids; the rows of the database are in no order of ours."""
-    where, values = condition(workspace, asked, now=now)
+    where, values = write_condition(workspace, asked, now=now)
     at = len(values)
     if after is not None:
         where += f' AND (i.namespace COLLATE "C", i.value COLLATE "C") > (${at + 1}, ${at + 2})'
@@ -88,7 +88,7 @@ async def _without_address(workspace: Workspace, asked: Filter, after: Row | Non
 
 def create_file(path: Path) -> TextIO:
     """Open a file for an export; a new one is readable by its owner alone."""
-    return open(path, "w", encoding="utf-8", newline="", opener=private)
+    return open(path, "w", encoding="utf-8", newline="", opener=open_private)
 
 
 async def write_csv(workspace: Workspace, *, asked: Filter, file: TextIO, told: Callable[[int], None], now: int) -> int:
@@ -103,13 +103,15 @@ async def write_csv(workspace: Workspace, *, asked: Filter, file: TextIO, told: 
     table.writerow([*FIELDS, *(one.key for one in types), *ids, *(ATTRIBUTE + name for name in attributes)])
     async for card in export(workspace, asked=asked, now=now):
         one, values = card.contact, {standing.score_type.key: show(standing.value) for standing in card.standings}
-        said = {name: written(getattr(one, name)) for name in FIELDS if name != "tags"} | {"tags": joined(one.tags)}
+        said = {name: write_cell(getattr(one, name)) for name in FIELDS if name != "tags"} | {
+            "tags": join_tags(one.tags)
+        }
         more = [*(one.ids.get(source) for source in sources), *(one.attributes.get(name) for name in attributes)]
         table.writerow(
             [
-                *(guarded(said[name]) for name in FIELDS),
+                *(guard_formula(said[name]) for name in FIELDS),
                 *(values.get(score_type.key, "") for score_type in types),
-                *(guarded(written(value)) for value in more),
+                *(guard_formula(write_cell(value)) for value in more),
             ]
         )
         number += 1

@@ -21,7 +21,7 @@ from storage.domain.contacts import (
     address_key,
     looks_like_address,
 )
-from storage.domain.csv_cells import guarded, joined, parted, plain, written
+from storage.domain.csv_cells import guard_formula, join_tags, read_cell, split_tags, write_cell
 from storage.domain.errors import NothingToUndo, Refusal, TwoContacts
 from storage.domain.facts import Item, Op
 from storage.domain.numbers import parse
@@ -31,7 +31,7 @@ from storage.domain.submissions import Moved, Recorded, Status, Submission
 from storage.ledger import contacts, projection
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import Identity
-from storage.ledger.facts import keys_of, undo_in_force
+from storage.ledger.facts import keys_of_batch, undo_in_force
 from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import NOTES, BadFile, CsvFile, Row
 
@@ -163,12 +163,12 @@ async def _record(submission: Submission, report: Report, *, committer: Committe
 
     async def look(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
         ids = [one.contact for one in recorded.moved if _enters(one)][:FIRST]
-        return recorded, {one.id: one for one in await contacts.of_rows(session, submission.workspace, ids=ids)}
+        return recorded, {one.id: one for one in await contacts.load_contacts(session, submission.workspace, ids=ids)}
 
     if dry_run:
         recorded, people = await committer.rehearse(submission, look=look, now=now)
     else:
-        recorded, people = await look(database.current().reader, await committer.record(submission, now=now))
+        recorded, people = await look(database.current_database().reader, await committer.record(submission, now=now))
     report.unasked += recorded.unasked
     for one in recorded.moved:
         movement = report.scores.setdefault(one.score_type.key, Movement(one.score_type))
@@ -245,7 +245,7 @@ def _said(header: Sequence[str], mapping: Mapping[str, str], *, known: Sequence[
     for column, what in mapping.items():
         place_said = places.get(column.strip().casefold())
         if place_said is None:
-            there = listed([name.strip() for name in header if name.strip()])
+            there = format_columns([name.strip() for name in header if name.strip()])
             raise BadFile(f"there is no column `{column}`; there is {there}")
         if what not in known and not _is_named(what):
             raise BadFile(f"`{what}` is no field; use {', '.join(known)}, attributes.NAME or {ID}SOURCE")
@@ -253,7 +253,7 @@ def _said(header: Sequence[str], mapping: Mapping[str, str], *, known: Sequence[
     return said
 
 
-def listed(columns: Sequence[str]) -> str:
+def format_columns(columns: Sequence[str]) -> str:
     """Return the names of columns as one text, the first few where there are many."""
     more = len(columns) - MOST_NAMED
     return ", ".join(columns[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
@@ -290,7 +290,7 @@ def _read(row: Row, columns: Columns) -> _Told:
     if row.wrong:
         told.complaints.append(row.wrong)
         return told
-    cells = {place: plain(cell) for place, cell in enumerate(row.cells)}
+    cells = {place: read_cell(cell) for place, cell in enumerate(row.cells)}
     said = {place: cell for place, cell in cells.items() if cell}
     for place, cell in said.items():
         try:
@@ -318,7 +318,7 @@ def _read_cell(told: _Told, place: int, cell: str, columns: Columns) -> None:
 
 def _field(name: str, cell: str) -> Json:
     if name == "tags":
-        tags = parted(cell)
+        tags = split_tags(cell)
         if len(tags) > MOST_TAGS or any(len(tag) > MOST_IN_TAG for tag in tags):
             raise Refusal(f"a contact has at most {MOST_TAGS} tags, each of at most {MOST_IN_TAG} characters")
         return list[Json](tags)
@@ -355,18 +355,18 @@ async def _known(
     workspace: Workspace, told: Sequence[_Told], columns: Columns, *, batch: str, now: int
 ) -> dict[Identity, _Person]:
     """Give what is known of those that the rows name."""
-    reader = database.current().reader
-    ids = await contacts.known(reader, {one for each in told for one in each.identities(workspace)})
+    reader = database.current_database().reader
+    ids = await contacts.load_known(reader, {one for each in told for one in each.identities(workspace)})
     there = sorted(set(ids.values()))
     people = {one.id: _person(one) for one in await contacts.contacts(workspace, ids=there)}
     types = columns.scores.values()
     definitions = {(id, score_type.key): score_type.definition for id in there for score_type in types}
     by_key = {score_type.key: score_type for score_type in types}
-    for (id, key), state in (await projection.states(reader, definitions)).items():
+    for (id, key), state in (await projection.load_states(reader, definitions)).items():
         value = state.value(by_key[key], now=now)
         if id in people and value is not None:
             people[id].values[key] = value
-    for id, key in await keys_of(reader, workspace.id, batch, people):
+    for id, key in await keys_of_batch(reader, workspace.id, batch, people):
         _, line, *column = key.split("/")
         lines = people[id].lines
         lines["".join(column)] = max(lines.get("".join(column), 0), int(line))
@@ -374,10 +374,10 @@ async def _known(
 
 
 def _person(one: Contact) -> _Person:
-    texts = {name: written(getattr(one, name)) for name in FIELDS if name != "tags"}
-    texts |= {ATTRIBUTE + name: written(value) for name, value in one.attributes.items()}
-    texts["tags"] = joined(one.tags)
-    return _Person(is_new=False, texts={name: plain(guarded(text)) for name, text in texts.items()})
+    texts = {name: write_cell(getattr(one, name)) for name in FIELDS if name != "tags"}
+    texts |= {ATTRIBUTE + name: write_cell(value) for name, value in one.attributes.items()}
+    texts["tags"] = join_tags(one.tags)
+    return _Person(is_new=False, texts={name: read_cell(guard_formula(text)) for name, text in texts.items()})
 
 
 def _compare(told: _Told, known: dict[Identity, _Person], workspace: Workspace, *, key: str, columns: Columns) -> None:

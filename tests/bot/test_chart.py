@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import chart as drawing
-from bot.chart import TINTS, Chart, Mark, date_ticks, png, svg, tint, words
-from bot.font_metrics import fitted, width, writable
+from bot.chart import TINTS, Chart, Mark, band_color, date_ticks, describe_chart, png, svg
+from bot.font_metrics import fit_text, replace_missing_glyphs, width
 from bot.history_chart import zone_of
 from storage.domain.score_types import COLOURS, Band, ScoreType
 from storage.domain.timeline import Point
@@ -99,7 +99,7 @@ def test_what_the_picture_says() -> None:
 
 def test_what_is_said_in_words() -> None:
     """The same facts, for those who do not see the picture; in words every letter is there."""
-    assert words(ADA) == (
+    assert describe_chart(ADA) == (
         "Chart of Score of Ada Lovelace from 24 Aug 2026 to 22 Nov 2026: — at first, 85 (hot) now,"
         " lowest 20, highest 92. It was missing for some of the time. Bands: cold from 0, warm from 40, hot from 80."
         " What moved it most: 1. 8 Oct: 20 → 62, from hubspot-eu, “Booked a demo”; 2. 23 Oct: 62 → —, by Jane Kim;"
@@ -232,7 +232,7 @@ def test_everything_stands_out() -> None:
     """WCAG 2.2: text by 4.5 (7 here, for what is small), drawings by 3; on a light Slack and on a dark one."""
     ladders = [[Band(name="one", start=place) for place in range(count)] for count in range(1, 12)]
     backgrounds = {drawing.NO_BAND, *TINTS.values()}
-    backgrounds |= {tint(bands, place) for bands in ladders for place in range(len(bands))}
+    backgrounds |= {band_color(bands, place) for bands in ladders for place in range(len(bands))}
     seen = {
         "text": (min(contrast(text, drawing.PAPER) for text in (drawing.INK, drawing.QUIET)), 7.0),
         "numbers": (contrast(drawing.ON_MARK, drawing.MARK), 7.0),
@@ -269,11 +269,11 @@ def test_the_words_are_in_the_pixels() -> None:
 
 def test_letters_that_the_font_lacks_are_seen() -> None:
     """Each is an empty square; what is invisible by nature is left out, and what is there stays."""
-    assert writable("Zoë Łukasz Анна Ωμέγα שלום 85 → —") == "Zoë Łukasz Анна Ωμέγα שלום 85 → —"
-    assert writable("田中 กา 🦖") == "□□ □□ □"
-    assert writable("a\u202eb\u200bc\x07\n  d\ue000") == "abc d□"
-    assert fitted("Ada Lovelace", size=10, room=1_000) == "Ada Lovelace"
-    short = fitted("Ada Lovelace of the Analytical Engines", size=10, room=90)
+    assert replace_missing_glyphs("Zoë Łukasz Анна Ωμέγα שלום 85 → —") == "Zoë Łukasz Анна Ωμέγα שלום 85 → —"
+    assert replace_missing_glyphs("田中 กา 🦖") == "□□ □□ □"
+    assert replace_missing_glyphs("a\u202eb\u200bc\x07\n  d\ue000") == "abc d□"
+    assert fit_text("Ada Lovelace", size=10, room=1_000) == "Ada Lovelace"
+    short = fit_text("Ada Lovelace of the Analytical Engines", size=10, room=90)
     assert short == "Ada Lovelace of…"
     assert 80 < width(short, 10) <= 90
     # As https://dejavu-fonts.github.io has them, in 2,048ths of an em: A 1401, d 1300, a 1255.
@@ -329,4 +329,4 @@ def test_nothing_leaves_the_picture(chart: Chart) -> None:
     assert min((dist(*pair) for pair in combinations(circles["disc"], 2)), default=99) >= 19  # each is 19 wide
     assert min((dist(*pair) for pair in product(circles["disc"], circles["spot"])), default=99) >= 13.5
     assert 1 <= len(texts(drawn, "value")) <= 7
-    assert len(json.dumps(words(chart))) <= 1_910
+    assert len(json.dumps(describe_chart(chart))) <= 1_910

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from storage.sources.deliveries import refused
+from storage.sources.deliveries import list_refusals
 from tests.bot.cli.program import environment, serving
 from tests.faults.between import Between, between
 from tests.storage import raw
@@ -77,7 +77,7 @@ async def test_an_unreachable_database_is_503(database_url: str) -> None:
         assert (await service.sender.push(item("score.add", value=1), delivery="before")).counts == (0, 1, 0, 0)
         assert (await service.sender.push(item("score.add", value=2), delivery="during")).counts == (1, 0, 0, 0)
         assert await service.scores("ada@example.com") == {"score": 3000}
-        assert await refused(service.workspace) == []
+        assert await list_refusals(service.workspace) == []
 
 
 @on_sqlite

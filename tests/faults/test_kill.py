@@ -15,9 +15,9 @@ from aiohttp import ClientConnectorError, ClientError
 
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followup_moves import ASK
-from storage.alerts.followups import by_ids
+from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import open_storage
-from storage.jobs import due_in_lane
+from storage.jobs import list_due_in_lane
 from storage.ledger.contacts import find
 from storage.reading.current_scores import cards_of
 from storage.reading.history import history
@@ -182,10 +182,10 @@ async def check_follow_ups(database_url: str, record: Record) -> int:
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         workspace = await find_workspace(TEAM)
-        asked = await by_ids(workspace, ids=range(1, 100_000))
+        asked = await load_follow_ups(workspace, ids=range(1, 100_000))
         waiting = Counter[int]()
         for lane in {one.lane for one in asked}:
-            waiting.update((await due_in_lane(workspace, lane=lane, kind=ASK, now=now())).values())
+            waiting.update((await list_due_in_lane(workspace, lane=lane, kind=ASK, now=now())).values())
         top_scorers = Counter[int]()
         for delivery in record.acknowledged:
             (contact,) = await find(workspace, text=delivery.top_scorer)

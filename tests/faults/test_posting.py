@@ -20,13 +20,13 @@ from bot.job_handlers import Deliverer
 from bot.slack.directory import People
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import ASK
-from storage.alerts.followups import by_ids
+from storage.alerts.followups import load_follow_ups
 from storage.alerts.rules import remove_rule
 from storage.bootstrap import Storage, open_storage
 from storage.domain.backoff import PACE
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
-from storage.jobs import due_in_lane
+from storage.jobs import list_due_in_lane
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
 from tests.conftest import KEY
@@ -121,7 +121,7 @@ async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]
     people = People(client, team=TEAM, enterprise=None)
     deliverer = Deliverer(workspace=workspace, people=people, posting=client, clock=lambda: later)
     for lane in lanes:
-        while await due_in_lane(workspace, lane=lane, kind=ASK, now=later):
+        while await list_due_in_lane(workspace, lane=lane, kind=ASK, now=later):
             await deliverer.work()
             later += PACE
 
@@ -141,7 +141,7 @@ async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, 
         opened = await open_storage(url, secret_keys=[KEY])
         try:
             workspace = await ask_for_many(opened)
-            asked = await by_ids(workspace, ids=range(1, 100_000))
+            asked = await load_follow_ups(workspace, ids=range(1, 100_000))
             async with serving(environment_of(url, slack), begun) as replicas:
                 troubling = asyncio.create_task(misbehave(slack, trouble))
                 turns = iter(range(1, KILLS + 1))
@@ -154,7 +154,7 @@ async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, 
                     one.kill(SIGTERM)
                     assert await one.ended() == 0
             await do_the_rest(workspace, slack, {one.lane for one in asked})
-            kept = await by_ids(workspace, ids=range(1, 100_000))
+            kept = await load_follow_ups(workspace, ids=range(1, 100_000))
         finally:
             await opened.close()
     assert len(asked) == CHANNELS * EACH

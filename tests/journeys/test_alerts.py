@@ -7,7 +7,7 @@ import pytest
 
 from bot.demo import Channel, Fault
 from storage.alerts.enroll import choose_channel
-from storage.alerts.followups import by_ids
+from storage.alerts.followups import load_follow_ups
 from storage.domain.score_types import Band
 from storage.scoring.definitions import add_score_type
 from tests.conftest import on_both
@@ -304,7 +304,7 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     assert "*To follow up*\n*Grace Hopper* · Navy · Score *90* (hot), from 41" in said
     acme.sandbox.clock.advance(DAY)  # on Tuesday the line of the digest still waits for somebody
     await acme.sandbox.wait_for(lambda: digests()[1:])
-    (one,) = [one for one in await by_ids(acme.workspace, ids=range(1, 50)) if one.lane == "digest"]
+    (one,) = [one for one in await load_follow_ups(acme.workspace, ids=range(1, 50)) if one.lane == "digest"]
     assert one.posted_at is None
     listed = await acme.ask("followups")
     done = button_of(listed, "Done", nth=0)

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from bot.demo import Fault
-from storage.db.database import current
+from storage.db.database import current_database
 from tests.journeys.acme import REP, SALES, Acme, button_of, entered
 from tests.storage import raw
 
@@ -262,9 +262,9 @@ async def test_what_was_acknowledged_is_finished_before_the_end(acme: Acme) -> N
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_database_that_somebody_must_repair(acme: Acme) -> None:
     """Whoever asks is told what is wrong, and not to try again in a minute: in a minute it will be as it is."""
-    await current().writer.rows("PRAGMA query_only = ON")
+    await current_database().writer.rows("PRAGMA query_only = ON")
     read_only = acme.seen(await acme.ask("set ada 85"))
-    await current().writer.rows("PRAGMA query_only = OFF")
+    await current_database().writer.rows("PRAGMA query_only = OFF")
     raw.damage(acme.database_url, "contacts")
     damaged = acme.seen(await acme.ask("top 5"))
 

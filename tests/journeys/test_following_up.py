@@ -8,7 +8,7 @@ import pytest
 
 from bot.demo import Channel, Fault, Message
 from storage.alerts.enroll import choose_channel
-from storage.alerts.followups import by_ids
+from storage.alerts.followups import load_follow_ups
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
 
@@ -162,7 +162,7 @@ async def test_very_many_are_one_list(acme: Acme) -> None:
     message = await until_it_says(acme, message, "they are one list: 61")
     assert len(posted(acme)) == 1
     await acme.restart()  # which finishes what is under way
-    assert {one.message_ts for one in await by_ids(acme.workspace, ids=range(1, 100))} == {message.ts}
+    assert {one.message_ts for one in await load_follow_ups(acme.workspace, ids=range(1, 100))} == {message.ts}
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
     ]
     listed = await click(acme, listed, "Snooze", nth=1)
     assert lines(acme, listed)[0] == "p00@example.com sleeps for a day and comes back then."
-    assert [one.standing.state.value for one in await by_ids(acme.workspace, ids=[1, 2, 3, 4])] == [
+    assert [one.standing.state.value for one in await load_follow_ups(acme.workspace, ids=[1, 2, 3, 4])] == [
         *("snoozed", "open", "done", "done"),
     ]
 
@@ -563,5 +563,5 @@ async def test_a_guest_can_claim_nothing(acme: Acme) -> None:
     assert "guests cannot see" in told
     assert "Ada" not in told
     assert await history(acme, message, user="U0GUEST") == told
-    assert (await by_ids(acme.workspace, ids=[1]))[0].standing.holder is None
+    assert (await load_follow_ups(acme.workspace, ids=[1]))[0].standing.holder is None
     assert CRM_SECRET not in str(acme.sandbox.calls)

@@ -7,7 +7,7 @@ from typing import Any
 from bot.demo import Message
 from storage.domain.sources import DAY
 from storage.sources.config import add_source, find_source, set_source, sources
-from storage.sources.readback_queue import could_not
+from storage.sources.readback_queue import record_failure
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, TEAM, Acme, button_of, form
 from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused
@@ -167,7 +167,9 @@ async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_
         " contact-score source set hub --api-token TOKEN"
     )
     await set_source(acme.workspace, slug="hub", settings=hub.settings, api_token="pat-1", now=now)
-    await could_not(acme.workspace, source="hub", because="hub:7 was answered 404: there is no <such> contact", now=now)
+    await record_failure(
+        acme.workspace, source="hub", because="hub:7 was answered 404: there is no <such> contact", now=now
+    )
     shown = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
     assert acme.seen(shown).endswith(
         "\nAddresses and names are read through its API"

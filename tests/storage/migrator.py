@@ -33,7 +33,7 @@ async def main(verb: str, url: str) -> object:
 
 async def make(url: str) -> list[str]:
     """Make the tables alone."""
-    where = database.address(url)
+    where = database.parse_url(url)
     opened = await database.open_database(where, vault=Vault(KEYS))
     try:
         return await migrating.migrate(opened, where)

@@ -30,7 +30,7 @@ from storage.ledger.committer import Committer
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of
 from storage.reading.history import why
-from storage.scoring.definitions import add_score_type, drafts, score_types, version
+from storage.scoring.definitions import add_score_type, drafts, load_version, score_types
 from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, preview
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
@@ -396,7 +396,7 @@ class Everything(RuleBasedStateMachine):
     async def _go_back(self, place: int) -> None:
         types = await score_types(self.team.workspace)
         live = types[place % len(types)]
-        old = await version(self.team.workspace, score=live.key, number=1)
+        old = await load_version(self.team.workspace, score=live.key, number=1)
         made = await draft(self.team.workspace, wanted=replace(old, is_default=live.is_default), now=self.now)
         if made is not None:
             await self._go(made, "quietly")

@@ -22,7 +22,7 @@ async def taken(team: Team, *, now: int) -> Job | None:
 
 async def taken_twice(team: Team) -> tuple[Job, Job]:
     """Put a job, and let another take it from who took it first."""
-    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
     first, second = await taken(team, now=NOW), await taken(team, now=LATER)
     assert first is not None
     assert second is not None
@@ -44,7 +44,7 @@ async def give_up(workspace: Workspace, job: Job) -> None:
 
 async def repeat(workspace: Workspace, job: Job) -> None:
     """Put it for another time."""
-    await jobs.repeat(workspace, job=job, at=LATER + 3600 * SECOND, now=LATER)
+    await jobs.reschedule(workspace, job=job, at=LATER + 3600 * SECOND, now=LATER)
 
 
 @pytest.mark.parametrize("late", [postpone, give_up, repeat])
@@ -64,7 +64,7 @@ async def test_what_is_said_after_the_lease_leaves_the_job_to_who_has_it(
 async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
     """It is not done a third time; the lane stays with who has it until that one is done too."""
     first, second = await taken_twice(team)
-    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="2", subject=2, due_at=NOW, now=NOW)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="2", subject=2, due_at=NOW, now=NOW)
     await jobs.settle(team.workspace, job=first, pace=0, now=LATER)
     assert await taken(team, now=LATER) is None
     await jobs.settle(team.workspace, job=second, pace=0, now=LATER)
@@ -76,12 +76,12 @@ async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
 
 async def test_what_was_given_up_is_tried_again_once_it_is_put_again(team: Team) -> None:
     """As the welcome is at every start: whom to ask may be there by now."""
-    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=NOW, now=NOW)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=NOW, now=NOW)
     first = await taken(team, now=LATEST)
     assert first is not None
     await jobs.give_up(team.workspace, job=first, because="nobody", now=LATEST)
     assert await taken(team, now=LATEST) is None
-    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=LATEST, now=LATEST)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=LATEST, now=LATEST)
     again = await taken(team, now=LATEST)
 
     assert again is not None
@@ -96,16 +96,16 @@ async def test_a_clock_that_was_ahead_holds_up_nothing(team: Team, ahead: int) -
     """Put back, a new job is done at once, a repeated and a postponed one in their time, and a lane is free again."""
     wrong, due = NOW + ahead, {"new": 0, "soon": 600 * SECOND, "monday": 5 * DAY}
     for subject, (key, wait) in enumerate(due.items(), start=1):
-        await jobs.put_job(
+        await jobs.enqueue_one(
             team.workspace, kind=KIND, lane=key, key=key, subject=subject, due_at=wrong + wait, now=wrong
         )
-    await jobs.put_job(team.workspace, kind=KIND, lane="again", key="again", subject=4, due_at=NOW, now=NOW)
-    await jobs.put_job(team.workspace, kind=KIND, lane="later", key="later", subject=5, due_at=NOW, now=NOW)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane="again", key="again", subject=4, due_at=NOW, now=NOW)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane="later", key="later", subject=5, due_at=NOW, now=NOW)
     for _ in range(2):
         job = await taken(team, now=wrong)
         assert job is not None
         if job.lane == "again":
-            await jobs.repeat(team.workspace, job=job, at=wrong + 60 * SECOND, now=wrong)
+            await jobs.reschedule(team.workspace, job=job, at=wrong + 60 * SECOND, now=wrong)
         else:
             await jobs.postpone(
                 team.workspace,
@@ -135,7 +135,7 @@ async def done_by(team: Team, now: int) -> list[int]:
 
 async def test_a_lease_from_a_clock_that_was_ahead_ends_in_its_time(team: Team) -> None:
     """The process that held the lane died; its job is tried again one lease after the clock was put back."""
-    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
     assert await taken(team, now=NOW + 30 * DAY) is not None
 
     assert await taken(team, now=NOW) is None
@@ -146,7 +146,7 @@ async def test_a_lease_from_a_clock_that_was_ahead_ends_in_its_time(team: Team) 
 
 async def test_a_job_of_next_month_stays_one_of_next_month(team: Team) -> None:
     """That it is far ahead is no sign of a wrong clock; when it was created is."""
-    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW + 30 * DAY, now=NOW)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW + 30 * DAY, now=NOW)
     for day in range(29):
         assert await taken(team, now=NOW + day * DAY) is None
 
@@ -155,7 +155,7 @@ async def test_a_job_of_next_month_stays_one_of_next_month(team: Team) -> None:
 
 async def test_a_retry_waits_an_hour_at_most(team: Team) -> None:
     """Whatever the other side asks for: a longer wait would be taken for a wrong clock."""
-    await jobs.put_job(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
     job = await taken(team, now=NOW)
     assert job is not None
     await jobs.postpone(

@@ -12,8 +12,8 @@ import pytest
 
 from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followups import by_ids
-from storage.alerts.memory import rested
+from storage.alerts.followups import load_follow_ups
+from storage.alerts.memory import count_cooled_down
 from storage.alerts.rules import remove_rule
 from storage.domain.facts import Op
 from storage.ledger.contacts import contacts
@@ -102,10 +102,10 @@ async def replayed(team: Team, log: list[Purchase], *, sweeping: int) -> tuple[l
         )
         if sweeping and begin // 100 % sweeping == 0:
             await sweep(team.workspace, now=some[-1].at)
-    found = await by_ids(team.workspace, ids=range(1, 100_000))
+    found = await load_follow_ups(team.workspace, ids=range(1, 100_000))
     names = {one.contact: one for one in found}
     people = {one.id: str(one.email).partition("@")[0] for one in await contacts(team.workspace, ids=list(names))}
-    spent = sum((await rested(team.workspace)).values())
+    spent = sum((await count_cooled_down(team.workspace)).values())
     return [(people[one.contact], one.asked_at) for one in found], spent
 
 

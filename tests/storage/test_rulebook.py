@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule
-from storage.alerts.followups import by_ids
-from storage.alerts.memory import rested
+from storage.alerts.followups import load_follow_ups
+from storage.alerts.memory import count_cooled_down
 from storage.bootstrap import Storage
 from storage.domain import score_types as ours
 from storage.domain.contacts import Reference
@@ -330,7 +330,7 @@ async def check(life: Life, counted: Counter[str]) -> None:
             got = (standing.rank, standing.value, standing.trends.get(7)) if standing else (None, None, None)
             assert got == (rank, value, trend)
     await check_filters(life, counted)
-    found = await by_ids(life.team.workspace, ids=range(1, 100_000))
+    found = await load_follow_ups(life.team.workspace, ids=range(1, 100_000))
     assert sorted(
         (one.rule, one.contact, one.asked_at, one.after, one.changed_at if one.standing.state == "closed" else None)
         for one in found
@@ -341,7 +341,7 @@ async def check(life: Life, counted: Counter[str]) -> None:
         for told in watching.told
     )
     spent = {rule: sum(one.spent for one in each.values()) for rule, each in life.watchings.items()}
-    assert await rested(life.team.workspace) == {rule: times for rule, times in spent.items() if times}
+    assert await count_cooled_down(life.team.workspace) == {rule: times for rule, times in spent.items() if times}
     assert (await verify_next(life.team.workspace)).differences == ()
     counted.update({"follow-ups": len(found), "closed": sum(one.standing.state == "closed" for one in found)})
 

@@ -15,10 +15,10 @@ from storage.domain.submissions import Delivered, ItemOutcome, Status
 from storage.ledger.contacts import contacts, find, nearest
 from storage.ledger.facts import last_command
 from storage.reading.current_scores import card, cards_of, top
-from storage.reading.history import course, history
+from storage.reading.history import history, load_timeline
 from storage.scoring.definitions import add_score_type, score_types
 from storage.sources.config import add_source, find_source, sources
-from storage.sources.deliveries import count_refusal, deliveries, delivery, refused
+from storage.sources.deliveries import count_refusal, deliveries, delivery, list_refusals
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
 
@@ -87,7 +87,7 @@ async def view(house: House) -> dict[str, object]:
         "nearest": [one.email for one in await nearest(workspace, text="bobb")],
         "types": [(one.key, one.label, one.is_default) for one in await score_types(workspace)],
         "sources": [(one.slug, one.secrets, one.workspace.team) for one in await sources(workspace)],
-        "refused": [(one.source, one.count, one.reason, one.hint) for one in await refused(workspace)],
+        "refused": [(one.source, one.count, one.reason, one.hint) for one in await list_refusals(workspace)],
         "deliveries": [(one.key, one.source, one.applied, one.quarantined) for one in sent],
         "quarantine": [await house.team.set_aside(one.id) for one in sent],
         "last command": await last_command(workspace, actor="U1"),
@@ -179,7 +179,7 @@ async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, 
     assert await cards_of(here, ids=[theirs], now=NOW) == []
     assert await contacts(here, ids=[theirs]) == []
     assert (await history(here, contact=theirs, score=None, most=10))[1] == []
-    followed = await course(here, contact=theirs, score=None, most=10, since=0, now=NOW)
+    followed = await load_timeline(here, contact=theirs, score=None, most=10, since=0, now=NOW)
     assert (followed.points, followed.causes) == (((0, None),), ())
     with pytest.raises(UnknownContact):
         await one.team.ask(set_to("p9", theirs, 9), batch="slack/p9", received=NOW + 9)
@@ -213,8 +213,8 @@ async def test_sources_and_deliveries_of_the_other_workspace_are_unknown(houses:
     assert await deliveries(here, source="only-there", most=10) == []
     assert (await find_source("T1", slug="crm")).secrets == ("whsec_1",)
     await count_refusal(here, source=two.source.id, reason="forged", hint="", now=NOW)
-    assert [(one.count, one.reason) for one in await refused(two.team.workspace)] == [(1, "r2")]
-    assert [(one.count, one.reason) for one in await refused(here)] == [(1, "r1")]
+    assert [(one.count, one.reason) for one in await list_refusals(two.team.workspace)] == [(1, "r2")]
+    assert [(one.count, one.reason) for one in await list_refusals(here)] == [(1, "r1")]
 
 
 async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[House, House]) -> None:
@@ -229,7 +229,7 @@ async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[Hous
     for reading in (
         top(one.team.workspace, score="renewal", count=3, now=NOW),
         history(one.team.workspace, contact=bob.id, score="renewal", most=3),
-        course(one.team.workspace, contact=bob.id, score="renewal", most=3, since=0, now=NOW),
+        load_timeline(one.team.workspace, contact=bob.id, score="renewal", most=3, since=0, now=NOW),
     ):
         with pytest.raises(UnknownScoreType) as refusal:
             await reading

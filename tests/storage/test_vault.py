@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet
 
 from storage.bootstrap import open_storage
 from storage.sources.config import add_source, find_source, sources
-from storage.vault import CannotUnlock, NoKeys, Vault, keys_beside
+from storage.vault import CannotUnlock, NoKeys, Vault, load_or_create_keys
 from storage.workspaces import add_workspace, find_workspace
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once
@@ -72,14 +72,14 @@ def test_without_keys_nothing_is_sealed() -> None:
 
 def test_the_key_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     """It is made once, with mode 600, and read from then on; several lines are several keys, newest first."""
-    (key,) = keys_beside(tmp_path / "scores.db")
+    (key,) = load_or_create_keys(tmp_path / "scores.db")
     path = tmp_path / "scores.db.key"
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert keys_beside(tmp_path / "scores.db") == (key,)
+    assert load_or_create_keys(tmp_path / "scores.db") == (key,)
     assert [one.name for one in tmp_path.iterdir()] == ["scores.db.key"]
     path.write_text(f"{NEW}\n{key}\n")
-    assert keys_beside(tmp_path / "scores.db") == (NEW, key)
+    assert load_or_create_keys(tmp_path / "scores.db") == (NEW, key)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ OF_ALL_TEAMS = {
     "workspaces.all_workspaces",
     "sources.config.check_keys",
     "tokens.find_token",
-    "jobs.waiting_for",
+    "jobs.workspaces_with_due_jobs",
     "reading.metrics_queries.measure",
     "scoring.drafts.fold_again",
 }
@@ -102,8 +102,8 @@ def test_what_writes_is_told_the_time() -> None:
     assert timeless <= {
         "tokens.revoke_token", "reading.segments.delete_segment", "alerts.rules.resume_rule",
         "sources.config.remove_source", "scoring.definitions.delete", "scoring.definitions.drop_draft",
-        "workspaces.name_admins", "workspaces.choose_setters", "notices.is_over", "alerts.digests.stop_digest",
-        "sources.health.told", "scoring.drafts.fold_again", "alerts.followup_moves.message_moved",
+        "workspaces.name_admins", "workspaces.choose_setters", "notices.clear_notice", "alerts.digests.stop_digest",
+        "sources.health.record_reported", "scoring.drafts.fold_again", "alerts.followup_moves.move_message",
     }  # fmt: skip  # names
 
 

@@ -6,7 +6,7 @@ from storage.bootstrap import open_storage
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
-from storage.notices import was_told
+from storage.notices import record_notice
 from storage.reading.segments import save_segment
 from storage.sources.config import add_source
 from storage.sources.deliveries import count_refusal
@@ -43,7 +43,7 @@ async def fill(url: str) -> None:
         await choose_channel(workspace, channel="C0SALES", now=NOW)
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
         await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
-        await was_told(workspace, what="C0GONE", now=NOW)
+        await record_notice(workspace, what="C0GONE", now=NOW)
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:
         await opened.close()

@@ -16,7 +16,7 @@ from tests.webhooks.sender import SECRET, START, encoded, item, signed
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
-from webhooks.read.parse_delivery import read as read_request
+from webhooks.read.parse_delivery import read_items as read_request
 
 GENERIC = PROVIDERS["generic"]
 CRM = Source(id=1, workspace=Workspace(id=1, team="T1", name="Acme"), slug="crm", provider="generic", secrets=(SECRET,))

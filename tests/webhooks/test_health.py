@@ -16,7 +16,7 @@ async def test_a_running_service_is_alive_and_ready(service: Receiving) -> None:
 
 async def test_tables_that_are_not_current_are_not_ready(service: Receiving) -> None:
     """Where a migration is missing the service is alive, but asks not to be sent to for a while."""
-    await database.current().writer.rows("DELETE FROM tortoise_migrations")
+    await database.current_database().writer.rows("DELETE FROM tortoise_migrations")
     answer = await service.get("/readyz")
 
     check_problem(answer, 503, "Service Unavailable", detail=True)
@@ -27,9 +27,9 @@ async def test_tables_that_are_not_current_are_not_ready(service: Receiving) -> 
 async def test_tables_of_a_newer_version_are_told(service: Receiving) -> None:
     """Where this version can work with them it goes on being sent to; otherwise not, and the answer says why."""
     applied = "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('storage', $1, CURRENT_TIMESTAMP)"
-    await database.current().writer.rows(applied, "9000_more_compatible")
+    await database.current_database().writer.rows(applied, "9000_more_compatible")
     compatible = await service.get("/readyz")
-    await database.current().writer.rows(applied, "9001_other")
+    await database.current_database().writer.rows(applied, "9001_other")
     other = await service.get("/readyz")
 
     works = "A newer version has migrated the database (9000_more_compatible); this version works with it as well."
@@ -44,7 +44,7 @@ async def test_tables_of_a_newer_version_are_told(service: Receiving) -> None:
 
 async def test_a_fault_of_ours_is_told_without_its_parts(service: Receiving) -> None:
     """Where a table is gone the sender is asked to complain, but learns nothing of our inside."""
-    await database.current().writer.rows("DROP TABLE refusals")
+    await database.current_database().writer.rows("DROP TABLE refusals")
     answer = await service.sender.push({}, headers={"webhook-signature": "v1,AAAA"})
 
     check_problem(answer, 500, "Internal Server Error", detail=True)

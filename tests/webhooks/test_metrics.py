@@ -3,7 +3,7 @@
 import re
 
 from storage.domain.backoff import SECOND
-from storage.jobs import claim, give_up, put_job
+from storage.jobs import claim, enqueue_one, give_up
 from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import OTHER_SECRET, item
 
@@ -53,7 +53,7 @@ async def test_jobs_that_wait_are_counted_and_how_long_they_are_due(service: Rec
         (3, "wake", now + SECOND),
         (4, "edit", now),
     ):
-        await put_job(service.workspace, kind=kind, lane=kind, key=str(number), subject=1, due_at=due, now=due)
+        await enqueue_one(service.workspace, kind=kind, lane=kind, key=str(number), subject=1, due_at=due, now=due)
     job = await claim(service.workspace, kinds=["edit"], now=now)
     assert job is not None
     await give_up(service.workspace, job=job, because="channel_not_found", now=now)

@@ -34,7 +34,7 @@ async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
     await add_source(
         workspace, slug="quiet", provider="generic", secrets=[SECRET], settings=SourceSettings(muted=True), now=START
     )
-    door = Remembering(database.current())
+    door = Remembering(database.current_database())
     door.seen = []
     app = web.Application()
     app.add_routes(

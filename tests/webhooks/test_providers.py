@@ -16,13 +16,13 @@ from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op
 from storage.domain.people import Workspace
 from storage.domain.sources import Source, SourceSettings
 from tests.webhooks.events import EVENTS, SOAP, close, hubspot, mautic, pipedrive_one, pipedrive_two, segment
-from webhooks.authentication.recipes import as_told
+from webhooks.authentication.recipes import choose_authenticator
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Provider, ignore
 from webhooks.read.bodies import FORM, JSON
 from webhooks.read.extract import moment
-from webhooks.read.parse_delivery import read
+from webhooks.read.parse_delivery import read_items
 
 TEAM = Workspace(id=1, team="T0123", name="Acme")
 MAPPING = {"email": "item.email", "property": "'lead_score'", "value": "item.score", "id": "item.id"}
@@ -47,7 +47,7 @@ def items(provider: str, body: Any, *, kind: str | None = None, headers: Any = N
     """Read a body as its provider does."""
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     request = SignedRequest(headers={"content-type": kind or KINDS[provider], **(headers or {})}, body=raw)
-    return read(PROVIDERS[provider], request, source=source(provider, **more), key="d")
+    return read_items(PROVIDERS[provider], request, source=source(provider, **more), key="d")
 
 
 def setting(made: list[ItemRequest]) -> list[Item]:
@@ -102,11 +102,11 @@ def test_a_sender_is_added_by_one_row() -> None:
         return [(vote["kind"], vote) for vote in arrived.document]
 
     planted = Provider(
-        steps=("Post to {url}",), proof=as_told, split=polls,
+        steps=("Post to {url}",), proof=choose_authenticator, split=polls,
         events={"vote": lambda event: event.ignored("noted"), "test": ignore("a test")},
     )  # fmt: skip  # a row
     request = SignedRequest(headers={"content-type": JSON}, body=b'[{"kind":"vote"},{"kind":"test"},{"kind":"spam"}]')
-    made = read(planted, request, source=source("custom"), key="d")
+    made = read_items(planted, request, source=source("custom"), key="d")
 
     reasons = [one.reason for one in made if isinstance(one, Ignored)]
     assert reasons == ["noted", "a test", "`spam` is no event that is read"]

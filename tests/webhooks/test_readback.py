@@ -23,7 +23,7 @@ from storage.reading.history import history
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, set_source
 from storage.sources.deliveries import deliveries, delivery
-from storage.sources.readback_queue import READ, Reading, reading
+from storage.sources.readback_queue import READ, Reading, readback_status
 from storage.workspaces import add_workspace
 from tests.counts import tell
 from tests.storage import raw
@@ -32,7 +32,7 @@ from tests.webhooks.receiving import serving
 from tests.webhooks.sender import DAY, SECOND, START, Clock, session
 from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
-from webhooks.read.parse_delivery import read, replay
+from webhooks.read.parse_delivery import read_items, replay
 from webhooks.readback import Reader
 
 TEAM, TOKEN = "T0123", "pat-eu1-made-up-for-tests"
@@ -61,7 +61,7 @@ class World:
         """Record a delivery as the receiver does, and give what became of its items."""
         source = await find_source(TEAM, slug=slug)
         request = SignedRequest(headers={"content-type": "application/json"}, body=json.dumps(document).encode())
-        items = read(PROVIDERS[source.provider], request, source=source, key=key)
+        items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
         recorded = await self.storage.committer.record(
             Submission(
                 workspace=self.workspace, source=slug, batch=f"{slug}/{key}", received_at=self.clock(), items=items,
@@ -94,7 +94,7 @@ class World:
 
     async def standing(self, slug: str = "hub") -> Reading:
         """Say how reading stands."""
-        return await reading(self.workspace, source=slug)
+        return await readback_status(self.workspace, source=slug)
 
 
 @pytest.fixture

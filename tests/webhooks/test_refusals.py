@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from storage.sources.config import add_source
-from storage.sources.deliveries import delivery, raw_delivery, refused
+from storage.sources.deliveries import delivery, list_refusals, raw_delivery
 from tests.webhooks.receiving import SLUG, TEAM, Receiving, check_problem
 from tests.webhooks.sender import OTHER_SECRET, SECOND, SECRET, START, encoded, item, signature, signed
 
@@ -275,7 +275,7 @@ async def test_nobody_learns_why_a_signature_is_not_right(service: Receiving) ->
         check_problem(answer, 401, TITLES[401], detail=False)
         answers.append(answer.body)
 
-        (told,) = await refused(service.workspace)
+        (told,) = await list_refusals(service.workspace)
         assert (told.source, told.count, told.last_at, told.reason) == (SLUG, number, service.clock.now, reason)
         assert hint in told.hint
     assert len(set(answers)) == 1
@@ -313,12 +313,12 @@ async def test_guessing_is_slowed_down(service: Receiving) -> None:
         check_problem(answer, 429, TITLES[429], detail=False)
         assert answer.headers["Retry-After"] == "40"
     assert (await good.push(item())).counts == (1, 0, 0, 0)
-    (told,) = await refused(service.workspace)
+    (told,) = await list_refusals(service.workspace)
     assert (told.source, told.count) == (SLUG, 600)
 
     service.clock.now += 40 * SECOND
     assert (await guessing.push(item())).status == 401
-    (told,) = await refused(service.workspace)
+    (told,) = await list_refusals(service.workspace)
     assert told.count == 601
 
 
@@ -334,6 +334,6 @@ async def test_the_operator_reads_nothing_of_what_nobody_vouches_for(service: Re
     body = encoded(item(email="stranger@example.com"))
     await service.sender.post(body, headers={"webhook-id": "leak-me", "webhook-timestamp": "1", "x-note": "leak-me"})
 
-    (told,) = await refused(service.workspace)
+    (told,) = await list_refusals(service.workspace)
     assert "leak-me" not in json.dumps([told.reason, told.hint])
     assert "stranger" not in json.dumps([told.reason, told.hint])

@@ -16,7 +16,7 @@ from storage.domain.sources import Source
 from storage.ledger.committer import Committer
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source
-from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, delivery, lately, raw_delivery
+from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, count_recent, delivery, raw_delivery
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.webhooks.events import EVENTS
@@ -26,7 +26,7 @@ from tests.webhooks.test_providers import BODIES
 from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.read.mapping import check_mapping
-from webhooks.read.parse_delivery import attempt, replay, with_mapping
+from webhooks.read.parse_delivery import dry_run, replay, with_mapping
 from webhooks.source_settings import Given, configure
 
 GIVEN: dict[str, dict[str, Any]] = {
@@ -237,7 +237,7 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
     assert gone == [one.id for one in kept[1 : 1 + len(gone)]]
     assert len(gone) == 5  # of twenty-six: the first is needed, and the latest twenty are kept
 
-    counted = await lately(service.workspace, source=source.id, now=service.clock())
+    counted = await count_recent(service.workspace, source=source.id, now=service.clock())
     assert (counted.deliveries, counted.applied, counted.quarantined) == (RAW_KEPT + 6, RAW_KEPT + 5, 1)
     service.clock.now += KEPT_FOR + SECOND
     await service.sender.push(item(email="bob@example.com"))
@@ -254,18 +254,18 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     raw = await raw_delivery(service.workspace, id=kept.id)
     mapping = check_mapping({"items": "body.list", "email": "item.who", "property": "'renewal'", "value": "item.n"})
 
-    tried = attempt(with_mapping(source, mapping | {"id": "item.id"}), raw, key=kept.key)
+    tried = dry_run(with_mapping(source, mapping | {"id": "item.id"}), raw, key=kept.key)
     assert [one.amount for one in tried.items if isinstance(one, Item)] == [7000, 8000]
     assert len(tried.warnings) == 1
     assert "not unique per contact" in tried.warnings[0]
-    (unnamed,) = attempt(with_mapping(source, mapping), raw, key=kept.key).warnings
+    (unnamed,) = dry_run(with_mapping(source, mapping), raw, key=kept.key).warnings
     assert "the same body again will count as one" in unnamed
-    assert isinstance(attempt(source, raw, key=kept.key).items[0], Ignored)
+    assert isinstance(dry_run(source, raw, key=kept.key).items[0], Ignored)
     assert await service.contact("ada@example.com") is None
 
     made = configure(service.workspace, slug="own", provider="custom", given=Given(mapping=mapping), before=source)
     await set_source(service.workspace, slug="own", settings=made.settings, secrets=made.secrets, now=START)
-    committer = Committer(database.current())  # another one, as in the process of a command
+    committer = Committer(database.current_database())  # another one, as in the process of a command
 
     async def again() -> tuple[int, int, int, int]:
         await replay(service.workspace, id=kept.id, committer=committer, now=service.clock())

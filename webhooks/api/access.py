@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from storage.domain.contacts import broken_in
+from storage.domain.contacts import find_broken_text
 from storage.domain.errors import (
     Changed,
     Conflict,
@@ -117,7 +117,7 @@ def _check_address(request: web.Request) -> None:
     """Raise Mistake for a path or query that no text can hold: aiohttp would leave such bytes as `%ED%A0%80`."""
     raw = unquote_to_bytes(request.raw_path.encode("utf-8", "surrogateescape"))
     try:
-        broken = broken_in(raw.decode())
+        broken = find_broken_text(raw.decode())
     except UnicodeDecodeError:
         broken = "is not UTF-8"
     if broken:

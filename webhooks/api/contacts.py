@@ -7,7 +7,7 @@ from storage.domain.errors import UnknownContact
 from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import Recorded, Submission
-from storage.ledger.contacts import named
+from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import Card, card
 from storage.reading.pages import BadCursor, page
 from storage.reading.segments import segments
@@ -111,7 +111,7 @@ async def contact_of(call: ApiRequest) -> Card:
 
 
 async def _find(call: ApiRequest, key: str) -> Card:
-    id = await named(call.workspace, key=key)
+    id = await find_by_key(call.workspace, key=key)
     found = await card(call.workspace, contact=id, now=call.now) if id is not None else None
     if found is None:
         raise UnknownContact(f"there is no contact `{key[:80]}`")

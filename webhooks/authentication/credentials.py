@@ -57,7 +57,7 @@ class Signature:
 
     def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
         """Sign as the sender would."""
-        recipe = signatures.fitting(self.recipes, secret)[0]
+        recipe = signatures.recipes_for_secret(self.recipes, secret)[0]
         return signatures.sign(request, recipe=recipe, delivery=delivery, secret=secret, now=now)
 
     def redact(self, request: SignedRequest) -> SignedRequest:

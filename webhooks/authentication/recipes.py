@@ -105,7 +105,7 @@ def _check(recipe: Recipe) -> None:
         raise ValueError('A timestamp stands in a pair only where the header is listed as "pairs".')
 
 
-def as_told(source: Source) -> Authenticator:
+def choose_authenticator(source: Source) -> Authenticator:
     """Give the way that the operator chose: a signature's recipe, a password, or a token."""
     settings = source.settings
     if settings.recipe is not None:

@@ -108,7 +108,9 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
     which headers are looked at. Times are microseconds since 1970.
     The *secrets* have passed *check_secret*: one that would not pass is a *ValueError*.
     """
-    keys = [(recipe, secret, _key(recipe, secret)) for secret in secrets for recipe in fitting(recipes, secret)]
+    keys = [
+        (recipe, secret, _key(recipe, secret)) for secret in secrets for recipe in recipes_for_secret(recipes, secret)
+    ]
     first = _first(recipes, request)
     family = [one for one in recipes if one.header == first.header]
     if missing := [name for name in _names(first, needed=True) if not request.headers.get(name)]:
@@ -173,11 +175,11 @@ def new_secret(recipe: Recipe) -> str:
 
 def check_secret(secret: str, *, recipes: Sequence[Recipe]) -> None:
     """Raise *ValueError*, in words that do not repeat the secret, where it cannot be a signing secret."""
-    for recipe in fitting(recipes, secret):
+    for recipe in recipes_for_secret(recipes, secret):
         _key(recipe, secret)
 
 
-def fitting(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
+def recipes_for_secret(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
     """Give the recipes that a secret is for; where its prefix does not say, those of the first one's kind."""
     told = [one for one in recipes if secret.startswith(one.key_prefix)]
     return told or [one for one in recipes if one.key_prefix == recipes[0].key_prefix]

@@ -13,14 +13,14 @@ from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
 from webhooks.read.extract import (
     Event,
-    a_list,
-    an_object,
     bounded_key,
-    described,
-    dig,
+    contact_fields,
+    get_path,
     key_of,
     moment,
     objects,
+    require_list,
+    require_object,
     scores,
     text,
 )
@@ -31,8 +31,8 @@ _VALUES = ("value", "currency_value")
 
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    events = a_list(dig(arrived.document, "events"), "its list of events")
-    return [(str(dig(one, "event_type")), one) for one in events]
+    events = require_list(get_path(arrived.document, "events"), "its list of events")
+    return [(str(get_path(one, "event_type")), one) for one in events]
 
 
 def _object(source: Source) -> str:
@@ -42,20 +42,20 @@ def _object(source: Source) -> str:
 def _is_other(event: Event) -> bool:
     """Tell whether it is about another object than contacts are, which only the object's id can tell."""
     chosen = _object(event.source)
-    return "-" in chosen and dig(event.body, "id", "object_id") not in (None, chosen)
+    return "-" in chosen and get_path(event.body, "id", "object_id") not in (None, chosen)
 
 
 def _thin(event: Event) -> list[ItemRequest]:
     """Take the contact by the record's id; what it is and its scores are not in what was sent."""
     if _is_other(event):
         return event.ignored(f"it is about another object than {_object(event.source)}")
-    return [Item(key=event.key, contact=event.contact(id=dig(event.body, "id", "record_id")), raw=event.raw)]
+    return [Item(key=event.key, contact=event.contact(id=get_path(event.body, "id", "record_id")), raw=event.raw)]
 
 
 def _merged(event: Event) -> list[ItemRequest]:
     if _is_other(event):
         return event.ignored(f"it is about another object than {_object(event.source)}")
-    into, gone = dig(event.body, "id", "record_id"), dig(event.body, "duplicate_record_id")
+    into, gone = get_path(event.body, "id", "record_id"), get_path(event.body, "duplicate_record_id")
     key = key_of("attio", "merge", into, gone) or event.key
     return [Merge(key=key, contact=event.contact(id=gone), into=event.contact(id=into), raw=event.raw)]
 
@@ -67,12 +67,12 @@ def _path(source: Source, id: str) -> str:
 
 def _answered(event: Event) -> list[ItemRequest]:
     """Read who a contact is, and its scores; each value says since when it holds, and an empty list that none does."""
-    values = an_object(dig(event.body, "data", "values"), "the record's `values`")
-    id, email = text(event.around["id"]), dig(values.get("email_addresses"), 0, "email_address")
+    values = require_object(get_path(event.body, "data", "values"), "the record's `values`")
+    id, email = text(event.around["id"]), get_path(values.get("email_addresses"), 0, "email_address")
     contact = event.contact(id=id, email=email)
     made: list[ItemRequest] = []
-    if about := described(contact, name=dig(values.get("name"), 0, "full_name")):
-        said = [moment(dig(values.get(name), 0, "active_from")) for name in ("email_addresses", "name")]
+    if about := contact_fields(contact, name=get_path(values.get("name"), 0, "full_name")):
+        said = [moment(get_path(values.get(name), 0, "active_from")) for name in ("email_addresses", "name")]
         at = max((one for one in said if one is not None), default=None)
         made.append(Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw))
     for name, held in values.items():
@@ -86,7 +86,7 @@ def _score(event: Event, name: str, held: object) -> list[ItemRequest]:
     if held == []:
         key = bounded_key(f"{event.key}/{name}")
         return scores(event, {name: None}, contact=contact, key=key, cleared=(name,))
-    now = objects(dig(held, 0))
+    now = objects(get_path(held, 0))
     value = next((now[one] for one in _VALUES if one in now), None)
     if value is None:
         raise BadItem(f"the attribute `{name[:80]}` is no number")

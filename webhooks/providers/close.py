@@ -8,21 +8,31 @@ from storage.domain.facts import ItemRequest, Merge
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.read.extract import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
+from webhooks.read.extract import (
+    Event,
+    contact_fields,
+    event_name,
+    get_path,
+    key_of,
+    moment,
+    objects,
+    require_object,
+    scores,
+)
 
 GONE = "what is deleted in Close stays here"
 
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    body = an_object(dig(arrived.document, "event"), "its event")
-    kind = body.get("object_type") or dig(body, "data", "object_type")
-    action = body.get("action") or dig(body, "data", "action")
+    body = require_object(get_path(arrived.document, "event"), "its event")
+    kind = body.get("object_type") or get_path(body, "data", "object_type")
+    action = body.get("action") or get_path(body, "data", "action")
     return [(event_name(kind, action), body)]
 
 
 def _changed(event: Event) -> list[ItemRequest]:
     """Take the changed fields; one that changed to nothing was cleared. Times have no zone and are UTC."""
-    body = an_object(event.body, "its event")
+    body = require_object(event.body, "its event")
     data, before = objects(body.get("data")), objects(body.get("previous_data"))
     names = body.get("changed_fields") if body.get("action") == "updated" else None
     if isinstance(names, list):
@@ -34,18 +44,18 @@ def _changed(event: Event) -> list[ItemRequest]:
     is_lead = body.get("object_type") == "lead"
     contact = event.contact(
         id=body.get("lead_id") or body.get("object_id") if is_lead else body.get("object_id"),
-        email=None if is_lead else dig(data, "emails", 0, "email"),
+        email=None if is_lead else get_path(data, "emails", 0, "email"),
     )
     return scores(
         event, said, contact=contact, key=key_of(body.get("id")), occurred_at=moment(body.get("date_created")),
-        cleared=cleared, about=described(contact, name=data.get("display_name") or data.get("name")),
+        cleared=cleared, about=contact_fields(contact, name=data.get("display_name") or data.get("name")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
 def _merged(event: Event) -> list[ItemRequest]:
     """Take two leads for one; that the other of them is gone and what changed of this one come besides."""
-    body = an_object(event.body, "its event")
-    gone, into = (dig(body, "meta", f"merge_{end}_lead_id") for end in ("source", "destination"))
+    body = require_object(event.body, "its event")
+    gone, into = (get_path(body, "meta", f"merge_{end}_lead_id") for end in ("source", "destination"))
     return [
         Merge(
             key=key_of(body.get("id")) or event.key, contact=event.contact(id=gone), into=event.contact(id=into),

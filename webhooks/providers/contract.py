@@ -23,7 +23,7 @@ from webhooks.read.bodies import (
     parse_items,
     parse_json,
     parse_xml,
-    without_broken,
+    replace_broken,
 )
 from webhooks.read.extract import Event, as_text
 from webhooks.read.mapping import Budget
@@ -108,7 +108,7 @@ class Provider:
         return Arrived(request=request, source=source, key=key, document=document, form=form)
 
     def _json(self, raw: bytes) -> object:
-        return parse_items(raw) if self.by_item else parse_json(without_broken(raw))
+        return parse_items(raw) if self.by_item else parse_json(replace_broken(raw))
 
     def read(self, arrived: Arrived) -> list[ItemRequest]:
         """Read the items; one that cannot be used harms no other. Raises BadBody as *split* does."""

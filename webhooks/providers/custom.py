@@ -8,20 +8,20 @@ from urllib.parse import parse_qsl
 from storage.domain.errors import BadItem
 from storage.domain.facts import Item, ItemRequest, Op
 from storage.domain.numbers import THOUSAND, from_json
-from webhooks.authentication.recipes import as_told
+from webhooks.authentication.recipes import choose_authenticator
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.bodies import FORM, JSON, XML
-from webhooks.read.extract import Event, bounded_key, described, moment, objects, text
+from webhooks.read.extract import Event, bounded_key, contact_fields, moment, objects, text
 from webhooks.read.mapping import (
     DEFAULT_ITEMS,
     FIELDS,
     ITEMS,
     BadMapping,
     Budget,
-    compiled,
-    exact,
-    found_items,
-    plain,
+    compile_expression,
+    require_items,
+    to_exact_numbers,
+    to_plain_numbers,
 )
 
 ITEM, KEPT = "item", "kept"
@@ -35,7 +35,7 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
         return [(KEPT, arrived.document)]
     found = _search(mapping.get(ITEMS, DEFAULT_ITEMS), ITEMS, _document(arrived), budget=arrived.budget)
     try:
-        return [(ITEM, one) for one in found_items(found)]
+        return [(ITEM, one) for one in require_items(found)]
     except BadMapping as exc:
         raise BadItem(f"the mapping's `{ITEMS}`: {exc}") from exc
 
@@ -47,7 +47,7 @@ def _around(arrived: Arrived) -> Mapping[str, object]:
 
 def _document(arrived: Arrived) -> dict[str, object]:
     return {
-        "body": plain(arrived.document),
+        "body": to_plain_numbers(arrived.document),
         "headers": dict(arrived.request.headers),
         "form": {**objects(arrived.document), **arrived.form} if arrived.form else {},
         "query": _query(arrived.request.query),
@@ -64,12 +64,16 @@ def _read(event: Event) -> list[ItemRequest]:
     mapping = event.source.settings.mapping or {}
     document, budget = {**objects(event.around["document"]), "item": event.body}, event.around["budget"]
     assert isinstance(budget, Budget)
-    found = {name: exact(_search(mapping[name], name, document, budget=budget)) for name in FIELDS if name in mapping}
+    found = {
+        name: to_exact_numbers(_search(mapping[name], name, document, budget=budget))
+        for name in FIELDS
+        if name in mapping
+    }
     contact = event.contact(id=found.get("contact_id"), email=found.get("email"))
     own, key = found.get("id"), event.key
     if own is not None:
         key = bounded_key(text(own) or str(own))
-    activity, about = text(found.get("activity")), described(contact)
+    activity, about = text(found.get("activity")), contact_fields(contact)
     common = {"key": key, "contact": contact, "occurred_at": moment(found.get("occurred_at")), "fields": about}
     common |= {"reason": _reason(found.get("reason")), "raw": event.raw}
     if activity is not None:
@@ -97,7 +101,7 @@ def _change(event: Event, found: Mapping[str, object], common: Mapping[str, obje
 
 def _search(expression: str, name: str, document: object, *, budget: Budget) -> object:
     try:
-        return compiled(expression).search(document, name=name, budget=budget)
+        return compile_expression(expression).search(document, name=name, budget=budget)
     except BadMapping as exc:
         raise BadItem(f"the mapping's `{name}`: {exc}") from exc
 
@@ -117,7 +121,7 @@ PROVIDER = Provider(
         "Try it without effect, then use it: contact-score source try SLUG --delivery ID --mapping FILE.json,"
         " contact-score source set SLUG --mapping FILE.json",
     ),
-    proof=as_told,
+    proof=choose_authenticator,
     events=EVENTS,
     split=_split,
     around=_around,

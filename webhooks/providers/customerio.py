@@ -17,11 +17,11 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Tell a report by its metric from what somebody laid out in a campaign."""
     if isinstance(arrived.document, dict) and {"metric", "object_type"} <= arrived.document.keys():
         return [(REPORT, arrived.document)]
-    return flat_fields.split(arrived)
+    return flat_fields.split_objects(arrived)
 
 
 EVENTS: Mapping[str, Handler] = {
-    flat_fields.SNAPSHOT: flat_fields.read,
+    flat_fields.SNAPSHOT: flat_fields.read_flat_fields,
     REPORT: ignore("reporting webhooks tell of messages, not of scores"),
 }
 

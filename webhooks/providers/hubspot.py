@@ -14,14 +14,14 @@ from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
 from webhooks.read.extract import (
     Event,
-    a_list,
-    an_object,
     bounded_key,
-    described,
-    dig,
+    contact_fields,
+    get_path,
     key_of,
     moment,
     objects,
+    require_list,
+    require_object,
     scores,
     text,
 )
@@ -45,8 +45,8 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
             and not _is_other(arrived.document)
         )
         return [(WORKFLOW if is_contact else OBJECT, arrived.document)]
-    events = a_list(arrived.document, "the body")
-    return [(str(dig(one, "subscriptionType") or dig(one, "eventType") or ""), one) for one in events]
+    events = require_list(arrived.document, "the body")
+    return [(str(get_path(one, "subscriptionType") or get_path(one, "eventType") or ""), one) for one in events]
 
 
 def _is_other(said: Mapping[str, object]) -> bool:
@@ -56,7 +56,7 @@ def _is_other(said: Mapping[str, object]) -> bool:
 
 def _changed(event: Event) -> list[ItemRequest]:
     """Read a property change; a blank value says that the property was cleared."""
-    said = an_object(event.body, "the event")
+    said = require_object(event.body, "the event")
     if _is_other(said):
         return event.ignored(OTHER)
     name, value = text(said.get("propertyName")) or "", said.get("propertyValue")
@@ -69,11 +69,11 @@ def _changed(event: Event) -> list[ItemRequest]:
 
 
 def _merged(event: Event) -> list[ItemRequest]:
-    said = an_object(event.body, "the event")
+    said = require_object(event.body, "the event")
     if _is_other(said):
         return event.ignored(OTHER)
     survivor = text(said.get("newObjectId")) or text(said.get("primaryObjectId"))
-    others = [text(one) for one in a_list(said.get("mergedObjectIds"), "`mergedObjectIds`")]
+    others = [text(one) for one in require_list(said.get("mergedObjectIds"), "`mergedObjectIds`")]
     into, at = event.contact(id=survivor), moment(said.get("occurredAt"))
     gone = [one for one in dict.fromkeys([*others, text(said.get("primaryObjectId"))]) if one not in (None, survivor)]
     return [
@@ -87,7 +87,7 @@ def _merged(event: Event) -> list[ItemRequest]:
 
 
 def _forgotten(event: Event) -> list[ItemRequest]:
-    said = an_object(event.body, "the event")
+    said = require_object(event.body, "the event")
     key = key_of("hubspot", said.get("portalId"), "privacyDeletion", said.get("objectId"), said.get("occurredAt"))
     contact = event.contact(id=said.get("objectId"))
     return [Deletion(key=key or event.key, contact=contact, occurred_at=moment(said.get("occurredAt")), raw=event.raw)]
@@ -95,7 +95,7 @@ def _forgotten(event: Event) -> list[ItemRequest]:
 
 def _workflow(event: Event) -> list[ItemRequest]:
     """Read the contact that a workflow sends: in the older shape every property has its versions."""
-    said = an_object(event.body, "the body")
+    said = require_object(event.body, "the body")
     properties = objects(said.get("properties"))
     values = {name: one.get("value") if isinstance(one, dict) else one for name, one in properties.items()}
     id = next((said[name] for name in ("vid", "objectId", "id") if said.get(name) is not None), None)
@@ -105,7 +105,7 @@ def _workflow(event: Event) -> list[ItemRequest]:
     for name, value in values.items():
         if event.source.score_type(name) is None:
             continue
-        changed = dig(properties[name], "versions", 0, "timestamp") or said.get("updatedAt")
+        changed = get_path(properties[name], "versions", 0, "timestamp") or said.get("updatedAt")
         is_blank = isinstance(value, str) and not value.strip()
         # The same version of a score comes again whenever the workflow runs, maybe with news of the contact itself.
         key = key_of("hubspot-wf", said.get("portal-id") or 0, id, name, changed, *about.values())
@@ -118,7 +118,7 @@ def _workflow(event: Event) -> list[ItemRequest]:
 
 def _about(contact: Reference, values: Mapping[str, object]) -> dict[str, Json]:
     named = " ".join(one for one in (text(values.get("firstname")), text(values.get("lastname"))) if one)
-    return described(contact, name=named, company=values.get("company"))
+    return contact_fields(contact, name=named, company=values.get("company"))
 
 
 def _path(_: Source, id: str) -> str:
@@ -128,8 +128,8 @@ def _path(_: Source, id: str) -> str:
 
 def _answered(event: Event) -> list[ItemRequest]:
     """Read who a contact is; one that was merged there is answered under the id of the one it is now."""
-    said = an_object(event.body, "the answer")
-    values = an_object(said.get("properties"), "the contact's `properties`")
+    said = require_object(event.body, "the answer")
+    values = require_object(said.get("properties"), "the contact's `properties`")
     contact = event.contact(id=event.around["id"], email=values.get("email"))
     about, at = _about(contact, values), moment(said.get("updatedAt"))
     if not about:

@@ -8,25 +8,36 @@ from storage.domain.facts import ItemRequest
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.read.extract import Event, an_object, described, dig, event_name, first, key_of, moment, objects, scores
+from webhooks.read.extract import (
+    Event,
+    contact_fields,
+    event_name,
+    first,
+    get_path,
+    key_of,
+    moment,
+    objects,
+    require_object,
+    scores,
+)
 
 GONE = "a contact deleted in Intercom stays here"
 
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    body = an_object(arrived.document, "the body")
+    body = require_object(arrived.document, "the body")
     return [(event_name(body.get("topic")), body)]
 
 
 def _contact(event: Event) -> list[ItemRequest]:
     """Read the contact as it is now; a ping has no id, so blanks are never taken for equal."""
-    body = an_object(event.body, "the body")
-    item = an_object(dig(body, "data", "item"), "its data.item")
+    body = require_object(event.body, "the body")
+    item = require_object(get_path(body, "data", "item"), "its data.item")
     contact = event.contact(id=item.get("id"), email=item.get("email"))
     return scores(
         event, {**item, **objects(item.get("custom_attributes"))}, contact=contact, key=key_of(body.get("id")),
         occurred_at=moment(first(item, ("updated_at", "created_at")) or body.get("created_at")),
-        about=described(contact, name=item.get("name")),
+        about=contact_fields(contact, name=item.get("name")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 

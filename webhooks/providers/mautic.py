@@ -9,13 +9,13 @@ from storage.domain.facts import ItemRequest
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.read.extract import Event, an_object, described, dig, key_of, moment, scores, text
+from webhooks.read.extract import Event, contact_fields, get_path, key_of, moment, require_object, scores, text
 
 POINTS = "mautic.lead_points_change"
 
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    body = an_object(arrived.document, "the body")
+    body = require_object(arrived.document, "the body")
     return [
         (kind, one)
         for kind, listed in body.items()
@@ -26,18 +26,18 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 def _points(event: Event) -> list[ItemRequest]:
     """Read the points that a contact has now; what they were makes the event unique."""
-    said = an_object(event.body, "the event")
-    person = an_object(said.get("contact") or said.get("lead"), "its contact")
-    core = dig(person, "fields", "core")
-    old, new = dig(said, "points", "old_points"), dig(said, "points", "new_points")
-    contact = event.contact(id=person.get("id"), email=dig(core, "email", "value"))
-    names = [text(dig(core, part, "value")) for part in ("firstname", "lastname")]
+    said = require_object(event.body, "the event")
+    person = require_object(said.get("contact") or said.get("lead"), "its contact")
+    core = get_path(person, "fields", "core")
+    old, new = get_path(said, "points", "old_points"), get_path(said, "points", "new_points")
+    contact = event.contact(id=person.get("id"), email=get_path(core, "email", "value"))
+    names = [text(get_path(core, part, "value")) for part in ("firstname", "lastname")]
     change = None if old is None or new is None else f"{old}>{new}"
     return scores(
         event, {"points": person.get("points") if new is None else new}, contact=contact,
         key=key_of("mautic", person.get("id"), "points", change, said.get("timestamp")),
         occurred_at=moment(said.get("timestamp")),
-        about=described(contact, name=" ".join(one for one in names if one), company=dig(core, "company", "value")),
+        about=contact_fields(contact, name=" ".join(one for one in names if one), company=get_path(core, "company", "value")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 

@@ -8,21 +8,31 @@ from storage.domain.contacts import Reference
 from storage.domain.facts import ItemRequest, Merge
 from webhooks.authentication.credentials import Basic
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.read.extract import Event, an_object, described, dig, event_name, key_of, moment, objects, scores
+from webhooks.read.extract import (
+    Event,
+    contact_fields,
+    event_name,
+    get_path,
+    key_of,
+    moment,
+    objects,
+    require_object,
+    scores,
+)
 
 GONE = "a person deleted in Pipedrive stays here"
 
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Name the event as its version does: `updated.person` in the first, `change.person` in the second."""
-    body = an_object(arrived.document, "the body")
+    body = require_object(arrived.document, "the body")
     meta = objects(body.get("meta"))
     return [(event_name(meta.get("action"), meta.get("entity" if "entity" in meta else "object")), body)]
 
 
 def _one(event: Event) -> list[ItemRequest]:
     """Read version 1: the whole person before and after, known by webhook, person and time in µs."""
-    meta, now, before = (objects(dig(event.body, name)) for name in ("meta", "current", "previous"))
+    meta, now, before = (objects(get_path(event.body, name)) for name in ("meta", "current", "previous"))
     key = key_of("pipedrive", meta.get("webhook_id"), meta.get("id"), meta.get("timestamp_micro"))
     at = moment(meta.get("timestamp_micro") or meta.get("timestamp"))
     return _scores(event, now, before, contact=_person(event, now, meta.get("id"), now.get("email")), key=key, at=at)
@@ -30,9 +40,9 @@ def _one(event: Event) -> list[ItemRequest]:
 
 def _two(event: Event) -> list[ItemRequest]:
     """Read version 2: the person, and of what was before the changed fields alone; custom fields stand apart."""
-    meta, data = objects(dig(event.body, "meta")), objects(dig(event.body, "data"))
+    meta, data = objects(get_path(event.body, "meta")), objects(get_path(event.body, "data"))
     person = _person(event, data, meta.get("entity_id"), data.get("emails"))
-    previous = objects(dig(event.body, "previous"))
+    previous = objects(get_path(event.body, "previous"))
     said = {**data, **objects(data.get("custom_fields"))}
     changed = {**previous, **objects(previous.get("custom_fields"))}
     if meta.get("action") == "change" and changed:
@@ -54,8 +64,8 @@ def _scores(
     was = {name: _bare(value) for name, value in before.items()}
     changed = {name: value for name, value in bare.items() if name not in was or was[name] != value}
     cleared = {name for name, value in changed.items() if value is None and was.get(name) is not None}
-    name = dig(event.body, "data", "name") or dig(event.body, "current", "name")
-    about = described(contact, name=name)
+    name = get_path(event.body, "data", "name") or get_path(event.body, "current", "name")
+    about = contact_fields(contact, name=name)
     if not changed and bare:
         return event.ignored("none of its properties changed")
     return scores(event, changed, contact=contact, key=key, occurred_at=at, cleared=cleared, about=about)
@@ -68,14 +78,14 @@ def _bare(value: object) -> object:
 
 def _person(event: Event, said: Mapping[str, object], id: object, emails: object) -> Reference:
     listed = emails if isinstance(emails, list) else [{"value": emails}]
-    filled = [one for one in listed if dig(one, "value")]
-    chosen = next((one for one in filled if dig(one, "primary") is True), filled[0] if filled else None)
-    return event.contact(id=said.get("id") or id, email=dig(chosen, "value"))
+    filled = [one for one in listed if get_path(one, "value")]
+    chosen = next((one for one in filled if get_path(one, "primary") is True), filled[0] if filled else None)
+    return event.contact(id=said.get("id") or id, email=get_path(chosen, "value"))
 
 
 def _deleted(event: Event) -> list[ItemRequest]:
     """Read the end of a person, who may have been merged into another."""
-    meta = objects(dig(event.body, "meta"))
+    meta = objects(get_path(event.body, "meta"))
     if meta.get("merged_to_id") is None:
         return event.ignored(GONE)
     gone, into = event.contact(id=meta.get("entity_id")), event.contact(id=meta.get("merged_to_id"))

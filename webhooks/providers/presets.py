@@ -10,7 +10,7 @@ Make: https://apps.make.com/http"""
 
 from collections.abc import Mapping
 
-from webhooks.authentication.recipes import as_told
+from webhooks.authentication.recipes import choose_authenticator
 from webhooks.providers.contract import Provider
 from webhooks.read import flat_fields
 from webhooks.read.bodies import FORM, JSON
@@ -63,9 +63,9 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
 PRESETS: Mapping[str, Provider] = {
     name: Provider(
         steps=steps,
-        proof=as_told,
-        events={flat_fields.SNAPSHOT: flat_fields.read},
-        split=flat_fields.split,
+        proof=choose_authenticator,
+        events={flat_fields.SNAPSHOT: flat_fields.read_flat_fields},
+        split=flat_fields.split_objects,
         content_types=(JSON, FORM),
         takes=frozenset({"map", "username", "token", "recipe", "public_url"}),
     )

@@ -10,7 +10,17 @@ from storage.domain.sources import Source
 from webhooks.authentication.credentials import Authenticator, Organization, TokenCredential
 from webhooks.providers.contract import Arrived, Handler, Provider
 from webhooks.read.bodies import XML
-from webhooks.read.extract import Event, an_object, described, dig, first, key_of, moment, objects, scores
+from webhooks.read.extract import (
+    Event,
+    contact_fields,
+    first,
+    get_path,
+    key_of,
+    moment,
+    objects,
+    require_object,
+    scores,
+)
 
 NOTIFICATION = "Notification"
 ADDRESS = ("Email", "PersonEmail")  # that of a person's account
@@ -32,14 +42,14 @@ def _proof(source: Source) -> Authenticator:
 
 
 def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    found = dig(arrived.document, "Envelope", "Body", "notifications", NOTIFICATION)
+    found = get_path(arrived.document, "Envelope", "Body", "notifications", NOTIFICATION)
     return [(NOTIFICATION, one) for one in (found if isinstance(found, list) else [found])]
 
 
 def _notified(event: Event) -> list[ItemRequest]:
     """Read one record; the notification's id is the same however often it is sent."""
-    said = an_object(event.body, "the notification")
-    record = an_object(said.get("sObject"), "its sObject")
+    said = require_object(event.body, "the notification")
+    record = require_object(said.get("sObject"), "its sObject")
     kind = str(record.get("@type", "")).rpartition(":")[2]
     address = first(record, ADDRESS)
     if kind in OTHERS and not address:
@@ -51,7 +61,7 @@ def _notified(event: Event) -> list[ItemRequest]:
     return scores(
         event, objects(record), contact=contact, key=key_of(said.get("Id")),
         occurred_at=moment(first(record, ("LastModifiedDate", "SystemModstamp"))),
-        about=described(contact, name=named, company=record.get("Company")),
+        about=contact_fields(contact, name=named, company=record.get("Company")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 

@@ -12,14 +12,14 @@ from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, BadBody, Handler, Provider, ignore
 from webhooks.read.extract import (
     Event,
-    an_object,
-    described,
-    dig,
+    contact_fields,
     event_name,
     first,
+    get_path,
     key_of,
     moment,
     objects,
+    require_object,
     scores,
     text,
 )
@@ -36,23 +36,23 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     if isinstance(document, list) and arrived.source.settings.options.get(BATCH) != "on":
         raise BadBody("Switch batching off: of a batch only the first call is signed.")
     calls = document if isinstance(document, list) else [document]
-    return [(event_name(dig(one, "type")), one) for one in calls]
+    return [(event_name(get_path(one, "type")), one) for one in calls]
 
 
 def _call(event: Event) -> list[ItemRequest]:
     """Read the properties or traits; `score` beside a `score_type` is the score of that type."""
-    call = an_object(event.body, "the call")
+    call = require_object(event.body, "the call")
     said = {**objects(call.get("traits")), **objects(call.get("properties"))}
     kind = text(said.get("score_type"))
     if kind is not None:
         said = {kind: first(said, ("score", "value"))}
         if said[kind] is not None and event.source.score_type(kind) is None:
             raise UnknownScoreType(kind, known=event.source.score_types)
-    traits = {**objects(dig(call, "context", "traits")), **objects(call.get("traits"))}
-    email = traits.get("email") or dig(call, "properties", "email")
+    traits = {**objects(get_path(call, "context", "traits")), **objects(call.get("traits"))}
+    email = traits.get("email") or get_path(call, "properties", "email")
     contact = event.contact(id=call.get("userId"), email=email)
     at = moment(first(call, ("timestamp", "originalTimestamp", "sentAt")))
-    about = described(contact, name=traits.get("name"))
+    about = contact_fields(contact, name=traits.get("name"))
     return scores(event, said, contact=contact, key=key_of(call.get("messageId")), occurred_at=at, about=about)
 
 

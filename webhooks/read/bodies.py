@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from storage.domain.contacts import broken_in
+from storage.domain.contacts import find_broken_text
 from webhooks.limits import MAX_DEPTH, MAX_ITEMS
 
 N = TypeVar("N")
@@ -97,7 +97,7 @@ def parse_items(raw: bytes) -> object:
         return _item_by_item(text)
 
 
-def without_broken(raw: bytes) -> bytes:
+def replace_broken(raw: bytes) -> bytes:
     """Give JSON with a sign in place of what no text can hold, which is NUL and half of a surrogate pair.
 
     Both are JSON by its grammar, and written by senders that cut a text in the midst of an emoji.
@@ -185,13 +185,13 @@ def _first_fault(document: object, whole: str) -> str | None:
             case BodyFault():
                 return f"{where} {value.why}"
             case str():
-                if broken := broken_in(value):
+                if broken := find_broken_text(value):
                     return f"{where} {broken}"
             case dict() | list() if depth > MAX_DEPTH:
                 return f"{whole} {TOO_DEEP}"
             case dict():
                 for name in value:
-                    if broken := broken_in(name):
+                    if broken := find_broken_text(name):
                         return f"a key in {where} {broken}"
                 before = f"{path}." if path else ""
                 inner = [

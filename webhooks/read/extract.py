@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from storage.domain.contacts import Json, Reference, broken_in
+from storage.domain.contacts import Json, Reference, find_broken_text
 from storage.domain.errors import BadItem, BadTime, Refusal
 from storage.domain.facts import Ignored, Item, ItemRequest, Op, Unusable
 from storage.domain.numbers import from_json
@@ -99,7 +99,7 @@ def scores(
     return made or event.ignored("none of its properties is mapped to a score type, or named like one")
 
 
-def described(contact: Reference, **said: object) -> dict[str, Json]:
+def contact_fields(contact: Reference, **said: object) -> dict[str, Json]:
     """Give what is said of a contact itself; beside an id an address may be a new one."""
     fields: dict[str, Json] = {}
     for name, given in said.items():
@@ -111,21 +111,21 @@ def described(contact: Reference, **said: object) -> dict[str, Json]:
     return fields
 
 
-def an_object(value: object, what: str) -> dict[str, object]:
+def require_object(value: object, what: str) -> dict[str, object]:
     """Give an object; raises BadItem where it is something else."""
     if not isinstance(value, dict):
         raise BadItem(f"{what} is no object")
     return value
 
 
-def a_list(value: object, what: str) -> list[object]:
+def require_list(value: object, what: str) -> list[object]:
     """Give a list; raises BadItem where it is something else."""
     if not isinstance(value, list):
         raise BadItem(f"{what} is no list")
     return value
 
 
-def dig(value: object, *path: str | int) -> object:
+def get_path(value: object, *path: str | int) -> object:
     """Follow keys and positions down a document; none where they lead nowhere."""
     for step in path:
         if isinstance(value, dict) and isinstance(step, str):
@@ -155,7 +155,7 @@ def text(value: object, *, longest: int = LONGEST) -> str | None:
     written = str(value).strip()
     if len(written) > longest:
         raise BadItem(f"`{written[:20]}…` is longer than {longest} characters")
-    if broken := broken_in(written):
+    if broken := find_broken_text(written):
         raise BadItem(f"a text in it {broken}")
     return written or None
 

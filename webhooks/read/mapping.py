@@ -85,7 +85,7 @@ class _Spent(Exception):
 
 
 @lru_cache(maxsize=512)
-def compiled(text: str) -> Expression:
+def compile_expression(text: str) -> Expression:
     """Compile an expression; raises BadMapping for what is none, or could cost too much."""
     if len(text) > LONGEST:
         raise BadMapping(f"it is longer than {LONGEST:,} characters")
@@ -112,31 +112,31 @@ def check_mapping(mapping: object) -> dict[str, str]:
         if not isinstance(text, str):
             raise BadMapping(f"The mapping's `{name}` must be text, a JMESPath expression.")
         try:
-            compiled(text)
+            compile_expression(text)
         except BadMapping as exc:
             raise BadMapping(f"The mapping's `{name}` cannot be used: {exc}.") from exc
     return dict(mapping)
 
 
-def plain(document: object) -> object:
+def to_plain_numbers(document: object) -> object:
     """Give a document with the numbers that the language computes with, where that changes none of them."""
     match document:
         case dict():
-            return {name: plain(value) for name, value in document.items()}
+            return {name: to_plain_numbers(value) for name, value in document.items()}
         case list():
-            return [plain(value) for value in document]
+            return [to_plain_numbers(value) for value in document]
         case Decimal() if Decimal(repr(float(document))) == document:
             return float(document)
         case _:
             return document
 
 
-def exact(value: object) -> object:
+def to_exact_numbers(value: object) -> object:
     """Give what was found with its numbers as they were written."""
     return Decimal(repr(value)) if isinstance(value, float) else value
 
 
-def found_items(found: object) -> list[object]:
+def require_items(found: object) -> list[object]:
     """Give what `items` found as a list; raises BadMapping for nothing at all, for other things, and for too many."""
     if found is None:  # one element of an XML body is no list, and whoever sends it expects to be heard
         raise BadMapping("it finds nothing in what was sent; where that may be one or many, write [body.lead][]")
@@ -203,6 +203,6 @@ def _measure(node: Mapping[str, Any]) -> tuple[int, int, frozenset[int]]:
     return depth, width, frozenset(whole)
 
 
-def shown(value: object) -> str:
+def format_result(value: object) -> str:
     """Write what was found, for people."""
     return json.dumps(value, ensure_ascii=False, default=str)[:200]

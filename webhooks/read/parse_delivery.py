@@ -24,14 +24,14 @@ ANSWER = "GET"  #: no delivery has this method
 _SECRET = re.compile(r"authorization|cookie|token|secret|password|signature|sig-hash|api-?key|credential")
 
 
-def without_secrets(request: SignedRequest, *, proof: Authenticator) -> Raw:
+def redact_request(request: SignedRequest, *, proof: Authenticator) -> Raw:
     """Give what may be kept of a request."""
     shown = proof.redact(request)
     headers = {name: WITHHELD if _SECRET.search(name) else value for name, value in shown.headers.items()}
-    return kept(replace(shown, headers=headers))
+    return serialize_request(replace(shown, headers=headers))
 
 
-def kept(request: SignedRequest) -> Raw:
+def serialize_request(request: SignedRequest) -> Raw:
     """Give a request in which nothing is secret as it is kept."""
     headers = _kept_headers(request)
     return Raw(method=request.method, query=_storable(request.query), headers=headers, body=request.body)
@@ -54,7 +54,7 @@ def delivery_key(request: SignedRequest, *, told: str | None) -> str:
     return told or "sha256:" + hashlib.sha256(request.body).hexdigest()
 
 
-def read(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
+def read_items(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
     """Read the items of an authentic request, or of an answer that we asked for; raises BadBody."""
     clean = replace(request, headers=_kept_headers(request), query=_storable(request.query))
     arrived = provider.arrived(clean, source=source, key=key)
@@ -63,12 +63,12 @@ def read(provider: Provider, request: SignedRequest, *, source: Source, key: str
     return provider.read(arrived)
 
 
-def answer(body: bytes, *, id: str) -> SignedRequest:
+def readback_request(body: bytes, *, id: str) -> SignedRequest:
     """Make of what a sender's API answered of a contact what can be read and kept as a delivery is."""
     return SignedRequest(method=ANSWER, query=quote(id), headers={"content-type": JSON}, body=body)
 
 
-def unreadable(key: str, reason: str) -> list[ItemRequest]:
+def quarantine_body(key: str, reason: str) -> list[ItemRequest]:
     """Set aside a body that could not be read at all; its bytes are kept with the delivery."""
     return [Unusable(key=key, reason=reason, raw="")]
 
@@ -81,13 +81,13 @@ class DryRun:
     warnings: Sequence[str]
 
 
-def attempt(source: Source, raw: Raw, *, key: str) -> DryRun:
+def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
     """Say what would be taken of a request, without applying it."""
     request = _request(raw)
     try:
-        items = read(PROVIDERS[source.provider], request, source=source, key=key)
+        items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
     except BadBody as exc:
-        items = unreadable(key, str(exc))
+        items = quarantine_body(key, str(exc))
     return DryRun(items=items, warnings=[*_unnamed(items, key), *_shared(items)])
 
 
@@ -120,7 +120,7 @@ async def replay(workspace: Workspace, *, id: int, committer: Committer, now: in
     raw = await raw_delivery(workspace, id=id)
     source = await find_source(workspace.team, slug=known.source)
     try:
-        items = read(PROVIDERS[source.provider], _request(raw), source=source, key=known.key)
+        items = read_items(PROVIDERS[source.provider], _request(raw), source=source, key=known.key)
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
     submission = Submission(
@@ -141,7 +141,7 @@ def _request(raw: Raw) -> SignedRequest:
     return SignedRequest(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
 
 
-def given_request(body: bytes, *, kind: str, query: str = "") -> Raw:
+def load_request_file(body: bytes, *, kind: str, query: str = "") -> Raw:
     """Make a request of a file that somebody captured."""
     return Raw(method="POST", query=query, headers={"content-type": kind}, body=body)
 

@@ -112,13 +112,13 @@ class Decision:
     closes: bool = False
 
 
-def decide(watch: Watch, memory: AlertMemory, value: int | None, *, now: int) -> Decision:
+def evaluate_value(watch: Watch, memory: AlertMemory, value: int | None, *, now: int) -> Decision:
     """Look at one value; whoever is told to ask, and does not, keeps the memory's earlier *fired_at*."""
     is_left = watch.region.is_left(value, watch.score_type, margin=watch.margin)
     return _decide(watch, memory, inside=watch.region.holds(value), is_left=is_left, now=now)
 
 
-def look(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
+def evaluate(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
     """Look at a score as it is at an instant, if nobody changes it until then."""
     match watch.kind:
         case Kind.UNTOUCHED:
@@ -133,10 +133,10 @@ def look(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> D
             line = min(watch.score_type.maximum, (watch.region.low or 0) + watch.margin)
             return _decide(watch, memory, inside=inside, is_left=then is None or then >= line, now=now)
         case _:
-            return decide(watch, memory, state.value(watch.score_type, now=now), now=now)
+            return evaluate_value(watch, memory, state.value(watch.score_type, now=now), now=now)
 
 
-def look_back(watch: Watch, memory: AlertMemory, value: int | None, then: int | None, *, now: int) -> Decision:
+def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, then: int | None, *, now: int) -> Decision:
     """Compare a score that was just changed with what it was; missing at either end it did not move."""
     seen = replace(memory, seen_at=now)
     if value is None or then is None:
@@ -149,7 +149,7 @@ def look_back(watch: Watch, memory: AlertMemory, value: int | None, then: int | 
     return Decision(memory=replace(seen, fired_at=now), fires=True)
 
 
-def next_look(watch: Watch, memory: AlertMemory, state: ScoreState) -> int | None:
+def next_evaluation(watch: Watch, memory: AlertMemory, state: ScoreState) -> int | None:
     """Give the next instant at which time alone bears on a score, after what is decided; none where it never does."""
     after = max(memory.seen_at, state.at)
     instants = [at for at in _instants(watch, state) if at > after]

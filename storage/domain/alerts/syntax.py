@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from storage.domain.alerts.kinds import ANYWHERE, Kind, Region
 from storage.domain.durations import UNITS, BadSpan, parse_span, write_span
 from storage.domain.errors import BadNumber, Refusal, UnknownScoreType
-from storage.domain.filters.errors import meant
+from storage.domain.filters.errors import did_you_mean
 from storage.domain.numbers import parse, show
 from storage.domain.score_types import ScoreType
 
@@ -181,13 +181,15 @@ def band_region(score_type: ScoreType, name: str) -> Region:
     names = [band.name for band in score_type.bands]
     if name not in names:
         what = f"{score_type.label} has no band `{name}`."
-        raise BadAlert(f"{what} {meant(name, names)}" if names else f"{what} It has no bands: say `crosses 80`")
+        raise BadAlert(f"{what} {did_you_mean(name, names)}" if names else f"{what} It has no bands: say `crosses 80`")
     place = names.index(name)
     above = score_type.bands[place + 1].start if place + 1 < len(names) else None
     return Region(low=score_type.bands[place].start if place else None, high=above)
 
 
-def written(score_type: ScoreType, region: Region, *, kind: Kind = Kind.CROSSES, amount: int = 0, span: int = 0) -> str:
+def write_alert(
+    score_type: ScoreType, region: Region, *, kind: Kind = Kind.CROSSES, amount: int = 0, span: int = 0
+) -> str:
     """Write when a rule asks, as it could be typed: `fit crosses 8`."""
     match kind:
         case Kind.MOVED | Kind.RISES | Kind.FALLS:

@@ -42,7 +42,7 @@ def _wide_as(one: str, mark: str) -> str:
     return mark
 
 
-def meant(word: str, known: Collection[str]) -> str:
+def did_you_mean(word: str, known: Collection[str]) -> str:
     """Say which known word may have been meant, or which there are."""
     near = get_close_matches(word.casefold(), list(known), n=1)
     return f"Did you mean `{near[0]}`?" if near else f"There is {', '.join(f'`{one}`' for one in known)}."
@@ -69,7 +69,7 @@ EXPECTED = {
 }
 
 
-def expected(kinds: Collection[str]) -> str:
+def describe_expected(kinds: Collection[str]) -> str:
     """Say what could stand at a place, from the kinds of token that a parser would take there."""
     words = [EXPECTED[kind] for kind in EXPECTED if kind in kinds]
     return (

@@ -8,10 +8,10 @@ from functools import lru_cache
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from storage.domain.contacts import ATTRIBUTE, matching
+from storage.domain.contacts import ATTRIBUTE, match_key
 from storage.domain.durations import BadSpan, parse_span
 from storage.domain.errors import BadNumber
-from storage.domain.filters.errors import BadFilter, expected, meant
+from storage.domain.filters.errors import BadFilter, describe_expected, did_you_mean
 from storage.domain.filters.grammar import GRAMMAR
 from storage.domain.filters.terms import (
     FOLLOW_UPS,
@@ -129,7 +129,9 @@ def _complaint(exc: UnexpectedInput, text: str) -> BadFilter:
     else:
         kinds, found, at_end = getattr(exc, "allowed", None) or set(), text[column : column + 1], False
     if at_end:
-        return BadFilter(f"the filter ends too early; {expected(kinds)}".rstrip("; "), text=text, column=len(text))
+        return BadFilter(
+            f"the filter ends too early; {describe_expected(kinds)}".rstrip("; "), text=text, column=len(text)
+        )
     if found == "," and text[:column][-1:].isdigit():
         return BadFilter("use a point in a number: 8.5", text=text, column=column)
     if found == '"':
@@ -147,7 +149,7 @@ def _complaint(exc: UnexpectedInput, text: str) -> BadFilter:
         minus = "-" if asked["how"] == "!=" else ""
         sentence = f"a word is asked for by a colon: `{minus}{asked['name']}:{word[0]}`"
         return BadFilter(sentence, text=text, column=column, width=len(word[0]))
-    sentence = f"`{found}` is not expected here; {expected(kinds)}".rstrip("; ")
+    sentence = f"`{found}` is not describe_expected here; {describe_expected(kinds)}".rstrip("; ")
     return BadFilter(sentence, text=text, column=column, width=len(found))
 
 
@@ -285,13 +287,13 @@ class _Reading:
             read = tuple(self._segment(value) for value in values)
             return read[0] if len(read) == 1 else Any(read)
         if key == "tag":
-            return Tagged(tuple(matching(_plain(value)) for value in values))
+            return Tagged(tuple(match_key(_plain(value)) for value in values))
         if key == "owner":
             return Is("owner", tuple(self._owner(value) for value in values))
         if key.startswith(ATTRIBUTE):
-            return Attribute(self._attribute(name), tuple(matching(_plain(value)) for value in values))
+            return Attribute(self._attribute(name), tuple(match_key(_plain(value)) for value in values))
         if key in TEXTS:
-            return Is(key, tuple(matching(_plain(value)) for value in values))
+            return Is(key, tuple(match_key(_plain(value)) for value in values))
         score = self._score(name)
         half = next((value for value in values if value.startswith("..") or value.endswith("..")), None)
         if half is not None:
@@ -304,7 +306,7 @@ class _Reading:
     def _follow_up(self, value: Token) -> str:
         word = _plain(value).casefold()
         if word not in FOLLOW_UPS:
-            self._complain(f"a follow-up is not `{_plain(value)}`. {meant(word, list(FOLLOW_UPS))}", value)
+            self._complain(f"a follow-up is not `{_plain(value)}`. {did_you_mean(word, list(FOLLOW_UPS))}", value)
         return word
 
     def _segment(self, value: Token) -> Term:
@@ -312,7 +314,7 @@ class _Reading:
         if name in self.path:
             self._complain(f"a segment cannot name itself: {' → '.join((*self.path, name))}", value)
         if name not in self.segments:
-            there = meant(name, self.segments) if self.segments else "None is saved yet."
+            there = did_you_mean(name, self.segments) if self.segments else "None is saved yet."
             self._complain(f"there is no segment `{_plain(value)}`. {there}", value)
         self.opened.append(name)
         if len(self.opened) > MOST_SEGMENTS:
@@ -330,10 +332,10 @@ class _Reading:
         if name.casefold() not in TEXTS:
             known = ", ".join(f"`{text}~`" for text in TEXTS)
             self._complain(f"`{name}` cannot be searched for a part; {known} can", name)
-        return Contains(name.casefold(), matching(_plain(_values(tree)[0])))
+        return Contains(name.casefold(), match_key(_plain(_values(tree)[0])))
 
     def _words(self, tree: Tree[Token]) -> Term:
-        return Words(matching(_plain(_values(tree)[0])))
+        return Words(match_key(_plain(_values(tree)[0])))
 
     def _sort(self, tree: Tree[Token]) -> None:
         keys = [child for child in tree.children if isinstance(child, Tree)]
@@ -366,10 +368,10 @@ class _Reading:
             self._complain(f"`{key}` is no score, and is asked for like this: {_EXAMPLES[key]}", name)
         if key not in self.types and self.about_fields:
             known = [*TEXTS, "tag"]
-            self._complain(f"{NOT_IN_RULES}: there is no `{name}` among these. {meant(name, known)}", name)
+            self._complain(f"{NOT_IN_RULES}: there is no `{name}` among these. {did_you_mean(name, known)}", name)
         if key not in self.types:
             known = [*self.types, *_EXAMPLES]
-            self._complain(f"there is no field `{name}`. {meant(name, known)}", name)
+            self._complain(f"there is no field `{name}`. {did_you_mean(name, known)}", name)
         return self.types[key]
 
     def _number(self, token: Token, part: str | None = None) -> int:
@@ -388,7 +390,9 @@ class _Reading:
         names = [band.name for band in score.bands]
         if _plain(value).casefold() not in names:
             what = f"{score.label} has no band `{_plain(value)}`."
-            self._complain(f"{what} {meant(_plain(value), names)}" if names else f"{what} It has no bands.", value)
+            self._complain(
+                f"{what} {did_you_mean(_plain(value), names)}" if names else f"{what} It has no bands.", value
+            )
         return _plain(value).casefold()
 
     def _owner(self, value: Token) -> str:
@@ -399,10 +403,10 @@ class _Reading:
                 whose = "your address" if key == "me" else "that colleague's address"
                 self._complain(f"I do not know {whose}; type it: owner:rep@example.com", value)
                 raise AssertionError  # the line above raised
-            return matching(address)
+            return match_key(address)
         if who.startswith("@"):
             self._complain(f"`{who}` is no address: choose them from the list that opens after @", value)
-        return matching(who)
+        return match_key(who)
 
     def _never(self, score: ScoreType, token: Token) -> None:
         self._complain(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from storage.domain.contacts import ATTRIBUTE, Json, matching
+from storage.domain.contacts import ATTRIBUTE, Json, match_key
 from storage.domain.decay import shown
 from storage.domain.errors import BadNumber
 from storage.domain.followups import NOBODYS, FollowUpState
@@ -51,7 +51,7 @@ class Comparison(StrEnum):
     NOT_EQUAL = "!="
 
 
-def compared(one: int, how: Comparison, other: int) -> bool:
+def compare(one: int, how: Comparison, other: int) -> bool:
     """Compare two numbers."""
     match how:
         case Comparison.ABOVE:
@@ -79,7 +79,7 @@ class Compare:
     def matches(self, one: Candidate) -> bool:
         """Tell whether it is true of a contact."""
         have = one.values.get(self.score.key)
-        return have is not None and compared(have, self.how, self.value)
+        return have is not None and compare(have, self.how, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Is:
     def matches(self, one: Candidate) -> bool:
         """Tell whether it is true of a contact."""
         have = getattr(one, self.field)
-        return have is not None and matching(have) in self.values
+        return have is not None and match_key(have) in self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Contains:
     def matches(self, one: Candidate) -> bool:
         """Tell whether it is true of a contact."""
         have = getattr(one, self.field)
-        return have is not None and self.value in matching(have)
+        return have is not None and self.value in match_key(have)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Tagged:
 
     def matches(self, one: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return any(matching(tag) in self.values for tag in one.tags)
+        return any(match_key(tag) in self.values for tag in one.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Attribute:
         """Tell whether it is true of a contact."""
         have = one.attributes.get(self.name)
         several = have if isinstance(have, list) else [have]
-        return any(each is not None and matching(_text(each)) in self.values for each in several)
+        return any(each is not None and match_key(_text(each)) in self.values for each in several)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class AttributeNumber:
             number = parse_number(str(have))
         except BadNumber:
             return False
-        return compared(number, self.how, self.value)
+        return compare(number, self.how, self.value)
 
 
 def _text(value: Json) -> str:
@@ -188,7 +188,7 @@ class Words:
 
     def matches(self, one: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return any(text is not None and self.value in matching(text) for text in (one.name, one.email, one.company))
+        return any(text is not None and self.value in match_key(text) for text in (one.name, one.email, one.company))
 
 
 class Direction(StrEnum):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from bot.blocks.contact_card import card_reply
-from bot.blocks.contact_list import choice_reply, named, segments_reply, top_reply
+from bot.blocks.contact_list import choose_contact_reply, distinct_name, segments_reply, top_reply
 from bot.blocks.digest import digest_reply
-from bot.blocks.elements import amount, button, by, cut, moment, sections, trend, with_band
+from bot.blocks.elements import button, format_actor, format_value, format_with_band, moment, sections, trend, truncate
 from bot.blocks.followup import ended_blocks, list_reply
 from bot.blocks.history import history_reply
 from bot.blocks.receipt import receipt_reply
@@ -127,8 +127,8 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
         "empty history": history_reply(of, types[0], []),
         "top": top_reply(cards, types[0]),
         "empty top": top_reply([], types[0]),
-        "choice": choice_reply("Which one?", [(named(of), "set id:7 " + "x" * 2000)] * 10),
-        "offer": choice_reply("Add?", [(named(of), "set id:7")], action="create"),
+        "choice": choose_contact_reply("Which one?", [(distinct_name(of), "set id:7 " + "x" * 2000)] * 10),
+        "offer": choose_contact_reply("Add?", [(distinct_name(of), "set id:7")], action="create"),
     }
 
 
@@ -238,22 +238,22 @@ def test_what_a_receipt_says(op: Op, asked: int, before: int | None, after: int 
 
 def test_the_small_parts() -> None:
     """Values, bands, times, authors and trends are written one way everywhere."""
-    assert amount(None) == "—"
-    assert with_band(85_000, SCORE, bold=True) == "*85* (hot)"
-    assert with_band(4_500, SATISFACTION) == "4.5"
-    assert with_band(None, SCORE, bold=True) == "—"
+    assert format_value(None) == "—"
+    assert format_with_band(85_000, SCORE, bold=True) == "*85* (hot)"
+    assert format_with_band(4_500, SATISFACTION) == "4.5"
+    assert format_with_band(None, SCORE, bold=True) == "—"
     assert moment(AT) == DATE
-    assert by("U0REP", "slack") == "by <@U0REP>"
-    assert by("<!channel>", "api") == "by &lt;!channel&gt;"  # a program names its actor as it likes
-    assert by(None, "crm") == "from crm"
-    assert by(None, None) == ""
+    assert format_actor("U0REP", "slack") == "by <@U0REP>"
+    assert format_actor("<!channel>", "api") == "by &lt;!channel&gt;"  # a program names its actor as it likes
+    assert format_actor(None, "crm") == "from crm"
+    assert format_actor(None, None) == ""
     assert [trend(each) for each in ({}, {7: 0}, {30: 500}, {90: -3_000, 7: 500, 30: -12_000})] == [
         *([], []),
         ["▲ 0.5 in 30 days"],
         ["▲ 0.5 in 7 days, ▼ 12 in 30, ▼ 3 in 90"],
     ]
-    assert cut("abcdef", 6) == "abcdef"
-    assert cut("abcdefg", 6) == "abcde…"
+    assert truncate("abcdef", 6) == "abcdef"
+    assert truncate("abcdefg", 6) == "abcde…"
     assert button("x" * 80, action="undo", value="v", primary=True)["style"] == "primary"
     assert len(button("x" * 80, action="undo", value="v")["text"]["text"]) == 75
 
@@ -270,10 +270,10 @@ def test_lines_are_never_cut_in_two() -> None:
 
 def test_the_names_of_a_choice_tell_two_apart() -> None:
     """Two of one name differ by company or address; a name that is an address is not said twice."""
-    assert named(contact()) == "Ada Lovelace · Engines · ada@example.com"
-    assert named(contact(name=None)) == "ada@example.com · Engines"
-    assert named(NAMES["bare"]) == "crm:4711"
-    assert named(NAMES["nobody"]) == "a contact"
+    assert distinct_name(contact()) == "Ada Lovelace · Engines · ada@example.com"
+    assert distinct_name(contact(name=None)) == "ada@example.com · Engines"
+    assert distinct_name(NAMES["bare"]) == "crm:4711"
+    assert distinct_name(NAMES["nobody"]) == "a contact"
 
 
 def contribution(op: str, asked: int, effect: int, **more: object) -> Contribution:

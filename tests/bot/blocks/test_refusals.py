@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.blocks.contact_list import choice_reply
-from bot.blocks.refusals import nobody_reply, refusal_reply, sentence, several_reply
+from bot.blocks.contact_list import choose_contact_reply
+from bot.blocks.refusals import ambiguous_contact_reply, no_contact_reply, refusal_reply, refusal_sentence
 from storage.domain import errors
 from storage.domain.errors import Refusal
 from tests.bot.blocks.test_blocks import contact
@@ -52,14 +52,14 @@ def test_a_refusal_and_its_sentence(refusal: Refusal, said: str) -> None:
     """What went wrong, and what to do instead; in the message and in its notification."""
     reply = refusal_reply(refusal)
 
-    assert sentence(refusal) == said
+    assert refusal_sentence(refusal) == said
     assert (reply.text, reply.blocks[0]["text"]["text"]) == (said, said)
 
 
 def test_every_refusal_has_a_sentence() -> None:
     """None is silent, and none begins in the middle of one."""
     family = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Refusal)]
-    said = [sentence(one("renewal") if one is errors.UnknownScoreType else one()) for one in family]
+    said = [refusal_sentence(one("renewal") if one is errors.UnknownScoreType else one()) for one in family]
 
     assert len(family) > 12
     assert [each for each in said if not each or each[0].islower()] == []
@@ -68,7 +68,7 @@ def test_every_refusal_has_a_sentence() -> None:
 @pytest.mark.parametrize(("count", "buttons"), [(2, 2), (10, 10), (11, 0), (30, 0)])
 def test_how_many_are_offered(count: int, buttons: int) -> None:
     """Two to ten are a list; more are too many to choose from."""
-    reply = several_reply("ada", [contact()] * count, line="set {} score=85 because {}")
+    reply = ambiguous_contact_reply("ada", [contact()] * count, line="set {} score=85 because {}")
     offered = [each for block in reply.blocks[1:] for each in block["elements"]]
 
     assert len(offered) == buttons
@@ -77,13 +77,13 @@ def test_how_many_are_offered(count: int, buttons: int) -> None:
 
 def test_nobody() -> None:
     """Words of nobody are quoted without markup."""
-    assert nobody_reply("<!channel>", [], line="view {}").text == (
+    assert no_contact_reply("<!channel>", [], line="view {}").text == (
         "No contact is called “&lt;!channel&gt;”. Type more of the name, a company, or an address."
     )
 
 
 def test_a_line_too_long_for_a_button_is_not_run_in_part() -> None:
     """What was meant is said all the same."""
-    reply = choice_reply("Did you mean this?", [("set", "set " + "x" * 2000)])
+    reply = choose_contact_reply("Did you mean this?", [("set", "set " + "x" * 2000)])
 
     assert [block["type"] for block in reply.blocks] == ["section"]

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bot.slack.access import Conversation, Person, Verdict, may_see, says_elsewhere
+from bot.slack.access import Conversation, Person, Verdict, is_from_outside, may_see
 
 MEMBER = Person(id="U1", is_guest=False, is_outsider=False, is_active=True)
 HERE, SHARED = Conversation(id="C1", is_shared=False), Conversation(id="C1", is_shared=True)
@@ -74,4 +74,4 @@ def test_what_a_request_says_itself(
     teams: tuple[str | None, ...], organisations: tuple[str | None, ...], ours: str | None, elsewhere: bool
 ) -> None:
     """Of a click by an outsider only the request itself tells where they belong."""
-    assert says_elsewhere(teams, organisations, "T0OURS", ours) is elsewhere
+    assert is_from_outside(teams, organisations, "T0OURS", ours) is elsewhere

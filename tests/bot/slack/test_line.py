@@ -18,7 +18,7 @@ from bot.slack.line import (
     read_days,
     read_set,
     read_top,
-    unquoted,
+    strip_quotes,
     verb_of,
 )
 from storage.domain.facts import Op
@@ -221,7 +221,7 @@ def test_a_contact_and_a_number_too_many(words: str, ends: bool) -> None:
 )
 def test_quotes(words: str, contact: str) -> None:
     """Quotes that force a contact are not part of its name."""
-    assert unquoted(words) == contact
+    assert strip_quotes(words) == contact
 
 
 @pytest.mark.parametrize(
@@ -354,6 +354,6 @@ def test_no_line_is_a_fault(line: str) -> None:
     verb_of(line, VERBS)
     near_verb(line, VERBS)
     is_filter(line)
-    unquoted(line)
+    strip_quotes(line)
     ends_with_number(line)
     read_days(line)

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import message_moved, move, posted
-from storage.alerts.followups import UnknownFollowUp, by_ids, follow_up, waiting
+from storage.alerts.followup_moves import apply_move, move_message, record_message
+from storage.alerts.followups import UnknownFollowUp, follow_up, list_waiting, load_follow_ups
 from storage.alerts.rules import UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
 from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
@@ -37,7 +37,7 @@ async def asked(workspace: Workspace) -> list[tuple[int | None, int | None, str,
     """Give every follow-up: points before and after, where to, and what became of it."""
     return [
         (points(one.before), points(one.after), one.lane, one.standing.state.value)
-        for one in await by_ids(workspace, ids=range(1, 5_000))
+        for one in await load_follow_ups(workspace, ids=range(1, 5_000))
     ]
 
 
@@ -55,7 +55,7 @@ async def test_the_first_rule_is_off_until_somebody_chose_a_channel(storage: Sto
     await team.deliver(set_to("2", ADA, 95), set_to("3", BOB, 80), received=NOW + 1)
 
     assert await asked(workspace) == [(None, 80, "C0SALES", "open")]
-    (one,) = await waiting(workspace, most=10)
+    (one,) = await list_waiting(workspace, most=10)
     assert (one.source, one.actor, one.score) == ("crm", None, "score")
 
 
@@ -267,7 +267,9 @@ async def test_the_first_click_wins(team: Team) -> None:
 
     async def claim(person: str) -> str:
         try:
-            return (await move(team.workspace, id=1, move=FollowUpMove.CLAIM, by=person, now=NOW)).standing.holder or ""
+            return (
+                await apply_move(team.workspace, id=1, move=FollowUpMove.CLAIM, by=person, now=NOW)
+            ).standing.holder or ""
         except TooLate as late:
             return f"late: {late.holder} {late.state}"
 
@@ -276,19 +278,19 @@ async def test_the_first_click_wins(team: Team) -> None:
     (winner,) = [who for who in told if not who.startswith("late")]
     assert told == {winner: 1, f"late: {winner} claimed": 19}
     with pytest.raises(TooLate):
-        await move(team.workspace, id=1, move=FollowUpMove.DONE, by="U77", now=NOW)
-    ended = await move(team.workspace, id=1, move=FollowUpMove.DONE, by=winner, now=NOW)
+        await apply_move(team.workspace, id=1, move=FollowUpMove.DONE, by="U77", now=NOW)
+    ended = await apply_move(team.workspace, id=1, move=FollowUpMove.DONE, by=winner, now=NOW)
     assert (ended.standing.state, ended.standing.holder) == (FollowUpState.DONE, winner)
-    assert await waiting(team.workspace, most=10) == []
+    assert await list_waiting(team.workspace, most=10) == []
 
 
 async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
     """Somebody is at it; what nobody has, and what sleeps, closes itself."""
     names = ("claimed@example.com", "snoozed@example.com", "open@example.com", "done@example.com")
     await team.deliver(*(set_to(name, name, 90) for name in names))
-    await move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
-    await move(team.workspace, id=2, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
-    await move(team.workspace, id=4, move=FollowUpMove.DONE, by="U1", now=NOW)
+    await apply_move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
+    await apply_move(team.workspace, id=2, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
+    await apply_move(team.workspace, id=4, move=FollowUpMove.DONE, by="U1", now=NOW)
     await team.deliver(*(set_to(f"{name}-", name, 10) for name in names), received=NOW + SECOND)
     assert [one[3] for one in await asked(team.workspace)] == ["claimed", "closed", "closed", "done"]
 
@@ -296,13 +298,13 @@ async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
 async def test_a_snooze_ends_once(team: Team) -> None:
     """Snoozed anew, the earlier end means nothing."""
     await team.deliver(set_to("1", ADA, 90))
-    await move(team.workspace, id=1, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
-    await move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW + 1)
-    await move(team.workspace, id=1, move=FollowUpMove.SNOOZE, by="U1", until=NOW + 3 * DAY, now=NOW + 2)
-    still = await move(team.workspace, id=1, move=FollowUpMove.WAKE, by=None, now=NOW + DAY)
+    await apply_move(team.workspace, id=1, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
+    await apply_move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW + 1)
+    await apply_move(team.workspace, id=1, move=FollowUpMove.SNOOZE, by="U1", until=NOW + 3 * DAY, now=NOW + 2)
+    still = await apply_move(team.workspace, id=1, move=FollowUpMove.WAKE, by=None, now=NOW + DAY)
     assert still.standing.state is FollowUpState.SNOOZED
     assert (
-        await move(team.workspace, id=1, move=FollowUpMove.WAKE, by=None, now=NOW + 3 * DAY)
+        await apply_move(team.workspace, id=1, move=FollowUpMove.WAKE, by=None, now=NOW + 3 * DAY)
     ).standing.state is FollowUpState.OPEN
 
 
@@ -313,7 +315,7 @@ async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> No
     await team.deliver(set_to("1", Reference(email=ADA), 90))
     assert await asked(other) == []
     with pytest.raises(UnknownFollowUp):
-        await move(other, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
+        await apply_move(other, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
     with pytest.raises(UnknownRule):
         await pause_rule(other, rule=1, now=NOW)
 
@@ -324,14 +326,19 @@ async def test_a_message_that_moved(team: Team, storage: Storage) -> None:
     await choose_channel(other.workspace, channel="C0SALES", now=NOW)
     for one in (team, other):
         await one.deliver(*(set_to(f"{n}", Reference(email=f"p{n}@example.com"), 90) for n in range(3)))
-    mine, theirs = [[one.id for one in await by_ids(each.workspace, ids=range(1, 99))] for each in (team, other)]
+    mine, theirs = [
+        [one.id for one in await load_follow_ups(each.workspace, ids=range(1, 99))] for each in (team, other)
+    ]
     for each, ids in ((team, mine), (other, theirs)):
-        await posted(each.workspace, ids=ids[:2], channel="C0SALES", ts="1.0", in_list=True, now=NOW + 5)
-        await posted(each.workspace, ids=ids[2:], channel="C0SALES", ts="2.0", in_list=False, now=NOW + 6)
-    await message_moved(team.workspace, channel="C0SALES", ts="1.0", to_channel="D0ADMIN", to_ts="3.0")
+        await record_message(each.workspace, ids=ids[:2], channel="C0SALES", ts="1.0", in_list=True, now=NOW + 5)
+        await record_message(each.workspace, ids=ids[2:], channel="C0SALES", ts="2.0", in_list=False, now=NOW + 6)
+    await move_message(team.workspace, channel="C0SALES", ts="1.0", to_channel="D0ADMIN", to_ts="3.0")
 
     there = [
-        [(one.message_channel, one.message_ts, one.posted_at, one.in_list) for one in await by_ids(each, ids=ids)]
+        [
+            (one.message_channel, one.message_ts, one.posted_at, one.in_list)
+            for one in await load_follow_ups(each, ids=ids)
+        ]
         for each, ids in ((team.workspace, mine), (other.workspace, theirs))
     ]
     last = ("C0SALES", "2.0", NOW + 6, False)

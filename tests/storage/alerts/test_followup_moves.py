@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from storage import jobs
 from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE, move, tell_outcome
-from storage.alerts.followups import by_ids, overdue, steps
+from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE, apply_move, record_outcome
+from storage.alerts.followups import list_overdue, list_steps, load_follow_ups
 from storage.bootstrap import Storage, open_storage
 from storage.domain.followups import FollowUpMove, FollowUpOutcome, FollowUpState, TooLate
 from storage.scoring.definitions import add_score_type
@@ -87,7 +87,7 @@ class Life(RuleBasedStateMachine):
         self.runner.run(self._click(place, way, by))
 
     async def _click(self, place: int, way: FollowUpMove, by: str) -> None:
-        found = await by_ids(self.team.workspace, ids=range(1, 500))
+        found = await load_follow_ups(self.team.workspace, ids=range(1, 500))
         if not found:
             return
         one = found[-1 - place % len(found)]
@@ -95,7 +95,7 @@ class Life(RuleBasedStateMachine):
         until = self.now + DAY if way is FollowUpMove.SNOOZE else None
         late = None
         try:
-            after = await move(self.team.workspace, id=one.id, move=way, by=by, until=until, now=self.now)
+            after = await apply_move(self.team.workspace, id=one.id, move=way, by=by, until=until, now=self.now)
         except TooLate as refused:
             late = refused
         if late is not None:
@@ -104,7 +104,7 @@ class Life(RuleBasedStateMachine):
             return
         assert after.standing.holder == by
         if way is FollowUpMove.DONE:
-            told = await tell_outcome(
+            told = await record_outcome(
                 self.team.workspace, id=one.id, outcome=FollowUpOutcome.MEETING, by=by, now=self.now
             )
             assert told.outcome is FollowUpOutcome.MEETING
@@ -123,15 +123,15 @@ class Life(RuleBasedStateMachine):
                 break
             if job.kind in BY_TIME:
                 try:
-                    await move(self.team.workspace, id=job.subject, move=BY_TIME[job.kind], by=None, now=self.now)
+                    await apply_move(self.team.workspace, id=job.subject, move=BY_TIME[job.kind], by=None, now=self.now)
                 except TooLate:
                     self.seen["time was too late"] += 1
             await jobs.settle(self.team.workspace, job=job, pace=0, now=self.now)
         # Whatever time should have done is done.
-        for one in await by_ids(self.team.workspace, ids=range(1, 500)):
+        for one in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
             assert one.until is None or one.until > self.now
             assert one.standing.state is not FollowUpState.OPEN or one.late_at is None or one.late_at > self.now
-        for one in await overdue(self.team.workspace, most=500, now=self.now):
+        for one in await list_overdue(self.team.workspace, most=500, now=self.now):
             assert one.standing.state is FollowUpState.ESCALATED
 
     @invariant()
@@ -141,8 +141,8 @@ class Life(RuleBasedStateMachine):
             self.runner.run(self._look())
 
     async def _look(self) -> None:
-        for one in await by_ids(self.team.workspace, ids=range(1, 500)):
-            way = await steps(self.team.workspace, id=one.id)
+        for one in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
+            way = await list_steps(self.team.workspace, id=one.id)
             states = [step.state.value for step in way if step.move not in list(FollowUpOutcome)]
             assert states[0] == "open"
             assert set(pairwise(states)) <= DRAWN
@@ -159,8 +159,8 @@ class Life(RuleBasedStateMachine):
         self.runner.close()
 
     async def _end(self) -> None:
-        for one in await by_ids(self.team.workspace, ids=range(1, 500)):
-            states = [step.state.value for step in await steps(self.team.workspace, id=one.id)]
+        for one in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
+            states = [step.state.value for step in await list_steps(self.team.workspace, id=one.id)]
             self.seen.update(f"{a} to {b}" for a, b in pairwise(states) if a != b)
         await self.storage.close()
 

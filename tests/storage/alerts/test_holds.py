@@ -7,7 +7,7 @@ import pytest
 
 from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followups import by_ids
+from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import Storage
 from storage.domain.alerts.kinds import AlertMemory
 from storage.domain.facts import Op
@@ -40,7 +40,7 @@ async def holding_team(storage: Storage, words: str = WORDS) -> Team:
 
 async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
     """Return when each follow-up was asked for, in µs after the beginning, and the value then."""
-    return [(one.asked_at - NOW, one.after) for one in await by_ids(team.workspace, ids=range(1, 100))]
+    return [(one.asked_at - NOW, one.after) for one in await load_follow_ups(team.workspace, ids=range(1, 100))]
 
 
 async def redefine(team: Team, key: str, *, asks: bool = False, **changes: object) -> None:

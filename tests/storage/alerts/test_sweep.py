@@ -8,9 +8,9 @@ import pytest
 
 from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import move
-from storage.alerts.followups import by_ids, overdue, steps
-from storage.alerts.memory import rested
+from storage.alerts.followup_moves import apply_move
+from storage.alerts.followups import list_overdue, list_steps, load_follow_ups
+from storage.alerts.memory import count_cooled_down
 from storage.alerts.rules import pause_rule
 from storage.alerts.simulate import CHANGES, NEWEST, try_alert
 from storage.bootstrap import Storage
@@ -48,7 +48,7 @@ async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
 
 async def told(workspace: Workspace) -> list[tuple[int, int, int, str, int]]:
     """Give every follow-up: of which contact and rule, when it was asked for, and what became of it when."""
-    found = await by_ids(workspace, ids=range(1, 5_000))
+    found = await load_follow_ups(workspace, ids=range(1, 5_000))
     first = min((one.contact for one in found), default=0)
     return sorted(
         (one.contact - first, one.asked_at - NOW, one.after or 0, one.standing.state.value, one.changed_at - NOW)
@@ -111,7 +111,7 @@ async def test_a_sweep_asks_at_the_instant_and_says_when_it_is_not_the_score(sto
     await sweep(team.workspace, now=NOW + 7 * HOUR)
     assert await told(team.workspace) == []
     assert await sweep(team.workspace, now=NOW + 40 * HOUR) == 2
-    first, second = await by_ids(team.workspace, ids=range(1, 10))
+    first, second = await load_follow_ups(team.workspace, ids=range(1, 10))
 
     assert round((first.asked_at - NOW) / HOUR, 2) == 7.94
     assert (first.before, first.after, first.source, first.why) == (80_000, 79_000, "", None)
@@ -167,7 +167,7 @@ async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage
     for number, (day, ada, bob) in enumerate([(3, 60, 80), (8, 66, 66), (9, 30, 65), (15, 31, 90), (16, 70, 65)]):
         items = (set_to(f"a{number}", ADA, ada), set_to(f"b{number}", BOB, bob))
         await team.deliver(*items, received=NOW + day * DAY)
-    found = await by_ids(team.workspace, ids=range(1, 100))
+    found = await load_follow_ups(team.workspace, ids=range(1, 100))
     moved = [((one.asked_at - NOW) // DAY, (one.before or 0) // 1000, (one.after or 0) // 1000) for one in found]
 
     assert moved == [(8, 50, 66), (9, 80, 65), (15, 66, 31), (16, 66, 65)][:3]
@@ -222,7 +222,7 @@ async def test_within_the_rest_an_edge_is_spent_and_counted(storage: Storage) ->
     for number, value in enumerate((90, 10, 90, 10, 90)):
         await team.deliver(set_to(str(number), ADA, value), received=NOW + number)
 
-    assert await rested(team.workspace) == {1: 2}
+    assert await count_cooled_down(team.workspace) == {1: 2}
 
 
 async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage) -> None:
@@ -231,22 +231,22 @@ async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage
     await pause_rule(team.workspace, rule=1, now=NOW)
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
     here = team.workspace
-    assert await overdue(here, most=9, now=NOW + 4 * HOUR - 1) == []
-    early = await move(here, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR - 1)
+    assert await list_overdue(here, most=9, now=NOW + 4 * HOUR - 1) == []
+    early = await apply_move(here, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR - 1)
     assert early.standing.state is FollowUpState.OPEN
-    await move(here, id=2, move=FollowUpMove.CLAIM, by="U1", now=NOW + HOUR)
-    late = await move(here, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR)
+    await apply_move(here, id=2, move=FollowUpMove.CLAIM, by="U1", now=NOW + HOUR)
+    late = await apply_move(here, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR)
     assert (late.standing.state, late.standing.holder, late.escalate_to) == (FollowUpState.ESCALATED, None, "U0JANE")
-    assert [one.id for one in await overdue(here, most=9, now=NOW + 5 * HOUR)] == [1]
+    assert [one.id for one in await list_overdue(here, most=9, now=NOW + 5 * HOUR)] == [1]
 
-    claimed = await move(here, id=1, move=FollowUpMove.CLAIM, by="U0JANE", now=NOW + 5 * HOUR)
+    claimed = await apply_move(here, id=1, move=FollowUpMove.CLAIM, by="U0JANE", now=NOW + 5 * HOUR)
     assert (claimed.until, claimed.late_at) == (NOW + 5 * HOUR + 3 * DAY, None)
-    assert await overdue(here, most=9, now=NOW + 6 * HOUR) == []
-    still = await move(here, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 3 * DAY)
+    assert await list_overdue(here, most=9, now=NOW + 6 * HOUR) == []
+    still = await apply_move(here, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 3 * DAY)
     assert still.standing.state is FollowUpState.CLAIMED
-    again = await move(here, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 5 * HOUR + 3 * DAY)
+    again = await apply_move(here, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 5 * HOUR + 3 * DAY)
     assert (again.standing.state, again.late_at) == (FollowUpState.OPEN, NOW + 9 * HOUR + 3 * DAY)
-    assert [(one.move, one.state.value, one.by, (one.at - NOW) // HOUR) for one in await steps(here, id=1)] == [
+    assert [(one.move, one.state.value, one.by, (one.at - NOW) // HOUR) for one in await list_steps(here, id=1)] == [
         ("asked", "open", None, 0),
         ("escalate", "escalated", None, 4),
         ("claim", "claimed", "U0JANE", 5),
@@ -278,8 +278,8 @@ async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
         (3, FollowUpMove.SNOOZE, NOW + DAY),
         (5, FollowUpMove.DONE, None),
     ):
-        await move(team.workspace, id=id, move=way, by="U1", until=until, now=NOW)
-    await move(team.workspace, id=4, move=FollowUpMove.ESCALATE, by=None, now=NOW + HOUR)
+        await apply_move(team.workspace, id=id, move=way, by="U1", until=until, now=NOW)
+    await apply_move(team.workspace, id=4, move=FollowUpMove.ESCALATE, by=None, now=NOW + HOUR)
     types = await score_types(team.workspace)
     stands = {name: (name,) if name not in ("done", "none") else () for name in names}
     cells = 0
@@ -324,11 +324,13 @@ async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Sto
         await team.deliver(item, batch=f"c{number}", received=at)
     end = NOW + 29 * DAY
     await sweep(team.workspace, now=end)
-    asked = [(one.contact, one.asked_at) for one in await by_ids(team.workspace, ids=range(1, 999)) if one.rule == 2]
+    asked = [
+        (one.contact, one.asked_at) for one in await load_follow_ups(team.workspace, ids=range(1, 999)) if one.rule == 2
+    ]
     tried = await try_alert(team.workspace, words=words, owners={}, now=end)
 
     assert sorted(tried.asked) == sorted(asked)
-    assert tried.spent == (await rested(team.workspace)).get(2, 0)
+    assert tried.spent == (await count_cooled_down(team.workspace)).get(2, 0)
     assert len(asked) >= 5
 
 

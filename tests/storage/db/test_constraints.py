@@ -9,7 +9,7 @@ import pytest
 from tortoise.exceptions import IntegrityError
 
 from storage.bootstrap import open_storage
-from storage.db.database import current
+from storage.db.database import current_database
 from tests.storage import raw
 from tests.storage.worlds import KEYS as SECRETS
 from tests.storage.worlds import everything, fill, tables
@@ -160,7 +160,7 @@ async def test_rows_point_at_rows_that_are_there(filled: str) -> None:
     try:
         for table, column in KEYS:
             with pytest.raises(IntegrityError, match=r"FOREIGN KEY constraint failed|violates foreign key constraint"):
-                await current().writer.rows(
+                await current_database().writer.rows(
                     f"UPDATE {table} SET {column} = 999999"
                     f" WHERE id = (SELECT max(id) FROM {table} WHERE {column} IS NOT NULL)"
                 )

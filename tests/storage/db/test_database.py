@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from storage.bootstrap import Storage, migrate, open_storage
-from storage.db.database import BadDatabaseUrl, NotOpen, Session, address, current, read, write
+from storage.db.database import BadDatabaseUrl, NotOpen, Session, current_database, parse_url, read, write
 from storage.db.errors import NoDatabase
 from storage.db.migrate import OtherApplication
 from storage.domain.errors import BadText, StorageUnavailable
@@ -89,9 +89,9 @@ async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(sc
     async with asyncio.timeout(90):
         await asyncio.gather(*(cancel_some(range(start, CANCELS, 3)) for start in range(3)))
         rows = await halves()
-        await _meet(POOL if current().dialect == "postgres" else 1)
+        await _meet(POOL if current_database().dialect == "postgres" else 1)
 
-    tell(f"cancelled transactions on {current().dialect}", counts)
+    tell(f"cancelled transactions on {current_database().dialect}", counts)
     assert set(rows.values()) == {2}  # never a half
     assert set(rows) == begun  # and what had begun is there, though its caller is gone
     assert counts["still at work when cancelled"] >= CANCELS // 3
@@ -129,7 +129,7 @@ async def test_cancelled_readers_leave_a_free_database(scratch: str) -> None:
             await asyncio.gather(one(), one(), one())
         assert await halves() == {1: 1}
 
-    tell(f"cancelled readings on {current().dialect}", counts)
+    tell(f"cancelled readings on {current_database().dialect}", counts)
     assert counts["still at work when cancelled"] >= CANCELS // 3
 
 
@@ -253,7 +253,7 @@ async def test_a_reader_is_not_kept_waiting_by_a_writer(scratch: str) -> None:
 async def test_the_reader_cannot_write(scratch: str) -> None:
     """On SQLite the connection for reading refuses to do anything else."""
     with pytest.raises(StorageUnavailable):
-        await current().reader.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
+        await current_database().reader.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
     assert await halves() == {}
 
 
@@ -261,7 +261,7 @@ async def test_a_mistake_of_ours_is_not_taken_for_an_outage(scratch: str) -> Non
     """A statement that cannot be right stays visible as what it is."""
     for statement in ("SELECT * FROM nothing", "SELEKT 1", "INSERT INTO scratch (nothing) VALUES (1)"):
         with pytest.raises(Exception, match=r"nothing|SELEKT") as mistake:
-            await current().writer.rows(statement)
+            await current_database().writer.rows(statement)
         assert not isinstance(mistake.value, StorageUnavailable)
 
 
@@ -284,7 +284,7 @@ async def test_no_statement_is_given_what_no_text_can_hold(scratch: str, broken:
 @sqlite_only
 async def test_a_file_locked_by_another_process_is_an_outage(scratch: str, team: Team) -> None:
     """Who waits too long for SQLite is told that it does not answer; afterwards everything goes on."""
-    await current().writer.rows("PRAGMA busy_timeout = 1")
+    await current_database().writer.rows("PRAGMA busy_timeout = 1")
     other = sqlite3.connect(raw.file_of(scratch), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -292,7 +292,7 @@ async def test_a_file_locked_by_another_process_is_an_outage(scratch: str, team:
             *(team.deliver(set_to(f"k{n}", "ada@example.com", n)) for n in range(5)), return_exceptions=True
         )
         with pytest.raises(StorageUnavailable):
-            await current().writer.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
+            await current_database().writer.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
         assert [type(one) for one in outcomes] == [StorageUnavailable] * 5
         assert await halves() == {}  # reading goes on
     finally:
@@ -427,10 +427,10 @@ async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None
 async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str, end: str, because: str) -> None:
     """Who records is told which of the two it is; afterwards it goes on."""
     named = set_to("k", "ada@example.com", 10, fields={"name": "Ada " * 10_000})
-    await current().writer.rows(limit)
+    await current_database().writer.rows(limit)
     with pytest.raises(StorageUnavailable) as outage:
         await team.deliver(named)
-    await current().writer.rows(end)
+    await current_database().writer.rows(end)
 
     assert str(outage.value) == f"{because}; nothing of this was kept."
     await team.deliver(set_to("k", "ada@example.com", 10))
@@ -530,7 +530,7 @@ ADDRESSES = [
 @pytest.mark.parametrize(("url", "dialect", "path"), ADDRESSES)
 def test_addresses_of_databases(url: str, dialect: str, path: str | None) -> None:
     """A file, named from here or from the root, or a server."""
-    where = address(url)
+    where = parse_url(url)
 
     assert (where.dialect, str(where.path) if where.path else None) == (dialect, path)
 
@@ -546,7 +546,7 @@ SERVERS = [
 @pytest.mark.parametrize(("url", "parts"), SERVERS)
 def test_how_a_server_is_named(url: str, parts: tuple[str, int, str, str | None, str]) -> None:
     """Host, port, user, password, database."""
-    told = address(url).config["credentials"]
+    told = parse_url(url).config["credentials"]
 
     assert tuple(told[name] or None for name in ("host", "port", "user", "password", "database")) == parts
 
@@ -557,7 +557,7 @@ def test_how_a_server_is_named(url: str, parts: tuple[str, int, str, str | None,
 def test_addresses_of_nothing(url: str) -> None:
     """Anything else is refused with the three forms there are."""
     with pytest.raises(BadDatabaseUrl) as refused:
-        address(url)
+        parse_url(url)
 
     assert str(refused.value) == (
         "CONTACT_SCORE_DATABASE_URL must be sqlite:///absolute/file.db, sqlite://relative.db or postgres://…"
@@ -566,6 +566,6 @@ def test_addresses_of_nothing(url: str) -> None:
 
 def test_the_word_of_other_tools_for_encryption_is_understood() -> None:
     """Hosted databases put `sslmode` into their addresses."""
-    credentials = address("postgres://me@db/scores?sslmode=require").config["credentials"]
+    credentials = parse_url("postgres://me@db/scores?sslmode=require").config["credentials"]
 
     assert (credentials["ssl"], "sslmode" in credentials) == ("require", False)

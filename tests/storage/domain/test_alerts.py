@@ -15,13 +15,13 @@ from storage.domain.alerts.kinds import (
     Kind,
     Region,
     Watch,
-    decide,
+    evaluate,
+    evaluate_trend,
+    evaluate_value,
     is_behind,
-    look,
-    look_back,
-    next_look,
+    next_evaluation,
 )
-from storage.domain.alerts.syntax import AlertWords, BadAlert, read_alert, written
+from storage.domain.alerts.syntax import AlertWords, BadAlert, read_alert, write_alert
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Change, Op
 from storage.domain.fold import ScoreState, beginning, step
@@ -54,7 +54,7 @@ class Story:
         """Look at values, in points, one after the other."""
         for value in points:
             thousandths = None if value is None else value * 1000
-            decision = decide(self.rule, self.memory, thousandths, now=at)
+            decision = evaluate_value(self.rule, self.memory, thousandths, now=at)
             self.memory = decision.memory
             self.told += "f" if decision.fires else "c" if decision.closes else "."
         return self.told
@@ -181,7 +181,7 @@ def test_an_unknown_type_is_named_with_the_known_ones() -> None:
 )
 def test_a_rule_is_written_as_it_could_be_typed(region: Region, words: str) -> None:
     """What is listed can be copied."""
-    assert written(SCORE, region) == words
+    assert write_alert(SCORE, region) == words
     assert read_alert(words, [SCORE]).region == region
 
 
@@ -216,8 +216,8 @@ class Course:
     def settle(self, until: int) -> None:
         """Look at what time decided, as both a sweep and a change do."""
         before = self.memory
-        while (at := next_look(self.rule, self.memory, self.state)) is not None and at <= until:
-            self.take(look(self.rule, self.memory, self.state, now=at), at)
+        while (at := next_evaluation(self.rule, self.memory, self.state)) is not None and at <= until:
+            self.take(evaluate(self.rule, self.memory, self.state, now=at), at)
         self.keep(before)
         self.clock = max(self.clock, until)
 
@@ -225,7 +225,7 @@ class Course:
         """Look at it as it is then, whether or not there is a reason to."""
         self.settle(at)
         before = self.memory
-        self.take(look(self.rule, self.memory, self.state, now=at), at)
+        self.take(evaluate(self.rule, self.memory, self.state, now=at), at)
         self.keep(before)
 
     def change(self, op: Op, amount: int, at: int, *, late: int = 0) -> None:
@@ -239,7 +239,7 @@ class Course:
             score="heat", op=op, amount=amount,
         )  # fmt: skip  # the columns of a fact
         self.state, _ = step(self.state, change, HEAT)
-        self.take(look(self.rule, self.memory, self.state, now=at), at)
+        self.take(evaluate(self.rule, self.memory, self.state, now=at), at)
         self.keep(before)
 
     def take(self, decision: Decision, at: int) -> None:
@@ -357,11 +357,11 @@ def test_what_moved_so_far_within_a_time(kind: Kind, then: int | None, value: in
     """Against the value at its beginning; missing at either end is no move."""
     rule = Watch(rule=1, score_type=SCORE, kind=kind, amount=15_000, span=7 * DAY, margin=0, cooldown=0)
     thousandths = [None if one is None else one * 1000 for one in (value, then)]
-    first = look_back(rule, AlertMemory(), *thousandths, now=9 * DAY)
+    first = evaluate_trend(rule, AlertMemory(), *thousandths, now=9 * DAY)
     assert first.fires is fires
     if fires:  # and then not within that time
-        assert not look_back(rule, first.memory, *thousandths, now=16 * DAY - 1).fires
-        assert look_back(rule, first.memory, *thousandths, now=16 * DAY).fires
+        assert not evaluate_trend(rule, first.memory, *thousandths, now=16 * DAY - 1).fires
+        assert evaluate_trend(rule, first.memory, *thousandths, now=16 * DAY).fires
 
 
 @pytest.mark.parametrize(
@@ -423,4 +423,4 @@ def test_what_is_wrong_with_the_rest_is_told(words: str, said: str) -> None:
 def test_every_kind_is_written_as_it_could_be_typed(words: str) -> None:
     """And read back."""
     read = read_alert(words, [HEAT])
-    assert written(HEAT, read.region, kind=read.kind, amount=read.amount, span=read.span) == words
+    assert write_alert(HEAT, read.region, kind=read.kind, amount=read.amount, span=read.span) == words

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.domain.csv_cells import guarded, joined, parted, plain, written
+from storage.domain.csv_cells import guard_formula, join_tags, read_cell, split_tags, write_cell
 
 FORMULAS = "=+-@\t\r\n＝＋－＠"
 texts = st.text(st.sampled_from(f"''{FORMULAS} a"), max_size=6) | st.text(max_size=20)
@@ -14,7 +14,7 @@ texts = st.text(st.sampled_from(f"''{FORMULAS} a"), max_size=6) | st.text(max_si
 @example("＝3")
 def test_no_cell_begins_like_a_formula(text: str) -> None:
     """Whatever somebody is called, the first character of the cell is none that begins a formula."""
-    assert guarded(text)[:1] not in list(FORMULAS)
+    assert guard_formula(text)[:1] not in list(FORMULAS)
 
 
 @given(texts)
@@ -23,8 +23,8 @@ def test_no_cell_begins_like_a_formula(text: str) -> None:
 def test_what_was_written_is_read(text: str) -> None:
     """A text that stands in a cell without blanks around it is read as it was, however many quotes it has."""
     bare = text.strip()
-    assert plain(guarded(bare)) == bare
-    assert plain(f" {guarded(bare)}\n") == bare
+    assert read_cell(guard_formula(bare)) == bare
+    assert read_cell(f" {guard_formula(bare)}\n") == bare
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_was_written_is_read(text: str) -> None:
 )
 def test_a_cell_is_read(cell: str, said: str) -> None:
     """Only the quote that guards a formula is taken away."""
-    assert plain(cell) == said
+    assert read_cell(cell) == said
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def test_a_cell_is_read(cell: str, said: str) -> None:
 )
 def test_what_is_no_text_is_json(value: None, cell: str) -> None:
     """Nothing is a blank; numbers, lists and objects are written as JSON."""
-    assert written(value) == cell
+    assert write_cell(value) == cell
 
 
 def test_tags_stand_in_one_cell() -> None:
     """They are parted by semicolons; a comma parts them where there is none, and is part of a tag otherwise."""
-    assert joined(["vip", "Acme, Inc"]) == "vip; Acme, Inc"
-    assert parted("vip; Acme, Inc; vip;") == ["vip", "Acme, Inc"]
-    assert parted("vip, beta") == ["vip", "beta"]
+    assert join_tags(["vip", "Acme, Inc"]) == "vip; Acme, Inc"
+    assert split_tags("vip; Acme, Inc; vip;") == ["vip", "Acme, Inc"]
+    assert split_tags("vip, beta") == ["vip", "beta"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.domain.contacts import Contact, Reference, address_key, check_slug, looks_like_address, matching
+from storage.domain.contacts import Contact, Reference, address_key, check_slug, looks_like_address, match_key
 from storage.domain.errors import BadItem, BadName
 
 MATCHED = [
@@ -49,7 +49,7 @@ def test_the_longest_address_fits() -> None:
 
 def test_texts_match_without_case_width_and_blanks() -> None:
     """Words are compared as people would compare them."""
-    assert matching("  ＡＤＡ \t  Lovelace\u00a0 ") == "ada lovelace"
+    assert match_key("  ＡＤＡ \t  Lovelace\u00a0 ") == "ada lovelace"
 
 
 def test_a_reference_names_its_contact_by_address_first() -> None:

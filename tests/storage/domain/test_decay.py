@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from storage.domain.decay import BILLIONTHS, EVERY, NONE, band_until, bound, crosses, faded, fading_rank, shown
+from storage.domain.decay import BILLIONTHS, EVERY, NONE, band_until, bound, crosses, decay_distance, fading_rank, shown
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Change, Op
 from storage.domain.fold import ScoreState, beginning, fold, step
@@ -207,19 +207,19 @@ def test_a_score_that_is_touched_all_day_does_not_freeze() -> None:
         for number, at in enumerate(times):
             state, _ = step(state, asked(Op.ADD, 0, at=at, key=f"{number}"), HEAT)
         assert state.own is not None
-        left = Decimal(faded(state.own, elapsed=end - state.at, half_life=30 * DAY)) / 10**9
+        left = Decimal(decay_distance(state.own, elapsed=end - state.at, half_life=30 * DAY)) / 10**9
 
         assert abs(left - Decimal(expected)) < Decimal("0.0001")
 
 
 def test_a_distance_is_rounded_to_the_nearest_billionth() -> None:
     """From both sides alike, and nothing is left of anything in the end."""
-    assert [faded(own, elapsed=2 * HOUR, half_life=HOUR) for own in (1, 3, 5, 7, -1, -3, -5, -7)] == [
+    assert [decay_distance(own, elapsed=2 * HOUR, half_life=HOUR) for own in (1, 3, 5, 7, -1, -3, -5, -7)] == [
         *(0, 1, 1, 2),
         *(0, -1, -1, -2),
     ]
-    assert faded(2 * 10**18, elapsed=64 * HOUR, half_life=HOUR) == 0
-    assert faded(10**18, elapsed=0, half_life=CENTURY) == 10**18
+    assert decay_distance(2 * 10**18, elapsed=64 * HOUR, half_life=HOUR) == 0
+    assert decay_distance(10**18, elapsed=0, half_life=CENTURY) == 10**18
 
 
 @pytest.mark.parametrize(
@@ -244,15 +244,15 @@ def test_what_stands_between_two_billionths_after_whole_half_lives_goes_to_the_e
     for times in range(1, 30):
         for own, left in halves.items():
             whole = own << (times - 1)
-            assert faded(whole, elapsed=times * DAY, half_life=DAY) == left
-            assert faded(-whole, elapsed=times * DAY, half_life=DAY) == -left
+            assert decay_distance(whole, elapsed=times * DAY, half_life=DAY) == left
+            assert decay_distance(-whole, elapsed=times * DAY, half_life=DAY) == -left
 
 
 @given(st.integers(-(10**18), 10**18), st.integers(0, 70 * DAY))
 def test_nobody_elses_precision_matters(own: int, elapsed: int) -> None:
     """The context of decimals belongs to whoever runs in the same task."""
-    usual = faded(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)
+    usual = decay_distance(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)
     with localcontext(prec=5, rounding=ROUND_UP):
-        other = faded(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)
+        other = decay_distance(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)
 
     assert other == usual

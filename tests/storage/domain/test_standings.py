@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.domain.source_health import DAY, HOUR, Seen, SourceHealth, judge
+from storage.domain.source_health import DAY, HOUR, Seen, SourceHealth, judge_health
 
 WELL = {
     "known_for": 30 * DAY, "deliveries": 5, "quiet_for": 0, "longest_pause": 4 * HOUR, "refused": 0, "unusable": 0,
@@ -32,4 +32,4 @@ WELL = {
 )
 def test_a_source_is_judged_by_what_it_did_before(otherwise: dict[str, int], standing: SourceHealth) -> None:
     """By what is refused, by what cannot be used, and by its own longest pause."""
-    assert judge(Seen(**WELL | otherwise)) is standing
+    assert judge_health(Seen(**WELL | otherwise)) is standing

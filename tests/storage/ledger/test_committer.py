@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from storage.bootstrap import Storage
-from storage.db.database import current
+from storage.db.database import current_database
 from storage.domain.contacts import Reference
 from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import Merge, Op
@@ -174,13 +174,13 @@ async def test_deliveries_in_one_commit_keep_their_own_quarantine(team: Team) ->
 
 async def test_a_contact_made_elsewhere_meanwhile_is_the_same_contact(team: Team) -> None:
     """Four doors at once make the same new contacts; each contact is made once and each fact counts once."""
-    doors = [Team(team.workspace, Committer(current())) for _ in range(4)]
+    doors = [Team(team.workspace, Committer(current_database())) for _ in range(4)]
     facts = [change(f"k{n}", f"p{n % 20}@example.com", Op.ADD, 1, at=NOW - n) for n in range(200)]
 
     outcomes = await asyncio.gather(*(door.deliver(one) for one in facts for door in doors))
 
     counts = {status.value: sum(one.count(status) for one in outcomes) for status in Status}
-    tell(f"four doors on {current().dialect}", counts)
+    tell(f"four doors on {current_database().dialect}", counts)
     assert counts == {"applied": 200, "duplicate": 600, "ignored": 0, "quarantined": 0}
     assert [await team.value(f"p{n}@example.com") for n in range(20)] == [10_000] * 20
     assert len({one.id for n in range(20) for one in await find(team.workspace, text=f"p{n}@example.com")}) == 20

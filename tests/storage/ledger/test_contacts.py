@@ -9,7 +9,7 @@ from storage.domain.contacts import Json, Reference
 from storage.domain.errors import BadItem, UnknownContact
 from storage.domain.facts import Item, Merge, Op
 from storage.domain.submissions import Status
-from storage.ledger.contacts import contacts, find, named, nearest
+from storage.ledger.contacts import contacts, find, find_by_key, nearest
 from storage.workspaces import add_workspace
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
 
@@ -284,10 +284,10 @@ async def test_how_programs_name_a_contact(storage: Storage, team: Team) -> None
     ada = await team.contact(ADA)
 
     for key in (str(ada.id), ADA, "ADA@example.com", "crm:17"):
-        assert (key, await named(team.workspace, key=key)) == (key, ada.id)
-        assert (key, await named(other, key=key)) == (key, None)
+        assert (key, await find_by_key(team.workspace, key=key)) == (key, ada.id)
+        assert (key, await find_by_key(other, key=key)) == (key, None)
     for key in ("", "0", "999999", "9" * 18, "9" * 40, "17", "\u0661", "ada", "Ada Lovelace", "crm:", ":17", "-1"):
-        assert (key, await named(team.workspace, key=key)) == (key, None)
+        assert (key, await find_by_key(team.workspace, key=key)) == (key, None)
 
 
 async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team) -> None:
@@ -297,5 +297,5 @@ async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team) -> None
     one, two = Reference(email="lovelace@example.com"), Reference(email=ADA)
     await team.deliver(Merge(key="m", contact=one, into=two), batch="d2")
 
-    assert await named(team.workspace, key=str(other.id)) == survivor.id
+    assert await find_by_key(team.workspace, key=str(other.id)) == survivor.id
     assert await contacts(team.workspace, ids=[other.id]) == []

@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.alerts.enroll import choose_channel
-from storage.alerts.followups import by_ids
+from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Raw, Recorded, Status
-from storage.ledger.contacts import find, named
-from storage.ledger.erase import Holdings, holdings
+from storage.ledger.contacts import find, find_by_key
+from storage.ledger.erase import Holdings, count_holdings
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.sources.config import add_source
@@ -69,7 +69,7 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
     await team.deliver(set_to("z", BOB, 5, at=NOW), delivered=Delivered(source=crm.id, key="d2", raw=plain), batch="d2")
     await team.ask(change("p", "countess@example.com", Op.ADD, 1), batch="p", received=NOW + 1)
     ada = await team.contact(ADA)
-    assert await holdings(team.workspace, contact=ada.id) == Holdings(changes=3, follow_ups=1, identities=3)
+    assert await count_holdings(team.workspace, contact=ada.id) == Holdings(changes=3, follow_ups=1, identities=3)
     words = ("ada@example", "countess", "lovelace", "secret-17", "poet")
     assert await traces(database_url, *words) == ["contacts", "facts", "follow_ups", "identities", "quarantine"]
 
@@ -79,8 +79,8 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
     assert await traces(database_url, *words) == []
     for text in ("ada@example.com", "countess@example.com", "crm:secret-17", "Lovelace"):
         assert await find(team.workspace, text=text) == []
-    assert await named(team.workspace, key=str(ada.id)) is None
-    assert await by_ids(team.workspace, ids=range(1, 100)) == []
+    assert await find_by_key(team.workspace, key=str(ada.id)) is None
+    assert await load_follow_ups(team.workspace, ids=range(1, 100)) == []
     _, best = await top(team.workspace, score="score", count=10, now=NOW)
     assert [card.contact.email for card in best] == [BOB]
     sent = {one.key: one.id for one in await deliveries(team.workspace, source=None, most=10)}

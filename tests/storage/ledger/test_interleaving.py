@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from storage.db.database import Row, Session, current
+from storage.db.database import Row, Session, current_database
 from storage.domain.contacts import Reference
 from storage.domain.errors import Refusal
 from storage.domain.facts import Item, Merge, Op
@@ -63,9 +63,9 @@ async def record(submission: Submission, *, after: int, happens: Awaitable[objec
             in_time = interrupted.in_time
 
     try:
-        outcomes = await current().transaction(body)
+        outcomes = await current_database().transaction(body)
     except StartAgain:
-        outcomes = await current().transaction(body)
+        outcomes = await current_database().transaction(body)
     begin.set()
     await meanwhile
     (outcome,) = outcomes
@@ -78,7 +78,7 @@ async def record(submission: Submission, *, after: int, happens: Awaitable[objec
 @pytest.mark.parametrize("is_new", [False, True], ids=["repeat", "new"])
 async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool, parting: bool) -> None:
     """A repeat is one, whoever its contact is one with by now, and what is new counts for whoever that is."""
-    elsewhere = Team(team.workspace, Committer(current()))
+    elsewhere = Team(team.workspace, Committer(current_database()))
     for after in count():
         one, other = f"p{after}@example.com", Reference(source="crm", id=str(after))
         told: list[Item] = [set_to(f"a{after}", one, 10, at=NOW - 9), set_to(f"b{after}", other, 20, at=NOW - 8)]

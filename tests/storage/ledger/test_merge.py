@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from storage.alerts.enroll import choose_channel
-from storage.alerts.followup_moves import move
-from storage.alerts.followups import by_ids, waiting
-from storage.db.database import current
+from storage.alerts.followup_moves import apply_move
+from storage.alerts.followups import list_waiting, load_follow_ups
+from storage.db.database import current_database
 from storage.domain.contacts import Reference
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import ItemRequest, Merge, Op
@@ -16,7 +16,7 @@ from storage.domain.filters import parse
 from storage.domain.followups import FollowUpMove
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger.committer import Committer
-from storage.ledger.contacts import contacts, find, named
+from storage.ledger.contacts import contacts, find, find_by_key
 from storage.ledger.facts import last_command
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
@@ -74,7 +74,7 @@ async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
     assert [(one.effective, one.value) for one in await team.lines(ADA)] == [
         (10_000, 100_000), (30_000, 90_000), (60_000, 60_000),
     ]  # fmt: skip  # newest first
-    assert await named(team.workspace, key=str(bob.id)) == ada.id
+    assert await find_by_key(team.workspace, key=str(bob.id)) == ada.id
     assert await contacts(team.workspace, ids=[bob.id]) == []
     _, best = await top(team.workspace, score="score", count=10, now=NOW)
     assert [card.contact.id for card in best] == [ada.id]
@@ -248,21 +248,23 @@ async def test_a_merge_asks_nobody_and_what_comes_after_it_does(team: Team) -> N
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(change("a", ADA, Op.ADD, 50, at=NOW - 9), change("b", BOB, Op.ADD, 45, at=NOW - 8))
     await team.deliver(merge("m", ADA, BOB), batch="d2")  # 95, without a word
-    assert await by_ids(team.workspace, ids=range(1, 100)) == []
+    assert await load_follow_ups(team.workspace, ids=range(1, 100)) == []
     await team.deliver(set_to("c", ADA, 10, at=NOW - 7), set_to("d", ADA, 85, at=NOW - 6), batch="d3")
-    assert await by_ids(team.workspace, ids=range(1, 100)) == []  # one delivery: it was inside before and after
+    assert (
+        await load_follow_ups(team.workspace, ids=range(1, 100)) == []
+    )  # one delivery: it was inside before and after
 
     await team.deliver(set_to("e", EVE, 90, at=NOW - 5), batch="d4")  # this one is asked for
-    (open_one,) = await waiting(team.workspace, most=10)
+    (open_one,) = await list_waiting(team.workspace, most=10)
     await team.deliver(merge("n", ADA, EVE), batch="d5")
 
-    (moved,) = await waiting(team.workspace, most=10)
+    (moved,) = await list_waiting(team.workspace, most=10)
     ada = await team.contact(ADA)
     assert (moved.id, moved.contact, (await team.contact(EVE)).id) == (open_one.id, ada.id, ada.id)
     for number, value in enumerate((10, 90)):  # out and in again, within the two weeks after it asked about Eve
         later = NOW + DAY + number
         await team.deliver(set_to(f"z{number}", ADA, value, at=later), batch=f"z{number}", received=later)
-    assert [one.standing.state.value for one in await by_ids(team.workspace, ids=range(1, 100))] == ["closed"]
+    assert [one.standing.state.value for one in await load_follow_ups(team.workspace, ids=range(1, 100))] == ["closed"]
 
 
 async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
@@ -272,27 +274,30 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
     ada, bob = (await team.contact(ADA)).id, (await team.contact(BOB)).id
     later = NOW + 30 * DAY
     await team.ask(merge("m", ADA, BOB), batch="m", received=later)
-    (of_bob,) = await waiting(team.workspace, most=10)
+    (of_bob,) = await list_waiting(team.workspace, most=10)
     waiting_too = parse("followup:open", await score_types(team.workspace))
-    assert (of_bob.contact, [one.id for one in await waiting(team.workspace, contact=ada, most=10)]) == (
+    assert (of_bob.contact, [one.id for one in await list_waiting(team.workspace, contact=ada, most=10)]) == (
         ada,
         [of_bob.id],
     )
     assert await count(team.workspace, asked=waiting_too, now=NOW) == 1
-    await move(team.workspace, id=of_bob.id, move=FollowUpMove.CLAIM, by="U0REP", now=later)
+    await apply_move(team.workspace, id=of_bob.id, move=FollowUpMove.CLAIM, by="U0REP", now=later)
     for number, value in enumerate((10, 95)):  # out, and in again
         await team.deliver(set_to(f"z{number}", ADA, value, at=later + number), batch=f"z{number}", received=later + 9)
-    of_both = (await waiting(team.workspace, most=10))[0]
+    of_both = (await list_waiting(team.workspace, most=10))[0]
     assert of_both.contact == ada
 
     await team.undo("m", batch="u", received=later + SECOND)
 
-    found = {one.id: (one.contact, one.standing.state.value) for one in await by_ids(team.workspace, ids=range(1, 9))}
+    found = {
+        one.id: (one.contact, one.standing.state.value)
+        for one in await load_follow_ups(team.workspace, ids=range(1, 9))
+    }
     assert found == {of_bob.id: (bob, "claimed"), of_both.id: (ada, "open")}
-    assert [one.id for one in await waiting(team.workspace, contact=bob, most=10)] == [of_bob.id]
+    assert [one.id for one in await list_waiting(team.workspace, contact=bob, most=10)] == [of_bob.id]
     assert await count(team.workspace, asked=waiting_too, now=later) == 1  # the other is claimed
     await team.undo("u", batch="v", received=later + 2 * SECOND)
-    assert {one.contact for one in await by_ids(team.workspace, ids=range(1, 9))} == {ada}
+    assert {one.contact for one in await load_follow_ups(team.workspace, ids=range(1, 9))} == {ada}
     await whole(team)
 
 
@@ -302,13 +307,13 @@ async def test_who_is_parted_is_not_asked_about_again_at_once(team: Team) -> Non
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
     await team.undo("m", batch="u", received=NOW + 2)
-    (asked,) = await waiting(team.workspace, most=10)
+    (asked,) = await list_waiting(team.workspace, most=10)
 
     for number, value in enumerate((10, 90)):
         later = NOW + DAY + number
         await team.deliver(set_to(f"z{number}", BOB, value, at=later), batch=f"z{number}", received=later)
 
-    assert [(one.id, one.standing.state.value) for one in await by_ids(team.workspace, ids=range(1, 9))] == [
+    assert [(one.id, one.standing.state.value) for one in await load_follow_ups(team.workspace, ids=range(1, 9))] == [
         (asked.id, "closed")
     ]
 
@@ -319,11 +324,11 @@ async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: T
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
     await team.deliver(set_to("c", BOB, 20, at=NOW - 7), set_to("d", ADA, 99, at=NOW - 6), batch="d2", received=NOW + 2)
-    (asked,) = await waiting(team.workspace, most=10)
+    (asked,) = await list_waiting(team.workspace, most=10)
 
     await team.undo("m", batch="u", received=NOW + 3)
 
-    (one,) = await by_ids(team.workspace, ids=range(1, 9))
+    (one,) = await load_follow_ups(team.workspace, ids=range(1, 9))
     assert (await team.value(BOB), one.id, one.standing.state.value) == (20_000, asked.id, "closed")
 
 
@@ -334,14 +339,14 @@ async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> 
 
     await team.deliver(change("c", Reference(email=ADA, source="crm", id="17"), Op.ADD, 10, at=NOW - 7), batch="d2")
 
-    (one,) = await waiting(team.workspace, most=10)
+    (one,) = await list_waiting(team.workspace, most=10)
     assert (one.before, one.after) == (75_000, 85_000)
 
 
 async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
     """Through several doors at once: whoever comes first, they end as one with everything counted once."""
     people: list[Whom] = [f"p{number}@example.com" for number in range(12)]
-    doors = [Team(team.workspace, Committer(current())) for _ in range(4)]
+    doors = [Team(team.workspace, Committer(current_database())) for _ in range(4)]
     adds = [change(f"k{n}", people[n % 12], Op.ADD, 1, at=NOW - n) for n in range(60)]
     merges = [merge(f"m{n}", f"p{n}@example.com", f"p{n + 6}@example.com", at=NOW - 1) for n in range(6)]
 

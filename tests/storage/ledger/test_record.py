@@ -6,7 +6,7 @@ from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import BadText
 from storage.domain.facts import Deletion, Item, Merge, Op
-from storage.domain.submissions import Delivered, Status, Submission, refused
+from storage.domain.submissions import Delivered, Status, Submission, refusal_reason
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.reading.history import history
@@ -54,7 +54,7 @@ async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item
     """Whoever only tries what a source sends is told what the ledger would say, and in its words."""
     workspace = await add_workspace("T1", name="One", now=NOW)
     types = {one.key: one for one in await score_types(workspace)}
-    assert refused(item, types, received=NOW) == because
+    assert refusal_reason(item, types, received=NOW) == because
     (told,) = (await Team(workspace, storage.committer).deliver(item)).outcomes
     assert told.reason == because
     assert told.status is (Status.QUARANTINED if because else Status.APPLIED)

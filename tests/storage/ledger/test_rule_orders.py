@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule
-from storage.alerts.followups import by_ids
+from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import Storage
 from storage.db.database import read
 from storage.domain.contacts import Json, Reference
@@ -224,7 +224,7 @@ async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alo
     assert [len(await team.lines("ada@example.com", key)) for key in ("ruled", "heat")] == [1, 1]
     stale = {key: await number_of(team.workspace, asked=parse(f"{key} stale 11d", types), now=later) for key in KEYS}
     assert stale == {"score": 0, "heat": 1, "ruled": 1}
-    assert [one.asked_at for one in await by_ids(team.workspace, ids=range(1, 9))] == [NOW + 9 * DAY]
+    assert [one.asked_at for one in await load_follow_ups(team.workspace, ids=range(1, 9))] == [NOW + 9 * DAY]
 
     said = Item(key="vip", contact=ada, fields={"tags": ["vip"]})
     await team.deliver(said, source="sync", batch="vip", received=later)

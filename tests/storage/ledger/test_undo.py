@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from storage.db.database import current
+from storage.db.database import current_database
 from storage.domain.contacts import Json, Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Op
@@ -130,7 +130,7 @@ async def test_the_same_undo_twice_is_one(team: Team) -> None:
 async def test_two_people_undo_the_same_command_at_the_same_moment(team: Team) -> None:
     """In one process or in two: one of them did it, the other is told so."""
     await team.ask(set_to("a", ADA, 60), batch="a")
-    other = Team(team.workspace, Committer(current()))
+    other = Team(team.workspace, Committer(current_database()))
 
     outcomes = await asyncio.gather(
         *(door.undo("a", batch=f"u{n}", actor=f"U{n}") for n, door in enumerate((team, other, team, other))),

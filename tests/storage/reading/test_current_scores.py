@@ -5,7 +5,7 @@ import pytest
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Op
 from storage.reading.current_scores import CurrentScore, card, cards_of, top
-from storage.reading.history import course, history
+from storage.reading.history import history, load_timeline
 from storage.scoring.definitions import add_score_type
 from tests.storage.teams import DAY, NOW, Team, change, said, set_to
 
@@ -176,7 +176,7 @@ async def test_the_course_of_a_score(measured: Team) -> None:
 
     async def followed(days: int, most: int = 100) -> tuple[object, object]:
         since = NOW - days * DAY
-        found = await course(measured.workspace, contact=ada, score="score", most=most, since=since, now=NOW)
+        found = await load_timeline(measured.workspace, contact=ada, score="score", most=most, since=since, now=NOW)
         causes = [(one.move.before, one.move.after, one.source, one.actor, one.reason) for one in found.causes]
         return [((NOW - at) / DAY, value) for at, value in found.points], causes
 

@@ -6,15 +6,15 @@ import random
 import pytest
 
 from storage.bootstrap import Storage
-from storage.db.database import current
-from storage.domain.contacts import Json, Reference, matching
+from storage.db.database import current_database
+from storage.domain.contacts import Json, Reference, match_key
 from storage.domain.facts import Item, Op
 from storage.domain.filters import Candidate, Filter, parse
 from storage.domain.filters.terms import Has
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Submission
-from storage.reading.pages import BadCursor, count, emptied_by, holding, page
+from storage.reading.pages import BadCursor, count, find_emptying_term, matching_contacts, page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
 from tests.counts import tell
@@ -119,7 +119,7 @@ async def test_the_sql_of_a_filter_finds_whom_its_specification_finds(
 
         assert (text, await _all(workspace, asked, limit=1000)) == (text, expected)
         assert await count(workspace, asked=asked, now=NOW) == len(expected)
-    tell(f"random filters on {current().dialect}", {"cells": cells, "hits": hits})
+    tell(f"random filters on {current_database().dialect}", {"cells": cells, "hits": hits})
     assert cells >= 40_000
     assert cells * 0.1 < hits < cells * 0.9
 
@@ -152,7 +152,7 @@ def _missing_last(candidates: list[Candidate], key: str, *, down: bool) -> list[
         numbers = {one.id: one.values[key] for one in candidates if key in one.values}
         there = sorted((one for one in candidates if one.id in numbers), key=lambda one: numbers[one.id], reverse=down)
         return [*there, *(one for one in candidates if one.id not in numbers)]
-    texts = {one.id: matching(getattr(one, key)).encode() for one in candidates if getattr(one, key) is not None}
+    texts = {one.id: match_key(getattr(one, key)).encode() for one in candidates if getattr(one, key) is not None}
     there = sorted((one for one in candidates if one.id in texts), key=lambda one: texts[one.id], reverse=down)
     return [*there, *(one for one in candidates if one.id not in texts)]
 
@@ -173,10 +173,10 @@ async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(
 ) -> None:
     """Of several terms the first that leaves nobody is named, as it was typed."""
     workspace, types, _ = people
-    assert await emptied_by(workspace, asked=parse('has:fit  name~"nobody at all" tag:vip', types), now=NOW) == (
-        'name~"nobody at all"'
-    )
-    assert await emptied_by(workspace, asked=parse("has:fit", types), now=NOW) is None
+    assert await find_emptying_term(
+        workspace, asked=parse('has:fit  name~"nobody at all" tag:vip', types), now=NOW
+    ) == ('name~"nobody at all"')
+    assert await find_emptying_term(workspace, asked=parse("has:fit", types), now=NOW) is None
 
 
 async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
@@ -184,7 +184,7 @@ async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
 ) -> None:
     """With tens of thousands of scores, neither a threshold nor a first page reads all contacts."""
     workspace, types, _ = people
-    writer = current().writer
+    writer = current_database().writer
     many = range(1_000_000, 1_030_000)
     await writer.rows(
         "INSERT INTO contacts (id, workspace_id, tags, tags_key, attributes, stamps, created_at, updated_at)"
@@ -201,7 +201,7 @@ async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
         types[0].definition,
     )
     await writer.rows("ANALYZE")
-    explain = "EXPLAIN QUERY PLAN" if current().dialect == "sqlite" else "EXPLAIN"
+    explain = "EXPLAIN QUERY PLAN" if current_database().dialect == "sqlite" else "EXPLAIN"
     definition = types[0].definition
     threshold = (
         "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id IN"
@@ -225,9 +225,9 @@ async def test_a_term_is_asked_about_some_contacts(
 ) -> None:
     """About nobody too, and about more than a statement has places for values, which is 32,767."""
     workspace, (score, *_), candidates = people
-    reader, has = current().reader, Has(score)
-    everybody = await holding(reader, workspace, where=has, among=range(40_000), now=NOW)
+    reader, has = current_database().reader, Has(score)
+    everybody = await matching_contacts(reader, workspace, where=has, among=range(40_000), now=NOW)
 
     assert len(everybody) == sum(score.key in one.values for one in candidates)
-    assert await holding(reader, workspace, where=has, among=everybody[3:6], now=NOW) == everybody[3:6]
-    assert await holding(reader, workspace, where=has, among=[], now=NOW) == []
+    assert await matching_contacts(reader, workspace, where=has, among=everybody[3:6], now=NOW) == everybody[3:6]
+    assert await matching_contacts(reader, workspace, where=has, among=[], now=NOW) == []

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followups import by_ids
+from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import Storage
-from storage.db.database import Session, current
+from storage.db.database import Session, current_database
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Item
 from storage.domain.score_types import Band, Rule, ScoreType
@@ -16,7 +16,7 @@ from storage.ledger.committer import Committer
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import card, top
 from storage.reading.history import history
-from storage.scoring.definitions import add_score_type, drafts, point_at, score_types
+from storage.scoring.definitions import add_score_type, drafts, point_at_draft, score_types
 from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, preview
 from storage.workspaces import add_workspace
 from tests.counts import tell
@@ -126,7 +126,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
         for one in (await top(team.workspace, score="score", count=99, now=NOW))[1]
     }
     assert after == {f"p{n:02d}@example.com": value * 1000 for n, value in expected.items()}
-    assert len(await by_ids(team.workspace, ids=range(1, 999))) == told.asking
+    assert len(await load_follow_ups(team.workspace, ids=range(1, 999))) == told.asking
     await sound(team)
 
 
@@ -142,7 +142,7 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
     await team.deliver(*(did(f"d{n}", f"p{n:02d}@example.com") for n in range(6, 9)), received=NOW + 2 * SECOND)
     assert await apply(team.workspace, draft=widened, asks=True, now=NOW + 3 * SECOND) == 4
 
-    asked = await by_ids(team.workspace, ids=range(1, 99))
+    asked = await load_follow_ups(team.workspace, ids=range(1, 99))
     assert sorted((one.rule, one.contact) for one in asked) == [(1, 7), (1, 8), (1, 9), (2, 8)]
 
 
@@ -167,11 +167,11 @@ async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
     cancelling = asyncio.create_task(cancelled())  # out here: within the transaction it would be part of it
 
     async def applying(session: Session) -> None:
-        assert await point_at(session, made)
+        assert await point_at_draft(session, made)
         begin.set()
         await asyncio.wait([cancelling], timeout=0.5)  # it has looked by now, and waits to write
 
-    await current().transaction(applying)
+    await current_database().transaction(applying)
     with pytest.raises(NoDraft):
         await cancelling
     assert await team.value("p04@example.com") == 4_000
@@ -202,7 +202,7 @@ async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> 
     low = (Band(name="cold", start=0), Band(name="hot", start=5_000))
     await apply(team.workspace, draft=await drafted(team, bands=low), asks=False, now=NOW)
     await team.deliver(set_to("x", "p07@example.com", 8), set_to("y", "p03@example.com", 6), received=NOW + 1)
-    assert [one.contact for one in await by_ids(team.workspace, ids=range(1, 99))] == [4]
+    assert [one.contact for one in await load_follow_ups(team.workspace, ids=range(1, 99))] == [4]
 
 
 async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:

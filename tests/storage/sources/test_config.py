@@ -5,7 +5,7 @@ import pytest
 from storage.domain.errors import AlreadyThere, BadName, UnknownDelivery, UnknownSource
 from storage.domain.submissions import Delivered
 from storage.sources.config import add_source, find_source, sources
-from storage.sources.deliveries import count_refusal, deliveries, delivery, refused
+from storage.sources.deliveries import count_refusal, deliveries, delivery, list_refusals
 from tests.storage.teams import NOW, SECOND, Team, set_to
 
 
@@ -59,7 +59,9 @@ async def test_refusals_are_counted_with_the_last_reason(team: Team) -> None:
     ):
         await count_refusal(team.workspace, source=ids[slug], reason=reason, hint=hint, now=NOW + number)
 
-    assert [(one.source, one.count, one.last_at, one.reason, one.hint) for one in await refused(team.workspace)] == [
+    assert [
+        (one.source, one.count, one.last_at, one.reason, one.hint) for one in await list_refusals(team.workspace)
+    ] == [
         ("crm", 2, NOW + 2, "too old", "the clock differs by 312 s"),
         ("zapier", 1, NOW + 1, "no secret fits", "h"),
     ]

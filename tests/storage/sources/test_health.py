@@ -10,7 +10,7 @@ from storage.domain.sources import Source
 from storage.domain.submissions import Delivered
 from storage.sources.config import add_source, remove_source, set_source
 from storage.sources.deliveries import count_refusal
-from storage.sources.health import TELL, told, untold, watch
+from storage.sources.health import TELL, check_sources, load_unreported, record_reported
 from tests.storage.teams import NOW, Team, set_to
 
 KINDS = [TELL]
@@ -45,20 +45,20 @@ async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> 
     for minute, what in enumerate("rrdrr"):
         await (refuse if what == "r" else deliver)(team, source, at=NOW + minute)
         await refuse(team, stranger, at=NOW + minute)
-    assert await watch(team.workspace, now=NOW + 10) == []
+    assert await check_sources(team.workspace, now=NOW + 10) == []
     await refuse(team, source, at=NOW + 20)
 
-    assert await watch(team.workspace, now=NOW + 30) == [("crm", SourceHealth.REFUSED)]
-    assert await watch(team.workspace, now=NOW + 40) == []
-    changed = await untold(team.workspace, source=source.id)
+    assert await check_sources(team.workspace, now=NOW + 30) == [("crm", SourceHealth.REFUSED)]
+    assert await check_sources(team.workspace, now=NOW + 40) == []
+    changed = await load_unreported(team.workspace, source=source.id)
     assert changed is not None
     assert (changed.source, changed.standing, changed.refused) == ("crm", SourceHealth.REFUSED, 3)
     assert (changed.reason, changed.hint, changed.since) == ("no secret fits", "look at it", NOW + 30)
-    await told(team.workspace, changed=changed)
-    assert await untold(team.workspace, source=source.id) is None
+    await record_reported(team.workspace, changed=changed)
+    assert await load_unreported(team.workspace, source=source.id) is None
     await deliver(team, source, at=NOW + 50)
-    assert await watch(team.workspace, now=NOW + 60) == [("crm", SourceHealth.WORKS)]
-    again = await untold(team.workspace, source=source.id)
+    assert await check_sources(team.workspace, now=NOW + 60) == [("crm", SourceHealth.WORKS)]
+    again = await load_unreported(team.workspace, source=source.id)
     assert again is not None
     assert (again.standing, again.last_at) == (SourceHealth.WORKS, NOW + 50)
 
@@ -69,21 +69,21 @@ async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
     await deliver(team, source, at=NOW - 9)
     for number in range(2):
         await deliver(team, source, at=NOW + number, bad=1)
-    assert await watch(team.workspace, now=NOW + 5) == []
+    assert await check_sources(team.workspace, now=NOW + 5) == []
     await deliver(team, source, at=NOW + 3, bad=1)
-    assert await watch(team.workspace, now=NOW + 6) == [("crm", SourceHealth.UNUSABLE)]
-    changed = await untold(team.workspace, source=source.id)
+    assert await check_sources(team.workspace, now=NOW + 6) == [("crm", SourceHealth.UNUSABLE)]
+    changed = await load_unreported(team.workspace, source=source.id)
     assert changed is not None
     assert changed.reason == "no score type `heat`"
     for number in range(3):
         await refuse(team, source, at=NOW + 10 + number)
-    assert await watch(team.workspace, now=NOW + 20) == []
+    assert await check_sources(team.workspace, now=NOW + 20) == []
     await deliver(team, source, at=NOW + 30)
-    assert await watch(team.workspace, now=NOW + 40) == [("crm", SourceHealth.WORKS)]
-    assert await untold(team.workspace, source=source.id) is None  # nobody was told of it in between
+    assert await check_sources(team.workspace, now=NOW + 40) == [("crm", SourceHealth.WORKS)]
+    assert await load_unreported(team.workspace, source=source.id) is None  # nobody was told of it in between
 
     await deliver(team, source, at=NOW + 50, bad=50)
-    assert await watch(team.workspace, now=NOW + 60) == [("crm", SourceHealth.UNUSABLE)]
+    assert await check_sources(team.workspace, now=NOW + 60) == [("crm", SourceHealth.UNUSABLE)]
 
 
 async def test_silence_is_measured_by_the_longest_pause(team: Team) -> None:
@@ -94,14 +94,14 @@ async def test_silence_is_measured_by_the_longest_pause(team: Team) -> None:
         await deliver(team, source, at=at)
     last = times[-1]
 
-    assert await watch(team.workspace, now=last + 3 * DAY) == []  # half as long again as two days
+    assert await check_sources(team.workspace, now=last + 3 * DAY) == []  # half as long again as two days
     paused = replace(source.settings, paused=True)
     await set_source(team.workspace, slug="crm", settings=paused, now=NOW - 30 * DAY)
-    assert await watch(team.workspace, now=last + 3 * DAY + HOUR) == []
+    assert await check_sources(team.workspace, now=last + 3 * DAY + HOUR) == []
     await set_source(team.workspace, slug="crm", settings=source.settings, now=NOW - 30 * DAY)
-    assert await watch(team.workspace, now=last + 3 * DAY + HOUR) == [("crm", SourceHealth.SILENT)]
+    assert await check_sources(team.workspace, now=last + 3 * DAY + HOUR) == [("crm", SourceHealth.SILENT)]
     await deliver(team, source, at=last + 4 * DAY)
-    assert await watch(team.workspace, now=last + 4 * DAY + 1) == [("crm", SourceHealth.WORKS)]
+    assert await check_sources(team.workspace, now=last + 4 * DAY + 1) == [("crm", SourceHealth.WORKS)]
 
 
 async def test_whoever_looks_first_one_job_tells(team: Team) -> None:
@@ -110,7 +110,7 @@ async def test_whoever_looks_first_one_job_tells(team: Team) -> None:
     await deliver(team, source, at=NOW - 9)
     for number in range(3):
         await refuse(team, source, at=NOW + number)
-    seen = await asyncio.gather(*(watch(team.workspace, now=NOW + 10 + number) for number in range(8)))
+    seen = await asyncio.gather(*(check_sources(team.workspace, now=NOW + 10 + number) for number in range(8)))
 
     assert sum(map(len, seen)) == 1
     job = await jobs.claim(team.workspace, kinds=KINDS, now=NOW + 99)
@@ -126,8 +126,8 @@ async def test_a_source_that_is_gone_is_not_told_of(team: Team) -> None:
     await deliver(team, source, at=NOW - 9)
     for number in range(3):
         await refuse(team, source, at=NOW + number)
-    await watch(team.workspace, now=NOW + 10)
+    await check_sources(team.workspace, now=NOW + 10)
     await remove_source(team.workspace, slug="crm")
 
-    assert await untold(team.workspace, source=source.id) is None
-    assert await watch(team.workspace, now=NOW + 20) == []
+    assert await load_unreported(team.workspace, source=source.id) is None
+    assert await check_sources(team.workspace, now=NOW + 20) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.transfer.csv_files import BadFile, CsvFile, Mending, recognise
+from storage.transfer.csv_files import BadFile, CsvFile, Mending, recognize
 
 HEADER, ZOE = ["email", "name"], ["zoe@example.com", "Zoë – Ω"]
 
@@ -41,7 +41,7 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
     """Encodings, delimiters and line ends; a cell in quotes holds any of the delimiters, and line ends."""
     quoted = f'"{name},;\t{end}x"'
     text = end.join([delimiter.join(["email", "name"]), delimiter.join(["zoe@example.com", quoted]), ""])
-    file = recognise(saved(tmp_path, text.encode(encoding)))
+    file = recognize(saved(tmp_path, text.encode(encoding)))
 
     assert (file.header, file.delimiter) == (("email", "name"), delimiter)
     assert lines(file) == [(2, ("zoe@example.com", f"{name},;\t{end}x"), None)]
@@ -66,7 +66,7 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
 def test_what_is_no_csv_file(tmp_path: Path, content: bytes, because: str) -> None:
     """A file that cannot be read is refused whole, and says how to mend it."""
     with pytest.raises(BadFile) as refused:
-        recognise(saved(tmp_path, content))
+        recognize(saved(tmp_path, content))
 
     assert str(refused.value) == because
 
@@ -80,7 +80,7 @@ def test_a_broken_line_costs_itself_alone(tmp_path: Path) -> None:
     quote = 'a quote is not closed, or stands inside of a cell: write "" for a quote in quotes'
     many = "it has 4 cells, the header 3: put quotes around a cell with a `,`"
 
-    assert lines(recognise(saved(tmp_path, content.encode()))) == [
+    assert lines(recognize(saved(tmp_path, content.encode()))) == [
         (2, ("a@x.de", "Ada\nLovelace", "1"), None),
         (4, ("b@x.de", '"Bob', "2"), quote),
         (5, ("c@x.de", "Cy", "3"), None),
@@ -101,7 +101,7 @@ def test_whatever_python_writes_is_read(tmp_path_factory: pytest.TempPathFactory
         csv.writer(file).writerows([HEADER, *rows])
     told = [row for row in rows if any(cell.strip() for cell in row)]
 
-    assert [(row.cells, row.wrong) for row in recognise(path).rows()] == [(row, None) for row in told]
+    assert [(row.cells, row.wrong) for row in recognize(path).rows()] == [(row, None) for row in told]
 
 
 def test_a_large_file_does_not_fill_the_memory(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_large_file_does_not_fill_the_memory(tmp_path: Path) -> None:
         file.write(f"long@x.de,{'x' * 8_000_000}\nlast@x.de,Last\n")
     tracemalloc.start()
     read = wrong = 0
-    for row in recognise(path).rows():
+    for row in recognize(path).rows():
         read, wrong, last = read + 1, wrong + bool(row.wrong), row
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -128,7 +128,7 @@ def test_a_large_file_does_not_fill_the_memory(tmp_path: Path) -> None:
 def test_lines_to_mend_stand_beside_their_file(tmp_path: Path) -> None:
     """As that file is written, with the line and the reason first; of a file to mend those two are written anew."""
     path = saved(tmp_path, "error_line;email;error_reason\n7;zoë@x.de;old\n".encode("cp1252"))
-    file = recognise(path)
+    file = recognize(path)
     mending = Mending(file)
     assert not (tmp_path / "contacts.errors.csv").exists()
     for row in file.rows():

@@ -14,7 +14,7 @@ from storage.domain.facts import Item, Op
 from storage.domain.filters import parse
 from storage.domain.submissions import Status
 from storage.scoring.definitions import add_score_type, score_types
-from storage.transfer.csv_files import recognise
+from storage.transfer.csv_files import recognize
 from storage.transfer.export import export, write_csv
 from storage.transfer.import_csv import import_file
 from tests.counts import LINES
@@ -140,7 +140,7 @@ async def test_an_export_that_comes_in_again_changes_nothing(
     path.write_text(text, newline="", encoding="utf-8")
     wrong: list[str] = []
     report = await import_file(
-        team.workspace, file=recognise(path), mapping={}, committer=team.committer, progress=lambda done: None,
+        team.workspace, file=recognize(path), mapping={}, committer=team.committer, progress=lambda done: None,
         wrong=lambda row, reason: wrong.append(reason), now=NOW + run * SECOND + 1,
     )  # fmt: skip  # what comes in again
 

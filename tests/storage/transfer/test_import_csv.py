@@ -11,7 +11,7 @@ from storage.domain.contacts import MOST_ATTRIBUTES, Reference
 from storage.domain.errors import NothingToUndo
 from storage.domain.filters import parse
 from storage.scoring.definitions import add_score_type, score_types
-from storage.transfer.csv_files import LONGEST_LINE, BadFile, Row, recognise
+from storage.transfer.csv_files import LONGEST_LINE, BadFile, Row, recognize
 from storage.transfer.export import export
 from storage.transfer.import_csv import MOST_COLUMNS, Report, import_file, match_columns, undo_import
 from tests.storage import raw
@@ -56,7 +56,7 @@ class Desk:
 
         return await import_file(
             self.team.workspace,
-            file=recognise(path),
+            file=recognize(path),
             mapping=mapping or {},
             committer=self.team.committer,
             progress=progress,
@@ -69,7 +69,7 @@ class Desk:
         """Take an import back: how many scores moved, and of how many contacts."""
         self.now += SECOND
         recorded = await undo_import(
-            self.team.workspace, file=recognise(self.save(text)), committer=self.team.committer, now=self.now
+            self.team.workspace, file=recognize(self.save(text)), committer=self.team.committer, now=self.now
         )
         return len(recorded.moved), len(recorded.undone)
 
@@ -171,7 +171,7 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
 
     with pytest.raises(KeyboardInterrupt):
         await import_file(
-            desk.team.workspace, file=recognise(path), mapping={}, committer=desk.team.committer,
+            desk.team.workspace, file=recognize(path), mapping={}, committer=desk.team.committer,
             progress=stop, wrong=lambda row, reason: None, now=NOW,
         )  # fmt: skip  # as desk does, but stopped
     assert len(await desk.seen()) == 1000

@@ -16,7 +16,7 @@ from webhooks.authentication.credentials import WITHHELD, Authenticator, Basic, 
 from webhooks.authentication.recipes import RECIPES, recipes
 from webhooks.authentication.signatures import NotAuthentic, Reason, SignedRequest, sign
 from webhooks.read.bodies import FORM
-from webhooks.read.parse_delivery import without_secrets
+from webhooks.read.parse_delivery import redact_request
 
 NOW = 1_767_225_600_000_000
 HUBSPOT = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
@@ -106,7 +106,7 @@ def test_a_recipe_verifies_what_it_signs(name: str) -> None:
             with pytest.raises(NotAuthentic) as late:
                 proof.authenticate(made, secrets=[secret], now=NOW + off)
             assert late.value.reason is Reason.CLOCK_TOO_FAR_OFF
-    kept = without_secrets(made, proof=proof)
+    kept = redact_request(made, proof=proof)
     assert kept.headers[recipe.header] == WITHHELD
     assert kept.body == made.body
 
@@ -291,7 +291,7 @@ def test_what_is_no_signature(
         now=NOW,
     )
     proof.authenticate(made, secrets=secrets[:1], now=NOW)
-    kept = without_secrets(good, proof=proof)
+    kept = redact_request(good, proof=proof)
     for text in (kept.query, kept.body.decode("latin-1"), *kept.headers.values()):
         assert not any(f"={one}" in text or text == one for one in (*secrets, "a%20b", CODED))
 

@@ -14,16 +14,16 @@ from webhooks.read.mapping import (
     Budget,
     TooCostly,
     check_mapping,
-    compiled,
-    exact,
-    found_items,
-    plain,
+    compile_expression,
+    require_items,
+    to_exact_numbers,
+    to_plain_numbers,
 )
 
 
 def search(text: str, document: object) -> object:
     """Apply an expression as the only one of a delivery."""
-    return compiled(text).search(document, name="email", budget=Budget())
+    return compile_expression(text).search(document, name="email", budget=Budget())
 
 
 def test_forms_are_read_as_php_reads_them() -> None:
@@ -106,10 +106,12 @@ def test_any_bytes_are_a_document_or_unparseable(raw: bytes) -> None:
 
 def test_numbers_keep_their_digits() -> None:
     """The language computes with floats where they say the same, and never otherwise."""
-    document = plain({"a": Decimal("12.345"), "b": Decimal("0.1000000000000000055511151231257827"), "c": [Decimal(5)]})
+    document = to_plain_numbers(
+        {"a": Decimal("12.345"), "b": Decimal("0.1000000000000000055511151231257827"), "c": [Decimal(5)]}
+    )
 
-    assert exact(search("a", document)) == Decimal("12.345")
-    assert exact(search("b", document)) == Decimal("0.1000000000000000055511151231257827")
+    assert to_exact_numbers(search("a", document)) == Decimal("12.345")
+    assert to_exact_numbers(search("b", document)) == Decimal("0.1000000000000000055511151231257827")
     assert search("c[?@ > `4`]", document) == [5]
 
 
@@ -130,12 +132,12 @@ def test_what_is_no_mapping_is_refused_with_what_to_say() -> None:
             check_mapping(mapping)
     assert check_mapping({"items": "body[]", "email": 'item."a.b"'})
     with pytest.raises(BadMapping, match="must find a list"):
-        found_items({})
+        require_items({})
     with pytest.raises(BadMapping, match=r"finds nothing.*write \[body\.lead\]\[\]"):
-        found_items(None)
-    assert found_items([]) == []
+        require_items(None)
+    assert require_items([]) == []
     with pytest.raises(BadMapping, match="at most 1,000"):
-        found_items([0] * 1001)
+        require_items([0] * 1001)
 
 
 HOSTILE = [
@@ -177,7 +179,7 @@ def test_steps_are_counted_by_what_they_cost(text: str, steps: int) -> None:
     """A list costs its length and a text its hundreds; what is compared or written costs all that is in it."""
     document = {"body": {"people": [{"email": "a"}, {"email": "b"}, {"email": "c"}], "text": "x" * 1000}}
     budget = Budget()
-    compiled(text).search(document, name="email", budget=budget)
+    compile_expression(text).search(document, name="email", budget=budget)
 
     assert budget.spent["email"] == MOST_STEPS - budget.left == steps
 
@@ -210,8 +212,8 @@ def test_one_budget_is_shared_by_all_items(text: str) -> None:
     def read_items() -> None:
         nonlocal found
         for _ in range(1000):
-            compiled("item.id").search({"item": {"id": 7}}, name="id", budget=budget)
-            compiled(text).search(document, name="email", budget=budget)
+            compile_expression("item.id").search({"item": {"id": 7}}, name="id", budget=budget)
+            compile_expression(text).search(document, name="email", budget=budget)
             found += 1
 
     with pytest.raises(TooCostly) as refused:
@@ -224,4 +226,4 @@ def test_one_budget_is_shared_by_all_items(text: str) -> None:
     )
     assert budget.spent.total() <= MOST_STEPS + 20_000  # one step may go beyond it
     with pytest.raises(TooCostly, match="most of them for `email`"):  # nothing is left for anything
-        compiled("item.id").search({"item": {"id": 7}}, name="id", budget=budget)
+        compile_expression("item.id").search({"item": {"id": 7}}, name="id", budget=budget)
