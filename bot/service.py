@@ -33,8 +33,7 @@ from storage.bootstrap import Storage, open_storage
 from storage.domain.errors import UnknownWorkspace
 from storage.domain.facts import ItemRequest
 from storage.domain.people import Workspace
-from storage.domain.sources import Source
-from storage.domain.sources import SourceSettings
+from storage.domain.sources import Source, SourceSettings
 from storage.domain.submissions import Raw, Recorded
 from storage.jobs import enqueue_one
 from storage.sources.health import WATCH

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from bot.actions.alert import open_alert_form, show_more
-from bot.actions.followup import claim, finish, choose_outcome, show_steps, snooze, turn_list
+from bot.actions.followup import choose_outcome, claim, finish, show_steps, snooze, turn_list
 from bot.actions.owner import become_owner
 from bot.actions.paging import share_page, turn_page
 from bot.actions.rules import change_rule, open_rule_form, turn_rules

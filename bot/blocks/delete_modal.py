@@ -16,7 +16,8 @@ MOST_SHOWN = 200  # of a name in what a form remembers, which has a limit
 def delete_modal(contact: Contact, known: Holdings) -> Block:
     """Make the form for one contact."""
     what = (
-        f"*{escape(contact.shown)}* will be gone, with {describe_holdings(known)}, every score and whatever is known of them.\n"
+        f"*{escape(contact.shown)}* will be gone, with {describe_holdings(known)}, every score and whatever is known"
+        " of them.\n"
         "What their systems send of them later makes a new contact; what happened until now is not taken again.\n"
         "*This cannot be undone.*"
     )

@@ -41,7 +41,8 @@ def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, 
 
 def _card(card: Card, score_type: ScoreType) -> str:
     standing = card.standing(score_type.key)
-    return f"{short_name(card.contact.shown)} {format_with_band(standing.value if standing else None, score_type, bold=True)}"
+    name, value = short_name(card.contact.shown), standing.value if standing else None
+    return f"{name} {format_with_band(value, score_type, bold=True)}"
 
 
 def _cooling(card: Card, score_type: ScoreType) -> str:

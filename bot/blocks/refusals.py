@@ -103,7 +103,8 @@ def no_contact_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Re
     said = f"No contact is called “{short_name(words)}”."
     if looks_like_address(words):
         return plain_reply(
-            f"No contact has the address {escape(words)} yet. To add it, set a score: `/score set {escape_code(words)} 85`"
+            f"No contact has the address {escape(words)} yet."
+            f" To add it, set a score: `/score set {escape_code(words)} 85`"
         )
     if not nearest:
         return plain_reply(f"{said} Type more of the name, a company, or an address.")

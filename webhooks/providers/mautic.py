@@ -37,7 +37,9 @@ def _points(event: Event) -> list[ItemRequest]:
         event, {"points": person.get("points") if new is None else new}, contact=contact,
         key=key_of("mautic", person.get("id"), "points", change, said.get("timestamp")),
         occurred_at=moment(said.get("timestamp")),
-        about=contact_fields(contact, name=" ".join(one for one in names if one), company=get_path(core, "company", "value")),
+        about=contact_fields(
+            contact, name=" ".join(one for one in names if one), company=get_path(core, "company", "value")
+        ),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
