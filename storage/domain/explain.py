@@ -47,7 +47,7 @@ class _Share:
 
     fact: Fact
     effect: Effect
-    own: int
+    distance: int
     is_at_end: bool  #: of the range
 
 
@@ -81,9 +81,9 @@ def _collect_shares(facts: Iterable[Fact], score_type: ScoreType) -> tuple[Score
             shares.clear()
             before = 0
         if state.rank is not None:
-            own = state.distance(score_type) - before
+            distance = state.distance(score_type) - before
             shown = state.value(score_type, now=at)
-            shares.append(_Share(fact, effect, own, shown in (score_type.minimum, score_type.maximum)))
+            shares.append(_Share(fact, effect, distance, shown in (score_type.minimum, score_type.maximum)))
         else:
             shares.clear()
     return state, shares
@@ -100,29 +100,29 @@ def _is_set(fact: Fact, score_type: ScoreType) -> bool:
 
 def _build_lines(shares: Sequence[_Share], score_type: ScoreType, *, value: int, now: int) -> list[Contribution]:
     """Round so that nothing is left over: each line is what the shown sum moves by when its share is added."""
-    lines, summed, before = [], Decimal(0), 0
+    lines, distance_sum, before = [], Decimal(0), 0
     for share in shares:
         remaining = _decay_share(share, score_type, now)
-        summed += remaining
-        total = value - score_type.start if share is shares[-1] else _round_to_steps(summed, score_type)
+        distance_sum += remaining
+        total = value - score_type.start if share is shares[-1] else _round_to_steps(distance_sum, score_type)
         effect = total - before
         before = total
         is_set = _is_set(share.fact, score_type)
-        asked, cut = share.effect.asked or 0, share.effect.capped
+        requested, cut = share.effect.asked or 0, share.effect.capped
         if is_set:
-            cut = asked - score_type.clamp(asked)
+            cut = requested - score_type.clamp(requested)
             effect += score_type.start
         elif share.is_at_end:
-            cut = asked - share.effect.effective
+            cut = requested - share.effect.effective
         # What has faded away does not count any more; where the sum began is always told.
-        if effect or (asked and not score_type.half_life) or is_set or _round_to_steps(remaining, score_type):
+        if effect or (requested and not score_type.half_life) or is_set or _round_to_steps(remaining, score_type):
             lines.append(
                 Contribution(
                     occurred_at=share.fact.occurred_at,
                     op=_get_operation(share.fact, score_type),
-                    asked=asked,
+                    asked=requested,
                     cut=cut,
-                    faded=asked - cut - effect,
+                    faded=requested - cut - effect,
                     effect=effect,
                     source=share.fact.source,
                     actor=share.fact.actor,
@@ -143,9 +143,9 @@ def _get_operation(fact: Fact, score_type: ScoreType) -> str:
 def _decay_share(share: _Share, score_type: ScoreType, now: int) -> Decimal:
     """Give what is left of a share, in thousandths."""
     if score_type.half_life is None:
-        return Decimal(share.own)
+        return Decimal(share.distance)
     elapsed = max(0, now - share.fact.occurred_at)
-    return decay_unrounded(share.own, elapsed=elapsed, half_life=score_type.half_life) / BILLIONTHS
+    return decay_unrounded(share.distance, elapsed=elapsed, half_life=score_type.half_life) / BILLIONTHS
 
 
 def _round_to_steps(distance: Decimal, score_type: ScoreType) -> int:

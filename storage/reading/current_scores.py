@@ -114,15 +114,15 @@ def rank_at(instant: str) -> str:
 async def ranks_then(session: Session, requests: Mapping[int, tuple[int, int, int]]) -> dict[int, int | None]:
     """Give the ranks that scores had: anything → (contact, definition, instant); none where it was missing."""
     rows = await session.rows(
-        f"SELECT given.place, {rank_at('given.instant')} AS rank_then"
-        " FROM given(place bigint, contact bigint, definition bigint, instant bigint)"
+        f"SELECT given.request, {rank_at('given.instant')} AS rank_then"
+        " FROM given(request bigint, contact bigint, definition bigint, instant bigint)"
         " JOIN scores k ON k.contact_id = given.contact AND k.definition_id = given.definition",
         [
-            {"place": place, "contact": contact, "definition": definition, "instant": instant}
-            for place, (contact, definition, instant) in sorted(requests.items())
+            {"request": request, "contact": contact, "definition": definition, "instant": instant}
+            for request, (contact, definition, instant) in sorted(requests.items())
         ],
     )
-    return {row["place"]: row["rank_then"] for row in rows}
+    return {row["request"]: row["rank_then"] for row in rows}
 
 
 async def top(workspace: Workspace, *, score: str | None, count: int, now: int) -> tuple[ScoreType, list[Card]]:

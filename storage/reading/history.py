@@ -138,7 +138,7 @@ async def load_timeline(
     Of more than so many changes the older are left out, and the course begins that much later.
     """
     score_type = await definitions.score_type(workspace, key=score)
-    knots = await _load_knots(workspace, contact, score_type, since=since, until=now, most=most + 1)
+    knots = await _load_knots(workspace, contact, score_type, since=since, until=now, limit=most + 1)
     if len(knots) > most:
         since = max(since, knots[0].at + 1)
 
@@ -169,7 +169,7 @@ async def load_timeline(
 
 
 async def _load_knots(
-    workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, most: int
+    workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, limit: int
 ) -> list[TimelinePoint]:
     """Give what the latest changes of a span left, in the order of the fold, with those that it began with."""
     rows = await database.read(
@@ -182,6 +182,6 @@ async def _load_knots(
         score_type.definition,
         since,
         until,
-        most,
+        limit,
     )
     return [TimelinePoint(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]

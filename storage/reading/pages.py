@@ -52,7 +52,7 @@ async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str |
             asked,
             has_score=phases[phase],
             last_values=last_values,
-            most=limit + 1 - len(collected),
+            limit=limit + 1 - len(collected),
             now=instant,
         )
         collected += [(phase, row) for row in rows]
@@ -97,7 +97,7 @@ async def _load_rows(
     *,
     has_score: bool,
     last_values: list[object] | None,
-    most: int,
+    limit: int,
     now: int,
 ) -> list[Row]:
     sql = Sql(now)
@@ -125,7 +125,7 @@ async def _load_rows(
     order = [("" if key.is_always_present else f"{key.expression} IS NULL, ") + _write_order(key) for key in keys]
     return await database.read(
         f"SELECT c.id{columns} FROM {source} WHERE {' AND '.join(where)}"
-        f" ORDER BY {', '.join([*order, 'c.id'])} LIMIT {sql.bind(most)}",
+        f" ORDER BY {', '.join([*order, 'c.id'])} LIMIT {sql.bind(limit)}",
         *sql.values,
     )
 

@@ -166,7 +166,7 @@ async def project_into_drafts(
     """Take what was recorded into the drafts too, for the contacts that are built, and for new ones."""
     touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
     types: dict[tuple[int, int], ScoreType] = {}
-    fresh = {entry.fact_id for plan in plans for entry in plan.new}
+    new_fact_ids = {entry.fact_id for plan in plans for entry in plan.new}
     regrouped = {contact for plan in plans for contact in plan.regrouped}  # nothing is left of what was built for them
     for plan in plans:
         workspace = plan.submission.workspace.id
@@ -184,13 +184,17 @@ async def project_into_drafts(
         draft = types[workspace, definition]
         pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
         states = await projection.load_states(session, dict.fromkeys(pairs, definition))
-        late, fields = await find_late(session, plans, states, dict.fromkeys(states, draft))
+        late_pairs, fields = await find_late(session, plans, states, dict.fromkeys(states, draft))
         # Of those not built yet: contacts that are new, and those whose scores a merge or a split took away.
-        ledgers = await facts.ledgers(session, {pair: draft for pair in pairs if pair in late or pair not in states})
-        new = {pair for pair, ledger in ledgers.items() if ledger.keys() <= fresh or pair[0] in regrouped}
-        await _save_folded(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late | new})
+        ledgers = await facts.ledgers(
+            session, {pair: draft for pair in pairs if pair in late_pairs or pair not in states}
+        )
+        new_pairs = {pair for pair, ledger in ledgers.items() if ledger.keys() <= new_fact_ids or pair[0] in regrouped}
+        await _save_folded(
+            session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late_pairs | new_pairs}
+        )
         await _fold_new_facts(
-            session, workspace, draft, plans, {pair: states[pair] for pair in states.keys() - late}, fields
+            session, workspace, draft, plans, {pair: states[pair] for pair in states.keys() - late_pairs}, fields
         )
 
 
@@ -257,11 +261,11 @@ async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[
 async def _run_in_transaction(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
     """Do it for contacts in one transaction."""
 
-    async def for_all(session: Session) -> None:
+    async def run(session: Session) -> None:
         await body(session, ids)
 
     try:
-        await database.write(for_all)
+        await database.write(run)
     except StartAgain:  # one of them was merged just now: one by one, without it
         for id in ids if len(ids) > 1 else ():
             await _run_in_transaction(body, [id])

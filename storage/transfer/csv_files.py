@@ -53,11 +53,11 @@ class CsvFile:
         with self.path.open("rb") as file, io.TextIOWrapper(file, encoding=self.encoding, newline="") as text:
             lines, line = _Lines(text), 1
             while True:
-                cells, wrong = _next_row(lines, self.delimiter, width=len(self.header))
+                cells, problem = _read_row(lines, self.delimiter, width=len(self.header))
                 if not lines.taken:
                     return
-                if line > 1 and (wrong or any(cell.strip() for cell in cells)):
-                    yield Row(line=line, cells=cells, end=file.tell(), wrong=wrong)
+                if line > 1 and (problem or any(cell.strip() for cell in cells)):
+                    yield Row(line=line, cells=cells, end=file.tell(), wrong=problem)
                 line += max(1, sum(part.endswith(("\n", "\r")) for part in lines.taken))
 
 
@@ -85,7 +85,7 @@ class _Lines:
         del self.taken[1:]
 
 
-def _next_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tuple[str, ...], str | None]:
+def _read_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tuple[str, ...], str | None]:
     """Read a row of *width* cells (none: any), and why it cannot be read; at the end no line was taken for it."""
     lines.taken.clear()
     try:
@@ -156,10 +156,10 @@ def _is_decodable(decoder: codecs.IncrementalDecoder, part: bytes, *, final: boo
 def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, tuple[str, ...]]:
     with path.open(encoding=encoding, newline="") as text:
         lines = _Lines(text)
-        cells, wrong = _next_row(lines, delimiter, width=None)
+        cells, problem = _read_row(lines, delimiter, width=None)
     if any(len(line) == LONGEST_LINE for line in lines.taken):
         raise BadFile(f"the first line of {path.name} is longer than {LONGEST_LINE:,} characters")
-    return delimiter, () if wrong else cells
+    return delimiter, () if problem else cells
 
 
 class Mending:
@@ -168,7 +168,7 @@ class Mending:
     def __init__(self, file: CsvFile) -> None:
         self.path = file.path.with_suffix(".errors.csv")
         self._file = file
-        self._columns = [place for place, name in enumerate(file.header) if name not in NOTES]
+        self._columns = [index for index, name in enumerate(file.header) if name not in NOTES]
         self._open: TextIO | None = None
 
     def add(self, row: Row, reason: str) -> None:
@@ -178,9 +178,9 @@ class Mending:
             self._open = open(  # noqa: SIM115  # closed by close
                 self.path, "w", encoding=self._file.encoding, errors="replace", newline="", opener=open_private
             )
-            self._write(*NOTES, *(self._file.header[place] for place in self._columns))
+            self._write(*NOTES, *(self._file.header[index] for index in self._columns))
         beyond = range(len(self._file.header), len(row.cells))
-        cells = [row.cells[place] for place in (*self._columns, *beyond) if place < len(row.cells)]
+        cells = [row.cells[index] for index in (*self._columns, *beyond) if index < len(row.cells)]
         self._write(str(row.line), reason, *cells)
 
     def close(self) -> bool:

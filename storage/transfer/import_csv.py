@@ -165,16 +165,16 @@ async def _record_and_report(
 ) -> Recorded:
     """Record a submission, or rehearse it, and report what it does to the scores."""
 
-    async def look(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
-        ids = [move.contact for move in recorded.moved if _enters(move)][:FIRST]
+    async def load_moved_contacts(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
+        ids = [move.contact for move in recorded.moved if _is_entering(move)][:FIRST]
         return recorded, {
             contact.id: contact for contact in await contacts.load_contacts(session, submission.workspace, ids=ids)
         }
 
     if dry_run:
-        recorded, contacts_by_id = await committer.rehearse(submission, look=look, now=now)
+        recorded, contacts_by_id = await committer.rehearse(submission, look=load_moved_contacts, now=now)
     else:
-        recorded, contacts_by_id = await look(
+        recorded, contacts_by_id = await load_moved_contacts(
             database.current_database().reader, await committer.record(submission, now=now)
         )
     report.unasked += recorded.unasked
@@ -182,13 +182,13 @@ async def _record_and_report(
         movement = report.scores.setdefault(move.score_type.key, Movement(move.score_type))
         movement.changed += move.before != move.after
         movement.leaving += move.score_type.is_top(move.before) and not move.score_type.is_top(move.after)
-        movement.entering += _enters(move)
-        if move.contact in contacts_by_id and _enters(move) and len(movement.first) < FIRST:
+        movement.entering += _is_entering(move)
+        if move.contact in contacts_by_id and _is_entering(move) and len(movement.first) < FIRST:
             movement.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
     return recorded
 
 
-def _enters(moved: Moved) -> bool:
+def _is_entering(moved: Moved) -> bool:
     return moved.score_type.is_top(moved.after) and not moved.score_type.is_top(moved.before)
 
 
@@ -269,8 +269,8 @@ def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets
 
 def format_columns(columns: Sequence[str]) -> str:
     """Return the names of columns as one text, the first few where there are many."""
-    more = len(columns) - MOST_NAMED
-    return ", ".join(columns[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    remaining = len(columns) - MOST_NAMED
+    return ", ".join(columns[:MOST_NAMED]) + (f" and {remaining:,} more" if remaining > 0 else "")
 
 
 def _is_named(name: str) -> bool:

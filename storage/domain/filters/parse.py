@@ -113,13 +113,13 @@ def _parse_tree(text: str) -> Tree[Token]:
     if text.count("(") > DEEPEST:
         raise BadFilter(f"a filter has at most {DEEPEST} parentheses", text=text, column=text.index("("))
     try:
-        return _parser().parse(text)
+        return _build_parser().parse(text)
     except UnexpectedInput as exc:
         raise _explain_error(exc, text) from exc
 
 
 @lru_cache(maxsize=1)
-def _parser() -> Lark:
+def _build_parser() -> Lark:
     return Lark(GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=True)
 
 
@@ -146,10 +146,10 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
     if symbol == "," and (listed := _LISTED.search(before)):
         sentence = f"several stand in parentheses: {listed['name']}:({listed['first']},…)"
         return BadFilter(sentence, text=text, column=column)
-    named, word = _NAMED.search(before), _ONE_WORD.match(text[column:])
-    if named and word:
-        minus = "-" if named["how"] == "!=" else ""
-        sentence = f"a word is asked for by a colon: `{minus}{named['name']}:{word[0]}`"
+    equality, word = _NAMED.search(before), _ONE_WORD.match(text[column:])
+    if equality and word:
+        minus = "-" if equality["how"] == "!=" else ""
+        sentence = f"a word is asked for by a colon: `{minus}{equality['name']}:{word[0]}`"
         return BadFilter(sentence, text=text, column=column, width=len(word[0]))
     sentence = f"`{symbol}` is not describe_expected here; {describe_expected(kinds)}".rstrip("; ")
     return BadFilter(sentence, text=text, column=column, width=len(symbol))
