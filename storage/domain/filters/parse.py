@@ -149,7 +149,7 @@ def _complaint(exc: UnexpectedInput, text: str) -> BadFilter:
         minus = "-" if asked["how"] == "!=" else ""
         sentence = f"a word is asked for by a colon: `{minus}{asked['name']}:{word[0]}`"
         return BadFilter(sentence, text=text, column=column, width=len(word[0]))
-    sentence = f"`{found}` is not describe_expected here; {describe_expected(kinds)}".rstrip("; ")
+    sentence = f"`{found}` is not expected here; {describe_expected(kinds)}".rstrip("; ")
     return BadFilter(sentence, text=text, column=column, width=len(found))
 
 
