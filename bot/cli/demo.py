@@ -66,7 +66,8 @@ async def _run(path: Path) -> None:
         new_secret(RECIPES["standard-webhooks"][0]),
     )
     sandbox = Sandbox(app_url="", signing_secret=signing, bot_token=token, crm_secret=crm, team_id=TEAM, team_name=NAME)
-    page = await sandbox.start(HOST, _port())
+    port = _port()
+    page = await sandbox.start(HOST, port)
     settings = Settings(
         database_url=f"sqlite://{path}",
         public_url=None,
@@ -91,6 +92,8 @@ async def _run(path: Path) -> None:
         sandbox.crm_secret = (await find_source(TEAM, slug=SOURCE)).secrets[0]
         for body in bodies(sandbox.clock.now()) if is_new else ():
             await sandbox.push(body)
+        if not port:
+            output.lines(f"Port {PORT} is in use, so the demo takes a free one.")
         output.lines(f"Contact Score is running: {page}", "Stop it with Ctrl+C.")
         sys.stdout.flush()
         if sys.stdout.isatty():
@@ -102,12 +105,12 @@ async def _run(path: Path) -> None:
 
 
 def _port() -> int:
+    """Return the demo's port, or 0 where another program has it."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trying:
         trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trying.bind((HOST, PORT))
         except OSError:
-            output.lines(f"Port {PORT} is in use, so the demo takes a free one.")
             return 0
     return PORT
 

@@ -9,8 +9,10 @@ _LINK = re.compile(r"<(?:(?:mailto:|tel:)([^<>|]*)|(https?://[^<>|]*))(?:\|([^<>
 _DIRECTIONS = "\u200e\u200f\u061c" + "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 _TURNING = str.maketrans(dict.fromkeys(_DIRECTIONS))
 JOINER = "\u2060"
-# A mark between two letters or digits styles nothing, so that addresses stay as they are; a quotation begins a line.
-_MARK = re.compile(r"(?<![^\W_])[*_~]|[*_~](?![^\W_])|`|^>")
+# A mark between two letters or digits styles nothing, so that addresses stay as they are.
+_MARK = re.compile(r"(?<![^\W_])[*_~]|[*_~](?![^\W_])|`")
+#: what looks like each of Slack's marks and styles nothing
+_LOOKALIKES = {"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02cb"}
 _EMOJI = re.compile(r":(?=[a-z0-9_+'-]+:)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _TYPED = str.maketrans(
@@ -23,6 +25,7 @@ _TYPED = str.maketrans(
         **dict.fromkeys("\u200b\u2060\ufeff\u00ad" + _DIRECTIONS, None),
         # letters, digits and operators as wide as Chinese ones, as some keyboards write them
         **{chr(ord(plain) + 0xFEE0): plain for plain in f"{ascii_letters}{digits}<=>~:@.+-_*"},
+        **{lookalike: mark for mark, lookalike in _LOOKALIKES.items()},
         "\u2265": ">=",
         "\u2264": "<=",
         "\u2260": "!=",
@@ -42,10 +45,13 @@ def clean(text: str) -> str:
 def escape(text: str) -> str:
     """Return text from elsewhere as it is shown in mrkdwn: on its line, naming nobody, linking and styling nothing.
 
-    It looks as it was typed, and `clean` gives it back when it is copied: a word joiner, which has no width, stands
-    beside each character that Slack would take for the edge of a style. Addresses are not touched by that.
+    It looks as it was typed, and `clean` returns it when it is copied: a character that looks alike stands for each
+    that Slack would take for the edge of a style, and a word joiner, which has no width, breaks the names of emoji and
+    the sign of a quotation. Addresses are not touched by that.
     """
-    return escape_entities(_MARK.sub(f"{JOINER}\\g<0>{JOINER}", _EMOJI.sub(f":{JOINER}", _in_one_direction(text))))
+    line = _EMOJI.sub(f":{JOINER}", _in_one_direction(text))
+    plain = _MARK.sub(lambda mark: _LOOKALIKES[mark[0]], line)
+    return escape_entities(f"{JOINER}{plain}" if plain.startswith(">") else plain)
 
 
 def escape_sentence(text: str) -> str:

@@ -529,6 +529,6 @@ def test_whatever_happens_is_kept_as_the_ledger_has_it(database_url: str) -> Non
             )
         finally:
             tell(f"lives of workspaces on {opened.dialect}", dict(sorted(Everything.seen.items())))
-            least = 1 if DEFAULT else 100
-            assert [what for what in (REDEFINED, UNDONE, MERGED) if Everything.seen[what] < least] == []
             runner.run(opened.close())
+    if not DEFAULT:  # few lives need not meet all of them
+        assert [what for what in (REDEFINED, UNDONE, MERGED) if Everything.seen[what] < 100] == []

@@ -86,8 +86,8 @@ def test_the_key_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 async def test_processes_that_start_at_once_make_one_key(tmp_path: Path) -> None:
     """What one of them seals the others can unseal."""
     program = (
-        "import sys; from pathlib import Path; from storage.vault import keys_beside; print(flush=True);"
-        " sys.stdin.readline(); print(keys_beside(Path(sys.argv[1])))"
+        "import sys; from pathlib import Path; from storage.vault import load_or_create_keys; print(flush=True);"
+        " sys.stdin.readline(); print(load_or_create_keys(Path(sys.argv[1])))"
     )
     said = await at_once([("-c", program, str(tmp_path / "scores.db"))] * 6)
 

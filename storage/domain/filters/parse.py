@@ -151,7 +151,7 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
         minus = "-" if equality["how"] == "!=" else ""
         sentence = f"a word is asked for by a colon: `{minus}{equality['name']}:{word[0]}`"
         return BadFilter(sentence, text=text, column=column, width=len(word[0]))
-    sentence = f"`{symbol}` is not describe_expected here; {describe_expected(kinds)}".rstrip("; ")
+    sentence = f"`{symbol}` is not expected here; {describe_expected(kinds)}".rstrip("; ")
     return BadFilter(sentence, text=text, column=column, width=len(symbol))
 
 

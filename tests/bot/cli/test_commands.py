@@ -15,7 +15,10 @@ from tests.conftest import KEY, on_both
 from tests.postgres import postgres_url
 from tests.storage import raw
 
-MIGRATIONS = ["0001_initial", "0002_reading", "0003_standing", "0004_finding", "0005_folding_again"]
+MIGRATIONS = [
+    *("0001_initial", "0002_reading", "0003_standing", "0004_finding", "0005_folding_again", "0006_pending_holds"),
+    "0007_finding_effects",
+]
 # What a command says does not depend on the database, so that most need to run on one only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 SCORE = {

@@ -61,13 +61,13 @@ def test_clean(sent: str, typed: str) -> None:
         ("Ada Lovelace", "Ada Lovelace"),
         ("Ada\u202e", "Ada"),  # what follows would be turned around
         ("\u2067\u2066A\u200ed\u200fa\u061c\u2069", "Ada"),
-        ("*x*", "¦*¦x¦*¦"),
-        ("a _b_ ~c~ `d`", "a ¦_¦b¦_¦ ¦~¦c¦~¦ ¦`¦d¦`¦"),
-        ("```", "¦`¦¦`¦¦`¦"),
+        ("*x*", "∗x∗"),
+        ("a _b_ ~c~ `d`", "a ˍbˍ ∼c∼ ˋdˋ"),
+        ("```", "ˋˋˋ"),
         ("ada_king@example.com 3*4 a~b", "ada_king@example.com 3*4 a~b"),  # between letters they style nothing
-        ("_ada_@example.com", "¦_¦ada¦_¦@example.com"),
+        ("_ada_@example.com", "ˍadaˍ@example.com"),
         (":joy: 10:30 a:b", ":¦joy: 10:30 a:b"),
-        ("> Ada > Bob", "¦&gt;¦ Ada &gt; Bob"),  # a quotation begins its line
+        ("> Ada > Bob", "¦&gt; Ada &gt; Bob"),  # a quotation begins its line
         ("\u0639\u0644\u06cc\u200c\u0631\u0636\u0627 5", "\u2068\u0639\u0644\u06cc\u200c\u0631\u0636\u0627 5\u2069"),
         ("\u05e2\u05d3\u05d4", "\u2068\u05e2\u05d3\u05d4\u2069"),  # kept apart from the numbers beside it
         ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),  # a joiner is part of the sign
@@ -76,17 +76,17 @@ def test_clean(sent: str, typed: str) -> None:
 def test_escape(text: str, written: str) -> None:
     """Text from elsewhere mentions nobody, links nowhere, styles nothing, and turns nothing around.
 
-    A word joiner is written as ¦ here."""
+    A word joiner is written as ¦ here; what looks like a mark is another character."""
     assert escape(text) == written.replace("¦", "\u2060")
 
 
 @pytest.mark.parametrize(
     ("text", "written"),
     [
-        ("no `x*` and *y*", "no `x*` and ¦*¦y¦*¦"),
-        ("`a` is _no_ `b`, type `/score set ada 85`", "`a` is ¦_¦no¦_¦ `b`, type `/score set ada 85`"),
+        ("no `x*` and *y*", "no `x*` and ∗y∗"),
+        ("`a` is _no_ `b`, type `/score set ada 85`", "`a` is ˍnoˍ `b`, type `/score set ada 85`"),
         ("`<!here>` <!here>", "`&lt;!here&gt;` &lt;!here&gt;"),
-        ("`*x` y*` z", "`*x` y¦*¦¦`¦ z"),  # who types a backtick ends our code, and nothing follows from it
+        ("`*x` y*` z", "`*x` y∗ˋ z"),  # who types a backtick ends our code, and nothing follows from it
         ("  a  ", "  a  "),
         ("a `\u202e5` 7", "a `5` 7"),
         ("", ""),
@@ -105,7 +105,7 @@ def test_code_does_not_end_early(text: str) -> None:
     assert code_block(text).count("\n") == text.count("\n")
 
 
-STYLED = re.compile(r"(?<![^\W_\u2060])([*_~`])(?!\u2060).*?(?<!\u2060)\1(?![^\W_\u2060])")
+STYLED = re.compile(r"(?<![^\W_])([*_~`]).*?\1(?![^\W_])")
 
 
 @given(st.text(st.sampled_from("*_~`a1 é") | st.characters(), max_size=30))
@@ -133,8 +133,9 @@ def test_nothing_escaped_is_markup(text: str) -> None:
     bare = str.maketrans(
         dict.fromkeys("\u2060\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
     )
-    shown = html.unescape(written.replace("&amp;", "&#38;")).translate(bare)
-    assert " ".join(shown.split()) == " ".join(text.translate(bare).split())
+    marks = str.maketrans("∗ˍ∼ˋ", "*_~`")
+    shown = html.unescape(written.replace("&amp;", "&#38;")).translate(bare).translate(marks)
+    assert " ".join(shown.split()) == " ".join(text.translate(bare).translate(marks).split())
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40))
