@@ -22,12 +22,12 @@ class UnknownZone(Refusal):
 
 def parse_time(text: str) -> int:
     """Read a time of the day within working hours as minutes; raises BadHour."""
-    found = _TIME.fullmatch(text.strip())
-    if found is None:
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
         raise BadHour(f"`{text[:40]}` is no time of the day: write 9:00, or 16:30")
-    hour, minute = int(found["hour"]), int(found["minute"] or 0)
-    if found["half"]:
-        hour = hour % 12 + (12 if found["half"].casefold() == "pm" else 0)
+    hour, minute = int(match["hour"]), int(match["minute"] or 0)
+    if match["half"]:
+        hour = hour % 12 + (12 if match["half"].casefold() == "pm" else 0)
     if minute > 59 or not BEGINS <= hour * 60 + minute <= ENDS:
         raise BadHour(
             f"`{text[:40]}` is not within working hours, {write_time(BEGINS)} to {write_time(ENDS)}: write 9:00"
@@ -42,10 +42,12 @@ def write_time(minute: int) -> str:
 
 def check_zone(name: str) -> str:
     """Give a zone's name as the zone database writes it; raises UnknownZone."""
-    found = next((one for one in available_timezones() if one.casefold() == name.strip().casefold()), None)
-    if found is None:
+    zone = next(
+        (known_zone for known_zone in available_timezones() if known_zone.casefold() == name.strip().casefold()), None
+    )
+    if zone is None:
         raise UnknownZone(f"there is no time zone `{name[:40]}`: write one as Europe/Berlin, or America/New_York")
-    return found
+    return zone
 
 
 def next_time(zone: str, minute: int, *, after: int) -> int:
@@ -53,29 +55,29 @@ def next_time(zone: str, minute: int, *, after: int) -> int:
 
     A time that a change of clocks leaves out comes as much later; one that it repeats is the first of the two.
     """
-    day = _local(zone, after).date()
-    for number in range(8):
-        at = _instant(zone, day + timedelta(days=number), minute)
-        if at > after and (day + timedelta(days=number)).weekday() <= _FRIDAY:
+    day = _to_local(zone, after).date()
+    for days_ahead in range(8):
+        at = _to_instant(zone, day + timedelta(days=days_ahead), minute)
+        if at > after and (day + timedelta(days=days_ahead)).weekday() <= _FRIDAY:
             return at
     raise AssertionError  # a week has working days
 
 
-def is_same_day(zone: str, one: int, other: int) -> bool:
+def is_same_day(zone: str, first: int, second: int) -> bool:
     """Tell whether two instants are on the same day there."""
-    return _local(zone, one).date() == _local(zone, other).date()
+    return _to_local(zone, first).date() == _to_local(zone, second).date()
 
 
 def is_at_work(zone: str, at: int) -> bool:
     """Tell whether it is within working hours there."""
-    local = _local(zone, at)
+    local = _to_local(zone, at)
     return local.weekday() <= _FRIDAY and BEGINS <= local.hour * 60 + local.minute <= ENDS
 
 
-def _local(zone: str, at: int) -> datetime:
+def _to_local(zone: str, at: int) -> datetime:
     return datetime.fromtimestamp(at // SECOND, UTC).astimezone(ZoneInfo(zone))
 
 
-def _instant(zone: str, day: date, minute: int) -> int:
+def _to_instant(zone: str, day: date, minute: int) -> int:
     local = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=ZoneInfo(zone))
     return int(local.timestamp()) * SECOND

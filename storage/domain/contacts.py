@@ -77,10 +77,10 @@ def find_broken_text(text: str) -> str | None:
     """Return what makes a text unusable, to follow its name in a sentence; none for a text that can be stored."""
     if text.isascii() and "\0" not in text:  # most are, and this takes a third of the time
         return None
-    found = _UNKEPT.search(text)
-    if found is None:
+    match = _UNKEPT.search(text)
+    if match is None:
         return None
-    return "holds the character NUL" if found[0] == "\0" else "holds half of a character (an unpaired surrogate)"
+    return "holds the character NUL" if match[0] == "\0" else "holds half of a character (an unpaired surrogate)"
 
 
 def replace_broken_text(text: str) -> str:
@@ -92,15 +92,15 @@ def check_text(value: Json, name: str) -> None:
     """Raise BadText, which calls the value *name*, if a text in it cannot be stored."""
     match value:
         case str():
-            if broken := find_broken_text(value):
-                raise BadText(f"{name} {broken}: take it out")
+            if problem := find_broken_text(value):
+                raise BadText(f"{name} {problem}: take it out")
         case list():
-            for each in value:
-                check_text(each, name)
+            for element in value:
+                check_text(element, name)
         case dict():
-            for key, each in value.items():
+            for key, element in value.items():
                 check_text(key, name)
-                check_text(each, name)
+                check_text(element, name)
 
 
 def looks_like_address(text: str) -> bool:

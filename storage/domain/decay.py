@@ -23,9 +23,9 @@ _LN_2 = _EXACT.ln(Decimal(2))
 _GONE = 64
 
 
-def decay_distance(own: int, *, elapsed: int, half_life: int) -> int:
+def decay_distance(distance: int, *, elapsed: int, half_life: int) -> int:
     """Give what is left of a distance, in billionths of a point, *elapsed* µs later; rounded half to even."""
-    return int(_EXACT.to_integral_value(decay_unrounded(own, elapsed=elapsed, half_life=half_life)))
+    return int(_EXACT.to_integral_value(decay_unrounded(distance, elapsed=elapsed, half_life=half_life)))
 
 
 def decay_unrounded(share: int, *, elapsed: int, half_life: int) -> Decimal:
@@ -40,18 +40,18 @@ def decay_unrounded(share: int, *, elapsed: int, half_life: int) -> Decimal:
     return _EXACT.multiply(left, _EXACT.exp(fading))
 
 
-def fading_rank(own: int, *, at: int, half_life: int) -> int:
+def fading_rank(distance: int, *, at: int, half_life: int) -> int:
     """Give the instant when a billionth of a point is left of a distance as of *at*; negative below the start."""
-    if not own:
+    if not distance:
         return 0
-    halvings = _EXACT.divide(_EXACT.ln(Decimal(abs(own))), _LN_2)
+    halvings = _EXACT.divide(_EXACT.ln(Decimal(abs(distance))), _LN_2)
     instant = at + int(_EXACT.to_integral_value(_EXACT.multiply(Decimal(half_life), halvings)))
-    return instant if own > 0 else -instant
+    return instant if distance > 0 else -instant
 
 
 def shown(score_type: ScoreType, rank: int, *, now: int) -> int:
     """Give the value, in thousandths on the type's step, that a score of this rank has at an instant."""
-    steps = _steps(score_type.step, score_type.half_life, _ahead(score_type, rank, now))
+    steps = _count_steps(score_type.step, score_type.half_life, _measure_ahead(score_type, rank, now))
     distance = steps * score_type.step
     return score_type.clamp(score_type.start + (distance if rank > 0 else -distance))
 
@@ -65,8 +65,8 @@ def bound(score_type: ScoreType, value: int, *, now: int) -> int:
         return NONE
     from_when = now if score_type.half_life else 0
     if steps > 0:
-        return from_when + _reach(score_type.step, score_type.half_life, steps)
-    return 1 - from_when - _reach(score_type.step, score_type.half_life, 1 - steps)
+        return from_when + _find_least_distance(score_type.step, score_type.half_life, steps)
+    return 1 - from_when - _find_least_distance(score_type.step, score_type.half_life, 1 - steps)
 
 
 def crosses(score_type: ScoreType, rank: int, value: int) -> int | None:
@@ -78,9 +78,9 @@ def crosses(score_type: ScoreType, rank: int, value: int) -> int | None:
         return None
     steps = -((score_type.start - value) // score_type.step)
     if rank > 0 and steps > 0:
-        return rank - _reach(score_type.step, score_type.half_life, steps) + 1
+        return rank - _find_least_distance(score_type.step, score_type.half_life, steps) + 1
     if rank < 0 and steps <= 0:
-        return -rank - _reach(score_type.step, score_type.half_life, 1 - steps) + 1
+        return -rank - _find_least_distance(score_type.step, score_type.half_life, 1 - steps) + 1
     return None
 
 
@@ -94,11 +94,11 @@ def band_until(score_type: ScoreType, rank: int, *, now: int) -> int | None:
     return None if edge is None else crosses(score_type, rank, edge)
 
 
-def _ahead(score_type: ScoreType, rank: int, now: int) -> int:
+def _measure_ahead(score_type: ScoreType, rank: int, now: int) -> int:
     return abs(rank) - (now if score_type.half_life else 0)
 
 
-def _steps(step: int, half_life: int | None, ahead: int) -> int:
+def _count_steps(step: int, half_life: int | None, ahead: int) -> int:
     """Count the whole steps that a distance is shown as; a half counts as one more."""
     if half_life is None:
         return (2 * ahead + step) // (2 * step)
@@ -109,13 +109,13 @@ def _steps(step: int, half_life: int | None, ahead: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _reach(step: int, half_life: int | None, steps: int) -> int:
+def _find_least_distance(step: int, half_life: int | None, steps: int) -> int:
     """Give the least distance ahead that is shown as so many steps; the inverse of `_steps`, by asking it."""
     if half_life is None:
         return ((2 * steps - 1) * step + 1) // 2
     ahead = ceil(half_life * log2((steps - 0.5) * step * BILLIONTHS))
-    while _steps(step, half_life, ahead - 1) >= steps:
+    while _count_steps(step, half_life, ahead - 1) >= steps:
         ahead -= 1
-    while _steps(step, half_life, ahead) < steps:
+    while _count_steps(step, half_life, ahead) < steps:
         ahead += 1
     return ahead

@@ -16,10 +16,10 @@ class BadSpan(Refusal):
 
 def parse_span(text: str) -> int:
     """Read a length of time as µs; raises BadSpan."""
-    found = _WRITTEN.fullmatch(text.strip().casefold())
-    if found is None or found[2] not in UNITS or not int(found[1]):
+    match = _WRITTEN.fullmatch(text.strip().casefold())
+    if match is None or match[2] not in UNITS or not int(match[1]):
         raise BadSpan(f"`{text[:40]}` is no length of time: write 24h, 30d or 2w")
-    return int(found[1]) * UNITS[found[2]]
+    return int(match[1]) * UNITS[match[2]]
 
 
 def write_span(span: int) -> str:

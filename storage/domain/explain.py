@@ -47,7 +47,7 @@ class _Share:
 
     fact: Fact
     effect: Effect
-    own: int
+    distance: int
     is_at_end: bool  #: of the range
 
 
@@ -57,19 +57,19 @@ def explain(facts: Iterable[Fact], score_type: ScoreType, *, now: int, most: int
     The newest *most* changes are told one by one, those before them month by month (UTC);
     the value that was set last, or the start, is always a line of its own.
     """
-    state, shares = _counting(facts, score_type)
+    state, shares = _collect_shares(facts, score_type)
     value = state.value(score_type, now=now)
     if value is None:
         return None
-    lines = _lines(shares, score_type, value=value, now=now)
+    lines = _build_lines(shares, score_type, value=value, now=now)
     base, rest = lines[:1], lines[1:]
-    if not _sets(shares[0].fact, score_type):
-        base, rest = _start(score_type), lines
+    if not _is_set(shares[0].fact, score_type):
+        base, rest = _build_start_line(score_type), lines
     older, newer = rest[: max(0, len(rest) - most)], rest[max(0, len(rest) - most) :]
-    return Explanation(value=value, contributions=tuple(reversed([*base, *_by_month(older), *newer])))
+    return Explanation(value=value, contributions=tuple(reversed([*base, *_group_by_month(older), *newer])))
 
 
-def _counting(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[_Share]]:
+def _collect_shares(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[_Share]]:
     """Fold, keeping what came since the score was last set or cleared."""
     state, shares = beginning(score_type), list[_Share]()
     for fact, after, effect in steps(facts, score_type):
@@ -77,52 +77,52 @@ def _counting(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState,
         faded = replace(state, own=None if state.own is None else own_at(state, at, score_type))
         before = faded.distance(score_type) if state.rank is not None else 0
         state = after
-        if _ends(fact, score_type):
+        if _is_reset(fact, score_type):
             shares.clear()
             before = 0
         if state.rank is not None:
-            own = state.distance(score_type) - before
+            distance = state.distance(score_type) - before
             shown = state.value(score_type, now=at)
-            shares.append(_Share(fact, effect, own, shown in (score_type.minimum, score_type.maximum)))
+            shares.append(_Share(fact, effect, distance, shown in (score_type.minimum, score_type.maximum)))
         else:
             shares.clear()
     return state, shares
 
 
-def _ends(fact: Fact, score_type: ScoreType) -> bool:
+def _is_reset(fact: Fact, score_type: ScoreType) -> bool:
     """Tell whether what came before a fact counts no more."""
     return isinstance(fact, Change) and fact.score == score_type.key and fact.op is not Op.ADD
 
 
-def _sets(fact: Fact, score_type: ScoreType) -> bool:
-    return _ends(fact, score_type) and isinstance(fact, Change) and fact.op is Op.SET
+def _is_set(fact: Fact, score_type: ScoreType) -> bool:
+    return _is_reset(fact, score_type) and isinstance(fact, Change) and fact.op is Op.SET
 
 
-def _lines(shares: Sequence[_Share], score_type: ScoreType, *, value: int, now: int) -> list[Contribution]:
+def _build_lines(shares: Sequence[_Share], score_type: ScoreType, *, value: int, now: int) -> list[Contribution]:
     """Round so that nothing is left over: each line is what the shown sum moves by when its share is added."""
-    lines, summed, before = [], Decimal(0), 0
+    lines, distance_sum, before = [], Decimal(0), 0
     for share in shares:
-        left = _left(share, score_type, now)
-        summed += left
-        total = value - score_type.start if share is shares[-1] else _shown(summed, score_type)
+        remaining = _decay_share(share, score_type, now)
+        distance_sum += remaining
+        total = value - score_type.start if share is shares[-1] else _round_to_steps(distance_sum, score_type)
         effect = total - before
         before = total
-        sets = _sets(share.fact, score_type)
-        asked, cut = share.effect.asked or 0, share.effect.capped
-        if sets:
-            cut = asked - score_type.clamp(asked)
+        is_set = _is_set(share.fact, score_type)
+        requested, cut = share.effect.asked or 0, share.effect.capped
+        if is_set:
+            cut = requested - score_type.clamp(requested)
             effect += score_type.start
         elif share.is_at_end:
-            cut = asked - share.effect.effective
+            cut = requested - share.effect.effective
         # What has faded away does not count any more; where the sum began is always told.
-        if effect or (asked and not score_type.half_life) or sets or _shown(left, score_type):
+        if effect or (requested and not score_type.half_life) or is_set or _round_to_steps(remaining, score_type):
             lines.append(
                 Contribution(
                     occurred_at=share.fact.occurred_at,
-                    op=_op(share.fact, score_type),
-                    asked=asked,
+                    op=_get_operation(share.fact, score_type),
+                    asked=requested,
                     cut=cut,
-                    faded=asked - cut - effect,
+                    faded=requested - cut - effect,
                     effect=effect,
                     source=share.fact.source,
                     actor=share.fact.actor,
@@ -134,54 +134,54 @@ def _lines(shares: Sequence[_Share], score_type: ScoreType, *, value: int, now: 
     return lines
 
 
-def _op(fact: Fact, score_type: ScoreType) -> str:
+def _get_operation(fact: Fact, score_type: ScoreType) -> str:
     if isinstance(fact, Change) and fact.score == score_type.key:
         return fact.op.value
     return Deed.ACTIVITY if isinstance(fact, Activity) else Deed.FIELDS
 
 
-def _left(share: _Share, score_type: ScoreType, now: int) -> Decimal:
+def _decay_share(share: _Share, score_type: ScoreType, now: int) -> Decimal:
     """Give what is left of a share, in thousandths."""
     if score_type.half_life is None:
-        return Decimal(share.own)
+        return Decimal(share.distance)
     elapsed = max(0, now - share.fact.occurred_at)
-    return decay_unrounded(share.own, elapsed=elapsed, half_life=score_type.half_life) / BILLIONTHS
+    return decay_unrounded(share.distance, elapsed=elapsed, half_life=score_type.half_life) / BILLIONTHS
 
 
-def _shown(distance: Decimal, score_type: ScoreType) -> int:
+def _round_to_steps(distance: Decimal, score_type: ScoreType) -> int:
     """Give a distance as it is shown: in whole steps, a half counting as one more."""
     steps = int(abs(distance) / score_type.step + Decimal("0.5"))
     return steps * score_type.step if distance > 0 else -steps * score_type.step
 
 
-def _start(score_type: ScoreType) -> list[Contribution]:
+def _build_start_line(score_type: ScoreType) -> list[Contribution]:
     if not score_type.start:
         return []
     start = score_type.start
     return [Contribution(occurred_at=None, op=START, asked=start, cut=0, faded=0, effect=start)]
 
 
-def _by_month(lines: Sequence[Contribution]) -> list[Contribution]:
-    months = []
-    for _, group in groupby(lines, key=lambda line: _month(line.occurred_at or 0)):
-        those = list(group)
-        if len(those) == 1:
-            months += those
+def _group_by_month(lines: Sequence[Contribution]) -> list[Contribution]:
+    grouped = []
+    for _, group in groupby(lines, key=lambda line: _get_month(line.occurred_at or 0)):
+        month_lines = list(group)
+        if len(month_lines) == 1:
+            grouped += month_lines
             continue
-        months.append(
+        grouped.append(
             Contribution(
-                occurred_at=those[-1].occurred_at,
+                occurred_at=month_lines[-1].occurred_at,
                 op=MONTH,
-                asked=sum(line.asked for line in those),
-                cut=sum(line.cut for line in those),
-                faded=sum(line.faded for line in those),
-                effect=sum(line.effect for line in those),
-                count=len(those),
+                asked=sum(line.asked for line in month_lines),
+                cut=sum(line.cut for line in month_lines),
+                faded=sum(line.faded for line in month_lines),
+                effect=sum(line.effect for line in month_lines),
+                count=len(month_lines),
             )
         )
-    return months
+    return grouped
 
 
-def _month(at: int) -> tuple[int, int]:
-    told = datetime.fromtimestamp(at / 1_000_000, UTC)
-    return told.year, told.month
+def _get_month(at: int) -> tuple[int, int]:
+    moment = datetime.fromtimestamp(at / 1_000_000, UTC)
+    return moment.year, moment.month

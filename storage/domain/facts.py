@@ -115,19 +115,19 @@ class Undo(Fact):
     undoes: str
 
 
-def stamp(asked: int | None, *, received: int, index: int = 0) -> int:
+def stamp(sent_at: int | None, *, received: int, index: int = 0) -> int:
     """Decide when a fact happened: when its sender says, but never after its receipt.
 
     Without a time of its own: the receipt plus its *index* in the delivery, so that a delivery keeps its order.
     Raises BadTime for a time before 1970 or more than a day ahead.
     """
-    if asked is None:
+    if sent_at is None:
         return received + index
-    if asked < 0:
+    if sent_at < 0:
         raise BadTime("the time lies before 1970: check the sender's clock")
-    if asked > received + DAY:
+    if sent_at > received + DAY:
         raise BadTime("sent from the future: check the sender's clock")
-    return min(asked, received)
+    return min(sent_at, received)
 
 
 def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dict[int, int]:
@@ -142,10 +142,10 @@ def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dic
             row = root[row]
         return row
 
-    for one, other in links:
-        if one in root and other in root:
-            first, second = sorted((find(one), find(other)))
-            root[second] = first
+    for left, right in links:
+        if left in root and right in root:
+            smaller, larger = sorted((find(left), find(right)))
+            root[larger] = smaller
     return {row: find(row) for row in root}
 
 
@@ -154,19 +154,19 @@ def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
     undone_by: dict[str, list[str]] = {}
     for undo in undos:
         undone_by.setdefault(undo.undoes, []).append(undo.batch)
-    known: dict[str, bool] = {}
+    is_undone: dict[str, bool] = {}
     # An undo names a batch that was there before it, so following them always ends; a stack, because it may take long.
     for start in undone_by:
-        waiting = [start]
-        while waiting:
-            batch = waiting[-1]
-            unknown = [undo for undo in undone_by.get(batch, ()) if undo not in known]
-            if unknown and batch not in known:
-                waiting += unknown
+        stack = [start]
+        while stack:
+            batch = stack[-1]
+            undecided = [undo for undo in undone_by.get(batch, ()) if undo not in is_undone]
+            if undecided and batch not in is_undone:
+                stack += undecided
                 continue
-            known[batch] = any(not known[undo] for undo in undone_by.get(batch, ()))
-            waiting.pop()
-    return frozenset(batch for batch in undone_by if known[batch])
+            is_undone[batch] = any(not is_undone[undo] for undo in undone_by.get(batch, ()))
+            stack.pop()
+    return frozenset(batch for batch in undone_by if is_undone[batch])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ class ScoreState:
 
     def distance(self, score_type: ScoreType) -> int:
         """Give how far base and own part are from the starting value, before the range cuts; in the unit of *own*."""
-        return (self.own or 0) + (self.base - score_type.start) * _unit(score_type)
+        return (self.own or 0) + (self.base - score_type.start) * _get_unit(score_type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,50 +56,50 @@ def step(
     """
     if not can_move(fact, score_type):
         return state, None
-    at, judged, known = fact.occurred_at, compile_rules(score_type.rules), fields or {}
+    at, judge, contact_fields = fact.occurred_at, compile_rules(score_type.rules), fields or {}
     before, spent = state.value(score_type, now=at), state.spent
     own = None if state.own is None else own_at(state, at, score_type)
-    points, named = judged.base(known) if judged.asks_fields else (0, ())
+    points, base_rule_names = judge.base(contact_fields) if judge.asks_fields else (0, ())
     base = score_type.start + points
-    asked: int | None = base - state.base
-    capped, rules = 0, named if base != state.base else ()
-    concerns = isinstance(fact, Change) and fact.score == score_type.key
+    requested: int | None = base - state.base
+    capped, rule_names = 0, base_rule_names if base != state.base else ()
+    is_relevant = isinstance(fact, Change) and fact.score == score_type.key
     match fact:
         case Change(score=score, op=Op.SET, amount=amount) if score == score_type.key:
-            own, asked = (score_type.clamp(amount) - base) * _unit(score_type), amount
+            own, requested = (score_type.clamp(amount) - base) * _get_unit(score_type), amount
         case Change(score=score, op=Op.ADD, amount=amount) if score == score_type.key:
-            own, asked = _added(state, amount, at, base, score_type), amount
+            own, requested = _add_saturating(state, amount, at, base, score_type), amount
         case Change(score=score) if score == score_type.key:
-            own, asked = None, None
+            own, requested = None, None
         case Activity():
-            awards, spent = judged.awards(fact, known, spent)
+            awards, spent = judge.awards(fact, contact_fields, spent)
             if awards:
-                concerns = True
-                asked = sum(award for _, award, _ in awards)
+                is_relevant = True
+                requested = sum(award for _, award, _ in awards)
                 allowed = sum(award for _, _, award in awards)
-                capped, rules = asked - allowed, tuple(rule.name for rule, _, _ in awards)
-                own = _added(state, allowed, at, base, score_type)
-    is_there = own is not None or bool(named)
-    if not concerns and base == state.base and is_there == (state.rank is not None):
+                capped, rule_names = requested - allowed, tuple(rule.name for rule, _, _ in awards)
+                own = _add_saturating(state, allowed, at, base, score_type)
+    has_value = own is not None or bool(base_rule_names)
+    if not is_relevant and base == state.base and has_value == (state.rank is not None):
         return state, None
-    rank = _rank(own, at, base, score_type, is_there=is_there)
+    rank = _compute_rank(own, at, base, score_type, has_value=has_value)
     after = ScoreState(own=own, at=at, base=base, rank=rank, spent=spent, last=fact.order)
     value = after.value(score_type, now=at)
-    moved = (score_type.start if value is None else value) - (score_type.start if before is None else before)
-    rule = ", ".join(rules) or None
-    return after, Effect(asked=asked, effective=moved, rank_after=rank, capped=capped, rule=rule)
+    change = (score_type.start if value is None else value) - (score_type.start if before is None else before)
+    rule = ", ".join(rule_names) or None
+    return after, Effect(asked=requested, effective=change, rank_after=rank, capped=capped, rule=rule)
 
 
-def _unit(score_type: ScoreType) -> int:
+def _get_unit(score_type: ScoreType) -> int:
     return BILLIONTHS if score_type.half_life else 1
 
 
-def _added(state: ScoreState, amount: int, at: int, base: int, score_type: ScoreType) -> int:
+def _add_saturating(state: ScoreState, amount: int, at: int, base: int, score_type: ScoreType) -> int:
     """Add to the own part, saturating at the range."""
-    unit = _unit(score_type)
-    wanted = own_at(state, at, score_type) + amount * unit
-    lowest, highest = (end - base for end in (score_type.minimum, score_type.maximum))
-    return min(max(wanted, lowest * unit), highest * unit)
+    unit = _get_unit(score_type)
+    total = own_at(state, at, score_type) + amount * unit
+    lowest, highest = (edge - base for edge in (score_type.minimum, score_type.maximum))
+    return min(max(total, lowest * unit), highest * unit)
 
 
 def own_at(state: ScoreState, at: int, score_type: ScoreType) -> int:
@@ -109,8 +109,8 @@ def own_at(state: ScoreState, at: int, score_type: ScoreType) -> int:
     return decay_distance(state.own, elapsed=at - state.at, half_life=score_type.half_life)
 
 
-def _rank(own: int | None, at: int, base: int, score_type: ScoreType, *, is_there: bool) -> int | None:
-    if not is_there:
+def _compute_rank(own: int | None, at: int, base: int, score_type: ScoreType, *, has_value: bool) -> int | None:
+    if not has_value:
         return None
     if score_type.half_life:
         return fading_rank(own or 0, at=at, half_life=score_type.half_life)
@@ -121,16 +121,16 @@ def bears_on(fact: Fact, score_type: ScoreType) -> bool:
     """Tell whether a fact means something to a score type."""
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
-    judged = compile_rules(score_type.rules)
-    return (isinstance(fact, Activity) and judged.bears(fact.activity)) or (judged.asks_fields and bool(fact.fields))
+    judge = compile_rules(score_type.rules)
+    return (isinstance(fact, Activity) and judge.bears(fact.activity)) or (judge.asks_fields and bool(fact.fields))
 
 
 def can_move(fact: Fact, score_type: ScoreType) -> bool:
     """Return whether a fact may move a score; one that only states fields that no rule asks about never does."""
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
-    judged = compile_rules(score_type.rules)
-    return (isinstance(fact, Activity) and judged.bears(fact.activity)) or judged.asks_for(fact.fields)
+    judge = compile_rules(score_type.rules)
+    return (isinstance(fact, Activity) and judge.bears(fact.activity)) or judge.asks_for(fact.fields)
 
 
 def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[str, tuple[Json, FieldOrder]]) -> bool:
@@ -146,8 +146,8 @@ def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[st
 
 def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[tuple[Fact, Effect]]]:
     """Fold the facts that bear on a score in their order, whatever order they are given in; give what had an effect."""
-    told = list(steps(facts, score_type))
-    return told[-1][1] if told else beginning(score_type), [(fact, effect) for fact, _, effect in told]
+    folded = list(steps(facts, score_type))
+    return folded[-1][1] if folded else beginning(score_type), [(fact, effect) for fact, _, effect in folded]
 
 
 def fold_ledger(
@@ -161,27 +161,27 @@ def fold_ledger(
     id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
     state, folded = fold((fact for fact in ledger.values() if fact.batch not in undone), score_type)
     effects = {id_of[fact.source, fact.key, fact.subject]: (fact, effect) for fact, effect in folded}
-    seen = (fact.order for id, fact in ledger.items() if id in effects or fact.batch in undone)
-    last = max(seen, default=BEFORE_ALL)
+    orders = (fact.order for id, fact in ledger.items() if id in effects or fact.batch in undone)
+    last = max(orders, default=BEFORE_ALL)
     return replace(state, last=last), effects
 
 
 def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, ScoreState, Effect]]:
     """Fold, telling each fact that had an effect, and the state after it."""
-    state, asks = beginning(score_type), compile_rules(score_type.rules).asks_fields
+    state, reads_fields = beginning(score_type), compile_rules(score_type.rules).asks_fields
     fields: dict[str, tuple[Json, FieldOrder]] = {}
     for fact in sorted(facts, key=lambda fact: (*fact.order, fact.subject.encode())):
-        fields = fold_fields([fact], fields) if asks else fields
+        fields = fold_fields([fact], fields) if reads_fields else fields
         state, effect = step(state, fact, score_type, {name: value for name, (value, _) in fields.items()})
         if effect is not None:
             yield fact, state, effect
 
 
 def fold_fields(
-    facts: Iterable[Fact], known: Mapping[str, tuple[Json, FieldOrder]]
+    facts: Iterable[Fact], fields_before: Mapping[str, tuple[Json, FieldOrder]]
 ) -> dict[str, tuple[Json, FieldOrder]]:
     """Let the latest value of each field win, whatever order the facts are given in."""
-    fields = dict(known)
+    fields = dict(fields_before)
     for fact in facts:
         order = (*fact.order, fact.subject.encode())
         for name, value in fact.fields.items():

@@ -84,9 +84,9 @@ class FollowUpStatus:
     holder: str | None = None  #: who claimed it, snoozed it or ended it
 
 
-def move_status(standing: FollowUpStatus, move: FollowUpMove, *, by: str | None) -> FollowUpStatus:
+def move_status(status: FollowUpStatus, move: FollowUpMove, *, by: str | None) -> FollowUpStatus:
     """Make a move; raises TooLate where it is not possible any more, or it is another's."""
-    after = MOVES.get((standing.state, move))
-    if after is None or (standing.state is FollowUpState.CLAIMED and by is not None and by != standing.holder):
-        raise TooLate(standing.state, holder=standing.holder)
+    after = MOVES.get((status.state, move))
+    if after is None or (status.state is FollowUpState.CLAIMED and by is not None and by != status.holder):
+        raise TooLate(status.state, holder=status.holder)
     return FollowUpStatus(state=after, holder=by if after not in NOBODYS else None)

@@ -23,7 +23,7 @@ def parse(text: str) -> int:
         raise BadNumber(f"`{written}` has a comma. Use a point: {written.replace(',', '.')}")
     if len(written) > 40 or not _WRITTEN.fullmatch(written):
         raise BadNumber(f"`{written[:40]}` is not a number")
-    return _exact(Decimal(written), written)
+    return _to_thousandths(Decimal(written), written)
 
 
 def from_json(value: object) -> int:
@@ -34,9 +34,9 @@ def from_json(value: object) -> int:
         case int() if value.bit_length() > 512:  # it may have more digits than Python writes
             raise BadNumber("the value is larger than a score can be (1,000,000,000)")
         case int():
-            return _exact(Decimal(value), str(value))
+            return _to_thousandths(Decimal(value), str(value))
         case Decimal():
-            return _exact(value, str(value))
+            return _to_thousandths(value, str(value))
         case str():
             return parse(value)
         case None:
@@ -45,7 +45,7 @@ def from_json(value: object) -> int:
             raise BadNumber("the value is not a number")
 
 
-def _exact(number: Decimal, written: str) -> int:
+def _to_thousandths(number: Decimal, written: str) -> int:
     if not number.is_finite():
         raise BadNumber(f"`{written}` is not a number")
     if (number and number.adjusted() > 12) or not -LARGEST // THOUSAND <= number <= LARGEST // THOUSAND:

@@ -60,8 +60,8 @@ class Judge:
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
         """Give the points of the rules about the contact itself that hold, and their names."""
-        holding = [rule for rule in self.rules if rule.activity is None and self._holds(rule, fields)]
-        return sum(rule.points for rule in holding), tuple(rule.name for rule in holding)
+        matching = [rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields)]
+        return sum(rule.points for rule in matching), tuple(rule.name for rule in matching)
 
     def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
         """Say what an activity is worth, rule by rule, and what the caps have spent then."""
@@ -69,22 +69,25 @@ class Judge:
         for rule in self.rules:
             if rule.activity is None or match_key(rule.activity) != match_key(activity.activity):
                 continue
-            if not self._holds(rule, fields):
+            if not self._is_met(rule, fields):
                 continue
-            asked = _times(rule.points, activity.quantity)
-            allowed = asked
+            points = _multiply_thousandths(rule.points, activity.quantity)
+            allowed = points
             if rule.cap is not None:
-                name, began = rule.cap.group or rule.name, _began(rule.cap.period, activity.occurred_at)
-                before = now_spent.get(name, (began, 0))
-                used = before[1] if before[0] == began else 0
-                allowed = min(max(used + asked, -rule.cap.points), rule.cap.points) - used
-                now_spent[name] = (began, used + allowed)
-            awarded.append((rule, asked, allowed))
+                name, period_start = (
+                    rule.cap.group or rule.name,
+                    _find_period_start(rule.cap.period, activity.occurred_at),
+                )
+                spent_before = now_spent.get(name, (period_start, 0))
+                used = spent_before[1] if spent_before[0] == period_start else 0
+                allowed = min(max(used + points, -rule.cap.points), rule.cap.points) - used
+                now_spent[name] = (period_start, used + allowed)
+            awarded.append((rule, points, allowed))
         return awarded, now_spent
 
-    def _holds(self, rule: Rule, fields: Mapping[str, Json]) -> bool:
+    def _is_met(self, rule: Rule, fields: Mapping[str, Json]) -> bool:
         condition = self.conditions.get(rule.name)
-        return condition is None or condition.matches(_candidate(fields))
+        return condition is None or condition.matches(_build_candidate(fields))
 
 
 @lru_cache(maxsize=1024)
@@ -143,28 +146,28 @@ def _check_groups(rules: Sequence[Rule]) -> None:
             raise BadDefinition(f"the group `{rule.cap.group}` must not be called like a rule")
 
 
-def _times(points: int, quantity: int) -> int:
+def _multiply_thousandths(points: int, quantity: int) -> int:
     """Multiply two numbers in thousandths; a half goes to the even one."""
     whole, rest = divmod(points * quantity, THOUSAND)
     return whole + (rest * 2 > THOUSAND or (rest * 2 == THOUSAND and whole % 2 == 1))
 
 
-def _began(period: str, at: int) -> int:
+def _find_period_start(period: str, at: int) -> int:
     """Give the day on which the period of an instant began, in days of the calendar from the year 1; 0 for ever."""
     day = datetime.fromtimestamp(at // 1_000_000, UTC).date()
     match period:
         case Period.DAY:
-            first = day
+            first_day = day
         case Period.WEEK:
-            first = day - timedelta(days=day.weekday())
+            first_day = day - timedelta(days=day.weekday())
         case Period.MONTH:
-            first = day.replace(day=1)
+            first_day = day.replace(day=1)
         case _:
             return 0
-    return first.toordinal()
+    return first_day.toordinal()
 
 
-def _candidate(fields: Mapping[str, Json]) -> Candidate:
+def _build_candidate(fields: Mapping[str, Json]) -> Candidate:
     texts = {
         name: value if isinstance(value := fields.get(name), str) else None
         for name in ("email", "name", "company", "owner")

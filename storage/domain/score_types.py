@@ -89,7 +89,7 @@ class ScoreType:
         if not self.minimum <= value <= self.maximum:
             raise OutOfRange(f"{self.label} runs from {self.range_shown}; {show(value)} is outside it")
         if (value - self.minimum) % self.step:
-            raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {self._neighbours(value)}")
+            raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {self._suggest_neighbors(value)}")
 
     def check_add(self, amount: int) -> None:
         """Refuse an amount that is not a whole number of steps."""
@@ -115,7 +115,7 @@ class ScoreType:
         """Write the range for people: `0 to 100`."""
         return f"{show(self.minimum)} to {show(self.maximum)}"
 
-    def _neighbours(self, value: int) -> str:
+    def _suggest_neighbors(self, value: int) -> str:
         below = value - (value - self.minimum) % self.step
         return f"use {show(below)} or {show(below + self.step)}"
 
@@ -165,7 +165,7 @@ def check_definition(
     if start is None:
         nearest = min(max(0, minimum), maximum)
         below = nearest - (nearest - minimum) % step
-        return min((one for one in (below, below + step) if one <= maximum), key=abs)
+        return min((nearby for nearby in (below, below + step) if nearby <= maximum), key=abs)
     if not minimum <= start <= maximum or (start - minimum) % step:
         raise BadDefinition(f"the starting value {show(start)} must lie in the range and on a step of {show(step)}")
     return start
@@ -190,7 +190,7 @@ def _check_bands(bands: Sequence[Band], *, minimum: int, maximum: int, step: int
             raise BadDefinition(f"the band {band.name}:{show(band.start)} must start in the range and on a step")
         if band.colour is not None and band.colour not in COLOURS:
             raise BadDefinition(f"`{band.colour[:40]}` is no colour of a band: use {', '.join(COLOURS)}")
-    if any(one.start >= two.start for one, two in pairwise(bands)):
+    if any(lower.start >= upper.start for lower, upper in pairwise(bands)):
         raise BadDefinition("the bands must start one above the other, lowest first")
     if len({band.name for band in bands}) < len(bands):
         raise BadDefinition("each band needs a name of its own")

@@ -37,18 +37,18 @@ class Seen:
     unusable_items: int  #: in these
 
 
-def judge_health(seen: Seen) -> SourceHealth:
+def judge_health(stats: Seen) -> SourceHealth:
     """Say how a source stands that worked so far."""
-    if seen.refused >= IN_A_ROW:
+    if stats.refused >= IN_A_ROW:
         return SourceHealth.REFUSED
-    if seen.unusable >= IN_A_ROW or seen.unusable_items >= ITEMS:
+    if stats.unusable >= IN_A_ROW or stats.unusable_items >= ITEMS:
         return SourceHealth.UNUSABLE
-    if seen.deliveries >= FEWEST and seen.quiet_for > silent_after(seen):
+    if stats.deliveries >= FEWEST and stats.quiet_for > silent_after(stats):
         return SourceHealth.SILENT
     return SourceHealth.WORKS
 
 
-def silent_after(seen: Seen) -> int:
+def silent_after(stats: Seen) -> int:
     """Say how long a source may be quiet: half as long again as it ever was, and not too short."""
-    shortest = SHORTEST if seen.known_for >= KNOWN else SHORTEST_AT_FIRST
-    return max(seen.longest_pause * 3 // 2, shortest)
+    shortest = SHORTEST if stats.known_for >= KNOWN else SHORTEST_AT_FIRST
+    return max(stats.longest_pause * 3 // 2, shortest)

@@ -47,7 +47,7 @@ class Source:
         """Give it without the secrets that are no longer taken."""
         if not self.retiring:
             return self
-        return replace(self, secrets=tuple(one for one in self.secrets if self.retiring.get(one, now) >= now))
+        return replace(self, secrets=tuple(secret for secret in self.secrets if self.retiring.get(secret, now) >= now))
 
     def score_type(self, name: str) -> str | None:
         """Give the score type that a property of the sender is: the mapped one, or the one of the same name."""

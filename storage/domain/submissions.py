@@ -103,49 +103,49 @@ class Recorded:
         return sum(outcome.status is status for outcome in self.outcomes)
 
 
-def check_item(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int, index: int = 0) -> int:
+def check_item(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int, index: int = 0) -> int:
     """Give when it happened; raises why the ledger does not take it, as far as that can be told without looking there.
 
     *received* and what is given are µs UTC; *index* is its place in what arrived then.
     """
-    _check_texts(asked)
-    if isinstance(asked, Item) and asked.score is not None:
-        if asked.score not in types:
-            raise UnknownScoreType(asked.score, known=tuple(types))
-        if asked.op is Op.SET:
-            types[asked.score].check_set(asked.amount)
-        elif asked.op is Op.ADD:
-            types[asked.score].check_add(asked.amount)
-    if isinstance(asked, Item):
-        attributes = sum(name.startswith(ATTRIBUTE) for name in asked.fields)
+    _check_texts(item)
+    if isinstance(item, Item) and item.score is not None:
+        if item.score not in types:
+            raise UnknownScoreType(item.score, known=tuple(types))
+        if item.op is Op.SET:
+            types[item.score].check_set(item.amount)
+        elif item.op is Op.ADD:
+            types[item.score].check_add(item.amount)
+    if isinstance(item, Item):
+        attributes = sum(name.startswith(ATTRIBUTE) for name in item.fields)
         if attributes > MOST_ATTRIBUTES:
             raise BadItem(f"the item has {attributes:,} attributes, and a contact has at most {MOST_ATTRIBUTES}")
-    at = stamp(asked.occurred_at, received=received, index=index)
-    for whom in (asked.contact, asked.into) if isinstance(asked, Merge) else (asked.contact,):
-        if isinstance(whom, Reference) and not whom.identities():
+    at = stamp(item.occurred_at, received=received, index=index)
+    for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
+        if isinstance(contact, Reference) and not contact.identities():
             raise BadItem("the item names nobody: give an address, or an id")
     return at
 
 
-def _check_texts(asked: Item | Merge | Deletion) -> None:
+def _check_texts(item: Item | Merge | Deletion) -> None:
     """Raise BadText if the ledger cannot hold one of the texts of an item."""
-    check_text(asked.key, "its id")
-    for whom in (asked.contact, asked.into) if isinstance(asked, Merge) else (asked.contact,):
-        if isinstance(whom, Reference):
-            check_text(whom.email, "what names its contact")
-            check_text(whom.id, "what names its contact")
-    if isinstance(asked, Item):
-        check_text(asked.activity, "its activity")
-        check_text(asked.reason, "its reason")
-        for name, value in asked.fields.items():
+    check_text(item.key, "its id")
+    for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
+        if isinstance(contact, Reference):
+            check_text(contact.email, "what names its contact")
+            check_text(contact.id, "what names its contact")
+    if isinstance(item, Item):
+        check_text(item.activity, "its activity")
+        check_text(item.reason, "its reason")
+        for name, value in item.fields.items():
             check_text(name, "the name of an attribute")
             check_text(value, f"its `{name}`")
 
 
-def refusal_reason(asked: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
+def refusal_reason(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
     """Say why that is not taken; none where nothing is known against it."""
     try:
-        check_item(asked, types, received=received)
+        check_item(item, types, received=received)
     except Refusal as refusal:
         return str(refusal)
     return None

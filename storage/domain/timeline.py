@@ -39,18 +39,18 @@ def points(
 
     *knots* are in the order of the fold; one before the span says what the score was when it began.
     """
-    changed = [knot.at for knot in knots if since < knot.at <= until]
-    looks = {since + (until - since) * place // LOOKS for place in range(LOOKS + 1)}
-    found: list[Point] = []
-    place, rank = 0, None
-    for instant in sorted(looks.union(changed, (at - 1 for at in changed))):
-        while place < len(knots) and knots[place].at <= instant:
-            rank = knots[place].rank
-            place += 1
+    change_times = [knot.at for knot in knots if since < knot.at <= until]
+    sample_times = {since + (until - since) * index // LOOKS for index in range(LOOKS + 1)}
+    course: list[Point] = []
+    index, rank = 0, None
+    for instant in sorted(sample_times.union(change_times, (at - 1 for at in change_times))):
+        while index < len(knots) and knots[index].at <= instant:
+            rank = knots[index].rank
+            index += 1
         value = None if rank is None else value_at(rank, instant)
-        if not found or found[-1][1] != value:
-            found.append((instant, value))
-    return tuple(found)
+        if not course or course[-1][1] != value:
+            course.append((instant, value))
+    return tuple(course)
 
 
 def biggest_moves(
@@ -75,10 +75,10 @@ def biggest_moves(
             )
         )
 
-    def size(placed: tuple[int, TimelineMove]) -> tuple[int, int]:
-        place, move = placed
+    def sort_key(indexed: tuple[int, TimelineMove]) -> tuple[int, int]:
+        index, move = indexed
         before, after = (start if value is None else value for value in (move.before, move.after))
-        return abs(after - before), place
+        return abs(after - before), index
 
-    most = nlargest(MARKED, enumerate(moves), key=size)
-    return tuple(moves[place] for place in sorted(place for place, move in most if size((place, move))[0]))
+    biggest = nlargest(MARKED, enumerate(moves), key=sort_key)
+    return tuple(moves[index] for index in sorted(index for index, move in biggest if sort_key((index, move))[0]))

@@ -52,7 +52,7 @@ class Card:
 
     def standing(self, score: str) -> CurrentScore | None:
         """Give one of its scores, by the key of the type; none where it is missing."""
-        return next((one for one in self.standings if one.score_type.key == score), None)
+        return next((standing for standing in self.standings if standing.score_type.key == score), None)
 
 
 async def card(workspace: Workspace, *, contact: int, now: int) -> Card | None:
@@ -65,27 +65,27 @@ async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> l
     """Give contacts with their scores, in the order asked for."""
     people = await contacts.contacts(workspace, ids=list(ids))
     types = await definitions.score_types(workspace)
-    then = "".join(f", {rank_at(f'${place}')} AS rank_{days}" for place, days in enumerate(TRENDS, start=2))
+    past_ranks = "".join(f", {rank_at(f'${number}')} AS rank_{days}" for number, days in enumerate(TRENDS, start=2))
     rows = await database.read(
-        f"SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.occurred_at, f.source, f.actor{then}"
+        f"SELECT k.contact_id, k.definition_id, k.rank, k.last_at, f.occurred_at, f.source, f.actor{past_ranks}"
         f" FROM scores k JOIN facts f ON f.id = (SELECT e.fact_id {_LATEST} {_FIRST})"
         " WHERE k.contact_id IN (SELECT id FROM given(id bigint)) AND k.rank IS NOT NULL",
         [{"id": person.id} for person in people],
         *(now - days * DAY for days in TRENDS),
     )
-    found: dict[int, list[CurrentScore]] = {person.id: [] for person in people}
+    scores: dict[int, list[CurrentScore]] = {person.id: [] for person in people}
     by_pair = {(row["contact_id"], row["definition_id"]): row for row in rows}
     for person in people:
         for score_type in types:
             row = by_pair.get((person.id, score_type.definition))
             if row is not None:
-                found[person.id].append(_standing(score_type, row, now=now))
-    return [Card(contact=person, standings=tuple(found[person.id])) for person in people]
+                scores[person.id].append(_build_score(score_type, row, now=now))
+    return [Card(contact=person, standings=tuple(scores[person.id])) for person in people]
 
 
-def _standing(score_type: ScoreType, row: Row, *, now: int) -> CurrentScore:
+def _build_score(score_type: ScoreType, row: Row, *, now: int) -> CurrentScore:
     value = shown(score_type, row["rank"], now=now)
-    then = {days: row[f"rank_{days}"] for days in TRENDS}
+    past_ranks = {days: row[f"rank_{days}"] for days in TRENDS}
     return CurrentScore(
         score_type=score_type,
         value=value,
@@ -96,7 +96,7 @@ def _standing(score_type: ScoreType, row: Row, *, now: int) -> CurrentScore:
         actor=row["actor"],
         trends={
             days: value - shown(score_type, rank, now=now - days * DAY)
-            for days, rank in then.items()
+            for days, rank in past_ranks.items()
             if rank is not None
         },
         band_until=band_until(score_type, row["rank"], now=now),
@@ -111,15 +111,18 @@ def rank_at(instant: str) -> str:
     )
 
 
-async def ranks_then(session: Session, asked: Mapping[int, tuple[int, int, int]]) -> dict[int, int | None]:
+async def ranks_then(session: Session, requests: Mapping[int, tuple[int, int, int]]) -> dict[int, int | None]:
     """Give the ranks that scores had: anything → (contact, definition, instant); none where it was missing."""
     rows = await session.rows(
-        f"SELECT given.p AS place, {rank_at('given.t')} AS rank_then"
-        " FROM given(p bigint, c bigint, d bigint, t bigint)"
-        " JOIN scores k ON k.contact_id = given.c AND k.definition_id = given.d",
-        [{"p": place, "c": c, "d": d, "t": t} for place, (c, d, t) in sorted(asked.items())],
+        f"SELECT given.request, {rank_at('given.instant')} AS rank_then"
+        " FROM given(request bigint, contact bigint, definition bigint, instant bigint)"
+        " JOIN scores k ON k.contact_id = given.contact AND k.definition_id = given.definition",
+        [
+            {"request": request, "contact": contact, "definition": definition, "instant": instant}
+            for request, (contact, definition, instant) in sorted(requests.items())
+        ],
     )
-    return {row["place"]: row["rank_then"] for row in rows}
+    return {row["request"]: row["rank_then"] for row in rows}
 
 
 async def top(workspace: Workspace, *, score: str | None, count: int, now: int) -> tuple[ScoreType, list[Card]]:

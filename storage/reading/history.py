@@ -94,7 +94,7 @@ async def history(
     return score_type, [
         HistoryEntry(
             occurred_at=row["occurred_at"],
-            op=_op(row, score_type),
+            op=_get_operation(row, score_type),
             amount=row["amount"] if row["subject"] == score_type.key else row["asked"],
             activity=row["activity"],
             rule=row["rule"],
@@ -110,7 +110,7 @@ async def history(
     ]
 
 
-def _op(row: Row, score_type: ScoreType) -> Op | Deed:
+def _get_operation(row: Row, score_type: ScoreType) -> Op | Deed:
     if row["subject"] == score_type.key:
         return Op(row["op"])
     return Deed.ACTIVITY if row["activity"] is not None else Deed.FIELDS
@@ -125,9 +125,9 @@ async def why(
     if not await contacts.contacts(workspace, ids=[contact]):
         return score_type, None
     ledger = (await facts.ledgers(reader, {pair: score_type}))[pair].values()
-    undone = await facts.undone_of(reader, workspace.id, {change.batch for change in ledger})
-    stand = [change for change in ledger if change.batch not in undone]
-    return score_type, explain(stand, score_type, now=now, most=most)
+    undone = await facts.undone_of(reader, workspace.id, {fact.batch for fact in ledger})
+    standing_facts = [fact for fact in ledger if fact.batch not in undone]
+    return score_type, explain(standing_facts, score_type, now=now, most=most)
 
 
 async def load_timeline(
@@ -138,7 +138,7 @@ async def load_timeline(
     Of more than so many changes the older are left out, and the course begins that much later.
     """
     score_type = await definitions.score_type(workspace, key=score)
-    knots = await _knots(workspace, contact, score_type, since=since, until=now, most=most + 1)
+    knots = await _load_knots(workspace, contact, score_type, since=since, until=now, limit=most + 1)
     if len(knots) > most:
         since = max(since, knots[0].at + 1)
 
@@ -150,7 +150,7 @@ async def load_timeline(
         "SELECT id, source, actor, reason FROM facts WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": move.fact} for move in moves],
     )
-    found = {row["id"]: row for row in rows}
+    facts_by_id = {row["id"]: row for row in rows}
     return Course(
         score_type=score_type,
         since=since,
@@ -159,17 +159,17 @@ async def load_timeline(
         causes=tuple(
             Cause(
                 move=move,
-                source=found[move.fact]["source"],
-                actor=found[move.fact]["actor"],
-                reason=found[move.fact]["reason"],
+                source=facts_by_id[move.fact]["source"],
+                actor=facts_by_id[move.fact]["actor"],
+                reason=facts_by_id[move.fact]["reason"],
             )
             for move in moves
         ),
     )
 
 
-async def _knots(
-    workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, most: int
+async def _load_knots(
+    workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, limit: int
 ) -> list[TimelinePoint]:
     """Give what the latest changes of a span left, in the order of the fold, with those that it began with."""
     rows = await database.read(
@@ -182,6 +182,6 @@ async def _knots(
         score_type.definition,
         since,
         until,
-        most,
+        limit,
     )
     return [TimelinePoint(at=row["at"], rank=row["rank_after"], fact=row["fact_id"]) for row in reversed(rows)]

@@ -19,24 +19,24 @@ class Measured:
 
 async def measure(*, now: int) -> Measured:
     """Count what waits."""
-    aside = await database.read(
-        "SELECT w.team, s.slug, count(q.id) AS n FROM sources s JOIN workspaces w ON w.id = s.workspace_id"
+    quarantine_rows = await database.read(
+        "SELECT w.team, s.slug, count(q.id) AS number FROM sources s JOIN workspaces w ON w.id = s.workspace_id"
         " LEFT JOIN deliveries d ON d.source_id = s.id AND d.quarantined > 0"
         " LEFT JOIN quarantine q ON q.delivery_id = d.id GROUP BY w.team, s.slug"
     )
-    waiting = await database.read(
-        "SELECT kind, sum(CASE WHEN given_up_at IS NULL THEN 1 ELSE 0 END) AS n,"
+    job_rows = await database.read(
+        "SELECT kind, sum(CASE WHEN given_up_at IS NULL THEN 1 ELSE 0 END) AS number,"
         " sum(CASE WHEN given_up_at IS NULL THEN 0 ELSE 1 END) AS given_up,"
         " min(CASE WHEN given_up_at IS NULL THEN greatest(due_at, created_at) END) AS oldest FROM jobs GROUP BY kind"
     )
-    states = await database.read(
-        "SELECT w.team, f.state, count(*) AS n FROM follow_ups f JOIN workspaces w ON w.id = f.workspace_id"
+    follow_up_rows = await database.read(
+        "SELECT w.team, f.state, count(*) AS number FROM follow_ups f JOIN workspaces w ON w.id = f.workspace_id"
         " GROUP BY w.team, f.state"
     )
     return Measured(
-        quarantined={(row["team"], row["slug"]): row["n"] for row in aside},
-        waiting={row["kind"]: int(row["n"]) for row in waiting},
-        overdue={row["kind"]: max(0, now - (now if row["oldest"] is None else row["oldest"])) for row in waiting},
-        given_up={row["kind"]: int(row["given_up"]) for row in waiting},
-        follow_ups={(row["team"], row["state"]): row["n"] for row in states},
+        quarantined={(row["team"], row["slug"]): row["number"] for row in quarantine_rows},
+        waiting={row["kind"]: int(row["number"]) for row in job_rows},
+        overdue={row["kind"]: max(0, now - (now if row["oldest"] is None else row["oldest"])) for row in job_rows},
+        given_up={row["kind"]: int(row["given_up"]) for row in job_rows},
+        follow_ups={(row["team"], row["state"]): row["number"] for row in follow_up_rows},
     )

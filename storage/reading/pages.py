@@ -33,8 +33,8 @@ class _Key:
     """What rows are ordered by: an expression, and whether the highest come first. Missing ones come last."""
 
     expression: str
-    down: bool
-    always_there: bool = False
+    descending: bool
+    is_always_present: bool = False
 
 
 async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str | None = None, now: int) -> Page:
@@ -44,23 +44,30 @@ async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str |
     The pages after the first are of its instant, so that what fades in between moves nobody from page to page.
     """
     phases = [True, False] if asked.sort and isinstance(asked.sort[0].by, ScoreType) else [False]
-    place, after, at = _read_cursor(cursor, phases, asked, now=now)
-    found: list[tuple[int, Row]] = []
-    while place < len(phases) and len(found) <= limit:
-        rows = await _rows(workspace, asked, scored=phases[place], after=after, most=limit + 1 - len(found), now=at)
-        found += [(place, row) for row in rows]
-        place, after = place + 1, None
-    cards = await cards_of(workspace, ids=[row["id"] for _, row in found[:limit]], now=at)
-    onward = _write_cursor(*found[limit - 1], at=at) if len(found) > limit else None
-    return Page(cards=tuple(cards), next_cursor=onward)
+    phase, last_values, instant = _read_cursor(cursor, phases, asked, now=now)
+    collected: list[tuple[int, Row]] = []
+    while phase < len(phases) and len(collected) <= limit:
+        rows = await _load_rows(
+            workspace,
+            asked,
+            has_score=phases[phase],
+            last_values=last_values,
+            limit=limit + 1 - len(collected),
+            now=instant,
+        )
+        collected += [(phase, row) for row in rows]
+        phase, last_values = phase + 1, None
+    cards = await cards_of(workspace, ids=[row["id"] for _, row in collected[:limit]], now=instant)
+    next_cursor = _write_cursor(*collected[limit - 1], instant=instant) if len(collected) > limit else None
+    return Page(cards=tuple(cards), next_cursor=next_cursor)
 
 
 async def count(workspace: Workspace, *, asked: Filter, now: int) -> int:
     """Count the answers of a filter."""
     sql = Sql(now)
     where = write_membership(workspace, asked.where, sql)
-    rows = await database.read(f"SELECT count(*) AS n FROM contacts c WHERE {where}", *sql.values)
-    return int(rows[0]["n"])
+    rows = await database.read(f"SELECT count(*) AS number FROM contacts c WHERE {where}", *sql.values)
+    return int(rows[0]["number"])
 
 
 async def matching_contacts(
@@ -78,90 +85,98 @@ async def matching_contacts(
 async def find_emptying_term(workspace: Workspace, *, asked: Filter, now: int) -> str | None:
     """Give the text of the term that, with those before it, leaves nobody; none where somebody is left."""
     parts = asked.where.parts if isinstance(asked.where, All) else (asked.where,)
-    for place, text in enumerate(asked.texts, start=1):
-        if not await count(workspace, asked=replace(asked, where=All(parts[:place])), now=now):
+    for length, text in enumerate(asked.texts, start=1):
+        if not await count(workspace, asked=replace(asked, where=All(parts[:length])), now=now):
             return text
     return None
 
 
-async def _rows(
-    workspace: Workspace, asked: Filter, *, scored: bool, after: list[object] | None, most: int, now: int
+async def _load_rows(
+    workspace: Workspace,
+    contact_filter: Filter,
+    *,
+    has_score: bool,
+    last_values: list[object] | None,
+    limit: int,
+    now: int,
 ) -> list[Row]:
     sql = Sql(now)
-    where = [write_membership(workspace, asked.where, sql)]
+    where = [write_membership(workspace, contact_filter.where, sql)]
     source, keys = "contacts c", list[_Key]()
-    for number, sort in enumerate(asked.sort):
+    for number, sort in enumerate(contact_filter.sort):
         if isinstance(sort.by, str):
-            keys.append(_Key(f'c.{sort.by}_key COLLATE "C"', sort.down))
+            keys.append(_Key(f'c.{sort.by}_key COLLATE "C"', sort.descending))
             continue
         definition = sql.bind(sort.by.definition)
-        if number == 0 and scored:
+        if number == 0 and has_score:
             source = "scores s0 JOIN contacts c ON c.id = s0.contact_id"
             where.append(f"s0.definition_id = {definition} AND s0.rank IS NOT NULL")
-            keys.append(_Key("s0.rank", sort.down, always_there=True))
+            keys.append(_Key("s0.rank", sort.descending, is_always_present=True))
         elif number == 0:
-            known = f"SELECT 1 FROM scores WHERE contact_id = c.id AND definition_id = {definition}"
-            where.append(f"NOT EXISTS ({known} AND rank IS NOT NULL)")
+            subselect = f"SELECT 1 FROM scores WHERE contact_id = c.id AND definition_id = {definition}"
+            where.append(f"NOT EXISTS ({subselect} AND rank IS NOT NULL)")
         else:
-            one = f"s{number}"
-            source += f" LEFT JOIN scores {one} ON {one}.contact_id = c.id AND {one}.definition_id = {definition}"
-            keys.append(_Key(f"{one}.rank", sort.down))
-    if after is not None:
-        where.append(_after(keys, after, sql))
-    chosen = "".join(f", {key.expression} AS k{number}" for number, key in enumerate(keys))
-    order = [("" if key.always_there else f"{key.expression} IS NULL, ") + _direction(key) for key in keys]
+            alias = f"s{number}"
+            source += f" LEFT JOIN scores {alias} ON {alias}.contact_id = c.id AND {alias}.definition_id = {definition}"
+            keys.append(_Key(f"{alias}.rank", sort.descending))
+    if last_values is not None:
+        where.append(_write_after(keys, last_values, sql))
+    columns = "".join(f", {key.expression} AS key{number}" for number, key in enumerate(keys))
+    order = [("" if key.is_always_present else f"{key.expression} IS NULL, ") + _write_order(key) for key in keys]
     return await database.read(
-        f"SELECT c.id{chosen} FROM {source} WHERE {' AND '.join(where)}"
-        f" ORDER BY {', '.join([*order, 'c.id'])} LIMIT {sql.bind(most)}",
+        f"SELECT c.id{columns} FROM {source} WHERE {' AND '.join(where)}"
+        f" ORDER BY {', '.join([*order, 'c.id'])} LIMIT {sql.bind(limit)}",
         *sql.values,
     )
 
 
-def _direction(key: _Key) -> str:
-    return f"{key.expression} {'DESC' if key.down else 'ASC'}"
+def _write_order(key: _Key) -> str:
+    return f"{key.expression} {'DESC' if key.descending else 'ASC'}"
 
 
-def _after(keys: Sequence[_Key], values: Sequence[object], sql: Sql) -> str:
+def _write_after(keys: Sequence[_Key], values: Sequence[object], sql: Sql) -> str:
     """Say that a row comes after the one with these values of the keys, and this id at their end."""
-    ways, same = list[str](), list[str]()
+    alternatives, equalities = list[str](), list[str]()
     for key, value in zip(keys, values[:-1], strict=True):
         if value is not None:
             bound = sql.bind(value)
-            beyond = f"{key.expression} {'<' if key.down else '>'} {bound}"
-            ways.append(
-                " AND ".join([*same, beyond if key.always_there else f"({beyond} OR {key.expression} IS NULL)"])
+            beyond = f"{key.expression} {'<' if key.descending else '>'} {bound}"
+            alternatives.append(
+                " AND ".join(
+                    [*equalities, beyond if key.is_always_present else f"({beyond} OR {key.expression} IS NULL)"]
+                )
             )
-            same.append(f"{key.expression} = {bound}")
+            equalities.append(f"{key.expression} = {bound}")
         else:
-            same.append(f"{key.expression} IS NULL")
-    ways.append(" AND ".join([*same, f"c.id > {sql.bind(values[-1])}"]))
+            equalities.append(f"{key.expression} IS NULL")
+    alternatives.append(" AND ".join([*equalities, f"c.id > {sql.bind(values[-1])}"]))
     start = ""
-    if keys and keys[0].always_there:  # said again so that the index is entered at the right place
-        start = f"{keys[0].expression} {'<=' if keys[0].down else '>='} {sql.bind(values[0])} AND "
-    return f"{start}({' OR '.join(f'({way})' for way in ways)})"
+    if keys and keys[0].is_always_present:  # said again so that the index is entered at the right place
+        start = f"{keys[0].expression} {'<=' if keys[0].descending else '>='} {sql.bind(values[0])} AND "
+    return f"{start}({' OR '.join(f'({alternative})' for alternative in alternatives)})"
 
 
-def _write_cursor(place: int, row: Row, *, at: int) -> str:
-    values = [row[f"k{number}"] for number in range(len(row) - 1)]
-    return base64.urlsafe_b64encode(json.dumps([at, place, *values, row["id"]]).encode()).decode().rstrip("=")
+def _write_cursor(phase: int, row: Row, *, instant: int) -> str:
+    values = [row[f"key{number}"] for number in range(len(row) - 1)]
+    return base64.urlsafe_b64encode(json.dumps([instant, phase, *values, row["id"]]).encode()).decode().rstrip("=")
 
 
 def _read_cursor(
-    cursor: str | None, phases: Sequence[bool], asked: Filter, *, now: int
+    cursor: str | None, phases: Sequence[bool], contact_filter: Filter, *, now: int
 ) -> tuple[int, list[object] | None, int]:
     if cursor is None:
         return 0, None, now
     try:
-        at, place, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        in_rest = len(phases) == 2 and not phases[place]
-        kinds = [int if isinstance(sort.by, ScoreType) else str for sort in asked.sort[1 if in_rest else 0 :]]
+        instant, phase, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        in_rest = len(phases) == 2 and not phases[phase]
+        kinds = [int if isinstance(sort.by, ScoreType) else str for sort in contact_filter.sort[1 if in_rest else 0 :]]
         fits = [value is None or type(value) is kind for value, kind in zip(values[:-1], kinds, strict=True)]
         # Another process, whose clock runs ahead of ours, may have written it.
-        if not all(fits) or type(values[-1]) is not int or type(at) is not int or not 0 <= at <= now + DAY:
+        if not all(fits) or type(values[-1]) is not int or type(instant) is not int or not 0 <= instant <= now + DAY:
             raise BadCursor
-        if type(place) is not int or not 0 <= place < len(phases):
+        if type(phase) is not int or not 0 <= phase < len(phases):
             raise BadCursor
-        if phases[place] and values[0] is None:
+        if phases[phase] and values[0] is None:
             raise BadCursor
         if any(isinstance(value, int) and abs(value) > database.LARGEST_ID for value in values):
             raise BadCursor
@@ -169,4 +184,4 @@ def _read_cursor(
             raise BadCursor
     except (ValueError, TypeError, IndexError, RecursionError) as exc:
         raise BadCursor from exc
-    return place, values, at
+    return phase, values, instant

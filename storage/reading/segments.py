@@ -37,8 +37,8 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) 
         raise BadName(
             f"`{name[:40]}` cannot name a segment: use a small letter, then small letters, digits, _ and -, 32 at most"
         )
-    known = await segments(workspace)
-    parse(text, await score_types(workspace), owners=SOMEBODY, segments=known, naming=name)
+    saved = await segments(workspace)
+    parse(text, await score_types(workspace), owners=SOMEBODY, segments=saved, naming=name)
     await database.current_database().writer.rows(
         "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
@@ -47,25 +47,25 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) 
         text,
         now,
     )
-    return known.get(name)
+    return saved.get(name)
 
 
 async def segment(workspace: Workspace, *, name: str) -> str:
     """Give the text of a saved filter; raises UnknownSegment."""
-    known = await segments(workspace)
-    if name not in known:
-        there = did_you_mean(name, known) if known else "None is saved yet."
-        raise UnknownSegment(f"there is no segment `{name[:40]}`. {there}")
-    return known[name]
+    saved = await segments(workspace)
+    if name not in saved:
+        hint = did_you_mean(name, saved) if saved else "None is saved yet."
+        raise UnknownSegment(f"there is no segment `{name[:40]}`. {hint}")
+    return saved[name]
 
 
 async def delete_segment(workspace: Workspace, *, name: str) -> str:
     """Delete a saved filter and give its text; raises UnknownSegment, BadName where another one is built on it."""
     text = await segment(workspace, name=name)
-    known = await segments(workspace)
-    types, without = await score_types(workspace), {one: known[one] for one in known if one != name}
-    for other in without:
-        if _can_be_read(known[other], types, known) and not _can_be_read(known[other], types, without):
+    saved = await segments(workspace)
+    types, remaining = await score_types(workspace), {other: saved[other] for other in saved if other != name}
+    for other in remaining:
+        if _is_readable(saved[other], types, saved) and not _is_readable(saved[other], types, remaining):
             raise BadName(f"the segment `{other}` is built on `{name}`: change or delete that one first")
     await database.current_database().writer.rows(
         "DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name
@@ -73,9 +73,9 @@ async def delete_segment(workspace: Workspace, *, name: str) -> str:
     return text
 
 
-def _can_be_read(text: str, types: tuple[ScoreType, ...], known: Mapping[str, str]) -> bool:
+def _is_readable(text: str, types: tuple[ScoreType, ...], saved: Mapping[str, str]) -> bool:
     try:
-        parse(text, types, owners=SOMEBODY, segments=known)
+        parse(text, types, owners=SOMEBODY, segments=saved)
     except BadFilter:
         return False
     return True

@@ -43,10 +43,10 @@ async def score_types(workspace: Workspace) -> tuple[ScoreType, ...]:
 async def score_type(workspace: Workspace, *, key: str | None) -> ScoreType:
     """Give a live definition by its key, or the default one without; raises UnknownScoreType."""
     types = await score_types(workspace)
-    found = next((one for one in types if key is None or one.key == key), None)
-    if found is None:
-        raise UnknownScoreType(key or "", known=tuple(one.key for one in types))
-    return found
+    selected = next((candidate for candidate in types if key is None or candidate.key == key), None)
+    if selected is None:
+        raise UnknownScoreType(key or "", known=tuple(candidate.key for candidate in types))
+    return selected
 
 
 async def add_score_type(
@@ -106,30 +106,30 @@ async def insert_type(
     """Write a type and its first definition; raises AlreadyThere."""
     await lock_names(session, workspace)
     taken = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, key)
-    made = taken or await session.rows(
+    inserted = taken or await session.rows(
         "INSERT INTO score_types (workspace_id, key, live, created_at) VALUES ($1, $2, 1, $3)"
         " ON CONFLICT DO NOTHING RETURNING id",
         workspace.id,
         key,
         now,
     )
-    if taken or not made:
-        what = "a source" if taken else "a score type"
-        raise AlreadyThere(f"{what} is called `{key}` already; choose another key")
+    if taken or not inserted:
+        holder = "a source" if taken else "a score type"
+        raise AlreadyThere(f"{holder} is called `{key}` already; choose another key")
     await session.rows(
         "INSERT INTO definitions"
         " (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, created_at, rules,"
         " is_draft) VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, false)",
-        made[0]["id"],
+        inserted[0]["id"],
         label,
         minimum,
         maximum,
         step,
         start,
-        _bands(bands),
+        _dump_bands(bands),
         half_life,
         now,
-        _rules(rules),
+        _dump_rules(rules),
     )
 
 
@@ -147,15 +147,15 @@ async def live_and_drafts(
     session: Session, workspaces: Collection[int]
 ) -> tuple[Types, Mapping[int, Sequence[ScoreType]]]:
     """Give the live definitions of several workspaces, and those that are being folded beside them."""
-    found: dict[int, dict[str, ScoreType]] = {id: {} for id in workspaces}
+    live_types: dict[int, dict[str, ScoreType]] = {id: {} for id in workspaces}
     drafts: dict[int, list[ScoreType]] = {}
     rows = await session.rows(_LIVE, [{"id": id} for id in workspaces])
     for row in sorted(rows, key=lambda row: (row["key"] != row["default_type"], row["id"], row["number"])):
         if row["is_draft"]:
-            drafts.setdefault(row["workspace_id"], []).append(_score_type(row))
+            drafts.setdefault(row["workspace_id"], []).append(_build_score_type(row))
         else:
-            found[row["workspace_id"]][row["key"]] = _score_type(row)
-    return found, drafts
+            live_types[row["workspace_id"]][row["key"]] = _build_score_type(row)
+    return live_types, drafts
 
 
 async def load_version(workspace: Workspace, *, score: str, number: int) -> ScoreType:
@@ -163,17 +163,17 @@ async def load_version(workspace: Workspace, *, score: str, number: int) -> Scor
     rows = await database.read(_VERSION, workspace.id, score, number)
     if not rows:
         raise UnknownScoreType(score)
-    return _score_type(rows[0])
+    return _build_score_type(rows[0])
 
 
 async def rename(session: Session, live: ScoreType, *, label: str, bands: Sequence[Band]) -> None:
     """Call a type and the parts of its range otherwise; no score moves by that."""
     await session.rows(
-        "UPDATE definitions SET label = $2, bands = $3 WHERE id = $1", live.definition, label, _bands(bands)
+        "UPDATE definitions SET label = $2, bands = $3 WHERE id = $1", live.definition, label, _dump_bands(bands)
     )
 
 
-async def insert_draft(session: Session, live: ScoreType, wanted: ScoreType, *, now: int) -> ScoreType:
+async def insert_draft(session: Session, live: ScoreType, proposed: ScoreType, *, now: int) -> ScoreType:
     """Write another version of a type, which nobody reads yet."""
     # Whoever counts the versions at the same moment would come to the same number.
     await session.rows("SELECT id FROM score_types WHERE id = $1 FOR NO KEY UPDATE", live.id)
@@ -183,22 +183,22 @@ async def insert_draft(session: Session, live: ScoreType, wanted: ScoreType, *, 
         " SELECT $1, max(number) + 1, $2, $3, $4, $5, $6, $7, $8, $9, true, $10 FROM definitions"
         " WHERE score_type_id = $1 RETURNING id, number",
         live.id,
-        wanted.label,
-        wanted.minimum,
-        wanted.maximum,
-        wanted.step,
-        wanted.start,
-        _bands(wanted.bands),
-        wanted.half_life,
-        _rules(wanted.rules),
+        proposed.label,
+        proposed.minimum,
+        proposed.maximum,
+        proposed.step,
+        proposed.start,
+        _dump_bands(proposed.bands),
+        proposed.half_life,
+        _dump_rules(proposed.rules),
         now,
     )
-    return replace(wanted, definition=rows[0]["id"], number=rows[0]["number"])
+    return replace(proposed, definition=rows[0]["id"], number=rows[0]["number"])
 
 
 async def is_draft(session: Session, draft: ScoreType) -> bool:
     """Tell whether a draft still waits to be applied."""
-    return bool(await session.rows("SELECT 1 AS there FROM definitions WHERE id = $1 AND is_draft", draft.definition))
+    return bool(await session.rows("SELECT 1 AS draft FROM definitions WHERE id = $1 AND is_draft", draft.definition))
 
 
 async def point_at_draft(session: Session, draft: ScoreType) -> bool:
@@ -213,8 +213,8 @@ async def point_at_draft(session: Session, draft: ScoreType) -> bool:
 
 async def drafts(workspace: Workspace) -> tuple[ScoreType, ...]:
     """Give the versions of a workspace's types that wait to be applied, the latest last."""
-    found = await live_and_drafts(database.current_database().reader, {workspace.id})
-    return tuple(found[1].get(workspace.id, ()))
+    definitions = await live_and_drafts(database.current_database().reader, {workspace.id})
+    return tuple(definitions[1].get(workspace.id, ()))
 
 
 async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> bool:
@@ -251,36 +251,32 @@ async def clear_marks(session: Session, definitions: Collection[int]) -> None:
     )
 
 
-def _bands(bands: Sequence[Band]) -> str:
+def _dump_bands(bands: Sequence[Band]) -> str:
     return json.dumps([[band.name, band.start, *([band.colour] if band.colour else [])] for band in bands])
 
 
-def _rules(rules: Sequence[Rule]) -> str:
-    return json.dumps([_written(rule) for rule in rules], ensure_ascii=False)
+def _dump_rules(rules: Sequence[Rule]) -> str:
+    return json.dumps([_rule_to_json(rule) for rule in rules], ensure_ascii=False)
 
 
-def _score_type(row: Row) -> ScoreType:
+def _build_score_type(row: Row) -> ScoreType:
     names = ("id", "definition", "number", "key", "label", "minimum", "maximum", "step", "start", "half_life")
     bands = tuple(
         Band(name=name, start=start, colour=next(iter(colour), None))
         for name, start, *colour in json.loads(row["bands"])
     )
-    rules = tuple(_rule(each) for each in json.loads(row["rules"]))
+    rules = tuple(_build_rule(rule) for rule in json.loads(row["rules"]))
     is_default = row["key"] == row["default_type"]
     return ScoreType(**{name: row[name] for name in names}, bands=bands, rules=rules, is_default=is_default)
 
 
-def _written(rule: Rule) -> dict[str, object]:
+def _rule_to_json(rule: Rule) -> dict[str, object]:
     cap = rule.cap
-    written = {"name": rule.name, "points": rule.points, "activity": rule.activity, "if": rule.condition}
-    return written | ({"cap": [cap.points, cap.period, cap.group]} if cap else {})
+    data = {"name": rule.name, "points": rule.points, "activity": rule.activity, "if": rule.condition}
+    return data | ({"cap": [cap.points, cap.period, cap.group]} if cap else {})
 
 
-def _rule(written: Mapping[str, Any]) -> Rule:
-    cap = (
-        RuleCap(points=written["cap"][0], period=written["cap"][1], group=written["cap"][2])
-        if "cap" in written
-        else None
-    )
+def _build_rule(data: Mapping[str, Any]) -> Rule:
+    cap = RuleCap(points=data["cap"][0], period=data["cap"][1], group=data["cap"][2]) if "cap" in data else None
     names = {"name": "name", "points": "points", "activity": "activity", "condition": "if"}
-    return Rule(**{ours: written[theirs] for ours, theirs in names.items()}, cap=cap)
+    return Rule(**{field: data[key] for field, key in names.items()}, cap=cap)

@@ -78,30 +78,32 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
             return None
         return await definitions.insert_draft(session, live, wanted, now=now)
 
-    made = await database.write(body)
-    if made is not None:
-        await database.write(_alone)  # what began before the draft was there has ended
-    return made
+    inserted = await database.write(body)
+    if inserted is not None:
+        await database.write(_wait_for_recorders)  # what began before the draft was there has ended
+    return inserted
 
 
-def only_names(live: ScoreType, wanted: ScoreType) -> bool:
+def only_names(live: ScoreType, proposed: ScoreType) -> bool:
     """Tell whether nobody has another value by it, or comes into another band: labels, names, colours, the default."""
-    same = replace(live, label=wanted.label, bands=wanted.bands, is_default=wanted.is_default)
-    begins = [[band.start for band in one.bands] for one in (live, wanted)]
-    return begins[0] == begins[1] and same == replace(wanted, definition=live.definition, number=live.number)
+    relabeled = replace(live, label=proposed.label, bands=proposed.bands, is_default=proposed.is_default)
+    band_starts = [[band.start for band in definition.bands] for definition in (live, proposed)]
+    return band_starts[0] == band_starts[1] and relabeled == replace(
+        proposed, definition=live.definition, number=live.number
+    )
 
 
 async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[int], None], now: int) -> None:
     """Fold every contact under a draft; *progress* is told how many are done. Raises NoDraft."""
-    done = await _count(workspace, draft)
+    done = await _count_built(workspace, draft)
     progress(done)
-    after = 0
+    last_id = 0
     while True:
-        ids = await _next(database.current_database().reader, workspace, draft, after=after, built=False)
+        ids = await _load_next_ids(database.current_database().reader, workspace, draft, after=last_id, built=False)
         if not ids:
             return
-        await _build(workspace, draft, ids)
-        after, done = ids[-1], done + len(ids)
+        await _build_contacts(workspace, draft, ids)
+        last_id, done = ids[-1], done + len(ids)
         progress(done)
 
 
@@ -109,18 +111,18 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     """Compare a draft that is built with what is live; raises NoDraft."""
     live = await definitions.score_type(workspace, key=draft.key)
     watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
-    crossing = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
-    looking = [watch for watch in crossing if watch.score_type.key == draft.key]
-    taken = await alert_memory.taken_or_pending(workspace, rules=[watch.rule for watch in looking])
+    crossing_watches = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
+    draft_watches = [watch for watch in crossing_watches if watch.score_type.key == draft.key]
+    taken = await alert_memory.taken_or_pending(workspace, rules=[watch.rule for watch in draft_watches])
     changed = entering = leaving = asking = 0
     first = list[tuple[int, int | None, int | None]]()
-    async for contact, before, after in _compared(workspace, live, draft, now=now):
+    async for contact, before, after in _compare_values(workspace, live, draft, now=now):
         changed += before != after
-        was, becomes = live.is_top(before), draft.is_top(after)
-        entering, leaving = entering + (becomes and not was), leaving + (was and not becomes)
-        if becomes and not was and len(first) < FIRST:
+        was_top, is_top = live.is_top(before), draft.is_top(after)
+        entering, leaving = entering + (is_top and not was_top), leaving + (was_top and not is_top)
+        if is_top and not was_top and len(first) < FIRST:
             first.append((contact, before, after))
-        asking += sum(watch.region.holds(after) and (watch.rule, contact) not in taken for watch in looking)
+        asking += sum(watch.region.holds(after) and (watch.rule, contact) not in taken for watch in draft_watches)
     return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
 
 
@@ -132,73 +134,85 @@ async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int)
     await build(workspace, draft=draft, progress=lambda _: None, now=now)
 
     async def body(session: Session) -> tuple[int, ScoreType]:
-        await _alone(session)
+        await _wait_for_recorders(session)
         types = (await definitions.live(session, {workspace.id}))[workspace.id]
-        old = types[draft.key]
-        while ids := await _next(session, workspace, draft, after=0, built=False):
-            await _fold(session, workspace, draft, ids)
+        previous = types[draft.key]
+        while ids := await _load_next_ids(session, workspace, draft, after=0, built=False):
+            await _fold_contacts(session, workspace, draft, ids)
         if not await definitions.point_at_draft(session, draft):
             raise NoDraft
-        asked = await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
+        follow_ups = (
+            await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
+        )
         await _reenroll(session, workspace, types.values(), now=now)
-        return asked, old
+        return follow_ups, previous
 
-    asked, old = await database.write(body)
-    await _forget(old.definition)
-    return asked
+    follow_ups, previous = await database.write(body)
+    await _delete_folded(previous.definition)
+    return follow_ups
 
 
 async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:
     """Drop a draft and what was folded under it; raises NoDraft where it is live, or was cancelled."""
     if not await definitions.drop_draft(workspace, draft=draft):
         raise NoDraft
-    await _forget(draft.definition)
+    await _delete_folded(draft.definition)
     await definitions.delete(workspace, draft=draft)
 
 
 async def project_into_drafts(
-    session: Session, works: Sequence[Plan], drafts: Mapping[int, Sequence[ScoreType]]
+    session: Session, plans: Sequence[Plan], drafts: Mapping[int, Sequence[ScoreType]]
 ) -> None:
     """Take what was recorded into the drafts too, for the contacts that are built, and for new ones."""
     touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
     types: dict[tuple[int, int], ScoreType] = {}
-    fresh = {entry.fact_id for work in works for entry in work.new}
-    regrouped = {contact for work in works for contact in work.regrouped}  # nothing is left of what was built for them
-    for work in works:
-        workspace = work.submission.workspace.id
-        for draft in drafts.get(workspace, ()) if work.refusal is None else ():
-            bearing = {e.contact for e in work.new if e.fact is not None and e.contact and bears_on(e.fact, draft)}
-            bearing |= {*work.spoken_of, *work.regrouped}
-            if bearing:
-                touched.setdefault((workspace, draft.definition), set()).update(bearing)
+    new_fact_ids = {entry.fact_id for plan in plans for entry in plan.new}
+    regrouped = {contact for plan in plans for contact in plan.regrouped}  # nothing is left of what was built for them
+    for plan in plans:
+        workspace = plan.submission.workspace.id
+        for draft in drafts.get(workspace, ()) if plan.refusal is None else ():
+            affected = {
+                entry.contact
+                for entry in plan.new
+                if entry.fact is not None and entry.contact and bears_on(entry.fact, draft)
+            }
+            affected |= {*plan.spoken_of, *plan.regrouped}
+            if affected:
+                touched.setdefault((workspace, draft.definition), set()).update(affected)
                 types[workspace, draft.definition] = draft
     for (workspace, definition), ids in touched.items():
         draft = types[workspace, definition]
         pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
         states = await projection.load_states(session, dict.fromkeys(pairs, definition))
-        late, known = await find_late(session, works, states, dict.fromkeys(states, draft))
+        late_pairs, fields = await find_late(session, plans, states, dict.fromkeys(states, draft))
         # Of those not built yet: contacts that are new, and those whose scores a merge or a split took away.
-        ledgers = await facts.ledgers(session, {pair: draft for pair in pairs if pair in late or pair not in states})
-        new = {pair for pair, ledger in ledgers.items() if ledger.keys() <= fresh or pair[0] in regrouped}
-        await _write(session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late | new})
-        await _step(session, workspace, draft, works, {p: states[p] for p in states.keys() - late}, known)
+        ledgers = await facts.ledgers(
+            session, {pair: draft for pair in pairs if pair in late_pairs or pair not in states}
+        )
+        new_pairs = {pair for pair, ledger in ledgers.items() if ledger.keys() <= new_fact_ids or pair[0] in regrouped}
+        await _save_folded(
+            session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late_pairs | new_pairs}
+        )
+        await _fold_new_facts(
+            session, workspace, draft, plans, {pair: states[pair] for pair in states.keys() - late_pairs}, fields
+        )
 
 
-async def _step(
+async def _fold_new_facts(
     session: Session,
     workspace: int,
     draft: ScoreType,
-    works: Sequence[Plan],
+    plans: Sequence[Plan],
     states: dict[Scored, ScoreState],
-    known: Mapping[int, Mapping[str, Json]],
+    fields: Mapping[int, Mapping[str, Json]],
 ) -> None:
     """Fold the new facts into scores under a draft for which they all come last; *known* is what `find_late` says."""
     effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
-    for work in works:
-        for entry in work.new:
+    for plan in plans:
+        for entry in plan.new:
             pair = (entry.contact or 0, draft.key)
             if pair in states and entry.fact is not None and entry.fact_id is not None:
-                states[pair], effect = step(states[pair], entry.fact, draft, known.get(entry.fact_id))
+                states[pair], effect = step(states[pair], entry.fact, draft, fields.get(entry.fact_id))
                 if effect is not None:
                     effects[pair][entry.fact_id] = (entry.fact, effect)
     await projection.save_projection(
@@ -215,57 +229,59 @@ async def fold_again() -> int:
     marked, done = await definitions.load_marked(database.current_database().reader), 0
     for workspace in await all_workspaces() if marked else ():
         live, drafts = await definitions.live_and_drafts(database.current_database().reader, {workspace.id})
-        for one in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
-            if one.definition in marked:
-                done += await _fold_built(workspace, one)
+        for definition in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
+            if definition.definition in marked:
+                done += await _fold_built(workspace, definition)
     await definitions.clear_marks(database.current_database().writer, marked)
     return done
 
 
 async def _fold_built(workspace: Workspace, definition: ScoreType) -> int:
     async def body(session: Session, ids: Sequence[int]) -> None:
-        await _fold(session, workspace, definition, ids)
+        await _fold_contacts(session, workspace, definition, ids)
 
-    after = done = 0
-    while ids := await _next(database.current_database().reader, workspace, definition, after=after, built=True):
-        await _together(body, ids)
-        after, done = ids[-1], done + len(ids)
+    last_id = done = 0
+    while ids := await _load_next_ids(
+        database.current_database().reader, workspace, definition, after=last_id, built=True
+    ):
+        await _run_in_transaction(body, ids)
+        last_id, done = ids[-1], done + len(ids)
     return done
 
 
-async def _build(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
+async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
     async def body(session: Session, ids: Sequence[int]) -> None:
         if not await definitions.is_draft(session, draft):
             raise NoDraft
-        await _fold(session, workspace, draft, ids)
+        await _fold_contacts(session, workspace, draft, ids)
 
-    await _together(body, ids)
+    await _run_in_transaction(body, ids)
 
 
-async def _together(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
+async def _run_in_transaction(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
     """Do it for contacts in one transaction."""
 
-    async def for_all(session: Session) -> None:
+    async def run(session: Session) -> None:
         await body(session, ids)
 
     try:
-        await database.write(for_all)
+        await database.write(run)
     except StartAgain:  # one of them was merged just now: one by one, without it
         for id in ids if len(ids) > 1 else ():
-            await _together(body, [id])
+            await _run_in_transaction(body, [id])
 
 
-async def _fold(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
+async def _fold_contacts(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
     await contacts.lock(session, {id: id for id in ids})
     ledgers = await facts.ledgers(session, {(id, draft.key): draft for id in ids})
-    await _write(session, workspace.id, draft, ledgers)
+    await _save_folded(session, workspace.id, draft, ledgers)
 
 
-async def _write(
+async def _save_folded(
     session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
 ) -> None:
     undone = await facts.undone_of(
-        session, workspace, {fact.batch for each in ledgers.values() for fact in each.values()}
+        session, workspace, {fact.batch for ledger in ledgers.values() for fact in ledger.values()}
     )
     states, effects = {}, {}
     for pair, ledger in ledgers.items():
@@ -276,7 +292,9 @@ async def _write(
     )  # fmt: skip  # what, and under which definition
 
 
-async def _next(session: Session, workspace: Workspace, definition: ScoreType, *, after: int, built: bool) -> list[int]:
+async def _load_next_ids(
+    session: Session, workspace: Workspace, definition: ScoreType, *, after: int, built: bool
+) -> list[int]:
     """Name the next contacts that are folded under a definition, or those that are not."""
     rows = await session.rows(
         "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL"
@@ -290,27 +308,27 @@ async def _next(session: Session, workspace: Workspace, definition: ScoreType, *
     return [row["id"] for row in rows]
 
 
-async def _count(workspace: Workspace, draft: ScoreType) -> int:
+async def _count_built(workspace: Workspace, draft: ScoreType) -> int:
     rows = await database.read(
-        "SELECT count(*) AS n FROM scores WHERE workspace_id = $1 AND definition_id = $2",
+        "SELECT count(*) AS number FROM scores WHERE workspace_id = $1 AND definition_id = $2",
         workspace.id,
         draft.definition,
     )
-    return int(rows[0]["n"])
+    return int(rows[0]["number"])
 
 
-async def _compared(
+async def _compare_values(
     workspace: Workspace, live: ScoreType, draft: ScoreType, *, now: int
 ) -> AsyncIterator[tuple[int, int | None, int | None]]:
-    after = 0
+    last_id = 0
     while True:
         rows = await database.read(
-            "SELECT c.id, a.rank AS was, b.rank AS becomes FROM contacts c"
+            "SELECT c.id, a.rank AS rank_before, b.rank AS rank_after FROM contacts c"
             " LEFT JOIN scores a ON a.contact_id = c.id AND a.definition_id = $3"
             " LEFT JOIN scores b ON b.contact_id = c.id AND b.definition_id = $4"
             " WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL ORDER BY c.id LIMIT $5",
             workspace.id,
-            after,
+            last_id,
             live.definition,
             draft.definition,
             10 * BATCH,
@@ -318,42 +336,42 @@ async def _compared(
         if not rows:
             return
         for row in rows:
-            before = None if row["was"] is None else shown(live, row["was"], now=now)
-            becomes = None if row["becomes"] is None else shown(draft, row["becomes"], now=now)
-            yield row["id"], before, becomes
-        after = rows[-1]["id"]
+            before_value = None if row["rank_before"] is None else shown(live, row["rank_before"], now=now)
+            after_value = None if row["rank_after"] is None else shown(draft, row["rank_after"], now=now)
+            yield row["id"], before_value, after_value
+        last_id = rows[-1]["id"]
 
 
-async def _reenroll(session: Session, workspace: Workspace, before: Collection[ScoreType], *, now: int) -> None:
+async def _reenroll(session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, now: int) -> None:
     """Enroll contacts anew, asking for no follow-up, in the rules that watch something else than under *before*."""
     types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
-        old, new = rule.watch(before), rule.watch(types)
-        if old is None or new is None or not _same_watch(old, new):
+        old_watch, new_watch = rule.watch(types_before), rule.watch(types)
+        if old_watch is None or new_watch is None or not _is_same_watch(old_watch, new_watch):
             await enroll.enroll(session, workspace, rule, types, now=now)
 
 
-def _same_watch(old: Watch, new: Watch) -> bool:
+def _is_same_watch(before: Watch, after: Watch) -> bool:
     """Return whether a rule watches the same region of the same definition, whatever its type is called."""
-    same_score = old.score_type.definition == new.score_type.definition
-    return same_score and replace(old, score_type=new.score_type) == new
+    is_same_score = before.score_type.definition == after.score_type.definition
+    return is_same_score and replace(before, score_type=after.score_type) == after
 
 
-async def _alone(session: Session) -> None:
+async def _wait_for_recorders(session: Session) -> None:
     """Wait for everything that is being recorded: each of it has read the definitions in its transaction."""
     if session.dialect == "postgres":
         await session.rows("LOCK TABLE definitions IN ACCESS EXCLUSIVE MODE")
 
 
-async def _forget(definition: int) -> None:
+async def _delete_folded(definition: int) -> None:
     """Delete what was folded under a definition that nobody reads any more, a little at a time."""
     for table in ("effects", "scores"):
         while True:
-            gone = await database.current_database().writer.rows(
+            deleted = await database.current_database().writer.rows(
                 f"DELETE FROM {table} WHERE id IN"
                 f" (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
                 definition,
                 10 * BATCH,
             )
-            if not gone:
+            if not deleted:
                 break

@@ -53,11 +53,11 @@ class CsvFile:
         with self.path.open("rb") as file, io.TextIOWrapper(file, encoding=self.encoding, newline="") as text:
             lines, line = _Lines(text), 1
             while True:
-                cells, wrong = _next_row(lines, self.delimiter, width=len(self.header))
+                cells, problem = _read_row(lines, self.delimiter, width=len(self.header))
                 if not lines.taken:
                     return
-                if line > 1 and (wrong or any(cell.strip() for cell in cells)):
-                    yield Row(line=line, cells=cells, end=file.tell(), wrong=wrong)
+                if line > 1 and (problem or any(cell.strip() for cell in cells)):
+                    yield Row(line=line, cells=cells, end=file.tell(), wrong=problem)
                 line += max(1, sum(part.endswith(("\n", "\r")) for part in lines.taken))
 
 
@@ -66,14 +66,14 @@ class _Lines:
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
-        self._again: deque[str] = deque()
+        self._returned: deque[str] = deque()
         self.taken: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self._again.popleft() if self._again else self._text.readline(LONGEST_LINE)
+        line = self._returned.popleft() if self._returned else self._text.readline(LONGEST_LINE)
         if not line:
             raise StopIteration
         self.taken.append(line)
@@ -81,11 +81,11 @@ class _Lines:
 
     def keep_first(self) -> None:
         """Take back all lines but the first."""
-        self._again.extendleft(reversed(self.taken[1:]))
+        self._returned.extendleft(reversed(self.taken[1:]))
         del self.taken[1:]
 
 
-def _next_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tuple[str, ...], str | None]:
+def _read_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tuple[str, ...], str | None]:
     """Read a row of *width* cells (none: any), and why it cannot be read; at the end no line was taken for it."""
     lines.taken.clear()
     try:
@@ -104,8 +104,10 @@ def _next_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tupl
 
 def recognize(path: Path) -> CsvFile:
     """Find out how a file is written: its encoding, what parts its cells, and its header; raises BadFile."""
-    digest, size, encoding = _read_through(path)
-    delimiter, header = max((_header(path, encoding, one) for one in DELIMITERS), key=lambda found: len(found[1]))
+    digest, size, encoding = _scan_file(path)
+    delimiter, header = max(
+        (_read_header(path, encoding, candidate) for candidate in DELIMITERS), key=lambda parsed: len(parsed[1])
+    )
     if not any(name.strip() for name in header):
         raise BadFile(f"{path.name} has no header: its first line must name the columns, one of them email")
     if any("\0" in name for name in header):
@@ -113,26 +115,26 @@ def recognize(path: Path) -> CsvFile:
     return CsvFile(path=path, encoding=encoding, delimiter=delimiter, header=header, digest=digest, size=size)
 
 
-def _read_through(path: Path) -> tuple[str, int, str]:
+def _scan_file(path: Path) -> tuple[str, int, str]:
     """Give the digest of a file, its size and its encoding."""
     digest, size = hashlib.sha256(), 0
     decoders: dict[str, codecs.IncrementalDecoder] = {}
     with path.open("rb") as file:
         while part := file.read(_PART):
             if not size:
-                decoders = {name: codecs.getincrementaldecoder(name)() for name in _encodings(part)}
+                decoders = {name: codecs.getincrementaldecoder(name)() for name in _list_encodings(part)}
             digest.update(part)
             size += len(part)
-            decoders = {name: decoder for name, decoder in decoders.items() if _decodes(decoder, part)}
+            decoders = {name: decoder for name, decoder in decoders.items() if _is_decodable(decoder, part)}
     for name, decoder in decoders.items():
-        if _decodes(decoder, b"", final=True):
+        if _is_decodable(decoder, b"", final=True):
             return digest.hexdigest(), size, name
     if not size:
         raise BadFile(f"{path.name} is empty")
     raise BadFile(f"{path.name} is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”")
 
 
-def _encodings(start: bytes) -> tuple[str, ...]:
+def _list_encodings(start: bytes) -> tuple[str, ...]:
     """Name the encodings that a file which begins like this may have, the likeliest first."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return ("utf-16",)
@@ -143,7 +145,7 @@ def _encodings(start: bytes) -> tuple[str, ...]:
     return ("utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8", "cp1252")
 
 
-def _decodes(decoder: codecs.IncrementalDecoder, part: bytes, *, final: bool = False) -> bool:
+def _is_decodable(decoder: codecs.IncrementalDecoder, part: bytes, *, final: bool = False) -> bool:
     try:
         decoder.decode(part, final)
     except UnicodeDecodeError:
@@ -151,13 +153,13 @@ def _decodes(decoder: codecs.IncrementalDecoder, part: bytes, *, final: bool = F
     return True
 
 
-def _header(path: Path, encoding: str, delimiter: str) -> tuple[str, tuple[str, ...]]:
+def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, tuple[str, ...]]:
     with path.open(encoding=encoding, newline="") as text:
         lines = _Lines(text)
-        cells, wrong = _next_row(lines, delimiter, width=None)
+        cells, problem = _read_row(lines, delimiter, width=None)
     if any(len(line) == LONGEST_LINE for line in lines.taken):
         raise BadFile(f"the first line of {path.name} is longer than {LONGEST_LINE:,} characters")
-    return delimiter, () if wrong else cells
+    return delimiter, () if problem else cells
 
 
 class Mending:
@@ -166,7 +168,7 @@ class Mending:
     def __init__(self, file: CsvFile) -> None:
         self.path = file.path.with_suffix(".errors.csv")
         self._file = file
-        self._kept = [place for place, name in enumerate(file.header) if name not in NOTES]
+        self._columns = [index for index, name in enumerate(file.header) if name not in NOTES]
         self._open: TextIO | None = None
 
     def add(self, row: Row, reason: str) -> None:
@@ -176,9 +178,9 @@ class Mending:
             self._open = open(  # noqa: SIM115  # closed by close
                 self.path, "w", encoding=self._file.encoding, errors="replace", newline="", opener=open_private
             )
-            self._write(*NOTES, *(self._file.header[place] for place in self._kept))
+            self._write(*NOTES, *(self._file.header[index] for index in self._columns))
         beyond = range(len(self._file.header), len(row.cells))
-        cells = [row.cells[place] for place in (*self._kept, *beyond) if place < len(row.cells)]
+        cells = [row.cells[index] for index in (*self._columns, *beyond) if index < len(row.cells)]
         self._write(str(row.line), reason, *cells)
 
     def close(self) -> bool:

@@ -24,41 +24,41 @@ PAGE = 1000
 
 async def export(workspace: Workspace, *, asked: Filter, now: int) -> AsyncIterator[Card]:
     """Give the contacts that a filter finds: by address, then those without one by their ids, unless it sorts."""
-    pages = _sorted(workspace, asked, now=now) if asked.sort else _by_address(workspace, asked, now=now)
-    left = asked.limit
+    pages = _load_sorted(workspace, asked, now=now) if asked.sort else _load_by_address(workspace, asked, now=now)
+    remaining = asked.limit
     async for cards in pages:
-        for card in cards if left is None else cards[:left]:
+        for card in cards if remaining is None else cards[:remaining]:
             yield card
-        left = None if left is None else left - len(cards)
-        if left is not None and left <= 0:
+        remaining = None if remaining is None else remaining - len(cards)
+        if remaining is not None and remaining <= 0:
             return
 
 
-async def _sorted(workspace: Workspace, asked: Filter, *, now: int) -> AsyncIterator[list[Card]]:
+async def _load_sorted(workspace: Workspace, contact_filter: Filter, *, now: int) -> AsyncIterator[list[Card]]:
     cursor = None
     while True:
-        found = await page(workspace, asked=asked, limit=PAGE, cursor=cursor, now=now)
-        yield list(found.cards)
-        cursor = found.next_cursor
+        result = await page(workspace, asked=contact_filter, limit=PAGE, cursor=cursor, now=now)
+        yield list(result.cards)
+        cursor = result.next_cursor
         if cursor is None:
             return
 
 
-async def _by_address(workspace: Workspace, asked: Filter, *, now: int) -> AsyncIterator[list[Card]]:
-    for statement in (_with_address, _without_address):
+async def _load_by_address(workspace: Workspace, contact_filter: Filter, *, now: int) -> AsyncIterator[list[Card]]:
+    for statement in (_load_with_address, _load_without_address):
         after: Row | None = None
-        while rows := await statement(workspace, asked, after, now=now):
+        while rows := await statement(workspace, contact_filter, after, now=now):
             yield await cards_of(workspace, ids=[row["id"] for row in rows], now=now)
             after = rows[-1]
             if len(rows) < PAGE:
                 break
 
 
-async def _with_address(workspace: Workspace, asked: Filter, after: Row | None, *, now: int) -> list[Row]:
-    where, values = write_condition(workspace, asked, now=now)
-    at = len(values)
+async def _load_with_address(workspace: Workspace, contact_filter: Filter, after: Row | None, *, now: int) -> list[Row]:
+    where, values = write_condition(workspace, contact_filter, now=now)
+    bound_count = len(values)
     if after is not None:
-        where += f' AND (c.email_key COLLATE "C", c.id) > (${at + 1}, ${at + 2})'
+        where += f' AND (c.email_key COLLATE "C", c.id) > (${bound_count + 1}, ${bound_count + 2})'
         values += [after["email_key"], after["id"]]
     return await database.read(
         f"SELECT c.id, c.email_key FROM contacts c WHERE {where} AND c.email_key IS NOT NULL"
@@ -67,12 +67,14 @@ async def _with_address(workspace: Workspace, asked: Filter, after: Row | None, 
     )
 
 
-async def _without_address(workspace: Workspace, asked: Filter, after: Row | None, *, now: int) -> list[Row]:
+async def _load_without_address(
+    workspace: Workspace, contact_filter: Filter, after: Row | None, *, now: int
+) -> list[Row]:
     """Give those without an address, each by the first of its ids; the rows of the database are in no order of ours."""
-    where, values = write_condition(workspace, asked, now=now)
-    at = len(values)
+    where, values = write_condition(workspace, contact_filter, now=now)
+    bound_count = len(values)
     if after is not None:
-        where += f' AND (i.namespace COLLATE "C", i.value COLLATE "C") > (${at + 1}, ${at + 2})'
+        where += f' AND (i.namespace COLLATE "C", i.value COLLATE "C") > (${bound_count + 1}, ${bound_count + 2})'
         values += [after["namespace"], after["value"]]
     return await database.read(
         "SELECT c.id, i.namespace, i.value FROM identities i JOIN contacts m ON m.id = i.contact_id"
@@ -97,29 +99,34 @@ async def write_csv(workspace: Workspace, *, asked: Filter, file: TextIO, told: 
     Scores are numbers; of what others wrote nothing is taken for a formula by a spreadsheet.
     """
     types = await score_types(workspace)
-    sources, attributes = await _sources(workspace), await _attributes(workspace)
-    table, number = csv.writer(file), 0
+    sources, attributes = await _list_sources(workspace), await _list_attributes(workspace)
+    table, count = csv.writer(file), 0
     ids = [ID + source for source in sources]
-    table.writerow([*FIELDS, *(one.key for one in types), *ids, *(ATTRIBUTE + name for name in attributes)])
+    table.writerow(
+        [*FIELDS, *(score_type.key for score_type in types), *ids, *(ATTRIBUTE + name for name in attributes)]
+    )
     async for card in export(workspace, asked=asked, now=now):
-        one, values = card.contact, {standing.score_type.key: show(standing.value) for standing in card.standings}
-        said = {name: write_cell(getattr(one, name)) for name in FIELDS if name != "tags"} | {
-            "tags": join_tags(one.tags)
+        contact, values = card.contact, {standing.score_type.key: show(standing.value) for standing in card.standings}
+        texts = {name: write_cell(getattr(contact, name)) for name in FIELDS if name != "tags"} | {
+            "tags": join_tags(contact.tags)
         }
-        more = [*(one.ids.get(source) for source in sources), *(one.attributes.get(name) for name in attributes)]
+        extra_values = [
+            *(contact.ids.get(source) for source in sources),
+            *(contact.attributes.get(name) for name in attributes),
+        ]
         table.writerow(
             [
-                *(guard_formula(said[name]) for name in FIELDS),
+                *(guard_formula(texts[name]) for name in FIELDS),
                 *(values.get(score_type.key, "") for score_type in types),
-                *(guard_formula(write_cell(value)) for value in more),
+                *(guard_formula(write_cell(value)) for value in extra_values),
             ]
         )
-        number += 1
-        told(number)
-    return number
+        count += 1
+        told(count)
+    return count
 
 
-async def _sources(workspace: Workspace) -> list[str]:
+async def _list_sources(workspace: Workspace) -> list[str]:
     """Name the sources whose ids some contact has."""
     rows = await database.read(
         "SELECT DISTINCT namespace FROM identities WHERE workspace_id = $1 AND namespace <> ''", workspace.id
@@ -127,16 +134,16 @@ async def _sources(workspace: Workspace) -> list[str]:
     return sorted(row["namespace"] for row in rows)
 
 
-async def _attributes(workspace: Workspace) -> list[str]:
+async def _list_attributes(workspace: Workspace) -> list[str]:
     """Name the attributes that some contact has."""
     names: set[str] = set()
-    last = 0
-    while some := await database.read(
+    last_id = 0
+    while rows := await database.read(
         "SELECT id, attributes FROM contacts WHERE workspace_id = $1 AND id > $2 AND merged_into IS NULL"
         f" AND attributes <> '{{}}' ORDER BY id LIMIT {PAGE}",
         workspace.id,
-        last,
+        last_id,
     ):
-        names.update(name for row in some for name in json.loads(row["attributes"]))
-        last = some[-1]["id"]
+        names.update(name for row in rows for name in json.loads(row["attributes"]))
+        last_id = rows[-1]["id"]
     return sorted(names)

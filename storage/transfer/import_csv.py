@@ -113,25 +113,27 @@ async def import_file(
     undo = await undo_in_force(workspace, batch=batch_of(file))
     if undo is not None:
         report.restored = True
-        await _record(_undoing(workspace, undo, now=now), report, committer=committer, dry_run=dry_run, now=now)
+        await _record_and_report(
+            _build_undo(workspace, undo, now=now), report, committer=committer, dry_run=dry_run, now=now
+        )
     while chunk := list(islice(rows, CHUNK)):
-        told = [_read(row, columns) for row in chunk]
-        sound = [one for one in told if not one.complaints]
-        known = await _known(workspace, sound, columns, batch=batch_of(file), now=now)
-        for one in told:
-            if not one.complaints:
-                _compare(one, known, workspace, key=f"{key}/{one.row.line}", columns=columns)
-        items = [item for one in told for item in one.items]
+        import_rows = [_parse_row(row, columns) for row in chunk]
+        valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
+        people = await _load_people(workspace, valid_rows, columns, batch=batch_of(file), now=now)
+        for import_row in import_rows:
+            if not import_row.complaints:
+                _compare_row(import_row, people, workspace, key=f"{key}/{import_row.row.line}", columns=columns)
+        items = [item for import_row in import_rows for item in import_row.items]
         if items:
             # Later rows are later facts, whatever their place in their chunk.
             submission = Submission(
                 workspace=workspace, source=SOURCE, batch=batch_of(file), received_at=now + offset, items=items,
                 actor=SOURCE, muted=True,
             )  # fmt: skip  # whose, when and what
-            recorded = await _record(submission, report, committer=committer, dry_run=dry_run, now=now)
-            _take_outcomes(told, recorded)
+            recorded = await _record_and_report(submission, report, committer=committer, dry_run=dry_run, now=now)
+            _apply_outcomes(import_rows, recorded)
         offset += len(items)
-        _count(report, told, wrong)
+        _count_rows(report, import_rows, wrong)
         progress(chunk[-1].end)
     return report
 
@@ -141,7 +143,7 @@ async def undo_import(workspace: Workspace, *, file: CsvFile, committer: Committ
     if await undo_in_force(workspace, batch=batch_of(file)) is not None:
         raise NothingToUndo(f"the import of {file.path.name} was taken back already")
     try:
-        return await committer.record(_undoing(workspace, batch_of(file), now=now), now=now)
+        return await committer.record(_build_undo(workspace, batch_of(file), now=now), now=now)
     except NothingToUndo as exc:
         raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
 
@@ -151,36 +153,42 @@ def batch_of(file: CsvFile) -> str:
     return f"{SOURCE}/{file.digest[:16]}"
 
 
-def _undoing(workspace: Workspace, batch: str, *, now: int) -> Submission:
+def _build_undo(workspace: Workspace, batch: str, *, now: int) -> Submission:
     return Submission(
         workspace=workspace, source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=SOURCE,
         all_or_none=True, undoes=batch, muted=True,
     )  # fmt: skip  # whose, when and what
 
 
-async def _record(submission: Submission, report: Report, *, committer: Committer, dry_run: bool, now: int) -> Recorded:
+async def _record_and_report(
+    submission: Submission, report: Report, *, committer: Committer, dry_run: bool, now: int
+) -> Recorded:
     """Record a submission, or rehearse it, and report what it does to the scores."""
 
-    async def look(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
-        ids = [one.contact for one in recorded.moved if _enters(one)][:FIRST]
-        return recorded, {one.id: one for one in await contacts.load_contacts(session, submission.workspace, ids=ids)}
+    async def load_moved_contacts(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
+        ids = [move.contact for move in recorded.moved if _is_entering(move)][:FIRST]
+        return recorded, {
+            contact.id: contact for contact in await contacts.load_contacts(session, submission.workspace, ids=ids)
+        }
 
     if dry_run:
-        recorded, people = await committer.rehearse(submission, look=look, now=now)
+        recorded, contacts_by_id = await committer.rehearse(submission, look=load_moved_contacts, now=now)
     else:
-        recorded, people = await look(database.current_database().reader, await committer.record(submission, now=now))
+        recorded, contacts_by_id = await load_moved_contacts(
+            database.current_database().reader, await committer.record(submission, now=now)
+        )
     report.unasked += recorded.unasked
-    for one in recorded.moved:
-        movement = report.scores.setdefault(one.score_type.key, Movement(one.score_type))
-        movement.changed += one.before != one.after
-        movement.leaving += one.score_type.is_top(one.before) and not one.score_type.is_top(one.after)
-        movement.entering += _enters(one)
-        if one.contact in people and _enters(one) and len(movement.first) < FIRST:
-            movement.first.append((people[one.contact].shown, one.before, one.after))
+    for move in recorded.moved:
+        movement = report.scores.setdefault(move.score_type.key, Movement(move.score_type))
+        movement.changed += move.before != move.after
+        movement.leaving += move.score_type.is_top(move.before) and not move.score_type.is_top(move.after)
+        movement.entering += _is_entering(move)
+        if move.contact in contacts_by_id and _is_entering(move) and len(movement.first) < FIRST:
+            movement.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
     return recorded
 
 
-def _enters(moved: Moved) -> bool:
+def _is_entering(moved: Moved) -> bool:
     return moved.score_type.is_top(moved.after) and not moved.score_type.is_top(moved.before)
 
 
@@ -189,14 +197,14 @@ def _check_attributes(file: CsvFile, columns: Columns) -> None:
 
     The columns alone do not tell: an export has a column for every attribute that any contact has.
     """
-    places = [place for place, what in columns.fields.items() if what.startswith(ATTRIBUTE)]
-    if len(places) <= MOST_ATTRIBUTES:
+    indexes = [index for index, target in columns.fields.items() if target.startswith(ATTRIBUTE)]
+    if len(indexes) <= MOST_ATTRIBUTES:
         return
     for row in file.rows():
-        filled = sum(place < len(row.cells) and bool(row.cells[place].strip()) for place in places)
-        if filled > MOST_ATTRIBUTES and not row.wrong:
+        count = sum(index < len(row.cells) and bool(row.cells[index].strip()) for index in indexes)
+        if count > MOST_ATTRIBUTES and not row.wrong:
             raise BadFile(
-                f"line {row.line} of {file.path.name} has {filled:,} attributes, and a contact has at most"
+                f"line {row.line} of {file.path.name} has {count:,} attributes, and a contact has at most"
                 f" {MOST_ATTRIBUTES}: remove the `{ATTRIBUTE}…` columns that you do not need, and import it again"
             )
 
@@ -208,64 +216,70 @@ def match_columns(header: Sequence[str], types: Sequence[ScoreType], *, mapping:
     """
     if len(header) > MOST_COLUMNS:
         raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
-    keys = {one.key: one for one in types}
-    own = {name: name for name in FIELDS} | _ALSO
-    known = {one.label.casefold(): one.key for one in types} | {key: key for key in keys} | own
-    said = _said(header, mapping, known=(*FIELDS, *keys))
-    mapped = set(said.values())
+    keys = {score_type.key: score_type for score_type in types}
+    own_names = {name: name for name in FIELDS} | _ALSO
+    targets = (
+        {score_type.label.casefold(): score_type.key for score_type in types} | {key: key for key in keys} | own_names
+    )
+    mapped_targets = _apply_mapping(header, mapping, targets=(*FIELDS, *keys))
+    mapped_values = set(mapped_targets.values())
     columns: dict[int, str] = {}
-    for place, name in enumerate(header):
-        what = said.get(place) or known.get(name.strip().casefold()) or (name if _is_named(name) else None)
-        if what and name not in NOTES and (place in said or what not in mapped):
-            columns[place] = what
-    twice = next((what for what, number in Counter(columns.values()).items() if number > 1), None)
-    if twice:
-        raise BadFile(f"two columns are `{twice}`; say which one is meant: --map COLUMN={twice}")
-    if not any(what == "email" or what.startswith(ID) for what in columns.values()):
+    for index, name in enumerate(header):
+        target = (
+            mapped_targets.get(index) or targets.get(name.strip().casefold()) or (name if _is_named(name) else None)
+        )
+        if target and name not in NOTES and (index in mapped_targets or target not in mapped_values):
+            columns[index] = target
+    duplicate = next((target for target, count in Counter(columns.values()).items() if count > 1), None)
+    if duplicate:
+        raise BadFile(f"two columns are `{duplicate}`; say which one is meant: --map COLUMN={duplicate}")
+    if not any(target == "email" or target.startswith(ID) for target in columns.values()):
         raise BadFile(f"no column is the e-mail address; say which one is: --map '{header[0].strip()}=email'")
     return Columns(
         header=tuple(header),
-        fields={place: what for place, what in columns.items() if what in FIELDS[1:] or what.startswith(ATTRIBUTE)},
-        scores={place: keys[what] for place, what in columns.items() if what in keys},
-        ids={place: what.removeprefix(ID) for place, what in columns.items() if what.startswith(ID)},
-        email=next((place for place, what in columns.items() if what == "email"), None),
+        fields={
+            index: target for index, target in columns.items() if target in FIELDS[1:] or target.startswith(ATTRIBUTE)
+        },
+        scores={index: keys[target] for index, target in columns.items() if target in keys},
+        ids={index: target.removeprefix(ID) for index, target in columns.items() if target.startswith(ID)},
+        email=next((index for index, target in columns.items() if target == "email"), None),
         unused=tuple(
             name.strip()
-            for place, name in enumerate(header)
-            if place not in columns and name.strip() and name not in NOTES
+            for index, name in enumerate(header)
+            if index not in columns and name.strip() and name not in NOTES
         ),
     )
 
 
-def _said(header: Sequence[str], mapping: Mapping[str, str], *, known: Sequence[str]) -> dict[int, str]:
-    said: dict[int, str] = {}
-    places: dict[str, int] = {}
-    for place, name in enumerate(header):
-        places.setdefault(name.strip().casefold(), place)
-    for column, what in mapping.items():
-        place_said = places.get(column.strip().casefold())
-        if place_said is None:
-            there = format_columns([name.strip() for name in header if name.strip()])
-            raise BadFile(f"there is no column `{column}`; there is {there}")
-        if what not in known and not _is_named(what):
-            raise BadFile(f"`{what}` is no field; use {', '.join(known)}, attributes.NAME or {ID}SOURCE")
-        said[place_said] = what
-    return said
+def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets: Sequence[str]) -> dict[int, str]:
+    mapped_targets: dict[int, str] = {}
+    indexes: dict[str, int] = {}
+    for index, name in enumerate(header):
+        indexes.setdefault(name.strip().casefold(), index)
+    for column, target in mapping.items():
+        column_index = indexes.get(column.strip().casefold())
+        if column_index is None:
+            existing = format_columns([name.strip() for name in header if name.strip()])
+            raise BadFile(f"there is no column `{column}`; there is {existing}")
+        if target not in targets and not _is_named(target):
+            raise BadFile(f"`{target}` is no field; use {', '.join(targets)}, attributes.NAME or {ID}SOURCE")
+        mapped_targets[column_index] = target
+    return mapped_targets
 
 
 def format_columns(columns: Sequence[str]) -> str:
     """Return the names of columns as one text, the first few where there are many."""
-    more = len(columns) - MOST_NAMED
-    return ", ".join(columns[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    remaining = len(columns) - MOST_NAMED
+    return ", ".join(columns[:MOST_NAMED]) + (f" and {remaining:,} more" if remaining > 0 else "")
 
 
-def _is_named(what: str) -> bool:
+def _is_named(name: str) -> bool:
     """Tell whether a column is an attribute, or an id in a source's system, by its name."""
-    return bool(_ATTRIBUTE.fullmatch(what) or (what.startswith(ID) and SLUG.fullmatch(what.removeprefix(ID))))
+    return bool(_ATTRIBUTE.fullmatch(name) or (name.startswith(ID) and SLUG.fullmatch(name.removeprefix(ID))))
 
 
 @dataclass(slots=True)
-class _Told:
+class _ImportRow:
     """One row on its way: whom it names, what it says, and what is new of that."""
 
     row: Row
@@ -280,58 +294,58 @@ class _Told:
 
     def identities(self, workspace: Workspace) -> list[Identity]:
         """Give every address and id that the row names its contact by, each once."""
-        named = [(workspace.id, *one) for reference in self.references for one in reference.identities()]
-        return list(dict.fromkeys(named))
+        identities = [(workspace.id, *identity) for reference in self.references for identity in reference.identities()]
+        return list(dict.fromkeys(identities))
 
 
-def _read(row: Row, columns: Columns) -> _Told:
+def _parse_row(row: Row, columns: Columns) -> _ImportRow:
     """Read a row; what is wrong with it is told by column."""
-    told = _Told(row)
+    import_row = _ImportRow(row)
     if row.wrong:
-        told.complaints.append(row.wrong)
-        return told
-    cells = {place: read_cell(cell) for place, cell in enumerate(row.cells)}
-    said = {place: cell for place, cell in cells.items() if cell}
-    for place, cell in said.items():
+        import_row.complaints.append(row.wrong)
+        return import_row
+    cells = {index: read_cell(cell) for index, cell in enumerate(row.cells)}
+    filled = {index: cell for index, cell in cells.items() if cell}
+    for index, cell in filled.items():
         try:
-            _read_cell(told, place, cell, columns)
+            _parse_cell(import_row, index, cell, columns)
         except Refusal as refusal:
-            told.complaints.append(f"{columns.header[place].strip()}: {refusal}")
+            import_row.complaints.append(f"{columns.header[index].strip()}: {refusal}")
     try:
-        told.references = _references(said, columns)
+        import_row.references = _build_references(filled, columns)
     except Refusal as refusal:
-        told.complaints.insert(0, str(refusal))
-    return told
+        import_row.complaints.insert(0, str(refusal))
+    return import_row
 
 
-def _read_cell(told: _Told, place: int, cell: str, columns: Columns) -> None:
+def _parse_cell(import_row: _ImportRow, index: int, cell: str, columns: Columns) -> None:
     if "\0" in cell:
         raise Refusal("no text holds a NUL; take it out")
-    if place in columns.scores:
-        score_type, value = columns.scores[place], parse(cell)
+    if index in columns.scores:
+        score_type, value = columns.scores[index], parse(cell)
         score_type.check_set(value)
-        told.values[place] = (score_type, value)
-    elif place in columns.fields:
-        name = columns.fields[place]
-        told.texts[name], told.fields[name] = cell, _field(name, cell)
+        import_row.values[index] = (score_type, value)
+    elif index in columns.fields:
+        name = columns.fields[index]
+        import_row.texts[name], import_row.fields[name] = cell, _parse_field(name, cell)
 
 
-def _field(name: str, cell: str) -> Json:
+def _parse_field(name: str, cell: str) -> Json:
     if name == "tags":
         tags = split_tags(cell)
         if len(tags) > MOST_TAGS or any(len(tag) > MOST_IN_TAG for tag in tags):
             raise Refusal(f"a contact has at most {MOST_TAGS} tags, each of at most {MOST_IN_TAG} characters")
         return list[Json](tags)
-    most = MOST_IN_ATTRIBUTE if name.startswith(ATTRIBUTE) else MOST_CHARACTERS
-    if len(cell) > most:
-        raise Refusal(f"it has {len(cell):,} characters; cut it to {most:,}")
+    limit = MOST_IN_ATTRIBUTE if name.startswith(ATTRIBUTE) else MOST_CHARACTERS
+    if len(cell) > limit:
+        raise Refusal(f"it has {len(cell):,} characters; cut it to {limit:,}")
     return cell
 
 
-def _references(said: Mapping[int, str], columns: Columns) -> list[Reference]:
+def _build_references(filled: Mapping[int, str], columns: Columns) -> list[Reference]:
     """Name the contact by its address and one id, and by the address and each further id."""
-    email = said.get(columns.email) if columns.email is not None else None
-    ids = [(source, said[place]) for place, source in columns.ids.items() if place in said]
+    email = filled.get(columns.email) if columns.email is not None else None
+    ids = [(source, filled[index]) for index, source in columns.ids.items() if index in filled]
     if email is None and not ids:
         raise Refusal("it names nobody: give the e-mail address")
     if email is not None:
@@ -351,16 +365,18 @@ class _Person:
     lines: dict[str, int] = field(default_factory=dict)  #: by column, the last line that was imported before
 
 
-async def _known(
-    workspace: Workspace, told: Sequence[_Told], columns: Columns, *, batch: str, now: int
+async def _load_people(
+    workspace: Workspace, import_rows: Sequence[_ImportRow], columns: Columns, *, batch: str, now: int
 ) -> dict[Identity, _Person]:
     """Give what is known of those that the rows name."""
     reader = database.current_database().reader
-    ids = await contacts.load_known(reader, {one for each in told for one in each.identities(workspace)})
-    there = sorted(set(ids.values()))
-    people = {one.id: _person(one) for one in await contacts.contacts(workspace, ids=there)}
+    ids = await contacts.load_known(
+        reader, {identity for import_row in import_rows for identity in import_row.identities(workspace)}
+    )
+    contact_ids = sorted(set(ids.values()))
+    people = {contact.id: _build_person(contact) for contact in await contacts.contacts(workspace, ids=contact_ids)}
     types = columns.scores.values()
-    definitions = {(id, score_type.key): score_type.definition for id in there for score_type in types}
+    definitions = {(id, score_type.key): score_type.definition for id in contact_ids for score_type in types}
     by_key = {score_type.key: score_type for score_type in types}
     for (id, key), state in (await projection.load_states(reader, definitions)).items():
         value = state.value(by_key[key], now=now)
@@ -373,64 +389,68 @@ async def _known(
     return {identity: people[id] for identity, id in ids.items() if id in people}
 
 
-def _person(one: Contact) -> _Person:
-    texts = {name: write_cell(getattr(one, name)) for name in FIELDS if name != "tags"}
-    texts |= {ATTRIBUTE + name: write_cell(value) for name, value in one.attributes.items()}
-    texts["tags"] = join_tags(one.tags)
+def _build_person(contact: Contact) -> _Person:
+    texts = {name: write_cell(getattr(contact, name)) for name in FIELDS if name != "tags"}
+    texts |= {ATTRIBUTE + name: write_cell(value) for name, value in contact.attributes.items()}
+    texts["tags"] = join_tags(contact.tags)
     return _Person(is_new=False, texts={name: read_cell(guard_formula(text)) for name, text in texts.items()})
 
 
-def _compare(told: _Told, known: dict[Identity, _Person], workspace: Workspace, *, key: str, columns: Columns) -> None:
+def _compare_row(
+    import_row: _ImportRow, people: dict[Identity, _Person], workspace: Workspace, *, key: str, columns: Columns
+) -> None:
     """Make items of what a row says that is not known already; what it says is known to the rows after it.
 
     What an item says hangs on the file and on what its columns are taken for, and on nothing else:
     the same item made again is then known for the same, whatever was known in between.
     """
-    identities = told.identities(workspace)
-    found = {id(known[one]): known[one] for one in identities if one in known}
-    person = next(iter(found.values()), None) or _Person(is_new=True)
-    if len(found) > 1:
-        told.complaints.append(str(TwoContacts()))
-    differing = {name: text for name, text in told.texts.items() if person.texts.get(name, "") != text}
+    identities = import_row.identities(workspace)
+    matches = {id(people[identity]): people[identity] for identity in identities if identity in people}
+    person = next(iter(matches.values()), None) or _Person(is_new=True)
+    if len(matches) > 1:
+        import_row.complaints.append(str(TwoContacts()))
+    differing = {name: text for name, text in import_row.texts.items() if person.texts.get(name, "") != text}
     if "owner" in differing and not looks_like_address(differing["owner"]):
-        told.complaints.append(f"owner: `{differing['owner']}` is not an e-mail address")
-    if told.complaints:
+        import_row.complaints.append(f"owner: `{differing['owner']}` is not an e-mail address")
+    if import_row.complaints:
         return
-    told.is_new = person.is_new
-    whom = told.references[0]
-    line = told.row.line  # one before a line that was imported already has had its say
+    import_row.is_new = person.is_new
+    reference = import_row.references[0]
+    line = import_row.row.line  # one before a line that was imported already has had its say
     if differing and person.lines.get(columns.signature, 0) <= line:
-        told.items.append(Item(key=f"{key}/{columns.signature}", contact=whom, fields=told.fields))
-    for place, (score_type, value) in told.values.items():
-        if person.values.get(score_type.key) != value and person.lines.get(str(place), 0) <= line:
-            told.items.append(Item(key=f"{key}/{place}", contact=whom, score=score_type.key, op=Op.SET, amount=value))
-    if not told.items and any(one not in known for one in identities):
-        told.items.append(Item(key=key, contact=whom))
-    for number, more in enumerate(told.references[1:], start=1):
-        if any((workspace.id, *one) not in known for one in more.identities()):
-            told.items.append(Item(key=f"{key}/id{number}", contact=more))
+        import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=import_row.fields))
+    for index, (score_type, value) in import_row.values.items():
+        if person.values.get(score_type.key) != value and person.lines.get(str(index), 0) <= line:
+            import_row.items.append(
+                Item(key=f"{key}/{index}", contact=reference, score=score_type.key, op=Op.SET, amount=value)
+            )
+    if not import_row.items and any(identity not in people for identity in identities):
+        import_row.items.append(Item(key=key, contact=reference))
+    for number, extra in enumerate(import_row.references[1:], start=1):
+        if any((workspace.id, *identity) not in people for identity in extra.identities()):
+            import_row.items.append(Item(key=f"{key}/id{number}", contact=extra))
     person.is_new = False
-    person.texts |= told.texts
-    person.values |= {score_type.key: value for score_type, value in told.values.values()}
-    known |= dict.fromkeys(identities, person)
+    person.texts |= import_row.texts
+    person.values |= {score_type.key: value for score_type, value in import_row.values.values()}
+    people |= dict.fromkeys(identities, person)
 
 
-def _take_outcomes(told: Sequence[_Told], recorded: Recorded) -> None:
+def _apply_outcomes(import_rows: Sequence[_ImportRow], recorded: Recorded) -> None:
     outcomes = iter(recorded.outcomes)
-    for one in told:
-        own = list(islice(outcomes, len(one.items)))
-        one.changed = any(outcome.status is Status.APPLIED for outcome in own)
-        one.complaints += dict.fromkeys(outcome.reason for outcome in own if outcome.reason)
+    for import_row in import_rows:
+        row_outcomes = list(islice(outcomes, len(import_row.items)))
+        import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
+        import_row.complaints += dict.fromkeys(outcome.reason for outcome in row_outcomes if outcome.reason)
 
 
-def _count(report: Report, told: Sequence[_Told], wrong: Callable[[Row, str], None]) -> None:
-    for one in told:
-        if one.complaints:
+def _count_rows(report: Report, import_rows: Sequence[_ImportRow], wrong: Callable[[Row, str], None]) -> None:
+    for import_row in import_rows:
+        if import_row.complaints:
             report.wrong += 1
-            wrong(one.row, "; ".join(one.complaints))
-        elif not one.changed:
+            wrong(import_row.row, "; ".join(import_row.complaints))
+        elif not import_row.changed:
             report.same += 1
-        elif one.is_new:
+        elif import_row.is_new:
             report.new += 1
         else:
             report.changed += 1

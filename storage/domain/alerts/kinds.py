@@ -77,15 +77,15 @@ class Watch:
         """Give the values that bear on it when fading carries a score across them."""
         if self.kind not in (Kind.CROSSES, Kind.COOLING):
             return ()
-        low, high, one = self.region.low, self.region.high, self.score_type
-        found = list[int]()
+        low, high, score_type = self.region.low, self.region.high, self.score_type
+        edges = list[int]()
         if low is not None:
-            line = max(one.minimum, low - self.margin)
+            rearm_below = max(score_type.minimum, low - self.margin)
             # At the line itself it is armed again: that is below the step above the line.
-            found += [low, line - (line - one.minimum) % one.step + one.step]
+            edges += [low, rearm_below - (rearm_below - score_type.minimum) % score_type.step + score_type.step]
         if high is not None:
-            found += [high, min(one.maximum, high + self.margin)]
-        return tuple(dict.fromkeys(found))
+            edges += [high, min(score_type.maximum, high + self.margin)]
+        return tuple(dict.fromkeys(edges))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,34 +125,36 @@ def evaluate(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) 
             due = state.last[0] + watch.span
             inside = state.rank is not None and now >= due
             decision = _decide(replace(watch, hold=0), memory, inside=inside, is_left=not inside, now=now)
-            waiting = None if inside or state.rank is None else due
-            return replace(decision, memory=replace(decision.memory, pending_until=waiting))
+            pending_until = None if inside or state.rank is None else due
+            return replace(decision, memory=replace(decision.memory, pending_until=pending_until))
         case Kind.COOLING:
-            have, then = (state.value(watch.score_type, now=at) for at in (now, now + watch.span))
-            inside = watch.region.holds(have) and not watch.region.holds(then)
-            line = min(watch.score_type.maximum, (watch.region.low or 0) + watch.margin)
-            return _decide(watch, memory, inside=inside, is_left=then is None or then >= line, now=now)
+            value_now, value_later = (state.value(watch.score_type, now=at) for at in (now, now + watch.span))
+            inside = watch.region.holds(value_now) and not watch.region.holds(value_later)
+            rearm_from = min(watch.score_type.maximum, (watch.region.low or 0) + watch.margin)
+            return _decide(
+                watch, memory, inside=inside, is_left=value_later is None or value_later >= rearm_from, now=now
+            )
         case _:
             return evaluate_value(watch, memory, state.value(watch.score_type, now=now), now=now)
 
 
-def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, then: int | None, *, now: int) -> Decision:
+def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, earlier: int | None, *, now: int) -> Decision:
     """Compare a score that was just changed with what it was; missing at either end it did not move."""
-    seen = replace(memory, seen_at=now)
-    if value is None or then is None:
-        return Decision(memory=seen)
-    moved = {Kind.RISES: value - then, Kind.FALLS: then - value}.get(watch.kind, abs(value - then))
-    if moved < watch.amount:
-        return Decision(memory=seen)
+    updated = replace(memory, seen_at=now)
+    if value is None or earlier is None:
+        return Decision(memory=updated)
+    change = {Kind.RISES: value - earlier, Kind.FALLS: earlier - value}.get(watch.kind, abs(value - earlier))
+    if change < watch.amount:
+        return Decision(memory=updated)
     if memory.fired_at is not None and now < memory.fired_at + max(watch.span, watch.cooldown):
-        return Decision(memory=seen)
-    return Decision(memory=replace(seen, fired_at=now), fires=True)
+        return Decision(memory=updated)
+    return Decision(memory=replace(updated, fired_at=now), fires=True)
 
 
 def next_evaluation(watch: Watch, memory: AlertMemory, state: ScoreState) -> int | None:
     """Give the next instant at which time alone bears on a score, after what is decided; none where it never does."""
     after = max(memory.seen_at, state.at)
-    instants = [at for at in _instants(watch, state) if at > after]
+    instants = [at for at in _list_instants(watch, state) if at > after]
     if memory.pending_until is not None:
         instants.append(max(memory.pending_until, after))
     return min(instants, default=None)
@@ -160,16 +162,16 @@ def next_evaluation(watch: Watch, memory: AlertMemory, state: ScoreState) -> int
 
 def is_behind(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> bool:
     """Tell whether something that lies before *now* would be taken for undecided: fading of before a late change."""
-    return any(max(memory.seen_at, state.at) < at <= now for at in _instants(watch, state))
+    return any(max(memory.seen_at, state.at) < at <= now for at in _list_instants(watch, state))
 
 
-def _instants(watch: Watch, state: ScoreState) -> list[int]:
+def _list_instants(watch: Watch, state: ScoreState) -> list[int]:
     if state.rank is None or not watch.score_type.half_life:
         return []
-    found = [crosses(watch.score_type, state.rank, edge) for edge in watch.edges]
+    crossings = [crosses(watch.score_type, state.rank, edge) for edge in watch.edges]
     lead = watch.span if watch.kind is Kind.COOLING else 0
-    known = [at for at in found if at is not None]
-    return known + ([at - lead for at in known] if lead else [])
+    instants = [at for at in crossings if at is not None]
+    return instants + ([at - lead for at in instants] if lead else [])
 
 
 def _decide(watch: Watch, memory: AlertMemory, *, inside: bool, is_left: bool, now: int) -> Decision:

@@ -67,19 +67,19 @@ class AlertWords:
 
 def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
     """Read a rule; raises BadAlert, UnknownScoreType. The condition is not looked at."""
-    rest, said = _options(text, {})
+    rest, options = _split_options(text, {})
     parts = _IF.split(rest, maxsplit=1)
-    first, said = _options(parts[0], said)  # they may stand before the condition, too
-    when = _WHEN.fullmatch(first.strip())
-    if when is None:
+    trigger, options = _split_options(parts[0], options)  # they may stand before the condition, too
+    clause = _WHEN.fullmatch(trigger.strip())
+    if clause is None:
         raise BadAlert(f"Say when: {EXAMPLE}")
-    score_type = next((one for one in types if one.key == when["type"].casefold()), None)
-    if score_type is None and when["type"].casefold() == "when":
+    score_type = next((known_type for known_type in types if known_type.key == clause["type"].casefold()), None)
+    if score_type is None and clause["type"].casefold() == "when":
         raise BadAlert(f"Say when: {EXAMPLE}")
     if score_type is None:
-        raise UnknownScoreType(when["type"], known=tuple(one.key for one in types))
-    kind, region, amount, span = _when(when["rest"].strip(), score_type)
-    if "escalate" in said and "sla" not in said:
+        raise UnknownScoreType(clause["type"], known=tuple(known_type.key for known_type in types))
+    kind, region, amount, span = _parse_clause(clause["rest"].strip(), score_type)
+    if "escalate" in options and "sla" not in options:
         raise BadAlert("Say after which time it is escalated: `sla 4h escalate to @jane`")
     return AlertWords(
         score_type=score_type,
@@ -88,85 +88,89 @@ def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
         amount=amount,
         span=span,
         condition=parts[1].strip() if len(parts) > 1 else "",
-        channel=said["channel"].upper() if "channel" in said else None,
-        in_digest="digest" in said,
-        hold=_span(said["hold"]) if "hold" in said else 0,
-        margin=_margin(said["margin"], score_type) if "margin" in said else None,
-        cooldown=_span(said["cooldown"]) if "cooldown" in said else None,
-        sla=_span(said["sla"]) if "sla" in said else None,
-        escalate_to=said["escalate"].upper() if "escalate" in said else None,
+        channel=options["channel"].upper() if "channel" in options else None,
+        in_digest="digest" in options,
+        hold=_parse_span(options["hold"]) if "hold" in options else 0,
+        margin=_parse_margin(options["margin"], score_type) if "margin" in options else None,
+        cooldown=_parse_span(options["cooldown"]) if "cooldown" in options else None,
+        sla=_parse_span(options["sla"]) if "sla" in options else None,
+        escalate_to=options["escalate"].upper() if "escalate" in options else None,
     )
 
 
-def _options(text: str, before: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def _split_options(text: str, options_before: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Take the options from the end of the words, one after the other; raises BadAlert where one stands twice."""
-    said = dict(before)
+    options = dict(options_before)
     while True:
-        found = next(((name, match) for name, one in _OPTIONS.items() if (match := one.search(text))), None)
-        if found is None:
+        last_option = next(
+            ((name, match) for name, pattern in _OPTIONS.items() if (match := pattern.search(text))), None
+        )
+        if last_option is None:
             break
-        name, match = found
-        if name in said or (name in ("channel", "digest") and {"channel", "digest"} & said.keys()):
+        name, match = last_option
+        if name in options or (name in ("channel", "digest") and {"channel", "digest"} & options.keys()):
             raise BadAlert(f"`{match[0].strip()}` is said twice: say one place, and each option once")
-        said[name], text = match["value"], text[: match.start()]
+        options[name], text = match["value"], text[: match.start()]
     if _PLAIN_CHANNEL.search(text):
         raise BadAlert("Slack did not say which channel that is: type # and choose it from the list that opens")
     if _PLAIN_PERSON.search(text):
         raise BadAlert("Slack did not say who that is: type @ and choose them from the list that opens")
-    return text, said
+    return text, options
 
 
-def _when(text: str, score_type: ScoreType) -> tuple[Kind, Region, int, int]:
+def _parse_clause(text: str, score_type: ScoreType) -> tuple[Kind, Region, int, int]:
     """Read what a rule waits for: its kind, the region, how far, and the time."""
-    if found := _TREND.fullmatch(text):
-        how = found["how"].casefold()
-        amount = _number(found["amount"])
+    if trend := _TREND.fullmatch(text):
+        verb = trend["how"].casefold()
+        amount = _parse_number(trend["amount"])
         if not 0 < amount <= score_type.maximum - score_type.minimum:
             raise BadAlert(f"{score_type.label} runs from {score_type.range_shown}, so it never moves {show(amount)}")
-        return Kind.MOVED if how == "moves" else Kind(how), ANYWHERE, amount, _span(found["span"])
-    if found := _UNTOUCHED.fullmatch(text):
-        return Kind.UNTOUCHED, ANYWHERE, 0, _span(found["span"])
-    if found := _COOLING.fullmatch(text):
+        return Kind.MOVED if verb == "moves" else Kind(verb), ANYWHERE, amount, _parse_span(trend["span"])
+    if untouched := _UNTOUCHED.fullmatch(text):
+        return Kind.UNTOUCHED, ANYWHERE, 0, _parse_span(untouched["span"])
+    if cooling := _COOLING.fullmatch(text):
         if score_type.half_life is None:
             raise BadAlert(f"{score_type.label} does not fade, so nobody falls out of a band by waiting")
-        low = band_region(score_type, found["band"].casefold()).low
+        low = band_region(score_type, cooling["band"].casefold()).low
         if low is None or low <= score_type.start:
             raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so nobody falls below that band")
-        return Kind.COOLING, Region(low=low), 0, _span(found["span"]) if found["span"] else LEAD
-    if up := _UP.fullmatch(text):
-        return Kind.CROSSES, Region(low=_edge(up["edge"], score_type)), 0, 0
-    if down := _DOWN.fullmatch(text):
-        return Kind.CROSSES, Region(high=_edge(down["edge"], score_type)), 0, 0
+        return Kind.COOLING, Region(low=low), 0, _parse_span(cooling["span"]) if cooling["span"] else LEAD
+    if upward := _UP.fullmatch(text):
+        return Kind.CROSSES, Region(low=_parse_edge(upward["edge"], score_type)), 0, 0
+    if downward := _DOWN.fullmatch(text):
+        return Kind.CROSSES, Region(high=_parse_edge(downward["edge"], score_type)), 0, 0
     if band := _BAND.fullmatch(text):
         return Kind.CROSSES, band_region(score_type, band["band"].casefold()), 0, 0
     raise BadAlert(f"`{text}` does not say when. Say for example: {EXAMPLE}" if text else f"Say when: {EXAMPLE}")
 
 
-def _edge(text: str, score_type: ScoreType) -> int:
-    edge = _number(text)
+def _parse_edge(text: str, score_type: ScoreType) -> int:
+    edge = _parse_number(text)
     if not score_type.minimum < edge <= score_type.maximum:
-        what = f"{score_type.label} runs from {score_type.range_shown}, so it never crosses {show(edge)}"
+        problem = f"{score_type.label} runs from {score_type.range_shown}, so it never crosses {show(edge)}"
         edges = f"above {show(score_type.minimum)}, up to {show(score_type.maximum)}"
-        raise BadAlert(f"{what}. Choose an edge {edges}")
+        raise BadAlert(f"{problem}. Choose an edge {edges}")
     return edge
 
 
-def _margin(text: str, score_type: ScoreType) -> int:
-    margin = _number(text)
+def _parse_margin(text: str, score_type: ScoreType) -> int:
+    margin = _parse_number(text)
     if not 0 < margin <= score_type.maximum - score_type.minimum:
-        what = f"a margin of {show(margin)} does not fit into {score_type.range_shown}"
-        raise BadAlert(f"{what}: say by how much {score_type.label} falls back before it may ask again, as `margin 5`")
+        problem = f"a margin of {show(margin)} does not fit into {score_type.range_shown}"
+        raise BadAlert(
+            f"{problem}: say by how much {score_type.label} falls back before it may ask again, as `margin 5`"
+        )
     return margin
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     try:
         return parse(text)
     except BadNumber as exc:
         raise BadAlert(f"{exc}. Say for example: {EXAMPLE}") from exc
 
 
-def _span(text: str) -> int:
+def _parse_span(text: str) -> int:
     try:
         span = parse_span(text)
     except BadSpan as exc:
@@ -180,11 +184,13 @@ def band_region(score_type: ScoreType, name: str) -> Region:
     """Give the part of the range that a band names; raises BadAlert."""
     names = [band.name for band in score_type.bands]
     if name not in names:
-        what = f"{score_type.label} has no band `{name}`."
-        raise BadAlert(f"{what} {did_you_mean(name, names)}" if names else f"{what} It has no bands: say `crosses 80`")
-    place = names.index(name)
-    above = score_type.bands[place + 1].start if place + 1 < len(names) else None
-    return Region(low=score_type.bands[place].start if place else None, high=above)
+        problem = f"{score_type.label} has no band `{name}`."
+        raise BadAlert(
+            f"{problem} {did_you_mean(name, names)}" if names else f"{problem} It has no bands: say `crosses 80`"
+        )
+    index = names.index(name)
+    next_start = score_type.bands[index + 1].start if index + 1 < len(names) else None
+    return Region(low=score_type.bands[index].start if index else None, high=next_start)
 
 
 def write_alert(
@@ -197,12 +203,12 @@ def write_alert(
         case Kind.UNTOUCHED:
             return f"{score_type.key} untouched for {write_span(span)}"
         case Kind.COOLING:
-            band = score_type.band(region.low) or show(region.low or 0)
-            return f"{score_type.key} about to fall out of {band} in {write_span(span)}"
-    for place, one in enumerate(score_type.bands):
-        above = score_type.bands[place + 1].start if place + 1 < len(score_type.bands) else None
-        if region.high is not None and region == Region(low=one.start if place else None, high=above) and place:
-            return f"{score_type.key} enters {one.name}"
+            band_name = score_type.band(region.low) or show(region.low or 0)
+            return f"{score_type.key} about to fall out of {band_name} in {write_span(span)}"
+    for index, band in enumerate(score_type.bands):
+        next_start = score_type.bands[index + 1].start if index + 1 < len(score_type.bands) else None
+        if region.high is not None and region == Region(low=band.start if index else None, high=next_start) and index:
+            return f"{score_type.key} enters {band.name}"
     if region.low is not None and region.high is None:
         return f"{score_type.key} crosses {show(region.low)}"
     if region.high is not None:

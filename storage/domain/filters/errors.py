@@ -24,28 +24,32 @@ class BadFilter(Refusal):
         """Give the line with carets under the place, cut to the neighbourhood of it where the line is long."""
         start = max(0, self.column - LONGEST // 2)
         line = self.text[start : start + LONGEST].replace("\n", " ")
-        place = self.column - start
-        under = f"{line[place:]:<{self.width}}"[: self.width]
-        return f"{line}\n{''.join(_wide_as(one, ' ') for one in line[:place])}{_carets(under)}"
+        caret = self.column - start
+        marked = f"{line[caret:]:<{self.width}}"[: self.width]
+        return f"{line}\n{''.join(_pad_like(character, ' ') for character in line[:caret])}{_draw_carets(marked)}"
 
 
-def _carets(under: str) -> str:
-    return "".join(_wide_as(one, "^") for one in under) or "^"
+def _draw_carets(marked: str) -> str:
+    return "".join(_pad_like(character, "^") for character in marked) or "^"
 
 
-def _wide_as(one: str, mark: str) -> str:
+def _pad_like(character: str, mark: str) -> str:
     """Give a blank or a caret as wide as a character is shown: Chinese ones are wider, an accent has no width."""
-    if unicodedata.category(one) in ("Mn", "Me", "Cf"):
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return ""
-    if unicodedata.east_asian_width(one) in ("W", "F"):
+    if unicodedata.east_asian_width(character) in ("W", "F"):
         return "\u3000" if mark == " " else "\uff3e"
     return mark
 
 
-def did_you_mean(word: str, known: Collection[str]) -> str:
+def did_you_mean(word: str, known_words: Collection[str]) -> str:
     """Say which known word may have been meant, or which there are."""
-    near = get_close_matches(word.casefold(), list(known), n=1)
-    return f"Did you mean `{near[0]}`?" if near else f"There is {', '.join(f'`{one}`' for one in known)}."
+    close_matches = get_close_matches(word.casefold(), list(known_words), n=1)
+    return (
+        f"Did you mean `{close_matches[0]}`?"
+        if close_matches
+        else f"There is {', '.join(f'`{known_word}`' for known_word in known_words)}."
+    )
 
 
 # What each kind of token is called for people.

@@ -78,10 +78,12 @@ def parse(
     with *about_fields* it is the condition of a rule, which asks of nothing but what is known of the contact itself.
     """
     path = (naming,) if naming else ()
-    reading = _Reading(text, {one.key: one for one in types}, owners or {}, segments or {}, about_fields, path)
-    parts = reading.whole()
+    reader = _Reader(
+        text, {score_type.key: score_type for score_type in types}, owners or {}, segments or {}, about_fields, path
+    )
+    parts = reader.read_all()
     where = All(tuple(term for term, _ in parts))
-    return Filter(where, tuple(reading.sort), reading.limit, tuple(written for _, written in parts))
+    return Filter(where, tuple(reader.sort), reader.limit, tuple(written for _, written in parts))
 
 
 def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
@@ -91,19 +93,19 @@ def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
     """
     values = [
         value
-        for tree in _tree(text).find_data("member")
-        if _first(tree).casefold() == "owner"
-        for value in _values(tree)
+        for tree in _parse_tree(text).find_data("member")
+        if _find_first_token(tree).casefold() == "owner"
+        for value in _list_values(tree)
     ]
-    for value in sorted(values, key=lambda one: one.start_pos or 0, reverse=True):
-        address = owners.get(_colleague(value) or "")
+    for value in sorted(values, key=lambda token: token.start_pos or 0, reverse=True):
+        address = owners.get(_get_owner_key(value) or "")
         if address is not None:
             written = address if _ONE_WORD.fullmatch(address) else f'"{address}"'
             text = f"{text[: value.start_pos]}{written}{text[value.end_pos :]}"
     return text
 
 
-def _tree(text: str) -> Tree[Token]:
+def _parse_tree(text: str) -> Tree[Token]:
     if len(text) > MOST_CHARACTERS:
         raise BadFilter(f"a filter has at most {MOST_CHARACTERS} characters", text=text, column=MOST_CHARACTERS)
     if "\0" in text:
@@ -111,50 +113,50 @@ def _tree(text: str) -> Tree[Token]:
     if text.count("(") > DEEPEST:
         raise BadFilter(f"a filter has at most {DEEPEST} parentheses", text=text, column=text.index("("))
     try:
-        return _parser().parse(text)
+        return _build_parser().parse(text)
     except UnexpectedInput as exc:
-        raise _complaint(exc, text) from exc
+        raise _explain_error(exc, text) from exc
 
 
 @lru_cache(maxsize=1)
-def _parser() -> Lark:
+def _build_parser() -> Lark:
     return Lark(GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=True)
 
 
-def _complaint(exc: UnexpectedInput, text: str) -> BadFilter:
+def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
     column = exc.pos_in_stream if exc.pos_in_stream is not None and exc.pos_in_stream >= 0 else len(text)
     if isinstance(exc, UnexpectedToken):
-        kinds, found = exc.expected | exc.accepts if exc.accepts else exc.expected, str(exc.token)
+        kinds, symbol = exc.expected | exc.accepts if exc.accepts else exc.expected, str(exc.token)
         at_end = exc.token.type == "$END"
     else:
-        kinds, found, at_end = getattr(exc, "allowed", None) or set(), text[column : column + 1], False
+        kinds, symbol, at_end = getattr(exc, "allowed", None) or set(), text[column : column + 1], False
     if at_end:
         return BadFilter(
             f"the filter ends too early; {describe_expected(kinds)}".rstrip("; "), text=text, column=len(text)
         )
-    if found == "," and text[:column][-1:].isdigit():
+    if symbol == "," and text[:column][-1:].isdigit():
         return BadFilter("use a point in a number: 8.5", text=text, column=column)
-    if found == '"':
+    if symbol == '"':
         return BadFilter("the quotes are not closed", text=text, column=column)
     before = text[:column]
-    if found in ("<", ">", "=") and _TWO_SIGNS.search(before):
+    if symbol in ("<", ">", "=") and _TWO_SIGNS.search(before):
         return BadFilter("write `>=` or `<=`, in one piece", text=text, column=column)
-    if found[:1] in ("<", ">") and _COMPARED.search(before):
+    if symbol[:1] in ("<", ">") and _COMPARED.search(before):
         return BadFilter("the score stands first: score>80, or for a range score:60..90", text=text, column=column)
-    if found == "," and (listed := _LISTED.search(before)):
+    if symbol == "," and (listed := _LISTED.search(before)):
         sentence = f"several stand in parentheses: {listed['name']}:({listed['first']},…)"
         return BadFilter(sentence, text=text, column=column)
-    asked, word = _NAMED.search(before), _ONE_WORD.match(text[column:])
-    if asked and word:
-        minus = "-" if asked["how"] == "!=" else ""
-        sentence = f"a word is asked for by a colon: `{minus}{asked['name']}:{word[0]}`"
+    equality, word = _NAMED.search(before), _ONE_WORD.match(text[column:])
+    if equality and word:
+        minus = "-" if equality["how"] == "!=" else ""
+        sentence = f"a word is asked for by a colon: `{minus}{equality['name']}:{word[0]}`"
         return BadFilter(sentence, text=text, column=column, width=len(word[0]))
-    sentence = f"`{found}` is not expected here; {describe_expected(kinds)}".rstrip("; ")
-    return BadFilter(sentence, text=text, column=column, width=len(found))
+    sentence = f"`{symbol}` is not expected here; {describe_expected(kinds)}".rstrip("; ")
+    return BadFilter(sentence, text=text, column=column, width=len(symbol))
 
 
 @dataclass(slots=True)
-class _Reading:
+class _Reader:
     """One reading of a tree: what is known, and the options met on the way."""
 
     text: str
@@ -168,45 +170,45 @@ class _Reading:
     limit: int | None = None
     depth: int = 0
 
-    def whole(self) -> list[tuple[Term, str]]:
+    def read_all(self) -> list[tuple[Term, str]]:
         """Read the whole text: the parts that stand side by side at its top, each with how it is written."""
-        tree = _tree(self.text)
+        tree = _parse_tree(self.text)
         top = tree.children[0] if tree.children else None
         # By these parts an empty answer is explained.
         children = top.children if isinstance(top, Tree) and top.data == "both" else tree.children
-        read = [(self.term(child), child.meta) for child in children if isinstance(child, Tree)]
-        return [(term, self.text[meta.start_pos : meta.end_pos]) for term, meta in read if term is not None]
+        terms = [(self.read_term(child), child.meta) for child in children if isinstance(child, Tree)]
+        return [(term, self.text[meta.start_pos : meta.end_pos]) for term, meta in terms if term is not None]
 
-    def term(self, tree: Tree[Token]) -> Term | None:
+    def read_term(self, tree: Tree[Token]) -> Term | None:
         """Read a part of the tree; none for an option, which is no term."""
-        reader: Callable[[Tree[Token]], Term | None] = getattr(self, f"_{tree.data}")
+        reader: Callable[[Tree[Token]], Term | None] = getattr(self, f"_read_{tree.data}")
         self.depth += 1
         try:
             return reader(tree)
         finally:
             self.depth -= 1
 
-    def _parts(self, tree: Tree[Token]) -> tuple[Term, ...]:
-        read = [self.term(child) for child in tree.children if isinstance(child, Tree)]
-        return tuple(part for part in read if part is not None)
+    def _read_parts(self, tree: Tree[Token]) -> tuple[Term, ...]:
+        terms = [self.read_term(child) for child in tree.children if isinstance(child, Tree)]
+        return tuple(part for part in terms if part is not None)
 
-    def _both(self, tree: Tree[Token]) -> Term:
-        return All(self._parts(tree))
+    def _read_both(self, tree: Tree[Token]) -> Term:
+        return All(self._read_parts(tree))
 
-    def _either(self, tree: Tree[Token]) -> Term:
-        return Any(self._parts(tree))
+    def _read_either(self, tree: Tree[Token]) -> Term:
+        return Any(self._read_parts(tree))
 
-    def _no(self, tree: Tree[Token]) -> Term:
-        return Not(self._parts(tree)[0])
+    def _read_no(self, tree: Tree[Token]) -> Term:
+        return Not(self._read_parts(tree)[0])
 
-    def _compare(self, tree: Tree[Token]) -> Term:
-        name, how, number = (child for child in tree.children if isinstance(child, Token))
+    def _read_compare(self, tree: Tree[Token]) -> Term:
+        name, sign, number = (child for child in tree.children if isinstance(child, Token))
         if name.casefold() == "updated":
-            self._complain("`updated` is compared with a time, for example updated<7d", number)
-        comparison = Comparison("=" if how == "==" else str(how))
+            self._refuse("`updated` is compared with a time, for example updated<7d", number)
+        comparison = Comparison("=" if sign == "==" else str(sign))
         if name.casefold().startswith(ATTRIBUTE):
-            return AttributeNumber(self._attribute(name), comparison, self._number(number))
-        score, value = self._score(name), self._number(number)
+            return AttributeNumber(self._check_attribute(name), comparison, self._parse_number(number))
+        score, value = self._find_score(name), self._parse_number(number)
         lowest, highest = score.minimum, score.maximum
         never = {
             Comparison.ABOVE: value >= highest,
@@ -216,226 +218,226 @@ class _Reading:
             Comparison.EQUAL: not lowest <= value <= highest or (value - lowest) % score.step != 0,
         }
         if never.get(comparison):
-            self._never(score, number)
+            self._refuse_impossible(score, number)
         return Compare(score, comparison, value)
 
-    def _age(self, tree: Tree[Token]) -> Term:
-        name, how, span = (child for child in tree.children if isinstance(child, Token))
+    def _read_age(self, tree: Tree[Token]) -> Term:
+        name, sign, span = (child for child in tree.children if isinstance(child, Token))
         if self.about_fields:
-            self._complain(NOT_IN_RULES, name)
+            self._refuse(NOT_IN_RULES, name)
         if name.casefold() != "updated":
-            self._complain(f"`{self._score(name).key}` is compared with a number, for example {name}{how}80", span)
-        if how not in ("<", "<=", ">", ">="):
-            self._complain("`updated` takes < or >, for example updated<7d", how)
-        return Updated(Comparison(str(how)), self._span(span))
+            self._refuse(f"`{self._find_score(name).key}` is compared with a number, for example {name}{sign}80", span)
+        if sign not in ("<", "<=", ">", ">="):
+            self._refuse("`updated` takes < or >, for example updated<7d", sign)
+        return Updated(Comparison(str(sign)), self._parse_span(span))
 
-    def _trend(self, tree: Tree[Token]) -> Term:
+    def _read_trend(self, tree: Tree[Token]) -> Term:
         name, direction, number, percent, span = tree.children
         assert isinstance(name, Token)
         assert isinstance(direction, Token)
         assert isinstance(number, Token)
         assert isinstance(span, Token)
-        score, amount = self._score(name), self._number(number)
+        score, amount = self._find_score(name), self._parse_number(number)
         if amount <= 0:
-            self._complain(f"say by how much, with a number above 0: {name} {direction} 10 in {span}", number)
+            self._refuse(f"say by how much, with a number above 0: {name} {direction} 10 in {span}", number)
         if percent is None and amount > score.maximum - score.minimum:
-            self._never(score, number)
+            self._refuse_impossible(score, number)
         if percent is not None and amount > MOST_PERCENT:
-            self._complain(f"a trend is at most {MOST_PERCENT // 1000} %; say it in points", number)
-        return Trend(score, Direction(direction.casefold()), amount, percent is not None, self._span(span))
+            self._refuse(f"a trend is at most {MOST_PERCENT // 1000} %; say it in points", number)
+        return Trend(score, Direction(direction.casefold()), amount, percent is not None, self._parse_span(span))
 
-    def _crossed(self, tree: Tree[Token]) -> Term:
+    def _read_crossed(self, tree: Tree[Token]) -> Term:
         name, side, number, span = (child for child in tree.children if isinstance(child, Token))
-        score, edge, above = self._score(name), self._number(number), side.casefold() == "above"
+        score, edge, above = self._find_score(name), self._parse_number(number), side.casefold() == "above"
         if edge < score.minimum or edge > score.maximum or (edge == score.minimum and not above):
-            self._never(score, number)
-        return Crossed(score, above, edge, self._span(span))
+            self._refuse_impossible(score, number)
+        return Crossed(score, above, edge, self._parse_span(span))
 
-    def _stale(self, tree: Tree[Token]) -> Term:
+    def _read_stale(self, tree: Tree[Token]) -> Term:
         name, span = (child for child in tree.children if isinstance(child, Token))
-        return Stale(self._score(name), self._span(span))
+        return Stale(self._find_score(name), self._parse_span(span))
 
-    def _between(self, tree: Tree[Token]) -> Term:
+    def _read_between(self, tree: Tree[Token]) -> Term:
         name, ends = (child for child in tree.children if isinstance(child, Token))
-        score = self._score(name)
+        score = self._find_score(name)
         low, _, high = ends.partition("..")
-        first, last = (None if end == "*" else self._number(ends, end) for end in (low, high))
+        lower, upper = (None if end == "*" else self._parse_number(ends, end) for end in (low, high))
         bounds: list[Term] = []
-        if first is not None:
-            bounds.append(Compare(score, Comparison.AT_LEAST, first))
-        if last is not None:
-            bounds.append(Compare(score, Comparison.AT_MOST, last))
-        if first is not None and last is not None and first > last:
-            self._complain(f"the lower end stands first: {name}:{high}..{low}", ends)
-        if (first is not None and first > score.maximum) or (last is not None and last < score.minimum):
-            self._never(score, ends)
+        if lower is not None:
+            bounds.append(Compare(score, Comparison.AT_LEAST, lower))
+        if upper is not None:
+            bounds.append(Compare(score, Comparison.AT_MOST, upper))
+        if lower is not None and upper is not None and lower > upper:
+            self._refuse(f"the lower end stands first: {name}:{high}..{low}", ends)
+        if (lower is not None and lower > score.maximum) or (upper is not None and upper < score.minimum):
+            self._refuse_impossible(score, ends)
         return All(tuple(bounds)) if bounds else Has(score)
 
-    def _member(self, tree: Tree[Token]) -> Term:
+    def _read_member(self, tree: Tree[Token]) -> Term:
         name = next(child for child in tree.children if isinstance(child, Token))
-        values = _values(tree)
+        values = _list_values(tree)
         key = name.casefold()
         if key == "has":
             return (
-                Any(tuple(Has(self._score(value)) for value in values))
+                Any(tuple(Has(self._find_score(value)) for value in values))
                 if len(values) > 1
-                else Has(self._score(values[0]))
+                else Has(self._find_score(values[0]))
             )
         if key == "followup":
-            return FollowedUp(tuple(self._follow_up(value) for value in values))
+            return FollowedUp(tuple(self._check_follow_up(value) for value in values))
         if key == "segment":
-            read = tuple(self._segment(value) for value in values)
-            return read[0] if len(read) == 1 else Any(read)
+            terms = tuple(self._open_segment(value) for value in values)
+            return terms[0] if len(terms) == 1 else Any(terms)
         if key == "tag":
-            return Tagged(tuple(match_key(_plain(value)) for value in values))
+            return Tagged(tuple(match_key(_unquote(value)) for value in values))
         if key == "owner":
-            return Is("owner", tuple(self._owner(value) for value in values))
+            return Is("owner", tuple(self._find_owner(value) for value in values))
         if key.startswith(ATTRIBUTE):
-            return Attribute(self._attribute(name), tuple(match_key(_plain(value)) for value in values))
+            return Attribute(self._check_attribute(name), tuple(match_key(_unquote(value)) for value in values))
         if key in TEXTS:
-            return Is(key, tuple(match_key(_plain(value)) for value in values))
-        score = self._score(name)
-        half = next((value for value in values if value.startswith("..") or value.endswith("..")), None)
-        if half is not None:
-            whole = f"*{half}" if half.startswith("..") else f"{half}*"
-            self._complain(f"a range has two ends, and * for an open one: {name}:{whole}", half)
+            return Is(key, tuple(match_key(_unquote(value)) for value in values))
+        score = self._find_score(name)
+        open_range = next((value for value in values if value.startswith("..") or value.endswith("..")), None)
+        if open_range is not None:
+            suggestion = f"*{open_range}" if open_range.startswith("..") else f"{open_range}*"
+            self._refuse(f"a range has two ends, and * for an open one: {name}:{suggestion}", open_range)
         if len(values) == 1 and values[0][:1].isdigit():
-            return Compare(score, Comparison.EQUAL, self._number(values[0]))
-        return InBand(score, tuple(self._band(score, value) for value in values))
+            return Compare(score, Comparison.EQUAL, self._parse_number(values[0]))
+        return InBand(score, tuple(self._find_band(score, value) for value in values))
 
-    def _follow_up(self, value: Token) -> str:
-        word = _plain(value).casefold()
+    def _check_follow_up(self, value: Token) -> str:
+        word = _unquote(value).casefold()
         if word not in FOLLOW_UPS:
-            self._complain(f"a follow-up is not `{_plain(value)}`. {did_you_mean(word, list(FOLLOW_UPS))}", value)
+            self._refuse(f"a follow-up is not `{_unquote(value)}`. {did_you_mean(word, list(FOLLOW_UPS))}", value)
         return word
 
-    def _segment(self, value: Token) -> Term:
-        name = _plain(value).casefold()
+    def _open_segment(self, value: Token) -> Term:
+        name = _unquote(value).casefold()
         if name in self.path:
-            self._complain(f"a segment cannot name itself: {' → '.join((*self.path, name))}", value)
+            self._refuse(f"a segment cannot name itself: {' → '.join((*self.path, name))}", value)
         if name not in self.segments:
-            there = did_you_mean(name, self.segments) if self.segments else "None is saved yet."
-            self._complain(f"there is no segment `{_plain(value)}`. {there}", value)
+            hint = did_you_mean(name, self.segments) if self.segments else "None is saved yet."
+            self._refuse(f"there is no segment `{_unquote(value)}`. {hint}", value)
         self.opened.append(name)
         if len(self.opened) > MOST_SEGMENTS:
-            self._complain(f"a filter reads at most {MOST_SEGMENTS} segments", value)
+            self._refuse(f"a filter reads at most {MOST_SEGMENTS} segments", value)
         path = (*self.path, name)
-        reading = _Reading(self.segments[name], self.types, self.owners, self.segments, path=path, opened=self.opened)
+        reader = _Reader(self.segments[name], self.types, self.owners, self.segments, path=path, opened=self.opened)
         try:
             # Its own sort: and limit: are for whoever asks for it alone.
-            return All(tuple(term for term, _ in reading.whole()))
+            return All(tuple(term for term, _ in reader.read_all()))
         except BadFilter as exc:
-            raise self._at(f"in the segment `{name}`: {exc.sentence}", value) from exc
+            raise self._build_error(f"in the segment `{name}`: {exc.sentence}", value) from exc
 
-    def _contains(self, tree: Tree[Token]) -> Term:
+    def _read_contains(self, tree: Tree[Token]) -> Term:
         name = next(child for child in tree.children if isinstance(child, Token))
         if name.casefold() not in TEXTS:
-            known = ", ".join(f"`{text}~`" for text in TEXTS)
-            self._complain(f"`{name}` cannot be searched for a part; {known} can", name)
-        return Contains(name.casefold(), match_key(_plain(_values(tree)[0])))
+            searchable = ", ".join(f"`{text}~`" for text in TEXTS)
+            self._refuse(f"`{name}` cannot be searched for a part; {searchable} can", name)
+        return Contains(name.casefold(), match_key(_unquote(_list_values(tree)[0])))
 
-    def _words(self, tree: Tree[Token]) -> Term:
-        return Words(match_key(_plain(_values(tree)[0])))
+    def _read_words(self, tree: Tree[Token]) -> Term:
+        return Words(match_key(_unquote(_list_values(tree)[0])))
 
-    def _sort(self, tree: Tree[Token]) -> None:
+    def _read_sort(self, tree: Tree[Token]) -> None:
         keys = [child for child in tree.children if isinstance(child, Tree)]
         if self.sort or self.depth > 1:
-            self._complain("`sort:` stands once, outside of parentheses", _first(tree))
+            self._refuse("`sort:` stands once, outside of parentheses", _find_first_token(tree))
         for key in keys:
             minus, word = key.children
             assert isinstance(word, Token)
             by: ScoreType | str = word.casefold()
             if by not in ("name", "email", "company", "owner"):
-                by = self._score(word)
+                by = self._find_score(word)
             self.sort.append(Sort(by, minus is not None))
 
-    def _limit(self, tree: Tree[Token]) -> None:
+    def _read_limit(self, tree: Tree[Token]) -> None:
         number = next(child for child in tree.children if isinstance(child, Token))
         if self.limit is not None or self.depth > 1:
-            self._complain("`limit:` stands once, outside of parentheses", number)
+            self._refuse("`limit:` stands once, outside of parentheses", number)
         if not number.isdecimal() or not 1 <= int(number) <= MOST_LIMIT:
-            self._complain(f"`limit:` is a whole number from 1 to {MOST_LIMIT}", number)
+            self._refuse(f"`limit:` is a whole number from 1 to {MOST_LIMIT}", number)
         self.limit = int(number)
 
-    def _attribute(self, name: Token) -> str:
+    def _check_attribute(self, name: Token) -> str:
         if not self.about_fields:
-            self._complain("attributes are asked for in the conditions of rules only", name)
+            self._refuse("attributes are asked for in the conditions of rules only", name)
         return str(name)[len(ATTRIBUTE) :]
 
-    def _score(self, name: Token) -> ScoreType:
+    def _find_score(self, name: Token) -> ScoreType:
         key = name.casefold()
         if key in _EXAMPLES and not self.about_fields and key not in self.types:
-            self._complain(f"`{key}` is no score, and is asked for like this: {_EXAMPLES[key]}", name)
+            self._refuse(f"`{key}` is no score, and is asked for like this: {_EXAMPLES[key]}", name)
         if key not in self.types and self.about_fields:
-            known = [*TEXTS, "tag"]
-            self._complain(f"{NOT_IN_RULES}: there is no `{name}` among these. {did_you_mean(name, known)}", name)
+            names = [*TEXTS, "tag"]
+            self._refuse(f"{NOT_IN_RULES}: there is no `{name}` among these. {did_you_mean(name, names)}", name)
         if key not in self.types:
-            known = [*self.types, *_EXAMPLES]
-            self._complain(f"there is no field `{name}`. {did_you_mean(name, known)}", name)
+            names = [*self.types, *_EXAMPLES]
+            self._refuse(f"there is no field `{name}`. {did_you_mean(name, names)}", name)
         return self.types[key]
 
-    def _number(self, token: Token, part: str | None = None) -> int:
+    def _parse_number(self, token: Token, part: str | None = None) -> int:
         try:
             return parse_number(str(token) if part is None else part)
         except BadNumber as exc:
-            raise self._at(str(exc), token) from exc
+            raise self._build_error(str(exc), token) from exc
 
-    def _span(self, token: Token) -> int:
+    def _parse_span(self, token: Token) -> int:
         try:
             return parse_span(str(token))
         except BadSpan as exc:
-            raise self._at(str(exc), token) from exc
+            raise self._build_error(str(exc), token) from exc
 
-    def _band(self, score: ScoreType, value: Token) -> str:
+    def _find_band(self, score: ScoreType, value: Token) -> str:
         names = [band.name for band in score.bands]
-        if _plain(value).casefold() not in names:
-            what = f"{score.label} has no band `{_plain(value)}`."
-            self._complain(
-                f"{what} {did_you_mean(_plain(value), names)}" if names else f"{what} It has no bands.", value
+        if _unquote(value).casefold() not in names:
+            problem = f"{score.label} has no band `{_unquote(value)}`."
+            self._refuse(
+                f"{problem} {did_you_mean(_unquote(value), names)}" if names else f"{problem} It has no bands.", value
             )
-        return _plain(value).casefold()
+        return _unquote(value).casefold()
 
-    def _owner(self, value: Token) -> str:
-        who, key = _plain(value), _colleague(value)
+    def _find_owner(self, value: Token) -> str:
+        owner, key = _unquote(value), _get_owner_key(value)
         if key is not None:
             address = self.owners.get(key)
             if address is None:
-                whose = "your address" if key == "me" else "that colleague's address"
-                self._complain(f"I do not know {whose}; type it: owner:rep@example.com", value)
+                missing = "your address" if key == "me" else "that colleague's address"
+                self._refuse(f"I do not know {missing}; type it: owner:rep@example.com", value)
                 raise AssertionError  # the line above raised
             return match_key(address)
-        if who.startswith("@"):
-            self._complain(f"`{who}` is no address: choose them from the list that opens after @", value)
-        return match_key(who)
+        if owner.startswith("@"):
+            self._refuse(f"`{owner}` is no address: choose them from the list that opens after @", value)
+        return match_key(owner)
 
-    def _never(self, score: ScoreType, token: Token) -> None:
-        self._complain(
+    def _refuse_impossible(self, score: ScoreType, token: Token) -> None:
+        self._refuse(
             f"`{score.key}` runs from {score.range_shown} in steps of {show(score.step)}, so this can never match",
             token,
         )
 
-    def _complain(self, sentence: str, token: Token) -> None:
-        raise self._at(sentence, token)
+    def _refuse(self, sentence: str, token: Token) -> None:
+        raise self._build_error(sentence, token)
 
-    def _at(self, sentence: str, token: Token) -> BadFilter:
+    def _build_error(self, sentence: str, token: Token) -> BadFilter:
         return BadFilter(sentence, text=self.text, column=token.start_pos or 0, width=len(token))
 
 
-def _values(tree: Tree[Token]) -> list[Token]:
+def _list_values(tree: Tree[Token]) -> list[Token]:
     return [child for value in tree.find_data("value") for child in value.children if isinstance(child, Token)]
 
 
-def _colleague(value: Token) -> str | None:
+def _get_owner_key(value: Token) -> str | None:
     """Give the key among the owners of whom a value names: `me`, or Slack's id; none where it is an address."""
-    who = _plain(value)
-    if who.startswith("<@"):
-        return who[2:].partition("|")[0].rstrip(">")
-    return "me" if who.casefold() == "me" else None
+    owner = _unquote(value)
+    if owner.startswith("<@"):
+        return owner[2:].partition("|")[0].rstrip(">")
+    return "me" if owner.casefold() == "me" else None
 
 
-def _plain(token: Token) -> str:
+def _unquote(token: Token) -> str:
     return token[1:-1] if token.type == "STRING" else str(token)
 
 
-def _first(tree: Tree[Token]) -> Token:
+def _find_first_token(tree: Tree[Token]) -> Token:
     return next(token for token in tree.scan_values(lambda value: isinstance(value, Token)))

@@ -35,9 +35,9 @@ class Candidate:
 
     def value_then(self, score: ScoreType, window: int) -> int | None:
         """Give what a score was shown as so long ago, or none where it was missing."""
-        then = self.now - window
-        ranks = [rank for at, rank in self.past.get(score.key, ()) if at <= then]
-        return None if not ranks or ranks[-1] is None else shown(score, ranks[-1], now=then)
+        instant = self.now - window
+        ranks = [rank for at, rank in self.past.get(score.key, ()) if at <= instant]
+        return None if not ranks or ranks[-1] is None else shown(score, ranks[-1], now=instant)
 
 
 class Comparison(StrEnum):
@@ -51,21 +51,21 @@ class Comparison(StrEnum):
     NOT_EQUAL = "!="
 
 
-def compare(one: int, how: Comparison, other: int) -> bool:
+def compare(left: int, comparison: Comparison, right: int) -> bool:
     """Compare two numbers."""
-    match how:
+    match comparison:
         case Comparison.ABOVE:
-            return one > other
+            return left > right
         case Comparison.AT_LEAST:
-            return one >= other
+            return left >= right
         case Comparison.BELOW:
-            return one < other
+            return left < right
         case Comparison.AT_MOST:
-            return one <= other
+            return left <= right
         case Comparison.EQUAL:
-            return one == other
+            return left == right
         case Comparison.NOT_EQUAL:
-            return one != other
+            return left != right
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ class Compare:
     """`score>=80`; a missing score compares to nothing, so that every comparison of it is false."""
 
     score: ScoreType
-    how: Comparison
+    comparison: Comparison
     value: int
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        have = one.values.get(self.score.key)
-        return have is not None and compare(have, self.how, self.value)
+        value = candidate.values.get(self.score.key)
+        return value is not None and compare(value, self.comparison, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ class InBand:
     score: ScoreType
     bands: tuple[str, ...]
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return self.score.band(one.values.get(self.score.key)) in self.bands
+        return self.score.band(candidate.values.get(self.score.key)) in self.bands
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,9 @@ class Has:
 
     score: ScoreType
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return self.score.key in one.values
+        return self.score.key in candidate.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,10 @@ class Is:
     field: str
     values: tuple[str, ...]
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        have = getattr(one, self.field)
-        return have is not None and match_key(have) in self.values
+        text = getattr(candidate, self.field)
+        return text is not None and match_key(text) in self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,10 @@ class Contains:
     field: str
     value: str
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        have = getattr(one, self.field)
-        return have is not None and self.value in match_key(have)
+        text = getattr(candidate, self.field)
+        return text is not None and self.value in match_key(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,9 @@ class Tagged:
 
     values: tuple[str, ...]
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return any(match_key(tag) in self.values for tag in one.tags)
+        return any(match_key(tag) in self.values for tag in candidate.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +149,11 @@ class Attribute:
     name: str
     values: tuple[str, ...]
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        have = one.attributes.get(self.name)
-        several = have if isinstance(have, list) else [have]
-        return any(each is not None and match_key(_text(each)) in self.values for each in several)
+        value = candidate.attributes.get(self.name)
+        elements = value if isinstance(value, list) else [value]
+        return any(element is not None and match_key(_format_text(element)) in self.values for element in elements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,22 +161,22 @@ class AttributeNumber:
     """`attributes.employees>=50`, in the condition of a rule; what is no number compares to nothing."""
 
     name: str
-    how: Comparison
+    comparison: Comparison
     value: int  #: thousandths
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        have = one.attributes.get(self.name)
-        if isinstance(have, bool) or not isinstance(have, int | float | str):
+        value = candidate.attributes.get(self.name)
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
             return False
         try:
-            number = parse_number(str(have))
+            number = parse_number(str(value))
         except BadNumber:
             return False
-        return compare(number, self.how, self.value)
+        return compare(number, self.comparison, self.value)
 
 
-def _text(value: Json) -> str:
+def _format_text(value: Json) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -186,9 +186,12 @@ class Words:
 
     value: str
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return any(text is not None and self.value in match_key(text) for text in (one.name, one.email, one.company))
+        return any(
+            text is not None and self.value in match_key(text)
+            for text in (candidate.name, candidate.email, candidate.company)
+        )
 
 
 class Direction(StrEnum):
@@ -212,21 +215,21 @@ class Trend:
     of_value: bool  #: it is percent
     window: int
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        have, had = one.values.get(self.score.key), one.value_then(self.score, self.window)
-        if have is None or had is None:
+        current, earlier = candidate.values.get(self.score.key), candidate.value_then(self.score, self.window)
+        if current is None or earlier is None:
             return False
         match self.direction:
             case Direction.RISING:
-                moved = have - had
+                change = current - earlier
             case Direction.FALLING:
-                moved = had - have
+                change = earlier - current
             case Direction.MOVED:
-                moved = abs(have - had)
+                change = abs(current - earlier)
         if self.of_value:
-            return had != 0 and moved * 100_000 >= self.amount * abs(had)
-        return moved >= self.amount
+            return earlier != 0 and change * 100_000 >= self.amount * abs(earlier)
+        return change >= self.amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,14 +241,14 @@ class Crossed:
     edge: int
     window: int
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        have, had = one.values.get(self.score.key), one.value_then(self.score, self.window)
-        if have is None:
+        current, earlier = candidate.values.get(self.score.key), candidate.value_then(self.score, self.window)
+        if current is None:
             return False
         if self.above:
-            return have >= self.edge and (had is None or had < self.edge)
-        return have < self.edge and had is not None and had >= self.edge
+            return current >= self.edge and (earlier is None or earlier < self.edge)
+        return current < self.edge and earlier is not None and earlier >= self.edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,25 +258,25 @@ class Stale:
     score: ScoreType
     window: int
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        changes = one.past.get(self.score.key, ())
-        return self.score.key in one.values and bool(changes) and changes[-1][0] <= one.now - self.window
+        changes = candidate.past.get(self.score.key, ())
+        return self.score.key in candidate.values and bool(changes) and changes[-1][0] <= candidate.now - self.window
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
     """`updated<7d`: how long ago the last fact of the contact happened, whatever it was about, undone or not."""
 
-    how: Comparison
+    comparison: Comparison
     age: int
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        if one.touched is None:
+        if candidate.touched is None:
             return False
-        age = one.now - one.touched
-        match self.how:
+        age = candidate.now - candidate.touched
+        match self.comparison:
             case Comparison.ABOVE:
                 return age > self.age
             case Comparison.AT_LEAST:
@@ -307,9 +310,11 @@ class FollowedUp:
         """Give the states that it asks for."""
         return tuple(dict.fromkeys(state for word in self.words for state in FOLLOW_UPS[word]))
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return ("none" in self.words and not one.follow_ups) or any(state in self.states for state in one.follow_ups)
+        return ("none" in self.words and not candidate.follow_ups) or any(
+            state in self.states for state in candidate.follow_ups
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,9 +323,9 @@ class Not:
 
     part: "Term"
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return not self.part.matches(one)
+        return not self.part.matches(candidate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +334,9 @@ class All:
 
     parts: tuple["Term", ...]
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return all(part.matches(one) for part in self.parts)
+        return all(part.matches(candidate) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,9 +345,9 @@ class Any:
 
     parts: tuple["Term", ...]
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        return any(part.matches(one) for part in self.parts)
+        return any(part.matches(candidate) for part in self.parts)
 
 
 Term: TypeAlias = (
@@ -371,7 +376,7 @@ class Sort:
     """One key to sort by: a score type, or a text field; missing values come last either way."""
 
     by: ScoreType | str
-    down: bool
+    descending: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,25 +388,25 @@ class Filter:
     limit: int | None = None
     texts: tuple[str, ...] = ()  #: how each part of *where*, or the whole of it, was written
 
-    def matches(self, one: Candidate) -> bool:
+    def matches(self, candidate: Candidate) -> bool:
         """Tell whether a contact is among the answers; this is the specification of the SQL."""
-        return self.where.matches(one)
+        return self.where.matches(candidate)
 
     @property
     def scores(self) -> tuple[ScoreType, ...]:
         """Give the score types that it sorts by or asks about, each once."""
         sorted_by = [key.by for key in self.sort if isinstance(key.by, ScoreType)]
-        return tuple(dict.fromkeys([*sorted_by, *_scores(self.where)]))
+        return tuple(dict.fromkeys([*sorted_by, *_list_scores(self.where)]))
 
 
-def _scores(term: Term) -> list[ScoreType]:
+def _list_scores(term: Term) -> list[ScoreType]:
     match term:
         case Compare() | InBand() | Has() | Trend() | Crossed() | Stale():
             return [term.score]
         case Not():
-            return _scores(term.part)
+            return _list_scores(term.part)
         case All() | Any():
-            return [score for part in term.parts for score in _scores(part)]
+            return [score for part in term.parts for score in _list_scores(part)]
         case _:
             return []
 
