@@ -36,17 +36,21 @@ class Reading:
     problem_at: int | None
 
 
-async def enqueue_readbacks(session: Session, wanted: Iterable[tuple[Identity, bool]], *, now: int) -> None:
+async def enqueue_readbacks(session: Session, readbacks: Iterable[tuple[Identity, bool]], *, now: int) -> None:
     """Have contacts read at their sources: of each identity those that have no address, and those that *always* are."""
-    rows: list[Row] = [{"w": w, "n": n, "v": v, "a": int(always)} for ((w, n, v), always) in sorted(set(wanted))]
-    found = await session.rows(
-        "SELECT DISTINCT i.id, i.workspace_id, i.namespace FROM given(w bigint, n text, v text, a int)"
-        " JOIN identities i ON i.workspace_id = given.w AND i.namespace = given.n AND i.value = given.v"
+    rows: list[Row] = [
+        {"workspace": workspace, "namespace": namespace, "value": value, "always": int(always)}
+        for ((workspace, namespace, value), always) in sorted(set(readbacks))
+    ]
+    identities = await session.rows(
+        "SELECT DISTINCT i.id, i.workspace_id, i.namespace"
+        " FROM given(workspace bigint, namespace text, value text, always int) JOIN identities i"
+        " ON i.workspace_id = given.workspace AND i.namespace = given.namespace AND i.value = given.value"
         " JOIN contacts c ON c.id = i.contact_id JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
-        " WHERE given.a = 1 OR r.email IS NULL",
+        " WHERE given.always = 1 OR r.email IS NULL",
         rows,
     )
-    await _put(session, found, at=(now // TOGETHER + 1) * TOGETHER, now=now)
+    await _enqueue_jobs(session, identities, at=(now // TOGETHER + 1) * TOGETHER, now=now)
 
 
 async def restart_readback(session: Session, workspace: int, source: str, *, now: int) -> None:
@@ -54,25 +58,25 @@ async def restart_readback(session: Session, workspace: int, source: str, *, now
     await session.rows(
         "UPDATE sources SET unread = NULL, unread_at = NULL WHERE workspace_id = $1 AND slug = $2", workspace, source
     )
-    found = await session.rows(
+    identities = await session.rows(
         "SELECT i.id, i.workspace_id, i.namespace FROM identities i JOIN contacts c ON c.id = i.contact_id"
         " JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
         " WHERE i.workspace_id = $1 AND i.namespace = $2 AND r.email IS NULL",
         workspace,
         source,
     )
-    await _put(session, found, at=now, now=now)
+    await _enqueue_jobs(session, identities, at=now, now=now)
 
 
-async def _put(session: Session, found: list[Row], *, at: int, now: int) -> None:
-    made = [
+async def _enqueue_jobs(session: Session, identities: list[Row], *, at: int, now: int) -> None:
+    new_jobs = [
         NewJob(
             workspace=row["workspace_id"], kind=READ, lane=LANE + row["namespace"], key=f"{row['id']}/{at}",
             subject=row["id"], due_at=at,
         )
-        for row in found
+        for row in identities
     ]  # fmt: skip  # whose and where, what and when
-    await jobs.enqueue(session, made, now=now)
+    await jobs.enqueue(session, new_jobs, now=now)
 
 
 async def stop_readback(session: Session, workspace: int, source: str) -> None:
