@@ -99,9 +99,7 @@ class _Decisions:
     loaded: Mapping[Watched, AlertMemory]
     matching: Mapping[int, frozenset[int]]  #: rule → the contacts that its condition is true of
     last_plan_of: Mapping[int, Plan] = field(default_factory=dict)  #: contact → the last submission that speaks of it
-    last_change_of: dict[int, Plan | None] = field(
-        default_factory=dict
-    )  #: contact → what asked for it or closed, the latest
+    cause_of: dict[int, Plan | None] = field(default_factory=dict)  #: contact → what asked for it or closed, the latest
     memory: dict[Watched, AlertMemory] = field(default_factory=dict)
     waves: list[_Wave] = field(default_factory=lambda: [_Wave()])
     wave_of: dict[Watched, int] = field(default_factory=dict)
@@ -141,7 +139,7 @@ class _Decisions:
             if watched in self._get_wave(watched).fired:
                 self.wave_of[watched] = self.wave_of.get(watched, 0) + 1
             self._get_wave(watched).closing.setdefault(watched, firing.at)
-            self.last_change_of[firing.evaluation.contact] = firing.evaluation.plan
+            self.cause_of[firing.evaluation.contact] = firing.evaluation.plan
         memory = decision.memory
         if decision.fires:
             is_matching = rule.paused_at is None and firing.evaluation.contact in self.matching.get(rule.id, ())
@@ -150,7 +148,7 @@ class _Decisions:
                 wave = self._get_wave(watched)
                 wave.firings.append(firing)
                 wave.fired.add(watched)
-                self.last_change_of[firing.evaluation.contact] = firing.evaluation.plan
+                self.cause_of[firing.evaluation.contact] = firing.evaluation.plan
             else:
                 if is_matching and plan is not None:
                     plan.unasked += 1
@@ -161,7 +159,7 @@ class _Decisions:
         """Tell whether who fits is asked of the contact, and of its follow-ups, as they were at that submission."""
         return all(
             plan_of.get(evaluation.contact, evaluation.plan) is evaluation.plan
-            for plan_of in (self.last_plan_of, self.last_change_of)
+            for plan_of in (self.last_plan_of, self.cause_of)
         )
 
     def apply_regroup(self, evaluation: _Evaluation, state: ScoreState, *, at: int) -> None:
@@ -215,7 +213,7 @@ async def decide_all(session: Session, plans: Sequence[Plan], *, now: int) -> No
         assert evaluation.moved is not None
         at = max(evaluation.plan.submission.received_at, decisions.memory_of(evaluation.watched).seen_at)
         decisions.settle(evaluation, evaluation.moved.was, until=at)
-        regrouped = evaluation.plan.states_after_regroup.get((evaluation.contact, evaluation.watch.score_type.key))
+        regrouped = evaluation.plan.states_after.get((evaluation.contact, evaluation.watch.score_type.key))
         if regrouped is not None:
             decisions.apply_regroup(evaluation, regrouped, at=at)
         memory = decisions.memory_of(evaluation.watched)
@@ -247,9 +245,7 @@ async def _list_evaluations(session: Session, plans: Sequence[Plan]) -> list[_Ev
                     _Evaluation(workspace, rule, watch, moved.contact, moved.state, plan, moved)
                     for moved in plan.moved
                     if moved.score_type.key == watch.score_type.key
-                    and (
-                        _is_affected(watch, moved) or (moved.contact, moved.score_type.key) in plan.states_after_regroup
-                    )
+                    and (_is_affected(watch, moved) or (moved.contact, moved.score_type.key) in plan.states_after)
                 ]
     return evaluations
 

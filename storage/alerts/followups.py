@@ -178,13 +178,13 @@ async def list_sharing_message(workspace: Workspace, *, channel: str, ts: str) -
 async def count_by_rule(workspace: Workspace) -> dict[int, dict[str, int]]:
     """Count the follow-ups of each rule by what became of them."""
     rows = await database.read(
-        "SELECT rule_id, coalesce(outcome, state) AS result, count(*) AS n FROM follow_ups WHERE workspace_id = $1"
+        "SELECT rule_id, coalesce(outcome, state) AS result, count(*) AS count FROM follow_ups WHERE workspace_id = $1"
         " GROUP BY rule_id, coalesce(outcome, state)",
         workspace.id,
     )
     counts_of: dict[int, dict[str, int]] = {}
     for row in rows:
-        counts_of.setdefault(row["rule_id"], {})[row["result"]] = row["n"]
+        counts_of.setdefault(row["rule_id"], {})[row["result"]] = row["count"]
     return counts_of
 
 

@@ -109,11 +109,11 @@ async def taken_or_pending(workspace: Workspace, *, rules: Collection[int]) -> s
 async def count_cooled_down(workspace: Workspace) -> dict[int, int]:
     """Count, for each rule, how often it would have asked within its rest."""
     rows = await database.read(
-        "SELECT m.rule_id, sum(m.spent) AS n FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
+        "SELECT m.rule_id, sum(m.spent) AS count FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
         " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",
         workspace.id,
     )
-    return {row["rule_id"]: int(row["n"]) for row in rows}
+    return {row["rule_id"]: int(row["count"]) for row in rows}
 
 
 async def delete_memory(session: Session, contacts: Collection[int]) -> None:

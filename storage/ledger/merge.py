@@ -38,7 +38,7 @@ async def apply_merges(session: Session, plan: Plan) -> dict[int, int]:
     affected = former_roots | set(moved.values())
     rows = {row for row, root in plan.members.items() if root in affected}
     definitions = {(id, key): score_type.definition for id in affected for key, score_type in plan.types.items()}
-    plan.states_before_regroup = await projection.load_states(session, definitions)
+    plan.states_before = await projection.load_states(session, definitions)
     await contacts.write_groups(session, moved)
     await projection.delete_projection(session, affected)
     await _mark_for_refold(session, plan, {roots[row] for row in rows})
@@ -59,24 +59,22 @@ async def split_contacts(
     roots = resolve_merges(remaining, [(contact, other) for contact, other, batch in links if batch not in undone])
     await contacts.write_groups(session, roots)
     plan.roots |= roots
-    plan.states_before_regroup = {**states_before, **plan.states_before_regroup}
+    plan.states_before = {**states_before, **plan.states_before}
     plan.regrouped -= set(rows)
-    plan.affected_scores = [pair for pair in plan.affected_scores if pair[0] not in rows]
+    plan.affected = [pair for pair in plan.affected if pair[0] not in rows]
     await _mark_for_refold(session, plan, set(roots.values()))
 
 
 async def _mark_for_refold(session: Session, plan: Plan, regrouped: Collection[int]) -> None:
     plan.regrouped |= set(regrouped)
     types = {(contact, key): score_type for contact in regrouped for key, score_type in plan.types.items()}
-    plan.affected_scores += [pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger]
+    plan.affected += [pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger]
 
 
 def carry_state(plan: Plan, pair: Scored) -> ScoreState:
     """Give the state of a score that is folded anew, as it was before; but later than all that its parts have seen."""
     contact, key = pair
     parts = {plan.members[row] for row, root in plan.roots.items() if root == contact and row in plan.members}
-    state = plan.states_before_regroup.get(pair, beginning(plan.types[key]))
-    last_orders = [
-        plan.states_before_regroup[part, key].last for part in parts if (part, key) in plan.states_before_regroup
-    ]
+    state = plan.states_before.get(pair, beginning(plan.types[key]))
+    last_orders = [plan.states_before[part, key].last for part in parts if (part, key) in plan.states_before]
     return replace(state, last=max([state.last, *last_orders]))

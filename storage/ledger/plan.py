@@ -76,18 +76,14 @@ class Plan:
     refusal: Refusal | None = None
     undo: Undo | None = None
     is_undone: bool = False  #: its own batch was undone before: an import that goes on after it was taken back
-    affected_scores: list[Scored] = field(
-        default_factory=list
-    )  #: the scores that its undo bears on, or who is one with whom
+    affected: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on, or who is one with whom
     spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on
     splitting: list[int] = field(default_factory=list)  #: of these, those it parts, or makes one again
     roots: dict[int, int] = field(default_factory=dict)  #: contact → the one it is one with
     members: dict[int, int] = field(default_factory=dict)  #: the same of all that are one with those it joins or parts
     regrouped: set[int] = field(default_factory=set)  #: the contacts that others became one with, or no longer are
-    states_before_regroup: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores before that
-    states_after_regroup: dict[Scored, ScoreState] = field(
-        default_factory=dict
-    )  #: scores after that, before its own changes
+    states_before: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores before that
+    states_after: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores after that, before its own changes
     moved: list[Moved] = field(default_factory=list)
     unasked: int = 0  #: follow-ups not asked for, because it is muted
 
@@ -182,12 +178,12 @@ class Plan:
     @property
     def pairs(self) -> list[Scored]:
         """Every score it may bear on."""
-        return [*(pair for entry in self.unsettled for pair in self.bears_on(entry)), *self.affected_scores]
+        return [*(pair for entry in self.unsettled for pair in self.bears_on(entry)), *self.affected]
 
     @property
     def touched(self) -> list[Scored]:
         """The scores that its new facts, or its undo, bear on; each once, in the order of the items."""
-        return list(dict.fromkeys([*self.bearing, *self.affected_scores]))
+        return list(dict.fromkeys([*self.bearing, *self.affected]))
 
     @property
     def bearing(self) -> dict[Scored, list[PlannedItem]]:

@@ -40,7 +40,7 @@ async def fold_scores(
                 if pair[0] in plan.regrouped:
                     own_ids = {entry.fact_id for entry in entries}
                     others = {id: fact for id, fact in arrived.items() if id not in own_ids}
-                    plan.states_after_regroup[pair], _ = fold_ledger(others, score_type, undone=undone[pair])
+                    plan.states_after[pair], _ = fold_ledger(others, score_type, undone=undone[pair])
             else:
                 for entry in entries_of.get(pair, ()):
                     if entry.fact is not None and entry.fact_id is not None:
@@ -72,7 +72,7 @@ async def fold_scores(
 
 def _report_lost_scores(plan: Plan) -> None:
     """Tell of the scores that a contact had only while it was one with another."""
-    for (contact, key), state in plan.states_before_regroup.items():
+    for (contact, key), state in plan.states_before.items():
         score_type = plan.types[key]
         before = state.value(score_type, now=plan.submission.received_at)
         if contact in plan.regrouped and (contact, key) not in plan.touched and before is not None:
@@ -80,7 +80,7 @@ def _report_lost_scores(plan: Plan) -> None:
             plan.moved.append(
                 Moved(contact=contact, score_type=score_type, before=before, after=None, was=state, state=empty)
             )
-            plan.states_after_regroup[contact, key] = empty
+            plan.states_after[contact, key] = empty
 
 
 async def find_late(

@@ -135,7 +135,7 @@ async def _begin_undo(session: Session, plan: Plan) -> None:
         for key, score_type in plan.types.items()
         if row["subject"] == key or _is_used_by_rules(row, score_type)
     ]
-    plan.affected_scores = list(dict.fromkeys(scores))
+    plan.affected = list(dict.fromkeys(scores))
     plan.splitting = [id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"])]
     plan.spoken_of = sorted({*(row["contact_id"] for row in members), *plan.splitting})
     plan.roots = await contacts.roots(session, plan.spoken_of)
@@ -169,8 +169,8 @@ async def _apply_regrouping(session: Session, plans: Sequence[Plan]) -> None:
         for entry in plan.unsettled:
             plan.assign_contacts(entry, entry.rows)
         if plan.undo is not None:
-            pairs = [(plan.roots[row], subject) for row, subject in plan.affected_scores]
-            plan.affected_scores = list(dict.fromkeys(pairs))
+            pairs = [(plan.roots[row], subject) for row, subject in plan.affected]
+            plan.affected = list(dict.fromkeys(pairs))
             plan.spoken_of = sorted({plan.roots[row] for row in plan.spoken_of})
 
 
@@ -244,7 +244,7 @@ async def _append_undo(session: Session, plan: Plan) -> None:
     workspace = submission.workspace.id
     key = facts.fact_key(workspace, undo)
     if await facts.load_stored(session, [key]):
-        plan.affected_scores, plan.spoken_of, plan.splitting = [], [], []  # a repeat of this very request
+        plan.affected, plan.spoken_of, plan.splitting = [], [], []  # a repeat of this very request
         return
     if await facts.undone_of(session, workspace, [undo.undoes]):
         plan.refusal = NothingToUndo("that was undone already")

@@ -56,9 +56,9 @@ async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST)
 async def contacts_to_verify(workspace: Workspace) -> int:
     """Count the contacts there are."""
     rows = await database.read(
-        "SELECT count(*) AS n FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL", workspace.id
+        "SELECT count(*) AS count FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL", workspace.id
     )
-    return int(rows[0]["n"])
+    return int(rows[0]["count"])
 
 
 async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Difference]:

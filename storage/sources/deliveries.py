@@ -300,11 +300,11 @@ class Waiting:
 async def count_quarantined(workspace: Workspace) -> dict[str, int]:
     """Count the items in quarantine, source by source."""
     rows = await database.read(
-        "SELECT s.slug, count(*) AS n FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
+        "SELECT s.slug, count(*) AS count FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
         " JOIN sources s ON s.id = d.source_id WHERE q.workspace_id = $1 GROUP BY s.slug",
         workspace.id,
     )
-    return {row["slug"]: row["n"] for row in rows}
+    return {row["slug"]: row["count"] for row in rows}
 
 
 async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:

@@ -114,7 +114,7 @@ async def record_failure(workspace: Workspace, *, source: str, because: str, now
 async def readback_status(workspace: Workspace, *, source: str) -> Reading:
     """Say how it stands with what is read at a source; raises UnknownSource."""
     rows = await database.read(
-        "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3) AS n"
+        "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3) AS count"
         " FROM sources s WHERE s.workspace_id = $1 AND s.slug = $2",
         workspace.id,
         source,
@@ -122,4 +122,4 @@ async def readback_status(workspace: Workspace, *, source: str) -> Reading:
     )
     if not rows:
         raise UnknownSource
-    return Reading(waiting=rows[0]["n"], problem=rows[0]["unread"], problem_at=rows[0]["unread_at"])
+    return Reading(waiting=rows[0]["count"], problem=rows[0]["unread"], problem_at=rows[0]["unread_at"])
