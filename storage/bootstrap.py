@@ -32,13 +32,13 @@ class Storage:
 
     async def readiness(self) -> Readiness:
         """Return whether the database answers, within two seconds, and this version can work with its tables."""
-        asking = asyncio.create_task(migrating.read_schema(self._database.reader))
-        done, _ = await asyncio.wait([asking], timeout=2)
+        check = asyncio.create_task(migrating.read_schema(self._database.reader))
+        done, _ = await asyncio.wait([check], timeout=2)
         if not done:
-            asking.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
+            check.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
             return Readiness(is_ready=False, detail="The database does not answer.")
         try:
-            schema = asking.result()
+            schema = check.result()
         except StorageUnavailable as exc:
             return Readiness(is_ready=False, detail=f"{exc.because or 'The database does not answer'}.")
         except Refusal as exc:
@@ -48,8 +48,8 @@ class Storage:
         if schema.missing:
             return Readiness(is_ready=False, detail=str(migrating.SchemaOutdated()))
         if schema.unknown:
-            named = ", ".join(schema.unknown)
-            detail = f"A newer version has migrated the database ({named}); this version works with it as well."
+            names = ", ".join(schema.unknown)
+            detail = f"A newer version has migrated the database ({names}); this version works with it as well."
             return Readiness(is_ready=True, detail=detail)
         return Readiness(is_ready=True)
 
@@ -65,7 +65,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
     Raises SchemaOutdated where they are of an older version, SchemaTooNew where they are of a newer one that this one
     cannot work with, OtherApplication where they are not ours, CannotUnlock where the keys do not fit the secrets.
     """
-    opened = await _opened(url, secret_keys)
+    opened = await _open_database(url, secret_keys)
     try:
         schema = await migrating.read_schema(opened.writer)
         if schema.incompatible:
@@ -93,7 +93,7 @@ class Migrated:
 
 async def migrate(url: str) -> Migrated:
     """Bring the tables at *url* up to date, and the scores in them; killed in the midst, it goes on the next time."""
-    opened = await _opened(url, ())
+    opened = await _open_database(url, ())
     try:
         applied = await migrating.migrate(opened, database.parse_url(url))
         return Migrated(applied, await drafts.fold_again())
@@ -101,12 +101,12 @@ async def migrate(url: str) -> Migrated:
         await opened.close()
 
 
-async def _opened(url: str, secret_keys: Sequence[str]) -> database.Database:
-    where = database.parse_url(url)
-    if where.path is not None and where.path.is_dir():
+async def _open_database(url: str, secret_keys: Sequence[str]) -> database.Database:
+    address = database.parse_url(url)
+    if address.path is not None and address.path.is_dir():
         raise NoDatabase
-    if where.path is not None:
-        where.path.parent.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(migrating.prepare_file, where.path)
-        secret_keys = secret_keys or load_or_create_keys(where.path)
-    return await database.open_database(where, vault=Vault(secret_keys))
+    if address.path is not None:
+        address.path.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(migrating.prepare_file, address.path)
+        secret_keys = secret_keys or load_or_create_keys(address.path)
+    return await database.open_database(address, vault=Vault(secret_keys))

@@ -44,21 +44,32 @@ async def enqueue(session: Session, jobs: Sequence[NewJob], *, now: int) -> None
     """Put jobs, in the transaction of what causes them; what is there already stays as it is."""
     if not jobs:
         return
-    lanes = [{"w": w, "n": n} for w, n in sorted({(job.workspace, job.lane) for job in jobs})]
+    lanes = [
+        {"workspace": workspace, "name": name}
+        for workspace, name in sorted({(job.workspace, job.lane) for job in jobs})
+    ]
     await session.rows(
-        "INSERT INTO lanes (workspace_id, name, free_at) SELECT w, n, 0 FROM given(w bigint, n text)"
-        ' WHERE true ORDER BY w, n COLLATE "C" ON CONFLICT DO NOTHING',
+        "INSERT INTO lanes (workspace_id, name, free_at)"
+        " SELECT workspace, name, 0 FROM given(workspace bigint, name text)"
+        ' WHERE true ORDER BY workspace, name COLLATE "C" ON CONFLICT DO NOTHING',
         lanes,
     )
     rows: list[Row] = [
-        {"w": job.workspace, "k": job.kind, "l": job.lane, "j": job.key, "s": job.subject, "d": job.due_at}
+        {
+            "workspace": job.workspace,
+            "kind": job.kind,
+            "lane": job.lane,
+            "key": job.key,
+            "subject": job.subject,
+            "due_at": job.due_at,
+        }
         for job in sorted(jobs, key=lambda job: (job.workspace, job.kind, job.key))
     ]
     await session.rows(
         "INSERT INTO jobs (workspace_id, kind, lane, job_key, subject, due_at, attempts, under_way, created_at)"
-        " SELECT w, k, l, j, s, d, 0, false, $2"
-        " FROM given(w bigint, k text, l text, j text, s bigint, d bigint)"
-        ' WHERE true ORDER BY w, k COLLATE "C", s, j COLLATE "C" ON CONFLICT DO NOTHING',
+        " SELECT workspace, kind, lane, key, subject, due_at, 0, false, $2"
+        " FROM given(workspace bigint, kind text, lane text, key text, subject bigint, due_at bigint)"
+        ' WHERE true ORDER BY workspace, kind COLLATE "C", subject, key COLLATE "C" ON CONFLICT DO NOTHING',
         rows,
         now,
     )
@@ -120,7 +131,7 @@ async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[
     rows = await database.read(
         f"SELECT DISTINCT w.id, w.team, w.name FROM lanes l JOIN workspaces w ON w.id = l.workspace_id"
         f" WHERE {_IS_FREE} ORDER BY w.id",
-        _rows(kinds),
+        _make_kind_rows(kinds),
         now,
     )
     return [Workspace(**row) for row in rows]
@@ -129,28 +140,31 @@ async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[
 async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Job | None:
     """Take the next job of these kinds that is due in a lane that nobody holds, and the lane with it."""
     await _correct_times(now)
-    if not await database.read(f"{_FREE} LIMIT 1", _rows(kinds), now, workspace.id):
+    if not await database.read(f"{_FREE} LIMIT 1", _make_kind_rows(kinds), now, workspace.id):
         return None  # most of the time: nothing is written for it
     token = secrets.token_hex(8)
 
     async def body(session: Session) -> Job | None:
         lanes = await session.rows(
-            f"{_FREE} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED", _rows(kinds), now, workspace.id
+            f"{_FREE} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+            _make_kind_rows(kinds),
+            now,
+            workspace.id,
         )
         if not lanes:
             return None
-        found = await session.rows(
+        due_jobs = await session.rows(
             "SELECT id, kind, lane, subject, attempts, under_way FROM jobs"
             " WHERE workspace_id = $3 AND lane = $4 AND due_at <= $2 AND given_up_at IS NULL"
-            " AND kind IN (SELECT k FROM given(k text)) ORDER BY due_at, id LIMIT 1",
-            _rows(kinds),
+            " AND kind IN (SELECT kind FROM given(kind text)) ORDER BY due_at, id LIMIT 1",
+            _make_kind_rows(kinds),
             now,
             workspace.id,
             lanes[0]["name"],
         )
-        if not found:
+        if not due_jobs:
             return None
-        row = found[0]
+        row = due_jobs[0]
         await session.rows(
             "UPDATE lanes SET free_at = $2, holder = $3 WHERE id = $1", lanes[0]["id"], now + LEASE, token
         )
@@ -170,13 +184,13 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
 
 _IS_FREE = (
     "l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = l.workspace_id AND j.lane = l.name"
-    " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT k FROM given(k text)))"
+    " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT kind FROM given(kind text)))"
 )
 _FREE = f"SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $3 AND {_IS_FREE}"
 
 
-def _rows(kinds: Collection[str]) -> list[Row]:
-    return [{"k": kind} for kind in sorted(kinds)]
+def _make_kind_rows(kinds: Collection[str]) -> list[Row]:
+    return [{"kind": kind} for kind in sorted(kinds)]
 
 
 async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
@@ -186,7 +200,7 @@ async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), 
     """
 
     async def body(session: Session) -> None:
-        await _free(session, workspace, job, at=now + pace)
+        await _release_lane(session, workspace, job, at=now + pace)
         await session.rows(
             "DELETE FROM jobs WHERE workspace_id = $2 AND id IN (SELECT id FROM given(id bigint))",
             [{"id": id} for id in sorted({job.id, *done})],
@@ -200,7 +214,7 @@ async def reschedule(workspace: Workspace, *, job: Job, at: int, now: int) -> No
     """Put a job that is done for another time, as if it had been put just now."""
 
     async def body(session: Session) -> None:
-        if not await _free(session, workspace, job, at=now):
+        if not await _release_lane(session, workspace, job, at=now):
             return
         await session.rows(
             "UPDATE jobs SET due_at = $3, created_at = $4, attempts = 0, under_way = false, problem = NULL"
@@ -233,7 +247,7 @@ async def postpone(
     until = min(until, now + LONGEST_ASKED)
 
     async def body(session: Session) -> None:
-        if not await _free(session, workspace, job, at=until if holds_lane else now + pace):
+        if not await _release_lane(session, workspace, job, at=until if holds_lane else now + pace):
             return
         await session.rows(
             "UPDATE jobs SET due_at = $3, under_way = $4, problem = $5 WHERE workspace_id = $1 AND id = $2",
@@ -251,7 +265,7 @@ async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> 
     """Leave a job undone for good, and say why; its neighbours go on."""
 
     async def body(session: Session) -> None:
-        if not await _free(session, workspace, job, at=now):
+        if not await _release_lane(session, workspace, job, at=now):
             return
         await session.rows(
             "UPDATE jobs SET given_up_at = $3, problem = $4 WHERE workspace_id = $1 AND id = $2",
@@ -264,7 +278,7 @@ async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> 
     await database.write(body)
 
 
-async def _free(session: Session, workspace: Workspace, job: Job, *, at: int) -> bool:
+async def _release_lane(session: Session, workspace: Workspace, job: Job, *, at: int) -> bool:
     """Let the lane of a job go; false where our lease has ended, and the lane and its job are another's."""
     freed = await session.rows(
         "UPDATE lanes SET free_at = $4, holder = NULL WHERE workspace_id = $1 AND name = $2 AND holder = $3"

@@ -38,11 +38,11 @@ async def create_token(workspace: Workspace, *, name: str, scopes: Sequence[str]
         workspace.id,
         name.strip(),
         json.dumps(chosen),
-        _hash(secret),
+        _hash_secret(secret),
         now,
     )
-    made = Token(id=rows[0]["id"], workspace=workspace, name=name.strip(), scopes=chosen, created_at=now)
-    return made, secret
+    token = Token(id=rows[0]["id"], workspace=workspace, name=name.strip(), scopes=chosen, created_at=now)
+    return token, secret
 
 
 async def tokens(workspace: Workspace) -> list[Token]:
@@ -55,12 +55,12 @@ async def tokens(workspace: Workspace) -> list[Token]:
 
 async def revoke_token(workspace: Workspace, *, id: int) -> None:
     """Make a token worthless at once; raises UnknownToken."""
-    gone = await database.current_database().writer.rows(
+    deleted = await database.current_database().writer.rows(
         "DELETE FROM tokens WHERE workspace_id = $1 AND id = $2 RETURNING id",
         workspace.id,
         min(id, database.LARGEST_ID),
     )
-    if not gone:
+    if not deleted:
         raise UnknownToken(f"there is no token {id}; `contact-score token list` names them")
 
 
@@ -70,7 +70,7 @@ async def find_token(secret: str) -> Token | None:
     rows = await database.read(
         "SELECT t.id, t.name, t.scopes, t.created_at, w.id AS workspace_id, w.team, w.name AS workspace_name"
         " FROM tokens t JOIN workspaces w ON w.id = t.workspace_id WHERE t.hash = $1",
-        _hash(secret),
+        _hash_secret(secret),
     )
     if not rows:
         return None
@@ -84,6 +84,6 @@ async def find_token(secret: str) -> Token | None:
     )
 
 
-def _hash(secret: str) -> str:
+def _hash_secret(secret: str) -> str:
     # Thirty-two random bytes cannot be guessed, so a slow hash would only slow the API down.
     return hashlib.sha256(secret.encode()).hexdigest()

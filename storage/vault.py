@@ -57,10 +57,10 @@ def load_or_create_keys(database: Path) -> tuple[str, ...]:
     path = database.with_name(database.name + ".key")
     if not path.exists():
         # Written beside and then linked, so that nobody ever reads half a key and only one process makes it.
-        made = path.with_name(f"{path.name}-{os.getpid()}")
-        with open(made, "w", opener=open_private) as file:
+        temporary = path.with_name(f"{path.name}-{os.getpid()}")
+        with open(temporary, "w", opener=open_private) as file:
             file.write(Fernet.generate_key().decode() + "\n")
         with suppress(FileExistsError):
-            os.link(made, path)
-        made.unlink()
+            os.link(temporary, path)
+        temporary.unlink()
     return tuple(path.read_text().split())

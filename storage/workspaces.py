@@ -23,7 +23,7 @@ async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
         raise BadName("a workspace's name has 1 to 200 characters")
 
     async def body(session: database.Session) -> Workspace:
-        made = await session.rows(
+        inserted = await session.rows(
             "INSERT INTO workspaces (team, name, default_type, admins, setters, created_at)"
             " VALUES ($1, $2, $3, '[]', $5, $4) ON CONFLICT DO NOTHING RETURNING id",
             team,
@@ -32,9 +32,9 @@ async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
             now,
             Setters.MEMBERS,
         )
-        if not made:
+        if not inserted:
             raise AlreadyThere(f"the workspace {team} is there already")
-        workspace = Workspace(id=made[0]["id"], team=team, name=name.strip())
+        workspace = Workspace(id=inserted[0]["id"], team=team, name=name.strip())
         bands = (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
         await insert_type(
             session, workspace, key=FIRST_TYPE, label="Score", minimum=0, maximum=100_000, step=1000, start=0,

@@ -54,7 +54,7 @@ class OneByOne(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Evaluation:
     """One rule that looks at one score; *moved* and *work* say what was done to it, where anything was."""
 
     workspace: Workspace
@@ -62,7 +62,7 @@ class _Look:
     watch: Watch
     contact: int
     state: ScoreState
-    work: Plan | None = None
+    plan: Plan | None = None
     moved: Moved | None = None
 
     @property
@@ -74,7 +74,7 @@ class _Look:
 class _Firing:
     """A follow-up to be asked for: what it is for, when, and the values before and after."""
 
-    look: _Look
+    evaluation: _Evaluation
     at: int
     before: int | None
     after: int | None
@@ -85,30 +85,30 @@ class _Firing:
 class _Wave:
     """What was decided of each contact at most once: first what is over, then what is asked for."""
 
-    over: dict[Watched, int] = field(default_factory=dict)
-    asking: list[_Firing] = field(default_factory=list)
-    asked: set[Watched] = field(default_factory=set)
+    closing: dict[Watched, int] = field(default_factory=dict)
+    firings: list[_Firing] = field(default_factory=list)
+    fired: set[Watched] = field(default_factory=set)
 
 
 @dataclass(slots=True)
-class _Deciding:
+class _Decisions:
     """What is being decided in one transaction."""
 
     session: Session
     now: int
-    known: Mapping[Watched, AlertMemory]
-    fitting: Mapping[int, frozenset[int]]  #: rule → the contacts that its condition is true of
-    speaking: Mapping[int, Plan] = field(default_factory=dict)  #: contact → the last submission that speaks of it
-    asker: dict[int, Plan | None] = field(default_factory=dict)  #: contact → what asked for it or closed, the latest
+    loaded: Mapping[Watched, AlertMemory]
+    matching: Mapping[int, frozenset[int]]  #: rule → the contacts that its condition is true of
+    last_plan_of: Mapping[int, Plan] = field(default_factory=dict)  #: contact → the last submission that speaks of it
+    cause_of: dict[int, Plan | None] = field(default_factory=dict)  #: contact → what asked for it or closed, the latest
     memory: dict[Watched, AlertMemory] = field(default_factory=dict)
     waves: list[_Wave] = field(default_factory=lambda: [_Wave()])
     wave_of: dict[Watched, int] = field(default_factory=dict)
 
-    def of(self, watched: Watched) -> AlertMemory:
+    def memory_of(self, watched: Watched) -> AlertMemory:
         """Give what is remembered by now."""
-        return self.memory.get(watched) or self.known.get(watched) or AlertMemory()
+        return self.memory.get(watched) or self.loaded.get(watched) or AlertMemory()
 
-    def settle(self, one: _Look, state: ScoreState, *, until: int) -> None:
+    def settle(self, evaluation: _Evaluation, state: ScoreState, *, until: int) -> None:
         """Evaluate a rule at every instant up to *until* at which time alone may decide something.
 
         Raises RuntimeError where an evaluation does not move on in time: repeating it would hold the transaction, and
@@ -116,232 +116,266 @@ class _Deciding:
         """
         last: int | None = None
         while True:
-            memory = self.of(one.watched)
-            at = next_evaluation(one.watch, memory, state)
+            memory = self.memory_of(evaluation.watched)
+            at = next_evaluation(evaluation.watch, memory, state)
             if at is None or at > until:
                 return
             if last is not None and at <= last:
-                raise RuntimeError(f"alert rule {one.rule.id} would evaluate contact {one.contact} at {at} again")
+                raise RuntimeError(
+                    f"alert rule {evaluation.rule.id} would evaluate contact {evaluation.contact} at {at} again"
+                )
             last = at
-            score_type = one.watch.score_type
-            before, after = (state.value(score_type, now=when) for when in (at - 1, at))
-            firing = _Firing(one, at, before, after, by_time=True)
-            self.take(firing, memory, evaluate(one.watch, memory, state, now=at))
+            score_type = evaluation.watch.score_type
+            before, after = (state.value(score_type, now=instant) for instant in (at - 1, at))
+            firing = _Firing(evaluation, at, before, after, by_time=True)
+            self.apply(firing, memory, evaluate(evaluation.watch, memory, state, now=at))
 
-    def take(self, one: _Firing, before: AlertMemory, decision: Decision) -> None:
+    def apply(self, firing: _Firing, memory_before: AlertMemory, decision: Decision) -> None:
         """Take what was decided, unless nobody is to be asked: then nothing begins to rest. Raises OneByOne."""
-        watched, rule = one.look.watched, one.look.rule
-        if decision.fires and rule.condition and rule.paused_at is None and not self._stands_alone(one.look):
+        watched, rule = firing.evaluation.watched, firing.evaluation.rule
+        if decision.fires and rule.condition and rule.paused_at is None and not self._is_independent(firing.evaluation):
             raise OneByOne
         if decision.closes:
-            if watched in self._wave(watched).asked:
+            if watched in self._get_wave(watched).fired:
                 self.wave_of[watched] = self.wave_of.get(watched, 0) + 1
-            self._wave(watched).over.setdefault(watched, one.at)
-            self.asker[one.look.contact] = one.look.work
+            self._get_wave(watched).closing.setdefault(watched, firing.at)
+            self.cause_of[firing.evaluation.contact] = firing.evaluation.plan
         memory = decision.memory
         if decision.fires:
-            fits = rule.paused_at is None and one.look.contact in self.fitting.get(rule.id, ())
-            work = one.look.work
-            if fits and (one.by_time or work is None or not work.submission.muted):
-                wave = self._wave(watched)
-                wave.asking.append(one)
-                wave.asked.add(watched)
-                self.asker[one.look.contact] = one.look.work
+            is_matching = rule.paused_at is None and firing.evaluation.contact in self.matching.get(rule.id, ())
+            plan = firing.evaluation.plan
+            if is_matching and (firing.by_time or plan is None or not plan.submission.muted):
+                wave = self._get_wave(watched)
+                wave.firings.append(firing)
+                wave.fired.add(watched)
+                self.cause_of[firing.evaluation.contact] = firing.evaluation.plan
             else:
-                if fits and work is not None:
-                    work.unasked += 1
-                memory = replace(memory, fired_at=before.fired_at)
+                if is_matching and plan is not None:
+                    plan.unasked += 1
+                memory = replace(memory, fired_at=memory_before.fired_at)
         self.memory[watched] = memory
 
-    def _stands_alone(self, one: _Look) -> bool:
+    def _is_independent(self, evaluation: _Evaluation) -> bool:
         """Tell whether who fits is asked of the contact, and of its follow-ups, as they were at that submission."""
-        return all(said.get(one.contact, one.work) is one.work for said in (self.speaking, self.asker))
+        return all(
+            plan_of.get(evaluation.contact, evaluation.plan) is evaluation.plan
+            for plan_of in (self.last_plan_of, self.cause_of)
+        )
 
-    def look_quietly(self, one: _Look, state: ScoreState, *, at: int) -> None:
+    def apply_regroup(self, evaluation: _Evaluation, state: ScoreState, *, at: int) -> None:
         """Take what contacts became by being one, or by being parted: it is over or known, but nobody is asked."""
-        memory = self.of(one.watched)
-        if one.watch.kind in TRENDS:
+        memory = self.memory_of(evaluation.watched)
+        if evaluation.watch.kind in TRENDS:
             return
-        decision = evaluate(one.watch, memory, state, now=at)
+        decision = evaluate(evaluation.watch, memory, state, now=at)
         if decision.closes:
-            self._wave(one.watched).over.setdefault(one.watched, at)
-        self.memory[one.watched] = replace(decision.memory, fired_at=memory.fired_at)
+            self._get_wave(evaluation.watched).closing.setdefault(evaluation.watched, at)
+        self.memory[evaluation.watched] = replace(decision.memory, fired_at=memory.fired_at)
 
-    def _wave(self, watched: Watched) -> _Wave:
-        place = self.wave_of.get(watched, 0)
-        while place >= len(self.waves):
+    def _get_wave(self, watched: Watched) -> _Wave:
+        position = self.wave_of.get(watched, 0)
+        while position >= len(self.waves):
             self.waves.append(_Wave())
-        return self.waves[place]
+        return self.waves[position]
 
     async def write(self, states: Mapping[Watched, tuple[Watch, ScoreState]]) -> None:
         """Write follow-ups in the order they were decided, and what is remembered of those that it matters for."""
         for wave in self.waves:
-            await followup_moves.close_fallen_back(self.session, wave.over, now=self.now)
-            asking = sorted(wave.asking, key=lambda one: one.at)
-            await followup_moves.open_follow_ups(self.session, await _new(self.session, asking), now=self.now)
+            await followup_moves.close_fallen_back(self.session, wave.closing, now=self.now)
+            firings = sorted(wave.firings, key=lambda firing: firing.at)
+            await followup_moves.open_follow_ups(
+                self.session, await _make_follow_ups(self.session, firings), now=self.now
+            )
         changed = dict[Watched, AlertMemory]()
         for watched, memory in self.memory.items():
-            before, (watch, state) = self.known.get(watched, AlertMemory()), states[watched]
-            same = replace(memory, seen_at=before.seen_at) == before
-            if not same or is_behind(watch, before, state, now=memory.seen_at):
+            memory_before, (watch, state) = self.loaded.get(watched, AlertMemory()), states[watched]
+            is_same = replace(memory, seen_at=memory_before.seen_at) == memory_before
+            if not is_same or is_behind(watch, memory_before, state, now=memory.seen_at):
                 changed[watched] = memory
         await alert_memory.save_memory(self.session, changed)
 
 
-async def decide_all(session: Session, works: Sequence[Plan], *, now: int) -> None:
+async def decide_all(session: Session, plans: Sequence[Plan], *, now: int) -> None:
     """Let every rule look at what each submission did, one after the other, as if each had been alone.
 
     Raises OneByOne where that cannot be told any more, because all of them are in the ledger by now.
     """
-    looks = await _looks(session, works)
-    if not looks:
+    evaluations = await _list_evaluations(session, plans)
+    if not evaluations:
         return
-    _check_past(works, looks)
-    known = await alert_memory.load_memory(session, {one.watched for one in looks})
-    speaking = {entry.contact: work for work in works for entry in work.new if entry.contact is not None}
-    deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now), speaking)
-    thens = await _thens(session, looks)
-    for place, one in enumerate(looks):
-        assert one.work is not None
-        assert one.moved is not None
-        at = max(one.work.submission.received_at, deciding.of(one.watched).seen_at)
-        deciding.settle(one, one.moved.was, until=at)
-        joined = one.work.settled.get((one.contact, one.watch.score_type.key))
-        if joined is not None:
-            deciding.look_quietly(one, joined, at=at)
-        memory = deciding.of(one.watched)
-        before = one.moved.before if joined is None else joined.value(one.watch.score_type, now=at)
-        firing = _Firing(one, at, before, one.moved.after, by_time=False)
-        if one.watch.kind in TRENDS:
-            then = thens.get(place)
-            firing = replace(firing, before=then)
-            deciding.take(firing, memory, evaluate_trend(one.watch, memory, one.moved.after, then, now=at))
+    _check_past(plans, evaluations)
+    loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
+    last_plan_of = {entry.contact: plan for plan in plans for entry in plan.new if entry.contact is not None}
+    decisions = _Decisions(session, now, loaded, await _load_matching(session, evaluations, now=now), last_plan_of)
+    earlier_values = await _load_earlier_values(session, evaluations)
+    for position, evaluation in enumerate(evaluations):
+        assert evaluation.plan is not None
+        assert evaluation.moved is not None
+        at = max(evaluation.plan.submission.received_at, decisions.memory_of(evaluation.watched).seen_at)
+        decisions.settle(evaluation, evaluation.moved.was, until=at)
+        regrouped = evaluation.plan.states_after.get((evaluation.contact, evaluation.watch.score_type.key))
+        if regrouped is not None:
+            decisions.apply_regroup(evaluation, regrouped, at=at)
+        memory = decisions.memory_of(evaluation.watched)
+        before = evaluation.moved.before if regrouped is None else regrouped.value(evaluation.watch.score_type, now=at)
+        firing = _Firing(evaluation, at, before, evaluation.moved.after, by_time=False)
+        if evaluation.watch.kind in TRENDS:
+            earlier = earlier_values.get(position)
+            firing = replace(firing, before=earlier)
+            decisions.apply(
+                firing, memory, evaluate_trend(evaluation.watch, memory, evaluation.moved.after, earlier, now=at)
+            )
         else:
-            deciding.take(firing, memory, evaluate(one.watch, memory, one.state, now=at))
-    await deciding.write({one.watched: (one.watch, one.state) for one in looks})
+            decisions.apply(firing, memory, evaluate(evaluation.watch, memory, evaluation.state, now=at))
+    await decisions.write({evaluation.watched: (evaluation.watch, evaluation.state) for evaluation in evaluations})
 
 
-async def _looks(session: Session, works: Sequence[Plan]) -> list[_Look]:
-    moving = [work for work in works if work.refusal is None and work.moved]
-    if not moving:
+async def _list_evaluations(session: Session, plans: Sequence[Plan]) -> list[_Evaluation]:
+    moved_plans = [plan for plan in plans if plan.refusal is None and plan.moved]
+    if not moved_plans:
         return []
-    rules = await alert_rules.load_rules(session, {work.submission.workspace.id for work in moving})
-    looks = list[_Look]()
-    for work in moving:
-        workspace = work.submission.workspace
+    rules = await alert_rules.load_rules(session, {plan.submission.workspace.id for plan in moved_plans})
+    evaluations = list[_Evaluation]()
+    for plan in moved_plans:
+        workspace = plan.submission.workspace
         for rule in rules.get(workspace.id, ()):
-            watch = rule.watch(tuple(work.types.values()))
+            watch = rule.watch(tuple(plan.types.values()))
             if watch is not None:
-                looks += [
-                    _Look(workspace, rule, watch, one.contact, one.state, work, one)
-                    for one in work.moved
-                    if one.score_type.key == watch.score_type.key
-                    and (_concerns(watch, one) or (one.contact, one.score_type.key) in work.settled)
+                evaluations += [
+                    _Evaluation(workspace, rule, watch, moved.contact, moved.state, plan, moved)
+                    for moved in plan.moved
+                    if moved.score_type.key == watch.score_type.key
+                    and (_is_affected(watch, moved) or (moved.contact, moved.score_type.key) in plan.states_after)
                 ]
-    return looks
+    return evaluations
 
 
-def _check_past(works: Sequence[Plan], looks: Sequence[_Look]) -> None:
+def _check_past(plans: Sequence[Plan], evaluations: Sequence[_Evaluation]) -> None:
     """Refuse to ask what a score was then where a later submission says what happened to its contact before that."""
-    looking, earliest = list(looks), dict[int, int]()
-    for work in reversed(works):
-        while looking and looking[-1].work is work:
-            one = looking.pop()
-            then = work.submission.received_at - one.watch.span
-            if one.watch.kind in TRENDS and one.rule.paused_at is None and earliest.get(one.contact, then + 1) <= then:
+    remaining, earliest = list(evaluations), dict[int, int]()
+    for plan in reversed(plans):
+        while remaining and remaining[-1].plan is plan:
+            evaluation = remaining.pop()
+            began_at = plan.submission.received_at - evaluation.watch.span
+            if (
+                evaluation.watch.kind in TRENDS
+                and evaluation.rule.paused_at is None
+                and earliest.get(evaluation.contact, began_at + 1) <= began_at
+            ):
                 raise OneByOne
-        for entry in work.new:
+        for entry in plan.new:
             if entry.contact is not None and entry.fact is not None:
                 at = entry.fact.occurred_at
                 earliest[entry.contact] = min(at, earliest.get(entry.contact, at))
 
 
-def _concerns(watch: Watch, moved: Moved) -> bool:
+def _is_affected(watch: Watch, moved: Moved) -> bool:
     """Tell whether a rule may decide something by a change."""
     if watch.kind is Kind.UNTOUCHED:
         return True
     return moved.before != moved.after or (watch.needs_time and moved.was != moved.state)
 
 
-async def _fitting(session: Session, looks: Sequence[_Look], *, now: int) -> dict[int, frozenset[int]]:
+async def _load_matching(
+    session: Session, evaluations: Sequence[_Evaluation], *, now: int
+) -> dict[int, frozenset[int]]:
     """Ask each rule's filter about the contacts it looks at, as they stand in this transaction."""
-    by_rule: dict[int, list[_Look]] = {}
-    for one in looks:
-        by_rule.setdefault(one.rule.id, []).append(one)
-    found: dict[int, frozenset[int]] = {}
-    for id, many in by_rule.items():
-        among = frozenset(one.contact for one in many)
-        found[id] = await _holding(session, many[0].workspace, many[0].rule, among, now=now)
-    return found
+    by_rule: dict[int, list[_Evaluation]] = {}
+    for evaluation in evaluations:
+        by_rule.setdefault(evaluation.rule.id, []).append(evaluation)
+    matching: dict[int, frozenset[int]] = {}
+    for id, rule_evaluations in by_rule.items():
+        contact_ids = frozenset(evaluation.contact for evaluation in rule_evaluations)
+        matching[id] = await _filter_matching(
+            session, rule_evaluations[0].workspace, rule_evaluations[0].rule, contact_ids, now=now
+        )
+    return matching
 
 
-async def _holding(
+async def _filter_matching(
     session: Session, workspace: Workspace, rule: AlertRule, among: frozenset[int], *, now: int
 ) -> frozenset[int]:
     if not rule.condition:
         return among
     types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
     try:
-        asked = parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
+        parsed = parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
     except Refusal:  # it names a score type, a band or a segment that is no more: nobody fits
         return frozenset()
-    return frozenset(await pages.matching_contacts(session, workspace, where=asked.where, among=sorted(among), now=now))
+    return frozenset(
+        await pages.matching_contacts(session, workspace, where=parsed.where, among=sorted(among), now=now)
+    )
 
 
-async def _thens(session: Session, looks: Sequence[_Look]) -> dict[int, int | None]:
+async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluation]) -> dict[int, int | None]:
     """Give the values that scores had when the time of a rule began: place among the looks → thousandths."""
-    wanted = [(place, one) for place, one in enumerate(looks) if one.watch.kind in TRENDS and one.work is not None]
-    asked = [
-        (place, one.contact, one.watch.score_type.definition, one.work.submission.received_at - one.watch.span)
-        for place, one in wanted
-        if one.work is not None
+    trends = [
+        (position, evaluation)
+        for position, evaluation in enumerate(evaluations)
+        if evaluation.watch.kind in TRENDS and evaluation.plan is not None
     ]
-    ranks = await current_scores.ranks_then(session, {place: (c, d, at) for place, c, d, at in asked})
-    instants = {place: at for place, _, _, at in asked}
+    requests = [
+        (
+            position,
+            evaluation.contact,
+            evaluation.watch.score_type.definition,
+            evaluation.plan.submission.received_at - evaluation.watch.span,
+        )
+        for position, evaluation in trends
+        if evaluation.plan is not None
+    ]
+    ranks = await current_scores.ranks_then(
+        session, {position: (contact, definition, at) for position, contact, definition, at in requests}
+    )
+    instants = {position: at for position, _, _, at in requests}
     return {
-        place: None if rank is None else shown(looks[place].watch.score_type, rank, now=instants[place])
-        for place, rank in ranks.items()
+        position: None if rank is None else shown(evaluations[position].watch.score_type, rank, now=instants[position])
+        for position, rank in ranks.items()
     }
 
 
-async def _new(session: Session, asking: Sequence[_Firing]) -> list[NewFollowUp]:
-    if not asking:
+async def _make_follow_ups(session: Session, firings: Sequence[_Firing]) -> list[NewFollowUp]:
+    if not firings:
         return []
     rows = await session.rows(
         "SELECT c.id, c.owner_key, w.alert_channel FROM given(id bigint) JOIN contacts c ON c.id = given.id"
         " JOIN workspaces w ON w.id = c.workspace_id",
-        [{"id": id} for id in sorted({one.look.contact for one in asking})],
+        [{"id": id} for id in sorted({firing.evaluation.contact for firing in firings})],
     )
-    found = {row["id"]: row for row in rows}
-    return [_one(firing, found[firing.look.contact]) for firing in asking]
+    rows_by_id = {row["id"]: row for row in rows}
+    return [_make_follow_up(firing, rows_by_id[firing.evaluation.contact]) for firing in firings]
 
 
-def _one(firing: _Firing, row: Row) -> NewFollowUp:
-    one, rule, submission = firing.look, firing.look.rule, firing.look.work.submission if firing.look.work else None
+def _make_follow_up(firing: _Firing, row: Row) -> NewFollowUp:
+    evaluation, rule, submission = (
+        firing.evaluation,
+        firing.evaluation.rule,
+        firing.evaluation.plan.submission if firing.evaluation.plan else None,
+    )
     owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
-    caused = submission is not None and not firing.by_time
+    is_caused = submission is not None and not firing.by_time
     return NewFollowUp(
-        workspace=one.workspace.id,
+        workspace=evaluation.workspace.id,
         rule=rule.id,
-        contact=one.contact,
-        score=one.watch.score_type.key,
+        contact=evaluation.contact,
+        score=evaluation.watch.score_type.key,
         before=firing.before,
         after=firing.after,
-        source=submission.source if submission is not None and caused else "",
-        actor=submission.actor if submission is not None and caused else None,
-        reason=_reason(one) if caused else None,
+        source=submission.source if submission is not None and is_caused else "",
+        actor=submission.actor if submission is not None and is_caused else None,
+        reason=_find_reason(evaluation) if is_caused else None,
         lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
         at=firing.at,
-        why=rule.why(one.watch.score_type),
+        why=rule.why(evaluation.watch.score_type),
         sla=rule.sla,
         escalate_to=rule.escalate_to,
     )
 
 
-def _reason(one: _Look) -> str | None:
+def _find_reason(evaluation: _Evaluation) -> str | None:
     """Give the reason of the last change of that score."""
-    entries: Sequence[PlannedItem] = one.work.new if one.work is not None else ()
-    scored = (one.contact, one.watch.score_type.key)
+    entries: Sequence[PlannedItem] = evaluation.plan.new if evaluation.plan is not None else ()
+    scored = (evaluation.contact, evaluation.watch.score_type.key)
     return next((entry.item.reason for entry in reversed(entries) if entry.scored == scored), None)
 
 
@@ -358,18 +392,22 @@ async def open_for_newcomers(session: Session, workspace: Workspace, *, score: s
             or rule.paused_at is not None
         ):
             continue
-        known = await alert_memory.load_rule_memory(session, rule.id)
+        remembered = await alert_memory.load_rule_memory(session, rule.id)
         inside = await enroll.contacts_inside(session, workspace, watch, now=now)
         # A hold that is pending stays pending: it asks when it ends.
-        memory = {contact: known.get(contact, AlertMemory()) for contact in inside}
-        fresh = frozenset(id for id, one in memory.items() if not one.taken and one.pending_until is None)
-        asked = sorted(await _holding(session, workspace, rule, fresh, now=now))
+        memory = {contact: remembered.get(contact, AlertMemory()) for contact in inside}
+        new_ids = frozenset(
+            id
+            for id, contact_memory in memory.items()
+            if not contact_memory.taken and contact_memory.pending_until is None
+        )
+        matching = sorted(await _filter_matching(session, workspace, rule, new_ids, now=now))
         states = await projection.load_states(
-            session, dict.fromkeys(((id, score) for id in asked), watch.score_type.definition)
+            session, dict.fromkeys(((id, score) for id in matching), watch.score_type.definition)
         )
         firings = [
             _Firing(
-                _Look(workspace, rule, watch, id, state),
+                _Evaluation(workspace, rule, watch, id, state),
                 now,
                 None,
                 state.value(watch.score_type, now=now),
@@ -377,9 +415,9 @@ async def open_for_newcomers(session: Session, workspace: Workspace, *, score: s
             )
             for (id, _), state in sorted(states.items())
         ]
-        await followup_moves.open_follow_ups(session, await _new(session, firings), now=now)
+        await followup_moves.open_follow_ups(session, await _make_follow_ups(session, firings), now=now)
         await alert_memory.save_memory(
-            session, {(rule.id, id): replace(memory[id], taken=True, fired_at=now, seen_at=now) for id in asked}
+            session, {(rule.id, id): replace(memory[id], taken=True, fired_at=now, seen_at=now) for id in matching}
         )
         count += len(firings)
     return count
@@ -395,34 +433,34 @@ async def sweep(workspace: Workspace, *, now: int) -> int:
             continue
         last: int | None = 0
         while last is not None:
-            last, looked = await _sweep_some(workspace, rule, watch, after=last, now=now)
-            swept += looked
+            last, count = await _sweep_batch(workspace, rule, watch, after=last, now=now)
+            swept += count
 
-        async def passed(session: Session, rule: AlertRule = rule) -> None:
+        async def save_progress(session: Session, rule: AlertRule = rule) -> None:
             await alert_rules.record_sweep(session, rule, until=now)
 
-        await database.write(passed)
+        await database.write(save_progress)
     return swept
 
 
-async def _sweep_some(
+async def _sweep_batch(
     workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
 ) -> tuple[int | None, int]:
     """Look at the next contacts, and give the last of them; none at the end."""
 
     async def body(session: Session) -> tuple[int | None, int]:
-        ids = await _due(session, workspace, rule, watch, after=after, now=now)
+        ids = await _list_due(session, workspace, rule, watch, after=after, now=now)
         if not ids:
             return None, 0
         await contacts.lock(session, {id: id for id in ids})
         key = watch.score_type.key
         states = await projection.load_states(session, {(id, key): watch.score_type.definition for id in ids})
-        looks = [_Look(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
-        known = await alert_memory.load_memory(session, {one.watched for one in looks})
-        deciding = _Deciding(session, now, known, await _fitting(session, looks, now=now))
-        for one in looks:
-            deciding.settle(one, one.state, until=now)
-        await deciding.write({one.watched: (watch, one.state) for one in looks})
+        evaluations = [_Evaluation(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
+        loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
+        decisions = _Decisions(session, now, loaded, await _load_matching(session, evaluations, now=now))
+        for evaluation in evaluations:
+            decisions.settle(evaluation, evaluation.state, until=now)
+        await decisions.write({evaluation.watched: (watch, evaluation.state) for evaluation in evaluations})
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
 
     for _ in range(MOST_TRIES):
@@ -431,33 +469,33 @@ async def _sweep_some(
     return await database.write(body)
 
 
-async def _due(
+async def _list_due(
     session: Session, workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
 ) -> list[int]:
     """Name the contacts that a rule may decide something of between its last sweep and now, taken from the indexes."""
     params: list[object] = [workspace.id, rule.id, now, after, MOST_SWEPT, watch.score_type.definition]
-    ways = ["SELECT m.contact_id FROM alert_memory m WHERE m.rule_id = $2 AND m.pending_until <= $3"]
+    queries = ["SELECT m.contact_id FROM alert_memory m WHERE m.rule_id = $2 AND m.pending_until <= $3"]
     since = min(rule.swept_until, now) - OVERLAP  # a sweep while a clock was ahead does not hold up the next ones
-    for low, high in _windows(watch, since=since, until=now):
+    for low, high in _list_windows(watch, since=since, until=now):
         params += [low, high]
         bounds = f"s.rank >= ${len(params) - 1} AND s.rank < ${len(params)}"
-        ways.append(f"SELECT s.contact_id FROM scores s WHERE s.definition_id = $6 AND {bounds}")
+        queries.append(f"SELECT s.contact_id FROM scores s WHERE s.definition_id = $6 AND {bounds}")
     rows = await session.rows(
-        f"SELECT c.id FROM contacts c WHERE c.id IN ({' UNION '.join(ways)}) AND c.id > $4"
+        f"SELECT c.id FROM contacts c WHERE c.id IN ({' UNION '.join(queries)}) AND c.id > $4"
         " AND c.workspace_id = $1 AND c.merged_into IS NULL AND CAST($6 AS BIGINT) > 0 ORDER BY c.id LIMIT $5",
         *params,
     )
     return [row["id"] for row in rows]
 
 
-def _windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, int]]:
+def _list_windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, int]]:
     """Give the ranks whose scores crossed one of a rule's edges by fading after *since*, up to *until*."""
     if not watch.score_type.half_life:
         return []
     leads = (0, watch.span) if watch.kind is Kind.COOLING else (0,)
-    found = list[tuple[int, int]]()
+    windows = list[tuple[int, int]]()
     for edge in watch.edges:
         for lead in leads:
             first, last = (bound(watch.score_type, edge, now=at + lead) for at in (since, until))
-            found.append((min(first, last), max(first, last)))
-    return [(low, high) for low, high in dict.fromkeys(found) if low < high]
+            windows.append((min(first, last), max(first, last)))
+    return [(low, high) for low, high in dict.fromkeys(windows) if low < high]

@@ -87,33 +87,36 @@ async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int
             made_by,
             now,
         )
-        one = _digest(rows[0])
+        digest = _make_digest(rows[0])
         due = next_time(zone, minute, after=now)
         await session.rows(
-            "DELETE FROM jobs WHERE workspace_id = $1 AND kind = $2 AND subject = $3", workspace.id, DIGEST_JOB, one.id
+            "DELETE FROM jobs WHERE workspace_id = $1 AND kind = $2 AND subject = $3",
+            workspace.id,
+            DIGEST_JOB,
+            digest.id,
         )
         job = NewJob(
-            workspace=workspace.id, kind=DIGEST_JOB, lane=place, key=f"{one.id}/{due}", subject=one.id, due_at=due
+            workspace=workspace.id, kind=DIGEST_JOB, lane=place, key=f"{digest.id}/{due}", subject=digest.id, due_at=due
         )
         await jobs.enqueue(session, [job], now=now)
-        return one
+        return digest
 
     return await database.write(body)
 
 
 async def stop_digest(workspace: Workspace, *, place: str) -> None:
     """Let no digest go there any more; raises UnknownDigest."""
-    done = await database.current_database().writer.rows(
+    deleted = await database.current_database().writer.rows(
         "DELETE FROM digests WHERE workspace_id = $1 AND place = $2 RETURNING id", workspace.id, place
     )
-    if not done:
+    if not deleted:
         raise UnknownDigest
 
 
 async def digests(workspace: Workspace) -> list[Digest]:
     """Give the digests of a workspace, in the order they were made."""
     rows = await database.read("SELECT * FROM digests WHERE workspace_id = $1 ORDER BY id", workspace.id)
-    return [_digest(row) for row in rows]
+    return [_make_digest(row) for row in rows]
 
 
 async def record_digest_sent(workspace: Workspace, *, id: int, top: Sequence[int], now: int) -> None:
@@ -135,7 +138,7 @@ async def gather_news(workspace: Workspace, *, digest: Digest, whose: Whose | No
     since = digest.sent_at if digest.sent_at is not None else min(now - DAY, digest.created_at)
     if since > now:  # it was sent while a clock was ahead
         since = now - DAY
-    mine: tuple[Term, ...] = (Is("owner", (match_key(owner),)),) if owner is not None else ()
+    owner_terms: tuple[Term, ...] = (Is("owner", (match_key(owner),)),) if owner is not None else ()
     _, best = await current_scores.top(workspace, score=score_type.key, count=MOST_LINES, now=now)
     top = tuple(card.contact.id for card in best)
     ranked = [] if digest.ranked is None else [card for card in best if card.contact.id not in digest.ranked]
@@ -143,10 +146,10 @@ async def gather_news(workspace: Workspace, *, digest: Digest, whose: Whose | No
     return News(
         score_type=score_type,
         since=since,
-        hot=await _hot(workspace, score_type, edge, mine, since=since, now=now),
+        hot=await _list_hot(workspace, score_type, edge, owner_terms, since=since, now=now),
         ranked=[card for card in ranked if owner is None or match_key(card.contact.owner or "") == match_key(owner)],
-        movers=await _movers(workspace, score_type, mine, since=since, now=now),
-        cooling=await _cooling(workspace, score_type, edge, mine, now=now),
+        movers=await _list_movers(workspace, score_type, owner_terms, since=since, now=now),
+        cooling=await _list_cooling(workspace, score_type, edge, owner_terms, now=now),
         asked=await followups.list_in_digest(workspace, whose=whose, most=MOST_LOOKED_AT),
         overdue=await followups.list_overdue(workspace, whose=whose, most=MOST_LOOKED_AT, now=now),
         waking=await followups.list_waking(workspace, whose=whose, before=now + DAY, most=MOST_LOOKED_AT),
@@ -154,43 +157,49 @@ async def gather_news(workspace: Workspace, *, digest: Digest, whose: Whose | No
     )
 
 
-async def _hot(
-    workspace: Workspace, score_type: ScoreType, edge: int | None, mine: tuple[Term, ...], *, since: int, now: int
+async def _list_hot(
+    workspace: Workspace,
+    score_type: ScoreType,
+    edge: int | None,
+    owner_terms: tuple[Term, ...],
+    *,
+    since: int,
+    now: int,
 ) -> Sequence[Card]:
     if edge is None:
         return ()
-    where = All((*mine, Crossed(score_type, True, edge, now - since)))
-    asked = Filter(where, (Sort(score_type, True),))
-    return (await pages.page(workspace, asked=asked, limit=MOST_LINES, now=now)).cards
+    where = All((*owner_terms, Crossed(score_type, True, edge, now - since)))
+    query = Filter(where, (Sort(score_type, True),))
+    return (await pages.page(workspace, asked=query, limit=MOST_LINES, now=now)).cards
 
 
-async def _movers(
-    workspace: Workspace, score_type: ScoreType, mine: tuple[Term, ...], *, since: int, now: int
+async def _list_movers(
+    workspace: Workspace, score_type: ScoreType, owner_terms: tuple[Term, ...], *, since: int, now: int
 ) -> list[tuple[Card, int]]:
     """Give who moved most, the furthest first."""
     least = max(score_type.step, (score_type.maximum - score_type.minimum) // MOVER)
-    where = All((*mine, Trend(score_type, Direction.MOVED, least, False, now - since)))
-    asked = Filter(where, (Sort(score_type, True),))
-    cards = (await pages.page(workspace, asked=asked, limit=MOST_LOOKED_AT, now=now)).cards
-    wanted = {card.contact.id: (card.contact.id, score_type.definition, since) for card in cards}
-    then = await current_scores.ranks_then(database.current_database().reader, wanted)
+    where = All((*owner_terms, Trend(score_type, Direction.MOVED, least, False, now - since)))
+    query = Filter(where, (Sort(score_type, True),))
+    cards = (await pages.page(workspace, asked=query, limit=MOST_LOOKED_AT, now=now)).cards
+    scores = {card.contact.id: (card.contact.id, score_type.definition, since) for card in cards}
+    earlier_ranks = await current_scores.ranks_then(database.current_database().reader, scores)
     moved = list[tuple[Card, int]]()
     for card in cards:
-        rank, standing = then.get(card.contact.id), card.standing(score_type.key)
+        rank, standing = earlier_ranks.get(card.contact.id), card.standing(score_type.key)
         if rank is not None and standing is not None:
             moved.append((card, standing.value - shown(score_type, rank, now=since)))
-    return sorted(moved, key=lambda one: (-abs(one[1]), one[0].contact.id))[:MOST_LINES]
+    return sorted(moved, key=lambda mover: (-abs(mover[1]), mover[0].contact.id))[:MOST_LINES]
 
 
-async def _cooling(
-    workspace: Workspace, score_type: ScoreType, edge: int | None, mine: tuple[Term, ...], *, now: int
+async def _list_cooling(
+    workspace: Workspace, score_type: ScoreType, edge: int | None, owner_terms: tuple[Term, ...], *, now: int
 ) -> list[Card]:
     if edge is None or not score_type.half_life:
         return []
-    where = All((*mine, Compare(score_type, Comparison.AT_LEAST, edge)))
+    where = All((*owner_terms, Compare(score_type, Comparison.AT_LEAST, edge)))
     # The lowest of those that are in the band fall first.
-    asked = Filter(where, (Sort(score_type, False),))
-    cards = (await pages.page(workspace, asked=asked, limit=MOST_LINES, now=now)).cards
+    query = Filter(where, (Sort(score_type, False),))
+    cards = (await pages.page(workspace, asked=query, limit=MOST_LINES, now=now)).cards
     falling = [(card, card.standing(score_type.key)) for card in cards]
     return [
         card
@@ -199,7 +208,7 @@ async def _cooling(
     ]
 
 
-def _digest(row: Row) -> Digest:
+def _make_digest(row: Row) -> Digest:
     ranked = json.loads(row["ranked"])
     return Digest(
         **{name: row[name] for name in ("id", "place", "zone", "minute", "sent_at", "made_by", "created_at")},

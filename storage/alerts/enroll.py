@@ -34,14 +34,14 @@ async def add_alert_rule(
             "SELECT alert_channel FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id
         )
         types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
-        read = read_alert(words, types)
-        condition = with_addresses(read.condition, owners)
+        parsed = read_alert(words, types)
+        condition = with_addresses(parsed.condition, owners)
         parse(condition, types, segments=await segments.load_segments(session, workspace))
-        for one in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
-            if one.does(read, condition, types, usual=row["alert_channel"]):
-                raise RuleThere(one)
+        for existing in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
+            if existing.does(parsed, condition, types, default_channel=row["alert_channel"]):
+                raise RuleThere(existing)
         rule = await alert_rules.insert_rule(
-            session, workspace, words=read, condition=condition, made_by=made_by, now=now
+            session, workspace, words=parsed, condition=condition, made_by=made_by, now=now
         )
         await enroll(session, workspace, rule, types, now=now)
         return rule
@@ -91,24 +91,26 @@ async def enroll(
             watch.span,
         )
         return
-    there = set(await contacts_inside(session, workspace, watch, now=now))
-    known = await alert_memory.load_rule_memory(session, rule.id)
+    inside = set(await contacts_inside(session, workspace, watch, now=now))
+    remembered = await alert_memory.load_rule_memory(session, rule.id)
     memory = {
-        contact: replace(before, taken=True, seen_at=now)
-        for contact in there
-        if (before := known.get(contact, AlertMemory())).pending_until is None
+        contact: replace(memory_before, taken=True, seen_at=now)
+        for contact in inside
+        if (memory_before := remembered.get(contact, AlertMemory())).pending_until is None
     }
     outside = sorted(
         contact
-        for contact, before in known.items()
-        if contact not in there and (before.taken or before.pending_until is not None)
+        for contact, memory_before in remembered.items()
+        if contact not in inside and (memory_before.taken or memory_before.pending_until is not None)
     )
     key = watch.score_type.key
     states = await projection.load_states(session, {(contact, key): watch.score_type.definition for contact in outside})
     for contact in outside:
         state = states.get((contact, key), ScoreState(base=watch.score_type.start))
-        memory[contact] = evaluate(watch, known[contact], state, now=now).memory
-    await alert_memory.save_memory(session, {(rule.id, contact): one for contact, one in memory.items()})
+        memory[contact] = evaluate(watch, remembered[contact], state, now=now).memory
+    await alert_memory.save_memory(
+        session, {(rule.id, contact): contact_memory for contact, contact_memory in memory.items()}
+    )
 
 
 async def contacts_inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
@@ -117,9 +119,9 @@ async def contacts_inside(session: Session, workspace: Workspace, watch: Watch, 
     terms: list[Term] = [Has(score)]
     terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
     terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
-    there = await pages.matching_contacts(session, workspace, where=All(tuple(terms)), among=None, now=now)
+    inside = await pages.matching_contacts(session, workspace, where=All(tuple(terms)), among=None, now=now)
     if watch.kind is not Kind.COOLING or region.low is None:
-        return there
+        return inside
     later = Compare(score, Comparison.BELOW, region.low)
     falling = await pages.matching_contacts(session, workspace, where=later, among=None, now=now + watch.span)
-    return sorted(set(there) & set(falling))
+    return sorted(set(inside) & set(falling))

@@ -44,47 +44,74 @@ class NewFollowUp:
     escalate_to: str | None = None
 
 
-async def open_follow_ups(session: Session, asked: Sequence[NewFollowUp], *, now: int) -> None:
+async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp], *, now: int) -> None:
     """Write follow-ups, each with the jobs that post it and that see whether somebody claimed it in time."""
-    if not asked:
+    if not new_follow_ups:
         return
-    ids = await database.current_database().next_ids(session, "follow_ups", len(asked))
+    ids = await database.current_database().next_ids(session, "follow_ups", len(new_follow_ups))
     rows: list[Row] = []
-    for id, one in zip(ids, asked, strict=True):
-        row: Row = {"id": id, "w": one.workspace, "u": one.rule, "c": one.contact, "s": one.score, "b": one.before}
-        row |= {"a": one.after, "f": one.source, "p": one.actor, "r": one.reason, "y": one.why, "l": one.lane}
-        late = None if one.sla is None else one.at + one.sla
-        rows.append(row | {"t": one.at, "n": one.sla, "d": late, "e": one.escalate_to})
+    for id, new in zip(ids, new_follow_ups, strict=True):
+        row: Row = {
+            "id": id,
+            "workspace": new.workspace,
+            "rule": new.rule,
+            "contact": new.contact,
+            "score": new.score,
+            "before": new.before,
+        }
+        row |= {
+            "after": new.after,
+            "source": new.source,
+            "actor": new.actor,
+            "reason": new.reason,
+            "why": new.why,
+            "lane": new.lane,
+        }
+        late_at = None if new.sla is None else new.at + new.sla
+        rows.append(row | {"at": new.at, "sla": new.sla, "late_at": late_at, "escalate_to": new.escalate_to})
     await session.rows(
         "INSERT INTO follow_ups (id, workspace_id, rule_id, contact_id, score, before, after, source, actor, reason,"
         " why, lane, state, sla, late_at, escalate_to, asked_at, changed_at, in_list)"
-        " SELECT id, w, u, c, s, b, a, f, p, r, y, l, $2, n, d, e, t, t, false"
-        " FROM given(id bigint, w bigint, u bigint, c bigint, s text, b bigint, a bigint, f text, p text, r text,"
-        " y text, l text, t bigint, n bigint, d bigint, e text) ORDER BY id",
+        " SELECT id, workspace, rule, contact, score, before, after, source, actor, reason,"
+        " why, lane, $2, sla, late_at, escalate_to, at, at, false"
+        " FROM given(id bigint, workspace bigint, rule bigint, contact bigint, score text, before bigint, after bigint,"
+        " source text, actor text, reason text, why text, lane text, at bigint, sla bigint, late_at bigint,"
+        " escalate_to text) ORDER BY id",
         rows,
         FollowUpState.OPEN.value,
     )
     await _write_steps(
-        session, [_step(row, "asked", FollowUpState.OPEN, by=None, at=row["t"], workspace=row["w"]) for row in rows]
+        session,
+        [
+            _make_step(row, "asked", FollowUpState.OPEN, by=None, at=row["at"], workspace=row["workspace"])
+            for row in rows
+        ],
     )
-    posting = [row for row in rows if row["l"] != DIGEST]
+    posting = [row for row in rows if row["lane"] != DIGEST]
     await jobs.enqueue(
         session,
         [
-            NewJob(workspace=row["w"], kind=ASK, lane=row["l"], key=str(row["id"]), subject=row["id"], due_at=row["t"])
+            NewJob(
+                workspace=row["workspace"],
+                kind=ASK,
+                lane=row["lane"],
+                key=str(row["id"]),
+                subject=row["id"],
+                due_at=row["at"],
+            )
             for row in posting
         ]
         + [
             NewJob(
-                workspace=row["w"],
+                workspace=row["workspace"],
                 kind=ESCALATE,
-                lane=row["l"],
-                key=f"{row['id']}/{row['d']}",
+                lane=row["lane"],
+                key=f"{row['id']}/{row['late_at']}",
                 subject=row["id"],
-                due_at=row["d"],
+                due_at=row["late_at"],
             )
             for row in rows
-            if row["d"] is not None and row["e"] is not None
+            if row["late_at"] is not None and row["escalate_to"] is not None
         ],
         now=now,
     )
@@ -95,41 +122,42 @@ async def close_fallen_back(session: Session, pairs: Mapping[tuple[int, int], in
     if not pairs:
         return
     rows = await session.rows(
-        "SELECT f.id, f.workspace_id, f.lane, given.t FROM given(u bigint, c bigint, t bigint)"
-        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c"
-        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.u AND f.state IN ({states_sql(LETS_GO)})"
+        "SELECT f.id, f.workspace_id, f.lane, given.at FROM given(rule bigint, contact bigint, at bigint)"
+        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
+        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.rule AND f.state IN ({states_sql(LETS_GO)})"
         " ORDER BY f.id",
-        [{"u": rule, "c": contact, "t": at} for (rule, contact), at in sorted(pairs.items())],
+        [{"rule": rule, "contact": contact, "at": at} for (rule, contact), at in sorted(pairs.items())],
     )
     if not rows:
         return
     await session.rows(
         "UPDATE follow_ups SET state = $2, holder = NULL, until = NULL, late_at = NULL,"
-        " changed_at = (SELECT t FROM given(id bigint, t bigint) WHERE given.id = follow_ups.id)"
-        " WHERE id IN (SELECT id FROM given(id bigint, t bigint))",
-        [{"id": row["id"], "t": row["t"]} for row in rows],
+        " changed_at = (SELECT at FROM given(id bigint, at bigint) WHERE given.id = follow_ups.id)"
+        " WHERE id IN (SELECT id FROM given(id bigint, at bigint))",
+        [{"id": row["id"], "at": row["at"]} for row in rows],
         FollowUpState.CLOSED.value,
     )
     await _write_steps(
         session,
         [
-            _step(
-                row, FollowUpMove.FALL_BACK, FollowUpState.CLOSED, by=None, at=row["t"], workspace=row["workspace_id"]
+            _make_step(
+                row, FollowUpMove.FALL_BACK, FollowUpState.CLOSED, by=None, at=row["at"], workspace=row["workspace_id"]
             )
             for row in rows
         ],
     )
-    await jobs.enqueue(session, [_job(row, EDIT, at=row["t"]) for row in rows], now=now)
+    await jobs.enqueue(session, [_make_job(row, EDIT, at=row["at"]) for row in rows], now=now)
 
 
-def _step(row: Row, move: str, state: FollowUpState, *, by: str | None, at: int, workspace: int) -> Row:
-    return {"f": row["id"], "w": workspace, "m": str(move), "s": state.value, "b": by, "t": at}
+def _make_step(row: Row, move: str, state: FollowUpState, *, by: str | None, at: int, workspace: int) -> Row:
+    return {"follow_up": row["id"], "workspace": workspace, "move": str(move), "state": state.value, "by": by, "at": at}
 
 
 async def _write_steps(session: Session, steps: list[Row]) -> None:
     await session.rows(
-        "INSERT INTO follow_up_moves (workspace_id, follow_up_id, move, state, by, at) SELECT w, f, m, s, b, t"
-        " FROM given(f bigint, w bigint, m text, s text, b text, t bigint) WHERE true ORDER BY f",
+        "INSERT INTO follow_up_moves (workspace_id, follow_up_id, move, state, by, at)"
+        " SELECT workspace, follow_up, move, state, by, at FROM given(follow_up bigint, workspace bigint, move text,"
+        " state text, by text, at bigint) WHERE true ORDER BY follow_up",
         steps,
     )
 
@@ -148,7 +176,7 @@ async def delete_follow_ups(session: Session, contacts: Collection[int]) -> None
     )
 
 
-def _job(row: Row, kind: str, *, at: int) -> NewJob:
+def _make_job(row: Row, kind: str, *, at: int) -> NewJob:
     """Make the job of a kind that bears on a follow-up at that instant."""
     workspace, lane, id = row["workspace_id"], row["lane"], row["id"]
     due_at = 0 if kind == EDIT else at  # what somebody did is seen before the rest of the lane is posted
@@ -164,18 +192,18 @@ async def apply_move(
     """
 
     async def body(session: Session) -> bool:
-        found = await session.rows(
+        unlocked_rows = await session.rows(
             f"{READ} WHERE f.workspace_id = $1 AND f.id = $2", workspace.id, min(id, database.LARGEST_ID)
         )
-        if not found:
+        if not unlocked_rows:
             raise UnknownFollowUp
         # The contact before its follow-up, as a change of its score does it.
-        await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", found[0]["about"])
+        await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", unlocked_rows[0]["about"])
         rows = await session.rows(f"{READ} WHERE f.id = $1", id)
         if not rows:
             raise UnknownFollowUp  # forgotten just now, with its contact
         row = rows[0]
-        if row["about"] != found[0]["about"]:
+        if row["about"] != unlocked_rows[0]["about"]:
             return False  # its contact became one with another just now, or was parted: that one's lock is needed
         due = row["late_at"] if move is FollowUpMove.ESCALATE else row["until"]
         if move in BY_TIME and (due is None or due > now):
@@ -200,26 +228,26 @@ async def _write_move(
     now: int,
 ) -> None:
     """Write where a follow-up stands after a move, and put what time will do to it there."""
-    late = now + row["sla"] if after.state is FollowUpState.OPEN and row["sla"] is not None else None
+    late_at = now + row["sla"] if after.state is FollowUpState.OPEN and row["sla"] is not None else None
     if move is FollowUpMove.ESCALATE:
-        late = row["late_at"]  # it stays overdue
-    ends = {FollowUpState.SNOOZED: until, FollowUpState.CLAIMED: now + CLAIM_LASTS}.get(after.state)
+        late_at = row["late_at"]  # it stays overdue
+    ends_at = {FollowUpState.SNOOZED: until, FollowUpState.CLAIMED: now + CLAIM_LASTS}.get(after.state)
     await session.rows(
         "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, changed_at = $6 WHERE id = $1",
         row["id"],
         after.state.value,
         after.holder,
-        ends,
-        late,
+        ends_at,
+        late_at,
         now,
     )
-    await _write_steps(session, [_step(row, move, after.state, by=by, at=now, workspace=row["workspace_id"])])
-    later = [_job(row, EDIT, at=now)]
-    if ends is not None:
-        later.append(_job(row, WAKE if after.state is FollowUpState.SNOOZED else RELEASE, at=ends))
-    if late is not None and after.state is FollowUpState.OPEN and row["escalate_to"] is not None:
-        later.append(_job(row, ESCALATE, at=late))
-    await jobs.enqueue(session, later, now=now)
+    await _write_steps(session, [_make_step(row, move, after.state, by=by, at=now, workspace=row["workspace_id"])])
+    new_jobs = [_make_job(row, EDIT, at=now)]
+    if ends_at is not None:
+        new_jobs.append(_make_job(row, WAKE if after.state is FollowUpState.SNOOZED else RELEASE, at=ends_at))
+    if late_at is not None and after.state is FollowUpState.OPEN and row["escalate_to"] is not None:
+        new_jobs.append(_make_job(row, ESCALATE, at=late_at))
+    await jobs.enqueue(session, new_jobs, now=now)
 
 
 async def record_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutcome, by: str, now: int) -> FollowUp:
@@ -239,9 +267,11 @@ async def record_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutc
             now,
             FollowUpState.DONE.value,
         )
-        told = [_step(row, outcome, FollowUpState.DONE, by=by, at=now, workspace=row["workspace_id"]) for row in rows]
-        await _write_steps(session, told)
-        await jobs.enqueue(session, [_job(row, EDIT, at=now) for row in rows], now=now)
+        steps = [
+            _make_step(row, outcome, FollowUpState.DONE, by=by, at=now, workspace=row["workspace_id"]) for row in rows
+        ]
+        await _write_steps(session, steps)
+        await jobs.enqueue(session, [_make_job(row, EDIT, at=now) for row in rows], now=now)
 
     await database.write(body)
     return await follow_up(workspace, id=id)

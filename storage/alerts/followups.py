@@ -69,10 +69,10 @@ class Whose:
 
 async def follow_up(workspace: Workspace, *, id: int) -> FollowUp:
     """Give a follow-up; raises UnknownFollowUp."""
-    found = await load_follow_ups(workspace, ids=[min(id, database.LARGEST_ID)])
-    if not found:
+    matches = await load_follow_ups(workspace, ids=[min(id, database.LARGEST_ID)])
+    if not matches:
         raise UnknownFollowUp
-    return found[0]
+    return matches[0]
 
 
 async def load_follow_ups(workspace: Workspace, *, ids: Collection[int]) -> list[FollowUp]:
@@ -82,7 +82,7 @@ async def load_follow_ups(workspace: Workspace, *, ids: Collection[int]) -> list
         [{"id": id} for id in ids],
         workspace.id,
     )
-    return [_follow_up(row) for row in rows]
+    return [_make_follow_up(row) for row in rows]
 
 
 async def list_waiting(
@@ -96,7 +96,7 @@ async def list_waiting(
         f"f.state IN ({states_sql(WAITING)})"
         " AND ($6 = 0 OR f.contact_id IN (SELECT id FROM contacts WHERE id = $6 OR merged_into = $6))"
     )
-    return await _listed(workspace, where, contact or 0, whose=whose, after=after, most=most)
+    return await _list_follow_ups(workspace, where, contact or 0, whose=whose, after=after, most=most)
 
 
 async def list_overdue(
@@ -104,23 +104,23 @@ async def list_overdue(
 ) -> list[FollowUp]:
     """Give what nobody claimed in the time its rule sets, the newest first."""
     where = f"f.state IN ({states_sql(NOBODYS)}) AND f.late_at <= $6"
-    return await _listed(workspace, where, now, whose=whose, after=after, most=most)
+    return await _list_follow_ups(workspace, where, now, whose=whose, after=after, most=most)
 
 
 async def list_in_digest(workspace: Workspace, *, whose: Whose | None = None, most: int) -> list[FollowUp]:
     """Give what was asked for in the digest alone and nobody has, the newest first."""
     where = f"f.state IN ({states_sql(NOBODYS)}) AND f.lane = $6"
-    return await _listed(workspace, where, DIGEST, whose=whose, after=0, most=most)
+    return await _list_follow_ups(workspace, where, DIGEST, whose=whose, after=0, most=most)
 
 
 async def list_waking(workspace: Workspace, *, whose: Whose | None = None, before: int, most: int) -> list[FollowUp]:
     """Give what is snoozed until then at the latest, the newest first."""
     where = f"f.state IN ({states_sql((FollowUpState.SNOOZED,))}) AND f.until <= $6"
-    return await _listed(workspace, where, before, whose=whose, after=0, most=most)
+    return await _list_follow_ups(workspace, where, before, whose=whose, after=0, most=most)
 
 
-async def _listed(
-    workspace: Workspace, where: str, given: int | str, *, whose: Whose | None, after: int, most: int
+async def _list_follow_ups(
+    workspace: Workspace, where: str, value: int | str, *, whose: Whose | None, after: int, most: int
 ) -> list[FollowUp]:
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $1 AND ($2 = 0 OR f.id < $2)"
@@ -133,9 +133,9 @@ async def _listed(
         whose.id if whose else "",
         match_key(whose.address) if whose and whose.address else "",
         most,
-        given,
+        value,
     )
-    return [_follow_up(row) for row in rows]
+    return [_make_follow_up(row) for row in rows]
 
 
 def states_sql(states: Collection[FollowUpState]) -> str:
@@ -161,7 +161,7 @@ async def list_posted_since(workspace: Workspace, *, lane: str, since: int) -> l
         lane,
         since,
     )
-    return [_follow_up(row) for row in rows]
+    return [_make_follow_up(row) for row in rows]
 
 
 async def list_sharing_message(workspace: Workspace, *, channel: str, ts: str) -> list[FollowUp]:
@@ -172,20 +172,20 @@ async def list_sharing_message(workspace: Workspace, *, channel: str, ts: str) -
         channel,
         ts,
     )
-    return [_follow_up(row) for row in rows]
+    return [_make_follow_up(row) for row in rows]
 
 
 async def count_by_rule(workspace: Workspace) -> dict[int, dict[str, int]]:
     """Count the follow-ups of each rule by what became of them."""
     rows = await database.read(
-        "SELECT rule_id, coalesce(outcome, state) AS became, count(*) AS n FROM follow_ups WHERE workspace_id = $1"
+        "SELECT rule_id, coalesce(outcome, state) AS result, count(*) AS count FROM follow_ups WHERE workspace_id = $1"
         " GROUP BY rule_id, coalesce(outcome, state)",
         workspace.id,
     )
-    found: dict[int, dict[str, int]] = {}
+    counts_of: dict[int, dict[str, int]] = {}
     for row in rows:
-        found.setdefault(row["rule_id"], {})[row["became"]] = row["n"]
-    return found
+        counts_of.setdefault(row["rule_id"], {})[row["result"]] = row["count"]
+    return counts_of
 
 
 def status_of_row(row: Row) -> FollowUpStatus:
@@ -193,7 +193,7 @@ def status_of_row(row: Row) -> FollowUpStatus:
     return FollowUpStatus(state=FollowUpState(row["state"]), holder=row["holder"])
 
 
-def _follow_up(row: Row) -> FollowUp:
+def _make_follow_up(row: Row) -> FollowUp:
     names = ("id", "score", "before", "after", "source", "actor", "reason", "why", "lane", "until", "asked_at")
     more = ("late_at", "escalate_to", "changed_at", "posted_at", "message_channel", "message_ts")
     return FollowUp(

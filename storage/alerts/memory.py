@@ -20,8 +20,9 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
     """
     rows = await session.rows(
         "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent"
-        " FROM given(u bigint, c bigint) JOIN alert_memory m ON m.rule_id = given.u AND m.contact_id = given.c",
-        [{"u": rule, "c": contact} for rule, contact in sorted(pairs)],
+        " FROM given(rule bigint, contact bigint)"
+        " JOIN alert_memory m ON m.rule_id = given.rule AND m.contact_id = given.contact",
+        [{"rule": rule, "contact": contact} for rule, contact in sorted(pairs)],
     )
     return {
         (row["rule_id"], row["contact_id"]): AlertMemory(
@@ -37,15 +38,22 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
     if memory:
         await session.rows(
             "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent)"
-            " SELECT u, c, t, p, f, s, n"
-            " FROM given(u bigint, c bigint, t boolean, p bigint, f bigint, s bigint, n bigint)"
-            " WHERE true ORDER BY u, c ON CONFLICT (rule_id, contact_id) DO UPDATE"
+            " SELECT rule, contact, taken, pending_until, fired_at, seen_at, spent"
+            " FROM given(rule bigint, contact bigint, taken boolean, pending_until bigint, fired_at bigint,"
+            " seen_at bigint, spent bigint)"
+            " WHERE true ORDER BY rule, contact ON CONFLICT (rule_id, contact_id) DO UPDATE"
             " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at,"
             " seen_at = excluded.seen_at, spent = excluded.spent",
             [
-                {"u": rule, "c": contact, "t": one.taken, "p": one.pending_until, "f": one.fired_at}
-                | {"s": one.seen_at, "n": one.spent}
-                for (rule, contact), one in sorted(memory.items())
+                {
+                    "rule": rule,
+                    "contact": contact,
+                    "taken": contact_memory.taken,
+                    "pending_until": contact_memory.pending_until,
+                    "fired_at": contact_memory.fired_at,
+                }
+                | {"seen_at": contact_memory.seen_at, "spent": contact_memory.spent}
+                for (rule, contact), contact_memory in sorted(memory.items())
             ],
         )
 
@@ -53,8 +61,8 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
 async def load_rule_memory(session: Session, rule: int) -> dict[int, AlertMemory]:
     """Give all that a rule remembers, by contact."""
     rows = await session.rows("SELECT contact_id FROM alert_memory WHERE rule_id = $1", rule)
-    known = await load_memory(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
-    return {contact: one for (_, contact), one in known.items()}
+    memory = await load_memory(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
+    return {contact: contact_memory for (_, contact), contact_memory in memory.items()}
 
 
 async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
@@ -62,26 +70,26 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
 
     Of those that were parted they remember what they asked, and whether that still waits. *moved*: row → contact.
     """
-    parts = [{"id": row, "r": root} for row, root in sorted(moved.items()) if root != row]
+    parts = [{"id": row, "root": root} for row, root in sorted(moved.items()) if root != row]
     await session.rows(
         "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
-        " SELECT m.rule_id, given.r, false, max(m.fired_at), 0, 0 FROM given(id bigint, r bigint)"
+        " SELECT m.rule_id, given.root, false, max(m.fired_at), 0, 0 FROM given(id bigint, root bigint)"
         " JOIN alert_memory m ON m.contact_id = given.id WHERE m.fired_at IS NOT NULL"
-        " GROUP BY m.rule_id, given.r ORDER BY m.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO UPDATE"
+        " GROUP BY m.rule_id, given.root ORDER BY m.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO UPDATE"
         " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
         " THEN alert_memory.fired_at ELSE excluded.fired_at END",
         parts,
     )
     await session.rows(
-        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, r bigint))", parts
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, root bigint))", parts
     )
-    parted = [{"id": row, "r": root} for row, root in sorted(moved.items()) if moved.get(root) == root]
+    parted = [{"id": row, "root": root} for row, root in sorted(moved.items()) if moved.get(root) == root]
     states = ", ".join(f"'{state.value}'" for state in WAITING)
     await session.rows(
         "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
-        f" SELECT f.rule_id, given.r, count(CASE WHEN f.state IN ({states}) THEN 1 END) > 0, max(f.asked_at), 0, 0"
-        " FROM given(id bigint, r bigint) JOIN follow_ups f ON f.contact_id = given.id"
-        " GROUP BY f.rule_id, given.r ORDER BY f.rule_id, given.r ON CONFLICT (rule_id, contact_id) DO NOTHING",
+        f" SELECT f.rule_id, given.root, count(CASE WHEN f.state IN ({states}) THEN 1 END) > 0, max(f.asked_at), 0, 0"
+        " FROM given(id bigint, root bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " GROUP BY f.rule_id, given.root ORDER BY f.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO NOTHING",
         parted,
     )
 
@@ -101,11 +109,11 @@ async def taken_or_pending(workspace: Workspace, *, rules: Collection[int]) -> s
 async def count_cooled_down(workspace: Workspace) -> dict[int, int]:
     """Count, for each rule, how often it would have asked within its rest."""
     rows = await database.read(
-        "SELECT m.rule_id, sum(m.spent) AS n FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
+        "SELECT m.rule_id, sum(m.spent) AS count FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
         " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",
         workspace.id,
     )
-    return {row["rule_id"]: int(row["n"]) for row in rows}
+    return {row["rule_id"]: int(row["count"]) for row in rows}
 
 
 async def delete_memory(session: Session, contacts: Collection[int]) -> None:

@@ -59,7 +59,14 @@ class AlertRule:
 
     def watch(self, types: Collection[ScoreType]) -> Watch | None:
         """Say what it watches now; none where its type is gone, or has no bands to be at the top of."""
-        score_type = next((one for one in types if one.key == self.score or (self.is_default and one.is_default)), None)
+        score_type = next(
+            (
+                candidate
+                for candidate in types
+                if candidate.key == self.score or (self.is_default and candidate.is_default)
+            ),
+            None,
+        )
         if score_type is None:
             return None
         region = self.region
@@ -73,7 +80,9 @@ class AlertRule:
             margin=margin, hold=self.hold, cooldown=self.cooldown,
         )  # fmt: skip  # when, and how often
 
-    def does(self, words: AlertWords, condition: str, types: Collection[ScoreType], *, usual: str | None) -> bool:
+    def does(
+        self, words: AlertWords, condition: str, types: Collection[ScoreType], *, default_channel: str | None
+    ) -> bool:
         """Tell whether it asks for what these words with that condition would ask for, and in the same place.
 
         *usual* is the channel of those that name none. The default rule that is off asks for nothing, and whoever types
@@ -83,7 +92,7 @@ class AlertRule:
         return (
             watch is not None
             and replace(watch, rule=0) == watch_for(words)
-            and (self.channel or usual) == (words.channel or usual)
+            and (self.channel or default_channel) == (words.channel or default_channel)
             and (self.condition, self.in_digest) == (condition, words.in_digest)
             and (self.sla, self.escalate_to) == (words.sla, words.escalate_to)
         )
@@ -97,10 +106,10 @@ class AlertRule:
 
 def watch_for(words: AlertWords) -> Watch:
     """Say what a rule of these words would watch."""
-    one = words.score_type
+    score_type = words.score_type
     return Watch(
-        rule=0, score_type=one, kind=words.kind, region=words.region, amount=words.amount, span=words.span,
-        margin=(one.maximum - one.minimum) // MARGIN if words.margin is None else words.margin,
+        rule=0, score_type=score_type, kind=words.kind, region=words.region, amount=words.amount, span=words.span,
+        margin=(score_type.maximum - score_type.minimum) // MARGIN if words.margin is None else words.margin,
         hold=words.hold, cooldown=COOLDOWN if words.cooldown is None else words.cooldown,
     )  # fmt: skip  # when, and how often
 
@@ -143,7 +152,7 @@ async def insert_rule(
         made_by,
         now,
     )
-    return _rule(rows[0])
+    return _make_rule(rows[0])
 
 
 async def load_rules(session: Session, workspaces: Collection[int]) -> dict[int, list[AlertRule]]:
@@ -153,10 +162,10 @@ async def load_rules(session: Session, workspaces: Collection[int]) -> dict[int,
         " WHERE r.removed_at IS NULL ORDER BY r.id",
         [{"id": id} for id in sorted(workspaces)],
     )
-    found: dict[int, list[AlertRule]] = {}
+    rules_of: dict[int, list[AlertRule]] = {}
     for row in rows:
-        found.setdefault(row["workspace_id"], []).append(_rule(row))
-    return found
+        rules_of.setdefault(row["workspace_id"], []).append(_make_rule(row))
+    return rules_of
 
 
 async def alert_rules(workspace: Workspace) -> list[AlertRule]:
@@ -166,17 +175,17 @@ async def alert_rules(workspace: Workspace) -> list[AlertRule]:
 
 async def pause_rule(workspace: Workspace, *, rule: int, now: int) -> None:
     """Let a rule ask for nothing until it is resumed; raises UnknownRule."""
-    await _change(workspace, "paused_at = $3", rule, now)
+    await _update_rule(workspace, "paused_at = $3", rule, now)
 
 
 async def resume_rule(workspace: Workspace, *, rule: int) -> None:
     """Let a rule ask again, from now on: what happened meanwhile is past. Raises UnknownRule."""
-    await _change(workspace, "paused_at = $3", rule, None)
+    await _update_rule(workspace, "paused_at = $3", rule, None)
 
 
 async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
     """Remove a rule for good; the follow-ups it asked for stay. Raises UnknownRule."""
-    await _change(workspace, "removed_at = $3", rule, now)
+    await _update_rule(workspace, "removed_at = $3", rule, now)
 
 
 async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None:
@@ -192,18 +201,18 @@ async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None
     )
 
 
-async def _change(workspace: Workspace, what: str, rule: int, at: int | None) -> None:
-    done = await database.current_database().writer.rows(
-        f"UPDATE alert_rules SET {what} WHERE workspace_id = $1 AND id = $2 AND removed_at IS NULL RETURNING id",
+async def _update_rule(workspace: Workspace, assignment: str, rule: int, at: int | None) -> None:
+    updated = await database.current_database().writer.rows(
+        f"UPDATE alert_rules SET {assignment} WHERE workspace_id = $1 AND id = $2 AND removed_at IS NULL RETURNING id",
         workspace.id,
         min(rule, database.LARGEST_ID),
         at,
     )
-    if not done:
+    if not updated:
         raise UnknownRule
 
 
-def _rule(row: Row) -> AlertRule:
+def _make_rule(row: Row) -> AlertRule:
     return AlertRule(
         id=row["id"],
         workspace_id=row["workspace_id"],

@@ -58,22 +58,24 @@ async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str |
     Whether a contact fits the condition is asked as of now: the ledger does not say what a filter said then.
     """
     types = await score_types(workspace)
-    read = read_alert(words, types)
-    asked = parse(
-        with_addresses(read.condition, owners),
+    parsed = read_alert(words, types)
+    query = parse(
+        with_addresses(parsed.condition, owners),
         types,
         segments=await segments.load_segments(database.current_database().reader, workspace),
     )
-    watch = watch_for(read)
+    watch = watch_for(parsed)
     newest, number, spent = list[tuple[int, int]](), 0, 0
-    async for courses in _batches(workspace, watch, asked.where, now=now):
-        firings, rested = await asyncio.to_thread(_replay, watch, courses, since=now - DAYS * DAY, until=now)
-        newest = nsmallest(NEWEST, [*newest, *firings], key=lambda each: (-each[1], each[0]))
-        number, spent = number + len(firings), spent + rested
-    return Simulation(words=read, asked=newest, number=number, spent=spent)
+    async for courses in _load_batches(workspace, watch, query.where, now=now):
+        firings, course_spent = await asyncio.to_thread(
+            _replay_courses, watch, courses, since=now - DAYS * DAY, until=now
+        )
+        newest = nsmallest(NEWEST, [*newest, *firings], key=lambda firing: (-firing[1], firing[0]))
+        number, spent = number + len(firings), spent + course_spent
+    return Simulation(words=parsed, asked=newest, number=number, spent=spent)
 
 
-async def _batches(workspace: Workspace, watch: Watch, where: Term, *, now: int) -> AsyncIterator[list[_Course]]:
+async def _load_batches(workspace: Workspace, watch: Watch, where: Term, *, now: int) -> AsyncIterator[list[_Course]]:
     """Read what the scores of fitting contacts did since thirty days before, and the span of the rule before that."""
     definition, since, after = watch.score_type.definition, now - DAYS * DAY - watch.span, 0
     instant = "CAST($3 AS BIGINT)"
@@ -97,16 +99,16 @@ async def _batches(workspace: Workspace, watch: Watch, where: Term, *, now: int)
         rows = [row for row, total in zip(rows, totals, strict=True) if total <= CHANGES] or rows[:1]
         after = rows[-1]["id"]
         ids = [row["id"] for row in rows if row["has_score"]]
-        fitting = set(
+        matching = set(
             await pages.matching_contacts(
                 database.current_database().reader, workspace, where=where, among=ids, now=now
             )
         )
-        yield await _courses(watch, [row for row in rows if row["id"] in fitting], since=since)
+        yield await _load_courses(watch, [row for row in rows if row["id"] in matching], since=since)
 
 
-async def _courses(watch: Watch, scored: Sequence[database.Row], *, since: int) -> list[_Course]:
-    changed = await database.read(
+async def _load_courses(watch: Watch, scored: Sequence[database.Row], *, since: int) -> list[_Course]:
+    effect_rows = await database.read(
         "SELECT e.contact_id, e.at, e.rank_after, f.batch FROM given(contact bigint)"
         " JOIN effects e ON e.contact_id = given.contact JOIN facts f ON f.id = e.fact_id"
         " WHERE e.definition_id = $2 AND e.at > $3"
@@ -115,71 +117,75 @@ async def _courses(watch: Watch, scored: Sequence[database.Row], *, since: int) 
         watch.score_type.definition,
         since,
     )
-    by_contact = {contact: list(rows) for contact, rows in groupby(changed, key=lambda row: int(row["contact_id"]))}
+    by_contact = {
+        contact: list(changes) for contact, changes in groupby(effect_rows, key=lambda row: int(row["contact_id"]))
+    }
     first = beginning(watch.score_type)
     return [
         _Course(
             row["id"],
-            _state(first, row["rank_then"], row["last_at"]),
+            _make_state(first, row["rank_then"], row["last_at"]),
             # Of one delivery only the end counts.
             [
-                (last["at"], _state(first, last["rank_after"], last["at"]))
-                for last in _ends(by_contact.get(row["id"], []))
+                (last["at"], _make_state(first, last["rank_after"], last["at"]))
+                for last in _list_batch_ends(by_contact.get(row["id"], []))
             ],
         )
         for row in scored
     ]
 
 
-def _ends(rows: Sequence[database.Row]) -> Iterator[database.Row]:
-    for _, same in groupby(rows, key=lambda row: row["batch"]):
-        yield list(same)[-1]
+def _list_batch_ends(rows: Sequence[database.Row]) -> Iterator[database.Row]:
+    for _, batch_rows in groupby(rows, key=lambda row: row["batch"]):
+        yield list(batch_rows)[-1]
 
 
-def _state(first: ScoreState, rank: int | None, at: int | None) -> ScoreState:
+def _make_state(first: ScoreState, rank: int | None, at: int | None) -> ScoreState:
     return replace(first, rank=rank, at=at or 0, last=(at, *BEFORE_ALL[1:]) if at is not None else BEFORE_ALL)
 
 
-def _replay(watch: Watch, courses: Sequence[_Course], *, since: int, until: int) -> tuple[list[tuple[int, int]], int]:
+def _replay_courses(
+    watch: Watch, courses: Sequence[_Course], *, since: int, until: int
+) -> tuple[list[tuple[int, int]], int]:
     firings, spent = list[tuple[int, int]](), 0
     for course in courses:
-        fired, memory = _run(watch, course, since=since, until=until)
+        fired, memory = _replay_course(watch, course, since=since, until=until)
         firings += [(course.contact, at) for at in fired]
         spent += memory.spent
     return firings, spent
 
 
-def _run(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list[int], AlertMemory]:
+def _replay_course(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list[int], AlertMemory]:
     """Look at one score as the rule would have: at every change, and at what time decided between."""
     before = [(at, state) for at, state in course.changes if at <= since]
     state, fired = before[-1][1] if before else course.beginning, list[int]()
-    memory = _inside_already(watch, state, since)
+    memory = _make_initial_memory(watch, state, since)
 
-    def take(decision: Decision, at: int) -> AlertMemory:
+    def apply(decision: Decision, at: int) -> AlertMemory:
         if decision.fires:
             fired.append(at)
         return decision.memory
 
     for at, after in [*course.changes[len(before) :], (until, None)]:
-        while (due := next_evaluation(watch, memory, state)) is not None and due <= at:
-            memory = take(evaluate(watch, memory, state, now=due), due)
+        while (due_at := next_evaluation(watch, memory, state)) is not None and due_at <= at:
+            memory = apply(evaluate(watch, memory, state, now=due_at), due_at)
         if after is None:
             break
         state = after
         if watch.kind in TRENDS:
-            then = _then(course, at - watch.span).value(watch.score_type, now=at - watch.span)
-            memory = take(evaluate_trend(watch, memory, after.value(watch.score_type, now=at), then, now=at), at)
+            earlier = _find_state(course, at - watch.span).value(watch.score_type, now=at - watch.span)
+            memory = apply(evaluate_trend(watch, memory, after.value(watch.score_type, now=at), earlier, now=at), at)
         else:
-            memory = take(evaluate(watch, memory, after, now=at), at)
+            memory = apply(evaluate(watch, memory, after, now=at), at)
     return fired, memory
 
 
-def _then(course: _Course, instant: int) -> ScoreState:
+def _find_state(course: _Course, instant: int) -> ScoreState:
     earlier = [state for at, state in course.changes if at <= instant]
     return earlier[-1] if earlier else course.beginning
 
 
-def _inside_already(watch: Watch, state: ScoreState, since: int) -> AlertMemory:
+def _make_initial_memory(watch: Watch, state: ScoreState, since: int) -> AlertMemory:
     """Give what the rule would have remembered at its beginning: who was inside was not asked for."""
     if watch.kind in TRENDS:
         return AlertMemory(seen_at=since)

@@ -37,7 +37,7 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 _NAMES = {"least(": "min(", "greatest(": "max(", "OFFSET 0": "LIMIT -1 OFFSET 0"}
-_NAMED_OTHERWISE = re.compile(r"\b(?:least\(|greatest\(|OFFSET 0\b)")
+_RENAMED = re.compile(r"\b(?:least\(|greatest\(|OFFSET 0\b)")
 _POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE(?: OF \w+)?(?: SKIP LOCKED)?|\s*COLLATE "C"')
 
 
@@ -83,14 +83,14 @@ def parse_url(url: str) -> Address:
         credentials = {"file_path": str(path), "busy_timeout": 15_000, "journal_size_limit": -1}
         return Address("sqlite", {"engine": "storage.db.sqlite_engine", "credentials": credentials}, path)
     if scheme in ("postgres", "postgresql"):
-        asked = parse_qs(urlsplit(url).query)
+        options = parse_qs(urlsplit(url).query)
         try:
             config = expand_db_url(url)
-            port = int(asked.get("port", [config["credentials"].get("port") or 5432])[0])
+            port = int(options.get("port", [config["credentials"].get("port") or 5432])[0])
         except (ValueError, ConfigurationError) as exc:
             raise BadDatabaseUrl from exc
         # A socket's folder can only be said as a parameter; Tortoise takes it where no host stands before it.
-        config["credentials"]["host"] = asked.get("host", [config["credentials"].get("host")])[0]
+        config["credentials"]["host"] = options.get("host", [config["credentials"].get("host")])[0]
         config["credentials"]["port"] = port
         # The word of PostgreSQL's own tools, which hosted databases put into their addresses.
         if mode := config["credentials"].pop("sslmode", None):
@@ -111,15 +111,15 @@ class Session:
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Run one statement and give its rows as dictionaries."""
-        given = [encode_rows(p) if isinstance(p, list) else p for p in params]
-        for text in given:
+        encoded = [encode_rows(param) if isinstance(param, list) else param for param in params]
+        for text in encoded:
             if isinstance(text, str):
-                _check(text)
+                _check_text(text)
         try:
-            return await self._client.execute_query_dict(_in_dialect(sql, self.dialect), given)
+            return await self._client.execute_query_dict(_translate_sql(sql, self.dialect), encoded)
         except Exception as exc:
-            better = translate_error(exc)
-            raise better from (exc if better is not exc else None)
+            translated = translate_error(exc)
+            raise translated from (exc if translated is not exc else None)
 
 
 def encode_rows(rows: Iterable[object]) -> str:
@@ -130,7 +130,7 @@ def encode_rows(rows: Iterable[object]) -> str:
     return text
 
 
-def _check(text: str) -> None:
+def _check_text(text: str) -> None:
     """Raise BadText for what no text can hold, so that SQLite does not cut it there and no driver breaks on it."""
     if "\0" in text:
         raise BadText
@@ -142,15 +142,15 @@ def _check(text: str) -> None:
 
 
 @lru_cache(maxsize=512)
-def _in_dialect(sql: str, dialect: str) -> str:
+def _translate_sql(sql: str, dialect: str) -> str:
     if dialect == "postgres":
         return _GIVEN.sub(r"json_to_recordset($1::json) AS given(\1)", sql)
-    sql = _NAMED_OTHERWISE.sub(lambda mark: _NAMES[mark[0]], sql)
-    return _PLACEHOLDER.sub(r"?\1", _POSTGRES_ONLY.sub("", _GIVEN.sub(_from_json_each, sql)))
+    sql = _RENAMED.sub(lambda match: _NAMES[match[0]], sql)
+    return _PLACEHOLDER.sub(r"?\1", _POSTGRES_ONLY.sub("", _GIVEN.sub(_read_json_each, sql)))
 
 
-def _from_json_each(mark: re.Match[str]) -> str:
-    names = [column.split()[0] for column in mark[1].split(",")]
+def _read_json_each(match: re.Match[str]) -> str:
+    names = [column.split()[0] for column in match[1].split(",")]
     columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
     return f"(SELECT {columns} FROM json_each(?1)) AS given"
 
@@ -158,13 +158,13 @@ def _from_json_each(mark: re.Match[str]) -> str:
 class Database:
     """An open database."""
 
-    def __init__(self, where: Address, context: TortoiseContext, vault: Vault) -> None:
-        self.dialect = where.dialect
+    def __init__(self, address: Address, context: TortoiseContext, vault: Vault) -> None:
+        self.dialect = address.dialect
         self.vault = vault
         self.jobs_checked_at = 0  #: when `jobs` last looked for times that a wrong clock wrote, in µs
         self._context = context
-        self._writer = context.db(where.dialect)
-        self._reader = context.db("reader") if where.path is not None else self._writer
+        self._writer = context.db(address.dialect)
+        self._reader = context.db("reader") if address.path is not None else self._writer
 
     @property
     def writer(self) -> Session:
@@ -187,8 +187,8 @@ class Database:
                 async with in_transaction(self.dialect) as client:
                     return await body(Session(client, self.dialect))
             except Exception as exc:
-                better = translate_error(exc)
-                raise better from (exc if better is not exc else None)
+                translated = translate_error(exc)
+                raise translated from (exc if translated is not exc else None)
 
         task = asyncio.create_task(run())
         try:
@@ -223,7 +223,7 @@ class Database:
 _open: Database | None = None
 
 
-async def open_database(where: Address, *, vault: Vault) -> Database:
+async def open_database(address: Address, *, vault: Vault) -> Database:
     """Open the one database of this process; it can be used and closed from any task."""
     global _open
     if _open is not None:
@@ -231,8 +231,8 @@ async def open_database(where: Address, *, vault: Vault) -> Database:
     context = TortoiseContext()
     with context:
         # Without the global fallback only the task that opened it, and its children, would find the database.
-        await context.init(config=where.tortoise(), _enable_global_fallback=True)
-    _open = Database(where, context, vault)
+        await context.init(config=address.tortoise(), _enable_global_fallback=True)
+    _open = Database(address, context, vault)
     return _open
 
 

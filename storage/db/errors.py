@@ -18,7 +18,7 @@ class NoDatabase(StorageUnavailable):
         self.because = str(self).rstrip(".")
 
 
-_GONE = (
+_UNREACHABLE = (
     OSError,  # refused, reset, timed out
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # the connection or the pool is closing
@@ -36,7 +36,7 @@ _DAMAGED = (
     "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover"
 )
 #: what whoever runs it has to mend, and would not find out otherwise
-_OF_POSTGRES = {
+_POSTGRES_MESSAGES = {
     asyncpg.InvalidAuthorizationSpecificationError: (
         "The database lets nobody in as CONTACT_SCORE_DATABASE_URL says: look at its user and password"
     ),
@@ -45,33 +45,33 @@ _OF_POSTGRES = {
     asyncpg.DiskFullError: _FULL,
     asyncpg.DuplicateTableError: "The database has tables of another application with the same names: choose another",
 }
-_OF_SQLITE = {
+_SQLITE_MESSAGES = {
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_CANTOPEN: "The file of CONTACT_SCORE_DATABASE_URL cannot be opened",
 }
-_PASSING = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_RETRYABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 def is_passing(exc: BaseException) -> bool:
     """Tell whether the same transaction may well succeed when begun again."""
-    return isinstance(exc, _PASSING)
+    return isinstance(exc, _RETRYABLE)
 
 
 def translate_error(exc: Exception) -> Exception:
     """Give StorageUnavailable where the database is out of reach, full or closed to us; anything else as it is."""
     cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps some
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    because = _OF_SQLITE.get(code) or next(
-        (said for kind, said in _OF_POSTGRES.items() if isinstance(cause, kind)), None
+    because = _SQLITE_MESSAGES.get(code) or next(
+        (message for kind, message in _POSTGRES_MESSAGES.items() if isinstance(cause, kind)), None
     )
     # Text that is no UTF-8, in a row or in SQLite's own message, has no code.
     if isinstance(cause, UnicodeDecodeError) or str(cause).startswith("Could not decode to UTF-8"):
         because = _DAMAGED
     if because is not None:
         return StorageUnavailable(because)
-    if isinstance(exc, _GONE) or is_passing(exc):
+    if isinstance(exc, _UNREACHABLE) or is_passing(exc):
         return StorageUnavailable()
     if isinstance(cause, sqlite3.DatabaseError) and code == sqlite3.SQLITE_NOTADB:
         return NoDatabase()
@@ -86,5 +86,5 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        better = translate_error(exc)
-        raise better from (exc if better is not exc else None)
+        translated = translate_error(exc)
+        raise translated from (exc if translated is not exc else None)

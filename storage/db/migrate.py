@@ -69,33 +69,35 @@ async def read_schema(session: Session) -> Schema:
         table = f"SELECT to_regclass('{_APPLIED}') AS name"
     applied: set[str] = set()
     if [row for row in await session.rows(table) if row["name"]]:
-        found = await session.rows(f"SELECT name FROM {_APPLIED} WHERE app = 'storage'")
-        applied = {row["name"] for row in found}
-    known = {path.stem for path in _FOLDER.glob("[0-9]*.py")}
-    return Schema(missing=sorted(known - applied), unknown=sorted(applied - known), is_empty=not applied)
+        rows = await session.rows(f"SELECT name FROM {_APPLIED} WHERE app = 'storage'")
+        applied = {row["name"] for row in rows}
+    available = {path.stem for path in _FOLDER.glob("[0-9]*.py")}
+    return Schema(missing=sorted(available - applied), unknown=sorted(applied - available), is_empty=not applied)
 
 
-async def migrate(database: Database, where: Address) -> list[str]:
+async def migrate(database: Database, address: Address) -> list[str]:
     """Apply the missing migrations and return their names; other processes wait meanwhile and find nothing to do.
 
     Raises SchemaTooNew where a newer version was here.
     """
-    async with _alone(where):
+    async with _hold_lock(address):
         schema = await read_schema(database.writer)
         if schema.incompatible:
             raise SchemaTooNew(schema.incompatible)
         names = schema.missing
         if not names:
             return []
-        if where.path is not None and not schema.is_empty:
-            await asyncio.to_thread(_copy, where.path, where.path.with_name(f"{where.path.name}.before-{names[0]}"))
+        if address.path is not None and not schema.is_empty:
+            await asyncio.to_thread(
+                _copy_file, address.path, address.path.with_name(f"{address.path.name}.before-{names[0]}")
+            )
         # A task of its own, so that its context does not stay behind in this one.
         with translate_errors():
-            await asyncio.create_task(_apply(where))
+            await asyncio.create_task(_apply_migrations(address))
         return names
 
 
-class _Before:
+class _StateBefore:
     """What the tables were before a step; their models are made when a step looks at them, which few do."""
 
     def __init__(self, state: State) -> None:
@@ -108,23 +110,23 @@ class _Before:
 
 
 class _State(State):
-    def clone(self) -> _Before:  # type: ignore[override]  # all that a step asks of what was before it
-        return _Before(self)
+    def clone(self) -> _StateBefore:  # type: ignore[override]  # all that a step asks of what was before it
+        return _StateBefore(self)
 
     def _find_related_models(self, app_label: str, model_name: str) -> set[tuple[str, str]]:
         """Return the models to make again for a step: its own, and those that it points at.
 
         Tortoise also makes those that point at them, which are nearly all; no step looks at these."""
         related: set[tuple[str, str]] = set()
-        left = [(app_label, model_name)]
-        while left:
-            key = left.pop()
+        remaining = [(app_label, model_name)]
+        while remaining:
+            key = remaining.pop()
             if key in self.models and key not in related:
                 related.add(key)
                 for field in self.models[key].fields.values():
                     if isinstance(field, ForeignKeyFieldInstance):
                         app, _, name = str(field.model_name).partition(".")
-                        left.append((app, name))
+                        remaining.append((app, name))
         return related
 
 
@@ -141,26 +143,26 @@ class _Executor(MigrationExecutor):
         return state
 
 
-async def _apply(where: Address) -> None:
-    writer = {**where.config, "credentials": dict(where.config["credentials"])}
-    if where.path is not None:
+async def _apply_migrations(address: Address) -> None:
+    writer = {**address.config, "credentials": dict(address.config["credentials"])}
+    if address.path is not None:
         # SQLite alters a table by making it anew; with the keys on, dropping the old one empties its children.
         writer["credentials"]["foreign_keys"] = "OFF"
     async with TortoiseContext() as context:
-        config = where.tortoise(writer=writer)
+        config = address.tortoise(writer=writer)
         await context.init(config=config)
-        connection = context.db(where.dialect)
+        connection = context.db(address.dialect)
         await _Executor(connection, config["apps"]).migrate()
-        if where.path is not None and await connection.execute_query_dict("PRAGMA foreign_key_check"):
+        if address.path is not None and await connection.execute_query_dict("PRAGMA foreign_key_check"):
             raise Refusal("the migration left rows that point nowhere; the copy beside the database is untouched")
 
 
 @asynccontextmanager
-async def _alone(where: Address) -> AsyncIterator[None]:
+async def _hold_lock(address: Address) -> AsyncIterator[None]:
     """Hold the lock that only one migrating process can hold."""
-    if where.path is None:
+    if address.path is None:
         names = ("host", "port", "user", "password", "database", "ssl")
-        credentials = {name: where.config["credentials"].get(name) for name in names}
+        credentials = {name: address.config["credentials"].get(name) for name in names}
         with translate_errors():
             connection = await asyncpg.connect(**credentials)
         try:
@@ -169,8 +171,8 @@ async def _alone(where: Address) -> AsyncIterator[None]:
         finally:
             await connection.close()
         return
-    beside = where.path.with_name(where.path.name + "-migrating")
-    lock = await asyncio.to_thread(_lock, beside)
+    lock_path = address.path.with_name(address.path.name + "-migrating")
+    lock = await asyncio.to_thread(_lock_file, lock_path)
     try:
         yield  # the empty file stays: taken away, it would be another file for whoever waits for it
     finally:
@@ -196,7 +198,7 @@ def create_file(path: Path) -> None:
             pass
 
 
-def _lock(path: Path) -> sqlite3.Connection:
+def _lock_file(path: Path) -> sqlite3.Connection:
     create_file(path)
     with translate_errors():
         connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
@@ -204,7 +206,7 @@ def _lock(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def _copy(path: Path, to: Path) -> None:
-    create_file(to)
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target, translate_errors():
+def _copy_file(path: Path, copy_path: Path) -> None:
+    create_file(copy_path)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy_path)) as target, translate_errors():
         source.backup(target)

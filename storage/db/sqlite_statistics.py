@@ -30,15 +30,21 @@ EXPECTED: Final = {
 
 async def write_statistics(session: Session) -> None:
     """Write what is expected, where it does not stand there yet; connections that are opened later plan by it."""
-    there = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'"
-    if not await session.rows(there):
+    table_query = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'"
+    if not await session.rows(table_query):
         await session.rows("ANALYZE workspaces")  # a table of a few rows: what is wanted is the table of the numbers
-    known = await session.rows("SELECT idx, tbl, stat FROM sqlite_stat1")
-    if {row["idx"]: (row["tbl"], row["stat"]) for row in known if row["idx"] in EXPECTED} == EXPECTED:
+    current = await session.rows("SELECT idx, tbl, stat FROM sqlite_stat1")
+    if {row["idx"]: (row["tbl"], row["stat"]) for row in current if row["idx"] in EXPECTED} == EXPECTED:
         return
-    rows = [{"i": index, "t": table, "s": stat} for index, (table, stat) in EXPECTED.items()]
-    await session.rows("DELETE FROM sqlite_stat1 WHERE tbl IN (SELECT t FROM given(i text, t text, s text))", rows)
+    rows = [{"index_name": index, "table_name": table, "stat": stat} for index, (table, stat) in EXPECTED.items()]
     await session.rows(
-        "INSERT INTO sqlite_stat1 (tbl, idx, stat) SELECT t, i, s FROM given(i text, t text, s text)", rows
+        "DELETE FROM sqlite_stat1 WHERE tbl IN"
+        " (SELECT table_name FROM given(index_name text, table_name text, stat text))",
+        rows,
+    )
+    await session.rows(
+        "INSERT INTO sqlite_stat1 (tbl, idx, stat) SELECT table_name, index_name, stat"
+        " FROM given(index_name text, table_name text, stat text)",
+        rows,
     )
     await session.rows("ANALYZE sqlite_schema")  # read by this connection too

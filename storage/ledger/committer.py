@@ -21,12 +21,12 @@ MOST_ITEMS = 2_000
 MOST_TRIES = 8
 
 
-class _NotKept(Exception):
+class _RollBack(Exception):
     """What was done is to be as if it had never been."""
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _PendingSubmission:
     submission: Submission
     now: int
     outcome: "asyncio.Future[Recorded]"
@@ -37,7 +37,7 @@ class Committer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[_Waiting] = deque()
+        self._queue: deque[_PendingSubmission] = deque()
         self._task: asyncio.Task[None] | None = None
 
     async def record(self, submission: Submission, *, now: int) -> Recorded:
@@ -46,74 +46,76 @@ class Committer:
         Raises its Refusal where it is refused whole, StorageUnavailable where the database does not answer:
         it may then have been kept or not, and handing it in again changes nothing that was kept.
         """
-        waiting = _Waiting(submission, now, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        pending = _PendingSubmission(submission, now, asyncio.get_running_loop().create_future())
+        self._queue.append(pending)
         if self._task is None:
-            self._task = asyncio.create_task(self._drain())
-        return await waiting.outcome
+            self._task = asyncio.create_task(self._drain_queue())
+        return await pending.outcome
 
     async def rehearse(
         self, submission: Submission, *, look: Callable[[Session, Recorded], Awaitable[T]], now: int
     ) -> T:
         """Record a submission, let *look* see what came of it, and keep nothing of it; raises as `record` does."""
-        seen: list[T] = []
+        results: list[T] = []
 
         async def body(session: Session) -> None:
             (outcome,) = await record_group(session, [submission], now=now)
             if isinstance(outcome, Refusal):
                 raise outcome
-            seen.append(await look(session, outcome))
-            raise _NotKept
+            results.append(await look(session, outcome))
+            raise _RollBack
 
-        with suppress(_NotKept):
-            await self._again(body)
-        return seen[-1]
+        with suppress(_RollBack):
+            await self._run_with_retries(body)
+        return results[-1]
 
     async def drained(self) -> None:
         """Wait until nothing is being recorded."""
         while self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _drain(self) -> None:
+    async def _drain_queue(self) -> None:
         try:
-            while self._waiting:
-                await self._commit(self._next_group())
+            while self._queue:
+                await self._commit_group(self._next_group())
         finally:
             self._task = None
 
-    def _next_group(self) -> list[_Waiting]:
-        group, items = [self._waiting.popleft()], 0
-        while self._waiting and len(group) < MOST_SUBMISSIONS and items < MOST_ITEMS:
-            if _alone(group[0].submission) or _alone(self._waiting[0].submission):
+    def _next_group(self) -> list[_PendingSubmission]:
+        group, items = [self._queue.popleft()], 0
+        while self._queue and len(group) < MOST_SUBMISSIONS and items < MOST_ITEMS:
+            if _should_commit_alone(group[0].submission) or _should_commit_alone(self._queue[0].submission):
                 break
-            group.append(self._waiting.popleft())
+            group.append(self._queue.popleft())
             items += len(group[-1].submission.items)
         return group
 
-    async def _commit(self, group: Sequence[_Waiting]) -> None:
+    async def _commit_group(self, group: Sequence[_PendingSubmission]) -> None:
         try:
-            outcomes = await self._record([one.submission for one in group], now=max(one.now for one in group))
+            outcomes = await self._record_submissions(
+                [pending.submission for pending in group], now=max(pending.now for pending in group)
+            )
         except StorageUnavailable as exc:
-            for one in group:
-                _settle(one, exc)
+            for pending in group:
+                _set_outcome(pending, exc)
         except Exception as exc:
             if len(group) == 1:
-                _settle(group[0], StorageUnavailable() if isinstance(exc, StartAgain) else exc)
+                _set_outcome(group[0], StorageUnavailable() if isinstance(exc, StartAgain) else exc)
                 return
             middle = len(group) // 2  # one of them is at fault, or in somebody's way: it must not harm its neighbours
-            await self._commit(group[:middle])
-            await self._commit(group[middle:])
+            await self._commit_group(group[:middle])
+            await self._commit_group(group[middle:])
         else:
-            for one, outcome in zip(group, outcomes, strict=True):
-                _settle(one, outcome)
+            for pending, outcome in zip(group, outcomes, strict=True):
+                _set_outcome(pending, outcome)
 
-    async def _record(self, submissions: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
+    async def _record_submissions(self, submissions: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
         async def body(session: Session) -> list[Recorded | Refusal]:
             return await record_group(session, submissions, now=now)
 
-        return await self._again(body)
+        return await self._run_with_retries(body)
 
-    async def _again(self, body: Callable[[Session], Awaitable[T]]) -> T:
+    async def _run_with_retries(self, body: Callable[[Session], Awaitable[T]]) -> T:
         """Run *body* in a transaction, and begin again where somebody was in its way."""
         for _ in range(MOST_TRIES):
             with suppress(StartAgain):
@@ -121,18 +123,18 @@ class Committer:
         return await self._database.transaction(body)
 
 
-def _alone(submission: Submission) -> bool:
+def _should_commit_alone(submission: Submission) -> bool:
     """Tell whether a submission looks at what is in the ledger, or who is one with whom, or there at all, hangs on it.
 
     What it shared a group with were then in its way."""
-    looks = submission.undoes is not None or submission.unless_later is not None
-    return looks or any(isinstance(one, Merge | Deletion) for one in submission.items)
+    reads_ledger = submission.undoes is not None or submission.unless_later is not None
+    return reads_ledger or any(isinstance(item, Merge | Deletion) for item in submission.items)
 
 
-def _settle(one: _Waiting, outcome: Recorded | Exception) -> None:
-    if one.outcome.done():  # its caller was cancelled meanwhile
+def _set_outcome(pending: _PendingSubmission, outcome: Recorded | Exception) -> None:
+    if pending.outcome.done():  # its caller was cancelled meanwhile
         return
     if isinstance(outcome, Exception):
-        one.outcome.set_exception(outcome)
+        pending.outcome.set_exception(outcome)
     else:
-        one.outcome.set_result(outcome)
+        pending.outcome.set_result(outcome)

@@ -37,13 +37,17 @@ async def load_known(session: Session, identities: Iterable[Identity]) -> dict[I
 
 async def load_identity_owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
     """Give whose these identities are: the contact they were made for, and the one it is one with now."""
-    wanted = [{"w": w, "n": n, "v": v} for w, n, v in sorted(set(identities))]
+    keys = [
+        {"workspace": workspace, "namespace": namespace, "value": value}
+        for workspace, namespace, value in sorted(set(identities))
+    ]
     rows = await session.rows(
         "SELECT i.workspace_id, i.namespace, i.value, c.id, coalesce(c.merged_into, c.id) AS root"
-        " FROM given(w bigint, n text, v text)"
-        " JOIN identities i ON i.workspace_id = given.w AND i.namespace = given.n AND i.value = given.v"
+        " FROM given(workspace bigint, namespace text, value text)"
+        " JOIN identities i ON i.workspace_id = given.workspace AND i.namespace = given.namespace"
+        " AND i.value = given.value"
         " JOIN contacts c ON c.id = i.contact_id",
-        wanted,
+        keys,
     )
     return {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
 
@@ -52,14 +56,14 @@ async def insert_contacts(session: Session, people: Sequence[tuple[int, str | No
     """Make a contact for each (workspace id, address as typed) and give their ids."""
     ids = await database.current_database().next_ids(session, "contacts", len(people))
     rows = [
-        {"id": id, "w": workspace, "e": email, "k": _key(email)}
+        {"id": id, "workspace": workspace, "email": email, "email_key": _match_key(email)}
         for id, (workspace, email) in zip(ids, people, strict=True)
     ]
     await session.rows(
         "INSERT INTO contacts"
         " (id, workspace_id, first_email, email, email_key, tags, tags_key, attributes, stamps, created_at, updated_at)"
-        " SELECT id, w, e, e, k, '[]', '', '{}', '{}', $2, $2"
-        " FROM given(id bigint, w bigint, e text, k text) ORDER BY id",
+        " SELECT id, workspace, email, email, email_key, '[]', '', '{}', '{}', $2, $2"
+        " FROM given(id bigint, workspace bigint, email text, email_key text) ORDER BY id",
         rows,
         now,
     )
@@ -68,11 +72,15 @@ async def insert_contacts(session: Session, people: Sequence[tuple[int, str | No
 
 async def insert_identities(session: Session, identities: Mapping[Identity, int]) -> None:
     """Write whose each identity is; raises StartAgain where another transaction was first."""
-    rows = [{"w": w, "n": n, "v": v, "c": contact} for (w, n, v), contact in sorted(identities.items())]
+    rows = [
+        {"workspace": workspace, "namespace": namespace, "value": value, "contact": contact}
+        for (workspace, namespace, value), contact in sorted(identities.items())
+    ]
     written = await session.rows(
         "INSERT INTO identities (workspace_id, namespace, value, contact_id)"
-        " SELECT w, n, v, c FROM given(w bigint, n text, v text, c bigint)"
-        ' WHERE true ORDER BY w, n COLLATE "C", v COLLATE "C" ON CONFLICT DO NOTHING RETURNING id',
+        " SELECT workspace, namespace, value, contact"
+        " FROM given(workspace bigint, namespace text, value text, contact bigint)"
+        ' WHERE true ORDER BY workspace, namespace COLLATE "C", value COLLATE "C" ON CONFLICT DO NOTHING RETURNING id',
         rows,
     )
     if len(written) < len(rows):
@@ -106,19 +114,19 @@ async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
 
 async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
     """Give the contact that each row is one with, itself where it is one with nobody."""
-    found = await session.rows(
+    records = await session.rows(
         "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(set(rows))],
     )
-    return {row["id"]: row["root"] for row in found}
+    return {row["id"]: row["root"] for row in records}
 
 
 async def write_groups(session: Session, root_of: Mapping[int, int]) -> None:
     """Write whom each of these contacts is one with from now on; their locks are held."""
     await session.rows(
-        "UPDATE contacts SET merged_into = CASE WHEN given.r = given.id THEN NULL ELSE given.r END"
-        " FROM given(id bigint, r bigint) WHERE contacts.id = given.id",
-        [{"id": row, "r": root} for row, root in sorted(root_of.items())],
+        "UPDATE contacts SET merged_into = CASE WHEN given.root = given.id THEN NULL ELSE given.root END"
+        " FROM given(id bigint, root bigint) WHERE contacts.id = given.id",
+        [{"id": row, "root": root} for row, root in sorted(root_of.items())],
     )
 
 
@@ -137,11 +145,11 @@ async def erase(session: Session, rows: Iterable[int]) -> None:
 
 async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
     """Give everything that these contacts are named by."""
-    found = await session.rows(
+    records = await session.rows(
         "SELECT workspace_id, namespace, value FROM identities WHERE contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in sorted(rows)],
     )
-    return [(row["workspace_id"], row["namespace"], row["value"]) for row in found]
+    return [(row["workspace_id"], row["namespace"], row["value"]) for row in records]
 
 
 async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
@@ -151,10 +159,10 @@ async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
         " WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(set(ids))],
     )
-    return {row["id"]: _fields(row) for row in rows}
+    return {row["id"]: _parse_fields(row) for row in rows}
 
 
-def _fields(row: Row) -> Fields:
+def _parse_fields(row: Row) -> Fields:
     values: dict[str, Json] = {name: row[name] for name in FIELDS}
     values["tags"] = json.loads(row["tags"])
     values |= {ATTRIBUTE + name: value for name, value in json.loads(row["attributes"]).items()}
@@ -166,55 +174,60 @@ def _fields(row: Row) -> Fields:
 
 async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
     """Write the fields of contacts."""
-    made = await session.rows(
+    email_rows = await session.rows(
         "SELECT given.id, m.first_email FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
         " WHERE m.first_email IS NOT NULL ORDER BY m.id DESC",
         [{"id": id} for id in sorted(changed)],
     )
-    first_email = {row["id"]: row["first_email"] for row in made}  # of the oldest that has one
+    first_email = {row["id"]: row["first_email"] for row in email_rows}  # of the oldest that has one
     rows = []
-    for id, known_fields in sorted(changed.items()):
-        values: dict[str, Json] = {name: value for name, (value, _) in known_fields.items()}
+    for id, contact_fields in sorted(changed.items()):
+        values: dict[str, Json] = {name: value for name, (value, _) in contact_fields.items()}
         values["email"] = values.get("email") or first_email.get(id)
-        attributes = {n.removeprefix(ATTRIBUTE): v for n, v in values.items() if n.startswith(ATTRIBUTE)}
+        attributes = {
+            name.removeprefix(ATTRIBUTE): value for name, value in values.items() if name.startswith(ATTRIBUTE)
+        }
         rows.append(
             {
                 "id": id,
-                "e": values.get("email"),
-                "n": values.get("name"),
-                "c": values.get("company"),
-                "o": values.get("owner"),
-                "t": json.dumps(_listed(values.get("tags")), ensure_ascii=False),
-                "a": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
-                "ek": _key(values.get("email")),
-                "nk": _key(values.get("name")),
-                "ck": _key(values.get("company")),
-                "ok": _key(values.get("owner")),
-                "tk": "".join(f"\n{_key(tag)}\n" for tag in _listed(values.get("tags"))),
-                "s": json.dumps(
-                    {n: [order[0], *(part.decode() for part in order[1:])] for n, (_, order) in known_fields.items()}
+                "email": values.get("email"),
+                "name": values.get("name"),
+                "company": values.get("company"),
+                "owner": values.get("owner"),
+                "tags": json.dumps(_list_tags(values.get("tags")), ensure_ascii=False),
+                "attributes": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
+                "email_key": _match_key(values.get("email")),
+                "name_key": _match_key(values.get("name")),
+                "company_key": _match_key(values.get("company")),
+                "owner_key": _match_key(values.get("owner")),
+                "tags_key": "".join(f"\n{_match_key(tag)}\n" for tag in _list_tags(values.get("tags"))),
+                "stamps": json.dumps(
+                    {
+                        name: [order[0], *(part.decode() for part in order[1:])]
+                        for name, (_, order) in contact_fields.items()
+                    }
                 ),
             }
         )
     await session.rows(
-        "UPDATE contacts SET email = given.e, name = given.n, company = given.c,"
-        " owner = given.o, tags = given.t, attributes = given.a, stamps = given.s, updated_at = $2,"
-        " email_key = given.ek, name_key = given.nk, company_key = given.ck,"
-        " owner_key = given.ok, tags_key = given.tk"
-        " FROM given(id bigint, e text, n text, c text, o text, t text, a text, s text,"
-        " ek text, nk text, ck text, ok text, tk text)"
+        "UPDATE contacts SET email = given.email, name = given.name, company = given.company,"
+        " owner = given.owner, tags = given.tags, attributes = given.attributes, stamps = given.stamps,"
+        " updated_at = $2, email_key = given.email_key, name_key = given.name_key, company_key = given.company_key,"
+        " owner_key = given.owner_key, tags_key = given.tags_key"
+        " FROM given(id bigint, email text, name text, company text, owner text, tags text, attributes text,"
+        " stamps text, email_key text, name_key text, company_key text, owner_key text, tags_key text)"
         " WHERE contacts.id = given.id",
         rows,
         now,
     )
 
 
-def _key(text: Json) -> str | None:
+def _match_key(text: Json) -> str | None:
     return match_key(text) if isinstance(text, str) else None
 
 
-def _listed(tags: Json) -> list[Json]:
+def _list_tags(tags: Json) -> list[Json]:
     return tags if isinstance(tags, list) else []
 
 
@@ -225,29 +238,29 @@ async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]
 
 async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
     """Give the same as a transaction sees them."""
-    wanted = [{"id": min(id, database.LARGEST_ID)} for id in ids]
+    id_rows = [{"id": min(id, database.LARGEST_ID)} for id in ids]
     rows = await session.rows(
         "SELECT id, email, name, company, owner, tags, attributes, created_at, updated_at FROM contacts"
         " WHERE workspace_id = $2 AND merged_into IS NULL AND id IN (SELECT id FROM given(id bigint))",
-        wanted,
+        id_rows,
         workspace.id,
     )
-    given_ids = await session.rows(
+    identity_rows = await session.rows(
         "SELECT given.id AS contact_id, i.namespace, i.value FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
         " JOIN identities i ON i.contact_id = m.id WHERE i.workspace_id = $2 AND i.namespace <> ''"
         ' ORDER BY i.namespace COLLATE "C", i.id DESC',
-        wanted,
+        id_rows,
         workspace.id,
     )
-    named: dict[int, dict[str, str]] = {}
-    for row in given_ids:
-        named.setdefault(row["contact_id"], {})[row["namespace"]] = row["value"]
-    by_id = {row["id"]: _contact(row, named.get(row["id"], {})) for row in rows}
+    ids_of: dict[int, dict[str, str]] = {}
+    for row in identity_rows:
+        ids_of.setdefault(row["contact_id"], {})[row["namespace"]] = row["value"]
+    by_id = {row["id"]: _make_contact(row, ids_of.get(row["id"], {})) for row in rows}
     return [by_id[id] for id in ids if id in by_id]
 
 
-def _contact(row: Row, ids: Mapping[str, str]) -> Contact:
+def _make_contact(row: Row, ids: Mapping[str, str]) -> Contact:
     values = {**row, "tags": tuple(json.loads(row["tags"])), "attributes": json.loads(row["attributes"])}
     return Contact(**values, ids=ids)
 
@@ -259,12 +272,15 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
     as whole words first, then as beginnings of words, then anywhere.
     """
     _check_length(text)
-    exact = await _named(workspace, text)
+    exact = await _find_by_identity(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
         return await contacts(workspace, ids=[exact] if exact is not None else [])
-    words = [_escaped(word) for word in match_key(text).split()[:MOST_WORDS]]
-    for fits in ("% {} %", "% {}%", "%{}%") if words else ():
-        ids = [row["id"] for row in await _like(workspace, [fits.format(word) for word in words], most=most + 1)]
+    words = [_escape_pattern(word) for word in match_key(text).split()[:MOST_WORDS]]
+    for pattern in ("% {} %", "% {}%", "%{}%") if words else ():
+        ids = [
+            row["id"]
+            for row in await _search_by_patterns(workspace, [pattern.format(word) for word in words], most=most + 1)
+        ]
         if ids:
             return await contacts(workspace, ids=ids)
     return []
@@ -273,15 +289,18 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
     """Give the contacts whose name or address comes nearest to words that name none."""
     _check_length(text)
-    wanted = match_key(text)
-    words = [_escaped(word) for word in wanted.split()[:MOST_WORDS]]
+    query = match_key(text)
+    words = [_escape_pattern(word) for word in query.split()[:MOST_WORDS]]
     if not words:
         return []
     # Whoever shares the beginning or the end of a word is looked at more closely.
     shared = [pattern for word in words for pattern in (f"% {word[:2]}%", f"%{word[-3:]} %")]
-    rows = await _like(workspace, shared, most=CANDIDATES, every=False)
-    likeness = {row["id"]: _likeness(wanted, row) for row in rows}
-    best = sorted((id for id, ratio in likeness.items() if ratio >= LIKE_ENOUGH), key=lambda id: (-likeness[id], id))
+    rows = await _search_by_patterns(workspace, shared, most=CANDIDATES, match_all=False)
+    similarities = {row["id"]: _measure_similarity(query, row) for row in rows}
+    best = sorted(
+        (id for id, similarity in similarities.items() if similarity >= LIKE_ENOUGH),
+        key=lambda id: (-similarities[id], id),
+    )
     return await contacts(workspace, ids=best[:most])
 
 
@@ -302,58 +321,61 @@ async def find_by_key(workspace: Workspace, *, key: str) -> int | None:
             NOBODY,
         )
         return rows[0]["id"] if rows else None
-    return await _named(workspace, key)
+    return await _find_by_identity(workspace, key)
 
 
-async def _like(workspace: Workspace, patterns: Sequence[str], *, most: int, every: bool = True) -> list[Row]:
+async def _search_by_patterns(
+    workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True
+) -> list[Row]:
     """Give contacts whose name, company and address are like every pattern, or like one of them."""
-    texts = (
+    haystack = (
         "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
         " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
     )
-    ways = (" AND " if every else " OR ").join(
-        f"{texts} LIKE ${place} ESCAPE '!'" for place in range(3, len(patterns) + 3)
+    condition = (" AND " if match_all else " OR ").join(
+        f"{haystack} LIKE ${number} ESCAPE '!'" for number in range(3, len(patterns) + 3)
     )
     return await database.read(
         "SELECT id, name_key, company_key, email_key FROM contacts"
-        f" WHERE workspace_id = $1 AND merged_into IS NULL AND ({ways}) ORDER BY name_key, id LIMIT $2",
+        f" WHERE workspace_id = $1 AND merged_into IS NULL AND ({condition}) ORDER BY name_key, id LIMIT $2",
         workspace.id,
         most,
         *patterns,
     )
 
 
-def _likeness(wanted: str, row: Row) -> float:
-    local, at, _ = wanted.partition("@")
+def _measure_similarity(query: str, row: Row) -> float:
+    local, at, _ = query.partition("@")
     if at:  # of an address, what is not shared with half of the company
         return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio() - 0.05
     texts = [text for text in (row["name_key"], row["company_key"], (row["email_key"] or "").partition("@")[0]) if text]
     words = [word for text in texts for word in (text, *text.split())]
-    return max((SequenceMatcher(None, wanted, word).ratio() for word in words), default=0)
+    return max((SequenceMatcher(None, query, word).ratio() for word in words), default=0)
 
 
-async def _named(workspace: Workspace, text: str) -> int | None:
+async def _find_by_identity(workspace: Workspace, text: str) -> int | None:
     trimmed = text.strip()
-    source, colon, given_id = trimmed.partition(":")
+    source, colon, source_id = trimmed.partition(":")
     pairs = [(EMAIL, match_key(trimmed))] if looks_like_address(trimmed) else []
-    pairs += [(source.casefold(), given_id.strip())] if colon and given_id.strip() else []
+    pairs += [(source.casefold(), source_id.strip())] if colon and source_id.strip() else []
     if not pairs:
         return None
-    found = await load_known(
+    matches = await load_known(
         database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
     )
-    return next(iter(found.values()), None)
+    return next(iter(matches.values()), None)
 
 
-def _escaped(text: str) -> str:
+def _escape_pattern(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
 async def verify_contact_ids(session: Session, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """Give those of these (workspace id, contact id) that are true, each with the contact it is one with now."""
     rows = await session.rows(
-        "SELECT c.workspace_id, c.id, coalesce(c.merged_into, c.id) AS root FROM given(w bigint, c bigint)"
-        " JOIN contacts c ON c.id = given.c AND c.workspace_id = given.w",
-        [{"w": workspace, "c": contact} for workspace, contact in sorted(pairs)],
+        "SELECT c.workspace_id, c.id, coalesce(c.merged_into, c.id) AS root"
+        " FROM given(workspace bigint, contact bigint)"
+        " JOIN contacts c ON c.id = given.contact AND c.workspace_id = given.workspace",
+        [{"workspace": workspace, "contact": contact} for workspace, contact in sorted(pairs)],
     )
     return {(row["workspace_id"], row["id"]): row["root"] for row in rows if row["root"] != NOBODY}

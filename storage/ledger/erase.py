@@ -34,112 +34,116 @@ async def count_holdings(workspace: Workspace, *, contact: int) -> Holdings:
     """Count what a deletion would take away, of all that are one with the contact."""
     (row,) = await database.read(
         "SELECT (SELECT count(*) FROM facts f WHERE f.kind IN ('change', 'activity') AND f.contact_id IN"
-        f" ({_ONE})) AS changes,"
-        f" (SELECT count(*) FROM follow_ups u WHERE u.contact_id IN ({_ONE})) AS follow_ups,"
-        f" (SELECT count(*) FROM identities i WHERE i.contact_id IN ({_ONE})) AS identities",
+        f" ({_CONTACT_ROWS})) AS changes,"
+        f" (SELECT count(*) FROM follow_ups u WHERE u.contact_id IN ({_CONTACT_ROWS})) AS follow_ups,"
+        f" (SELECT count(*) FROM identities i WHERE i.contact_id IN ({_CONTACT_ROWS})) AS identities",
         workspace.id,
         contact,
     )
     return Holdings(**row)
 
 
-_ONE = "SELECT id FROM contacts WHERE workspace_id = $1 AND (id = $2 OR merged_into = $2)"
+_CONTACT_ROWS = "SELECT id FROM contacts WHERE workspace_id = $1 AND (id = $2 OR merged_into = $2)"
 
 
 async def load_tombstones(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
     """Give those of these identities whose contact was deleted, each with the instant."""
-    wanted = set(identities)
-    keys = await _keys(session, {workspace for workspace, _, _ in wanted})
-    by_hash = {(one[0], _hash(keys[one[0]], one)): one for one in wanted if one[0] in keys}
+    distinct = set(identities)
+    keys = await _load_keys(session, {workspace for workspace, _, _ in distinct})
+    by_hash = {
+        (identity[0], _hash_identity(keys[identity[0]], identity)): identity
+        for identity in distinct
+        if identity[0] in keys
+    }
     if not by_hash:
         return {}
     rows = await session.rows(
-        "SELECT t.workspace_id, t.hash, t.deleted_at FROM given(w bigint, h text)"
-        " JOIN tombstones t ON t.workspace_id = given.w AND t.hash = given.h",
-        [{"w": workspace, "h": hashed} for workspace, hashed in sorted(by_hash)],
+        "SELECT t.workspace_id, t.hash, t.deleted_at FROM given(workspace bigint, hash text)"
+        " JOIN tombstones t ON t.workspace_id = given.workspace AND t.hash = given.hash",
+        [{"workspace": workspace, "hash": hashed} for workspace, hashed in sorted(by_hash)],
     )
     return {by_hash[row["workspace_id"], row["hash"]]: row["deleted_at"] for row in rows}
 
 
-async def stamp_deletions(session: Session, work: Plan) -> None:
+async def stamp_deletions(session: Session, plan: Plan) -> None:
     """Time the deletions: what a person does, or we stamp ourselves, comes after all that is known of the contact."""
-    for entry in work.unsettled:
-        if entry.is_deletion and (entry.item.occurred_at is None or work.submission.actor):
-            entry.at = max(entry.at, await facts.latest(session, _members(work, entry)) + 1)
+    for entry in plan.unsettled:
+        if entry.is_deletion and (entry.item.occurred_at is None or plan.submission.actor):
+            entry.at = max(entry.at, await facts.latest(session, _list_members(plan, entry)) + 1)
 
 
-async def apply_deletions(session: Session, work: Plan) -> list[int]:
+async def apply_deletions(session: Session, plan: Plan) -> list[int]:
     """Carry out the deletions of a work whose facts are written; give the contacts that they bore on.
 
     What happened after a deletion stays: it is as if a new contact had been made by it.
     """
-    deletions = [entry for entry in work.live if entry.is_deletion and entry.status is Status.APPLIED]
-    rows = sorted({row for entry in deletions for row in _members(work, entry)})
+    deletions = [entry for entry in plan.live if entry.is_deletion and entry.status is Status.APPLIED]
+    rows = sorted({row for entry in deletions for row in _list_members(plan, entry)})
     if not rows:
         return []
-    workspace, named = work.submission.workspace.id, await contacts.identities(session, rows)
-    await deliveries.redact_deliveries(session, workspace, await _addresses(session, rows, named))
+    workspace, identities = plan.submission.workspace.id, await contacts.identities(session, rows)
+    await deliveries.redact_deliveries(session, workspace, await _load_addresses(session, rows, identities))
     for entry in deletions:
-        members = _members(work, entry)
+        members = _list_members(plan, entry)
         await facts.redact_facts(session, members, until=entry.at)
-        await _bury(session, workspace, await contacts.identities(session, members), until=entry.at)
-        _take_back(work, members, until=entry.at)
-    definitions = {(row, key): one.definition for row in rows for key, one in work.types.items()}
-    was = await projection.load_states(session, definitions)
+        await _insert_tombstones(session, workspace, await contacts.identities(session, members), until=entry.at)
+        _ignore_items(plan, members, until=entry.at)
+    definitions = {(row, key): score_type.definition for row in rows for key, score_type in plan.types.items()}
+    states_before = await projection.load_states(session, definitions)
     await projection.delete_projection(session, rows)
     await followup_moves.delete_follow_ups(session, rows)
-    living = await facts.contacts_with_facts(session, rows)
-    await contacts.erase(session, [row for row in rows if row not in living])
-    await merging.split_contacts(session, work, rows=rows, living=living, was=was)
-    for entry in work.new:
-        entry.contact = work.roots.get(entry.rows[0], entry.contact)
+    remaining = await facts.contacts_with_facts(session, rows)
+    await contacts.erase(session, [row for row in rows if row not in remaining])
+    await merging.split_contacts(session, plan, rows=rows, remaining=remaining, states_before=states_before)
+    for entry in plan.new:
+        entry.contact = plan.roots.get(entry.rows[0], entry.contact)
     return rows
 
 
-def _members(work: Plan, entry: PlannedItem) -> list[int]:
+def _list_members(plan: Plan, entry: PlannedItem) -> list[int]:
     """Give all that are one with those whom a deletion names."""
-    roots = {work.roots[row] for row in entry.rows}
-    return sorted(row for row, root in work.roots.items() if root in roots)
+    roots = {plan.roots[row] for row in entry.rows}
+    return sorted(row for row, root in plan.roots.items() if root in roots)
 
 
-def _take_back(work: Plan, rows: Sequence[int], *, until: int) -> None:
+def _ignore_items(plan: Plan, rows: Sequence[int], *, until: int) -> None:
     """Leave alone what the same submission tells of the contact until then."""
-    for entry in work.new:
-        told = entry.fact is not None and not entry.is_deletion and entry.fact.occurred_at <= until
-        if told and set(entry.rows) & set(rows):
+    for entry in plan.new:
+        is_covered = entry.fact is not None and not entry.is_deletion and entry.fact.occurred_at <= until
+        if is_covered and set(entry.rows) & set(rows):
             entry.fact_id, entry.status, entry.note = None, Status.IGNORED, DELETED
 
 
-async def _addresses(session: Session, rows: Collection[int], named: Sequence[Identity]) -> set[str]:
+async def _load_addresses(session: Session, rows: Collection[int], identities: Sequence[Identity]) -> set[str]:
     """Give the addresses of contacts, as they are matched and as they were typed."""
-    found = await session.rows(
+    records = await session.rows(
         "SELECT email, first_email FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in rows],
     )
-    typed = {row[name] for row in found for name in ("email", "first_email") if row[name]}
-    return typed | {value for _, namespace, value in named if namespace == EMAIL}
+    typed = {row[name] for row in records for name in ("email", "first_email") if row[name]}
+    return typed | {value for _, namespace, value in identities if namespace == EMAIL}
 
 
-async def _bury(session: Session, workspace: int, identities: Sequence[Identity], *, until: int) -> None:
-    key = (await _keys(session, {workspace})).get(workspace) or await _make_key(session, workspace)
+async def _insert_tombstones(session: Session, workspace: int, identities: Sequence[Identity], *, until: int) -> None:
+    key = (await _load_keys(session, {workspace})).get(workspace) or await _make_key(session, workspace)
     await session.rows(
-        "INSERT INTO tombstones (workspace_id, hash, deleted_at) SELECT $2, h, $3 FROM given(h text)"
-        " WHERE true ORDER BY h ON CONFLICT (workspace_id, hash) DO UPDATE SET deleted_at ="
+        "INSERT INTO tombstones (workspace_id, hash, deleted_at) SELECT $2, hash, $3 FROM given(hash text)"
+        " WHERE true ORDER BY hash ON CONFLICT (workspace_id, hash) DO UPDATE SET deleted_at ="
         " CASE WHEN tombstones.deleted_at > excluded.deleted_at THEN tombstones.deleted_at"
         " ELSE excluded.deleted_at END",
-        [{"h": hashed} for hashed in sorted(_hash(key, one) for one in identities)],
+        [{"hash": hashed} for hashed in sorted(_hash_identity(key, identity) for identity in identities)],
         workspace,
         until,
     )
 
 
-async def _keys(session: Session, workspaces: Collection[int]) -> dict[int, bytes]:
+async def _load_keys(session: Session, workspaces: Collection[int]) -> dict[int, bytes]:
     rows = await session.rows(
         "SELECT id, tombstone_key FROM workspaces WHERE tombstone_key IS NOT NULL"
         " AND id IN (SELECT id FROM given(id bigint))",
         [{"id": workspace} for workspace in sorted(workspaces)],
     )
-    return {row["id"]: _unsealed(row) for row in rows}
+    return {row["id"]: _unseal_key(row) for row in rows}
 
 
 async def _make_key(session: Session, workspace: int) -> bytes:
@@ -148,13 +152,13 @@ async def _make_key(session: Session, workspace: int) -> bytes:
         workspace,
         database.current_database().vault.seal(secrets.token_hex(32)),
     )
-    return _unsealed(row)
+    return _unseal_key(row)
 
 
-def _unsealed(row: Row) -> bytes:
+def _unseal_key(row: Row) -> bytes:
     return bytes.fromhex(database.current_database().vault.unseal(row["tombstone_key"]))
 
 
-def _hash(key: bytes, identity: Identity) -> str:
+def _hash_identity(key: bytes, identity: Identity) -> str:
     _, namespace, value = identity
     return hmac.new(key, f"{namespace}\n{value}".encode(), sha256).hexdigest()

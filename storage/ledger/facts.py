@@ -39,17 +39,17 @@ async def append(
     session: Session, facts: Mapping[FactKey, tuple[int | None, Fact]], *, received_at: Mapping[FactKey, int]
 ) -> dict[FactKey, int]:
     """Append the facts that are new, each with its contact; answer the row ids of those."""
-    rows = [_row(key, contact, fact, received_at[key]) for key, (contact, fact) in sorted(facts.items())]
+    rows = [_make_row(key, contact, fact, received_at[key]) for key, (contact, fact) in sorted(facts.items())]
     written = await session.rows(
         f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN}"
         ' WHERE true ORDER BY workspace_id, source COLLATE "C", dedupe_key COLLATE "C", subject COLLATE "C"'
         " ON CONFLICT DO NOTHING RETURNING id, workspace_id, source, dedupe_key, subject",
         rows,
     )
-    return {_key(row): row["id"] for row in written}
+    return {_make_key(row): row["id"] for row in written}
 
 
-def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row:
+def _make_row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row:
     workspace, source, dedupe_key, subject = key
     change = fact if isinstance(fact, Change) else None
     activity = fact if isinstance(fact, Activity) else None
@@ -57,7 +57,7 @@ def _row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -> Row
         "workspace_id": workspace,
         "contact_id": contact,
         "other_id": fact.other if isinstance(fact, Merged) else None,
-        "kind": next((kind for sort, kind in _KINDS.items() if isinstance(fact, sort)), "fields"),
+        "kind": next((kind for fact_type, kind in _KINDS.items() if isinstance(fact, fact_type)), "fields"),
         "source": source,
         "dedupe_key": dedupe_key,
         "subject": subject,
@@ -79,47 +79,52 @@ _KINDS: Mapping[type[Fact], str] = {
 }  # fmt: skip  # what is none of these says something of a contact, and no more
 
 
-def _key(row: Row) -> FactKey:
+def _make_key(row: Row) -> FactKey:
     return (row["workspace_id"], row["source"], row["dedupe_key"], row["subject"])
 
 
 async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
     """Give the facts in the ledger under these keys."""
     rows = await session.rows(
-        "SELECT f.* FROM given(w bigint, s text, k text, j text)"
-        " JOIN facts f ON f.workspace_id = given.w AND f.source = given.s"
-        " AND f.dedupe_key = given.k AND f.subject = given.j",
-        [{"w": w, "s": s, "k": k, "j": j} for w, s, k, j in sorted(keys)],
+        "SELECT f.* FROM given(workspace bigint, source text, key text, subject text)"
+        " JOIN facts f ON f.workspace_id = given.workspace AND f.source = given.source"
+        " AND f.dedupe_key = given.key AND f.subject = given.subject",
+        [
+            {"workspace": workspace, "source": source, "key": key, "subject": subject}
+            for workspace, source, key, subject in sorted(keys)
+        ],
     )
-    return {_key(row): (row["contact_id"], row["received_at"], _fact(row)) for row in rows}
+    return {_make_key(row): (row["contact_id"], row["received_at"], _parse_fact(row)) for row in rows}
 
 
 async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
     """Give every change of these scores, by row id of the fact; those of all that are one with the contact."""
     pairs = sorted(set(scored))
     rows = await session.rows(
-        "SELECT f.*, given.c AS root FROM given(c bigint, s text)"
-        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c"
-        " JOIN facts f ON f.contact_id = m.id AND f.subject = given.s WHERE f.kind = 'change'",
-        [{"c": contact, "s": subject} for contact, subject in pairs],
+        "SELECT f.*, given.contact AS root FROM given(contact bigint, subject text)"
+        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
+        " JOIN facts f ON f.contact_id = m.id AND f.subject = given.subject WHERE f.kind = 'change'",
+        [{"contact": contact, "subject": subject} for contact, subject in pairs],
     )
-    found: dict[Scored, dict[int, Change]] = {pair: {} for pair in pairs}
+    by_score: dict[Scored, dict[int, Change]] = {pair: {} for pair in pairs}
     for row in rows:
-        fact = _fact(row)
+        fact = _parse_fact(row)
         assert isinstance(fact, Change)
-        found[row["root"], row["subject"]][row["id"]] = fact
-    return found
+        by_score[row["root"], row["subject"]][row["id"]] = fact
+    return by_score
 
 
 async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
     """Give every fact that bears on these scores, undone or not, by row id of the fact."""
-    found: dict[Scored, dict[int, Fact]] = {pair: dict(told) for pair, told in (await changes(session, types)).items()}
+    by_score: dict[Scored, dict[int, Fact]] = {
+        pair: dict(score_changes) for pair, score_changes in (await changes(session, types)).items()
+    }
     ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
     if ruled:
-        others = await load_activities(session, {contact for contact, _ in ruled})
+        activities = await load_activities(session, {contact for contact, _ in ruled})
         for pair in ruled:
-            found[pair] |= {id: fact for id, fact in others[pair[0]].items() if bears_on(fact, types[pair])}
-    return found
+            by_score[pair] |= {id: fact for id, fact in activities[pair[0]].items() if bears_on(fact, types[pair])}
+    return by_score
 
 
 async def load_activities(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
@@ -130,10 +135,10 @@ async def load_activities(session: Session, contacts: Collection[int]) -> dict[i
         " JOIN facts f ON f.contact_id = m.id WHERE f.kind = 'activity' OR f.said <> '{}'",
         [{"id": id} for id in sorted(contacts)],
     )
-    found: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
+    by_contact: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
     for row in rows:
-        found[row["root"]][row["id"]] = _fact(row)
-    return found
+        by_contact[row["root"]][row["id"]] = _parse_fact(row)
+    return by_contact
 
 
 async def activities_since(session: Session, instants: Mapping[int, int]) -> list[tuple[int, int, str]]:
@@ -150,12 +155,12 @@ async def activities_since(session: Session, instants: Mapping[int, int]) -> lis
 
 async def load_merge_links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
     """Give every word that one of these contacts is one with another: (contact, contact, batch)."""
-    found = await session.rows(
+    links = await session.rows(
         "SELECT contact_id, other_id, batch FROM facts WHERE kind = 'merge'"
         " AND contact_id IN (SELECT id FROM given(id bigint)) ORDER BY id",
         [{"id": id} for id in sorted(rows)],
     )
-    return [(row["contact_id"], row["other_id"], row["batch"]) for row in found]
+    return [(row["contact_id"], row["other_id"], row["batch"]) for row in links]
 
 
 async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
@@ -171,12 +176,12 @@ async def redact_facts(session: Session, rows: Collection[int], *, until: int) -
 
 async def contacts_with_facts(session: Session, rows: Collection[int]) -> set[int]:
     """Give those of these contacts that any fact is about."""
-    found = await session.rows(
+    matches = await session.rows(
         "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
         " OR EXISTS (SELECT 1 FROM facts f WHERE f.other_id = given.id)",
         [{"id": row} for row in sorted(rows)],
     )
-    return {row["id"] for row in found}
+    return {row["id"] for row in matches}
 
 
 async def latest(session: Session, rows: Collection[int]) -> int:
@@ -196,29 +201,29 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
         " JOIN facts f ON f.contact_id = m.id WHERE f.said <> '{}'",
         [{"id": id} for id in sorted(contacts)],
     )
-    found: dict[int, list[Fact]] = {id: [] for id in contacts}
+    by_contact: dict[int, list[Fact]] = {id: [] for id in contacts}
     for row in rows:
-        found[row["root"]].append(_fact(row))
-    return found
+        by_contact[row["root"]].append(_parse_fact(row))
+    return by_contact
 
 
 async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Name those of *batches* that are undone, following undos of undos."""
     undos: dict[str, Undo] = {}
-    wanted = frozenset(batches)
-    asking = set(wanted)
-    asked: set[str] = set()
-    while asking:
+    requested = frozenset(batches)
+    pending = set(requested)
+    checked: set[str] = set()
+    while pending:
         rows = await session.rows(
-            "SELECT * FROM facts WHERE workspace_id = $2 AND undoes IN (SELECT b FROM given(b text))",
-            [{"b": batch} for batch in sorted(asking)],
+            "SELECT * FROM facts WHERE workspace_id = $2 AND undoes IN (SELECT batch FROM given(batch text))",
+            [{"batch": batch} for batch in sorted(pending)],
             workspace,
         )
-        asked |= asking
-        found = [fact for fact in map(_fact, rows) if isinstance(fact, Undo)]
-        undos |= {undo.key: undo for undo in found}
-        asking = {undo.batch for undo in found} - asked
-    return undone_batches(undos.values()) & wanted
+        checked |= pending
+        fetched = [fact for fact in map(_parse_fact, rows) if isinstance(fact, Undo)]
+        undos |= {undo.key: undo for undo in fetched}
+        pending = {undo.batch for undo in fetched} - checked
+    return undone_batches(undos.values()) & requested
 
 
 async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
@@ -243,10 +248,10 @@ async def batch_members(session: Session, workspace: int, batch: str) -> Sequenc
     )
 
 
-def _fact(row: Row) -> Fact:
-    said: dict[str, Json] = json.loads(row["said"])
+def _parse_fact(row: Row) -> Fact:
+    fields: dict[str, Json] = json.loads(row["said"])
     common = {name: row[name] for name in ("source", "occurred_at", "batch", "actor", "reason")}
-    common |= {"key": row["dedupe_key"], "fields": said}
+    common |= {"key": row["dedupe_key"], "fields": fields}
     match row["kind"]:
         case "change":
             return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
@@ -267,14 +272,14 @@ async def keys_of_batch(session: Session, workspace: int, batch: str, contacts: 
     """Give the facts of a batch that are about these contacts: (contact, dedupe key)."""
     rows = await session.rows(
         # By contact and not by batch, which may be larger than anything: its index asks for an actor.
-        "SELECT given.c, f.dedupe_key FROM given(c bigint)"
-        " JOIN contacts m ON m.id = given.c OR m.merged_into = given.c JOIN facts f ON f.contact_id = m.id"
+        "SELECT given.contact, f.dedupe_key FROM given(contact bigint)"
+        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact JOIN facts f ON f.contact_id = m.id"
         " WHERE f.workspace_id = $2 AND f.batch = $3",
-        [{"c": contact} for contact in sorted(set(contacts))],
+        [{"contact": contact} for contact in sorted(set(contacts))],
         workspace,
         batch,
     )
-    return [(row["c"], row["dedupe_key"]) for row in rows]
+    return [(row["contact"], row["dedupe_key"]) for row in rows]
 
 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:

@@ -40,7 +40,7 @@ class PlannedItem:
     """One item on its way: what it asks, whose it is, the facts it becomes, what became of it."""
 
     item: Item
-    named: list[ContactReference] = field(default_factory=list)
+    references: list[ContactReference] = field(default_factory=list)
     is_merge: bool = False
     is_deletion: bool = False
     at: int = 0
@@ -58,7 +58,7 @@ class PlannedItem:
     @property
     def identities(self) -> list[Identity]:
         """Everything it names somebody by."""
-        return [one for naming in self.named for one in naming.identities]
+        return [identity for reference in self.references for identity in reference.identities]
 
     @property
     def scored(self) -> Scored | None:
@@ -76,14 +76,14 @@ class Plan:
     refusal: Refusal | None = None
     undo: Undo | None = None
     is_undone: bool = False  #: its own batch was undone before: an import that goes on after it was taken back
-    undone: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on, or who is one with whom
+    affected: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on, or who is one with whom
     spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on
-    parting: list[int] = field(default_factory=list)  #: of these, those it parts, or makes one again
+    splitting: list[int] = field(default_factory=list)  #: of these, those it parts, or makes one again
     roots: dict[int, int] = field(default_factory=dict)  #: contact → the one it is one with
     members: dict[int, int] = field(default_factory=dict)  #: the same of all that are one with those it joins or parts
     regrouped: set[int] = field(default_factory=set)  #: the contacts that others became one with, or no longer are
-    was: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores before that
-    settled: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores after that, before its own changes
+    states_before: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores before that
+    states_after: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores after that, before its own changes
     moved: list[Moved] = field(default_factory=list)
     unasked: int = 0  #: follow-ups not asked for, because it is muted
 
@@ -108,7 +108,7 @@ class Plan:
     def joined(self) -> list[int]:
         """The contacts that it makes one, parts or deletes."""
         linked = [row for entry in self.unsettled for link in entry.links for row in link[1:]]
-        return [*linked, *self.parting, *(row for one in self.unsettled if one.is_deletion for row in one.rows)]
+        return [*linked, *self.splitting, *(row for entry in self.unsettled if entry.is_deletion for row in entry.rows)]
 
     def refuse(self, entry: PlannedItem, refusal: Refusal) -> None:
         """Set an entry aside, and with it the whole submission where that was asked for."""
@@ -116,7 +116,7 @@ class Plan:
         if self.submission.all_or_none:
             self.refusal = self.refusal or refusal
 
-    def give(self, entry: PlannedItem, rows: Collection[int]) -> None:
+    def assign_contacts(self, entry: PlannedItem, rows: Collection[int]) -> None:
         """Say which contacts an entry names, at least one."""
         entry.rows = tuple(sorted(rows))
         entry.contact = self.roots.get(entry.rows[0], entry.rows[0])
@@ -134,11 +134,11 @@ class Plan:
 
     def merged(self, entry: PlannedItem, link: tuple[int, int, int]) -> Merged:
         """Make the fact that two of its contacts are one: (place, contact, contact)."""
-        place, one, other = link
+        place, contact, other = link
         submission = self.submission
         return Merged(
             source=submission.source, key=entry.item.key, occurred_at=entry.at, batch=submission.batch,
-            actor=submission.actor, one=one, other=other, place=place,
+            actor=submission.actor, one=contact, other=other, place=place,
         )  # fmt: skip  # the same columns as every fact, then who is one
 
     def fact(self, entry: PlannedItem, at: int) -> Fact:
@@ -170,26 +170,26 @@ class Plan:
         item = entry.item
         keys = [item.score] if item.score else []
         for key, score_type in self.types.items():
-            judged = compile_rules(score_type.rules) if score_type.rules and key not in keys else None
-            if judged and ((item.activity and judged.bears(item.activity)) or (judged.asks_fields and item.fields)):
+            rules = compile_rules(score_type.rules) if score_type.rules and key not in keys else None
+            if rules and ((item.activity and rules.bears(item.activity)) or (rules.asks_fields and item.fields)):
                 keys.append(key)
         return [(entry.contact, key) for key in keys]
 
     @property
     def pairs(self) -> list[Scored]:
         """Every score it may bear on."""
-        return [*(pair for entry in self.unsettled for pair in self.bears_on(entry)), *self.undone]
+        return [*(pair for entry in self.unsettled for pair in self.bears_on(entry)), *self.affected]
 
     @property
     def touched(self) -> list[Scored]:
         """The scores that its new facts, or its undo, bear on; each once, in the order of the items."""
-        return list(dict.fromkeys([*self.bearing, *self.undone]))
+        return list(dict.fromkeys([*self.bearing, *self.affected]))
 
     @property
     def bearing(self) -> dict[Scored, list[PlannedItem]]:
         """The new facts of each score, in the order of the items."""
-        found: dict[Scored, list[PlannedItem]] = {}
+        entries_of: dict[Scored, list[PlannedItem]] = {}
         for entry in self.new:
             for pair in self.bears_on(entry):
-                found.setdefault(pair, []).append(entry)
-        return found
+                entries_of.setdefault(pair, []).append(entry)
+        return entries_of

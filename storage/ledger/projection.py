@@ -18,10 +18,14 @@ async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> 
     if not definition_of:
         return {}
     rows = await session.rows(
-        "SELECT given.s AS subject, k.contact_id, k.own, k.own_at, k.base, k.rank, k.spent,"
-        " k.last_at, k.last_source, k.last_key FROM given(c bigint, d bigint, s text)"
-        " JOIN scores k ON k.contact_id = given.c AND k.definition_id = given.d",
-        [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
+        "SELECT given.subject, k.contact_id, k.own, k.own_at, k.base, k.rank, k.spent,"
+        " k.last_at, k.last_source, k.last_key"
+        " FROM given(contact bigint, definition bigint, subject text)"
+        " JOIN scores k ON k.contact_id = given.contact AND k.definition_id = given.definition",
+        [
+            {"contact": contact, "definition": definition, "subject": subject}
+            for (contact, subject), definition in definition_of.items()
+        ],
     )
     return {
         (row["contact_id"], row["subject"]): ScoreState(
@@ -48,21 +52,22 @@ async def save_projection(
     """Write scores and effects; of those folded *anew* only the effects that differ from what is kept."""
     if not states:
         return
-    await _keep_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
+    await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
     await session.rows(
         "INSERT INTO scores"
         " (workspace_id, contact_id, definition_id, own, own_at, base, rank, spent, last_at, last_source, last_key)"
-        " SELECT w, c, d, o, a, b, r, p, t, s, k FROM given(w bigint, c bigint, d bigint, o bigint, a bigint,"
-        " b bigint, r bigint, p text, t bigint, s text, k text)"
+        " SELECT workspace, contact, definition, own, own_at, base, rank, spent, last_at, last_source, last_key"
+        " FROM given(workspace bigint, contact bigint, definition bigint, own bigint, own_at bigint, base bigint,"
+        " rank bigint, spent text, last_at bigint, last_source text, last_key text)"
         " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
         " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base,"
         " rank = excluded.rank, spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
         " last_key = excluded.last_key",
-        [_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
+        [_make_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
     )
 
 
-async def _keep_effects(
+async def _save_effects(
     session: Session,
     effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
     *,
@@ -70,27 +75,42 @@ async def _keep_effects(
     types: Mapping[Scored, ScoreType],
     workspaces: Mapping[Scored, int],
 ) -> None:
-    kept = await _kept_effects(session, {pair: types[pair].definition for pair in anew})
-    rows, gone = [], []
+    stored = await _load_effects(session, {pair: types[pair].definition for pair in anew})
+    rows, deleted = [], []
     for pair in sorted(effects):
-        before = kept.get(pair, {})
-        gone += [{"f": id, "d": types[pair].definition} for id in sorted(before.keys() - effects[pair].keys())]
+        before = stored.get(pair, {})
+        deleted += [
+            {"fact": id, "definition": types[pair].definition} for id in sorted(before.keys() - effects[pair].keys())
+        ]
         for id, (fact, effect) in sorted(effects[pair].items()):
             if before.get(id) != effect:
-                row: Row = {"f": id, "w": workspaces[pair], "c": pair[0], "d": types[pair].definition}
-                row |= {"t": fact.occurred_at, "a": effect.asked, "e": effect.effective, "r": effect.rank_after}
-                row |= {"u": effect.rule, "p": effect.capped}
+                row: Row = {
+                    "fact": id,
+                    "workspace": workspaces[pair],
+                    "contact": pair[0],
+                    "definition": types[pair].definition,
+                }
+                row |= {
+                    "at": fact.occurred_at,
+                    "asked": effect.asked,
+                    "effective": effect.effective,
+                    "rank_after": effect.rank_after,
+                }
+                row |= {"rule": effect.rule, "capped": effect.capped}
                 rows.append(row)
-    if gone:
+    if deleted:
         await session.rows(
-            "DELETE FROM effects WHERE (fact_id, definition_id) IN (SELECT f, d FROM given(f bigint, d bigint))", gone
+            "DELETE FROM effects WHERE (fact_id, definition_id) IN"
+            " (SELECT fact, definition FROM given(fact bigint, definition bigint))",
+            deleted,
         )
     if rows:
         await session.rows(
             "INSERT INTO effects"
             " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, rule, capped)"
-            " SELECT w, c, d, f, t, a, e, r, u, p FROM given(f bigint, w bigint, c bigint, d bigint, t bigint,"
-            " a bigint, e bigint, r bigint, u text, p bigint)"
+            " SELECT workspace, contact, definition, fact, at, asked, effective, rank_after, rule, capped"
+            " FROM given(fact bigint, workspace bigint, contact bigint, definition bigint, at bigint, asked bigint,"
+            " effective bigint, rank_after bigint, rule text, capped bigint)"
             " WHERE true ON CONFLICT (fact_id, definition_id) DO UPDATE"
             " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after,"
             " rule = excluded.rule, capped = excluded.capped",
@@ -107,26 +127,41 @@ async def delete_projection(session: Session, ids: Collection[int]) -> None:
         )
 
 
-def _row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> Row:
+def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> Row:
     at, source, key = state.last
-    row: Row = {"w": workspace, "c": pair[0], "d": score_type.definition, "o": state.own, "a": state.at}
-    row["p"] = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None
-    return row | {"b": state.base, "r": state.rank, "t": at, "s": source.decode(), "k": key.decode()}
+    row: Row = {
+        "workspace": workspace,
+        "contact": pair[0],
+        "definition": score_type.definition,
+        "own": state.own,
+        "own_at": state.at,
+    }
+    row["spent"] = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None
+    return row | {
+        "base": state.base,
+        "rank": state.rank,
+        "last_at": at,
+        "last_source": source.decode(),
+        "last_key": key.decode(),
+    }
 
 
-async def _kept_effects(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, dict[int, Effect]]:
+async def _load_effects(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, dict[int, Effect]]:
     if not definition_of:
         return {}
     rows = await session.rows(
-        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after, e.rule, e.capped"
-        " FROM given(c bigint, d bigint, s text)"
-        " JOIN effects e ON e.contact_id = given.c AND e.definition_id = given.d",
-        [{"c": contact, "d": definition, "s": subject} for (contact, subject), definition in definition_of.items()],
+        "SELECT given.subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after, e.rule, e.capped"
+        " FROM given(contact bigint, definition bigint, subject text)"
+        " JOIN effects e ON e.contact_id = given.contact AND e.definition_id = given.definition",
+        [
+            {"contact": contact, "definition": definition, "subject": subject}
+            for (contact, subject), definition in definition_of.items()
+        ],
     )
-    kept: dict[Scored, dict[int, Effect]] = {}
+    by_score: dict[Scored, dict[int, Effect]] = {}
     for row in rows:
-        kept.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect_of(row)
-    return kept
+        by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect_of(row)
+    return by_score
 
 
 def effect_of(row: Row) -> Effect:

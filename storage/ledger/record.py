@@ -40,84 +40,84 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     Raises Changed where a score has moved on, Apart where one of several makes contacts one or parts them, OneByOne
     where what one asks for hangs on another; the committer gives such a submission a transaction of its own.
     """
-    live, drafts = await definitions.live_and_drafts(session, {submission.workspace.id for submission in group})
-    works = [_checked(submission, live[submission.workspace.id]) for submission in group]
-    await identify(session, works, now=now)
-    for work in works:
-        await _begin_undo(session, work)
-    await _lock(session, works)
-    for work in works:
-        await _append_undo(session, work)
-    await _regroup(session, works)
-    types = {pair: work.types[pair[1]] for work in works for pair in work.pairs}
+    live_types, drafts = await definitions.live_and_drafts(session, {submission.workspace.id for submission in group})
+    plans = [_plan_submission(submission, live_types[submission.workspace.id]) for submission in group]
+    await identify(session, plans, now=now)
+    for plan in plans:
+        await _begin_undo(session, plan)
+    await _lock_contacts(session, plans)
+    for plan in plans:
+        await _append_undo(session, plan)
+    await _apply_regrouping(session, plans)
+    types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
     # In a statement of its own after the lock: read together with it, scores may be older than the lock.
     states = await projection.load_states(session, {pair: score_type.definition for pair, score_type in types.items()})
     states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
     states |= {
-        pair: merging.carry_state(work, pair) for work in works for pair in work.pairs if pair[0] in work.regrouped
+        pair: merging.carry_state(plan, pair) for plan in plans for pair in plan.pairs if pair[0] in plan.regrouped
     }
-    _check_unchanged(works, states)
-    for work in works:
-        await erasing.stamp_deletions(session, work)
-    _stamp(works, states)
-    await _append(session, works)
-    for work in works:
-        if work.submission.actor and work.new:  # only what has an actor can be undone
-            batch = work.submission.batch
-            work.is_undone = bool(await facts.undone_of(session, work.submission.workspace.id, [batch]))
-    for work in works:
-        if gone := await erasing.apply_deletions(session, work):
-            await alert_memory.delete_memory(session, gone)
-            types |= {pair: work.types[pair[1]] for pair in work.touched}
-            states |= {pair: merging.carry_state(work, pair) for pair in work.touched if pair[0] in work.regrouped}
-    await fold_scores(session, works, states, types)
+    _check_unchanged(plans, states)
+    for plan in plans:
+        await erasing.stamp_deletions(session, plan)
+    _stamp_facts(plans, states)
+    await _append_facts(session, plans)
+    for plan in plans:
+        if plan.submission.actor and plan.new:  # only what has an actor can be undone
+            batch = plan.submission.batch
+            plan.is_undone = bool(await facts.undone_of(session, plan.submission.workspace.id, [batch]))
+    for plan in plans:
+        if deleted := await erasing.apply_deletions(session, plan):
+            await alert_memory.delete_memory(session, deleted)
+            types |= {pair: plan.types[pair[1]] for pair in plan.touched}
+            states |= {pair: merging.carry_state(plan, pair) for pair in plan.touched if pair[0] in plan.regrouped}
+    await fold_scores(session, plans, states, types)
     if drafts:
-        await redefining.project_into_drafts(session, works, drafts)
-    await keep_fields(session, works, now=now)  # last: the steps of both begin with the fields as they were
-    await alert_decisions.decide_all(session, works, now=now)
-    await _queue_readings(session, works, now=now)
-    await _keep_deliveries(session, works)
-    return [work.refusal or _recorded(work) for work in works]
+        await redefining.project_into_drafts(session, plans, drafts)
+    await keep_fields(session, plans, now=now)  # last: the steps of both begin with the fields as they were
+    await alert_decisions.decide_all(session, plans, now=now)
+    await _queue_readbacks(session, plans, now=now)
+    await _save_deliveries(session, plans)
+    return [plan.refusal or _make_recorded(plan) for plan in plans]
 
 
-def _checked(submission: Submission, types: Mapping[str, ScoreType]) -> Plan:
+def _plan_submission(submission: Submission, types: Mapping[str, ScoreType]) -> Plan:
     """Check what can be checked without looking at the contact: type, range, step, time, address."""
-    work = Plan(submission, types)
+    plan = Plan(submission, types)
     for index, item in enumerate(submission.items):
         if isinstance(item, Unusable | Ignored):
-            work.entries.append(item)
+            plan.entries.append(item)
             continue
-        entry = _entry(item)
-        work.entries.append(entry)
+        entry = _plan_item(item)
+        plan.entries.append(entry)
         try:
             entry.at = check_item(item, types, received=submission.received_at, index=index)
-            whom = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
-            entry.named = [_naming(submission.workspace.id, one) for one in whom]
+            targets = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
+            entry.references = [_make_reference(submission.workspace.id, contact) for contact in targets]
         except Refusal as refusal:
-            work.refuse(entry, refusal)
-    return work
+            plan.refuse(entry, refusal)
+    return plan
 
 
-def _entry(asked: Item | Merge | Deletion) -> PlannedItem:
-    if isinstance(asked, Item):
-        return PlannedItem(asked)
-    item = Item(key=asked.key, contact=asked.contact, occurred_at=asked.occurred_at, raw=asked.raw)
-    return PlannedItem(item, is_merge=isinstance(asked, Merge), is_deletion=isinstance(asked, Deletion))
+def _plan_item(original: Item | Merge | Deletion) -> PlannedItem:
+    if isinstance(original, Item):
+        return PlannedItem(original)
+    item = Item(key=original.key, contact=original.contact, occurred_at=original.occurred_at, raw=original.raw)
+    return PlannedItem(item, is_merge=isinstance(original, Merge), is_deletion=isinstance(original, Deletion))
 
 
-def _naming(workspace: int, whom: Reference | int) -> ContactReference:
-    if isinstance(whom, int):
-        return ContactReference(row=whom)
-    identities = tuple((workspace, namespace, key) for namespace, key in whom.identities())
-    return ContactReference(email=whom.email.strip() if whom.email else None, identities=identities)
+def _make_reference(workspace: int, contact: Reference | int) -> ContactReference:
+    if isinstance(contact, int):
+        return ContactReference(row=contact)
+    identities = tuple((workspace, namespace, key) for namespace, key in contact.identities())
+    return ContactReference(email=contact.email.strip() if contact.email else None, identities=identities)
 
 
-async def _begin_undo(session: Session, work: Plan) -> None:
+async def _begin_undo(session: Session, plan: Plan) -> None:
     """Find out what an undo touches."""
-    submission = work.submission
+    submission = plan.submission
     if submission.undoes is None:
         return
-    work.undo = Undo(
+    plan.undo = Undo(
         source=submission.source, key=submission.batch, batch=submission.batch, actor=submission.actor,
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # what it is and whose, what it names
@@ -127,90 +127,88 @@ async def _begin_undo(session: Session, work: Plan) -> None:
             break
         batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
     if not members:
-        work.refusal = NothingToUndo()
+        plan.refusal = NothingToUndo()
         return
-    bearing = [
+    scores = [
         (row["contact_id"], key)
         for row in members
-        for key, score_type in work.types.items()
-        if row["subject"] == key or _is_ruled(row, score_type)
+        for key, score_type in plan.types.items()
+        if row["subject"] == key or _is_used_by_rules(row, score_type)
     ]
-    work.undone = list(dict.fromkeys(bearing))
-    work.parting = [id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"])]
-    work.spoken_of = sorted({*(row["contact_id"] for row in members), *work.parting})
-    work.roots = await contacts.roots(session, work.spoken_of)
+    plan.affected = list(dict.fromkeys(scores))
+    plan.splitting = [id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"])]
+    plan.spoken_of = sorted({*(row["contact_id"] for row in members), *plan.splitting})
+    plan.roots = await contacts.roots(session, plan.spoken_of)
 
 
-def _is_ruled(row: Row, score_type: ScoreType) -> bool:
+def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
     """Tell whether the rules of a type ask for a fact."""
-    judged = compile_rules(score_type.rules)
-    return (row["activity"] is not None and judged.bears(row["activity"])) or (
-        judged.asks_fields and row["said"] != "{}"
-    )
+    rules = compile_rules(score_type.rules)
+    return (row["activity"] is not None and rules.bears(row["activity"])) or (rules.asks_fields and row["said"] != "{}")
 
 
-async def _lock(session: Session, works: Sequence[Plan]) -> None:
-    joining = [work for work in works if work.joined]
-    if joining and len(works) > 1:
+async def _lock_contacts(session: Session, plans: Sequence[Plan]) -> None:
+    regrouping = [plan for plan in plans if plan.joined]
+    if regrouping and len(plans) > 1:
         raise Apart
-    expected = {row: work.roots[row] for work in works for entry in work.unsettled for row in entry.rows}
-    expected |= {row: work.roots[row] for work in works if work.refusal is None for row in work.spoken_of}
+    expected = {row: plan.roots[row] for plan in plans for entry in plan.unsettled for row in entry.rows}
+    expected |= {row: plan.roots[row] for plan in plans if plan.refusal is None for row in plan.spoken_of}
     expected |= {root: root for root in expected.values()}
-    if joining:
-        await merging.lock_contacts(session, joining[0], expected)
+    if regrouping:
+        await merging.lock_contacts(session, regrouping[0], expected)
     else:
         await contacts.lock(session, expected)
 
 
-async def _regroup(session: Session, works: Sequence[Plan]) -> None:
+async def _apply_regrouping(session: Session, plans: Sequence[Plan]) -> None:
     """Write who is one with whom, and go by that from here on."""
-    for work in works:
-        if work.joined:
-            await _append_links(session, work)
-            await alert_memory.regroup_memory(session, await merging.apply_merges(session, work))
-        for entry in work.unsettled:
-            work.give(entry, entry.rows)
-        if work.undo is not None:
-            pairs = [(work.roots[row], subject) for row, subject in work.undone]
-            work.undone = list(dict.fromkeys(pairs))
-            work.spoken_of = sorted({work.roots[row] for row in work.spoken_of})
+    for plan in plans:
+        if plan.joined:
+            await _append_merges(session, plan)
+            await alert_memory.regroup_memory(session, await merging.apply_merges(session, plan))
+        for entry in plan.unsettled:
+            plan.assign_contacts(entry, entry.rows)
+        if plan.undo is not None:
+            pairs = [(plan.roots[row], subject) for row, subject in plan.affected]
+            plan.affected = list(dict.fromkeys(pairs))
+            plan.spoken_of = sorted({plan.roots[row] for row in plan.spoken_of})
 
 
-async def _append_links(session: Session, work: Plan) -> None:
+async def _append_merges(session: Session, plan: Plan) -> None:
     """Write who is proved to be one; raises StartAgain where another transaction did just now."""
     new: dict[FactKey, tuple[int | None, Fact]] = {}
-    for entry in work.unsettled:
+    for entry in plan.unsettled:
         for link in entry.links:
-            new[work.link_key(entry, link[0])] = (link[1], work.merged(entry, link))
-    if len(await facts.append(session, new, received_at=dict.fromkeys(new, work.submission.received_at))) < len(new):
+            new[plan.link_key(entry, link[0])] = (link[1], plan.merged(entry, link))
+    if len(await facts.append(session, new, received_at=dict.fromkeys(new, plan.submission.received_at))) < len(new):
         raise contacts.StartAgain
-    for entry in work.unsettled:
+    for entry in plan.unsettled:
         if entry.is_merge:
             entry.status = Status.APPLIED
 
 
-def _check_unchanged(works: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> None:
+def _check_unchanged(plans: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> None:
     """Raise Changed where what was asked for stands on a score that has moved on since."""
-    for work in works:
-        seen = work.submission.unless_later
-        for entry in work.unsettled:
-            if seen is not None and entry.scored and states[entry.scored].last[0] > seen:
+    for plan in plans:
+        seen_at = plan.submission.unless_later
+        for entry in plan.unsettled:
+            if seen_at is not None and entry.scored and states[entry.scored].last[0] > seen_at:
                 raise Changed
 
 
-def _stamp(works: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> None:
+def _stamp_facts(plans: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> None:
     """Time the facts: what a person does, or we stamp ourselves, comes after all that the score has seen."""
     latest = {pair: state.last[0] for pair, state in states.items()}
-    for work in works:
-        for entry in work.unsettled:
-            pairs, at = work.bears_on(entry), entry.at
-            if entry.item.occurred_at is None or work.submission.actor:
+    for plan in plans:
+        for entry in plan.unsettled:
+            pairs, at = plan.bears_on(entry), entry.at
+            if entry.item.occurred_at is None or plan.submission.actor:
                 at = max([at, *(latest[pair] + 1 for pair in pairs)])
             latest |= {pair: max(latest[pair], at) for pair in pairs}
-            entry.fact = work.fact(entry, at)
+            entry.fact = plan.fact(entry, at)
 
 
-async def _append(session: Session, works: Sequence[Plan]) -> None:
+async def _append_facts(session: Session, plans: Sequence[Plan]) -> None:
     """Write the facts; those that another transaction wrote just now are repeats.
 
     Its writer held the lock of their contact, so what was read under ours has seen what they did.
@@ -218,83 +216,85 @@ async def _append(session: Session, works: Sequence[Plan]) -> None:
     """
     new: dict[FactKey, tuple[int | None, Fact]] = {}
     received: dict[FactKey, int] = {}
-    whose: dict[FactKey, int | None] = {}
-    for work in works:
-        for entry in work.unsettled:
+    contact_of: dict[FactKey, int | None] = {}
+    for plan in plans:
+        for entry in plan.unsettled:
             assert entry.fact is not None
-            key = work.fact_key(entry)
-            row, whose[key] = (None, None) if entry.is_deletion else (entry.rows[0], entry.contact)
-            new[key], received[key] = (row, entry.fact), work.submission.received_at
+            key = plan.fact_key(entry)
+            row, contact_of[key] = (None, None) if entry.is_deletion else (entry.rows[0], entry.contact)
+            new[key], received[key] = (row, entry.fact), plan.submission.received_at
     ids = await facts.append(session, new, received_at=received) if new else {}
-    there = await facts.load_stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
-    roots = await contacts.roots(session, {row for row, _, _ in there.values() if row is not None}) if there else {}
-    if any(whose[key] != (None if row is None else roots[row]) for key, (row, _, _) in there.items()):
+    stored = await facts.load_stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
+    roots = await contacts.roots(session, {row for row, _, _ in stored.values() if row is not None}) if stored else {}
+    if any(contact_of[key] != (None if row is None else roots[row]) for key, (row, _, _) in stored.items()):
         raise contacts.StartAgain
-    for work in works:
-        for entry in work.unsettled:
-            key = work.fact_key(entry)
-            if key in there:
-                settle_repeat(work, entry, there[key], is_same=True)
+    for plan in plans:
+        for entry in plan.unsettled:
+            key = plan.fact_key(entry)
+            if key in stored:
+                settle_repeat(plan, entry, stored[key], is_same=True)
             else:
                 entry.fact_id, entry.status = ids[key], Status.APPLIED
 
 
-async def _append_undo(session: Session, work: Plan) -> None:
-    submission, undo = work.submission, work.undo
-    if undo is None or work.refusal is not None:
+async def _append_undo(session: Session, plan: Plan) -> None:
+    submission, undo = plan.submission, plan.undo
+    if undo is None or plan.refusal is not None:
         return
     workspace = submission.workspace.id
     key = facts.fact_key(workspace, undo)
     if await facts.load_stored(session, [key]):
-        work.undone, work.spoken_of, work.parting = [], [], []  # a repeat of this very request
+        plan.affected, plan.spoken_of, plan.splitting = [], [], []  # a repeat of this very request
         return
     if await facts.undone_of(session, workspace, [undo.undoes]):
-        work.refusal = NothingToUndo("that was undone already")
+        plan.refusal = NothingToUndo("that was undone already")
         return
     await facts.append(session, {key: (None, undo)}, received_at={key: submission.received_at})
 
 
-async def _queue_readings(session: Session, works: Iterable[Plan], *, now: int) -> None:
+async def _queue_readbacks(session: Session, plans: Iterable[Plan], *, now: int) -> None:
     """Have those read at their source whom it named by an id alone; always where it said nothing else of them."""
-    wanted = [
-        (entry.identities[0], _is_bare(entry.item))
-        for work in works
-        if work.submission.delivered is not None and work.submission.delivered.reads
-        for entry in work.live
-        if [namespace for _, namespace, _ in entry.identities] == [work.submission.source] and not entry.is_deletion
+    readbacks = [
+        (entry.identities[0], _has_no_content(entry.item))
+        for plan in plans
+        if plan.submission.delivered is not None and plan.submission.delivered.reads
+        for entry in plan.live
+        if [namespace for _, namespace, _ in entry.identities] == [plan.submission.source] and not entry.is_deletion
         # Nothing tells the repeat of an event that says nothing from the next one.
-        if entry.fact_id is not None or (entry.status is Status.DUPLICATE and _is_bare(entry.item))
+        if entry.fact_id is not None or (entry.status is Status.DUPLICATE and _has_no_content(entry.item))
     ]
-    if wanted:
-        await readback_queue.enqueue_readbacks(session, wanted, now=now)
+    if readbacks:
+        await readback_queue.enqueue_readbacks(session, readbacks, now=now)
 
 
-def _is_bare(item: Item) -> bool:
+def _has_no_content(item: Item) -> bool:
     return not (item.score or item.activity or item.fields)
 
 
-async def _keep_deliveries(session: Session, works: Iterable[Plan]) -> None:
-    kept = [(work.submission, _outcomes(work), _raws(work)) for work in works if _is_kept(work)]
-    if kept:
-        await deliveries.save_deliveries(session, kept)
+async def _save_deliveries(session: Session, plans: Iterable[Plan]) -> None:
+    records = [
+        (plan.submission, _list_outcomes(plan), _list_raw_items(plan)) for plan in plans if _should_save_delivery(plan)
+    ]
+    if records:
+        await deliveries.save_deliveries(session, records)
 
 
-def _is_kept(work: Plan) -> bool:
+def _should_save_delivery(plan: Plan) -> bool:
     """Tell whether a submission is kept as a delivery: what we read of a contact who is gone meanwhile is not."""
-    delivered = work.submission.delivered
+    delivered = plan.submission.delivered
     if delivered is None or not delivered.was_read:
         return delivered is not None
-    refusals = [entry.refusal if isinstance(entry, PlannedItem) else entry for entry in work.entries]
-    aside = [one for one in refusals if isinstance(one, Refusal | Unusable)]
-    return bool(aside) and not any(isinstance(one, UnknownContact) for one in aside)
+    refusals = [entry.refusal if isinstance(entry, PlannedItem) else entry for entry in plan.entries]
+    problems = [problem for problem in refusals if isinstance(problem, Refusal | Unusable)]
+    return bool(problems) and not any(isinstance(problem, UnknownContact) for problem in problems)
 
 
-def _raws(work: Plan) -> list[tuple[str, str]]:
-    entries = [entry.item if isinstance(entry, PlannedItem) else entry for entry in work.entries]
+def _list_raw_items(plan: Plan) -> list[tuple[str, str]]:
+    entries = [entry.item if isinstance(entry, PlannedItem) else entry for entry in plan.entries]
     return [(entry.key, entry.raw) for entry in entries]
 
 
-def _outcomes(work: Plan) -> tuple[ItemOutcome, ...]:
+def _list_outcomes(plan: Plan) -> tuple[ItemOutcome, ...]:
     return tuple(
         ItemOutcome(status=Status.QUARANTINED, reason=entry.reason)
         if isinstance(entry, Unusable)
@@ -303,11 +303,11 @@ def _outcomes(work: Plan) -> tuple[ItemOutcome, ...]:
         else ItemOutcome(status=Status.QUARANTINED, reason=str(entry.refusal))
         if entry.refusal is not None
         else ItemOutcome(status=entry.status or Status.APPLIED, reason=entry.note)
-        for entry in work.entries
+        for entry in plan.entries
     )
 
 
-def _recorded(work: Plan) -> Recorded:
+def _make_recorded(plan: Plan) -> Recorded:
     return Recorded(
-        outcomes=_outcomes(work), moved=tuple(work.moved), undone=tuple(work.spoken_of), unasked=work.unasked
+        outcomes=_list_outcomes(plan), moved=tuple(plan.moved), undone=tuple(plan.spoken_of), unasked=plan.unasked
     )

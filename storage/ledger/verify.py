@@ -46,58 +46,58 @@ async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST)
         most,
     )
     ids = [row["id"] for row in rows]
-    count, found = await _compare(database.current_database().reader, workspace, ids)
-    if found:
-        found = await _again(workspace, {one.contact for one in found})
+    count, differences = await _compare_contacts(database.current_database().reader, workspace, ids)
+    if differences:
+        differences = await _compare_locked(workspace, {difference.contact for difference in differences})
     last = ids[-1] if len(ids) == most else None
-    return Verified(contacts=len(ids), scores=count, differences=tuple(found), last=last)
+    return Verified(contacts=len(ids), scores=count, differences=tuple(differences), last=last)
 
 
 async def contacts_to_verify(workspace: Workspace) -> int:
     """Count the contacts there are."""
     rows = await database.read(
-        "SELECT count(*) AS n FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL", workspace.id
+        "SELECT count(*) AS count FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL", workspace.id
     )
-    return int(rows[0]["n"])
+    return int(rows[0]["count"])
 
 
-async def _again(workspace: Workspace, ids: Collection[int]) -> list[Difference]:
+async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Difference]:
     """Compare under the lock of the contacts: what was being written meanwhile is no difference."""
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for id in sorted(ids):
 
         async def body(session: Session, id: int = id) -> list[Difference]:
             await contacts.lock(session, {id: id})
-            return (await _compare(session, workspace, [id]))[1]
+            return (await _compare_contacts(session, workspace, [id]))[1]
 
         with suppress(contacts.StartAgain):  # it was merged or deleted just now
-            found += await database.write(body)
-    return found
+            differences += await database.write(body)
+    return differences
 
 
-async def _compare(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
+async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
     """Count the scores of contacts, and give what differs of these, of their effects and of the fields."""
     types = (await live(session, {workspace.id}))[workspace.id]
     pairs = {(id, key): score_type for id in ids for key, score_type in types.items()}
     ledgers = await facts.ledgers(session, pairs) if pairs else {}
     batches = {change.batch for ledger in ledgers.values() for change in ledger.values()}
-    told = await facts.load_field_facts(session, ids)
-    batches |= {fact.batch for each in told.values() for fact in each}
+    facts_of = await facts.load_field_facts(session, ids)
+    batches |= {fact.batch for contact_facts in facts_of.values() for fact in contact_facts}
     undone = await facts.undone_of(session, workspace.id, batches)
-    kept = await projection.load_states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
-    effects = await _effects(session, pairs)
+    states = await projection.load_states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
+    effects = await _load_effects(session, pairs)
     differences: list[Difference] = []
     for pair, score_type in pairs.items():
-        state, folded = _folded(ledgers[pair], score_type, undone, has_row=pair in kept)
-        differences += _differences(pair, kept.get(pair), state, effects.get(pair, {}), folded)
-    known = await contacts.fields(session, ids)
+        state, folded = _fold_score(ledgers[pair], score_type, undone, has_row=pair in states)
+        differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
+    stored_fields = await contacts.fields(session, ids)
     for id in ids:
-        stand = [fact for fact in told[id] if fact.batch not in undone]
-        differences += _field_differences(id, known.get(id, {}), fold_fields(stand, {}))
-    return sum(state.rank is not None for state in kept.values()), differences
+        facts_in_force = [fact for fact in facts_of[id] if fact.batch not in undone]
+        differences += _compare_fields(id, stored_fields.get(id, {}), fold_fields(facts_in_force, {}))
+    return sum(state.rank is not None for state in states.values()), differences
 
 
-def _folded(
+def _fold_score(
     ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str], *, has_row: bool
 ) -> tuple[ScoreState | None, dict[int, tuple[int, Effect]]]:
     if not ledger and not has_row:  # a definition that was folded beside another has a row for everybody
@@ -106,48 +106,55 @@ def _folded(
     return state, {id: (fact.occurred_at, effect) for id, (fact, effect) in effects.items()}
 
 
-async def _effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, tuple[int, Effect]]]:
+async def _load_effects(
+    session: Session, pairs: Mapping[Scored, ScoreType]
+) -> dict[Scored, dict[int, tuple[int, Effect]]]:
     rows = await session.rows(
-        "SELECT given.s AS subject, e.contact_id, e.fact_id, e.at, e.asked, e.effective, e.rank_after, e.rule, e.capped"
-        " FROM given(c bigint, d bigint, s text)"
-        " JOIN effects e ON e.contact_id = given.c AND e.definition_id = given.d",
-        [{"c": contact, "d": score_type.definition, "s": key} for (contact, key), score_type in pairs.items()],
+        "SELECT given.subject, e.contact_id, e.fact_id, e.at, e.asked, e.effective, e.rank_after, e.rule, e.capped"
+        " FROM given(contact bigint, definition bigint, subject text)"
+        " JOIN effects e ON e.contact_id = given.contact AND e.definition_id = given.definition",
+        [
+            {"contact": contact, "definition": score_type.definition, "subject": key}
+            for (contact, key), score_type in pairs.items()
+        ],
     )
-    found: dict[Scored, dict[int, tuple[int, Effect]]] = {}
+    by_score: dict[Scored, dict[int, tuple[int, Effect]]] = {}
     for row in rows:
-        found.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (
+        by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (
             row["at"],
             projection.effect_of(row),
         )
-    return found
+    return by_score
 
 
-def _differences(
+def _compare_score(
     pair: Scored,
-    kept: ScoreState | None,
+    stored: ScoreState | None,
     state: ScoreState | None,
     effects: Mapping[int, tuple[int, Effect]],
     folded: Mapping[int, tuple[int, Effect]],
 ) -> Iterator[Difference]:
     contact, key = pair
-    if kept != state:
-        yield Difference(contact=contact, what=f"score {key}", kept=_said(kept), folded=_said(state))
+    if stored != state:
+        yield Difference(contact=contact, what=f"score {key}", kept=_describe(stored), folded=_describe(state))
     for fact in sorted(effects.keys() | folded.keys()):
-        here, there = effects.get(fact), folded.get(fact)
-        if here != there:
-            what = f"effect of fact {fact} on {key}"
-            yield Difference(contact=contact, what=what, kept=_said(here), folded=_said(there))
+        stored_effect, folded_effect = effects.get(fact), folded.get(fact)
+        if stored_effect != folded_effect:
+            subject = f"effect of fact {fact} on {key}"
+            yield Difference(
+                contact=contact, what=subject, kept=_describe(stored_effect), folded=_describe(folded_effect)
+            )
 
 
-def _field_differences(id: int, kept: contacts.Fields, folded: contacts.Fields) -> Iterator[Difference]:
-    for name in sorted(kept.keys() | folded.keys()):
-        here, there = kept.get(name), folded.get(name)
-        if there is not None and there[0] is None and here is not None:
+def _compare_fields(id: int, stored: contacts.Fields, folded: contacts.Fields) -> Iterator[Difference]:
+    for name in sorted(stored.keys() | folded.keys()):
+        stored_value, folded_value = stored.get(name), folded.get(name)
+        if folded_value is not None and folded_value[0] is None and stored_value is not None:
             # Of a contact without tags the list is empty, and one that lost its address keeps that it was made with.
-            there = (here[0] if name == "email" else [] if name == "tags" else None, there[1])
-        if here != there:
-            yield Difference(contact=id, what=name, kept=_said(here), folded=_said(there))
+            folded_value = (stored_value[0] if name == "email" else [] if name == "tags" else None, folded_value[1])
+        if stored_value != folded_value:
+            yield Difference(contact=id, what=name, kept=_describe(stored_value), folded=_describe(folded_value))
 
 
-def _said(value: object) -> str | None:
+def _describe(value: object) -> str | None:
     return None if value is None else str(value)

@@ -25,24 +25,24 @@ async def add_source(
     now: int,
 ) -> Source:
     """Configure a sender; raises BadName, AlreadyThere, NoKeys."""
-    sealed = _sealed(secrets, {})
+    sealed = _seal_secrets(secrets, {})
     token = database.current_database().vault.seal(api_token) if api_token else None
 
     async def body(session: Session) -> None:
         await lock_names(session, workspace)
         check_slug(slug, score_types=tuple((await live(session, {workspace.id}))[workspace.id]))
-        made = await session.rows(
+        inserted = await session.rows(
             "INSERT INTO sources (workspace_id, slug, provider, secrets, settings, created_at, updated_at, api_token)"
             " VALUES ($1, $2, $3, $4, $5, $6, $6, $7) ON CONFLICT DO NOTHING RETURNING id",
             workspace.id,
             slug,
             provider,
             sealed,
-            _written(settings or SourceSettings()),
+            _dump_settings(settings or SourceSettings()),
             now,
             token,
         )
-        if not made:
+        if not inserted:
             raise AlreadyThere(f"there is a source `{slug}` already; choose another name")
 
     await database.write(body)
@@ -62,7 +62,7 @@ async def set_source(
 
     A blank token takes the one there is away; with another one all contacts of the source without an address are read.
     """
-    sealed = None if secrets is None else _sealed(secrets, {})
+    sealed = None if secrets is None else _seal_secrets(secrets, {})
     token = database.current_database().vault.seal(api_token) if api_token else api_token
 
     async def body(session: Session) -> None:
@@ -72,13 +72,13 @@ async def set_source(
             " WHERE workspace_id = $1 AND slug = $2 RETURNING id",
             workspace.id,
             slug,
-            _written(settings),
+            _dump_settings(settings),
             sealed,
             token,
             now,
         )
         if not changed:
-            raise _unknown(slug, workspace.team)
+            raise _make_unknown_error(slug, workspace.team)
         if token:
             await readback_queue.restart_readback(session, workspace.id, slug, now=now)
 
@@ -94,15 +94,15 @@ async def rotate_source(workspace: Workspace, *, slug: str, secret: str, now: in
             "SELECT secrets FROM sources WHERE workspace_id = $1 AND slug = $2 FOR NO KEY UPDATE", workspace.id, slug
         )
         if not rows:
-            raise _unknown(slug, workspace.team)
-        known, retiring = _unsealed(rows[0]["secrets"])
-        kept = [one for one in known if one != secret and retiring.get(one, now) >= now]
-        until = {one: retiring.get(one, now + DAY) for one in kept}
+            raise _make_unknown_error(slug, workspace.team)
+        current, retiring = _unseal_secrets(rows[0]["secrets"])
+        remaining = [old for old in current if old != secret and retiring.get(old, now) >= now]
+        retire_at = {old: retiring.get(old, now + DAY) for old in remaining}
         await session.rows(
             "UPDATE sources SET secrets = $3, updated_at = $4 WHERE workspace_id = $1 AND slug = $2",
             workspace.id,
             slug,
-            _sealed([secret, *kept], until),
+            _seal_secrets([secret, *remaining], retire_at),
             now,
         )
 
@@ -116,11 +116,11 @@ async def remove_source(workspace: Workspace, *, slug: str) -> None:
     async def body(session: Session) -> None:
         rows = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, slug)
         if not rows:
-            raise _unknown(slug, workspace.team)
+            raise _make_unknown_error(slug, workspace.team)
         id = rows[0]["id"]
-        of_it = "delivery_id IN (SELECT id FROM deliveries WHERE source_id = $1)"
-        await session.rows(f"DELETE FROM quarantine WHERE {of_it}", id)
-        await session.rows(f"DELETE FROM raw_deliveries WHERE {of_it}", id)
+        in_source = "delivery_id IN (SELECT id FROM deliveries WHERE source_id = $1)"
+        await session.rows(f"DELETE FROM quarantine WHERE {in_source}", id)
+        await session.rows(f"DELETE FROM raw_deliveries WHERE {in_source}", id)
         for table in ("deliveries", "refusals"):
             await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
         await readback_queue.stop_readback(session, workspace.id, slug)
@@ -129,7 +129,7 @@ async def remove_source(workspace: Workspace, *, slug: str) -> None:
     await database.write(body)
 
 
-_SOURCE = (
+_SELECT_SOURCE = (
     "SELECT w.id AS workspace_id, w.team, w.name, s.id, s.slug, s.provider, s.secrets, s.settings,"
     " s.api_token IS NOT NULL AS reads, t.key"
     " FROM sources s JOIN workspaces w ON w.id = s.workspace_id LEFT JOIN score_types t ON t.workspace_id = w.id"
@@ -138,28 +138,30 @@ _SOURCE = (
 
 async def find_source(team: str, *, slug: str) -> Source:
     """Give a source of the workspace of a Slack team; raises UnknownSource."""
-    names = "\0" not in team + slug  # which no name holds, and PostgreSQL no text
+    is_valid = "\0" not in team + slug  # which no name holds, and PostgreSQL no text
     rows = (
-        await database.read(f"{_SOURCE} WHERE w.team = $1 AND s.slug = $2 ORDER BY t.id", team, slug) if names else []
+        await database.read(f"{_SELECT_SOURCE} WHERE w.team = $1 AND s.slug = $2 ORDER BY t.id", team, slug)
+        if is_valid
+        else []
     )
     if not rows:
-        raise _unknown(slug, team)
-    return _source(rows)
+        raise _make_unknown_error(slug, team)
+    return _make_source(rows)
 
 
 async def sources(workspace: Workspace) -> list[Source]:
     """Give the sources of a workspace, by slug."""
-    rows = await database.read(f"{_SOURCE} WHERE w.id = $1 ORDER BY s.slug, t.id", workspace.id)
+    rows = await database.read(f"{_SELECT_SOURCE} WHERE w.id = $1 ORDER BY s.slug, t.id", workspace.id)
     by_id: dict[int, list[Row]] = {}
     for row in rows:
         by_id.setdefault(row["id"], []).append(row)
-    return [_source(own) for own in by_id.values()]
+    return [_make_source(source_rows) for source_rows in by_id.values()]
 
 
-def _source(rows: Sequence[Row]) -> Source:
+def _make_source(rows: Sequence[Row]) -> Source:
     """Make a source of its rows, which differ in the score type."""
     row = rows[0]
-    secrets, retiring = _unsealed(row["secrets"])
+    secrets, retiring = _unseal_secrets(row["secrets"])
     return Source(
         id=row["id"],
         workspace=Workspace(id=row["workspace_id"], team=row["team"], name=row["name"]),
@@ -168,26 +170,26 @@ def _source(rows: Sequence[Row]) -> Source:
         secrets=tuple(secrets),
         retiring=retiring,
         settings=SourceSettings(**json.loads(row["settings"])),
-        score_types=tuple(one["key"] for one in rows if one["key"] is not None),
+        score_types=tuple(source_row["key"] for source_row in rows if source_row["key"] is not None),
         reads=bool(row["reads"]),
     )
 
 
-def _unknown(slug: str, team: str) -> UnknownSource:
+def _make_unknown_error(slug: str, team: str) -> UnknownSource:
     return UnknownSource(f"there is no source `{slug[:40]}` in {team[:40]}")
 
 
-def _written(settings: SourceSettings) -> str:
+def _dump_settings(settings: SourceSettings) -> str:
     return json.dumps(asdict(settings), ensure_ascii=False, sort_keys=True)
 
 
-def _sealed(secrets: Sequence[str], retiring: Mapping[str, int]) -> str:
-    return database.current_database().vault.seal(json.dumps([[one, retiring.get(one)] for one in secrets]))
+def _seal_secrets(secrets: Sequence[str], retiring: Mapping[str, int]) -> str:
+    return database.current_database().vault.seal(json.dumps([[secret, retiring.get(secret)] for secret in secrets]))
 
 
-def _unsealed(sealed: str) -> tuple[list[str], dict[str, int]]:
+def _unseal_secrets(sealed: str) -> tuple[list[str], dict[str, int]]:
     pairs: list[tuple[str, int | None]] = json.loads(database.current_database().vault.unseal(sealed))
-    return [one for one, _ in pairs], {one: until for one, until in pairs if until is not None}
+    return [secret for secret, _ in pairs], {secret: until for secret, until in pairs if until is not None}
 
 
 async def check_keys() -> None:

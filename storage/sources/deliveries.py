@@ -55,36 +55,39 @@ class RefusalCount:
 
 
 async def save_deliveries(
-    session: Session, kept: Sequence[tuple[Submission, Sequence[ItemOutcome], Sequence[tuple[str, str]]]]
+    session: Session, records: Sequence[tuple[Submission, Sequence[ItemOutcome], Sequence[tuple[str, str]]]]
 ) -> None:
     """Write deliveries and their unusable items, each with its (key, raw text), in the transaction of their scores."""
-    ids = await database.current_database().next_ids(session, "deliveries", len(kept))
+    ids = await database.current_database().next_ids(session, "deliveries", len(records))
     rows: list[Row] = []
-    aside: list[Row] = []
+    quarantined: list[Row] = []
     raws: list[Row] = []
-    for id, (submission, outcomes, items) in zip(ids, kept, strict=True):
+    for id, (submission, outcomes, items) in zip(ids, records, strict=True):
         assert submission.delivered is not None
-        counts = {status.value: sum(one.status is status for one in outcomes) for status in Status}
-        common = {"id": id, "w": submission.workspace.id, "s": submission.delivered.source}
-        rows.append({**common, "k": submission.delivered.key, "t": submission.received_at, **counts})
-        aside += _set_aside(submission.workspace.id, id, outcomes, items)
+        counts = {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status}
+        common = {"id": id, "workspace": submission.workspace.id, "source": submission.delivered.source}
+        rows.append({**common, "key": submission.delivered.key, "received_at": submission.received_at, **counts})
+        quarantined += _make_quarantine_rows(submission.workspace.id, id, outcomes, items)
         raw = submission.delivered.raw
         # A request to forget somebody names them.
-        if raw is not None and not any(isinstance(one, Deletion) for one in submission.items):
-            raws.append({**common, "n": bool(counts[Status.QUARANTINED]), **_raw_row(raw)})
+        if raw is not None and not any(isinstance(item, Deletion) for item in submission.items):
+            raws.append({**common, "is_needed": bool(counts[Status.QUARANTINED]), **_make_raw_row(raw)})
     await session.rows(
         "INSERT INTO deliveries"
         " (id, workspace_id, source_id, delivery_key, received_at, applied, duplicate, ignored, quarantined)"
-        " SELECT id, w, s, k, t, applied, duplicate, ignored, quarantined FROM given(id bigint, w bigint, s bigint,"
-        " k text, t bigint, applied int, duplicate int, ignored int, quarantined int) ORDER BY id",
+        " SELECT id, workspace, source, key, received_at, applied, duplicate, ignored, quarantined"
+        " FROM given(id bigint, workspace bigint, source bigint, key text, received_at bigint,"
+        " applied int, duplicate int, ignored int, quarantined int) ORDER BY id",
         rows,
     )
-    await _quarantine(session, aside)
+    await _insert_quarantined(session, quarantined)
     if raws:
-        await _keep_raw(session, raws)
+        await _insert_raw(session, raws)
 
 
-def _set_aside(workspace: int, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[tuple[str, str]]) -> list[Row]:
+def _make_quarantine_rows(
+    workspace: int, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[tuple[str, str]]
+) -> list[Row]:
     return [
         {"w": workspace, "d": id, "p": position, "k": key, "r": outcome.reason, "i": raw}
         for position, (outcome, (key, raw)) in enumerate(zip(outcomes, items, strict=True))
@@ -92,7 +95,7 @@ def _set_aside(workspace: int, id: int, outcomes: Sequence[ItemOutcome], items: 
     ]
 
 
-async def _quarantine(session: Session, rows: list[Row]) -> None:
+async def _insert_quarantined(session: Session, rows: list[Row]) -> None:
     if rows:
         rows = [{**row, **{name: replace_broken_text(row[name]) for name in "kri"}} for row in rows]
         await session.rows(
@@ -104,69 +107,71 @@ async def _quarantine(session: Session, rows: list[Row]) -> None:
 
 async def redact_deliveries(session: Session, workspace: int, addresses: Collection[str]) -> None:
     """Take away what is kept of requests that hold one of these addresses; that something was set aside stays."""
-    words = [{"a": _escaped(address)} for address in sorted(addresses)]
-    if not words:
+    patterns = [{"address": _escape_pattern(address)} for address in sorted(addresses)]
+    if not patterns:
         return
-    holding = await session.rows(
+    redacted = await session.rows(
         "UPDATE quarantine SET item = '', reason = $3 WHERE id IN (SELECT q.id FROM quarantine q WHERE"
-        " q.workspace_id = $2 AND EXISTS (SELECT 1 FROM given(a text)"
-        " WHERE lower(q.item) LIKE '%' || given.a || '%' ESCAPE '!' OR q.item LIKE '%' || given.a || '%' ESCAPE '!')"
+        " q.workspace_id = $2 AND EXISTS (SELECT 1 FROM given(address text)"
+        " WHERE lower(q.item) LIKE '%' || given.address || '%' ESCAPE '!'"
+        " OR q.item LIKE '%' || given.address || '%' ESCAPE '!')"
         " ORDER BY q.id FOR NO KEY UPDATE) RETURNING delivery_id",
-        words,
+        patterns,
         workspace,
         GONE,
     )
-    ids = [{"id": delivery} for delivery in sorted({row["delivery_id"] for row in holding})]
+    ids = [{"id": delivery} for delivery in sorted({row["delivery_id"] for row in redacted})]
     await session.rows(
         "DELETE FROM raw_deliveries WHERE workspace_id = $2 AND delivery_id IN (SELECT id FROM given(id bigint))",
         ids,
         workspace,
     )
-    encoded = [{"p": piece} for address in sorted(addresses) for piece in _pieces(address.encode())]
+    piece_rows = [{"piece": piece} for address in sorted(addresses) for piece in _list_base64_pieces(address.encode())]
     await session.rows(
         "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM raw_deliveries r WHERE r.workspace_id = $2"
-        " AND EXISTS (SELECT 1 FROM given(p text) WHERE r.body LIKE '%' || given.p || '%')"
+        " AND EXISTS (SELECT 1 FROM given(piece text) WHERE r.body LIKE '%' || given.piece || '%')"
         " ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED)",
-        encoded,
+        piece_rows,
         workspace,
     )
 
 
-def _escaped(text: str) -> str:
+def _escape_pattern(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
-def _pieces(text: bytes) -> list[str]:
+def _list_base64_pieces(text: bytes) -> list[str]:
     """Give what any base64 text that holds these bytes holds, for each of the three places they may begin at."""
-    found = []
-    for before in range(3):
-        whole = base64.b64encode(b"\0" * before + text).decode()
+    pieces = []
+    for padding in range(3):
+        encoded = base64.b64encode(b"\0" * padding + text).decode()
         # The characters at both ends hang on the bytes beside it.
-        end = len(whole) if (before + len(text)) % 3 == 0 else -4 + (before + len(text)) % 3
-        found.append(whole[before and before + 1 : end])
-    return found
+        end = len(encoded) if (padding + len(text)) % 3 == 0 else -4 + (padding + len(text)) % 3
+        pieces.append(encoded[padding and padding + 1 : end])
+    return pieces
 
 
-def _raw_row(raw: Raw) -> Row:
+def _make_raw_row(raw: Raw) -> Row:
     headers = json.dumps(dict(raw.headers), ensure_ascii=False)
-    return {"m": raw.method, "q": raw.query, "h": headers, "b": base64.b64encode(raw.body).decode()}
+    return {"method": raw.method, "query": raw.query, "headers": headers, "body": base64.b64encode(raw.body).decode()}
 
 
-async def _keep_raw(session: Session, rows: list[Row]) -> None:
+async def _insert_raw(session: Session, rows: list[Row]) -> None:
     """Write what arrived, and let go of what is older than the latest few of its source."""
     await session.rows(
         "INSERT INTO raw_deliveries (workspace_id, source_id, delivery_id, is_needed, method, query, headers, body)"
-        " SELECT w, s, id, n = 1, m, q, h, b"
-        " FROM given(w bigint, s bigint, id bigint, n int, m text, q text, h text, b text) ORDER BY id",
-        [{**row, "n": int(row["n"])} for row in rows],
+        " SELECT workspace, source, id, is_needed = 1, method, query, headers, body"
+        " FROM given(workspace bigint, source bigint, id bigint, is_needed int, method text, query text, headers text,"
+        " body text) ORDER BY id",
+        [{**row, "is_needed": int(row["is_needed"])} for row in rows],
     )
     # Locked rows are skipped: another process is letting go of them just now, and nobody waits for anybody.
     await session.rows(
-        "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM given(s bigint) JOIN raw_deliveries r"
-        " ON r.source_id = given.s AND NOT r.is_needed AND r.delivery_id < (SELECT latest.delivery_id"
-        " FROM raw_deliveries latest WHERE latest.source_id = given.s"
+        "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM given(source bigint) JOIN raw_deliveries r"
+        " ON r.source_id = given.source AND NOT r.is_needed AND r.delivery_id < (SELECT latest.delivery_id"
+        " FROM raw_deliveries latest WHERE latest.source_id = given.source"
         " ORDER BY latest.delivery_id DESC LIMIT 1 OFFSET $2) FOR NO KEY UPDATE OF r SKIP LOCKED)",
-        [{"s": source} for source in sorted({row["s"] for row in rows})],
+        [{"source": source} for source in sorted({row["source"] for row in rows})],
         RAW_KEPT - 1,
     )
 
@@ -210,7 +215,7 @@ async def settle_replay(
     workspace: Workspace, *, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[tuple[str, str]], now: int
 ) -> None:
     """Keep what became of a delivery when it was read again; its items are (key, raw text) each."""
-    counts = {status: sum(one.status is status for one in outcomes) for status in Status}
+    counts = {status: sum(outcome.status is status for outcome in outcomes) for status in Status}
 
     async def body(session: Session) -> None:
         # What was applied the first time is a duplicate now, and is not counted again.
@@ -227,7 +232,7 @@ async def settle_replay(
             now,
         )
         await session.rows("DELETE FROM quarantine WHERE workspace_id = $1 AND delivery_id = $2", workspace.id, id)
-        await _quarantine(session, _set_aside(workspace.id, id, outcomes, items))
+        await _insert_quarantined(session, _make_quarantine_rows(workspace.id, id, outcomes, items))
 
     await database.write(body)
 
@@ -295,11 +300,11 @@ class Waiting:
 async def count_quarantined(workspace: Workspace) -> dict[str, int]:
     """Count the items in quarantine, source by source."""
     rows = await database.read(
-        "SELECT s.slug, count(*) AS n FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
+        "SELECT s.slug, count(*) AS count FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
         " JOIN sources s ON s.id = d.source_id WHERE q.workspace_id = $1 GROUP BY s.slug",
         workspace.id,
     )
-    return {row["slug"]: row["n"] for row in rows}
+    return {row["slug"]: row["count"] for row in rows}
 
 
 async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:

@@ -49,20 +49,20 @@ async def check_sources(workspace: Workspace, *, now: int) -> list[tuple[str, So
         workspace.id,
     )
     for row in rows:
-        good_at = await _good_at(row["id"])
-        if good_at is None or json.loads(row["settings"]).get("paused"):
+        usable_at = await _find_last_usable(row["id"])
+        if usable_at is None or json.loads(row["settings"]).get("paused"):
             continue  # it never worked, or is not to
         before = SourceHealth(row["standing"])
         if before is SourceHealth.WORKS:
-            standing = judge_health(await _seen(row, good_at, now=now))
+            standing = judge_health(await _observe_source(row, usable_at, now=now))
         else:
-            standing = SourceHealth.WORKS if good_at > row["standing_at"] else before
-        if standing is not before and await _change(workspace, row, before, standing, now=now):
+            standing = SourceHealth.WORKS if usable_at > row["standing_at"] else before
+        if standing is not before and await _save_change(workspace, row, before, standing, now=now):
             changed.append((row["slug"], standing))
     return changed
 
 
-async def _good_at(source: int) -> int | None:
+async def _find_last_usable(source: int) -> int | None:
     rows = await database.read(
         f"SELECT received_at FROM deliveries WHERE source_id = $1 AND {_USABLE} ORDER BY received_at DESC LIMIT 1",
         source,
@@ -70,33 +70,33 @@ async def _good_at(source: int) -> int | None:
     return rows[0]["received_at"] if rows else None
 
 
-async def _seen(row: Row, good_at: int, *, now: int) -> Seen:
-    (since,) = await database.read(
+async def _observe_source(row: Row, usable_at: int, *, now: int) -> Seen:
+    (span,) = await database.read(
         "SELECT min(received_at) AS first_at, max(received_at) AS last_at,"
-        f" (SELECT count(*) FROM (SELECT id FROM deliveries WHERE source_id = $1 LIMIT {FEWEST}) few) AS many"
+        f" (SELECT count(*) FROM (SELECT id FROM deliveries WHERE source_id = $1 LIMIT {FEWEST}) few) AS count"
         " FROM deliveries WHERE source_id = $1",
         row["id"],
     )
-    bad = await database.read(
+    unusable = await database.read(
         f"SELECT quarantined FROM deliveries WHERE source_id = $1 AND received_at > $2 AND NOT {_USABLE}"
         f" ORDER BY received_at DESC LIMIT {IN_A_ROW}",
         row["id"],
-        good_at,
+        usable_at,
     )
-    quiet = now - max(since["last_at"], row["updated_at"])
-    refused = row["in_a_row"] if (row["refused_at"] or 0) > since["last_at"] else 0
+    quiet_for = now - max(span["last_at"], row["updated_at"])
+    refused = row["in_a_row"] if (row["refused_at"] or 0) > span["last_at"] else 0
     return Seen(
-        known_for=now - since["first_at"],
-        deliveries=since["many"],
-        quiet_for=quiet,
-        longest_pause=await _longest_pause(row["id"]) if quiet > HOUR else 0,
+        known_for=now - span["first_at"],
+        deliveries=span["count"],
+        quiet_for=quiet_for,
+        longest_pause=await _find_longest_pause(row["id"]) if quiet_for > HOUR else 0,
         refused=refused,
-        unusable=len(bad),
-        unusable_items=min(sum(one["quarantined"] for one in bad), ITEMS),
+        unusable=len(unusable),
+        unusable_items=min(sum(delivery["quarantined"] for delivery in unusable), ITEMS),
     )
 
 
-async def _longest_pause(source: int) -> int:
+async def _find_longest_pause(source: int) -> int:
     """Give the longest time between two deliveries, to the hour, in steps of an hour at least: some seven hundred."""
     rows = await database.read(
         "WITH RECURSIVE steps(at) AS (SELECT max(received_at) FROM deliveries WHERE source_id = $1 UNION ALL"
@@ -109,7 +109,9 @@ async def _longest_pause(source: int) -> int:
     return max((later - earlier for earlier, later in pairwise(times)), default=0)
 
 
-async def _change(workspace: Workspace, row: Row, before: SourceHealth, standing: SourceHealth, *, now: int) -> bool:
+async def _save_change(
+    workspace: Workspace, row: Row, before: SourceHealth, standing: SourceHealth, *, now: int
+) -> bool:
     """Write how a source stands from now on, unless somebody else did, and have it told."""
 
     async def body(session: Session) -> bool:
@@ -121,11 +123,11 @@ async def _change(workspace: Workspace, row: Row, before: SourceHealth, standing
             now,
         )
         if written:
-            telling = NewJob(
+            job = NewJob(
                 workspace=workspace.id, kind=TELL, lane=TELL, key=f"{row['id']}/{standing}/{now}", subject=row["id"],
                 due_at=now,
             )  # fmt: skip  # whose, what and when
-            await jobs.enqueue(session, [telling], now=now)
+            await jobs.enqueue(session, [job], now=now)
         return bool(written)
 
     return await database.write(body)

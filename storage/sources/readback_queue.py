@@ -36,17 +36,21 @@ class Reading:
     problem_at: int | None
 
 
-async def enqueue_readbacks(session: Session, wanted: Iterable[tuple[Identity, bool]], *, now: int) -> None:
+async def enqueue_readbacks(session: Session, readbacks: Iterable[tuple[Identity, bool]], *, now: int) -> None:
     """Have contacts read at their sources: of each identity those that have no address, and those that *always* are."""
-    rows: list[Row] = [{"w": w, "n": n, "v": v, "a": int(always)} for ((w, n, v), always) in sorted(set(wanted))]
-    found = await session.rows(
-        "SELECT DISTINCT i.id, i.workspace_id, i.namespace FROM given(w bigint, n text, v text, a int)"
-        " JOIN identities i ON i.workspace_id = given.w AND i.namespace = given.n AND i.value = given.v"
+    rows: list[Row] = [
+        {"workspace": workspace, "namespace": namespace, "value": value, "always": int(always)}
+        for ((workspace, namespace, value), always) in sorted(set(readbacks))
+    ]
+    identities = await session.rows(
+        "SELECT DISTINCT i.id, i.workspace_id, i.namespace"
+        " FROM given(workspace bigint, namespace text, value text, always int) JOIN identities i"
+        " ON i.workspace_id = given.workspace AND i.namespace = given.namespace AND i.value = given.value"
         " JOIN contacts c ON c.id = i.contact_id JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
-        " WHERE given.a = 1 OR r.email IS NULL",
+        " WHERE given.always = 1 OR r.email IS NULL",
         rows,
     )
-    await _put(session, found, at=(now // TOGETHER + 1) * TOGETHER, now=now)
+    await _enqueue_jobs(session, identities, at=(now // TOGETHER + 1) * TOGETHER, now=now)
 
 
 async def restart_readback(session: Session, workspace: int, source: str, *, now: int) -> None:
@@ -54,25 +58,25 @@ async def restart_readback(session: Session, workspace: int, source: str, *, now
     await session.rows(
         "UPDATE sources SET unread = NULL, unread_at = NULL WHERE workspace_id = $1 AND slug = $2", workspace, source
     )
-    found = await session.rows(
+    identities = await session.rows(
         "SELECT i.id, i.workspace_id, i.namespace FROM identities i JOIN contacts c ON c.id = i.contact_id"
         " JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
         " WHERE i.workspace_id = $1 AND i.namespace = $2 AND r.email IS NULL",
         workspace,
         source,
     )
-    await _put(session, found, at=now, now=now)
+    await _enqueue_jobs(session, identities, at=now, now=now)
 
 
-async def _put(session: Session, found: list[Row], *, at: int, now: int) -> None:
-    made = [
+async def _enqueue_jobs(session: Session, identities: list[Row], *, at: int, now: int) -> None:
+    new_jobs = [
         NewJob(
             workspace=row["workspace_id"], kind=READ, lane=LANE + row["namespace"], key=f"{row['id']}/{at}",
             subject=row["id"], due_at=at,
         )
-        for row in found
+        for row in identities
     ]  # fmt: skip  # whose and where, what and when
-    await jobs.enqueue(session, made, now=now)
+    await jobs.enqueue(session, new_jobs, now=now)
 
 
 async def stop_readback(session: Session, workspace: int, source: str) -> None:
@@ -110,7 +114,7 @@ async def record_failure(workspace: Workspace, *, source: str, because: str, now
 async def readback_status(workspace: Workspace, *, source: str) -> Reading:
     """Say how it stands with what is read at a source; raises UnknownSource."""
     rows = await database.read(
-        "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3) AS n"
+        "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3) AS count"
         " FROM sources s WHERE s.workspace_id = $1 AND s.slug = $2",
         workspace.id,
         source,
@@ -118,4 +122,4 @@ async def readback_status(workspace: Workspace, *, source: str) -> Reading:
     )
     if not rows:
         raise UnknownSource
-    return Reading(waiting=rows[0]["n"], problem=rows[0]["unread"], problem_at=rows[0]["unread_at"])
+    return Reading(waiting=rows[0]["count"], problem=rows[0]["unread"], problem_at=rows[0]["unread_at"])
