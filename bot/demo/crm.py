@@ -40,12 +40,12 @@ _VISITS = (
 
 def bodies(now: float) -> Iterator[str]:
     """Give the bodies of the deliveries, oldest facts first; *now* is in seconds since 1970."""
-    items = sorted(_items(datetime.fromtimestamp(now, UTC)), key=lambda item: str(item["occurred_at"]))
+    items = sorted(_generate_items(datetime.fromtimestamp(now, UTC)), key=lambda item: str(item["occurred_at"]))
     for start in range(0, len(items), BATCH):
         yield json.dumps({"items": items[start : start + BATCH]}, ensure_ascii=False)
 
 
-def _items(now: datetime) -> Iterator[dict[str, object]]:
+def _generate_items(now: datetime) -> Iterator[dict[str, object]]:
     dice = random.Random(SEED)  # noqa: S311  # sample people, not secrets
     ada: dict[str, object] = {
         "email": "ada@example.com",
@@ -55,19 +55,19 @@ def _items(now: datetime) -> Iterator[dict[str, object]]:
     }
     contacts: list[dict[str, object]] = [
         ada | {"tags": ["vip"]},
-        *(_contact(number, dice) for number in range(1, PEOPLE)),
+        *(_generate_contact(number, dice) for number in range(1, PEOPLE)),
     ]
     for number, contact in enumerate(contacts):
         person = {"email": contact["email"]}
-        told: list[dict[str, object]] = [{"type": "contact.upsert", "contact": contact}]
-        told += [_score(person, dice) for _ in range(dice.randint(2, 9))]
-        days = sorted((dice.uniform(0.05, DAYS) for _ in told), reverse=True)
-        for place, (item, ago) in enumerate(zip(told, days, strict=True)):
+        events: list[dict[str, object]] = [{"type": "contact.upsert", "contact": contact}]
+        events += [_generate_score(person, dice) for _ in range(dice.randint(2, 9))]
+        days = sorted((dice.uniform(0.05, DAYS) for _ in events), reverse=True)
+        for index, (item, ago) in enumerate(zip(events, days, strict=True)):
             at = (now - timedelta(days=ago)).isoformat(timespec="seconds").replace("+00:00", "Z")
-            yield {"id": f"crm-{number}-{place}", "occurred_at": at, **item}
+            yield {"id": f"crm-{number}-{index}", "occurred_at": at, **item}
 
 
-def _contact(number: int, dice: random.Random) -> dict[str, object]:
+def _generate_contact(number: int, dice: random.Random) -> dict[str, object]:
     first, last = _FIRST[number % len(_FIRST)], _LAST[(number * 7 + number // len(_FIRST)) % len(_LAST)]
     company = dice.choice(_COMPANIES)
     return {
@@ -79,7 +79,7 @@ def _contact(number: int, dice: random.Random) -> dict[str, object]:
     }
 
 
-def _score(person: dict[str, object], dice: random.Random) -> dict[str, object]:
+def _generate_score(person: dict[str, object], dice: random.Random) -> dict[str, object]:
     kind = dice.choices(("visit", "score", "fit", "satisfaction"), weights=(5, 2, 2, 1))[0]
     match kind:
         case "visit":
