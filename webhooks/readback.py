@@ -153,7 +153,9 @@ class Reader:
         contact = await find_by_key(workspace, key=f"{request.source}:{request.id}") if clears else None
         contact_card = await card(workspace, contact=contact, now=self._clock()) if contact is not None else None
         scored_keys = (
-            {standing.score_type.key for standing in contact_card.standings} if contact_card is not None else set()
+            {current_score.score_type.key for current_score in contact_card.standings}
+            if contact_card is not None
+            else set()
         )
         return [item for item in items if item not in clears or (isinstance(item, Item) and item.score in scored_keys)]
 

@@ -70,8 +70,8 @@ def configure(
     settings = _merge_settings(slug, provider, spec, given, before.settings if before is not None else SourceSettings())
     proof = authenticator_for(workspace, slug=slug, provider=provider, settings=settings)
     if given.secrets and not isinstance(proof, Signature):
-        instead = "--password" if isinstance(proof, Basic) else "--token"
-        raise Refusal(f"`{provider}` signs nothing here, so it takes no --secret; use {instead}")
+        option = "--password" if isinstance(proof, Basic) else "--token"
+        raise Refusal(f"`{provider}` signs nothing here, so it takes no --secret; use {option}")
     if given.api_token and (not given.api_token.isascii() or not given.api_token.isprintable()):
         raise Refusal("an API token is printable ASCII characters, as the sender shows it: --api-token TOKEN")
     new_secrets = [*given.secrets, *(secret for secret in (given.password, given.token) if secret is not None)]
@@ -126,7 +126,7 @@ def check_secret(proof: Authenticator, secret: str) -> None:
 
 
 def _check_options_used(provider: str, spec: Provider, given: Given) -> None:
-    used = {
+    values = {
         "map": given.map,
         "username": given.username or given.password,
         "token": given.token or given.token_in,
@@ -136,21 +136,21 @@ def _check_options_used(provider: str, spec: Provider, given: Given) -> None:
         "api_token": given.api_token if spec.readback is None else None,
         "api_url": given.api_url if spec.readback is None else None,
     }
-    for name, value in used.items():
+    for name, value in values.items():
         if value and name not in spec.takes:
             raise Refusal(f"`{provider}` takes no --{name.replace('_', '-')}")
-    proof_options = [name for name in ("username", "token", "recipe") if used[name]]
+    proof_options = [name for name in ("username", "token", "recipe") if values[name]]
     if len(proof_options) > 1:
         raise Refusal(f"choose one way to prove it is the sender: --{proof_options[0]} or --{proof_options[1]}")
 
 
 def _merge_settings(slug: str, provider: str, spec: Provider, given: Given, before: SourceSettings) -> SourceSettings:
-    mapped = _parse_pairs(given.map, "--map", "PROPERTY=TYPE")
-    for key in mapped.values():
+    property_map = _parse_pairs(given.map, "--map", "PROPERTY=TYPE")
+    for key in property_map.values():
         check_key(key)
     settings = replace(
         before,
-        map={**before.map, **mapped},
+        map={**before.map, **property_map},
         options=_merge_options(
             provider, spec, {**before.options, **_parse_pairs(given.options, "--option", "KEY=VALUE")}
         ),
@@ -198,12 +198,12 @@ def _check_token_place(text: str) -> str:
     return text
 
 
-def _check_address(url: str | None, instead: str) -> str | None:
+def _check_address(url: str | None, example: str) -> str | None:
     if url is None:
         return None
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise Refusal(f"`{url[:80]}` is no address: {instead}")
+        raise Refusal(f"`{url[:80]}` is no address: {example}")
     return url
 
 

@@ -18,7 +18,7 @@ from storage.scoring.drafts import Preview, apply, build, cancel, draft, only_na
 
 
 async def redefine(
-    workspace: Workspace, definitions: Sequence[ScoreType], *, dry_run: bool, asks: bool
+    workspace: Workspace, definitions: Sequence[ScoreType], *, dry_run: bool, should_ask: bool
 ) -> list[Preview | ScoreType]:
     """Change types, or only say what would change; gives a preview for each, or the type where nothing moves."""
     results: list[Preview | ScoreType] = []
@@ -37,7 +37,7 @@ async def redefine(
         if dry_run:
             await cancel(workspace, draft=new_draft)
         else:
-            await apply(workspace, draft=new_draft, asks=asks, now=system_clock())
+            await apply(workspace, draft=new_draft, asks=should_ask, now=system_clock())
     return results
 
 
@@ -63,7 +63,7 @@ def as_document(change: Preview | ScoreType) -> dict[str, object]:
     return {"type": change.draft.key, **counts}
 
 
-async def print_preview(workspace: Workspace, change: Preview | ScoreType, *, dry_run: bool, asks: bool) -> None:
+async def print_preview(workspace: Workspace, change: Preview | ScoreType, *, dry_run: bool, should_ask: bool) -> None:
     """Say to people what changed, or would."""
     if isinstance(change, ScoreType):
         output.lines(f"{change.label}: no score changes by this.")
@@ -79,5 +79,5 @@ async def print_preview(workspace: Workspace, change: Preview | ScoreType, *, dr
         dry_run=dry_run,
     )
     if change.asking:
-        outcome = "asked for" if asks and not dry_run else "would be asked for with --ask"
+        outcome = "asked for" if should_ask and not dry_run else "would be asked for with --ask"
         output.lines(f"{output.count(change.asking, 'follow-up')} {outcome}.")

@@ -23,7 +23,7 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Raw, refusal_reason
 from storage.scoring.definitions import score_types
 from storage.sources.config import find_source
-from storage.sources.deliveries import delivery as kept_delivery
+from storage.sources.deliveries import delivery as load_delivery
 from storage.sources.deliveries import raw_delivery
 from webhooks.read.mapping import BadMapping, check_mapping
 from webhooks.read.parse_delivery import dry_run, load_request_file, with_mapping
@@ -75,7 +75,7 @@ async def _load_request(
         content = await asyncio.to_thread(file.read_bytes)
         return load_request_file(content, kind=kind_of_file(content)), "file", system_clock()
     assert delivery is not None
-    stored, _ = await kept_delivery(workspace, id=delivery)
+    stored, _ = await load_delivery(workspace, id=delivery)
     if stored.source != slug:
         raise UnknownDelivery(f"delivery {delivery} came from `{stored.source}`, not from `{slug}`")
     return await raw_delivery(workspace, id=delivery), stored.key, stored.received_at

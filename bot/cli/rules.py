@@ -85,14 +85,14 @@ def apply_rules(
             for score_type in types
             if rules_by_type[score_type.key] != score_type.rules
         ]
-        changes = await redefine(workspace, changed_types, dry_run=dry_run, asks=ask)
+        changes = await redefine(workspace, changed_types, dry_run=dry_run, should_ask=ask)
         if as_json:
             output.document({"types": [as_document(change) for change in changes], "applied": not dry_run})
             return
         if not changes:
             output.lines("Nothing to do: these are the rules already.")
         for change in changes:
-            await print_preview(workspace, change, dry_run=dry_run, asks=ask)
+            await print_preview(workspace, change, dry_run=dry_run, should_ask=ask)
 
     run(body)
 
@@ -117,7 +117,7 @@ def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule,
     by_key = {score_type.key: score_type for score_type in types}
     rules_by_type: dict[str, list[Rule]] = {score_type.key: [] for score_type in types}
     for index, row in enumerate(rows):
-        where = f"line {lines[index]} of {file.name}" if index < len(lines) else f"rule {index + 1} of {file.name}"
+        location = f"line {lines[index]} of {file.name}" if index < len(lines) else f"rule {index + 1} of {file.name}"
         try:
             entry = _RuleEntry.model_validate(row)
             if entry.score not in by_key:
@@ -126,9 +126,9 @@ def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule,
             check_rules([*rules_by_type[entry.score], rule], by_key[entry.score])
         except ValidationError as exc:
             error = exc.errors(include_url=False, include_input=False)[0]
-            raise BadRules(f"{where}: `{error['loc'][0]}`: {error['msg']}") from exc
+            raise BadRules(f"{location}: `{error['loc'][0]}`: {error['msg']}") from exc
         except (BadDefinition, BadNumber) as exc:
-            raise BadRules(f"{where}: {exc}") from exc
+            raise BadRules(f"{location}: {exc}") from exc
         rules_by_type[entry.score].append(rule)
     return {key: tuple(rules) for key, rules in rules_by_type.items()}
 

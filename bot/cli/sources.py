@@ -294,11 +294,11 @@ def rotate(
         source = await find_source(workspace.team, slug=slug)
         new_secret = next_secret(source, secret)
         rotated = await rotate_source(workspace, slug=slug, secret=new_secret, now=now)
-        until = output.moment(min(rotated.retiring.values(), default=now + DAY))
+        old_until = output.moment(min(rotated.retiring.values(), default=now + DAY))
         if as_json:
-            output.document({"slug": slug, "secrets": [new_secret], "old_until": until})
+            output.document({"slug": slug, "secrets": [new_secret], "old_until": old_until})
         else:
-            output.lines(f"The new secret of `{slug}` is {new_secret}", f"The old one is taken until {until}.")
+            output.lines(f"The new secret of `{slug}` is {new_secret}", f"The old one is taken until {old_until}.")
 
     run(body)
 

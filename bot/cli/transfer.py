@@ -30,7 +30,7 @@ from storage.transfer.import_csv import Report, batch_of, format_columns, import
 
 SHOWN = 5  # lines with something wrong; the rest stand in the file to mend
 #: What another database would say otherwise of the same facts.
-OURS_ALONE = ("id", "created_at", "updated_at")
+INTERNAL_FIELDS = ("id", "created_at", "updated_at")
 
 
 class Form(StrEnum):
@@ -137,12 +137,12 @@ def _print_report(
             {"type": key, "changed": moves.changed, "entering": moves.entering, "leaving": moves.leaving}
             for key, moves in report.scores.items()
         ]
-        more = {
+        extra = {
             "scores": scores,
             "errors": str(mend_path) if mend_path else None,
             "unused_columns": list(report.unused),
         }
-        output.document({"file": file.path.name, "dry_run": dry_run, "batch": batch_of(file), **counts, **more})
+        output.document({"file": file.path.name, "dry_run": dry_run, "batch": batch_of(file), **counts, **extra})
         return
     verb = ("Would import" if dry_run else "Imported") + f" {file.path.name}"
     output.lines(
@@ -191,11 +191,11 @@ def export_contacts(
         with target as file, _show_progress(total, out.name) if out else nullcontext(_ignore_progress) as on_progress:
             if as_json or form is Form.JSONL:
                 cards = export(workspace, asked=contact_filter, now=now)
-                written = await _write_json(file, cards, on_progress, as_document=as_json)
+                number_written = await _write_json(file, cards, on_progress, as_document=as_json)
             else:
-                written = await write_csv(workspace, asked=contact_filter, file=file, told=on_progress, now=now)
+                number_written = await write_csv(workspace, asked=contact_filter, file=file, told=on_progress, now=now)
         if out:
-            output.note(f"Wrote {output.count(written, 'contact')} to {out}.")
+            output.note(f"Wrote {output.count(number_written, 'contact')} to {out}.")
 
     run(body)
 
@@ -204,9 +204,9 @@ def _ignore_progress(done: int) -> None:
     """Show nothing: where the answer itself goes to the terminal, a bar would stand in it."""
 
 
-def _parse_filter(text: str, types: tuple[ScoreType, ...], saved: Mapping[str, str]) -> Filter:
+def _parse_filter(text: str, types: tuple[ScoreType, ...], saved_filters: Mapping[str, str]) -> Filter:
     try:
-        return parse(text, types, segments=saved)
+        return parse(text, types, segments=saved_filters)
     except BadFilter as exc:
         raise Refusal(f"{exc}\n{exc.pointed}") from exc
 
@@ -231,4 +231,6 @@ def _render_json(card: Card) -> str:
     from webhooks.api import schemas
 
     contact: Mapping[str, Any] = schemas.contact(card)
-    return json.dumps({name: value for name, value in contact.items() if name not in OURS_ALONE}, ensure_ascii=False)
+    return json.dumps(
+        {name: value for name, value in contact.items() if name not in INTERNAL_FIELDS}, ensure_ascii=False
+    )

@@ -100,12 +100,12 @@ def change(
             half_life=new_half_life,
             is_default=current.is_default or default,
         )
-        (preview,) = await redefine(workspace, [definition], dry_run=dry_run, asks=ask)
+        (preview,) = await redefine(workspace, [definition], dry_run=dry_run, should_ask=ask)
         if as_json:
             changed = await score_type(workspace, key=key)
             output.document({**_render_document(changed), **as_document(preview), "applied": not dry_run})
         else:
-            await print_preview(workspace, preview, dry_run=dry_run, asks=ask)
+            await print_preview(workspace, preview, dry_run=dry_run, should_ask=ask)
 
     run(body)
 

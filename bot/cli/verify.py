@@ -14,7 +14,7 @@ from storage.domain.people import Workspace
 from storage.ledger.verify import contacts_to_verify, verify_next
 from storage.workspaces import all_workspaces, find_workspace
 
-MOST_TOLD = 1000
+MAX_DIFFERENCES_SHOWN = 1000
 
 
 def verify(team: Team = None, as_json: AsJson = False) -> None:
@@ -31,9 +31,9 @@ def verify(team: Team = None, as_json: AsJson = False) -> None:
             output.document({**counts, "differences": differences, "number_of_differences": number})
         else:
             for difference in differences:
-                where = f"{difference['workspace']}, contact {difference['contact']}, {difference['what']}"
+                location = f"{difference['workspace']}, contact {difference['contact']}, {difference['what']}"
                 output.lines(
-                    f"{where}: kept is {difference['kept'] or 'nothing'}, folded {difference['folded'] or 'nothing'}"
+                    f"{location}: kept is {difference['kept'] or 'nothing'}, folded {difference['folded'] or 'nothing'}"
                 )
             contacts, scores = output.count(counts["contacts"], "contact"), output.count(counts["scores"], "score")
             output.lines(f"{contacts} with {scores} folded again: {_format_differences(counts['differences'])}.")
@@ -54,7 +54,7 @@ async def _verify_workspace(
         counts["contacts"] += result.contacts
         counts["scores"] += result.scores
         counts["differences"] += len(result.differences)
-        for difference in result.differences[: max(0, MOST_TOLD - len(differences))]:
+        for difference in result.differences[: max(0, MAX_DIFFERENCES_SHOWN - len(differences))]:
             row = {"workspace": workspace.team, "contact": difference.contact, "what": difference.what}
             differences.append({**row, "kept": difference.kept, "folded": difference.folded})
         progress.update(bar, advance=result.contacts)

@@ -130,7 +130,7 @@ def open_modal(world: World, user: str, content: Json, *, push: bool) -> View:
 
 def update_view(world: World, view: View, content: Json) -> View:
     """*view* with other content: what was chosen in fields that stay is kept, errors are not."""
-    _check_external_id(world, content, but=view.id)
+    _check_external_id(world, content, except_id=view.id)
     return world.keep(replace(view, content=content, hash=world.clock.stamp(), errors={}))
 
 
@@ -173,8 +173,8 @@ def _show_errors(world: World, view: View, errors: dict[str, str]) -> None:
     world.keep(replace(view, errors=dict(errors)))
 
 
-def _check_external_id(world: World, content: Json, but: str = "") -> None:
+def _check_external_id(world: World, content: Json, except_id: str = "") -> None:
     name = content.get("external_id")
     views = [view for stack in world.modals.values() for view in stack] + list(world.homes.values())
-    if name and any(view.content.get("external_id") == name and view.id != but for view in views):
+    if name and any(view.content.get("external_id") == name and view.id != except_id for view in views):
         raise SlackError("duplicate_external_id")

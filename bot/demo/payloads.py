@@ -85,8 +85,8 @@ def action(world: World, *, block: Json, element: Json, choice: Any) -> Json:
 
 
 def event_callback(world: World, event: Json) -> Json:
-    place = event.get("channel")
-    channel = world.channels.get(place) if isinstance(place, str) else None
+    channel_id = event.get("channel")
+    channel = world.channels.get(channel_id) if isinstance(channel_id, str) else None
     return {
         "token": VERIFICATION_TOKEN,
         "team_id": world.team_id,
@@ -187,8 +187,8 @@ def _build_response_urls(world: World, view: View) -> list[Json]:
             field_state = state[block["block_id"]][element["action_id"]]
             channel = field_state.get("selected_conversation")
             if channel:
-                place = {"block_id": block["block_id"], "action_id": element["action_id"], "channel_id": channel}
-                urls.append(place | {"response_url": world.new_response_url(view.user, channel)})
+                field = {"block_id": block["block_id"], "action_id": element["action_id"], "channel_id": channel}
+                urls.append(field | {"response_url": world.new_response_url(view.user, channel)})
     return urls
 
 

@@ -22,29 +22,29 @@ def contact(card: Card) -> dict[str, Any]:
         "owner": contact.owner,
         "tags": list(contact.tags),
         "attributes": dict(contact.attributes),
-        "scores": {standing.score_type.key: score(standing) for standing in card.standings},
+        "scores": {current_score.score_type.key: score(current_score) for current_score in card.standings},
         "created_at": moment(contact.created_at),
         "updated_at": moment(contact.updated_at),
     }
 
 
-def score(standing: CurrentScore) -> dict[str, Any]:
+def score(current_score: CurrentScore) -> dict[str, Any]:
     """Write a score."""
     return {
-        "value": to_json(standing.value),
-        "band": standing.score_type.band(standing.value),
-        "as_of": moment(standing.as_of),
-        "trend_30d": None if standing.trend is None else to_json(standing.trend),
-        **({} if standing.band_until is None else {"band_until": moment(standing.band_until)}),
+        "value": to_json(current_score.value),
+        "band": current_score.score_type.band(current_score.value),
+        "as_of": moment(current_score.as_of),
+        "trend_30d": None if current_score.trend is None else to_json(current_score.trend),
+        **({} if current_score.band_until is None else {"band_until": moment(current_score.band_until)}),
     }
 
 
-def etag(standing: CurrentScore) -> str:
+def etag(current_score: CurrentScore) -> str:
     """Tag a state of a score: another change makes another tag, even where the value is the same again.
 
     A score that fades keeps its tag meanwhile: nobody has changed it.
     """
-    return f'"{standing.score_type.definition}-{standing.seen}-{standing.rank}"'
+    return f'"{current_score.score_type.definition}-{current_score.seen}-{current_score.rank}"'
 
 
 def score_type(score_type: ScoreType) -> Mapping[str, Any]:

@@ -49,7 +49,7 @@ async def list_types(call: ApiRequest) -> web.Response:
 async def show_score(call: ApiRequest) -> web.Response:
     """Answer `GET …/scores/{type}`; a missing score is 404."""
     score_type = await _load_score_type(call)
-    return _render_answer(await _load_standing(call, (await contact_of(call)).contact.id, score_type))
+    return _render_answer(await _load_current_score(call, (await contact_of(call)).contact.id, score_type))
 
 
 async def put_score(call: ApiRequest) -> web.Response:
@@ -58,12 +58,12 @@ async def put_score(call: ApiRequest) -> web.Response:
     body = await _parse_body(call, _ScoreBody, '{"value": 87, "reason": "optional"}')
     amount = _parse_amount(body.value, "value")
     score_type.check_set(amount)
-    contact, standing = await _find_or_name_contact(call, score_type)
+    contact, current_score = await _find_or_name_contact(call, score_type)
     item = Item(key=call.key, contact=contact, score=score_type.key, op=Op.SET, amount=amount, reason=body.reason)
-    recorded = await record(call, item, unless_later=_read_precondition(call, standing))
+    recorded = await record(call, item, unless_later=_read_precondition(call, current_score))
     if not recorded.moved:
         raise UnknownContact("that contact was deleted just now: send it again")
-    return _render_answer(await _load_standing(call, recorded.moved[0].contact, score_type))
+    return _render_answer(await _load_current_score(call, recorded.moved[0].contact, score_type))
 
 
 async def adjust_score(call: ApiRequest) -> web.Response:
@@ -75,26 +75,26 @@ async def adjust_score(call: ApiRequest) -> web.Response:
     body = await _parse_body(call, _Adjustment, '{"delta": 5, "reason": "optional"}')
     amount = _parse_amount(body.delta, "delta")
     score_type.check_add(amount)
-    contact, standing = await _find_contact(call, score_type)
+    contact, current_score = await _find_contact(call, score_type)
     item = Item(
         key=f"{call.token}/{key}", contact=contact, score=score_type.key, op=Op.ADD, amount=amount, reason=body.reason
     )
-    await record(call, item, unless_later=_read_precondition(call, standing))
-    return _render_answer(await _load_standing(call, contact, score_type))
+    await record(call, item, unless_later=_read_precondition(call, current_score))
+    return _render_answer(await _load_current_score(call, contact, score_type))
 
 
 async def clear_score(call: ApiRequest) -> web.Response:
     """Answer `DELETE …/scores/{type}`; a missing score is 404."""
     score_type = await _load_score_type(call)
-    contact, standing = await _find_contact(call, score_type)
-    if standing is None and "If-Match" not in call.request.headers:
+    contact, current_score = await _find_contact(call, score_type)
+    if current_score is None and "If-Match" not in call.request.headers:
         raise _build_missing_error(score_type)
     item = Item(key=call.key, contact=contact, score=score_type.key, op=Op.CLEAR)
-    await record(call, item, unless_later=_read_precondition(call, standing))
+    await record(call, item, unless_later=_read_precondition(call, current_score))
     return web.Response(status=204)
 
 
-def _read_precondition(call: ApiRequest, standing: CurrentScore | None) -> int | None:
+def _read_precondition(call: ApiRequest, current_score: CurrentScore | None) -> int | None:
     """Say what the score may have seen, going by If-Match: anything, what it has seen now, or nothing at all.
 
     Where it is not as it was read nothing is recorded; but what was recorded already is a repeat all the same."""
@@ -102,8 +102,8 @@ def _read_precondition(call: ApiRequest, standing: CurrentScore | None) -> int |
     if if_match is None:
         return None
     tags = [tag.strip() for tag in if_match.split(",")]
-    is_match = standing is not None and ("*" in tags or schemas.etag(standing) in tags)
-    return standing.seen if standing is not None and is_match else NEVER
+    is_match = current_score is not None and ("*" in tags or schemas.etag(current_score) in tags)
+    return current_score.seen if current_score is not None and is_match else NEVER
 
 
 async def _load_score_type(call: ApiRequest) -> ScoreType:
@@ -139,24 +139,24 @@ async def _find_or_name_contact(call: ApiRequest, score_type: ScoreType) -> tupl
 
 async def _find_contact(call: ApiRequest, score_type: ScoreType) -> tuple[int, CurrentScore | None]:
     contact_card = await contact_of(call)
-    standing = next(
+    current_score = next(
         (candidate for candidate in contact_card.standings if candidate.score_type.key == score_type.key), None
     )
-    return contact_card.contact.id, standing
+    return contact_card.contact.id, current_score
 
 
-async def _load_standing(call: ApiRequest, contact: int, score_type: ScoreType) -> CurrentScore:
+async def _load_current_score(call: ApiRequest, contact: int, score_type: ScoreType) -> CurrentScore:
     contact_card = await card(call.workspace, contact=contact, now=call.now)
-    standings = contact_card.standings if contact_card else ()
-    standing = next((candidate for candidate in standings if candidate.score_type.key == score_type.key), None)
-    if standing is None:
+    scores = contact_card.standings if contact_card else ()
+    current_score = next((candidate for candidate in scores if candidate.score_type.key == score_type.key), None)
+    if current_score is None:
         raise _build_missing_error(score_type)
-    return standing
+    return current_score
 
 
 def _build_missing_error(score_type: ScoreType) -> UnknownContact:
     return UnknownContact(f"this contact has no value of {score_type.label}")
 
 
-def _render_answer(standing: CurrentScore) -> web.Response:
-    return web.json_response(schemas.score(standing), headers={"ETag": schemas.etag(standing)})
+def _render_answer(current_score: CurrentScore) -> web.Response:
+    return web.json_response(schemas.score(current_score), headers={"ETag": schemas.etag(current_score)})

@@ -114,7 +114,7 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
         for recipe in recipes_for_secret(recipes, secret)
     ]
     main_recipe = _choose_recipe(recipes, request)
-    family = [recipe for recipe in recipes if recipe.header == main_recipe.header]
+    candidates = [recipe for recipe in recipes if recipe.header == main_recipe.header]
     if missing := [name for name in _list_headers(main_recipe, needed=True) if not request.headers.get(name)]:
         raise NotAuthentic(Reason.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
     delivery_id = _read_delivery_id(request, main_recipe)
@@ -123,23 +123,23 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
     lines = request.lines.get(main_recipe.header, [request.headers[main_recipe.header]])
     signatures = {
         recipe.prefix: [signature for line in lines for signature in _extract_signatures(line, recipe)]
-        for recipe in family
+        for recipe in candidates
     }
     if not any(signatures.values()):
-        prefixes = " or ".join(recipe.prefix for recipe in family)
+        prefixes = " or ".join(recipe.prefix for recipe in candidates)
         raise NotAuthentic(Reason.MALFORMED, f"{main_recipe.header} holds no signature that begins with {prefixes}")
     # A list: stopping at the first match would tell by its time which of the secrets it was.
     matches = [
         is_match
         for recipe, secret, key in keys
-        if recipe in family
+        if recipe in candidates
         for is_match in _compare_signatures(
             request, recipe, signatures[recipe.prefix], key=key, secret=secret, timestamp=timestamp
         )
     ]
     if not any(matches):
         causes = "another secret, or a changed body?"
-        if any("url" in recipe.parts for recipe in family):
+        if any("url" in recipe.parts for recipe in candidates):
             causes = "another secret, a changed body, or another address than its --public-url?"
         raise NotAuthentic(
             Reason.WRONG_SIGNATURE, f"the signature fits none of this source's secrets ({len(secrets)}): {causes}"
@@ -251,8 +251,10 @@ def _check_clock(timestamp: str, recipe: Recipe, *, now: int) -> int:
     sent_at = _parse_iso(timestamp) if recipe.unit == "iso" else int(timestamp) * UNITS[recipe.unit]
     assert sent_at is not None  # it was read before
     if abs(now - sent_at) > recipe.tolerance * SECOND:
-        seconds, side = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
-        hint = f"the signature is right, but the sender's clock differs by {seconds} s ({side}), or this is a replay"
+        seconds, direction = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
+        hint = (
+            f"the signature is right, but the sender's clock differs by {seconds} s ({direction}), or this is a replay"
+        )
         raise NotAuthentic(Reason.CLOCK_TOO_FAR_OFF, hint)
     return sent_at
 

@@ -83,7 +83,7 @@ def _read_item(event: Event) -> list[ItemRequest]:
 
 
 def _shorten_reason(value: object) -> str | None:
-    return text(value[:LONGEST_REASON] if isinstance(value, str) else value, longest=LONGEST_REASON)
+    return text(value[:LONGEST_REASON] if isinstance(value, str) else value, max_length=LONGEST_REASON)
 
 
 def _build_change(event: Event, values: Mapping[str, object], common: Mapping[str, object]) -> Item:

@@ -147,13 +147,13 @@ def _describe_error(exc: ValidationError) -> str:
     error = exc.errors(include_url=False, include_input=False)[0]
     # The kinds that a union tries are part of pydantic's path, not of the sender's document.
     path = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
-    where = ".".join(str(part) for part in path if part not in ("str", "int"))
+    location = ".".join(str(part) for part in path if part not in ("str", "int"))
     limits = error.get("ctx", {})
     match error["type"]:
         case "missing":
             problem = "is missing"
         case "string_type" | "int_type":
-            problem = "must be text" + (", like 2026-01-31T09:30:00Z" if where == "occurred_at" else "")
+            problem = "must be text" + (", like 2026-01-31T09:30:00Z" if location == "occurred_at" else "")
         case "list_type":
             problem = "must be a list"
         case "dict_type" | "model_type" | "model_attributes_type":
@@ -166,7 +166,7 @@ def _describe_error(exc: ValidationError) -> str:
             problem = f"is longer than {limits['max_length']}"
         case _:
             problem = f"cannot be used: {error['msg']}"
-    return f"`{where}` {problem}" if where else "the item must be a JSON object"
+    return f"`{location}` {problem}" if location else "the item must be a JSON object"
 
 
 def _build_reference(contact: _Contact, *, source: str) -> Reference:

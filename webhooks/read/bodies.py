@@ -51,7 +51,7 @@ class Unparseable(ValueError):
 class BodyFault:
     """Stands in a document for a value that cannot be used; *why* follows the name of the field in a sentence."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ def _convert_errors(raw: bytes) -> Iterator[str]:
         raise Unparseable(f"The body is not UTF-8: byte {error.start + 1} cannot be read.") from error
     except json.JSONDecodeError as error:
         complaint = error.msg[0].lower() + error.msg[1:]
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Unparseable(f"The body cannot be read as JSON: {complaint} ({where}).") from error
+        location = f"line {error.lineno}, column {error.colno}"
+        raise Unparseable(f"The body cannot be read as JSON: {complaint} ({location}).") from error
 
 
 def _measure_depth(text: str) -> int:
@@ -149,9 +149,9 @@ class _Reader:
         self.decode = self._decoder.decode
         self.decode_at = self._decoder.raw_decode
 
-    def _make_fault(self, why: str) -> BodyFault:
+    def _make_fault(self, reason: str) -> BodyFault:
         self.has_faults = True
-        return BodyFault(why)
+        return BodyFault(reason)
 
     def _build_object(self, pairs: list[tuple[str, object]]) -> dict[str, object] | BodyFault:
         members = dict(pairs)
@@ -180,36 +180,38 @@ def _find_first_fault(document: object, document_name: str) -> str | None:
     waiting = [(document, "", 1)]
     while waiting:
         value, path, depth = waiting.pop()
-        where = f"`{path}`" if path else document_name
+        location = f"`{path}`" if path else document_name
         match value:
             case BodyFault():
-                return f"{where} {value.why}"
+                return f"{location} {value.reason}"
             case str():
                 if broken := find_broken_text(value):
-                    return f"{where} {broken}"
+                    return f"{location} {broken}"
             case dict() | list() if depth > MAX_DEPTH:
                 return f"{document_name} {TOO_DEEP}"
             case dict():
                 for name in value:
                     if broken := find_broken_text(name):
-                        return f"a key in {where} {broken}"
+                        return f"a key in {location} {broken}"
                 before = f"{path}." if path else ""
                 inner = [
                     (child, f"{before}{_shorten_name(name)}", depth + 1)
                     for name, child in value.items()
-                    if _may_fail(child)
+                    if _may_have_fault(child)
                 ]
                 waiting += reversed(inner)
             case list():
                 before = f"{path}." if path else ""
                 inner = [
-                    (child, f"{before}{place}", depth + 1) for place, child in enumerate(value) if _may_fail(child)
+                    (child, f"{before}{index}", depth + 1)
+                    for index, child in enumerate(value)
+                    if _may_have_fault(child)
                 ]
                 waiting += reversed(inner)
     return None
 
 
-def _may_fail(value: object) -> bool:
+def _may_have_fault(value: object) -> bool:
     return isinstance(value, str | dict | list | BodyFault)
 
 
@@ -222,22 +224,22 @@ class _Cursor:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = 0
+        self._position = 0
         self._decode_at = _Reader().decode_at
 
     def skip(self, sign: str) -> bool:
         """Step over a sign, if it comes next."""
         self._skip_blanks()
-        is_next = self._text.startswith(sign, self._at)
-        self._at += is_next
+        is_next = self._text.startswith(sign, self._position)
+        self._position += is_next
         return is_next
 
     def expect(self, sign: str) -> None:
         """Step over a sign, or raise JSONDecodeError."""
         if not self.skip(sign):
-            raise json.JSONDecodeError(f"Expecting '{sign}' delimiter", self._text, self._at)
+            raise json.JSONDecodeError(f"Expecting '{sign}' delimiter", self._text, self._position)
 
-    def until(self, closing: str) -> Iterator[None]:
+    def iterate_members(self, closing: str) -> Iterator[None]:
         """Stop at the beginning of each member of an open object or list; the caller steps over it."""
         if self.skip(closing):
             return
@@ -247,37 +249,37 @@ class _Cursor:
                 return
             self.expect(",")
 
-    def name(self) -> str:
+    def read_key(self) -> str:
         """Return the key of a member of an object."""
         self._skip_blanks()
-        if not self._text.startswith('"', self._at):
-            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._at)
-        value, _ = self.value()
+        if not self._text.startswith('"', self._position):
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._position)
+        value, _ = self.read_value()
         self.expect(":")
         return str(value)
 
-    def value(self) -> tuple[object, str]:
+    def read_value(self) -> tuple[object, str]:
         """Return the next value, and its text."""
         self._skip_blanks()
-        start = self._at
+        start = self._position
         try:
-            value, self._at = self._decode_at(self._text, start)
+            value, self._position = self._decode_at(self._text, start)
         except RecursionError:
-            value, self._at = BodyFault(TOO_DEEP), self._end_of_nested(start)
-        return value, self._text[start : self._at]
+            value, self._position = BodyFault(TOO_DEEP), self._find_end_of_nested(start)
+        return value, self._text[start : self._position]
 
     def end(self) -> None:
         """Raise JSONDecodeError unless nothing follows."""
         self._skip_blanks()
-        if self._at < len(self._text):
-            raise json.JSONDecodeError("Extra data", self._text, self._at)
+        if self._position < len(self._text):
+            raise json.JSONDecodeError("Extra data", self._text, self._position)
 
     def _skip_blanks(self) -> None:
-        blanks = BLANKS.match(self._text, self._at)
+        blanks = BLANKS.match(self._text, self._position)
         assert blanks is not None  # it matches nothing, too
-        self._at = blanks.end()
+        self._position = blanks.end()
 
-    def _end_of_nested(self, start: int) -> int:
+    def _find_end_of_nested(self, start: int) -> int:
         """Find where the object or list ends that is too deep for the decoder; what is in it is not judged."""
         depth = 0
         for token in BRACKET.finditer(self._text, start):
@@ -293,14 +295,14 @@ def _read_item_by_item(text: str) -> object:
     members: dict[str, object] = {}
     duplicate_key: str | None = None
     if not cursor.skip("{"):
-        return cursor.value()[0]  # whatever it is, it has the wrong shape
-    for _ in cursor.until("}"):
-        name = cursor.name()
+        return cursor.read_value()[0]  # whatever it is, it has the wrong shape
+    for _ in cursor.iterate_members("}"):
+        name = cursor.read_key()
         duplicate_key = name if name in members else duplicate_key
         if name == "items" and cursor.skip("["):
             members[name] = _read_items(cursor)
         else:
-            members[name], _ = cursor.value()
+            members[name], _ = cursor.read_value()
     cursor.end()
     if "items" not in members and "type" in members:
         return _reject_faulty(
@@ -313,8 +315,8 @@ def _read_item_by_item(text: str) -> object:
 
 def _read_items(cursor: _Cursor) -> list[object]:
     items: list[object] = []
-    for _ in cursor.until("]"):
-        items.append(_reject_faulty(*cursor.value()))
+    for _ in cursor.iterate_members("]"):
+        items.append(_reject_faulty(*cursor.read_value()))
         if len(items) > MAX_ITEMS:
             raise Unparseable(f"A body holds at most {MAX_ITEMS:,} items; this one has more. Send several.")
     return items
@@ -395,13 +397,13 @@ def _add_nested(nested: dict[str, object], name: str, value: str) -> None:
     if len(path) > MAX_DEPTH:
         raise Unparseable(f"The form is nested more than {MAX_DEPTH} deep.")
     is_list = path[-1] == "" and len(path) > 1
-    *above, last = path[:-1] if is_list else path
+    *parents, last = path[:-1] if is_list else path
     parent = nested
-    for step in above:
-        deeper = parent.setdefault(step, {})
-        if not isinstance(deeper, dict):
+    for key in parents:
+        child = parent.setdefault(key, {})
+        if not isinstance(child, dict):
             return _add_field(nested, name, value)
-        parent = deeper
+        parent = child
     if isinstance(parent.get(last), dict):
         return _add_field(nested, name, value) if match else None  # the flat fields have it
     if is_list:

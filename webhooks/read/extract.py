@@ -150,13 +150,13 @@ def objects(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def text(value: object, *, longest: int = LONGEST) -> str | None:
+def text(value: object, *, max_length: int = LONGEST) -> str | None:
     """Give a text, or a whole number as one, without blanks around it; none for a blank; raises BadItem if too long."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     stripped = str(value).strip()
-    if len(stripped) > longest:
-        raise BadItem(f"`{stripped[:20]}…` is longer than {longest} characters")
+    if len(stripped) > max_length:
+        raise BadItem(f"`{stripped[:20]}…` is longer than {max_length} characters")
     if broken := find_broken_text(stripped):
         raise BadItem(f"a text in it {broken}")
     return stripped or None

@@ -59,7 +59,7 @@ class Expression:
     """One expression, checked and compiled; *whole*: the nodes whose value is gone through to its last part."""
 
     tree: Mapping[str, Any]
-    whole: frozenset[int]
+    fully_read: frozenset[int]
 
     def search(self, document: object, *, name: str, budget: Budget) -> object:
         """Return what the expression finds, none for nothing, and take its steps from the budget under its *name*.
@@ -68,7 +68,7 @@ class Expression:
         """
         before = budget.left
         try:
-            return _BudgetedInterpreter(self.whole, budget).visit(self.tree, document)
+            return _BudgetedInterpreter(self.fully_read, budget).visit(self.tree, document)
         except _BudgetSpent:
             budget.spent[name] += before - budget.left
             before = budget.left
@@ -94,12 +94,12 @@ def compile_expression(text: str) -> Expression:
     except (JMESPathError, RecursionError, ValueError) as exc:
         message = str(exc).splitlines()[0] if str(exc) else ""
         raise BadMapping(f"it is no JMESPath expression: {message[:200]}") from exc
-    depth, width, whole = _measure_tree(tree)
+    depth, width, fully_read = _measure_tree(tree)
     if depth > DEEPEST:
         raise BadMapping(f"it is nested more than {DEEPEST} deep")
     if width > WIDEST:
         raise BadMapping(f"it could copy what was sent more than {WIDEST} times")
-    return Expression(tree, whole)
+    return Expression(tree, fully_read)
 
 
 def check_mapping(mapping: object) -> dict[str, str]:
@@ -150,15 +150,15 @@ def require_items(items: object) -> list[object]:
 class _BudgetedInterpreter(TreeInterpreter):
     """Evaluate an expression, and count its steps."""
 
-    def __init__(self, whole: frozenset[int], budget: Budget) -> None:
+    def __init__(self, fully_read: frozenset[int], budget: Budget) -> None:
         super().__init__()
-        self._whole = whole
+        self._fully_read = fully_read
         self._budget = budget
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         result = super().visit(node, *args, **kwargs)
         budget = self._budget
-        if id(node) in self._whole:
+        if id(node) in self._fully_read:
             budget.left -= _count_parts(result, most=budget.left)
         elif isinstance(result, list):
             budget.left -= 1 + len(result)  # a step may have made it anew
@@ -189,7 +189,7 @@ def _count_parts(value: object, *, most: int) -> int:
 def _measure_tree(node: Mapping[str, Any]) -> tuple[int, int, frozenset[int]]:
     """Return how deep a tree is, how often at most it could copy what it is applied to, and its nodes (by `id`) whose
     value is written or compared to its last part."""
-    depth, width, whole = 0, 1, set[int]()
+    depth, width, fully_read = 0, 1, set[int]()
     waiting = [(node, 1)]
     while waiting:
         current, level = waiting.pop()
@@ -198,9 +198,9 @@ def _measure_tree(node: Mapping[str, Any]) -> tuple[int, int, frozenset[int]]:
         if current["type"].startswith("multi_select"):
             width *= max(1, len(children))
         if current["type"] == "comparator" or current.get("value") in ("to_string", "contains"):
-            whole |= {id(child) for child in children}
+            fully_read |= {id(child) for child in children}
         waiting += [(child, level + 1) for child in children]
-    return depth, width, frozenset(whole)
+    return depth, width, frozenset(fully_read)
 
 
 def format_result(value: object) -> str:

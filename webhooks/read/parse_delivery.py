@@ -56,10 +56,10 @@ def delivery_key(request: SignedRequest, *, proof_id: str | None) -> str:
 
 def read_items(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
     """Read the items of an authentic request, or of an answer that we asked for; raises BadBody."""
-    clean = replace(request, headers=_clean_headers(request), query=_clean_text(request.query))
-    arrived = provider.arrived(clean, source=source, key=key)
-    if clean.method == ANSWER:
-        return provider.read_back(arrived, id=unquote(clean.query))
+    clean_request = replace(request, headers=_clean_headers(request), query=_clean_text(request.query))
+    arrived = provider.arrived(clean_request, source=source, key=key)
+    if clean_request.method == ANSWER:
+        return provider.read_back(arrived, id=unquote(clean_request.query))
     return provider.read(arrived)
 
 

@@ -54,11 +54,11 @@ def join(call: Arguments) -> Json:
         raise SlackError("method_not_supported_for_channel_type")
     if channel.is_archived:
         raise SlackError("is_archived")
-    already = bot in channel.members
-    if not already:
+    is_member = bot in channel.members
+    if not is_member:
         channel.members.append(bot)
     warning = {"warning": "already_in_channel", "response_metadata": {"warnings": ["already_in_channel"]}}
-    return {"channel": channel_json(call.world, channel)} | (warning if already else {})
+    return {"channel": channel_json(call.world, channel)} | (warning if is_member else {})
 
 
 def history(call: Arguments) -> Json:
@@ -106,8 +106,8 @@ def channel_json(world: World, channel: Channel) -> Json:
     }
     if channel.im_with:
         person = world.people.get(channel.im_with)
-        outside = person is not None and person.is_stranger
-        return shared | {"user": channel.im_with, "is_user_deleted": False, "is_ext_shared": outside, "priority": 0}
+        is_external = person is not None and person.is_stranger
+        return shared | {"user": channel.im_with, "is_user_deleted": False, "is_ext_shared": is_external, "priority": 0}
     connected = list(channel.connected_team_ids)
     now_connected = connected if channel.is_ext_shared else []
     return shared | {
@@ -152,8 +152,10 @@ def _list_page(call: Arguments, channels: list[Channel]) -> Json:
     families = [family for family, name in TYPES.items() if name in requested]
     for family in families:
         call.needs_scope(f"{family}:read")
-    archived = not call.flag("exclude_archived")
-    rows = [channel for channel in channels if channel.family in families and (archived or not channel.is_archived)]
+    with_archived = not call.flag("exclude_archived")
+    rows = [
+        channel for channel in channels if channel.family in families and (with_archived or not channel.is_archived)
+    ]
     page, cursor = call.page(rows)
     return {
         "channels": [channel_json(call.world, channel) for channel in page],

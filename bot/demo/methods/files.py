@@ -19,8 +19,8 @@ def complete_upload(call: Arguments) -> Json:
     files = [_find_uploaded(world, entry) for entry in entries]
     if not files:
         raise SlackError("invalid_arguments", "[ERROR] missing required field: files")
-    places = [*call.text("channel_id").split(","), *call.text("channels").split(",")]
-    channels = [Arguments(world, {"channel": place}).joined_channel() for place in places if place]
+    channel_ids = [*call.text("channel_id").split(","), *call.text("channels").split(",")]
+    channels = [Arguments(world, {"channel": channel_id}).joined_channel() for channel_id in channel_ids if channel_id]
     for file, entry in zip(files, entries, strict=True):
         file.complete, file.title = True, entry.get("title", file.name)
         file.looked_at = world.clock.now() + world.looking_seconds
