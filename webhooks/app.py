@@ -40,8 +40,8 @@ async def handle_errors(
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        kept = {name: exc.headers[name] for name in ("Allow",) if name in exc.headers}
-        return problem(exc.status, headers=kept)
+        headers = {name: exc.headers[name] for name in ("Allow",) if name in exc.headers}
+        return problem(exc.status, headers=headers)
     except Exception:
         log.exception("request not answered", path=request.path)
         return problem(500, "This is a fault of ours, and it is in our log.")

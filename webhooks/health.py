@@ -17,9 +17,9 @@ def readyz(readiness: Callable[[], Awaitable[Readiness]]) -> Callable[[web.Reque
     """Make the handler that asks the database, by *readiness*."""
 
     async def answer(_: web.Request) -> web.Response:
-        found = await readiness()
-        if not found.is_ready:
-            return problem(503, found.detail, headers={"Retry-After": "5"})
-        return web.json_response({"status": "ready"} | ({"detail": found.detail} if found.detail else {}))
+        state = await readiness()
+        if not state.is_ready:
+            return problem(503, state.detail, headers={"Retry-After": "5"})
+        return web.json_response({"status": "ready"} | ({"detail": state.detail} if state.detail else {}))
 
     return answer

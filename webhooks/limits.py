@@ -75,7 +75,7 @@ class FailureRate:
 
     def failed(self, address: str, *, now: int) -> int:
         """Count one failure, and say as *wait* does what follows from it."""
-        began, failures = self._minute(address, now=now) or (now, 0)
+        began, failures = self._find_minute(address, now=now) or (now, 0)
         if not failures:
             self._minutes.pop(address, None)
             if len(self._minutes) >= self._addresses:
@@ -85,10 +85,10 @@ class FailureRate:
 
     def wait(self, address: str, *, now: int) -> int:
         """Say how many whole seconds the address has to wait: 0 until there were more than *most* failures."""
-        began, failures = self._minute(address, now=now) or (now, 0)
+        began, failures = self._find_minute(address, now=now) or (now, 0)
         return -((now - began - MINUTE) // SECOND) if failures > self._most else 0
 
-    def _minute(self, address: str, *, now: int) -> tuple[int, int] | None:
+    def _find_minute(self, address: str, *, now: int) -> tuple[int, int] | None:
         minute = self._minutes.get(address)
         # A beginning that lies ahead means that our clock was put back: that must not hold anybody for longer.
         return minute if minute and 0 <= now - minute[0] < MINUTE else None
@@ -96,10 +96,10 @@ class FailureRate:
 
 def read_rate(text: str) -> tuple[int, int]:
     """Read `200/s` as how many, and in how many µs; raises *ValueError* with a sentence."""
-    told = RATE.fullmatch(text)
-    if told is None:
+    match = RATE.fullmatch(text)
+    if match is None:
         raise ValueError(f"`{text[:40]}` is no rate: write 200/s, 1000/min or 5000/h.")
-    return int(told[1]), PERIODS[told[2]]
+    return int(match[1]), PERIODS[match[2]]
 
 
 class SourceRate:

@@ -38,54 +38,58 @@ class Metrics:
         """Write what was counted."""
         source = ("workspace", "source")
         return [
-            *_family("deliveries_total", "counter", "Deliveries by the status they were answered with.",
+            *_render_family("deliveries_total", "counter", "Deliveries by the status they were answered with.",
                      (*source, "status"), self._deliveries.items()),
-            *_family("items_total", "counter", "Items of deliveries by what became of them.",
+            *_render_family("items_total", "counter", "Items of deliveries by what became of them.",
                      (*source, "outcome"), self._items.items()),
-            *_family("slack_calls_total", "counter", "Calls of Slack's methods by what it answered.",
+            *_render_family("slack_calls_total", "counter", "Calls of Slack's methods by what it answered.",
                      ("method", "outcome"), self._slack.items()),
         ]  # fmt: skip  # a family each
 
 
-def _waiting(measured: Measured) -> list[str]:
+def _render_waiting(measurement: Measured) -> list[str]:
     source, state = ("workspace", "source"), ("workspace", "state")
-    ages = {kind: age // SECOND for kind, age in measured.overdue.items()}
+    ages = {kind: age // SECOND for kind, age in measurement.overdue.items()}
     return [
-        *_family("quarantined", "gauge", "Items that wait in quarantine.", source, measured.quarantined.items()),
-        *_of_kinds("jobs_waiting", "Jobs to be done, now or later.", measured.waiting),
-        *_of_kinds("jobs_overdue_seconds", "For how long the longest waiting job is due.", ages),
-        *_of_kinds("jobs_given_up", "Jobs that were not done, and will not be.", measured.given_up),
-        *_family("follow_ups", "gauge", "Follow-ups by state.", state, measured.follow_ups.items()),
+        *_render_family(
+            "quarantined", "gauge", "Items that wait in quarantine.", source, measurement.quarantined.items()
+        ),
+        *_render_by_kind("jobs_waiting", "Jobs to be done, now or later.", measurement.waiting),
+        *_render_by_kind("jobs_overdue_seconds", "For how long the longest waiting job is due.", ages),
+        *_render_by_kind("jobs_given_up", "Jobs that were not done, and will not be.", measurement.given_up),
+        *_render_family("follow_ups", "gauge", "Follow-ups by state.", state, measurement.follow_ups.items()),
     ]
 
 
-def _of_kinds(name: str, help: str, values: Mapping[str, int]) -> Iterable[str]:
-    return _family(name, "gauge", help, ("kind",), [((kind,), value) for kind, value in values.items()])
+def _render_by_kind(name: str, help: str, values: Mapping[str, int]) -> Iterable[str]:
+    return _render_family(name, "gauge", help, ("kind",), [((kind,), value) for kind, value in values.items()])
 
 
-def _family(
+def _render_family(
     name: str, kind: str, help: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], int]]
 ) -> Iterable[str]:
     yield f"# HELP contact_score_{name} {help}"
     yield f"# TYPE contact_score_{name} {kind}"
-    for said, value in sorted(values):
-        pairs = ",".join(f'{label}="{_escaped(one)}"' for label, one in zip(labels, said, strict=True))
+    for label_values, value in sorted(values):
+        pairs = ",".join(
+            f'{label}="{_escape_label(label_value)}"' for label, label_value in zip(labels, label_values, strict=True)
+        )
         yield f"contact_score_{name}{f'{{{pairs}}}' if pairs else ''} {value}"
 
 
-def _escaped(text: str) -> str:
+def _escape_label(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-async def _measured(*, now: int) -> Measured | None:
+async def _try_measure(*, now: int) -> Measured | None:
     """Ask the database, or give nothing where it is out of reach or silent."""
-    asking = asyncio.create_task(measure(now=now))
-    done, _ = await asyncio.wait([asking], timeout=PATIENCE)
+    task = asyncio.create_task(measure(now=now))
+    done, _ = await asyncio.wait([task], timeout=PATIENCE)
     if not done:
-        asking.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
+        task.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
         return None
     try:
-        return asking.result()
+        return task.result()
     except StorageUnavailable:
         return None
 
@@ -94,10 +98,12 @@ def metrics_handler(metrics: Metrics, *, clock: Callable[[], int]) -> Callable[[
     """Make the handler that shows them; without a database it says that, and shows what this process knows."""
 
     async def answer(_: web.Request) -> web.Response:
-        measured = await _measured(now=clock())
-        waiting = [] if measured is None else _waiting(measured)
-        up = _family("database_up", "gauge", "Whether the database answers.", (), [((), int(measured is not None))])
-        text = "\n".join([*metrics.counted(), *waiting, *up, ""])
+        measurement = await _try_measure(now=clock())
+        waiting_lines = [] if measurement is None else _render_waiting(measurement)
+        database_up = _render_family(
+            "database_up", "gauge", "Whether the database answers.", (), [((), int(measurement is not None))]
+        )
+        text = "\n".join([*metrics.counted(), *waiting_lines, *database_up, ""])
         return web.Response(body=text.encode(), headers={"Content-Type": KIND})
 
     return answer

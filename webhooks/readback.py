@@ -37,16 +37,16 @@ PACE = SECOND // 5  #: between two contacts of a source: no API that is read all
 PATIENCE = 10.0  #: seconds that an answer may take
 
 
-class _Later(Exception):
+class _TemporaryFailure(Exception):
     """It may be read later: *wait* µs from now, as we were asked to, or as usual where nobody said."""
 
-    def __init__(self, because: str, *, wait: int | None = None, all_wait: bool = False) -> None:
-        super().__init__(because)
+    def __init__(self, reason: str, *, wait: int | None = None, all_wait: bool = False) -> None:
+        super().__init__(reason)
         self.wait = wait
         self.all_wait = all_wait
 
 
-class _Never(Exception):
+class _PermanentFailure(Exception):
     """It cannot be read."""
 
 
@@ -71,34 +71,36 @@ class Reader:
         for workspace in await jobs.workspaces_with_due_jobs(kinds=[READ], now=now):
             job = await jobs.claim(workspace, kinds=[READ], now=now)
             if job is not None:
-                await self._carry_out(workspace, job)
+                await self._run_job(workspace, job)
                 return True
         return False
 
-    async def _carry_out(self, workspace: Workspace, job: Job) -> None:
-        wanted = await readback_queue.load_request(workspace, job=job)
-        problem = await self._tried(workspace, wanted) if wanted is not None else None
-        if isinstance(problem, _Later) and (problem.all_wait or job.attempts < MOST_ATTEMPTS):
+    async def _run_job(self, workspace: Workspace, job: Job) -> None:
+        request = await readback_queue.load_request(workspace, job=job)
+        problem = await self._try_read(workspace, request) if request is not None else None
+        if isinstance(problem, _TemporaryFailure) and (problem.all_wait or job.attempts < MOST_ATTEMPTS):
             await self._postpone(workspace, job, problem)
             return
-        if problem is not None and wanted is not None:
-            times = f", {job.attempts} times" if isinstance(problem, _Later) else ""
-            said = f"{wanted.source}:{wanted.id} {problem}{times}"
-            log.warning("contact not read", source=wanted.source, because=str(problem))
-            await readback_queue.record_failure(workspace, source=wanted.source, because=said, now=self._clock())
+        if problem is not None and request is not None:
+            attempts = f", {job.attempts} times" if isinstance(problem, _TemporaryFailure) else ""
+            description = f"{request.source}:{request.id} {problem}{attempts}"
+            log.warning("contact not read", source=request.source, because=str(problem))
+            await readback_queue.record_failure(
+                workspace, source=request.source, because=description, now=self._clock()
+            )
         await jobs.settle(workspace, job=job, pace=PACE, now=self._clock())
 
-    async def _tried(self, workspace: Workspace, wanted: Wanted) -> _Later | _Never | None:
+    async def _try_read(self, workspace: Workspace, request: Wanted) -> _TemporaryFailure | _PermanentFailure | None:
         try:
-            await self._read(workspace, wanted)
-        except (_Later, _Never) as exc:
+            await self._read_contact(workspace, request)
+        except (_TemporaryFailure, _PermanentFailure) as exc:
             return exc
         except Exception as exc:  # whatever it was, no other contact waits for it
-            log.exception("contact not recorded", source=wanted.source)
-            return _Later(f"could not be recorded: {type(exc).__name__}")
+            log.exception("contact not recorded", source=request.source)
+            return _TemporaryFailure(f"could not be recorded: {type(exc).__name__}")
         return None
 
-    async def _postpone(self, workspace: Workspace, job: Job, exc: _Later) -> None:
+    async def _postpone(self, workspace: Workspace, job: Job, exc: _TemporaryFailure) -> None:
         now = self._clock()
         log.warning("contact not read yet", lane=job.lane, because=str(exc))
         await jobs.postpone(
@@ -112,80 +114,92 @@ class Reader:
             now=now,
         )
 
-    async def _read(self, workspace: Workspace, wanted: Wanted) -> None:
+    async def _read_contact(self, workspace: Workspace, request: Wanted) -> None:
         """Read a contact and record what is said of it; raises _Later, _Never."""
         try:
-            source = await find_source(workspace.team, slug=wanted.source)
+            source = await find_source(workspace.team, slug=request.source)
         except UnknownSource:
             return
         readback = PROVIDERS[source.provider].readback
         if readback is None:
             return
-        address = _address(readback, source, wanted.id)
-        answered = await _ask(address, token=wanted.api_token, patience=self._patience)
-        _check(answered)
-        request = readback_request(answered.body, id=wanted.id)
-        key = f"read:{wanted.id}:{hashlib.sha256(answered.body).hexdigest()[:16]}"
+        url = _build_url(readback, source, request.id)
+        answer = await _fetch(url, token=request.api_token, patience=self._patience)
+        _check_status(answer)
+        signed_request = readback_request(answer.body, id=request.id)
+        key = f"read:{request.id}:{hashlib.sha256(answer.body).hexdigest()[:16]}"
         try:
-            items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
+            items = read_items(PROVIDERS[source.provider], signed_request, source=source, key=key)
         except BadBody as exc:
-            raise _Never(f"was answered what cannot be read: {exc}") from exc
+            raise _PermanentFailure(f"was answered what cannot be read: {exc}") from exc
         now = self._clock()
         submission = Submission(
             workspace=workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
-            items=await self._news(workspace, items, wanted),
+            items=await self._drop_redundant_clears(workspace, items, request),
             creates=False,
-            delivered=Delivered(source=source.id, key=key, raw=serialize_request(request), was_read=True),
+            delivered=Delivered(source=source.id, key=key, raw=serialize_request(signed_request), was_read=True),
             muted=source.settings.muted,
         )
         await self._committer.record(submission, now=now)
 
-    async def _news(self, workspace: Workspace, items: list[ItemRequest], wanted: Wanted) -> list[ItemRequest]:
+    async def _drop_redundant_clears(
+        self, workspace: Workspace, items: list[ItemRequest], request: Wanted
+    ) -> list[ItemRequest]:
         """Leave out that a score has no value which has none here either."""
-        cleared = [one for one in items if isinstance(one, Item) and one.op is Op.CLEAR]
-        contact = await find_by_key(workspace, key=f"{wanted.source}:{wanted.id}") if cleared else None
-        known = await card(workspace, contact=contact, now=self._clock()) if contact is not None else None
-        scored = {one.score_type.key for one in known.standings} if known is not None else set()
-        return [one for one in items if one not in cleared or (isinstance(one, Item) and one.score in scored)]
+        clears = [item for item in items if isinstance(item, Item) and item.op is Op.CLEAR]
+        contact = await find_by_key(workspace, key=f"{request.source}:{request.id}") if clears else None
+        contact_card = await card(workspace, contact=contact, now=self._clock()) if contact is not None else None
+        scored_keys = (
+            {current_score.score_type.key for current_score in contact_card.standings}
+            if contact_card is not None
+            else set()
+        )
+        return [item for item in items if item not in clears or (isinstance(item, Item) and item.score in scored_keys)]
 
 
-def _address(readback: Readback, source: Source, id: str) -> str:
+def _build_url(readback: Readback, source: Source, id: str) -> str:
     return (source.settings.api_url or readback.base).rstrip("/") + readback.path(source, id)
 
 
-async def _ask(address: str, *, token: str, patience: float) -> _Answer:
+async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
     """Ask for something; raises _Later where nobody answers, _Never where too much is answered."""
     headers = {"accept": JSON, "authorization": f"Bearer {token}"}
     try:
         async with (
             ClientSession(timeout=ClientTimeout(total=patience)) as session,
             # Whoever sends us elsewhere is not to hear the token there.
-            session.get(URL(address, encoded=True), headers=headers, allow_redirects=False) as told,
+            session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response,
         ):
-            body = await read_body(told, limit=MAX_BODY)
-            return _Answer(told.status, told.headers.get("retry-after", ""), body)
+            body = await read_body(response, limit=MAX_BODY)
+            return _Answer(response.status, response.headers.get("retry-after", ""), body)
     except TooLarge as exc:
-        raise _Never(f"was answered more than {exc.limit:,} bytes") from exc
+        raise _PermanentFailure(f"was answered more than {exc.limit:,} bytes") from exc
     except TimeoutError as exc:
-        raise _Later(f"was not answered within {patience:g} seconds") from exc
+        raise _TemporaryFailure(f"was not answered within {patience:g} seconds") from exc
     except (ClientError, OSError) as exc:
-        raise _Later(f"was not answered: {type(exc).__name__}") from exc
+        raise _TemporaryFailure(f"was not answered: {type(exc).__name__}") from exc
 
 
-def _check(answered: _Answer) -> None:
+def _check_status(answer: _Answer) -> None:
     """Go on where it was answered; raises _Later, _Never, with what to do where somebody can do something."""
-    status, told = answered.status, answered.retry_after
-    wait = min(int(told) * SECOND, HOUR) if told.isascii() and told.isdecimal() and len(told) < 10 else None
+    status, retry_after = answer.status, answer.retry_after
+    wait = (
+        min(int(retry_after) * SECOND, HOUR)
+        if retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 10
+        else None
+    )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise _Later("is asked for too often", wait=wait, all_wait=True)
+        raise _TemporaryFailure("is asked for too often", wait=wait, all_wait=True)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _Later(f"was answered {status}", wait=wait)
+        raise _TemporaryFailure(f"was answered {status}", wait=wait)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        raise _Never(f"was answered {status}: the API token is not taken, or may not read contacts; give it another")
+        raise _PermanentFailure(
+            f"was answered {status}: the API token is not taken, or may not read contacts; give it another"
+        )
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        raise _Never(f"was answered {status}: there is no such contact, or the API token may not see it")
+        raise _PermanentFailure(f"was answered {status}: there is no such contact, or the API token may not see it")
     if status != HTTPStatus.OK:
-        raise _Never(f"was answered {status}")
+        raise _PermanentFailure(f"was answered {status}")

@@ -41,7 +41,7 @@ class Receiver:
         self._public_url = public_url
         self._failures = FailureRate()
         self._rates = SourceRate()
-        self._tidied: dict[int, int] = {}  # workspace → when its old deliveries were let go
+        self._cleaned_up_at: dict[int, int] = {}  # workspace → when its old deliveries were let go
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a delivery; whatever is authentic and can be read is 200, whatever its items are worth."""
@@ -72,7 +72,7 @@ class Receiver:
         items: Counter[str] = Counter()
         status: int = HTTPStatus.INTERNAL_SERVER_ERROR
         try:
-            answer = await self._take(request, source, body, items=items, now=now)
+            answer = await self._process_delivery(request, source, body, items=items, now=now)
             status = answer.status
             return answer
         except StorageUnavailable:
@@ -81,79 +81,83 @@ class Receiver:
         finally:
             self._metrics.delivered(source.workspace.team, source.slug, status=status, items=items)
 
-    async def _take(
+    async def _process_delivery(
         self, request: web.Request, source: Source, body: bytes, *, items: Counter[str], now: int
     ) -> web.Response:
         """Take a delivery of a source, and count what becomes of its *items*."""
         provider = PROVIDERS[source.provider]
         proof = provider.proof(source)
-        arrived = self._arrived(request, source, body)
+        signed_request = self._build_signed_request(request, source, body)
         try:
-            told = proof.authenticate(arrived, secrets=source.secrets, now=now)
+            delivery_id = proof.authenticate(signed_request, secrets=source.secrets, now=now)
         except NotAuthentic as refusal:
-            return await self._refuse(request, source, refusal, now=now)
+            return await self._refuse_delivery(request, source, refusal, now=now)
         if source.settings.paused:
             return problem(503, "This source is paused. Keep it, and send it again.", headers={"Retry-After": "3600"})
         if wait := self._rates.wait(source.id, rate=source.settings.rate, now=now):
             return problem(429, "This source sends more than was agreed.", headers={"Retry-After": str(wait)})
         if (
-            not provider.takes_kind(kind_of(arrived.headers))
-            or (arrived.headers.get("content-encoding") or IDENTITY).lower() != IDENTITY
+            not provider.takes_kind(kind_of(signed_request.headers))
+            or (signed_request.headers.get("content-encoding") or IDENTITY).lower() != IDENTITY
         ):
             return problem(415, f"Send {' or '.join(provider.content_types)}, without a Content-Encoding.")
-        key = delivery_key(arrived, told=told)
-        unread: BadBody | None = None
+        key = delivery_key(signed_request, proof_id=delivery_id)
+        parse_error: BadBody | None = None
         try:
-            asked = read_items(provider, arrived, source=source, key=key)
+            item_requests = read_items(provider, signed_request, source=source, key=key)
         except BadBody as exc:
-            unread, asked = exc, quarantine_body(key, str(exc))
+            parse_error, item_requests = exc, quarantine_body(key, str(exc))
         submission = Submission(
             workspace=source.workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
-            items=asked,
+            items=item_requests,
             delivered=Delivered(
                 source=source.id,
                 key=key,
-                raw=redact_request(arrived, proof=proof),
+                raw=redact_request(signed_request, proof=proof),
                 reads=source.reads and provider.readback is not None,
             ),
             muted=source.settings.muted,
         )
         recorded = await self._committer.record(submission, now=now)
-        items.update(str(one.status) for one in recorded.outcomes)
-        await self._tidy(source, now=now)
-        if unread is not None:
-            return problem(400, str(unread))
+        items.update(str(outcome.status) for outcome in recorded.outcomes)
+        await self._clean_up(source, now=now)
+        if parse_error is not None:
+            return problem(400, str(parse_error))
         if provider.ack is not None:
             return web.Response(text=provider.ack[1], content_type=provider.ack[0], charset="utf-8")
-        return web.json_response(_answer(recorded))
+        return web.json_response(_render_answer(recorded))
 
-    def _arrived(self, request: web.Request, source: Source, body: bytes) -> SignedRequest:
+    def _build_signed_request(self, request: web.Request, source: Source, body: bytes) -> SignedRequest:
         """Give the request as its sender sees it: at the address it was told, with the query as it came."""
         lines: dict[str, list[str]] = {}
         for name, value in request.headers.items():
             lines.setdefault(name.lower(), []).append(value)
         headers = {name: first for name, (first, *_) in lines.items()}
-        sent = urlsplit(request.raw_path)
-        told = urlsplit(source.settings.public_url) if source.settings.public_url else None
-        if told is not None:
-            address = f"{told.scheme}://{told.netloc}{told.path}"
+        sent_url = urlsplit(request.raw_path)
+        public_url = urlsplit(source.settings.public_url) if source.settings.public_url else None
+        if public_url is not None:
+            address = f"{public_url.scheme}://{public_url.netloc}{public_url.path}"
         else:
-            address = (self._public_url or f"{request.scheme}://{request.host}").rstrip("/") + sent.path
-        url = f"{address}?{sent.query}" if sent.query else address
-        return SignedRequest(method=request.method, url=url, query=sent.query, headers=headers, lines=lines, body=body)
+            address = (self._public_url or f"{request.scheme}://{request.host}").rstrip("/") + sent_url.path
+        url = f"{address}?{sent_url.query}" if sent_url.query else address
+        return SignedRequest(
+            method=request.method, url=url, query=sent_url.query, headers=headers, lines=lines, body=body
+        )
 
-    async def _tidy(self, source: Source, *, now: int) -> None:
+    async def _clean_up(self, source: Source, *, now: int) -> None:
         """Let go of old deliveries, once an hour; that it failed is no reason to refuse what was kept."""
-        if now - self._tidied.get(source.workspace.id, 0) < HOUR:
+        if now - self._cleaned_up_at.get(source.workspace.id, 0) < HOUR:
             return
-        self._tidied[source.workspace.id] = now
+        self._cleaned_up_at[source.workspace.id] = now
         with suppress(StorageUnavailable):
             await delete_old_deliveries(source.workspace, now=now)
 
-    async def _refuse(self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int) -> web.Response:
+    async def _refuse_delivery(
+        self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int
+    ) -> web.Response:
         # Only failures are turned away: who shares an address with a stranger is still heard.
         wait = self._failures.failed(request.remote or "", now=now)
         if wait:
@@ -163,6 +167,6 @@ class Receiver:
         return problem(401)
 
 
-def _answer(recorded: Recorded) -> dict[str, object]:
+def _render_answer(recorded: Recorded) -> dict[str, object]:
     counts: dict[str, object] = {status.value: recorded.count(status) for status in Status}
-    return {**counts, "items": [{"status": one.status, "reason": one.reason} for one in recorded.outcomes]}
+    return {**counts, "items": [{"status": outcome.status, "reason": outcome.reason} for outcome in recorded.outcomes]}

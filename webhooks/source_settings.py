@@ -65,26 +65,26 @@ def configure(
     workspace: Workspace, *, slug: str, provider: str, given: Given, before: Source | None = None
 ) -> Configured:
     """Check what was said of a new source, or of one that was set *before*; raises Refusal with what to say instead."""
-    chosen = find_provider(provider)
-    _check_used(provider, chosen, given)
-    settings = _settings(slug, provider, chosen, given, before.settings if before is not None else SourceSettings())
+    spec = find_provider(provider)
+    _check_options_used(provider, spec, given)
+    settings = _merge_settings(slug, provider, spec, given, before.settings if before is not None else SourceSettings())
     proof = authenticator_for(workspace, slug=slug, provider=provider, settings=settings)
     if given.secrets and not isinstance(proof, Signature):
-        instead = "--password" if isinstance(proof, Basic) else "--token"
-        raise Refusal(f"`{provider}` signs nothing here, so it takes no --secret; use {instead}")
+        option = "--password" if isinstance(proof, Basic) else "--token"
+        raise Refusal(f"`{provider}` signs nothing here, so it takes no --secret; use {option}")
     if given.api_token and (not given.api_token.isascii() or not given.api_token.isprintable()):
         raise Refusal("an API token is printable ASCII characters, as the sender shows it: --api-token TOKEN")
-    said = [*given.secrets, *(one for one in (given.password, given.token) if one is not None)]
-    for one in said:
-        check_secret(proof, one)
-    if before is not None and not said:
-        for one in before.secrets:
-            check_secret(proof, one)  # those it has must fit the way it proves itself from now on
+    new_secrets = [*given.secrets, *(secret for secret in (given.password, given.token) if secret is not None)]
+    for secret in new_secrets:
+        check_secret(proof, secret)
+    if before is not None and not new_secrets:
+        for secret in before.secrets:
+            check_secret(proof, secret)  # those it has must fit the way it proves itself from now on
         return Configured(settings=settings, secrets=None)
-    if said:
-        return Configured(settings=settings, secrets=tuple(said))
-    without = isinstance(proof, Organization) and proof.token is None
-    return Configured(settings=settings, secrets=() if without else (proof.new_secret(),))
+    if new_secrets:
+        return Configured(settings=settings, secrets=tuple(new_secrets))
+    needs_no_secret = isinstance(proof, Organization) and proof.token is None
+    return Configured(settings=settings, secrets=() if needs_no_secret else (proof.new_secret(),))
 
 
 def unknown_score_types(source: Source) -> list[str]:
@@ -104,7 +104,7 @@ def with_secret(given: Given, secret: str, *, proof: Authenticator) -> Given:
     return replace(given, password=secret) if isinstance(proof, Basic) else replace(given, token=secret)
 
 
-def next_secret(source: Source, said: str | None) -> str:
+def next_secret(source: Source, secret: str | None) -> str:
     """Give the next secret of a source: the one that was said, else a new one. Raises Refusal."""
     proof = authenticator_for(source.workspace, slug=source.slug, provider=source.provider, settings=source.settings)
     if not source.secrets:
@@ -112,9 +112,9 @@ def next_secret(source: Source, said: str | None) -> str:
             f"`{source.slug}` has no secret to rotate; give it a token:"
             f" contact-score source set {source.slug} --token …"
         )
-    chosen = said if said is not None else proof.new_secret()
-    check_secret(proof, chosen)
-    return chosen
+    new_secret = secret if secret is not None else proof.new_secret()
+    check_secret(proof, new_secret)
+    return new_secret
 
 
 def check_secret(proof: Authenticator, secret: str) -> None:
@@ -125,36 +125,38 @@ def check_secret(proof: Authenticator, secret: str) -> None:
         raise Refusal(str(exc)) from exc
 
 
-def _check_used(provider: str, chosen: Provider, given: Given) -> None:
-    used = {
+def _check_options_used(provider: str, spec: Provider, given: Given) -> None:
+    values = {
         "map": given.map,
         "username": given.username or given.password,
         "token": given.token or given.token_in,
         "recipe": given.recipe,
         "mapping": given.mapping,
         "public_url": given.public_url,
-        "api_token": given.api_token if chosen.readback is None else None,
-        "api_url": given.api_url if chosen.readback is None else None,
+        "api_token": given.api_token if spec.readback is None else None,
+        "api_url": given.api_url if spec.readback is None else None,
     }
-    for name, said in used.items():
-        if said and name not in chosen.takes:
+    for name, value in values.items():
+        if value and name not in spec.takes:
             raise Refusal(f"`{provider}` takes no --{name.replace('_', '-')}")
-    ways = [name for name in ("username", "token", "recipe") if used[name]]
-    if len(ways) > 1:
-        raise Refusal(f"choose one way to prove it is the sender: --{ways[0]} or --{ways[1]}")
+    proof_options = [name for name in ("username", "token", "recipe") if values[name]]
+    if len(proof_options) > 1:
+        raise Refusal(f"choose one way to prove it is the sender: --{proof_options[0]} or --{proof_options[1]}")
 
 
-def _settings(slug: str, provider: str, chosen: Provider, given: Given, before: SourceSettings) -> SourceSettings:
-    mapped = _pairs(given.map, "--map", "PROPERTY=TYPE")
-    for key in mapped.values():
+def _merge_settings(slug: str, provider: str, spec: Provider, given: Given, before: SourceSettings) -> SourceSettings:
+    property_map = _parse_pairs(given.map, "--map", "PROPERTY=TYPE")
+    for key in property_map.values():
         check_key(key)
     settings = replace(
         before,
-        map={**before.map, **mapped},
-        options=_options(provider, chosen, {**before.options, **_pairs(given.options, "--option", "KEY=VALUE")}),
-        public_url=_address(given.public_url, "--public-url https://scores.example.com/webhooks/…")
+        map={**before.map, **property_map},
+        options=_merge_options(
+            provider, spec, {**before.options, **_parse_pairs(given.options, "--option", "KEY=VALUE")}
+        ),
+        public_url=_check_address(given.public_url, "--public-url https://scores.example.com/webhooks/…")
         or before.public_url,
-        api_url=_address(given.api_url, "--api-url https://api.example.com") or before.api_url,
+        api_url=_check_address(given.api_url, "--api-url https://api.example.com") or before.api_url,
         muted=before.muted if given.muted is None else given.muted,
     )
     try:
@@ -168,61 +170,61 @@ def _settings(slug: str, provider: str, chosen: Provider, given: Given, before: 
             settings = replace(settings, recipe=given.recipe, username=None, token_in=None)
     except (BadMapping, ValueError) as exc:
         raise Refusal(str(exc)) from exc
-    return _proof_settings(slug, chosen, given, settings)
+    return _choose_proof_settings(slug, spec, given, settings)
 
 
-def _proof_settings(slug: str, chosen: Provider, given: Given, settings: SourceSettings) -> SourceSettings:
+def _choose_proof_settings(slug: str, spec: Provider, given: Given, settings: SourceSettings) -> SourceSettings:
     """Settle whether there is a user name, or where a token is."""
-    if given.username is not None or given.password is not None or (chosen.username and settings.username is None):
-        name = given.username or settings.username or (slug if chosen.username else None)
+    if given.username is not None or given.password is not None or (spec.username and settings.username is None):
+        name = given.username or settings.username or (slug if spec.username else None)
         if name is None:
             raise Refusal("a password needs a user name: --username NAME --password PASSWORD")
         if ":" in name or not name.isprintable() or len(name) > 200:
             raise Refusal("a user name has 1 to 200 printable characters, and no colon")
         return replace(settings, username=name, token_in=None, recipe=None)
     if given.token is not None or given.token_in is not None:
-        place = _token_in(given.token_in or settings.token_in or "bearer")
+        place = _check_token_place(given.token_in or settings.token_in or "bearer")
         return replace(settings, token_in=place, username=None, recipe=None)
-    tells_by_token = "token" in chosen.takes and "username" in chosen.takes
-    if tells_by_token and settings.username is None and settings.recipe is None and settings.token_in is None:
+    takes_token = "token" in spec.takes and "username" in spec.takes
+    if takes_token and settings.username is None and settings.recipe is None and settings.token_in is None:
         return replace(settings, token_in=PLACES[0])  # nobody is ever let in without any proof
     return settings
 
 
-def _token_in(text: str) -> str:
+def _check_token_place(text: str) -> str:
     place, _, name = text.partition(":")
     if place not in PLACES or (place == "bearer") != (name == "") or (name and not _NAME.fullmatch(name)):
         raise Refusal(f"`{text[:60]}` is no place for a token: bearer, header:NAME, query:NAME or form:NAME")
     return text
 
 
-def _address(url: str | None, instead: str) -> str | None:
+def _check_address(url: str | None, example: str) -> str | None:
     if url is None:
         return None
-    told = urlsplit(url)
-    if told.scheme not in ("http", "https") or not told.netloc:
-        raise Refusal(f"`{url[:80]}` is no address: {instead}")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise Refusal(f"`{url[:80]}` is no address: {example}")
     return url
 
 
-def _options(provider: str, chosen: Provider, said: Mapping[str, str]) -> dict[str, str]:
-    for name, value in said.items():
-        if name not in chosen.options:
-            there = ", ".join(chosen.options) or "none"
-            raise Refusal(f"`{provider}` has no option `{name[:40]}`; there is {there}")
-        allowed = chosen.options[name]
+def _merge_options(provider: str, spec: Provider, options: Mapping[str, str]) -> dict[str, str]:
+    for name, value in options.items():
+        if name not in spec.options:
+            names = ", ".join(spec.options) or "none"
+            raise Refusal(f"`{provider}` has no option `{name[:40]}`; there is {names}")
+        allowed = spec.options[name]
         if allowed and value not in allowed:
             raise Refusal(f"the option `{name}` is {' or '.join(allowed)}, not `{value[:40]}`")
-    organization = said.get("organization_id", "")
-    if "organization_id" in chosen.options and not _ORGANIZATION.fullmatch(organization):
+    organization = options.get("organization_id", "")
+    if "organization_id" in spec.options and not _ORGANIZATION.fullmatch(organization):
         raise Refusal(
             "say which Salesforce organisation sends: --option organization_id=00D…"
             " (15 or 18 characters, in Setup under Company Information)"
         )
-    return dict(said)
+    return dict(options)
 
 
-def _pairs(texts: Sequence[str], option: str, shape: str) -> dict[str, str]:
+def _parse_pairs(texts: Sequence[str], option: str, shape: str) -> dict[str, str]:
     """Split each at its last equals sign: a property may have one in its name, a score type has none."""
     pairs: dict[str, str] = {}
     for text in texts:

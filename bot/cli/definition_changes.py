@@ -18,56 +18,66 @@ from storage.scoring.drafts import Preview, apply, build, cancel, draft, only_na
 
 
 async def redefine(
-    workspace: Workspace, wanted: Sequence[ScoreType], *, dry_run: bool, asks: bool
+    workspace: Workspace, definitions: Sequence[ScoreType], *, dry_run: bool, should_ask: bool
 ) -> list[Preview | ScoreType]:
     """Change types, or only say what would change; gives a preview for each, or the type where nothing moves."""
-    told: list[Preview | ScoreType] = []
-    live = {one.key: one for one in await score_types(workspace)}
-    for one in wanted:
+    results: list[Preview | ScoreType] = []
+    current = {score_type.key: score_type for score_type in await score_types(workspace)}
+    for definition in definitions:
         if dry_run:  # what it is called, and which one is the default, is changed at once, so it is not tried
-            one = replace(one, is_default=live[one.key].is_default)
-        names = dry_run and only_names(live[one.key], one)
-        made = None if names else await draft(workspace, wanted=one, now=system_clock())
-        if made is None:
-            told.append(one)
+            definition = replace(definition, is_default=current[definition.key].is_default)
+        is_rename = dry_run and only_names(current[definition.key], definition)
+        new_draft = None if is_rename else await draft(workspace, wanted=definition, now=system_clock())
+        if new_draft is None:
+            results.append(definition)
             continue
-        await _build(workspace, made)
-        seen = await preview(workspace, draft=made, now=system_clock())
-        told.append(seen)
+        await _build_draft(workspace, new_draft)
+        change = await preview(workspace, draft=new_draft, now=system_clock())
+        results.append(change)
         if dry_run:
-            await cancel(workspace, draft=made)
+            await cancel(workspace, draft=new_draft)
         else:
-            await apply(workspace, draft=made, asks=asks, now=system_clock())
-    return told
+            await apply(workspace, draft=new_draft, asks=should_ask, now=system_clock())
+    return results
 
 
-async def _build(workspace: Workspace, made: ScoreType) -> None:
+async def _build_draft(workspace: Workspace, new_draft: ScoreType) -> None:
     total = await contacts_to_verify(workspace)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        bar = progress.add_task(made.label, total=total)
+        bar = progress.add_task(new_draft.label, total=total)
         await build(
-            workspace, draft=made, progress=lambda done: progress.update(bar, completed=done), now=system_clock()
+            workspace, draft=new_draft, progress=lambda done: progress.update(bar, completed=done), now=system_clock()
         )
 
 
-def as_document(seen: Preview | ScoreType) -> dict[str, object]:
+def as_document(change: Preview | ScoreType) -> dict[str, object]:
     """Write what changed, or would."""
-    if isinstance(seen, ScoreType):
-        return {"type": seen.key, "changed": 0, "entering": 0, "leaving": 0, "asking": 0}
-    counts = {"changed": seen.changed, "entering": seen.entering, "leaving": seen.leaving, "asking": seen.asking}
-    return {"type": seen.draft.key, **counts}
+    if isinstance(change, ScoreType):
+        return {"type": change.key, "changed": 0, "entering": 0, "leaving": 0, "asking": 0}
+    counts = {
+        "changed": change.changed,
+        "entering": change.entering,
+        "leaving": change.leaving,
+        "asking": change.asking,
+    }
+    return {"type": change.draft.key, **counts}
 
 
-async def print_preview(workspace: Workspace, seen: Preview | ScoreType, *, dry_run: bool, asks: bool) -> None:
+async def print_preview(workspace: Workspace, change: Preview | ScoreType, *, dry_run: bool, should_ask: bool) -> None:
     """Say to people what changed, or would."""
-    if isinstance(seen, ScoreType):
-        output.lines(f"{seen.label}: no score changes by this.")
+    if isinstance(change, ScoreType):
+        output.lines(f"{change.label}: no score changes by this.")
         return
-    names = {one.id: one.shown for one in await contacts(workspace, ids=[id for id, _, _ in seen.first])}
-    first = [(names.get(id, str(id)), before, after) for id, before, after in seen.first]
+    names = {contact.id: contact.shown for contact in await contacts(workspace, ids=[id for id, _, _ in change.first])}
+    first_moves = [(names.get(id, str(id)), before, after) for id, before, after in change.first]
     output.moved(
-        seen.draft, changed=seen.changed, entering=seen.entering, leaving=seen.leaving, first=first, dry_run=dry_run
+        change.draft,
+        changed=change.changed,
+        entering=change.entering,
+        leaving=change.leaving,
+        first=first_moves,
+        dry_run=dry_run,
     )
-    if seen.asking:
-        did = "asked for" if asks and not dry_run else "would be asked for with --ask"
-        output.lines(f"{output.count(seen.asking, 'follow-up')} {did}.")
+    if change.asking:
+        outcome = "asked for" if should_ask and not dry_run else "would be asked for with --ask"
+        output.lines(f"{output.count(change.asking, 'follow-up')} {outcome}.")

@@ -32,25 +32,25 @@ def list_all(
         workspace = await the_workspace(team)
         if source is not None:
             await find_source(workspace.team, slug=source)  # who has mistyped it shall not think that nothing came
-        found = [_row(one) for one in await deliveries(workspace, source=source, most=limit)]
-        turned_away = [
+        rows = [_render_row(delivery) for delivery in await deliveries(workspace, source=source, most=limit)]
+        refusals = [
             {
-                "source": one.source,
-                "count": one.count,
-                "last_at": output.moment(one.last_at),
-                "reason": one.reason,
-                "hint": one.hint,
+                "source": refusal.source,
+                "count": refusal.count,
+                "last_at": output.moment(refusal.last_at),
+                "reason": refusal.reason,
+                "hint": refusal.hint,
             }
-            for one in await list_refusals(workspace)
-            if source in (None, one.source)
+            for refusal in await list_refusals(workspace)
+            if source in (None, refusal.source)
         ]
         if as_json:
-            output.document({"deliveries": found, "refused": turned_away})
+            output.document({"deliveries": rows, "refused": refusals})
             return
-        output.table(found, none="Nothing was delivered yet.")
-        for one in turned_away:
-            output.lines("", f"Refused for `{one['source']}`: {one['count']}, last at {one['last_at']}.")
-            output.lines(f"  Because: {one['reason']}. {one['hint']}")
+        output.table(rows, none="Nothing was delivered yet.")
+        for refusal in refusals:
+            output.lines("", f"Refused for `{refusal['source']}`: {refusal['count']}, last at {refusal['last_at']}.")
+            output.lines(f"  Because: {refusal['reason']}. {refusal['hint']}")
 
     run(body)
 
@@ -61,13 +61,13 @@ def show(id: int, team: Team = None, as_json: AsJson = False) -> None:
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
-        one, aside = await delivery(workspace, id=id)
-        request = await _request(workspace, id)
-        rows = [{"item": each.position, "reason": each.reason, "content": each.item} for each in aside]
+        record, quarantined = await delivery(workspace, id=id)
+        request = await _load_request(workspace, id)
+        rows = [{"item": item.position, "reason": item.reason, "content": item.item} for item in quarantined]
         if as_json:
-            output.document({**_row(one), "items": rows, "request": request})
+            output.document({**_render_row(record), "items": rows, "request": request})
             return
-        output.table([_row(one)], none="")
+        output.table([_render_row(record)], none="")
         output.lines("")
         output.table(rows, none="Every item could be used.")
         if request is not None:
@@ -84,7 +84,7 @@ class _Request(TypedDict):
     body: str
 
 
-async def _request(workspace: Workspace, id: int) -> _Request | None:
+async def _load_request(workspace: Workspace, id: int) -> _Request | None:
     """Give what arrived, where it is still kept; bytes that are no text are shown as such."""
     try:
         raw = await raw_delivery(workspace, id=id)
@@ -103,28 +103,30 @@ def replay(id: int, team: Team = None, as_json: AsJson = False) -> None:
         recorded = await replay_delivery(workspace, id=id, committer=storage.committer, now=system_clock())
         counts: dict[str, object] = {str(status): recorded.count(status) for status in Status}
         if as_json:
-            items = [{"status": one.status, "reason": one.reason} for one in recorded.outcomes]
+            items = [{"status": outcome.status, "reason": outcome.reason} for outcome in recorded.outcomes]
             output.document({"id": id, **counts, "items": items})
             return
-        output.lines(f"Read delivery {id} again: " + ", ".join(f"{n} {status}" for status, n in counts.items()) + ".")
-        aside = [one for one in recorded.outcomes if one.status is Status.QUARANTINED]
-        output.lines(*(f"  Still set aside: {one.reason}" for one in aside))
+        output.lines(
+            f"Read delivery {id} again: " + ", ".join(f"{count} {status}" for status, count in counts.items()) + "."
+        )
+        quarantined = [outcome for outcome in recorded.outcomes if outcome.status is Status.QUARANTINED]
+        output.lines(*(f"  Still set aside: {outcome.reason}" for outcome in quarantined))
 
     run(body)
 
 
-def _row(one: Delivery) -> dict[str, object]:
+def _render_row(delivery: Delivery) -> dict[str, object]:
     counts: dict[str, object] = {
-        Status.APPLIED: one.applied,
-        Status.DUPLICATE: one.duplicate,
-        Status.IGNORED: one.ignored,
-        Status.QUARANTINED: one.quarantined,
+        Status.APPLIED: delivery.applied,
+        Status.DUPLICATE: delivery.duplicate,
+        Status.IGNORED: delivery.ignored,
+        Status.QUARANTINED: delivery.quarantined,
     }
     counts = {str(status): count for status, count in counts.items()}
     return {
-        "id": one.id,
-        "source": one.source,
-        "delivery": one.key,
-        "received_at": output.moment(one.received_at),
+        "id": delivery.id,
+        "source": delivery.source,
+        "delivery": delivery.key,
+        "received_at": output.moment(delivery.received_at),
         **counts,
     }

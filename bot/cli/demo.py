@@ -34,12 +34,12 @@ def demo(
     ] = None,
 ) -> None:
     """Try Contact Score: nothing is installed in any Slack, and nothing leaves this machine."""
-    with refusals(), _database(keep) as path:
-        asyncio.run(_run(path))
+    with refusals(), _open_database(keep) as path:
+        asyncio.run(_run_demo(path))
 
 
 @contextmanager
-def _database(keep: Path | None) -> Iterator[Path]:
+def _open_database(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
         yield keep.absolute()
         return
@@ -47,7 +47,7 @@ def _database(keep: Path | None) -> Iterator[Path]:
         yield Path(folder) / "demo.db"
 
 
-async def _run(path: Path) -> None:
+async def _run_demo(path: Path) -> None:
     # Slack's libraries take half a second to import: no other command waits for them.
     from bot import logs
     from bot.demo import Sandbox
@@ -57,16 +57,18 @@ async def _run(path: Path) -> None:
     from webhooks.authentication.signatures import new_secret
 
     logs.set_up(level="warning", form="console")
-    told = asyncio.Event()
+    stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    signing, token, crm = (
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    signing_secret, token, crm_secret = (
         secrets.token_hex(16),
         f"xoxb-{secrets.token_hex(12)}",
         new_secret(RECIPES["standard-webhooks"][0]),
     )
-    sandbox = Sandbox(app_url="", signing_secret=signing, bot_token=token, crm_secret=crm, team_id=TEAM, team_name=NAME)
-    port = _port()
+    sandbox = Sandbox(
+        app_url="", signing_secret=signing_secret, bot_token=token, crm_secret=crm_secret, team_id=TEAM, team_name=NAME
+    )
+    port = _choose_port()
     page = await sandbox.start(HOST, port)
     settings = Settings(
         database_url=f"sqlite://{path}",
@@ -75,7 +77,7 @@ async def _run(path: Path) -> None:
         port=0,
         log_level="warning",
         slack_bot_token=SecretStr(token),
-        slack_signing_secret=SecretStr(signing),
+        slack_signing_secret=SecretStr(signing_secret),
         slack_app_token=None,
         slack_api_url=f"{page}/api/",
     )
@@ -87,7 +89,7 @@ async def _run(path: Path) -> None:
     try:
         sandbox.app_url = await service.start()
         await service.connected()
-        is_new = await _fill(clock(), secret=crm)
+        is_new = await _add_sample_data(clock(), secret=crm_secret)
         sandbox.crm_url = f"{sandbox.app_url}/webhooks/{TEAM}/{SOURCE}"
         sandbox.crm_secret = (await find_source(TEAM, slug=SOURCE)).secrets[0]
         for body in bodies(sandbox.clock.now()) if is_new else ():
@@ -98,33 +100,33 @@ async def _run(path: Path) -> None:
         sys.stdout.flush()
         if sys.stdout.isatty():
             webbrowser.open(page)
-        await told.wait()
+        await stopped.wait()
     finally:
         await service.stop()
         await sandbox.stop()
 
 
-def _port() -> int:
+def _choose_port() -> int:
     """Return the demo's port, or 0 where another program has it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trying:
-        trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trying.bind((HOST, PORT))
+            probe.bind((HOST, PORT))
         except OSError:
             return 0
     return PORT
 
 
-async def _fill(now: int, *, secret: str) -> bool:
+async def _add_sample_data(now: int, *, secret: str) -> bool:
     """Add the score types and the source of the demo; answer whether they were not there yet."""
     workspace = await find_workspace(TEAM)
     if await sources(workspace):
         return False
-    good, glad = (
+    fit_bands, satisfaction_bands = (
         ("poor:1:red", "fair:4:yellow", "good:8:green"),
         ("unhappy:1:red", "content:3:yellow", "delighted:4.5:green"),
     )
-    types = (("fit", 10_000, 1000, good), ("satisfaction", 5000, 500, glad))
+    types = (("fit", 10_000, 1000, fit_bands), ("satisfaction", 5000, 500, satisfaction_bands))
     for key, highest, step, bands in types:
         await add_score_type(
             workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,

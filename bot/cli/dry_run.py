@@ -23,7 +23,7 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Raw, refusal_reason
 from storage.scoring.definitions import score_types
 from storage.sources.config import find_source
-from storage.sources.deliveries import delivery as kept_delivery
+from storage.sources.deliveries import delivery as load_delivery
 from storage.sources.deliveries import raw_delivery
 from webhooks.read.mapping import BadMapping, check_mapping
 from webhooks.read.parse_delivery import dry_run, load_request_file, with_mapping
@@ -45,20 +45,20 @@ def try_source(
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
-        raw, key, received = await _request(workspace, slug, delivery=delivery, file=file)
-        tried = dry_run(with_mapping(source, _mapping(mapping)), raw, key=key)
-        types = {one.key: one for one in await score_types(workspace)}
-        rows = [_would(one, types, received=received) for one in tried.items]
+        raw, key, received = await _load_request(workspace, slug, delivery=delivery, file=file)
+        result = dry_run(with_mapping(source, _load_mapping(mapping)), raw, key=key)
+        types = {score_type.key: score_type for score_type in await score_types(workspace)}
+        rows = [_describe_item(item, types, received=received) for item in result.items]
         if as_json:
-            output.document({"items": rows, "warnings": list(tried.warnings)})
+            output.document({"items": rows, "warnings": list(result.warnings)})
             return
         output.table(rows, none="Nothing would be taken: the mapping finds no items.")
-        output.note(*tried.warnings)
+        output.note(*result.warnings)
 
     run(body)
 
 
-def _mapping(path: Path | None) -> dict[str, str] | None:
+def _load_mapping(path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
     try:
@@ -67,47 +67,49 @@ def _mapping(path: Path | None) -> dict[str, str] | None:
         raise Refusal(str(exc)) from exc
 
 
-async def _request(workspace: Workspace, slug: str, *, delivery: int | None, file: Path | None) -> tuple[Raw, str, int]:
+async def _load_request(
+    workspace: Workspace, slug: str, *, delivery: int | None, file: Path | None
+) -> tuple[Raw, str, int]:
     """Give what to try, the delivery's id, and when it came."""
     if file is not None:
         content = await asyncio.to_thread(file.read_bytes)
         return load_request_file(content, kind=kind_of_file(content)), "file", system_clock()
     assert delivery is not None
-    kept, _ = await kept_delivery(workspace, id=delivery)
-    if kept.source != slug:
-        raise UnknownDelivery(f"delivery {delivery} came from `{kept.source}`, not from `{slug}`")
-    return await raw_delivery(workspace, id=delivery), kept.key, kept.received_at
+    stored, _ = await load_delivery(workspace, id=delivery)
+    if stored.source != slug:
+        raise UnknownDelivery(f"delivery {delivery} came from `{stored.source}`, not from `{slug}`")
+    return await raw_delivery(workspace, id=delivery), stored.key, stored.received_at
 
 
-def _would(one: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> dict[str, object]:
+def _describe_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> dict[str, object]:
     """Say what an item would do, or why it would be set aside."""
-    said = _said(one)
-    if not isinstance(one, Ignored | Unusable) and (because := refusal_reason(one, types, received=received)):
-        return said | {"does": "quarantined", "reason": because}
-    return said
+    row = _render_item(item)
+    if not isinstance(item, Ignored | Unusable) and (reason := refusal_reason(item, types, received=received)):
+        return row | {"does": "quarantined", "reason": reason}
+    return row
 
 
-def _said(one: ItemRequest) -> dict[str, object]:
-    shown: dict[str, object] = dict.fromkeys(("does", "contact", "score", "value", "occurred_at", "id", "reason"))
-    shown["id"] = one.key
-    match one:
+def _render_item(item: ItemRequest) -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(("does", "contact", "score", "value", "occurred_at", "id", "reason"))
+    row["id"] = item.key
+    match item:
         case Ignored() | Unusable():
-            return shown | {"does": "ignored" if isinstance(one, Ignored) else "quarantined", "reason": one.reason}
+            return row | {"does": "ignored" if isinstance(item, Ignored) else "quarantined", "reason": item.reason}
         case Merge() | Deletion():
-            into = {"reason": f"into {_named(one.into)}"} if isinstance(one, Merge) else {}
-            kind = "merge" if isinstance(one, Merge) else "delete"
-            return shown | {"does": kind, "contact": _named(one.contact)} | into
+            into = {"reason": f"into {_format_contact(item.into)}"} if isinstance(item, Merge) else {}
+            kind = "merge" if isinstance(item, Merge) else "delete"
+            return row | {"does": kind, "contact": _format_contact(item.contact)} | into
         case Item():
-            does = one.op.value if one.op else f"activity {one.activity}" if one.activity else "upsert"
-            at = output.moment(one.occurred_at) if one.occurred_at is not None else None
-            value = to_json(one.amount) if does not in ("clear", "upsert") else None
-            said = {"does": does, "contact": _named(one.contact), "score": one.score, "value": value}
-            return shown | said | {"occurred_at": at, "reason": one.reason}
+            action = item.op.value if item.op else f"activity {item.activity}" if item.activity else "upsert"
+            at = output.moment(item.occurred_at) if item.occurred_at is not None else None
+            value = to_json(item.amount) if action not in ("clear", "upsert") else None
+            columns = {"does": action, "contact": _format_contact(item.contact), "score": item.score, "value": value}
+            return row | columns | {"occurred_at": at, "reason": item.reason}
 
 
-def _named(contact: object) -> str:
+def _format_contact(contact: object) -> str:
     email, id = getattr(contact, "email", None), getattr(contact, "id", None)
-    return " ".join(str(one) for one in (email, id and f"(id {id})" if email else id) if one)
+    return " ".join(str(part) for part in (email, id and f"(id {id})" if email else id) if part)
 
 
 def send_file(
@@ -131,14 +133,14 @@ def send_file(
 
     status, answer = run(body)
     if as_json:
-        output.document({"status": status, "answer": _answered(answer)})
+        output.document({"status": status, "answer": _parse_answer(answer)})
     else:
         output.lines(f"{status} {answer}")
     if status != 200:
         raise typer.Exit(1)
 
 
-def _answered(answer: str) -> object:
+def _parse_answer(answer: str) -> object:
     """Read an answer, which is text where something in between gave it."""
     try:
         return json.loads(answer)

@@ -22,15 +22,15 @@ def document(value: Mapping[str, object]) -> None:
 
 def lines(*text: str) -> None:
     """Print lines for people on standard output."""
-    sys.stdout.write("".join(f"{_shown(line)}\n" for line in text))
+    sys.stdout.write("".join(f"{_sanitize(line)}\n" for line in text))
 
 
 def note(*text: str) -> None:
     """Print lines beside the answer, on standard error."""
-    sys.stderr.write("".join(f"{_shown(line)}\n" for line in text))
+    sys.stderr.write("".join(f"{_sanitize(line)}\n" for line in text))
 
 
-def _shown(text: str) -> str:
+def _sanitize(text: str) -> str:
     """Return text without what would control the terminal, or turn the direction of what follows: it may be sent."""
     return strip_bidi(text).translate(_CONTROLS)
 
@@ -40,10 +40,10 @@ def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
     if not rows:
         lines(none)
         return
-    shown = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False, header_style="bold")
+    rich_table = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        shown.add_row(*("—" if value in (None, "") else _shown(str(value)) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 1000).print(shown, markup=False)
+        rich_table.add_row(*("—" if value in (None, "") else _sanitize(str(value)) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 1000).print(rich_table, markup=False)
 
 
 def moment(at: int) -> str:
@@ -66,7 +66,7 @@ def moved(
     dry_run: bool,
 ) -> None:
     """Print how many scores of a type change, who first comes into its top band, and from what to what."""
-    would = "would change" if dry_run else "changed"
+    verb = "would change" if dry_run else "changed"
     top = f"; {entering:,} into {score_type.bands[-1].name}, {leaving:,} out of it" if len(score_type.bands) > 1 else ""
-    lines(f"{score_type.label}: {count(changed, 'contact')} {would}{top}.")
+    lines(f"{score_type.label}: {count(changed, 'contact')} {verb}{top}.")
     lines(*[f"  {name}: {format_value(before)} → {format_value(after)}" for name, before, after in first])

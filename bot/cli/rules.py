@@ -25,14 +25,14 @@ from storage.scoring.definitions import score_types
 app = typer.Typer(no_args_is_help=True, help="Rules: what activities and attributes are worth.")
 
 
-_BEGINS = re.compile(r"\s*\[\[\s*rule\s*\]\]")
+_RULE_HEADER = re.compile(r"\s*\[\[\s*rule\s*\]\]")
 
 
 class BadRules(Refusal):
     """That file holds no rules."""
 
 
-class _Written(BaseModel):
+class _RuleEntry(BaseModel):
     """One rule of a file."""
 
     model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
@@ -55,8 +55,8 @@ def export_rules(
     """Write the rules as TOML, as `rules apply` takes them."""
 
     async def body(_: Storage, __: Settings) -> str:
-        known = await score_types(await the_workspace(team))
-        return "\n".join(_toml(one, rule) for one in known for rule in one.rules)
+        types = await score_types(await the_workspace(team))
+        return "\n".join(_render_rule(score_type, rule) for score_type in types for rule in score_type.rules)
 
     text = run(body)
     if out is None:
@@ -78,22 +78,26 @@ def apply_rules(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
-        known = await score_types(workspace)
-        wanted = _read(file, known)
-        changing = [replace(one, rules=wanted[one.key]) for one in known if wanted[one.key] != one.rules]
-        told = await redefine(workspace, changing, dry_run=dry_run, asks=ask)
+        types = await score_types(workspace)
+        rules_by_type = _read_rules(file, types)
+        changed_types = [
+            replace(score_type, rules=rules_by_type[score_type.key])
+            for score_type in types
+            if rules_by_type[score_type.key] != score_type.rules
+        ]
+        changes = await redefine(workspace, changed_types, dry_run=dry_run, should_ask=ask)
         if as_json:
-            output.document({"types": [as_document(one) for one in told], "applied": not dry_run})
+            output.document({"types": [as_document(change) for change in changes], "applied": not dry_run})
             return
-        if not told:
+        if not changes:
             output.lines("Nothing to do: these are the rules already.")
-        for one in told:
-            await print_preview(workspace, one, dry_run=dry_run, asks=ask)
+        for change in changes:
+            await print_preview(workspace, change, dry_run=dry_run, should_ask=ask)
 
     run(body)
 
 
-def _read(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule, ...]]:
+def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule, ...]]:
     """Read a file; raises BadRules, with the line, and the column where one is known."""
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -105,55 +109,59 @@ def _read(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule, ...]]
     except RecursionError as exc:
         raise BadRules(f"the lists in {file.name} are nested too deep") from exc
     check_text(document, f"a text in {file.name}")
-    lines = [number for number, line in enumerate(text.splitlines(), start=1) if _BEGINS.match(line)]
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if _RULE_HEADER.match(line)]
     rows: Any = document.pop("rule", [])
     if document or not isinstance(rows, list):
-        held = ", ".join(document) or "one rule"
-        raise BadRules(f"there is {held} in {file.name}; write each rule under a line [[rule]]")
-    by_key = {one.key: one for one in types}
-    found: dict[str, list[Rule]] = {one.key: [] for one in types}
-    for place, row in enumerate(rows):
-        where = f"line {lines[place]} of {file.name}" if place < len(lines) else f"rule {place + 1} of {file.name}"
+        keys = ", ".join(document) or "one rule"
+        raise BadRules(f"there is {keys} in {file.name}; write each rule under a line [[rule]]")
+    by_key = {score_type.key: score_type for score_type in types}
+    rules_by_type: dict[str, list[Rule]] = {score_type.key: [] for score_type in types}
+    for index, row in enumerate(rows):
+        location = f"line {lines[index]} of {file.name}" if index < len(lines) else f"rule {index + 1} of {file.name}"
         try:
-            written = _Written.model_validate(row)
-            if written.score not in by_key:
-                raise BadDefinition(f"there is no score type `{written.score}`; there is {', '.join(by_key)}")
-            rule = _rule(written)
-            check_rules([*found[written.score], rule], by_key[written.score])
+            entry = _RuleEntry.model_validate(row)
+            if entry.score not in by_key:
+                raise BadDefinition(f"there is no score type `{entry.score}`; there is {', '.join(by_key)}")
+            rule = _build_rule(entry)
+            check_rules([*rules_by_type[entry.score], rule], by_key[entry.score])
         except ValidationError as exc:
             error = exc.errors(include_url=False, include_input=False)[0]
-            raise BadRules(f"{where}: `{error['loc'][0]}`: {error['msg']}") from exc
+            raise BadRules(f"{location}: `{error['loc'][0]}`: {error['msg']}") from exc
         except (BadDefinition, BadNumber) as exc:
-            raise BadRules(f"{where}: {exc}") from exc
-        found[written.score].append(rule)
-    return {key: tuple(rules) for key, rules in found.items()}
+            raise BadRules(f"{location}: {exc}") from exc
+        rules_by_type[entry.score].append(rule)
+    return {key: tuple(rules) for key, rules in rules_by_type.items()}
 
 
-def _rule(written: _Written) -> Rule:
-    if (written.cap is None) != (written.per is None):
+def _build_rule(entry: _RuleEntry) -> Rule:
+    if (entry.cap is None) != (entry.per is None):
         raise BadDefinition('a cap needs both: cap = 20 and per = "day" (week, month, ever)')
     cap = None
-    if written.cap is not None and written.per is not None:
-        cap = RuleCap(points=_points(written.cap), period=written.per, group=written.group)
-    points, condition = _points(written.points), written.condition
-    return Rule(name=written.name, points=points, activity=written.activity, condition=condition, cap=cap)
+    if entry.cap is not None and entry.per is not None:
+        cap = RuleCap(points=_parse_points(entry.cap), period=entry.per, group=entry.group)
+    points, condition = _parse_points(entry.points), entry.condition
+    return Rule(name=entry.name, points=points, activity=entry.activity, condition=condition, cap=cap)
 
 
-def _points(number: float) -> int:
+def _parse_points(number: float) -> int:
     return from_json(number if isinstance(number, int) else str(number))
 
 
-def _toml(score_type: ScoreType, rule: Rule) -> str:
-    lines = ["[[rule]]", f"score = {_quoted(score_type.key)}", f"name = {_quoted(rule.name)}"]
-    lines += [f"activity = {_quoted(rule.activity)}"] if rule.activity is not None else []
+def _render_rule(score_type: ScoreType, rule: Rule) -> str:
+    lines = ["[[rule]]", f"score = {_quote(score_type.key)}", f"name = {_quote(rule.name)}"]
+    lines += [f"activity = {_quote(rule.activity)}"] if rule.activity is not None else []
     lines.append(f"points = {show(rule.points)}")
-    lines += [f"if = {_quoted(rule.condition)}"] if rule.condition else []
+    lines += [f"if = {_quote(rule.condition)}"] if rule.condition else []
     if rule.cap is not None:
-        lines += [f"cap = {show(rule.cap.points)}", f"per = {_quoted(rule.cap.period)}"]
-        lines += [f"group = {_quoted(rule.cap.group)}"] if rule.cap.group is not None else []
+        lines += [f"cap = {show(rule.cap.points)}", f"per = {_quote(rule.cap.period)}"]
+        lines += [f"group = {_quote(rule.cap.group)}"] if rule.cap.group is not None else []
     return "\n".join([*lines, ""])
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in escaped) + '"'
+    return (
+        '"'
+        + "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in escaped)
+        + '"'
+    )

@@ -25,14 +25,14 @@ def run(body: Callable[[Storage, Settings], Awaitable[T]]) -> T:
     with refusals():
         settings = read_settings()
 
-        async def opened() -> T:
+        async def run_with_storage() -> T:
             storage = await open_storage(settings.database_url, secret_keys=settings.keys)
             try:
                 return await body(storage, settings)
             finally:
                 await storage.close()
 
-        return asyncio.run(opened())
+        return asyncio.run(run_with_storage())
 
 
 @contextmanager
@@ -53,9 +53,11 @@ async def the_workspace(team: str | None) -> Workspace:
     """Give the workspace that is meant: the named one, else the only one."""
     if team is not None:
         return await find_workspace(team)
-    known = await all_workspaces()
-    if len(known) == 1:
-        return known[0]
-    if not known:
+    workspaces = await all_workspaces()
+    if len(workspaces) == 1:
+        return workspaces[0]
+    if not workspaces:
         raise Refusal('there is no workspace yet: contact-score workspace add T0123 --name "Acme"')
-    raise Refusal(f"say which workspace: --workspace {' or --workspace '.join(one.team for one in known)}")
+    raise Refusal(
+        f"say which workspace: --workspace {' or --workspace '.join(workspace.team for workspace in workspaces)}"
+    )

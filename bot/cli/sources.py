@@ -80,42 +80,42 @@ def add(
     """Configure a sender; its secret is shown this once."""
 
     async def body(_: Storage, settings: Settings) -> None:
-        chosen = find_provider(provider)
+        spec = find_provider(provider)
         workspace = await the_workspace(team)
-        given = Given(
+        options = Given(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
-            map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
+            map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
             mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
         )  # fmt: skip  # as the options stand above
-        configured = configure(workspace, slug=slug, provider=provider, given=given)
+        configured = configure(workspace, slug=slug, provider=provider, given=options)
         secrets = configured.secrets or ()
-        made = await add_source(
+        source = await add_source(
             workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
             api_token=api_token, now=system_clock(),
         )  # fmt: skip  # whose, what, and what proves it
-        url, name = url_of(settings, made), made.settings.username
-        output.note(*unknown_score_types(made))
+        url, name = url_of(settings, source), source.settings.username
+        output.note(*unknown_score_types(source))
         if as_json:
-            document: dict[str, object] = {"slug": made.slug, "provider": provider, "url": url, "secrets": [*secrets]}
+            document: dict[str, object] = {"slug": source.slug, "provider": provider, "url": url, "secrets": [*secrets]}
             output.document(document | ({"username": name} if name else {}))
             return
         output.lines(
-            f"Made the source `{made.slug}`.",
-            *_numbered(chosen.steps, url=url, secret=secrets[0] if secrets else "", slug=slug),
+            f"Made the source `{source.slug}`.",
+            *_number_steps(spec.steps, url=url, secret=secrets[0] if secrets else "", slug=slug),
             *([f"The user name is {name}, the password {secrets[0]}"] if name else []),
-            *_token_told(made, secrets),
-            f"The secret is not shown again. Try it: contact-score source send {made.slug} FILE.json",
+            *_explain_token_place(source, secrets),
+            f"The secret is not shown again. Try it: contact-score source send {source.slug} FILE.json",
         )
 
     run(body)
 
 
-def _numbered(steps: Sequence[str], *, url: str, secret: str, slug: str) -> list[str]:
-    told = [step.format(url=url, secret=secret).replace("SLUG", slug) for step in steps]
-    return [f"  {number}. {step}" for number, step in enumerate(told, start=1)]
+def _number_steps(steps: Sequence[str], *, url: str, secret: str, slug: str) -> list[str]:
+    texts = [step.format(url=url, secret=secret).replace("SLUG", slug) for step in steps]
+    return [f"  {number}. {step}" for number, step in enumerate(texts, start=1)]
 
 
-def _token_told(source: Source, secrets: Sequence[str]) -> list[str]:
+def _explain_token_place(source: Source, secrets: Sequence[str]) -> list[str]:
     """Say where a token stands that is not sent as the steps say, which is as Bearer."""
     place, _, name = (source.settings.token_in or "").partition(":")
     if place not in TOKEN_PLACES:
@@ -128,14 +128,14 @@ def url_of(settings: Settings, source: Source) -> str:
     return f"{settings.url}/webhooks/{source.workspace.team}/{source.slug}"
 
 
-def _recipe(text: str | None) -> str | Mapping[str, object] | None:
+def _load_recipe(text: str | None) -> str | Mapping[str, object] | None:
     """Give a recipe's name, or what stands in its file."""
     if text is None or not text.endswith(".json"):
         return text
-    read = json_file(Path(text))
-    if not isinstance(read, dict):
+    document = json_file(Path(text))
+    if not isinstance(document, dict):
         raise Refusal(f"the file {text} holds no recipe: it must be a JSON object")
-    return read
+    return document
 
 
 def json_file(path: Path | None) -> object:
@@ -154,8 +154,8 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
 
     async def body(_: Storage, settings: Settings) -> None:
         rows = [
-            {"slug": one.slug, "provider": one.provider, "url": url_of(settings, one)}
-            for one in await sources(await the_workspace(team))
+            {"slug": source.slug, "provider": source.provider, "url": url_of(settings, source)}
+            for source in await sources(await the_workspace(team))
         ]
         if as_json:
             output.document({"sources": rows})
@@ -172,63 +172,67 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
     async def body(_: Storage, settings: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
         source = (await find_source(workspace.team, slug=slug)).at(now)
-        seen, kept = await count_recent(workspace, source=source.id, now=now), source.settings
-        day = {
-            "deliveries": seen.deliveries,
-            "applied": seen.applied,
-            "duplicate": seen.duplicate,
-            "ignored": seen.ignored,
-            "quarantined": seen.quarantined,
+        counts, source_settings = await count_recent(workspace, source=source.id, now=now), source.settings
+        last_day = {
+            "deliveries": counts.deliveries,
+            "applied": counts.applied,
+            "duplicate": counts.duplicate,
+            "ignored": counts.ignored,
+            "quarantined": counts.quarantined,
         }
-        told: dict[str, object] = {
+        details: dict[str, object] = {
             "slug": source.slug,
             "provider": source.provider,
             "url": url_of(settings, source),
             "live_secrets": len(source.secrets),
-            "retiring_at": [output.moment(source.retiring[one]) for one in source.secrets if one in source.retiring],
-            "username": kept.username,
-            "token_in": kept.token_in,
-            "map": dict(kept.map),
-            "public_url": kept.public_url,
-            "options": dict(kept.options),
-            "recipe": kept.recipe,
-            "mapping": kept.mapping,
-            "muted": kept.muted,
-            "paused": kept.paused,
-            "rate": kept.rate,
-            **(await _read_back(source)),
+            "retiring_at": [
+                output.moment(source.retiring[secret]) for secret in source.secrets if secret in source.retiring
+            ],
+            "username": source_settings.username,
+            "token_in": source_settings.token_in,
+            "map": dict(source_settings.map),
+            "public_url": source_settings.public_url,
+            "options": dict(source_settings.options),
+            "recipe": source_settings.recipe,
+            "mapping": source_settings.mapping,
+            "muted": source_settings.muted,
+            "paused": source_settings.paused,
+            "rate": source_settings.rate,
+            **(await _describe_readback(source)),
             "standing": (await list_troubled(workspace)).get(slug, SourceHealth.WORKS),
-            "last_delivery_at": output.moment(seen.last_at) if seen.last_at is not None else None,
-            "last_day": day,
+            "last_delivery_at": output.moment(counts.last_at) if counts.last_at is not None else None,
+            "last_day": last_day,
         }
         if as_json:
-            output.document(told)
+            output.document(details)
             return
-        output.table([{"what": name.replace("_", " "), "is": _plain(value)} for name, value in told.items()], none="")
+        output.table(
+            [{"what": name.replace("_", " "), "is": _format_value(value)} for name, value in details.items()], none=""
+        )
         steps = PROVIDERS[source.provider].steps
-        output.lines("", *_numbered(steps, url=url_of(settings, source), secret=HIDDEN, slug=slug))
+        output.lines("", *_number_steps(steps, url=url_of(settings, source), secret=HIDDEN, slug=slug))
 
     run(body)
 
 
-async def _read_back(source: Source) -> dict[str, object]:
+async def _describe_readback(source: Source) -> dict[str, object]:
     """Say whether what its deliveries leave out is read, and what came of it; nothing where they leave out nothing."""
     readback = PROVIDERS[source.provider].readback
     if readback is None:
         return {}
-    seen = await readback_status(source.workspace, source=source.slug)
+    status = await readback_status(source.workspace, source=source.slug)
     return {
         "reads_back": source.reads,
         "api_url": source.settings.api_url or readback.base,
-        "contacts_to_read": seen.waiting,
-        "not_read": seen.problem if source.reads else explain_missing_token(source.slug),
-        "not_read_at": output.moment(seen.problem_at) if seen.problem_at is not None else None,
+        "contacts_to_read": status.waiting,
+        "not_read": status.problem if source.reads else explain_missing_token(source.slug),
+        "not_read_at": output.moment(status.problem_at) if status.problem_at is not None else None,
     }
 
 
-def _plain(value: object) -> object:
+def _format_value(value: object) -> object:
     if isinstance(value, dict):
-        return ", ".join(f"{name}={one}" for name, one in value.items())
+        return ", ".join(f"{name}={item}" for name, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
@@ -257,12 +261,12 @@ def set_(
     async def body(_: Storage, settings: Settings) -> None:
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
-        given = Given(
+        options = Given(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
-            map=map or (), public_url=public_url, options=option or (), recipe=_recipe(recipe),
+            map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
             mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
         )  # fmt: skip  # as the options stand above
-        configured = configure(workspace, slug=slug, provider=source.provider, given=given, before=source)
+        configured = configure(workspace, slug=slug, provider=source.provider, given=options, before=source)
         changed = await set_source(
             workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, api_token=api_token,
             now=system_clock(),
@@ -288,13 +292,13 @@ def rotate(
     async def body(_: Storage, __: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
         source = await find_source(workspace.team, slug=slug)
-        chosen = next_secret(source, secret)
-        rotated = await rotate_source(workspace, slug=slug, secret=chosen, now=now)
-        until = output.moment(min(rotated.retiring.values(), default=now + DAY))
+        new_secret = next_secret(source, secret)
+        rotated = await rotate_source(workspace, slug=slug, secret=new_secret, now=now)
+        old_until = output.moment(min(rotated.retiring.values(), default=now + DAY))
         if as_json:
-            output.document({"slug": slug, "secrets": [chosen], "old_until": until})
+            output.document({"slug": slug, "secrets": [new_secret], "old_until": old_until})
         else:
-            output.lines(f"The new secret of `{slug}` is {chosen}", f"The old one is taken until {until}.")
+            output.lines(f"The new secret of `{slug}` is {new_secret}", f"The old one is taken until {old_until}.")
 
     run(body)
 

@@ -24,11 +24,11 @@ def create(
     """Make a token; it is shown this once."""
 
     async def body(_: Storage, __: Settings) -> None:
-        made, secret = await create_token(await the_workspace(team), name=name, scopes=scope, now=system_clock())
+        token, secret = await create_token(await the_workspace(team), name=name, scopes=scope, now=system_clock())
         if as_json:
-            output.document({"id": made.id, "name": made.name, "scopes": list(made.scopes), "token": secret})
+            output.document({"id": token.id, "name": token.name, "scopes": list(token.scopes), "token": secret})
         else:
-            output.lines(f"Made the token {made.id}, {made.name}, which may {' and '.join(made.scopes)}.", secret)
+            output.lines(f"Made the token {token.id}, {token.name}, which may {' and '.join(token.scopes)}.", secret)
             output.lines("It is not shown again. Send it as: Authorization: Bearer …")
 
     run(body)
@@ -39,16 +39,23 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
     """List the tokens, without their secrets."""
 
     async def body(_: Storage, __: Settings) -> None:
-        found = await tokens(await the_workspace(team))
+        all_tokens = await tokens(await the_workspace(team))
         rows = [
-            {"id": one.id, "name": one.name, "scopes": list(one.scopes), "created_at": output.moment(one.created_at)}
-            for one in found
+            {
+                "id": token.id,
+                "name": token.name,
+                "scopes": list(token.scopes),
+                "created_at": output.moment(token.created_at),
+            }
+            for token in all_tokens
         ]
         if as_json:
             output.document({"tokens": rows})
         else:
-            shown = [{**row, "scopes": ", ".join(one.scopes)} for row, one in zip(rows, found, strict=True)]
-            output.table(shown, none="No token yet. Make one: contact-score token create NAME --scope read")
+            table_rows = [
+                {**row, "scopes": ", ".join(token.scopes)} for row, token in zip(rows, all_tokens, strict=True)
+            ]
+            output.table(table_rows, none="No token yet. Make one: contact-score token create NAME --scope read")
 
     run(body)
 

@@ -30,7 +30,7 @@ from storage.transfer.import_csv import Report, batch_of, format_columns, import
 
 SHOWN = 5  # lines with something wrong; the rest stand in the file to mend
 #: What another database would say otherwise of the same facts.
-OURS_ALONE = ("id", "created_at", "updated_at")
+INTERNAL_FIELDS = ("id", "created_at", "updated_at")
 
 
 class Form(StrEnum):
@@ -56,60 +56,62 @@ def import_contacts(
 
     async def body(storage: Storage, _: Settings) -> bool:
         workspace = await the_workspace(team)
-        recognised = recognize(file)
+        csv_file = recognize(file)
         if undo:
-            recorded = await undo_import(workspace, file=recognised, committer=storage.committer, now=system_clock())
-            _say_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
+            recorded = await undo_import(workspace, file=csv_file, committer=storage.committer, now=system_clock())
+            _print_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
             return True
-        mending, bad = Mending(recognised), list[tuple[int, str]]()
+        mending, bad_lines = Mending(csv_file), list[tuple[int, str]]()
 
-        def wrong(row: Row, reason: str) -> None:
-            if len(bad) < SHOWN:
-                bad.append((row.line, reason))
+        def record_wrong_line(row: Row, reason: str) -> None:
+            if len(bad_lines) < SHOWN:
+                bad_lines.append((row.line, reason))
             if not dry_run:
                 mending.add(row, reason)
 
         try:
-            with _progress(recognised.size, file.name) as told:
+            with _show_progress(csv_file.size, file.name) as on_progress:
                 report = await import_file(
                     workspace,
-                    file=recognised,
-                    mapping=dict(_pair(text) for text in map_column or ()),
+                    file=csv_file,
+                    mapping=dict(_parse_pair(text) for text in map_column or ()),
                     committer=storage.committer,
-                    progress=told,
-                    wrong=wrong,
+                    progress=on_progress,
+                    wrong=record_wrong_line,
                     dry_run=dry_run,
                     now=system_clock(),
                 )
         finally:
             has_lines = mending.close()
-        _say(report, recognised, bad, mending.path if has_lines else None, dry_run=dry_run, as_json=as_json)
+        _print_report(
+            report, csv_file, bad_lines, mending.path if has_lines else None, dry_run=dry_run, as_json=as_json
+        )
         return not report.wrong
 
     if not run(body):
         raise typer.Exit(1)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    column, _, what = text.rpartition("=")
-    if not column or not what:
+def _parse_pair(text: str) -> tuple[str, str]:
+    column, _, field = text.rpartition("=")
+    if not column or not field:
         raise Refusal(f"`{text}` names no column and field: write --map 'Column name=field'")
-    return column, what
+    return column, field
 
 
 @contextmanager
-def _progress(size: int, name: str) -> Iterator[Callable[[int], None]]:
+def _show_progress(size: int, name: str) -> Iterator[Callable[[int], None]]:
     """Show on a terminal how much of *size* is done; in a pipe nothing."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _quietly
+        yield _ignore_progress
         return
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(name, total=size)
         yield lambda done: bar.update(task, completed=done)
 
 
-def _say_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> None:
+def _print_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> None:
     if as_json:
         output.document({"undone": file.name, "scores": scores, "contacts": contacts})
         return
@@ -120,21 +122,31 @@ def _say_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> Non
     )
 
 
-def _say(
-    report: Report, file: CsvFile, bad: list[tuple[int, str]], mend: Path | None, *, dry_run: bool, as_json: bool
+def _print_report(
+    report: Report,
+    file: CsvFile,
+    bad_lines: list[tuple[int, str]],
+    mend_path: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     if as_json:
         counts = {name: getattr(report, name) for name in ("new", "changed", "same", "wrong", "unasked")}
         scores = [
-            {"type": key, "changed": one.changed, "entering": one.entering, "leaving": one.leaving}
-            for key, one in report.scores.items()
+            {"type": key, "changed": moves.changed, "entering": moves.entering, "leaving": moves.leaving}
+            for key, moves in report.scores.items()
         ]
-        more = {"scores": scores, "errors": str(mend) if mend else None, "unused_columns": list(report.unused)}
-        output.document({"file": file.path.name, "dry_run": dry_run, "batch": batch_of(file), **counts, **more})
+        extra = {
+            "scores": scores,
+            "errors": str(mend_path) if mend_path else None,
+            "unused_columns": list(report.unused),
+        }
+        output.document({"file": file.path.name, "dry_run": dry_run, "batch": batch_of(file), **counts, **extra})
         return
-    did = ("Would import" if dry_run else "Imported") + f" {file.path.name}"
+    verb = ("Would import" if dry_run else "Imported") + f" {file.path.name}"
     output.lines(
-        f"{did}: {output.count(report.new, 'new contact')}, {report.changed:,} changed, {report.same:,} as they were,"
+        f"{verb}: {output.count(report.new, 'new contact')}, {report.changed:,} changed, {report.same:,} as they were,"
         f" {output.count(report.wrong, 'line')} with something wrong."
     )
     for moved in report.scores.values():
@@ -142,16 +154,16 @@ def _say(
             moved.score_type, changed=moved.changed, entering=moved.entering, leaving=moved.leaving,
             first=moved.first, dry_run=dry_run,
         )  # fmt: skip  # what moved, and how far
-    output.lines(*[f"  Line {line}: {reason}" for line, reason in bad])
-    if report.wrong > len(bad):
-        output.lines(f"  … and {report.wrong - len(bad):,} more")
-    if mend is not None:
-        output.lines(f"They stand in {mend}: mend them there, then contact-score import {mend}")
+    output.lines(*[f"  Line {line}: {reason}" for line, reason in bad_lines])
+    if report.wrong > len(bad_lines):
+        output.lines(f"  … and {report.wrong - len(bad_lines):,} more")
+    if mend_path is not None:
+        output.lines(f"They stand in {mend_path}: mend them there, then contact-score import {mend_path}")
     if report.restored:
         output.lines("It had been taken back, and is in force again.")
     if report.unused:
-        first = report.unused[0]
-        output.lines(f"Left out: {format_columns(report.unused)}. Take one with --map '{first}=attributes.{first}'")
+        column = report.unused[0]
+        output.lines(f"Left out: {format_columns(report.unused)}. Take one with --map '{column}=attributes.{column}'")
     if report.unasked:
         output.lines(f"It would have asked for {output.count(report.unasked, 'follow-up')}; an import asks for none.")
     if not dry_run and report.new + report.changed:
@@ -173,50 +185,52 @@ def export_contacts(
         workspace = await the_workspace(team)
         types = await score_types(workspace)
         now = system_clock()
-        question = _filter(asked, types, await segments(workspace))
-        total = await count(workspace, asked=question, now=now) if out else 0
-        opened = create_file(out) if out else nullcontext(sys.stdout)
-        with opened as file, _progress(total, out.name) if out else nullcontext(_quietly) as told:
+        contact_filter = _parse_filter(asked, types, await segments(workspace))
+        total = await count(workspace, asked=contact_filter, now=now) if out else 0
+        target = create_file(out) if out else nullcontext(sys.stdout)
+        with target as file, _show_progress(total, out.name) if out else nullcontext(_ignore_progress) as on_progress:
             if as_json or form is Form.JSONL:
-                cards = export(workspace, asked=question, now=now)
-                written = await _write_json(file, cards, told, as_document=as_json)
+                cards = export(workspace, asked=contact_filter, now=now)
+                number_written = await _write_json(file, cards, on_progress, as_document=as_json)
             else:
-                written = await write_csv(workspace, asked=question, file=file, told=told, now=now)
+                number_written = await write_csv(workspace, asked=contact_filter, file=file, told=on_progress, now=now)
         if out:
-            output.note(f"Wrote {output.count(written, 'contact')} to {out}.")
+            output.note(f"Wrote {output.count(number_written, 'contact')} to {out}.")
 
     run(body)
 
 
-def _quietly(done: int) -> None:
+def _ignore_progress(done: int) -> None:
     """Show nothing: where the answer itself goes to the terminal, a bar would stand in it."""
 
 
-def _filter(text: str, types: tuple[ScoreType, ...], saved: Mapping[str, str]) -> Filter:
+def _parse_filter(text: str, types: tuple[ScoreType, ...], saved_filters: Mapping[str, str]) -> Filter:
     try:
-        return parse(text, types, segments=saved)
+        return parse(text, types, segments=saved_filters)
     except BadFilter as exc:
         raise Refusal(f"{exc}\n{exc.pointed}") from exc
 
 
 async def _write_json(
-    file: TextIO, cards: AsyncIterator[Card], told: Callable[[int], None], *, as_document: bool
+    file: TextIO, cards: AsyncIterator[Card], on_progress: Callable[[int], None], *, as_document: bool
 ) -> int:
     """Write one contact on each line: as one document, or each as a document of its own."""
     number = 0
     file.write('{"contacts": [\n' if as_document else "")
     async for card in cards:
         file.write(",\n" if as_document and number else "")
-        file.write(_json(card) + ("" if as_document else "\n"))
+        file.write(_render_json(card) + ("" if as_document else "\n"))
         number += 1
-        told(number)
+        on_progress(number)
     file.write("\n]}\n" if as_document else "")
     return number
 
 
-def _json(card: Card) -> str:
+def _render_json(card: Card) -> str:
     # The API takes a tenth of a second to import: who asks for no document does not wait for it.
     from webhooks.api import schemas
 
     contact: Mapping[str, Any] = schemas.contact(card)
-    return json.dumps({name: value for name, value in contact.items() if name not in OURS_ALONE}, ensure_ascii=False)
+    return json.dumps(
+        {name: value for name, value in contact.items() if name not in INTERNAL_FIELDS}, ensure_ascii=False
+    )

@@ -40,7 +40,7 @@ def add(
     """Define a score type."""
 
     async def body(_: Storage, __: Settings) -> None:
-        made = await add_score_type(
+        added = await add_score_type(
             await the_workspace(team),
             key=key,
             label=label or key.replace("_", " ").capitalize(),
@@ -54,11 +54,13 @@ def add(
             now=system_clock(),
         )
         if as_json:
-            output.document(_document(made))
+            output.document(_render_document(added))
         else:
-            fades = f", half-life {write_span(made.half_life)}" if made.half_life else ""
-            step_shown = f"step {show(made.step)}"
-            output.lines(f"Made the score type `{made.key}`: {made.label}, {made.range_shown}, {step_shown}{fades}.")
+            half_life_shown = f", half-life {write_span(added.half_life)}" if added.half_life else ""
+            step_shown = f"step {show(added.step)}"
+            output.lines(
+                f"Made the score type `{added.key}`: {added.label}, {added.range_shown}, {step_shown}{half_life_shown}."
+            )
 
     run(body)
 
@@ -83,25 +85,27 @@ def change(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
-        live = await score_type(workspace, key=key)
-        fades = live.half_life if half_life is None else None if half_life == "none" else parse_span(half_life)
-        wanted = replace(
-            live,
-            label=live.label if label is None else label,
-            minimum=live.minimum if minimum is None else parse(minimum),
-            maximum=live.maximum if maximum is None else parse(maximum),
-            step=live.step if step is None else parse(step),
-            start=live.start if start is None else parse(start),
-            bands=live.bands if band is None else tuple(parse_band(text) for text in band),
-            half_life=fades,
-            is_default=live.is_default or default,
+        current = await score_type(workspace, key=key)
+        new_half_life = (
+            current.half_life if half_life is None else None if half_life == "none" else parse_span(half_life)
         )
-        (seen,) = await redefine(workspace, [wanted], dry_run=dry_run, asks=ask)
+        definition = replace(
+            current,
+            label=current.label if label is None else label,
+            minimum=current.minimum if minimum is None else parse(minimum),
+            maximum=current.maximum if maximum is None else parse(maximum),
+            step=current.step if step is None else parse(step),
+            start=current.start if start is None else parse(start),
+            bands=current.bands if band is None else tuple(parse_band(text) for text in band),
+            half_life=new_half_life,
+            is_default=current.is_default or default,
+        )
+        (preview,) = await redefine(workspace, [definition], dry_run=dry_run, should_ask=ask)
         if as_json:
             changed = await score_type(workspace, key=key)
-            output.document({**_document(changed), **as_document(seen), "applied": not dry_run})
+            output.document({**_render_document(changed), **as_document(preview), "applied": not dry_run})
         else:
-            await print_preview(workspace, seen, dry_run=dry_run, asks=ask)
+            await print_preview(workspace, preview, dry_run=dry_run, should_ask=ask)
 
     run(body)
 
@@ -111,29 +115,29 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
     """List the score types, the default one first."""
 
     async def body(_: Storage, __: Settings) -> None:
-        known = await score_types(await the_workspace(team))
+        types = await score_types(await the_workspace(team))
         if as_json:
-            output.document({"types": [_document(one) for one in known]})
+            output.document({"types": [_render_document(score_type) for score_type in types]})
             return
         rows = [
             {
-                "key": one.key,
-                "label": one.label,
-                "range": one.range_shown,
-                "step": show(one.step),
-                "bands": ", ".join(band.shown for band in one.bands),
-                "half_life": write_span(one.half_life) if one.half_life else "",
-                "default": "yes" if one.is_default else "",
+                "key": score_type.key,
+                "label": score_type.label,
+                "range": score_type.range_shown,
+                "step": show(score_type.step),
+                "bands": ", ".join(band.shown for band in score_type.bands),
+                "half_life": write_span(score_type.half_life) if score_type.half_life else "",
+                "default": "yes" if score_type.is_default else "",
             }
-            for one in known
+            for score_type in types
         ]
         output.table(rows, none="No score type yet.")
 
     run(body)
 
 
-def _document(one: ScoreType) -> dict[str, object]:
+def _render_document(definition: ScoreType) -> dict[str, object]:
     # The API takes a tenth of a second to import: who asks for no document does not wait for it.
     from webhooks.api.schemas import score_type
 
-    return dict(score_type(one))
+    return dict(score_type(definition))

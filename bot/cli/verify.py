@@ -14,7 +14,7 @@ from storage.domain.people import Workspace
 from storage.ledger.verify import contacts_to_verify, verify_next
 from storage.workspaces import all_workspaces, find_workspace
 
-MOST_TOLD = 1000
+MAX_DIFFERENCES_SHOWN = 1000
 
 
 def verify(team: Team = None, as_json: AsJson = False) -> None:
@@ -22,41 +22,43 @@ def verify(team: Team = None, as_json: AsJson = False) -> None:
 
     async def body(_: Storage, __: Settings) -> int:
         workspaces = [await find_workspace(team)] if team is not None else await all_workspaces()
-        counts, told = {"contacts": 0, "scores": 0, "differences": 0}, list[dict[str, object]]()
+        counts, differences = {"contacts": 0, "scores": 0, "differences": 0}, list[dict[str, object]]()
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
             for workspace in workspaces:
-                await _verify(workspace, counts, told, progress)
+                await _verify_workspace(workspace, counts, differences, progress)
         if as_json:
             number = counts["differences"]
-            output.document({**counts, "differences": told, "number_of_differences": number})
+            output.document({**counts, "differences": differences, "number_of_differences": number})
         else:
-            for one in told:
-                where = f"{one['workspace']}, contact {one['contact']}, {one['what']}"
-                output.lines(f"{where}: kept is {one['kept'] or 'nothing'}, folded {one['folded'] or 'nothing'}")
+            for difference in differences:
+                location = f"{difference['workspace']}, contact {difference['contact']}, {difference['what']}"
+                output.lines(
+                    f"{location}: kept is {difference['kept'] or 'nothing'}, folded {difference['folded'] or 'nothing'}"
+                )
             contacts, scores = output.count(counts["contacts"], "contact"), output.count(counts["scores"], "score")
-            output.lines(f"{contacts} with {scores} folded again: {_differences(counts['differences'])}.")
+            output.lines(f"{contacts} with {scores} folded again: {_format_differences(counts['differences'])}.")
         return counts["differences"]
 
     if run(body):
         raise typer.Exit(1)
 
 
-async def _verify(
-    workspace: Workspace, counts: dict[str, int], told: list[dict[str, object]], progress: Progress
+async def _verify_workspace(
+    workspace: Workspace, counts: dict[str, int], differences: list[dict[str, object]], progress: Progress
 ) -> None:
     bar = progress.add_task(workspace.team, total=await contacts_to_verify(workspace))
     last: int | None = 0
     while last is not None:
-        found = await verify_next(workspace, after=last)
-        last = found.last
-        counts["contacts"] += found.contacts
-        counts["scores"] += found.scores
-        counts["differences"] += len(found.differences)
-        for one in found.differences[: max(0, MOST_TOLD - len(told))]:
-            row = {"workspace": workspace.team, "contact": one.contact, "what": one.what}
-            told.append({**row, "kept": one.kept, "folded": one.folded})
-        progress.update(bar, advance=found.contacts)
+        result = await verify_next(workspace, after=last)
+        last = result.last
+        counts["contacts"] += result.contacts
+        counts["scores"] += result.scores
+        counts["differences"] += len(result.differences)
+        for difference in result.differences[: max(0, MAX_DIFFERENCES_SHOWN - len(differences))]:
+            row = {"workspace": workspace.team, "contact": difference.contact, "what": difference.what}
+            differences.append({**row, "kept": difference.kept, "folded": difference.folded})
+        progress.update(bar, advance=result.contacts)
 
 
-def _differences(number: int) -> str:
+def _format_differences(number: int) -> str:
     return {0: "no difference", 1: "one difference"}.get(number, f"{number} differences")

@@ -28,11 +28,13 @@ def add(
     """Make a workspace without Slack having installed it yet."""
 
     async def body(_: Storage, __: Settings) -> None:
-        made = await add_workspace(team, name=name, now=system_clock())
+        workspace = await add_workspace(team, name=name, now=system_clock())
         if as_json:
-            output.document({"workspace": made.team, "name": made.name})
+            output.document({"workspace": workspace.team, "name": workspace.name})
         else:
-            output.lines(f"Made the workspace {made.team}, {made.name}, with the score type `score` (0 to 100).")
+            output.lines(
+                f"Made the workspace {workspace.team}, {workspace.name}, with the score type `score` (0 to 100)."
+            )
 
     run(body)
 
@@ -56,14 +58,14 @@ def set_up(
             await name_admins(workspace, people=admin)
         if alert_channel:
             await choose_channel(workspace, channel=alert_channel, now=system_clock())
-        chosen = await load_choices(workspace)
+        choices = await load_choices(workspace)
         if as_json:
-            admins = list(chosen.admins)
-            output.document({"workspace": team, "alert_channel": chosen.alert_channel, "admins": admins})
+            admins = list(choices.admins)
+            output.document({"workspace": team, "alert_channel": choices.alert_channel, "admins": admins})
         else:
             output.lines(
-                f"Follow-ups go to {chosen.alert_channel or 'the owner of a contact, else an admin'}.",
-                f"Admins beside the workspace's own: {', '.join(chosen.admins) or 'nobody'}.",
+                f"Follow-ups go to {choices.alert_channel or 'the owner of a contact, else an admin'}.",
+                f"Admins beside the workspace's own: {', '.join(choices.admins) or 'nobody'}.",
             )
 
     run(body)
@@ -74,7 +76,7 @@ def list_all(as_json: AsJson = False) -> None:
     """List the workspaces."""
 
     async def body(_: Storage, __: Settings) -> None:
-        rows = [{"workspace": one.team, "name": one.name} for one in await all_workspaces()]
+        rows = [{"workspace": workspace.team, "name": workspace.name} for workspace in await all_workspaces()]
         if as_json:
             output.document({"workspaces": rows})
         else:

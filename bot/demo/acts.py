@@ -52,19 +52,19 @@ class Acts:
 
     async def say(self, text: str, *, user: str = REP, channel: str = SALES) -> Response:
         """Type *text* and press Enter: a slash command where it begins with one, else a message."""
-        person, place = self._who_where(user, channel)
+        person, place = self._find_person_and_channel(user, channel)
         if not text.startswith("/"):
             self.world.post(channel=place.id, user=person.id, text=as_sent(text, world=self.world))
             await self.changes.happened()
             return Response(status=200)
         command, _, rest = text.partition(" ")
-        if command not in {each["command"] for each in self.world.commands}:
+        if command not in {entry["command"] for entry in self.world.commands}:
             return Response(status=0, note=f"{command} is not a valid command.")
         return await self.command(command, as_sent(rest.strip(), world=self.world), user=user, channel=channel)
 
     async def command(self, command: str, text: str = "", *, user: str = REP, channel: str = SALES) -> Response:
         """Send a slash command with exactly this *text*, and show what is answered."""
-        person, place = self._who_where(user, channel)
+        person, place = self._find_person_and_channel(user, channel)
         url = self.world.new_response_url(person.id, place.id)
         payload = payloads.slash_command(
             self.world, command=command, text=text, person=person, channel=place, response_url=url
@@ -94,9 +94,9 @@ class Acts:
         pressable = original.blocks + original.blocks_before
         block, element = find_element(pressable, action_id, block_id)
         state = self._choices.setdefault((user, message), {})
-        _choose(pressable, state, (values or {}, {block["block_id"]: {action_id: selected}}))
-        entry = payloads.action(self.world, block=block, element=element, given=selected)
-        person = self._person(user)
+        _apply_choices(pressable, state, (values or {}, {block["block_id"]: {action_id: selected}}))
+        entry = payloads.action(self.world, block=block, element=element, choice=selected)
+        person = self._find_person(user)
         return await self._interact(
             payloads.on_message(
                 self.world, original, person=person, kind="block_actions", actions=[entry], values=state
@@ -114,11 +114,11 @@ class Acts:
         values: Values | None = None,
     ) -> Response:
         """Press or choose something in a modal or a Home tab, with *values* in its other fields."""
-        view = self._view(view_id, user)
+        view = self._find_view(view_id, user)
         block, element = find_element(view.blocks, action_id, block_id)
-        view = self._filled_in(view, values or {}, {block["block_id"]: {action_id: selected}})
-        entry = payloads.action(self.world, block=block, element=element, given=selected)
-        person = self._person(user)
+        view = self._fill_in(view, values or {}, {block["block_id"]: {action_id: selected}})
+        entry = payloads.action(self.world, block=block, element=element, choice=selected)
+        person = self._find_person(user)
         return await self._interact(
             payloads.on_view(self.world, view, person=person, kind="block_actions", actions=[entry])
         )
@@ -129,12 +129,12 @@ class Acts:
 
         What Slack would not even send, a required field left empty, is status 0 with the errors in the view.
         """
-        view = self._filled_in(self._view(view_id, user), values or {})
-        if found := complaints(view, state_of(view.blocks, view.values)):
-            self.world.keep(replace(view, errors=found))
+        view = self._fill_in(self._find_view(view_id, user), values or {})
+        if errors := complaints(view, state_of(view.blocks, view.values)):
+            self.world.keep(replace(view, errors=errors))
             await self.changes.happened()
             return Response(status=0, note="Not sent: a field needs attention.")
-        payload = payloads.on_view(self.world, view, person=self._person(user), kind="view_submission")
+        payload = payloads.on_view(self.world, view, person=self._find_person(user), kind="view_submission")
         response = await self._deliver("interactive", payload)
         # The product may have changed the view by its id while it made up its answer.
         current = self.world.view(view_id)
@@ -144,19 +144,21 @@ class Acts:
 
     async def close_view(self, view_id: str, *, user: str = REP) -> Response:
         """Close a modal; the product hears of it where the view asked for that."""
-        view = self._view(view_id, user)
-        all_of_them = view.content.get("clear_on_close", False)
-        self.world.modals[user] = [each for each in self.world.modals[user] if each.id != view_id and not all_of_them]
+        view = self._find_view(view_id, user)
+        clears_all = view.content.get("clear_on_close", False)
+        self.world.modals[user] = [modal for modal in self.world.modals[user] if modal.id != view_id and not clears_all]
         await self.changes.happened()
         if not view.content.get("notify_on_close"):
             return Response(status=200)
-        return await self._interact(payloads.on_view(self.world, view, person=self._person(user), kind="view_closed"))
+        return await self._interact(
+            payloads.on_view(self.world, view, person=self._find_person(user), kind="view_closed")
+        )
 
     async def options(
         self, handle: str, action_id: str, value: str = "", *, user: str = REP, block_id: str | None = None
     ) -> list[Json]:
         """The options the product offers for what was typed into an external select; none when it does not answer."""
-        person = self._person(user)
+        person = self._find_person(user)
         view = self.world.view(handle)
         blocks = view.blocks if view else answers.original_of(self.world, handle, user).blocks
         block, _ = find_element(blocks, action_id, block_id)
@@ -168,11 +170,14 @@ class Acts:
             payload = payloads.on_message(self.world, original, person=person, kind="block_suggestion", **more)
         response = await self._deliver("interactive", payload)
         content = (response.json() if response.ok else None) or {}
-        return [*content.get("options", []), *(o for g in content.get("option_groups", []) for o in g["options"])]
+        return [
+            *content.get("options", []),
+            *(option for group in content.get("option_groups", []) for option in group["options"]),
+        ]
 
     async def shortcut(self, callback_id: str, *, user: str = REP, message: str | None = None) -> Response:
         """Choose a global shortcut, or with *message* one from that message's menu."""
-        person = self._person(user)
+        person = self._find_person(user)
         if message is None:
             return await self._interact(payloads.shortcut(self.world, callback_id=callback_id, person=person))
         original = answers.original_of(self.world, message, user)
@@ -197,8 +202,8 @@ class Acts:
 
     async def again(self, sent: Sent | None = None, *, retry: int = 1, reason: str = "http_timeout") -> Response:
         """Send the same once more, as Slack repeats what was not answered in time; without *sent* the last one."""
-        what = sent or self.sent[-1]
-        return await self._deliver(what.kind, what.payload, retry=(retry, reason))
+        request = sent or self.sent[-1]
+        return await self._deliver(request.kind, request.payload, retry=(retry, reason))
 
     async def raw(self, path: str = "/slack/events", *, body: bytes, headers: dict[str, str]) -> Response:
         """Send what anybody on the network could: nothing is signed or added here."""
@@ -234,8 +239,8 @@ class Acts:
 
     async def _deliver(self, kind: str, payload: Json, *, retry: tuple[int, str] | None = None) -> Response:
         if self.sockets.connected:
-            again = {"retry_attempt": retry[0], "retry_reason": retry[1]} if retry else None
-            response = await self.sockets.send(kind, payload, patience=self.patience, retry=again)
+            retry_fields = {"retry_attempt": retry[0], "retry_reason": retry[1]} if retry else None
+            response = await self.sockets.send(kind, payload, patience=self.patience, retry=retry_fields)
         else:
             response = await self._deliver_http(kind, payload, retry)
         self.sent.append(Sent(kind=kind, payload=payload, response=response))
@@ -268,34 +273,34 @@ class Acts:
             raise RuntimeError("The sandbox has not been started.")
         return self._session
 
-    def _person(self, user: str) -> SlackUser:
+    def _find_person(self, user: str) -> SlackUser:
         if user not in self.world.people:
             raise LookupError(f"There is nobody called {user!r}.")
         return self.world.people[user]
 
-    def _who_where(self, user: str, channel: str) -> tuple[SlackUser, Channel]:
-        person = self._person(user)
+    def _find_person_and_channel(self, user: str, channel: str) -> tuple[SlackUser, Channel]:
+        person = self._find_person(user)
         if channel not in self.world.channels and channel == "D" + user[1:]:
             self.world.im(user)
         if channel not in self.world.channels or user not in self.world.channels[channel].members:
             raise LookupError(f"{user} is in no channel {channel!r}.")
         return person, self.world.channels[channel]
 
-    def _view(self, view_id: str, user: str) -> View:
+    def _find_view(self, view_id: str, user: str) -> View:
         view = self.world.view(view_id)
         if view is None or view.user != user:
             raise LookupError(f"{user} sees no view {view_id!r}.")
         return view
 
-    def _filled_in(self, view: View, *values: Values) -> View:
-        kept = {block: dict(fields) for block, fields in view.values.items()}
-        _choose(view.blocks, kept, values)
-        return self.world.keep(replace(view, values=kept))
+    def _fill_in(self, view: View, *values: Values) -> View:
+        state = {block: dict(fields) for block, fields in view.values.items()}
+        _apply_choices(view.blocks, state, values)
+        return self.world.keep(replace(view, values=state))
 
 
-def _choose(blocks: Iterable[Json], state: Values, values: Iterable[Values]) -> None:
-    for chosen_values in values:
-        for block_id, fields in chosen_values.items():
-            for action_id, given in fields.items():
+def _apply_choices(blocks: Iterable[Json], state: Values, values: Iterable[Values]) -> None:
+    for new_values in values:
+        for block_id, fields in new_values.items():
+            for action_id, choice in fields.items():
                 _, element = find_element(blocks, action_id, block_id)
-                state.setdefault(block_id, {})[action_id] = chosen(element, given)
+                state.setdefault(block_id, {})[action_id] = chosen(element, choice)

@@ -33,8 +33,8 @@ def checked_message(world: World, content: Json) -> Json:
         raise SlackError("invalid_blocks_format")
     if not text.strip() and not blocks and not content.get("attachments"):
         raise SlackError("no_text")
-    if found := check_blocks(blocks) or _unusable_files(world, blocks, "/blocks"):
-        raise SlackError("invalid_blocks", *found)
+    if errors := check_blocks(blocks) or _find_unusable_files(world, blocks, "/blocks"):
+        raise SlackError("invalid_blocks", *errors)
     if too_long(blocks):
         raise SlackError("msg_blocks_too_long")
     return {"text": text[:40_000], "blocks": tuple(with_ids(blocks, world=world))}
@@ -43,16 +43,16 @@ def checked_message(world: World, content: Json) -> Json:
 def checked_view(world: World, view: Any, *kinds: str) -> Json:
     """The view as it is kept; SlackError where Slack would not show it."""
     content = structure(view)
-    found = check_view(content)
-    found = found or _unusable_files(world, content["blocks"], "/view/blocks")
-    if not found and content["type"] not in kinds:
-        found = [f"[ERROR] must be of type {' or '.join(kinds)} [json-pointer:/view/type]"]
-    if found:
-        raise SlackError("invalid_arguments", *found)
+    errors = check_view(content)
+    errors = errors or _find_unusable_files(world, content["blocks"], "/view/blocks")
+    if not errors and content["type"] not in kinds:
+        errors = [f"[ERROR] must be of type {' or '.join(kinds)} [json-pointer:/view/type]"]
+    if errors:
+        raise SlackError("invalid_arguments", *errors)
     return dict(content) | {"blocks": with_ids(content["blocks"], world=world)}
 
 
-def _unusable_files(world: World, part: Any, path: str) -> list[str]:
+def _find_unusable_files(world: World, part: Any, path: str) -> list[str]:
     """
     Every complaint about an uploaded picture in *part*.
 
@@ -61,16 +61,18 @@ def _unusable_files(world: World, part: Any, path: str) -> list[str]:
     github.com/slackapi/python-slack-sdk/issues/1521
     """
     if isinstance(part, list):
-        return [found for index, each in enumerate(part) for found in _unusable_files(world, each, f"{path}/{index}")]
+        return [
+            error for index, child in enumerate(part) for error in _find_unusable_files(world, child, f"{path}/{index}")
+        ]
     if not isinstance(part, dict):
         return []
-    found = [each for key, value in part.items() for each in _unusable_files(world, value, f"{path}/{key}")]
+    errors = [error for key, value in part.items() for error in _find_unusable_files(world, value, f"{path}/{key}")]
     if picture := part.get("slack_file"):
         name = picture.get("id") or str(picture.get("url")).rpartition("/")[2]
         file = world.files.get(name)
         if file is None or not file.is_picture or file.looked_at > world.clock.now():
-            found.append(complaint("invalid slack file", f"{path}/slack_file"))
-    return found
+            errors.append(complaint("invalid slack file", f"{path}/slack_file"))
+    return errors
 
 
 def show_command_answer(world: World, answer: Response, *, command: str, person: SlackUser, channel: Channel) -> str:
@@ -85,8 +87,8 @@ def show_command_answer(world: World, answer: Response, *, command: str, person:
         except SlackError as error:
             failure = error.code
         else:
-            alone = None if content.get("response_type") == "in_channel" else person.id
-            world.post(channel=channel.id, user=world.bot_user, only_for=alone, **message)
+            only_for = None if content.get("response_type") == "in_channel" else person.id
+            world.post(channel=channel.id, user=world.bot_user, only_for=only_for, **message)
     return f"{command} failed with the error {failure}" if failure else ""
 
 
@@ -101,11 +103,11 @@ def answer_response_url(world: World, url: ResponseUrl, content: Json) -> None:
     if content.get("replace_original") and original:
         world.change(original, edited=not original.ephemeral, **message)
         return
-    alone = None if content.get("response_type") == "in_channel" else url.user
+    only_for = None if content.get("response_type") == "in_channel" else url.user
     world.post(
         channel=url.channel,
         user=world.bot_user,
-        only_for=alone,
+        only_for=only_for,
         thread_ts=content.get("thread_ts"),
         **message,
     )
@@ -118,7 +120,7 @@ def open_modal(world: World, user: str, content: Json, *, push: bool) -> View:
         raise SlackError("invalid_trigger_id")
     if len(stack) >= MODALS_IN_A_STACK:
         raise SlackError("push_limit_reached")
-    _refuse_taken_name(world, content)
+    _check_external_id(world, content)
     name = world.new_id("V")
     root, previous = (stack[0].id, stack[-1].id) if stack else (name, None)
     view = View(id=name, user=user, content=content, hash=world.clock.stamp(), root=root, previous=previous)
@@ -128,7 +130,7 @@ def open_modal(world: World, user: str, content: Json, *, push: bool) -> View:
 
 def update_view(world: World, view: View, content: Json) -> View:
     """*view* with other content: what was chosen in fields that stay is kept, errors are not."""
-    _refuse_taken_name(world, content, but=view.id)
+    _check_external_id(world, content, except_id=view.id)
     return world.keep(replace(view, content=content, hash=world.clock.stamp(), errors={}))
 
 
@@ -150,7 +152,7 @@ def apply_submission(world: World, view: View, answer: Response) -> str:
             case "clear":
                 stack.clear()
             case _:
-                stack[:] = [each for each in stack if each.id != view.id]
+                stack[:] = [modal for modal in stack if modal.id != view.id]
     except (SlackError, KeyError, LookupError):
         return TROUBLE
     return ""
@@ -171,8 +173,8 @@ def _show_errors(world: World, view: View, errors: dict[str, str]) -> None:
     world.keep(replace(view, errors=dict(errors)))
 
 
-def _refuse_taken_name(world: World, content: Json, but: str = "") -> None:
+def _check_external_id(world: World, content: Json, except_id: str = "") -> None:
     name = content.get("external_id")
-    everywhere = [each for stack in world.modals.values() for each in stack] + list(world.homes.values())
-    if name and any(each.content.get("external_id") == name and each.id != but for each in everywhere):
+    views = [view for stack in world.modals.values() for view in stack] + list(world.homes.values())
+    if name and any(view.content.get("external_id") == name and view.id != except_id for view in views):
         raise SlackError("duplicate_external_id")

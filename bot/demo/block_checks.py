@@ -61,7 +61,7 @@ def listing(check_item: Check, *, most: int, least: int = 1) -> Check:
 
 def shape(required: dict[str, Check], optional: dict[str, Check]) -> Check:
     """An object with these keys and no others."""
-    known = required | optional
+    checks = required | optional
 
     def check(value: Any, path: str) -> Iterator[str]:
         if not isinstance(value, dict):
@@ -71,8 +71,8 @@ def shape(required: dict[str, Check], optional: dict[str, Check]) -> Check:
             if key not in value:
                 yield complaint(f"missing required field: {key}", path)
         for key, inner in value.items():
-            if key in known:
-                yield from known[key](inner, f"{path}/{key}")
+            if key in checks:
+                yield from checks[key](inner, f"{path}/{key}")
             elif key != "type":
                 yield complaint(f"invalid additional property: {key}", path)
 

@@ -47,7 +47,7 @@ _filter = shape(
 )
 
 
-def _element(required: dict[str, Check], optional: dict[str, Check]) -> Check:
+def _build_element_check(required: dict[str, Check], optional: dict[str, Check]) -> Check:
     return shape(required, {"action_id": _id, **optional})
 
 
@@ -56,7 +56,7 @@ _select = _field | {"confirm": _confirm}
 _typed = _field | {"dispatch_action_config": _dispatch}
 
 _buttons = {
-    "button": _element(
+    "button": _build_element_check(
         {"text": text(75, plain=True)},
         {
             "value": string(2000, least=0),
@@ -66,10 +66,10 @@ _buttons = {
             "accessibility_label": string(75),
         },
     ),
-    "overflow": _element({"options": listing(_plain_option, most=5)}, {"confirm": _confirm}),
+    "overflow": _build_element_check({"options": listing(_plain_option, most=5)}, {"confirm": _confirm}),
 }
 _selects = {
-    "static_select": _element(
+    "static_select": _build_element_check(
         {},
         _select
         | {
@@ -78,9 +78,11 @@ _selects = {
             "initial_option": _plain_option,
         },
     ),
-    "external_select": _element({}, _select | {"initial_option": _plain_option, "min_query_length": integer}),
-    "users_select": _element({}, _select | {"initial_user": string(255)}),
-    "conversations_select": _element(
+    "external_select": _build_element_check(
+        {}, _select | {"initial_option": _plain_option, "min_query_length": integer}
+    ),
+    "users_select": _build_element_check({}, _select | {"initial_user": string(255)}),
+    "conversations_select": _build_element_check(
         {},
         _select
         | {
@@ -90,13 +92,13 @@ _selects = {
             "filter": _filter,
         },
     ),
-    "checkboxes": _element(
+    "checkboxes": _build_element_check(
         {"options": listing(_option, most=10)},
         {"initial_options": listing(_option, most=10), "confirm": _confirm, "focus_on_load": boolean},
     ),
 }
 _inputs = {
-    "plain_text_input": _element(
+    "plain_text_input": _build_element_check(
         {},
         _typed
         | {
@@ -106,19 +108,19 @@ _inputs = {
             "initial_value": string(3000, least=0),
         },
     ),
-    "number_input": _element(
+    "number_input": _build_element_check(
         {"is_decimal_allowed": boolean},
         _typed | {"initial_value": string(100), "min_value": string(100), "max_value": string(100)},
     ),
 }
 
 
-def _block(required: dict[str, Check], optional: dict[str, Check]) -> Check:
+def _build_block_check(required: dict[str, Check], optional: dict[str, Check]) -> Check:
     return shape(required, {"block_id": _id, **optional})
 
 
 BLOCKS = {
-    "section": _block(
+    "section": _build_block_check(
         {},
         {
             "text": text(3000),
@@ -127,8 +129,8 @@ BLOCKS = {
             "expand": boolean,
         },
     ),
-    "divider": _block({}, {}),
-    "image": _block(
+    "divider": _build_block_check({}, {}),
+    "image": _build_block_check(
         {"alt_text": string(2000)},
         {
             "image_url": string(3000),
@@ -136,9 +138,9 @@ BLOCKS = {
             "title": text(2000, plain=True),
         },
     ),
-    "actions": _block({"elements": listing(kind_of(_buttons | _selects), most=25)}, {}),
-    "context": _block({"elements": listing(text(3000), most=10)}, {}),
-    "input": _block(
+    "actions": _build_block_check({"elements": listing(kind_of(_buttons | _selects), most=25)}, {}),
+    "context": _build_block_check({"elements": listing(text(3000), most=10)}, {}),
+    "input": _build_block_check(
         {"label": text(2000, plain=True), "element": kind_of(_inputs | _selects)},
         {"hint": text(2000, plain=True), "optional": boolean, "dispatch_action": boolean},
     ),
@@ -147,14 +149,14 @@ BLOCKS = {
 
 def check_blocks(blocks: Any, *, most: int = MESSAGE_BLOCKS, path: str = "/blocks") -> list[str]:
     """Every complaint that Slack would have about *blocks*; none when they would be taken."""
-    found = list(listing(kind_of(BLOCKS), most=most, least=0)(blocks, path))
-    if found:
-        return found
+    errors = list(listing(kind_of(BLOCKS), most=most, least=0)(blocks, path))
+    if errors:
+        return errors
     for index, block in enumerate(blocks):
-        found += _inside(block, f"{path}/{index}")
+        errors += _check_block(block, f"{path}/{index}")
     names = Counter(block["block_id"] for block in blocks if block.get("block_id"))
-    found += [complaint(f'block_id "{name}" already exists', path) for name, count in names.items() if count > 1]
-    return found
+    errors += [complaint(f'block_id "{name}" already exists', path) for name, count in names.items() if count > 1]
+    return errors
 
 
 def too_long(blocks: Any) -> bool:
@@ -179,26 +181,26 @@ def check_view(view: Any) -> list[str]:
         "submit_disabled": boolean,
     }
     is_home = isinstance(view, dict) and view.get("type") == "home"
-    needed: dict[str, Check] = {"type": shared["type"], "blocks": anything}
-    whole = shape(needed, shared) if is_home else shape(needed | {"title": text(24, plain=True)}, shared | modal)
-    found = list(whole(view, "/view"))
-    if found:
-        return found
-    found = check_blocks(view["blocks"], most=VIEW_BLOCKS, path="/view/blocks")
-    asks = any(block.get("type") == "input" for block in view["blocks"] if isinstance(block, dict))
-    if asks and not is_home and "submit" not in view:
-        found.append(complaint("missing required field: submit", "/view"))
-    return found
+    required: dict[str, Check] = {"type": shared["type"], "blocks": anything}
+    check = shape(required, shared) if is_home else shape(required | {"title": text(24, plain=True)}, shared | modal)
+    errors = list(check(view, "/view"))
+    if errors:
+        return errors
+    errors = check_blocks(view["blocks"], most=VIEW_BLOCKS, path="/view/blocks")
+    has_input = any(block.get("type") == "input" for block in view["blocks"] if isinstance(block, dict))
+    if has_input and not is_home and "submit" not in view:
+        errors.append(complaint("missing required field: submit", "/view"))
+    return errors
 
 
 def elements_of(block: dict[str, Any]) -> list[dict[str, Any]]:
     """The things in *block* that a person can press, choose or fill in."""
     candidates = [block.get("accessory"), block.get("element"), *(block.get("elements") or [])]
-    able = _buttons.keys() | _selects.keys() | _inputs.keys()
-    return [each for each in candidates if isinstance(each, dict) and each.get("type") in able]
+    interactive = _buttons.keys() | _selects.keys() | _inputs.keys()
+    return [element for element in candidates if isinstance(element, dict) and element.get("type") in interactive]
 
 
-def _inside(block: dict[str, Any], path: str) -> Iterator[str]:
+def _check_block(block: dict[str, Any], path: str) -> Iterator[str]:
     if block["type"] == "section" and not (block.get("text") or block.get("fields")):
         yield complaint("must provide text or fields", path)
     if block["type"] == "image" and ("image_url" in block) == ("slack_file" in block):
@@ -209,10 +211,10 @@ def _inside(block: dict[str, Any], path: str) -> Iterator[str]:
         if count > 1:
             yield complaint(f'action_id "{name}" already exists in this block', path)
     for element in elements:
-        yield from _options(element, path)
+        yield from _check_options(element, path)
 
 
-def _options(element: dict[str, Any], path: str) -> Iterator[str]:
+def _check_options(element: dict[str, Any], path: str) -> Iterator[str]:
     if element["type"] == "static_select" and ("options" in element) == ("option_groups" in element):
         yield complaint("must provide exactly one of options and option_groups", path)
         return

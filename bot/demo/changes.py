@@ -26,8 +26,8 @@ class Changes:
                 await self._condition.wait()
             return answer
 
-    async def after(self, seen: int) -> int:
+    async def after(self, count: int) -> int:
         """The counter, once it is past *seen*."""
         async with self._condition:
-            await self._condition.wait_for(lambda: self.count > seen)
+            await self._condition.wait_for(lambda: self.count > count)
             return self.count

@@ -40,13 +40,13 @@ _VISITS = (
 
 def bodies(now: float) -> Iterator[str]:
     """Give the bodies of the deliveries, oldest facts first; *now* is in seconds since 1970."""
-    items = sorted(_items(datetime.fromtimestamp(now, UTC)), key=lambda item: str(item["occurred_at"]))
+    items = sorted(_generate_items(datetime.fromtimestamp(now, UTC)), key=lambda item: str(item["occurred_at"]))
     for start in range(0, len(items), BATCH):
         yield json.dumps({"items": items[start : start + BATCH]}, ensure_ascii=False)
 
 
-def _items(now: datetime) -> Iterator[dict[str, object]]:
-    dice = random.Random(SEED)  # noqa: S311  # sample people, not secrets
+def _generate_items(now: datetime) -> Iterator[dict[str, object]]:
+    rng = random.Random(SEED)  # noqa: S311  # sample people, not secrets
     ada: dict[str, object] = {
         "email": "ada@example.com",
         "name": "Ada Lovelace",
@@ -55,39 +55,39 @@ def _items(now: datetime) -> Iterator[dict[str, object]]:
     }
     contacts: list[dict[str, object]] = [
         ada | {"tags": ["vip"]},
-        *(_contact(number, dice) for number in range(1, PEOPLE)),
+        *(_generate_contact(number, rng) for number in range(1, PEOPLE)),
     ]
     for number, contact in enumerate(contacts):
         person = {"email": contact["email"]}
-        told: list[dict[str, object]] = [{"type": "contact.upsert", "contact": contact}]
-        told += [_score(person, dice) for _ in range(dice.randint(2, 9))]
-        days = sorted((dice.uniform(0.05, DAYS) for _ in told), reverse=True)
-        for place, (item, ago) in enumerate(zip(told, days, strict=True)):
-            at = (now - timedelta(days=ago)).isoformat(timespec="seconds").replace("+00:00", "Z")
-            yield {"id": f"crm-{number}-{place}", "occurred_at": at, **item}
+        events: list[dict[str, object]] = [{"type": "contact.upsert", "contact": contact}]
+        events += [_generate_score(person, rng) for _ in range(rng.randint(2, 9))]
+        days = sorted((rng.uniform(0.05, DAYS) for _ in events), reverse=True)
+        for index, (item, days_ago) in enumerate(zip(events, days, strict=True)):
+            at = (now - timedelta(days=days_ago)).isoformat(timespec="seconds").replace("+00:00", "Z")
+            yield {"id": f"crm-{number}-{index}", "occurred_at": at, **item}
 
 
-def _contact(number: int, dice: random.Random) -> dict[str, object]:
+def _generate_contact(number: int, rng: random.Random) -> dict[str, object]:
     first, last = _FIRST[number % len(_FIRST)], _LAST[(number * 7 + number // len(_FIRST)) % len(_LAST)]
-    company = dice.choice(_COMPANIES)
+    company = rng.choice(_COMPANIES)
     return {
         "email": f"{first}.{last}.{number}@{company}.example".lower(),
         "name": f"{first} {last}",
         "company": company,
-        "owner": dice.choice(_OWNERS),
-        "tags": dice.sample(_TAGS, k=dice.randint(0, 2)),
+        "owner": rng.choice(_OWNERS),
+        "tags": rng.sample(_TAGS, k=rng.randint(0, 2)),
     }
 
 
-def _score(person: dict[str, object], dice: random.Random) -> dict[str, object]:
-    kind = dice.choices(("visit", "score", "fit", "satisfaction"), weights=(5, 2, 2, 1))[0]
+def _generate_score(person: dict[str, object], rng: random.Random) -> dict[str, object]:
+    kind = rng.choices(("visit", "score", "fit", "satisfaction"), weights=(5, 2, 2, 1))[0]
     match kind:
         case "visit":
-            added = {"type": "score.add", "score": "score", "value": dice.randint(1, 6)}
-            return {**added, "contact": person, "reason": dice.choice(_VISITS)}
+            added = {"type": "score.add", "score": "score", "value": rng.randint(1, 6)}
+            return {**added, "contact": person, "reason": rng.choice(_VISITS)}
         case "score":
-            return {"type": "score.set", "score": "score", "value": dice.randint(5, 80), "contact": person}
+            return {"type": "score.set", "score": "score", "value": rng.randint(5, 80), "contact": person}
         case "fit":
-            return {"type": "score.set", "score": "fit", "value": dice.randint(1, 10), "contact": person}
+            return {"type": "score.set", "score": "fit", "value": rng.randint(1, 10), "contact": person}
         case _:
-            return {"type": "score.set", "score": kind, "value": dice.randint(2, 10) / 2, "contact": person}
+            return {"type": "score.set", "score": kind, "value": rng.randint(2, 10) / 2, "contact": person}

@@ -32,12 +32,12 @@ STATELESS = {"overflow"}
 
 def with_ids(blocks: Any, *, world: World) -> list[Json]:
     """A copy in which every block and every element has a name: Slack makes up what the app left out."""
-    named: list[Json] = copy.deepcopy(list(blocks))
-    for block in named:
+    copies: list[Json] = copy.deepcopy(list(blocks))
+    for block in copies:
         block["block_id"] = block.get("block_id") or world.new_id("b")
         for element in elements_of(block):
             element["action_id"] = element.get("action_id") or world.new_id("a")
-    return named
+    return copies
 
 
 def find_element(blocks: Any, action_id: str, block_id: str | None = None) -> tuple[Json, Json]:
@@ -50,7 +50,7 @@ def find_element(blocks: Any, action_id: str, block_id: str | None = None) -> tu
     raise LookupError(f"Nothing here has the action_id {action_id!r}.")
 
 
-def chosen(element: Json, given: Any) -> Json:
+def chosen(element: Json, choice: Any) -> Json:
     """
     The state of *element* once a person gave it *given*.
 
@@ -60,15 +60,15 @@ def chosen(element: Json, given: Any) -> Json:
     if kind not in FIELDS:
         return {"type": kind}
     key = FIELDS[kind].value
-    if isinstance(given, dict) and key in given:
-        given = given[key]
-    if key == "selected_option" and given is not None:
-        given = _option(element, given)
+    if isinstance(choice, dict) and key in choice:
+        choice = choice[key]
+    if key == "selected_option" and choice is not None:
+        choice = _find_option(element, choice)
     elif key == "selected_options":
-        given = [_option(element, each) for each in given or []]
-    elif key == "value" and given is not None:
-        given = str(given) or None
-    return {"type": kind, key: given}
+        choice = [_find_option(element, option) for option in choice or []]
+    elif key == "value" and choice is not None:
+        choice = str(choice) or None
+    return {"type": kind, key: choice}
 
 
 def state_of(blocks: Any, values: dict[str, dict[str, Json]]) -> dict[str, dict[str, Json]]:
@@ -78,31 +78,31 @@ def state_of(blocks: Any, values: dict[str, dict[str, Json]]) -> dict[str, dict[
         for element in elements_of(block):
             if element["type"] not in FIELDS or element["type"] in STATELESS:
                 continue
-            kept = values.get(block["block_id"], {}).get(element["action_id"])
-            if kept is None or kept["type"] != element["type"]:
-                kept = chosen(element, element.get(FIELDS[element["type"]].initial))
-            state.setdefault(block["block_id"], {})[element["action_id"]] = kept
+            field_state = values.get(block["block_id"], {}).get(element["action_id"])
+            if field_state is None or field_state["type"] != element["type"]:
+                field_state = chosen(element, element.get(FIELDS[element["type"]].initial))
+            state.setdefault(block["block_id"], {})[element["action_id"]] = field_state
     return state
 
 
 def complaints(view: View, state: dict[str, dict[str, Json]]) -> dict[str, str]:
     """What Slack itself tells the person before anything is sent, by block."""
-    found: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for block in view.blocks:
         if block["type"] == "input":
-            for complaint in _field_complaints(block, state):
-                found.setdefault(block["block_id"], complaint)
-    return found
+            for complaint in _check_field(block, state):
+                errors.setdefault(block["block_id"], complaint)
+    return errors
 
 
-def _field_complaints(block: Json, state: dict[str, dict[str, Json]]) -> Iterator[str]:
+def _check_field(block: Json, state: dict[str, dict[str, Json]]) -> Iterator[str]:
     element = block["element"]
     value = state[block["block_id"]][element["action_id"]][FIELDS[element["type"]].value]
     if value in (None, "", []):
         if not block.get("optional"):
             yield "Please complete this required field."
     elif element["type"] == "number_input":
-        yield from _number_complaints(element, str(value))
+        yield from _check_number(element, str(value))
     elif element["type"] == "plain_text_input":
         if len(value) < element.get("min_length", 0):
             yield f"Must be at least {element['min_length']} characters long"
@@ -110,7 +110,7 @@ def _field_complaints(block: Json, state: dict[str, dict[str, Json]]) -> Iterato
             yield f"Must be at most {element.get('max_length', 3000)} characters long"
 
 
-def _number_complaints(element: Json, value: str) -> Iterator[str]:
+def _check_number(element: Json, value: str) -> Iterator[str]:
     try:
         number = Decimal(value)
     except InvalidOperation:
@@ -124,14 +124,17 @@ def _number_complaints(element: Json, value: str) -> Iterator[str]:
         yield f"Must be less than or equal to {element['max_value']}"
 
 
-def _option(element: Json, given: Any) -> Json:
-    options = [*element.get("options", []), *(o for g in element.get("option_groups", []) for o in g["options"])]
-    value = given["value"] if isinstance(given, dict) else str(given)
+def _find_option(element: Json, choice: Any) -> Json:
+    options = [
+        *element.get("options", []),
+        *(option for group in element.get("option_groups", []) for option in group["options"]),
+    ]
+    value = choice["value"] if isinstance(choice, dict) else str(choice)
     for option in options:
         if option["value"] == value:
             return dict(option)
     if options:
         raise LookupError(f"{element.get('action_id')!r} offers no option {value!r}.")
-    if isinstance(given, dict):
-        return given
+    if isinstance(choice, dict):
+        return choice
     return {"text": {"type": "plain_text", "text": value, "emoji": True}, "value": value}

@@ -61,35 +61,38 @@ class PageFace:
             web.get("/page/{name}", self.static),
             web.get("/state", self.state),
             web.get("/changes", self.changes),
-            *(web.post(f"/act/{name}", _act(act)) for name, act in acts.items()),
+            *(web.post(f"/act/{name}", _make_handler(act)) for name, act in acts.items()),
         ]
 
     async def index(self, request: web.Request) -> web.Response:
-        return _file("index.html")
+        return _serve_file("index.html")
 
     async def fixture(self, request: web.Request) -> web.Response:
-        return _file("fixture.html")
+        return _serve_file("fixture.html")
 
     async def static(self, request: web.Request) -> web.Response:
-        return _file(request.match_info["name"])
+        return _serve_file(request.match_info["name"])
 
     async def state(self, request: web.Request) -> web.Response:
         me = self._world.people.get(request.query.get("user", "U0REP"))
         if me is None:
             raise web.HTTPNotFound(text="user_not_found")
         self._world.im(me.id)
-        channels = [each for each in self._world.channels.values() if me.id in each.members]
+        channels = [channel for channel in self._world.channels.values() if me.id in channel.members]
         views = self._sandbox.open_views(me.id)
         home = self._sandbox.home(me.id)
-        people = [each for each in self._world.people.values() if not each.is_bot]
+        people = [person for person in self._world.people.values() if not person.is_bot]
         content = {
             "team": {"id": self._world.team_id, "name": self._world.team_name},
-            "me": _person(me),
-            "people": [_person(each) for each in people],
-            "channels": [self._channel(each, me) for each in channels],
-            "messages": {each.id: [self._message(m) for m in self._world.seen_by(me.id, each.id)] for each in channels},
-            "views": [self._view(each) for each in views],
-            "home": self._view(home) if home else NO_HOME_YET,
+            "me": _render_person(me),
+            "people": [_render_person(person) for person in people],
+            "channels": [self._render_channel(channel, me) for channel in channels],
+            "messages": {
+                channel.id: [self._render_message(message) for message in self._world.seen_by(me.id, channel.id)]
+                for channel in channels
+            },
+            "views": [self._render_view(view) for view in views],
+            "home": self._render_view(home) if home else NO_HOME_YET,
             "examples": list(EXAMPLES),
             "pushes": list(PUSHES),
             "now": self._sandbox.clock.iso(),
@@ -101,84 +104,94 @@ class PageFace:
     async def changes(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await stream.prepare(request)
-        seen = self._sandbox.changes.count
+        count = self._sandbox.changes.count
         try:
             while not self._sandbox.stopping:
-                await stream.write(b"event: changed\ndata: %d\n\n" % seen)
-                seen = await self._sandbox.changes.after(seen)
+                await stream.write(b"event: changed\ndata: %d\n\n" % count)
+                count = await self._sandbox.changes.after(count)
         except ConnectionError:
             pass  # The browser left.
         return stream
 
-    async def say(self, given: Json) -> Json:
-        return _told(await self._sandbox.say(given["text"], user=given["user"], channel=given["channel"]))
-
-    async def use_shortcut(self, given: Json) -> Json:
-        return _told(await self._sandbox.shortcut(given["callback_id"], user=given["user"], message=given["handle"]))
-
-    async def click(self, given: Json) -> Json:
-        handle, action_id = given["handle"], given["action_id"]
-        act = self._sandbox.view_click if self._world.view(handle) else self._sandbox.click
-        selected, values = self._selected(given), given.get("state", {}).get("values")
-        person, block_id = given["user"], given.get("block_id")
-        return _told(await act(handle, action_id, user=person, block_id=block_id, selected=selected, values=values))
-
-    async def submit(self, given: Json) -> Json:
-        response = await self._sandbox.submit(given["view"], given.get("values"), user=given["user"])
-        view = self._world.view(given["view"])
-        return _told(response) | {"errors": view.errors if view else {}}
-
-    async def close(self, given: Json) -> Json:
-        return _told(await self._sandbox.close_view(given["view"], user=given["user"]))
-
-    async def options(self, given: Json) -> Json:
-        typed, block_id = str(given.get("value") or ""), given.get("block_id")
-        found = await self._sandbox.options(
-            given["handle"], given["action_id"], typed, user=given["user"], block_id=block_id
+    async def say(self, arguments: Json) -> Json:
+        return _render_response(
+            await self._sandbox.say(arguments["text"], user=arguments["user"], channel=arguments["channel"])
         )
-        return {"options": found}
 
-    async def push(self, given: Json) -> Json:
-        body = given.get("body")
+    async def use_shortcut(self, arguments: Json) -> Json:
+        return _render_response(
+            await self._sandbox.shortcut(arguments["callback_id"], user=arguments["user"], message=arguments["handle"])
+        )
+
+    async def click(self, arguments: Json) -> Json:
+        handle, action_id = arguments["handle"], arguments["action_id"]
+        act = self._sandbox.view_click if self._world.view(handle) else self._sandbox.click
+        selected, values = self._read_selection(arguments), arguments.get("state", {}).get("values")
+        person, block_id = arguments["user"], arguments.get("block_id")
+        return _render_response(
+            await act(handle, action_id, user=person, block_id=block_id, selected=selected, values=values)
+        )
+
+    async def submit(self, arguments: Json) -> Json:
+        response = await self._sandbox.submit(arguments["view"], arguments.get("values"), user=arguments["user"])
+        view = self._world.view(arguments["view"])
+        return _render_response(response) | {"errors": view.errors if view else {}}
+
+    async def close(self, arguments: Json) -> Json:
+        return _render_response(await self._sandbox.close_view(arguments["view"], user=arguments["user"]))
+
+    async def options(self, arguments: Json) -> Json:
+        typed, block_id = str(arguments.get("value") or ""), arguments.get("block_id")
+        options = await self._sandbox.options(
+            arguments["handle"], arguments["action_id"], typed, user=arguments["user"], block_id=block_id
+        )
+        return {"options": options}
+
+    async def push(self, arguments: Json) -> Json:
+        body = arguments.get("body")
         if body is None:
-            body = next(push["body"] for push in PUSHES if push["id"] == given["id"])
+            body = next(push["body"] for push in PUSHES if push["id"] == arguments["id"])
         return await self._sandbox.push(body)
 
-    async def put_clock_forward(self, given: Json) -> Json:
-        self._sandbox.clock.advance(float(given["seconds"]))
+    async def put_clock_forward(self, arguments: Json) -> Json:
+        self._sandbox.clock.advance(float(arguments["seconds"]))
         await self._sandbox.changes.happened()
         return {"now": self._sandbox.clock.iso()}
 
-    async def mark_as_read(self, given: Json) -> Json:
-        user, channel = given["user"], given["channel"]
-        seen = self._world.seen_by(user, channel)
-        latest = seen[-1].ts if seen else ""
+    async def mark_as_read(self, arguments: Json) -> Json:
+        user, channel = arguments["user"], arguments["channel"]
+        messages = self._world.seen_by(user, channel)
+        latest = messages[-1].ts if messages else ""
         if self._world.read.get((user, channel), "") != latest:
             self._world.read[user, channel] = latest
             await self._sandbox.changes.happened()
         return {}
 
-    async def open_home(self, given: Json) -> Json:
-        return _told(await self._sandbox.open_home(given["user"]))
+    async def open_home(self, arguments: Json) -> Json:
+        return _render_response(await self._sandbox.open_home(arguments["user"]))
 
-    def _selected(self, given: Json) -> Any:
+    def _read_selection(self, arguments: Json) -> Any:
         """What was chosen, under whichever name the element keeps it."""
-        view, message = self._world.view(given["handle"]), self._world.find(given["handle"])
+        view, message = self._world.view(arguments["handle"]), self._world.find(arguments["handle"])
         blocks = view.blocks if view else message.blocks if message else ()
-        _, element = find_element(blocks, given["action_id"], given.get("block_id"))
+        _, element = find_element(blocks, arguments["action_id"], arguments.get("block_id"))
         field = FIELDS.get(element["type"])
-        for chosen in (given.get("action") or {}, given):
-            if field and field.value in chosen:
-                return chosen[field.value]
-        return given.get("selected", given.get("value"))
+        for fields in (arguments.get("action") or {}, arguments):
+            if field and field.value in fields:
+                return fields[field.value]
+        return arguments.get("selected", arguments.get("value"))
 
-    def _channel(self, channel: Channel, me: SlackUser) -> Json:
-        read = self._world.read.get((me.id, channel.id), "")
-        unread = [m for m in self._world.seen_by(me.id, channel.id) if m.ts > read and m.user != me.id]
-        written = {"id": channel.id, "name": channel.name, "kind": channel.kind, "topic": channel.topic}
-        return written | {"unread": len(unread)}
+    def _render_channel(self, channel: Channel, me: SlackUser) -> Json:
+        last_read = self._world.read.get((me.id, channel.id), "")
+        unread = [
+            message
+            for message in self._world.seen_by(me.id, channel.id)
+            if message.ts > last_read and message.user != me.id
+        ]
+        rendered = {"id": channel.id, "name": channel.name, "kind": channel.kind, "topic": channel.topic}
+        return rendered | {"unread": len(unread)}
 
-    def _message(self, message: Message) -> Json:
+    def _render_message(self, message: Message) -> Json:
         author = self._world.people.get(message.user)
         name, bot = (author.real_name, author.is_bot) if author else (message.user, False)
         return {
@@ -187,29 +200,29 @@ class PageFace:
             "channel": message.channel,
             "user": {"id": message.user, "name": name, "bot": bot},
             "text": message.text,
-            "blocks": [*map(self._drawable, message.blocks), *map(self._file_block, message.files)],
+            "blocks": [*map(self._make_drawable, message.blocks), *map(self._build_file_block, message.files)],
             "ephemeral": message.ephemeral,
             "edited": message.edited,
             "thread_ts": message.thread_ts,
         }
 
-    def _view(self, view: View) -> Json:
+    def _render_view(self, view: View) -> Json:
         words = {key: (view.content.get(key) or {}).get("text") for key in ("title", "submit", "close")}
         rest = {"id": view.id, "type": view.type, "errors": view.errors, "callback_id": view.callback_id}
-        return words | rest | {"blocks": [*map(self._drawable, view.blocks)]}
+        return words | rest | {"blocks": [*map(self._make_drawable, view.blocks)]}
 
-    def _drawable(self, part: Any) -> Any:
+    def _make_drawable(self, part: Any) -> Any:
         """*part* with the addresses of uploaded pictures in the place of their ids."""
         if isinstance(part, list):
-            return [self._drawable(each) for each in part]
+            return [self._make_drawable(child) for child in part]
         if not isinstance(part, dict):
             return part
-        drawn = {key: self._drawable(value) for key, value in part.items() if key != "slack_file"}
+        drawn = {key: self._make_drawable(value) for key, value in part.items() if key != "slack_file"}
         if picture := part.get("slack_file"):
             drawn["image_url"] = picture.get("url") or f"{self._world.url}/files/{picture['id']}"
         return drawn
 
-    def _file_block(self, file_id: str) -> Json:
+    def _build_file_block(self, file_id: str) -> Json:
         """A file shown as a picture: the page draws blocks, and charts are what is uploaded here."""
         file = self._world.files[file_id]
         title = {"type": "plain_text", "text": file.title}
@@ -221,7 +234,7 @@ class PageFace:
         }
 
 
-def _act(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _make_handler(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         # A form or a script of another web page cannot send this header without asking first.
         if request.headers.get("X-Sandbox") != "1":
@@ -234,11 +247,11 @@ def _act(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
     return handle
 
 
-def _told(response: Response) -> Json:
+def _render_response(response: Response) -> Json:
     return {"status": response.status, "note": response.note}
 
 
-def _person(person: SlackUser) -> Json:
+def _render_person(person: SlackUser) -> Json:
     return {
         "id": person.id,
         "name": person.name,
@@ -249,7 +262,7 @@ def _person(person: SlackUser) -> Json:
     }
 
 
-def _file(name: str) -> web.Response:
+def _serve_file(name: str) -> web.Response:
     path = PAGE / name
     if path.parent != PAGE or path.suffix not in CONTENT_TYPES or not path.is_file():
         raise web.HTTPNotFound

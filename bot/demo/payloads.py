@@ -33,7 +33,7 @@ def slash_command(
 def on_message(world: World, message: Message, *, person: SlackUser, kind: str, **more: Any) -> Json:
     """Something done on a message. Of an ephemeral one Slack sends the place, not the message."""
     channel = world.channels[message.channel]
-    payload = _interaction(world, kind, person) | {
+    payload = _build_interaction(world, kind, person) | {
         "container": {
             "type": "message",
             "message_ts": message.ts,
@@ -52,24 +52,27 @@ def on_message(world: World, message: Message, *, person: SlackUser, kind: str, 
 
 def on_view(world: World, view: View, *, person: SlackUser, kind: str, **more: Any) -> Json:
     """Something done in a modal or a Home tab."""
-    payload = _interaction(world, kind, person) | {"view": view_json(world, view)}
+    payload = _build_interaction(world, kind, person) | {"view": view_json(world, view)}
     if kind in ("view_submission", "view_closed"):
         # A person of another organisation submits from there: team is theirs, not where the app is installed.
-        payload["team"] = {"id": person.team_id, "domain": _domain(world, person)}
+        payload["team"] = {"id": person.team_id, "domain": _find_domain(world, person)}
     else:
         payload["container"] = {"type": "view", "view_id": view.id}
     if kind == "view_submission":
-        payload["response_urls"] = _response_urls(world, view)
+        payload["response_urls"] = _build_response_urls(world, view)
     if kind == "view_closed":
         payload["is_cleared"] = view.content.get("clear_on_close", False)
     return payload | more
 
 
 def shortcut(world: World, *, callback_id: str, person: SlackUser) -> Json:
-    return _interaction(world, "shortcut", person) | {"callback_id": callback_id, "action_ts": world.clock.stamp()}
+    return _build_interaction(world, "shortcut", person) | {
+        "callback_id": callback_id,
+        "action_ts": world.clock.stamp(),
+    }
 
 
-def action(world: World, *, block: Json, element: Json, given: Any) -> Json:
+def action(world: World, *, block: Json, element: Json, choice: Any) -> Json:
     """The one entry of actions, and for an element with a state that state."""
     entry = {
         "type": element["type"],
@@ -78,12 +81,12 @@ def action(world: World, *, block: Json, element: Json, given: Any) -> Json:
         "action_ts": world.clock.stamp(),
     }
     entry |= {key: element[key] for key in ("text", "style", "value", "placeholder") if key in element}
-    return entry | chosen(element, given)
+    return entry | chosen(element, choice)
 
 
 def event_callback(world: World, event: Json) -> Json:
-    place = event.get("channel")
-    channel = world.channels.get(place) if isinstance(place, str) else None
+    channel_id = event.get("channel")
+    channel = world.channels.get(channel_id) if isinstance(channel_id, str) else None
     return {
         "token": VERIFICATION_TOKEN,
         "team_id": world.team_id,
@@ -110,24 +113,26 @@ def event_callback(world: World, event: Json) -> Json:
 
 def message_json(world: World, message: Message) -> Json:
     """A message as the Web API and the payloads write it."""
-    written: Json = {"type": "message", "user": message.user, "text": message.text, "ts": message.ts}
+    rendered: Json = {"type": "message", "user": message.user, "text": message.text, "ts": message.ts}
     if message.blocks:
-        written["blocks"] = list(message.blocks)
+        rendered["blocks"] = list(message.blocks)
     if message.user == world.bot_user:
-        written |= {"bot_id": world.bot_id, "app_id": world.app_id, "team": world.team_id}
+        rendered |= {"bot_id": world.bot_id, "app_id": world.app_id, "team": world.team_id}
     if message.edited:
-        written["edited"] = {"user": message.user, "ts": message.ts}
+        rendered["edited"] = {"user": message.user, "ts": message.ts}
     if message.thread_ts:
-        written["thread_ts"] = message.thread_ts
+        rendered["thread_ts"] = message.thread_ts
     if message.metadata:
-        written["metadata"] = message.metadata
+        rendered["metadata"] = message.metadata
     if message.files:
-        written["files"] = [{"id": name, "name": world.files[name].name} for name in message.files]
+        rendered["files"] = [{"id": name, "name": world.files[name].name} for name in message.files]
     if message.reactions:
         names = dict.fromkeys(name for name, _ in message.reactions)
-        everyone = {name: [user for each, user in message.reactions if each == name] for name in names}
-        written["reactions"] = [{"name": n, "users": users, "count": len(users)} for n, users in everyone.items()]
-    return written
+        users_by_name = {name: [user for reaction, user in message.reactions if reaction == name] for name in names}
+        rendered["reactions"] = [
+            {"name": name, "users": users, "count": len(users)} for name, users in users_by_name.items()
+        ]
+    return rendered
 
 
 def view_json(world: World, view: View) -> Json:
@@ -159,7 +164,7 @@ def view_json(world: World, view: View) -> Json:
     )
 
 
-def _interaction(world: World, kind: str, person: SlackUser) -> Json:
+def _build_interaction(world: World, kind: str, person: SlackUser) -> Json:
     payload: Json = {
         "type": kind,
         "token": VERIFICATION_TOKEN,
@@ -174,18 +179,18 @@ def _interaction(world: World, kind: str, person: SlackUser) -> Json:
     return payload
 
 
-def _response_urls(world: World, view: View) -> list[Json]:
+def _build_response_urls(world: World, view: View) -> list[Json]:
     """One for every field of the view that asked for it (response_url_enabled) and names a channel."""
     state, urls = state_of(view.blocks, view.values), []
     for block in view.blocks:
-        for element in filter(lambda each: each.get("response_url_enabled"), elements_of(block)):
-            kept = state[block["block_id"]][element["action_id"]]
-            channel = kept.get("selected_conversation")
+        for element in filter(lambda candidate: candidate.get("response_url_enabled"), elements_of(block)):
+            field_state = state[block["block_id"]][element["action_id"]]
+            channel = field_state.get("selected_conversation")
             if channel:
-                place = {"block_id": block["block_id"], "action_id": element["action_id"], "channel_id": channel}
-                urls.append(place | {"response_url": world.new_response_url(view.user, channel)})
+                field = {"block_id": block["block_id"], "action_id": element["action_id"], "channel_id": channel}
+                urls.append(field | {"response_url": world.new_response_url(view.user, channel)})
     return urls
 
 
-def _domain(world: World, person: SlackUser) -> str:
+def _find_domain(world: World, person: SlackUser) -> str:
     return world.domain if person.team_id == world.team_id else person.email.rpartition("@")[2].partition(".")[0]

@@ -57,14 +57,14 @@ PUSHES = tuple({"id": name, "title": title, "body": json.dumps(body, indent=2)} 
 
 def fill(world: World) -> None:
     """Add everybody and everything the demo begins with."""
-    ours = world.team_id
+    team_id = world.team_id
     for person in (
         SlackUser(
             id="U0REP",
             name="robin",
             real_name="Robin Rep",
             email="rep@acme.example",
-            team_id=ours,
+            team_id=team_id,
             job="rep",
             color="2b6cb0",
         ),
@@ -73,20 +73,20 @@ def fill(world: World) -> None:
             name="alex",
             real_name="Alex Admin",
             email="admin@acme.example",
-            team_id=ours,
+            team_id=team_id,
             is_admin=True,
             is_owner=True,
             color="6b46c1",
         ),
         SlackUser(
-            id="U0JANE", name="jane", real_name="Jane Kim", email="jane@acme.example", team_id=ours, color="2f855a"
+            id="U0JANE", name="jane", real_name="Jane Kim", email="jane@acme.example", team_id=team_id, color="2f855a"
         ),
         SlackUser(
             id="U0GUEST",
             name="gus",
             real_name="Gus Guest",
             email="guest@partner.example",
-            team_id=ours,
+            team_id=team_id,
             is_restricted=True,
             color="b7791f",
         ),
@@ -99,7 +99,7 @@ def fill(world: World) -> None:
             is_stranger=True,
             color="c53030",
         ),
-        SlackUser(id=world.bot_user, name="contact_score", real_name=world.app_name, team_id=ours, is_bot=True),
+        SlackUser(id=world.bot_user, name="contact_score", real_name=world.app_name, team_id=team_id, is_bot=True),
     ):
         world.add_person(person)
     world.commands.extend(COMMANDS)

@@ -67,17 +67,17 @@ class Sandbox(Acts):
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen, on any free port where *port* is 0; ValueError for an address that others can reach."""
-        address = _loopback(host)
+        address = _check_loopback(host)
         self.stopping = False
         self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         application = web.Application(middlewares=[own_host_only], client_max_size=BODY_BYTES)
         application.add_routes([*WebApi(self).routes(), *PageFace(self).routes()])
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await self._runner.setup()
-        listening = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
-        await web.SockSite(self._runner, listening).start()
+        listener = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+        await web.SockSite(self._runner, listener).start()
         name = f"[{address}]" if ":" in address else address
-        self.world.url = f"http://{name}:{listening.getsockname()[1]}"
+        self.world.url = f"http://{name}:{listener.getsockname()[1]}"
         return self.world.url
 
     async def stop(self) -> None:
@@ -109,7 +109,7 @@ async def own_host_only(request: web.Request, handler: Handler) -> web.StreamRes
     return await handler(request)
 
 
-def _loopback(host: str) -> str:
+def _check_loopback(host: str) -> str:
     name = "127.0.0.1" if host == "localhost" else host.strip("[]")
     if not ipaddress.ip_address(name).is_loopback:
         raise ValueError(f"The sandbox listens on loopback addresses only, not on {host}.")

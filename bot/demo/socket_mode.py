@@ -19,13 +19,13 @@ class Sockets:
     def __init__(self, *, app_id: str, changed: Callable[[], Awaitable[None]]) -> None:
         self._app_id, self._changed = app_id, changed
         self._tickets: set[str] = set()
-        self._open: list[web.WebSocketResponse] = []
-        self._asked: dict[str, asyncio.Future[Json]] = {}
+        self._connections: list[web.WebSocketResponse] = []
+        self._pending: dict[str, asyncio.Future[Json]] = {}
         self.greeted = 0
 
     @property
     def connected(self) -> bool:
-        return bool(self._open)
+        return bool(self._connections)
 
     def new_ticket(self) -> str:
         """The last part of a WebSocket's URL, good once."""
@@ -41,8 +41,8 @@ class Sockets:
         self._tickets.discard(ticket)
         socket = web.WebSocketResponse(timeout=CLOSING_SECONDS)
         await socket.prepare(request)
-        self._open.append(socket)
-        count = len(self._open)
+        self._connections.append(socket)
+        count = len(self._connections)
         await socket.send_json(
             {"type": "hello", "num_connections": count, "connection_info": {"app_id": self._app_id}, "debug_info": {}}
         )
@@ -53,37 +53,42 @@ class Sockets:
                 if message.type is WSMsgType.TEXT:
                     self._acknowledge(message.data)
         finally:
-            self._open.remove(socket)
+            self._connections.remove(socket)
             await self._changed()
         return socket
 
     async def send(self, kind: str, payload: Json, *, patience: float, retry: Json | None = None) -> Response:
         """One envelope; status 0 when it is not acknowledged within *patience* seconds."""
         envelope_id = secrets.token_hex(16)
-        answers = kind == "slash_commands" or payload.get("type") in ("view_submission", "block_suggestion")
-        envelope = {"envelope_id": envelope_id, "type": kind, "payload": payload, "accepts_response_payload": answers}
-        asked = self._asked[envelope_id] = asyncio.get_running_loop().create_future()
+        has_answer = kind == "slash_commands" or payload.get("type") in ("view_submission", "block_suggestion")
+        envelope = {
+            "envelope_id": envelope_id,
+            "type": kind,
+            "payload": payload,
+            "accepts_response_payload": has_answer,
+        }
+        future = self._pending[envelope_id] = asyncio.get_running_loop().create_future()
         try:
-            await self._open[-1].send_json(envelope | (retry or {}))
+            await self._connections[-1].send_json(envelope | (retry or {}))
             async with asyncio.timeout(patience):
-                acknowledged = await asked
+                acknowledgement = await future
         except TimeoutError:
             return Response(status=0, note="operation_timeout")
         except ConnectionError:
             return Response(status=0, note="dispatch_failed")
         finally:
-            del self._asked[envelope_id]
-        answer = acknowledged.get("payload") if answers else None
+            del self._pending[envelope_id]
+        answer = acknowledgement.get("payload") if has_answer else None
         return Response(status=200, body=answer if isinstance(answer, str) else json.dumps(answer) if answer else "")
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
         """Ask every connection to be made anew, as Slack does every few hours."""
-        for socket in tuple(self._open):
+        for socket in tuple(self._connections):
             await socket.send_json({"type": "disconnect", "reason": reason, "debug_info": {}})
 
     async def drop(self) -> None:
         """Close every connection without a word of warning."""
-        for socket in tuple(self._open):
+        for socket in tuple(self._connections):
             await socket.close()
 
     def _acknowledge(self, data: str) -> None:
@@ -91,6 +96,6 @@ class Sockets:
             message = json.loads(data)
         except ValueError:
             return
-        asked = self._asked.get(message.get("envelope_id", ""))
-        if asked and not asked.done():
-            asked.set_result(message)
+        future = self._pending.get(message.get("envelope_id", ""))
+        if future and not future.done():
+            future.set_result(message)

@@ -19,17 +19,17 @@ def as_sent(text: str, *, world: World) -> str:
     Slash commands arrive so where the app asked for it (should_escape), messages always do.
     """
 
-    def bracketed(match: re.Match[str]) -> str:
-        whole = match.group()
+    def add_brackets(match: re.Match[str]) -> str:
+        matched_text = match.group()
         if match["mail"]:
-            return f"<mailto:{whole}|{whole}>"
+            return f"<mailto:{matched_text}|{matched_text}>"
         if match["link"]:
-            return f"<{whole}>"
+            return f"<{matched_text}>"
         if name := match["person"]:
-            person = next((each for each in world.people.values() if each.name == name.lower()), None)
-            return f"<@{person.id}|{person.name}>" if person else whole
-        channel = next((each for each in world.channels.values() if each.name == match["channel"]), None)
-        return f"<#{channel.id}|{channel.name}>" if channel else whole
+            person = next((candidate for candidate in world.people.values() if candidate.name == name.lower()), None)
+            return f"<@{person.id}|{person.name}>" if person else matched_text
+        channel = next((candidate for candidate in world.channels.values() if candidate.name == match["channel"]), None)
+        return f"<#{channel.id}|{channel.name}>" if channel else matched_text
 
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _TOKEN.sub(bracketed, escaped)
+    return _TOKEN.sub(add_brackets, escaped)

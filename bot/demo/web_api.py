@@ -42,54 +42,54 @@ class WebApi:
         ]
 
     async def call(self, request: web.Request) -> web.StreamResponse:
-        method, given = request.match_info["method"], await _arguments(request)
+        method, arguments = request.match_info["method"], await _read_arguments(request)
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        token = str(given.pop("token", "") or "")
+        token = str(arguments.pop("token", "") or "")
         if scheme.lower() == "bearer":
             token = bearer.strip()
 
         def work() -> Answer:
             world = self._sandbox.world
-            content = answer(world, method, given, token=token, tokens=self._sandbox.tokens)
+            content = answer(world, method, arguments, token=token, tokens=self._sandbox.tokens)
             scopes = {"x-oauth-scopes": ",".join(sorted(world.scopes))}
             return Answer(content, web.json_response(content, headers=scopes))
 
-        return await self._serve(request, method, given, work)
+        return await self._serve(request, method, arguments, work)
 
     async def response_url(self, request: web.Request) -> web.StreamResponse:
         world = self._sandbox.world
         try:
-            given = json.loads(await request.text())
+            content = json.loads(await request.text())
         except ValueError:
-            given = None
+            content = None
 
         def work() -> Answer:
             url = world.use_response_url(request.match_info["name"])
             if url is None:
-                return _plain(404, "expired_url")
-            if not isinstance(given, dict):
-                return _plain(400, "invalid_payload")
+                return _build_plain_answer(404, "expired_url")
+            if not isinstance(content, dict):
+                return _build_plain_answer(400, "invalid_payload")
             try:
-                answer_response_url(world, url, given)
+                answer_response_url(world, url, content)
             except SlackError as error:
                 if error.code == "invalid_blocks":  # as was seen: github.com/slackapi/java-slack-sdk/issues/1349
                     return Answer(error.answer, web.json_response(error.answer, status=404))
-                return _plain(400, error.code)
-            return _plain(200, "ok")
+                return _build_plain_answer(400, error.code)
+            return _build_plain_answer(200, "ok")
 
-        return await self._serve(request, "response_url", given if isinstance(given, dict) else {}, work)
+        return await self._serve(request, "response_url", content if isinstance(content, dict) else {}, work)
 
     async def upload(self, request: web.Request) -> web.StreamResponse:
         file = self._sandbox.world.files.get(request.match_info["file"])
-        content = await _upload(request)
+        content = await _read_upload(request)
 
         def work() -> Answer:
             if file is None or file.complete:
-                return _plain(404, "file_not_found")
+                return _build_plain_answer(404, "file_not_found")
             if len(content) != file.length:
-                return _plain(400, "length does not match")
+                return _build_plain_answer(400, "length does not match")
             file.content = content
-            return _plain(200, f"OK - {file.length}")
+            return _build_plain_answer(200, f"OK - {file.length}")
 
         return await self._serve(request, "upload", {"file": request.match_info["file"]}, work)
 
@@ -104,7 +104,7 @@ class WebApi:
         raise web.HTTPFound(f"/?channel={request.match_info['channel']}")
 
     async def _serve(
-        self, request: web.Request, method: str, given: Json, work: Callable[[], Answer]
+        self, request: web.Request, method: str, arguments: Json, work: Callable[[], Answer]
     ) -> web.StreamResponse:
         """Do *work*, or what a fault makes of it, and record the call."""
         fault = self._sandbox.faults.take(method)
@@ -114,7 +114,7 @@ class WebApi:
                 wait = {"Retry-After": str(fault.retry_after)}
                 done = Answer(refused, web.json_response(refused, status=429, headers=wait))
             case "server_error":
-                done = _plain(500, "Internal Server Error")
+                done = _build_plain_answer(500, "Internal Server Error")
             case "no_answer":
                 done = Answer({}, web.Response())
             case "failed_after_accepting":
@@ -123,7 +123,7 @@ class WebApi:
             case _:
                 done = work()
         at = self._sandbox.clock.now()
-        self._sandbox.calls.append(ReceivedCall(method=method, arguments=given, answer=done.content, at=at))
+        self._sandbox.calls.append(ReceivedCall(method=method, arguments=arguments, answer=done.content, at=at))
         await self._sandbox.changes.happened()
         if fault and fault.kind == "late":
             await self._sandbox.faults.hold()
@@ -132,18 +132,18 @@ class WebApi:
         return done.response
 
 
-async def _arguments(request: web.Request) -> Json:
-    given: Json = dict(request.query)
+async def _read_arguments(request: web.Request) -> Json:
+    arguments: Json = dict(request.query)
     if request.content_type == "application/json":
         try:
             body = json.loads(await request.text() or "{}")
         except ValueError:
-            return given
-        return given | (body if isinstance(body, dict) else {})
-    return given | dict(await request.post())
+            return arguments
+        return arguments | (body if isinstance(body, dict) else {})
+    return arguments | dict(await request.post())
 
 
-async def _upload(request: web.Request) -> bytes:
+async def _read_upload(request: web.Request) -> bytes:
     """The bytes, sent as they are or as the one file of a form."""
     if request.content_type != "multipart/form-data":
         return await request.read()
@@ -153,5 +153,5 @@ async def _upload(request: web.Request) -> bytes:
     return b""
 
 
-def _plain(status: int, text: str) -> Answer:
+def _build_plain_answer(status: int, text: str) -> Answer:
     return Answer({"status": status, "body": text}, web.Response(status=status, text=text))

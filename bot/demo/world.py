@@ -246,8 +246,8 @@ class World:
         return [post for post in self.posts if post.channel == channel and post.only_for in (None, user)]
 
     def view(self, view_id: str) -> View | None:
-        everywhere = [*self.homes.values(), *(view for stack in self.modals.values() for view in stack)]
-        return next((view for view in everywhere if view.id == view_id), None)
+        views = [*self.homes.values(), *(view for stack in self.modals.values() for view in stack)]
+        return next((view for view in views if view.id == view_id), None)
 
     def keep(self, view: View) -> View:
         """Put *view* in the place of the one with its id."""
@@ -255,7 +255,7 @@ class World:
             self.homes[view.user] = view
         else:
             stack = self.modals[view.user]
-            stack[[each.id for each in stack].index(view.id)] = view
+            stack[[modal.id for modal in stack].index(view.id)] = view
         return view
 
     def new_trigger(self, user: str) -> str:

@@ -66,15 +66,15 @@ class Api:
 
         async def answer(request: web.Request) -> web.Response:
             try:
-                return await self._answer(request, scope, handler)
+                return await self._authorize_and_handle(request, scope, handler)
             except Mistake as mistake:
                 return problem(mistake.status, mistake.detail)
             except TooLarge as exc:
                 return problem(413, str(exc), headers={"Connection": "close"})
             except (UnknownContact, UnknownScoreType) as exc:
-                return problem(404, _sentence(exc))
+                return problem(404, _format_sentence(exc))
             except (OutOfRange, OffStep) as exc:
-                return problem(422, _sentence(exc))
+                return problem(422, _format_sentence(exc))
             except Conflict:
                 return problem(422, "This Idempotency-Key was used before with another body: use a new one.")
             except Changed:
@@ -82,11 +82,11 @@ class Api:
             except StorageUnavailable:
                 return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
             except Refusal as exc:
-                return problem(400, _sentence(exc))
+                return problem(400, _format_sentence(exc))
 
         return answer
 
-    async def _answer(
+    async def _authorize_and_handle(
         self, request: web.Request, scope: str, handler: Callable[[ApiRequest], Awaitable[web.Response]]
     ) -> web.Response:
         now = self._clock()
@@ -124,6 +124,6 @@ def _check_address(request: web.Request) -> None:
         raise Mistake(400, f"The address of the request {broken}.")
 
 
-def _sentence(refusal: Refusal) -> str:
+def _format_sentence(refusal: Refusal) -> str:
     text = str(refusal)
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."

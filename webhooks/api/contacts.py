@@ -32,28 +32,38 @@ async def list_contacts(call: ApiRequest) -> web.Response:
     """Answer `GET /contacts?q=&limit=&cursor=`."""
     query, limit, cursor = call.request.query, limit_of(call), call.request.query.get("cursor")
     try:
-        asked = parse(query.get("q", ""), await score_types(call.workspace), segments=await segments(call.workspace))
-        left, cursor = _left(asked.limit, cursor)
-        most = limit if left is None else min(limit, left)
-        found = await page(call.workspace, asked=asked, limit=most, cursor=cursor, now=call.now)
+        contact_filter = parse(
+            query.get("q", ""), await score_types(call.workspace), segments=await segments(call.workspace)
+        )
+        remaining, cursor = _read_remaining(contact_filter.limit, cursor)
+        page_size = limit if remaining is None else min(limit, remaining)
+        listing = await page(call.workspace, asked=contact_filter, limit=page_size, cursor=cursor, now=call.now)
     except BadFilter as exc:
         raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
     except BadCursor as exc:
         raise Mistake(400, str(exc)) from exc
-    onward = found.next_cursor
-    if left is not None and onward is not None:
-        onward = f"{left - most}.{onward}" if left > most else None
-    return web.json_response({"items": [schemas.contact(one) for one in found.cards], "next_cursor": onward})
+    next_cursor = listing.next_cursor
+    if remaining is not None and next_cursor is not None:
+        next_cursor = f"{remaining - page_size}.{next_cursor}" if remaining > page_size else None
+    return web.json_response(
+        {"items": [schemas.contact(contact_card) for contact_card in listing.cards], "next_cursor": next_cursor}
+    )
 
 
-def _left(limit: int | None, cursor: str | None) -> tuple[int | None, str | None]:
+def _read_remaining(limit: int | None, cursor: str | None) -> tuple[int | None, str | None]:
     """Say how many answers a filter with a limit has left, and where they go on: `7.CURSOR`; raises BadCursor."""
     if limit is None or cursor is None:
         return limit, cursor
-    left, point, onward = cursor.partition(".")
-    if not point or not left.isdecimal() or not left.isascii() or len(left) > 4 or not 1 <= int(left) < limit:
+    remaining, dot, rest = cursor.partition(".")
+    if (
+        not dot
+        or not remaining.isdecimal()
+        or not remaining.isascii()
+        or len(remaining) > 4
+        or not 1 <= int(remaining) < limit
+    ):
         raise BadCursor
-    return int(left), onward
+    return int(remaining), rest
 
 
 def limit_of(call: ApiRequest) -> int:
@@ -71,33 +81,33 @@ async def show_contact(call: ApiRequest) -> web.Response:
 
 async def delete_contact(call: ApiRequest) -> web.Response:
     """Answer `DELETE /contacts/{key}`: all that is known of the contact is gone."""
-    found = await contact_of(call)
-    await record(call, Deletion(key=call.key, contact=found.contact.id))
+    contact_card = await contact_of(call)
+    await record(call, Deletion(key=call.key, contact=contact_card.contact.id))
     return web.Response(status=204)
 
 
 async def merge_contact(call: ApiRequest) -> web.Response:
     """Answer `POST …/merge`: the contact and the one it is merged into are one from now on."""
-    found = await contact_of(call)
+    contact_card = await contact_of(call)
     try:
-        asked = _Merge.model_validate(parse_json(await call.body()))
+        body = _Merge.model_validate(parse_json(await call.body()))
     except (Unparseable, ValidationError) as exc:
         raise Mistake(
             400, 'The body must be {"into": "ada@example.com"}, as JSON: an id, an address, or source:id.'
         ) from exc
-    into = await _find(call, asked.into)
-    await record(call, Merge(key=call.key, contact=found.contact.id, into=into.contact.id))
+    into = await _load_card(call, body.into)
+    await record(call, Merge(key=call.key, contact=contact_card.contact.id, into=into.contact.id))
     return web.json_response(schemas.contact(await contact_of(call)))
 
 
-async def record(call: ApiRequest, asked: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
+async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
     """Record what one request asks for, unless the score has seen something later than that."""
     submission = Submission(
         workspace=call.workspace,
         source=SOURCE,
         batch=f"{SOURCE}/{call.key}",
         received_at=call.now,
-        items=[asked],
+        items=[item],
         actor=call.actor,
         all_or_none=True,
         unless_later=unless_later,
@@ -107,12 +117,12 @@ async def record(call: ApiRequest, asked: Item | Merge | Deletion, *, unless_lat
 
 async def contact_of(call: ApiRequest) -> Card:
     """Find the contact that the path names: our id, an address, or `source:id`; raises UnknownContact."""
-    return await _find(call, call.request.match_info["key"])
+    return await _load_card(call, call.request.match_info["key"])
 
 
-async def _find(call: ApiRequest, key: str) -> Card:
+async def _load_card(call: ApiRequest, key: str) -> Card:
     id = await find_by_key(call.workspace, key=key)
-    found = await card(call.workspace, contact=id, now=call.now) if id is not None else None
-    if found is None:
+    contact_card = await card(call.workspace, contact=id, now=call.now) if id is not None else None
+    if contact_card is None:
         raise UnknownContact(f"there is no contact `{key[:80]}`")
-    return found
+    return contact_card

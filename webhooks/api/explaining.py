@@ -21,58 +21,60 @@ MOST_CONTRIBUTIONS = 200
 
 async def show_explanation(call: ApiRequest) -> web.Response:
     """Answer `GET …/scores/{type}/explanation`; the effects add up to the value. A missing score is 404."""
-    known, key = await contact_of(call), call.request.match_info["type"]
+    contact_card, key = await contact_of(call), call.request.match_info["type"]
     score_type, explanation = await why(
-        call.workspace, contact=known.contact.id, score=key, most=MOST_CONTRIBUTIONS, now=call.now
+        call.workspace, contact=contact_card.contact.id, score=key, most=MOST_CONTRIBUTIONS, now=call.now
     )
     if explanation is None:
         raise UnknownContact(f"this contact has no score `{score_type.key}`")
-    made_of = [_contribution(one) for one in explanation.contributions]
-    return web.json_response({"value": to_json(explanation.value), "contributions": made_of})
+    contributions = [_render_contribution(contribution) for contribution in explanation.contributions]
+    return web.json_response({"value": to_json(explanation.value), "contributions": contributions})
 
 
 async def show_history(call: ApiRequest) -> web.Response:
     """Answer `GET …/scores/{type}/history?limit=&cursor=`, newest first."""
-    known, key, limit = await contact_of(call), call.request.match_info["type"], limit_of(call)
+    contact_card, key, limit = await contact_of(call), call.request.match_info["type"], limit_of(call)
     before = _read_cursor(call.request.query.get("cursor"))
-    _, entries = await history(call.workspace, contact=known.contact.id, score=key, most=limit + 1, before=before)
-    onward = _write_cursor(entries[limit - 1].order) if len(entries) > limit else None
-    return web.json_response({"items": [_entry(one) for one in entries[:limit]], "next_cursor": onward})
+    _, entries = await history(
+        call.workspace, contact=contact_card.contact.id, score=key, most=limit + 1, before=before
+    )
+    next_cursor = _write_cursor(entries[limit - 1].order) if len(entries) > limit else None
+    return web.json_response({"items": [_render_entry(entry) for entry in entries[:limit]], "next_cursor": next_cursor})
 
 
-def _contribution(one: Contribution) -> dict[str, Any]:
+def _render_contribution(contribution: Contribution) -> dict[str, Any]:
     return {
-        "occurred_at": None if one.occurred_at is None else schemas.moment(one.occurred_at),
-        "effect": to_json(one.effect),
-        "op": one.op,
-        "asked": to_json(one.asked),
-        "cut": to_json(one.cut),
-        "faded": to_json(one.faded),
-        "source": one.source,
-        "actor": one.actor,
-        "rule": one.rule,
-        "reason": one.reason,
-        "count": one.count,
+        "occurred_at": None if contribution.occurred_at is None else schemas.moment(contribution.occurred_at),
+        "effect": to_json(contribution.effect),
+        "op": contribution.op,
+        "asked": to_json(contribution.asked),
+        "cut": to_json(contribution.cut),
+        "faded": to_json(contribution.faded),
+        "source": contribution.source,
+        "actor": contribution.actor,
+        "rule": contribution.rule,
+        "reason": contribution.reason,
+        "count": contribution.count,
     }
 
 
-def _entry(one: HistoryEntry) -> dict[str, Any]:
+def _render_entry(entry: HistoryEntry) -> dict[str, Any]:
     return {
-        "occurred_at": schemas.moment(one.occurred_at),
-        "op": one.op.value,
-        "amount": to_json(one.amount),
-        "effective": None if one.effective is None else to_json(one.effective),
-        "source": one.source,
-        "actor": one.actor,
-        "reason": one.reason,
-        "undone": one.undone,
+        "occurred_at": schemas.moment(entry.occurred_at),
+        "op": entry.op.value,
+        "amount": to_json(entry.amount),
+        "effective": None if entry.effective is None else to_json(entry.effective),
+        "source": entry.source,
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "undone": entry.undone,
     }
 
 
 def _write_cursor(order: FieldOrder) -> str:
     at, *texts = order
-    told = json.dumps([at, *(text.decode() for text in texts)])
-    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    document = json.dumps([at, *(text.decode() for text in texts)])
+    return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str | None) -> FieldOrder | None:

@@ -12,58 +12,58 @@ from storage.reading.current_scores import Card, CurrentScore
 
 def contact(card: Card) -> dict[str, Any]:
     """Write a contact; a missing score is absent."""
-    one = card.contact
+    contact = card.contact
     return {
-        "id": one.id,
-        "email": one.email,
-        "ids": dict(one.ids),
-        "name": one.name,
-        "company": one.company,
-        "owner": one.owner,
-        "tags": list(one.tags),
-        "attributes": dict(one.attributes),
-        "scores": {standing.score_type.key: score(standing) for standing in card.standings},
-        "created_at": moment(one.created_at),
-        "updated_at": moment(one.updated_at),
+        "id": contact.id,
+        "email": contact.email,
+        "ids": dict(contact.ids),
+        "name": contact.name,
+        "company": contact.company,
+        "owner": contact.owner,
+        "tags": list(contact.tags),
+        "attributes": dict(contact.attributes),
+        "scores": {current_score.score_type.key: score(current_score) for current_score in card.standings},
+        "created_at": moment(contact.created_at),
+        "updated_at": moment(contact.updated_at),
     }
 
 
-def score(standing: CurrentScore) -> dict[str, Any]:
+def score(current_score: CurrentScore) -> dict[str, Any]:
     """Write a score."""
     return {
-        "value": to_json(standing.value),
-        "band": standing.score_type.band(standing.value),
-        "as_of": moment(standing.as_of),
-        "trend_30d": None if standing.trend is None else to_json(standing.trend),
-        **({} if standing.band_until is None else {"band_until": moment(standing.band_until)}),
+        "value": to_json(current_score.value),
+        "band": current_score.score_type.band(current_score.value),
+        "as_of": moment(current_score.as_of),
+        "trend_30d": None if current_score.trend is None else to_json(current_score.trend),
+        **({} if current_score.band_until is None else {"band_until": moment(current_score.band_until)}),
     }
 
 
-def etag(standing: CurrentScore) -> str:
+def etag(current_score: CurrentScore) -> str:
     """Tag a state of a score: another change makes another tag, even where the value is the same again.
 
     A score that fades keeps its tag meanwhile: nobody has changed it.
     """
-    return f'"{standing.score_type.definition}-{standing.seen}-{standing.rank}"'
+    return f'"{current_score.score_type.definition}-{current_score.seen}-{current_score.rank}"'
 
 
-def score_type(one: ScoreType) -> Mapping[str, Any]:
+def score_type(score_type: ScoreType) -> Mapping[str, Any]:
     """Write a score type."""
-    numbers = {"min": one.minimum, "max": one.maximum, "step": one.step, "start": one.start}
+    numbers = {"min": score_type.minimum, "max": score_type.maximum, "step": score_type.step, "start": score_type.start}
     return {
-        "key": one.key,
-        "label": one.label,
+        "key": score_type.key,
+        "label": score_type.label,
         **{name: to_json(number) for name, number in numbers.items()},
         "bands": [
             {"name": band.name, "from": to_json(band.start), **({"colour": band.colour} if band.colour else {})}
-            for band in one.bands
+            for band in score_type.bands
         ],
-        "half_life": None if one.half_life is None else write_span(one.half_life),
-        "default": one.is_default,
+        "half_life": None if score_type.half_life is None else write_span(score_type.half_life),
+        "default": score_type.is_default,
     }
 
 
 def moment(at: int) -> str:
     """Write a time as RFC 3339 has it, in UTC, to the second where it is a whole one."""
-    told = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
-    return told.isoformat().replace("+00:00", "Z")
+    utc_time = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
+    return utc_time.isoformat().replace("+00:00", "Z")

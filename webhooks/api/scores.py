@@ -22,7 +22,7 @@ T = TypeVar("T", bound=BaseModel)
 NEVER = -(2**63)  # earlier than all that a score can have seen, and than nothing
 
 
-class _Put(BaseModel):
+class _ScoreBody(BaseModel):
     """What a score is set to, and why."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -42,28 +42,28 @@ class _Adjustment(BaseModel):
 
 async def list_types(call: ApiRequest) -> web.Response:
     """Answer `GET /score-types`."""
-    found = [schemas.score_type(one) for one in await score_types(call.workspace)]
-    return web.json_response({"items": found, "next_cursor": None})
+    items = [schemas.score_type(score_type) for score_type in await score_types(call.workspace)]
+    return web.json_response({"items": items, "next_cursor": None})
 
 
 async def show_score(call: ApiRequest) -> web.Response:
     """Answer `GET …/scores/{type}`; a missing score is 404."""
-    score_type = await _type(call)
-    return _answer(await _standing(call, (await contact_of(call)).contact.id, score_type))
+    score_type = await _load_score_type(call)
+    return _render_answer(await _load_current_score(call, (await contact_of(call)).contact.id, score_type))
 
 
 async def put_score(call: ApiRequest) -> web.Response:
     """Answer `PUT …/scores/{type}`; an address that nobody has yet makes a contact."""
-    score_type = await _type(call)
-    asked = await _asked(call, _Put, '{"value": 87, "reason": "optional"}')
-    amount = _amount(asked.value, "value")
+    score_type = await _load_score_type(call)
+    body = await _parse_body(call, _ScoreBody, '{"value": 87, "reason": "optional"}')
+    amount = _parse_amount(body.value, "value")
     score_type.check_set(amount)
-    whom, standing = await _whom(call, score_type)
-    item = Item(key=call.key, contact=whom, score=score_type.key, op=Op.SET, amount=amount, reason=asked.reason)
-    recorded = await record(call, item, unless_later=_unless_later(call, standing))
+    contact, current_score = await _find_or_name_contact(call, score_type)
+    item = Item(key=call.key, contact=contact, score=score_type.key, op=Op.SET, amount=amount, reason=body.reason)
+    recorded = await record(call, item, unless_later=_read_precondition(call, current_score))
     if not recorded.moved:
         raise UnknownContact("that contact was deleted just now: send it again")
-    return _answer(await _standing(call, recorded.moved[0].contact, score_type))
+    return _render_answer(await _load_current_score(call, recorded.moved[0].contact, score_type))
 
 
 async def adjust_score(call: ApiRequest) -> web.Response:
@@ -71,90 +71,92 @@ async def adjust_score(call: ApiRequest) -> web.Response:
     key = call.request.headers.get("Idempotency-Key", "")
     if not 1 <= len(key) <= 255 or not key.isprintable():
         raise Mistake(400, "Send an Idempotency-Key of 1 to 255 characters, a new one for each adjustment.")
-    score_type = await _type(call)
-    asked = await _asked(call, _Adjustment, '{"delta": 5, "reason": "optional"}')
-    amount = _amount(asked.delta, "delta")
+    score_type = await _load_score_type(call)
+    body = await _parse_body(call, _Adjustment, '{"delta": 5, "reason": "optional"}')
+    amount = _parse_amount(body.delta, "delta")
     score_type.check_add(amount)
-    whom, standing = await _known(call, score_type)
+    contact, current_score = await _find_contact(call, score_type)
     item = Item(
-        key=f"{call.token}/{key}", contact=whom, score=score_type.key, op=Op.ADD, amount=amount, reason=asked.reason
+        key=f"{call.token}/{key}", contact=contact, score=score_type.key, op=Op.ADD, amount=amount, reason=body.reason
     )
-    await record(call, item, unless_later=_unless_later(call, standing))
-    return _answer(await _standing(call, whom, score_type))
+    await record(call, item, unless_later=_read_precondition(call, current_score))
+    return _render_answer(await _load_current_score(call, contact, score_type))
 
 
 async def clear_score(call: ApiRequest) -> web.Response:
     """Answer `DELETE …/scores/{type}`; a missing score is 404."""
-    score_type = await _type(call)
-    whom, standing = await _known(call, score_type)
-    if standing is None and "If-Match" not in call.request.headers:
-        raise _missing(score_type)
-    item = Item(key=call.key, contact=whom, score=score_type.key, op=Op.CLEAR)
-    await record(call, item, unless_later=_unless_later(call, standing))
+    score_type = await _load_score_type(call)
+    contact, current_score = await _find_contact(call, score_type)
+    if current_score is None and "If-Match" not in call.request.headers:
+        raise _build_missing_error(score_type)
+    item = Item(key=call.key, contact=contact, score=score_type.key, op=Op.CLEAR)
+    await record(call, item, unless_later=_read_precondition(call, current_score))
     return web.Response(status=204)
 
 
-def _unless_later(call: ApiRequest, standing: CurrentScore | None) -> int | None:
+def _read_precondition(call: ApiRequest, current_score: CurrentScore | None) -> int | None:
     """Say what the score may have seen, going by If-Match: anything, what it has seen now, or nothing at all.
 
     Where it is not as it was read nothing is recorded; but what was recorded already is a repeat all the same."""
-    wanted = call.request.headers.get("If-Match")
-    if wanted is None:
+    if_match = call.request.headers.get("If-Match")
+    if if_match is None:
         return None
-    tags = [tag.strip() for tag in wanted.split(",")]
-    fits = standing is not None and ("*" in tags or schemas.etag(standing) in tags)
-    return standing.seen if standing is not None and fits else NEVER
+    tags = [tag.strip() for tag in if_match.split(",")]
+    is_match = current_score is not None and ("*" in tags or schemas.etag(current_score) in tags)
+    return current_score.seen if current_score is not None and is_match else NEVER
 
 
-async def _type(call: ApiRequest) -> ScoreType:
+async def _load_score_type(call: ApiRequest) -> ScoreType:
     return await score_type(call.workspace, key=call.request.match_info["type"])
 
 
-async def _asked(call: ApiRequest, shape: type[T], example: str) -> T:
+async def _parse_body(call: ApiRequest, model: type[T], example: str) -> T:
     try:
-        return shape.model_validate(parse_json(await call.body()))
+        return model.model_validate(parse_json(await call.body()))
     except Unparseable as exc:
         raise Mistake(400, str(exc)) from exc
     except ValidationError as exc:
         raise Mistake(400, f"The body must be {example}, as JSON; a reason has 1,000 characters at most.") from exc
 
 
-def _amount(value: object, name: str) -> int:
+def _parse_amount(value: object, name: str) -> int:
     try:
         return from_json(value)
     except BadNumber as exc:
         raise Mistake(422, f"`{name}`: {exc}.") from exc
 
 
-async def _whom(call: ApiRequest, score_type: ScoreType) -> tuple[Reference | int, CurrentScore | None]:
+async def _find_or_name_contact(call: ApiRequest, score_type: ScoreType) -> tuple[Reference | int, CurrentScore | None]:
     """Find the contact of the path, or name the one to be made for an address nobody has yet."""
     key = call.request.match_info["key"]
     try:
-        return await _known(call, score_type)
+        return await _find_contact(call, score_type)
     except UnknownContact:
         if not looks_like_address(key):
             raise
         return Reference(email=key), None
 
 
-async def _known(call: ApiRequest, score_type: ScoreType) -> tuple[int, CurrentScore | None]:
-    found = await contact_of(call)
-    standing = next((one for one in found.standings if one.score_type.key == score_type.key), None)
-    return found.contact.id, standing
+async def _find_contact(call: ApiRequest, score_type: ScoreType) -> tuple[int, CurrentScore | None]:
+    contact_card = await contact_of(call)
+    current_score = next(
+        (candidate for candidate in contact_card.standings if candidate.score_type.key == score_type.key), None
+    )
+    return contact_card.contact.id, current_score
 
 
-async def _standing(call: ApiRequest, contact: int, score_type: ScoreType) -> CurrentScore:
-    found = await card(call.workspace, contact=contact, now=call.now)
-    standings = found.standings if found else ()
-    standing = next((one for one in standings if one.score_type.key == score_type.key), None)
-    if standing is None:
-        raise _missing(score_type)
-    return standing
+async def _load_current_score(call: ApiRequest, contact: int, score_type: ScoreType) -> CurrentScore:
+    contact_card = await card(call.workspace, contact=contact, now=call.now)
+    scores = contact_card.standings if contact_card else ()
+    current_score = next((candidate for candidate in scores if candidate.score_type.key == score_type.key), None)
+    if current_score is None:
+        raise _build_missing_error(score_type)
+    return current_score
 
 
-def _missing(score_type: ScoreType) -> UnknownContact:
+def _build_missing_error(score_type: ScoreType) -> UnknownContact:
     return UnknownContact(f"this contact has no value of {score_type.label}")
 
 
-def _answer(standing: CurrentScore) -> web.Response:
-    return web.json_response(schemas.score(standing), headers={"ETag": schemas.etag(standing)})
+def _render_answer(current_score: CurrentScore) -> web.Response:
+    return web.json_response(schemas.score(current_score), headers={"ETag": schemas.etag(current_score)})

@@ -8,5 +8,5 @@ from webhooks.api.access import ApiRequest
 
 async def list_segments(call: ApiRequest) -> web.Response:
     """Answer `GET /segments`."""
-    found = [{"name": name, "filter": text} for name, text in (await segments(call.workspace)).items()]
-    return web.json_response({"items": found, "next_cursor": None})
+    items = [{"name": name, "filter": text} for name, text in (await segments(call.workspace)).items()]
+    return web.json_response({"items": items, "next_cursor": None})

@@ -62,8 +62,10 @@ class Signature:
 
     def redact(self, request: SignedRequest) -> SignedRequest:
         """Leave out the signatures: of a plain hash the secret could be guessed at leisure."""
-        names = {one.header for one in self.recipes}
-        return replace(request, headers={k: WITHHELD if k in names else v for k, v in request.headers.items()})
+        names = {recipe.header for recipe in self.recipes}
+        return replace(
+            request, headers={name: WITHHELD if name in names else value for name, value in request.headers.items()}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,10 @@ class Basic:
             raise NotAuthentic(
                 Reason.MISSING_HEADER, "no Authorization: Basic … header: are user name and password set?"
             )
-        given = b""
+        credentials = b""
         with suppress(ValueError, binascii.Error):
-            given = base64.b64decode(encoded.strip(" ").encode("ascii", "replace"), validate=True)
-        if not _any_equal(given, [f"{self.username}:{one}".encode() for one in secrets]):
+            credentials = base64.b64decode(encoded.strip(" ").encode("ascii", "replace"), validate=True)
+        if not _is_any_of(credentials, [f"{self.username}:{secret}".encode() for secret in secrets]):
             raise NotAuthentic(Reason.NOT_THE_SENDER, "user name or password are not this source's")
         return None
 
@@ -92,7 +94,7 @@ class Basic:
 
     def check_secret(self, secret: str) -> None:
         """Raise ValueError for a blank."""
-        _check_printable(secret, what="password")
+        _check_printable(secret, label="password")
 
     def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
         """Add user name and password."""
@@ -117,15 +119,18 @@ class TokenCredential:
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Vouch for the sender by its token; raises Refused."""
-        given = self._given(request)
-        if not given:
+        tokens = self._read_tokens(request)
+        if not tokens:
             raise NotAuthentic(Reason.MISSING_HEADER, f"no token where it was to be: {self.where}")
-        fits = [_any_equal(one.encode("utf-8", "surrogateescape"), [s.encode() for s in secrets]) for one in given]
-        if not any(fits):
+        matches = [
+            _is_any_of(token.encode("utf-8", "surrogateescape"), [secret.encode() for secret in secrets])
+            for token in tokens
+        ]
+        if not any(matches):
             raise NotAuthentic(Reason.NOT_THE_SENDER, f"the token ({self.where}) is not this source's")
         return None
 
-    def _given(self, request: SignedRequest) -> list[str]:
+    def _read_tokens(self, request: SignedRequest) -> list[str]:
         place, name = self._place
         match place:
             case "bearer":
@@ -134,10 +139,10 @@ class TokenCredential:
             case "header":
                 return [request.headers[name]] if request.headers.get(name) else []
             case "query":
-                return _values(request.query, name)
+                return _read_values(request.query, name)
             case _:
                 is_form = kind_of(request.headers) == FORM
-                return _values(request.body.decode("utf-8", "surrogateescape"), name) if is_form else []
+                return _read_values(request.body.decode("utf-8", "surrogateescape"), name) if is_form else []
 
     def new_secret(self) -> str:
         """Make a token."""
@@ -145,7 +150,7 @@ class TokenCredential:
 
     def check_secret(self, secret: str) -> None:
         """Raise ValueError for a blank, and for what no header can carry."""
-        _check_printable(secret, what="token")
+        _check_printable(secret, label="token")
 
     def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
         """Add the token."""
@@ -166,13 +171,13 @@ class TokenCredential:
         place, name = self._place
         match place:
             case "header":
-                kept = {k: WITHHELD if k == name else v for k, v in request.headers.items()}
-                return replace(request, headers=kept)
+                headers = {header: WITHHELD if header == name else value for header, value in request.headers.items()}
+                return replace(request, headers=headers)
             case "query":
-                return replace(request, query=_without(request.query, name))
+                return replace(request, query=_withhold_values(request.query, name))
             case "form" if kind_of(request.headers) == FORM:
                 text = request.body.decode("utf-8", "surrogateescape")
-                return replace(request, body=_without(text, name).encode("utf-8", "surrogateescape"))
+                return replace(request, body=_withhold_values(text, name).encode("utf-8", "surrogateescape"))
             case _:
                 return request
 
@@ -192,8 +197,8 @@ class Organization:
         """Vouch for the sender by token and organisation; raises Refused."""
         if self.token is not None:
             self.token.authenticate(request, secrets=secrets, now=now)
-        given = _organization(request.body)
-        if len(given) not in (15, 18) or not _any_equal(given[:15].encode(), [self.id[:15].encode()]):
+        organization = _read_organization(request.body)
+        if len(organization) not in (15, 18) or not _is_any_of(organization[:15].encode(), [self.id[:15].encode()]):
             raise NotAuthentic(
                 Reason.NOT_THE_SENDER, "the message is of another Salesforce organisation, or names none"
             )
@@ -218,7 +223,7 @@ class Organization:
         return self.token.redact(request) if self.token is not None else request
 
 
-def _organization(body: bytes) -> str:
+def _read_organization(body: bytes) -> str:
     try:
         document: object = parse_xml(body)
     except Unparseable:
@@ -228,25 +233,25 @@ def _organization(body: bytes) -> str:
     return document if isinstance(document, str) and document.isascii() else ""
 
 
-def _any_equal(given: bytes, known: Sequence[bytes]) -> bool:
+def _is_any_of(candidate: bytes, expected: Sequence[bytes]) -> bool:
     # A list, so that its time does not tell which one it was.
-    return any([hmac.compare_digest(given, one) for one in known])
+    return any([hmac.compare_digest(candidate, value) for value in expected])
 
 
-def _values(pairs: str, name: str) -> list[str]:
+def _read_values(pairs: str, name: str) -> list[str]:
     with suppress(ValueError):  # more pairs than anybody sends
-        found = parse_qsl(pairs, keep_blank_values=False, max_num_fields=10_000, errors="surrogateescape")
-        return [value for one, value in found if one == name]
+        fields = parse_qsl(pairs, keep_blank_values=False, max_num_fields=10_000, errors="surrogateescape")
+        return [value for key, value in fields if key == name]
     return []
 
 
-def _without(pairs: str, name: str) -> str:
+def _withhold_values(pairs: str, name: str) -> str:
     return "&".join(
-        f"{one.partition('=')[0]}={WITHHELD}" if unquote_plus(one.partition("=")[0]) == name else one
-        for one in pairs.split("&")
+        f"{pair.partition('=')[0]}={WITHHELD}" if unquote_plus(pair.partition("=")[0]) == name else pair
+        for pair in pairs.split("&")
     )
 
 
-def _check_printable(secret: str, *, what: str) -> None:
+def _check_printable(secret: str, *, label: str) -> None:
     if not secret.strip() or not secret.isprintable() or len(secret) > 1000:
-        raise ValueError(f"Give the {what} as 1 to 1,000 printable characters.")
+        raise ValueError(f"Give the {label} as 1 to 1,000 printable characters.")

@@ -18,7 +18,7 @@ _STANDARD = Recipe(
 _STANDARD_ED25519 = replace(_STANDARD, prefix="v1a,", algorithm="ed25519", key_prefix="whpk_", key_sizes=(32, 32))
 
 
-def _svix(recipe: Recipe) -> Recipe:
+def _rename_headers_to_svix(recipe: Recipe) -> Recipe:
     """Give the recipe under the names of the family that the standard came from."""
     return replace(recipe, header="svix-signature", timestamp="svix-timestamp", id="svix-id")
 
@@ -32,7 +32,12 @@ _HUBSPOT_V1 = Recipe(header="x-hubspot-signature", parts=("secret", "body"), alg
 _SEGMENT = Recipe(header="x-signature", algorithm="hmac-sha1")
 
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
-    "standard-webhooks": (_STANDARD, _STANDARD_ED25519, _svix(_STANDARD), _svix(_STANDARD_ED25519)),
+    "standard-webhooks": (
+        _STANDARD,
+        _STANDARD_ED25519,
+        _rename_headers_to_svix(_STANDARD),
+        _rename_headers_to_svix(_STANDARD_ED25519),
+    ),
     # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
     "github": (Recipe(header="x-hub-signature-256", prefix="sha256=", id="x-github-delivery"),),
     "hubspot-v3": (_HUBSPOT_V3,),
@@ -64,28 +69,28 @@ _READER = TypeAdapter(Recipe)
 _HEADERS = ("header", "timestamp", "id")
 
 
-def recipes(chosen: str | Mapping[str, object]) -> Sequence[Recipe]:
+def recipes(definition: str | Mapping[str, object]) -> Sequence[Recipe]:
     """Give the recipes of a scheme by its name, or the one written as data; raises *ValueError* with a sentence."""
-    if isinstance(chosen, str):
-        if chosen not in RECIPES:
-            raise ValueError(f"There is no recipe `{chosen[:40]}`; there is {', '.join(RECIPES)}, or a FILE.json.")
-        return RECIPES[chosen]
-    known = {one.name for one in fields(Recipe)}
-    if unknown := sorted(set(chosen) - known):
-        raise ValueError(f"A recipe has no `{unknown[0][:40]}`; it has {', '.join(sorted(known))}.")
+    if isinstance(definition, str):
+        if definition not in RECIPES:
+            raise ValueError(f"There is no recipe `{definition[:40]}`; there is {', '.join(RECIPES)}, or a FILE.json.")
+        return RECIPES[definition]
+    field_names = {field.name for field in fields(Recipe)}
+    if unknown := sorted(set(definition) - field_names):
+        raise ValueError(f"A recipe has no `{unknown[0][:40]}`; it has {', '.join(sorted(field_names))}.")
     try:
-        read = _READER.validate_python(chosen)
+        recipe = _READER.validate_python(definition)
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"The recipe's `{first['loc'][0]}` cannot be used: {first['msg']}.") from exc
-    _check(read)
-    told = {name: value.lower() for name, value in asdict(read).items() if name in _HEADERS and value}
-    if read.listed == "pairs":
-        told["prefix"] = read.prefix.removesuffix("=")  # the name of the pair, however it was written
-    return [replace(read, **told)]
+        error = exc.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"The recipe's `{error['loc'][0]}` cannot be used: {error['msg']}.") from exc
+    _check_recipe(recipe)
+    changes = {name: value.lower() for name, value in asdict(recipe).items() if name in _HEADERS and value}
+    if recipe.listed == "pairs":
+        changes["prefix"] = recipe.prefix.removesuffix("=")  # the name of the pair, however it was written
+    return [replace(recipe, **changes)]
 
 
-def _check(recipe: Recipe) -> None:
+def _check_recipe(recipe: Recipe) -> None:
     """Refuse a recipe that would vouch for less than it seems to."""
     parts = {"body", "first", "method", "url", "timestamp", "id", "secret"}
     for part in recipe.parts:

@@ -109,35 +109,42 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
     The *secrets* have passed *check_secret*: one that would not pass is a *ValueError*.
     """
     keys = [
-        (recipe, secret, _key(recipe, secret)) for secret in secrets for recipe in recipes_for_secret(recipes, secret)
+        (recipe, secret, _decode_key(recipe, secret))
+        for secret in secrets
+        for recipe in recipes_for_secret(recipes, secret)
     ]
-    first = _first(recipes, request)
-    family = [one for one in recipes if one.header == first.header]
-    if missing := [name for name in _names(first, needed=True) if not request.headers.get(name)]:
+    main_recipe = _choose_recipe(recipes, request)
+    candidates = [recipe for recipe in recipes if recipe.header == main_recipe.header]
+    if missing := [name for name in _list_headers(main_recipe, needed=True) if not request.headers.get(name)]:
         raise NotAuthentic(Reason.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
-    delivery_id = _delivery_id(request, first)
-    timestamp = _timestamp(request, first)
+    delivery_id = _read_delivery_id(request, main_recipe)
+    timestamp = _read_timestamp(request, main_recipe)
     # A signature is as good in a second line: the standard's header is a list, and each of it is tried.
-    lines = request.lines.get(first.header, [request.headers[first.header]])
-    given = {one.prefix: [theirs for line in lines for theirs in _given(line, one)] for one in family}
-    if not any(given.values()):
-        known = " or ".join(one.prefix for one in family)
-        raise NotAuthentic(Reason.MALFORMED, f"{first.header} holds no signature that begins with {known}")
+    lines = request.lines.get(main_recipe.header, [request.headers[main_recipe.header]])
+    signatures = {
+        recipe.prefix: [signature for line in lines for signature in _extract_signatures(line, recipe)]
+        for recipe in candidates
+    }
+    if not any(signatures.values()):
+        prefixes = " or ".join(recipe.prefix for recipe in candidates)
+        raise NotAuthentic(Reason.MALFORMED, f"{main_recipe.header} holds no signature that begins with {prefixes}")
     # A list: stopping at the first match would tell by its time which of the secrets it was.
-    fits = [
-        one
+    matches = [
+        is_match
         for recipe, secret, key in keys
-        if recipe in family
-        for one in _fits(request, recipe, given[recipe.prefix], key=key, secret=secret, timestamp=timestamp)
-    ]
-    if not any(fits):
-        whys = "another secret, or a changed body?"
-        if any("url" in one.parts for one in family):
-            whys = "another secret, a changed body, or another address than its --public-url?"
-        raise NotAuthentic(
-            Reason.WRONG_SIGNATURE, f"the signature fits none of this source's secrets ({len(secrets)}): {whys}"
+        if recipe in candidates
+        for is_match in _compare_signatures(
+            request, recipe, signatures[recipe.prefix], key=key, secret=secret, timestamp=timestamp
         )
-    sent_at = None if timestamp is None else _check_clock(timestamp, first, now=now)
+    ]
+    if not any(matches):
+        causes = "another secret, or a changed body?"
+        if any("url" in recipe.parts for recipe in candidates):
+            causes = "another secret, a changed body, or another address than its --public-url?"
+        raise NotAuthentic(
+            Reason.WRONG_SIGNATURE, f"the signature fits none of this source's secrets ({len(secrets)}): {causes}"
+        )
+    sent_at = None if timestamp is None else _check_clock(timestamp, main_recipe, now=now)
     return Authentic(delivery_id=delivery_id, sent_at=sent_at)
 
 
@@ -157,8 +164,10 @@ def sign(request: SignedRequest, *, recipe: Recipe, delivery: str, secret: str, 
         if not recipe.timestamp.startswith("pair:"):
             headers[recipe.timestamp] = timestamp
     signed = replace(request, headers=headers)
-    key = _key(recipe, secret)
-    signature = _encoded(_digest(_content(signed, recipe, secret=secret, timestamp=timestamp), recipe, key), recipe)
+    key = _decode_key(recipe, secret)
+    signature = _encode_digest(
+        _compute_digest(_build_content(signed, recipe, secret=secret, timestamp=timestamp), recipe, key), recipe
+    )
     if recipe.listed == "pairs":
         stamp = f"{(recipe.timestamp or '').removeprefix('pair:')}={timestamp}," if recipe.timestamp else ""
         headers[recipe.header] = f"{stamp}{recipe.prefix}={signature}"
@@ -169,62 +178,68 @@ def sign(request: SignedRequest, *, recipe: Recipe, delivery: str, secret: str, 
 
 def new_secret(recipe: Recipe) -> str:
     """Make a signing secret."""
-    made = randomness.token_bytes(32)
-    return recipe.key_prefix + (base64.b64encode(made).decode() if recipe.key == "base64" else made.hex())
+    random_bytes = randomness.token_bytes(32)
+    return recipe.key_prefix + (
+        base64.b64encode(random_bytes).decode() if recipe.key == "base64" else random_bytes.hex()
+    )
 
 
 def check_secret(secret: str, *, recipes: Sequence[Recipe]) -> None:
     """Raise *ValueError*, in words that do not repeat the secret, where it cannot be a signing secret."""
     for recipe in recipes_for_secret(recipes, secret):
-        _key(recipe, secret)
+        _decode_key(recipe, secret)
 
 
 def recipes_for_secret(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
     """Give the recipes that a secret is for; where its prefix does not say, those of the first one's kind."""
-    told = [one for one in recipes if secret.startswith(one.key_prefix)]
-    return told or [one for one in recipes if one.key_prefix == recipes[0].key_prefix]
+    matching = [recipe for recipe in recipes if secret.startswith(recipe.key_prefix)]
+    return matching or [recipe for recipe in recipes if recipe.key_prefix == recipes[0].key_prefix]
 
 
-def _first(recipes: Sequence[Recipe], request: SignedRequest) -> Recipe:
+def _choose_recipe(recipes: Sequence[Recipe], request: SignedRequest) -> Recipe:
     """Give the first recipe of which a header is there that not all of them have, else the first."""
-    shared = set[str].intersection(*(set(_names(one)) for one in recipes))
-    there = (one for one in recipes if any(name in request.headers for name in _names(one) if name not in shared))
-    return next(there, recipes[0])
+    shared = set[str].intersection(*(set(_list_headers(recipe)) for recipe in recipes))
+    present = (
+        recipe
+        for recipe in recipes
+        if any(name in request.headers for name in _list_headers(recipe) if name not in shared)
+    )
+    return next(present, recipes[0])
 
 
-def _names(recipe: Recipe, *, needed: bool = False) -> list[str]:
+def _list_headers(recipe: Recipe, *, needed: bool = False) -> list[str]:
     stamp = None if recipe.timestamp is None or recipe.timestamp.startswith("pair:") else recipe.timestamp
     id = recipe.id if not needed or "id" in recipe.parts else None
     return [name for name in (id, stamp, recipe.header) if name]
 
 
-def _delivery_id(request: SignedRequest, recipe: Recipe) -> str | None:
-    said = request.headers.get(recipe.id, "") if recipe.id else ""
-    if DELIVERY_ID.fullmatch(said):
-        return said
+def _read_delivery_id(request: SignedRequest, recipe: Recipe) -> str | None:
+    delivery_id = request.headers.get(recipe.id, "") if recipe.id else ""
+    if DELIVERY_ID.fullmatch(delivery_id):
+        return delivery_id
     if "id" in recipe.parts:
         raise NotAuthentic(Reason.MALFORMED, f"{recipe.id} must be at most 256 printable ASCII characters")
     return None
 
 
-def _timestamp(request: SignedRequest, recipe: Recipe) -> str | None:
+def _read_timestamp(request: SignedRequest, recipe: Recipe) -> str | None:
     """Give the timestamp as it was sent, which is what is signed."""
     if recipe.timestamp is None:
         return None
     name = recipe.timestamp.removeprefix("pair:")
     if name == recipe.timestamp:
-        said = request.headers[name]
+        timestamp = request.headers[name]
     else:
-        said = dict(_pairs(request.headers[recipe.header])).get(name, "")
+        timestamp = dict(_parse_pairs(request.headers[recipe.header])).get(name, "")
     pattern = DIGITS.get(recipe.unit)
-    if pattern is not None and not pattern.fullmatch(said):
+    if pattern is not None and not pattern.fullmatch(timestamp):
         raise NotAuthentic(Reason.MALFORMED, f"{name} must be {WORDS[recipe.unit]} since 1970, in digits alone")
-    if pattern is None and _iso(said) is None:
+    if pattern is None and _parse_iso(timestamp) is None:
         raise NotAuthentic(Reason.MALFORMED, f"{name} must be a time with a zone, like 2026-01-31T09:30:00Z")
-    return said
+    return timestamp
 
 
-def _iso(text: str) -> int | None:
+def _parse_iso(text: str) -> int | None:
     with suppress(ValueError):
         moment = datetime.fromisoformat(text) if text.isascii() and len(text) <= 40 else None
         if moment is not None and moment.tzinfo is not None:
@@ -233,62 +248,72 @@ def _iso(text: str) -> int | None:
 
 
 def _check_clock(timestamp: str, recipe: Recipe, *, now: int) -> int:
-    sent_at = _iso(timestamp) if recipe.unit == "iso" else int(timestamp) * UNITS[recipe.unit]
+    sent_at = _parse_iso(timestamp) if recipe.unit == "iso" else int(timestamp) * UNITS[recipe.unit]
     assert sent_at is not None  # it was read before
     if abs(now - sent_at) > recipe.tolerance * SECOND:
-        seconds, side = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
-        hint = f"the signature is right, but the sender's clock differs by {seconds} s ({side}), or this is a replay"
+        seconds, direction = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
+        hint = (
+            f"the signature is right, but the sender's clock differs by {seconds} s ({direction}), or this is a replay"
+        )
         raise NotAuthentic(Reason.CLOCK_TOO_FAR_OFF, hint)
     return sent_at
 
 
-def _pairs(header: str) -> list[tuple[str, str]]:
-    return [(name.strip(), value.strip()) for name, _, value in (one.partition("=") for one in header.split(","))]
+def _parse_pairs(header: str) -> list[tuple[str, str]]:
+    return [(name.strip(), value.strip()) for name, _, value in (pair.partition("=") for pair in header.split(","))]
 
 
-def _given(header: str, recipe: Recipe) -> list[bytes]:
+def _extract_signatures(header: str, recipe: Recipe) -> list[bytes]:
     """Give the signatures of this recipe's kind that a header holds, without what stands before them."""
     if recipe.listed == "pairs":
-        found = [value for name, value in _pairs(header) if name == recipe.prefix]
+        signatures = [value for name, value in _parse_pairs(header) if name == recipe.prefix]
     else:
         entries = header.split(" ") if recipe.listed == "spaces" else [header]
-        found = [one.removeprefix(recipe.prefix) for one in entries if one.startswith(recipe.prefix)]
-    texts = [one.lower() if recipe.encoding == "hex" else one for one in found]
-    return [one.encode("ascii", "replace") for one in texts]
+        signatures = [entry.removeprefix(recipe.prefix) for entry in entries if entry.startswith(recipe.prefix)]
+    texts = [signature.lower() if recipe.encoding == "hex" else signature for signature in signatures]
+    return [text.encode("ascii", "replace") for text in texts]
 
 
-def _fits(
-    request: SignedRequest, recipe: Recipe, given: Sequence[bytes], *, key: bytes, secret: str, timestamp: str | None
+def _compare_signatures(
+    request: SignedRequest,
+    recipe: Recipe,
+    signatures: Sequence[bytes],
+    *,
+    key: bytes,
+    secret: str,
+    timestamp: str | None,
 ) -> list[bool]:
     """Say of each signature whether it is made with this key; what is signed is read once, as it may be long."""
-    content = _content(request, recipe, secret=secret, timestamp=timestamp)
+    content = _build_content(request, recipe, secret=secret, timestamp=timestamp)
     if recipe.algorithm != "ed25519":
-        ours = _encoded(_digest(content, recipe, key), recipe).encode()
-        return [hmac.compare_digest(ours, theirs) for theirs in given]
-    return [_is_signed(content, theirs, recipe, key) for theirs in given[:MOST]]
+        expected = _encode_digest(_compute_digest(content, recipe, key), recipe).encode()
+        return [hmac.compare_digest(expected, signature) for signature in signatures]
+    return [_is_signed(content, signature, recipe, key) for signature in signatures[:MOST]]
 
 
-def _is_signed(content: bytes, theirs: bytes, recipe: Recipe, key: bytes) -> bool:
+def _is_signed(content: bytes, signature: bytes, recipe: Recipe, key: bytes) -> bool:
     with suppress(InvalidSignature, ValueError, binascii.Error):
         decoded = (
-            base64.b64decode(theirs, validate=True) if recipe.encoding == "base64" else bytes.fromhex(theirs.decode())
+            base64.b64decode(signature, validate=True)
+            if recipe.encoding == "base64"
+            else bytes.fromhex(signature.decode())
         )
         Ed25519PublicKey.from_public_bytes(key).verify(decoded, content)
         return True
     return False
 
 
-def _content(request: SignedRequest, recipe: Recipe, *, secret: str, timestamp: str | None) -> bytes:
+def _build_content(request: SignedRequest, recipe: Recipe, *, secret: str, timestamp: str | None) -> bytes:
     """Put together what is signed."""
 
-    def bytes_of(part: str) -> bytes:
+    def encode_part(part: str) -> bytes:
         match part:
             case "body":
                 return request.body
             case "first":
                 return first_element(request.body) or request.body
             case "url":
-                return _url(request.url, decoded=recipe.decoded)
+                return _decode_url(request.url, decoded=recipe.decoded)
             case "secret":
                 text = secret
             case "method":
@@ -303,28 +328,28 @@ def _content(request: SignedRequest, recipe: Recipe, *, secret: str, timestamp: 
                 text = request.headers.get(part.removeprefix("header:"), "")
         return text.encode("utf-8", "surrogateescape")
 
-    return b"".join(bytes_of(part) for part in recipe.parts)
+    return b"".join(encode_part(part) for part in recipe.parts)
 
 
-def _url(url: str, *, decoded: str) -> bytes:
-    codes = "|".join(f"{ord(one):02X}" for one in decoded)
+def _decode_url(url: str, *, decoded: str) -> bytes:
+    codes = "|".join(f"{ord(character):02X}" for character in decoded)
     if codes:
         url = re.sub(f"%({codes})", lambda code: chr(int(code[1], 16)), url, flags=re.IGNORECASE)
     return url.encode("utf-8", "surrogateescape")
 
 
-def _digest(content: bytes, recipe: Recipe, key: bytes) -> bytes:
+def _compute_digest(content: bytes, recipe: Recipe, key: bytes) -> bytes:
     kind, _, digest = recipe.algorithm.rpartition("-")
     if recipe.algorithm == "ed25519":
         raise ValueError("Only the sender can make this signature: the source has its public key alone.")
     return hmac.digest(key, content, digest) if kind else hashlib.new(digest, content).digest()
 
 
-def _encoded(digest: bytes, recipe: Recipe) -> str:
+def _encode_digest(digest: bytes, recipe: Recipe) -> str:
     return digest.hex() if recipe.encoding == "hex" else base64.b64encode(digest).decode()
 
 
-def _key(recipe: Recipe, secret: str) -> bytes:
+def _decode_key(recipe: Recipe, secret: str) -> bytes:
     encoded = secret.removeprefix(recipe.key_prefix)
     key = b""
     with suppress(ValueError):
@@ -338,8 +363,8 @@ def _key(recipe: Recipe, secret: str) -> bytes:
     least, most = recipe.key_sizes
     # In base64 a prefix says only what it is, and has a sign that base64 has not: it may be left out.
     if not (secret.startswith(recipe.key_prefix) or recipe.key == "base64") or not least <= len(key) <= most:
-        begins = f"{recipe.key_prefix} followed by " if recipe.key_prefix else ""
+        prefix = f"{recipe.key_prefix} followed by " if recipe.key_prefix else ""
         size = f"{least} to {most} bytes" if least < most else f"{least} bytes"
-        written = {"utf8": " as text", "hex": " in hexadecimal digits", "base64": " in base64"}[recipe.key]
-        raise ValueError(f"Give the secret as {begins}{size}{written}.")
+        encoding = {"utf8": " as text", "hex": " in hexadecimal digits", "base64": " in base64"}[recipe.key]
+        raise ValueError(f"Give the secret as {prefix}{size}{encoding}.")
     return key

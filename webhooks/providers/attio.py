@@ -30,75 +30,75 @@ PEOPLE = "people"  # the slug of the object that contacts are, where the source 
 _VALUES = ("value", "currency_value")
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     events = require_list(get_path(arrived.document, "events"), "its list of events")
-    return [(str(get_path(one, "event_type")), one) for one in events]
+    return [(str(get_path(event, "event_type")), event) for event in events]
 
 
-def _object(source: Source) -> str:
+def _get_object_name(source: Source) -> str:
     return source.settings.options.get("object", PEOPLE)
 
 
 def _is_other(event: Event) -> bool:
     """Tell whether it is about another object than contacts are, which only the object's id can tell."""
-    chosen = _object(event.source)
-    return "-" in chosen and get_path(event.body, "id", "object_id") not in (None, chosen)
+    object_name = _get_object_name(event.source)
+    return "-" in object_name and get_path(event.body, "id", "object_id") not in (None, object_name)
 
 
-def _thin(event: Event) -> list[ItemRequest]:
+def _read_reference(event: Event) -> list[ItemRequest]:
     """Take the contact by the record's id; what it is and its scores are not in what was sent."""
     if _is_other(event):
-        return event.ignored(f"it is about another object than {_object(event.source)}")
+        return event.ignored(f"it is about another object than {_get_object_name(event.source)}")
     return [Item(key=event.key, contact=event.contact(id=get_path(event.body, "id", "record_id")), raw=event.raw)]
 
 
-def _merged(event: Event) -> list[ItemRequest]:
+def _read_merge(event: Event) -> list[ItemRequest]:
     if _is_other(event):
-        return event.ignored(f"it is about another object than {_object(event.source)}")
-    into, gone = get_path(event.body, "id", "record_id"), get_path(event.body, "duplicate_record_id")
-    key = key_of("attio", "merge", into, gone) or event.key
-    return [Merge(key=key, contact=event.contact(id=gone), into=event.contact(id=into), raw=event.raw)]
+        return event.ignored(f"it is about another object than {_get_object_name(event.source)}")
+    into, duplicate = get_path(event.body, "id", "record_id"), get_path(event.body, "duplicate_record_id")
+    key = key_of("attio", "merge", into, duplicate) or event.key
+    return [Merge(key=key, contact=event.contact(id=duplicate), into=event.contact(id=into), raw=event.raw)]
 
 
-def _path(source: Source, id: str) -> str:
+def _build_path(source: Source, id: str) -> str:
     """Read a record: https://docs.attio.com/rest-api/endpoint-reference/records/get-a-record"""
-    return f"/v2/objects/{quote(_object(source), safe='')}/records/{quote(id, safe='')}"
+    return f"/v2/objects/{quote(_get_object_name(source), safe='')}/records/{quote(id, safe='')}"
 
 
-def _answered(event: Event) -> list[ItemRequest]:
+def _read_answer(event: Event) -> list[ItemRequest]:
     """Read who a contact is, and its scores; each value says since when it holds, and an empty list that none does."""
     values = require_object(get_path(event.body, "data", "values"), "the record's `values`")
     id, email = text(event.around["id"]), get_path(values.get("email_addresses"), 0, "email_address")
     contact = event.contact(id=id, email=email)
-    made: list[ItemRequest] = []
+    items: list[ItemRequest] = []
     if about := contact_fields(contact, name=get_path(values.get("name"), 0, "full_name")):
-        said = [moment(get_path(values.get(name), 0, "active_from")) for name in ("email_addresses", "name")]
-        at = max((one for one in said if one is not None), default=None)
-        made.append(Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw))
-    for name, held in values.items():
+        times = [moment(get_path(values.get(name), 0, "active_from")) for name in ("email_addresses", "name")]
+        at = max((time for time in times if time is not None), default=None)
+        items.append(Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw))
+    for name, attribute in values.items():
         if event.source.score_type(name) is not None:
-            made += _score(event, name, held)
-    return made or event.ignored("none of its attributes is an address, a name or a score")
+            items += _read_score(event, name, attribute)
+    return items or event.ignored("none of its attributes is an address, a name or a score")
 
 
-def _score(event: Event, name: str, held: object) -> list[ItemRequest]:
+def _read_score(event: Event, name: str, attribute: object) -> list[ItemRequest]:
     contact = event.contact(id=event.around["id"])
-    if held == []:
+    if attribute == []:
         key = bounded_key(f"{event.key}/{name}")
         return scores(event, {name: None}, contact=contact, key=key, cleared=(name,))
-    now = objects(get_path(held, 0))
-    value = next((now[one] for one in _VALUES if one in now), None)
+    current = objects(get_path(attribute, 0))
+    value = next((current[key] for key in _VALUES if key in current), None)
     if value is None:
         raise BadItem(f"the attribute `{name[:80]}` is no number")
-    since = now.get("active_from")
+    since = current.get("active_from")
     key = key_of("attio", event.around["id"], name, since) or bounded_key(f"{event.key}/{name}")
     return scores(event, {name: value}, contact=contact, key=key, occurred_at=moment(since))
 
 
 EVENTS: Mapping[str, Handler] = {
-    "record.created": _thin,
-    "record.updated": _thin,
-    "record.merged": _merged,
+    "record.created": _read_reference,
+    "record.updated": _read_reference,
+    "record.merged": _read_merge,
     "record.deleted": ignore("a record deleted in Attio stays here"),
 }
 
@@ -115,7 +115,7 @@ PROVIDER = Provider(
     ),
     proof=lambda source: Signature(RECIPES["attio"]),
     events=EVENTS,
-    split=_split,
+    split=_split_events,
     options={"object": ()},
-    readback=Readback(base="https://api.attio.com", path=_path, handler=_answered),
+    readback=Readback(base="https://api.attio.com", path=_build_path, handler=_read_answer),
 )

@@ -23,54 +23,54 @@ from webhooks.read.extract import (
 GONE = "what is deleted in Close stays here"
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     body = require_object(get_path(arrived.document, "event"), "its event")
     kind = body.get("object_type") or get_path(body, "data", "object_type")
     action = body.get("action") or get_path(body, "data", "action")
     return [(event_name(kind, action), body)]
 
 
-def _changed(event: Event) -> list[ItemRequest]:
+def _read_change(event: Event) -> list[ItemRequest]:
     """Take the changed fields; one that changed to nothing was cleared. Times have no zone and are UTC."""
     body = require_object(event.body, "its event")
     data, before = objects(body.get("data")), objects(body.get("previous_data"))
     names = body.get("changed_fields") if body.get("action") == "updated" else None
     if isinstance(names, list):
-        said = {name: data.get(name) for name in names if isinstance(name, str)}
-        cleared = {name for name, value in said.items() if value is None}
+        fields = {name: data.get(name) for name in names if isinstance(name, str)}
+        cleared = {name for name, value in fields.items() if value is None}
     else:
-        said = data
-        cleared = {name for name, value in said.items() if value is None and before.get(name) is not None}
+        fields = data
+        cleared = {name for name, value in fields.items() if value is None and before.get(name) is not None}
     is_lead = body.get("object_type") == "lead"
     contact = event.contact(
         id=body.get("lead_id") or body.get("object_id") if is_lead else body.get("object_id"),
         email=None if is_lead else get_path(data, "emails", 0, "email"),
     )
     return scores(
-        event, said, contact=contact, key=key_of(body.get("id")), occurred_at=moment(body.get("date_created")),
+        event, fields, contact=contact, key=key_of(body.get("id")), occurred_at=moment(body.get("date_created")),
         cleared=cleared, about=contact_fields(contact, name=data.get("display_name") or data.get("name")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
-def _merged(event: Event) -> list[ItemRequest]:
+def _read_merge(event: Event) -> list[ItemRequest]:
     """Take two leads for one; that the other of them is gone and what changed of this one come besides."""
     body = require_object(event.body, "its event")
-    gone, into = (get_path(body, "meta", f"merge_{end}_lead_id") for end in ("source", "destination"))
+    duplicate, into = (get_path(body, "meta", f"merge_{end}_lead_id") for end in ("source", "destination"))
     return [
         Merge(
-            key=key_of(body.get("id")) or event.key, contact=event.contact(id=gone), into=event.contact(id=into),
+            key=key_of(body.get("id")) or event.key, contact=event.contact(id=duplicate), into=event.contact(id=into),
             occurred_at=moment(body.get("date_created")), raw=event.raw,
         )
     ]  # fmt: skip  # the key and the two, then when
 
 
 EVENTS: Mapping[str, Handler] = {
-    "lead.created": _changed,
-    "lead.updated": _changed,
+    "lead.created": _read_change,
+    "lead.updated": _read_change,
     "lead.deleted": ignore(GONE),
-    "lead.merged": _merged,
-    "contact.created": _changed,
-    "contact.updated": _changed,
+    "lead.merged": _read_merge,
+    "contact.created": _read_change,
+    "contact.updated": _read_change,
     "contact.deleted": ignore(GONE),
 }
 
@@ -83,5 +83,5 @@ PROVIDER = Provider(
     ),
     proof=lambda source: Signature(RECIPES["close"]),
     events=EVENTS,
-    split=_split,
+    split=_split_events,
 )

@@ -90,7 +90,7 @@ class Provider:
 
     def takes_kind(self, kind: str) -> bool:
         """Tell whether bodies of a content type are read."""
-        return any(fnmatchcase(kind, one) for one in self.content_types)
+        return any(fnmatchcase(kind, pattern) for pattern in self.content_types)
 
     def arrived(self, request: SignedRequest, *, source: Source, key: str) -> Arrived:
         """Read the body by its content type; raises BadBody."""
@@ -102,12 +102,12 @@ class Provider:
                 document, form = parse_form(request.body)
             else:
                 is_xml = kind in XML or kind.endswith("+xml")
-                document = parse_xml(request.body) if is_xml else self._json(request.body)
+                document = parse_xml(request.body) if is_xml else self._parse_json(request.body)
         except Unparseable as exc:
             raise BadBody(str(exc)) from exc
         return Arrived(request=request, source=source, key=key, document=document, form=form)
 
-    def _json(self, raw: bytes) -> object:
+    def _parse_json(self, raw: bytes) -> object:
         return parse_items(raw) if self.by_item else parse_json(replace_broken(raw))
 
     def read(self, arrived: Arrived) -> list[ItemRequest]:
@@ -119,28 +119,28 @@ class Provider:
         except Refusal as exc:
             return [Unusable(key=arrived.key, reason=str(exc), raw=as_text(arrived.document))]
         around = self.around(arrived) if self.around is not None else {}
-        made: list[ItemRequest] = []
+        items: list[ItemRequest] = []
         for index, (name, body) in enumerate(events):
             key, headers = f"{arrived.key}/{index:04d}", arrived.request.headers
             if isinstance(body, Rejected):
-                made.append(Unusable(key=key, reason=body.reason, raw=body.text))
+                items.append(Unusable(key=key, reason=body.reason, raw=body.text))
                 continue
             event = Event(
                 name=name, body=body, source=arrived.source, key=key, raw=as_text(body), headers=headers, around=around
             )
-            made += _asked(self.events.get(name), event)
-        return made
+            items += _handle_event(self.events.get(name), event)
+        return items
 
     def read_back(self, arrived: Arrived, *, id: str) -> list[ItemRequest]:
         """Read what the sender's API answered of the contact with this id."""
         raw, handler = as_text(arrived.document), self.readback.handler if self.readback is not None else None
-        said = Event(
+        event = Event(
             name="answer", body=arrived.document, source=arrived.source, key=arrived.key, raw=raw, around={"id": id}
         )
-        return _asked(handler, said)
+        return _handle_event(handler, event)
 
 
-def _asked(handler: Handler | None, event: Event) -> list[ItemRequest]:
+def _handle_event(handler: Handler | None, event: Event) -> list[ItemRequest]:
     if not event.name:
         return [Unusable(key=event.key, reason="it does not say which event it is", raw=event.raw)]
     if handler is None:

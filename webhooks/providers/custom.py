@@ -28,69 +28,69 @@ ITEM, KEPT = "item", "kept"
 LONGEST_REASON = 1000
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Find the items."""
     mapping = arrived.source.settings.mapping
     if mapping is None:
         return [(KEPT, arrived.document)]
-    found = _search(mapping.get(ITEMS, DEFAULT_ITEMS), ITEMS, _document(arrived), budget=arrived.budget)
+    items = _evaluate(mapping.get(ITEMS, DEFAULT_ITEMS), ITEMS, _build_document(arrived), budget=arrived.budget)
     try:
-        return [(ITEM, one) for one in require_items(found)]
+        return [(ITEM, item) for item in require_items(items)]
     except BadMapping as exc:
         raise BadItem(f"the mapping's `{ITEMS}`: {exc}") from exc
 
 
-def _around(arrived: Arrived) -> Mapping[str, object]:
+def _build_context(arrived: Arrived) -> Mapping[str, object]:
     """Give what handlers are told beside the item: what expressions are applied to, and the steps they have left."""
-    return {"document": _document(arrived), "budget": arrived.budget}
+    return {"document": _build_document(arrived), "budget": arrived.budget}
 
 
-def _document(arrived: Arrived) -> dict[str, object]:
+def _build_document(arrived: Arrived) -> dict[str, object]:
     return {
         "body": to_plain_numbers(arrived.document),
         "headers": dict(arrived.request.headers),
         "form": {**objects(arrived.document), **arrived.form} if arrived.form else {},
-        "query": _query(arrived.request.query),
+        "query": _parse_query(arrived.request.query),
     }
 
 
-def _query(query: str) -> dict[str, str]:
+def _parse_query(query: str) -> dict[str, str]:
     pairs = parse_qsl(query[:8000], keep_blank_values=True, errors="replace")
     return {name.replace("\0", ""): value.replace("\0", "") for name, value in pairs}
 
 
-def _read(event: Event) -> list[ItemRequest]:
+def _read_item(event: Event) -> list[ItemRequest]:
     """Read one item: a value is set, a delta is added, an activity is counted."""
     mapping = event.source.settings.mapping or {}
     document, budget = {**objects(event.around["document"]), "item": event.body}, event.around["budget"]
     assert isinstance(budget, Budget)
-    found = {
-        name: to_exact_numbers(_search(mapping[name], name, document, budget=budget))
+    values = {
+        name: to_exact_numbers(_evaluate(mapping[name], name, document, budget=budget))
         for name in FIELDS
         if name in mapping
     }
-    contact = event.contact(id=found.get("contact_id"), email=found.get("email"))
-    own, key = found.get("id"), event.key
-    if own is not None:
-        key = bounded_key(text(own) or str(own))
-    activity, about = text(found.get("activity")), contact_fields(contact)
-    common = {"key": key, "contact": contact, "occurred_at": moment(found.get("occurred_at")), "fields": about}
-    common |= {"reason": _reason(found.get("reason")), "raw": event.raw}
+    contact = event.contact(id=values.get("contact_id"), email=values.get("email"))
+    own_id, key = values.get("id"), event.key
+    if own_id is not None:
+        key = bounded_key(text(own_id) or str(own_id))
+    activity, about = text(values.get("activity")), contact_fields(contact)
+    common = {"key": key, "contact": contact, "occurred_at": moment(values.get("occurred_at")), "fields": about}
+    common |= {"reason": _shorten_reason(values.get("reason")), "raw": event.raw}
     if activity is not None:
-        quantity = THOUSAND if found.get("value") is None else from_json(found["value"])
+        quantity = THOUSAND if values.get("value") is None else from_json(values["value"])
         return [Item(**common, activity=activity, amount=quantity)]  # type: ignore[arg-type]  # as above
-    return [_change(event, found, common)]
+    return [_build_change(event, values, common)]
 
 
-def _reason(given: object) -> str | None:
-    return text(given[:LONGEST_REASON] if isinstance(given, str) else given, longest=LONGEST_REASON)
+def _shorten_reason(value: object) -> str | None:
+    return text(value[:LONGEST_REASON] if isinstance(value, str) else value, max_length=LONGEST_REASON)
 
 
-def _change(event: Event, found: Mapping[str, object], common: Mapping[str, object]) -> Item:
-    name = text(found.get("property"))
+def _build_change(event: Event, values: Mapping[str, object], common: Mapping[str, object]) -> Item:
+    name = text(values.get("property"))
     if name is None:
         raise BadItem("it names no score: the mapping's `property` finds nothing")
-    value, delta = found.get("value"), found.get("delta")
+    value, delta = values.get("value"), values.get("delta")
     if value is None and delta is None:
         raise BadItem("it has no value, no delta and no activity")
     op = Op.SET if value is not None else Op.ADD
@@ -99,7 +99,7 @@ def _change(event: Event, found: Mapping[str, object], common: Mapping[str, obje
     return Item(**common, score=score, op=op, amount=amount)  # type: ignore[arg-type]  # as above
 
 
-def _search(expression: str, name: str, document: object, *, budget: Budget) -> object:
+def _evaluate(expression: str, name: str, document: object, *, budget: Budget) -> object:
     try:
         return compile_expression(expression).search(document, name=name, budget=budget)
     except BadMapping as exc:
@@ -107,7 +107,7 @@ def _search(expression: str, name: str, document: object, *, budget: Budget) -> 
 
 
 EVENTS: Mapping[str, Handler] = {
-    ITEM: _read,
+    ITEM: _read_item,
     KEPT: ignore("there is no mapping yet, so it is only kept: write one, and try it with contact-score source try"),
 }
 
@@ -123,8 +123,8 @@ PROVIDER = Provider(
     ),
     proof=choose_authenticator,
     events=EVENTS,
-    split=_split,
-    around=_around,
+    split=_split_items,
+    around=_build_context,
     content_types=(JSON, FORM, *XML, "application/*+json", "application/*+xml"),
     takes=frozenset({"map", "username", "token", "recipe", "mapping", "public_url"}),
 )

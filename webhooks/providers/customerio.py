@@ -13,7 +13,7 @@ from webhooks.read import flat_fields
 REPORT = "reporting"
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Tell a report by its metric from what somebody laid out in a campaign."""
     if isinstance(arrived.document, dict) and {"metric", "object_type"} <= arrived.document.keys():
         return [(REPORT, arrived.document)]
@@ -35,5 +35,5 @@ PROVIDER = Provider(
     ),
     proof=lambda source: Signature(RECIPES["customerio"]),
     events=EVENTS,
-    split=_split,
+    split=_split_events,
 )

@@ -64,7 +64,7 @@ class _Item(BaseModel):
     reason: Annotated[str, Field(max_length=1000)] | None = None
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Give the one item, or those of the list in `items`; raises BadBody."""
     document = arrived.document
     if isinstance(document, Rejected):
@@ -79,31 +79,31 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
     if len(items) > MAX_ITEMS:
         raise BadBody(f"A body holds at most {MAX_ITEMS:,} items; this one has {len(items):,}. Send several.")
     # What is no item by its type is read all the same: the reader says what is wrong with it.
-    return ((ITEM, one) for one in items)
+    return ((ITEM, item) for item in items)
 
 
-def _read(event: Event) -> list[ItemRequest]:
-    return [_item(event.body, key=event.key, source=event.source.slug, raw=event.raw)]
+def _read_event(event: Event) -> list[ItemRequest]:
+    return [_read_item(event.body, key=event.key, source=event.source.slug, raw=event.raw)]
 
 
-def _item(document: object, *, key: str, source: str, raw: str) -> ItemRequest:
+def _read_item(document: object, *, key: str, source: str, raw: str) -> ItemRequest:
     try:
         item = _Item.model_validate(document)
     except ValidationError as exc:
-        return Unusable(key=_own_key(document) or key, reason=_complaint(exc), raw=raw)
+        return Unusable(key=_read_own_key(document) or key, reason=_describe_error(exc), raw=raw)
     key = str(item.id) if item.id is not None else key
     try:
-        return _asked(item, key=key, source=source, raw=raw)
+        return _build_item(item, key=key, source=source, raw=raw)
     except Refusal as exc:
         return Unusable(key=key, reason=str(exc), raw=raw)
 
 
-def _asked(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
+def _build_item(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
     """Make of an item what it asks for; raises a Refusal that says why it cannot be."""
-    op, contact, at = _OPS.get(item.type), _reference(item.contact, source=source), _microseconds(item.occurred_at)
+    op, contact, at = _OPS.get(item.type), _build_reference(item.contact, source=source), _parse_time(item.occurred_at)
     if item.type == "contact.merge":
-        gone, into = _two(item, contact, source=source)
-        return Merge(key=key, contact=gone, into=into, occurred_at=at, raw=raw)
+        duplicate, into = _find_merge_pair(item, contact, source=source)
+        return Merge(key=key, contact=duplicate, into=into, occurred_at=at, raw=raw)
     if item.type == "contact.delete":
         return Deletion(key=key, contact=contact, occurred_at=at, raw=raw)
     if op is not None and item.score is None:
@@ -122,81 +122,81 @@ def _asked(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
         occurred_at=at,
         activity=item.activity if item.type == "activity" else None,
         reason=item.reason,
-        fields=_fields(item.contact, upsert=item.type == "contact.upsert"),
+        fields=_read_contact_fields(item.contact, upsert=item.type == "contact.upsert"),
         raw=raw,
     )
 
 
-def _two(item: _Item, contact: Reference, *, source: str) -> tuple[Reference, Reference]:
+def _find_merge_pair(item: _Item, contact: Reference, *, source: str) -> tuple[Reference, Reference]:
     """Give who is one with whom: with `into`, or else the contact of the id with that of the address."""
     if item.into is not None:
-        return contact, _reference(item.into, source=source)
+        return contact, _build_reference(item.into, source=source)
     if contact.email is None or contact.id is None:
         raise Refusal('`into` is missing: say whom the contact is, for example {"email": "ada@example.com"}')
     return replace(contact, email=None), replace(contact, id=None)
 
 
-def _own_key(document: object) -> str | None:
-    given = document.get("id") if isinstance(document, dict) else None
-    given = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
-    return given if isinstance(given, str) and 1 <= len(given) <= 255 else None
+def _read_own_key(document: object) -> str | None:
+    id = document.get("id") if isinstance(document, dict) else None
+    id = str(id) if isinstance(id, int) and not isinstance(id, bool) else id
+    return id if isinstance(id, str) and 1 <= len(id) <= 255 else None
 
 
-def _complaint(exc: ValidationError) -> str:
+def _describe_error(exc: ValidationError) -> str:
     """Say what is wrong with the first field that is."""
-    first = exc.errors(include_url=False, include_input=False)[0]
+    error = exc.errors(include_url=False, include_input=False)[0]
     # The kinds that a union tries are part of pydantic's path, not of the sender's document.
-    path = [part for part in first["loc"] if isinstance(part, int) or part.isidentifier()]
-    where = ".".join(str(part) for part in path if part not in ("str", "int"))
-    limits = first.get("ctx", {})
-    match first["type"]:
+    path = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
+    location = ".".join(str(part) for part in path if part not in ("str", "int"))
+    limits = error.get("ctx", {})
+    match error["type"]:
         case "missing":
-            what = "is missing"
+            problem = "is missing"
         case "string_type" | "int_type":
-            what = "must be text" + (", like 2026-01-31T09:30:00Z" if where == "occurred_at" else "")
+            problem = "must be text" + (", like 2026-01-31T09:30:00Z" if location == "occurred_at" else "")
         case "list_type":
-            what = "must be a list"
+            problem = "must be a list"
         case "dict_type" | "model_type" | "model_attributes_type":
-            what = "must be an object"
+            problem = "must be an object"
         case "literal_error":
-            what = f"must be {limits['expected']}"
+            problem = f"must be {limits['expected']}"
         case "string_too_short":
-            what = "is blank"
+            problem = "is blank"
         case "string_too_long" | "too_long":
-            what = f"is longer than {limits['max_length']}"
+            problem = f"is longer than {limits['max_length']}"
         case _:
-            what = f"cannot be used: {first['msg']}"
-    return f"`{where}` {what}" if where else "the item must be a JSON object"
+            problem = f"cannot be used: {error['msg']}"
+    return f"`{location}` {problem}" if location else "the item must be a JSON object"
 
 
-def _reference(contact: _Contact, *, source: str) -> Reference:
+def _build_reference(contact: _Contact, *, source: str) -> Reference:
     own_id = text(contact.id)
     if not contact.email and own_id is None:
         raise Refusal("`contact` has neither `email` nor `id`, so nobody is named")
     return Reference(email=contact.email.strip() if contact.email else None, source=source, id=own_id)
 
 
-def _fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
+def _read_contact_fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
     """Take what is said of the contact itself: nothing for null, none for a blank."""
-    said: dict[str, Json] = {
+    fields: dict[str, Json] = {
         name: value.strip() or None
         for name, value in (("name", contact.name), ("company", contact.company), ("owner", contact.owner))
         if value is not None
     }
     # An address that stands beside an id may be a new one of a contact that is known by its id.
     if contact.email and (upsert or contact.id not in (None, "")):
-        said["email"] = contact.email.strip()
+        fields["email"] = contact.email.strip()
     if contact.tags is not None:
-        said["tags"] = list(dict.fromkeys(contact.tags))
-    return said | _attributes(contact.attributes or {})
+        fields["tags"] = list(dict.fromkeys(contact.tags))
+    return fields | _read_attributes(contact.attributes or {})
 
 
-def _attributes(given: Mapping[str, object]) -> dict[str, Json]:
+def _read_attributes(attributes: Mapping[str, object]) -> dict[str, Json]:
     """Take attributes as they are, with the numbers that JSON has."""
-    written = json.dumps(given, default=float)
-    if len(written) > LONGEST_ATTRIBUTES:
+    text = json.dumps(attributes, default=float)
+    if len(text) > LONGEST_ATTRIBUTES:
         raise Refusal(f"`contact.attributes` is longer than {LONGEST_ATTRIBUTES:,} characters")
-    plain: dict[str, Json] = json.loads(written, parse_constant=_refuse_constant)
+    plain: dict[str, Json] = json.loads(text, parse_constant=_refuse_constant)
     return {ATTRIBUTE + name: value for name, value in plain.items()}
 
 
@@ -204,17 +204,19 @@ def _refuse_constant(name: str) -> None:
     raise Refusal("`contact.attributes` holds a number that is too large")
 
 
-def _microseconds(written: str | None) -> int | None:
+def _parse_time(timestamp: str | None) -> int | None:
     """Read a time as RFC 3339 has it; a leap second is taken for the end of the one before it."""
-    if written is None:
+    if timestamp is None:
         return None
-    told = _RFC3339.fullmatch(written.upper())
-    if told is None:
-        raise Refusal(f"`occurred_at` {written[:40]!r} is no time with a zone, like 2026-01-31T09:30:00Z")
+    match = _RFC3339.fullmatch(timestamp.upper())
+    if match is None:
+        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is no time with a zone, like 2026-01-31T09:30:00Z")
     try:
-        moment = datetime.fromisoformat(f"{told[1]}T{told[2]}{':59.999999' if told[3] == ':60' else told[3]}{told[4]}")
+        moment = datetime.fromisoformat(
+            f"{match[1]}T{match[2]}{':59.999999' if match[3] == ':60' else match[3]}{match[4]}"
+        )
     except ValueError as exc:
-        raise Refusal(f"`occurred_at` {written[:40]!r} is a time that there never was") from exc
+        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is a time that there never was") from exc
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -224,8 +226,8 @@ PROVIDER = Provider(
         "Sign them as Standard Webhooks does, with the secret {secret}",
     ),
     proof=lambda source: Signature(RECIPES["standard-webhooks"]),
-    events={ITEM: _read},
-    split=_split,
+    events={ITEM: _read_event},
+    split=_split_items,
     takes=frozenset(),
     by_item=True,
 )

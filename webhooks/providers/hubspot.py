@@ -32,11 +32,11 @@ OTHER = "it is about other objects than contacts"
 GONE = "a contact deleted in HubSpot stays here; a privacy deletion removes it"
 
 
-def _proof(source: Source) -> Authenticator:
+def _build_authenticator(source: Source) -> Authenticator:
     return Signature(RECIPES[f"hubspot-{source.settings.options.get('signature', 'v3')}"])
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Tell the list of an app's webhooks from the one object that a workflow sends."""
     if isinstance(arrived.document, dict):
         is_contact = (
@@ -46,107 +46,109 @@ def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
         )
         return [(WORKFLOW if is_contact else OBJECT, arrived.document)]
     events = require_list(arrived.document, "the body")
-    return [(str(get_path(one, "subscriptionType") or get_path(one, "eventType") or ""), one) for one in events]
+    return [(str(get_path(event, "subscriptionType") or get_path(event, "eventType") or ""), event) for event in events]
 
 
-def _is_other(said: Mapping[str, object]) -> bool:
+def _is_other(body: Mapping[str, object]) -> bool:
     """Tell whether it is about another kind of objects than contacts."""
-    return said.get("objectTypeId") not in (None, CONTACT)
+    return body.get("objectTypeId") not in (None, CONTACT)
 
 
-def _changed(event: Event) -> list[ItemRequest]:
+def _read_change(event: Event) -> list[ItemRequest]:
     """Read a property change; a blank value says that the property was cleared."""
-    said = require_object(event.body, "the event")
-    if _is_other(said):
+    body = require_object(event.body, "the event")
+    if _is_other(body):
         return event.ignored(OTHER)
-    name, value = text(said.get("propertyName")) or "", said.get("propertyValue")
-    parts = (said.get(part) for part in ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt"))
+    name, value = text(body.get("propertyName")) or "", body.get("propertyValue")
+    parts = (body.get(part) for part in ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt"))
     is_blank = value is None or (isinstance(value, str) and not value.strip())
     return scores(
-        event, {name: value}, contact=event.contact(id=said.get("objectId")), key=key_of("hubspot", *parts),
-        occurred_at=moment(said.get("occurredAt")), cleared={name} if is_blank else (),
+        event, {name: value}, contact=event.contact(id=body.get("objectId")), key=key_of("hubspot", *parts),
+        occurred_at=moment(body.get("occurredAt")), cleared={name} if is_blank else (),
     )  # fmt: skip  # what and whose, when and how
 
 
-def _merged(event: Event) -> list[ItemRequest]:
-    said = require_object(event.body, "the event")
-    if _is_other(said):
+def _read_merge(event: Event) -> list[ItemRequest]:
+    body = require_object(event.body, "the event")
+    if _is_other(body):
         return event.ignored(OTHER)
-    survivor = text(said.get("newObjectId")) or text(said.get("primaryObjectId"))
-    others = [text(one) for one in require_list(said.get("mergedObjectIds"), "`mergedObjectIds`")]
-    into, at = event.contact(id=survivor), moment(said.get("occurredAt"))
-    gone = [one for one in dict.fromkeys([*others, text(said.get("primaryObjectId"))]) if one not in (None, survivor)]
+    survivor = text(body.get("newObjectId")) or text(body.get("primaryObjectId"))
+    others = [text(id) for id in require_list(body.get("mergedObjectIds"), "`mergedObjectIds`")]
+    into, at = event.contact(id=survivor), moment(body.get("occurredAt"))
+    duplicates = [
+        id for id in dict.fromkeys([*others, text(body.get("primaryObjectId"))]) if id not in (None, survivor)
+    ]
     return [
         Merge(
-            key=key_of("hubspot", said.get("portalId"), "merge", survivor, one, said.get("occurredAt"))
-            or bounded_key(f"{event.key}/{one}"),
-            contact=event.contact(id=one), into=into, occurred_at=at, raw=event.raw,
+            key=key_of("hubspot", body.get("portalId"), "merge", survivor, id, body.get("occurredAt"))
+            or bounded_key(f"{event.key}/{id}"),
+            contact=event.contact(id=id), into=into, occurred_at=at, raw=event.raw,
         )
-        for one in gone
+        for id in duplicates
     ] or event.ignored("it names no contact that was merged")  # fmt: skip  # the key, then the two
 
 
-def _forgotten(event: Event) -> list[ItemRequest]:
-    said = require_object(event.body, "the event")
-    key = key_of("hubspot", said.get("portalId"), "privacyDeletion", said.get("objectId"), said.get("occurredAt"))
-    contact = event.contact(id=said.get("objectId"))
-    return [Deletion(key=key or event.key, contact=contact, occurred_at=moment(said.get("occurredAt")), raw=event.raw)]
+def _read_privacy_deletion(event: Event) -> list[ItemRequest]:
+    body = require_object(event.body, "the event")
+    key = key_of("hubspot", body.get("portalId"), "privacyDeletion", body.get("objectId"), body.get("occurredAt"))
+    contact = event.contact(id=body.get("objectId"))
+    return [Deletion(key=key or event.key, contact=contact, occurred_at=moment(body.get("occurredAt")), raw=event.raw)]
 
 
-def _workflow(event: Event) -> list[ItemRequest]:
+def _read_workflow(event: Event) -> list[ItemRequest]:
     """Read the contact that a workflow sends: in the older shape every property has its versions."""
-    said = require_object(event.body, "the body")
-    properties = objects(said.get("properties"))
-    values = {name: one.get("value") if isinstance(one, dict) else one for name, one in properties.items()}
-    id = next((said[name] for name in ("vid", "objectId", "id") if said.get(name) is not None), None)
+    body = require_object(event.body, "the body")
+    properties = objects(body.get("properties"))
+    values = {name: entry.get("value") if isinstance(entry, dict) else entry for name, entry in properties.items()}
+    id = next((body[name] for name in ("vid", "objectId", "id") if body.get(name) is not None), None)
     contact = event.contact(id=id, email=values.get("email"))
-    made: list[ItemRequest] = []
-    about = _about(contact, values)
+    items: list[ItemRequest] = []
+    about = _read_contact_fields(contact, values)
     for name, value in values.items():
         if event.source.score_type(name) is None:
             continue
-        changed = get_path(properties[name], "versions", 0, "timestamp") or said.get("updatedAt")
+        changed = get_path(properties[name], "versions", 0, "timestamp") or body.get("updatedAt")
         is_blank = isinstance(value, str) and not value.strip()
         # The same version of a score comes again whenever the workflow runs, maybe with news of the contact itself.
-        key = key_of("hubspot-wf", said.get("portal-id") or 0, id, name, changed, *about.values())
-        made += scores(
+        key = key_of("hubspot-wf", body.get("portal-id") or 0, id, name, changed, *about.values())
+        items += scores(
             event, {name: value}, contact=contact, key=key, occurred_at=moment(changed),
             cleared={name} if is_blank else (), about=about,
         )  # fmt: skip  # what and whose, when and how
-    return made or event.ignored("none of its properties is mapped to a score type, or named like one")
+    return items or event.ignored("none of its properties is mapped to a score type, or named like one")
 
 
-def _about(contact: Reference, values: Mapping[str, object]) -> dict[str, Json]:
-    named = " ".join(one for one in (text(values.get("firstname")), text(values.get("lastname"))) if one)
-    return contact_fields(contact, name=named, company=values.get("company"))
+def _read_contact_fields(contact: Reference, values: Mapping[str, object]) -> dict[str, Json]:
+    full_name = " ".join(part for part in (text(values.get("firstname")), text(values.get("lastname"))) if part)
+    return contact_fields(contact, name=full_name, company=values.get("company"))
 
 
-def _path(_: Source, id: str) -> str:
+def _build_path(_: Source, id: str) -> str:
     """Read a contact: https://developers.hubspot.com/docs/api/crm/contacts"""
     return f"/crm/v3/objects/contacts/{quote(id, safe='')}?properties=email,firstname,lastname,company"
 
 
-def _answered(event: Event) -> list[ItemRequest]:
+def _read_answer(event: Event) -> list[ItemRequest]:
     """Read who a contact is; one that was merged there is answered under the id of the one it is now."""
-    said = require_object(event.body, "the answer")
-    values = require_object(said.get("properties"), "the contact's `properties`")
+    body = require_object(event.body, "the answer")
+    values = require_object(body.get("properties"), "the contact's `properties`")
     contact = event.contact(id=event.around["id"], email=values.get("email"))
-    about, at = _about(contact, values), moment(said.get("updatedAt"))
+    about, at = _read_contact_fields(contact, values), moment(body.get("updatedAt"))
     if not about:
         return event.ignored("HubSpot knows neither an address nor a name of it")
     return [Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw)]
 
 
 EVENTS: Mapping[str, Handler] = {
-    "contact.propertyChange": _changed,
-    "object.propertyChange": _changed,
-    "contact.merge": _merged,
-    "object.merge": _merged,
-    "contact.privacyDeletion": _forgotten,
+    "contact.propertyChange": _read_change,
+    "object.propertyChange": _read_change,
+    "contact.merge": _read_merge,
+    "object.merge": _read_merge,
+    "contact.privacyDeletion": _read_privacy_deletion,
     "contact.creation": ignore("a new contact has no score yet"),
     "contact.deletion": ignore(GONE),
     "contact.restore": ignore("a restored contact brings no score"),
-    WORKFLOW: _workflow,
+    WORKFLOW: _read_workflow,
     OBJECT: ignore("it is no contact: let the workflow be one of contacts, and send all properties"),
 }
 
@@ -161,10 +163,10 @@ PROVIDER = Provider(
         "Where a proxy changes the address, say which one HubSpot calls: --public-url URL",
         "For the action Send a webhook of a workflow make a second source with --option signature=v2",
     ),
-    proof=_proof,
+    proof=_build_authenticator,
     events=EVENTS,
-    split=_split,
+    split=_split_events,
     options={"signature": ("v3", "v2", "v1")},
     takes=frozenset({"map", "public_url"}),
-    readback=Readback(base="https://api.hubapi.com", path=_path, handler=_answered),
+    readback=Readback(base="https://api.hubapi.com", path=_build_path, handler=_read_answer),
 )

@@ -24,12 +24,12 @@ from webhooks.read.extract import (
 GONE = "a contact deleted in Intercom stays here"
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     body = require_object(arrived.document, "the body")
     return [(event_name(body.get("topic")), body)]
 
 
-def _contact(event: Event) -> list[ItemRequest]:
+def _read_contact(event: Event) -> list[ItemRequest]:
     """Read the contact as it is now; a ping has no id, so blanks are never taken for equal."""
     body = require_object(event.body, "the body")
     item = require_object(get_path(body, "data", "item"), "its data.item")
@@ -42,11 +42,11 @@ def _contact(event: Event) -> list[ItemRequest]:
 
 
 EVENTS: Mapping[str, Handler] = {
-    "contact.user.updated": _contact,
-    "contact.lead.updated": _contact,
-    "contact.user.created": _contact,
-    "contact.lead.created": _contact,
-    "contact.lead.signed_up": _contact,
+    "contact.user.updated": _read_contact,
+    "contact.lead.updated": _read_contact,
+    "contact.user.created": _read_contact,
+    "contact.lead.created": _read_contact,
+    "contact.lead.signed_up": _read_contact,
     "contact.deleted": ignore(GONE),
     "ping": ignore("Intercom tries whether the address answers"),
 }
@@ -60,5 +60,5 @@ PROVIDER = Provider(
     ),
     proof=lambda source: Signature(RECIPES["intercom"]),
     events=EVENTS,
-    split=_split,
+    split=_split_events,
 )

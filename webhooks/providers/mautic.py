@@ -14,38 +14,38 @@ from webhooks.read.extract import Event, contact_fields, get_path, key_of, momen
 POINTS = "mautic.lead_points_change"
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     body = require_object(arrived.document, "the body")
     return [
-        (kind, one)
-        for kind, listed in body.items()
-        for one in (listed if isinstance(listed, list) else [listed])
+        (kind, event)
+        for kind, events in body.items()
+        for event in (events if isinstance(events, list) else [events])
         if kind != "timestamp"
     ]
 
 
-def _points(event: Event) -> list[ItemRequest]:
+def _read_points(event: Event) -> list[ItemRequest]:
     """Read the points that a contact has now; what they were makes the event unique."""
-    said = require_object(event.body, "the event")
-    person = require_object(said.get("contact") or said.get("lead"), "its contact")
+    body = require_object(event.body, "the event")
+    person = require_object(body.get("contact") or body.get("lead"), "its contact")
     core = get_path(person, "fields", "core")
-    old, new = get_path(said, "points", "old_points"), get_path(said, "points", "new_points")
+    old, new = get_path(body, "points", "old_points"), get_path(body, "points", "new_points")
     contact = event.contact(id=person.get("id"), email=get_path(core, "email", "value"))
     names = [text(get_path(core, part, "value")) for part in ("firstname", "lastname")]
     change = None if old is None or new is None else f"{old}>{new}"
     return scores(
         event, {"points": person.get("points") if new is None else new}, contact=contact,
-        key=key_of("mautic", person.get("id"), "points", change, said.get("timestamp")),
-        occurred_at=moment(said.get("timestamp")),
+        key=key_of("mautic", person.get("id"), "points", change, body.get("timestamp")),
+        occurred_at=moment(body.get("timestamp")),
         about=contact_fields(
-            contact, name=" ".join(one for one in names if one), company=get_path(core, "company", "value")
+            contact, name=" ".join(name for name in names if name), company=get_path(core, "company", "value")
         ),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
 NOTHING = "points are read from mautic.lead_points_change alone"
 EVENTS: Mapping[str, Handler] = {
-    POINTS: _points,
+    POINTS: _read_points,
     "mautic.lead_post_save_new": ignore(NOTHING),
     "mautic.lead_post_save_update": ignore(NOTHING),
     "mautic.lead_post_delete": ignore("a contact deleted in Mautic stays here"),
@@ -59,5 +59,5 @@ PROVIDER = Provider(
     ),
     proof=lambda source: Signature(RECIPES["mautic"]),
     events=EVENTS,
-    split=_split,
+    split=_split_events,
 )

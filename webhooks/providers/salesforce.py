@@ -36,36 +36,39 @@ ACK = (
 )
 
 
-def _proof(source: Source) -> Authenticator:
+def _build_authenticator(source: Source) -> Authenticator:
     token = TokenCredential(source.settings.token_in) if source.settings.token_in else None
     return Organization(source.settings.options.get("organization_id", ""), token)
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    found = get_path(arrived.document, "Envelope", "Body", "notifications", NOTIFICATION)
-    return [(NOTIFICATION, one) for one in (found if isinstance(found, list) else [found])]
+def _split_notifications(arrived: Arrived) -> Iterable[tuple[str, object]]:
+    notifications = get_path(arrived.document, "Envelope", "Body", "notifications", NOTIFICATION)
+    return [
+        (NOTIFICATION, notification)
+        for notification in (notifications if isinstance(notifications, list) else [notifications])
+    ]
 
 
-def _notified(event: Event) -> list[ItemRequest]:
+def _read_notification(event: Event) -> list[ItemRequest]:
     """Read one record; the notification's id is the same however often it is sent."""
-    said = require_object(event.body, "the notification")
-    record = require_object(said.get("sObject"), "its sObject")
+    notification = require_object(event.body, "the notification")
+    record = require_object(notification.get("sObject"), "its sObject")
     kind = str(record.get("@type", "")).rpartition(":")[2]
     address = first(record, ADDRESS)
     if kind in OTHERS and not address:
         return event.ignored(f"it is of the kind {kind}, which is no contact")
     contact = event.contact(id=record.get("Id"), email=address)
-    named = first(record, ("Name",)) or " ".join(
+    full_name = first(record, ("Name",)) or " ".join(
         str(record[part]) for part in ("FirstName", "LastName") if isinstance(record.get(part), str)
     )
     return scores(
-        event, objects(record), contact=contact, key=key_of(said.get("Id")),
+        event, objects(record), contact=contact, key=key_of(notification.get("Id")),
         occurred_at=moment(first(record, ("LastModifiedDate", "SystemModstamp"))),
-        about=contact_fields(contact, name=named, company=record.get("Company")),
+        about=contact_fields(contact, name=full_name, company=record.get("Company")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
-EVENTS: Mapping[str, Handler] = {NOTIFICATION: _notified}
+EVENTS: Mapping[str, Handler] = {NOTIFICATION: _read_notification}
 
 PROVIDER = Provider(
     steps=(
@@ -75,9 +78,9 @@ PROVIDER = Provider(
         " and ?token=TOKEN at the end of the endpoint URL",
         "Say which field is which score: contact-score source set SLUG --map Lead_Score__c=score",
     ),
-    proof=_proof,
+    proof=_build_authenticator,
     events=EVENTS,
-    split=_split,
+    split=_split_notifications,
     content_types=XML,
     options={"organization_id": ()},
     takes=frozenset({"map", "token"}),

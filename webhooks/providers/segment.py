@@ -27,39 +27,39 @@ from webhooks.read.extract import (
 BATCH = "batch"
 
 
-def _proof(source: Source) -> Authenticator:
+def _build_authenticator(source: Source) -> Authenticator:
     return Signature(RECIPES["segment-batch" if source.settings.options.get(BATCH) == "on" else "segment"])
 
 
-def _split(arrived: Arrived) -> Iterable[tuple[str, object]]:
+def _split_calls(arrived: Arrived) -> Iterable[tuple[str, object]]:
     document = arrived.document
     if isinstance(document, list) and arrived.source.settings.options.get(BATCH) != "on":
         raise BadBody("Switch batching off: of a batch only the first call is signed.")
     calls = document if isinstance(document, list) else [document]
-    return [(event_name(get_path(one, "type")), one) for one in calls]
+    return [(event_name(get_path(call, "type")), call) for call in calls]
 
 
-def _call(event: Event) -> list[ItemRequest]:
+def _read_call(event: Event) -> list[ItemRequest]:
     """Read the properties or traits; `score` beside a `score_type` is the score of that type."""
     call = require_object(event.body, "the call")
-    said = {**objects(call.get("traits")), **objects(call.get("properties"))}
-    kind = text(said.get("score_type"))
+    fields = {**objects(call.get("traits")), **objects(call.get("properties"))}
+    kind = text(fields.get("score_type"))
     if kind is not None:
-        said = {kind: first(said, ("score", "value"))}
-        if said[kind] is not None and event.source.score_type(kind) is None:
+        fields = {kind: first(fields, ("score", "value"))}
+        if fields[kind] is not None and event.source.score_type(kind) is None:
             raise UnknownScoreType(kind, known=event.source.score_types)
     traits = {**objects(get_path(call, "context", "traits")), **objects(call.get("traits"))}
     email = traits.get("email") or get_path(call, "properties", "email")
     contact = event.contact(id=call.get("userId"), email=email)
     at = moment(first(call, ("timestamp", "originalTimestamp", "sentAt")))
     about = contact_fields(contact, name=traits.get("name"))
-    return scores(event, said, contact=contact, key=key_of(call.get("messageId")), occurred_at=at, about=about)
+    return scores(event, fields, contact=contact, key=key_of(call.get("messageId")), occurred_at=at, about=about)
 
 
 NOTHING = "it says nothing of one contact's score"
 EVENTS: Mapping[str, Handler] = {
-    "track": _call,
-    "identify": _call,
+    "track": _read_call,
+    "identify": _read_call,
     "page": ignore(NOTHING),
     "screen": ignore(NOTHING),
     "group": ignore(NOTHING),
@@ -74,8 +74,8 @@ PROVIDER = Provider(
         "Send the calls that carry a score: a property named like a score type, or score_type and score",
         "Other properties are mapped: contact-score source set SLUG --map lead_score=score",
     ),
-    proof=_proof,
+    proof=_build_authenticator,
     events=EVENTS,
-    split=_split,
+    split=_split_calls,
     options={BATCH: ("on", "off")},
 )

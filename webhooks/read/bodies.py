@@ -51,7 +51,7 @@ class Unparseable(ValueError):
 class BodyFault:
     """Stands in a document for a value that cannot be used; *why* follows the name of the field in a sentence."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ def parse_json(raw: bytes) -> object:
     for what two readers could understand differently (a key given twice),
     and for what could not be processed or stored (nesting, endless numbers, NUL, half of a surrogate pair).
     """
-    with _complaining(raw) as text:
-        if _depth(text) > MAX_DEPTH:
+    with _convert_errors(raw) as text:
+        if _measure_depth(text) > MAX_DEPTH:
             raise Unparseable(f"The body {TOO_DEEP}.")
         reader = _Reader()
         document = reader.decode(text)
-        fault = _first_fault(document, "it") if reader.has_faults or _has_broken(raw) else None
+        fault = _find_first_fault(document, "it") if reader.has_faults or _has_broken(raw) else None
     if fault:
         raise Unparseable(f"The body cannot be used: {fault}.")
     return document
@@ -88,13 +88,13 @@ def parse_items(raw: bytes) -> object:
     An item is an element of the list `items`, or else the body itself. What stands beside `items` is not checked,
     except that no key of the body may be given twice. Raise *Unparseable* for what is not JSON.
     """
-    with _complaining(raw) as text:
-        if _depth(text) <= MAX_DEPTH:
+    with _convert_errors(raw) as text:
+        if _measure_depth(text) <= MAX_DEPTH:
             reader = _Reader()
             document = reader.decode(text)
             if not reader.has_faults and not _has_broken(raw):
                 return document
-        return _item_by_item(text)
+        return _read_item_by_item(text)
 
 
 def replace_broken(raw: bytes) -> bytes:
@@ -112,7 +112,7 @@ def _has_broken(raw: bytes) -> bool:
 
 
 @contextmanager
-def _complaining(raw: bytes) -> Iterator[str]:
+def _convert_errors(raw: bytes) -> Iterator[str]:
     """Decode the text of a body; raise Unparseable for what is not UTF-8, or is found not to be JSON meanwhile."""
     try:
         yield raw.decode().removeprefix(BYTE_ORDER_MARK)
@@ -120,11 +120,11 @@ def _complaining(raw: bytes) -> Iterator[str]:
         raise Unparseable(f"The body is not UTF-8: byte {error.start + 1} cannot be read.") from error
     except json.JSONDecodeError as error:
         complaint = error.msg[0].lower() + error.msg[1:]
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Unparseable(f"The body cannot be read as JSON: {complaint} ({where}).") from error
+        location = f"line {error.lineno}, column {error.colno}"
+        raise Unparseable(f"The body cannot be read as JSON: {complaint} ({location}).") from error
 
 
-def _depth(text: str) -> int:
+def _measure_depth(text: str) -> int:
     """Count what is open at the deepest place the decoder can reach: it stops at an escape outside of a string."""
     outside_strings = "".join(re.sub(r"\\.", "", text, flags=re.DOTALL).split('"')[::2])
     return max(
@@ -141,75 +141,81 @@ class _Reader:
     def __init__(self) -> None:
         self.has_faults = False
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=self._object,
-            parse_int=self._integer,
-            parse_float=self._decimal,
-            parse_constant=lambda name: self._fault(f"is {name}, which is no number in JSON"),
+            object_pairs_hook=self._build_object,
+            parse_int=self._parse_integer,
+            parse_float=self._parse_decimal,
+            parse_constant=lambda name: self._make_fault(f"is {name}, which is no number in JSON"),
         )
         self.decode = self._decoder.decode
         self.decode_at = self._decoder.raw_decode
 
-    def _fault(self, why: str) -> BodyFault:
+    def _make_fault(self, reason: str) -> BodyFault:
         self.has_faults = True
-        return BodyFault(why)
+        return BodyFault(reason)
 
-    def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object] | BodyFault:
+    def _build_object(self, pairs: list[tuple[str, object]]) -> dict[str, object] | BodyFault:
         members = dict(pairs)
         if len(members) == len(pairs):
             return members
         ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
-        return self._fault(f"has the key `{_shown(name)}` twice")
+        return self._make_fault(f"has the key `{_shorten_name(name)}` twice")
 
-    def _integer(self, digits: str) -> int | BodyFault:
-        return int(digits) if len(digits) <= MAX_DIGITS else self._number(digits, int)
+    def _parse_integer(self, digits: str) -> int | BodyFault:
+        return int(digits) if len(digits) <= MAX_DIGITS else self._parse_number(digits, int)
 
-    def _decimal(self, digits: str) -> Decimal | BodyFault:
+    def _parse_decimal(self, digits: str) -> Decimal | BodyFault:
         is_plain = len(digits) <= MAX_DIGITS and "e" not in digits and "E" not in digits
-        return Decimal(digits) if is_plain else self._number(digits, Decimal)
+        return Decimal(digits) if is_plain else self._parse_number(digits, Decimal)
 
-    def _number(self, digits: str, kind: Callable[[str], N]) -> N | BodyFault:
+    def _parse_number(self, digits: str, kind: Callable[[str], N]) -> N | BodyFault:
         too_long = TOO_LONG.search(digits)
         if too_long is None:
             return kind(digits)
-        what = f"{MAX_DIGITS} digits" if too_long["digits"] else "three digits in its exponent"
-        return self._fault(f"is a number with more than {what}")
+        limit = f"{MAX_DIGITS} digits" if too_long["digits"] else "three digits in its exponent"
+        return self._make_fault(f"is a number with more than {limit}")
 
 
-def _first_fault(document: object, whole: str) -> str | None:
+def _find_first_fault(document: object, document_name: str) -> str | None:
     """Name the first field that cannot be used and say what is wrong with it; *whole* names the document itself."""
     waiting = [(document, "", 1)]
     while waiting:
         value, path, depth = waiting.pop()
-        where = f"`{path}`" if path else whole
+        location = f"`{path}`" if path else document_name
         match value:
             case BodyFault():
-                return f"{where} {value.why}"
+                return f"{location} {value.reason}"
             case str():
                 if broken := find_broken_text(value):
-                    return f"{where} {broken}"
+                    return f"{location} {broken}"
             case dict() | list() if depth > MAX_DEPTH:
-                return f"{whole} {TOO_DEEP}"
+                return f"{document_name} {TOO_DEEP}"
             case dict():
                 for name in value:
                     if broken := find_broken_text(name):
-                        return f"a key in {where} {broken}"
+                        return f"a key in {location} {broken}"
                 before = f"{path}." if path else ""
                 inner = [
-                    (held, f"{before}{_shown(name)}", depth + 1) for name, held in value.items() if _may_fail(held)
+                    (child, f"{before}{_shorten_name(name)}", depth + 1)
+                    for name, child in value.items()
+                    if _may_have_fault(child)
                 ]
                 waiting += reversed(inner)
             case list():
                 before = f"{path}." if path else ""
-                inner = [(held, f"{before}{place}", depth + 1) for place, held in enumerate(value) if _may_fail(held)]
+                inner = [
+                    (child, f"{before}{index}", depth + 1)
+                    for index, child in enumerate(value)
+                    if _may_have_fault(child)
+                ]
                 waiting += reversed(inner)
     return None
 
 
-def _may_fail(value: object) -> bool:
+def _may_have_fault(value: object) -> bool:
     return isinstance(value, str | dict | list | BodyFault)
 
 
-def _shown(name: str) -> str:
+def _shorten_name(name: str) -> str:
     return name[:40].encode(errors="replace").decode().replace("\0", "?")
 
 
@@ -218,62 +224,62 @@ class _Cursor:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = 0
+        self._position = 0
         self._decode_at = _Reader().decode_at
 
-    def takes(self, sign: str) -> bool:
+    def skip(self, sign: str) -> bool:
         """Step over a sign, if it comes next."""
         self._skip_blanks()
-        found = self._text.startswith(sign, self._at)
-        self._at += found
-        return found
+        is_next = self._text.startswith(sign, self._position)
+        self._position += is_next
+        return is_next
 
     def expect(self, sign: str) -> None:
         """Step over a sign, or raise JSONDecodeError."""
-        if not self.takes(sign):
-            raise json.JSONDecodeError(f"Expecting '{sign}' delimiter", self._text, self._at)
+        if not self.skip(sign):
+            raise json.JSONDecodeError(f"Expecting '{sign}' delimiter", self._text, self._position)
 
-    def until(self, closing: str) -> Iterator[None]:
+    def iterate_members(self, closing: str) -> Iterator[None]:
         """Stop at the beginning of each member of an open object or list; the caller steps over it."""
-        if self.takes(closing):
+        if self.skip(closing):
             return
         while True:
             yield
-            if self.takes(closing):
+            if self.skip(closing):
                 return
             self.expect(",")
 
-    def name(self) -> str:
+    def read_key(self) -> str:
         """Return the key of a member of an object."""
         self._skip_blanks()
-        if not self._text.startswith('"', self._at):
-            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._at)
-        value, _ = self.value()
+        if not self._text.startswith('"', self._position):
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._position)
+        value, _ = self.read_value()
         self.expect(":")
         return str(value)
 
-    def value(self) -> tuple[object, str]:
+    def read_value(self) -> tuple[object, str]:
         """Return the next value, and its text."""
         self._skip_blanks()
-        start = self._at
+        start = self._position
         try:
-            value, self._at = self._decode_at(self._text, start)
+            value, self._position = self._decode_at(self._text, start)
         except RecursionError:
-            value, self._at = BodyFault(TOO_DEEP), self._end_of_nested(start)
-        return value, self._text[start : self._at]
+            value, self._position = BodyFault(TOO_DEEP), self._find_end_of_nested(start)
+        return value, self._text[start : self._position]
 
     def end(self) -> None:
         """Raise JSONDecodeError unless nothing follows."""
         self._skip_blanks()
-        if self._at < len(self._text):
-            raise json.JSONDecodeError("Extra data", self._text, self._at)
+        if self._position < len(self._text):
+            raise json.JSONDecodeError("Extra data", self._text, self._position)
 
     def _skip_blanks(self) -> None:
-        blanks = BLANKS.match(self._text, self._at)
+        blanks = BLANKS.match(self._text, self._position)
         assert blanks is not None  # it matches nothing, too
-        self._at = blanks.end()
+        self._position = blanks.end()
 
-    def _end_of_nested(self, start: int) -> int:
+    def _find_end_of_nested(self, start: int) -> int:
         """Find where the object or list ends that is too deep for the decoder; what is in it is not judged."""
         depth = 0
         for token in BRACKET.finditer(self._text, start):
@@ -283,39 +289,41 @@ class _Cursor:
         raise json.JSONDecodeError("Expecting closing bracket", self._text, len(self._text))
 
 
-def _item_by_item(text: str) -> object:
+def _read_item_by_item(text: str) -> object:
     """Read a body in which something cannot be used, so that only the items that hold it are rejected."""
     cursor = _Cursor(text)
     members: dict[str, object] = {}
-    twice: str | None = None
-    if not cursor.takes("{"):
-        return cursor.value()[0]  # whatever it is, it has the wrong shape
-    for _ in cursor.until("}"):
-        name = cursor.name()
-        twice = name if name in members else twice
-        if name == "items" and cursor.takes("["):
-            members[name] = _items(cursor)
+    duplicate_key: str | None = None
+    if not cursor.skip("{"):
+        return cursor.read_value()[0]  # whatever it is, it has the wrong shape
+    for _ in cursor.iterate_members("}"):
+        name = cursor.read_key()
+        duplicate_key = name if name in members else duplicate_key
+        if name == "items" and cursor.skip("["):
+            members[name] = _read_items(cursor)
         else:
-            members[name], _ = cursor.value()
+            members[name], _ = cursor.read_value()
     cursor.end()
     if "items" not in members and "type" in members:
-        return _judged(members if twice is None else BodyFault(f"has the key `{_shown(twice)}` twice"), text)
-    if twice is not None:
-        raise Unparseable(f"The body has the key `{_shown(twice)}` twice.")
+        return _reject_faulty(
+            members if duplicate_key is None else BodyFault(f"has the key `{_shorten_name(duplicate_key)}` twice"), text
+        )
+    if duplicate_key is not None:
+        raise Unparseable(f"The body has the key `{_shorten_name(duplicate_key)}` twice.")
     return members
 
 
-def _items(cursor: _Cursor) -> list[object]:
+def _read_items(cursor: _Cursor) -> list[object]:
     items: list[object] = []
-    for _ in cursor.until("]"):
-        items.append(_judged(*cursor.value()))
+    for _ in cursor.iterate_members("]"):
+        items.append(_reject_faulty(*cursor.read_value()))
         if len(items) > MAX_ITEMS:
             raise Unparseable(f"A body holds at most {MAX_ITEMS:,} items; this one has more. Send several.")
     return items
 
 
-def _judged(item: object, text: str) -> object:
-    fault = _first_fault(item, "the item")
+def _reject_faulty(item: object, text: str) -> object:
+    fault = _find_first_fault(item, "the item")
     return item if fault is None else Rejected(reason=fault, text=text.strip())
 
 
@@ -329,7 +337,7 @@ def first_element(raw: bytes) -> bytes | None:
     try:
         text = raw.decode().removeprefix(BYTE_ORDER_MARK)
         start = len(text) - len(text.lstrip(" \t\r\n"))
-        if text[start : start + 1] != "[" or _depth(text) > MAX_DEPTH:
+        if text[start : start + 1] != "[" or _measure_depth(text) > MAX_DEPTH:
             return None
         begin = re.compile(r"[ \t\r\n]*").match(text, start + 1)
         assert begin is not None  # it matches nothing, too
@@ -358,49 +366,49 @@ def parse_form(raw: bytes) -> tuple[dict[str, object], dict[str, object]]:
     flat: dict[str, object] = {}
     nested: dict[str, object] = {}
     for name, value in pairs:
-        _add(flat, name, value)
-        _nest(nested, name, value)
-    return {name: _counted(value) for name, value in nested.items()}, flat
+        _add_field(flat, name, value)
+        _add_nested(nested, name, value)
+    return {name: _convert_to_lists(value) for name, value in nested.items()}, flat
 
 
-def _counted(value: object) -> object:
+def _convert_to_lists(value: object) -> object:
     """Give lists for what is counted from nought on, as PHP writes `leads[0][email]`."""
     if not isinstance(value, dict):
         return value
-    inner = {name: _counted(one) for name, one in value.items()}
+    inner = {name: _convert_to_lists(child) for name, child in value.items()}
     numbers = [str(number) for number in range(len(inner))]
     return [inner[number] for number in numbers] if inner.keys() == set(numbers) else inner
 
 
-def _add(fields: dict[str, object], name: str, value: object) -> None:
-    known = fields.get(name)
+def _add_field(fields: dict[str, object], name: str, value: object) -> None:
+    existing = fields.get(name)
     if name not in fields:
         fields[name] = value
-    elif isinstance(known, list):
-        known.append(value)
+    elif isinstance(existing, list):
+        existing.append(value)
     else:
-        fields[name] = [known, value]
+        fields[name] = [existing, value]
 
 
-def _nest(nested: dict[str, object], name: str, value: str) -> None:
+def _add_nested(nested: dict[str, object], name: str, value: str) -> None:
     """Put a value where its brackets say; where something else stands there, it keeps its flat name."""
-    told = BRACKETS.fullmatch(name)
-    path = [told[1], *told[2][1:-1].split("][")] if told else [name]
+    match = BRACKETS.fullmatch(name)
+    path = [match[1], *match[2][1:-1].split("][")] if match else [name]
     if len(path) > MAX_DEPTH:
         raise Unparseable(f"The form is nested more than {MAX_DEPTH} deep.")
-    many = path[-1] == "" and len(path) > 1
-    *above, last = path[:-1] if many else path
-    place = nested
-    for step in above:
-        deeper = place.setdefault(step, {})
-        if not isinstance(deeper, dict):
-            return _add(nested, name, value)
-        place = deeper
-    if isinstance(place.get(last), dict):
-        return _add(nested, name, value) if told else None  # the flat fields have it
-    if many:
-        place.setdefault(last, [])
-    _add(place, last, value)
+    is_list = path[-1] == "" and len(path) > 1
+    *parents, last = path[:-1] if is_list else path
+    parent = nested
+    for key in parents:
+        child = parent.setdefault(key, {})
+        if not isinstance(child, dict):
+            return _add_field(nested, name, value)
+        parent = child
+    if isinstance(parent.get(last), dict):
+        return _add_field(nested, name, value) if match else None  # the flat fields have it
+    if is_list:
+        parent.setdefault(last, [])
+    _add_field(parent, last, value)
 
 
 def parse_xml(raw: bytes) -> dict[str, object]:
@@ -416,24 +424,28 @@ def parse_xml(raw: bytes) -> dict[str, object]:
         raise Unparseable("The body has a DTD or an entity, which is not read.") from error
     except (ParseError, ValueError, LookupError) as error:
         raise Unparseable("The body cannot be read as XML.") from error
-    return {_local(root.tag): _element(root, depth=1)}
+    return {_strip_namespace(root.tag): _convert_element(root, depth=1)}
 
 
-def _element(element: Element, *, depth: int) -> object:
+def _convert_element(element: Element, *, depth: int) -> object:
     if depth > MAX_DEPTH:
         raise Unparseable(f"The body is nested more than {MAX_DEPTH} deep.")
     if element.get(NIL) in ("true", "1"):
         return None
     text = (element.text or "").strip()
     # A kind that is said of nothing, by the name of some schema, is nothing either.
-    said = {f"@{_local(name)}": value for name, value in element.items() if len(element) or not name.startswith("{")}
-    if not len(element) and (text or not said):
+    attributes = {
+        f"@{_strip_namespace(name)}": value
+        for name, value in element.items()
+        if len(element) or not name.startswith("{")
+    }
+    if not len(element) and (text or not attributes):
         return text
-    fields: dict[str, object] = {**said}
+    fields: dict[str, object] = {**attributes}
     for child in element:
-        _add(fields, _local(child.tag), _element(child, depth=depth + 1))
+        _add_field(fields, _strip_namespace(child.tag), _convert_element(child, depth=depth + 1))
     return fields
 
 
-def _local(tag: str) -> str:
+def _strip_namespace(tag: str) -> str:
     return tag.rpartition("}")[2]

@@ -24,7 +24,7 @@ _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) ?(Z|UTC|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
-_WRITTEN = re.compile(r"\d{1,18}(?:\.\d{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,9})?", re.ASCII)
 _YEAR_10000 = 253_402_300_800  # in seconds
 #: below this many units since 1970 a number counts seconds, milliseconds, microseconds
 _UNITS = ((_YEAR_10000, 1_000_000), (_YEAR_10000 * 1000, 1000), (_YEAR_10000 * 1_000_000, 1))
@@ -47,9 +47,11 @@ class Event:
         own_id, address = text(id), text(email)
         if own_id is None and address is None:
             raise BadItem("it names no contact: neither an address nor an id is in it")
-        for one in (own_id, address):
-            if one is not None and BROKEN in one:  # several may have lost theirs, and are not one for that
-                raise BadItem(f"`{one[:80]}` holds a character that cannot be read")
+        for identifier in (own_id, address):
+            if (
+                identifier is not None and BROKEN in identifier
+            ):  # several may have lost theirs, and are not one for that
+                raise BadItem(f"`{identifier[:80]}` holds a character that cannot be read")
         return Reference(email=address, source=self.source.slug, id=own_id)
 
     def ignored(self, reason: str) -> list[ItemRequest]:
@@ -59,7 +61,7 @@ class Event:
 
 def scores(
     event: Event,
-    said: Mapping[str, object],
+    properties: Mapping[str, object],
     *,
     contact: Reference,
     key: str | None = None,
@@ -71,57 +73,57 @@ def scores(
 
     A null says nothing, unless the property is among those *cleared*. *about* is what is said of the contact itself.
     """
-    made: list[ItemRequest] = []
+    items: list[ItemRequest] = []
     base = key or event.key
-    taken: set[tuple[str, str]] = set()
-    for name, value in said.items():
+    used_keys: set[tuple[str, str]] = set()
+    for name, value in properties.items():
         score = event.source.score_type(name)
         if score is None:
             continue
         # Two properties of one event may be mapped to one score type: then they are two facts.
-        own = bounded_key(base if (base, score) not in taken else f"{base}/{name}")
-        taken.add((own, score))
+        item_key = bounded_key(base if (base, score) not in used_keys else f"{base}/{name}")
+        used_keys.add((item_key, score))
         if value is None and name not in cleared:
-            made.append(Ignored(key=own, reason=f"`{name[:80]}` is null, which says nothing", raw=event.raw))
+            items.append(Ignored(key=item_key, reason=f"`{name[:80]}` is null, which says nothing", raw=event.raw))
             continue
         try:
             amount = 0 if name in cleared else from_json(value)
         except Refusal as exc:
-            made.append(Unusable(key=own, reason=f"`{name[:80]}`: {exc}", raw=event.raw))
+            items.append(Unusable(key=item_key, reason=f"`{name[:80]}`: {exc}", raw=event.raw))
             continue
         op = Op.CLEAR if name in cleared else Op.SET
-        made.append(
+        items.append(
             Item(
-                key=own, contact=contact, score=score, op=op, amount=amount, occurred_at=occurred_at,
+                key=item_key, contact=contact, score=score, op=op, amount=amount, occurred_at=occurred_at,
                 fields=about or {}, raw=event.raw,
             )
         )  # fmt: skip  # the change, then what it comes from
-    return made or event.ignored("none of its properties is mapped to a score type, or named like one")
+    return items or event.ignored("none of its properties is mapped to a score type, or named like one")
 
 
-def contact_fields(contact: Reference, **said: object) -> dict[str, Json]:
+def contact_fields(contact: Reference, **values: object) -> dict[str, Json]:
     """Give what is said of a contact itself; beside an id an address may be a new one."""
     fields: dict[str, Json] = {}
-    for name, given in said.items():
+    for name, raw_value in values.items():
         with suppress(BadItem):  # a name that is too long is no reason to lose a score
-            if (value := text(given)) is not None:
+            if (value := text(raw_value)) is not None:
                 fields[name] = value
     if contact.email is not None and contact.id is not None:
         fields["email"] = contact.email
     return fields
 
 
-def require_object(value: object, what: str) -> dict[str, object]:
+def require_object(value: object, label: str) -> dict[str, object]:
     """Give an object; raises BadItem where it is something else."""
     if not isinstance(value, dict):
-        raise BadItem(f"{what} is no object")
+        raise BadItem(f"{label} is no object")
     return value
 
 
-def require_list(value: object, what: str) -> list[object]:
+def require_list(value: object, label: str) -> list[object]:
     """Give a list; raises BadItem where it is something else."""
     if not isinstance(value, list):
-        raise BadItem(f"{what} is no list")
+        raise BadItem(f"{label} is no list")
     return value
 
 
@@ -139,8 +141,8 @@ def get_path(value: object, *path: str | int) -> object:
 
 def event_name(*parts: object) -> str:
     """Put together how a sender calls an event; a blank where a part of it is missing."""
-    told = [one for one in parts if isinstance(one, str) and one]
-    return ".".join(told) if len(told) == len(parts) else ""
+    names = [part for part in parts if isinstance(part, str) and part]
+    return ".".join(names) if len(names) == len(parts) else ""
 
 
 def objects(value: object) -> dict[str, object]:
@@ -148,21 +150,21 @@ def objects(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def text(value: object, *, longest: int = LONGEST) -> str | None:
+def text(value: object, *, max_length: int = LONGEST) -> str | None:
     """Give a text, or a whole number as one, without blanks around it; none for a blank; raises BadItem if too long."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    written = str(value).strip()
-    if len(written) > longest:
-        raise BadItem(f"`{written[:20]}…` is longer than {longest} characters")
-    if broken := find_broken_text(written):
+    stripped = str(value).strip()
+    if len(stripped) > max_length:
+        raise BadItem(f"`{stripped[:20]}…` is longer than {max_length} characters")
+    if broken := find_broken_text(stripped):
         raise BadItem(f"a text in it {broken}")
-    return written or None
+    return stripped or None
 
 
-def first(said: Mapping[str, object], names: Sequence[str]) -> object:
+def first(fields: Mapping[str, object], names: Sequence[str]) -> object:
     """Give the first of several fields that is there and says something."""
-    return next((said[name] for name in names if said.get(name) not in (None, "")), None)
+    return next((fields[name] for name in names if fields.get(name) not in (None, "")), None)
 
 
 def moment(value: object) -> int | None:
@@ -172,8 +174,8 @@ def moment(value: object) -> int | None:
     """
     if value is None or value == "":
         return None
-    if isinstance(value, str) and not _WRITTEN.fullmatch(value.strip()):
-        return _iso(value.strip())
+    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+        return _parse_iso(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise BadTime(f"`{str(value)[:40]}` is no time")
     count = Decimal(value.strip() if isinstance(value, str) else value)
@@ -183,21 +185,21 @@ def moment(value: object) -> int | None:
     return int(count * unit)
 
 
-def _iso(written: str) -> int:
-    told = _ISO.fullmatch(written)
+def _parse_iso(timestamp: str) -> int:
+    match = _ISO.fullmatch(timestamp)
     try:
-        if told is None:
+        if match is None:
             raise ValueError
-        zone = (told[3] or "Z").upper().replace("UTC", "Z")
-        at = datetime.fromisoformat(f"{told[1]}T{_six_places(told[2] or '00:00')}{zone}")
+        zone = (match[3] or "Z").upper().replace("UTC", "Z")
+        at = datetime.fromisoformat(f"{match[1]}T{_cut_to_microseconds(match[2] or '00:00')}{zone}")
     except ValueError as exc:
-        raise BadTime(f"`{written[:40]}` is no time, like 2026-01-31T09:30:00Z") from exc
+        raise BadTime(f"`{timestamp[:40]}` is no time, like 2026-01-31T09:30:00Z") from exc
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
-def _six_places(clock: str) -> str:
-    whole, point, places = clock.partition(".")
-    return f"{whole}{point}{places[:6]}"
+def _cut_to_microseconds(clock: str) -> str:
+    seconds, point, digits = clock.partition(".")
+    return f"{seconds}{point}{digits[:6]}"
 
 
 def bounded_key(key: str) -> str:
@@ -209,8 +211,8 @@ def bounded_key(key: str) -> str:
 
 def key_of(*parts: object) -> str | None:
     """Join what makes an event unique, or none where a part of it is missing."""
-    written = [text(part) if not isinstance(part, Decimal) else str(part) for part in parts]
-    return bounded_key(":".join(one for one in written if one is not None)) if None not in written else None
+    texts = [text(part) if not isinstance(part, Decimal) else str(part) for part in parts]
+    return bounded_key(":".join(value for value in texts if value is not None)) if None not in texts else None
 
 
 def as_text(value: object) -> str:

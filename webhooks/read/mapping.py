@@ -59,7 +59,7 @@ class Expression:
     """One expression, checked and compiled; *whole*: the nodes whose value is gone through to its last part."""
 
     tree: Mapping[str, Any]
-    whole: frozenset[int]
+    fully_read: frozenset[int]
 
     def search(self, document: object, *, name: str, budget: Budget) -> object:
         """Return what the expression finds, none for nothing, and take its steps from the budget under its *name*.
@@ -68,8 +68,8 @@ class Expression:
         """
         before = budget.left
         try:
-            return _Bounded(self.whole, budget).visit(self.tree, document)
-        except _Spent:
+            return _BudgetedInterpreter(self.fully_read, budget).visit(self.tree, document)
+        except _BudgetSpent:
             budget.spent[name] += before - budget.left
             before = budget.left
             raise budget.refusal() from None
@@ -80,7 +80,7 @@ class Expression:
             budget.spent[name] += before - budget.left
 
 
-class _Spent(Exception):
+class _BudgetSpent(Exception):
     """No steps are left."""
 
 
@@ -92,14 +92,14 @@ def compile_expression(text: str) -> Expression:
     try:
         tree = jmespath.compile(text).parsed
     except (JMESPathError, RecursionError, ValueError) as exc:
-        told = str(exc).splitlines()[0] if str(exc) else ""
-        raise BadMapping(f"it is no JMESPath expression: {told[:200]}") from exc
-    depth, width, whole = _measure(tree)
+        message = str(exc).splitlines()[0] if str(exc) else ""
+        raise BadMapping(f"it is no JMESPath expression: {message[:200]}") from exc
+    depth, width, fully_read = _measure_tree(tree)
     if depth > DEEPEST:
         raise BadMapping(f"it is nested more than {DEEPEST} deep")
     if width > WIDEST:
         raise BadMapping(f"it could copy what was sent more than {WIDEST} times")
-    return Expression(tree, whole)
+    return Expression(tree, fully_read)
 
 
 def check_mapping(mapping: object) -> dict[str, str]:
@@ -136,71 +136,71 @@ def to_exact_numbers(value: object) -> object:
     return Decimal(repr(value)) if isinstance(value, float) else value
 
 
-def require_items(found: object) -> list[object]:
+def require_items(items: object) -> list[object]:
     """Give what `items` found as a list; raises BadMapping for nothing at all, for other things, and for too many."""
-    if found is None:  # one element of an XML body is no list, and whoever sends it expects to be heard
+    if items is None:  # one element of an XML body is no list, and whoever sends it expects to be heard
         raise BadMapping("it finds nothing in what was sent; where that may be one or many, write [body.lead][]")
-    if not isinstance(found, list):
+    if not isinstance(items, list):
         raise BadMapping("it must find a list: write [body] for one item")
-    if len(found) > MAX_ITEMS:
-        raise BadMapping(f"it finds {len(found):,} items; a delivery holds at most {MAX_ITEMS:,}")
-    return found
+    if len(items) > MAX_ITEMS:
+        raise BadMapping(f"it finds {len(items):,} items; a delivery holds at most {MAX_ITEMS:,}")
+    return items
 
 
-class _Bounded(TreeInterpreter):
+class _BudgetedInterpreter(TreeInterpreter):
     """Evaluate an expression, and count its steps."""
 
-    def __init__(self, whole: frozenset[int], budget: Budget) -> None:
+    def __init__(self, fully_read: frozenset[int], budget: Budget) -> None:
         super().__init__()
-        self._whole = whole
+        self._fully_read = fully_read
         self._budget = budget
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
-        found = super().visit(node, *args, **kwargs)
+        result = super().visit(node, *args, **kwargs)
         budget = self._budget
-        if id(node) in self._whole:
-            budget.left -= _parts(found, most=budget.left)
-        elif isinstance(found, list):
-            budget.left -= 1 + len(found)  # a step may have made it anew
-        elif isinstance(found, str):
-            budget.left -= 1 + len(found) // CHARACTERS_PER_STEP
+        if id(node) in self._fully_read:
+            budget.left -= _count_parts(result, most=budget.left)
+        elif isinstance(result, list):
+            budget.left -= 1 + len(result)  # a step may have made it anew
+        elif isinstance(result, str):
+            budget.left -= 1 + len(result) // CHARACTERS_PER_STEP
         else:
             budget.left -= 1
         if budget.left < 0:
-            raise _Spent
-        return found
+            raise _BudgetSpent
+        return result
 
 
-def _parts(value: object, *, most: int) -> int:
+def _count_parts(value: object, *, most: int) -> int:
     """Count everything in a value, or stop soon after *most*."""
     count, waiting = 0, [value]
     while waiting and count <= most:
-        each = waiting.pop()
+        part = waiting.pop()
         count += 1
-        if isinstance(each, str):
-            count += len(each) // CHARACTERS_PER_STEP
-        elif isinstance(each, list):
-            waiting += each
-        elif isinstance(each, dict):
-            waiting += each.values()
+        if isinstance(part, str):
+            count += len(part) // CHARACTERS_PER_STEP
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += part.values()
     return count
 
 
-def _measure(node: Mapping[str, Any]) -> tuple[int, int, frozenset[int]]:
+def _measure_tree(node: Mapping[str, Any]) -> tuple[int, int, frozenset[int]]:
     """Return how deep a tree is, how often at most it could copy what it is applied to, and its nodes (by `id`) whose
     value is written or compared to its last part."""
-    depth, width, whole = 0, 1, set[int]()
+    depth, width, fully_read = 0, 1, set[int]()
     waiting = [(node, 1)]
     while waiting:
-        one, at = waiting.pop()
-        depth = max(depth, at)
-        children = [child for child in one.get("children", ()) if isinstance(child, dict)]
-        if one["type"].startswith("multi_select"):
+        current, level = waiting.pop()
+        depth = max(depth, level)
+        children = [child for child in current.get("children", ()) if isinstance(child, dict)]
+        if current["type"].startswith("multi_select"):
             width *= max(1, len(children))
-        if one["type"] == "comparator" or one.get("value") in ("to_string", "contains"):
-            whole |= {id(child) for child in children}
-        waiting += [(child, at + 1) for child in children]
-    return depth, width, frozenset(whole)
+        if current["type"] == "comparator" or current.get("value") in ("to_string", "contains"):
+            fully_read |= {id(child) for child in children}
+        waiting += [(child, level + 1) for child in children]
+    return depth, width, frozenset(fully_read)
 
 
 def format_result(value: object) -> str:

@@ -26,40 +26,40 @@ _SECRET = re.compile(r"authorization|cookie|token|secret|password|signature|sig-
 
 def redact_request(request: SignedRequest, *, proof: Authenticator) -> Raw:
     """Give what may be kept of a request."""
-    shown = proof.redact(request)
-    headers = {name: WITHHELD if _SECRET.search(name) else value for name, value in shown.headers.items()}
-    return serialize_request(replace(shown, headers=headers))
+    redacted = proof.redact(request)
+    headers = {name: WITHHELD if _SECRET.search(name) else value for name, value in redacted.headers.items()}
+    return serialize_request(replace(redacted, headers=headers))
 
 
 def serialize_request(request: SignedRequest) -> Raw:
     """Give a request in which nothing is secret as it is kept."""
-    headers = _kept_headers(request)
-    return Raw(method=request.method, query=_storable(request.query), headers=headers, body=request.body)
+    headers = _clean_headers(request)
+    return Raw(method=request.method, query=_clean_text(request.query), headers=headers, body=request.body)
 
 
-def _kept_headers(request: SignedRequest) -> dict[str, str]:
+def _clean_headers(request: SignedRequest) -> dict[str, str]:
     """Give headers that can be kept: bytes that are no UTF-8 come from aiohttp as lone surrogates."""
-    return {_storable(name): _storable(value) for name, value in request.headers.items()}
+    return {_clean_text(name): _clean_text(value) for name, value in request.headers.items()}
 
 
-def _storable(text: str) -> str:
+def _clean_text(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "")
 
 
-def delivery_key(request: SignedRequest, *, told: str | None) -> str:
+def delivery_key(request: SignedRequest, *, proof_id: str | None) -> str:
     """Name a delivery: as its proof told, as its sender did in Idempotency-Key, or by the bytes of its body."""
-    own = request.headers.get("idempotency-key", "")
-    if told is None and DELIVERY_ID.fullmatch(own):
-        return own
-    return told or "sha256:" + hashlib.sha256(request.body).hexdigest()
+    idempotency_key = request.headers.get("idempotency-key", "")
+    if proof_id is None and DELIVERY_ID.fullmatch(idempotency_key):
+        return idempotency_key
+    return proof_id or "sha256:" + hashlib.sha256(request.body).hexdigest()
 
 
 def read_items(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
     """Read the items of an authentic request, or of an answer that we asked for; raises BadBody."""
-    clean = replace(request, headers=_kept_headers(request), query=_storable(request.query))
-    arrived = provider.arrived(clean, source=source, key=key)
-    if clean.method == ANSWER:
-        return provider.read_back(arrived, id=unquote(clean.query))
+    clean_request = replace(request, headers=_clean_headers(request), query=_clean_text(request.query))
+    arrived = provider.arrived(clean_request, source=source, key=key)
+    if clean_request.method == ANSWER:
+        return provider.read_back(arrived, id=unquote(clean_request.query))
     return provider.read(arrived)
 
 
@@ -83,30 +83,30 @@ class DryRun:
 
 def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
     """Say what would be taken of a request, without applying it."""
-    request = _request(raw)
+    request = _build_request(raw)
     try:
         items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
     except BadBody as exc:
         items = quarantine_body(key, str(exc))
-    return DryRun(items=items, warnings=[*_unnamed(items, key), *_shared(items)])
+    return DryRun(items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items)])
 
 
-def _unnamed(items: Sequence[ItemRequest], key: str) -> list[str]:
+def _warn_of_missing_ids(items: Sequence[ItemRequest], key: str) -> list[str]:
     """Warn where nothing says which event it is: a score that comes back to an earlier value is taken for a repeat."""
-    if not key.startswith("sha256:") or not any(isinstance(one, Item) and one.key.startswith(key) for one in items):
+    if not key.startswith("sha256:") or not any(isinstance(item, Item) and item.key.startswith(key) for item in items):
         return []
     return ["nothing tells an event from its repeat: the same body again will count as one; send an id, or the time"]
 
 
-def _shared(items: Sequence[ItemRequest]) -> list[str]:
+def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:
     """Warn of ids that stand for several contacts: of each only the first would count, the others be conflicts."""
-    whose: dict[tuple[str, str | None], set[object]] = {}
-    for one in items:
-        if isinstance(one, Item):
-            whose.setdefault((one.key, one.score), set()).add(one.contact)
+    contacts_by_key: dict[tuple[str, str | None], set[object]] = {}
+    for item in items:
+        if isinstance(item, Item):
+            contacts_by_key.setdefault((item.key, item.score), set()).add(item.contact)
     return [
         f"`id` is not unique per contact: `{key[:60]}` stands for {len(contacts)} of them; only the first would count"
-        for (key, _), contacts in whose.items()
+        for (key, _), contacts in contacts_by_key.items()
         if len(contacts) > 1
     ]
 
@@ -116,28 +116,28 @@ async def replay(workspace: Workspace, *, id: int, committer: Committer, now: in
 
     What was applied before is a duplicate now. It asks for no follow-up. Raises UnknownDelivery.
     """
-    known, _ = await delivery(workspace, id=id)
+    stored, _ = await delivery(workspace, id=id)
     raw = await raw_delivery(workspace, id=id)
-    source = await find_source(workspace.team, slug=known.source)
+    source = await find_source(workspace.team, slug=stored.source)
     try:
-        items = read_items(PROVIDERS[source.provider], _request(raw), source=source, key=known.key)
+        items = read_items(PROVIDERS[source.provider], _build_request(raw), source=source, key=stored.key)
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
     submission = Submission(
         workspace=workspace,
         source=source.slug,
-        batch=f"{source.slug}/{known.key}",
-        received_at=known.received_at,
+        batch=f"{source.slug}/{stored.key}",
+        received_at=stored.received_at,
         items=items,
         muted=True,
     )
     recorded = await committer.record(submission, now=now)
-    pairs = [(one.key, one.raw) for one in items]
+    pairs = [(item.key, item.raw) for item in items]
     await settle_replay(workspace, id=id, outcomes=recorded.outcomes, items=pairs, now=now)
     return recorded
 
 
-def _request(raw: Raw) -> SignedRequest:
+def _build_request(raw: Raw) -> SignedRequest:
     return SignedRequest(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
 
 

@@ -51,14 +51,14 @@ METHODS = {
 }
 
 
-def answer(world: World, name: str, given: Json, *, token: str, tokens: dict[str, str]) -> Json:
+def answer(world: World, name: str, arguments: Json, *, token: str, tokens: dict[str, str]) -> Json:
     """The answer to one call, a refusal included. *tokens* holds the valid "bot" and "app" tokens."""
     try:
         method = METHODS.get(name)
         if method is None:
             raise SlackError("unknown_method", req_method=name)
         _check_token(token, method.token, tokens)
-        call = Arguments(world, given)
+        call = Arguments(world, arguments)
         if method.scope:
             call.needs_scope(method.scope)
         return {"ok": True} | method.run(call)

@@ -13,8 +13,8 @@ from bot.demo.world import Channel, Json, Message, SlackUser, World
 class Arguments:
     """The arguments by name; what is missing or names nothing is refused in Slack's words."""
 
-    def __init__(self, world: World, given: Json) -> None:
-        self.world, self.given = world, given
+    def __init__(self, world: World, values: Json) -> None:
+        self.world, self.values = world, values
 
     def needed(self, name: str) -> str:
         value = self.text(name)
@@ -23,22 +23,22 @@ class Arguments:
         return value
 
     def text(self, name: str) -> str:
-        value = self.given.get(name)
+        value = self.values.get(name)
         return "" if value is None else str(value)
 
     def flag(self, name: str) -> bool:
         return self.text(name).lower() in ("true", "1")
 
-    def number(self, name: str, otherwise: int) -> int:
+    def number(self, name: str, default: int) -> int:
         value = self.text(name)
         if not value:
-            return otherwise
+            return default
         if not value.isascii() or not value.isdigit():
             raise SlackError("invalid_arguments", f"[ERROR] must provide a number [json-pointer:/{name}]")
         return int(value)
 
     def structure(self, name: str) -> Any:
-        return structure(self.given.get(name))
+        return structure(self.values.get(name))
 
     def needs_scope(self, scope: str) -> None:
         if scope not in self.world.scopes:
@@ -61,8 +61,10 @@ class Arguments:
         if channel is None and name in self.world.people:
             channel = self.world.im(name)
         if channel is None:
-            named = (each for each in self.world.channels.values() if each.name == name.removeprefix("#"))
-            channel = next(named, None)
+            matches = (
+                candidate for candidate in self.world.channels.values() if candidate.name == name.removeprefix("#")
+            )
+            channel = next(matches, None)
         if channel is None or (channel.is_private and self.world.bot_user not in channel.members):
             raise SlackError("channel_not_found")
         if verb:
@@ -82,18 +84,18 @@ class Arguments:
             raise SlackError("message_not_found")
         return message
 
-    def page(self, rows: Sequence[Any], *, otherwise: int = 100) -> tuple[list[Any], str]:
+    def page(self, rows: Sequence[Any], *, default: int = 100) -> tuple[list[Any], str]:
         """The rows that *limit* and *cursor* ask for, and the cursor of those after them."""
-        start, limit = _offset(self.text("cursor")), self.number("limit", otherwise) or otherwise
+        start, limit = _decode_cursor(self.text("cursor")), self.number("limit", default) or default
         end = start + limit
-        return list(rows[start:end]), _cursor(end) if end < len(rows) else ""
+        return list(rows[start:end]), _encode_cursor(end) if end < len(rows) else ""
 
 
-def _cursor(offset: int) -> str:
+def _encode_cursor(offset: int) -> str:
     return base64.urlsafe_b64encode(b"after:%d" % offset).decode()
 
 
-def _offset(cursor: str) -> int:
+def _decode_cursor(cursor: str) -> int:
     if not cursor:
         return 0
     try:

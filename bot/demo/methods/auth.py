@@ -7,8 +7,8 @@ from bot.demo.world import Json
 
 def test_api(call: Arguments) -> Json:
     if error := call.text("error"):
-        raise SlackError(error, args=call.given)
-    return {"args": call.given}
+        raise SlackError(error, args=call.values)
+    return {"args": call.values}
 
 
 def test_auth(call: Arguments) -> Json:

@@ -11,7 +11,7 @@ def post_message(call: Arguments) -> Json:
     channel = call.joined_channel()
     if channel.is_archived:
         raise SlackError("is_archived")
-    content = checked_message(call.world, call.given)
+    content = checked_message(call.world, call.values)
     message = call.world.post(
         channel=channel.id,
         user=call.world.bot_user,
@@ -26,7 +26,7 @@ def post_ephemeral(call: Arguments) -> Json:
     channel, person = call.joined_channel(), call.person()
     if person.id not in channel.members:
         raise SlackError("user_not_in_channel")
-    content = checked_message(call.world, call.given)
+    content = checked_message(call.world, call.values)
     thread = call.text("thread_ts") or None
     message = call.world.post(
         channel=channel.id, user=call.world.bot_user, only_for=person.id, thread_ts=thread, **content
@@ -36,9 +36,9 @@ def post_ephemeral(call: Arguments) -> Json:
 
 def update(call: Arguments) -> Json:
     """What is not given is kept, but blocks go where only text is given."""
-    message = _own_message(call, "cant_update_message")
-    content = checked_message(call.world, call.given)
-    metadata = call.structure("metadata") if "metadata" in call.given else message.metadata
+    message = _find_own_message(call, "cant_update_message")
+    content = checked_message(call.world, call.values)
+    metadata = call.structure("metadata") if "metadata" in call.values else message.metadata
     changed = call.world.change(message, edited=True, metadata=metadata, **content)
     return {
         "channel": changed.channel,
@@ -49,7 +49,7 @@ def update(call: Arguments) -> Json:
 
 
 def delete(call: Arguments) -> Json:
-    message = _own_message(call, "cant_delete_message")
+    message = _find_own_message(call, "cant_delete_message")
     call.world.posts.remove(message)
     return {"channel": message.channel, "ts": message.ts}
 
@@ -73,11 +73,11 @@ def add_reaction(call: Arguments) -> Json:
     return {}
 
 
-def _own_message(call: Arguments, otherwise: str) -> Message:
+def _find_own_message(call: Arguments, error_code: str) -> Message:
     channel = call.channel()
     if channel.is_archived:
         raise SlackError("is_inactive")
     message = call.message(channel)
     if message.user != call.world.bot_user:
-        raise SlackError(otherwise)
+        raise SlackError(error_code)
     return message

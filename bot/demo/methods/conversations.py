@@ -17,14 +17,14 @@ def info(call: Arguments) -> Json:
 
 
 def list_channels(call: Arguments) -> Json:
-    return _listed(call, [each for each in call.world.channels.values() if _visible(call.world, each)])
+    return _list_page(call, [channel for channel in call.world.channels.values() if _is_visible(call.world, channel)])
 
 
 def of_user(call: Arguments) -> Json:
     """The channels of one person that the app can see, or those of the app."""
     member = call.person().id if call.text("user") else call.world.bot_user
-    channels = [each for each in call.world.channels.values() if member in each.members]
-    return _listed(call, [each for each in channels if _visible(call.world, each)])
+    channels = [channel for channel in call.world.channels.values() if member in channel.members]
+    return _list_page(call, [channel for channel in channels if _is_visible(call.world, channel)])
 
 
 def open_im(call: Arguments) -> Json:
@@ -54,43 +54,45 @@ def join(call: Arguments) -> Json:
         raise SlackError("method_not_supported_for_channel_type")
     if channel.is_archived:
         raise SlackError("is_archived")
-    already = bot in channel.members
-    if not already:
+    is_member = bot in channel.members
+    if not is_member:
         channel.members.append(bot)
     warning = {"warning": "already_in_channel", "response_metadata": {"warnings": ["already_in_channel"]}}
-    return {"channel": channel_json(call.world, channel)} | (warning if already else {})
+    return {"channel": channel_json(call.world, channel)} | (warning if is_member else {})
 
 
 def history(call: Arguments) -> Json:
     """Newest first, without replies in threads and ephemeral messages: those are kept nowhere."""
     channel = call.joined_channel("history")
-    said = [post for post in reversed(call.world.posts) if post.channel == channel.id and not post.thread_ts]
-    return _told(call, [post for post in said if not post.ephemeral and _between(call, post)])
+    posts = [post for post in reversed(call.world.posts) if post.channel == channel.id and not post.thread_ts]
+    return _render_messages(call, [post for post in posts if not post.ephemeral and _is_between(call, post)])
 
 
 def replies(call: Arguments) -> Json:
     """The message that a thread began with, and the thread, oldest first."""
     channel, ts = call.joined_channel("history"), call.needed("ts")
-    said = [post for post in call.world.posts if post.channel == channel.id and not post.ephemeral]
-    first = next((post for post in said if post.ts == ts), None)
-    if first is None:
+    posts = [post for post in call.world.posts if post.channel == channel.id and not post.ephemeral]
+    parent = next((post for post in posts if post.ts == ts), None)
+    if parent is None:
         raise SlackError("thread_not_found")
-    return _told(call, [first, *(post for post in said if post.thread_ts == ts and _between(call, post))])
+    return _render_messages(
+        call, [parent, *(post for post in posts if post.thread_ts == ts and _is_between(call, post))]
+    )
 
 
-def _between(call: Arguments, post: Message) -> bool:
-    oldest, latest = _edge(call, "oldest", 0.0), _edge(call, "latest", math.inf)
+def _is_between(call: Arguments, post: Message) -> bool:
+    oldest, latest = _read_edge(call, "oldest", 0.0), _read_edge(call, "latest", math.inf)
     edges = (oldest, latest) if call.flag("inclusive") else ()
     return oldest < float(post.ts) < latest or float(post.ts) in edges
 
 
-def _told(call: Arguments, found: list[Message]) -> Json:
-    page, cursor = call.page(found)
-    written = [message_json(call.world, message) for message in page]
+def _render_messages(call: Arguments, messages: list[Message]) -> Json:
+    page, cursor = call.page(messages)
+    rendered = [message_json(call.world, message) for message in page]
     if not call.flag("include_all_metadata"):
-        for each in written:
-            each.pop("metadata", None)
-    return {"messages": written, "has_more": bool(cursor), "response_metadata": {"next_cursor": cursor}}
+        for message in rendered:
+            message.pop("metadata", None)
+    return {"messages": rendered, "has_more": bool(cursor), "response_metadata": {"next_cursor": cursor}}
 
 
 def channel_json(world: World, channel: Channel) -> Json:
@@ -104,8 +106,8 @@ def channel_json(world: World, channel: Channel) -> Json:
     }
     if channel.im_with:
         person = world.people.get(channel.im_with)
-        outside = person is not None and person.is_stranger
-        return shared | {"user": channel.im_with, "is_user_deleted": False, "is_ext_shared": outside, "priority": 0}
+        is_external = person is not None and person.is_stranger
+        return shared | {"user": channel.im_with, "is_user_deleted": False, "is_ext_shared": is_external, "priority": 0}
     connected = list(channel.connected_team_ids)
     now_connected = connected if channel.is_ext_shared else []
     return shared | {
@@ -132,26 +134,28 @@ def channel_json(world: World, channel: Channel) -> Json:
     }
 
 
-def _edge(call: Arguments, name: str, otherwise: float) -> float:
+def _read_edge(call: Arguments, name: str, default: float) -> float:
     try:
-        return float(call.text(name) or otherwise)
+        return float(call.text(name) or default)
     except ValueError as error:
         raise SlackError(f"invalid_ts_{name}") from error
 
 
-def _visible(world: World, channel: Channel) -> bool:
+def _is_visible(world: World, channel: Channel) -> bool:
     return not channel.is_private or world.bot_user in channel.members
 
 
-def _listed(call: Arguments, channels: list[Channel]) -> Json:
-    asked = (call.text("types") or "public_channel").replace(" ", "").split(",")
-    if unknown := set(asked) - {*TYPES.values(), "mpim"}:
+def _list_page(call: Arguments, channels: list[Channel]) -> Json:
+    requested = (call.text("types") or "public_channel").replace(" ", "").split(",")
+    if unknown := set(requested) - {*TYPES.values(), "mpim"}:
         raise SlackError("invalid_types", f"[ERROR] unknown types: {', '.join(sorted(unknown))}")
-    families = [family for family, name in TYPES.items() if name in asked]
+    families = [family for family, name in TYPES.items() if name in requested]
     for family in families:
         call.needs_scope(f"{family}:read")
-    archived = not call.flag("exclude_archived")
-    rows = [each for each in channels if each.family in families and (archived or not each.is_archived)]
+    with_archived = not call.flag("exclude_archived")
+    rows = [
+        channel for channel in channels if channel.family in families and (with_archived or not channel.is_archived)
+    ]
     page, cursor = call.page(rows)
     return {
         "channels": [channel_json(call.world, channel) for channel in page],

@@ -16,11 +16,11 @@ def upload_url(call: Arguments) -> Json:
 
 def complete_upload(call: Arguments) -> Json:
     world, entries = call.world, call.structure("files") or []
-    files = [_uploaded(world, entry) for entry in entries]
+    files = [_find_uploaded(world, entry) for entry in entries]
     if not files:
         raise SlackError("invalid_arguments", "[ERROR] missing required field: files")
-    places = [*call.text("channel_id").split(","), *call.text("channels").split(",")]
-    channels = [Arguments(world, {"channel": place}).joined_channel() for place in places if place]
+    channel_ids = [*call.text("channel_id").split(","), *call.text("channels").split(",")]
+    channels = [Arguments(world, {"channel": channel_id}).joined_channel() for channel_id in channel_ids if channel_id]
     for file, entry in zip(files, entries, strict=True):
         file.complete, file.title = True, entry.get("title", file.name)
         file.looked_at = world.clock.now() + world.looking_seconds
@@ -49,7 +49,7 @@ def file_json(world: World, file: File) -> Json:
     }
 
 
-def _uploaded(world: World, entry: Json) -> File:
+def _find_uploaded(world: World, entry: Json) -> File:
     file = world.files.get(str(entry.get("id")))
     if file is None or file.content is None or file.complete:
         raise SlackError("file_not_found")

@@ -25,8 +25,8 @@ def look_up_by_email(call: Arguments) -> Json:
     """People of other organisations are not found by their address."""
     email = call.needed("email").casefold()
     for person in call.world.people.values():
-        ours = person.team_id == call.world.team_id and not person.deleted
-        if ours and person.email.casefold() == email:
+        is_colleague = person.team_id == call.world.team_id and not person.deleted
+        if is_colleague and person.email.casefold() == email:
             return {"user": user_json(call.world, person)}
     raise SlackError("users_not_found")
 

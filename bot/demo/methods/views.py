@@ -10,18 +10,18 @@ from bot.demo.world import Json, View
 
 
 def open_view(call: Arguments) -> Json:
-    return _opened(call, push=False)
+    return _open_view(call, push=False)
 
 
 def push_view(call: Arguments) -> Json:
-    return _opened(call, push=True)
+    return _open_view(call, push=True)
 
 
 def change_view(call: Arguments) -> Json:
-    view = _named(call)
+    view = _find_view(call)
     if call.text("hash") not in ("", view.hash):
         raise SlackError("hash_conflict")
-    content = checked_view(call.world, _given(call), view.type)
+    content = checked_view(call.world, _read_view(call), view.type)
     return {"view": view_json(call.world, update_view(call.world, view, content))}
 
 
@@ -29,7 +29,7 @@ def publish_view(call: Arguments) -> Json:
     world, person = call.world, call.world.people.get(call.needed("user_id"))
     if person is None:
         raise SlackError("user_not_found")
-    content = checked_view(world, _given(call), "home")
+    content = checked_view(world, _read_view(call), "home")
     home = world.homes.get(person.id)
     if home is None:
         name = world.new_id("V")
@@ -41,26 +41,30 @@ def publish_view(call: Arguments) -> Json:
     return {"view": view_json(world, home)}
 
 
-def _opened(call: Arguments, *, push: bool) -> Json:
+def _open_view(call: Arguments, *, push: bool) -> Json:
     trigger = call.needed("trigger_id")
-    content = checked_view(call.world, _given(call), "modal")
+    content = checked_view(call.world, _read_view(call), "modal")
     user = call.world.spend_trigger(trigger).user
     return {"view": view_json(call.world, open_modal(call.world, user, content, push=push))}
 
 
-def _given(call: Arguments) -> Any:
+def _read_view(call: Arguments) -> Any:
     call.needed("view")
     return call.structure("view")
 
 
-def _named(call: Arguments) -> View:
+def _find_view(call: Arguments) -> View:
     if name := call.text("view_id"):
         view = call.world.view(name)
     else:
         name = call.needed("external_id")
         modals = [view for stack in call.world.modals.values() for view in stack]
-        named = (each for each in [*modals, *call.world.homes.values()] if each.content.get("external_id") == name)
-        view = next(named, None)
+        matches = (
+            candidate
+            for candidate in [*modals, *call.world.homes.values()]
+            if candidate.content.get("external_id") == name
+        )
+        view = next(matches, None)
     if view is None:
         raise SlackError("not_found")
     return view
