@@ -85,7 +85,7 @@ async def turn_list(asked: Request) -> Reply:
 
 
 async def _anew(asked: Request, place: FollowUpPage, said: str) -> Reply:
-    return replace(await follow_ups_page(asked, place, said=said), replaces=True)
+    return replace(await follow_ups_page(asked, place, notice=said), replaces=True)
 
 
 async def _name(asked: Request, one: FollowUp) -> str:

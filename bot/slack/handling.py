@@ -58,17 +58,17 @@ class Request:
 
     def type(self, key: str) -> ScoreType:
         """Give a score type by its key; raises UnknownScoreType."""
-        found = next((one for one in self.types if one.key == key), None)
-        if found is None:
-            raise UnknownScoreType(key, known=tuple(one.key for one in self.types))
-        return found
+        score_type = next((score_type for score_type in self.types if score_type.key == key), None)
+        if score_type is None:
+            raise UnknownScoreType(key, known=tuple(score_type.key for score_type in self.types))
+        return score_type
 
     async def change(self, contact: int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
         """Record all of *values* for a contact, by its id or, where it is to be made, its address; or none of them."""
-        whom = contact if isinstance(contact, int) else Reference(email=contact)
+        reference = contact if isinstance(contact, int) else Reference(email=contact)
         items = [
-            Item(key=self.key, contact=whom, score=one.score, op=one.op, amount=one.amount, reason=reason)
-            for one in values
+            Item(key=self.key, contact=reference, score=value.score, op=value.op, amount=value.amount, reason=reason)
+            for value in values
         ]
         return await self.committer.record(
             self._submission(items=items, creates=isinstance(contact, str)), now=self.now
