@@ -51,16 +51,16 @@ async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str =
     people = {
         contact.id: contact for contact in await contacts(request.workspace, ids=[item.contact for item in shown])
     }
-    turning = [button("First", action="followups", value=replace(page, after=0).carried())] if page.after else []
+    page_buttons = [button("First", action="followups", value=replace(page, after=0).carried())] if page.after else []
     if len(follow_ups) > PER_PAGE:
-        turning.append(button("Next", action="followups", value=replace(page, after=shown[-1].id).carried()))
+        page_buttons.append(button("Next", action="followups", value=replace(page, after=shown[-1].id).carried()))
     return list_reply(
         [follow_up for follow_up in shown if follow_up.contact in people],
         people,
         {score_type.key: score_type for score_type in request.types},
         which=page.which,
         place="" if is_home else page.carried(),
-        turning=turning,
+        turning=page_buttons,
         above=[*([section(notice)] if notice else []), *await _ask_outcomes(request, page)],
     )
 
@@ -69,8 +69,8 @@ async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
     """Give what is on a page, and one more where there is any."""
     if page.which == "overdue":
         return await list_overdue(request.workspace, after=page.after, most=PER_PAGE + 1, now=request.now)
-    whose = Whose(id=request.person.id, address=request.person.email) if page.which == "mine" else None
-    return await list_waiting(request.workspace, whose=whose, after=page.after, most=PER_PAGE + 1)
+    person = Whose(id=request.person.id, address=request.person.email) if page.which == "mine" else None
+    return await list_waiting(request.workspace, whose=person, after=page.after, most=PER_PAGE + 1)
 
 
 async def _ask_outcomes(request: Request, page: FollowUpPage) -> list[Block]:

@@ -49,7 +49,7 @@ _FOR_EVER = frozenset({SWEEP, WATCH, DIGEST_JOB})
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class _JobResult:
     """A job is done, and the jobs *also_done* with it; the lane rests for *pace* µs. It comes again at *repeat_at*."""
 
     also_done: Collection[int] = ()
@@ -90,7 +90,7 @@ class Deliverer:
         self._people = people
         self._poster = Poster(posting, people=people, clock=clock)
         self._clock = clock
-        self._handlers: dict[str, Callable[[Job], Awaitable[_Done]]] = {
+        self._handlers: dict[str, Callable[[Job], Awaitable[_JobResult]]] = {
             ASK: self._post_follow_up,
             EDIT: self._edit_message,
             WAKE: self._apply_timed_move,
@@ -109,15 +109,15 @@ class Deliverer:
         if job is None:
             return False
         try:
-            done = await self._handlers[job.kind](job)
+            result = await self._handlers[job.kind](job)
         except Exception as exc:
             await self._retry(job, exc)
         else:
             now = self._clock()
-            if done.repeat_at is not None:
-                await jobs.reschedule(self._workspace, job=job, at=done.repeat_at, now=now)
+            if result.repeat_at is not None:
+                await jobs.reschedule(self._workspace, job=job, at=result.repeat_at, now=now)
             else:
-                await jobs.settle(self._workspace, job=job, done=done.also_done, pace=done.pace, now=now)
+                await jobs.settle(self._workspace, job=job, done=result.also_done, pace=result.pace, now=now)
         return True
 
     async def _retry(self, job: Job, exc: Exception) -> None:
@@ -142,11 +142,11 @@ class Deliverer:
             now=now,
         )
 
-    async def _post_follow_up(self, job: Job) -> _Done:
+    async def _post_follow_up(self, job: Job) -> _JobResult:
         now = self._clock()
         follow_up = await self._load_follow_up(job)
         if follow_up is None or follow_up.posted_at is not None or follow_up.standing.state not in WAITING:
-            return _Done()
+            return _JobResult()
         due = await jobs.list_due_in_lane(self._workspace, lane=job.lane, kind=ASK, now=now)
         recent = await followups.list_posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
         if len(due) + len(recent) > STORM:
@@ -157,9 +157,9 @@ class Deliverer:
         await followup_moves.record_message(
             self._workspace, ids=[follow_up.id], channel=channel, ts=ts, in_list=False, now=now
         )
-        return _Done(pace=PACE)
+        return _JobResult(pace=PACE)
 
-    async def _post_storm(self, job: Job, due: dict[int, int], recent: Sequence[FollowUp]) -> _Done:
+    async def _post_storm(self, job: Job, due: dict[int, int], recent: Sequence[FollowUp]) -> _JobResult:
         """Put what waits into the list of this storm, which is posted with the first of it."""
         now = self._clock()
         follow_ups = await followups.load_follow_ups(self._workspace, ids=due.values())
@@ -167,7 +167,7 @@ class Deliverer:
             follow_up for follow_up in follow_ups if follow_up.posted_at is None and follow_up.standing.state in WAITING
         ]
         if not fresh:
-            return _Done(also_done=due)
+            return _JobResult(also_done=due)
         last = next((follow_up for follow_up in reversed(recent) if follow_up.in_list), None)
         if last is None:
             reply = await self._render_storm(fresh)
@@ -179,19 +179,19 @@ class Deliverer:
             channel, ts = await self._update_message(job, last, fresh)
         ids = [follow_up.id for follow_up in fresh]
         await followup_moves.record_message(self._workspace, ids=ids, channel=channel, ts=ts, in_list=True, now=now)
-        return _Done(also_done=due, pace=PACE)
+        return _JobResult(also_done=due, pace=PACE)
 
     async def _load_follow_up(self, job: Job) -> FollowUp | None:
         """Give the follow-up that a job is about; none where it is gone with its contact."""
         follow_ups = await followups.load_follow_ups(self._workspace, ids=[job.subject])
         return follow_ups[0] if follow_ups else None
 
-    async def _edit_message(self, job: Job) -> _Done:
+    async def _edit_message(self, job: Job) -> _JobResult:
         follow_up = await self._load_follow_up(job)
         if follow_up is None or follow_up.message_channel is None or follow_up.message_ts is None:
-            return _Done()  # it shows what it is when it is posted
+            return _JobResult()  # it shows what it is when it is posted
         _, ts = await self._update_message(job, follow_up)
-        return _Done(pace=0 if ts == follow_up.message_ts else PACE)
+        return _JobResult(pace=0 if ts == follow_up.message_ts else PACE)
 
     async def _update_message(self, job: Job, follow_up: FollowUp, fresh: Sequence[FollowUp] = ()) -> tuple[str, str]:
         """Edit the message of a follow-up, which lists *fresh* too from now on, and return its place and time stamp.
@@ -235,14 +235,14 @@ class Deliverer:
         if not channel.startswith("D"):
             return f"{_NOT_OURS.format(channel)}, so this comes to you. To choose another place: `/score setup`"
         reader = await self._poster.reader(channel)
-        who = f"<@{reader}>" if reader else "The person who read it"
-        return f"{who} is no active member here, so what they were shown comes to you."
+        person = f"<@{reader}>" if reader else "The person who read it"
+        return f"{person} is no active member here, so what they were shown comes to you."
 
-    async def _apply_timed_move(self, job: Job) -> _Done:
+    async def _apply_timed_move(self, job: Job) -> _JobResult:
         """Wake, release or escalate a follow-up, and say so under its message: an edit notifies nobody."""
         timed_move, follow_up = _TIMED_MOVES[job.kind], await self._load_follow_up(job)
         if follow_up is None:
-            return _Done()
+            return _JobResult()
         now, channel = self._clock(), follow_up.message_channel
         try:
             updated = await followup_moves.apply_move(
@@ -253,13 +253,13 @@ class Deliverer:
         *earlier, last = await followups.list_steps(self._workspace, id=follow_up.id)
         was_moved_before = job.attempts > 1 and last.move == timed_move.move  # and the word of it was not sent
         if updated.standing == follow_up.standing and not was_moved_before:
-            return _Done()
+            return _JobResult()
         if timed_move.move is FollowUpMove.ESCALATE and (
             channel is None or follow_up.in_list or channel.startswith("D")
         ):
             return await self._notify_escalation(job, follow_up, since=last.at)
         if follow_up.in_list or channel is None:
-            return _Done()
+            return _JobResult()
         reply = Reply(text=timed_move.message.format(holder=earlier[-1].by, whom=follow_up.escalate_to))
         try:
             await self._poster.say_once(
@@ -269,42 +269,42 @@ class Deliverer:
             log.warning("not said in a thread", because=_explain_refusal(exc, channel))
             if timed_move.move is FollowUpMove.ESCALATE:
                 return await self._notify_escalation(job, follow_up, since=last.at)
-        return _Done(pace=PACE)
+        return _JobResult(pace=PACE)
 
-    async def _notify_escalation(self, job: Job, follow_up: FollowUp, *, since: int) -> _Done:
+    async def _notify_escalation(self, job: Job, follow_up: FollowUp, *, since: int) -> _JobResult:
         """Tell somebody what is escalated to them, where they do not see its message."""
         person, why = follow_up.escalate_to, ""
         if person is not None and await self._people.colleague(person, now=self._clock()) is None:
             why = f"\n<@{person}> is no active member here, so this escalation comes to you."
             person = await self._find_admin()
         if person is None:
-            return _Done()
+            return _JobResult()
         (contact,) = await contacts(self._workspace, ids=[follow_up.contact])
         types = {score_type.key: score_type for score_type in await score_types(self._workspace)}
         text = headline(follow_up, contact, types.get(follow_up.score))
         text += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
         reply = Reply(text=text.replace("*", ""), blocks=[section(text)])
         await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
-        return _Done(pace=PACE)
+        return _JobResult(pace=PACE)
 
-    async def _run_sweep(self, job: Job) -> _Done:
+    async def _run_sweep(self, job: Job) -> _JobResult:
         """Decide what time alone decided, and look again in a minute."""
         now = self._clock()
         await sweep(self._workspace, now=now)
-        return _Done(repeat_at=now + SWEEP_EVERY)
+        return _JobResult(repeat_at=now + SWEEP_EVERY)
 
-    async def _check_sources(self, job: Job) -> _Done:
+    async def _check_sources(self, job: Job) -> _JobResult:
         """Look whether every source still works, and again in five minutes."""
         now = self._clock()
         for source, standing in await source_health.check_sources(self._workspace, now=now):
             log.warning("source stands otherwise", source=source, standing=standing)
-        return _Done(repeat_at=now + WATCH_EVERY)
+        return _JobResult(repeat_at=now + WATCH_EVERY)
 
-    async def _report_source_health(self, job: Job) -> _Done:
+    async def _report_source_health(self, job: Job) -> _JobResult:
         """Tell an admin how a source stands, unless they know it by now."""
         changed = await source_health.load_unreported(self._workspace, source=job.subject)
         if changed is None:
-            return _Done()
+            return _JobResult()
         admin = await self._find_admin()
         if admin is None:
             raise _Nowhere
@@ -313,18 +313,18 @@ class Deliverer:
             job, channel, source_health_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
         )
         await source_health.record_reported(self._workspace, changed=changed)
-        return _Done(pace=PACE)
+        return _JobResult(pace=PACE)
 
-    async def _send_digest(self, job: Job) -> _Done:
+    async def _send_digest(self, job: Job) -> _JobResult:
         """Send what is new to one place, once a day and in its working hours; nothing where nothing is."""
         now = self._clock()
         digest = next((digest for digest in await digests(self._workspace) if digest.id == job.subject), None)
         if digest is None:
-            return _Done()
+            return _JobResult()
         next_at = next_time(digest.zone, digest.minute, after=now)
         sent_today = digest.sent_at is not None and is_same_day(digest.zone, digest.sent_at, now)
         if sent_today or not is_at_work(digest.zone, now):
-            return _Done(repeat_at=next_at)
+            return _JobResult(repeat_at=next_at)
         is_person = digest.place[:1] in ("U", "W")
         person = await self._people.colleague(digest.place, now=now) if is_person else None
         notice = f"{DIGEST_JOB}/{digest.place}"
@@ -332,7 +332,7 @@ class Deliverer:
             await self._notify_admin_once(
                 job, notice, f"<@{digest.place}> is no active member here, so their digest is not sent."
             )
-            return _Done(repeat_at=next_at)
+            return _JobResult(repeat_at=next_at)
         reader = Whose(id=person.id, address=person.email) if person is not None else None
         news = await gather_news(self._workspace, digest=digest, whose=reader, now=now)
         if not news.is_empty:
@@ -345,12 +345,12 @@ class Deliverer:
                 await self._poster.say_once(job, channel, reply, digest.id, event=DIGEST_EVENT, since=now - DAY // 2)
             except (NotShown, SlackApiError) as exc:
                 await self._notify_admin_once(job, notice, f"{_explain_refusal(exc, channel)}. {_NO_DIGEST}")
-                return _Done(repeat_at=next_at)
+                return _JobResult(repeat_at=next_at)
             await clear_notice(self._workspace, what=notice)
         await record_digest_sent(self._workspace, id=digest.id, top=news.top, now=now)
-        return _Done(repeat_at=next_at)
+        return _JobResult(repeat_at=next_at)
 
-    async def _send_welcome(self, job: Job) -> _Done:
+    async def _send_welcome(self, job: Job) -> _JobResult:
         now, choices = self._clock(), await load_choices(self._workspace)
         if choices.welcomed_at is None and choices.set_up_at is None:
             admin = await self._find_admin()
@@ -359,7 +359,7 @@ class Deliverer:
             reply = setup_reply(choices, await score_types(self._workspace))
             await self._poster.say_once(job, await self._poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
             await record_welcome(self._workspace, now=now)
-        return _Done(pace=PACE)
+        return _JobResult(pace=PACE)
 
     async def _render_follow_up(self, follow_up: FollowUp) -> Reply:
         (contact,) = await contacts(self._workspace, ids=[follow_up.contact])

@@ -77,12 +77,12 @@ class Service:
             asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
         try:
             started(await self.start())
-            waiting = asyncio.create_task(stop_requested.wait())
+            stop_task = asyncio.create_task(stop_requested.wait())
             if self._connecting is not None:
-                await asyncio.wait([waiting, self._connecting], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([stop_task, self._connecting], return_when=asyncio.FIRST_COMPLETED)
                 if not stop_requested.is_set():
                     await self._connecting
-            await waiting
+            await stop_task
         finally:
             await self.stop()
 
@@ -159,25 +159,27 @@ class Service:
 
     async def _connect_once(self) -> None:
         assert self._storage is not None
-        lookup_client, posting_client = self._client(repeats=True), self._client(repeats=False)
+        lookup_client, posting_client = self._build_client(repeats=True), self._build_client(repeats=False)
         identity = await lookup_client.auth_test()
-        workspace = await self._workspace(identity["team_id"], identity.get("team") or identity["team_id"])
+        workspace = await self._load_workspace(identity["team_id"], identity.get("team") or identity["team_id"])
         people = People(
             lookup_client,
             team=workspace.team,
             enterprise=identity.get("enterprise_id"),
             bot_user=identity.get("user_id"),
         )
-        deliverer = Deliverer(workspace=workspace, people=people, posting=self._client(repeats=None), clock=self._clock)
+        deliverer = Deliverer(
+            workspace=workspace, people=people, posting=self._build_client(repeats=None), clock=self._clock
+        )
         worker = Worker(deliverer.work)
         dispatcher = Dispatcher(
             workspace=workspace,
             enterprise=identity.get("enterprise_id"),
             bot_user=identity.get("user_id"),
             posting=posting_client,
-            opening=self._client(repeats=None),  # a form that could be opened only later is not opened at all
+            opening=self._build_client(repeats=None),  # a form that could be opened only later is not opened at all
             people=people,
-            senders=self._senders(),
+            senders=self._build_senders(),
             wake=worker.wake,
             committer=self._storage.committer,
             clock=self._clock,
@@ -206,7 +208,7 @@ class Service:
         self._worker = worker
         log.info("connected to Slack", workspace=workspace.team)
 
-    def _senders(self) -> Senders:
+    def _build_senders(self) -> Senders:
         assert self._storage is not None
         committer = self._storage.committer
 
@@ -223,7 +225,7 @@ class Service:
             replay=replay_delivery,
         )
 
-    def _client(self, *, repeats: bool | None) -> AsyncWebClient:
+    def _build_client(self, *, repeats: bool | None) -> AsyncWebClient:
         """Make a client; one that posts does not *repeat* after a dropped connection, since that would be seen.
 
         None: nothing is repeated, for who has a queue to keep it in, or no time.
@@ -238,7 +240,7 @@ class Service:
             retry_handlers=[AsyncConnectionErrorRetryHandler(), *handlers] if repeats else [*handlers],
         )
 
-    async def _workspace(self, team: str, name: str) -> Workspace:
+    async def _load_workspace(self, team: str, name: str) -> Workspace:
         try:
             return await find_workspace(team)
         except UnknownWorkspace:

@@ -33,15 +33,15 @@ async def preview_draft(request: Request) -> Reply:
 
 async def apply_quietly(request: Request) -> Reply:
     """Let a draft be live, asking nobody to follow up."""
-    return await _apply(request, asks=False)
+    return await _apply_draft(request, asks=False)
 
 
 async def apply_and_ask(request: Request) -> Reply:
     """Let a draft be live, and ask to follow up on those who come into what a rule watches."""
-    return await _apply(request, asks=True)
+    return await _apply_draft(request, asks=True)
 
 
-async def _apply(request: Request, *, asks: bool) -> Reply:
+async def _apply_draft(request: Request, *, asks: bool) -> Reply:
     key, _, number = request.text.partition(" ")
     pending, before = await draft_of(request, key, number), request.type(key)
     count = await apply(request.workspace, draft=pending, asks=asks, now=request.now)

@@ -74,7 +74,7 @@ def preview_reply(live: ScoreType, preview: Preview, contacts: Mapping[int, Cont
         text=sentence,
         blocks=[
             section(f"*{heading(live, preview.draft)}:* {', '.join(_describe_counts(live, preview))}."),
-            *([section(_name_first(preview, contacts))] if preview.first else []),
+            *([section(_list_first_contacts(preview, contacts))] if preview.first else []),
             context(f"Until you decide, nobody sees another score. {hint}".strip()),
             actions(buttons),
         ],
@@ -94,7 +94,7 @@ def _pluralize(count: int, singular: str, plural: str) -> str:
     return f"{count:,} {singular if count == 1 else plural}"
 
 
-def _name_first(preview: Preview, contacts: Mapping[int, Contact]) -> str:
+def _list_first_contacts(preview: Preview, contacts: Mapping[int, Contact]) -> str:
     named = [
         f"{short_name(contacts[id].shown)} {format_value(before)} → {format_value(after)}"
         for id, before, after in preview.first

@@ -133,8 +133,8 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
 
 def _describe_reading(reading: Reading) -> list[str]:
     """Say how it stands with what is read through a source's API."""
-    waiting = f": {reading.waiting:,} wait" if reading.waiting else ""
-    lines = [f"Addresses and names are read through its API{waiting}"]
+    queue_note = f": {reading.waiting:,} wait" if reading.waiting else ""
+    lines = [f"Addresses and names are read through its API{queue_note}"]
     if reading.problem is not None and reading.problem_at is not None:
         lines.append(f"Not read {moment(reading.problem_at)}: {escape_sentence(reading.problem)}")
     return lines

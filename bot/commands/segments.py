@@ -19,7 +19,7 @@ async def manage_segments(request: Request) -> Reply:
         case ("" | "list", "", ""):
             return segments_reply(await segments(request.workspace))
         case ("save", name, text) if name and text:
-            return await _save(request, name, text)
+            return await _save_segment(request, name, text)
         case ("show", name, "") if name:
             return await answer_filter(request, FilterPage(await segment(request.workspace, name=name)))
         case ("delete", name, "") if name:
@@ -29,7 +29,7 @@ async def manage_segments(request: Request) -> Reply:
             return plain_reply(HOW)
 
 
-async def _save(request: Request, name: str, text: str) -> Reply:
+async def _save_segment(request: Request, name: str, text: str) -> Reply:
     if len(text) > LONGEST:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {len(text)}.")
     addresses = await mentioned_addresses(request, text)

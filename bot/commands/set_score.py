@@ -40,8 +40,8 @@ async def set_score(request: Request) -> Reply:
 
 
 def _format_line(setting: Setting, contact: str = "{}") -> str:
-    because = f" because {setting.reason}" if setting.reason else ""
-    return f"set {contact} {' '.join(value.typed() for value in setting.values)}{because}"
+    reason = f" because {setting.reason}" if setting.reason else ""
+    return f"set {contact} {' '.join(value.typed() for value in setting.values)}{reason}"
 
 
 def _offer_to_add(request: Request, setting: Setting) -> Reply:

@@ -109,9 +109,9 @@ class People:
 
         Raises what Slack says where it does not say just now.
         """
-        place = await self._load_conversation(direct, now=now)
-        if place is not None and place.person is not None:
-            return place.person
+        conversation = await self._load_conversation(direct, now=now)
+        if conversation is not None and conversation.person is not None:
+            return conversation.person
         others = (await self._load_members(direct, now=now) or frozenset()) - {self._bot_user}
         return next(iter(others)) if len(others) == 1 else None
 
@@ -119,12 +119,12 @@ class People:
         """Return whether a person may see scores in their direct messages; raises where Slack does not say just now."""
         return may_see(await self._load_person(person, now=now), None, somewhere=False)
 
-    async def may_post(self, place: str, *, now: int) -> Verdict:
+    async def may_post(self, channel: str, *, now: int) -> Verdict:
         """Return whether everybody who reads a channel may see scores; raises where Slack does not say just now.
 
         The channel must be known not to be shared, and each of its members to be a full member of this workspace.
         """
-        conversation = await self._load_conversation(place, now=now)
+        conversation = await self._load_conversation(channel, now=now)
         if conversation is None:
             return Verdict.UNFOUND
         if conversation.is_shared:
@@ -133,12 +133,12 @@ class People:
             return Verdict.ARCHIVED
         if not conversation.is_ours:
             return Verdict.ABSENT
-        return Verdict.ALLOWED if await self._are_all_members(place, now=now) else Verdict.MIXED
+        return Verdict.ALLOWED if await self._are_all_members(channel, now=now) else Verdict.MIXED
 
-    async def may_post_now(self, place: str, *, now: int) -> Verdict:
+    async def may_post_now(self, channel: str, *, now: int) -> Verdict:
         """Return whether everybody who reads a channel may see scores; MIXED where Slack does not say just now."""
         try:
-            return await self.may_post(place, now=now)
+            return await self.may_post(channel, now=now)
         except Exception as exc:  # whatever went wrong: it is not known who reads there
             log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return Verdict.MIXED
@@ -171,16 +171,16 @@ class People:
     async def _load_conversation(self, id: str, *, now: int) -> Conversation | None:
         return await self._places.get(id, lambda: _answer_or_none(self._fetch_conversation(id)), now=now)
 
-    async def _load_members(self, place: str, *, now: int) -> frozenset[str] | None:
-        return await self._members.get(place, lambda: _answer_or_none(self._fetch_members(place)), now=now)
+    async def _load_members(self, channel: str, *, now: int) -> frozenset[str] | None:
+        return await self._members.get(channel, lambda: _answer_or_none(self._fetch_members(channel)), now=now)
 
-    async def _fetch_members(self, place: str) -> frozenset[str]:
+    async def _fetch_members(self, channel: str) -> frozenset[str]:
         method = self._client.conversations_members
-        return frozenset(await self._fetch_all_pages(method, "members", channel=place, limit=1000))
+        return frozenset(await self._fetch_all_pages(method, "members", channel=channel, limit=1000))
 
-    async def _are_all_members(self, place: str, *, now: int) -> bool:
+    async def _are_all_members(self, channel: str, *, now: int) -> bool:
         """Return whether a channel has members and each is a full member of this workspace, or the app itself."""
-        members = await self._load_members(place, now=now)
+        members = await self._load_members(channel, now=now)
         if not members:
             return False
         await self._list_members(now=now)
@@ -209,13 +209,13 @@ class People:
             # Each once, by the highest of these that they are.
             self._admins = list(dict.fromkeys(user["id"] for flag in flags for user in users if user.get(flag)))
             for id, is_full_member in self._changed.items():
-                self._unlist(id, is_full_member)
+                self._drop_outdated(id, is_full_member)
             self._listed_at = now
 
     def _is_full_member(self, user: Mapping[str, Any]) -> bool:
         return not (_is_guest(user) or self._is_outsider(user))
 
-    def _unlist(self, id: str, is_full_member: bool) -> None:
+    def _drop_outdated(self, id: str, is_full_member: bool) -> None:
         """Forget what users.list said of a person where that is not so any more: they are looked up one by one."""
         if self._full_members.get(id) is not is_full_member:
             self._full_members.pop(id, None)
@@ -242,7 +242,7 @@ class People:
         id, is_full_member = str(user.get("id")), self._is_full_member(user)
         self._people.forget(id)
         # Most events are of a new status or picture: what users.list said of a member stays.
-        self._unlist(id, is_full_member)
+        self._drop_outdated(id, is_full_member)
         if self._listing.locked():
             self._changed[id] = is_full_member
 

@@ -220,7 +220,7 @@ class Dispatcher:
     async def _authorize(self, payload: SlackPayload) -> Request | Verdict:
         """Find out who asks and where; a verdict is why they may not."""
         now = self._clock()
-        person, place = await asyncio.gather(
+        person, conversation = await asyncio.gather(
             self._people.person(payload.user, now=now) if payload.user else _return_none(),
             self._people.place(payload.channel, now=now) if payload.channel else _return_none(),
         )
@@ -228,7 +228,7 @@ class Dispatcher:
         team, organisation = self._workspace.team, self._enterprise
         if person is not None and is_from_outside(payload.teams, payload.organisations, team, organisation):
             person = replace(person, is_outsider=True)
-        verdict = may_see(person, place, somewhere=payload.channel is not None)
+        verdict = may_see(person, conversation, somewhere=payload.channel is not None)
         if verdict is not Verdict.ALLOWED or person is None:
             log.info("refused", because=verdict.name)
             return verdict
@@ -243,17 +243,17 @@ class Dispatcher:
             senders=self._senders,
             key=payload.key,
             now=now,
-            address_of=self._address_of,
-            name_of=self._name_of,
+            address_of=self._find_address,
+            name_of=self._find_name,
             is_colleague=self._is_colleague,
             may_post=self._may_post,
         )
 
-    async def _address_of(self, user: str) -> str | None:
+    async def _find_address(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.email if person is not None and not person.is_outsider else None
 
-    async def _name_of(self, user: str) -> str | None:
+    async def _find_name(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.name if person is not None else None
 

@@ -71,39 +71,39 @@ class Request:
             for value in values
         ]
         return await self.committer.record(
-            self._submission(items=items, creates=isinstance(contact, str)), now=self.now
+            self._build_submission(items=items, creates=isinstance(contact, str)), now=self.now
         )
 
     async def say(self, email: str, fields: Mapping[str, Json]) -> Recorded:
         """Record what is to be known of the contact with this address, which is made where there is none."""
         item = Item(key=self.key, contact=Reference(email=email), fields=fields)
-        return await self.committer.record(self._submission(items=[item], creates=True), now=self.now)
+        return await self.committer.record(self._build_submission(items=[item], creates=True), now=self.now)
 
     async def own(self, item: Item) -> Recorded:
         """Record one item about a contact that is there."""
-        return await self.committer.record(self._submission(items=[item]), now=self.now)
+        return await self.committer.record(self._build_submission(items=[item]), now=self.now)
 
     async def clear(self, contact: int, scores: Sequence[str]) -> Recorded:
         """Record that these scores of a contact are missing from now on."""
         items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
-        return await self.committer.record(self._submission(items=items), now=self.now)
+        return await self.committer.record(self._build_submission(items=items), now=self.now)
 
     async def merge(self, contact: int, into: int) -> Recorded:
         """Record that two contacts are one."""
         merge = Merge(key=self.key, contact=contact, into=into)
-        return await self.committer.record(self._submission(items=[merge]), now=self.now)
+        return await self.committer.record(self._build_submission(items=[merge]), now=self.now)
 
     async def delete(self, contact: int) -> Recorded:
         """Record that nothing of a contact is to be known any more."""
         deletion = Deletion(key=self.key, contact=contact)
-        return await self.committer.record(self._submission(items=[deletion]), now=self.now)
+        return await self.committer.record(self._build_submission(items=[deletion]), now=self.now)
 
     async def undo(self, batch: str) -> Recorded:
         """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
         muted = batch.startswith("import/")
-        return await self.committer.record(self._submission(undoes=batch, muted=muted), now=self.now)
+        return await self.committer.record(self._build_submission(undoes=batch, muted=muted), now=self.now)
 
-    def _submission(
+    def _build_submission(
         self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
     ) -> Submission:
         return Submission(

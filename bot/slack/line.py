@@ -83,7 +83,7 @@ def is_filter(line: str) -> bool:
 def near_verb(line: str, verbs: Collection[str]) -> str | None:
     """Give the line with its first word made the verb it is one letter off from, or none."""
     first, _, rest = line.partition(" ")
-    near = next((verb for verb in sorted(verbs) if _one_letter_off(first.casefold(), verb)), None)
+    near = next((verb for verb in sorted(verbs) if _is_one_letter_off(first.casefold(), verb)), None)
     return f"{near} {rest}".strip() if near else None
 
 
@@ -95,7 +95,7 @@ def near_filter(line: str, types: Sequence[ScoreType]) -> str | None:
     return None
 
 
-def _one_letter_off(word: str, verb: str) -> bool:
+def _is_one_letter_off(word: str, verb: str) -> bool:
     """Tell whether one letter put in, left out or changed, or two neighbours swapped, makes one word the other."""
     if len(word) < 2 or word == verb or abs(len(word) - len(verb)) > 1:
         return False

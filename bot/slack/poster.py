@@ -101,7 +101,7 @@ class Poster:
                     unfurl_media=False,
                 )
             except Exception as exc:
-                if _may_be_taken(exc):
+                if _may_be_posted(exc):
                     raise Unheard from exc
                 raise
             return str(posted["ts"])
@@ -176,7 +176,7 @@ def _plain_reply(sentence: str) -> Reply:
     return Reply(text=sentence, blocks=[section(sentence)])
 
 
-def _may_be_taken(exc: Exception) -> bool:
+def _may_be_posted(exc: Exception) -> bool:
     """Return whether a message may have been taken although it failed to be sent."""
     is_refused = isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED
     return not is_refused and error_code(exc) in (None, *UNSURE)

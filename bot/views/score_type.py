@@ -36,10 +36,10 @@ async def submit_type(request: Request) -> Reply:
             return await propose_change(request, proposed)
     if entered.errors:
         return Reply(errors=entered.errors)
-    return await _add(request, entered, values)
+    return await _add_type(request, entered, values)
 
 
-async def _add(request: Request, entered: "_EnteredType", values: dict[str, Any]) -> Reply:
+async def _add_type(request: Request, entered: "_EnteredType", values: dict[str, Any]) -> Reply:
     key = entered.text("key")
     try:
         score_type = await add_score_type(
