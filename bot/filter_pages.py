@@ -27,12 +27,12 @@ class FilterPage:
 
     text: str
     cursors: tuple[str, ...] = ()
-    turned: int = 0
+    pages_turned: int = 0
 
     def carried(self) -> str | None:
         """Write it for a button, forgetting the first pages turned where room is short; none where there is no room."""
         for first in range(max(len(self.cursors), 1)):
-            state = {"q": self.text, "c": self.cursors[first:], "n": self.turned}
+            state = {"q": self.text, "c": self.cursors[first:], "n": self.pages_turned}
             encoded = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
             if len(encoded) <= BUTTON_VALUE:
                 return encoded
@@ -40,11 +40,13 @@ class FilterPage:
 
     def onward(self, cursor: str) -> "FilterPage":
         """Give the page after this one."""
-        return replace(self, cursors=(*self.cursors, cursor), turned=self.turned + 1)
+        return replace(self, cursors=(*self.cursors, cursor), pages_turned=self.pages_turned + 1)
 
     def back(self) -> "FilterPage":
         """Give the page before this one; where it was forgotten, the first."""
-        return replace(self, cursors=self.cursors[:-1], turned=self.turned - 1 if len(self.cursors) > 1 else 0)
+        return replace(
+            self, cursors=self.cursors[:-1], pages_turned=self.pages_turned - 1 if len(self.cursors) > 1 else 0
+        )
 
     @staticmethod
     def read(encoded: str) -> "FilterPage":
@@ -81,7 +83,7 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         result.cards,
         query.scores or (request.types[0],),
         text=filter_page.text,
-        first=filter_page.turned * size + 1,
+        first=filter_page.pages_turned * size + 1,
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,

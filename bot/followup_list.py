@@ -18,13 +18,13 @@ _CARRIED = re.compile(r"(open|mine|overdue) (\d{1,18})(?: (\d{1,18}(?:,\d{1,18})
 class FollowUpPage:
     """Where somebody is in a list: which one, past which id, and what they ended there, to say what came of it."""
 
-    which: str
+    list_name: str
     after: int = 0
     ended: tuple[int, ...] = ()
 
     def carried(self) -> str:
         """Write it for a button."""
-        return f"{self.which} {self.after} {','.join(map(str, self.ended))}".strip()
+        return f"{self.list_name} {self.after} {','.join(map(str, self.ended))}".strip()
 
     @staticmethod
     def read(carried: str) -> "FollowUpPage":
@@ -58,7 +58,7 @@ async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str =
         [follow_up for follow_up in shown if follow_up.contact in people],
         people,
         {score_type.key: score_type for score_type in request.types},
-        which=page.which,
+        which=page.list_name,
         place="" if is_home else page.carried(),
         turning=page_buttons,
         above=[*([section(notice)] if notice else []), *await _ask_outcomes(request, page)],
@@ -67,9 +67,9 @@ async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str =
 
 async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
     """Give what is on a page, and one more where there is any."""
-    if page.which == "overdue":
+    if page.list_name == "overdue":
         return await list_overdue(request.workspace, after=page.after, most=PER_PAGE + 1, now=request.now)
-    person = Whose(id=request.person.id, address=request.person.email) if page.which == "mine" else None
+    person = Whose(id=request.person.id, address=request.person.email) if page.list_name == "mine" else None
     return await list_waiting(request.workspace, whose=person, after=page.after, most=PER_PAGE + 1)
 
 

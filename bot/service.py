@@ -217,7 +217,7 @@ class Service:
 
         return Senders(
             steps={name: provider.steps for name, provider in PROVIDERS.items()},
-            thin=[name for name, provider in PROVIDERS.items() if provider.readback is not None],
+            id_only=[name for name, provider in PROVIDERS.items() if provider.readback is not None],
             address=self._settings.public_url or self._address,
             configure=_configure_source,
             next_secret=next_secret,

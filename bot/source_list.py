@@ -15,9 +15,9 @@ async def sources_page(request: Request, *, first: int = 0) -> Reply:
     listed = [
         Listed(
             source=source.at(request.now),
-            lately=await count_recent(request.workspace, source=source.id, now=request.now),
-            standing=unhealthy.get(source.slug, SourceHealth.WORKS),
-            waiting=quarantined.get(source.slug, 0),
+            recent=await count_recent(request.workspace, source=source.id, now=request.now),
+            health=unhealthy.get(source.slug, SourceHealth.WORKS),
+            quarantined=quarantined.get(source.slug, 0),
         )
         for source in all_sources[first : first + PER_PAGE]
     ]

@@ -21,5 +21,5 @@ async def become_owner(request: Request) -> Reply:
     (contact,) = existing
     if contact.owner:
         return plain_reply(f"{escape(contact.shown)} has an owner by now: {escape(contact.owner)}.")
-    await request.own(Item(key=request.key, contact=id, fields={"owner": request.person.email}))
+    await request.record_item(Item(key=request.key, contact=id, fields={"owner": request.person.email}))
     return plain_reply(f"You own {escape(contact.shown)} from now on: {escape(request.person.email)}.")

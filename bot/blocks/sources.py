@@ -38,9 +38,9 @@ class Listed:
     """A source with what came of it lately, how it stands, and how many of its items wait in quarantine."""
 
     source: Source
-    lately: Lately
-    standing: SourceHealth
-    waiting: int
+    recent: Lately
+    health: SourceHealth
+    quarantined: int
 
 
 def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
@@ -60,26 +60,26 @@ def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
 
 
 def _describe_source(listed: Listed) -> str:
-    paused = " · *paused*" if listed.source.settings.paused else STANDS[listed.standing]
+    paused = " · *paused*" if listed.source.settings.paused else STANDS[listed.health]
     last = (
-        f"Last delivery {moment(listed.lately.last_at)}"
-        if listed.lately.last_at is not None
+        f"Last delivery {moment(listed.recent.last_at)}"
+        if listed.recent.last_at is not None
         else "Nothing delivered yet"
     )
     counts = [
         f"{count:,} {status}"
         for count, status in (
-            (listed.lately.applied, "applied"),
-            (listed.lately.duplicate, "duplicate"),
-            (listed.lately.ignored, "ignored"),
-            (listed.lately.quarantined, "quarantined"),
+            (listed.recent.applied, "applied"),
+            (listed.recent.duplicate, "duplicate"),
+            (listed.recent.ignored, "ignored"),
+            (listed.recent.quarantined, "quarantined"),
         )
         if count
     ]
-    noun = "delivery" if listed.lately.deliveries == 1 else "deliveries"
-    recent = f" · in the last day {listed.lately.deliveries:,} {noun}: {', '.join(counts) or 'no items'}"
+    noun = "delivery" if listed.recent.deliveries == 1 else "deliveries"
+    recent = f" · in the last day {listed.recent.deliveries:,} {noun}: {', '.join(counts) or 'no items'}"
     return (
-        f"*{listed.source.slug}* `{listed.source.provider}`{paused}\n{last}{recent if listed.lately.deliveries else ''}"
+        f"*{listed.source.slug}* `{listed.source.provider}`{paused}\n{last}{recent if listed.recent.deliveries else ''}"
     )
 
 
@@ -98,8 +98,8 @@ def _render_buttons(listed: Listed, first: int) -> list[Block]:
     buttons = [button("Show", action="source_show", value=slug), button("Test", action="source_try", value=slug), pause]
     if listed.source.secrets:
         buttons.append(button("Rotate", action="source_rotate", value=slug))
-    if listed.waiting:
-        buttons.append(button(f"Quarantine ({listed.waiting:,})", action="source_aside", value=slug))
+    if listed.quarantined:
+        buttons.append(button(f"Quarantine ({listed.quarantined:,})", action="source_aside", value=slug))
     return buttons
 
 
@@ -122,12 +122,12 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
         noun = "request was" if refused.count == 1 else "requests were"
         summary = f"{refused.count:,} {noun} refused, the last {moment(refused.last_at)}"
         lines.append(f"{summary}: {escape_sentence(refused.reason)}. {escape_sentence(refused.hint)}")
-    if source.provider in senders.thin:
+    if source.provider in senders.id_only:
         lines += _describe_reading(reading) if source.reads else [explain_missing_token(source.slug)]
     head = f"*{source.slug}* `{source.provider}` at {escape(senders.url(source))}"
     return Reply(
         text=f"The source {source.slug}",
-        blocks=[section(head), *sections(_number_steps(senders.told(source))), *sections(lines)],
+        blocks=[section(head), *sections(_number_steps(senders.setup_steps(source))), *sections(lines)],
     )
 
 
@@ -176,7 +176,7 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
         text=f"Made the source {source.slug}.",
         blocks=[
             section(f"*Made the source {source.slug}.* At its side:"),
-            *sections(_number_steps(senders.told(source, secret=secret))),
+            *sections(_number_steps(senders.setup_steps(source, secret=secret))),
             *sections(lines),
             context("Copy the secret now: it is not shown again." if secret else "It needs no secret of ours."),
         ],

@@ -30,7 +30,7 @@ async def add_contact(request: Request) -> Reply:
         fields = {name: text for name, text in entered.items() if getattr(before, name) != text}
         if not fields:
             return already_known_reply(before)
-    recorded = await request.say(address, fields)
+    recorded = await request.save_contact(address, fields)
     if all(outcome.status is Status.DUPLICATE for outcome in recorded.outcomes):
         return Reply()  # sent again while the first was under way
     (after,) = await find(request.workspace, text=address)

@@ -74,12 +74,12 @@ class Request:
             self._build_submission(items=items, creates=isinstance(contact, str)), now=self.now
         )
 
-    async def say(self, email: str, fields: Mapping[str, Json]) -> Recorded:
+    async def save_contact(self, email: str, fields: Mapping[str, Json]) -> Recorded:
         """Record what is to be known of the contact with this address, which is made where there is none."""
         item = Item(key=self.key, contact=Reference(email=email), fields=fields)
         return await self.committer.record(self._build_submission(items=[item], creates=True), now=self.now)
 
-    async def own(self, item: Item) -> Recorded:
+    async def record_item(self, item: Item) -> Recorded:
         """Record one item about a contact that is there."""
         return await self.committer.record(self._build_submission(items=[item]), now=self.now)
 
