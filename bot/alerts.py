@@ -17,42 +17,44 @@ NOBODY_OF_OURS = (
 )
 
 
-async def alerts_page(asked: Request) -> Reply:
+async def alerts_page(request: Request) -> Reply:
     """Answer with every rule and what came of it."""
     return alerts_reply(
-        await alert_rules(asked.workspace),
-        asked.types,
-        asked.choices,
-        await count_by_rule(asked.workspace),
-        await count_cooled_down(asked.workspace),
-        await digests(asked.workspace),
+        await alert_rules(request.workspace),
+        request.types,
+        request.choices,
+        await count_by_rule(request.workspace),
+        await count_cooled_down(request.workspace),
+        await digests(request.workspace),
     )
 
 
-async def add_rule(asked: Request, words: str) -> Reply:
+async def add_rule(request: Request, words: str) -> Reply:
     """Make a rule, unless it is there already; raises what cannot be read."""
-    owners = await resolve_owners(asked, words)
+    owners = await resolve_owners(request, words)
     try:
-        rule = await add_alert_rule(asked.workspace, words=words, made_by=asked.person.id, owners=owners, now=asked.now)
-    except RuleThere as there:
-        return rule_exists_reply(there.rule, asked.types, asked.choices)
-    return rule_added_reply(rule, asked.types, asked.choices)
+        rule = await add_alert_rule(
+            request.workspace, words=words, made_by=request.person.id, owners=owners, now=request.now
+        )
+    except RuleThere as exc:
+        return rule_exists_reply(exc.rule, request.types, request.choices)
+    return rule_added_reply(rule, request.types, request.choices)
 
 
-async def find_outside_destinations(asked: Request, words: str) -> dict[str, str]:
+async def find_outside_destinations(request: Request, words: str) -> dict[str, str]:
     """Say what of a rule would tell somebody who is none of ours: `channel`, `escalate` → why, and what to say instead.
 
     Raises what cannot be read.
     """
-    read, refused = read_alert(words, asked.types), dict[str, str]()
-    if read.channel is not None and (verdict := await asked.may_post(read.channel)) is not Verdict.ALLOWED:
-        refused["channel"] = verdict.value
-    if read.escalate_to is not None and not await asked.is_colleague(read.escalate_to):
-        refused["escalate"] = NOBODY_OF_OURS
-    return refused
+    parsed, refusals = read_alert(words, request.types), dict[str, str]()
+    if parsed.channel is not None and (verdict := await request.may_post(parsed.channel)) is not Verdict.ALLOWED:
+        refusals["channel"] = verdict.value
+    if parsed.escalate_to is not None and not await request.is_colleague(parsed.escalate_to):
+        refusals["escalate"] = NOBODY_OF_OURS
+    return refusals
 
 
-async def resolve_owners(asked: Request, words: str) -> dict[str, str | None]:
+async def resolve_owners(request: Request, words: str) -> dict[str, str | None]:
     """Give the addresses of the colleagues that the words of a rule name, `me` among them."""
-    mentioned = {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(words)}
-    return {"me": asked.person.email, **mentioned}
+    addresses = {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(words)}
+    return {"me": request.person.email, **addresses}

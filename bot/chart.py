@@ -88,27 +88,28 @@ def png(chart: Chart) -> bytes:
 
 def describe_chart(chart: Chart) -> str:
     """Say in words what the chart shows, for those who do not see it."""
-    kind, values = chart.score_type, [value for _, value in chart.points if value is not None]
+    score_type, values = chart.score_type, [value for _, value in chart.points if value is not None]
     first, last = chart.points[0][1], chart.points[-1][1]
-    span = f"from {_day(chart, chart.since, year=True)} to {_day(chart, chart.until, year=True)}"
-    said = [
-        f"Chart of {kind.label} of {chart.whose} {span}: {_valued(first, kind)} at first, {_valued(last, kind)} now"
+    span = f"from {_format_day(chart, chart.since, year=True)} to {_format_day(chart, chart.until, year=True)}"
+    sentences = [
+        f"Chart of {score_type.label} of {chart.whose} {span}: {_format_value(first, score_type)} at first,"
+        f" {_format_value(last, score_type)} now"
     ]
     if values:
-        said[0] += f", lowest {show(min(values))}, highest {show(max(values))}"
+        sentences[0] += f", lowest {show(min(values))}, highest {show(max(values))}"
     if any(value is None for _, value in chart.points) and values:
-        said.append("It was missing for some of the time")
-    if kind.bands:
-        said.append(f"Bands: {', '.join(band.shown for band in kind.bands)}")
+        sentences.append("It was missing for some of the time")
+    if score_type.bands:
+        sentences.append(f"Bands: {', '.join(band.shown for band in score_type.bands)}")
     if chart.marks:
-        said.append("What moved it most")
-    text = ". ".join(said)
+        sentences.append("What moved it most")
+    text = ". ".join(sentences)
     for number, mark in enumerate(chart.marks, 1):
-        text += f"{':' if number == 1 else ';'} {number}. {_told(chart, mark)}"
-    kept = text
-    while len(json.dumps(kept)) > ALT_TEXT:
-        kept = kept[: -max(len(kept) // 50, 1)]
-    return text if kept == text else f"{kept}…"
+        text += f"{':' if number == 1 else ';'} {number}. {_describe_mark(chart, mark)}"
+    shortened = text
+    while len(json.dumps(shortened)) > ALT_TEXT:
+        shortened = shortened[: -max(len(shortened) // 50, 1)]
+    return text if shortened == text else f"{shortened}…"
 
 
 def svg(chart: Chart) -> str:
@@ -120,13 +121,13 @@ def svg(chart: Chart) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family={quoteattr(FAMILY)} font-size="{NORMAL:g}">',
             f'<rect id="paper" x="0.5" y="0.5" width="{WIDTH - 1}" height="{chart.height - 1}" rx="8"'
             f' fill="{PAPER}" stroke="{EDGE}"/>',
-            *_head(chart),
-            *_bands(frame),
-            *_values(frame),
-            *_dates(frame),
-            f'<path id="course" d="{_course(frame)}" fill="none" stroke="{LINE}" stroke-width="2.5"'
+            *_draw_head(chart),
+            *_draw_bands(frame),
+            *_draw_values(frame),
+            *_draw_dates(frame),
+            f'<path id="course" d="{_draw_course(frame)}" fill="none" stroke="{LINE}" stroke-width="2.5"'
             ' stroke-linejoin="round" stroke-linecap="round"/>',
-            *_marks(frame),
+            *_draw_marks(frame),
             "</svg>",
         ]
     )
@@ -137,8 +138,8 @@ class _Frame:
 
     def __init__(self, chart: Chart) -> None:
         self.chart = chart
-        self.lowest, self.highest = _range(chart)
-        self.ticks = _value_ticks(self.lowest, self.highest, chart.score_type.step)
+        self.lowest, self.highest = _choose_range(chart)
+        self.ticks = _choose_value_ticks(self.lowest, self.highest, chart.score_type.step)
         self.left = MARGIN + max(width(replace_missing_glyphs(show(tick)), SMALL) for tick in self.ticks) + 8
         bands = [
             width(fit_text(band.name, size=SMALL, room=WIDEST_BAND_NAME), SMALL) for band in chart.score_type.bands
@@ -153,101 +154,104 @@ class _Frame:
         return TOP + HEIGHT * (self.highest - value) / (self.highest - self.lowest)
 
 
-def _range(chart: Chart) -> tuple[int, int]:
+def _choose_range(chart: Chart) -> tuple[int, int]:
     """Choose the values that the picture reaches over: all there are, or those around a course that would be flat."""
-    kind = chart.score_type
-    values = [value for _, value in chart.points if value is not None] or [kind.start]
+    score_type = chart.score_type
+    values = [value for _, value in chart.points if value is not None] or [score_type.start]
     low, high = min(values), max(values)
-    whole = kind.maximum - kind.minimum
+    whole = score_type.maximum - score_type.minimum
     if whole <= 100_000 or high - low >= whole // 4:
-        return kind.minimum, kind.maximum
-    room = max((high - low) // 3, 5 * kind.step)
-    return max(low - room, kind.minimum), min(high + room, kind.maximum)
+        return score_type.minimum, score_type.maximum
+    room = max((high - low) // 3, 5 * score_type.step)
+    return max(low - room, score_type.minimum), min(high + room, score_type.maximum)
 
 
-def _value_ticks(lowest: int, highest: int, step: int) -> list[int]:
+def _choose_value_ticks(lowest: int, highest: int, step: int) -> list[int]:
     """Give round values from the lowest to the highest, a handful of them."""
     for exponent in range(13):
         for digit in (1, 2, 5):
-            wide = digit * 10**exponent
-            ticks = range(-(-lowest // wide) * wide, highest + 1, wide)
-            if wide >= min(step, highest - lowest) and len(ticks) <= MOST_VALUES:
+            interval = digit * 10**exponent
+            ticks = range(-(-lowest // interval) * interval, highest + 1, interval)
+            if interval >= min(step, highest - lowest) and len(ticks) <= MOST_VALUES:
                 return list(ticks) or [lowest]
     raise AssertionError("no range is as wide as that")
 
 
-def _head(chart: Chart) -> Iterator[str]:
-    kind = chart.score_type
-    now = f"{_valued(chart.points[-1][1], kind)} now"
+def _draw_head(chart: Chart) -> Iterator[str]:
+    score_type = chart.score_type
+    now = f"{_format_value(chart.points[-1][1], score_type)} now"
     room = WIDTH - 2 * MARGIN - width(replace_missing_glyphs(now), LARGE) - 24
-    title = fit_text(f"{chart.whose} · {kind.label}", size=LARGE, room=room)
-    yield _text(title, MARGIN, 30, size=LARGE, name="title")
-    yield _text(replace_missing_glyphs(now), WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
-    span = f"{_day(chart, chart.since, year=True)} to {_day(chart, chart.until, year=True)}, days in {chart.zone.key}"
-    yield _text(replace_missing_glyphs(span), MARGIN, 50, size=SMALL, fill=QUIET, name="span")
+    title = fit_text(f"{chart.whose} · {score_type.label}", size=LARGE, room=room)
+    yield _draw_text(title, MARGIN, 30, size=LARGE, name="title")
+    yield _draw_text(replace_missing_glyphs(now), WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
+    span = (
+        f"{_format_day(chart, chart.since, year=True)} to {_format_day(chart, chart.until, year=True)},"
+        f" days in {chart.zone.key}"
+    )
+    yield _draw_text(replace_missing_glyphs(span), MARGIN, 50, size=SMALL, fill=QUIET, name="span")
 
 
-def _bands(frame: _Frame) -> Iterator[str]:
+def _draw_bands(frame: _Frame) -> Iterator[str]:
     """Colour the background by band, and name each beside it; names that would touch move apart."""
     bands = frame.chart.score_type.bands
-    wide = f'x="{frame.left:.1f}" width="{frame.right - frame.left:.1f}"'
+    extent = f'x="{frame.left:.1f}" width="{frame.right - frame.left:.1f}"'
     if not bands:
-        yield f'<rect {wide} y="{TOP}" height="{HEIGHT}" fill="{NO_BAND}"/>'
-    seen: list[tuple[str, float]] = []
-    for place, band in enumerate(bands):
-        end = bands[place + 1].start if place + 1 < len(bands) else None
+        yield f'<rect {extent} y="{TOP}" height="{HEIGHT}" fill="{NO_BAND}"/>'
+    labels: list[tuple[str, float]] = []
+    for index, band in enumerate(bands):
+        end = bands[index + 1].start if index + 1 < len(bands) else None
         low, high = max(band.start, frame.lowest), frame.highest if end is None else min(end, frame.highest)
         is_last_value = end is None and low == high  # a band of the highest value alone is a line
         if low > high or (low == high and not is_last_value):
             continue
         top, bottom = frame.y(high), frame.y(low)
         yield (
-            f'<rect class="band" {wide} y="{top:.1f}" height="{bottom - top:.1f}" fill="{band_color(bands, place)}"/>'
+            f'<rect class="band" {extent} y="{top:.1f}" height="{bottom - top:.1f}" fill="{band_color(bands, index)}"/>'
         )
         if band.start > frame.lowest:
             yield (
                 f'<path class="border" d="M{frame.left:.1f} {bottom:.1f}H{frame.right:.1f}"'
                 f' stroke="{EDGE}" stroke-dasharray="2 4"/>'
             )
-        seen.append((band.name, (top + bottom) / 2))
-    for (name, _), y in zip(seen, _apart([y for _, y in seen], SMALL + 3), strict=True):
+        labels.append((band.name, (top + bottom) / 2))
+    for (name, _), y in zip(labels, _spread_labels([y for _, y in labels], SMALL + 3), strict=True):
         if y >= TOP - SMALL:  # of more bands than there is room for the highest are left to the words
             shown = fit_text(name, size=SMALL, room=WIDEST_BAND_NAME)
-            yield _text(shown, frame.right + 8, y + SMALL / 3, size=SMALL, fill=QUIET, name="band")
+            yield _draw_text(shown, frame.right + 8, y + SMALL / 3, size=SMALL, fill=QUIET, name="band")
 
 
-def band_color(bands: Sequence[Band], place: int) -> str:
+def band_color(bands: Sequence[Band], index: int) -> str:
     """Give what a band is drawn as: its colour, else by its place from the lowest; between the tints it is mixed."""
-    if colour := bands[place].colour:
-        return TINTS[colour]
+    if color := bands[index].colour:
+        return TINTS[color]
     if len(bands) == 1:
         return LADDER[0]
-    exact = place * (len(LADDER) - 1) / (len(bands) - 1)
+    exact = index * (len(LADDER) - 1) / (len(bands) - 1)
     below = min(int(exact), len(LADDER) - 2)
     mixed = [
-        round(one + (two - one) * (exact - below))
-        for one, two in zip(_parts(LADDER[below]), _parts(LADDER[below + 1]), strict=True)
+        round(lower + (upper - lower) * (exact - below))
+        for lower, upper in zip(_parse_color(LADDER[below]), _parse_color(LADDER[below + 1]), strict=True)
     ]
     return "#{:02x}{:02x}{:02x}".format(*mixed)
 
 
-def _parts(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def _parse_color(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def _apart(heights: Sequence[float], least: float) -> list[float]:
+def _spread_labels(heights: Sequence[float], spacing: float) -> list[float]:
     """Move labels, the lowest first, as far up as it takes for none to touch the next."""
     placed: list[float] = []
     for height in heights:
-        placed.append(min(height, placed[-1] - least) if placed else min(height, TOP + HEIGHT))
+        placed.append(min(height, placed[-1] - spacing) if placed else min(height, TOP + HEIGHT))
     return placed
 
 
-def _values(frame: _Frame) -> Iterator[str]:
+def _draw_values(frame: _Frame) -> Iterator[str]:
     for tick in frame.ticks:
         y = frame.y(tick)
         yield f'<path d="M{frame.left:.1f} {y:.1f}H{frame.right:.1f}" stroke="{EDGE}" stroke-opacity="0.25"/>'
-        yield _text(
+        yield _draw_text(
             replace_missing_glyphs(show(tick)),
             frame.left - 8,
             y + SMALL / 3,
@@ -258,15 +262,15 @@ def _values(frame: _Frame) -> Iterator[str]:
         )
 
 
-def _dates(frame: _Frame) -> Iterator[str]:
+def _draw_dates(frame: _Frame) -> Iterator[str]:
     bottom = TOP + HEIGHT
-    ends = -1.0
+    previous_end = -1.0
     for instant, shown in date_ticks(frame.chart.since, frame.chart.until, frame.chart.zone):
         x, half = frame.x(instant), width(replace_missing_glyphs(shown), SMALL) / 2
         yield f'<path d="M{x:.1f} {bottom}v5" stroke="{EDGE}"/>'
-        if x - half > max(ends + 8, MARGIN / 2) and x + half < WIDTH - MARGIN / 2:
-            ends = x + half
-            yield _text(
+        if x - half > max(previous_end + 8, MARGIN / 2) and x + half < WIDTH - MARGIN / 2:
+            previous_end = x + half
+            yield _draw_text(
                 replace_missing_glyphs(shown), x, bottom + 21, size=SMALL, fill=QUIET, anchor="middle", name="date"
             )
 
@@ -277,27 +281,32 @@ def date_ticks(since: int, until: int, zone: ZoneInfo) -> list[tuple[int, str]]:
     first, last = (datetime.fromtimestamp(at / 1_000_000, zone).date() for at in (since, until))
     if days < 3:
         steps = next(hours for hours in (3, 6, 12) if days * 24 / hours <= MOST_DATES + 1)
-        locals_ = [
+        instants = [
             datetime(day.year, day.month, day.day, hour, tzinfo=zone)
-            for day in _days(first, last, 1)
+            for day in _list_days(first, last, 1)
             for hour in range(0, 24, steps)
         ]
-        told = [(local, _date(local.date()) if local.hour == 0 else f"{local.hour:02d}:00") for local in locals_]
+        labeled = [
+            (local, _format_date(local.date()) if local.hour == 0 else f"{local.hour:02d}:00") for local in instants
+        ]
     elif days / 14 <= MOST_DATES:
         step = next(step for step in (1, 2, 7, 14) if days / step <= MOST_DATES)
-        told = [(datetime(day.year, day.month, day.day, tzinfo=zone), _date(day)) for day in _days(first, last, step)]
+        labeled = [
+            (datetime(day.year, day.month, day.day, tzinfo=zone), _format_date(day))
+            for day in _list_days(first, last, step)
+        ]
     else:
         step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 240, 600) if days / 30.4 / step <= MOST_DATES)
         months = range(first.year * 12 // step * step, last.year * 12 + 12, step)
-        told = [
+        labeled = [
             (datetime(month // 12, month % 12 + 1, 1, tzinfo=zone), f"{MONTHS[month % 12]} {month // 12}")
             for month in months
         ]
-    ticks = [(int(local.timestamp()) * 1_000_000, shown) for local, shown in told]
+    ticks = [(int(local.timestamp()) * 1_000_000, shown) for local, shown in labeled]
     return [(at, shown) for at, shown in ticks if since <= at <= until]
 
 
-def _days(first: date, last: date, step: int) -> Iterator[date]:
+def _list_days(first: date, last: date, step: int) -> Iterator[date]:
     """Give every so many days; of weeks the Mondays."""
     day = first - timedelta(days=first.weekday()) if step >= 7 else first
     while day <= last:
@@ -305,7 +314,7 @@ def _days(first: date, last: date, step: int) -> Iterator[date]:
         day += timedelta(days=step)
 
 
-def _course(frame: _Frame) -> str:
+def _draw_course(frame: _Frame) -> str:
     """Draw the value as steps; where it is missing there is nothing."""
     path: list[str] = []
     ends = [*(at for at, _ in frame.chart.points[1:]), frame.chart.until]
@@ -318,35 +327,35 @@ def _course(frame: _Frame) -> str:
     return "".join(path)
 
 
-def _marks(frame: _Frame) -> Iterator[str]:
+def _draw_marks(frame: _Frame) -> Iterator[str]:
     """Number the marks where they are, and say beneath what each of them was."""
     chart = frame.chart
-    spots = [_spot(mark, frame) for mark in chart.marks]
+    spots = [_locate_mark(mark, frame) for mark in chart.marks]
     discs: list[tuple[float, float]] = []
     for number, (mark, (x, y)) in enumerate(zip(chart.marks, spots, strict=True), 1):
-        discs.append(_free(x, y, discs=discs, spots=spots, frame=frame))
+        discs.append(_find_free_position(x, y, discs=discs, spots=spots, frame=frame))
         yield f'<path d="M{x:.1f} {y:.1f}L{discs[-1][0]:.1f} {discs[-1][1]:.1f}" stroke="{MARK}" stroke-width="1.5"/>'
         yield f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{MARK}" stroke="{PAPER}"/>'
-        yield from _numbered(number, *discs[-1])
+        yield from _draw_number(number, *discs[-1])
         below = TOP + HEIGHT + 44 + LEGEND_LINE * (number - 1) + 14
-        yield from _numbered(number, MARGIN + DISC, below - SMALL / 3)
-        told = fit_text(_told(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
-        yield _text(told, MARGIN + 2 * DISC + 8, below, size=NORMAL, name="mark")
+        yield from _draw_number(number, MARGIN + DISC, below - SMALL / 3)
+        description = fit_text(_describe_mark(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
+        yield _draw_text(description, MARGIN + 2 * DISC + 8, below, size=NORMAL, name="mark")
 
 
-def _spot(mark: Mark, frame: _Frame) -> tuple[float, float]:
+def _locate_mark(mark: Mark, frame: _Frame) -> tuple[float, float]:
     """Find where a change is: at the value that it left, or took away."""
     values = (mark.after, mark.before, frame.chart.score_type.start)
     value = next(value for value in values if value is not None)
     return frame.x(mark.at), frame.y(min(max(frame.lowest, value), frame.highest))
 
 
-def _numbered(number: int, x: float, y: float) -> Iterator[str]:
+def _draw_number(number: int, x: float, y: float) -> Iterator[str]:
     yield f'<circle class="disc" cx="{x:.1f}" cy="{y:.1f}" r="{DISC}" fill="{MARK}" stroke="{PAPER}"/>'
-    yield _text(str(number), x, y + SMALL / 3, size=SMALL, fill=ON_MARK, anchor="middle", name="number")
+    yield _draw_text(str(number), x, y + SMALL / 3, size=SMALL, fill=ON_MARK, anchor="middle", name="number")
 
 
-def _free(
+def _find_free_position(
     x: float,
     y: float,
     *,
@@ -355,40 +364,42 @@ def _free(
     frame: _Frame,
 ) -> tuple[float, float]:
     """Find the nearest place for the disc of a spot, inside the bands and clear of other discs and of all spots."""
-    apart = 2 * DISC + 2
-    for away in range(1, 12):
+    spacing = 2 * DISC + 2
+    for distance in range(1, 12):
         for right, down in ((0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1), (-1, 0), (1, 0)):
-            place = x + right * away * apart, y + down * away * apart
-            inside = frame.left + DISC <= place[0] <= frame.right - DISC
-            inside = inside and TOP + DISC <= place[1] <= TOP + HEIGHT - DISC
-            clear = all(dist(place, disc) >= apart for disc in discs)
-            if inside and clear and all(dist(place, spot) >= DISC + 5 for spot in spots):
-                return place
+            position = x + right * distance * spacing, y + down * distance * spacing
+            inside = frame.left + DISC <= position[0] <= frame.right - DISC
+            inside = inside and TOP + DISC <= position[1] <= TOP + HEIGHT - DISC
+            clear = all(dist(position, disc) >= spacing for disc in discs)
+            if inside and clear and all(dist(position, spot) >= DISC + 5 for spot in spots):
+                return position
     return x, y
 
 
-def _told(chart: Chart, mark: Mark) -> str:
-    kind = chart.score_type
-    moved = f"{_valued(mark.before, kind, band=False)} → {_valued(mark.after, kind, band=False)}"
-    return f"{_day(chart, mark.at)}: {moved}, {mark.cause}"
+def _describe_mark(chart: Chart, mark: Mark) -> str:
+    score_type = chart.score_type
+    change = (
+        f"{_format_value(mark.before, score_type, band=False)} → {_format_value(mark.after, score_type, band=False)}"
+    )
+    return f"{_format_day(chart, mark.at)}: {change}, {mark.cause}"
 
 
-def _valued(value: int | None, kind: ScoreType, *, band: bool = True) -> str:
+def _format_value(value: int | None, score_type: ScoreType, *, band: bool = True) -> str:
     if value is None:
         return MISSING
-    named = kind.band(value) if band else None
-    return f"{show(value)} ({named})" if named else show(value)
+    band_name = score_type.band(value) if band else None
+    return f"{show(value)} ({band_name})" if band_name else show(value)
 
 
-def _day(chart: Chart, instant: int, *, year: bool = False) -> str:
+def _format_day(chart: Chart, instant: int, *, year: bool = False) -> str:
     day = datetime.fromtimestamp(instant / 1_000_000, UTC).astimezone(chart.zone).date()
-    return f"{_date(day)} {day.year}" if year else _date(day)
+    return f"{_format_date(day)} {day.year}" if year else _format_date(day)
 
 
-def _date(day: date) -> str:
+def _format_date(day: date) -> str:
     return f"{day.day} {MONTHS[day.month - 1]}"
 
 
-def _text(text: str, x: float, y: float, *, size: float, name: str, fill: str = INK, anchor: str = "start") -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{fill}" text-anchor="{anchor}"'
-    return f'<text class="{name}" {place}>{escape(text)}</text>'
+def _draw_text(text: str, x: float, y: float, *, size: float, name: str, fill: str = INK, anchor: str = "start") -> str:
+    attributes = f'x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{fill}" text-anchor="{anchor}"'
+    return f'<text class="{name}" {attributes}>{escape(text)}</text>'

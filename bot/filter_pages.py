@@ -27,95 +27,103 @@ class FilterPage:
 
     text: str
     cursors: tuple[str, ...] = ()
-    turned: int = 0
+    pages_turned: int = 0
 
     def carried(self) -> str | None:
         """Write it for a button, forgetting the first pages turned where room is short; none where there is no room."""
         for first in range(max(len(self.cursors), 1)):
-            told = {"q": self.text, "c": self.cursors[first:], "n": self.turned}
-            written = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
-            if len(written) <= BUTTON_VALUE:
-                return written
+            state = {"q": self.text, "c": self.cursors[first:], "n": self.pages_turned}
+            encoded = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+            if len(encoded) <= BUTTON_VALUE:
+                return encoded
         return None
 
     def onward(self, cursor: str) -> "FilterPage":
         """Give the page after this one."""
-        return replace(self, cursors=(*self.cursors, cursor), turned=self.turned + 1)
+        return replace(self, cursors=(*self.cursors, cursor), pages_turned=self.pages_turned + 1)
 
     def back(self) -> "FilterPage":
         """Give the page before this one; where it was forgotten, the first."""
-        return replace(self, cursors=self.cursors[:-1], turned=self.turned - 1 if len(self.cursors) > 1 else 0)
+        return replace(
+            self, cursors=self.cursors[:-1], pages_turned=self.pages_turned - 1 if len(self.cursors) > 1 else 0
+        )
 
     @staticmethod
-    def read(carried: str) -> "FilterPage":
+    def read(encoded: str) -> "FilterPage":
         """Read it from a button; raises Outlived."""
         try:
-            told = json.loads(carried)
-            return FilterPage(str(told["q"]), tuple(str(cursor) for cursor in told["c"]), int(told["n"]))
+            state = json.loads(encoded)
+            return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), int(state["n"]))
         except (ValueError, KeyError, TypeError) as exc:
             raise Outlived from exc
 
 
-async def answer_filter(asked: Request, place: FilterPage) -> Reply:
+async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
     """Answer with one page of the contacts that a filter finds; raises BadFilter, BadCursor."""
-    length = len(json.dumps(place.text, ensure_ascii=False)) - 2
+    length = len(json.dumps(filter_page.text, ensure_ascii=False)) - 2
     if length > LONGEST:
-        counted = ", quotation marks counted twice" if length > len(place.text) else ""
-        return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{counted}.")
-    question = await _read(asked, place.text)
-    size = min(question.limit or PER_PAGE, MOST_PER_PAGE)
-    total = await count(asked.workspace, asked=question, now=asked.now)
+        note = ", quotation marks counted twice" if length > len(filter_page.text) else ""
+        return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{note}.")
+    query = await _parse_filter(request, filter_page.text)
+    size = min(query.limit or PER_PAGE, MOST_PER_PAGE)
+    total = await count(request.workspace, asked=query, now=request.now)
     if not total:
-        return await _nobody(asked, question, place.text)
-    found = await page(
-        asked.workspace, asked=question, limit=size, cursor=place.cursors[-1] if place.cursors else None, now=asked.now
+        return await _reply_no_match(request, query, filter_page.text)
+    result = await page(
+        request.workspace,
+        asked=query,
+        limit=size,
+        cursor=filter_page.cursors[-1] if filter_page.cursors else None,
+        now=request.now,
     )
-    onward = place.onward(found.next_cursor) if found.next_cursor is not None and question.limit is None else None
+    next_page = (
+        filter_page.onward(result.next_cursor) if result.next_cursor is not None and query.limit is None else None
+    )
     return filter_reply(
-        found.cards,
-        question.scores or (asked.types[0],),
-        text=place.text,
-        first=place.turned * size + 1,
+        result.cards,
+        query.scores or (request.types[0],),
+        text=filter_page.text,
+        first=filter_page.pages_turned * size + 1,
         total=total,
-        back=place.back().carried() if place.cursors else None,
-        onward=onward.carried() if onward is not None else None,
-        here=place.carried() or "",  # which has room: either it came in a button, or there is no cursor in it
+        back=filter_page.back().carried() if filter_page.cursors else None,
+        onward=next_page.carried() if next_page is not None else None,
+        here=filter_page.carried() or "",  # which has room: either it came in a button, or there is no cursor in it
     )
 
 
-async def _read(asked: Request, text: str) -> Filter:
+async def _parse_filter(request: Request, text: str) -> Filter:
     """Parse a filter; where it sorts by nothing, the highest of its first score, or of the default one, come first."""
-    owners = {"me": asked.person.email, **await mentioned_addresses(asked, text)}
-    question = parse(text, asked.types, owners=owners, segments=await segments(asked.workspace))
-    if question.sort:
-        return question
-    return replace(question, sort=(Sort((question.scores or (asked.types[0],))[0], True),))
+    owners = {"me": request.person.email, **await mentioned_addresses(request, text)}
+    query = parse(text, request.types, owners=owners, segments=await segments(request.workspace))
+    if query.sort:
+        return query
+    return replace(query, sort=(Sort((query.scores or (request.types[0],))[0], True),))
 
 
-async def mentioned_addresses(asked: Request, text: str) -> dict[str, str | None]:
+async def mentioned_addresses(request: Request, text: str) -> dict[str, str | None]:
     """Give the addresses of the colleagues mentioned in a text, by Slack's id; none where it is not known."""
-    return {found[1]: await asked.address_of(found[1]) for found in MENTION.finditer(text)}
+    return {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(text)}
 
 
-async def _nobody(asked: Request, question: Filter, text: str) -> Reply:
-    term = await find_emptying_term(asked.workspace, asked=question, now=asked.now)
-    because = f" Nobody is left after `{escape_code(term)}`." if term and len(question.texts) > 1 else ""
-    return plain_reply(f"No contact fits `{escape_code(text)}`.{because}{_hint(text, term or text)}")
+async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
+    term = await find_emptying_term(request.workspace, asked=query, now=request.now)
+    reason = f" Nobody is left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
+    return plain_reply(f"No contact fits `{escape_code(text)}`.{reason}{_suggest_syntax(text, term or text)}")
 
 
-def _is_of(term: str, several: re.Match[str]) -> bool:
+def _is_part_of(term: str, match: re.Match[str]) -> bool:
     """Tell whether a term is a field with the first of several words, or one of those that were meant for it too."""
-    return several[0].startswith(term) or (several["field"] != "tag" and term in several["words"].split())
+    return match[0].startswith(term) or (match["field"] != "tag" and term in match["words"].split())
 
 
-def _hint(text: str, term: str) -> str:
+def _suggest_syntax(text: str, term: str) -> str:
     """Say how the *term* that left nobody may have been meant."""
     if term in ("and", "or", "not"):
         return f" `{term}` was looked for as a word; AND, OR and NOT are written in capitals."
-    if found := next((one for one in _SEVERAL.finditer(text) if _is_of(term, one)), None):
-        words = found["words"].strip("'")
-        meant = f'{found["field"]}:"{words}"'
-        return f" Several words stand in quotes: `{escape_code(meant)}`"
-    if found := _WHOLE.fullmatch(term):
-        return f" That asks for the whole of it; for a part: `{escape_code(found['field'] + '~' + found['words'])}`"
+    if match := next((candidate for candidate in _SEVERAL.finditer(text) if _is_part_of(term, candidate)), None):
+        words = match["words"].strip("'")
+        quoted = f'{match["field"]}:"{words}"'
+        return f" Several words stand in quotes: `{escape_code(quoted)}`"
+    if match := _WHOLE.fullmatch(term):
+        return f" That asks for the whole of it; for a part: `{escape_code(match['field'] + '~' + match['words'])}`"
     return ""

@@ -14,16 +14,16 @@ LACKING: Final = "\u25a1"
 
 def replace_missing_glyphs(text: str) -> str:
     """Give a text on one line in letters that the font has; each that it lacks becomes an empty square."""
-    widths = _widths()
+    widths = _load_widths()
     line = " ".join(text.split())
     # What is invisible by nature may vanish; some of it would turn the direction of everything after it.
-    seen = (letter for letter in line if unicodedata.category(letter) not in ("Cc", "Cf"))
-    return "".join(letter if ord(letter) in widths else LACKING for letter in seen)
+    visible = (letter for letter in line if unicodedata.category(letter) not in ("Cc", "Cf"))
+    return "".join(letter if ord(letter) in widths else LACKING for letter in visible)
 
 
 def width(text: str, size: float) -> float:
     """Measure a writable text, in the unit of the font's *size*."""
-    widths = _widths()
+    widths = _load_widths()
     return sum(widths[ord(letter)] for letter in text) * size
 
 
@@ -38,7 +38,7 @@ def fit_text(text: str, *, size: float, room: float) -> str:
 
 
 @cache
-def _widths() -> dict[int, float]:
+def _load_widths() -> dict[int, float]:
     """Read how wide each character of the font is, in ems.
 
     https://learn.microsoft.com/typography/opentype/spec: cmap (format 12), hmtx, hhea, head.
@@ -48,10 +48,10 @@ def _widths() -> dict[int, float]:
     tables = {name: start for name, _, start, _ in struct.iter_unpack(">4sIII", font[12 : 12 + 16 * count])}
     (units,) = struct.unpack_from(">H", font, tables[b"head"] + 18)
     (measured,) = struct.unpack_from(">H", font, tables[b"hhea"] + 34)
-    advances = [one[0] for one in struct.iter_unpack(">HH", font[tables[b"hmtx"] :][: 4 * measured])]
+    advances = [record[0] for record in struct.iter_unpack(">HH", font[tables[b"hmtx"] :][: 4 * measured])]
     cmap = tables[b"cmap"]
     (subtables,) = struct.unpack_from(">H", font, cmap + 2)
-    found: dict[int, float] = {}
+    widths: dict[int, float] = {}
     for _, _, offset in struct.iter_unpack(">HHI", font[cmap + 4 : cmap + 4 + 8 * subtables]):
         if struct.unpack_from(">H", font, cmap + offset) != (12,):
             continue
@@ -60,5 +60,5 @@ def _widths() -> dict[int, float]:
         for first, last, glyph in struct.iter_unpack(">III", font[start : start + 12 * groups]):
             for code in range(first, last + 1):
                 # The glyphs after those that are measured one by one are as wide as the last of them.
-                found[code] = advances[min(glyph + code - first, measured - 1)] / units
-    return found
+                widths[code] = advances[min(glyph + code - first, measured - 1)] / units
+    return widths

@@ -12,35 +12,45 @@ from storage.reading.history import Cause, load_timeline
 MOST_CHANGES = 20_000
 
 
-async def chart_of(asked: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
+async def chart_of(request: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
     """Give the picture of one score over so many days until now; none where it was missing all the time."""
-    found = await load_timeline(
-        asked.workspace, contact=contact.id, score=score, most=MOST_CHANGES, since=asked.now - days * DAY, now=asked.now
+    timeline = await load_timeline(
+        request.workspace,
+        contact=contact.id,
+        score=score,
+        most=MOST_CHANGES,
+        since=request.now - days * DAY,
+        now=request.now,
     )
-    if all(value is None for _, value in found.points):
+    if all(value is None for _, value in timeline.points):
         return None
     chart = Chart(
         whose=contact.shown,
-        score_type=found.score_type,
-        since=found.since,
-        until=found.until,
-        zone=zone_of(asked.person.zone),
-        points=found.points,
+        score_type=timeline.score_type,
+        since=timeline.since,
+        until=timeline.until,
+        zone=zone_of(request.person.zone),
+        points=timeline.points,
         marks=[
-            Mark(at=one.move.at, before=one.move.before, after=one.move.after, cause=await _cause(asked, one))
-            for one in found.causes
+            Mark(
+                at=cause.move.at,
+                before=cause.move.before,
+                after=cause.move.after,
+                cause=await _describe_cause(request, cause),
+            )
+            for cause in timeline.causes
         ],
     )
     return Picture(png=await asyncio.to_thread(png, chart), words=describe_chart(chart))
 
 
-async def _cause(asked: Request, cause: Cause) -> str:
+async def _describe_cause(request: Request, cause: Cause) -> str:
     """Say who or what a change is from, and why; a picture mentions nobody, so a colleague is named."""
     if cause.actor and cause.source == SLACK:
-        who = f"by {await asked.name_of(cause.actor) or 'a colleague'}"
+        author = f"by {await request.name_of(cause.actor) or 'a colleague'}"
     else:
-        who = f"by {cause.actor}" if cause.actor else f"from {cause.source}"
-    return f"{who}, “{' '.join(cause.reason.split())}”" if cause.reason else who
+        author = f"by {cause.actor}" if cause.actor else f"from {cause.source}"
+    return f"{author}, “{' '.join(cause.reason.split())}”" if cause.reason else author
 
 
 def zone_of(name: str | None) -> ZoneInfo:

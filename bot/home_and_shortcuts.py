@@ -20,35 +20,35 @@ _NO_ADMIN = (
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
 
-async def home(asked: Request) -> Reply:
+async def home(request: Request) -> Reply:
     """Draw the Home tab: the first questions until they are answered, what waits for this person, what to type."""
     blocks: list[Block] = []
-    if await is_noticed(asked.workspace, what=NO_ADMIN):
-        blocks += [section(_NO_ADMIN.format(asked.workspace.team)), {"type": "divider"}]
-    if asked.choices.set_up_at is None and Need.ADMINISTER in asked.rights:
-        blocks += [*setup_blocks(asked.choices, asked.types), {"type": "divider"}]
-    mine = await follow_ups_page(asked, FollowUpPage("mine"), is_home=True)
-    blocks += [*mine.blocks, {"type": "divider"}]
+    if await is_noticed(request.workspace, what=NO_ADMIN):
+        blocks += [section(_NO_ADMIN.format(request.workspace.team)), {"type": "divider"}]
+    if request.choices.set_up_at is None and Need.ADMINISTER in request.rights:
+        blocks += [*setup_blocks(request.choices, request.types), {"type": "divider"}]
+    follow_ups = await follow_ups_page(request, FollowUpPage("mine"), is_home=True)
+    blocks += [*follow_ups.blocks, {"type": "divider"}]
     blocks.append(section("*What to type*\n`/score ada@example.com` · `/score top 10` · `/score help`"))
     blocks.append(context("Scores are for members of this workspace; a contact never sees one."))
     return Reply(text="Contact Score", blocks=blocks)
 
 
-def ask_for_place(asked: Request) -> Reply:
+def ask_for_place(request: Request) -> Reply:
     """Ask whether follow-ups shall go to the channel, where who invited may say so; else nothing."""
-    chosen = asked.choices.alert_channel
-    if chosen == asked.text or (chosen is not None and Need.ADMINISTER not in asked.rights):
+    channel = request.choices.alert_channel
+    if channel == request.text or (channel is not None and Need.ADMINISTER not in request.rights):
         return Reply()
-    return invited_reply(asked.text)
+    return invited_reply(request.text)
 
 
-async def score_message(asked: Request) -> Reply:
+async def score_message(request: Request) -> Reply:
     """Open the form for the contact whose address, or else whose first known name, a message holds."""
-    addresses = [word.strip(".!?") for word in _WORD.findall(asked.text) if looks_like_address(word.strip(".!?"))]
+    addresses = [word.strip(".!?") for word in _WORD.findall(request.text) if looks_like_address(word.strip(".!?"))]
     for address in addresses:
-        found = await find_all(asked, address)
-        if len(found) == 1:
-            known = await card(asked.workspace, contact=found[0].id, now=asked.now)
-            values = {one.score_type.key: one.value for one in known.standings} if known else {}
-            return Reply(modal=set_modal(asked.types, contact=found[0], values=values))
-    return Reply(modal=set_modal(asked.types, values={}))
+        matches = await find_all(request, address)
+        if len(matches) == 1:
+            contact_card = await card(request.workspace, contact=matches[0].id, now=request.now)
+            values = {score.score_type.key: score.value for score in contact_card.standings} if contact_card else {}
+            return Reply(modal=set_modal(request.types, contact=matches[0], values=values))
+    return Reply(modal=set_modal(request.types, values={}))

@@ -49,28 +49,28 @@ _FOR_EVER = frozenset({SWEEP, WATCH, DIGEST_JOB})
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """A job is done, and the jobs *along* with it; the lane rests for *pace* µs. It comes again at *again*."""
+class _JobResult:
+    """A job is done, and the jobs *also_done* with it; the lane rests for *pace* µs. It comes again at *repeat_at*."""
 
-    along: Collection[int] = ()
+    also_done: Collection[int] = ()
     pace: int = 0
-    again: int | None = None
+    repeat_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _ByTime:
+class _TimedMove:
     """What time does to a follow-up: the move, and what is said under its message."""
 
     move: FollowUpMove
-    said: str
+    message: str
 
 
-_BY_TIME = {
-    WAKE: _ByTime(FollowUpMove.WAKE, "<@{holder}> snoozed this until now; it is open again."),
-    RELEASE: _ByTime(
+_TIMED_MOVES = {
+    WAKE: _TimedMove(FollowUpMove.WAKE, "<@{holder}> snoozed this until now; it is open again."),
+    RELEASE: _TimedMove(
         FollowUpMove.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."
     ),
-    ESCALATE: _ByTime(FollowUpMove.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
+    ESCALATE: _TimedMove(FollowUpMove.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
 }
 _NOT_OURS = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
 _NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #sales`"
@@ -90,37 +90,37 @@ class Deliverer:
         self._people = people
         self._poster = Poster(posting, people=people, clock=clock)
         self._clock = clock
-        self._ways: dict[str, Callable[[Job], Awaitable[_Done]]] = {
-            ASK: self._ask,
-            EDIT: self._edit,
-            WAKE: self._by_time,
-            RELEASE: self._by_time,
-            ESCALATE: self._by_time,
-            WELCOME: self._welcome,
-            SWEEP: self._sweep,
-            DIGEST_JOB: self._digest,
-            WATCH: self._watch,
-            TELL: self._tell_standing,
+        self._handlers: dict[str, Callable[[Job], Awaitable[_JobResult]]] = {
+            ASK: self._post_follow_up,
+            EDIT: self._edit_message,
+            WAKE: self._apply_timed_move,
+            RELEASE: self._apply_timed_move,
+            ESCALATE: self._apply_timed_move,
+            WELCOME: self._send_welcome,
+            SWEEP: self._run_sweep,
+            DIGEST_JOB: self._send_digest,
+            WATCH: self._check_sources,
+            TELL: self._report_source_health,
         }
 
     async def work(self) -> bool:
         """Take one job that is due and do it; false where there was none."""
-        job = await jobs.claim(self._workspace, kinds=self._ways, now=self._clock())
+        job = await jobs.claim(self._workspace, kinds=self._handlers, now=self._clock())
         if job is None:
             return False
         try:
-            done = await self._ways[job.kind](job)
+            result = await self._handlers[job.kind](job)
         except Exception as exc:
-            await self._try_again(job, exc)
+            await self._retry(job, exc)
         else:
             now = self._clock()
-            if done.again is not None:
-                await jobs.reschedule(self._workspace, job=job, at=done.again, now=now)
+            if result.repeat_at is not None:
+                await jobs.reschedule(self._workspace, job=job, at=result.repeat_at, now=now)
             else:
-                await jobs.settle(self._workspace, job=job, done=done.along, pace=done.pace, now=now)
+                await jobs.settle(self._workspace, job=job, done=result.also_done, pace=result.pace, now=now)
         return True
 
-    async def _try_again(self, job: Job, exc: Exception) -> None:
+    async def _retry(self, job: Job, exc: Exception) -> None:
         now, code = self._clock(), error_code(exc) or type(exc).__name__
         # What would have failed whatever it is about is no reason to give this one up.
         is_away = isinstance(exc, Unheard | StorageUnavailable) or is_outage(exc)
@@ -142,230 +142,255 @@ class Deliverer:
             now=now,
         )
 
-    async def _ask(self, job: Job) -> _Done:
+    async def _post_follow_up(self, job: Job) -> _JobResult:
         now = self._clock()
-        one = await self._of(job)
-        if one is None or one.posted_at is not None or one.standing.state not in WAITING:
-            return _Done()
+        follow_up = await self._load_follow_up(job)
+        if follow_up is None or follow_up.posted_at is not None or follow_up.standing.state not in WAITING:
+            return _JobResult()
         due = await jobs.list_due_in_lane(self._workspace, lane=job.lane, kind=ASK, now=now)
-        before = await followups.list_posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
-        if len(due) + len(before) > STORM:
-            return await self._ask_for_many(job, due, before)
-        place, ts = await self._post(job, await self._draw(one), one.id, since=one.asked_at)
-        await followup_moves.record_message(self._workspace, ids=[one.id], channel=place, ts=ts, in_list=False, now=now)
-        return _Done(pace=PACE)
+        recent = await followups.list_posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
+        if len(due) + len(recent) > STORM:
+            return await self._post_storm(job, due, recent)
+        channel, ts = await self._post_once(
+            job, await self._render_follow_up(follow_up), follow_up.id, since=follow_up.asked_at
+        )
+        await followup_moves.record_message(
+            self._workspace, ids=[follow_up.id], channel=channel, ts=ts, in_list=False, now=now
+        )
+        return _JobResult(pace=PACE)
 
-    async def _ask_for_many(self, job: Job, due: dict[int, int], before: Sequence[FollowUp]) -> _Done:
+    async def _post_storm(self, job: Job, due: dict[int, int], recent: Sequence[FollowUp]) -> _JobResult:
         """Put what waits into the list of this storm, which is posted with the first of it."""
         now = self._clock()
-        found = await followups.load_follow_ups(self._workspace, ids=due.values())
-        fresh = [one for one in found if one.posted_at is None and one.standing.state in WAITING]
+        follow_ups = await followups.load_follow_ups(self._workspace, ids=due.values())
+        fresh = [
+            follow_up for follow_up in follow_ups if follow_up.posted_at is None and follow_up.standing.state in WAITING
+        ]
         if not fresh:
-            return _Done(along=due)
-        last = next((one for one in reversed(before) if one.in_list), None)
+            return _JobResult(also_done=due)
+        last = next((follow_up for follow_up in reversed(recent) if follow_up.in_list), None)
         if last is None:
-            reply = await self._draw_many(fresh)
-            since = min(one.asked_at for one in fresh)
-            place, ts = await self._post(job, reply, fresh[0].id, since=since, known_as=due.values())
+            reply = await self._render_storm(fresh)
+            since = min(follow_up.asked_at for follow_up in fresh)
+            channel, ts = await self._post_once(job, reply, fresh[0].id, since=since, known_as=due.values())
             if job.is_doubtful:  # what was taken before may have been about fewer
-                last = replace(fresh[0], message_channel=place, message_ts=ts, in_list=True)
+                last = replace(fresh[0], message_channel=channel, message_ts=ts, in_list=True)
         if last is not None:
-            place, ts = await self._redraw(job, last, fresh)
-        ids = [one.id for one in fresh]
-        await followup_moves.record_message(self._workspace, ids=ids, channel=place, ts=ts, in_list=True, now=now)
-        return _Done(along=due, pace=PACE)
+            channel, ts = await self._update_message(job, last, fresh)
+        ids = [follow_up.id for follow_up in fresh]
+        await followup_moves.record_message(self._workspace, ids=ids, channel=channel, ts=ts, in_list=True, now=now)
+        return _JobResult(also_done=due, pace=PACE)
 
-    async def _of(self, job: Job) -> FollowUp | None:
+    async def _load_follow_up(self, job: Job) -> FollowUp | None:
         """Give the follow-up that a job is about; none where it is gone with its contact."""
-        found = await followups.load_follow_ups(self._workspace, ids=[job.subject])
-        return found[0] if found else None
+        follow_ups = await followups.load_follow_ups(self._workspace, ids=[job.subject])
+        return follow_ups[0] if follow_ups else None
 
-    async def _edit(self, job: Job) -> _Done:
-        one = await self._of(job)
-        if one is None or one.message_channel is None or one.message_ts is None:
-            return _Done()  # it shows what it is when it is posted
-        _, ts = await self._redraw(job, one)
-        return _Done(pace=0 if ts == one.message_ts else PACE)
+    async def _edit_message(self, job: Job) -> _JobResult:
+        follow_up = await self._load_follow_up(job)
+        if follow_up is None or follow_up.message_channel is None or follow_up.message_ts is None:
+            return _JobResult()  # it shows what it is when it is posted
+        _, ts = await self._update_message(job, follow_up)
+        return _JobResult(pace=0 if ts == follow_up.message_ts else PACE)
 
-    async def _redraw(self, job: Job, one: FollowUp, fresh: Sequence[FollowUp] = ()) -> tuple[str, str]:
+    async def _update_message(self, job: Job, follow_up: FollowUp, fresh: Sequence[FollowUp] = ()) -> tuple[str, str]:
         """Edit the message of a follow-up, which lists *fresh* too from now on, and return its place and time stamp.
 
         Where not everybody who reads it may see scores any more, it loses what it says and an admin gets a message in
         its place, which is the one that is edited from then on. Without an admin it is tried again with the next edit.
         """
-        place, ts = str(one.message_channel), str(one.message_ts)
-        listed = [one]
-        if one.in_list:  # all that it lists, and not only what was posted lately: a storm may last
-            listed = await followups.list_sharing_message(self._workspace, channel=place, ts=ts)
-        reply = await self._draw_many([*listed, *fresh]) if one.in_list else await self._draw(one)
+        channel, ts = str(follow_up.message_channel), str(follow_up.message_ts)
+        listed = [follow_up]
+        if follow_up.in_list:  # all that it lists, and not only what was posted lately: a storm may last
+            listed = await followups.list_sharing_message(self._workspace, channel=channel, ts=ts)
+        reply = (
+            await self._render_storm([*listed, *fresh])
+            if follow_up.in_list
+            else await self._render_follow_up(follow_up)
+        )
         try:
-            await self._poster.send(place, reply, ts=ts)
-            return place, ts
+            await self._poster.send(channel, reply, ts=ts)
+            return channel, ts
         except NotShown as exc:
             log.warning("message hidden", because=exc.verdict.name)
-        admin = await self._admin()
+        admin = await self._find_admin()
         if admin is None:
-            return place, ts
-        to, shown = await self._poster.direct(admin), [*listed, *fresh]
-        reply = replace(reply, blocks=[context(await self._why_hidden(place)), *reply.blocks])
-        since = min(each.posted_at or each.asked_at for each in shown)
-        ids = [each.id for each in shown]
-        moved = await self._poster.say_once(job, to, reply, ids[0], event=EVENT, since=since, known_as=ids)
+            return channel, ts
+        admin_channel, shown = await self._poster.direct(admin), [*listed, *fresh]
+        reply = replace(reply, blocks=[context(await self._explain_hidden(channel)), *reply.blocks])
+        since = min(item.posted_at or item.asked_at for item in shown)
+        ids = [item.id for item in shown]
+        admin_ts = await self._poster.say_once(
+            job, admin_channel, reply, ids[0], event=EVENT, since=since, known_as=ids
+        )
         if job.is_doubtful:  # what was taken before may have been about fewer
-            await self._poster.send(to, reply, ts=moved)
-        await followup_moves.move_message(self._workspace, channel=place, ts=ts, to_channel=to, to_ts=moved)
-        return to, moved
+            await self._poster.send(admin_channel, reply, ts=admin_ts)
+        await followup_moves.move_message(
+            self._workspace, channel=channel, ts=ts, to_channel=admin_channel, to_ts=admin_ts
+        )
+        return admin_channel, admin_ts
 
-    async def _why_hidden(self, place: str) -> str:
+    async def _explain_hidden(self, channel: str) -> str:
         """Return the line that tells an admin why they get what was shown in a place."""
-        if not place.startswith("D"):
-            return f"{_NOT_OURS.format(place)}, so this comes to you. To choose another place: `/score setup`"
-        reader = await self._poster.reader(place)
-        who = f"<@{reader}>" if reader else "The person who read it"
-        return f"{who} is no active member here, so what they were shown comes to you."
+        if not channel.startswith("D"):
+            return f"{_NOT_OURS.format(channel)}, so this comes to you. To choose another place: `/score setup`"
+        reader = await self._poster.reader(channel)
+        person = f"<@{reader}>" if reader else "The person who read it"
+        return f"{person} is no active member here, so what they were shown comes to you."
 
-    async def _by_time(self, job: Job) -> _Done:
+    async def _apply_timed_move(self, job: Job) -> _JobResult:
         """Wake, release or escalate a follow-up, and say so under its message: an edit notifies nobody."""
-        way, one = _BY_TIME[job.kind], await self._of(job)
-        if one is None:
-            return _Done()
-        now, place = self._clock(), one.message_channel
+        timed_move, follow_up = _TIMED_MOVES[job.kind], await self._load_follow_up(job)
+        if follow_up is None:
+            return _JobResult()
+        now, channel = self._clock(), follow_up.message_channel
         try:
-            moved = await followup_moves.apply_move(self._workspace, id=one.id, move=way.move, by=None, now=now)
+            updated = await followup_moves.apply_move(
+                self._workspace, id=follow_up.id, move=timed_move.move, by=None, now=now
+            )
         except TooLate:  # claimed or done meanwhile, or moved by whoever had this job before
-            moved = one
-        *before, last = await followups.list_steps(self._workspace, id=one.id)
-        moved_before = job.attempts > 1 and last.move == way.move  # and the word of it was not sent
-        if moved.standing == one.standing and not moved_before:
-            return _Done()
-        if way.move is FollowUpMove.ESCALATE and (place is None or one.in_list or place.startswith("D")):
-            return await self._tell_escalated(job, one, since=last.at)
-        if one.in_list or place is None:
-            return _Done()
-        said = Reply(text=way.said.format(holder=before[-1].by, whom=one.escalate_to))
+            updated = follow_up
+        *earlier, last = await followups.list_steps(self._workspace, id=follow_up.id)
+        was_moved_before = job.attempts > 1 and last.move == timed_move.move  # and the word of it was not sent
+        if updated.standing == follow_up.standing and not was_moved_before:
+            return _JobResult()
+        if timed_move.move is FollowUpMove.ESCALATE and (
+            channel is None or follow_up.in_list or channel.startswith("D")
+        ):
+            return await self._notify_escalation(job, follow_up, since=last.at)
+        if follow_up.in_list or channel is None:
+            return _JobResult()
+        reply = Reply(text=timed_move.message.format(holder=earlier[-1].by, whom=follow_up.escalate_to))
         try:
-            await self._poster.say_once(job, place, said, job.id, event=WORD, since=last.at, thread=one.message_ts)
+            await self._poster.say_once(
+                job, channel, reply, job.id, event=WORD, since=last.at, thread=follow_up.message_ts
+            )
         except (NotShown, SlackApiError) as exc:
-            log.warning("not said in a thread", because=_why_not(exc, place))
-            if way.move is FollowUpMove.ESCALATE:
-                return await self._tell_escalated(job, one, since=last.at)
-        return _Done(pace=PACE)
+            log.warning("not said in a thread", because=_explain_refusal(exc, channel))
+            if timed_move.move is FollowUpMove.ESCALATE:
+                return await self._notify_escalation(job, follow_up, since=last.at)
+        return _JobResult(pace=PACE)
 
-    async def _tell_escalated(self, job: Job, one: FollowUp, *, since: int) -> _Done:
+    async def _notify_escalation(self, job: Job, follow_up: FollowUp, *, since: int) -> _JobResult:
         """Tell somebody what is escalated to them, where they do not see its message."""
-        person, why = one.escalate_to, ""
+        person, why = follow_up.escalate_to, ""
         if person is not None and await self._people.colleague(person, now=self._clock()) is None:
             why = f"\n<@{person}> is no active member here, so this escalation comes to you."
-            person = await self._admin()
+            person = await self._find_admin()
         if person is None:
-            return _Done()
-        (contact,) = await contacts(self._workspace, ids=[one.contact])
-        types = {each.key: each for each in await score_types(self._workspace)}
-        said = headline(one, contact, types.get(one.score))
-        said += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
-        reply = Reply(text=said.replace("*", ""), blocks=[section(said)])
+            return _JobResult()
+        (contact,) = await contacts(self._workspace, ids=[follow_up.contact])
+        types = {score_type.key: score_type for score_type in await score_types(self._workspace)}
+        text = headline(follow_up, contact, types.get(follow_up.score))
+        text += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
+        reply = Reply(text=text.replace("*", ""), blocks=[section(text)])
         await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
-        return _Done(pace=PACE)
+        return _JobResult(pace=PACE)
 
-    async def _sweep(self, job: Job) -> _Done:
+    async def _run_sweep(self, job: Job) -> _JobResult:
         """Decide what time alone decided, and look again in a minute."""
         now = self._clock()
         await sweep(self._workspace, now=now)
-        return _Done(again=now + SWEEP_EVERY)
+        return _JobResult(repeat_at=now + SWEEP_EVERY)
 
-    async def _watch(self, job: Job) -> _Done:
+    async def _check_sources(self, job: Job) -> _JobResult:
         """Look whether every source still works, and again in five minutes."""
         now = self._clock()
         for source, standing in await source_health.check_sources(self._workspace, now=now):
             log.warning("source stands otherwise", source=source, standing=standing)
-        return _Done(again=now + WATCH_EVERY)
+        return _JobResult(repeat_at=now + WATCH_EVERY)
 
-    async def _tell_standing(self, job: Job) -> _Done:
+    async def _report_source_health(self, job: Job) -> _JobResult:
         """Tell an admin how a source stands, unless they know it by now."""
         changed = await source_health.load_unreported(self._workspace, source=job.subject)
         if changed is None:
-            return _Done()
-        admin = await self._admin()
+            return _JobResult()
+        admin = await self._find_admin()
         if admin is None:
             raise _Nowhere
-        place = await self._poster.direct(admin)
+        channel = await self._poster.direct(admin)
         await self._poster.say_once(
-            job, place, source_health_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
+            job, channel, source_health_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
         )
         await source_health.record_reported(self._workspace, changed=changed)
-        return _Done(pace=PACE)
+        return _JobResult(pace=PACE)
 
-    async def _digest(self, job: Job) -> _Done:
+    async def _send_digest(self, job: Job) -> _JobResult:
         """Send what is new to one place, once a day and in its working hours; nothing where nothing is."""
         now = self._clock()
-        one = next((each for each in await digests(self._workspace) if each.id == job.subject), None)
-        if one is None:
-            return _Done()
-        again = next_time(one.zone, one.minute, after=now)
-        sent_today = one.sent_at is not None and is_same_day(one.zone, one.sent_at, now)
-        if sent_today or not is_at_work(one.zone, now):
-            return _Done(again=again)
-        is_persons = one.place[:1] in ("U", "W")
-        person = await self._people.colleague(one.place, now=now) if is_persons else None
-        what = f"{DIGEST_JOB}/{one.place}"
-        if is_persons and person is None:
-            await self._tell_once(job, what, f"<@{one.place}> is no active member here, so their digest is not sent.")
-            return _Done(again=again)
-        whose = Whose(id=person.id, address=person.email) if person is not None else None
-        told = await gather_news(self._workspace, digest=one, whose=whose, now=now)
-        if not told.is_empty:
-            place = await self._poster.direct(one.place) if is_persons else one.place
-            many = [*told.asked, *told.overdue, *told.waking]
-            known = await contacts(self._workspace, ids=[each.contact for each in many])
-            types = {each.key: each for each in await score_types(self._workspace)}
-            reply = digest_reply(told, {each.id: each for each in known}, types, place=one.place)
+        digest = next((digest for digest in await digests(self._workspace) if digest.id == job.subject), None)
+        if digest is None:
+            return _JobResult()
+        next_at = next_time(digest.zone, digest.minute, after=now)
+        sent_today = digest.sent_at is not None and is_same_day(digest.zone, digest.sent_at, now)
+        if sent_today or not is_at_work(digest.zone, now):
+            return _JobResult(repeat_at=next_at)
+        is_person = digest.place[:1] in ("U", "W")
+        person = await self._people.colleague(digest.place, now=now) if is_person else None
+        notice = f"{DIGEST_JOB}/{digest.place}"
+        if is_person and person is None:
+            await self._notify_admin_once(
+                job, notice, f"<@{digest.place}> is no active member here, so their digest is not sent."
+            )
+            return _JobResult(repeat_at=next_at)
+        reader = Whose(id=person.id, address=person.email) if person is not None else None
+        news = await gather_news(self._workspace, digest=digest, whose=reader, now=now)
+        if not news.is_empty:
+            channel = await self._poster.direct(digest.place) if is_person else digest.place
+            follow_ups = [*news.asked, *news.overdue, *news.waking]
+            existing = await contacts(self._workspace, ids=[follow_up.contact for follow_up in follow_ups])
+            types = {score_type.key: score_type for score_type in await score_types(self._workspace)}
+            reply = digest_reply(news, {contact.id: contact for contact in existing}, types, place=digest.place)
             try:
-                await self._poster.say_once(job, place, reply, one.id, event=DIGEST_EVENT, since=now - DAY // 2)
+                await self._poster.say_once(job, channel, reply, digest.id, event=DIGEST_EVENT, since=now - DAY // 2)
             except (NotShown, SlackApiError) as exc:
-                await self._tell_once(job, what, f"{_why_not(exc, place)}. {_NO_DIGEST}")
-                return _Done(again=again)
-            await clear_notice(self._workspace, what=what)
-        await record_digest_sent(self._workspace, id=one.id, top=told.top, now=now)
-        return _Done(again=again)
+                await self._notify_admin_once(job, notice, f"{_explain_refusal(exc, channel)}. {_NO_DIGEST}")
+                return _JobResult(repeat_at=next_at)
+            await clear_notice(self._workspace, what=notice)
+        await record_digest_sent(self._workspace, id=digest.id, top=news.top, now=now)
+        return _JobResult(repeat_at=next_at)
 
-    async def _welcome(self, job: Job) -> _Done:
-        now, chosen = self._clock(), await load_choices(self._workspace)
-        if chosen.welcomed_at is None and chosen.set_up_at is None:
-            admin = await self._admin()
+    async def _send_welcome(self, job: Job) -> _JobResult:
+        now, choices = self._clock(), await load_choices(self._workspace)
+        if choices.welcomed_at is None and choices.set_up_at is None:
+            admin = await self._find_admin()
             if admin is None:
                 raise _Nowhere
-            reply = setup_reply(chosen, await score_types(self._workspace))
+            reply = setup_reply(choices, await score_types(self._workspace))
             await self._poster.say_once(job, await self._poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
             await record_welcome(self._workspace, now=now)
-        return _Done(pace=PACE)
+        return _JobResult(pace=PACE)
 
-    async def _draw(self, one: FollowUp) -> Reply:
-        (contact,) = await contacts(self._workspace, ids=[one.contact])
+    async def _render_follow_up(self, follow_up: FollowUp) -> Reply:
+        (contact,) = await contacts(self._workspace, ids=[follow_up.contact])
         types = await score_types(self._workspace)
         owner = await self._people.by_address(contact.owner, now=self._clock()) if contact.owner else None
-        score_type = next((each for each in types if each.key == one.score), None)
-        return follow_up_reply(one, contact, score_type, owner=owner)
+        score_type = next((score_type for score_type in types if score_type.key == follow_up.score), None)
+        return follow_up_reply(follow_up, contact, score_type, owner=owner)
 
-    async def _draw_many(self, many: Sequence[FollowUp]) -> Reply:
-        people = {one.id: one for one in await contacts(self._workspace, ids=[one.contact for one in many])}
-        types = {one.key: one for one in await score_types(self._workspace)}
-        return storm_reply([one for one in many if one.contact in people], people, types)
+    async def _render_storm(self, follow_ups: Sequence[FollowUp]) -> Reply:
+        people = {
+            contact.id: contact
+            for contact in await contacts(self._workspace, ids=[item.contact for item in follow_ups])
+        }
+        types = {score_type.key: score_type for score_type in await score_types(self._workspace)}
+        return storm_reply([follow_up for follow_up in follow_ups if follow_up.contact in people], people, types)
 
-    async def _place(self, job: Job, lane: str) -> str:
+    async def _find_channel(self, job: Job, lane: str) -> str:
         """Return where the messages of a lane go: the channel that was chosen, else a person's direct messages."""
         if lane[:1] in ("C", "G"):
             return lane
         owner = lane.removeprefix(OWNERS) if lane.startswith(OWNERS) else None
         person = await self._people.by_address(owner, now=self._clock()) if owner else None
         if owner and person is None:
-            await self._tell_of_lane(job, lane, f"No active member has the address {escape(owner)}")
+            await self._report_lane(job, lane, f"No active member has the address {escape(owner)}")
         if person is None:
-            person = await self._admin()
+            person = await self._find_admin()
         if person is None:
             raise _Nowhere
         return await self._poster.direct(person)
 
-    async def _admin(self) -> str | None:
+    async def _find_admin(self) -> str | None:
         """Return the admin who gets what nobody else may, or None; the Home tab says so while there is none."""
         now = self._clock()
         admin = await self._people.an_admin((await load_choices(self._workspace)).admins, now=now)
@@ -376,47 +401,47 @@ class Deliverer:
             await clear_notice(self._workspace, what=NO_ADMIN)
         return admin
 
-    async def _tell_of_lane(self, job: Job, lane: str, because: str) -> None:
-        where = f"<#{lane}>" if lane[:1] in ("C", "G") else "the contact's owner"
-        said = f"{because}, so what was meant for {where} comes to you. To choose another place: `/score setup`"
-        await self._tell_once(job, lane, said)
+    async def _report_lane(self, job: Job, lane: str, reason: str) -> None:
+        destination = f"<#{lane}>" if lane[:1] in ("C", "G") else "the contact's owner"
+        text = f"{reason}, so what was meant for {destination} comes to you. To choose another place: `/score setup`"
+        await self._notify_admin_once(job, lane, text)
 
-    async def _tell_once(self, job: Job, what: str, said: str) -> None:
+    async def _notify_admin_once(self, job: Job, notice: str, text: str) -> None:
         """Tell an admin that something is not as it should be; once, until it is well again."""
         now = self._clock()
-        if await is_noticed(self._workspace, what=what):
+        if await is_noticed(self._workspace, what=notice):
             return
-        admin = await self._admin()
+        admin = await self._find_admin()
         if admin is None:
             return
-        reply = Reply(text=said, blocks=[section(said)])
-        await self._poster.say_once(job, await self._poster.direct(admin), reply, what, event=NOTICE, since=now - DAY)
-        await record_notice(self._workspace, what=what, now=now)
+        reply = Reply(text=text, blocks=[section(text)])
+        await self._poster.say_once(job, await self._poster.direct(admin), reply, notice, event=NOTICE, since=now - DAY)
+        await record_notice(self._workspace, what=notice, now=now)
 
-    async def _post(
+    async def _post_once(
         self, job: Job, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
     ) -> tuple[str, str]:
         """Post where the job's lane goes, or straight to an admin where nothing may be, or can be, posted there."""
-        place = await self._place(job, job.lane)
+        channel = await self._find_channel(job, job.lane)
         try:
-            ts = await self._poster.say_once(job, place, reply, id, event=EVENT, since=since, known_as=known_as)
-            await clear_notice(self._workspace, what=place)
-            return place, ts
+            ts = await self._poster.say_once(job, channel, reply, id, event=EVENT, since=since, known_as=known_as)
+            await clear_notice(self._workspace, what=channel)
+            return channel, ts
         except (NotShown, SlackApiError) as exc:
-            if place != job.lane:  # a person's, and looked up again with the next attempt
+            if channel != job.lane:  # a person's, and looked up again with the next attempt
                 raise
-            because = _why_not(exc, place)
-        log.warning("follow-up goes to an admin", because=because)
-        await self._tell_of_lane(job, place, because)
-        elsewhere = await self._place(job, "")
-        ts = await self._poster.say_once(job, elsewhere, reply, id, event=EVENT, since=since, known_as=known_as)
-        return elsewhere, ts
+            reason = _explain_refusal(exc, channel)
+        log.warning("follow-up goes to an admin", because=reason)
+        await self._report_lane(job, channel, reason)
+        admin_channel = await self._find_channel(job, "")
+        ts = await self._poster.say_once(job, admin_channel, reply, id, event=EVENT, since=since, known_as=known_as)
+        return admin_channel, ts
 
 
-def _why_not(exc: NotShown | SlackApiError, place: str) -> str:
+def _explain_refusal(exc: NotShown | SlackApiError, channel: str) -> str:
     """Return why a place takes no message; raises the exception where trying again may help."""
     if isinstance(exc, NotShown):
-        return _NOT_OURS.format(place)
+        return _NOT_OURS.format(channel)
     if error_code(exc) not in NO_PLACE:
         raise exc
-    return f"Slack says `{error_code(exc)}` of <#{place}>"
+    return f"Slack says `{error_code(exc)}` of <#{channel}>"

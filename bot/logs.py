@@ -62,10 +62,10 @@ def redact_bad_requests(record: logging.LogRecord) -> bool:
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank out tokens, secrets and e-mail addresses in every text of a line."""
-    return {name: _redacted(value) for name, value in event.items()}
+    return {name: _redact_value(value) for name, value in event.items()}
 
 
-def _redacted(value: Any) -> Any:
+def _redact_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     return _SECRETS.sub("[…]", value if isinstance(value, str) else str(value))

@@ -72,17 +72,17 @@ class Service:
     async def run(self, *, started: Callable[[str], None]) -> None:
         """Serve until SIGTERM or SIGINT; raises BadSettings where Slack refuses the credentials."""
         logs.set_up(level=self._settings.log_level, form=self._settings.log_format)
-        told = asyncio.Event()
+        stop_requested = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, told.set)
+            asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
         try:
             started(await self.start())
-            waiting = asyncio.create_task(told.wait())
+            stop_task = asyncio.create_task(stop_requested.wait())
             if self._connecting is not None:
-                await asyncio.wait([waiting, self._connecting], return_when=asyncio.FIRST_COMPLETED)
-                if not told.is_set():
+                await asyncio.wait([stop_task, self._connecting], return_when=asyncio.FIRST_COMPLETED)
+                if not stop_requested.is_set():
                     await self._connecting
-            await waiting
+            await stop_task
         finally:
             await self.stop()
 
@@ -106,10 +106,10 @@ class Service:
         try:
             await site.start()
         except (OSError, UnicodeError) as exc:  # what is no name at all cannot even be asked for
-            is_nowhere = isinstance(exc, gaierror | UnicodeError)
-            because = "there is no such address" if is_nowhere else os.strerror(getattr(exc, "errno", None) or 0)
-            taken = f"nothing can listen on {self._settings.host}:{self._settings.port}: {because}"
-            raise BadSettings(f"{taken}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
+            is_unknown_host = isinstance(exc, gaierror | UnicodeError)
+            reason = "there is no such address" if is_unknown_host else os.strerror(getattr(exc, "errno", None) or 0)
+            message = f"nothing can listen on {self._settings.host}:{self._settings.port}: {reason}"
+            raise BadSettings(f"{message}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
         self._reading = Worker(Reader(committer=self._storage.committer, clock=self._clock).work)
@@ -134,8 +134,8 @@ class Service:
             await self._runner.cleanup()
         if self._dispatcher is not None:
             await self._dispatcher.drained(patience=PATIENCE)
-        workers = [one for one in (self._worker, self._reading) if one is not None]
-        await asyncio.gather(*(one.stop(patience=PATIENCE) for one in workers))
+        workers = [worker for worker in (self._worker, self._reading) if worker is not None]
+        await asyncio.gather(*(worker.stop(patience=PATIENCE) for worker in workers))
         if self._storage is not None:
             await self._storage.close()
             self._storage = None
@@ -159,34 +159,39 @@ class Service:
 
     async def _connect_once(self) -> None:
         assert self._storage is not None
-        looking, posting = self._client(repeats=True), self._client(repeats=False)
-        told = await looking.auth_test()
-        workspace = await self._workspace(told["team_id"], told.get("team") or told["team_id"])
+        lookup_client, posting_client = self._build_client(repeats=True), self._build_client(repeats=False)
+        identity = await lookup_client.auth_test()
+        workspace = await self._load_workspace(identity["team_id"], identity.get("team") or identity["team_id"])
         people = People(
-            looking, team=workspace.team, enterprise=told.get("enterprise_id"), bot_user=told.get("user_id")
+            lookup_client,
+            team=workspace.team,
+            enterprise=identity.get("enterprise_id"),
+            bot_user=identity.get("user_id"),
         )
-        deliverer = Deliverer(workspace=workspace, people=people, posting=self._client(repeats=None), clock=self._clock)
+        deliverer = Deliverer(
+            workspace=workspace, people=people, posting=self._build_client(repeats=None), clock=self._clock
+        )
         worker = Worker(deliverer.work)
         dispatcher = Dispatcher(
             workspace=workspace,
-            enterprise=told.get("enterprise_id"),
-            bot_user=told.get("user_id"),
-            posting=posting,
-            opening=self._client(repeats=None),  # a form that could be opened only later is not opened at all
+            enterprise=identity.get("enterprise_id"),
+            bot_user=identity.get("user_id"),
+            posting=posting_client,
+            opening=self._build_client(repeats=None),  # a form that could be opened only later is not opened at all
             people=people,
-            senders=self._senders(),
+            senders=self._build_senders(),
             wake=worker.wake,
             committer=self._storage.committer,
             clock=self._clock,
         )
-        known = AuthorizeResult(
-            enterprise_id=told.get("enterprise_id"),
-            team_id=told["team_id"],
-            bot_id=told.get("bot_id"),
-            bot_user_id=told.get("user_id"),
-            bot_token=looking.token,
+        authorization = AuthorizeResult(
+            enterprise_id=identity.get("enterprise_id"),
+            team_id=identity["team_id"],
+            bot_id=identity.get("bot_id"),
+            bot_user_id=identity.get("user_id"),
+            bot_token=lookup_client.token,
         )
-        bolt = make_bolt(dispatcher, client=posting, known=known)
+        bolt = make_bolt(dispatcher, client=posting_client, known=authorization)
         now = self._clock()
         if (await load_choices(workspace)).welcomed_at is None:
             await enqueue_one(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
@@ -203,24 +208,24 @@ class Service:
         self._worker = worker
         log.info("connected to Slack", workspace=workspace.team)
 
-    def _senders(self) -> Senders:
+    def _build_senders(self) -> Senders:
         assert self._storage is not None
         committer = self._storage.committer
 
-        async def again(workspace: Workspace, id: int, now: int) -> Recorded:
+        async def replay_delivery(workspace: Workspace, id: int, now: int) -> Recorded:
             return await replay(workspace, id=id, committer=committer, now=now)
 
         return Senders(
-            steps={name: one.steps for name, one in PROVIDERS.items()},
-            thin=[name for name, one in PROVIDERS.items() if one.readback is not None],
+            steps={name: provider.steps for name, provider in PROVIDERS.items()},
+            id_only=[name for name, provider in PROVIDERS.items() if provider.readback is not None],
             address=self._settings.public_url or self._address,
-            configure=_configured,
+            configure=_configure_source,
             next_secret=next_secret,
-            attempt=_attempted,
-            replay=again,
+            attempt=_attempt_delivery,
+            replay=replay_delivery,
         )
 
-    def _client(self, *, repeats: bool | None) -> AsyncWebClient:
+    def _build_client(self, *, repeats: bool | None) -> AsyncWebClient:
         """Make a client; one that posts does not *repeat* after a dropped connection, since that would be seen.
 
         None: nothing is repeated, for who has a queue to keep it in, or no time.
@@ -235,20 +240,20 @@ class Service:
             retry_handlers=[AsyncConnectionErrorRetryHandler(), *handlers] if repeats else [*handlers],
         )
 
-    async def _workspace(self, team: str, name: str) -> Workspace:
+    async def _load_workspace(self, team: str, name: str) -> Workspace:
         try:
             return await find_workspace(team)
         except UnknownWorkspace:
             return await add_workspace(team, name=name, now=self._clock())
 
 
-def _attempted(source: Source, raw: Raw, key: str) -> tuple[Sequence[ItemRequest], Sequence[str]]:
+def _attempt_delivery(source: Source, raw: Raw, key: str) -> tuple[Sequence[ItemRequest], Sequence[str]]:
     """Say what would be taken of a request, and what to think about before it is."""
-    tried = dry_run(source, raw, key=key)
-    return tried.items, tried.warnings
+    result = dry_run(source, raw, key=key)
+    return result.items, result.warnings
 
 
-def _configured(
+def _configure_source(
     workspace: Workspace,
     *,
     slug: str,
@@ -259,10 +264,10 @@ def _configured(
     api_token: str | None,
 ) -> tuple[SourceSettings, tuple[str, ...]]:
     """Check what was said of a new source; raises Refusal."""
-    given = Given(map=map, options=options, api_token=api_token)
-    configured = configure(workspace, slug=slug, provider=provider, given=given)
+    entered = Given(map=map, options=options, api_token=api_token)
+    configured = configure(workspace, slug=slug, provider=provider, given=entered)
     if secret is not None:
         proof = authenticator_for(workspace, slug=slug, provider=provider, settings=configured.settings)
-        given = with_secret(given, secret, proof=proof)
-        configured = configure(workspace, slug=slug, provider=provider, given=given)
+        entered = with_secret(entered, secret, proof=proof)
+        configured = configure(workspace, slug=slug, provider=provider, given=entered)
     return configured.settings, configured.secrets or ()

@@ -49,40 +49,40 @@ class Settings(SlackSettings):
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
-    def _any_case(cls, value: str) -> str:
+    def _lowercase(cls, value: str) -> str:
         return value.lower()
 
     @field_validator("database_url")
     @classmethod
-    def _known_database(cls, value: str) -> str:
+    def _check_database(cls, value: str) -> str:
         if not value.startswith(("sqlite://", "postgres://", "postgresql://")):
             raise ValueError("use sqlite:///absolute/file.db, sqlite://relative.db or postgres://…")
         return value
 
     @field_validator("secret_keys")
     @classmethod
-    def _fernet_keys(cls, value: SecretStr) -> SecretStr:
-        for key in _keys(value):
+    def _check_keys(cls, value: SecretStr) -> SecretStr:
+        for key in _split_keys(value):
             Fernet(key)
         return value
 
     @field_validator("public_url", "slack_api_url")
     @classmethod
-    def _whole_address(cls, value: str | None, told: ValidationInfo) -> str | None:
+    def _check_address(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and not re.match(r"https?://[^/\s]", value):
-            example = SLACK_API if told.field_name == "slack_api_url" else "https://scores.example.com"
+            example = SLACK_API if info.field_name == "slack_api_url" else "https://scores.example.com"
             raise ValueError(f"use {example}, or http://…")
         return value
 
     @field_validator("slack_api_url")
     @classmethod
-    def _ends_with_slash(cls, value: str) -> str:
+    def _add_slash(cls, value: str) -> str:
         return value if value.endswith("/") else value + "/"
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Give the keys that secrets are kept with, newest first."""
-        return _keys(self.secret_keys)
+        return _split_keys(self.secret_keys)
 
     @property
     def url(self) -> str:
@@ -97,34 +97,34 @@ class Settings(SlackSettings):
         return ["CONTACT_SCORE_SECRET_KEYS: 32 random bytes in url-safe base64, the same for every process"]
 
 
-def _keys(value: SecretStr) -> tuple[str, ...]:
+def _split_keys(value: SecretStr) -> tuple[str, ...]:
     return tuple(key for key in re.split(r"[\s,]+", value.get_secret_value()) if key)
 
 
 def read_settings() -> Settings:
     """Read the environment; raises BadSettings, which says what is wrong."""
-    return _settings([])
+    return _load_settings([])
 
 
 def read_settings_to_serve(*, with_slack: bool) -> Settings:
     """Read the environment for a service; raises BadSettings, which says what is wrong and what is missing."""
     missing = SlackSettings().missing_for_slack() if with_slack else []
     advice = ["or leave Slack out and serve webhooks and API alone: contact-score serve --no-slack"] if missing else []
-    settings = _settings([*missing, *advice])
+    settings = _load_settings([*missing, *advice])
     if missing := [*settings.missing_keys(), *missing]:
         raise BadSettings("\n".join([*missing, *advice]))
     return settings
 
 
-def _settings(missing: list[str]) -> Settings:
+def _load_settings(missing: list[str]) -> Settings:
     try:
         return Settings()
     except ValidationError as exc:
-        lines = [f"{error['loc'][0]}: {_because(str(error['msg']))}" for error in exc.errors(include_input=False)]
+        lines = [f"{error['loc'][0]}: {_explain_error(str(error['msg']))}" for error in exc.errors(include_input=False)]
         raise BadSettings("\n".join([*lines, *missing])) from exc
 
 
-def _because(message: str) -> str:
+def _explain_error(message: str) -> str:
     if "Fernet" in message:
         return "it needs 32 bytes in url-safe base64, 44 characters"
     return message.removeprefix("Value error, ")  # pydantic's words before ours

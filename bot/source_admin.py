@@ -41,7 +41,7 @@ class Senders:
     """The kinds of senders there are, and what is done with the sources of them."""
 
     steps: Mapping[str, Sequence[str]]  #: provider → what to do at its side; `{url}`, `{secret}` and SLUG stand in it
-    thin: Collection[str]  #: the providers that name contacts by ids alone, and can be asked who they are
+    id_only: Collection[str]  #: the providers that name contacts by ids alone, and can be asked who they are
     address: str  #: how senders reach us
     configure: Configures
     #: the next secret of a source, checked where one is given, else made; raises a Refusal
@@ -55,7 +55,7 @@ class Senders:
         """Give the address that a source sends to."""
         return f"{self.address.rstrip('/')}/webhooks/{source.workspace.team}/{source.slug}"
 
-    def told(self, source: Source, *, secret: str = HIDDEN) -> list[str]:
+    def setup_steps(self, source: Source, *, secret: str = HIDDEN) -> list[str]:
         """Give what to do at the side of a source, a step a line."""
         steps = self.steps.get(source.provider, ())
         return [step.format(url=self.url(source), secret=secret).replace("SLUG", source.slug) for step in steps]

@@ -8,17 +8,17 @@ from storage.sources.deliveries import count_quarantined, count_recent
 from storage.sources.health import list_troubled
 
 
-async def sources_page(asked: Request, *, first: int = 0) -> Reply:
+async def sources_page(request: Request, *, first: int = 0) -> Reply:
     """Answer with some of the sources, from place *first* on, and what came of each lately."""
-    known = await sources(asked.workspace)
-    aside, wrong = await count_quarantined(asked.workspace), await list_troubled(asked.workspace)
-    shown = [
+    all_sources = await sources(request.workspace)
+    quarantined, unhealthy = await count_quarantined(request.workspace), await list_troubled(request.workspace)
+    listed = [
         Listed(
-            source=one.at(asked.now),
-            lately=await count_recent(asked.workspace, source=one.id, now=asked.now),
-            standing=wrong.get(one.slug, SourceHealth.WORKS),
-            waiting=aside.get(one.slug, 0),
+            source=source.at(request.now),
+            recent=await count_recent(request.workspace, source=source.id, now=request.now),
+            health=unhealthy.get(source.slug, SourceHealth.WORKS),
+            quarantined=quarantined.get(source.slug, 0),
         )
-        for one in known[first : first + PER_PAGE]
+        for source in all_sources[first : first + PER_PAGE]
     ]
-    return sources_reply(shown, first=first, total=len(known))
+    return sources_reply(listed, first=first, total=len(all_sources))

@@ -29,11 +29,11 @@ class BlocksRefused(Exception):
 
 
 async def send_with_image(
-    reply: Reply, picture: Picture, *, client: AsyncWebClient, tell: Callable[[Reply], Awaitable[None]]
+    reply: Reply, picture: Picture, *, client: AsyncWebClient, send: Callable[[Reply], Awaitable[None]]
 ) -> None:
     """Tell a reply with its picture; where Slack does not take that, with what it shows in words, and what to do.
 
-    *tell* raises BlocksRefused.
+    *send* raises BlocksRefused.
     """
     try:
         async with asyncio.timeout(PATIENCE):
@@ -43,18 +43,18 @@ async def send_with_image(
     except Exception as exc:  # whatever went wrong, the words are there
         code = error_code(exc)
         log.warning("picture not uploaded", because=type(exc).__name__, error=code)
-        because = NOT_ALLOWED if code == "missing_scope" else NOT_TAKEN.format(f" (`{code}`)" if code else "")
-        await tell(_with(reply, section(escape(picture.words)), context(because)))
+        reason = NOT_ALLOWED if code == "missing_scope" else NOT_TAKEN.format(f" (`{code}`)" if code else "")
+        await send(_append_blocks(reply, section(escape(picture.words)), context(reason)))
         return
     for pause in PAUSES:
         try:
-            await tell(_with(reply, image))
+            await send(_append_blocks(reply, image))
             return
         except BlocksRefused:
             await asyncio.sleep(pause)
     log.warning("picture not shown")
-    await tell(_with(reply, section(escape(picture.words)), context(NOT_TAKEN.format(""))))
+    await send(_append_blocks(reply, section(escape(picture.words)), context(NOT_TAKEN.format(""))))
 
 
-def _with(reply: Reply, *blocks: Block) -> Reply:
+def _append_blocks(reply: Reply, *blocks: Block) -> Reply:
     return replace(reply, blocks=[*reply.blocks, *blocks], picture=None)

@@ -22,7 +22,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [asyncio.create_task(self._go_on()) for _ in range(AT_ONCE)]
+        self._tasks = [asyncio.create_task(self._run_jobs()) for _ in range(AT_ONCE)]
 
     def wake(self) -> None:
         """Look now: something may be due."""
@@ -38,7 +38,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _go_on(self) -> None:
+    async def _run_jobs(self) -> None:
         while not self._stopping:
             try:
                 busy = await self._work()
@@ -46,9 +46,9 @@ class Worker:
                 log.warning("jobs not looked at", because=type(exc).__name__)
                 busy = False
             if not busy and not self._stopping:
-                await self._rest()
+                await self._wait_for_work()
 
-    async def _rest(self) -> None:
+    async def _wait_for_work(self) -> None:
         self._woken.clear()
         try:
             async with asyncio.timeout(EVERY):

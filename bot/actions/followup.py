@@ -19,85 +19,87 @@ from storage.ledger.contacts import contacts
 SNOOZE = DAY
 
 
-async def claim(asked: Request) -> Reply:
+async def claim(request: Request) -> Reply:
     """Let whoever clicked first have it."""
-    return await _moved(asked, FollowUpMove.CLAIM, "{} is yours now.")
+    return await _move_follow_up(request, FollowUpMove.CLAIM, "{} is yours now.")
 
 
-async def snooze(asked: Request) -> Reply:
+async def snooze(request: Request) -> Reply:
     """Put it away for a day."""
-    return await _moved(
-        asked, FollowUpMove.SNOOZE, "{} sleeps for a day and comes back then.", until=asked.now + SNOOZE
+    return await _move_follow_up(
+        request, FollowUpMove.SNOOZE, "{} sleeps for a day and comes back then.", until=request.now + SNOOZE
     )
 
 
-async def finish(asked: Request) -> Reply:
+async def finish(request: Request) -> Reply:
     """End it, and ask what came of it."""
-    return await _moved(asked, FollowUpMove.DONE, "{} is done. What came of it?")
+    return await _move_follow_up(request, FollowUpMove.DONE, "{} is done. What came of it?")
 
 
-async def _moved(asked: Request, what: FollowUpMove, told: str, *, until: int | None = None) -> Reply:
-    id, place = _read(asked.text)
+async def _move_follow_up(request: Request, move: FollowUpMove, template: str, *, until: int | None = None) -> Reply:
+    id, page = _parse_value(request.text)
     try:
-        one = await apply_move(asked.workspace, id=id, move=what, by=asked.person.id, until=until, now=asked.now)
-    except TooLate as late:
-        if place is None:
+        moved = await apply_move(
+            request.workspace, id=id, move=move, by=request.person.id, until=until, now=request.now
+        )
+    except TooLate as exc:
+        if page is None:
             raise
-        return await _anew(asked, place, refusal_sentence(late, asker=asked.person.id))
-    said = told.format(await _name(asked, one))
-    if what is not FollowUpMove.DONE:
-        return plain_reply(said) if place is None else await _anew(asked, place, said)
-    if place is not None:
-        return await _anew(asked, place.with_ended(one.id), "")
-    known = await contacts(asked.workspace, ids=[one.contact])
+        return await _redraw_list(request, page, refusal_sentence(exc, asker=request.person.id))
+    notice = template.format(await _name_contact(request, moved))
+    if move is not FollowUpMove.DONE:
+        return plain_reply(notice) if page is None else await _redraw_list(request, page, notice)
+    if page is not None:
+        return await _redraw_list(request, page.with_ended(moved.id), "")
+    existing = await contacts(request.workspace, ids=[moved.contact])
     # Asked here too: what was asked for in the digest alone has no message of its own.
-    return Reply(text=said, blocks=ended_blocks(one, known[0])) if known else plain_reply(said)
+    return Reply(text=notice, blocks=ended_blocks(moved, existing[0])) if existing else plain_reply(notice)
 
 
-async def choose_outcome(asked: Request) -> Reply:
+async def choose_outcome(request: Request) -> Reply:
     """Keep the outcome."""
-    number, _, rest = asked.text.partition(" ")
-    name, _, carried = rest.partition(" ")
-    id, place = _read(f"{number} {carried}".strip())
+    number, _, rest = request.text.partition(" ")
+    name, _, page_text = rest.partition(" ")
+    id, page = _parse_value(f"{number} {page_text}".strip())
     outcome = FollowUpOutcome.__members__.get(name)
     if outcome is None:
         raise Outlived
-    one = await record_outcome(asked.workspace, id=id, outcome=outcome, by=asked.person.id, now=asked.now)
-    said = f"{await _name(asked, one)}: {outcome.value}."
-    if one.outcome is not outcome or one.standing.holder != asked.person.id:
-        said = f"Only <@{one.standing.holder}>, who ended it, says what came of it."
-    return plain_reply(said) if place is None else await _anew(asked, place, said)
+    ended = await record_outcome(request.workspace, id=id, outcome=outcome, by=request.person.id, now=request.now)
+    notice = f"{await _name_contact(request, ended)}: {outcome.value}."
+    if ended.outcome is not outcome or ended.standing.holder != request.person.id:
+        notice = f"Only <@{ended.standing.holder}>, who ended it, says what came of it."
+    return plain_reply(notice) if page is None else await _redraw_list(request, page, notice)
 
 
-async def show_steps(asked: Request) -> Reply:
+async def show_steps(request: Request) -> Reply:
     """Show what happened to it, to whoever asks alone."""
-    one = await follow_up(asked.workspace, id=_id(asked.text))
-    known = await contacts(asked.workspace, ids=[one.contact])
-    if not known:
+    item = await follow_up(request.workspace, id=_parse_id(request.text))
+    existing = await contacts(request.workspace, ids=[item.contact])
+    if not existing:
         return refusal_reply(UnknownContact())
-    score_type = next((each for each in asked.types if each.key == one.score), None)
-    return steps_reply(one, known[0], score_type, await list_steps(asked.workspace, id=one.id))
+    score_type = next((score_type for score_type in request.types if score_type.key == item.score), None)
+    return steps_reply(item, existing[0], score_type, await list_steps(request.workspace, id=item.id))
 
 
-async def turn_list(asked: Request) -> Reply:
+async def turn_list(request: Request) -> Reply:
     """Show another page of the list."""
-    return await _anew(asked, FollowUpPage.read(asked.text), "")
+    return await _redraw_list(request, FollowUpPage.read(request.text), "")
 
 
-async def _anew(asked: Request, place: FollowUpPage, said: str) -> Reply:
-    return replace(await follow_ups_page(asked, place, said=said), replaces=True)
+async def _redraw_list(request: Request, page: FollowUpPage, notice: str) -> Reply:
+    return replace(await follow_ups_page(request, page, notice=notice), replaces=True)
 
 
-async def _name(asked: Request, one: FollowUp) -> str:
-    known = await contacts(asked.workspace, ids=[one.contact])
-    return escape(known[0].shown) if known else "The contact"
+async def _name_contact(request: Request, item: FollowUp) -> str:
+    existing = await contacts(request.workspace, ids=[item.contact])
+    return escape(existing[0].shown) if existing else "The contact"
 
 
-def _read(text: str) -> tuple[int, FollowUpPage | None]:
+def _parse_value(text: str) -> tuple[int, FollowUpPage | None]:
     """Read which follow-up a button is about and, where it stands in a list, its place there; raises Outlived."""
-    id, _, carried = text.partition(" ")
-    return _id(id), FollowUpPage.read(carried) if carried else None
+    id, _, page_text = text.partition(" ")
+    return _parse_id(id), FollowUpPage.read(page_text) if page_text else None
 
 
-def _id(text: str) -> int:
+def _parse_id(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() else 0

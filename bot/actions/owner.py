@@ -8,18 +8,18 @@ from storage.domain.facts import Item
 from storage.ledger.contacts import contacts
 
 
-async def become_owner(asked: Request) -> Reply:
+async def become_owner(request: Request) -> Reply:
     """Record who owns it from now on, unless somebody else does by now."""
-    id = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
-    found = await contacts(asked.workspace, ids=[id])
-    if not found:
+    id = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
+    existing = await contacts(request.workspace, ids=[id])
+    if not existing:
         return refusal_reply(UnknownContact())
-    if asked.person.email is None:
+    if request.person.email is None:
         return plain_reply(
             "Slack does not tell me your address, by which I know owners. An admin can add `users:read.email`."
         )
-    (one,) = found
-    if one.owner:
-        return plain_reply(f"{escape(one.shown)} has an owner by now: {escape(one.owner)}.")
-    await asked.own(Item(key=asked.key, contact=id, fields={"owner": asked.person.email}))
-    return plain_reply(f"You own {escape(one.shown)} from now on: {escape(asked.person.email)}.")
+    (contact,) = existing
+    if contact.owner:
+        return plain_reply(f"{escape(contact.shown)} has an owner by now: {escape(contact.owner)}.")
+    await request.record_item(Item(key=request.key, contact=id, fields={"owner": request.person.email}))
+    return plain_reply(f"You own {escape(contact.shown)} from now on: {escape(request.person.email)}.")

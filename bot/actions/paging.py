@@ -7,11 +7,11 @@ from bot.filter_pages import FilterPage, answer_filter
 from bot.slack.handling import Reply, Request
 
 
-async def turn_page(asked: Request) -> Reply:
+async def turn_page(request: Request) -> Reply:
     """Show the page that the button names, in the place of the one it stands under."""
-    return replace(await answer_filter(asked, FilterPage.read(asked.text)), replaces=True)
+    return replace(await answer_filter(request, FilterPage.read(request.text)), replaces=True)
 
 
-async def share_page(asked: Request) -> Reply:
+async def share_page(request: Request) -> Reply:
     """Post the page that the button names to the channel, as it stands now."""
-    return shared_reply(await answer_filter(asked, FilterPage.read(asked.text)), by=asked.person.id)
+    return shared_reply(await answer_filter(request, FilterPage.read(request.text)), by=request.person.id)

@@ -7,26 +7,26 @@ from bot.definition_changes import propose_change
 from bot.slack.handling import Outlived, Reply, Request
 
 
-async def turn_rules(asked: Request) -> Reply:
+async def turn_rules(request: Request) -> Reply:
     """Show the rules from the place on that the button names."""
-    first = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
-    return replace(rules_reply(asked.types, first=first), replaces=True)
+    first = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
+    return replace(rules_reply(request.types, first=first), replaces=True)
 
 
-async def open_rule_form(asked: Request) -> Reply:
+async def open_rule_form(request: Request) -> Reply:
     """Open the form of a new rule."""
-    return Reply(modal=rule_modal(asked.types))
+    return Reply(modal=rule_modal(request.types))
 
 
-async def change_rule(asked: Request) -> Reply:
+async def change_rule(request: Request) -> Reply:
     """Change or remove the rule that the menu names; where the rules are others by now, they are shown anew."""
-    what, key, number, place = (*asked.text.split(" "), "", "", "")[:4]
-    live = asked.type(key)
+    action, key, number, index = (*request.text.split(" "), "", "", "")[:4]
+    live = request.type(key)
     if str(live.number) != number:
-        return replace(rules_reply(asked.types), replaces=True)
-    if not place.isdecimal() or int(place) >= len(live.rules):
+        return replace(rules_reply(request.types), replaces=True)
+    if not index.isdecimal() or int(index) >= len(live.rules):
         raise Outlived
-    rule = live.rules[int(place)]
-    if what == "change":
-        return Reply(modal=rule_modal(asked.types, of=live, rule=rule))
-    return await propose_change(asked, replace(live, rules=tuple(one for one in live.rules if one != rule)))
+    rule = live.rules[int(index)]
+    if action == "change":
+        return Reply(modal=rule_modal(request.types, score_type=live, rule=rule))
+    return await propose_change(request, replace(live, rules=tuple(other for other in live.rules if other != rule)))

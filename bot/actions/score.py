@@ -14,45 +14,49 @@ from storage.reading.current_scores import card
 from storage.reading.history import history
 
 
-async def undo_change(asked: Request) -> Reply:
+async def undo_change(request: Request) -> Reply:
     """Undo the batch that the button names."""
-    return await undo_batch(asked, asked.text, replaces=True)
+    return await undo_batch(request, request.text, replaces=True)
 
 
-async def show_history(asked: Request) -> Reply:
+async def show_history(request: Request) -> Reply:
     """Show the history of the contact, and score type, that the button names."""
-    contact, _, score = asked.text.partition(" ")
-    known = await card(asked.workspace, contact=_id(contact), now=asked.now)
-    if known is None:
+    contact, _, score = request.text.partition(" ")
+    contact_card = await card(request.workspace, contact=_parse_number(contact), now=request.now)
+    if contact_card is None:
         return refusal_reply(UnknownContact())
-    score_type, entries = await history(asked.workspace, contact=known.contact.id, score=score or None, most=MOST)
-    return history_reply(known.contact, score_type, entries)
+    score_type, entries = await history(
+        request.workspace, contact=contact_card.contact.id, score=score or None, most=MOST
+    )
+    return history_reply(contact_card.contact, score_type, entries)
 
 
-async def show_chart(asked: Request) -> Reply:
+async def show_chart(request: Request) -> Reply:
     """Draw the score that the button names under the changes of its days, in the place of the message it stands in."""
-    contact, _, rest = asked.text.partition(" ")
+    contact, _, rest = request.text.partition(" ")
     score, _, period = rest.partition(" ")
-    known = await card(asked.workspace, contact=_id(contact), now=asked.now)
-    if known is None:
+    contact_card = await card(request.workspace, contact=_parse_number(contact), now=request.now)
+    if contact_card is None:
         return refusal_reply(UnknownContact())
-    days = _id(period)
+    days = _parse_number(period)
     if not 0 < days < 10_000:  # as a line has it
         raise Outlived
-    since = asked.now - days * DAY
-    score_type, entries = await history(asked.workspace, contact=known.contact.id, score=score, most=MOST, since=since)
-    picture = await chart_of(asked, known.contact, score=score, days=days)
-    return replace(history_reply(known.contact, score_type, entries, picture=picture), replaces=True)
+    since = request.now - days * DAY
+    score_type, entries = await history(
+        request.workspace, contact=contact_card.contact.id, score=score, most=MOST, since=since
+    )
+    picture = await chart_of(request, contact_card.contact, score=score, days=days)
+    return replace(history_reply(contact_card.contact, score_type, entries, picture=picture), replaces=True)
 
 
-async def open_form(asked: Request) -> Reply:
+async def open_form(request: Request) -> Reply:
     """Open the form for the contact that the button names."""
-    known = await card(asked.workspace, contact=_id(asked.text), now=asked.now)
-    if known is None:
+    contact_card = await card(request.workspace, contact=_parse_number(request.text), now=request.now)
+    if contact_card is None:
         return refusal_reply(UnknownContact())
-    values = {one.score_type.key: one.value for one in known.standings}
-    return Reply(modal=set_modal(asked.types, contact=known.contact, values=values))
+    values = {score.score_type.key: score.value for score in contact_card.standings}
+    return Reply(modal=set_modal(request.types, contact=contact_card.contact, values=values))
 
 
-def _id(text: str) -> int:
+def _parse_number(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() else 0

@@ -12,69 +12,71 @@ from storage.scoring.definitions import load_version
 from storage.scoring.drafts import NoDraft, apply, cancel, draft
 
 
-async def turn_settings(asked: Request) -> Reply:
+async def turn_settings(request: Request) -> Reply:
     """Show the score types from the place on that the button names."""
-    first = int(asked.text) if asked.text.isascii() and asked.text.isdecimal() else 0
-    return replace(await settings_page(asked, first=first), replaces=True)
+    first = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
+    return replace(await settings_page(request, first=first), replaces=True)
 
 
-async def open_type_form(asked: Request) -> Reply:
+async def open_type_form(request: Request) -> Reply:
     """Open the form of the score type that the button names, or of a new one."""
-    return Reply(modal=type_modal(next((one for one in asked.types if one.key == asked.text), None)))
+    return Reply(
+        modal=type_modal(next((score_type for score_type in request.types if score_type.key == request.text), None))
+    )
 
 
-async def preview_draft(asked: Request) -> Reply:
+async def preview_draft(request: Request) -> Reply:
     """Show once more what a draft would change."""
-    key, _, number = asked.text.partition(" ")
-    return await show_preview(asked, await draft_of(asked, key, number))
+    key, _, number = request.text.partition(" ")
+    return await show_preview(request, await draft_of(request, key, number))
 
 
-async def apply_quietly(asked: Request) -> Reply:
+async def apply_quietly(request: Request) -> Reply:
     """Let a draft be live, asking nobody to follow up."""
-    return await _apply(asked, asks=False)
+    return await _apply_draft(request, asks=False)
 
 
-async def apply_and_ask(asked: Request) -> Reply:
+async def apply_and_ask(request: Request) -> Reply:
     """Let a draft be live, and ask to follow up on those who come into what a rule watches."""
-    return await _apply(asked, asks=True)
+    return await _apply_draft(request, asks=True)
 
 
-async def _apply(asked: Request, *, asks: bool) -> Reply:
-    key, _, number = asked.text.partition(" ")
-    waiting, before = await draft_of(asked, key, number), asked.type(key)
-    count = await apply(asked.workspace, draft=waiting, asks=asks, now=asked.now)
-    return applied_reply(before, waiting, asked=count if asks else None)
+async def _apply_draft(request: Request, *, asks: bool) -> Reply:
+    key, _, number = request.text.partition(" ")
+    pending, before = await draft_of(request, key, number), request.type(key)
+    count = await apply(request.workspace, draft=pending, asks=asks, now=request.now)
+    return applied_reply(before, pending, follow_up_count=count if asks else None)
 
 
-async def cancel_draft(asked: Request) -> Reply:
+async def cancel_draft(request: Request) -> Reply:
     """Drop a draft."""
-    key, _, number = asked.text.partition(" ")
-    waiting = await draft_of(asked, key, number)
-    await cancel(asked.workspace, draft=waiting)
-    said = f"Cancelled, so nothing was changed. It was: {heading(asked.type(key), waiting)}."
-    return replace(plain_reply(said), replaces=True)
+    key, _, number = request.text.partition(" ")
+    pending = await draft_of(request, key, number)
+    await cancel(request.workspace, draft=pending)
+    text = f"Cancelled, so nothing was changed. It was: {heading(request.type(key), pending)}."
+    return replace(plain_reply(text), replaces=True)
 
 
-async def revert_definition(asked: Request) -> Reply:
+async def revert_definition(request: Request) -> Reply:
     """Let the version that was live before be live again, asking nobody to follow up."""
-    key, before, applied = _three(asked.text)
-    now = asked.type(key)
-    if str(now.number) != applied:
+    key, before, applied = _split_value(request.text)
+    live = request.type(key)
+    if str(live.number) != applied:
         return plain_reply(
-            f"{escape(now.label)} was changed again since, so this cannot be taken back. See `/score settings`"
+            f"{escape(live.label)} was changed again since, so this cannot be taken back. See `/score settings`"
         )
-    if int(before) >= now.number:
+    if int(before) >= live.number:
         raise Outlived
-    wanted = await load_version(asked.workspace, score=key, number=int(before))
-    made = await draft(asked.workspace, wanted=wanted, now=asked.now)
-    if made is None:
+    earlier = await load_version(request.workspace, score=key, number=int(before))
+    new_draft = await draft(request.workspace, wanted=earlier, now=request.now)
+    if new_draft is None:
         raise NoDraft
-    await apply(asked.workspace, draft=made, asks=False, now=asked.now)
-    said = f"*Taken back.* {heading(now, made, is_done=True)}. Nobody was asked to follow up."
-    return replace(plain_reply(said), replaces=True)
+    await apply(request.workspace, draft=new_draft, asks=False, now=request.now)
+    text = f"*Taken back.* {heading(live, new_draft, is_done=True)}. Nobody was asked to follow up."
+    return replace(plain_reply(text), replaces=True)
 
 
-def _three(text: str) -> list[str]:
+def _split_value(text: str) -> list[str]:
     """Cut what a button says of an applied draft: the type, the version before, the one applied; raises Outlived."""
     words = text.split(" ")
     if len(words) != 3 or not words[1].isdecimal():

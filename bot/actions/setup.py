@@ -10,38 +10,38 @@ from storage.domain.people import Setters
 from storage.workspaces import choose_setters
 
 
-async def choose_place(asked: Request) -> Reply:
+async def choose_place(request: Request) -> Reply:
     """Let follow-ups go to a channel, where that is one of ours alone."""
-    verdict = await asked.may_post(asked.text)
+    verdict = await request.may_post(request.text)
     if verdict is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
-    await choose_channel(asked.workspace, channel=asked.text, now=asked.now)
-    return plain_reply(f"Follow-ups go to <#{asked.text}> from now on. When one is asked for: `/score alerts`")
+    await choose_channel(request.workspace, channel=request.text, now=request.now)
+    return plain_reply(f"Follow-ups go to <#{request.text}> from now on. When one is asked for: `/score alerts`")
 
 
-async def choose_here(asked: Request) -> Reply:
+async def choose_here(request: Request) -> Reply:
     """Let follow-ups go where the app was invited to; where a channel is chosen already, only an admin changes it."""
-    if asked.choices.alert_channel not in (None, asked.text):
-        asked.needs(Need.ADMINISTER)
-    return replace(await choose_place(asked), replaces=True)
+    if request.choices.alert_channel not in (None, request.text):
+        request.needs(Need.ADMINISTER)
+    return replace(await choose_place(request), replaces=True)
 
 
-async def choose_direct_messages(asked: Request) -> Reply:
+async def choose_direct_messages(request: Request) -> Reply:
     """Let follow-ups go to the owner of each contact, else to an admin."""
-    await choose_channel(asked.workspace, channel=None, now=asked.now)
+    await choose_channel(request.workspace, channel=None, now=request.now)
     return plain_reply("Follow-ups go to the owner of each contact from now on; where there is none, to an admin.")
 
 
-async def choose_who_sets(asked: Request) -> Reply:
+async def choose_who_sets(request: Request) -> Reply:
     """Say who may set scores."""
-    setters = next((one for one in Setters if one.value == asked.text), None)
+    setters = next((option for option in Setters if option.value == request.text), None)
     if setters is None:
         raise Outlived
-    await choose_setters(asked.workspace, setters=setters)
-    who = "Every member may set scores" if setters is Setters.MEMBERS else "Only admins set scores"
-    return plain_reply(f"{who} from now on.")
+    await choose_setters(request.workspace, setters=setters)
+    sentence = "Every member may set scores" if setters is Setters.MEMBERS else "Only admins set scores"
+    return plain_reply(f"{sentence} from now on.")
 
 
-async def dismiss_question(asked: Request) -> Reply:
+async def dismiss_question(request: Request) -> Reply:
     """Change nothing."""
     return replace(plain_reply("All right: follow-ups do not come here. To change it: `/score setup`"), replaces=True)

@@ -10,30 +10,30 @@ from storage.domain.contacts import Contact
 def added_reply(before: Contact | None, after: Contact, names: Sequence[str], *, batch: str) -> Reply:
     """Answer that a contact is new, or what of it was changed; *names* are the fields that were said."""
     if before is None:
-        said = [f"{name} *{short_name(getattr(after, name))}*" for name in names if name != "name"]
+        details = [f"{name} *{short_name(getattr(after, name))}*" for name in names if name != "name"]
         parts = [
             f"*{short_name(after.shown)}*",
             "added",
             *([short_name(after.email)] if after.name and after.email else []),
-            *said,
+            *details,
         ]
     else:
-        changes = [f"{name} {_shown(before, name)} → *{_shown(after, name)}*" for name in names]
+        changes = [f"{name} {_format_field(before, name)} → *{_format_field(after, name)}*" for name in names]
         parts = [f"{short_name(before.shown)}", "was there already", *changes]
-    return _reply(parts, after, batch=batch)
+    return _build_reply(parts, after, batch=batch)
 
 
 def already_known_reply(contact: Contact) -> Reply:
     """Answer that a contact is there already, as it was said to be."""
-    return _reply([short_name(contact.shown), "is there already; nothing was changed"], contact, batch=None)
+    return _build_reply([short_name(contact.shown), "is there already; nothing was changed"], contact, batch=None)
 
 
-def _shown(contact: Contact, name: str) -> str:
+def _format_field(contact: Contact, name: str) -> str:
     text = getattr(contact, name)
     return short_name(text) if text else MISSING
 
 
-def _reply(parts: Sequence[str], contact: Contact, *, batch: str | None) -> Reply:
+def _build_reply(parts: Sequence[str], contact: Contact, *, batch: str | None) -> Reply:
     undo = [button("Undo", action="undo", value=batch)] if batch else []
     buttons = [*undo, button("Set", action="set", value=str(contact.id))]
     text = " · ".join(parts)

@@ -21,34 +21,36 @@ MOST_TYPES = 100
 
 def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
     """Make the form."""
-    shown = [(one.key, one.label) for one in types[:MOST_TYPES]]
+    shown = [(score_type.key, score_type.label) for score_type in types[:MOST_TYPES]]
     blocks = [
-        _select("score", "When this score", shown),
-        _select("kind", "does this", _KINDS),
-        _text(
+        _select_field("score", "When this score", shown),
+        _select_field("kind", "does this", _KINDS),
+        _text_input(
             "value", "How much", hint="A number, a band, or a time: 80, hot, 30d. Of a move: 15 in 7d", optional=False
         ),
-        _text("condition", "If", hint="Any filter: owner:me -tag:churned. Blank: everybody"),
-        _select("place", "Ask in", _PLACES),
-        _channel(),
+        _text_input("condition", "If", hint="Any filter: owner:me -tag:churned. Blank: everybody"),
+        _select_field("place", "Ask in", _PLACES),
+        _channel_field(),
     ]
     if more:
         blocks += [
-            _text("hold", "Only if it stays so for", hint="2h, 1d"),
-            _text("margin", "May ask again after falling back by", hint="In points; blank: a twentieth of the range"),
-            _text("cooldown", "At most once in", hint="7d; blank: two weeks"),
-            _text("sla", "To be claimed within", hint="4h, 1d"),
-            _escalate(),
+            _text_input("hold", "Only if it stays so for", hint="2h, 1d"),
+            _text_input(
+                "margin", "May ask again after falling back by", hint="In points; blank: a twentieth of the range"
+            ),
+            _text_input("cooldown", "At most once in", hint="7d; blank: two weeks"),
+            _text_input("sla", "To be claimed within", hint="4h, 1d"),
+            _escalation_field(),
         ]
     else:
-        button = {"type": "button", "action_id": "alert_more", "text": _plain("More"), "value": "more"}
+        button = {"type": "button", "action_id": "alert_more", "text": _plain_text("More"), "value": "more"}
         blocks.append({"type": "actions", "block_id": "more", "elements": [button]})
     return {
         "type": "modal",
         "callback_id": CALLBACK,
-        "title": _plain("Add an alert"),
-        "submit": _plain("Add"),
-        "close": _plain("Cancel"),
+        "title": _plain_text("Add an alert"),
+        "submit": _plain_text("Add"),
+        "close": _plain_text("Cancel"),
         "private_metadata": json.dumps({}),
         "blocks": blocks,
     }
@@ -56,31 +58,31 @@ def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
 
 def format_alert_words(fields: Mapping[str, Any]) -> str:
     """Write what was entered as the words of a rule."""
-    said = {name: str(value).strip() for name, value in fields.items() if value}
-    words = f"when {said.get('score', '')} {said.get('kind', '')} {said.get('value', '')}"
-    words += f" if {said['condition']}" if "condition" in said else ""
-    if said.get("place") != "digest" and "channel" in said:
-        words += f" in <#{said['channel']}>"
-    words += " in digest" if said.get("place") == "digest" else ""
-    words += "".join(f" {name} {said[name]}" for name in MORE[:-1] if name in said)
-    return words + (f" escalate to <@{said['escalate']}>" if "escalate" in said else "")
+    entered = {name: str(value).strip() for name, value in fields.items() if value}
+    words = f"when {entered.get('score', '')} {entered.get('kind', '')} {entered.get('value', '')}"
+    words += f" if {entered['condition']}" if "condition" in entered else ""
+    if entered.get("place") != "digest" and "channel" in entered:
+        words += f" in <#{entered['channel']}>"
+    words += " in digest" if entered.get("place") == "digest" else ""
+    words += "".join(f" {name} {entered[name]}" for name in MORE[:-1] if name in entered)
+    return words + (f" escalate to <@{entered['escalate']}>" if "escalate" in entered else "")
 
 
-def _select(name: str, label: str, choices: Sequence[tuple[str, str]]) -> Block:
-    options = [{"text": _plain(truncate(text, 75)), "value": value or "-"} for value, text in choices]
+def _select_field(name: str, label: str, choices: Sequence[tuple[str, str]]) -> Block:
+    options = [{"text": _plain_text(truncate(text, 75)), "value": value or "-"} for value, text in choices]
     element = {"type": "static_select", "action_id": name, "options": options, "initial_option": options[0]}
-    return {"type": "input", "block_id": name, "label": _plain(label), "element": element}
+    return {"type": "input", "block_id": name, "label": _plain_text(label), "element": element}
 
 
-def _text(name: str, label: str, *, hint: str, optional: bool = True) -> Block:
+def _text_input(name: str, label: str, *, hint: str, optional: bool = True) -> Block:
     element = {"type": "plain_text_input", "action_id": name, "max_length": 500}
     return {
-        "type": "input", "block_id": name, "label": _plain(label), "hint": _plain(hint), "optional": optional,
+        "type": "input", "block_id": name, "label": _plain_text(label), "hint": _plain_text(hint), "optional": optional,
         "element": element,
     }  # fmt: skip  # one field
 
 
-def _channel() -> Block:
+def _channel_field() -> Block:
     element: Block = {
         "type": "conversations_select",
         "action_id": "channel",
@@ -90,17 +92,20 @@ def _channel() -> Block:
             "exclude_bot_users": True,
         },
     }
-    label, hint = _plain("Channel"), _plain("Blank: the one that was chosen in /score setup, else the contact's owner")
+    label, hint = (
+        _plain_text("Channel"),
+        _plain_text("Blank: the one that was chosen in /score setup, else the contact's owner"),
+    )
     return {
         "type": "input", "block_id": "channel", "label": label, "hint": hint, "optional": True, "element": element,
     }  # fmt: skip  # one field
 
 
-def _escalate() -> Block:
+def _escalation_field() -> Block:
     element = {"type": "users_select", "action_id": "escalate"}
-    label = _plain("If nobody does, tell")
+    label = _plain_text("If nobody does, tell")
     return {"type": "input", "block_id": "escalate", "label": label, "optional": True, "element": element}
 
 
-def _plain(text: str) -> Block:
+def _plain_text(text: str) -> Block:
     return plain_text(text, most=150)

@@ -29,35 +29,48 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
     contact = card.contact
     about = [short_name(text) for text in (contact.company, contact.email if contact.name else None) if text]
     head = " · ".join([f"*{short_name(contact.shown)}*", *about])
-    standing = {one.score_type.key: one for one in card.standings}
+    scores = {score.score_type.key: score for score in card.standings}
     lines = []
-    for one in types:
-        known = standing.get(one.key)
-        if known is None:
-            lines.append(f"{escape(one.label)}  {MISSING}")
+    for score_type in types:
+        score = scores.get(score_type.key)
+        if score is None:
+            lines.append(f"{escape(score_type.label)}  {MISSING}")
             continue
-        changed = f"{moment(known.as_of)} {format_actor(known.actor, known.source)}".strip()
-        parts = [format_with_band(known.value, one, bold=True), *trend(known.trends), *_falling(known), changed]
-        lines.append(f"{escape(one.label)}  {' · '.join(parts)}")
+        changed = f"{moment(score.as_of)} {format_actor(score.actor, score.source)}".strip()
+        parts = [
+            format_with_band(score.value, score_type, bold=True),
+            *trend(score.trends),
+            *_describe_band_end(score),
+            changed,
+        ]
+        lines.append(f"{escape(score_type.label)}  {' · '.join(parts)}")
     blocks: list[Block] = [section(head), *sections(lines)]
     notes = [f"Owner: {escape(contact.owner)}"] if contact.owner else []
     notes += [f"Tags: {', '.join(escape(tag) for tag in contact.tags)}"] if contact.tags else []
-    notes += [f"Follow-up: {standing_line(one) or f'open since {moment(one.asked_at)}'}" for one in follow_ups]
+    notes += [
+        f"Follow-up: {standing_line(follow_up) or f'open since {moment(follow_up.asked_at)}'}"
+        for follow_up in follow_ups
+    ]
     if notes:
         blocks.append(context(" · ".join(notes)))
     value = str(contact.id)
-    mine = [] if contact.owner else [button("Make me the owner", action="owner", value=value)]
-    buttons = [button("Set", action="set", value=value), button("History", action="history", value=value), *mine]
+    owner_button = [] if contact.owner else [button("Make me the owner", action="owner", value=value)]
+    buttons = [
+        button("Set", action="set", value=value),
+        button("History", action="history", value=value),
+        *owner_button,
+    ]
     blocks.append(actions(buttons))
-    plain = ", ".join(
-        f"{escape(one.score_type.label)} {format_with_band(one.value, one.score_type)}" for one in card.standings
+    summary = ", ".join(
+        f"{escape(score.score_type.label)} {format_with_band(score.value, score.score_type)}"
+        for score in card.standings
     )
-    return Reply(text=f"{escape(contact.shown)}: {plain or 'no score yet'}", blocks=blocks)
+    return Reply(text=f"{escape(contact.shown)}: {summary or 'no score yet'}", blocks=blocks)
 
 
-def _falling(known: CurrentScore) -> list[str]:
+def _describe_band_end(score: CurrentScore) -> list[str]:
     """Say when fading alone takes a score out of its band."""
-    if known.band_until is None:
+    if score.band_until is None:
         return []
-    band, way = known.score_type.band(known.value), "falls" if known.rank > 0 else "rises"
-    return [f"{way} out of *{band}* on {day(known.band_until)}"]
+    band, direction = score.score_type.band(score.value), "falls" if score.rank > 0 else "rises"
+    return [f"{direction} out of *{band}* on {day(score.band_until)}"]

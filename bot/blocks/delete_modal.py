@@ -13,10 +13,10 @@ TICK = "sure"
 MOST_SHOWN = 200  # of a name in what a form remembers, which has a limit
 
 
-def delete_modal(contact: Contact, known: Holdings) -> Block:
+def delete_modal(contact: Contact, holdings: Holdings) -> Block:
     """Make the form for one contact."""
-    what = (
-        f"*{escape(contact.shown)}* will be gone, with {describe_holdings(known)}, every score and whatever is known"
+    warning = (
+        f"*{escape(contact.shown)}* will be gone, with {describe_holdings(holdings)}, every score and whatever is known"
         " of them.\n"
         "What their systems send of them later makes a new contact; what happened until now is not taken again.\n"
         "*This cannot be undone.*"
@@ -24,29 +24,29 @@ def delete_modal(contact: Contact, known: Holdings) -> Block:
     tick = {
         "type": "checkboxes",
         "action_id": TICK,
-        "options": [{"text": _plain("Delete for good"), "value": TICK}],
+        "options": [{"text": _plain_text("Delete for good"), "value": TICK}],
     }
     return {
         "type": "modal",
         "callback_id": CALLBACK,
-        "title": _plain("Delete a contact"),
-        "submit": _plain("Delete"),
-        "close": _plain("Cancel"),
+        "title": _plain_text("Delete a contact"),
+        "submit": _plain_text("Delete"),
+        "close": _plain_text("Cancel"),
         "private_metadata": json.dumps({"contact": contact.id, "shown": contact.shown[:MOST_SHOWN]}),
         "blocks": [
-            section(what),
-            {"type": "input", "block_id": TICK, "label": _plain("Are you sure?"), "element": tick},
+            section(warning),
+            {"type": "input", "block_id": TICK, "label": _plain_text("Are you sure?"), "element": tick},
         ],
     }
 
 
-def describe_holdings(known: Holdings) -> str:
+def describe_holdings(holdings: Holdings) -> str:
     """Say how much is known of somebody."""
-    changes = "1 change" if known.changes == 1 else f"{known.changes:,} changes"
-    follow_ups = "1 follow-up" if known.follow_ups == 1 else f"{known.follow_ups:,} follow-ups"
-    names = "1 address or id" if known.identities == 1 else f"{known.identities:,} addresses and ids"
+    changes = "1 change" if holdings.changes == 1 else f"{holdings.changes:,} changes"
+    follow_ups = "1 follow-up" if holdings.follow_ups == 1 else f"{holdings.follow_ups:,} follow-ups"
+    names = "1 address or id" if holdings.identities == 1 else f"{holdings.identities:,} addresses and ids"
     return f"{changes}, {follow_ups} and {names}"
 
 
-def _plain(text: str) -> Block:
+def _plain_text(text: str) -> Block:
     return plain_text(text, most=150)

@@ -19,19 +19,22 @@ DIGEST_EVENT = "digest"  # the type of the metadata that such a message carries
 def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, ScoreType], *, place: str) -> Reply:
     """Draw what is not empty; *people* are those of its follow-ups, *place* Slack's id of where it goes."""
     label, bands = escape(news.score_type.label), news.score_type.bands
-    parts = [
-        (f"Newly {bands[-1].name if bands else 'hot'}", [_card(card, news.score_type) for card in news.hot]),
-        ("New in the top 10", [_card(card, news.score_type) for card in news.ranked]),
+    groups = [
+        (f"Newly {bands[-1].name if bands else 'hot'}", [_render_card(card, news.score_type) for card in news.hot]),
+        ("New in the top 10", [_render_card(card, news.score_type) for card in news.ranked]),
         (
             "Biggest movers",
-            [f"{'▲' if by > 0 else '▼'} {show(abs(by))} · {_card(card, news.score_type)}" for card, by in news.movers],
+            [
+                f"{'▲' if by > 0 else '▼'} {show(abs(by))} · {_render_card(card, news.score_type)}"
+                for card, by in news.movers
+            ],
         ),
-        ("To follow up", _follow_ups(news.asked, people, types)),
-        ("Unclaimed for too long", _follow_ups(news.overdue, people, types)),
-        ("Snoozes that end today", _follow_ups(news.waking, people, types)),
-        ("About to cool", [_cooling(card, news.score_type) for card in news.cooling]),
+        ("To follow up", _render_follow_ups(news.asked, people, types)),
+        ("Unclaimed for too long", _render_follow_ups(news.overdue, people, types)),
+        ("Snoozes that end today", _render_follow_ups(news.waking, people, types)),
+        ("About to cool", [_render_cooling(card, news.score_type) for card in news.cooling]),
     ]
-    lines = [line for title, said in parts if said for line in ("", f"*{title}*", *said)][1:]
+    lines = [line for title, entries in groups if entries for line in ("", f"*{title}*", *entries)][1:]
     title = f"{label} since {day(news.since)}"
     stop = f"`/score alerts digest off in` <#{place}>" if place[:1] in ("C", "G") else "`/score alerts digest off`"
     hint = context(f"See to follow-ups: `/score followups` · Stop this: {stop}")
@@ -39,23 +42,25 @@ def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, 
     return Reply(text=f"{label}: what is new", blocks=blocks)
 
 
-def _card(card: Card, score_type: ScoreType) -> str:
-    standing = card.standing(score_type.key)
-    name, value = short_name(card.contact.shown), standing.value if standing else None
+def _render_card(card: Card, score_type: ScoreType) -> str:
+    score = card.standing(score_type.key)
+    name, value = short_name(card.contact.shown), score.value if score else None
     return f"{name} {format_with_band(value, score_type, bold=True)}"
 
 
-def _cooling(card: Card, score_type: ScoreType) -> str:
-    standing = card.standing(score_type.key)
-    until = f" until {day(standing.band_until)}" if standing and standing.band_until else ""
-    return f"{_card(card, score_type)}{until}"
+def _render_cooling(card: Card, score_type: ScoreType) -> str:
+    score = card.standing(score_type.key)
+    until = f" until {day(score.band_until)}" if score and score.band_until else ""
+    return f"{_render_card(card, score_type)}{until}"
 
 
-def _follow_ups(many: Sequence[FollowUp], people: Mapping[int, Contact], types: Mapping[str, ScoreType]) -> list[str]:
+def _render_follow_ups(
+    follow_ups: Sequence[FollowUp], people: Mapping[int, Contact], types: Mapping[str, ScoreType]
+) -> list[str]:
     lines = list[str]()
-    for one in many[:10]:
-        if one.contact in people:
-            state, why = standing_line(one), escape(one.why) if one.why else ""
-            said = [headline(one, people[one.contact], types.get(one.score)), why, state]
-            lines.append(" · ".join(part for part in said if part))
-    return lines + ([f"… and {len(many) - 10} more"] if len(many) > 10 else [])
+    for follow_up in follow_ups[:10]:
+        if follow_up.contact in people:
+            state, why = standing_line(follow_up), escape(follow_up.why) if follow_up.why else ""
+            parts = [headline(follow_up, people[follow_up.contact], types.get(follow_up.score)), why, state]
+            lines.append(" · ".join(part for part in parts if part))
+    return lines + ([f"… and {len(follow_ups) - 10} more"] if len(follow_ups) > 10 else [])

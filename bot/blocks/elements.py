@@ -31,12 +31,12 @@ def truncate_markup(text: str, most: int) -> str:
     """Shorten mrkdwn, not in the middle of a date, a mention or an escaped letter."""
     if len(text) <= most:
         return text
-    kept = text[: most - 1]
-    if kept.rfind("<") > kept.rfind(">"):
-        kept = kept[: kept.rfind("<")]
-    if kept.rfind("&") > kept.rfind(";"):
-        kept = kept[: kept.rfind("&")]
-    return kept + "…"
+    shortened = text[: most - 1]
+    if shortened.rfind("<") > shortened.rfind(">"):
+        shortened = shortened[: shortened.rfind("<")]
+    if shortened.rfind("&") > shortened.rfind(";"):
+        shortened = shortened[: shortened.rfind("&")]
+    return shortened + "…"
 
 
 def section(text: str, *, accessory: Block | None = None) -> Block:
@@ -48,11 +48,11 @@ def section(text: str, *, accessory: Block | None = None) -> Block:
 def sections(lines: Sequence[str]) -> list[Block]:
     """Make as many sections as the lines need, each line whole; lines that Slack would not take are counted."""
     texts, total = [""], 0
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         short = truncate_markup(line, LONGEST_LINE)
         total += len(json.dumps(short))
         if total > ALL_SECTIONS:
-            short = f"… and {len(lines) - place} more"
+            short = f"… and {len(lines) - index} more"
         if len(texts[-1]) + len(short) + 1 > SECTION_TEXT:
             texts.append("")
         texts[-1] = f"{texts[-1]}\n{short}" if texts[-1] else short
@@ -85,7 +85,7 @@ def button(label: str, *, action: str, value: str, primary: bool = False) -> Blo
 
 def actions(buttons: Sequence[Block]) -> Block:
     """Make a row of buttons; actions that stand in it twice are told apart by a number."""
-    numbered = [{**one, "action_id": f"{one['action_id']}:{place}"} for place, one in enumerate(buttons)]
+    numbered = [{**element, "action_id": f"{element['action_id']}:{index}"} for index, element in enumerate(buttons)]
     return {"type": "actions", "elements": numbered}
 
 
@@ -128,11 +128,11 @@ def format_actor(actor: str | None, source: str | None) -> str:
 def trend(moved: Mapping[int, int]) -> list[str]:
     """Say how a score moved in so many days, where that is known and it did: ▲ 5 in 7 days, ▼ 12 in 30."""
     days = [(period, by) for period, by in sorted(moved.items()) if by]
-    said = [
-        f"{'▲' if by > 0 else '▼'} {show(abs(by))} in {period}{'' if place else ' days'}"
-        for place, (period, by) in enumerate(days)
+    parts = [
+        f"{'▲' if by > 0 else '▼'} {show(abs(by))} in {period}{'' if index else ' days'}"
+        for index, (period, by) in enumerate(days)
     ]
-    return [", ".join(said)] if said else []
+    return [", ".join(parts)] if parts else []
 
 
 def day(at: int) -> str:

@@ -33,54 +33,61 @@ _OUTCOMES = (
 )
 
 
-def follow_up_reply(one: FollowUp, contact: Contact, score_type: ScoreType | None, *, owner: str | None) -> Reply:
+def follow_up_reply(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None, *, owner: str | None) -> Reply:
     """Draw the message of a follow-up as it stands; *owner* is Slack's id of the contact's owner, where known."""
-    said = headline(one, contact, score_type)
-    why = [escape(one.why) if one.why else "", format_actor(one.actor, one.source)]
-    why += [f'"{escape(one.reason)}"' if one.reason else ""]
-    why.append(f"Owner: <@{owner}>" if owner else f"Owner: {escape(contact.owner)}" if contact.owner else "No owner")
-    blocks: list[Block] = [section(said, accessory=_menu(one)), context(" · ".join(part for part in why if part))]
-    blocks += [section(state)] if (state := standing_line(one)) else []
-    blocks += [actions(buttons)] if (buttons := buttons_of(one)) else []
-    return Reply(text=f"{said} {state}".replace("*", "").strip(), blocks=blocks)
+    head = headline(follow_up, contact, score_type)
+    details = [escape(follow_up.why) if follow_up.why else "", format_actor(follow_up.actor, follow_up.source)]
+    details += [f'"{escape(follow_up.reason)}"' if follow_up.reason else ""]
+    details.append(
+        f"Owner: <@{owner}>" if owner else f"Owner: {escape(contact.owner)}" if contact.owner else "No owner"
+    )
+    blocks: list[Block] = [
+        section(head, accessory=_history_menu(follow_up)),
+        context(" · ".join(part for part in details if part)),
+    ]
+    blocks += [section(state)] if (state := standing_line(follow_up)) else []
+    blocks += [actions(buttons)] if (buttons := buttons_of(follow_up)) else []
+    return Reply(text=f"{head} {state}".replace("*", "").strip(), blocks=blocks)
 
 
-def headline(one: FollowUp, contact: Contact, score_type: ScoreType | None) -> str:
+def headline(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None) -> str:
     """Say who moved where."""
     company = f" · {short_name(contact.company)}" if contact.company else ""
-    label = escape(score_type.label) if score_type else one.score
-    now = format_with_band(one.after, score_type, bold=True) if score_type else f"*{format_value(one.after)}*"
-    before = "" if one.before in (None, one.after) else f", from {format_value(one.before)}"
+    label = escape(score_type.label) if score_type else follow_up.score
+    now = (
+        format_with_band(follow_up.after, score_type, bold=True) if score_type else f"*{format_value(follow_up.after)}*"
+    )
+    before = "" if follow_up.before in (None, follow_up.after) else f", from {format_value(follow_up.before)}"
     return f"*{short_name(contact.shown)}*{company} · {label} {now}{before}"
 
 
-def standing_line(one: FollowUp) -> str:
+def standing_line(follow_up: FollowUp) -> str:
     """Say how a follow-up stands; nothing where it is open."""
-    who, when = f"<@{one.standing.holder}>", moment(one.changed_at)
-    match one.standing.state:
+    holder, when = f"<@{follow_up.standing.holder}>", moment(follow_up.changed_at)
+    match follow_up.standing.state:
         case FollowUpState.OPEN:
             return ""
         case FollowUpState.CLAIMED:
-            return f"Claimed by {who} · {when}"
+            return f"Claimed by {holder} · {when}"
         case FollowUpState.ESCALATED:
-            whom = f" to <@{one.escalate_to}>" if one.escalate_to else ""
-            return f"Nobody claimed it in time: escalated{whom} · {when}"
+            target = f" to <@{follow_up.escalate_to}>" if follow_up.escalate_to else ""
+            return f"Nobody claimed it in time: escalated{target} · {when}"
         case FollowUpState.SNOOZED:
-            return f"Snoozed by {who} until {moment(one.until) if one.until else MISSING}"
+            return f"Snoozed by {holder} until {moment(follow_up.until) if follow_up.until else MISSING}"
         case FollowUpState.DONE:
-            came_of_it = f": {one.outcome.value}" if one.outcome else ""
-            return f"Done by {who}{came_of_it} · {when}"
+            outcome = f": {follow_up.outcome.value}" if follow_up.outcome else ""
+            return f"Done by {holder}{outcome} · {when}"
         case FollowUpState.CLOSED:
             return f"Closed by itself: the score fell back · {when}"
 
 
-def buttons_of(one: FollowUp, *, place: str = "") -> list[Block]:
+def buttons_of(follow_up: FollowUp, *, place: str = "") -> list[Block]:
     """Give the buttons for what can be done with a follow-up now; in a list they say their *place* in it too."""
-    value = f"{one.id} {place}".strip()
-    state = one.standing.state
-    if state is FollowUpState.DONE and one.outcome is None:
+    value = f"{follow_up.id} {place}".strip()
+    state = follow_up.standing.state
+    if state is FollowUpState.DONE and follow_up.outcome is None:
         return [
-            button(label, action="outcome", value=f"{one.id} {outcome.name} {place}".strip())
+            button(label, action="outcome", value=f"{follow_up.id} {outcome.name} {place}".strip())
             for outcome, label in _OUTCOMES
         ]
     if state not in WAITING:
@@ -94,70 +101,72 @@ def buttons_of(one: FollowUp, *, place: str = "") -> list[Block]:
     ]
 
 
-def ended_blocks(one: FollowUp, contact: Contact, *, place: str = "") -> list[Block]:
+def ended_blocks(follow_up: FollowUp, contact: Contact, *, place: str = "") -> list[Block]:
     """Ask whoever ended a follow-up what came of it."""
-    return [section(f"{escape(contact.shown)} is done. What came of it?"), actions(buttons_of(one, place=place))]
+    return [section(f"{escape(contact.shown)} is done. What came of it?"), actions(buttons_of(follow_up, place=place))]
 
 
-def _menu(one: FollowUp) -> Block:
+def _history_menu(follow_up: FollowUp) -> Block:
     """Make the menu of a follow-up, which is there also when nothing can be done with it any more."""
-    options = [{"text": plain("History"), "value": str(one.id)}]
+    options = [{"text": plain("History"), "value": str(follow_up.id)}]
     return {"type": "overflow", "action_id": "follow_up_menu", "options": options}
 
 
-def steps_reply(one: FollowUp, contact: Contact, score_type: ScoreType | None, steps: Sequence[Step]) -> Reply:
+def steps_reply(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None, steps: Sequence[Step]) -> Reply:
     """Answer with everything that happened to a follow-up, from its beginning."""
-    said = headline(one, contact, score_type)
-    lines = [f"{moment(step.at)} · {_step(step, one)}" for step in steps]
-    return Reply(text=f"History of a follow-up: {said}".replace("*", ""), blocks=[section(said), *sections(lines)])
+    head = headline(follow_up, contact, score_type)
+    lines = [f"{moment(step.at)} · {_describe_step(step, follow_up)}" for step in steps]
+    return Reply(text=f"History of a follow-up: {head}".replace("*", ""), blocks=[section(head), *sections(lines)])
 
 
-def _step(step: Step, one: FollowUp) -> str:
-    who = f"<@{step.by}>"
+def _describe_step(step: Step, follow_up: FollowUp) -> str:
+    actor = f"<@{step.by}>"
     match step.move:
         case "asked":
-            reason = f'"{escape(one.reason)}"' if one.reason else ""
-            why = [
-                f"Asked for {format_actor(one.actor, one.source)}".strip(),
+            reason = f'"{escape(follow_up.reason)}"' if follow_up.reason else ""
+            parts = [
+                f"Asked for {format_actor(follow_up.actor, follow_up.source)}".strip(),
                 reason,
-                escape(one.why) if one.why else "",
+                escape(follow_up.why) if follow_up.why else "",
             ]
-            return " · ".join(part for part in why if part)
+            return " · ".join(part for part in parts if part)
         case FollowUpMove.CLAIM:
-            return f"Claimed by {who}"
+            return f"Claimed by {actor}"
         case FollowUpMove.SNOOZE:
-            return f"Snoozed by {who}"
+            return f"Snoozed by {actor}"
         case FollowUpMove.DONE:
-            return f"Done by {who}"
+            return f"Done by {actor}"
         case FollowUpMove.WAKE:
             return "Open again: the snooze was over"
         case FollowUpMove.RELEASE:
             return "Open again: claimed three days before, and not done"
         case FollowUpMove.ESCALATE:
-            whom = f" to <@{one.escalate_to}>" if one.escalate_to else ""
-            return f"Nobody claimed it in time: escalated{whom}"
+            target = f" to <@{follow_up.escalate_to}>" if follow_up.escalate_to else ""
+            return f"Nobody claimed it in time: escalated{target}"
         case FollowUpMove.FALL_BACK:
             return "Closed by itself: the score fell back"
         case outcome:
-            return f"What came of it, says {who}: {outcome}"
+            return f"What came of it, says {actor}: {outcome}"
 
 
-def storm_reply(many: Sequence[FollowUp], contacts: Mapping[int, Contact], types: Mapping[str, ScoreType]) -> Reply:
+def storm_reply(
+    follow_ups: Sequence[FollowUp], contacts: Mapping[int, Contact], types: Mapping[str, ScoreType]
+) -> Reply:
     """Draw very many follow-ups as one list."""
-    title = f"Many follow-ups at once, so they are one list: {len(many)}"
+    title = f"Many follow-ups at once, so they are one list: {len(follow_ups)}"
     lines = []
-    for one in many:
-        state = standing_line(one)
-        mark = "~" if one.standing.state not in WAITING else ""
-        said = headline(one, contacts[one.contact], types.get(one.score))
-        lines.append(f"{mark}{said}{mark}{f' · {state}' if state else ''}")
+    for follow_up in follow_ups:
+        state = standing_line(follow_up)
+        mark = "~" if follow_up.standing.state not in WAITING else ""
+        head = headline(follow_up, contacts[follow_up.contact], types.get(follow_up.score))
+        lines.append(f"{mark}{head}{mark}{f' · {state}' if state else ''}")
     hint = context("See to them one by one: `/score followups`")
     blocks = [section(f"*{title}*"), *sections(lines), hint]
     return Reply(text=title, blocks=blocks)
 
 
 def list_reply(
-    many: Sequence[FollowUp],
+    follow_ups: Sequence[FollowUp],
     contacts: Mapping[int, Contact],
     types: Mapping[str, ScoreType],
     *,
@@ -170,18 +179,18 @@ def list_reply(
 
     The buttons carry the *place*, which is blank where a click does not draw the list anew; *turning* turns its pages.
     """
-    if not many:
-        none = {"mine": "Nothing waits for you.", "overdue": "Nothing is overdue."}.get(
+    if not follow_ups:
+        sentence = {"mine": "Nothing waits for you.", "overdue": "Nothing is overdue."}.get(
             which, "No follow-up waits for anybody."
         )
-        return Reply(text=none, blocks=[*above, section(f"{none} When one is asked for: `/score alerts`")])
+        return Reply(text=sentence, blocks=[*above, section(f"{sentence} When one is asked for: `/score alerts`")])
     blocks: list[Block] = [*above, section(f"*{_TITLES[which]}*")]
-    for one in many:
-        state = standing_line(one)
-        said = headline(one, contacts[one.contact], types.get(one.score))
-        line = f"{said}\n{state or 'Open'} · asked {moment(one.asked_at)}"
-        blocks.append(section(line, accessory=_menu(one)))
-        blocks.append(actions(buttons_of(one, place=place)))
+    for follow_up in follow_ups:
+        state = standing_line(follow_up)
+        head = headline(follow_up, contacts[follow_up.contact], types.get(follow_up.score))
+        line = f"{head}\n{state or 'Open'} · asked {moment(follow_up.asked_at)}"
+        blocks.append(section(line, accessory=_history_menu(follow_up)))
+        blocks.append(actions(buttons_of(follow_up, place=place)))
     if turning:
         blocks.append(actions(turning))
-    return Reply(text="1 follow-up" if len(many) == 1 else f"{len(many)} follow-ups", blocks=blocks)
+    return Reply(text="1 follow-up" if len(follow_ups) == 1 else f"{len(follow_ups)} follow-ups", blocks=blocks)

@@ -36,26 +36,26 @@ def history_reply(
             blocks=[section(f"*{escape(title)}*\nThere is no change to show.")],
             picture=picture,
         )
-    lines = [_line(one, score_type) for one in entries]
-    many = "The one change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
-    small = context(f"{many}. Struck through: undone.")
-    blocks = [section(f"*{escape(title)}*"), *sections(lines), small]
+    lines = [_render_entry(entry, score_type) for entry in entries]
+    caption = "The one change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
+    footer = context(f"{caption}. Struck through: undone.")
+    blocks = [section(f"*{escape(title)}*"), *sections(lines), footer]
     if picture is None:
         blocks.append(actions([button("Chart", action="chart", value=f"{contact.id} {score_type.key} {CHART_DAYS}")]))
     return Reply(text=f"History of {escape(title)}", blocks=blocks, picture=picture)
 
 
-def _line(one: HistoryEntry, score_type: ScoreType) -> str:
-    match one.op:
+def _render_entry(entry: HistoryEntry, score_type: ScoreType) -> str:
+    match entry.op:
         case Op.SET:
-            did = f"set to {show(one.amount)}"
+            change = f"set to {show(entry.amount)}"
         case Op.ADD:
-            did = f"{'+' if one.amount >= 0 else '-'}{show(abs(one.amount))}"
+            change = f"{'+' if entry.amount >= 0 else '-'}{show(abs(entry.amount))}"
         case Op.CLEAR:
-            did = "cleared"
+            change = "cleared"
         case Deed():
-            did = f"{escape(one.activity or 'what is known of the contact')} {format_signed(one.amount)}"
-    after = "" if one.undone else f" → {format_with_band(one.value, score_type, bold=True)}"
-    what = f"~{did}~" if one.undone else f"{did}{after}"
-    reason = f' · "{escape(one.reason)}"' if one.reason else ""
-    return f"{moment(one.occurred_at)} · {what} · {format_actor(one.actor, one.source)}{reason}"
+            change = f"{escape(entry.activity or 'what is known of the contact')} {format_signed(entry.amount)}"
+    after = "" if entry.undone else f" → {format_with_band(entry.value, score_type, bold=True)}"
+    text = f"~{change}~" if entry.undone else f"{change}{after}"
+    reason = f' · "{escape(entry.reason)}"' if entry.reason else ""
+    return f"{moment(entry.occurred_at)} · {text} · {format_actor(entry.actor, entry.source)}{reason}"

@@ -24,32 +24,37 @@ def receipt_reply(
     """Answer that scores changed; *asked* says by type what was asked, so that what the range cut can be told."""
     parts = [escape(contact.shown)]
     plain = [escape(contact.shown)]
-    for one in moved:
-        label = one.score_type.label
+    for change in moved:
+        label = change.score_type.label
         parts.append(
-            f"{escape(label)} {format_value(one.before)} → {format_with_band(one.after, one.score_type, bold=True)}"
-            f"{_cut_by_range(one, (asked or {}).get(one.score_type.key))}"
+            f"{escape(label)} {format_value(change.before)} →"
+            f" {format_with_band(change.after, change.score_type, bold=True)}"
+            f"{_describe_cut(change, (asked or {}).get(change.score_type.key))}"
         )
-        plain.append(f"{escape(label)} {format_value(one.before)} → {format_with_band(one.after, one.score_type)}")
+        plain.append(
+            f"{escape(label)} {format_value(change.before)} → {format_with_band(change.after, change.score_type)}"
+        )
     parts += [f'"{escape(reason)}"'] if reason else []
     parts += [note] if note else []
     buttons = [
         button("Undo", action="undo", value=batch),
         button(
-            "History", action="history", value=" ".join([str(contact.id), *(one.score_type.key for one in moved[:1])])
+            "History",
+            action="history",
+            value=" ".join([str(contact.id), *(change.score_type.key for change in moved[:1])]),
         ),
     ]
     return Reply(text=" · ".join(plain), blocks=[section(" · ".join(parts)), actions(buttons)], replaces=replaces)
 
 
 def taken_back_reply(
-    whom: Sequence[Contact], *, contacts: int, moved: Sequence[Moved], batch: str, replaces: bool
+    affected: Sequence[Contact], *, contacts: int, moved: Sequence[Moved], batch: str, replaces: bool
 ) -> Reply:
     """Answer that what was said of a contact, or what was recorded of many, is taken back; *whom* is some of them."""
-    if contacts == 1 and whom:
-        text = f"{escape(whom[0].shown)} · undone; the contact itself stays"
-    elif contacts == 2 and len(whom) == 2:  # who were one, or are again
-        text = "\n".join(f"{_moves(one, moved)} · undone" for one in whom)
+    if contacts == 1 and affected:
+        text = f"{escape(affected[0].shown)} · undone; the contact itself stays"
+    elif contacts == 2 and len(affected) == 2:  # who were one, or are again
+        text = "\n".join(f"{_render_changes(contact, moved)} · undone" for contact in affected)
     else:
         scores = f"{len(moved):,} score{'' if len(moved) == 1 else 's'}"
         text = f"{scores} of {contacts:,} contacts · undone"
@@ -57,20 +62,21 @@ def taken_back_reply(
     return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces)
 
 
-def _moves(contact: Contact, moved: Sequence[Moved]) -> str:
-    told = [
-        f"{escape(one.score_type.label)} {format_value(one.before)} → {format_with_band(one.after, one.score_type)}"
-        for one in moved
-        if one.contact == contact.id and one.before != one.after
+def _render_changes(contact: Contact, moved: Sequence[Moved]) -> str:
+    changes = [
+        f"{escape(change.score_type.label)} {format_value(change.before)} →"
+        f" {format_with_band(change.after, change.score_type)}"
+        for change in moved
+        if change.contact == contact.id and change.before != change.after
     ]
-    return " · ".join([escape(contact.shown), *told])
+    return " · ".join([escape(contact.shown), *changes])
 
 
-def _cut_by_range(moved: Moved, asked: tuple[Op, int] | None) -> str:
-    if asked is None or asked[0] is not Op.ADD or moved.after is None:
+def _describe_cut(change: Moved, requested: tuple[Op, int] | None) -> str:
+    if requested is None or requested[0] is not Op.ADD or change.after is None:
         return ""
-    if moved.after not in (moved.score_type.minimum, moved.score_type.maximum):
+    if change.after not in (change.score_type.minimum, change.score_type.maximum):
         return ""
-    before = moved.score_type.start if moved.before is None else moved.before
-    lost = asked[1] - (moved.after - before)
-    return f", {show(abs(lost))} cut: it runs from {moved.score_type.range_shown}" if lost else ""
+    before = change.score_type.start if change.before is None else change.before
+    lost = requested[1] - (change.after - before)
+    return f", {show(abs(lost))} cut: it runs from {change.score_type.range_shown}" if lost else ""

@@ -33,10 +33,10 @@ def plain_reply(sentence: str) -> Reply:
 def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
     """Answer a refusal of what *asker*, Slack's id, asked."""
     if isinstance(refusal, BadFilter):
-        said = escape_sentence(refusal_sentence(refusal))
-        return Reply(text=said, blocks=[section(f"{said}\n```{code_block(refusal.pointed)}```")])
-    said = refusal_sentence(refusal, asker=asker)
-    return plain_reply(said if isinstance(refusal, TooLate) else escape_sentence(said))
+        sentence = escape_sentence(refusal_sentence(refusal))
+        return Reply(text=sentence, blocks=[section(f"{sentence}\n```{code_block(refusal.pointed)}```")])
+    sentence = refusal_sentence(refusal, asker=asker)
+    return plain_reply(sentence if isinstance(refusal, TooLate) else escape_sentence(sentence))
 
 
 def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
@@ -56,67 +56,69 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
         case NotAllowed():
             return "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
         case TooLate():
-            return _too_late(refusal, asker)
+            return _explain_too_late(refusal, asker)
         case UnknownContact():
             return "That contact is not there any more. Look for it: `/score view ada@example.com`"
         case NothingToUndo():
-            return f"Nothing was changed: {_small(str(refusal).rstrip('.'))}."
+            return f"Nothing was changed: {_lowercase_first(str(refusal).rstrip('.'))}."
         case UnknownFollowUp():
             return "That follow-up is not there any more. Which there are: `/score followups`"
         case UnknownScoreType():
             return f"There is no score type `{refusal.key[:40]}`. {did_you_mean(refusal.key, refusal.known)}"
         case UnknownSegment():
-            message = _capital(str(refusal)).rstrip(".")
+            message = _uppercase_first(str(refusal)).rstrip(".")
             return f"{message}{'' if message.endswith('?') else '.'} Which there are: `/score segment list`"
         case OutOfRange() | OffStep():
             return f"Nothing was changed: {refusal}."
         case _:
-            return _capital(str(refusal))
+            return _uppercase_first(str(refusal))
 
 
-def _capital(message: str) -> str:
+def _uppercase_first(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}"
 
 
-def _small(message: str) -> str:
+def _lowercase_first(message: str) -> str:
     return f"{message[:1].lower()}{message[1:]}"
 
 
-def _too_late(late: TooLate, asker: str) -> str:
-    is_asker = late.holder == asker
-    who, has = ("You", "have") if is_asker else (f"<@{late.holder}>" if late.holder else "Somebody", "has")
-    match late.state:
+def _explain_too_late(refusal: TooLate, asker: str) -> str:
+    is_asker = refusal.holder == asker
+    subject, verb = ("You", "have") if is_asker else (f"<@{refusal.holder}>" if refusal.holder else "Somebody", "has")
+    match refusal.state:
         case FollowUpState.CLAIMED:
-            return f"{who} {has} it already."
+            return f"{subject} {verb} it already."
         case FollowUpState.DONE:
-            return f"{who} {has} done it already."
+            return f"{subject} {verb} done it already."
         case FollowUpState.SNOOZED:
-            return f"{who} {has} snoozed it already. *Claim* takes it on at once."
+            return f"{subject} {verb} snoozed it already. *Claim* takes it on at once."
         case FollowUpState.CLOSED:
             return "It closed itself, because the score fell back."
         case _:
-            return f"It is {late.state.value} already."
+            return f"It is {refusal.state.value} already."
 
 
 def no_contact_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
     """Answer that no contact is called that; *line* with {} for the contact is what each suggestion runs."""
-    said = f"No contact is called “{short_name(words)}”."
+    sentence = f"No contact is called “{short_name(words)}”."
     if looks_like_address(words):
         return plain_reply(
             f"No contact has the address {escape(words)} yet."
             f" To add it, set a score: `/score set {escape_code(words)} 85`"
         )
     if not nearest:
-        return plain_reply(f"{said} Type more of the name, a company, or an address.")
-    return choose_contact_reply(f"{said} Did you mean one of these?", _choices(nearest, line))
+        return plain_reply(f"{sentence} Type more of the name, a company, or an address.")
+    return choose_contact_reply(f"{sentence} Did you mean one of these?", _list_choices(nearest, line))
 
 
-def ambiguous_contact_reply(words: str, found: Sequence[Contact], *, line: str) -> Reply:
+def ambiguous_contact_reply(words: str, matches: Sequence[Contact], *, line: str) -> Reply:
     """Ask which of several contacts was meant."""
-    if len(found) > 10:
+    if len(matches) > 10:
         return plain_reply(f"More than ten contacts match “{short_name(words)}”. Type more of the name, or an address.")
-    return choose_contact_reply(f"{len(found)} contacts match “{short_name(words)}”. Which one?", _choices(found, line))
+    return choose_contact_reply(
+        f"{len(matches)} contacts match “{short_name(words)}”. Which one?", _list_choices(matches, line)
+    )
 
 
-def _choices(contacts: Sequence[Contact], line: str) -> list[tuple[str, str]]:
-    return [(distinct_name(one), line.replace("{}", f"id:{one.id}", 1)) for one in contacts]
+def _list_choices(contacts: Sequence[Contact], line: str) -> list[tuple[str, str]]:
+    return [(distinct_name(contact), line.replace("{}", f"id:{contact.id}", 1)) for contact in contacts]

@@ -19,23 +19,23 @@ PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", 
 
 def rules_reply(types: Sequence[ScoreType], *, first: int = 0) -> Reply:
     """Answer with some of the rules of all score types, from place *first* on."""
-    rules = [(one, place) for one in types for place in range(len(one.rules))]
+    rules = [(score_type, index) for score_type in types for index in range(len(score_type.rules))]
     blocks: list[Block] = [section("*Rules:* what activities, and what is known of a contact, are worth")]
     label = None
-    for score_type, place in rules[first : first + PER_PAGE]:
+    for score_type, index in rules[first : first + PER_PAGE]:
         if score_type.label != label:
             label = score_type.label
             blocks.append(section(f"*{escape(label)}*"))
-        blocks.append(section(_line(score_type.rules[place]), accessory=_menu(score_type, place)))
-    bare = [escape(one.label) for one in types if not one.rules]
+        blocks.append(section(_render_rule(score_type.rules[index]), accessory=_rule_menu(score_type, index)))
+    without_rules = [escape(score_type.label) for score_type in types if not score_type.rules]
     buttons = [button("Add a rule", action="rule_form", value="-")]
     if first + PER_PAGE < len(rules):
         buttons.append(button("More rules", action="rules", value=str(first + PER_PAGE)))
-    small = [context(f"Without rules: {', '.join(bare)}")] if bare else []
-    return Reply(text=f"{len(rules)} rules", blocks=[*blocks, *small, actions(buttons)])
+    footer = [context(f"Without rules: {', '.join(without_rules)}")] if without_rules else []
+    return Reply(text=f"{len(rules)} rules", blocks=[*blocks, *footer, actions(buttons)])
 
 
-def _line(rule: Rule) -> str:
+def _render_rule(rule: Rule) -> str:
     return f"{escape(truncate(rule.name, 80))}\n{truncate_markup(describe_rule(rule), 400)}"
 
 
@@ -44,33 +44,35 @@ def describe_rule(rule: Rule) -> str:
     condition = f"`{escape_code(truncate(rule.condition.strip(), 200))}`"
     if rule.activity is None:
         return f"{format_signed(rule.points)} while {condition}"
-    told = [f"{escape(rule.activity)}: {format_signed(rule.points)} each"]
+    parts = [f"{escape(rule.activity)}: {format_signed(rule.points)} each"]
     if rule.cap is not None:
         together = f" together with the group {escape(rule.cap.group)}" if rule.cap.group else ""
-        told.append(f"at most {show(rule.cap.points)} {PERIODS[Period(rule.cap.period)]}{together}")
-    return ", ".join([*told, *([f"if {condition}"] if rule.condition.strip() else [])])
+        parts.append(f"at most {show(rule.cap.points)} {PERIODS[Period(rule.cap.period)]}{together}")
+    return ", ".join([*parts, *([f"if {condition}"] if rule.condition.strip() else [])])
 
 
-def _menu(score_type: ScoreType, place: int) -> Block:
+def _rule_menu(score_type: ScoreType, index: int) -> Block:
     """Make the menu of a rule; the number says which version it is of."""
-    named = f"{score_type.key} {score_type.number} {place}"
+    reference = f"{score_type.key} {score_type.number} {index}"
     options = [
-        {"text": plain("Change"), "value": f"change {named}"},
-        {"text": plain("Remove"), "value": f"remove {named}"},
+        {"text": plain("Change"), "value": f"change {reference}"},
+        {"text": plain("Remove"), "value": f"remove {reference}"},
     ]
     return {"type": "overflow", "action_id": "rule_menu", "options": options}
 
 
-def rule_modal(types: Sequence[ScoreType], *, of: ScoreType | None = None, rule: Rule | None = None) -> Block:
+def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = None, rule: Rule | None = None) -> Block:
     """Make the form: for a *rule* as it is now, or for a new one."""
     cap = rule.cap if rule else None
-    choices = {one.key: one.label for one in types[:MOST_CHOICES]}
-    whose = (
-        section(f"*{escape(of.label)}*") if of else choice_field("type", "Score type", choices, initial=types[0].key)
+    choices = {item.key: item.label for item in types[:MOST_CHOICES]}
+    type_block = (
+        section(f"*{escape(score_type.label)}*")
+        if score_type
+        else choice_field("type", "Score type", choices, initial=types[0].key)
     )
     metadata: dict[str, Any] = {"type": None, "number": 0, "rule": None}
-    if of is not None and rule is not None:
-        metadata = {"type": of.key, "number": of.number, "rule": rule.name}
+    if score_type is not None and rule is not None:
+        metadata = {"type": score_type.key, "number": score_type.number, "rule": rule.name}
     return {
         "type": "modal",
         "callback_id": CALLBACK,
@@ -79,7 +81,7 @@ def rule_modal(types: Sequence[ScoreType], *, of: ScoreType | None = None, rule:
         "close": plain("Cancel"),
         "private_metadata": json.dumps(metadata),
         "blocks": [
-            whose,
+            type_block,
             text_field("name", "Name", initial=rule.name if rule else None, most=80),
             text_field(
                 "activity", "Activity", initial=rule.activity if rule else None, optional=True, most=80,

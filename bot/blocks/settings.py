@@ -23,30 +23,35 @@ def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, f
     buttons = [button("Add a score type", action="type_form", value="-")]
     if first + PER_PAGE < len(types):
         buttons.append(button("More score types", action="settings", value=str(first + PER_PAGE)))
-    live = {one.key: one for one in types}
+    live = {score_type.key: score_type for score_type in types}
     return Reply(
         text=f"{len(types)} score types",
         blocks=[
             section("*Score types*"),
-            *(section(_described(one), accessory=button("Change", action="type_form", value=one.key)) for one in shown),
-            *(block for one in drafts[:MOST_DRAFTS] for block in _waiting(live[one.key], one)),
+            *(
+                section(
+                    _describe_type(score_type), accessory=button("Change", action="type_form", value=score_type.key)
+                )
+                for score_type in shown
+            ),
+            *(block for draft in drafts[:MOST_DRAFTS] for block in _render_draft(live[draft.key], draft)),
             actions(buttons),
         ],
     )
 
 
-def _described(one: ScoreType) -> str:
-    default = " · meant where none is named" if one.is_default else ""
-    bands = ", ".join(band.shown for band in one.bands) or "none"
-    fades = f"halves every {write_span(one.half_life)}" if one.half_life else "stays until it is changed"
-    rules = {0: "no rules", 1: "1 rule"}.get(len(one.rules), f"{len(one.rules)} rules")
-    numbers = f"{one.range_shown}, steps of {show(one.step)}, starting at {show(one.start)}"
+def _describe_type(score_type: ScoreType) -> str:
+    default = " · meant where none is named" if score_type.is_default else ""
+    bands = ", ".join(band.shown for band in score_type.bands) or "none"
+    decay = f"halves every {write_span(score_type.half_life)}" if score_type.half_life else "stays until it is changed"
+    rules = {0: "no rules", 1: "1 rule"}.get(len(score_type.rules), f"{len(score_type.rules)} rules")
+    numbers = f"{score_type.range_shown}, steps of {show(score_type.step)}, starting at {show(score_type.start)}"
     return truncate_markup(
-        f"*{escape(one.label)}* `{one.key}`{default}\n{numbers} · {fades} · {rules}\nBands: {bands}", 500
+        f"*{escape(score_type.label)}* `{score_type.key}`{default}\n{numbers} · {decay} · {rules}\nBands: {bands}", 500
     )
 
 
-def _waiting(live: ScoreType, draft: ScoreType) -> list[Block]:
+def _render_draft(live: ScoreType, draft: ScoreType) -> list[Block]:
     buttons = [
         button("See what it changes", action="draft_preview", value=draft_value(draft)),
         button("Cancel", action="draft_cancel", value=draft_value(draft)),
@@ -59,50 +64,52 @@ def draft_value(draft: ScoreType) -> str:
     return f"{draft.key} {draft.number}"
 
 
-def type_modal(one: ScoreType | None) -> Block:
+def type_modal(score_type: ScoreType | None) -> Block:
     """Make the form: for a score type as it is now, or for a new one."""
-    new = one is None
-    given = {
-        "label": one.label if one else None,
-        "minimum": show(one.minimum) if one else "0",
-        "maximum": show(one.maximum) if one else "100",
-        "step": show(one.step) if one else "1",
-        "start": show(one.start) if one else None,
-        "bands": written_bands(one.bands) if one else None,
-        "half_life": write_span(one.half_life) if one and one.half_life else None,
+    is_new = score_type is None
+    initial = {
+        "label": score_type.label if score_type else None,
+        "minimum": show(score_type.minimum) if score_type else "0",
+        "maximum": show(score_type.maximum) if score_type else "100",
+        "step": show(score_type.step) if score_type else "1",
+        "start": show(score_type.start) if score_type else None,
+        "bands": written_bands(score_type.bands) if score_type else None,
+        "half_life": write_span(score_type.half_life) if score_type and score_type.half_life else None,
     }
     key = text_field(
         "key", "Key", hint="What people type: fit, for /score set ada fit=8. It stays as it is for ever.", most=32
     )
-    about = section(f"`{one.key}`, version {one.number}") if one else key
+    about = section(f"`{score_type.key}`, version {score_type.number}") if score_type else key
     return {
         "type": "modal",
         "callback_id": CALLBACK,
         "title": plain("Score type"),
-        "submit": plain("Add" if new else "Continue"),
+        "submit": plain("Add" if is_new else "Continue"),
         "close": plain("Cancel"),
         # What was changed by somebody else since the form was opened is not changed back by it.
-        "private_metadata": json.dumps({"key": one.key if one else None, "number": one.number if one else 0}),
+        "private_metadata": json.dumps(
+            {"key": score_type.key if score_type else None, "number": score_type.number if score_type else 0}
+        ),
         "blocks": [
             about,
-            text_field("label", "Label", initial=given["label"], hint="What people read.", most=60),
-            number_field("minimum", "Minimum", initial=given["minimum"]),
-            number_field("maximum", "Maximum", initial=given["maximum"]),
-            number_field("step", "Step", initial=given["step"], hint="1, 0.5, 0.001 …"),
+            text_field("label", "Label", initial=initial["label"], hint="What people read.", most=60),
+            number_field("minimum", "Minimum", initial=initial["minimum"]),
+            number_field("maximum", "Maximum", initial=initial["maximum"]),
+            number_field("step", "Step", initial=initial["step"], hint="1, 0.5, 0.001 …"),
             number_field(
-                "start", "Starting value", initial=given["start"], optional=True,
+                "start", "Starting value", initial=initial["start"], optional=True,
                 hint="Where adding begins, and what a score fades toward. Blank: the value nearest to 0.",
             ),
             text_field(
-                "bands", "Bands", initial=given["bands"], optional=True, multiline=True,
+                "bands", "Bands", initial=initial["bands"], optional=True, multiline=True,
                 hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
                 f" A colour for the chart may follow, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
             ),
             text_field(
-                "half_life", "Half-life", initial=given["half_life"], optional=True,
+                "half_life", "Half-life", initial=initial["half_life"], optional=True,
                 hint="30d, 2w or 36h: how long until half of the way to the starting value is lost. Blank: it stays.",
             ),
-            *([] if one and one.is_default else [_default_field()]),
+            *([] if score_type and score_type.is_default else [_default_field()]),
         ],
     }  # fmt: skip  # a field a line
 

@@ -19,7 +19,7 @@ def setup_reply(choices: Choices, types: Sequence[ScoreType]) -> Reply:
 
 def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
     """Draw the questions."""
-    where: Block = {
+    channel_menu: Block = {
         "type": "conversations_select",
         "action_id": "setup_channel",
         "placeholder": {"type": "plain_text", "text": "Choose a channel"},
@@ -30,9 +30,9 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
         },
     }
     if choices.alert_channel:
-        where["initial_conversation"] = choices.alert_channel
-    options = [{"text": {"type": "plain_text", "text": text}, "value": who.value} for who, text in _WHO.items()]
-    who: Block = {
+        channel_menu["initial_conversation"] = choices.alert_channel
+    options = [{"text": {"type": "plain_text", "text": text}, "value": setters.value} for setters, text in _WHO.items()]
+    setters_menu: Block = {
         "type": "static_select",
         "action_id": "setup_setters",
         "options": options,
@@ -40,11 +40,12 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
     }
     return [
         section("*Three questions, and Contact Score is ready.*"),
-        section(f"*1. Where shall follow-ups go?* {_why(types)}", accessory=where),
+        section(f"*1. Where shall follow-ups go?* {_explain_follow_ups(types)}", accessory=channel_menu),
         context("Of a private channel I see nothing until somebody there types `/invite @Contact Score`."),
         actions([button("Straight to the contact's owner", action="setup_direct", value="-")]),
         section(
-            "*2. Who may set scores?* Every member sees them; guests and other organisations never do.", accessory=who
+            "*2. Who may set scores?* Every member sees them; guests and other organisations never do.",
+            accessory=setters_menu,
         ),
         section(
             "*3. How do contacts come in?*\n"
@@ -55,7 +56,7 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
     ]
 
 
-def _why(types: Sequence[ScoreType]) -> str:
+def _explain_follow_ups(types: Sequence[ScoreType]) -> str:
     default = types[0]
     if len(default.bands) < 2:
         return ""
@@ -65,9 +66,9 @@ def _why(types: Sequence[ScoreType]) -> str:
 
 def invited_reply(channel: str) -> Reply:
     """Ask whoever invited the app whether follow-ups shall go to that channel."""
-    said = "Thank you for the invitation. Shall follow-ups come to this channel?"
+    text = "Thank you for the invitation. Shall follow-ups come to this channel?"
     buttons = [
         button("Send follow-ups here", action="setup_here", value=channel, primary=True),
         button("No, thanks", action="setup_no", value=channel),
     ]
-    return Reply(text=said, blocks=[section(said), actions(buttons)])
+    return Reply(text=text, blocks=[section(text), actions(buttons)])

@@ -38,9 +38,9 @@ class Listed:
     """A source with what came of it lately, how it stands, and how many of its items wait in quarantine."""
 
     source: Source
-    lately: Lately
-    standing: SourceHealth
-    waiting: int
+    recent: Lately
+    health: SourceHealth
+    quarantined: int
 
 
 def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
@@ -48,34 +48,44 @@ def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
     buttons = [button("Add a source", action="source_form", value="-", primary=not total)]
     if first + PER_PAGE < total:
         buttons.append(button("More sources", action="sources", value=str(first + PER_PAGE)))
-    said = (
+    title = (
         "*Sources:* what sends scores" if total else "*Nothing sends scores yet.* Add a source, and connect your CRM."
     )
-    blocks = [block for one in shown for block in (section(_described(one)), actions(_buttons(one, first)))]
-    return Reply(text=f"{total} sources", blocks=[section(said), *blocks, actions(buttons)])
+    blocks = [
+        block
+        for listed in shown
+        for block in (section(_describe_source(listed)), actions(_render_buttons(listed, first)))
+    ]
+    return Reply(text=f"{total} sources", blocks=[section(title), *blocks, actions(buttons)])
 
 
-def _described(one: Listed) -> str:
-    paused = " · *paused*" if one.source.settings.paused else STANDS[one.standing]
-    last = f"Last delivery {moment(one.lately.last_at)}" if one.lately.last_at is not None else "Nothing delivered yet"
+def _describe_source(listed: Listed) -> str:
+    paused = " · *paused*" if listed.source.settings.paused else STANDS[listed.health]
+    last = (
+        f"Last delivery {moment(listed.recent.last_at)}"
+        if listed.recent.last_at is not None
+        else "Nothing delivered yet"
+    )
     counts = [
-        f"{count:,} {what}"
-        for count, what in (
-            (one.lately.applied, "applied"),
-            (one.lately.duplicate, "duplicate"),
-            (one.lately.ignored, "ignored"),
-            (one.lately.quarantined, "quarantined"),
+        f"{count:,} {status}"
+        for count, status in (
+            (listed.recent.applied, "applied"),
+            (listed.recent.duplicate, "duplicate"),
+            (listed.recent.ignored, "ignored"),
+            (listed.recent.quarantined, "quarantined"),
         )
         if count
     ]
-    many = "delivery" if one.lately.deliveries == 1 else "deliveries"
-    day = f" · in the last day {one.lately.deliveries:,} {many}: {', '.join(counts) or 'no items'}"
-    return f"*{one.source.slug}* `{one.source.provider}`{paused}\n{last}{day if one.lately.deliveries else ''}"
+    noun = "delivery" if listed.recent.deliveries == 1 else "deliveries"
+    recent = f" · in the last day {listed.recent.deliveries:,} {noun}: {', '.join(counts) or 'no items'}"
+    return (
+        f"*{listed.source.slug}* `{listed.source.provider}`{paused}\n{last}{recent if listed.recent.deliveries else ''}"
+    )
 
 
-def _buttons(one: Listed, first: int) -> list[Block]:
-    slug = one.source.slug
-    if one.source.settings.paused:
+def _render_buttons(listed: Listed, first: int) -> list[Block]:
+    slug = listed.source.slug
+    if listed.source.settings.paused:
         pause = button("Resume", action="source_resume", value=f"{slug} {first}")
     else:
         confirm = {
@@ -86,78 +96,78 @@ def _buttons(one: Listed, first: int) -> list[Block]:
         }
         pause = button("Pause", action="source_pause", value=f"{slug} {first}") | {"confirm": confirm}
     buttons = [button("Show", action="source_show", value=slug), button("Test", action="source_try", value=slug), pause]
-    if one.source.secrets:
+    if listed.source.secrets:
         buttons.append(button("Rotate", action="source_rotate", value=slug))
-    if one.waiting:
-        buttons.append(button(f"Quarantine ({one.waiting:,})", action="source_aside", value=slug))
+    if listed.quarantined:
+        buttons.append(button(f"Quarantine ({listed.quarantined:,})", action="source_aside", value=slug))
     return buttons
 
 
 def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: Reading) -> Reply:
     """Answer with the steps of one source, what it is set to, what was refused, and what is read of its contacts."""
-    kept = source.settings
-    told = {
-        "Fields": ", ".join(f"{name} is {score}" for name, score in kept.map.items()),
-        "Options": ", ".join(f"{name}={value}" for name, value in kept.options.items()),
-        "User name": kept.username,
-        "Token in": kept.token_in,
-        "Address that it signs": kept.public_url,
-        "At most": kept.rate,
-        "Muted": "its deliveries ask for no follow-up" if kept.muted else None,
-        "Paused": "it is answered 503" if kept.paused else None,
+    settings = source.settings
+    details = {
+        "Fields": ", ".join(f"{name} is {score}" for name, score in settings.map.items()),
+        "Options": ", ".join(f"{name}={value}" for name, value in settings.options.items()),
+        "User name": settings.username,
+        "Token in": settings.token_in,
+        "Address that it signs": settings.public_url,
+        "At most": settings.rate,
+        "Muted": "its deliveries ask for no follow-up" if settings.muted else None,
+        "Paused": "it is answered 503" if settings.paused else None,
         "Live secrets": str(len(source.secrets)),
     }
-    lines = [f"{name}: {escape(truncate(value, 300))}" for name, value in told.items() if value]
+    lines = [f"{name}: {escape(truncate(value, 300))}" for name, value in details.items() if value]
     if refused is not None:
-        many = "request was" if refused.count == 1 else "requests were"
-        last = f"{refused.count:,} {many} refused, the last {moment(refused.last_at)}"
-        lines.append(f"{last}: {escape_sentence(refused.reason)}. {escape_sentence(refused.hint)}")
-    if source.provider in senders.thin:
-        lines += _read(reading) if source.reads else [explain_missing_token(source.slug)]
+        noun = "request was" if refused.count == 1 else "requests were"
+        summary = f"{refused.count:,} {noun} refused, the last {moment(refused.last_at)}"
+        lines.append(f"{summary}: {escape_sentence(refused.reason)}. {escape_sentence(refused.hint)}")
+    if source.provider in senders.id_only:
+        lines += _describe_reading(reading) if source.reads else [explain_missing_token(source.slug)]
     head = f"*{source.slug}* `{source.provider}` at {escape(senders.url(source))}"
     return Reply(
         text=f"The source {source.slug}",
-        blocks=[section(head), *sections(_numbered(senders.told(source))), *sections(lines)],
+        blocks=[section(head), *sections(_number_steps(senders.setup_steps(source))), *sections(lines)],
     )
 
 
-def _read(reading: Reading) -> list[str]:
+def _describe_reading(reading: Reading) -> list[str]:
     """Say how it stands with what is read through a source's API."""
-    waiting = f": {reading.waiting:,} wait" if reading.waiting else ""
-    lines = [f"Addresses and names are read through its API{waiting}"]
+    queue_note = f": {reading.waiting:,} wait" if reading.waiting else ""
+    lines = [f"Addresses and names are read through its API{queue_note}"]
     if reading.problem is not None and reading.problem_at is not None:
         lines.append(f"Not read {moment(reading.problem_at)}: {escape_sentence(reading.problem)}")
     return lines
 
 
-def _numbered(steps: Iterable[str]) -> list[str]:
+def _number_steps(steps: Iterable[str]) -> list[str]:
     return [f"{number}. {escape_sentence(step)}" for number, step in enumerate(steps, start=1)]
 
 
-def source_health_reply(changed: HealthChange) -> Reply:
+def source_health_reply(change: HealthChange) -> Reply:
     """Tell an admin that a source has stopped working, or works again."""
-    name, last = f"*{changed.source}*", f"It delivered last {moment(changed.last_at)}" if changed.last_at else ""
-    why = escape_sentence(f"Because: {changed.reason}. {changed.hint or ''}".strip()) if changed.reason else ""
-    match changed.standing:
+    name, last = f"*{change.source}*", f"It delivered last {moment(change.last_at)}" if change.last_at else ""
+    reason = escape_sentence(f"Because: {change.reason}. {change.hint or ''}".strip()) if change.reason else ""
+    match change.standing:
         case SourceHealth.WORKS:
-            said = f"{name} works again. {last}."
+            text = f"{name} works again. {last}."
         case SourceHealth.REFUSED:
-            said = f"{name} has stopped working: its last {changed.refused:,} requests were refused. {why}\n{last}."
+            text = f"{name} has stopped working: its last {change.refused:,} requests were refused. {reason}\n{last}."
         case SourceHealth.UNUSABLE:
-            said = f"{name} has stopped working: nothing of its last deliveries could be used. {why}\n" + KEPT_ASIDE
+            text = f"{name} has stopped working: nothing of its last deliveries could be used. {reason}\n" + KEPT_ASIDE
         case SourceHealth.SILENT:
-            said = f"{name} has gone silent: it never paused that long. {last}.\n" + LOOK_THERE
+            text = f"{name} has gone silent: it never paused that long. {last}.\n" + LOOK_THERE
         case _:
-            assert_never(changed.standing)
-    blocks = [section(said), actions([button("Show", action="source_show", value=changed.source)])]
-    return Reply(text=said, blocks=blocks)
+            assert_never(change.standing)
+    blocks = [section(text), actions([button("Show", action="source_show", value=change.source)])]
+    return Reply(text=text, blocks=blocks)
 
 
 def source_added_reply(source: Source, senders: Senders) -> Reply:
     """Answer that a source was made, with its secret, this once."""
     secret = source.secrets[0] if source.secrets else ""
     name = source.settings.username
-    shown = [
+    lines = [
         f"The address is `{escape_entities(senders.url(source))}`",
         *([f"The user name is `{escape_entities(name)}`"] if name else []),
         *([f"The {'password' if name else 'secret'} is `{escape_entities(secret)}`"] if secret else []),
@@ -166,8 +176,8 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
         text=f"Made the source {source.slug}.",
         blocks=[
             section(f"*Made the source {source.slug}.* At its side:"),
-            *sections(_numbered(senders.told(source, secret=secret))),
-            *sections(shown),
+            *sections(_number_steps(senders.setup_steps(source, secret=secret))),
+            *sections(lines),
             context("Copy the secret now: it is not shown again." if secret else "It needs no secret of ours."),
         ],
     )
@@ -189,15 +199,15 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
     if not items:
         return Reply(text="Empty.", blocks=[section(f"Nothing of *{source}* waits in quarantine.")])
     lines = [
-        f"{moment(one.received_at)} delivery {one.delivery}: {escape_sentence(one.reason)}"
-        + (f"\n      `{escape_code(truncate(one.item, 150))}`" if one.item else "")
-        for one in items
+        f"{moment(item.received_at)} delivery {item.delivery}: {escape_sentence(item.reason)}"
+        + (f"\n      `{escape_code(truncate(item.item, 150))}`" if item.item else "")
+        for item in items
     ]
-    more = f", the latest {len(items)}" if total > len(items) else ""
+    latest = f", the latest {len(items)}" if total > len(items) else ""
     return Reply(
         text=f"{total} items in quarantine",
         blocks=[
-            section(f"*Quarantine of {source}:* {total:,} {'item' if total == 1 else 'items'}{more}"),
+            section(f"*Quarantine of {source}:* {total:,} {'item' if total == 1 else 'items'}{latest}"),
             *sections(lines),
             context(
                 "Mend the cause first: a score type in `/score settings`, a field by"

@@ -17,9 +17,9 @@ def dry_run_reply(
     delivery: Delivery, items: Sequence[ItemRequest], warnings: Sequence[str], types: Mapping[str, ScoreType]
 ) -> Reply:
     """Answer with what would be taken of a source's last delivery as the source is set now."""
-    many = "1 item" if len(items) == 1 else f"{len(items):,} items"
-    head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {many}"
-    lines = [_line(one, types, received=delivery.received_at) for one in items] or [
+    amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
+    head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
+    lines = [_render_item(item, types, received=delivery.received_at) for item in items] or [
         "Nothing would be taken: it holds no item."
     ]
     return Reply(
@@ -35,36 +35,38 @@ def dry_run_reply(
 
 def no_delivery_reply(source: str) -> Reply:
     """Answer that there is nothing to test a source with."""
-    said = f"*Test of {source}:* nothing that it sent is kept. Let it send something, then test it."
-    return Reply(text=said, blocks=[section(said)])
+    text = f"*Test of {source}:* nothing that it sent is kept. Let it send something, then test it."
+    return Reply(text=text, blocks=[section(text)])
 
 
-def _line(one: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> str:
-    if isinstance(one, Ignored | Unusable):
-        return f"{'ignored' if isinstance(one, Ignored) else 'quarantined'}: {escape_sentence(one.reason)}"
-    whom = _whom(one.contact)
-    if because := refusal_reason(one, types, received=received):
-        return f"{whom} → quarantined: {escape_sentence(because)}"
-    match one:
+def _render_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> str:
+    if isinstance(item, Ignored | Unusable):
+        return f"{'ignored' if isinstance(item, Ignored) else 'quarantined'}: {escape_sentence(item.reason)}"
+    contact = _format_reference(item.contact)
+    if reason := refusal_reason(item, types, received=received):
+        return f"{contact} → quarantined: {escape_sentence(reason)}"
+    match item:
         case Merge():
-            return f"{whom} → one with {_whom(one.into)}"
+            return f"{contact} → one with {_format_reference(item.into)}"
         case Deletion():
-            return f"{whom} → deleted"
+            return f"{contact} → deleted"
         case Item():
-            return f"{whom} → {_does(one)}"
+            return f"{contact} → {_describe_change(item)}"
 
 
-def _does(one: Item) -> str:
-    if one.activity is not None:
-        return f"did `{escape_code(one.activity)}`, {show(one.amount)} times"
-    if one.score is None:
-        return escape(f"{', '.join(one.fields)} noted") if one.fields else "known by its id"
-    if one.op is Op.CLEAR:
-        return f"{escape(one.score)} cleared"
-    sign = "+" if one.op is Op.ADD and one.amount > 0 else ""
-    return f"{escape(one.score)} *{sign}{show(one.amount)}*"
+def _describe_change(item: Item) -> str:
+    if item.activity is not None:
+        return f"did `{escape_code(item.activity)}`, {show(item.amount)} times"
+    if item.score is None:
+        return escape(f"{', '.join(item.fields)} noted") if item.fields else "known by its id"
+    if item.op is Op.CLEAR:
+        return f"{escape(item.score)} cleared"
+    sign = "+" if item.op is Op.ADD and item.amount > 0 else ""
+    return f"{escape(item.score)} *{sign}{show(item.amount)}*"
 
 
-def _whom(contact: Reference | int) -> str:
-    named = contact if isinstance(contact, Reference) else Reference()
-    return escape(" ".join(one for one in (named.email, named.id and f"{named.source}:{named.id}") if one))
+def _format_reference(contact: Reference | int) -> str:
+    reference = contact if isinstance(contact, Reference) else Reference()
+    return escape(
+        " ".join(part for part in (reference.email, reference.id and f"{reference.source}:{reference.id}") if part)
+    )

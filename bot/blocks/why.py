@@ -29,10 +29,10 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
     """Answer with the contributions to one score of a contact."""
     title = f"{contact.shown} · {score_type.label}"
     if explanation is None:
-        what = f"{escape(contact.shown)} has no {score_called(score_type.label)}, so there is nothing to explain."
-        return Reply(text=what, blocks=[section(what)])
+        sentence = f"{escape(contact.shown)} has no {score_called(score_type.label)}, so there is nothing to explain."
+        return Reply(text=sentence, blocks=[section(sentence)])
     value = format_with_band(explanation.value, score_type, bold=True)
-    lines = [_line(one, score_type) for one in explanation.contributions]
+    lines = [_render_contribution(contribution, score_type) for contribution in explanation.contributions]
     history = button("History", action="history", value=f"{contact.id} {score_type.key}")
     return Reply(
         text=f"Why {escape(title)} is {format_with_band(explanation.value, score_type)}",
@@ -45,26 +45,26 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
     )
 
 
-def _line(one: Contribution, score_type: ScoreType) -> str:
-    effect = f"*{format_signed(one.effect)}*"
-    if one.occurred_at is None:
+def _render_contribution(contribution: Contribution, score_type: ScoreType) -> str:
+    effect = f"*{format_signed(contribution.effect)}*"
+    if contribution.occurred_at is None:
         return f"{effect}  where {escape(score_type.label)} starts"
-    lost = [f"{show(abs(one.cut))} cut{_because(one, score_type)}"] if one.cut else []
-    lost += [f"{show(abs(one.faded))} faded"] if one.faded else []
-    whence = [moment(one.occurred_at), format_actor(one.actor, one.source)]
-    if one.op == MONTH:
-        month = f"{datetime.fromtimestamp(one.occurred_at / 1_000_000, UTC):%B %Y}"
-        did, whence = [f"{one.count} changes in {month}: {format_signed(one.asked)}"], []
-    elif one.op == Op.SET:
-        did = [f"set to {show(one.asked)}"]
+    lost = [f"{show(abs(contribution.cut))} cut{_explain_cut(contribution, score_type)}"] if contribution.cut else []
+    lost += [f"{show(abs(contribution.faded))} faded"] if contribution.faded else []
+    origin = [moment(contribution.occurred_at), format_actor(contribution.actor, contribution.source)]
+    if contribution.op == MONTH:
+        month = f"{datetime.fromtimestamp(contribution.occurred_at / 1_000_000, UTC):%B %Y}"
+        causes, origin = [f"{contribution.count} changes in {month}: {format_signed(contribution.asked)}"], []
+    elif contribution.op == Op.SET:
+        causes = [f"set to {show(contribution.asked)}"]
     else:
-        did = [f"of {format_signed(one.asked)}"] if lost else []
-    what = f"{effect}  {', '.join([*did, *lost])}" if did else effect
-    reason = [f'"{escape(one.reason)}"'] if one.reason else []
-    activity = [escape(one.activity)] if one.activity else []
-    rule = [f"by the rule {escape(one.rule)}"] if one.rule else []
-    return " · ".join([what, *activity, *rule, *whence, *reason])
+        causes = [f"of {format_signed(contribution.asked)}"] if lost else []
+    summary = f"{effect}  {', '.join([*causes, *lost])}" if causes else effect
+    reason = [f'"{escape(contribution.reason)}"'] if contribution.reason else []
+    activity = [escape(contribution.activity)] if contribution.activity else []
+    rule = [f"by the rule {escape(contribution.rule)}"] if contribution.rule else []
+    return " · ".join([summary, *activity, *rule, *origin, *reason])
 
 
-def _because(one: Contribution, score_type: ScoreType) -> str:
-    return " by its cap or the range" if one.rule else f": it runs from {score_type.range_shown}"
+def _explain_cut(contribution: Contribution, score_type: ScoreType) -> str:
+    return " by its cap or the range" if contribution.rule else f": it runs from {score_type.range_shown}"

@@ -130,45 +130,47 @@ LONGEST_LINE = 10_000  # a line that names ninety score types has half of that
 VERBS = ("help", *COMMANDS)
 
 
-async def carry_out(asked: Request) -> Reply:
+async def carry_out(request: Request) -> Reply:
     """Answer the line after `/score`."""
-    line = asked.text
+    line = request.text
     if len(line) > LONGEST_LINE:
         raise Unclear(f"A line has at most {LONGEST_LINE:,} characters; this one has {len(line):,}.")
     asking = verb_of(line, VERBS)
     if not line or asking.verb == "help":
-        return help_reply(replace(asked, text=asking.rest), COMMANDS)
+        return help_reply(replace(request, text=asking.rest), COMMANDS)
     if asking.verb is not None:
         command = COMMANDS[asking.verb]
-        asked.needs(command.need)
-        return await command.handler(replace(asked, text=asking.rest))
-    if MENTION.fullmatch(line) or await find_all(asked, strip_quotes(line)):
-        return await view_score(asked)
-    meant = await _meant(asked, line)
-    if meant:
-        shown = f"/score {meant}"
-        return choose_contact_reply(f"Did you mean `{escape_code(shown)}`?", [(shown, meant)])
-    if is_filter(line) and not await _is_id(asked, line):
-        return await filter_contacts(asked)
-    return await view_score(asked)
+        request.needs(command.need)
+        return await command.handler(replace(request, text=asking.rest))
+    if MENTION.fullmatch(line) or await find_all(request, strip_quotes(line)):
+        return await view_score(request)
+    suggestion = await _suggest_line(request, line)
+    if suggestion:
+        shown = f"/score {suggestion}"
+        return choose_contact_reply(f"Did you mean `{escape_code(shown)}`?", [(shown, suggestion)])
+    if is_filter(line) and not await _is_source_id(request, line):
+        return await filter_contacts(request)
+    return await view_score(request)
 
 
-async def _meant(asked: Request, line: str) -> str | None:
+async def _suggest_line(request: Request, line: str) -> str | None:
     """Give the line that was meant by one that names no contact: with a slip in its verb, or without the verb."""
     word = line.partition(" ")[0]
-    meant = near_verb(line, VERBS)
-    if meant and not is_name(word, await find_all(asked, word)):
-        return meant
+    suggestion = near_verb(line, VERBS)
+    if suggestion and not is_name(word, await find_all(request, word)):
+        return suggestion
     if is_filter(line):
         return None
-    if meant := near_filter(line, asked.types):
-        return meant
+    if suggestion := near_filter(line, request.types):
+        return suggestion
     with suppress(Unclear):
-        return f"set {line}" if await find_all(asked, read_set(line, asked.types).contact) else None
+        return f"set {line}" if await find_all(request, read_set(line, request.types).contact) else None
     return None
 
 
-async def _is_id(asked: Request, line: str) -> bool:
+async def _is_source_id(request: Request, line: str) -> bool:
     """Tell whether a line is an id that a source of ours may know, though no contact has it yet."""
     slug, _, id = line.partition(":")
-    return bool(id) and " " not in line and slug.casefold() in {one.slug for one in await sources(asked.workspace)}
+    return (
+        bool(id) and " " not in line and slug.casefold() in {source.slug for source in await sources(request.workspace)}
+    )

@@ -14,39 +14,39 @@ from storage.ledger.contacts import find
 from storage.ledger.facts import is_recorded
 
 
-async def add_contact(asked: Request) -> Reply:
+async def add_contact(request: Request) -> Reply:
     """Answer `add EMAIL [name:… company:… owner:…]`."""
-    address, said = read_add(asked.text)
-    if "owner" in said:
-        owner = await _owner(asked, said["owner"])
+    address, entered = read_add(request.text)
+    if "owner" in entered:
+        owner = await _resolve_owner(request, entered["owner"])
         if isinstance(owner, Reply):
             return owner
-        said["owner"] = owner
-    if await is_recorded(asked.workspace, batch=asked.batch):
+        entered["owner"] = owner
+    if await is_recorded(request.workspace, batch=request.batch):
         return Reply()  # the same request, sent again
-    before = next(iter(await find_all(asked, address)), None)
-    fields: Mapping[str, Json] = said
+    before = next(iter(await find_all(request, address)), None)
+    fields: Mapping[str, Json] = entered
     if before is not None:
-        fields = {name: text for name, text in said.items() if getattr(before, name) != text}
+        fields = {name: text for name, text in entered.items() if getattr(before, name) != text}
         if not fields:
             return already_known_reply(before)
-    recorded = await asked.say(address, fields)
+    recorded = await request.save_contact(address, fields)
     if all(outcome.status is Status.DUPLICATE for outcome in recorded.outcomes):
         return Reply()  # sent again while the first was under way
-    (after,) = await find(asked.workspace, text=address)
+    (after,) = await find(request.workspace, text=address)
     names = [name for name in ADDABLE if name in fields]
-    return added_reply(before, after, names, batch=asked.batch)
+    return added_reply(before, after, names, batch=request.batch)
 
 
-async def _owner(asked: Request, words: str) -> str | Reply:
+async def _resolve_owner(request: Request, words: str) -> str | Reply:
     """Give the address of the colleague that is meant, or say what to type instead."""
     if words.casefold() == "me":
-        return asked.person.email or plain_reply(
+        return request.person.email or plain_reply(
             "Slack does not tell me your address. Type it: `owner:rep@example.com`"
         )
-    mentioned = MENTION.fullmatch(words)
-    if mentioned:
-        address = await asked.address_of(mentioned[1])
+    mention = MENTION.fullmatch(words)
+    if mention:
+        address = await request.address_of(mention[1])
         return address or plain_reply(
             f"Slack does not tell me the address of {words}. Type it: `owner:rep@example.com`"
         )

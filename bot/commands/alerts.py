@@ -28,82 +28,86 @@ _IN_CHANNEL = re.compile(r"(?:^|\s)in\s+<#(?P<id>[CG][A-Z0-9]+)(?:\|[^<>]*)?>\s*
 MOST_TRIED = 20
 
 
-async def manage_alerts(asked: Request) -> Reply:
+async def manage_alerts(request: Request) -> Reply:
     """Answer `alerts [add …|try …|pause N|resume N|remove N|digest …]`."""
-    verb, _, rest = asked.text.partition(" ")
+    verb, _, rest = request.text.partition(" ")
     match verb.casefold():
         case "" | "list":
-            return await alerts_page(asked)
+            return await alerts_page(request)
         case "add" if not rest.strip():
-            asked.needs(Need.SET)
-            return Reply(modal=alert_modal(asked.types))
+            request.needs(Need.SET)
+            return Reply(modal=alert_modal(request.types))
         case "add":
-            asked.needs(Need.SET)
-            if refused := await find_outside_destinations(asked, rest.strip()):
-                return plain_reply(f"No rule was made. {' '.join(refused.values())}")
-            return await add_rule(asked, rest.strip())
+            request.needs(Need.SET)
+            if refusals := await find_outside_destinations(request, rest.strip()):
+                return plain_reply(f"No rule was made. {' '.join(refusals.values())}")
+            return await add_rule(request, rest.strip())
         case "try":
-            return await _try(asked, rest.strip())
+            return await _try_rule(request, rest.strip())
         case "digest":
-            return await _digest(asked, rest.strip())
-        case "pause" | "resume" | "remove" as what:
-            return await _change(asked, what, rest.strip().lstrip("#"))
+            return await _change_digest(request, rest.strip())
+        case "pause" | "resume" | "remove" as action:
+            return await _change_rule(request, action, rest.strip().lstrip("#"))
         case _:
             return plain_reply(USAGE)
 
 
-async def _try(asked: Request, words: str) -> Reply:
+async def _try_rule(request: Request, words: str) -> Reply:
     words = words.removeprefix("add ")
-    tried = await try_alert(asked.workspace, words=words, owners=await resolve_owners(asked, words), now=asked.now)
-    known = await contacts(asked.workspace, ids=[id for id, _ in tried.asked[:MOST_TRIED]])
-    return simulation_reply(tried, words, {one.id: one for one in known})
+    simulation = await try_alert(
+        request.workspace, words=words, owners=await resolve_owners(request, words), now=request.now
+    )
+    existing = await contacts(request.workspace, ids=[id for id, _ in simulation.asked[:MOST_TRIED]])
+    return simulation_reply(simulation, words, {contact.id: contact for contact in existing})
 
 
-async def _digest(asked: Request, words: str) -> Reply:
+async def _change_digest(request: Request, words: str) -> Reply:
     """Let a digest go to a channel, or to who asks, or no more."""
-    found = _IN_CHANNEL.search(words)
-    place, rest = (found["id"].upper(), words[: found.start()].strip()) if found else (asked.person.id, words)
-    if found:
-        asked.needs(Need.SET)
-    where = f"to <#{place}>" if found else "to you"
+    match = _IN_CHANNEL.search(words)
+    place, rest = (match["id"].upper(), words[: match.start()].strip()) if match else (request.person.id, words)
+    if match:
+        request.needs(Need.SET)
+    destination = f"to <#{place}>" if match else "to you"
     if rest.casefold() == "off":
-        await stop_digest(asked.workspace, place=place)
-        return plain_reply(f"No digest comes {where} any more.")
+        await stop_digest(request.workspace, place=place)
+        return plain_reply(f"No digest comes {destination} any more.")
     at, _, zone = rest.partition(" ")
     if not at:
         return plain_reply(DIGEST_USAGE)
-    if found and (verdict := await asked.may_post(place)) is not Verdict.ALLOWED:
+    if match and (verdict := await request.may_post(place)) is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
-    one = await set_digest(
-        asked.workspace, place=place, zone=zone.strip() or asked.person.zone or "UTC", minute=parse_time(at),
-        made_by=asked.person.id, now=asked.now,
+    digest = await set_digest(
+        request.workspace, place=place, zone=zone.strip() or request.person.zone or "UTC", minute=parse_time(at),
+        made_by=request.person.id, now=request.now,
     )  # fmt: skip  # where and when
-    when = f"at {write_time(one.minute)} ({one.zone})"
-    return plain_reply(f"A digest comes {where} Monday to Friday {when}, where there is anything to say.")
+    when = f"at {write_time(digest.minute)} ({digest.zone})"
+    return plain_reply(f"A digest comes {destination} Monday to Friday {when}, where there is anything to say.")
 
 
-async def _change(asked: Request, what: str, number: str) -> Reply:
-    found = next((one for one in await alert_rules(asked.workspace) if str(one.id) == number), None)
-    if found is None:
-        which = short_name(number) if number else "without a number"
-        return plain_reply(f"There is no alert rule {which}. `/score alerts` lists them.")
-    if found.made_by != asked.person.id:
-        asked.needs(Need.ADMINISTER)
+async def _change_rule(request: Request, action: str, number: str) -> Reply:
+    rule = next((rule for rule in await alert_rules(request.workspace) if str(rule.id) == number), None)
+    if rule is None:
+        name = short_name(number) if number else "without a number"
+        return plain_reply(f"There is no alert rule {name}. `/score alerts` lists them.")
+    if rule.made_by != request.person.id:
+        request.needs(Need.ADMINISTER)
     try:
-        return plain_reply(await _do(asked, what, found))
+        return plain_reply(await _apply_action(request, action, rule))
     except UnknownRule:
         return plain_reply(f"Rule {number} was removed already.")
 
 
-async def _do(asked: Request, what: str, rule: AlertRule) -> str:
-    does = rule_line(replace(rule, paused_at=None), asked.types, asked.choices)
-    match what:
+async def _apply_action(request: Request, action: str, rule: AlertRule) -> str:
+    description = rule_line(replace(rule, paused_at=None), request.types, request.choices)
+    match action:
         case "pause":
-            await pause_rule(asked.workspace, rule=rule.id, now=asked.now)
-            return f"Rule {rule.id} is paused: {does}\nIt asks for nothing until `/score alerts resume {rule.id}`"
+            await pause_rule(request.workspace, rule=rule.id, now=request.now)
+            return (
+                f"Rule {rule.id} is paused: {description}\nIt asks for nothing until `/score alerts resume {rule.id}`"
+            )
         case "resume":
-            await resume_rule(asked.workspace, rule=rule.id)
-            return f"Rule {rule.id} is on: {does}\nIt asks again, for those who cross from now on."
+            await resume_rule(request.workspace, rule=rule.id)
+            return f"Rule {rule.id} is on: {description}\nIt asks again, for those who cross from now on."
         case _:
-            await remove_rule(asked.workspace, rule=rule.id, now=asked.now)
-            return f"Rule {rule.id} is removed: {does}\nWhat it asked for stays: `/score followups`"
+            await remove_rule(request.workspace, rule=rule.id, now=request.now)
+            return f"Rule {rule.id} is removed: {description}\nWhat it asked for stays: `/score followups`"

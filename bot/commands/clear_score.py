@@ -10,18 +10,22 @@ from bot.slack.text import escape
 from storage.reading.current_scores import card
 
 
-async def clear_score(asked: Request) -> Reply:
+async def clear_score(request: Request) -> Reply:
     """Answer `clear CONTACT [TYPE…]`."""
-    words, scores = read_clear(asked.text, asked.types)
-    found = await find_scored(asked, words, line=f"clear {{}} {' '.join(scores)}")
-    if isinstance(found, Reply):
-        return found
-    known = await card(asked.workspace, contact=found.id, now=asked.now)
-    there = [one for one in scores if known and one in {standing.score_type.key for standing in known.standings}]
-    if not there:
-        called = score_called(*(asked.type(score).label for score in scores))
-        return plain_reply(f"{escape(found.shown)} has no {called}, so there is nothing to clear.")
-    recorded = await asked.clear(found.id, there)
+    words, scores = read_clear(request.text, request.types)
+    contact = await find_scored(request, words, line=f"clear {{}} {' '.join(scores)}")
+    if isinstance(contact, Reply):
+        return contact
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now)
+    existing = [
+        score
+        for score in scores
+        if contact_card and score in {current.score_type.key for current in contact_card.standings}
+    ]
+    if not existing:
+        label = score_called(*(request.type(score).label for score in scores))
+        return plain_reply(f"{escape(contact.shown)} has no {label}, so there is nothing to clear.")
+    recorded = await request.clear(contact.id, existing)
     if not recorded.moved:
         return Reply()  # the same request, sent again
-    return receipt_reply(found, recorded.moved, batch=asked.batch)
+    return receipt_reply(contact, recorded.moved, batch=request.batch)

@@ -13,6 +13,6 @@ class Command:
 
     handler: Callable[[Request], Awaitable[Reply]]
     usage: str
-    what: str
+    summary: str
     examples: tuple[str, ...]
     need: Need = Need.SEE

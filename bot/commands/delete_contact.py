@@ -8,12 +8,12 @@ from bot.slack.lookup import find_one
 from storage.ledger.erase import count_holdings
 
 
-async def delete_contact(asked: Request) -> Reply:
+async def delete_contact(request: Request) -> Reply:
     """Answer `delete CONTACT` with the form that says what will be gone."""
-    words = strip_quotes(asked.text)
+    words = strip_quotes(request.text)
     if not words:
         return plain_reply("Say whom: `/score delete ada@example.com`")
-    found = await find_one(asked, words, line="delete {}")
-    if isinstance(found, Reply):
-        return found
-    return Reply(modal=delete_modal(found, await count_holdings(asked.workspace, contact=found.id)))
+    contact = await find_one(request, words, line="delete {}")
+    if isinstance(contact, Reply):
+        return contact
+    return Reply(modal=delete_modal(contact, await count_holdings(request.workspace, contact=contact.id)))

@@ -4,6 +4,6 @@ from bot.filter_pages import FilterPage, answer_filter
 from bot.slack.handling import Reply, Request
 
 
-async def filter_contacts(asked: Request) -> Reply:
+async def filter_contacts(request: Request) -> Reply:
     """Answer `filter TERMS`."""
-    return await answer_filter(asked, FilterPage(asked.text))
+    return await answer_filter(request, FilterPage(request.text))

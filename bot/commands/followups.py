@@ -7,12 +7,12 @@ from bot.slack.handling import Reply, Request
 LISTS = ("open", "mine", "overdue")
 
 
-async def list_follow_ups(asked: Request) -> Reply:
+async def list_follow_ups(request: Request) -> Reply:
     """Answer `followups [mine|open|overdue]`."""
-    which = asked.text.casefold() or "open"
-    if which not in LISTS:
+    list_name = request.text.casefold() or "open"
+    if list_name not in LISTS:
         return plain_reply(
             "Type `/score followups` for all that wait, `/score followups mine` for yours,"
             " or `/score followups overdue` for what nobody claimed in time."
         )
-    return await follow_ups_page(asked, FollowUpPage(which))
+    return await follow_ups_page(request, FollowUpPage(list_name))

@@ -13,40 +13,42 @@ from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 
 
-def help_reply(asked: Request, commands: Mapping[str, Command]) -> Reply:
+def help_reply(request: Request, commands: Mapping[str, Command]) -> Reply:
     """Answer with every verb, or with one of them and its examples."""
-    one = commands.get(asked.text.casefold())
-    if one is not None:
-        examples = "\n".join(f"`/score {line}`" for line in one.examples)
-        return Reply(text=one.what, blocks=[section(f"`/score {one.usage}`: {one.what}\n{examples}")])
-    if asked.text:
-        near = get_close_matches(asked.text.casefold(), list(commands), n=1)
-        meant = f"Did you mean `/score help {near[0]}`? " if near else ""
-        return plain_reply(f"There is no `{short_name(asked.text)}` to type. {meant}What there is: `/score help`")
-    verbs = [f"`/score {one.usage}`: {one.what}" for one in commands.values()]
+    command = commands.get(request.text.casefold())
+    if command is not None:
+        examples = "\n".join(f"`/score {line}`" for line in command.examples)
+        return Reply(text=command.summary, blocks=[section(f"`/score {command.usage}`: {command.summary}\n{examples}")])
+    if request.text:
+        near = get_close_matches(request.text.casefold(), list(commands), n=1)
+        suggestion = f"Did you mean `/score help {near[0]}`? " if near else ""
+        return plain_reply(
+            f"There is no `{short_name(request.text)}` to type. {suggestion}What there is: `/score help`"
+        )
+    verbs = [f"`/score {command.usage}`: {command.summary}" for command in commands.values()]
     first = "`/score ada@example.com`: see a contact; a name or a company will do"
     return Reply(
         text="What you can type after /score",
         blocks=[
             *sections([first, *verbs]),
-            *sections(_types(asked.types)),
-            context(f"{_may(asked)} Only you see the answers. More: `/score help set`"),
+            *sections(_describe_types(request.types)),
+            context(f"{_describe_rights(request)} Only you see the answers. More: `/score help set`"),
         ],
     )
 
 
-def _may(asked: Request) -> str:
+def _describe_rights(request: Request) -> str:
     """Say what who asks is allowed."""
-    if Need.ADMINISTER in asked.rights:
+    if Need.ADMINISTER in request.rights:
         return "You are an admin here: you may view and set every score, and change what is for admins."
-    if Need.SET not in asked.rights:
+    if Need.SET not in request.rights:
         return "You may view every score here; admins set them."
     return "You may view and set every score here."
 
 
-def _types(types: Sequence[ScoreType]) -> list[str]:
+def _describe_types(types: Sequence[ScoreType]) -> list[str]:
     return [
-        f"`{one.key}` {escape(one.label)}: {one.range_shown}, in steps of {show(one.step)}"
-        + (" (meant where none is named)" if one.is_default else "")
-        for one in types
+        f"`{score_type.key}` {escape(score_type.label)}: {score_type.range_shown}, in steps of {show(score_type.step)}"
+        + (" (meant where none is named)" if score_type.is_default else "")
+        for score_type in types
     ]

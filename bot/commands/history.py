@@ -10,17 +10,17 @@ from storage.domain.facts import DAY
 from storage.reading.history import history
 
 
-async def show_history(asked: Request) -> Reply:
+async def show_history(request: Request) -> Reply:
     """Answer `history CONTACT [TYPE] [90d]`."""
-    if not asked.text:
+    if not request.text:
         return plain_reply("Say whose: `/score history ada@example.com fit`")
-    line, days = read_days(asked.text)
-    words, scores = read_clear(line, asked.types)
+    line, days = read_days(request.text)
+    words, scores = read_clear(line, request.types)
     period = f" {days}d" if days else ""
-    found = await find_scored(asked, words, line=f"history {{}} {scores[0]}{period}")
-    if isinstance(found, Reply):
-        return found
-    since = asked.now - days * DAY if days else 0
-    score_type, entries = await history(asked.workspace, contact=found.id, score=scores[0], most=MOST, since=since)
-    picture = await chart_of(asked, found, score=score_type.key, days=days) if days else None
-    return history_reply(found, score_type, entries, picture=picture)
+    contact = await find_scored(request, words, line=f"history {{}} {scores[0]}{period}")
+    if isinstance(contact, Reply):
+        return contact
+    since = request.now - days * DAY if days else 0
+    score_type, entries = await history(request.workspace, contact=contact.id, score=scores[0], most=MOST, since=since)
+    picture = await chart_of(request, contact, score=score_type.key, days=days) if days else None
+    return history_reply(contact, score_type, entries, picture=picture)

@@ -4,6 +4,6 @@ from bot.blocks.rules import rules_reply
 from bot.slack.handling import Reply, Request
 
 
-async def show_rules(asked: Request) -> Reply:
+async def show_rules(request: Request) -> Reply:
     """Answer `rules`."""
-    return rules_reply(asked.types)
+    return rules_reply(request.types)

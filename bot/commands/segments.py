@@ -11,36 +11,36 @@ from storage.reading.segments import delete_segment, save_segment, segment, segm
 HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
 
 
-async def manage_segments(asked: Request) -> Reply:
+async def manage_segments(request: Request) -> Reply:
     """Answer `segment save NAME TERMS`, `segment list`, `segment show NAME` and `segment delete NAME`."""
-    act, _, rest = asked.text.partition(" ")
+    action, _, rest = request.text.partition(" ")
     name, _, text = rest.strip().partition(" ")
-    match act.casefold(), name.casefold(), text.strip():
+    match action.casefold(), name.casefold(), text.strip():
         case ("" | "list", "", ""):
-            return segments_reply(await segments(asked.workspace))
+            return segments_reply(await segments(request.workspace))
         case ("save", name, text) if name and text:
-            return await _save(asked, name, text)
+            return await _save_segment(request, name, text)
         case ("show", name, "") if name:
-            return await answer_filter(asked, FilterPage(await segment(asked.workspace, name=name)))
+            return await answer_filter(request, FilterPage(await segment(request.workspace, name=name)))
         case ("delete", name, "") if name:
-            was = await delete_segment(asked.workspace, name=name)
-            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(was)}`.")
+            previous = await delete_segment(request.workspace, name=name)
+            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(previous)}`.")
         case _:
             return plain_reply(HOW)
 
 
-async def _save(asked: Request, name: str, text: str) -> Reply:
+async def _save_segment(request: Request, name: str, text: str) -> Reply:
     if len(text) > LONGEST:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {len(text)}.")
-    known = await mentioned_addresses(asked, text)
-    for found in MENTION.finditer(text):
-        if known[found[1]] is None:
+    addresses = await mentioned_addresses(request, text)
+    for mention in MENTION.finditer(text):
+        if addresses[mention[1]] is None:
             sentence = "I do not know that colleague's address; type it: owner:rep@example.com"
-            raise BadFilter(sentence, text=text, column=found.start(), width=len(found[0]))
+            raise BadFilter(sentence, text=text, column=mention.start(), width=len(mention[0]))
     # A colleague is kept by address, which means the same wherever the segment is used.
-    text = MENTION.sub(lambda found: known[found[1]] or "", text)
-    was = await save_segment(asked.workspace, name=name, text=text, now=asked.now)
-    instead = f" It was `{escape_code(was)}`." if was not in (None, text) else ""
+    text = MENTION.sub(lambda mention: addresses[mention[1]] or "", text)
+    previous = await save_segment(request.workspace, name=name, text=text, now=request.now)
+    instead = f" It was `{escape_code(previous)}`." if previous not in (None, text) else ""
     return plain_reply(
         f"Saved *{escape(name)}*: `{escape_code(text)}`.{instead} Use it: `/score filter segment:{name}`"
     )

@@ -17,51 +17,53 @@ from storage.domain.numbers import show
 from storage.ledger.contacts import contacts
 
 
-async def set_score(asked: Request) -> Reply:
+async def set_score(request: Request) -> Reply:
     """Answer `set CONTACT VALUES [because …]`."""
-    if not asked.text:
-        return Reply(modal=set_modal(asked.types, values={}))
-    setting = read_set(asked.text, asked.types)
-    if looks_like_address(setting.contact) and not await find_all(asked, setting.contact):
-        return await _set(asked, setting, setting.contact) if asked.creates else _offer_to_add(asked, setting)
-    found = await find_one(asked, setting.contact, line=_line(setting))
-    if isinstance(found, Reply):
-        unknown = not await find_all(asked, setting.contact)
-        if unknown and ends_with_number(setting.contact):
-            return plain_reply(f"{two_numbers_refusal(setting.values[-1], asked.types)}, or put the name in quotes.")
+    if not request.text:
+        return Reply(modal=set_modal(request.types, values={}))
+    setting = read_set(request.text, request.types)
+    if looks_like_address(setting.contact) and not await find_all(request, setting.contact):
+        return (
+            await _set_scores(request, setting, setting.contact) if request.creates else _offer_to_add(request, setting)
+        )
+    match = await find_one(request, setting.contact, line=_format_line(setting))
+    if isinstance(match, Reply):
+        is_unknown = not await find_all(request, setting.contact)
+        if is_unknown and ends_with_number(setting.contact):
+            return plain_reply(f"{two_numbers_refusal(setting.values[-1], request.types)}, or put the name in quotes.")
         key, _, contact = setting.contact.partition(" ")
-        if unknown and contact and key.casefold() in {one.key for one in asked.types}:
+        if is_unknown and contact and key.casefold() in {score_type.key for score_type in request.types}:
             value = replace(setting.values[-1], score=key.casefold()).typed()
             return plain_reply(f"Values stand at the end: `/score set {escape_code(contact)} {value}`")
-        return found
-    return await _set(asked, setting, found.id)
+        return match
+    return await _set_scores(request, setting, match.id)
 
 
-def _line(setting: Setting, contact: str = "{}") -> str:
-    because = f" because {setting.reason}" if setting.reason else ""
-    return f"set {contact} {' '.join(value.typed() for value in setting.values)}{because}"
+def _format_line(setting: Setting, contact: str = "{}") -> str:
+    reason = f" because {setting.reason}" if setting.reason else ""
+    return f"set {contact} {' '.join(value.typed() for value in setting.values)}{reason}"
 
 
-def _offer_to_add(asked: Request, setting: Setting) -> Reply:
+def _offer_to_add(request: Request, setting: Setting) -> Reply:
     first = setting.values[0]
-    doing = f"set {asked.type(first.score).label} to {show(first.amount)}"
+    change = f"set {request.type(first.score).label} to {show(first.amount)}"
     if first.op is Op.ADD:
-        label = asked.type(first.score).label
-        doing = (
+        label = request.type(first.score).label
+        change = (
             f"add {show(first.amount)} to {label}" if first.amount >= 0 else f"take {show(-first.amount)} off {label}"
         )
     more = f" and {len(setting.values) - 1} more" if len(setting.values) > 1 else ""
-    label = f"Add {setting.contact} and {doing}{more}"
+    label = f"Add {setting.contact} and {change}{more}"
     question = f"No contact has the address {escape(setting.contact)} yet."
-    return choose_contact_reply(question, [(label, _line(setting, setting.contact))], action="create")
+    return choose_contact_reply(question, [(label, _format_line(setting, setting.contact))], action="create")
 
 
-async def _set(asked: Request, setting: Setting, contact: int | str) -> Reply:
-    recorded = await asked.change(contact, setting.values, reason=setting.reason)
-    known = await contacts(asked.workspace, ids=[one.contact for one in recorded.moved[:1]])
+async def _set_scores(request: Request, setting: Setting, contact: int | str) -> Reply:
+    recorded = await request.change(contact, setting.values, reason=setting.reason)
+    existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
     if not recorded.moved:
         return Reply()  # the same request, sent again
-    if not known:
+    if not existing:
         return refusal_reply(UnknownContact())
-    asked_for = {value.score: (value.op, value.amount) for value in setting.values}
-    return receipt_reply(known[0], recorded.moved, batch=asked.batch, reason=setting.reason, asked=asked_for)
+    requested = {value.score: (value.op, value.amount) for value in setting.values}
+    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=setting.reason, asked=requested)

@@ -4,6 +4,6 @@ from bot.definition_changes import settings_page
 from bot.slack.handling import Reply, Request
 
 
-async def show_settings(asked: Request) -> Reply:
+async def show_settings(request: Request) -> Reply:
     """Answer `settings`."""
-    return await settings_page(asked)
+    return await settings_page(request)

@@ -4,6 +4,6 @@ from bot.blocks.setup import setup_reply
 from bot.slack.handling import Reply, Request
 
 
-async def show_setup(asked: Request) -> Reply:
+async def show_setup(request: Request) -> Reply:
     """Answer `setup`."""
-    return setup_reply(asked.choices, asked.types)
+    return setup_reply(request.choices, request.types)

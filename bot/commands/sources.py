@@ -4,6 +4,6 @@ from bot.slack.handling import Reply, Request
 from bot.source_list import sources_page
 
 
-async def show_sources(asked: Request) -> Reply:
+async def show_sources(request: Request) -> Reply:
     """Answer `sources`."""
-    return await sources_page(asked)
+    return await sources_page(request)

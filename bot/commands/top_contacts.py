@@ -6,8 +6,8 @@ from bot.slack.line import read_top
 from storage.reading.current_scores import top
 
 
-async def top_contacts(asked: Request) -> Reply:
+async def top_contacts(request: Request) -> Reply:
     """Answer `top [N] [TYPE]`."""
-    count, score = read_top(asked.text, asked.types)
-    score_type, cards = await top(asked.workspace, score=score, count=count, now=asked.now)
+    count, score = read_top(request.text, request.types)
+    score_type, cards = await top(request.workspace, score=score, count=count, now=request.now)
     return top_reply(cards, score_type)

@@ -10,15 +10,15 @@ from storage.domain.errors import UnknownContact
 from storage.reading.current_scores import card
 
 
-async def view_score(asked: Request) -> Reply:
+async def view_score(request: Request) -> Reply:
     """Answer `view CONTACT`."""
-    words = strip_quotes(asked.text)
+    words = strip_quotes(request.text)
     if not words:
         return plain_reply("Say whom: `/score view ada@example.com`")
-    found = await find_one(asked, words, line="view {}")
-    if isinstance(found, Reply):
-        return found
-    known = await card(asked.workspace, contact=found.id, now=asked.now)
-    if known is None:
+    contact = await find_one(request, words, line="view {}")
+    if isinstance(contact, Reply):
+        return contact
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now)
+    if contact_card is None:
         return refusal_reply(UnknownContact())
-    return card_reply(known, asked.types, await list_waiting(asked.workspace, contact=found.id, most=1))
+    return card_reply(contact_card, request.types, await list_waiting(request.workspace, contact=contact.id, most=1))

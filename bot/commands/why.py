@@ -8,13 +8,15 @@ from bot.slack.lookup import find_scored
 from storage.reading.history import why
 
 
-async def explain_score(asked: Request) -> Reply:
+async def explain_score(request: Request) -> Reply:
     """Answer `why CONTACT [TYPE]`."""
-    if not asked.text:
+    if not request.text:
         return plain_reply("Say whose: `/score why ada@example.com fit`")
-    words, scores = read_clear(asked.text, asked.types)
-    found = await find_scored(asked, words, line=f"why {{}} {scores[0]}")
-    if isinstance(found, Reply):
-        return found
-    score_type, explanation = await why(asked.workspace, contact=found.id, score=scores[0], most=MOST, now=asked.now)
-    return why_reply(found, score_type, explanation)
+    words, scores = read_clear(request.text, request.types)
+    contact = await find_scored(request, words, line=f"why {{}} {scores[0]}")
+    if isinstance(contact, Reply):
+        return contact
+    score_type, explanation = await why(
+        request.workspace, contact=contact.id, score=scores[0], most=MOST, now=request.now
+    )
+    return why_reply(contact, score_type, explanation)

@@ -59,7 +59,7 @@ class Conversation:
     person: str | None = None  #: at the other end, where it is direct messages with the app
 
 
-def may_see(person: Person | None, place: Conversation | None, *, somewhere: bool) -> Verdict:
+def may_see(person: Person | None, conversation: Conversation | None, *, somewhere: bool) -> Verdict:
     """Decide; *somewhere* is whether the request comes from a conversation, not from the App Home or a modal."""
     if person is None:
         return Verdict.UNKNOWN
@@ -71,9 +71,9 @@ def may_see(person: Person | None, place: Conversation | None, *, somewhere: boo
         return Verdict.INACTIVE
     if not somewhere:
         return Verdict.ALLOWED
-    if place is None:
+    if conversation is None:
         return Verdict.UNSEEN
-    return Verdict.SHARED if place.is_shared else Verdict.ALLOWED
+    return Verdict.SHARED if conversation.is_shared else Verdict.ALLOWED
 
 
 def is_from_outside(

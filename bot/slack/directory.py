@@ -29,37 +29,37 @@ PASSING = frozenset({"ratelimited", "rate_limited", "service_unavailable", "requ
 SHUT_OUT = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 
 
-class _Brief(Generic[T]):
+class _Cache(Generic[T]):
     """Remember what was found for a short while."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[int, T]] = {}
-        self._forgotten: dict[str, int] = {}
+        self._entries: dict[str, tuple[int, T]] = {}
+        self._invalidations: dict[str, int] = {}
 
-    async def get(self, key: str, look: Callable[[], Awaitable[T | None]], *, now: int) -> T | None:
-        """Give what is remembered, else what *look* finds; nothing found is not remembered."""
-        at, found = self._found.get(key, (None, None))
+    async def get(self, key: str, load: Callable[[], Awaitable[T | None]], *, now: int) -> T | None:
+        """Give what is remembered, else what *load* finds; nothing found is not remembered."""
+        at, value = self._entries.get(key, (None, None))
         if at is not None and 0 <= now - at < KEPT:
-            return found
-        found = None
+            return value
+        value = None
         for _ in range(2):  # once more where it was to be forgotten while it was looked up
-            started = self._forgotten.get(key)
-            found = await look()
-            if self._forgotten.get(key) == started:
+            started = self._invalidations.get(key)
+            value = await load()
+            if self._invalidations.get(key) == started:
                 break
-        if found is not None:
-            if len(self._found) >= MOST:
-                self._found.clear()
-            self._found[key] = (now, found)
-        return found
+        if value is not None:
+            if len(self._entries) >= MOST:
+                self._entries.clear()
+            self._entries[key] = (now, value)
+        return value
 
     def forget(self, key: str) -> None:
         """Look anew the next time."""
-        self._found.pop(key, None)
-        self._forgotten[key] = self._forgotten.get(key, 0) + 1
+        self._entries.pop(key, None)
+        self._invalidations[key] = self._invalidations.get(key, 0) + 1
 
 
-class _Unsaid(Exception):
+class _NoAnswer(Exception):
     """Slack answers without what was asked for."""
 
 
@@ -70,14 +70,14 @@ class People:
         self, client: AsyncWebClient, *, team: str, enterprise: str | None, bot_user: str | None = None
     ) -> None:
         self._client = client
-        self._me = bot_user
+        self._bot_user = bot_user
         self._team = team
         self._enterprise = enterprise
-        self._people = _Brief[Person]()
-        self._places = _Brief[Conversation]()
-        self._members = _Brief[frozenset[str]]()
+        self._people = _Cache[Person]()
+        self._places = _Cache[Conversation]()
+        self._members = _Cache[frozenset[str]]()
         # What users.list says: id → whether that person is a full member of this workspace, and the admins' ids.
-        self._is_ours: dict[str, bool] = {}
+        self._full_members: dict[str, bool] = {}
         self._admins: Sequence[str] = ()
         self._listed_at: int | None = None
         self._listing = asyncio.Lock()
@@ -86,7 +86,7 @@ class People:
     async def person(self, id: str, *, now: int) -> Person | None:
         """Give a person, or none where Slack does not say."""
         try:
-            return await self._the_person(id, now=now)
+            return await self._load_person(id, now=now)
         except Exception as exc:  # whatever went wrong: who is not known sees nothing
             log.warning("person not looked up", because=type(exc).__name__, error=error_code(exc))
             return None
@@ -94,14 +94,14 @@ class People:
     async def place(self, id: str, *, now: int) -> Conversation | None:
         """Give a conversation, or none where Slack does not say."""
         try:
-            return await self._the_place(id, now=now)
+            return await self._load_conversation(id, now=now)
         except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
             log.warning("conversation not looked up", because=type(exc).__name__, error=error_code(exc))
             return None
 
     async def colleague(self, id: str, *, now: int) -> Person | None:
         """Give an active member of this workspace, or none; raises where Slack does not say just now."""
-        person = await self._the_person(id, now=now)
+        person = await self._load_person(id, now=now)
         return person if may_see(person, None, somewhere=False) is Verdict.ALLOWED else None
 
     async def reader(self, direct: str, *, now: int) -> str | None:
@@ -109,36 +109,36 @@ class People:
 
         Raises what Slack says where it does not say just now.
         """
-        place = await self._the_place(direct, now=now)
-        if place is not None and place.person is not None:
-            return place.person
-        others = (await self._members_of(direct, now=now) or frozenset()) - {self._me}
+        conversation = await self._load_conversation(direct, now=now)
+        if conversation is not None and conversation.person is not None:
+            return conversation.person
+        others = (await self._load_members(direct, now=now) or frozenset()) - {self._bot_user}
         return next(iter(others)) if len(others) == 1 else None
 
     async def may_read(self, person: str, *, now: int) -> Verdict:
         """Return whether a person may see scores in their direct messages; raises where Slack does not say just now."""
-        return may_see(await self._the_person(person, now=now), None, somewhere=False)
+        return may_see(await self._load_person(person, now=now), None, somewhere=False)
 
-    async def may_post(self, place: str, *, now: int) -> Verdict:
+    async def may_post(self, channel: str, *, now: int) -> Verdict:
         """Return whether everybody who reads a channel may see scores; raises where Slack does not say just now.
 
         The channel must be known not to be shared, and each of its members to be a full member of this workspace.
         """
-        known = await self._the_place(place, now=now)
-        if known is None:
+        conversation = await self._load_conversation(channel, now=now)
+        if conversation is None:
             return Verdict.UNFOUND
-        if known.is_shared:
+        if conversation.is_shared:
             return Verdict.FOREIGN
-        if known.is_archived:
+        if conversation.is_archived:
             return Verdict.ARCHIVED
-        if not known.is_ours:
+        if not conversation.is_ours:
             return Verdict.ABSENT
-        return Verdict.ALLOWED if await self._are_all_ours(place, now=now) else Verdict.MIXED
+        return Verdict.ALLOWED if await self._are_all_members(channel, now=now) else Verdict.MIXED
 
-    async def may_post_now(self, place: str, *, now: int) -> Verdict:
+    async def may_post_now(self, channel: str, *, now: int) -> Verdict:
         """Return whether everybody who reads a channel may see scores; MIXED where Slack does not say just now."""
         try:
-            return await self.may_post(place, now=now)
+            return await self.may_post(channel, now=now)
         except Exception as exc:  # whatever went wrong: it is not known who reads there
             log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return Verdict.MIXED
@@ -146,91 +146,91 @@ class People:
     async def by_address(self, address: str, *, now: int) -> str | None:
         """Give the Slack id of the active member with an address, or none."""
         try:
-            told = await self._client.users_lookupByEmail(email=address)
+            response = await self._client.users_lookupByEmail(email=address)
         except SlackApiError as exc:
             if error_code(exc) in ("users_not_found", "missing_scope", "unknown_method"):
                 return None
             raise
-        found = (told.get("user") or {}).get("id")
-        return found if found and await self.colleague(found, now=now) else None
+        user_id = (response.get("user") or {}).get("id")
+        return user_id if user_id and await self.colleague(user_id, now=now) else None
 
-    async def an_admin(self, named: Sequence[str], *, now: int) -> str | None:
+    async def an_admin(self, candidates: Sequence[str], *, now: int) -> str | None:
         """Give the first of the people named who is an active member, else the workspace's first owner or admin."""
-        for id in named:
+        for id in candidates:
             if await self.colleague(id, now=now):
                 return id
-        await self._list_everybody(now=now)
+        await self._list_members(now=now)
         for id in self._admins:
             if await self.colleague(id, now=now):
                 return id
         return None
 
-    async def _the_person(self, id: str, *, now: int) -> Person | None:
-        return await self._people.get(id, lambda: _said(self._look_at_person(id)), now=now)
+    async def _load_person(self, id: str, *, now: int) -> Person | None:
+        return await self._people.get(id, lambda: _answer_or_none(self._fetch_person(id)), now=now)
 
-    async def _the_place(self, id: str, *, now: int) -> Conversation | None:
-        return await self._places.get(id, lambda: _said(self._look_at_place(id)), now=now)
+    async def _load_conversation(self, id: str, *, now: int) -> Conversation | None:
+        return await self._places.get(id, lambda: _answer_or_none(self._fetch_conversation(id)), now=now)
 
-    async def _members_of(self, place: str, *, now: int) -> frozenset[str] | None:
-        return await self._members.get(place, lambda: _said(self._look_at_members(place)), now=now)
+    async def _load_members(self, channel: str, *, now: int) -> frozenset[str] | None:
+        return await self._members.get(channel, lambda: _answer_or_none(self._fetch_members(channel)), now=now)
 
-    async def _look_at_members(self, place: str) -> frozenset[str]:
+    async def _fetch_members(self, channel: str) -> frozenset[str]:
         method = self._client.conversations_members
-        return frozenset(await self._all_pages(method, "members", channel=place, limit=1000))
+        return frozenset(await self._fetch_all_pages(method, "members", channel=channel, limit=1000))
 
-    async def _are_all_ours(self, place: str, *, now: int) -> bool:
+    async def _are_all_members(self, channel: str, *, now: int) -> bool:
         """Return whether a channel has members and each is a full member of this workspace, or the app itself."""
-        members = await self._members_of(place, now=now)
+        members = await self._load_members(channel, now=now)
         if not members:
             return False
-        await self._list_everybody(now=now)
-        listed = {id: self._is_ours.get(id) for id in members - {self._me}}
-        unlisted = [id for id, is_ours in listed.items() if is_ours is None]
+        await self._list_members(now=now)
+        listed = {id: self._full_members.get(id) for id in members - {self._bot_user}}
+        unlisted = [id for id, is_full_member in listed.items() if is_full_member is None]
         if False in listed.values():
             return False
         if len(unlisted) > MOST_LOOKED_UP:
             log.warning("too many members to be looked up", members=len(unlisted))
             return False
         for id in unlisted:
-            person = await self._the_person(id, now=now)
+            person = await self._load_person(id, now=now)
             if person is None or person.is_guest or person.is_outsider:
                 return False
         return True
 
-    async def _list_everybody(self, *, now: int) -> None:
+    async def _list_members(self, *, now: int) -> None:
         """Read users.list, unless that was done in the last five minutes; where Slack refuses it nobody is listed."""
         async with self._listing:  # several jobs at once share one reading
             if self._listed_at is not None and 0 <= now - self._listed_at < LISTED_EVERY:
                 return
             self._changed.clear()
-            users = await _said(self._all_pages(self._client.users_list, "members", limit=1000)) or []
-            self._is_ours = {user["id"]: self._is_full_member(user) for user in users}
-            signs = ("is_primary_owner", "is_owner", "is_admin")
+            users = await _answer_or_none(self._fetch_all_pages(self._client.users_list, "members", limit=1000)) or []
+            self._full_members = {user["id"]: self._is_full_member(user) for user in users}
+            flags = ("is_primary_owner", "is_owner", "is_admin")
             # Each once, by the highest of these that they are.
-            self._admins = list(dict.fromkeys(user["id"] for sign in signs for user in users if user.get(sign)))
-            for id, is_ours in self._changed.items():
-                self._unlist(id, is_ours)
+            self._admins = list(dict.fromkeys(user["id"] for flag in flags for user in users if user.get(flag)))
+            for id, is_full_member in self._changed.items():
+                self._drop_outdated(id, is_full_member)
             self._listed_at = now
 
     def _is_full_member(self, user: Mapping[str, Any]) -> bool:
         return not (_is_guest(user) or self._is_outsider(user))
 
-    def _unlist(self, id: str, is_ours: bool) -> None:
+    def _drop_outdated(self, id: str, is_full_member: bool) -> None:
         """Forget what users.list said of a person where that is not so any more: they are looked up one by one."""
-        if self._is_ours.get(id) is not is_ours:
-            self._is_ours.pop(id, None)
+        if self._full_members.get(id) is not is_full_member:
+            self._full_members.pop(id, None)
 
-    async def _all_pages(self, method: Callable[..., Awaitable[Any]], what: str, **arguments: Any) -> list[Any]:
-        found: list[Any] = []
+    async def _fetch_all_pages(self, method: Callable[..., Awaitable[Any]], field: str, **arguments: Any) -> list[Any]:
+        items: list[Any] = []
         cursor = ""
         while True:
             answer = await method(**arguments, cursor=cursor)
-            if not isinstance(answer.get(what), list):
-                raise _Unsaid
-            found += answer[what]
+            if not isinstance(answer.get(field), list):
+                raise _NoAnswer
+            items += answer[field]
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
-                return found
+                return items
 
     def forget_place(self, id: str) -> None:
         """Look up a conversation and its members again the next time."""
@@ -239,21 +239,21 @@ class People:
 
     def person_changed(self, user: Mapping[str, Any]) -> None:
         """Look up a person again the next time; *user* is what Slack's event says of them."""
-        id, is_ours = str(user.get("id")), self._is_full_member(user)
+        id, is_full_member = str(user.get("id")), self._is_full_member(user)
         self._people.forget(id)
         # Most events are of a new status or picture: what users.list said of a member stays.
-        self._unlist(id, is_ours)
+        self._drop_outdated(id, is_full_member)
         if self._listing.locked():
-            self._changed[id] = is_ours
+            self._changed[id] = is_full_member
 
-    async def _look_at_person(self, id: str) -> Person:
-        user = _part(await self._client.users_info(user=id), "user")
+    async def _fetch_person(self, id: str) -> Person:
+        user = _read_part(await self._client.users_info(user=id), "user")
         return Person(
             id=id,
             is_guest=_is_guest(user),
             is_outsider=self._is_outsider(user),
             email=(user.get("profile") or {}).get("email"),
-            name=_name(user),
+            name=_read_name(user),
             zone=user.get("tz") or "UTC",
             is_active=not (user.get("deleted") or user.get("is_bot") or user.get("is_workflow_bot")),
             is_admin=bool(user.get("is_admin") or user.get("is_owner") or user.get("is_primary_owner")),
@@ -266,13 +266,13 @@ class People:
             return False
         # In an organisation of several workspaces a colleague may be at home in another one.
         member = user.get("enterprise_user") or {}
-        same = self._enterprise is not None and self._enterprise in (
+        is_colleague = self._enterprise is not None and self._enterprise in (
             member.get("enterprise_id"), user.get("enterprise_id"),
         )  # fmt: skip  # either place
-        return not (same or self._team in member.get("teams", ()))
+        return not (is_colleague or self._team in member.get("teams", ()))
 
-    async def _look_at_place(self, id: str) -> Conversation:
-        channel = _part(await self._client.conversations_info(channel=id), "channel")
+    async def _fetch_conversation(self, id: str) -> Conversation:
+        channel = _read_part(await self._client.conversations_info(channel=id), "channel")
         is_ours = channel.get("is_member", True) or not channel.get("is_private", False)
         is_archived = bool(channel.get("is_archived"))
         return Conversation(
@@ -284,8 +284,8 @@ class People:
         )
 
     def _is_shared(self, channel: dict[str, Any]) -> bool:
-        signs = ("is_ext_shared", "is_pending_ext_shared", "pending_connected_team_ids", "pending_shared")
-        if any(channel.get(sign) for sign in signs):
+        flags = ("is_ext_shared", "is_pending_ext_shared", "pending_connected_team_ids", "pending_shared")
+        if any(channel.get(flag) for flag in flags):
             return True
         if channel.get("is_org_shared"):  # among the workspaces of one organisation
             return False
@@ -293,11 +293,11 @@ class People:
         return bool(channel.get("is_shared") or others)
 
 
-async def _said(looking: Awaitable[T]) -> T | None:
+async def _answer_or_none(call: Awaitable[T]) -> T | None:
     """Give what Slack says, or none where it says that there is no such thing for us; raises where it says neither."""
     try:
-        return await looking
-    except _Unsaid:
+        return await call
+    except _NoAnswer:
         return None
     except SlackApiError as exc:
         if error_code(exc) in (None, *PASSING, *SHUT_OUT):
@@ -306,18 +306,18 @@ async def _said(looking: Awaitable[T]) -> T | None:
         return None
 
 
-def _part(answer: AsyncSlackResponse, name: str) -> dict[str, Any]:
-    found = answer.get(name)
-    if not isinstance(found, dict):
-        raise _Unsaid
-    return found
+def _read_part(answer: AsyncSlackResponse, name: str) -> dict[str, Any]:
+    part = answer.get(name)
+    if not isinstance(part, dict):
+        raise _NoAnswer
+    return part
 
 
 def _is_guest(user: Mapping[str, Any]) -> bool:
     return bool(user.get("is_restricted") or user.get("is_ultra_restricted"))
 
 
-def _name(user: dict[str, Any]) -> str | None:
+def _read_name(user: dict[str, Any]) -> str | None:
     """Give what a person is called, by the first name they have: shown, real, or of the account."""
     profile = user.get("profile") or {}
     return profile.get("real_name") or profile.get("display_name") or user.get("real_name") or user.get("name")

@@ -69,65 +69,65 @@ class Dispatcher:
         self._senders = senders
         self._wake = wake
         self._people = people
-        self._working: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def command(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take a slash command."""
-        self._count()
+        self._track_task()
         await ack()
         text = body.get("text") or ""
-        request = parse_command(body)
-        await self._send(request, await self._answer(request, carry_out, text=clean(text)))
+        payload = parse_command(body)
+        await self._send(payload, await self._handle(payload, carry_out, text=clean(text)))
 
     async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take a click."""
-        self._count()
+        self._track_task()
         await ack()
         action = body["actions"][0]
         name, value = action["action_id"].partition(":")[0], entered_value(action) or ""
-        request = parse_interaction(body, action["action_id"], value)
+        payload = parse_interaction(body, action["action_id"], value)
         if name in ACTIONS:
             need, handler = ACTIONS[name]
-            await self._send(request, await self._answer(request, handler, need=need, text=value))
+            await self._send(payload, await self._handle(payload, handler, need=need, text=value))
         elif name in ("run", "create"):  # the button carries a whole line, to be carried out once
-            request = replace(request, key=request_key({}, request.user, clicked_message(body) or request.key, value))
-            await self._send(request, await self._answer(request, _run, text=value, creates=name == "create"))
-        elif request.view is None:  # a button of an older version, under a message that still stands
-            await self._send(request, await self._answer(request, _outlived))
+            payload = replace(payload, key=request_key({}, payload.user, clicked_message(body) or payload.key, value))
+            await self._send(payload, await self._handle(payload, _run_line, text=value, creates=name == "create"))
+        elif payload.view is None:  # a button of an older version, under a message that still stands
+            await self._send(payload, await self._handle(payload, _refuse_outdated))
         if (body.get("view") or {}).get("type") == "home":
-            await self._draw_home(request.user)
+            await self._publish_home(payload.user)
 
     async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take a form that was handed in."""
-        self._count()
+        self._track_task()
         if body["view"]["callback_id"] not in VIEWS:  # a form of an older version that was still open
             await ack()
             return
-        request, fields, metadata = parse_form(body)
+        payload, fields, metadata = parse_form(body)
         need, handler = VIEWS[body["view"]["callback_id"]]
-        answering = asyncio.create_task(self._answer(request, handler, need=need, fields=fields, metadata=metadata))
-        done, _ = await asyncio.wait([answering], timeout=PATIENCE)
-        if done and answering.result().errors:
-            await ack(response_action="errors", errors=dict(answering.result().errors))
+        answer_task = asyncio.create_task(self._handle(payload, handler, need=need, fields=fields, metadata=metadata))
+        done, _ = await asyncio.wait([answer_task], timeout=PATIENCE)
+        if done and answer_task.result().errors:
+            await ack(response_action="errors", errors=dict(answer_task.result().errors))
             return
         await ack()
-        reply = await answering
+        reply = await answer_task
         if reply.errors:  # too late to be shown in the form, which is closed
             reply = plain_reply(f"Nothing was changed. {' '.join(reply.errors.values())}")
-        await self._send(request, reply)
+        await self._send(payload, reply)
 
     async def options(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Offer what a menu holds; to those who may not see it, nothing."""
-        self._count()
-        found: list[Block] = []
+        self._track_task()
+        choices: list[Block] = []
         try:
-            asked = await self._asked(parse_interaction(body))
-            if isinstance(asked, Request) and body["action_id"] in OPTIONS:
+            request = await self._authorize(parse_interaction(body))
+            if isinstance(request, Request) and body["action_id"] in OPTIONS:
                 check_text(body.get("value"), "what you typed")
-                found = await OPTIONS[body["action_id"]](replace(asked, text=clean(body.get("value") or "")))
+                choices = await OPTIONS[body["action_id"]](replace(request, text=clean(body.get("value") or "")))
         except Refusal as refusal:
             log.warning("menu not filled", because=type(refusal).__name__)
-        await ack(options=found)
+        await ack(options=choices)
 
     async def channel_changed(self, event: Mapping[str, Any]) -> None:
         """Look up a channel again: it was shared or is shared no more, or somebody left it."""
@@ -141,20 +141,20 @@ class Dispatcher:
 
     async def shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Take the shortcut in the menu of a message: open the form for whoever the message speaks of."""
-        self._count()
+        self._track_task()
         await ack()
-        request = parse_interaction(body)
-        said = clean(str((body.get("message") or {}).get("text") or ""))
-        await self._send(request, await self._answer(request, score_message, need=Need.SET, text=said))
+        payload = parse_interaction(body)
+        message_text = clean(str((body.get("message") or {}).get("text") or ""))
+        await self._send(payload, await self._handle(payload, score_message, need=Need.SET, text=message_text))
 
     async def joined(self, event: Mapping[str, Any]) -> None:
         """Ask whoever invited the app to a channel, alone, whether follow-ups shall go there."""
-        self._count()
+        self._track_task()
         self._people.forget_place(str(event.get("channel")))
         inviter = event.get("inviter")
         if event.get("user") != self._bot_user or not inviter:
             return
-        request = SlackPayload(
+        payload = SlackPayload(
             user=str(inviter),
             teams=frozenset({event.get("team")}),
             channel=str(event["channel"]),
@@ -162,38 +162,38 @@ class Dispatcher:
             trigger=None,
             answer_to=None,
         )
-        asked = await self._asked(request)
-        if isinstance(asked, Verdict):  # who may see nothing is told nothing where they did not ask
+        request = await self._authorize(payload)
+        if isinstance(request, Verdict):  # who may see nothing is told nothing where they did not ask
             return
-        reply = ask_for_place(replace(asked, text=str(event["channel"])))
+        reply = ask_for_place(replace(request, text=str(event["channel"])))
         if reply != Reply():
-            await self._answers.ask_alone(request, reply)
+            await self._answers.ask_alone(payload, reply)
 
     async def home_opened(self, event: Mapping[str, Any]) -> None:
         """Draw the Home tab."""
-        self._count()
+        self._track_task()
         if event.get("tab") != "home":
             return
-        await self._draw_home(str(event.get("user") or ""))
+        await self._publish_home(str(event.get("user") or ""))
 
-    async def _draw_home(self, user: str) -> None:
-        request = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
-        await self._answers.draw_home(user, await self._answer(request, home))
+    async def _publish_home(self, user: str) -> None:
+        payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
+        await self._answers.draw_home(user, await self._handle(payload, home))
 
     async def drained(self, *, patience: float) -> None:
         """Wait, but not longer than *patience* seconds, for what was acknowledged and is not answered yet."""
-        if self._working:
-            await asyncio.wait(self._working, timeout=patience)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
 
-    def _count(self) -> None:
+    def _track_task(self) -> None:
         task = asyncio.current_task()
         if task is not None:
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _answer(
+    async def _handle(
         self,
-        request: SlackPayload,
+        payload: SlackPayload,
         handler: Callable[[Request], Awaitable[Reply]],
         *,
         need: Need = Need.SEE,
@@ -203,57 +203,57 @@ class Dispatcher:
         metadata: Mapping[str, Any] | None = None,
     ) -> Reply:
         try:
-            asked = await self._asked(request)
-            if isinstance(asked, Verdict):
-                return plain_reply(asked.value)
-            asked.needs(need)
+            request = await self._authorize(payload)
+            if isinstance(request, Verdict):
+                return plain_reply(request.value)
+            request.needs(need)
             check_text([text, *(fields or {}).values()], "What you sent")
-            asked = replace(asked, text=text, creates=creates, fields=fields or {}, metadata=metadata or {})
-            return await handler(asked)
+            request = replace(request, text=text, creates=creates, fields=fields or {}, metadata=metadata or {})
+            return await handler(request)
         except Refusal as refusal:
-            return refusal_reply(refusal, asker=request.user)
+            return refusal_reply(refusal, asker=payload.user)
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("request not answered", reference=reference)
             return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
 
-    async def _asked(self, request: SlackPayload) -> Request | Verdict:
+    async def _authorize(self, payload: SlackPayload) -> Request | Verdict:
         """Find out who asks and where; a verdict is why they may not."""
         now = self._clock()
-        person, place = await asyncio.gather(
-            self._people.person(request.user, now=now) if request.user else _nowhere(),
-            self._people.place(request.channel, now=now) if request.channel else _nowhere(),
+        person, conversation = await asyncio.gather(
+            self._people.person(payload.user, now=now) if payload.user else _return_none(),
+            self._people.place(payload.channel, now=now) if payload.channel else _return_none(),
         )
         # Of a click by an outsider only the request itself tells where they belong.
         team, organisation = self._workspace.team, self._enterprise
-        if person is not None and is_from_outside(request.teams, request.organisations, team, organisation):
+        if person is not None and is_from_outside(payload.teams, payload.organisations, team, organisation):
             person = replace(person, is_outsider=True)
-        verdict = may_see(person, place, somewhere=request.channel is not None)
+        verdict = may_see(person, conversation, somewhere=payload.channel is not None)
         if verdict is not Verdict.ALLOWED or person is None:
             log.info("refused", because=verdict.name)
             return verdict
-        chosen = await load_choices(self._workspace)
+        choices = await load_choices(self._workspace)
         return Request(
             workspace=self._workspace,
-            choices=chosen,
-            rights=rights(person, chosen),
+            choices=choices,
+            rights=rights(person, choices),
             types=await score_types(self._workspace),
             person=person,
             committer=self._committer,
             senders=self._senders,
-            key=request.key,
+            key=payload.key,
             now=now,
-            address_of=self._address_of,
-            name_of=self._name_of,
+            address_of=self._find_address,
+            name_of=self._find_name,
             is_colleague=self._is_colleague,
             may_post=self._may_post,
         )
 
-    async def _address_of(self, user: str) -> str | None:
+    async def _find_address(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.email if person is not None and not person.is_outsider else None
 
-    async def _name_of(self, user: str) -> str | None:
+    async def _find_name(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.name if person is not None else None
 
@@ -264,20 +264,20 @@ class Dispatcher:
     async def _may_post(self, channel: str) -> Verdict:
         return await self._people.may_post_now(channel, now=self._clock())
 
-    async def _send(self, request: SlackPayload, reply: Reply) -> None:
+    async def _send(self, payload: SlackPayload, reply: Reply) -> None:
         self._wake()  # it may have caused something to be posted
-        await self._answers.send(request, reply)
+        await self._answers.send(payload, reply)
 
 
-async def _run(asked: Request) -> Reply:
+async def _run_line(request: Request) -> Reply:
     """Carry out the line of a button; the answer stands in the place of what was asked."""
-    reply = await carry_out(asked)
+    reply = await carry_out(request)
     return replace(reply, replaces=bool(reply.blocks))
 
 
-async def _outlived(_: Request) -> Reply:
+async def _refuse_outdated(_: Request) -> Reply:
     raise Outlived
 
 
-async def _nowhere() -> None:
+async def _return_none() -> None:
     return None

@@ -31,11 +31,11 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
         return known
 
     # Requests are verified before Bolt sees them, on our own clock and without its exceptions for unsigned ones.
-    quiet = logging.getLogger("slack_bolt")
-    quiet.setLevel(logging.ERROR)  # it warns at every start that it leaves the token to us, as it is meant to
+    bolt_log = logging.getLogger("slack_bolt")
+    bolt_log.setLevel(logging.ERROR)  # it warns at every start that it leaves the token to us, as it is meant to
     bolt = AsyncApp(
         name="contact-score",  # without one it reads the source of everybody who called, which takes 40 ms
-        logger=quiet,
+        logger=bolt_log,
         client=client,
         authorize=authorize,
         request_verification_enabled=False,

@@ -58,52 +58,52 @@ class Request:
 
     def type(self, key: str) -> ScoreType:
         """Give a score type by its key; raises UnknownScoreType."""
-        found = next((one for one in self.types if one.key == key), None)
-        if found is None:
-            raise UnknownScoreType(key, known=tuple(one.key for one in self.types))
-        return found
+        score_type = next((score_type for score_type in self.types if score_type.key == key), None)
+        if score_type is None:
+            raise UnknownScoreType(key, known=tuple(score_type.key for score_type in self.types))
+        return score_type
 
     async def change(self, contact: int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
         """Record all of *values* for a contact, by its id or, where it is to be made, its address; or none of them."""
-        whom = contact if isinstance(contact, int) else Reference(email=contact)
+        reference = contact if isinstance(contact, int) else Reference(email=contact)
         items = [
-            Item(key=self.key, contact=whom, score=one.score, op=one.op, amount=one.amount, reason=reason)
-            for one in values
+            Item(key=self.key, contact=reference, score=value.score, op=value.op, amount=value.amount, reason=reason)
+            for value in values
         ]
         return await self.committer.record(
-            self._submission(items=items, creates=isinstance(contact, str)), now=self.now
+            self._build_submission(items=items, creates=isinstance(contact, str)), now=self.now
         )
 
-    async def say(self, email: str, fields: Mapping[str, Json]) -> Recorded:
+    async def save_contact(self, email: str, fields: Mapping[str, Json]) -> Recorded:
         """Record what is to be known of the contact with this address, which is made where there is none."""
         item = Item(key=self.key, contact=Reference(email=email), fields=fields)
-        return await self.committer.record(self._submission(items=[item], creates=True), now=self.now)
+        return await self.committer.record(self._build_submission(items=[item], creates=True), now=self.now)
 
-    async def own(self, item: Item) -> Recorded:
+    async def record_item(self, item: Item) -> Recorded:
         """Record one item about a contact that is there."""
-        return await self.committer.record(self._submission(items=[item]), now=self.now)
+        return await self.committer.record(self._build_submission(items=[item]), now=self.now)
 
     async def clear(self, contact: int, scores: Sequence[str]) -> Recorded:
         """Record that these scores of a contact are missing from now on."""
         items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
-        return await self.committer.record(self._submission(items=items), now=self.now)
+        return await self.committer.record(self._build_submission(items=items), now=self.now)
 
     async def merge(self, contact: int, into: int) -> Recorded:
         """Record that two contacts are one."""
         merge = Merge(key=self.key, contact=contact, into=into)
-        return await self.committer.record(self._submission(items=[merge]), now=self.now)
+        return await self.committer.record(self._build_submission(items=[merge]), now=self.now)
 
     async def delete(self, contact: int) -> Recorded:
         """Record that nothing of a contact is to be known any more."""
         deletion = Deletion(key=self.key, contact=contact)
-        return await self.committer.record(self._submission(items=[deletion]), now=self.now)
+        return await self.committer.record(self._build_submission(items=[deletion]), now=self.now)
 
     async def undo(self, batch: str) -> Recorded:
         """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
         muted = batch.startswith("import/")
-        return await self.committer.record(self._submission(undoes=batch, muted=muted), now=self.now)
+        return await self.committer.record(self._build_submission(undoes=batch, muted=muted), now=self.now)
 
-    def _submission(
+    def _build_submission(
         self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
     ) -> Submission:
         return Submission(

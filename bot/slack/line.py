@@ -83,36 +83,36 @@ def is_filter(line: str) -> bool:
 def near_verb(line: str, verbs: Collection[str]) -> str | None:
     """Give the line with its first word made the verb it is one letter off from, or none."""
     first, _, rest = line.partition(" ")
-    found = next((verb for verb in sorted(verbs) if _one_letter_off(first.casefold(), verb)), None)
-    return f"{found} {rest}".strip() if found else None
+    near = next((verb for verb in sorted(verbs) if _is_one_letter_off(first.casefold(), verb)), None)
+    return f"{near} {rest}".strip() if near else None
 
 
 def near_filter(line: str, types: Sequence[ScoreType]) -> str | None:
     """Give the filter that a line without an operator was meant for: what a score did, asked without the verb."""
     key, _, rest = line.partition(" ")
-    if key.casefold() in {one.key for one in types} and _DID.match(rest):
+    if key.casefold() in {score_type.key for score_type in types} and _DID.match(rest):
         return f"filter {line}"
     return None
 
 
-def _one_letter_off(word: str, verb: str) -> bool:
+def _is_one_letter_off(word: str, verb: str) -> bool:
     """Tell whether one letter put in, left out or changed, or two neighbours swapped, makes one word the other."""
     if len(word) < 2 or word == verb or abs(len(word) - len(verb)) > 1:
         return False
     if len(word) == len(verb):
-        differing = [place for place, (one, two) in enumerate(zip(word, verb, strict=True)) if one != two]
+        differing = [index for index, (left, right) in enumerate(zip(word, verb, strict=True)) if left != right]
         if len(differing) == 2:
             first, second = differing
             return second == first + 1 and (word[first], word[second]) == (verb[second], verb[first])
         return len(differing) == 1
     shorter, longer = sorted((word, verb), key=len)
-    return any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
+    return any(longer[:index] + longer[index + 1 :] == shorter for index in range(len(longer)))
 
 
 def strip_quotes(contact: str) -> str:
     """Give a contact's words without the quotes that forced them to be one."""
-    found = _QUOTED.fullmatch(contact.strip())
-    return found[1].strip() if found else contact.strip()
+    quoted = _QUOTED.fullmatch(contact.strip())
+    return quoted[1].strip() if quoted else contact.strip()
 
 
 def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
@@ -120,31 +120,31 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
 
     Values are taken from the end of the line as long as there are any; what is left is the contact.
     """
-    said, reason = _split_reason(rest, types)
-    words, values = _words(said, types), list[Value]()
+    text, reason = _split_reason(rest, types)
+    words, values = _split_words(text, types), list[Value]()
     has_bare = False
     while words:
-        taken, value, is_bare = _last_value(words, types)
+        count, value, is_bare = _read_last_value(words, types)
         if value is None or (is_bare and has_bare):
             break
         has_bare = has_bare or is_bare
         values.insert(0, value)
-        del words[-taken:]
+        del words[-count:]
     contact = strip_quotes(" ".join(words))
-    _complain(words, contact=contact, values=values, types=types)
+    _check_line(words, contact=contact, values=values, types=types)
     return Setting(contact=contact, values=tuple(values), reason=reason)
 
 
-def _joined(said: str, types: Sequence[ScoreType]) -> str:
+def _join_operators(text: str, types: Sequence[ScoreType]) -> str:
     """Take `fit = 8` as `fit=8` and `+ 5` as `+5`, as people write them too."""
-    keys = "|".join(re.escape(one.key) for one in types)
-    assigned = re.sub(rf"(?i)(^|\s)({keys})\s*=\s+(?=[+-]?[\d.])|(^|\s)({keys})\s+=(?=[+-]?[\d.])", r"\1\3\2\4=", said)
+    keys = "|".join(re.escape(score_type.key) for score_type in types)
+    assigned = re.sub(rf"(?i)(^|\s)({keys})\s*=\s+(?=[+-]?[\d.])|(^|\s)({keys})\s+=(?=[+-]?[\d.])", r"\1\3\2\4=", text)
     return _APART.sub(r"\1\2", assigned)
 
 
-def _words(said: str, types: Sequence[ScoreType]) -> list[str]:
+def _split_words(text: str, types: Sequence[ScoreType]) -> list[str]:
     """Cut into words; a comma after a value only parts it from the next."""
-    words = _WORD.findall(_joined(said, types))
+    words = _WORD.findall(_join_operators(text, types))
     return [word[:-1] if word.endswith(",") and _is_value(word[:-1]) else word for word in words]
 
 
@@ -152,8 +152,8 @@ def _is_value(word: str) -> bool:
     return bool(_BARE.fullmatch(word) or _NAMED.fullmatch(word) or _ASSIGNED.fullmatch(word))
 
 
-def _ends_with_value(said: str, types: Sequence[ScoreType]) -> bool:
-    words = _words(said, types)
+def _ends_with_value(text: str, types: Sequence[ScoreType]) -> bool:
+    words = _split_words(text, types)
     return bool(words) and _is_value(words[-1])
 
 
@@ -161,35 +161,35 @@ def _split_reason(rest: str, types: Sequence[ScoreType]) -> tuple[str, str | Non
     """Cut off the reason, which stands after the first `because` that follows a value; raises Unclear."""
     # What stands in quotes is looked past: a company may be called "Just Because".
     masked = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), rest)
-    places = list(_BECAUSE.finditer(masked))
-    found = next((one for one in places if _ends_with_value(rest[: one.start()], types)), None)
-    if found is None and not _ends_with_value(rest, types):
-        found = next((one for one in places if one.end() < len(rest)), None)
-    if found is None:
+    matches = list(_BECAUSE.finditer(masked))
+    match = next((match for match in matches if _ends_with_value(rest[: match.start()], types)), None)
+    if match is None and not _ends_with_value(rest, types):
+        match = next((match for match in matches if match.end() < len(rest)), None)
+    if match is None:
         return rest.strip(), None
-    said, reason = rest[: found.start()].strip(), strip_quotes(rest[found.end() :])
+    text, reason = rest[: match.start()].strip(), strip_quotes(rest[match.end() :])
     if not reason:
-        raise Unclear(f"Say why after `because`, or leave it out: `/score set {said}`")
+        raise Unclear(f"Say why after `because`, or leave it out: `/score set {text}`")
     if len(reason) > LONGEST_REASON:
         raise Unclear(f"A reason has at most {LONGEST_REASON} characters; this one has {len(reason)}.")
-    return said, reason
+    return text, reason
 
 
-def _last_value(words: Sequence[str], types: Sequence[ScoreType]) -> tuple[int, Value | None, bool]:
+def _read_last_value(words: Sequence[str], types: Sequence[ScoreType]) -> tuple[int, Value | None, bool]:
     """Read the value that the words end with: how many words it takes, the value, whether it names no type."""
-    keys = {one.key for one in types}
+    keys = {score_type.key for score_type in types}
     named = _NAMED.fullmatch(words[-1])
     if named and named["key"].casefold() in keys:
-        return 1, _value(named["key"].casefold(), named["sign"], named["number"]), False
+        return 1, _parse_value(named["key"].casefold(), named["sign"], named["number"]), False
     bare = _BARE.fullmatch(words[-1])
     if not bare:
         return 0, None, False
     if len(words) > 1 and words[-2].casefold() in keys:
-        return 2, _value(words[-2].casefold(), bare["sign"] or "", bare["number"]), False
-    return 1, _value(types[0].key, bare["sign"] or "", bare["number"]), True
+        return 2, _parse_value(words[-2].casefold(), bare["sign"] or "", bare["number"]), False
+    return 1, _parse_value(types[0].key, bare["sign"] or "", bare["number"]), True
 
 
-def _value(score: str, sign: str, number: str) -> Value:
+def _parse_value(score: str, sign: str, number: str) -> Value:
     try:
         amount = parse(number)
     except BadNumber as exc:
@@ -199,9 +199,9 @@ def _value(score: str, sign: str, number: str) -> Value:
     return Value(score, Op.SET if is_set else Op.ADD, -amount if sign.endswith("-") else amount)
 
 
-def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], types: Sequence[ScoreType]) -> None:
+def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], types: Sequence[ScoreType]) -> None:
     """Raise Unclear for what is left of a line that says too little, or something else than it seems to."""
-    keys = [one.key for one in types]
+    keys = [score_type.key for score_type in types]
     for word in words:
         assigned = _ASSIGNED.fullmatch(word)
         if assigned and assigned["key"].casefold() in keys:
@@ -215,35 +215,35 @@ def _complain(words: Sequence[str], *, contact: str, values: Sequence[Value], ty
             near = get_close_matches(assigned["key"].casefold(), keys, n=1)
             meant = f"Did you mean {near[0]}?" if near else f"There is {', '.join(keys)}."
             raise Unclear(f"There is no score type `{assigned['key']}`. {meant}")
-        asked = _ASKED.fullmatch(word)
-        if asked and asked["key"].casefold() in keys:
-            number = asked["rest"] if _BARE.fullmatch(asked["rest"]) else "8"
-            raise Unclear(f"A colon asks, as in a filter. To set it, type `{asked['key'].casefold()}={number}`")
+        with_colon = _ASKED.fullmatch(word)
+        if with_colon and with_colon["key"].casefold() in keys:
+            number = with_colon["rest"] if _BARE.fullmatch(with_colon["rest"]) else "8"
+            raise Unclear(f"A colon asks, as in a filter. To set it, type `{with_colon['key'].casefold()}={number}`")
     if not values:
-        _complain_of_place(words)
-        whom = contact if contact.replace(" ", "").isalpha() or _ADDRESS.fullmatch(contact) else "ada@example.com"
+        _check_value_position(words)
+        example = contact if contact.replace(" ", "").isalpha() or _ADDRESS.fullmatch(contact) else "ada@example.com"
         value = f"{words[-1].casefold()}=8" if len(words) > 1 and words[-1].casefold() in keys else "85"
-        whom = " ".join(words[:-1]) if value != "85" and whom == contact else whom
-        raise Unclear(f"Say the value too: `/score set {whom} {value}`")
+        example = " ".join(words[:-1]) if value != "85" and example == contact else example
+        raise Unclear(f"Say the value too: `/score set {example} {value}`")
     if not contact:
         raise Unclear(f"Say whose score: `/score set ada@example.com {values[0].typed()}`")
     if "@" in words[0] and len(words) > 1 and _BARE.fullmatch(words[-1]):
         raise Unclear(two_numbers_refusal(values[-1], types))
-    named = [value.score for value in values]
-    twice = next((one.label for one in types if named.count(one.key) > 1), None)
-    if twice:
-        raise Unclear(f"{twice} is named twice; say it once.")
+    keys_set = [value.score for value in values]
+    repeated = next((score_type.label for score_type in types if keys_set.count(score_type.key) > 1), None)
+    if repeated:
+        raise Unclear(f"{repeated} is named twice; say it once.")
 
 
-def _complain_of_place(words: Sequence[str]) -> None:
+def _check_value_position(words: Sequence[str]) -> None:
     """Raise Unclear where a line without a value at its end has one elsewhere, or something like one."""
     if len(words) < 2:
         return
     if _is_value(words[0]):
         raise Unclear(f"Values stand at the end: `/score set {' '.join(words[1:])} {words[0]}`")
-    place = next((place for place, word in enumerate(words) if _is_value(word)), None)
-    if place is not None:
-        line = f"{' '.join(words[: place + 1])} because {' '.join(words[place + 1 :])}"
+    index = next((index for index, word in enumerate(words) if _is_value(word)), None)
+    if index is not None:
+        line = f"{' '.join(words[: index + 1])} because {' '.join(words[index + 1 :])}"
         raise Unclear(f"Values stand at the end, and a reason after `because`: `/score set {line}`")
     if _NO_NUMBER.fullmatch(words[-1]):
         raise Unclear(f"`{words[-1]}` is not a number. Type for example `/score set {' '.join(words[:-1])} 85`")
@@ -266,18 +266,18 @@ def ends_with_number(contact: str) -> bool:
 def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
     """Read what follows `top`: how many, and of which score type; raises Unclear."""
     count, score = None, None
-    known = [one.key for one in types]
+    keys = [score_type.key for score_type in types]
     for word in rest.split():
         if count is None and word.isdecimal() and word.isascii() and len(word) <= 2 and 1 <= int(word) <= 50:
             count = int(word)
-        elif score is None and word.casefold() in known:
+        elif score is None and word.casefold() in keys:
             score = word.casefold()
-        elif word.casefold() in known:
+        elif word.casefold() in keys:
             raise Unclear(f"One score type at a time: `/score top {count or 10} {score}`")
         else:
             named = f", or for a contact of that name `/score view top {rest[:80]}`" if word[0].isalpha() else ""
             raise Unclear(
-                f"`{word[:80]}` is neither a number from 1 to 50 nor a score type ({', '.join(known)})."
+                f"`{word[:80]}` is neither a number from 1 to 50 nor a score type ({', '.join(keys)})."
                 f" Type `/score top 10`{named}."
             )
     return count or 10, score
@@ -286,7 +286,7 @@ def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
 def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, ...]]:
     """Read what follows `clear`: the contact, and the score types named at the end (none: the default one)."""
     words, named = _WORD.findall(rest), list[str]()
-    keys = {one.key for one in types}
+    keys = {score_type.key for score_type in types}
     while len(words) > 1 and words[-1].casefold() in keys:
         named.insert(0, words.pop().casefold())
     if not words:
@@ -296,31 +296,31 @@ def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, .
 
 def read_add(rest: str) -> tuple[str, dict[str, str]]:
     """Read what follows `add`: the address, and what is said of the contact by field; raises Unclear."""
-    said: dict[str, str] = {}
+    fields: dict[str, str] = {}
     words = _FIELD_WORD.findall(rest)
     address = strip_quotes(words[0]) if words else ""
     if not looks_like_address(address):
         first = f"`{words[0]}` is not an e-mail address. " if words else ""
         raise Unclear(f'{first}Say whom: `/score add ada@example.com name:"Ada Lovelace"`')
     for word in words[1:]:
-        found = _FIELD.fullmatch(word)
-        if found is None and said:
-            last = list(said)[-1]
-            raise Unclear(f'Put several words in quotes: `{last}:"{said[last]} {strip_quotes(word)}"`')
-        if found is None or found["field"].casefold() not in ADDABLE:
-            raise Unclear(_not_addable(word, words[0]))
-        name, text = found["field"].casefold(), strip_quotes(found["text"])
-        if name in said:
+        match = _FIELD.fullmatch(word)
+        if match is None and fields:
+            last = list(fields)[-1]
+            raise Unclear(f'Put several words in quotes: `{last}:"{fields[last]} {strip_quotes(word)}"`')
+        if match is None or match["field"].casefold() not in ADDABLE:
+            raise Unclear(_explain_not_addable(word, words[0]))
+        name, text = match["field"].casefold(), strip_quotes(match["text"])
+        if name in fields:
             raise Unclear(f"{name.capitalize()} is said twice; say it once.")
         if not text:
             raise Unclear(f"Say which {name}: `{name}:{ADDABLE[name]}`, or leave `{name}:` out.")
         if len(text) > LONGEST_FIELD:
             raise Unclear(f"A {name} has at most {LONGEST_FIELD} characters; this one has {len(text)}.")
-        said[name] = text
-    return address, said
+        fields[name] = text
+    return address, fields
 
 
-def _not_addable(word: str, first: str) -> str:
+def _explain_not_addable(word: str, first: str) -> str:
     if _BARE.fullmatch(word) or _NAMED.fullmatch(word):
         return f"`add` takes no values. To add a contact with a score: `/score set {first} {word}`"
     fields = ", ".join(f"`{name}:{example}`" for name, example in ADDABLE.items())
@@ -329,7 +329,7 @@ def _not_addable(word: str, first: str) -> str:
 
 def read_days(rest: str) -> tuple[str, int | None]:
     """Take a period like `90d` or `12w` from the end of a line: the line without it, and the days."""
-    found = _PERIOD.fullmatch(rest)
-    if found is None:
+    match = _PERIOD.fullmatch(rest)
+    if match is None:
         return rest, None
-    return found["line"].strip(), int(found["number"]) * (7 if found["unit"] in "wW" else 1)
+    return match["line"].strip(), int(match["number"]) * (7 if match["unit"] in "wW" else 1)

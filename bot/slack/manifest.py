@@ -26,7 +26,7 @@ OPTIONAL_SCOPES = ("channels:history", "files:write", "groups:history", "im:hist
 def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
     """Give the manifest for a service at *public_url*; in Socket Mode Slack needs no address."""
     url = f"{public_url.rstrip('/')}/slack/events"
-    at = {} if socket_mode else {"request_url": url}
+    address = {} if socket_mode else {"request_url": url}
     command = {
         "command": COMMAND,
         "description": "See and set the scores of contacts",
@@ -59,8 +59,12 @@ def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
         },
         "oauth_config": {"scopes": {"bot": list(SCOPES), "bot_optional": list(OPTIONAL_SCOPES)}},
         "settings": {
-            "event_subscriptions": {**at, "bot_events": list(EVENTS)},
-            "interactivity": {"is_enabled": True, **at, **({} if socket_mode else {"message_menu_options_url": url})},
+            "event_subscriptions": {**address, "bot_events": list(EVENTS)},
+            "interactivity": {
+                "is_enabled": True,
+                **address,
+                **({} if socket_mode else {"message_menu_options_url": url}),
+            },
             "org_deploy_enabled": False,
             "socket_mode_enabled": socket_mode,
             "token_rotation_enabled": False,

@@ -59,18 +59,18 @@ def parse_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
 def parse_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | None], dict[str, Any]]:
     """Read a form that was handed in: the request, what was entered by block, and what the form carried along."""
     view = body["view"]
-    carried = json.loads(view.get("private_metadata") or "{}")
+    metadata = json.loads(view.get("private_metadata") or "{}")
     fields = {
         block: entered_value(element)
         for block, elements in ((view.get("state") or {}).get("values") or {}).items()
         for element in elements.values()
     }
-    request = parse_interaction(body)
+    payload = parse_interaction(body)
     # A form that is handed in twice is one request, though each time has a trigger of its own.
-    said = [request.user, view["id"], view.get("private_metadata") or "", json.dumps(fields, sort_keys=True)]
+    parts = [payload.user, view["id"], view.get("private_metadata") or "", json.dumps(fields, sort_keys=True)]
     # It answers where it was opened, so it is asked again whether that place is still ours alone.
-    request = replace(request, key=request_key({}, *said), answer_to=carried.get("to"), channel=carried.get("in"))
-    return request, fields, carried
+    payload = replace(payload, key=request_key({}, *parts), answer_to=metadata.get("to"), channel=metadata.get("in"))
+    return payload, fields, metadata
 
 
 def clicked_message(body: Mapping[str, Any]) -> str | None:
@@ -81,15 +81,15 @@ def clicked_message(body: Mapping[str, Any]) -> str | None:
 
 def request_key(body: Mapping[str, Any], *parts: str) -> str:
     """Give the same short key for the same request sent again, and another for every other."""
-    own = [body.get("trigger_id") or "", body.get("response_url") or ""]
-    return hashlib.sha256("\0".join([*own, *parts]).encode(errors="surrogatepass")).hexdigest()[:32]
+    identifiers = [body.get("trigger_id") or "", body.get("response_url") or ""]
+    return hashlib.sha256("\0".join([*identifiers, *parts]).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def entered_value(element: Mapping[str, Any]) -> str | None:
     """Give what was entered in an element, whatever kind it is."""
-    chosen = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
-    if chosen:
-        return str(chosen["value"])
+    option = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
+    if option:
+        return str(option["value"])
     return element.get("selected_conversation") or element.get("selected_user") or element.get("value")
 
 
@@ -97,20 +97,20 @@ class Taken:
     """Remember for a while which requests were taken, by what they say."""
 
     def __init__(self) -> None:
-        self._at: dict[bytes, int] = {}
+        self._taken_at: dict[bytes, int] = {}
 
     def put(self, body: bytes, *, now: int) -> None:
         """Remember one."""
-        if len(self._at) >= MOST:
-            self._at = {key: at for key, at in self._at.items() if now - at < REPEATED}
-        if len(self._at) < MOST:
-            self._at[hashlib.sha256(body).digest()] = now
+        if len(self._taken_at) >= MOST:
+            self._taken_at = {key: at for key, at in self._taken_at.items() if now - at < REPEATED}
+        if len(self._taken_at) < MOST:
+            self._taken_at[hashlib.sha256(body).digest()] = now
 
     def drop(self, body: bytes) -> None:
         """Forget one that could not be taken after all."""
-        self._at.pop(hashlib.sha256(body).digest(), None)
+        self._taken_at.pop(hashlib.sha256(body).digest(), None)
 
     def has(self, body: bytes, *, now: int) -> bool:
         """Tell whether it was taken lately."""
-        at = self._at.get(hashlib.sha256(body).digest())
+        at = self._taken_at.get(hashlib.sha256(body).digest())
         return at is not None and now - at < REPEATED

@@ -56,17 +56,17 @@ class Poster:
     async def direct(self, person: str) -> str:
         """Return the conversation of the app with a person."""
         opened = await self._client.conversations_open(users=person)
-        place = str(opened["channel"]["id"])
-        self._readers[place] = person
-        return place
+        channel = str(opened["channel"]["id"])
+        self._readers[channel] = person
+        return channel
 
-    async def reader(self, place: str) -> str | None:
+    async def reader(self, channel: str) -> str | None:
         """Return the person at the other end of direct messages, or None where Slack does not say."""
-        return self._readers.get(place) or await self._people.reader(place, now=self._clock())
+        return self._readers.get(channel) or await self._people.reader(channel, now=self._clock())
 
     async def send(
         self,
-        place: str,
+        channel: str,
         content: Reply | Verdict,
         *,
         ts: str | None = None,
@@ -79,20 +79,20 @@ class Poster:
         *ts* loses all that it says. A verdict holds nothing of a contact and is sent to anybody. An edit of a message
         that is gone, or that Slack lets nobody edit any more, does nothing. Raises also Unheard, and what Slack says.
         """
-        verdict = Verdict.ALLOWED if isinstance(content, Verdict) else await self._verdict(place)
+        verdict = Verdict.ALLOWED if isinstance(content, Verdict) else await self._check_readers(channel)
         if isinstance(content, Verdict):
-            reply = _plain(content.value)
+            reply = _plain_reply(content.value)
         elif verdict is Verdict.ALLOWED:
             reply = content
         elif ts is None:
             raise NotShown(verdict)
         else:
-            reply = _plain(HIDDEN)
+            reply = _plain_reply(HIDDEN)
         blocks = list(reply.blocks)
         if ts is None:
             try:
                 posted = await self._client.chat_postMessage(
-                    channel=place,
+                    channel=channel,
                     text=reply.text,
                     blocks=blocks or None,
                     metadata=metadata,
@@ -101,12 +101,12 @@ class Poster:
                     unfurl_media=False,
                 )
             except Exception as exc:
-                if _may_be_taken(exc):
+                if _may_be_posted(exc):
                     raise Unheard from exc
                 raise
             return str(posted["ts"])
         try:
-            await self._client.chat_update(channel=place, ts=ts, text=reply.text, blocks=blocks)
+            await self._client.chat_update(channel=channel, ts=ts, text=reply.text, blocks=blocks)
         except SlackApiError as exc:
             if error_code(exc) not in _NO_MESSAGE:
                 raise
@@ -115,20 +115,20 @@ class Poster:
             raise NotShown(verdict)
         return ts
 
-    async def _verdict(self, place: str) -> Verdict:
+    async def _check_readers(self, channel: str) -> Verdict:
         """Return whether everybody who reads a conversation may see scores; raises where Slack does not say just now.
 
         Of direct messages with the app that is one person.
         """
-        if place not in self._readers and not place.startswith("D"):
-            return await self._people.may_post(place, now=self._clock())
-        reader = await self.reader(place)
+        if channel not in self._readers and not channel.startswith("D"):
+            return await self._people.may_post(channel, now=self._clock())
+        reader = await self.reader(channel)
         return Verdict.UNKNOWN if reader is None else await self._people.may_read(reader, now=self._clock())
 
     async def say_once(
         self,
         job: Job,
-        place: str,
+        channel: str,
         reply: Reply,
         id: int | str,
         *,
@@ -143,43 +143,43 @@ class Poster:
         may not look, it is sent once more and says so. Raises as `send` does.
         """
         if job.is_doubtful:
-            ts, looked = await self._seen(place, event, {id, *known_as}, since=since, thread=thread)
+            ts, is_complete = await self._find_message(channel, event, {id, *known_as}, since=since, thread=thread)
             if ts is not None:
                 return ts
-            if not looked:
+            if not is_complete:
                 reply = replace(reply, blocks=[*(reply.blocks or [section(reply.text)]), context(REPEAT)])
         metadata = {"event_type": event, "event_payload": {"id": id}}
-        return await self.send(place, reply, thread=thread, metadata=metadata)
+        return await self.send(channel, reply, thread=thread, metadata=metadata)
 
-    async def _seen(
-        self, place: str, event: str, ids: Collection[int | str], *, since: int, thread: str | None
+    async def _find_message(
+        self, channel: str, event: str, ids: Collection[int | str], *, since: int, thread: str | None
     ) -> tuple[str | None, bool]:
         """Look for a message that may have been taken without our hearing of it; and say whether all was looked at."""
-        looking: dict[str, Any] = {"channel": place, "oldest": f"{(since - SECOND) / 1_000_000:.6f}", "limit": 200}
+        query: dict[str, Any] = {"channel": channel, "oldest": f"{(since - SECOND) / 1_000_000:.6f}", "limit": 200}
         try:
             if thread is None:
-                said = await self._client.conversations_history(**looking, include_all_metadata=True)
+                response = await self._client.conversations_history(**query, include_all_metadata=True)
             else:
-                said = await self._client.conversations_replies(**looking, ts=thread, include_all_metadata=True)
+                response = await self._client.conversations_replies(**query, ts=thread, include_all_metadata=True)
         except SlackApiError as exc:
             if error_code(exc) not in _NO_LOOK:
                 raise
             return None, False
-        for message in said["messages"]:
+        for message in response["messages"]:
             metadata = message.get("metadata") or {}
             if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") in ids:
                 return str(message["ts"]), True
-        return None, not said.get("has_more")
+        return None, not response.get("has_more")
 
 
-def _plain(sentence: str) -> Reply:
+def _plain_reply(sentence: str) -> Reply:
     return Reply(text=sentence, blocks=[section(sentence)])
 
 
-def _may_be_taken(exc: Exception) -> bool:
+def _may_be_posted(exc: Exception) -> bool:
     """Return whether a message may have been taken although it failed to be sent."""
-    nobody_there = isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED
-    return not nobody_there and error_code(exc) in (None, *UNSURE)
+    is_refused = isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED
+    return not is_refused and error_code(exc) in (None, *UNSURE)
 
 
 def retry_after(exc: Exception) -> int | None:

@@ -35,27 +35,27 @@ class Answers:
         self._client, self._opening, self._people, self._clock = posting, opening, people, clock
         self._poster = Poster(posting, people=people, clock=clock)
 
-    async def send(self, request: SlackPayload, reply: Reply) -> None:
+    async def send(self, payload: SlackPayload, reply: Reply) -> None:
         """Send a reply to the one who asked, seen by them alone."""
         try:
             if reply == Reply():
                 return  # a request sent again: it was answered the first time
             if reply.modal is not None:
-                await self._open(request, reply.modal)
+                await self._open_modal(payload, reply.modal)
             elif reply.public:
-                await self._post(request, reply)
+                await self._post_publicly(payload, reply)
             elif reply.picture is not None:
-                await send_with_image(reply, reply.picture, client=self._client, tell=partial(self._tell, request))
+                await send_with_image(reply, reply.picture, client=self._client, send=partial(self._answer, payload))
             else:
-                await self._tell(request, reply)
+                await self._answer(payload, reply)
         except Exception as exc:  # what was recorded stays so; only the answer is lost
             log.warning("reply not sent", because=type(exc).__name__)
 
-    async def ask_alone(self, request: SlackPayload, reply: Reply) -> None:
+    async def ask_alone(self, payload: SlackPayload, reply: Reply) -> None:
         """Ask something that nobody waits for, seen by one person alone."""
         try:
             await self._client.chat_postEphemeral(
-                channel=str(request.channel), user=request.user, text=reply.text, blocks=list(reply.blocks)
+                channel=str(payload.channel), user=payload.user, text=reply.text, blocks=list(reply.blocks)
             )
         except Exception as exc:
             log.warning("question not asked", because=type(exc).__name__, error=error_code(exc))
@@ -68,49 +68,49 @@ class Answers:
         except Exception as exc:
             log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
 
-    async def _tell(self, request: SlackPayload, reply: Reply) -> None:
+    async def _answer(self, payload: SlackPayload, reply: Reply) -> None:
         """Answer where it was asked, else in direct messages; raises BlocksRefused."""
-        if request.answer_to is not None:
-            await self._respond(request, request.answer_to, reply)
-        elif request.user:
-            await self._message(request, reply)
+        if payload.answer_to is not None:
+            await self._use_response_url(payload, payload.answer_to, reply)
+        elif payload.user:
+            await self._send_directly(payload, reply)
 
-    async def _post(self, request: SlackPayload, reply: Reply) -> None:
+    async def _post_publicly(self, payload: SlackPayload, reply: Reply) -> None:
         """Post for everybody in the conversation, where everybody there may see it."""
-        assert request.channel is not None
-        verdict = await self._people.may_post_now(request.channel, now=self._clock())
+        assert payload.channel is not None
+        verdict = await self._people.may_post_now(payload.channel, now=self._clock())
         try:
             if verdict is not Verdict.ALLOWED:
                 raise NotShown(verdict)
-            await self._poster.send(request.channel, reply)
+            await self._poster.send(payload.channel, reply)
         except NotShown:
-            await self.send(request, plain_reply(Verdict.MIXED.value))
+            await self.send(payload, plain_reply(Verdict.MIXED.value))
         except (SlackApiError, Unheard) as exc:
             log.warning("not posted", because=type(exc).__name__, error=error_code(exc))
-            refused = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
-            await self.send(request, plain_reply(refused))
+            sentence = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
+            await self.send(payload, plain_reply(sentence))
 
-    async def _open(self, request: SlackPayload, modal: Block) -> None:
-        metadata = {**json.loads(modal["private_metadata"]), "to": request.answer_to, "in": request.channel}
-        if request.view is not None:  # what was entered stays, and it answers where the form was opened
-            carried = json.loads(request.view.get("private_metadata") or "{}")
-            metadata |= {"to": carried.get("to"), "in": carried.get("in")}
+    async def _open_modal(self, payload: SlackPayload, modal: Block) -> None:
+        metadata = {**json.loads(modal["private_metadata"]), "to": payload.answer_to, "in": payload.channel}
+        if payload.view is not None:  # what was entered stays, and it answers where the form was opened
+            opened_with = json.loads(payload.view.get("private_metadata") or "{}")
+            metadata |= {"to": opened_with.get("to"), "in": opened_with.get("in")}
         view = {**modal, "private_metadata": json.dumps(metadata)}
         try:
-            if request.view is not None:
-                await self._opening.views_update(view_id=request.view["id"], hash=request.view.get("hash"), view=view)
+            if payload.view is not None:
+                await self._opening.views_update(view_id=payload.view["id"], hash=payload.view.get("hash"), view=view)
                 return
-            await self._opening.views_open(trigger_id=request.trigger, view=view)
+            await self._opening.views_open(trigger_id=payload.trigger, view=view)
         except Exception as exc:  # whatever went wrong, there is another way to do it
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)
-            because = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
-            typed = (
+            reason = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
+            alternative = (
                 ", or type it: `/score set ada@example.com 85`" if modal["callback_id"] == set_modal.CALLBACK else "."
             )
-            await self.send(request, plain_reply(f"Slack did not open the form {because}. Try again{typed}"))
+            await self.send(payload, plain_reply(f"Slack did not open the form {reason}. Try again{alternative}"))
 
-    async def _respond(self, request: SlackPayload, url: str, reply: Reply) -> None:
+    async def _use_response_url(self, payload: SlackPayload, url: str, reply: Reply) -> None:
         """Send a reply to the response_url, else to the direct messages of the person; raises BlocksRefused."""
         webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
         message = {
@@ -123,24 +123,24 @@ class Answers:
             try:
                 answer = await webhook.send_dict(message)
             except Exception as exc:  # whatever was cut off may have been shown: an answer twice is better than none
-                because, may_pass = type(exc).__name__, getattr(exc, "errno", None) != errno.ECONNREFUSED
+                reason, is_temporary = type(exc).__name__, getattr(exc, "errno", None) != errno.ECONNREFUSED
             else:
                 if "invalid_blocks" in answer.body:  # whatever the status: 404 was seen, as for a used-up address
                     raise BlocksRefused
                 is_used_up = "expired_url" in answer.body  # as 404 is: half an hour has passed, or five uses
                 if answer.status_code == 200 and not is_used_up:
                     return
-                because, may_pass = f"status {answer.status_code}", answer.status_code >= 500 and not is_used_up
-            if pause is None or not may_pass:
+                reason, is_temporary = f"status {answer.status_code}", answer.status_code >= 500 and not is_used_up
+            if pause is None or not is_temporary:
                 break
             await asyncio.sleep(pause)
-        log.warning("reply not taken where it was asked", because=because)
-        await self._message(request, reply)
+        log.warning("reply not taken where it was asked", because=reason)
+        await self._send_directly(payload, reply)
 
-    async def _message(self, request: SlackPayload, reply: Reply) -> None:
+    async def _send_directly(self, payload: SlackPayload, reply: Reply) -> None:
         """Answer in direct messages; a person who may not see scores gets the refusal instead."""
-        direct = await self._poster.direct(request.user)
-        verdict = may_see(await self._people.person(request.user, now=self._clock()), None, somewhere=False)
+        direct = await self._poster.direct(payload.user)
+        verdict = may_see(await self._people.person(payload.user, now=self._clock()), None, somewhere=False)
         try:
             await self._poster.send(direct, reply if verdict is Verdict.ALLOWED else verdict)
         except SlackApiError as exc:

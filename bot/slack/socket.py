@@ -61,15 +61,15 @@ class _Handler(AsyncSocketModeHandler):
     def __init__(self, bolt: AsyncApp, app_token: str, *, clock: Callable[[], int]) -> None:
         super().__init__(bolt, app_token)
         self._clock = clock
-        self._taken = Taken()
+        self._recent_requests = Taken()
 
     async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]  # as it does
-        now, said = self._clock(), json.dumps(req.payload, sort_keys=True).encode()
-        if req.retry_attempt and self._taken.has(said, now=now):
+        now, body = self._clock(), json.dumps(req.payload, sort_keys=True).encode()
+        if req.retry_attempt and self._recent_requests.has(body, now=now):
             await send_async_response(client, req, BoltResponse(status=200), now / 1_000_000)
             return
-        self._taken.put(said, now=now)
+        self._recent_requests.put(body, now=now)
         answer = await run_async_bolt_app(self.app, req)
         if answer.status != 200 or answer.body:  # not taken, or Slack waits for what it says: a repeat is answered too
-            self._taken.drop(said)
+            self._recent_requests.drop(body)
         await send_async_response(client, req, answer, now / 1_000_000)

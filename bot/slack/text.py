@@ -36,7 +36,7 @@ MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
 
 def clean(text: str) -> str:
     """Give what a person typed: links as their text, entities and typographic signs as plain ones."""
-    plain = _LINK.sub(lambda found: found[3] or found[1] or found[2], text)
+    plain = _LINK.sub(lambda match: match[3] or match[1] or match[2], text)
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):  # the three that Slack escapes
         plain = plain.replace(entity, character)
     return " ".join(plain.translate(_TYPED).split())
@@ -49,7 +49,7 @@ def escape(text: str) -> str:
     that Slack would take for the edge of a style, and a word joiner, which has no width, breaks the names of emoji and
     the sign of a quotation. Addresses are not touched by that.
     """
-    line = _EMOJI.sub(f":{JOINER}", _in_one_direction(text))
+    line = _EMOJI.sub(f":{JOINER}", _isolate_direction(text))
     plain = _MARK.sub(lambda mark: _LOOKALIKES[mark[0]], line)
     return escape_entities(f"{JOINER}{plain}" if plain.startswith(">") else plain)
 
@@ -57,12 +57,12 @@ def escape(text: str) -> str:
 def escape_sentence(text: str) -> str:
     """Escape a sentence of ours in which code, or what somebody typed, stands in backticks."""
     parts = _CODE.split(text)  # in turn what stands outside of code, and inside
-    return "".join(f"`{escape_code(part)}`" if place % 2 else _escaped_part(part) for place, part in enumerate(parts))
+    return "".join(f"`{escape_code(part)}`" if index % 2 else _escape_part(part) for index, part in enumerate(parts))
 
 
 def escape_code(text: str) -> str:
     """Return text from elsewhere for a place between two backticks; none of its own can end that."""
-    return escape_entities(_in_one_direction(text).replace("`", "'"))
+    return escape_entities(_isolate_direction(text).replace("`", "'"))
 
 
 def code_block(text: str) -> str:
@@ -80,14 +80,16 @@ def escape_entities(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _escaped_part(text: str) -> str:
+def _escape_part(text: str) -> str:
     """Escape a part of a sentence, with the blanks at its ends."""
     inner = text.strip()
     return text.replace(inner, escape(inner)) if inner else text
 
 
-def _in_one_direction(text: str) -> str:
+def _isolate_direction(text: str) -> str:
     """Put a text on one line, and keep its direction, where it is written from right to left, from its neighbours."""
     line = " ".join(strip_bidi(text).split())
-    turns = not line.isascii() and any(unicodedata.bidirectional(character) in ("R", "AL") for character in line)
-    return f"\u2068{line}\u2069" if turns else line
+    is_right_to_left = not line.isascii() and any(
+        unicodedata.bidirectional(character) in ("R", "AL") for character in line
+    )
+    return f"\u2068{line}\u2069" if is_right_to_left else line

@@ -11,33 +11,33 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 
 
-async def submit_alert(asked: Request) -> Reply:
+async def submit_alert(request: Request) -> Reply:
     """Make the rule that was entered; what cannot be read is told under the field it stands in."""
-    fields = {name: value for name, value in asked.fields.items() if value != "-"}
+    fields = {name: value for name, value in request.fields.items() if value != "-"}
     if fields.get("place") == "digest" and fields.get("channel"):
         return Reply(errors={"channel": "The digest has a place of its own: leave this blank, or ask in the channel."})
     words = format_alert_words(fields)
     try:
-        refused = await find_outside_destinations(asked, words)
-        return Reply(errors=_plain(refused)) if refused else await add_rule(asked, words)
-    except BadFilter as bad:
-        return Reply(errors=_plain({"condition": refusal_sentence(bad)}))
+        refusals = await find_outside_destinations(request, words)
+        return Reply(errors=_strip_backticks(refusals)) if refusals else await add_rule(request, words)
+    except BadFilter as refusal:
+        return Reply(errors=_strip_backticks({"condition": refusal_sentence(refusal)}))
     except Refusal as refusal:
-        return Reply(errors=_plain({_culprit(asked, fields): refusal_sentence(refusal)}))
+        return Reply(errors=_strip_backticks({_find_culprit(request, fields): refusal_sentence(refusal)}))
 
 
-def _culprit(asked: Request, fields: dict[str, str]) -> str:
+def _find_culprit(request: Request, fields: dict[str, str]) -> str:
     """Name the field of More without which the rest can be read; where there is none, the one that says how much."""
     for name in MORE:
         without = {name, "escalate"} if name == "sla" else {name}  # nobody is told where there is no time for it
         rest = {field: value for field, value in fields.items() if field not in without}
         with suppress(Refusal):
-            read_alert(format_alert_words(rest), asked.types)
+            read_alert(format_alert_words(rest), request.types)
             if fields.get(name):
                 return name
     return "value"
 
 
-def _plain(errors: dict[str, str]) -> dict[str, str]:
+def _strip_backticks(errors: dict[str, str]) -> dict[str, str]:
     """Give what is told under fields, where Slack draws no code."""
-    return {name: said.replace("`", "") for name, said in errors.items()}
+    return {name: message.replace("`", "") for name, message in errors.items()}

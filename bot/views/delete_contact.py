@@ -9,28 +9,34 @@ from storage.ledger.contacts import contacts, find_by_key
 from storage.ledger.erase import count_holdings
 
 
-async def submit_deletion(asked: Request) -> Reply:
+async def submit_deletion(request: Request) -> Reply:
     """Delete the contact of the form, where it was ticked."""
-    if asked.fields.get(TICK) != TICK:
+    if request.fields.get(TICK) != TICK:
         return Reply(errors={TICK: "Tick this to delete the contact, or press Cancel."})
-    id = int(asked.metadata["contact"])
-    found, known = await contacts(asked.workspace, ids=[id]), await count_holdings(asked.workspace, contact=id)
-    if not found:
-        return await _not_there(asked, id)
+    id = int(request.metadata["contact"])
+    existing, holdings = (
+        await contacts(request.workspace, ids=[id]),
+        await count_holdings(request.workspace, contact=id),
+    )
+    if not existing:
+        return await _report_missing(request, id)
     try:
-        await asked.delete(id)
+        await request.delete(id)
     except UnknownContact:  # deleted between the two
-        return await _not_there(asked, id)
-    return plain_reply(f"*{escape(found[0].shown)}* is gone, with {describe_holdings(known)}.")
+        return await _report_missing(request, id)
+    return plain_reply(f"*{escape(existing[0].shown)}* is gone, with {describe_holdings(holdings)}.")
 
 
-async def _not_there(asked: Request, id: int) -> Reply:
+async def _report_missing(request: Request, id: int) -> Reply:
     """Say what became of a contact since its form was opened: it is deleted, or one with another."""
-    who, now = escape(str(asked.metadata.get("shown", "That contact"))), await find_by_key(asked.workspace, key=str(id))
-    if now is None:
-        return plain_reply(f"*{who}* is not there any more: deleted already. Nothing else was changed.")
-    (one,) = await contacts(asked.workspace, ids=[now])
+    name, merged_into = (
+        escape(str(request.metadata.get("shown", "That contact"))),
+        await find_by_key(request.workspace, key=str(id)),
+    )
+    if merged_into is None:
+        return plain_reply(f"*{name}* is not there any more: deleted already. Nothing else was changed.")
+    (contact,) = await contacts(request.workspace, ids=[merged_into])
     return plain_reply(
-        f"*{who}* is one with *{escape(one.shown)}* by now, so nothing was deleted."
-        f" To delete what is known of both: `/score delete id:{one.id}`"
+        f"*{name}* is one with *{escape(contact.shown)}* by now, so nothing was deleted."
+        f" To delete what is known of both: `/score delete id:{contact.id}`"
     )

@@ -11,15 +11,15 @@ from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
 
 
-async def submit_rule(asked: Request) -> Reply:
+async def submit_rule(request: Request) -> Reply:
     """Show what a score type would be with this rule."""
-    old = asked.metadata["rule"]
-    live = asked.type(asked.metadata["type"] or asked.fields["type"])
-    if old is not None and live.number != asked.metadata["number"]:
-        changed = f"The rules of {live.label} were changed since this form was opened. Press Cancel, and open it again."
-        return Reply(errors={"name": changed})
-    entered = {name: (value or "").strip() for name, value in asked.fields.items()}
-    points, cap, errors = _numbers(entered)
+    old = request.metadata["rule"]
+    live = request.type(request.metadata["type"] or request.fields["type"])
+    if old is not None and live.number != request.metadata["number"]:
+        message = f"The rules of {live.label} were changed since this form was opened. Press Cancel, and open it again."
+        return Reply(errors={"name": message})
+    entered = {name: (value or "").strip() for name, value in request.fields.items()}
+    points, cap, errors = _parse_numbers(entered)
     if errors:
         return Reply(errors=errors)
     rule = Rule(name=entered["name"], points=points, activity=entered["activity"] or None, condition=entered["if"])
@@ -33,37 +33,39 @@ async def submit_rule(asked: Request) -> Reply:
         ("cap", replace(rule, cap=capped)),
         ("group", replace(rule, cap=grouped)),
     )
-    wanted = live
-    for field, one in stages:
-        wanted = replace(live, rules=_placed(live, one, old))
+    proposed = live
+    for field, candidate in stages:
+        proposed = replace(live, rules=_place_rule(live, candidate, old))
         try:
-            check_rules(wanted.rules, live)
+            check_rules(proposed.rules, live)
         except BadDefinition as refusal:
             return Reply(errors={field: refusal_sentence(refusal)})
-    return await propose_change(asked, wanted)
+    return await propose_change(request, proposed)
 
 
-def _numbers(entered: dict[str, str]) -> tuple[int, int | None, dict[str, str]]:
+def _parse_numbers(entered: dict[str, str]) -> tuple[int, int | None, dict[str, str]]:
     """Read points and limit; what cannot be read is said under its field."""
-    read, errors = dict[str, int](), dict[str, str]()
+    numbers, errors = dict[str, int](), dict[str, str]()
     for name in ("points", "cap"):
         try:
             if name == "points" or entered[name]:
-                read[name] = parse(entered[name])
+                numbers[name] = parse(entered[name])
         except Refusal as refusal:
             errors[name] = refusal_sentence(refusal)
     if entered["group"] and not entered["cap"]:
         errors.setdefault("cap", "What a group shares is a limit: say of how many points.")
-    return read.get("points", 0), read.get("cap"), errors
+    return numbers.get("points", 0), numbers.get("cap"), errors
 
 
-def _placed(live: ScoreType, rule: Rule, old: str | None) -> tuple[Rule, ...]:
+def _place_rule(live: ScoreType, rule: Rule, old: str | None) -> tuple[Rule, ...]:
     """Give the rules with *rule* in the place of the old one, or at the end; its group shares its limit."""
-    others = [rule if one.name == old else one for one in live.rules]
+    others = [rule if existing.name == old else existing for existing in live.rules]
     if old is None:
         others.append(rule)
     group = rule.cap.group if rule.cap else None
     return tuple(
-        replace(one, cap=rule.cap) if group is not None and one.cap is not None and one.cap.group == group else one
-        for one in others
+        replace(other, cap=rule.cap)
+        if group is not None and other.cap is not None and other.cap.group == group
+        else other
+        for other in others
     )

@@ -17,44 +17,48 @@ from storage.domain.score_types import Band, ScoreType, check_definition, check_
 from storage.scoring.definitions import add_score_type
 
 
-async def submit_type(asked: Request) -> Reply:
+async def submit_type(request: Request) -> Reply:
     """Make the score type, or show what changing it would change."""
-    entered = _Entered(asked.fields)
-    key = asked.metadata["key"]
-    live = asked.type(key) if key is not None else None
+    entered = _EnteredType(request.fields)
+    key = request.metadata["key"]
+    live = request.type(key) if key is not None else None
     if live is None:
         entered.attempt("key", lambda: check_key(entered.text("key")))
-    elif live.number != asked.metadata["number"]:
-        changed = f"{live.label} was changed since this form was opened. Press Cancel, and open it again."
-        return Reply(errors={"label": changed})
-    read = entered.read()
+    elif live.number != request.metadata["number"]:
+        message = f"{live.label} was changed since this form was opened. Press Cancel, and open it again."
+        return Reply(errors={"label": message})
+    values = entered.read()
     if not entered.errors and live is not None:
-        read_type = replace(live, **read, is_default=live.is_default or entered.is_default)
-        culprit = "half_life" if read_type.half_life != live.half_life else "step"
-        entered.attempt(culprit, lambda: check_rules(live.rules, read_type))
+        proposed = replace(live, **values, is_default=live.is_default or entered.is_default)
+        culprit = "half_life" if proposed.half_life != live.half_life else "step"
+        entered.attempt(culprit, lambda: check_rules(live.rules, proposed))
         if not entered.errors:
-            return await propose_change(asked, read_type)
+            return await propose_change(request, proposed)
     if entered.errors:
         return Reply(errors=entered.errors)
-    return await _add(asked, entered, read)
+    return await _add_type(request, entered, values)
 
 
-async def _add(asked: Request, entered: "_Entered", read: dict[str, Any]) -> Reply:
+async def _add_type(request: Request, entered: "_EnteredType", values: dict[str, Any]) -> Reply:
     key = entered.text("key")
     try:
-        made = await add_score_type(asked.workspace, key=key, is_default=entered.is_default, now=asked.now, **read)
+        score_type = await add_score_type(
+            request.workspace, key=key, is_default=entered.is_default, now=request.now, **values
+        )
     except (AlreadyThere, BadName) as refusal:
         return Reply(errors={"key": refusal_sentence(refusal)})
-    example = f"Set one: `/score set ada@example.com {made.key}={_example(made)}`"
-    return plain_reply(f"Made the score type {escape(made.label)} `{made.key}`: {made.range_shown}. {example}")
+    example = f"Set one: `/score set ada@example.com {score_type.key}={_example_value(score_type)}`"
+    return plain_reply(
+        f"Made the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
+    )
 
 
-def _example(made: ScoreType) -> str:
-    return made.range_shown.rpartition(" ")[2]
+def _example_value(score_type: ScoreType) -> str:
+    return score_type.range_shown.rpartition(" ")[2]
 
 
 @dataclass(slots=True)
-class _Entered:
+class _EnteredType:
     """What was entered, read field by field; what cannot be taken stands in *errors*."""
 
     fields: Any
@@ -67,19 +71,19 @@ class _Entered:
     def is_default(self) -> bool:
         return self.text("default") == "yes"
 
-    def attempt(self, name: str, what: Callable[[], object]) -> Any:
-        """Give what *what* gives; where it refuses, say so under the field."""
+    def attempt(self, name: str, check: Callable[[], object]) -> Any:
+        """Give what *check* gives; where it refuses, say so under the field."""
         try:
-            return what()
+            return check()
         except Refusal as refusal:
             self.errors.setdefault(name, refusal_sentence(refusal))
             return None
 
     def read(self) -> dict[str, Any]:
         """Give the parts of a definition; what contradicts a field above it is said under the field below."""
-        numbers = {name: self.attempt(name, self._number(name)) for name in ("minimum", "maximum", "step")}
-        start = self.attempt("start", self._number("start")) if self.text("start") else None
-        bands = self.attempt("bands", lambda: _bands(self.text("bands"))) or ()
+        numbers = {name: self.attempt(name, self._number_parser(name)) for name in ("minimum", "maximum", "step")}
+        start = self.attempt("start", self._number_parser("start")) if self.text("start") else None
+        bands = self.attempt("bands", lambda: _parse_bands(self.text("bands"))) or ()
         half_life = (
             self.attempt("half_life", lambda: parse_span(self.text("half_life"))) if self.text("half_life") else None
         )
@@ -92,16 +96,16 @@ class _Entered:
             ("bands", {"bands": bands}),
             ("half_life", {"half_life": half_life}),
         )
-        for name, more in stages if not self.errors.keys() - {"label"} else ():
-            checked |= more
+        for name, part in stages if not self.errors.keys() - {"label"} else ():
+            checked |= part
             self.attempt(name, partial(check_definition, **checked))
             if name in self.errors:
                 break
         return checked | {"label": self.text("label")}
 
-    def _number(self, name: str) -> Callable[[], int]:
+    def _number_parser(self, name: str) -> Callable[[], int]:
         return lambda: parse(self.text(name))
 
 
-def _bands(text: str) -> tuple[Band, ...]:
+def _parse_bands(text: str) -> tuple[Band, ...]:
     return tuple(parse_band(line) for line in text.splitlines() if line.strip())

@@ -14,47 +14,49 @@ from storage.domain.numbers import parse
 from storage.ledger.contacts import contacts
 
 
-async def offer_contacts(asked: Request) -> list[Block]:
+async def offer_contacts(request: Request) -> list[Block]:
     """List the contacts that what was typed may mean."""
-    found = await find_all(asked, asked.text)
-    return [{"text": plain_text(distinct_name(one), most=OPTION_TEXT), "value": str(one.id)} for one in found]
+    matches = await find_all(request, request.text)
+    return [
+        {"text": plain_text(distinct_name(contact), most=OPTION_TEXT), "value": str(contact.id)} for contact in matches
+    ]
 
 
-async def submit_scores(asked: Request) -> Reply:
+async def submit_scores(request: Request) -> Reply:
     """Set what was changed in the form; what was emptied is cleared, what was left alone is not touched."""
-    contact = asked.metadata.get("contact") or int(asked.fields.get("contact") or 0)
-    values, errors = _entered(asked)
+    contact = request.metadata.get("contact") or int(request.fields.get("contact") or 0)
+    values, errors = _parse_scores(request)
     if not contact:
         errors["contact"] = "Choose a contact: type a part of the name or the address."
     if errors:
         return Reply(errors=errors)
     if not values:
-        return Reply(errors={f"{SCORE}{asked.types[0].key}": "Change at least one score, or press Cancel."})
-    reason = (asked.fields.get("reason") or "").strip() or None
-    recorded = await asked.change(int(contact), values, reason=reason)
-    known = await contacts(asked.workspace, ids=[int(contact)])
-    if not recorded.moved or not known:
+        return Reply(errors={f"{SCORE}{request.types[0].key}": "Change at least one score, or press Cancel."})
+    reason = (request.fields.get("reason") or "").strip() or None
+    recorded = await request.change(int(contact), values, reason=reason)
+    existing = await contacts(request.workspace, ids=[int(contact)])
+    if not recorded.moved or not existing:
         return Reply()  # the same form, handed in again
-    return receipt_reply(known[0], recorded.moved, batch=asked.batch, reason=reason)
+    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason)
 
 
-def _entered(asked: Request) -> tuple[list[Value], dict[str, str]]:
+def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
     values: list[Value] = []
     errors: dict[str, str] = {}
-    was = asked.metadata.get("was", {})
-    for one in asked.types[:MOST_TYPES]:
-        block = f"{SCORE}{one.key}"
-        text = (asked.fields.get(block) or "").strip()
-        before = was.get(one.key)
+    shown = request.metadata.get("was", {})
+    for score_type in request.types[:MOST_TYPES]:
+        block = f"{SCORE}{score_type.key}"
+        text = (request.fields.get(block) or "").strip()
+        before = shown.get(score_type.key)
         if not text:
-            values += [Value(one.key, Op.CLEAR, 0)] if before is not None else []
+            values += [Value(score_type.key, Op.CLEAR, 0)] if before is not None else []
             continue
         try:
             amount = parse(text)
-            one.check_set(amount)
+            score_type.check_set(amount)
         except Refusal as refusal:
             errors[block] = refusal_sentence(refusal)
             continue
         if amount != before:
-            values.append(Value(one.key, Op.SET, amount))
+            values.append(Value(score_type.key, Op.SET, amount))
     return values, errors

@@ -10,46 +10,46 @@ from storage.domain.sources import DAY
 from storage.sources.config import add_source, find_source, rotate_source
 
 
-async def submit_source(asked: Request) -> Reply:
+async def submit_source(request: Request) -> Reply:
     """Make the source; its secret is shown this once."""
-    entered = {name: (value or "").strip() for name, value in asked.fields.items()}
+    entered = {name: (value or "").strip() for name, value in request.fields.items()}
     slug, provider = entered["slug"], entered["provider"]
-    given: dict[str, Any] = {"secret": None, "map": (), "options": (), "api_token": None}
+    values: dict[str, Any] = {"secret": None, "map": (), "options": (), "api_token": None}
     # What cannot be taken is said under its field, so each is tried with those before it.
     for name in ("options", "map", "secret", "api_token"):
-        given[name] = _lines(entered[name]) if name in ("options", "map") else entered[name] or None
+        values[name] = _split_lines(entered[name]) if name in ("options", "map") else entered[name] or None
         try:
-            settings, secrets = asked.senders.configure(asked.workspace, slug=slug, provider=provider, **given)
+            settings, secrets = request.senders.configure(request.workspace, slug=slug, provider=provider, **values)
         except Refusal as refusal:
             return Reply(errors={name: refusal_sentence(refusal)})
     for score in settings.map.values():
-        if score not in {one.key for one in asked.types}:
-            return Reply(errors={"map": f"There is no score type `{score}`; there is {_keys(asked)}."})
+        if score not in {score_type.key for score_type in request.types}:
+            return Reply(errors={"map": f"There is no score type `{score}`; there is {_list_keys(request)}."})
     try:
-        made = await add_source(
-            asked.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings,
-            api_token=given["api_token"], now=asked.now,
+        source = await add_source(
+            request.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings,
+            api_token=values["api_token"], now=request.now,
         )  # fmt: skip  # whose, what, and what proves it
     except (AlreadyThere, BadName) as refusal:
         return Reply(errors={"slug": refusal_sentence(refusal)})
-    return source_added_reply(made, asked.senders)
+    return source_added_reply(source, request.senders)
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _keys(asked: Request) -> str:
-    return ", ".join(f"`{one.key}`" for one in asked.types[:20])
+def _list_keys(request: Request) -> str:
+    return ", ".join(f"`{score_type.key}`" for score_type in request.types[:20])
 
 
-async def submit_rotation(asked: Request) -> Reply:
+async def submit_rotation(request: Request) -> Reply:
     """Let the source prove itself with another secret, and for a day more with those it has."""
-    slug = asked.metadata["slug"]
-    source = await find_source(asked.workspace.team, slug=slug)
+    slug = request.metadata["slug"]
+    source = await find_source(request.workspace.team, slug=slug)
     try:
-        secret = asked.senders.next_secret(source, (asked.fields.get("secret") or "").strip() or None)
+        secret = request.senders.next_secret(source, (request.fields.get("secret") or "").strip() or None)
     except Refusal as refusal:
         return Reply(errors={"secret": refusal_sentence(refusal)})
-    rotated = await rotate_source(asked.workspace, slug=slug, secret=secret, now=asked.now)
-    return rotated_reply(rotated, until=min(rotated.retiring.values(), default=asked.now + DAY))
+    rotated = await rotate_source(request.workspace, slug=slug, secret=secret, now=request.now)
+    return rotated_reply(rotated, until=min(rotated.retiring.values(), default=request.now + DAY))
