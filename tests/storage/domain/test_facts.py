@@ -78,9 +78,9 @@ def test_chains_agree_with_undoing_one_after_the_other(picks: list[int]) -> None
         undos.append(undo(f"u{number}", undoes=batches[pick % len(batches)]))
         batches.append(f"u{number}")
     standing = dict.fromkeys(batches, True)
-    for one in undos[::-1]:  # nothing later than it is left to be decided
-        if standing[one.batch]:
-            standing[one.undoes] = False
+    for later in undos[::-1]:  # nothing later than it is left to be decided
+        if standing[later.batch]:
+            standing[later.undoes] = False
 
     assert undone_batches(undos) == {batch for batch, stands in standing.items() if not stands}
 
