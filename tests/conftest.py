@@ -51,10 +51,10 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(scope="session")
 async def databases(postgres: str) -> AsyncIterator[Databases]:
     """Give what hands out databases of that server."""
-    given = Databases(postgres, prefix=f"scores_{os.getpid()}")
-    await given.open()
-    yield given
-    await given.close()
+    opened_databases = Databases(postgres, prefix=f"scores_{os.getpid()}")
+    await opened_databases.open()
+    yield opened_databases
+    await opened_databases.close()
 
 
 @pytest.fixture(scope="session")
@@ -104,9 +104,9 @@ async def fresh(
 @pytest.fixture
 async def storage(database_url: str) -> AsyncIterator[Storage]:
     """Open the storage of a test."""
-    opened = await open_storage(database_url, secret_keys=[KEY])
-    yield opened
-    await opened.close()
+    opened_storage = await open_storage(database_url, secret_keys=[KEY])
+    yield opened_storage
+    await opened_storage.close()
 
 
 @pytest.fixture
@@ -127,17 +127,17 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Add what one of several processes counted."""
-    counted = getattr(node, "workeroutput", {}).get("counted")  # nothing where the process died
-    if counted:
-        for dialect, number in counted["ran"].items():
+    counts = getattr(node, "workeroutput", {}).get("counted")  # nothing where the process died
+    if counts:
+        for dialect, number in counts["ran"].items():
             ran[dialect] += number
-        COUNTS.update(counted["counts"])
-        LINES.extend(counted["lines"])
+        COUNTS.update(counts["counts"])
+        LINES.extend(counts["lines"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was counted, and at last how many tests ran on each database."""
-    for line in [*sorted(LINES), *(f"{what}: {number}" for what, number in sorted(COUNTS.items()))]:
+    for line in [*sorted(LINES), *(f"{name}: {number}" for name, number in sorted(COUNTS.items()))]:
         terminalreporter.write_line(line)
     terminalreporter.write_line(f"tests on SQLite: {ran['sqlite']}, on PostgreSQL: {ran['postgres']}")
 

@@ -40,8 +40,8 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
     """Make an environment with nothing in it; return its Python."""
-    done = run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")
-    assert done.returncode == 0, done
+    completed = run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")
+    assert completed.returncode == 0, completed
     return tmp_path / "venv" / "bin" / "python"
 
 

@@ -21,10 +21,10 @@ RANDOM = ("tokens", "sources", "tombstones", "workspaces")  # what holds a secre
 @pytest.fixture(scope="module")
 async def apart(postgres: str) -> AsyncIterator[Databases]:
     """Hand out databases that no other test has had."""
-    given = Databases(postgres, prefix=f"apart_{os.getpid()}")
-    await given.open()
-    yield given
-    await given.close()
+    opened_databases = Databases(postgres, prefix=f"apart_{os.getpid()}")
+    await opened_databases.open()
+    yield opened_databases
+    await opened_databases.close()
 
 
 async def test_what_was_only_written_to_is_emptied(apart: Databases, postgres: str) -> None:
@@ -89,12 +89,12 @@ async def test_what_was_altered_is_not_handed_out_again(apart: Databases, postgr
 
 async def test_what_somebody_is_connected_to_is_not_handed_out_again(apart: Databases, postgres: str) -> None:
     """A connection left open might still write."""
-    async with apart.one() as left:
-        connection = await raw.connect(postgres_url(postgres, left))
+    async with apart.one() as left_over:
+        connection = await raw.connect(postgres_url(postgres, left_over))
     async with apart.one() as following:
         pass
 
-    assert following != left
+    assert following != left_over
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
         await connection.execute("SELECT 1")
     connection.terminate()

@@ -18,42 +18,44 @@ PACKAGES = ("bot", "webhooks", "storage")
 def test_the_map_names_every_folder_and_module_and_no_other() -> None:
     """Whoever adds, renames or removes a module is told to mend the map."""
     rows = re.findall(r"^\| `([\w/]+)` \| .+ \| (`.+`) \|$", README, re.MULTILINE)
-    drawn = {folder: set(re.findall(r"`(\w+)`", files)) for folder, files in rows}
-    there: dict[str, set[str]] = {}
+    in_table = {folder: set(re.findall(r"`(\w+)`", files)) for folder, files in rows}
+    in_folders: dict[str, set[str]] = {}
     for package in PACKAGES:
         for path in (HOUSE / package).rglob("*.py"):
-            there.setdefault(path.parent.relative_to(HOUSE).as_posix(), set()).add(path.stem)
+            in_folders.setdefault(path.parent.relative_to(HOUSE).as_posix(), set()).add(path.stem)
 
-    assert {folder: files - {"__init__"} for folder, files in there.items()} == drawn
+    assert {folder: files - {"__init__"} for folder, files in in_folders.items()} == in_table
 
 
 def test_every_folder_has_two_sentences() -> None:
     """A folder is explained by what it does and by how, or where to begin."""
-    said = re.findall(r"^\| `[\w/]+` \| (.+?) \| `.+` \|$", README, re.MULTILINE)
+    sentences = re.findall(r"^\| `[\w/]+` \| (.+?) \| `.+` \|$", README, re.MULTILINE)
 
-    assert len(said) > 10
-    assert [text for text in said if text.count(". ") + text.endswith(".") < 2] == []
+    assert len(sentences) > 10
+    assert [text for text in sentences if text.count(". ") + text.endswith(".") < 2] == []
 
 
 def test_the_first_commands_are_those_of_the_dev_script() -> None:
     """The two commands a newcomer types are verbs that ./dev knows."""
     first = re.search(r"```sh\n(.+?)```", README, re.DOTALL)
     assert first is not None
-    told = subprocess.run([sys.executable, HOUSE / "dev"], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, HOUSE / "dev"], capture_output=True, text=True, check=True).stdout
 
     assert first[1].split("\n")[:-1] == ["./dev run", "./dev test"]
-    assert {"sync", "run", "test", "check"} == set(re.findall(r"^\./dev (\w+)", told, re.MULTILINE))
+    assert {"sync", "run", "test", "check"} == set(re.findall(r"^\./dev (\w+)", output, re.MULTILINE))
 
 
 def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
     """What `source add` tells people stands in the README too, for every provider, word for word."""
-    told = re.findall(r"<summary><code>(\w+)</code></summary>\n\n(.+?)\n\n</details>", README, re.DOTALL)
+    sections = re.findall(r"<summary><code>(\w+)</code></summary>\n\n(.+?)\n\n</details>", README, re.DOTALL)
     printed = {
-        name: "\n".join(f"{n}. {step.format(url='URL', secret='SECRET')}" for n, step in enumerate(one.steps, start=1))
-        for name, one in PROVIDERS.items()
+        name: "\n".join(
+            f"{n}. {step.format(url='URL', secret='SECRET')}" for n, step in enumerate(provider.steps, start=1)
+        )
+        for name, provider in PROVIDERS.items()
     }
 
-    assert dict(told) == printed
+    assert dict(sections) == printed
 
 
 @pytest.mark.slow
@@ -66,7 +68,7 @@ def test_the_push_of_the_readme_works_as_it_is_written(tmp_path: Path, free_port
     script = script.replace("& sleep 2", f"&\n{ready}")
     assert ready in script
     programs = Path(sys.executable).parent
-    done = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,
         env={"PATH": f"{programs}:/usr/bin:/bin", "CONTACT_SCORE_PORT": str(free_port), "HOME": str(tmp_path)},
@@ -75,11 +77,11 @@ def test_the_push_of_the_readme_works_as_it_is_written(tmp_path: Path, free_port
         timeout=60,
     )
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count('"applied": 1') == 4  # the two answers, and the two deliveries of the list
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert completed.stdout.count('"applied": 1') == 4  # the two answers, and the two deliveries of the list
 
 
 def test_the_drawing_of_a_follow_up_has_every_move_and_no_other() -> None:
     """What the README draws is what the code allows."""
-    drawn = re.findall(r"^    (\w+) --> (\w+): ", README, re.MULTILINE)
-    assert sorted(drawn) == sorted((before.value, after.value) for (before, _), after in MOVES.items())
+    arrows = re.findall(r"^    (\w+) --> (\w+): ", README, re.MULTILINE)
+    assert sorted(arrows) == sorted((before.value, after.value) for (before, _), after in MOVES.items())

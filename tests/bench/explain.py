@@ -37,38 +37,38 @@ async def explain(team: Team, log: Sequence[Purchase], *, share: int = 1) -> Cou
         half_life=HALF_LIFE, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
     counts = Counter(customers=0, instants=0, differences=0)
-    waiting = sorted(log, key=_at)
+    pending = sorted(log, key=_at)
     for place, now in enumerate(instants(log)):
-        happened = [one for one in waiting if _at(one) <= now]
-        waiting = waiting[len(happened) :]
+        happened = [purchase for purchase in pending if _at(purchase) <= now]
+        pending = pending[len(happened) :]
         await _hand_in(team, happened, now=now)
         ids = [int(row["id"]) for row in await read("SELECT id FROM contacts ORDER BY id")]
-        asked = ids[place % share :: share]
+        part = ids[place % share :: share]
         counts["customers"] = len(ids)
         counts["instants"] += 1
-        for begin in range(0, len(asked), AT_ONCE):
-            await _ask(team, asked[begin : begin + AT_ONCE], now=now, counts=counts)
+        for begin in range(0, len(part), AT_ONCE):
+            await _ask(team, part[begin : begin + AT_ONCE], now=now, counts=counts)
     return counts
 
 
 def instants(log: Sequence[Purchase]) -> list[int]:
     """Choose moments, in µs: from when everybody has bought something until a month after the last purchase."""
     first: dict[str, int] = {}
-    for one in log:
-        first[one.customer] = min(first.get(one.customer, _at(one)), _at(one))
+    for purchase in log:
+        first[purchase.customer] = min(first.get(purchase.customer, _at(purchase)), _at(purchase))
     begin, end = max(first.values()), max(map(_at, log)) + 30 * DAY
     return [begin + (end - begin) * place // (INSTANTS - 1) for place in range(INSTANTS)]
 
 
-def _at(one: Purchase) -> int:
-    return int(datetime.strptime(one.day, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000_000
+def _at(purchase: Purchase) -> int:
+    return int(datetime.strptime(purchase.day, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 async def _hand_in(team: Team, happened: Sequence[Purchase], *, now: int) -> None:
     for begin in range(0, len(happened), BATCH):
         items = [
-            change(str(one.line), one.email, Op.ADD, round(one.dollars), score=score, at=_at(one))
-            for one in happened[begin : begin + BATCH]
+            change(str(purchase.line), purchase.email, Op.ADD, round(purchase.dollars), score=score, at=_at(purchase))
+            for purchase in happened[begin : begin + BATCH]
             for score in SCORES
         ]
         recorded = await team.deliver(*items, batch=f"{now}-{begin}", received=now)
@@ -80,16 +80,16 @@ async def _ask(team: Team, ids: Sequence[int], *, now: int, counts: Counter[str]
         assert len(card.standings) == len(SCORES), card
         for standing in card.standings:
             key = standing.score_type.key
-            _, told = await why(team.workspace, contact=card.contact.id, score=key, most=MOST, now=now)
-            assert told is not None, (card.contact.email, key, now)
+            _, explanation = await why(team.workspace, contact=card.contact.id, score=key, most=MOST, now=now)
+            assert explanation is not None, (card.contact.email, key, now)
             counts["scores explained"] += 1
-            counts["lines"] += len(told.contributions)
-            counts["of months"] += sum(line.op == MONTH for line in told.contributions)
-            counts["cut"] += any(line.cut for line in told.contributions)
-            counts["faded"] += any(line.faded for line in told.contributions)
-            if not sum(line.effect for line in told.contributions) == told.value == standing.value:
+            counts["lines"] += len(explanation.contributions)
+            counts["of months"] += sum(line.op == MONTH for line in explanation.contributions)
+            counts["cut"] += any(line.cut for line in explanation.contributions)
+            counts["faded"] += any(line.faded for line in explanation.contributions)
+            if not sum(line.effect for line in explanation.contributions) == explanation.value == standing.value:
                 counts["differences"] += 1
-                print(card.contact.email, key, now, standing.value, told)
+                print(card.contact.email, key, now, standing.value, explanation)
 
 
 async def main() -> None:
@@ -108,9 +108,9 @@ async def main() -> None:
                 counts = await explain(team, log)
             finally:
                 await storage.close()
-            told = ", ".join(f"{name} {number:,}" for name, number in counts.items())
+            parts = ", ".join(f"{name} {number:,}" for name, number in counts.items())
             seconds = time.monotonic() - started
-            print(f"{url.partition(':')[0]}: purchases {len(log):,}, {told}, in {seconds:.0f} s")
+            print(f"{url.partition(':')[0]}: purchases {len(log):,}, {parts}, in {seconds:.0f} s")
             assert counts["differences"] == 0
 
 

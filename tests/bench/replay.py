@@ -109,7 +109,7 @@ async def _push(sender: Sender, order: Sequence[Purchase], *, name: str, env: di
 
     async def send() -> None:
         for number, batch in numbered:
-            items = [one.item() for one in batch]
+            items = [event.item() for event in batch]
             answer = await sender.push({"items": items}, delivery=f"{name}-{number}")
             applied, duplicate, ignored, quarantined = answer.counts
             assert (ignored, quarantined) == (0, 0), answer.body[:500]
@@ -118,43 +118,43 @@ async def _push(sender: Sender, order: Sequence[Purchase], *, name: str, env: di
     started = time.monotonic()
     await asyncio.gather(*(send() for _ in range(SENDERS)))
     seconds = time.monotonic() - started
-    ended = await run("export", "--json", env=env)
-    assert (ended.code, ended.err) == (0, ""), ended
+    result = await run("export", "--json", env=env)
+    assert (result.code, result.err) == (0, ""), result
     return Pushed(
         applied=counts["applied"],
         duplicate=counts["duplicate"],
         seconds=seconds,
         memory=_memory(pid, "VmRSS"),
-        export=ended.out,
+        export=result.out,
     )
 
 
-def _memory(pid: int, what: str) -> int:
+def _memory(pid: int, field: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{what}:")))
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
 
 
 def check(replayed: Replayed, log: Sequence[Purchase]) -> int:
     """Fail unless all is exported as plain Python has it, twice the same; give the number of customers."""
     sums: dict[str, Decimal] = {}
     days: dict[str, str] = {}
-    for one in log:
-        sums[one.email] = sums.get(one.email, Decimal(0)) + one.dollars
-        days[one.email] = max(days.get(one.email, ""), one.item()["occurred_at"])
-    nothing: dict[str, object] = {"ids": {}, "name": None, "company": None, "owner": None, "tags": [], "attributes": {}}
+    for event in log:
+        sums[event.email] = sums.get(event.email, Decimal(0)) + event.dollars
+        days[event.email] = max(days.get(event.email, ""), event.item()["occurred_at"])
+    empty: dict[str, object] = {"ids": {}, "name": None, "company": None, "owner": None, "tags": [], "attributes": {}}
     expected = [
         {
             "email": email,
-            **nothing,
+            **empty,
             "scores": {SCORE: {"value": value, "band": None, "as_of": days[email], "trend_30d": 0}},
         }
         for email, value in sorted(sums.items())
     ]
-    told = json.loads(replayed.in_order.export, parse_float=Decimal)["contacts"]
-    wrong = [pair for pair in zip(told, expected, strict=True) if pair[0] != pair[1]]
+    contacts = json.loads(replayed.in_order.export, parse_float=Decimal)["contacts"]
+    wrong = [pair for pair in zip(contacts, expected, strict=True) if pair[0] != pair[1]]
     assert not wrong, f"{len(wrong)} of {len(expected)} are not as expected: {wrong[:3]}"
     assert replayed.in_order.export == replayed.shuffled.export
-    return len(told)
+    return len(contacts)
 
 
 async def main() -> None:
@@ -170,10 +170,10 @@ async def main() -> None:
             replayed = await replay(url, log, seed=words.seed)
             customers = check(replayed, log)
             print(f"{url.partition(':')[0]}: {len(log):,} purchases of {customers:,} customers, in batches of {BATCH}")
-            for name, one in (("in order", replayed.in_order), ("again, shuffled", replayed.shuffled)):
+            for name, run_ in (("in order", replayed.in_order), ("again, shuffled", replayed.shuffled)):
                 print(
-                    f"  {name}: {one.applied:,} applied, {one.duplicate:,} duplicates in {one.seconds:.1f} s,"
-                    f" {len(log) / one.seconds:,.0f} a second; serve holds {one.memory / 1024:.0f} MiB"
+                    f"  {name}: {run_.applied:,} applied, {run_.duplicate:,} duplicates in {run_.seconds:.1f} s,"
+                    f" {len(log) / run_.seconds:,.0f} a second; serve holds {run_.memory / 1024:.0f} MiB"
                 )
             print(
                 f"  every sum as expected, both exports the same; serve never held over {replayed.peak / 1024:.0f} MiB"

@@ -16,10 +16,10 @@ class Image(NamedTuple):
 
     def pixels(self, colour: str, *, left: float, top: float, right: float, bottom: float) -> int:
         """Count the opaque pixels of exactly a colour in a rectangle."""
-        wanted = bytes.fromhex(colour.removeprefix("#")) + b"\xff"
+        pixel = bytes.fromhex(colour.removeprefix("#")) + b"\xff"
         first, last = max(int(left), 0), min(int(right) + 1, self.width)
         rows = self.rows[max(int(top), 0) : int(bottom) + 1]
-        return sum(row[4 * x : 4 * x + 4] == wanted for row in rows for x in range(first, last))
+        return sum(row[4 * x : 4 * x + 4] == pixel for row in rows for x in range(first, last))
 
 
 def read_png(data: bytes) -> Image:
@@ -51,10 +51,10 @@ def _unfiltered(kind: int, row: bytes, above: bytes) -> bytes:
     if kind == 0:
         return row
     if kind == 2:
-        return bytes([(one + up) & 255 for one, up in zip(row, above, strict=True)])
-    made = bytearray(row)
-    for x, one in enumerate(row):
-        left, up, corner = (made[x - 4], above[x], above[x - 4]) if x >= 4 else (0, above[x], 0)
+        return bytes([(value + up) & 255 for value, up in zip(row, above, strict=True)])
+    result = bytearray(row)
+    for x, value in enumerate(row):
+        left, up, corner = (result[x - 4], above[x], above[x - 4]) if x >= 4 else (0, above[x], 0)
         if kind == 1:
             guess = left
         elif kind == 3:
@@ -62,5 +62,5 @@ def _unfiltered(kind: int, row: bytes, above: bytes) -> bytes:
         else:
             near = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
             guess = left if near[0] <= near[1] and near[0] <= near[2] else up if near[1] <= near[2] else corner
-        made[x] = (one + guess) & 255
-    return bytes(made)
+        result[x] = (value + guess) & 255
+    return bytes(result)

@@ -34,22 +34,31 @@ def kind(*bands: tuple[str, int], minimum: int = 0, maximum: int = 100, step: in
     """Make a score type; whole points."""
     return ScoreType(
         id=1, definition=1, number=1, key="score", label="Score", minimum=minimum * 1_000, maximum=maximum * 1_000,
-        step=step * 1_000, start=max(minimum, 0) * 1_000, bands=tuple(Band(name=n, start=s * 1_000) for n, s in bands),
+        step=step * 1_000, start=max(minimum, 0) * 1_000,
+        bands=tuple(Band(name=name, start=start * 1_000) for name, start in bands),
     )  # fmt: skip  # one definition
 
 
 def charted(
     *points: tuple[float, int | None],
-    of: ScoreType | None = None,
+    score_type_: ScoreType | None = None,
     marks: tuple[Mark, ...] = (),
-    whose: str = "Ada Lovelace",
+    owner: str = "Ada Lovelace",
     days: int = 90,
 ) -> Chart:
     """Make a chart of points by days ago and whole values."""
-    drawn: list[Point] = [(NOW - int(ago * DAY), None if value is None else value * 1_000) for ago, value in points]
-    score_type = of or kind(("cold", 0), ("warm", 40), ("hot", 80))
+    points_drawn: list[Point] = [
+        (NOW - int(ago * DAY), None if value is None else value * 1_000) for ago, value in points
+    ]
+    score_type = score_type_ or kind(("cold", 0), ("warm", 40), ("hot", 80))
     return Chart(
-        whose=whose, score_type=score_type, since=NOW - days * DAY, until=NOW, zone=BERLIN, points=drawn, marks=marks
+        whose=owner,
+        score_type=score_type,
+        since=NOW - days * DAY,
+        until=NOW,
+        zone=BERLIN,
+        points=points_drawn,
+        marks=marks,
     )
 
 
@@ -74,27 +83,27 @@ def parsed(chart: Chart) -> ElementTree.Element:
     return ElementTree.fromstring(svg(chart))  # noqa: S314 - our own
 
 
-def texts(drawn: ElementTree.Element, name: str) -> list[str]:
+def texts(svg: ElementTree.Element, name: str) -> list[str]:
     """Give the words of one kind, in their order."""
-    return [str(text.text) for text in drawn.iter(f"{SVG}text") if text.get("class") == name]
+    return [str(text.text) for text in svg.iter(f"{SVG}text") if text.get("class") == name]
 
 
 def test_what_the_picture_says() -> None:
     """Whose, what, when, how much; bands, values and days; and what the marks were."""
-    drawn = parsed(ADA)
+    svg = parsed(ADA)
 
-    assert texts(drawn, "title") == ["Ada Lovelace · Score"]
-    assert texts(drawn, "now") == ["85 (hot) now"]
-    assert texts(drawn, "span") == ["24 Aug 2026 to 22 Nov 2026, days in Europe/Berlin"]
-    assert texts(drawn, "band") == ["cold", "warm", "hot"]
-    assert texts(drawn, "value") == ["0", "20", "40", "60", "80", "100"]
-    assert texts(drawn, "date") == ["7 Sep", "21 Sep", "5 Oct", "19 Oct", "2 Nov", "16 Nov"]
-    assert texts(drawn, "mark") == [
+    assert texts(svg, "title") == ["Ada Lovelace · Score"]
+    assert texts(svg, "now") == ["85 (hot) now"]
+    assert texts(svg, "span") == ["24 Aug 2026 to 22 Nov 2026, days in Europe/Berlin"]
+    assert texts(svg, "band") == ["cold", "warm", "hot"]
+    assert texts(svg, "value") == ["0", "20", "40", "60", "80", "100"]
+    assert texts(svg, "date") == ["7 Sep", "21 Sep", "5 Oct", "19 Oct", "2 Nov", "16 Nov"]
+    assert texts(svg, "mark") == [
         "8 Oct: 20 → 62, from hubspot-eu, “Booked a demo”",
         "23 Oct: 62 → —, by Jane Kim",
         "26 Oct: — → 70, by □□□□, “great demo”",
     ]
-    assert sorted(texts(drawn, "number")) == ["1", "1", "2", "2", "3", "3"]
+    assert sorted(texts(svg, "number")) == ["1", "1", "2", "2", "3", "3"]
 
 
 def test_what_is_said_in_words() -> None:
@@ -107,49 +116,51 @@ def test_what_is_said_in_words() -> None:
     )
 
 
-def frame(drawn: ElementTree.Element) -> tuple[float, float]:
+def frame(svg: ElementTree.Element) -> tuple[float, float]:
     """Give the left edge of the days, and their width."""
-    (wide,) = {(float(one.get("x", 0)), float(one.get("width", 0))) for one in of_class(drawn, "rect", "band")}
+    (wide,) = {(float(rect.get("x", 0)), float(rect.get("width", 0))) for rect in of_class(svg, "rect", "band")}
     return wide
 
 
-def of_class(drawn: ElementTree.Element, tag: str, name: str) -> list[ElementTree.Element]:
+def of_class(svg: ElementTree.Element, tag: str, name: str) -> list[ElementTree.Element]:
     """Give the elements of one kind."""
-    return [one for one in drawn.iter(SVG + tag) if one.get("class") == name]
+    return [node for node in svg.iter(SVG + tag) if node.get("class") == name]
 
 
 def test_where_the_bands_are() -> None:
     """Each is as high as its share of the range, the lowest at the bottom."""
-    drawn = parsed(ADA)
-    bands = [(float(one.get("y", 0)), float(one.get("height", 0))) for one in of_class(drawn, "rect", "band")]
+    svg = parsed(ADA)
+    bands = [(float(rect.get("y", 0)), float(rect.get("height", 0))) for rect in of_class(svg, "rect", "band")]
     top = bands[-1][0]
 
     assert [(y - top, height) for y, height in bands] == [(150, 100), (50, 100), (0, 50)]
-    assert len({one.get("fill") for one in of_class(drawn, "rect", "band")}) == 3
+    assert len({rect.get("fill") for rect in of_class(svg, "rect", "band")}) == 3
 
 
 def test_a_band_has_its_colour() -> None:
     """The one that was said, and each is another; the others have that of their place."""
     bands = tuple(Band(name=name, start=start * 1_000, colour=name) for start, name in enumerate(COLOURS))
     plain = of_class(parsed(ADA), "rect", "band")
-    said = of_class(parsed(charted((90, 5), of=replace(kind(), bands=bands))), "rect", "band")
+    rects = of_class(parsed(charted((90, 5), score_type_=replace(kind(), bands=bands))), "rect", "band")
     cold, warm, hot = kind(("cold", 0), ("warm", 40), ("hot", 80)).bands
     mixed = of_class(
-        parsed(charted((90, 5), of=replace(kind(), bands=(cold, replace(warm, colour="purple"), hot)))), "rect", "band"
+        parsed(charted((90, 5), score_type_=replace(kind(), bands=(cold, replace(warm, colour="purple"), hot)))),
+        "rect",
+        "band",
     )
 
-    assert [one.get("fill") for one in said] == [TINTS[name] for name in COLOURS]
+    assert [rect.get("fill") for rect in rects] == [TINTS[name] for name in COLOURS]
     assert len(set(TINTS.values())) == len(COLOURS)
-    assert [one.get("fill") for one in plain] == [TINTS["blue"], TINTS["yellow"], TINTS["red"]]
-    assert [one.get("fill") for one in mixed] == [TINTS["blue"], TINTS["purple"], TINTS["red"]]
+    assert [rect.get("fill") for rect in plain] == [TINTS["blue"], TINTS["yellow"], TINTS["red"]]
+    assert [rect.get("fill") for rect in mixed] == [TINTS["blue"], TINTS["purple"], TINTS["red"]]
 
 
 def test_the_course_is_steps_with_gaps() -> None:
     """It is level from change to change, upright at a change, and nothing where the score is missing."""
-    drawn = parsed(ADA)
-    left, wide = frame(drawn)
-    top = float(of_class(drawn, "rect", "band")[-1].get("y", 0))
-    path = next(one.get("d", "") for one in drawn.iter(f"{SVG}path") if one.get("id") == "course")
+    svg = parsed(ADA)
+    left, wide = frame(svg)
+    top = float(of_class(svg, "rect", "band")[-1].get("y", 0))
+    path = next(path_.get("d", "") for path_ in svg.iter(f"{SVG}path") if path_.get("id") == "course")
 
     def days_ago(x: str) -> float:
         return round(90 - (float(x) - left) / wide * 90, 1)
@@ -176,20 +187,20 @@ def test_marks_stand_on_the_course() -> None:
     near = charted((90, 10), (40, 90), (39.5, 30), (39, None), marks=(
         mark(40, 10, 90, "a"), mark(39.5, 90, 30, "b"), mark(39, 30, None, "c"),
     ))  # fmt: skip  # a course
-    drawn = parsed(near)
-    left, wide = frame(drawn)
-    top = float(of_class(drawn, "rect", "band")[-1].get("y", 0))
-    spots = [(float(one.get("cx", 0)), float(one.get("cy", 0))) for one in of_class(drawn, "circle", "spot")]
+    svg = parsed(near)
+    left, wide = frame(svg)
+    top = float(of_class(svg, "rect", "band")[-1].get("y", 0))
+    spots = [(float(circle.get("cx", 0)), float(circle.get("cy", 0))) for circle in of_class(svg, "circle", "spot")]
 
-    found = [(90 - (x - left) / wide * 90, 100 - (y - top) / 2.5) for x, y in spots]
-    assert found == [pytest.approx(each, abs=0.05) for each in ((40, 90), (39.5, 30), (39, 30))]
+    values = [(90 - (x - left) / wide * 90, 100 - (y - top) / 2.5) for x, y in spots]
+    assert values == [pytest.approx(point, abs=0.05) for point in ((40, 90), (39.5, 30), (39, 30))]
 
 
 @pytest.mark.parametrize(
     ("days", "expected"),
     [
         (1, [(0.5 - 1 / 4, "18:00"), (0.5, "22 Nov"), (0.5 + 1 / 4, "06:00"), (0.5 + 1 / 2, "12:00")]),
-        (7, [(each, f"{15 + each} Nov") for each in range(1, 8)]),
+        (7, [(day, f"{15 + day} Nov") for day in range(1, 8)]),
         (30, [(0.5, "26 Oct"), (14.5, "9 Nov")]),
         (366, [(0.5, "Jan 2026")]),
     ],
@@ -198,11 +209,11 @@ def test_days_begin_where_the_reader_is(days: int, expected: list[tuple[float, s
     """Ticks are midnights there, also beyond the change to summer time; more days have fewer of them."""
     ticks = date_ticks(NOW - days * DAY, NOW, BERLIN)
 
-    for at, shown in ticks:
+    for at, label in ticks:
         local = datetime.fromtimestamp(at / 1_000_000, UTC).astimezone(BERLIN)
         assert (local.minute, local.second) == (0, 0)
-        assert shown == f"{local.hour:02d}:00" or local.hour == 0
-    assert {shown for _, shown in expected} <= {shown for _, shown in ticks}
+        assert label == f"{local.hour:02d}:00" or local.hour == 0
+    assert {label for _, label in expected} <= {label for _, label in ticks}
     assert 2 <= len(ticks) <= 9
 
 
@@ -222,9 +233,9 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, two: str) -> float:
+def contrast(first: str, two: str) -> float:
     """Compute how two colours stand out from each other: 1 to 21."""
-    darker, lighter = sorted((luminance(one), luminance(two)))
+    darker, lighter = sorted((luminance(first), luminance(two)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
@@ -233,7 +244,7 @@ def test_everything_stands_out() -> None:
     ladders = [[Band(name="one", start=place) for place in range(count)] for count in range(1, 12)]
     backgrounds = {drawing.NO_BAND, *TINTS.values()}
     backgrounds |= {band_color(bands, place) for bands in ladders for place in range(len(bands))}
-    seen = {
+    contrasts = {
         "text": (min(contrast(text, drawing.PAPER) for text in (drawing.INK, drawing.QUIET)), 7.0),
         "numbers": (contrast(drawing.ON_MARK, drawing.MARK), 7.0),
         "course": (min(contrast(drawing.LINE, tinted) for tinted in backgrounds), 7.0),
@@ -242,10 +253,10 @@ def test_everything_stands_out() -> None:
         "the picture on a light Slack": (contrast(drawing.EDGE, LIGHT_SLACK), 3.0),
         "the picture on a dark Slack": (contrast(drawing.PAPER, DARK_SLACK), 3.0),
     }
-    print({name: round(found, 1) for name, (found, _) in seen.items()})
+    print({name: round(ratio, 1) for name, (ratio, _) in contrasts.items()})
 
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert {name for name, (found, least) in seen.items() if found < least} == set()
+    assert {name for name, (ratio, least) in contrasts.items() if ratio < least} == set()
 
 
 @pytest.mark.slow
@@ -257,13 +268,13 @@ def test_the_words_are_in_the_pixels() -> None:
     assert (with_words.width, with_words.height) == (without.width, without.height) == (1440, 880)
     assert set(with_words.rows[440][3 + 4 * 20 : 4 * 1420 : 4]) == {255}  # opaque all through
     for text in parsed(ADA).iter(f"{SVG}text"):
-        said, size = str(text.text), float(text.get("font-size", 0))
-        x, y, wide = float(text.get("x", 0)), float(text.get("y", 0)), width(said, size)
+        label, size = str(text.text), float(text.get("font-size", 0))
+        x, y, wide = float(text.get("x", 0)), float(text.get("y", 0)), width(label, size)
         left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[text.get("text-anchor", "")]
         place = {"left": 2 * left, "right": 2 * (left + wide), "top": 2 * (y - size), "bottom": 2 * (y + size / 4)}
-        drawn, blank = (image.pixels(text.get("fill", ""), **place) for image in (with_words, without))
-        letters = len(said.replace(" ", ""))
-        assert drawn - blank >= 2 * letters, said
+        with_count, blank = (image.pixels(text.get("fill", ""), **place) for image in (with_words, without))
+        letters = len(label.replace(" ", ""))
+        assert with_count - blank >= 2 * letters, label
         COUNTS["letters found in the pixels of a chart"] += letters
 
 
@@ -294,39 +305,39 @@ def charts(draw: st.DrawFn) -> Chart:
     values = st.none() | st.integers(minimum, maximum)
     days = draw(st.sampled_from([1, 2, 3, 7, 30, 90, 365, 9_999]))
     ago = sorted(draw(st.sets(st.floats(0, days), max_size=8)) | {float(days)}, reverse=True)
-    made = charted(
-        *((each, draw(values)) for each in ago),
-        of=kind(*bands, minimum=minimum, maximum=maximum),
-        marks=tuple(mark(each, draw(values), draw(values), draw(hostile)) for each in ago[:3]),
-        whose=draw(hostile),
+    chart = charted(
+        *((days, draw(values)) for days in ago),
+        score_type_=kind(*bands, minimum=minimum, maximum=maximum),
+        marks=tuple(mark(days, draw(values), draw(values), draw(hostile)) for days in ago[:3]),
+        owner=draw(hostile),
         days=days,
     )
-    return made
+    return chart
 
 
 @given(charts())
 def test_nothing_leaves_the_picture(chart: Chart) -> None:
     """Whatever is drawn, it is one document, within its edges, and its words are as long as Slack takes."""
-    drawn = parsed(chart)
+    svg = parsed(chart)
 
-    for text in drawn.iter(f"{SVG}text"):
-        said, wide = str(text.text or ""), width(str(text.text or ""), float(text.get("font-size", 0)))
+    for text in svg.iter(f"{SVG}text"):
+        label, wide = str(text.text or ""), width(str(text.text or ""), float(text.get("font-size", 0)))
         left = float(text.get("x", 0)) - {"start": 0.0, "middle": wide / 2, "end": wide}[text.get("text-anchor", "")]
         assert left >= 0
-        assert left + wide <= 720, said
+        assert left + wide <= 720, label
         assert 0 <= float(text.get("y", 0)) <= chart.height
-    for one in (*drawn.iter(f"{SVG}circle"), *drawn.iter(f"{SVG}rect")):
-        assert 0 <= float(one.get("cx", one.get("x", 0))) <= 720
-        assert 0 <= float(one.get("cy", one.get("y", 0))) <= chart.height
-    for path in drawn.iter(f"{SVG}path"):
+    for node in (*svg.iter(f"{SVG}circle"), *svg.iter(f"{SVG}rect")):
+        assert 0 <= float(node.get("cx", node.get("x", 0))) <= 720
+        assert 0 <= float(node.get("cy", node.get("y", 0))) <= chart.height
+    for path in svg.iter(f"{SVG}path"):
         for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path.get("d", "")):
             assert 0 <= float(x) <= 720
             assert 0 <= float(y) <= chart.height
     circles = {
-        name: [(float(one.get("cx", 0)), float(one.get("cy", 0))) for one in of_class(drawn, "circle", name)]
+        name: [(float(circle.get("cx", 0)), float(circle.get("cy", 0))) for circle in of_class(svg, "circle", name)]
         for name in ("disc", "spot")
     }
     assert min((dist(*pair) for pair in combinations(circles["disc"], 2)), default=99) >= 19  # each is 19 wide
     assert min((dist(*pair) for pair in product(circles["disc"], circles["spot"])), default=99) >= 13.5
-    assert 1 <= len(texts(drawn, "value")) <= 7
+    assert 1 <= len(texts(svg, "value")) <= 7
     assert len(json.dumps(describe_chart(chart))) <= 1_910

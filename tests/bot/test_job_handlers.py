@@ -58,8 +58,8 @@ class House:
     @property
     def posted(self) -> list[str]:
         """Give whom the follow-ups are about that stand in the channel, in their order."""
-        there = [one for one in self.sandbox.world.posts if one.channel == SUCCESS and one.metadata]
-        return [_whom(one) for one in there]
+        posts = [post for post in self.sandbox.world.posts if post.channel == SUCCESS and post.metadata]
+        return [_whom(post) for post in posts]
 
 
 def _whom(message: Message) -> str:
@@ -73,7 +73,7 @@ async def house(storage: Storage) -> AsyncIterator[House]:
     await sandbox.start()
     client = AsyncWebClient(token=BOT_TOKEN, base_url=f"{sandbox.url}/api/", timeout=10, retry_handlers=[])
     workspace = await add_workspace(TEAM, name="Acme", now=int(sandbox.clock.now() * SECOND))
-    made = House(
+    house = House(
         sandbox=sandbox,
         team=Team(workspace, storage.committer),
         deliverer=Deliverer(
@@ -83,8 +83,8 @@ async def house(storage: Storage) -> AsyncIterator[House]:
             clock=lambda: int(sandbox.clock.now() * SECOND),
         ),
     )
-    await choose_channel(workspace, channel=SUCCESS, now=made.now)
-    yield made
+    await choose_channel(workspace, channel=SUCCESS, now=house.now)
+    yield house
     sandbox.faults.clear()
     await sandbox.stop()
 
@@ -192,8 +192,8 @@ async def test_a_message_that_much_was_said_after(house: House, since: int, mark
         house.sandbox.world.post(channel=SUCCESS, user="U0REP", text=f"{number}")
     await house.work(turns=1)
 
-    messages = [one for one in house.sandbox.world.posts if one.metadata]
-    assert ["Possibly a repeat" in str(one.blocks) for one in messages] == marks
+    messages = [post for post in house.sandbox.world.posts if post.metadata]
+    assert ["Possibly a repeat" in str(message.blocks) for message in messages] == marks
 
 
 @on_both
@@ -206,6 +206,6 @@ async def test_a_list_that_grows_for_longer_than_ten_minutes_loses_nobody(house:
             continue
         house.sandbox.clock.advance(9 * 60)
 
-    (message,) = [one for one in house.sandbox.world.posts if one.metadata]
+    (message,) = [post for post in house.sandbox.world.posts if post.metadata]
     assert "they are one list: 180" in message.text
     assert "p0-0@example.com" in str(message.blocks)

@@ -91,9 +91,9 @@ async def open_page(only_page: Page, demo_url: str) -> AsyncIterator[Open]:
     """Give what opens the page of the demo; at the end it may not have complained in its console."""
     complaints: list[str] = []
 
-    def note(said: ConsoleMessage) -> None:
-        if said.type in ("error", "warning"):
-            complaints.append(said.text)
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
 
     def fail(error: Error) -> None:
         complaints.append(str(error))

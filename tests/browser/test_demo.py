@@ -65,10 +65,10 @@ async def test_a_chart_under_a_history(open_page: Open) -> None:
     charted = await say(page, "/score history ada@example.com 90d")
     picture = charted.locator(".block-image img")
     await expect(picture).to_be_in_viewport(ratio=0.99)
-    drawn = await picture.evaluate("image => [image.naturalWidth, image.complete]")
+    size = await picture.evaluate("image => [image.naturalWidth, image.complete]")
     await become(page, "Jane Kim (member)", "sales")
 
-    assert drawn == [1440, True]
+    assert size == [1440, True]
     await expect(charted).to_have_count(0)
 
 
@@ -102,14 +102,14 @@ async def test_the_form_by_a_bare_set(open_page: Open) -> None:
     await page.get_by_test_id("composer").fill("/score set")
     await page.get_by_test_id("composer").press("Enter")
     form = page.get_by_test_id("modal")
-    whom = form.get_by_role("combobox", name="Contact")
-    await expect(whom).to_be_focused()
+    contact = form.get_by_role("combobox", name="Contact")
+    await expect(contact).to_be_focused()
     await page.keyboard.type("lovel")
     await expect(form.get_by_role("option")).to_have_text(
         re.compile("^Ada Lovelace · Analytical Engines · ada@example.com$")
     )
     await page.keyboard.press("Enter")
-    await expect(whom).to_have_value("Ada Lovelace · Analytical Engines · ada@example.com")
+    await expect(contact).to_have_value("Ada Lovelace · Analytical Engines · ada@example.com")
     await form.get_by_label(re.compile("^Score")).fill("77")
     await page.keyboard.press("Control+Enter")
     await expect(form).to_be_hidden()
@@ -202,9 +202,9 @@ async def test_the_clock(open_page: Open) -> None:
     page = await open_page()
     await say(page, "/score set ada@example.com 51")
     await expect(await say(page, "/score ada@example.com")).to_contain_text(re.compile("Score  51 .*[Tt]oday"))
-    shown = await page.locator("#clock-now").inner_text()
+    time_shown = await page.locator("#clock-now").inner_text()
     await page.get_by_role("button", name="1 day").click()
-    await expect(page.locator("#clock-now")).not_to_have_text(shown)
+    await expect(page.locator("#clock-now")).not_to_have_text(time_shown)
 
     await expect(await say(page, "/score ada@example.com")).to_contain_text(re.compile("Score  51 .*[Yy]esterday"))
 

@@ -20,9 +20,9 @@ async def assert_accessible(page: Page) -> None:
     results = await Axe().run(page)
     violations = results.response["violations"]
     serious = {
-        one["id"]: [node["target"] for node in one["nodes"]]
-        for one in violations
-        if one["impact"] in ("serious", "critical")
+        violation["id"]: [node["target"] for node in violation["nodes"]]
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
     }
     checked = await page.evaluate("axe.run({resultTypes: ['passes']}).then(found => found.passes.length)")
 
@@ -99,7 +99,7 @@ async def test_every_block_is_drawn(open_page: Open) -> None:
     page = await open_page("/fixture")
     await expect(page.locator("#modal-card form")).to_be_visible()
     counts = {kind: await page.locator(f".block-kind-{kind}").count() for kind in LISTED}
-    raw = [await one.locator("summary").inner_text() for one in await page.locator(".block-unknown").all()]
+    raw = [await block.locator("summary").inner_text() for block in await page.locator(".block-unknown").all()]
     undrawn = [kind for kind in LISTED if await page.locator(f".block-kind-{kind} .block-unknown").count()]
 
     assert [kind for kind, count in counts.items() if not count] == []

@@ -45,8 +45,8 @@ class Lives:
         self._life = int(await mother.stdout.readline())
         async with asyncio.timeout(LONGEST):
             while line := (await mother.stderr.readline()).decode().strip():
-                if found := ADDRESS.fullmatch(line):
-                    return found[1]
+                if match := ADDRESS.fullmatch(line):
+                    return match[1]
         raise AssertionError("it ended before it listened")
 
     def kill(self, number: int = signal.SIGKILL) -> None:

@@ -140,14 +140,14 @@ async def test_a_database_that_ends_our_connections_loses_nothing(database_url: 
                 asyncio.create_task(until_taken(service.sender, item("score.add", score="points"), f"d{turn}-{number}"))
                 for number in range(10)
             ]
-            ended = await server.fetch(
+            terminated = await server.fetch(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            assert ended
-            taken = await asyncio.gather(*sending)
-            assert {sum(counts) for counts in taken} == {1}
-            pushes += len(taken)
+            assert terminated
+            counts_taken = await asyncio.gather(*sending)
+            assert {sum(counts) for counts in counts_taken} == {1}
+            pushes += len(counts_taken)
         await server.close()
 
         assert pushes == 60
@@ -188,14 +188,14 @@ async def test_a_full_disk_is_503(database_url: str) -> None:
         answers = [await sender.push(big, delivery=f"full-{number}") for number in range(4)]
         resource.prlimit(serve.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
-        taken = sum(answer.status == 200 for answer in answers)
+        accepted = sum(answer.status == 200 for answer in answers)
         for answer in answers:
             if answer.status != 200:
                 check_away(answer)
-        assert taken < len(answers)  # the disk was full
+        assert accepted < len(answers)  # the disk was full
         again = [await sender.push(big, delivery=f"full-{number}") for number in range(4)]
-        assert sum(answer.counts[0] for answer in again) == 200 * (len(answers) - taken)
-        assert sum(answer.counts[1] for answer in again) == 200 * taken
+        assert sum(answer.counts[0] for answer in again) == 200 * (len(answers) - accepted)
+        assert sum(answer.counts[1] for answer in again) == 200 * accepted
         assert (await serve.stop()).code == 0
 
 

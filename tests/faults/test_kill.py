@@ -116,8 +116,8 @@ async def one_life(lives: Lives, record: Record) -> None:
         senders = [
             asyncio.create_task(push_until_killed(sender, record, most=most, enough=enough)) for _ in range(SENDERS)
         ]
-        waiting = asyncio.create_task(enough.wait())
-        await asyncio.wait([waiting, *senders], return_when=asyncio.FIRST_COMPLETED)
+        waiter = asyncio.create_task(enough.wait())
+        await asyncio.wait([waiter, *senders], return_when=asyncio.FIRST_COMPLETED)
         assert enough.is_set(), [task.exception() for task in senders if task.done()]
         asyncio.get_running_loop().call_later(record.dice.uniform(0, 0.02), lives.kill)
         await asyncio.gather(*senders)
@@ -143,10 +143,10 @@ async def last_life(serve: Serving, record: Record) -> None:
 
 async def check_ledger(database_url: str, record: Record) -> int:
     """Fail unless every acknowledged item is in the ledger exactly once and every sum is exact; give their number."""
-    items = [one for delivery in record.acknowledged for one in delivery.adds]
+    items = [item for delivery in record.acknowledged for item in delivery.adds]
     sums: Counter[str] = Counter()
-    for one in items:
-        sums[one["contact"]["email"]] += round(one["value"] * 1000)
+    for pushed in items:
+        sums[pushed["contact"]["email"]] += round(pushed["value"] * 1000)
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         workspace = await find_workspace(TEAM)
@@ -160,7 +160,7 @@ async def check_ledger(database_url: str, record: Record) -> int:
             assert standing.value == sums[email], email
     finally:
         await storage.close()
-    expected = Counter(one["reason"] for one in items)
+    expected = Counter(item["reason"] for item in items)
     assert set(expected.values()) == {1}
     missing, twice = expected - reasons, reasons - expected
     assert not missing, f"acknowledged and lost: {list(missing)[:5]}"
@@ -182,10 +182,10 @@ async def check_follow_ups(database_url: str, record: Record) -> int:
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         workspace = await find_workspace(TEAM)
-        asked = await load_follow_ups(workspace, ids=range(1, 100_000))
-        waiting = Counter[int]()
-        for lane in {one.lane for one in asked}:
-            waiting.update((await list_due_in_lane(workspace, lane=lane, kind=ASK, now=now())).values())
+        follow_ups = await load_follow_ups(workspace, ids=range(1, 100_000))
+        due = Counter[int]()
+        for lane in {follow_up.lane for follow_up in follow_ups}:
+            due.update((await list_due_in_lane(workspace, lane=lane, kind=ASK, now=now())).values())
         top_scorers = Counter[int]()
         for delivery in record.acknowledged:
             (contact,) = await find(workspace, text=delivery.top_scorer)
@@ -193,12 +193,12 @@ async def check_follow_ups(database_url: str, record: Record) -> int:
     finally:
         await storage.close()
     assert set(top_scorers.values()) == {1}
-    of_contacts = Counter(one.contact for one in asked)
+    of_contacts = Counter(follow_up.contact for follow_up in follow_ups)
     lost, twice = top_scorers - of_contacts, of_contacts - top_scorers
     assert not lost, f"follow-ups lost: {len(lost)}"
     assert not twice, f"asked for more than once: {len(twice)}"
-    assert waiting == Counter(one.id for one in asked), "written, but nobody will post it"
-    return len(asked)
+    assert due == Counter(follow_up.id for follow_up in follow_ups), "written, but nobody will post it"
+    return len(follow_ups)
 
 
 @pytest.mark.slow

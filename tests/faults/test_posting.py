@@ -70,7 +70,7 @@ async def many_channels() -> AsyncIterator[Sandbox]:
         await slack.stop()
 
 
-async def ask_for_many(opened: Storage) -> Workspace:
+async def ask_for_many(storage: Storage) -> Workspace:
     """Ask for as many follow-ups in each channel."""
     now = time.time_ns() // 1000
     workspace = await add_workspace(TEAM, name="Acme", now=now)
@@ -79,7 +79,7 @@ async def ask_for_many(opened: Storage) -> Workspace:
     for place in range(CHANNELS):
         words = f"score crosses 80 if tag:t{place} in <#C0N{place}>"
         await add_alert_rule(workspace, words=words, made_by="U0REP", owners={}, now=now)
-    team = Team(workspace, opened.committer)
+    team = Team(workspace, storage.committer)
     for number in range(EACH):
         items = [
             set_to(f"{number}/{place}", f"p{number}-{place}@example.com", 90, fields={"tags": [f"t{place}"]})
@@ -89,16 +89,16 @@ async def ask_for_many(opened: Storage) -> Workspace:
     return workspace
 
 
-async def live_and_die(one: Lives, slack: Sandbox, trouble: Trouble, turns: Iterator[int]) -> None:
+async def live_and_die(replica: Lives, slack: Sandbox, trouble: Trouble, turns: Iterator[int]) -> None:
     """Be killed at moments that nobody chose, between the first message and the last, and started again."""
-    await one.begin()
+    await replica.begin()
     for turn in turns:
         enough = turn * CHANNELS * EACH // (KILLS + 1)
         await slack.wait_for(lambda: len(posted(slack)) >= enough, timeout=PATIENCE)  # noqa: B023 - asked at once
-        asyncio.get_running_loop().call_later(trouble.dice.uniform(0, 0.05), one.kill)
-        assert await one.ended() == -9, "it ended before it was killed"
+        asyncio.get_running_loop().call_later(trouble.dice.uniform(0, 0.05), replica.kill)
+        assert await replica.ended() == -9, "it ended before it was killed"
         trouble.kills.append(len(posted(slack)))
-        await one.begin()
+        await replica.begin()
 
 
 async def misbehave(slack: Sandbox, trouble: Trouble) -> None:
@@ -107,9 +107,9 @@ async def misbehave(slack: Sandbox, trouble: Trouble) -> None:
         kind = trouble.dice.choice(KINDS)
         slack.faults.add(Fault(method=trouble.dice.choice(METHODS), kind=kind))
         trouble.faults[kind] += 1
-        seen = len(slack.calls) + trouble.dice.randint(1, 20)
+        calls_wanted = len(slack.calls) + trouble.dice.randint(1, 20)
         with suppress(TimeoutError):
-            await slack.wait_for(lambda: len(slack.calls) >= seen, timeout=0.5)  # noqa: B023 - asked at once
+            await slack.wait_for(lambda: len(slack.calls) >= calls_wanted, timeout=0.5)  # noqa: B023 - asked at once
         slack.faults.release()
         slack.faults.clear()
 
@@ -128,7 +128,7 @@ async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]
 
 def posted(slack: Sandbox) -> list[Message]:
     """Give the follow-ups that stand in the channels."""
-    return [one for one in slack.world.posts if one.metadata]
+    return [post for post in slack.world.posts if post.metadata]
 
 
 @pytest.mark.slow
@@ -138,70 +138,78 @@ async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, 
     trouble, begun = Trouble(dice=random.Random(seed)), time.time()
     async with many_channels() as slack, databases.one() as name:
         url = postgres_url(postgres, name)
-        opened = await open_storage(url, secret_keys=[KEY])
+        opened_storage = await open_storage(url, secret_keys=[KEY])
         try:
-            workspace = await ask_for_many(opened)
-            asked = await load_follow_ups(workspace, ids=range(1, 100_000))
+            workspace = await ask_for_many(opened_storage)
+            follow_ups = await load_follow_ups(workspace, ids=range(1, 100_000))
             async with serving(environment_of(url, slack), begun) as replicas:
                 troubling = asyncio.create_task(misbehave(slack, trouble))
                 turns = iter(range(1, KILLS + 1))
-                await asyncio.gather(*(live_and_die(one, slack, trouble, turns) for one in replicas))
-                await slack.wait_for(lambda: len(told(posted(slack))) >= len(asked), timeout=PATIENCE)
+                await asyncio.gather(*(live_and_die(replica, slack, trouble, turns) for replica in replicas))
+                await slack.wait_for(lambda: len(told(posted(slack))) >= len(follow_ups), timeout=PATIENCE)
                 troubling.cancel()
                 slack.faults.clear()
                 slack.faults.release()
-                for one in replicas:
-                    one.kill(SIGTERM)
-                    assert await one.ended() == 0
-            await do_the_rest(workspace, slack, {one.lane for one in asked})
-            kept = await load_follow_ups(workspace, ids=range(1, 100_000))
+                for replica in replicas:
+                    replica.kill(SIGTERM)
+                    assert await replica.ended() == 0
+            await do_the_rest(workspace, slack, {follow_up.lane for follow_up in follow_ups})
+            stored = await load_follow_ups(workspace, ids=range(1, 100_000))
         finally:
-            await opened.close()
-    assert len(asked) == CHANNELS * EACH
-    assert {(one.message_channel, one.message_ts) for one in kept} <= {(one.channel, one.ts) for one in posted(slack)}
-    check(posted(slack), {one.id: one.lane for one in asked}, trouble, seed=seed, seconds=time.time() - begun)
+            await opened_storage.close()
+    assert len(follow_ups) == CHANNELS * EACH
+    assert {(follow_up.message_channel, follow_up.message_ts) for follow_up in stored} <= {
+        (follow_up.channel, follow_up.ts) for follow_up in posted(slack)
+    }
+    check(
+        posted(slack),
+        {follow_up.id: follow_up.lane for follow_up in follow_ups},
+        trouble,
+        seed=seed,
+        seconds=time.time() - begun,
+    )
 
 
 def environment_of(url: str, slack: Sandbox) -> Mapping[str, str]:
     """Give the environment of a service with this database and this Slack."""
-    given = {"SLACK_BOT_TOKEN": TOKEN, "SLACK_SIGNING_SECRET": SECRET, "SLACK_API_URL": f"{slack.url}/api/"}
-    return environment(url, CONTACT_SCORE_LOG_LEVEL="error", **given)
+    settings = {"SLACK_BOT_TOKEN": TOKEN, "SLACK_SIGNING_SECRET": SECRET, "SLACK_API_URL": f"{slack.url}/api/"}
+    return environment(url, CONTACT_SCORE_LOG_LEVEL="error", **settings)
 
 
 @asynccontextmanager
 async def serving(env: Mapping[str, str], begun: float) -> AsyncIterator[Sequence[Lives]]:
     """Give the replicas: each a whole `contact-score serve`, by a clock as fast as is asked."""
-    whose = {"module": "tests.faults.hurried"} if SPEED > 1 else {}
+    options = {"module": "tests.faults.hurried"} if SPEED > 1 else {}
     words = (str(begun), str(SPEED)) if SPEED > 1 else ("serve",)
-    async with living(*words, env=env, **whose) as one, living(*words, env=env, **whose) as other:
-        yield one, other
+    async with living(*words, env=env, **options) as first, living(*words, env=env, **options) as other:
+        yield first, other
 
 
 def told(messages: list[Message]) -> Counter[int]:
     """Count the messages of each follow-up."""
-    return Counter(one.metadata["event_payload"]["id"] for one in messages if one.metadata)
+    return Counter(message.metadata["event_payload"]["id"] for message in messages if message.metadata)
 
 
-def check(messages: list[Message], asked: Mapping[int, str], trouble: Trouble, *, seed: int, seconds: float) -> None:
+def check(messages: list[Message], lanes: Mapping[int, str], trouble: Trouble, *, seed: int, seconds: float) -> None:
     """Each once and where it belongs, in the order of its channel, no faster than one a second of their clock."""
-    marked = [one for one in messages if "Possibly a repeat" in str(one.blocks)]
+    marked = [message for message in messages if "Possibly a repeat" in str(message.blocks)]
     places: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for one in messages:
-        assert one.metadata is not None
-        places[one.channel].append((one.metadata["event_payload"]["id"], float(one.ts) * SPEED))
-    gaps = [later - earlier for many in places.values() for (_, earlier), (_, later) in pairwise(many)]
-    midst = sum(0 < there < len(asked) for there in trouble.kills)
+    for message in messages:
+        assert message.metadata is not None
+        places[message.channel].append((message.metadata["event_payload"]["id"], float(message.ts) * SPEED))
+    gaps = [later - earlier for posts in places.values() for (_, earlier), (_, later) in pairwise(posts)]
+    in_midst = sum(0 < number < len(lanes) for number in trouble.kills)
     tell(
         f"posted by services that are killed, seed {seed}",
-        {"follow-ups": len(asked), "channels": len(places), "messages": len(messages)}
-        | {"marked as repeats": len(marked), "kills": len(trouble.kills), "kills in the midst": midst}
+        {"follow-ups": len(lanes), "channels": len(places), "messages": len(messages)}
+        | {"marked as repeats": len(marked), "kills": len(trouble.kills), "kills in the midst": in_midst}
         | {"least gap, ms of their clock": int(min(gaps) * 1000), "their clock's speed": SPEED, "s": int(seconds)}
         | {f"faults: {kind}": number for kind, number in sorted(trouble.faults.items())},
     )
-    assert told(messages).keys() == asked.keys()  # none is lost
-    assert len(messages) - len(marked) == len(asked)
-    for place, many in places.items():
-        assert [id for id, _ in many] == sorted(id for id, lane in asked.items() if lane == place)
+    assert told(messages).keys() == lanes.keys()  # none is lost
+    assert len(messages) - len(marked) == len(lanes)
+    for place, posts in places.items():
+        assert [id for id, _ in posts] == sorted(id for id, lane in lanes.items() if lane == place)
     assert min(gaps) >= 1
-    assert midst >= KILLS * 2 // 3
+    assert in_midst >= KILLS * 2 // 3
     assert sum(trouble.faults.values()) >= 50

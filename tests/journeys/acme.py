@@ -79,21 +79,21 @@ class Acme:
 
     async def ask(self, line: str = "", *, user: str = REP, channel: str = SALES) -> Message:
         """Type `/score` and *line*, and give the answer."""
-        response, answered = await self.answered(
+        response, reply = await self.answered(
             lambda: self.sandbox.say(f"/score {line}".strip(), user=user, channel=channel)
         )
-        assert (response.status, response.note, answered.method) == (200, "", "response_url")
+        assert (response.status, response.note, reply.method) == (200, "", "response_url")
         return self.latest(user=user, channel=channel)
 
     async def press(self, message: Message, label: str, *, user: str = REP) -> Message:
         """Press the button that says *label*, and give the answer, which may stand in the place of *message*."""
         button = button_of(message, label)
-        response, answered = await self.answered(
+        response, reply = await self.answered(
             lambda: self.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
         )
-        assert (response.status, response.note, answered.method) == (200, "", "response_url")
+        assert (response.status, response.note, reply.method) == (200, "", "response_url")
         changed = self.sandbox.world.find(message.ts)
-        if answered.arguments["replace_original"]:
+        if reply.arguments["replace_original"]:
             assert changed is not None
             return changed
         assert changed == message
@@ -102,22 +102,22 @@ class Acme:
     async def press_for_form(self, message: Message, label: str, *, user: str = REP) -> View:
         """Press the button that says *label*, and give the form that it opens."""
         button = button_of(message, label)
-        response, answered = await self.answered(
+        response, reply = await self.answered(
             lambda: self.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
         )
-        assert (response.status, response.note, answered.method) == (200, "", "views.open")
+        assert (response.status, response.note, reply.method) == (200, "", "views.open")
         return self.sandbox.open_views(user)[-1]
 
     async def ask_for_form(self, *, user: str = REP, channel: str = SALES) -> View:
         """Type a bare `/score set`, and give the form that it opens."""
-        response, answered = await self.answered(lambda: self.sandbox.say("/score set", user=user, channel=channel))
-        assert (response.status, response.note, answered.method) == (200, "", "views.open")
+        response, reply = await self.answered(lambda: self.sandbox.say("/score set", user=user, channel=channel))
+        assert (response.status, response.note, reply.method) == (200, "", "views.open")
         return self.sandbox.open_views(user)[-1]
 
     async def hand_in(self, view: View, *, user: str = REP, channel: str = SALES, **fields: Any) -> Message:
         """Fill in *fields* (by block) of a form, hand it in, and give the receipt."""
-        response, answered = await self.answered(lambda: self.sandbox.submit(view.id, entered(view, fields), user=user))
-        assert (response.status, response.note, answered.method) == (200, "", "response_url")
+        response, reply = await self.answered(lambda: self.sandbox.submit(view.id, entered(view, fields), user=user))
+        assert (response.status, response.note, reply.method) == (200, "", "response_url")
         assert self.sandbox.open_views(user) == []
         return self.latest(user=user, channel=channel)
 
@@ -147,9 +147,9 @@ class Acme:
 
     async def pushed(self, *items: dict[str, Any]) -> None:
         """Send items as the CRM does, and see all of them applied."""
-        told = await self.sandbox.push(json.dumps({"items": items}, ensure_ascii=False))
-        answer = json.loads(told["answer"]["body"])
-        assert (told["answer"]["status"], answer.get("applied")) == (200, len(items)), answer
+        response = await self.sandbox.push(json.dumps({"items": items}, ensure_ascii=False))
+        answer = json.loads(response["answer"]["body"])
+        assert (response["answer"]["status"], answer.get("applied")) == (200, len(items)), answer
 
     @property
     def answers(self) -> list[ReceivedCall]:
@@ -169,18 +169,26 @@ class Acme:
 
     async def contact(self, words: str) -> Contact:
         """Give the one contact that is called that."""
-        (found,) = await find(self.workspace, text=words)
-        return found
+        (contact,) = await find(self.workspace, text=words)
+        return contact
 
     async def ledger(self) -> list[tuple[object, ...]]:
         """Give every change of every score, newest first, struck-through ones marked."""
         lines: list[tuple[object, ...]] = []
         for contact in await contacts(self.workspace, ids=range(1, 100)):
-            for one in await score_types(self.workspace):
-                _, entries = await history(self.workspace, contact=contact.id, score=one.key, most=100)
+            for score_type in await score_types(self.workspace):
+                _, entries = await history(self.workspace, contact=contact.id, score=score_type.key, most=100)
                 lines += [
-                    (contact.typed, one.key, str(each.op), each.amount, each.value, each.reason, each.undone)
-                    for each in entries
+                    (
+                        contact.typed,
+                        score_type.key,
+                        str(entry.op),
+                        entry.amount,
+                        entry.value,
+                        entry.reason,
+                        entry.undone,
+                    )
+                    for entry in entries
                 ]
         return lines
 
@@ -188,38 +196,38 @@ class Acme:
         """Give the changes that people made, oldest first: contact, type, what, thousandths, undone."""
         lines: list[tuple[int, tuple[object, ...]]] = []
         for contact in await contacts(self.workspace, ids=range(1, 100)):
-            for one in await score_types(self.workspace):
-                _, entries = await history(self.workspace, contact=contact.id, score=one.key, most=100)
+            for score_type in await score_types(self.workspace):
+                _, entries = await history(self.workspace, contact=contact.id, score=score_type.key, most=100)
                 lines += [
-                    (each.occurred_at, (contact.typed, one.key, str(each.op), each.amount, each.undone))
-                    for each in entries
-                    if each.actor is not None
+                    (entry.occurred_at, (contact.typed, score_type.key, str(entry.op), entry.amount, entry.undone))
+                    for entry in entries
+                    if entry.actor is not None
                 ]
-        return [line for _, line in sorted(lines, key=lambda each: each[0])]
+        return [line for _, line in sorted(lines, key=lambda entry: entry[0])]
 
     async def value(self, words: str, score: str = "score") -> int | None:
         """Give a score of a contact now, in thousandths."""
         contact = await self.contact(words)
         _, entries = await history(self.workspace, contact=contact.id, score=score, most=100)
-        return next((each.value for each in entries if not each.undone), None)
+        return next((entry.value for entry in entries if not entry.undone), None)
 
 
 def button_of(message: Message, label: str, *, nth: int | None = None) -> dict[str, str]:
     """Find the button that says *label*; *nth* where several do."""
-    found = [
+    buttons = [
         {"action_id": element["action_id"], "block_id": block["block_id"], "value": element["value"]}
         for block in message.blocks
         for element in _buttons(block)
         if element["text"]["text"] == label
     ]
-    assert found, f"no button says {label!r}"
-    assert len(found) == 1 or nth is not None, f"{len(found)} buttons say {label!r}"
-    return found[nth or 0]
+    assert buttons, f"no button says {label!r}"
+    assert len(buttons) == 1 or nth is not None, f"{len(buttons)} buttons say {label!r}"
+    return buttons[nth or 0]
 
 
 def _buttons(block: dict[str, Any]) -> list[dict[str, Any]]:
-    there = block["elements"] if block["type"] == "actions" else [block.get("accessory") or {}]
-    return [one for one in there if one.get("type") == "button"]
+    elements = block["elements"] if block["type"] == "actions" else [block.get("accessory") or {}]
+    return [element for element in elements if element.get("type") == "button"]
 
 
 def entered(view: View, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -231,8 +239,8 @@ def entered(view: View, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def drawn(blocks: Any, *, now: float) -> str:
     """Write blocks as a person sees them."""
 
-    def moment(found: re.Match[str]) -> str:
-        days, rest = divmod(now - int(found[1]), 86_400)
+    def moment(match: re.Match[str]) -> str:
+        days, rest = divmod(now - int(match[1]), 86_400)
         if days < 0:
             return f"‹in {-days:.0f} d›"
         return f"‹{days:.0f} d ago›" if days else "‹now›" if rest < 60 else f"‹{rest:.0f} s ago›"
@@ -242,7 +250,7 @@ def drawn(blocks: Any, *, now: float) -> str:
         match block["type"]:
             case "section":
                 lines.append(
-                    " ".join([block["text"]["text"], *(f"[{one['text']['text']}]" for one in _buttons(block))])
+                    " ".join([block["text"]["text"], *(f"[{button['text']['text']}]" for button in _buttons(block))])
                 )
             case "context":
                 lines.append(f"({block['elements'][0]['text']})")
@@ -257,16 +265,16 @@ def drawn(blocks: Any, *, now: float) -> str:
 
 def form(view: View) -> dict[str, object]:
     """Write a form as a person sees it: its title, then label → what stands in the field."""
-    shown: dict[str, object] = {"title": view.content["title"]["text"]}
+    fields: dict[str, object] = {"title": view.content["title"]["text"]}
     for block in view.blocks:
         if block["type"] == "section":
-            shown["about"] = block["text"]["text"]
+            fields["about"] = block["text"]["text"]
         elif block["type"] == "input":
             hint = block.get("hint", {}).get("text")
             element = block["element"]
             standing = element.get("initial_value", element.get("placeholder", {}).get("text"))
-            shown[block["label"]["text"]] = (standing, hint) if hint else standing
-    return shown
+            fields[block["label"]["text"]] = (standing, hint) if hint else standing
+    return fields
 
 
 @asynccontextmanager
@@ -343,8 +351,8 @@ def socket_mode() -> bool:
 @pytest.fixture
 async def acme(database_url: str, socket_mode: bool) -> AsyncIterator[Acme]:
     """Give the running service with its Slack."""
-    async with open_acme(database_url, socket_mode=socket_mode) as opened:
-        yield opened
+    async with open_acme(database_url, socket_mode=socket_mode) as acme_:
+        yield acme_
 
 
 def other(sent: Sent, **changes: Any) -> Sent:

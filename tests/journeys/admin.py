@@ -21,10 +21,10 @@ async def press(acme: Acme, message: Message, label: str) -> Message:
 async def form_of(acme: Acme, message: Message, label: str, *, nth: int = 0) -> View:
     """Press a button that opens a form; *nth* of those that say the same."""
     button = button_of(message, label, nth=nth)
-    response, answered = await acme.answered(
+    response, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=ADMIN)
     )
-    assert (response.status, response.note, answered.method) == (200, "", "views.open")
+    assert (response.status, response.note, call.method) == (200, "", "views.open")
     return acme.sandbox.open_views(ADMIN)[-1]
 
 
@@ -43,9 +43,9 @@ async def refused(acme: Acme, view: View, **fields: Any) -> dict[str, str]:
 async def choose(acme: Acme, message: Message, action: str, value: str) -> None:
     """Choose from the menu that offers *value*, and wait for the answer, a message or a form."""
     (block,) = [
-        one["block_id"]
-        for one in message.blocks
-        if any(option["value"] == value for option in one.get("accessory", {}).get("options", ()))
+        block["block_id"]
+        for block in message.blocks
+        if any(option["value"] == value for option in block.get("accessory", {}).get("options", ()))
     ]
     response, _ = await acme.answered(
         lambda: acme.sandbox.click(message.id, action, block_id=block, user=ADMIN, selected=value)

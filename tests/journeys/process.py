@@ -20,13 +20,13 @@ class Served:
     process: Process
     lines: list[str] = field(default_factory=list)
 
-    async def line(self, wanted: Callable[[str], bool]) -> str:
+    async def line(self, is_wanted: Callable[[str], bool]) -> str:
         """Read on until a line is as *wanted*; AssertionError with all of them where the process ends before."""
         assert self.process.stderr is not None
         async with asyncio.timeout(PATIENCE):
             while line := (await self.process.stderr.readline()).decode().rstrip("\n"):
                 self.lines.append(line)
-                if wanted(line):
+                if is_wanted(line):
                     return line
         raise AssertionError("\n".join(["the process ended:", *self.lines]))
 

@@ -73,45 +73,45 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     await acme.pushed(
         *({"type": "contact.upsert", "contact": {"id": f"x{n}", "name": f"Xenia {n}"}} for n in range(10))
     )
-    written: dict[str, Sent] = {}
+    messages: dict[str, Sent] = {}
     for line in COMMANDS:
-        written[f"/score {line}".strip()] = await acme.written(
+        messages[f"/score {line}".strip()] = await acme.written(
             partial(acme.sandbox.say, f"/score {line}".strip(), user=user, channel=channel)
         )
     for line, label in BUTTONS:
         message = await acme.ask(line, user=user, channel=channel)
         button = button_of(message, label)
-        written[f"button {label} of {line}"] = await acme.written(
+        messages[f"button {label} of {line}"] = await acme.written(
             partial(acme.sandbox.click, message.id, button["action_id"], block_id=button["block_id"], user=user)
         )
     view = await acme.press_for_form(await acme.ask("ada", user=user, channel=channel), "Set", user=user)
-    written["the form of a card"] = await acme.written(
+    messages["the form of a card"] = await acme.written(
         lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "77"}), user=user)
     )
-    written |= await _of_admins(acme, user=user, channel=channel)
+    messages |= await _of_admins(acme, user=user, channel=channel)
     bare = await acme.ask_for_form(user=user, channel=channel)
     ada = (await acme.sandbox.options(bare.id, "contact", "ada", user=user))[0]
-    written["the bare form"] = await acme.written(
+    messages["the bare form"] = await acme.written(
         lambda: acme.sandbox.submit(bare.id, entered(bare, {"contact": ada, "score_score": "78"}), user=user)
     )
     menu = await acme.written(lambda: acme.sandbox.options(bare.id, "contact", "a", user=user))
-    written["the menu of contacts"] = other(menu, channel={"id": channel, "name": "somewhere"})
+    messages["the menu of contacts"] = other(menu, channel={"id": channel, "name": "somewhere"})
     # The last, because nothing is left of her then.
     await acme.answered(lambda: acme.sandbox.say("/score delete ida", user=user, channel=channel))
     form, sure = acme.sandbox.open_views(user)[-1], {"text": {"type": "plain_text", "text": "Delete"}, "value": "sure"}
-    written["the form of /score delete ida"] = await acme.written(
+    messages["the form of /score delete ida"] = await acme.written(
         lambda: acme.sandbox.submit(form.id, entered(form, {"sure": [sure]}), user=user)
     )
-    assert len(written) == COUNT
-    return written
+    assert len(messages) == COUNT
+    return messages
 
 
 async def _of_admins(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     """Give the forms that only admins are given, and the buttons under what they preview."""
-    written: dict[str, Sent] = {}
+    messages: dict[str, Sent] = {}
     for line, label, fields in FORMS:
         view = await acme.press_for_form(await acme.ask(line, user=user, channel=channel), label, user=user)
-        written[f"the form {label} of {line}"] = await acme.written(
+        messages[f"the form {label} of {line}"] = await acme.written(
             partial(acme.sandbox.submit, view.id, entered(view, fields), user=user)
         )
     view = await acme.press_for_form(await acme.ask("rules", user=user, channel=channel), "Add a rule", user=user)
@@ -119,7 +119,7 @@ async def _of_admins(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     preview = await acme.hand_in(view, user=user, channel=channel, **fields)
     for label in DECISIONS:
         button = button_of(preview, label)
-        written[f"button {label} of a preview"] = await acme.written(
+        messages[f"button {label} of a preview"] = await acme.written(
             partial(acme.sandbox.click, preview.id, button["action_id"], block_id=button["block_id"], user=user)
         )
-    return written
+    return messages

@@ -27,9 +27,9 @@ ADDED = [
 @pytest.mark.parametrize(("line", "answer"), ADDED, ids=[line for line, _ in ADDED])
 async def test_a_contact_is_added(acme: Acme, line: str, answer: str) -> None:
     """The answer says whom, and what is known now; it can be taken back, and a score be set at once."""
-    seen = acme.seen(await acme.ask(line))
+    text = acme.seen(await acme.ask(line))
 
-    assert seen == f"{answer}\n[Undo] [Set]"
+    assert text == f"{answer}\n[Undo] [Set]"
     assert (await acme.contact("zoe@example.com")).email is not None
 
 

@@ -42,8 +42,8 @@ async def add_heat(acme: Acme, *, is_default: bool = False) -> None:
 async def test_fading_asks_by_itself_and_says_why(acme: Acme) -> None:
     """Nobody touched the score; the clock alone did it."""
     await add_heat(acme)
-    told = await acme.ask(f"alerts add when heat about to fall out of hot in 3h in <#{SUCCESS}|success> cooldown 1d")
-    assert "`when heat about to fall out of hot in 3h` → <#C0SUCCESS> `cooldown 1d`" in acme.seen(told)
+    answer = await acme.ask(f"alerts add when heat about to fall out of hot in 3h in <#{SUCCESS}|success> cooldown 1d")
+    assert "`when heat about to fall out of hot in 3h` → <#C0SUCCESS> `cooldown 1d`" in acme.seen(answer)
     await acme.pushed(hot("ada@example.com", 100) | {"score": "heat"})
     acme.sandbox.clock.advance(5 * HOUR + 60)
     (message,) = await until_posted(acme, 1)
@@ -62,17 +62,17 @@ async def test_nobody_claims_it_in_time(acme: Acme) -> None:
     assert "Nothing is overdue." in acme.seen(await acme.ask("followups overdue"))
     acme.sandbox.clock.advance(4 * HOUR + 1)
     message = await until_it_says(acme, message, "Nobody claimed it in time: escalated to <@U0JANE>")
-    (said,) = await acme.sandbox.wait_for(
-        lambda: [one for one in acme.sandbox.world.posts if one.thread_ts == message.ts]
+    (reminder,) = await acme.sandbox.wait_for(
+        lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts]
     )
-    assert said.text == "<@U0JANE>, nobody has claimed this in time."
+    assert reminder.text == "<@U0JANE>, nobody has claimed this in time."
     assert "Ada Lovelace" in acme.seen(await acme.ask("followups overdue"))
     assert await press(acme, message, "Claim", user="U0JANE") == "Ada Lovelace is yours now."
     assert "Nothing is overdue." in acme.seen(await acme.ask("followups overdue"))
     acme.sandbox.clock.advance(3 * DAY + 1)
     await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
     threads = await acme.sandbox.wait_for(
-        lambda: [one for one in acme.sandbox.world.posts if one.thread_ts == message.ts][1:]
+        lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts][1:]
     )
     assert "three days ago" in threads[0].text
     assert (await history(acme, message)).splitlines()[1:] == [
@@ -83,27 +83,27 @@ async def test_nobody_claims_it_in_time(acme: Acme) -> None:
     ]
 
 
-@pytest.mark.parametrize("where", ["", "in digest "])
-async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, where: str) -> None:
+@pytest.mark.parametrize("place", ["", "in digest "])
+async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, place: str) -> None:
     """What stands in the direct messages of its owner, or in the digest alone, is told in those of the other."""
     await chosen(acme, None)
-    await acme.ask(f"alerts add when score crosses 80 {where}sla 4h escalate to <@U0JANE>")
+    await acme.ask(f"alerts add when score crosses 80 {place}sla 4h escalate to <@U0JANE>")
     await acme.ask("alerts pause 1", user="U0ADMIN")
     await acme.pushed(hot())
-    if not where:
+    if not place:
         await until_posted(acme, 1, "D0REP")
     acme.sandbox.clock.advance(4 * HOUR + 1)
-    (told,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0JANE", "U0JANE"))
-    assert acme.seen(told) == (
+    (message,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0JANE", "U0JANE"))
+    assert acme.seen(message) == (
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
         "Nobody has claimed this in time. See to it: `/score followups mine`"
     )
-    mine = acme.seen(await acme.ask("followups mine", user="U0JANE"))
-    assert "*Ada Lovelace*" in mine
-    assert "escalated to <@U0JANE>" in mine
+    text = acme.seen(await acme.ask("followups mine", user="U0JANE"))
+    assert "*Ada Lovelace*" in text
+    assert "escalated to <@U0JANE>" in text
     assert "Ada" not in acme.seen(await acme.ask("followups mine", user="U0ADMIN"))
     await acme.restart()
-    assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
+    assert [post for post in acme.sandbox.world.posts if post.thread_ts] == []
     assert len(acme.sandbox.messages("D0JANE", "U0JANE")) == 1
 
 
@@ -130,10 +130,10 @@ async def test_a_rule_is_tried_before_it_is_made(acme: Acme) -> None:
         hot("hopper@example.com", 10, occurred_at=ago(acme.sandbox, 2)),
         hot("kelly@example.com", 20, occurred_at=ago(acme.sandbox, 1)),
     )
-    told = acme.seen(await acme.ask("alerts try when score crosses 40"))
-    assert told.splitlines()[0] == "In the last 30 days this would have asked for *2 follow-ups*:"
-    assert [line.partition(" · ")[0] for line in told.splitlines()[1:3]] == ["Grace Hopper", "Ada Lovelace"]
-    assert "`/score alerts add when score crosses 40`" in told
+    text = acme.seen(await acme.ask("alerts try when score crosses 40"))
+    assert text.splitlines()[0] == "In the last 30 days this would have asked for *2 follow-ups*:"
+    assert [line.partition(" · ")[0] for line in text.splitlines()[1:3]] == ["Grace Hopper", "Ada Lovelace"]
+    assert "`/score alerts add when score crosses 40`" in text
     assert "asked for *1 follow-up*" in acme.seen(await acme.ask("alerts try when score falls 30 in 18h"))
     assert "asked for *no follow-up*" in acme.seen(await acme.ask("alerts try when score crosses 40 if tag:nobody"))
     assert "Did you mean" in acme.seen(await acme.ask("alerts try when score enters hto"))
@@ -170,13 +170,13 @@ async def test_the_rule_that_every_workspace_has_is_there_once_it_is_on(acme: Ac
     assert "That is rule 1 already, so none was made" in acme.seen(await acme.ask("alerts add when score crosses 80"))
 
 
-@pytest.mark.parametrize("whom", ["U0GUEST", "U0OUT", "U0GONE", "U0BOT", "U0NOBODY"])
-async def test_nobody_else_is_escalated_to(acme: Acme, whom: str) -> None:
+@pytest.mark.parametrize("target", ["U0GUEST", "U0OUT", "U0GONE", "U0BOT", "U0NOBODY"])
+async def test_nobody_else_is_escalated_to(acme: Acme, target: str) -> None:
     """Scores are for members, so a follow-up is not escalated to whoever is none."""
-    acme.sandbox.world.people["U0JANE"].deleted = whom == "U0GONE"
-    named = "U0JANE" if whom == "U0GONE" else whom
-    told = acme.seen(await acme.ask(f"alerts add when score crosses 70 sla 4h escalate to <@{named}>"))
-    assert told == (
+    acme.sandbox.world.people["U0JANE"].deleted = target == "U0GONE"
+    person = "U0JANE" if target == "U0GONE" else target
+    text = acme.seen(await acme.ask(f"alerts add when score crosses 70 sla 4h escalate to <@{person}>"))
+    assert text == (
         "No rule was made. Whom it is escalated to is no active member of this workspace, as far as Slack says, and"
         " scores are for members alone. Name a colleague: `sla 4h escalate to @jane`"
     )
@@ -191,16 +191,16 @@ async def test_a_rule_by_form(acme: Acme) -> None:
     assert "sla" not in str(view.blocks)
     await acme.sandbox.view_click(view.id, "alert_more", user=REP)
     (view,) = await acme.sandbox.wait_for(
-        lambda: [one for one in acme.sandbox.open_views() if "sla" in str(one.blocks)]
+        lambda: [open_view for open_view in acme.sandbox.open_views() if "sla" in str(open_view.blocks)]
     )
 
-    def fields(**said: str | None) -> dict[str, Any]:
+    def fields(**values: str | None) -> dict[str, Any]:
         inputs = {block["block_id"]: block["element"] for block in view.blocks if block["type"] == "input"}
-        return entered(view, {name: value for name, value in said.items() if name in inputs})
+        return entered(view, {name: value for name, value in values.items() if name in inputs})
 
     blank = dict.fromkeys(("condition", "channel", "hold", "margin", "cooldown", "sla", "escalate"))
     crosses = {**blank, "score": "score", "kind": "crosses", "value": "80", "place": "-"}
-    for field, value, said in (
+    for field, value, complaint in (
         ("value", "900", "Score runs from 0 to 100, so it never crosses 900."),
         ("condition", "colour:red", "There is no field colour."),
         ("channel", "C0SHARED", "That channel is shared with another organisation"),
@@ -214,7 +214,7 @@ async def test_a_rule_by_form(acme: Acme) -> None:
         wrong = await acme.sandbox.submit(view.id, fields(**crosses | {field: value}))
         errors = wrong.json()["errors"]
         assert list(errors) == [field], (value, errors)
-        assert errors[field].startswith(said)
+        assert errors[field].startswith(complaint)
     wrong = await acme.sandbox.submit(view.id, fields(**crosses | {"sla": "4h", "escalate": "U0GUEST"}))
     assert list(wrong.json()["errors"]) == ["escalate"]
     right = fields(
@@ -223,9 +223,9 @@ async def test_a_rule_by_form(acme: Acme) -> None:
     wrong = await acme.sandbox.submit(view.id, {**right, "place": {"place": "digest"}})
     assert "The digest has a place of its own" in str(wrong.body)
     await acme.answered(lambda: acme.sandbox.submit(view.id, right))
-    told = acme.latest()
-    said = acme.seen(told)
-    assert "`when score rises 15 in 7d` `if owner:rep@acme.example` → <#C0SUCCESS> `sla 4h`" in said
+    message = acme.latest()
+    complaint = acme.seen(message)
+    assert "`when score rises 15 in 7d` `if owner:rep@acme.example` → <#C0SUCCESS> `sla 4h`" in complaint
 
 
 async def test_whoever_owns_nobody_can_become_the_owner(acme: Acme) -> None:
@@ -245,7 +245,7 @@ async def test_an_admin_is_told_once_where_messages_went(acme: Acme) -> None:
     await until_posted(acme, 2, "D0ADMIN")
 
     def told(words: str) -> int:
-        return sum(words in one.text for one in acme.sandbox.world.posts if one.channel == "D0ADMIN")
+        return sum(words in post.text for post in acme.sandbox.world.posts if post.channel == "D0ADMIN")
 
     assert told("what was meant for <#C0GONE> comes to you") == 1
     await chosen(acme, None)
@@ -264,10 +264,10 @@ async def test_an_admin_is_told_once_of_a_channel_that_takes_nothing(acme: Acme)
     await chosen(acme, channel.id)
 
     def told() -> int:
-        return sum("Slack says `not_in_channel`" in one.text for one in world.posts if one.channel == "D0ADMIN")
+        return sum("Slack says `not_in_channel`" in post.text for post in world.posts if post.channel == "D0ADMIN")
 
-    for count, who in enumerate(("ada", "hopper"), 1):
-        await acme.pushed(hot(f"{who}@example.com"))
+    for count, name in enumerate(("ada", "hopper"), 1):
+        await acme.pushed(hot(f"{name}@example.com"))
         await until_posted(acme, count, "D0ADMIN")
     assert told() == 1
     channel.members.append(world.bot_user)
@@ -283,9 +283,9 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     """What is new since the last one; nothing where nothing is, and nothing on a Saturday."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
     await choose_channel(acme.workspace, channel=None, now=int(acme.sandbox.clock.now() * 1_000_000))
-    told = acme.seen(await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>"))
+    answer_text = acme.seen(await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>"))
     assert (
-        told
+        answer_text
         == "A digest comes to <#C0SUCCESS> Monday to Friday at 11:00 (Europe/Berlin), where there is anything to say."
     )
     assert "not within working hours" in acme.seen(await acme.ask("alerts digest 23:00"))
@@ -294,24 +294,26 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     await acme.pushed(hot("hopper@example.com", 90, reason="Demo"))
 
     def digests() -> list[Any]:
-        return [one for one in acme.sandbox.world.posts if one.channel == SUCCESS and one.metadata]
+        return [post for post in acme.sandbox.world.posts if post.channel == SUCCESS and post.metadata]
 
     acme.sandbox.clock.advance(HOUR + 1)
     (message,) = await acme.sandbox.wait_for(digests)
-    said = drawn(message.blocks, now=acme.sandbox.clock.now())
-    assert "*Newly hot*\nGrace Hopper *90* (hot)" in said
-    assert "▲ 49 · Grace Hopper" in said
-    assert "*To follow up*\n*Grace Hopper* · Navy · Score *90* (hot), from 41" in said
+    digest_text = drawn(message.blocks, now=acme.sandbox.clock.now())
+    assert "*Newly hot*\nGrace Hopper *90* (hot)" in digest_text
+    assert "▲ 49 · Grace Hopper" in digest_text
+    assert "*To follow up*\n*Grace Hopper* · Navy · Score *90* (hot), from 41" in digest_text
     acme.sandbox.clock.advance(DAY)  # on Tuesday the line of the digest still waits for somebody
     await acme.sandbox.wait_for(lambda: digests()[1:])
-    (one,) = [one for one in await load_follow_ups(acme.workspace, ids=range(1, 50)) if one.lane == "digest"]
-    assert one.posted_at is None
+    (follow_up,) = [
+        follow_up for follow_up in await load_follow_ups(acme.workspace, ids=range(1, 50)) if follow_up.lane == "digest"
+    ]
+    assert follow_up.posted_at is None
     listed = await acme.ask("followups")
-    done = button_of(listed, "Done", nth=0)
-    assert done["value"].split(" ")[0] == str(one.id)
-    asked = await click(acme, listed, "Done")
-    assert acme.seen(asked).startswith("Grace Hopper is done. What came of it?\n[Meeting] [No reply] [Bad fit]\n")
-    assert acme.seen(await acme.press(asked, "No reply")).startswith("Grace Hopper: no reply.\n")
+    button = button_of(listed, "Done", nth=0)
+    assert button["value"].split(" ")[0] == str(follow_up.id)
+    answer = await click(acme, listed, "Done")
+    assert acme.seen(answer).startswith("Grace Hopper is done. What came of it?\n[Meeting] [No reply] [Bad fit]\n")
+    assert acme.seen(await acme.press(answer, "No reply")).startswith("Grace Hopper: no reply.\n")
     for _ in range(5):  # through the weekend: nothing new, so nothing
         acme.sandbox.clock.advance(DAY)
         await acme.ask("followups")
@@ -333,14 +335,14 @@ async def test_a_digest_comes_once_whatever_slack_answers(acme: Acme, fault: Any
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
 
     def digests() -> list[Any]:
-        return [one for one in acme.sandbox.world.posts if (one.metadata or {}).get("event_type") == "digest"]
+        return [post for post in acme.sandbox.world.posts if (post.metadata or {}).get("event_type") == "digest"]
 
     acme.sandbox.clock.advance(HOUR + 1)
     await tried_again(acme)
     repeated = fault == "dropped_after_accepting"
     await acme.sandbox.wait_for(lambda: digests()[1 if repeated else 0 :])
     await acme.restart()
-    assert ["Possibly a repeat" in str(one.blocks) for one in digests()] == [False, True][: len(digests())]
+    assert ["Possibly a repeat" in str(digest.blocks) for digest in digests()] == [False, True][: len(digests())]
     assert len(digests()) == 1 + repeated
 
 
@@ -354,22 +356,22 @@ async def test_all_that_a_digest_has_to_say(acme: Acme) -> None:
         await acme.ask(f"alerts add when {words}")
     await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>")
     await acme.ask("alerts digest 11:00")
-    mine = {"email": "kelly@example.com", "owner": "rep@acme.example"}
+    own_contact = {"email": "kelly@example.com", "owner": "rep@acme.example"}
     await acme.pushed(
-        {"type": "contact.upsert", "contact": mine},
-        *(hot(f"{who}@example.com") for who in ("kelly", "hopper")),
+        {"type": "contact.upsert", "contact": own_contact},
+        *(hot(f"{name}@example.com") for name in ("kelly", "hopper")),
         hot("hello@studio54.example", 40),
         hot("ada@example.com", 100) | {"score": "heat"},
     )
-    (hopper,) = [one for one in await until_posted(acme, 3) if "Hopper" in one.text]
+    (hopper,) = [message for message in await until_posted(acme, 3) if "Hopper" in message.text]
     assert "*Grace Kelly*" in acme.seen(await acme.ask("followups mine"))
     assert "Studio 54" not in acme.seen(await acme.ask("followups mine"))
 
     def digests(channel: str) -> list[str]:
-        sent = [one for one in acme.sandbox.world.posts if (one.metadata or {}).get("event_type") == "digest"]
+        sent = [post for post in acme.sandbox.world.posts if (post.metadata or {}).get("event_type") == "digest"]
         now = acme.sandbox.clock.now()
-        said = [drawn(one.blocks, now=now).replace("\n\n", "\n") for one in sent if one.channel == channel]
-        return [re.sub("<!date[^>]*>|‹[^›]*›", "…", one) for one in said]
+        texts = [drawn(digest.blocks, now=now).replace("\n\n", "\n") for digest in sent if digest.channel == channel]
+        return [re.sub("<!date[^>]*>|‹[^›]*›", "…", text) for text in texts]
 
     acme.sandbox.clock.advance(HOUR + 60)
     await acme.sandbox.wait_for(lambda: digests(SUCCESS) and digests("D0REP"))
@@ -426,7 +428,7 @@ async def test_a_digest_that_its_channel_refuses(acme: Acme) -> None:
     assert str(acme.sandbox.messages("D0ADMIN")).count("text='Slack says `not_in_channel` of <#C0PUBLIC>.") == 1
     channel.members.append(world.bot_user)
     acme.sandbox.clock.advance(DAY)
-    await acme.sandbox.wait_for(lambda: [one for one in world.posts if one.channel == channel.id and one.metadata])
+    await acme.sandbox.wait_for(lambda: [post for post in world.posts if post.channel == channel.id and post.metadata])
 
 
 async def test_the_first_digest_has_what_happened_since_it_was_asked_for(acme: Acme) -> None:
@@ -436,19 +438,23 @@ async def test_the_first_digest_has_what_happened_since_it_was_asked_for(acme: A
     await acme.pushed(hot("ada@example.com", 90))
     acme.sandbox.clock.advance(3 * DAY - HOUR + 60)
     (message,) = await acme.sandbox.wait_for(
-        lambda: [one for one in acme.sandbox.messages("D0REP") if (one.metadata or {}).get("event_type") == "digest"]
+        lambda: [
+            message
+            for message in acme.sandbox.messages("D0REP")
+            if (message.metadata or {}).get("event_type") == "digest"
+        ]
     )
     assert "*Newly hot*\nAda Lovelace *90* (hot)" in drawn(message.blocks, now=acme.sandbox.clock.now())
 
 
-@pytest.mark.parametrize("left", ["deleted", "is_restricted"])
-async def test_who_left_or_became_a_guest_gets_no_digest(acme: Acme, left: str) -> None:
+@pytest.mark.parametrize("reason", ["deleted", "is_restricted"])
+async def test_who_left_or_became_a_guest_gets_no_digest(acme: Acme, reason: str) -> None:
     """Scores are for members; an admin is told, once."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
     await chosen(acme, None)
     await acme.ask("alerts digest 11:00", user="U0JANE")
     await acme.pushed({"type": "contact.upsert", "contact": {"email": "ada@example.com", "owner": "jane@acme.example"}})
-    setattr(acme.sandbox.world.people["U0JANE"], left, True)
+    setattr(acme.sandbox.world.people["U0JANE"], reason, True)
     await acme.pushed(hot("hopper@example.com", 90))
     for _ in range(2):
         acme.sandbox.clock.advance(DAY)

@@ -67,8 +67,8 @@ async def test_an_answer_that_fails_is_sent_again(acme: Acme, kind: str) -> None
     await acme.sandbox.again(sent)
     await acme.restart()
 
-    seen = ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS] * (2 if kind == "dropped_after_accepting" else 1)
-    assert (tried(acme, "response_url"), shown(acme), acme.sandbox.messages("D0REP")) == (2, seen, [])
+    expected = ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS] * (2 if kind == "dropped_after_accepting" else 1)
+    assert (tried(acme, "response_url"), shown(acme), acme.sandbox.messages("D0REP")) == (2, expected, [])
     assert await acme.made_by_people() == ONCE
 
 
@@ -93,10 +93,10 @@ async def test_an_answer_that_hangs_holds_up_nobody(acme: Acme) -> None:
     acme.sandbox.faults.add(Fault(method="response_url", kind="late"))
     await acme.sandbox.say("/score set ada +5")
     await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
-    seen = acme.seen(await acme.ask("set kelly 85", user="U0JANE"))
+    text = acme.seen(await acme.ask("set kelly 85", user="U0JANE"))
     acme.sandbox.faults.release()
 
-    assert seen == "Grace Kelly · Score — → *85* (hot)" + BUTTONS
+    assert text == "Grace Kelly · Score — → *85* (hot)" + BUTTONS
     assert await acme.value("ada") == 67_000
 
 
@@ -107,11 +107,11 @@ async def test_the_acknowledgement_comes_before_the_lookups(acme: Acme, method: 
     response = await acme.sandbox.say("/score set ada +5")
     await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
     meanwhile = (acme.answers, await acme.made_by_people(), shown(acme))
-    _, answered = await acme.answered(_released(acme))
+    _, call = await acme.answered(_released(acme))
 
     assert (response.status, response.body, response.note) == (200, "", "")
     assert meanwhile == ([], [], [])
-    assert answered.arguments["text"] == "Ada Lovelace · Score 62 → 67 (warm)"
+    assert call.arguments["text"] == "Ada Lovelace · Score 62 → 67 (warm)"
     assert await acme.made_by_people() == ONCE
 
 
@@ -141,11 +141,11 @@ async def test_a_form_is_acknowledged_in_time(acme: Acme) -> None:
     before = len(acme.answers)
     response = await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
     meanwhile = (len(acme.answers), acme.sandbox.open_views(), await acme.made_by_people())
-    _, answered = await acme.answered(_released(acme))
+    _, call = await acme.answered(_released(acme))
 
     assert (response.status, response.body, response.note) == (200, "", "")
     assert meanwhile == (before, [], [])
-    assert answered.arguments["text"] == "Ada Lovelace · Score 62 → 85 (hot)"
+    assert call.arguments["text"] == "Ada Lovelace · Score 62 → 85 (hot)"
 
 
 @pytest.mark.slow
@@ -155,10 +155,10 @@ async def test_a_mistake_in_a_form_that_was_acknowledged_already(acme: Acme) -> 
     acme.sandbox.clock.advance(31)
     acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
     await acme.sandbox.submit(view.id, entered(view, {"score_satisfaction": "4.7"}))
-    _, answered = await acme.answered(_released(acme))
+    _, call = await acme.answered(_released(acme))
 
-    assert answered.answer == {"status": 200, "body": "ok"}
-    assert answered.arguments["text"].endswith("Satisfaction goes in steps of 0.5; use 4.5 or 5.")
+    assert call.answer == {"status": 200, "body": "ok"}
+    assert call.arguments["text"].endswith("Satisfaction goes in steps of 0.5; use 4.5 or 5.")
 
 
 @pytest.mark.slow
@@ -172,19 +172,19 @@ async def test_a_lookup_is_made_again(acme: Acme, method: str, kind: str, times:
     """Looking up changes nothing, so it is repeated where Slack is busy or hangs up."""
     fault = Fault(method=method, kind=kind, times=times, retry_after=0)  # type: ignore[arg-type]  # as above
     acme.sandbox.faults.add(fault)
-    seen = acme.seen(await acme.ask("set ada +5"))
+    text = acme.seen(await acme.ask("set ada +5"))
 
     assert tried(acme, method) == times + 1
-    assert seen == "Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS
+    assert text == "Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS
 
 
 @pytest.mark.parametrize(("method", "refusal"), [("users.info", UNKNOWN), ("conversations.info", UNSEEN)])
 async def test_a_lookup_that_fails_refuses(acme: Acme, method: str, refusal: str) -> None:
     """Where Slack does not say, nothing is shown and nothing recorded."""
     acme.sandbox.faults.add(Fault(method=method, kind="server_error"))
-    seen = acme.seen(await acme.ask("set ada +5"))
+    text = acme.seen(await acme.ask("set ada +5"))
 
-    assert seen == refusal
+    assert text == refusal
     assert await acme.made_by_people() == []
 
 
@@ -195,10 +195,10 @@ async def test_a_form_that_cannot_be_opened(acme: Acme, kind: str) -> None:
     await acme.sandbox.say("/score set")
     await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
 
-    (told,) = shown(acme)
+    (text,) = shown(acme)
     assert acme.sandbox.open_views() == []
-    assert told.startswith("Slack did not open the form")
-    assert told.endswith(TYPED)
+    assert text.startswith("Slack did not open the form")
+    assert text.endswith(TYPED)
 
 
 async def test_a_form_that_slack_would_open_later(acme: Acme) -> None:
@@ -279,9 +279,9 @@ async def test_what_was_recorded_is_there_after_a_restart(acme: Acme) -> None:
     """A second service over the same database knows it, and an old receipt still undoes it."""
     receipt = await acme.ask("set ada 85 because great demo")
     await acme.restart()
-    seen = acme.seen(await acme.press(receipt, "Undo"))
+    text = acme.seen(await acme.press(receipt, "Undo"))
 
-    assert seen == "Ada Lovelace · Score 85 → *62* (warm) · undone" + BUTTONS
+    assert text == "Ada Lovelace · Score 85 → *62* (warm) · undone" + BUTTONS
 
 
 async def test_a_fault_of_ours(acme: Acme) -> None:
@@ -291,8 +291,8 @@ async def test_a_fault_of_ours(acme: Acme) -> None:
     broken = dict(sent.payload["view"])
     broken["private_metadata"] = broken["private_metadata"].replace('"contact": ', '"contact": "no number", "c": ')
     sent.payload["view"] = broken
-    _, answered = await acme.answered(lambda: acme.sandbox.again(sent))
-    words, _, reference = answered.arguments["text"].rpartition(" ")
+    _, call = await acme.answered(lambda: acme.sandbox.again(sent))
+    words, _, reference = call.arguments["text"].rpartition(" ")
 
     assert words == "That did not work, by a fault of ours; it is in our log under"
     assert len(reference) == 9
@@ -306,10 +306,10 @@ async def test_a_button_that_nobody_knows(acme: Acme) -> None:
     undo = receipt.blocks[1]["elements"][0]["action_id"]
     sent = await acme.written(lambda: acme.sandbox.click(receipt.id, undo))
     sent.payload["actions"][0]["action_id"] = "undo_of_last_year"
-    response, answered = await acme.answered(lambda: acme.sandbox.again(sent))
+    response, call = await acme.answered(lambda: acme.sandbox.again(sent))
 
     assert response.status == 200
-    assert answered.arguments["text"] == (
+    assert call.arguments["text"] == (
         "That button is of an older version of the app. Type the command again: `/score help`"
     )
     assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
@@ -343,15 +343,15 @@ async def test_buttons_that_say_what_none_of_ours_does(acme: Acme) -> None:
     receipt = await acme.ask("set ada 85", user="U0ADMIN")
     undo = button_of(receipt, "Undo")["action_id"]
     sent = await acme.written(lambda: acme.sandbox.click(receipt.id, undo, user="U0ADMIN"))
-    before, told = await acme.ledger(), list[tuple[str, str, str]]()
+    before, replies = await acme.ledger(), list[tuple[str, str, str]]()
     for action, values in FORGED.items():
         for value in values:
             sent.payload["actions"] = [sent.payload["actions"][0] | {"action_id": action, "value": value}]
-            _, answered = await acme.answered(partial(acme.sandbox.again, sent))
-            told.append((action, value[:40], str(answered.arguments.get("text"))))
+            _, call = await acme.answered(partial(acme.sandbox.again, sent))
+            replies.append((action, value[:40], str(call.arguments.get("text"))))
 
-    assert [one for one in told if "fault of ours" in one[2]] == []
-    assert len(told) == sum(len(values) for values in FORGED.values())
+    assert [reply for reply in replies if "fault of ours" in reply[2]] == []
+    assert len(replies) == sum(len(values) for values in FORGED.values())
     assert await acme.ledger() == before
 
 
@@ -359,9 +359,9 @@ async def test_an_answer_that_nobody_takes(acme: Acme) -> None:
     """Where nobody listens at the address for the answer, it comes in the direct messages with the app."""
     sent = await acme.written(lambda: acme.sandbox.say("/score set ada +5"))
     sent.payload["response_url"] = "http://127.0.0.1:9/response/gone"
-    _, answered = await acme.answered(lambda: acme.sandbox.again(sent))
+    _, call = await acme.answered(lambda: acme.sandbox.again(sent))
 
-    assert answered.method == "chat.postMessage"
+    assert call.method == "chat.postMessage"
     assert acme.seen(acme.sandbox.messages("D0REP")[-1]) == "Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS
 
 
@@ -373,9 +373,9 @@ async def test_a_button_of_a_contact_that_is_gone(acme: Acme, label: str) -> Non
     for value in ("999999", "no number", ""):
         sent = await acme.written(lambda: acme.sandbox.click(card.id, action))
         sent.payload["actions"][0]["value"] = value
-        _, answered = await acme.answered(partial(acme.sandbox.again, sent))
+        _, call = await acme.answered(partial(acme.sandbox.again, sent))
 
-        assert answered.arguments["text"] == (
+        assert call.arguments["text"] == (
             "That contact is not there any more. Look for it: `/score view ada@example.com`"
         )
 
@@ -385,9 +385,9 @@ async def test_an_undo_of_what_nobody_did(acme: Acme) -> None:
     receipt = await acme.ask("set ada 85")
     sent = await acme.written(lambda: acme.sandbox.click(receipt.id, receipt.blocks[1]["elements"][0]["action_id"]))
     sent.payload["actions"][0]["value"] = "slack/0123456789abcdef"
-    _, answered = await acme.answered(lambda: acme.sandbox.again(sent))
+    _, call = await acme.answered(lambda: acme.sandbox.again(sent))
 
-    assert answered.arguments["text"] == "Nothing was changed: there is nothing to undo."
+    assert call.arguments["text"] == "Nothing was changed: there is nothing to undo."
     assert await acme.value("ada") == 85_000
 
 

@@ -59,8 +59,8 @@ async def test_no_line_holds_nul(acme: Acme) -> None:
     assert (await verify_next(acme.workspace)).differences == ()
 
 
-@pytest.mark.parametrize(("broken", "told"), [("c\0d", NUL), ("c\ud83d", HALF)], ids=["NUL", "half"])
-async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, told: str) -> None:
+@pytest.mark.parametrize(("broken", "expected"), [("c\0d", NUL), ("c\ud83d", HALF)], ids=["NUL", "half"])
+async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, expected: str) -> None:
     """Nor is it taken from a form, whose answers come as JSON, nor from a button or a menu."""
     form = await acme.press_for_form(await acme.ask("ada"), "Set")
     values = entered(form, {"score_score": "85", "reason": "a reason"})
@@ -68,7 +68,7 @@ async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, told: str
     payload = json.loads(json.dumps(sent.payload))
     (reason,) = payload["view"]["state"]["values"]["reason"].values()
     reason["value"] = broken
-    assert await answered(acme, {"payload": json.dumps(payload)}) == told
+    assert await answered(acme, {"payload": json.dumps(payload)}) == expected
 
     message = await acme.ask("ada")
     action = message.blocks[-1]["elements"][0]
@@ -77,7 +77,7 @@ async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, told: str
     )
     payload = json.loads(json.dumps(sent.payload))
     payload["actions"][0]["value"] = broken
-    assert await answered(acme, {"payload": json.dumps(payload)}) == told
+    assert await answered(acme, {"payload": json.dumps(payload)}) == expected
 
     assert await acme.made_by_people() == []
     assert (await verify_next(acme.workspace)).differences == ()
@@ -92,10 +92,10 @@ async def test_a_line_of_any_length_has_one_answer(acme: Acme, line: str, length
     """What is longer than any name is refused in a sentence on both databases, not by one of them."""
     for word in ("x" * length, "x " * (length // 2), "\ufdfa" * length):
         sent = await acme.written(lambda word=word: acme.sandbox.say("/score ada"))  # type: ignore[misc]  # bound at once
-        said = await answered(acme, {**sent.payload, "text": line.format(word)})
-        assert "fault of ours" not in said
-        assert "\n" not in said
-        assert len(said) < 3000
+        answer = await answered(acme, {**sent.payload, "text": line.format(word)})
+        assert "fault of ours" not in answer
+        assert "\n" not in answer
+        assert len(answer) < 3000
 
 
 @on_sqlite

@@ -24,8 +24,8 @@ NOT_TAKEN = "(No chart: Slack did not take the picture{}. What it would show is 
 
 def day(acme: Acme, ago: float, zone: str = "Europe/Berlin", *, year: bool = True) -> str:
     """Write the day *ago* days before now, where the reader is."""
-    then = datetime.fromtimestamp(acme.sandbox.clock.now(), UTC) - timedelta(days=ago)
-    local = then.astimezone(ZoneInfo(zone))
+    moment = datetime.fromtimestamp(acme.sandbox.clock.now(), UTC) - timedelta(days=ago)
+    local = moment.astimezone(ZoneInfo(zone))
     return f"{local.day} {MONTHS[local.month - 1]}{f' {local.year}' if year else ''}"
 
 
@@ -61,14 +61,14 @@ async def test_a_history_of_so_many_days_has_a_chart(acme: Acme) -> None:
     """It stands under the list, in the asker's zone; its file is shared with nobody and names nobody."""
     answer = await acme.ask("history ada 90d")
     file = acme.sandbox.world.files[file_of(answer)]
-    drawn = read_png(file.content or b"")
+    image = read_png(file.content or b"")
     (completed,) = [call for call in acme.sandbox.calls if call.method == UPLOADS[2]]
 
     assert acme.seen(answer) == LIST + picture(acme, days=90)
     assert answer.only_for == REP
     assert uploads(acme) == list(UPLOADS)
     assert completed.arguments.keys() & {"channel_id", "channels", "initial_comment", "thread_ts"} == set()
-    assert (file.name, file.title, drawn.width) == ("chart.png", "Chart", 1440)
+    assert (file.name, file.title, image.width) == ("chart.png", "Chart", 1440)
     assert [post.text for post in acme.sandbox.world.posts if post.files] == []
     for other in acme.sandbox.world.people:
         if other != REP:
@@ -96,12 +96,12 @@ async def test_what_moved_a_score_is_told_with_names(acme: Acme) -> None:
     acme.sandbox.world.people["U0JANE"].tz = "America/New_York"
     await acme.ask("set ada 95 because great demo", user="U0JANE")
     await acme.ask("clear ada", user="U0ADMIN")
-    seen = acme.seen(await acme.ask("history ada 7d", user="U0JANE"))
+    text = acme.seen(await acme.ask("history ada 7d", user="U0JANE"))
     today = day(acme, 0, "America/New_York", year=False)
 
-    assert f"from {day(acme, 7, 'America/New_York')} to {day(acme, 0, 'America/New_York')}" in seen
-    assert f"{today}: 62 → 95, by Jane Kim, “great demo”" in seen
-    assert f"{today}: 95 → —, by Alex Admin" in seen
+    assert f"from {day(acme, 7, 'America/New_York')} to {day(acme, 0, 'America/New_York')}" in text
+    assert f"{today}: 62 → 95, by Jane Kim, “great demo”" in text
+    assert f"{today}: 95 → —, by Alex Admin" in text
 
 
 @pytest.mark.parametrize("letter", ["w", "契", '"'])
@@ -118,11 +118,11 @@ async def test_long_reasons(acme: Acme, letter: str) -> None:
 
 async def test_nothing_to_draw(acme: Acme) -> None:
     """Where a score was missing all the days there is no picture, and nothing is uploaded."""
-    seen = [acme.seen(await acme.ask(line)) for line in ("history Top Gun 90d", "history ada fit 1d")]
+    texts = [acme.seen(await acme.ask(line)) for line in ("history Top Gun 90d", "history ada fit 1d")]
 
-    assert seen[0] == "*Pete Mitchell · Score*\nThere is no change to show."
-    assert seen[1].startswith("*Ada Lovelace · Fit*\nThere is no change to show.\n‹picture: Chart of Fit")
-    assert "7 (fair) at first, 7 (fair) now, lowest 7, highest 7. Bands" in seen[1]
+    assert texts[0] == "*Pete Mitchell · Score*\nThere is no change to show."
+    assert texts[1].startswith("*Ada Lovelace · Fit*\nThere is no change to show.\n‹picture: Chart of Fit")
+    assert "7 (fair) at first, 7 (fair) now, lowest 7, highest 7. Bands" in texts[1]
     assert uploads(acme) == list(UPLOADS)
 
 
@@ -142,10 +142,10 @@ async def test_the_days_of_the_reader(acme: Acme) -> None:
 async def test_without_the_scope(acme: Acme) -> None:
     """The list is the answer, what the chart would show in words, and what an admin has to do."""
     acme.sandbox.world.scopes -= {"files:write"}
-    asked = acme.seen(await acme.ask("history ada 90d"))
+    text = acme.seen(await acme.ask("history ada 90d"))
     pressed = acme.seen(await acme.press(await acme.ask("history ada"), "Chart"))
 
-    assert asked == pressed == f"{LIST}{in_words(acme)}\n{NOT_ALLOWED}"
+    assert text == pressed == f"{LIST}{in_words(acme)}\n{NOT_ALLOWED}"
     assert uploads(acme) == [UPLOADS[0]] * 2
 
 
@@ -174,9 +174,9 @@ async def test_slack_looks_at_a_picture_first(acme: Acme) -> None:
     acme.sandbox.world.looking_seconds = 0.2
     before = len(acme.sandbox.messages(SALES, REP))
     await acme.sandbox.say("/score history ada 90d")
-    shown = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
+    messages = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
 
-    assert acme.seen(shown[-1]) == LIST + picture(acme, days=90)
+    assert acme.seen(messages[-1]) == LIST + picture(acme, days=90)
     assert [call.answer.get("error") for call in acme.answers] == ["invalid_blocks", None]
 
 
@@ -186,9 +186,9 @@ async def test_slack_never_shows_it(acme: Acme) -> None:
     acme.sandbox.world.looking_seconds = 3_600
     before = len(acme.sandbox.messages(SALES, REP))
     await acme.sandbox.say("/score history ada 90d")
-    shown = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
+    messages = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
 
-    assert acme.seen(shown[-1]) == f"{LIST}{in_words(acme)}\n{NOT_TAKEN.format('')}"
+    assert acme.seen(messages[-1]) == f"{LIST}{in_words(acme)}\n{NOT_TAKEN.format('')}"
     assert len(acme.answers) == 4
 
 
@@ -199,10 +199,10 @@ async def test_an_answer_that_comes_too_late_is_sent_with_its_chart(acme: Acme) 
     acme.sandbox.clock.advance(1_801)
     before = len(acme.sandbox.messages("D0REP"))
     await acme.sandbox.again(sent)
-    shown = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP")[before:])
+    messages = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP")[before:])
 
-    assert acme.seen(shown[-1]).startswith("*Ada Lovelace · Score*")
-    assert file_of(shown[-1]) in acme.sandbox.world.files
+    assert acme.seen(messages[-1]).startswith("*Ada Lovelace · Score*")
+    assert file_of(messages[-1]) in acme.sandbox.world.files
     assert [(call.method, call.answer.get("error") or call.answer.get("body")) for call in acme.answers] == [
         ("response_url", "expired_url"),
         ("chat.postMessage", "invalid_blocks"),
@@ -218,11 +218,11 @@ async def test_who_may_see_nothing_uploads_nothing(acme: Acme) -> None:
     acme.sandbox.world.people[REP].is_restricted = True
     acme.sandbox.clock.advance(31)
     await acme.ask("history ada 90d")
-    asked = acme.seen(acme.latest())
+    text = acme.seen(acme.latest())
     await acme.answered(lambda: acme.sandbox.click(history.id, button["action_id"], block_id=button["block_id"]))
 
     assert (
-        asked
+        text
         == acme.seen(acme.latest())
         == ("Scores are for members of this workspace; guests cannot see or change them.")
     )

@@ -68,8 +68,8 @@ async def app_removed(acme: Acme) -> None:
     channel = acme.sandbox.world.channels[SUCCESS]
     channel.is_private = True
     channel.members.remove(acme.sandbox.world.bot_user)
-    left = {"type": "member_left_channel", "user": acme.sandbox.world.bot_user, "channel": SUCCESS, "team": "T0DEMO"}
-    await acme.sandbox.event(left)
+    event = {"type": "member_left_channel", "user": acme.sandbox.world.bot_user, "channel": SUCCESS, "team": "T0DEMO"}
+    await acme.sandbox.event(event)
 
 
 async def archived(acme: Acme) -> None:
@@ -103,14 +103,14 @@ def storm(*numbers: int) -> list[dict[str, Any]]:
 
 def calls_since(acme: Acme, start: int, place: str) -> list[ReceivedCall]:
     """Return what was posted or changed in a place since then."""
-    said = [call for call in acme.sandbox.calls[start:] if call.method in ("chat.postMessage", "chat.update")]
-    return [call for call in said if call.arguments["channel"] == place]
+    calls = [call for call in acme.sandbox.calls[start:] if call.method in ("chat.postMessage", "chat.update")]
+    return [call for call in calls if call.arguments["channel"] == place]
 
 
 def names_in(calls: list[ReceivedCall]) -> list[str]:
     """Return what was said that holds anything of a contact."""
-    said = [json.dumps([call.arguments.get("text"), call.arguments.get("blocks")]) for call in calls]
-    return [words for words in said if "example.com" in words or "85" in words or "Ada" in words]
+    texts = [json.dumps([call.arguments.get("text"), call.arguments.get("blocks")]) for call in calls]
+    return [words for words in texts if "example.com" in words or "85" in words or "Ada" in words]
 
 
 def hidden(acme: Acme, message: Message) -> bool:
@@ -118,7 +118,7 @@ def hidden(acme: Acme, message: Message) -> bool:
     now = acme.sandbox.world.find(message.ts)
     assert now is not None
     block = {"type": "section", "text": {"type": "mrkdwn", "text": HIDDEN}}
-    return now.text == HIDDEN and [{**one, "block_id": ""} for one in now.blocks] == [{**block, "block_id": ""}]
+    return now.text == HIDDEN and [{**block, "block_id": ""} for block in now.blocks] == [{**block, "block_id": ""}]
 
 
 @pytest.mark.parametrize("change", [*IN_A_CHANNEL, *UNCHANGEABLE], ids=lambda change: change.__name__)
@@ -130,20 +130,20 @@ async def test_a_list_in_a_channel_that_is_not_ours_alone_any_more(acme: Acme, c
     await change(acme)
     before = len(acme.sandbox.calls)
     await acme.pushed(*storm(61, 62, 63, 64, 65))
-    (moved,) = await until_posted(acme, 1, "D0ADMIN")
-    said = acme.seen(moved)
+    (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
+    text = acme.seen(moved_message)
 
-    assert said.startswith(f"({OTHERS.format(f'<#{SUCCESS}>')} To choose another place: `/score setup`)\n")
-    assert "they are one list: 66" in said
-    assert {f"p{n:02d}@example.com" in said for n in (0, 60, 61, 65)} == {True}
+    assert text.startswith(f"({OTHERS.format(f'<#{SUCCESS}>')} To choose another place: `/score setup`)\n")
+    assert "they are one list: 66" in text
+    assert {f"p{n:02d}@example.com" in text for n in (0, 60, 61, 65)} == {True}
     assert names_in(calls_since(acme, before, SUCCESS)) == []
     assert hidden(acme, message) is (change not in UNCHANGEABLE)
 
     await acme.pushed(*storm(66))
-    await until_it_says(acme, moved, "they are one list: 67")
+    await until_it_says(acme, moved_message, "they are one list: 67")
     listed = await acme.ask("followups", channel="D0REP")
     await click(acme, listed, "Claim")
-    await until_it_says(acme, moved, "Claimed by <@U0REP>")
+    await until_it_says(acme, moved_message, "Claimed by <@U0REP>")
     await acme.restart()
     assert names_in(calls_since(acme, before, SUCCESS)) == []
     assert len(posted(acme, "D0ADMIN")) == 1
@@ -161,10 +161,10 @@ async def test_a_list_in_the_direct_messages_of_somebody_who_is_no_member_any_mo
     await change(acme)
     before = len(acme.sandbox.calls)
     await acme.pushed(*storm(61, 62, 63, 64, 65))
-    (moved,) = await until_posted(acme, 1, "D0ADMIN")
+    (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
 
-    assert acme.seen(moved).startswith(f"({LEFT})\n")
-    assert "they are one list: 66" in acme.seen(moved)
+    assert acme.seen(moved_message).startswith(f"({LEFT})\n")
+    assert "they are one list: 66" in acme.seen(moved_message)
     assert hidden(acme, message)
     assert names_in(calls_since(acme, before, "D0REP")) == []
 
@@ -189,18 +189,18 @@ async def test_a_message_that_changes_because_of_a_click_elsewhere(acme: Acme, c
     await change(acme)
     before = len(acme.sandbox.calls)
     await click(acme, await acme.ask("followups", channel="D0REP"), "Claim")
-    (moved,) = await until_posted(acme, 1, "D0ADMIN")
+    (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
 
-    assert acme.seen(moved).splitlines()[1:] == [
+    assert acme.seen(moved_message).splitlines()[1:] == [
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62",
         "(from crm · Owner: <@U0REP>)",
         "Claimed by <@U0REP> · ‹now›",
         "[Snooze] [Done]",
     ]
     assert hidden(acme, message)
-    await press(acme, moved, "Snooze", user="U0ADMIN")  # has it already
+    await press(acme, moved_message, "Snooze", user="U0ADMIN")  # has it already
     await click(acme, await acme.ask("followups", channel="D0REP"), "Done")
-    await until_it_says(acme, moved, "Done by <@U0REP>")
+    await until_it_says(acme, moved_message, "Done by <@U0REP>")
     await acme.restart()
     assert names_in(calls_since(acme, before, SUCCESS)) == []
     assert len(calls_since(acme, before, SUCCESS)) == 1
@@ -214,8 +214,8 @@ async def test_a_message_that_changes_because_the_score_fell_back(acme: Acme) ->
     (message,) = await until_posted(acme, 1)
     await guest_joined(acme)
     await acme.pushed(hot(value=20))
-    (moved,) = await until_posted(acme, 1, "D0ADMIN")
-    assert "Closed by itself: the score fell back" in acme.seen(moved)
+    (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
+    assert "Closed by itself: the score fell back" in acme.seen(moved_message)
     assert hidden(acme, message)
 
 
@@ -229,11 +229,11 @@ async def test_a_snooze_that_ends_is_not_said_where_others_read_along(acme: Acme
     await until_it_says(acme, message, "Snoozed by")
     await change(acme)
     acme.sandbox.clock.advance(DAY + 1)
-    (moved,) = await until_posted(acme, 1, "D0ADMIN")
-    assert "[Claim] [Snooze] [Done]" in acme.seen(moved)
+    (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
+    assert "[Claim] [Snooze] [Done]" in acme.seen(moved_message)
     await acme.restart()
     assert hidden(acme, message)
-    assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
+    assert [post for post in acme.sandbox.world.posts if post.thread_ts] == []
 
 
 async def test_a_snooze_that_ends_is_not_said_to_somebody_who_left(acme: Acme) -> None:
@@ -245,11 +245,11 @@ async def test_a_snooze_that_ends_is_not_said_to_somebody_who_left(acme: Acme) -
     await until_it_says(acme, message, "Snoozed by")
     await owner(is_restricted=True)(acme)
     acme.sandbox.clock.advance(DAY + 1)
-    (moved,) = await until_posted(acme, 1, "D0ADMIN")
-    assert acme.seen(moved).startswith(f"({LEFT})\n*Ada Lovelace*")
+    (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
+    assert acme.seen(moved_message).startswith(f"({LEFT})\n*Ada Lovelace*")
     await acme.restart()
     assert hidden(acme, message)
-    assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
+    assert [post for post in acme.sandbox.world.posts if post.thread_ts] == []
 
 
 @pytest.mark.parametrize(("becomes", "place"), [("a member", "D0JANE"), ("a guest", "D0ADMIN")])
@@ -263,16 +263,16 @@ async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, becomes: 
     acme.sandbox.clock.advance(4 * 3_600 + 1)
 
     def told() -> list[Message]:
-        there = [one for one in acme.sandbox.world.posts if one.channel == place]
-        return [one for one in there if "Nobody has claimed this in time" in one.text]
+        posts = [post for post in acme.sandbox.world.posts if post.channel == place]
+        return [post for post in posts if "Nobody has claimed this in time" in post.text]
 
     (word,) = await acme.sandbox.wait_for(told)
-    why = "<@U0JANE> is no active member here, so this escalation comes to you."
-    assert (why in word.text) is (becomes == "a guest")
+    reason = "<@U0JANE> is no active member here, so this escalation comes to you."
+    assert (reason in word.text) is (becomes == "a guest")
     await until_posted(acme, 1, "D0ADMIN")
     await acme.restart()
     assert hidden(acme, message)
-    assert [one for one in acme.sandbox.world.posts if one.thread_ts] == []
+    assert [post for post in acme.sandbox.world.posts if post.thread_ts] == []
     assert becomes == "a member" or not acme.sandbox.messages("D0JANE", "U0JANE")
 
 
@@ -300,8 +300,8 @@ async def test_the_admins_who_are_named_come_first(acme: Acme) -> None:
     await shared(acme)
     listed = await acme.ask("followups", channel="D0REP")
     listed = await click(acme, listed, "Claim")
-    (moved,) = await until_posted(acme, 1, "D0JANE")
-    assert "Claimed by <@U0REP>" in acme.seen(moved)
+    (message,) = await until_posted(acme, 1, "D0JANE")
+    assert "Claimed by <@U0REP>" in acme.seen(message)
     acme.sandbox.world.people["U0JANE"].deleted = True
     await acme.sandbox.event({"type": "user_change", "user": {"id": "U0JANE", "team_id": "T0DEMO", "deleted": True}})
     await click(acme, listed, "Claim")
@@ -328,8 +328,8 @@ async def test_without_an_admin_the_home_tab_says_so(acme: Acme) -> None:
 
     await name_admins(acme.workspace, people=["U0JANE"])
     await click(acme, await acme.ask("followups", channel="D0REP"), "Done")
-    (moved,) = await until_posted(acme, 1, "D0JANE")
-    assert "Done by <@U0REP>" in acme.seen(moved)
+    (moved_message,) = await until_posted(acme, 1, "D0JANE")
+    assert "Done by <@U0REP>" in acme.seen(moved_message)
     await acme.restart()
     assert "No admin could be reached" not in await home(acme)
 
@@ -338,8 +338,8 @@ async def home(acme: Acme) -> str:
     """Open the Home tab of the rep, and return what it says."""
     before = len(acme.sandbox.calls)
     await acme.sandbox.open_home(REP)
-    drawn = lambda: [call for call in acme.sandbox.calls[before:] if call.method == "views.publish"]  # noqa: E731
-    await acme.sandbox.wait_for(drawn)
+    published = lambda: [call for call in acme.sandbox.calls[before:] if call.method == "views.publish"]  # noqa: E731
+    await acme.sandbox.wait_for(published)
     view = acme.sandbox.home(REP)
     assert view is not None
     return json.dumps(view.content, ensure_ascii=False)
@@ -357,8 +357,8 @@ async def test_the_admin_gets_it_once_whatever_slack_answers(acme: Acme, fault: 
     await tried_again(acme)
     await acme.pushed(*storm(62))
     acme.sandbox.clock.advance(5)
-    (moved,) = await until_posted(acme, 1, "D0ADMIN")
-    await until_it_says(acme, moved, "they are one list: 63")
+    (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
+    await until_it_says(acme, moved_message, "they are one list: 63")
     await acme.restart()
     assert len(posted(acme, "D0ADMIN")) == 1
     assert hidden(acme, message)
@@ -404,8 +404,8 @@ async def test_somebody_new_in_a_channel_is_looked_up_at_once(acme: Acme) -> Non
     before = len(acme.sandbox.calls)
     await acme.pushed(hot("hopper@example.com"))
     await until_posted(acme, 1, "C0NEW")
-    asked = [call.method for call in acme.sandbox.calls[before:]]
-    assert (asked.count("users.list"), asked.count("users.info")) == (0, 1)
+    methods = [call.method for call in acme.sandbox.calls[before:]]
+    assert (methods.count("users.list"), methods.count("users.info")) == (0, 1)
 
 
 async def test_a_list_that_was_taken_unheard_before_a_guest_joined(acme: Acme) -> None:
@@ -417,8 +417,8 @@ async def test_a_list_that_was_taken_unheard_before_a_guest_joined(acme: Acme) -
     await guest_joined(acme)
     await acme.pushed(*storm(61))
     acme.sandbox.clock.advance(5)
-    (moved,) = await until_posted(acme, 1, "D0ADMIN")
-    await until_it_says(acme, moved, "they are one list: 62")
+    (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
+    await until_it_says(acme, moved_message, "they are one list: 62")
     await acme.restart()
     assert hidden(acme, message)
     assert (len(posted(acme)), len(posted(acme, "D0ADMIN"))) == (1, 1)
@@ -428,5 +428,5 @@ async def test_who_may_see_nothing_is_told_so_in_direct_messages_too(acme: Acme)
     """Where the place of the answer is gone, it goes to them directly, and there it is the refusal as well."""
     sent = await acme.written(lambda: acme.sandbox.say("/score ada@example.com", user="U0GUEST", channel=SALES))
     await acme.sandbox.again(other(sent, response_url="http://127.0.0.1:9/response/gone"))
-    (told,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0GUEST", "U0GUEST"))
-    assert told.text == "Scores are for members of this workspace; guests cannot see or change them."
+    (message,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0GUEST", "U0GUEST"))
+    assert message.text == "Scores are for members of this workspace; guests cannot see or change them."

@@ -34,13 +34,13 @@ async def test_a_whole_day(acme: Acme) -> None:
     await acme.sandbox.close_view(view.id)
     bare = await acme.ask_for_form()
     offered = await acme.sandbox.options(bare.id, "contact", "top gun")
-    handed_in = await acme.hand_in(bare, contact=offered[0], score_fit="9")
+    new_receipt = await acme.hand_in(bare, contact=offered[0], score_fit="9")
     shared = await acme.ask("ada", channel="C0SHARED")
 
     assert acme.seen(undone) == "Ada Lovelace · Score 85 → *62* (warm) · undone" + BUTTONS
     assert form(view)["Score"] == ("62", "0 to 100, in steps of 1")
     assert list(errors) == ["score_satisfaction"]
-    assert acme.seen(handed_in) == "Pete Mitchell · Fit — → *9* (good)" + BUTTONS
+    assert acme.seen(new_receipt) == "Pete Mitchell · Fit — → *9* (good)" + BUTTONS
     assert acme.seen(shared).startswith("This conversation is shared")
 
 
@@ -94,14 +94,14 @@ async def test_slack_is_away_at_the_start(database_url: str, kind: str) -> None:
         )
         await service.connected()
         acme = Acme(sandbox=sandbox, service=service, database_url=database_url, socket_mode=False, workspace=workspace)
-        seen = acme.seen(await acme.ask("set ada@example.com +5"))
+        text = acme.seen(await acme.ask("set ada@example.com +5"))
     finally:
         await service.stop()
         await sandbox.stop()
 
     assert (early.status, early.headers.get("Retry-After")) == (503, "5")
     assert pushed["answer"]["status"] == 200
-    assert seen == "ada@example.com · Score 62 → *67* (warm)" + BUTTONS
+    assert text == "ada@example.com · Score 62 → *67* (warm)" + BUTTONS
 
 
 @pytest.mark.slow
@@ -137,14 +137,14 @@ async def test_a_token_that_slack_refuses(database_url: str, socket_mode: bool, 
     service = new_service(sandbox, database_url, socket_mode=socket_mode)
     try:
         await service.start()
-        with pytest.raises(BadSettings) as refused:
+        with pytest.raises(BadSettings) as error:
             async with asyncio.timeout(30):
                 await service.connected()
     finally:
         await service.stop()
         await sandbox.stop()
 
-    assert str(refused.value) == "Slack refuses SLACK_BOT_TOKEN or SLACK_APP_TOKEN: invalid_auth"
+    assert str(error.value) == "Slack refuses SLACK_BOT_TOKEN or SLACK_APP_TOKEN: invalid_auth"
 
 
 async def test_a_port_that_is_taken(database_url: str) -> None:
@@ -153,13 +153,13 @@ async def test_a_port_that_is_taken(database_url: str) -> None:
     port = int((await sandbox.start()).rpartition(":")[2])
     service = new_service(sandbox, database_url, port=port)
     try:
-        with pytest.raises(BadSettings) as refused:
+        with pytest.raises(BadSettings) as error:
             await service.start()
     finally:
         await service.stop()
         await sandbox.stop()
 
-    assert str(refused.value) == (
+    assert str(error.value) == (
         f"nothing can listen on 127.0.0.1:{port}: Address already in use. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT"
     )
 

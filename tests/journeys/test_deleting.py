@@ -13,8 +13,8 @@ TICKED = [{"text": {"type": "plain_text", "text": "Delete for good"}, "value": "
 
 async def ask_for_form(acme: Acme, line: str, *, user: str = ADMIN) -> View:
     """Type a line, and give the form that it opens."""
-    _, answered = await acme.answered(lambda: acme.sandbox.say(f"/score {line}", user=user, channel="C0SALES"))
-    assert answered.method == "views.open"
+    _, call = await acme.answered(lambda: acme.sandbox.say(f"/score {line}", user=user, channel="C0SALES"))
+    assert call.method == "views.open"
     return acme.sandbox.open_views(user)[-1]
 
 
@@ -33,11 +33,11 @@ async def test_a_contact_is_deleted(acme: Acme) -> None:
 
     sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"sure": TICKED}), user=ADMIN))
 
-    _, told = await acme.answered(partial(acme.sandbox.again, sent))
+    _, told_first = await acme.answered(partial(acme.sandbox.again, sent))
     await acme.restart()  # which forgets that it took it
     _, told_again = await acme.answered(partial(acme.sandbox.again, sent))
 
-    answer, again = told.arguments["text"], told_again.arguments["text"]
+    answer, again = told_first.arguments["text"], told_again.arguments["text"]
     assert again == "*Ada Lovelace* is not there any more: deleted already. Nothing else was changed."
     assert answer == "*Ada Lovelace* is gone, with 4 changes, 0 follow-ups and 1 address or id."
     assert await find(acme.workspace, text="ada@example.com") == []
@@ -58,9 +58,9 @@ async def test_without_the_tick_nothing_happens(acme: Acme) -> None:
 
 async def test_only_admins_delete(acme: Acme) -> None:
     """A member is told so, and opens no form."""
-    told = await acme.ask("delete ada")
+    answer = await acme.ask("delete ada")
 
-    assert "admin" in acme.seen(told)
+    assert "admin" in acme.seen(answer)
     assert acme.sandbox.open_views() == []
 
 
@@ -80,8 +80,8 @@ async def test_a_contact_that_is_gone_meanwhile(acme: Acme) -> None:
 
     answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
 
-    told = "*Ada Lovelace* is not there any more: deleted already. Nothing else was changed."
-    assert acme.seen(answer) == told
+    expected = "*Ada Lovelace* is not there any more: deleted already. Nothing else was changed."
+    assert acme.seen(answer) == expected
 
 
 async def test_a_contact_that_is_one_with_another_meanwhile(acme: Acme) -> None:
@@ -89,16 +89,19 @@ async def test_a_contact_that_is_one_with_another_meanwhile(acme: Acme) -> None:
     grace = (await find(acme.workspace, text="Hopper"))[0]
     await acme.ask("set ada 85")
     ada = (await find(acme.workspace, text="ada@example.com"))[0]
-    first, second = sorted((ada, grace), key=lambda one: one.id)
+    first, second = sorted((ada, grace), key=lambda contact: contact.id)
     view = await ask_for_form(acme, f"delete id:{second.id}")
-    ids = [{"email": one.email} if one.email else {"id": next(iter(one.ids.values()))} for one in (second, first)]
+    ids = [
+        {"email": contact.email} if contact.email else {"id": next(iter(contact.ids.values()))}
+        for contact in (second, first)
+    ]
     await acme.pushed({"type": "contact.merge", "contact": ids[0], "into": ids[1]})
-    one = (await find(acme.workspace, text="ada@example.com"))[0]
+    contact = (await find(acme.workspace, text="ada@example.com"))[0]
 
     answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
 
     assert acme.seen(answer) == (
-        f"*{second.shown}* is one with *{one.shown}* by now, so nothing was deleted."
+        f"*{second.shown}* is one with *{contact.shown}* by now, so nothing was deleted."
         f" To delete what is known of both: `/score delete id:{first.id}`"
     )
     assert await find(acme.workspace, text="ada@example.com") != []

@@ -29,16 +29,16 @@ async def chosen(acme: Acme, channel: str | None = SUCCESS) -> None:
 def posted(acme: Acme, channel: str = SUCCESS) -> list[Message]:
     """Give what the app posted for everybody in a channel."""
     world = acme.sandbox.world
-    ours = [one for one in world.posts if one.channel == channel and one.user == world.bot_user and one.metadata]
-    return [one for one in ours if (one.metadata or {}).get("event_type") == "follow_up"]
+    posts = [post for post in world.posts if post.channel == channel and post.user == world.bot_user and post.metadata]
+    return [post for post in posts if (post.metadata or {}).get("event_type") == "follow_up"]
 
 
 async def until_posted(acme: Acme, count: int, channel: str = SUCCESS) -> list[Message]:
     """Wait until so many messages stand in a channel."""
 
     def enough() -> list[Message]:
-        there = posted(acme, channel)
-        return there if len(there) >= count else []
+        posts = posted(acme, channel)
+        return posts if len(posts) >= count else []
 
     return list(await acme.sandbox.wait_for(enough))
 
@@ -50,19 +50,19 @@ async def until_it_says(acme: Acme, message: Message, words: str) -> Message:
         now = acme.sandbox.world.find(message.ts)
         return now if now is not None and words in acme.seen(now) else None
 
-    found = await acme.sandbox.wait_for(it)
-    assert isinstance(found, Message)
-    return found
+    result = await acme.sandbox.wait_for(it)
+    assert isinstance(result, Message)
+    return result
 
 
 async def press(acme: Acme, message: Message, label: str, *, user: str = REP) -> str:
     """Press a button under a posted message, and give what that person alone is told."""
     button = button_of(message, label)
-    response, answered = await acme.answered(
+    response, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
     )
     assert response.status == 200
-    assert answered.method == "response_url"
+    assert call.method == "response_url"
     return acme.seen(acme.latest(user=user, channel=message.channel))
 
 
@@ -71,10 +71,10 @@ async def history(acme: Acme, message: Message, *, user: str = REP) -> str:
     menu = message.blocks[0]["accessory"]
     (option,) = menu["options"]
     assert option["text"]["text"] == "History"
-    _, answered = await acme.answered(
+    _, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, menu["action_id"], user=user, selected=option["value"])
     )
-    assert answered.method == "response_url"
+    assert call.method == "response_url"
     return re.sub(r"‹[^›]+› · ", "", acme.seen(acme.latest(user=user, channel=message.channel)))
 
 
@@ -100,10 +100,10 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
 
     acme.sandbox.clock.advance(DAY + 1)
     message = await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
-    (said,) = await acme.sandbox.wait_for(
-        lambda: [one for one in acme.sandbox.world.posts if one.thread_ts == message.ts]
+    (reminder,) = await acme.sandbox.wait_for(
+        lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts]
     )
-    assert said.text == "<@U0JANE> snoozed this until now; it is open again."
+    assert reminder.text == "<@U0JANE> snoozed this until now; it is open again."
 
     assert "What came of it?" in await press(acme, message, "Done")
     message = await until_it_says(acme, message, "Done by <@U0REP>")
@@ -137,8 +137,8 @@ async def test_two_clicks_at_once(acme: Acme) -> None:
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
-    told = {await press(acme, message, "Claim"), await press(acme, message, "Claim", user="U0ADMIN")}
-    assert told == {"Ada Lovelace is yours now.", "<@U0REP> has it already."}
+    texts = {await press(acme, message, "Claim"), await press(acme, message, "Claim", user="U0ADMIN")}
+    assert texts == {"Ada Lovelace is yours now.", "<@U0REP> has it already."}
 
 
 async def test_it_closes_itself(acme: Acme) -> None:
@@ -162,14 +162,16 @@ async def test_very_many_are_one_list(acme: Acme) -> None:
     message = await until_it_says(acme, message, "they are one list: 61")
     assert len(posted(acme)) == 1
     await acme.restart()  # which finishes what is under way
-    assert {one.message_ts for one in await load_follow_ups(acme.workspace, ids=range(1, 100))} == {message.ts}
+    assert {follow_up.message_ts for follow_up in await load_follow_ups(acme.workspace, ids=range(1, 100))} == {
+        message.ts
+    }
 
 
 @pytest.mark.parametrize(
-    ("channel", "why"),
+    ("channel", "reason"),
     [("C0SHARED", "another organisation"), ("C0SALES", "guests"), ("C0GONE", "cannot see that channel")],
 )
-async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel: str, why: str) -> None:
+async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel: str, reason: str) -> None:
     """An admin is asked in its place; nobody can choose such a channel either."""
     await chosen(acme, channel)
     await acme.pushed(hot())
@@ -177,16 +179,16 @@ async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel
     assert "Ada Lovelace" in acme.seen(message)
     if channel in acme.sandbox.world.channels:
         assert posted(acme, channel) == []
-    told = await acme.ask(f"alerts add when score crosses 50 in <#{channel}>", channel="D0REP")
-    assert "No rule was made" in acme.seen(told)
-    assert why in acme.seen(told)
+    answer = await acme.ask(f"alerts add when score crosses 50 in <#{channel}>", channel="D0REP")
+    assert "No rule was made" in acme.seen(answer)
+    assert reason in acme.seen(answer)
 
 
 async def test_an_archived_channel_is_not_chosen(acme: Acme) -> None:
     """Slack takes no message there."""
     acme.sandbox.world.channels[SUCCESS].is_archived = True
-    told = acme.seen(await acme.ask(f"alerts add when score crosses 50 in <#{SUCCESS}>"))
-    assert told == "No rule was made. That channel is archived, so nothing is posted to it. Choose another one."
+    text = acme.seen(await acme.ask(f"alerts add when score crosses 50 in <#{SUCCESS}>"))
+    assert text == "No rule was made. That channel is archived, so nothing is posted to it. Choose another one."
 
 
 async def test_a_channel_that_becomes_shared_gets_nothing_more(acme: Acme) -> None:
@@ -205,9 +207,9 @@ async def test_without_a_channel_the_owner_is_asked(acme: Acme) -> None:
     """In the direct messages with the app."""
     await chosen(acme, None)
     await acme.pushed(hot(), hot("hopper@example.com"))
-    (mine,) = await until_posted(acme, 1, "D0REP")
+    (message,) = await until_posted(acme, 1, "D0REP")
     (other,) = await until_posted(acme, 1, "D0ADMIN")
-    assert "Ada Lovelace" in acme.seen(mine)
+    assert "Ada Lovelace" in acme.seen(message)
     assert "Grace Hopper" in acme.seen(other)
 
 
@@ -227,7 +229,7 @@ async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: b
     acme.sandbox.clock.advance(5)
     messages = await until_posted(acme, posts + 1)
     assert len(messages) == posts + 1
-    assert ["Possibly a repeat" in acme.seen(one) for one in messages] == [marked, False]
+    assert ["Possibly a repeat" in acme.seen(message) for message in messages] == [marked, False]
 
 
 async def tried_again(acme: Acme) -> None:
@@ -254,9 +256,9 @@ async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
     acme.sandbox.clock.advance(DAY + 1)
     await tried_again(acme)
-    await acme.sandbox.wait_for(lambda: [one for one in acme.sandbox.world.posts if one.thread_ts])
+    await acme.sandbox.wait_for(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts])
     await acme.restart()  # which finishes what is under way
-    assert [one.text for one in acme.sandbox.world.posts if one.thread_ts == message.ts] == [
+    assert [post.text for post in acme.sandbox.world.posts if post.thread_ts == message.ts] == [
         "<@U0REP> snoozed this until now; it is open again."
     ]
 
@@ -285,8 +287,8 @@ async def test_the_word_to_an_admin_comes_once(acme: Acme, fault: Any) -> None:
     await tried_again(acme)
     await until_posted(acme, 1, "D0ADMIN")
     await acme.restart()
-    told = [one.text for one in acme.sandbox.world.posts if one.channel == "D0ADMIN" and "C0GONE" in one.text]
-    assert len(told) == 1
+    posts = [post.text for post in acme.sandbox.world.posts if post.channel == "D0ADMIN" and "C0GONE" in post.text]
+    assert len(posts) == 1
 
 
 @pytest.mark.parametrize(
@@ -373,8 +375,8 @@ async def test_the_list_of_what_waits(acme: Acme) -> None:
     page = await acme.ask("followups")
     assert acme.seen(page).splitlines()[1:3] == ["*p09@example.com* · Score *85* (hot)", "Open · asked ‹now›"]
     assert acme.seen(await acme.press(page, "Next")).splitlines()[1] == "*p01@example.com* · Score *85* (hot)"
-    mine = acme.seen(await acme.ask("followups mine"))
-    assert mine == "Nothing waits for you. When one is asked for: `/score alerts`"
+    text = acme.seen(await acme.ask("followups mine"))
+    assert text == "Nothing waits for you. When one is asked for: `/score alerts`"
     (card,) = [acme.seen(await acme.ask("p03@example.com"))]
     assert "Follow-up: open since ‹now›" in card
     assert "for all that wait" in acme.seen(await acme.ask("followups yesterday"))
@@ -383,10 +385,10 @@ async def test_the_list_of_what_waits(acme: Acme) -> None:
 async def click(acme: Acme, listed: Message, label: str, *, nth: int = 0, user: str = REP) -> Message:
     """Press one of the buttons of that name in a list, and give what stands in its place then."""
     button = button_of(listed, label, nth=nth)
-    _, answered = await acme.answered(
+    _, call = await acme.answered(
         lambda: acme.sandbox.click(listed.id, button["action_id"], block_id=button["block_id"], user=user)
     )
-    assert answered.arguments["replace_original"]
+    assert call.arguments["replace_original"]
     changed = acme.sandbox.world.find(listed.ts)
     assert changed is not None
     return changed
@@ -424,7 +426,9 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
     ]
     listed = await click(acme, listed, "Snooze", nth=1)
     assert lines(acme, listed)[0] == "p00@example.com sleeps for a day and comes back then."
-    assert [one.standing.state.value for one in await load_follow_ups(acme.workspace, ids=[1, 2, 3, 4])] == [
+    assert [
+        follow_up.standing.state.value for follow_up in await load_follow_ups(acme.workspace, ids=[1, 2, 3, 4])
+    ] == [
         *("snoozed", "open", "done", "done"),
     ]
 
@@ -453,9 +457,9 @@ async def test_the_first_questions(acme: Acme) -> None:
     """An admin is asked once, in a direct message; the answers are taken there and by /score setup."""
     (question,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
     assert "Where shall follow-ups go?" in str(question.blocks)
-    told = await acme.ask("setup", user=REP)
-    assert "That is for admins" in acme.seen(told)
-    for channel, said in (
+    answer = await acme.ask("setup", user=REP)
+    assert "That is for admins" in acme.seen(answer)
+    for channel, beginning in (
         ("C0SHARED", "Nothing was changed. "),
         (SUCCESS, "Follow-ups go to <#C0SUCCESS> from now on."),
     ):
@@ -464,7 +468,7 @@ async def test_the_first_questions(acme: Acme) -> None:
                 question.id, "setup_channel", user="U0ADMIN", selected=channel
             )
         )
-        assert acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN")).startswith(said)
+        assert acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN")).startswith(beginning)
     await acme.answered(lambda: acme.sandbox.click(question.id, "setup_setters", user="U0ADMIN", selected="admins"))
     assert "Only admins set scores from now on." in acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN"))
     assert "Here only admins set scores" in acme.seen(await acme.ask("set ada@example.com 5"))
@@ -502,7 +506,9 @@ async def test_whoever_invites_the_app_is_asked(acme: Acme) -> None:
     before = len(acme.sandbox.messages(SUCCESS, REP))
     await acme.sandbox.event({**joined, "channel": SUCCESS, "inviter": REP})
     await acme.sandbox.event({**joined, "channel": SUCCESS, "inviter": "U0ADMIN"})
-    await acme.sandbox.wait_for(lambda: [one for one in acme.sandbox.messages(SUCCESS, "U0ADMIN") if one.only_for])
+    await acme.sandbox.wait_for(
+        lambda: [message for message in acme.sandbox.messages(SUCCESS, "U0ADMIN") if message.only_for]
+    )
     assert len(acme.sandbox.messages(SUCCESS, REP)) == before
 
 
@@ -559,9 +565,9 @@ async def test_a_guest_can_claim_nothing(acme: Acme) -> None:
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
     acme.sandbox.world.channels[SUCCESS].members.append("U0GUEST")
-    told = await press(acme, message, "Claim", user="U0GUEST")
-    assert "guests cannot see" in told
-    assert "Ada" not in told
-    assert await history(acme, message, user="U0GUEST") == told
+    answer = await press(acme, message, "Claim", user="U0GUEST")
+    assert "guests cannot see" in answer
+    assert "Ada" not in answer
+    assert await history(acme, message, user="U0GUEST") == answer
     assert (await load_follow_ups(acme.workspace, ids=[1]))[0].standing.holder is None
     assert CRM_SECRET not in str(acme.sandbox.calls)

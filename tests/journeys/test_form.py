@@ -135,13 +135,13 @@ async def test_the_menu_of_contacts(acme: Acme) -> None:
     """It finds by name, company, address and id, ten at most and one more, and nothing by nothing."""
     await acme.pushed(*({"type": "contact.upsert", "contact": {"id": f"s{n}", "name": f"Sam {n}"}} for n in range(20)))
     view = await acme.ask_for_form()
-    found = {
+    options = {
         typed: [option["text"]["text"] for option in await acme.sandbox.options(view.id, "contact", typed)]
         for typed in ("top g", "ADA@example.com", "crm:4711", "qqq", "", "sam")
     }
 
-    assert len(found.pop("sam")) == 11
-    assert found == {
+    assert len(options.pop("sam")) == 11
+    assert options == {
         "top g": ["Pete Mitchell · Top Gun · pete@topgun.example"],
         "ADA@example.com": ["Ada Lovelace · Analytical Engines · ada@example.com"],
         "crm:4711": ["Ida Rhodes · Mathematical Tables"],
@@ -194,7 +194,9 @@ async def test_a_form_that_was_open_for_an_hour(acme: Acme) -> None:
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     acme.sandbox.clock.advance(3_600)
     await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
-    call = await acme.sandbox.wait_for(lambda: [one for one in acme.answers if one.method == "chat.postMessage"])
+    call = await acme.sandbox.wait_for(
+        lambda: [answer for answer in acme.answers if answer.method == "chat.postMessage"]
+    )
     message = acme.sandbox.messages("D0REP")[-1]
 
     assert acme.seen(message) == "Ada Lovelace · Score 62 → *85* (hot)" + BUTTONS
@@ -209,11 +211,11 @@ async def test_a_form_without_a_place_is_answered_in_direct_messages(acme: Acme)
     sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
     metadata = json.loads(sent.payload["view"]["private_metadata"])
     bare = json.dumps({"contact": metadata["contact"], "was": metadata["was"]})
-    _, answered = await acme.answered(
+    _, call = await acme.answered(
         lambda: acme.sandbox.again(other(sent, view=sent.payload["view"] | {"private_metadata": bare}))
     )
 
-    assert answered.method == "chat.postMessage"
+    assert call.method == "chat.postMessage"
     assert acme.seen(acme.sandbox.messages("D0REP")[-1]) == "Ada Lovelace · Score 62 → *85* (hot)" + BUTTONS
 
 
@@ -271,4 +273,4 @@ async def test_a_form_for_nobody(acme: Acme) -> None:
     assert json.loads(response.body)["errors"] == {
         "contact": "Choose a contact: type a part of the name or the address."
     }
-    assert [each[0] for each in await acme.made_by_people()] == ["kelly@example.com"]
+    assert [change[0] for change in await acme.made_by_people()] == ["kelly@example.com"]

@@ -27,12 +27,12 @@ async def many_types(acme: Acme, count: int) -> list[str]:
 async def test_the_longest_lists(acme: Acme, name: str, line: str) -> None:
     """Fifty contacts of the longest names and companies are an answer, not a silence."""
     people = [{"id": f"x{n}", "name": name, "company": name} for n in range(50)]
-    await acme.pushed(*({"type": "contact.upsert", "contact": each} for each in people))
+    await acme.pushed(*({"type": "contact.upsert", "contact": contact} for contact in people))
     score = {"type": "score.set", "score": "score", "value": 99}
-    await acme.pushed(*(score | {"contact": {"id": each["id"]}} for each in people))
-    _, answered = await acme.answered(lambda: acme.sandbox.say(f"/score {line}"))
+    await acme.pushed(*(score | {"contact": {"id": contact["id"]}} for contact in people))
+    _, call = await acme.answered(lambda: acme.sandbox.say(f"/score {line}"))
 
-    assert answered.answer == {"status": 200, "body": "ok"}
+    assert call.answer == {"status": 200, "body": "ok"}
 
 
 @pytest.mark.parametrize("count", [12, 40, 90])
@@ -49,10 +49,10 @@ async def test_many_types(acme: Acme, line: str, count: int) -> None:
     }
     await acme.pushed({"type": "contact.upsert", "contact": everything})
     at = [{"score": key, "occurred_at": ago(acme.sandbox, 1)} for key in ("score", *keys)]
-    await acme.pushed(*({"type": "score.set", "contact": {"id": "x"}, "value": 5} | each for each in at))
-    _, answered = await acme.answered(lambda: acme.sandbox.say(f"/score {line}"))
+    await acme.pushed(*({"type": "score.set", "contact": {"id": "x"}, "value": 5} | more for more in at))
+    _, call = await acme.answered(lambda: acme.sandbox.say(f"/score {line}"))
 
-    assert answered.answer == {"status": 200, "body": "ok"}
+    assert call.answer == {"status": 200, "body": "ok"}
     assert "<!date" not in acme.seen(
         acme.latest()
     )  # every date is whole: one cut in its middle would be shown as its markup
@@ -62,24 +62,24 @@ async def test_the_longest_histories(acme: Acme) -> None:
     """Twenty changes with the longest reasons are an answer."""
     reasons = [{"value": n, "reason": "&" * 1000} for n in range(20)]
     change = {"type": "score.set", "contact": {"email": "pete@topgun.example"}, "score": "score"}
-    await acme.pushed(*(change | each for each in reasons))
-    _, answered = await acme.answered(lambda: acme.sandbox.say("/score history pete@topgun.example"))
+    await acme.pushed(*(change | reason for reason in reasons))
+    _, call = await acme.answered(lambda: acme.sandbox.say("/score history pete@topgun.example"))
 
-    assert answered.answer == {"status": 200, "body": "ok"}
+    assert call.answer == {"status": 200, "body": "ok"}
 
 
 async def test_the_longest_receipt(acme: Acme) -> None:
     """A line with ninety values and the longest reason has a receipt, and one undo."""
     keys = await many_types(acme, 90)
     line = " ".join(f"{key}=999999999.999" for key in keys)
-    _, answered = await acme.answered(
+    _, call = await acme.answered(
         lambda: acme.sandbox.command("/score", f"set ada@example.com {line} because {'&amp;' * 300}")
     )
     _, undone = await acme.answered(lambda: acme.sandbox.command("/score", "undo"))
 
-    assert answered.answer == {"status": 200, "body": "ok"}
+    assert call.answer == {"status": 200, "body": "ok"}
     assert undone.answer == {"status": 200, "body": "ok"}
-    assert {made[-1] for made in await acme.made_by_people()} == {True}
+    assert {change[-1] for change in await acme.made_by_people()} == {True}
     assert len(await acme.made_by_people()) == 90
 
 
@@ -107,8 +107,8 @@ async def test_the_longest_receipt(acme: Acme) -> None:
 async def test_the_longest_lines(acme: Acme, line: str) -> None:
     """Whatever fits into a line is answered, and changes nothing it does not say."""
     before = await acme.ledger()
-    response, answered = await acme.answered(lambda: acme.sandbox.command("/score", line))
+    response, call = await acme.answered(lambda: acme.sandbox.command("/score", line))
 
-    assert (response.status, answered.answer) == (200, {"status": 200, "body": "ok"})
-    assert not answered.arguments["text"].startswith("That did not work")
+    assert (response.status, call.answer) == (200, {"status": 200, "body": "ok"})
+    assert not call.arguments["text"].startswith("That did not work")
     assert await acme.ledger() == before

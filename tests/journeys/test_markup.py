@@ -41,17 +41,17 @@ async def evil(acme: Acme) -> Acme:
     return acme
 
 
-def parsed_by_slack(given: Any) -> Iterator[str]:
+def parsed_by_slack(content: Any) -> Iterator[str]:
     """Give every text of a message or view in which Slack looks for markup."""
-    if isinstance(given, dict):
-        for name, value in given.items():
-            if name == "text" and isinstance(value, str) and given.get("type") != "plain_text":
+    if isinstance(content, dict):
+        for name, value in content.items():
+            if name == "text" and isinstance(value, str) and content.get("type") != "plain_text":
                 yield value
             else:
                 yield from parsed_by_slack(value)
-    elif isinstance(given, list | tuple):
-        for each in given:
-            yield from parsed_by_slack(each)
+    elif isinstance(content, list | tuple):
+        for part in content:
+            yield from parsed_by_slack(part)
 
 
 def raw_in(acme: Acme) -> list[str]:
@@ -61,26 +61,26 @@ def raw_in(acme: Acme) -> list[str]:
     return [
         text
         for text, outside in zip(texts, outside_code, strict=True)
-        if any(each in text for each in RAW) or STYLED.search(outside) or TURNING.search(text)
+        if any(pattern in text for pattern in RAW) or STYLED.search(outside) or TURNING.search(text)
     ]
 
 
-def made_into_links(given: Any) -> Iterator[Any]:
+def made_into_links(content: Any) -> Iterator[Any]:
     """Give every text of a message or view in which Slack would make links of what looks like an address."""
-    if isinstance(given, dict):
-        if given.get("type") == "mrkdwn" and given.get("verbatim") is not True:
-            yield given
-        given = list(given.values())
-    if isinstance(given, list | tuple):
-        for each in given:
-            yield from made_into_links(each)
+    if isinstance(content, dict):
+        if content.get("type") == "mrkdwn" and content.get("verbatim") is not True:
+            yield content
+        content = list(content.values())
+    if isinstance(content, list | tuple):
+        for part in content:
+            yield from made_into_links(part)
 
 
 async def test_the_card_of_a_contact_with_markup(evil: Acme) -> None:
     """Every part of a card is written so that it reads as it was given."""
-    seen = evil.seen(await evil.ask("crm:evil"))
+    text = evil.seen(await evil.ask("crm:evil"))
 
-    assert seen == (
+    assert text == (
         "*Evil &lt;!channel&gt; &amp; &lt;https://evil.example|Free&gt;* · &lt;!here&gt; Ltd\n"
         "Score  —\n"
         "Fit  —\n"
@@ -144,10 +144,10 @@ async def test_nothing_is_parsed_in_what_follows(evil: Acme) -> None:
     undone = await evil.press(receipt, "Undo")
     await evil.press(undone, "History")
     view = await evil.press_for_form(await evil.ask("crm:evil"), "Set")
-    handed_in = await evil.hand_in(view, score_mood="8", reason="<!channel>")
+    new_receipt = await evil.hand_in(view, score_mood="8", reason="<!channel>")
 
     assert form(view)["about"] == "*Evil &lt;!channel&gt; &amp; &lt;https://evil.example|Free&gt;*"
-    assert evil.seen(handed_in) == (
+    assert evil.seen(new_receipt) == (
         "Evil &lt;!channel&gt; &amp; &lt;https://evil.example|Free&gt; · &lt;!here&gt; Mood 5 → *8*"
         ' · "&lt;!channel&gt;"\n[Undo] [History]'
     )
@@ -246,18 +246,18 @@ FORMS = (
 
 
 @on_sqlite
-@pytest.mark.parametrize("verb", ["", "nonsense", *(one for one in VERBS if one != "setup")])  # which reads no words
+@pytest.mark.parametrize("verb", ["", "nonsense", *(verb for verb in VERBS if verb != "setup")])  # which reads no words
 async def test_no_echo_is_markup(acme: Acme, verb: str) -> None:
     """Whatever an admin, who may use every verb, types after one, no answer says it in a way that Slack would parse."""
-    said = 0
+    forms_seen = 0
     for rest in FORMS:
         line = f"{verb} {rest.replace('{}', EVIL_WORD)}".strip()
         await acme.answered(lambda line=line: acme.sandbox.say(f"/score {line}", user=ADMIN))  # type: ignore[misc]
-        said += 1
+        forms_seen += 1
         assert raw_in(acme) == [], line
         acme.sandbox.calls.clear()
 
-    assert said == len(FORMS)
+    assert forms_seen == len(FORMS)
 
 
 async def test_no_form_echoes_markup(acme: Acme) -> None:
@@ -266,12 +266,16 @@ async def test_no_form_echoes_markup(acme: Acme) -> None:
     for line in ("set", "alerts add"):
         await acme.answered(lambda line=line: acme.sandbox.say(f"/score {line}"))  # type: ignore[misc]  # bound at once
         view = acme.sandbox.open_views(REP)[-1]
-        texts = [one for one in view.blocks if one["type"] == "input" and one["element"]["type"] == "plain_text_input"]
-        values = entered(view, {one["block_id"]: evil for one in texts})
+        texts = [
+            block
+            for block in view.blocks
+            if block["type"] == "input" and block["element"]["type"] == "plain_text_input"
+        ]
+        values = entered(view, {block["block_id"]: evil for block in texts})
         assert values
         await acme.sandbox.submit(view.id, values)
-    handed_in = await acme.press_for_form(await acme.ask("ada"), "Set")
-    receipt = acme.seen(await acme.hand_in(handed_in, score_score="85", reason=evil))
+    modal = await acme.press_for_form(await acme.ask("ada"), "Set")
+    receipt = acme.seen(await acme.hand_in(modal, score_score="85", reason=evil))
 
     assert "&lt;!here&gt;" in receipt
     assert raw_in(acme) == []

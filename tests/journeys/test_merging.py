@@ -13,15 +13,15 @@ async def test_two_become_one_and_are_parted_again(acme: Acme) -> None:
     """It says who, and what their scores became; the button under it takes it back exactly, and brings it back."""
     await acme.ask("set kelly@example.com 60")
 
-    done = await acme.ask(LINE, user=ADMIN)
+    answer = await acme.ask(LINE, user=ADMIN)
 
-    (one,) = await find(acme.workspace, text="kelly@example.com")
-    assert [one.id] == [found.id for found in await find(acme.workspace, text="hopper@example.com")]
-    said = acme.seen(done)
-    assert "Grace Hopper and Grace Kelly are one contact now" in said
-    assert "Score 41 → *60* (warm)" in said
-    assert said.count("→") == 2  # and Fit, which was hers alone
-    undone = await acme.press(done, "Undo", user=ADMIN)
+    (contact,) = await find(acme.workspace, text="kelly@example.com")
+    assert [contact.id] == [found_contact.id for found_contact in await find(acme.workspace, text="hopper@example.com")]
+    text = acme.seen(answer)
+    assert "Grace Hopper and Grace Kelly are one contact now" in text
+    assert "Score 41 → *60* (warm)" in text
+    assert text.count("→") == 2  # and Fit, which was hers alone
+    undone = await acme.press(answer, "Undo", user=ADMIN)
     assert acme.seen(undone) == (
         "Grace Hopper · Score 60 → 41 (warm) · Fit 3 → — · undone\n"
         "Grace Kelly · Fit — → 3 (poor) · Score — → 60 (warm) · undone\n[Undo]"
@@ -46,4 +46,4 @@ async def test_who_is_one_already_and_who_is_nobody(acme: Acme) -> None:
 async def test_only_admins_merge(acme: Acme) -> None:
     """A member is told so."""
     assert "admin" in acme.seen(await acme.ask(LINE))
-    assert len({found.id for name in ("hopper", "kelly") for found in await find(acme.workspace, text=name)}) == 2
+    assert len({contact.id for name in ("hopper", "kelly") for contact in await find(acme.workspace, text=name)}) == 2

@@ -22,7 +22,7 @@ async def people(acme: Acme, count: int, *, name: str = "Person {:03d}") -> None
 def read(text: str) -> tuple[str, list[str], list[str]]:
     """Give the title of a page, whom it names, and its buttons."""
     title, *lines = text.splitlines()
-    return title, [found[1] for line in lines if (found := LINE.match(line))], re.findall(r"\[(.*?)\]", lines[-1])
+    return title, [match[1] for line in lines if (match := LINE.match(line))], re.findall(r"\[(.*?)\]", lines[-1])
 
 
 @on_both
@@ -30,22 +30,22 @@ async def test_every_page_is_reached_and_left(acme: Acme) -> None:
     """Next goes on to the end, naming everybody once and saying where one is; Back leads to the first page again."""
     await people(acme, 117)
     message = await acme.ask("filter company:Crowd sort:name")
-    seen: list[str] = []
+    all_names: list[str] = []
     for number in range(12):
         title, names, buttons = read(acme.seen(message))
         last = min(number * 10 + 10, 117)
         assert title == f"*{number * 10 + 1}–{last} of 117 contacts fit* `company:Crowd sort:name`"
         assert buttons == [*(["Back"] if number else []), *(["Next"] if number < 11 else []), "Share to channel"]
-        seen += names
+        all_names += names
         if number < 11:
             message = await acme.press(message, "Next")
-    assert seen == [f"Person {number:03d}" for number in range(117)]
+    assert all_names == [f"Person {number:03d}" for number in range(117)]
 
     for _ in range(11):
         if "[Back]" in acme.seen(message):
             message = await acme.press(message, "Back")
     title, names, buttons = read(acme.seen(message))
-    assert (names, buttons) == (seen[:10], ["Next", "Share to channel"])
+    assert (names, buttons) == (all_names[:10], ["Next", "Share to channel"])
     assert title.startswith("*1–10 of 117 contacts fit*")
 
 
@@ -54,7 +54,9 @@ async def test_a_page_is_shared_as_it_stands(acme: Acme) -> None:
     await people(acme, 15)
     message = await acme.press(await acme.ask("filter company:Crowd", channel="C0SUCCESS"), "Next")
     await acme.pushed({"type": "contact.upsert", "contact": {"email": "p014@crowd.example", "name": "Person 777"}})
-    button = next(one for one in message.blocks[-1]["elements"] if one["text"]["text"] == "Share to channel")
+    button = next(
+        element for element in message.blocks[-1]["elements"] if element["text"]["text"] == "Share to channel"
+    )
     await acme.answered(lambda: acme.sandbox.click(message.id, button["action_id"]))
     (*_, posted) = acme.sandbox.messages("C0SUCCESS", "U0JANE")
 
@@ -69,25 +71,25 @@ async def test_a_page_is_shared_as_it_stands(acme: Acme) -> None:
 async def test_what_a_button_has_no_room_for(acme: Acme, name: str) -> None:
     """However long a filter or a name is there is an answer, and Next leads on wherever it stands."""
     await people(acme, 25, name=name)
-    turned = []
+    titles = []
     for text in ("company:Crowd sort:name", f"company:Crowd (company~crowd OR {'name~é ' * 180}) sort:-name"):
         message = await acme.ask(f"filter {text}")
         for title in ("*1–10 of 25 contacts fit*", "*11–20 of 25 contacts fit*", "*21–25 of 25 contacts fit*"):
-            told, _, buttons = read(acme.seen(message))
-            assert told.startswith(title)
+            first_title, _, buttons = read(acme.seen(message))
+            assert first_title.startswith(title)
             assert buttons[-1] == "Share to channel"
             if "Next" not in buttons:
                 break
             message = await acme.press(message, "Next")
-        turned.append(title)
-    assert turned == ["*21–25 of 25 contacts fit*"] * 2
+        titles.append(title)
+    assert titles == ["*21–25 of 25 contacts fit*"] * 2
 
-    for text, counted in (
+    for text, length in (
         (f"company:Crowd {'name~x ' * 200}", "1413"),
         (f"company:Crowd {'-name:a ' * 90}" + '"a" ' * 150, "1633, quotation marks counted twice"),
     ):
         assert acme.seen(await acme.ask(f"filter {text}")) == (
-            f"A filter has at most 1400 characters here; this one has {counted}."
+            f"A filter has at most 1400 characters here; this one has {length}."
         )
 
 
@@ -96,10 +98,10 @@ async def test_a_filter_says_who_emptied_it_and_how_many_it_takes(acme: Acme) ->
     await people(acme, 60)
     nobody = acme.seen(await acme.ask("filter company:Crowd fit>=2 fit<1.5 name~person"))
     three = read(acme.seen(await acme.ask("filter company:Crowd limit:3")))
-    many = read(acme.seen(await acme.ask("filter company:Crowd limit:55")))
+    fifty = read(acme.seen(await acme.ask("filter company:Crowd limit:55")))
 
     assert (
         nobody == "No contact fits `company:Crowd fit&gt;=2 fit&lt;1.5 name~person`. Nobody is left after `fit&lt;1.5`."
     )
     assert (three[0], three[2]) == ("*1–3 of 60 contacts fit* `company:Crowd limit:3`", ["Share to channel"])
-    assert (len(three[1]), len(many[1])) == (3, 50)
+    assert (len(three[1]), len(fifty[1])) == (3, 50)

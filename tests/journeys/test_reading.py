@@ -175,9 +175,9 @@ LINES = [
         (
             f"top {word}",
             f"`{word}` is neither a number from 1 to 50 nor a score type (score, fit, satisfaction)."
-            f" Type `/score top 10`{named}.",
+            f" Type `/score top 10`{suggestion}.",
         )
-        for word, named in (
+        for word, suggestion in (
             ("0", ""),
             ("51", ""),
             ("-1", ""),
@@ -203,19 +203,19 @@ LINES = [
 async def test_a_line_and_its_answer(acme: Acme, line: str, answer: str) -> None:
     """The whole answer to a line is read; nothing is changed by it."""
     before = await acme.ledger()
-    seen = acme.seen(await acme.ask(line))
+    text = acme.seen(await acme.ask(line))
 
-    assert seen == answer
+    assert text == answer
     assert await acme.ledger() == before
 
 
 async def test_a_choice_acts(acme: Acme) -> None:
     """A button of the list shows the one that was meant, in the place of the question."""
-    asked = await acme.ask("grace")
-    shown = await acme.press(asked, "Grace Kelly · Monaco · kelly@example.com")
+    answer = await acme.ask("grace")
+    message = await acme.press(answer, "Grace Kelly · Monaco · kelly@example.com")
 
-    assert shown.ts == asked.ts
-    assert acme.seen(shown) == (
+    assert message.ts == answer.ts
+    assert acme.seen(message) == (
         "*Grace Kelly* · Monaco · kelly@example.com\n"
         "Score  —\n"
         "Fit  *3* (poor) · ‹2 d ago› from crm\n"
@@ -226,9 +226,9 @@ async def test_a_choice_acts(acme: Acme) -> None:
 
 async def test_did_you_mean_runs(acme: Acme) -> None:
     """The button of a misspelt verb runs the line as it was meant."""
-    shown = await acme.press(await acme.ask("tpo 5"), "/score top 5")
+    message = await acme.press(await acme.ask("tpo 5"), "/score top 5")
 
-    assert acme.seen(shown) == TOP
+    assert acme.seen(message) == TOP
 
 
 async def test_a_suggestion_acts(acme: Acme) -> None:
@@ -273,7 +273,7 @@ async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
 async def test_up_to_ten_are_offered(acme: Acme, count: int, answer: str) -> None:
     """Ten contacts of a name are a list to choose from, eleven are too many."""
     letters = "ABCDEFGHIJK"[:count]
-    people = [{"type": "contact.upsert", "contact": {"id": each, "name": f"Sam {each}"}} for each in letters]
+    people = [{"type": "contact.upsert", "contact": {"id": letter, "name": f"Sam {letter}"}} for letter in letters]
     await acme.pushed(*people)
 
     assert acme.seen(await acme.ask("sam")) == answer
@@ -331,7 +331,7 @@ async def test_the_last_twenty_changes(acme: Acme) -> None:
     """A history has the latest twenty changes, newest first, and says so."""
     at = [{"occurred_at": ago(acme.sandbox, 4 - hours / 24)} for hours in range(25)]
     add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 1}
-    await acme.pushed(*(add | each for each in at))
+    await acme.pushed(*(add | more for more in at))
     lines = acme.seen(await acme.ask("history ada")).splitlines()
 
     assert len(lines) == 23
@@ -376,10 +376,10 @@ async def test_another_default_type(acme: Acme) -> None:
 @on_both
 async def test_a_filter_and_its_mistake(acme: Acme) -> None:
     """A line with an operator is a filter; a caret stands below what cannot be read in it."""
-    found = acme.seen(await acme.ask("score>=40"))
+    text = acme.seen(await acme.ask("score>=40"))
     wrong = acme.seen(await acme.ask("score>=40 -has:xyz"))
 
-    assert found == (
+    assert text == (
         "*2 contacts fit* `score&gt;=40`\n"
         "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
         "*Grace Hopper* · Navy · Score *41* (warm)\n"

@@ -130,15 +130,15 @@ async def test_refused(acme: Acme, name: str) -> None:
             cells[surface] = await outcome(acme, condition.sent(sent), condition.sentence)
     acme.sandbox.faults.clear()
     await acme.restart()  # after this nothing is under way
-    said = [call for call in acme.sandbox.calls[calls:] if call.method != "auth.test"]
+    calls_made = [call for call in acme.sandbox.calls[calls:] if call.method != "auth.test"]
 
     COUNTS["cells of the refusal matrix"] += len(cells)
-    assert {surface: what for surface, what in cells.items() if what != "refused"} == {}
+    assert {surface: cell for surface, cell in cells.items() if cell != "refused"} == {}
     assert len(cells) == COUNT - (0 if condition.commands else len(COMMANDS))
-    assert sum(call.method == "response_url" for call in said) == len(cells) - 1  # the menu is answered by itself
-    assert {call.method for call in said} <= {"users.info", "conversations.info", "response_url"}
-    assert [call for call in said if WORDS.search(json.dumps(call.arguments, ensure_ascii=False))] == []
-    assert [call for call in said if call.method == "response_url" and NUMBER.search(words_of(call))] == []
+    assert sum(call.method == "response_url" for call in calls_made) == len(cells) - 1  # the menu is answered by itself
+    assert {call.method for call in calls_made} <= {"users.info", "conversations.info", "response_url"}
+    assert [call for call in calls_made if WORDS.search(json.dumps(call.arguments, ensure_ascii=False))] == []
+    assert [call for call in calls_made if call.method == "response_url" and NUMBER.search(words_of(call))] == []
     assert await acme.ledger() == before
 
 
@@ -147,8 +147,8 @@ async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
     before = len(acme.sandbox.calls)
     response = await acme.sandbox.again(sent)
     if sent.payload.get("type") == "block_suggestion":
-        refused = (response.status, response.json()) == (200, {"options": []})
-        return "refused" if refused else f"{response.status} {response.body}"
+        is_refused = (response.status, response.json()) == (200, {"options": []})
+        return "refused" if is_refused else f"{response.status} {response.body}"
     try:
         posted = await acme.sandbox.wait_for(
             lambda: [call for call in acme.sandbox.calls[before:] if call.method in ("response_url", "views.open")]
@@ -156,8 +156,8 @@ async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
     except TimeoutError:
         return f"{response.status} and no answer"
     block = {"type": "section", "text": {"type": "mrkdwn", "text": sentence}}
-    asked = {"response_type": "ephemeral", "replace_original": False, "text": sentence, "blocks": [block]}
-    if (response.status, response.body) == (200, "") and posted[0].arguments == asked:
+    expected = {"response_type": "ephemeral", "replace_original": False, "text": sentence, "blocks": [block]}
+    if (response.status, response.body) == (200, "") and posted[0].arguments == expected:
         return "refused"
     return f"{response.status} {response.body} {posted[0].method} {posted[0].arguments.get('text')}"
 
@@ -180,19 +180,19 @@ async def test_served(acme: Acme, name: str) -> None:
     """A member is served on every surface, in every place that is the workspace's own."""
     place = acme.sandbox.world.add_channel(PLACES[name])
     requests = await surfaces(acme, user=REP, channel=place.id)
-    told: dict[str, str] = {}
+    results: dict[str, str] = {}
     for surface, sent in requests.items():
         if sent.payload.get("type") == "block_suggestion":
             response = await acme.sandbox.again(sent)
-            told[surface] = "served" if response.json()["options"] else "nothing offered"
+            results[surface] = "served" if response.json()["options"] else "nothing offered"
             continue
         _, answer = await acme.answered(partial(acme.sandbox.again, sent))
-        refused = answer.method == "response_url" and answer.arguments["text"] in ALL_REFUSALS
-        told[surface] = answer.arguments["text"] if refused else "served"
+        is_refused = answer.method == "response_url" and answer.arguments["text"] in ALL_REFUSALS
+        results[surface] = answer.arguments["text"] if is_refused else "served"
 
-    COUNTS["surfaces served to a member"] += len(told)
-    assert told == dict.fromkeys(requests, "served")
-    assert len(told) == COUNT
+    COUNTS["surfaces served to a member"] += len(results)
+    assert results == dict.fromkeys(requests, "served")
+    assert len(results) == COUNT
 
 
 async def test_a_member_is_no_admin(acme: Acme) -> None:
@@ -200,19 +200,19 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
     requests = await surfaces(acme, user=REP, channel=SALES)
     acme.sandbox.world.people[REP].is_admin = False
     acme.sandbox.clock.advance(31)
-    before, waiting = await score_types(acme.workspace), await drafts(acme.workspace)
-    known = await sources(acme.workspace)
-    told: dict[str, str] = {}
+    before, drafts_before = await score_types(acme.workspace), await drafts(acme.workspace)
+    sources_before = await sources(acme.workspace)
+    results: dict[str, str] = {}
     for surface, sent in requests.items():
         if surface.split(" of ")[-1].removeprefix("/score ") in OF_ADMINS:
             _, answer = await acme.answered(partial(acme.sandbox.again, sent))
-            told[surface] = answer.arguments["text"]
+            results[surface] = answer.arguments["text"]
 
-    COUNTS["surfaces of admins refused to a member"] += len(told)
-    assert told == dict.fromkeys(told, ADMINS)
-    assert len(told) == 5 + 7 + len(FORMS) + len(DECISIONS) + 1
-    assert (await score_types(acme.workspace), await drafts(acme.workspace)) == (before, waiting)
-    assert await sources(acme.workspace) == known
+    COUNTS["surfaces of admins refused to a member"] += len(results)
+    assert results == dict.fromkeys(results, ADMINS)
+    assert len(results) == 5 + 7 + len(FORMS) + len(DECISIONS) + 1
+    assert (await score_types(acme.workspace), await drafts(acme.workspace)) == (before, drafts_before)
+    assert await sources(acme.workspace) == sources_before
 
 
 def test_the_matrix_is_whole() -> None:
@@ -239,10 +239,10 @@ async def test_an_outsider_in_the_shared_channel(acme: Acme) -> None:
 
 async def test_a_member_in_the_shared_channel(acme: Acme) -> None:
     """A member gets no number where others may look over their shoulder, and the answer in direct messages."""
-    refused = acme.seen(await acme.ask("ada", channel="C0SHARED"))
+    text = acme.seen(await acme.ask("ada", channel="C0SHARED"))
     served = acme.seen(await acme.ask("ada", channel="D0REP"))
 
-    assert refused == SHARED
+    assert text == SHARED
     assert served.startswith("*Ada Lovelace*")
 
 
@@ -252,14 +252,14 @@ async def test_a_channel_that_becomes_shared_is_noticed_at_once(acme: Acme) -> N
     acme.sandbox.world.channels[SALES].is_ext_shared = True
     remembered = acme.seen(await acme.ask("ada"))
     response = await acme.sandbox.event({"type": "channel_shared", "channel": SALES, "connected_team_id": "T0OTHER"})
-    refused = acme.seen(await acme.ask("ada"))
+    text = acme.seen(await acme.ask("ada"))
     acme.sandbox.world.channels[SALES].is_ext_shared = False
     await acme.sandbox.event({"type": "channel_unshared", "channel": SALES, "previously_connected_team_id": "T0OTHER"})
 
     assert response.status == 200
     assert served.startswith("*Ada Lovelace*")
     assert remembered == served
-    assert refused == SHARED
+    assert text == SHARED
     assert acme.seen(await acme.ask("ada")) == served
 
 
@@ -292,9 +292,9 @@ async def test_an_event_while_the_channel_is_being_looked_up(acme: Acme) -> None
     await acme.sandbox.event({"type": "channel_shared", "channel": SALES, "connected_team_id": "T0OTHER"})
     acme.sandbox.faults.release()
     await acme.sandbox.wait_for(lambda: len(acme.answers) > before)
-    held = acme.seen(acme.latest())
+    text = acme.seen(acme.latest())
 
-    assert held == SHARED
+    assert text == SHARED
     assert acme.seen(await acme.ask("ada")) == SHARED
 
 
@@ -311,7 +311,7 @@ async def test_what_is_known_is_not_asked_again(acme: Acme) -> None:
 async def test_what_was_not_found_out_is_asked_again(acme: Acme) -> None:
     """A lookup that failed is not remembered: the next request is served."""
     acme.sandbox.faults.add(Fault(method="users.info", kind="server_error"))
-    refused = acme.seen(await acme.ask("ada"))
+    text = acme.seen(await acme.ask("ada"))
 
-    assert refused == UNKNOWN
+    assert text == UNKNOWN
     assert acme.seen(await acme.ask("ada")).startswith("*Ada Lovelace*")

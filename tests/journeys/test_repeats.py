@@ -29,7 +29,7 @@ async def repeated(acme: Acme) -> list[str]:
 
 @both_ways
 @pytest.mark.parametrize(
-    ("line", "made"),
+    ("line", "expected"),
     [
         ("set ada +5", [("ada@example.com", "score", "add", 5_000, False)]),
         (
@@ -38,13 +38,13 @@ async def repeated(acme: Acme) -> list[str]:
         ),
     ],
 )
-async def test_a_command(acme: Acme, line: str, made: list[tuple[object, ...]]) -> None:
+async def test_a_command(acme: Acme, line: str, expected: list[tuple[object, ...]]) -> None:
     """The same command is recorded once, and answered once."""
     await acme.ask(line)
-    told = await repeated(acme)
+    repeats = await repeated(acme)
 
-    assert sorted(await acme.made_by_people()) == sorted(made)
-    assert told == []
+    assert sorted(await acme.made_by_people()) == sorted(expected)
+    assert repeats == []
 
 
 async def test_clearing(acme: Acme) -> None:
@@ -61,9 +61,9 @@ async def test_the_undo_verb(acme: Acme) -> None:
     await acme.ask("set ada 70")
     await acme.ask("set ada 85")
     await acme.ask("undo")
-    told = await repeated(acme)
+    repeats = await repeated(acme)
 
-    assert told == []
+    assert repeats == []
     assert await acme.made_by_people() == [
         ("ada@example.com", "score", "set", 70_000, False),
         ("ada@example.com", "score", "set", 85_000, True),
@@ -74,9 +74,9 @@ async def test_the_undo_verb(acme: Acme) -> None:
 async def test_the_undo_button(acme: Acme) -> None:
     """The same click undoes once, and does not undo itself."""
     await acme.press(await acme.ask("set ada 85"), "Undo")
-    told = await repeated(acme)
+    repeats = await repeated(acme)
 
-    assert told == []
+    assert repeats == []
     assert await acme.value("ada") == 62_000
 
 
@@ -84,9 +84,9 @@ async def test_the_undo_button(acme: Acme) -> None:
 async def test_a_choice(acme: Acme) -> None:
     """The same click on a choice adds once."""
     await acme.press(await acme.ask("set grace +5"), "Grace Kelly · Monaco · kelly@example.com")
-    told = await repeated(acme)
+    repeats = await repeated(acme)
 
-    assert told == []
+    assert repeats == []
     assert await acme.made_by_people() == [("kelly@example.com", "score", "add", 5_000, False)]
 
 
@@ -95,9 +95,9 @@ async def test_an_offer(acme: Acme) -> None:
     """The same click on *Add … and set* makes one contact and sets it once."""
     offer = await acme.ask("set zoe@example.com +5")
     await acme.press(offer, "Add zoe@example.com and add 5 to Score")
-    told = await repeated(acme)
+    repeats = await repeated(acme)
 
-    assert told == []
+    assert repeats == []
     assert await acme.made_by_people() == [("zoe@example.com", "score", "add", 5_000, False)]
 
 
@@ -106,9 +106,9 @@ async def test_a_form(acme: Acme) -> None:
     """The same form is recorded once."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     await acme.hand_in(view, score_score="85", reason="great demo")
-    told = await repeated(acme)
+    repeats = await repeated(acme)
 
-    assert told == []
+    assert repeats == []
     assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
 
 
@@ -161,9 +161,9 @@ async def test_two_people_at_once(acme: Acme) -> None:
     before = len(acme.answers)
     await asyncio.gather(*(acme.sandbox.say(line, user=user) for line, user in lines))
     await acme.sandbox.wait_for(lambda: len(acme.answers) == before + 20)
-    told = [call.arguments["text"] for call in acme.answers[before:]]
+    texts = [call.arguments["text"] for call in acme.answers[before:]]
 
-    assert sorted(told) == sorted(
+    assert sorted(texts) == sorted(
         f"Ada Lovelace · Score {score} → {score + 1} ({'hot' if score >= 79 else 'warm'})" for score in range(62, 82)
     )
     assert await acme.value("ada") == 82_000
@@ -182,7 +182,7 @@ async def test_what_is_no_change_of_a_score(acme: Acme) -> None:
     await acme.restart()
 
     assert acme.answers[before:] == []
-    assert [one.region.low for one in (await alert_rules(acme.workspace))[1:]] == [90_000]
+    assert [alert_rule.region.low for alert_rule in (await alert_rules(acme.workspace))[1:]] == [90_000]
     assert sum(call.method == "chat.postEphemeral" for call in acme.sandbox.calls) == 1
 
 
@@ -202,10 +202,10 @@ async def test_the_same_form_with_a_mistake_mended(acme: Acme) -> None:
     """A form that was refused is another request when it is handed in mended, and the same when repeated so."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     await acme.sandbox.submit(view.id, entered(view, {"score_satisfaction": "4.7"}))
-    refused = acme.sandbox.sent[-1]
+    sent = acme.sandbox.sent[-1]
     (still_open,) = acme.sandbox.open_views()
     await acme.hand_in(still_open, score_satisfaction="4.5")
-    response = await acme.sandbox.again(refused, retry=1)
+    response = await acme.sandbox.again(sent, retry=1)
 
     assert json.loads(response.body)["response_action"] == "errors"
     assert await acme.made_by_people() == [("ada@example.com", "satisfaction", "set", 4_500, False)]

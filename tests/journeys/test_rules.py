@@ -11,20 +11,20 @@ from tests.journeys.acme import Acme, form
 from tests.journeys.admin import ADMIN, HERE, ask, choose, form_of, hand_in, press, refused
 
 
-def did(id: str, what: str = "demo_booked", quantity: int = 1) -> dict[str, Any]:
+def did(id: str, activity: str = "demo_booked", quantity: int = 1) -> dict[str, Any]:
     """Do something, as the CRM says it."""
     contact = {"email": "ada@example.com"}
-    return {"type": "activity", "contact": contact, "activity": what, "value": quantity, "id": id}
+    return {"type": "activity", "contact": contact, "activity": activity, "value": quantity, "id": id}
 
 
 async def rules(acme: Acme, key: str = "score") -> tuple[Rule, ...]:
     """Give the rules of a type."""
-    return next(one.rules for one in await score_types(acme.workspace) if one.key == key)
+    return next(score_type.rules for score_type in await score_types(acme.workspace) if score_type.key == key)
 
 
-async def menu(acme: Acme, message: Message, what: str) -> Message:
+async def menu(acme: Acme, message: Message, option: str) -> Message:
     """Choose what to do with a rule, and give the answer."""
-    await choose(acme, message, "rule_menu", what)
+    await choose(acme, message, "rule_menu", option)
     return acme.latest(user=ADMIN, channel=HERE)
 
 
@@ -39,20 +39,20 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
         "[Add a rule]"
     )
     view = await form_of(acme, listed, "Add a rule")
-    shown = {label: one[0] if isinstance(one, tuple) else one for label, one in form(view).items()}
-    assert shown == {
+    form_values = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
+    assert form_values == {
         "title": "Rule", "Score type": None, "Name": None, "Activity": None, "Points": None, "If": None,
         "At most so many points": None, "In a": None, "Shared with a group": None,
     }  # fmt: skip  # a form
-    given = {"name": "Demo", "activity": "demo_booked", "points": "10", "if": "tag:vip", "cap": "20", "per": "day"}
-    preview = await hand_in(acme, view, **given)
+    fields = {"name": "Demo", "activity": "demo_booked", "points": "10", "if": "tag:vip", "cap": "20", "per": "day"}
+    preview = await hand_in(acme, view, **fields)
     assert acme.seen(preview).startswith(
         "*Changing Score: new rule “Demo”:* 1 contact changes, 1 becomes hot, 0 leave hot, 0 follow-ups would be asked"
         " for.\nInto hot: Ada Lovelace 62 → 82\n"
     )
     assert await rules(acme) == ()
-    done = await press(acme, preview, "Apply quietly")
-    assert acme.seen(done).startswith("*Changed Score: new rule “Demo”.* Nobody was asked to follow up.")
+    answer = await press(acme, preview, "Apply quietly")
+    assert acme.seen(answer).startswith("*Changed Score: new rule “Demo”.* Nobody was asked to follow up.")
     demo = Rule(
         name="Demo",
         points=10_000,
@@ -68,8 +68,8 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     assert "*Score*\nDemo\ndemo_booked: +10 each, at most 20 a day, if `tag:vip`\n" in acme.seen(listed)
     await choose(acme, listed, "rule_menu", "change score 2 0")
     view = acme.sandbox.open_views(ADMIN)[-1]
-    shown = {label: one[0] if isinstance(one, tuple) else one for label, one in form(view).items()}
-    assert shown == {
+    form_values = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
+    assert form_values == {
         "title": "Rule", "about": "*Score*", "Name": "Demo", "Activity": "demo_booked", "Points": "10",
         "If": "tag:vip", "At most so many points": "20", "In a": None, "Shared with a group": None,
     }  # fmt: skip  # a form
@@ -81,10 +81,10 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
 
     preview = await menu(acme, listed, "remove score 3 0")
-    done = await press(acme, preview, "Apply quietly")
-    assert "Changed Score: removed rule “Demo”." in acme.seen(done)
+    answer = await press(acme, preview, "Apply quietly")
+    assert "Changed Score: removed rule “Demo”." in acme.seen(answer)
     assert "Score  *62* (warm)" in acme.seen(await ask(acme, "ada"))
-    back = await press(acme, done, "Take it back")
+    back = await press(acme, answer, "Take it back")
     assert "*Taken back.* Changed Score: new rule “Demo”." in acme.seen(back)
     assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
     assert (await verify_next(acme.workspace)).differences == ()
@@ -100,7 +100,7 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     """And nothing is drafted; a limit that a group shares is changed for all of it."""
     view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
     right = {"name": "Demo", "activity": "demo_booked", "points": "10", "if": "", "cap": "", "group": ""}
-    for fields, where, words in (
+    for fields, field, words in (
         ({"points": "0.5"}, "points", "no whole number of steps"),
         ({"points": "0"}, "points", "no whole number of steps"),
         ({"if": "tag:"}, "if", "rule `demo`, if:"),
@@ -111,29 +111,29 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
         ({"group": "web"}, "cap", "say of how many points"),
         ({"cap": "9", "group": "Demo"}, "group", "must not be called like a rule"),
     ):
-        told = await refused(acme, view, **right | fields)
-        assert list(told) == [where]
-        assert words in told[where].casefold()
+        errors = await refused(acme, view, **right | fields)
+        assert list(errors) == [field]
+        assert words in errors[field].casefold()
     assert await drafts(acme.workspace) == ()
     await press(acme, await hand_in(acme, view, **right | {"cap": "20", "group": "web"}), "Apply quietly")
 
     view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
-    told = await refused(acme, view, **right)
-    assert told == {"name": "Two rules are called `Demo`; give each a name of its own"}
+    errors = await refused(acme, view, **right)
+    assert errors == {"name": "Two rules are called `Demo`; give each a name of its own"}
     preview = await hand_in(acme, view, name="Visit", activity="visited", points="1", cap="30", per="week", group="web")
     assert "new rule “Visit”, changed rule “Demo”" in acme.seen(preview)
     await press(acme, preview, "Apply quietly")
-    assert {one.cap for one in await rules(acme)} == {RuleCap(points=30_000, period="week", group="web")}
+    assert {rule.cap for rule in await rules(acme)} == {RuleCap(points=30_000, period="week", group="web")}
     assert "visited: +1 each, at most 30 a week together with the group web" in acme.seen(await ask(acme, "rules"))
 
 
 async def test_many_rules_are_paged(acme: Acme) -> None:
     """The list turns in its place."""
-    many = tuple(Rule(name=f"R{n:02d}", points=1000, activity=f"a{n:02d}") for n in range(19))
-    many = (Rule(name="Ours", points=-5000, condition="tag:vip"), *many)
+    rules_ = tuple(Rule(name=f"R{n:02d}", points=1000, activity=f"a{n:02d}") for n in range(19))
+    rules_ = (Rule(name="Ours", points=-5000, condition="tag:vip"), *rules_)
     await add_score_type(
         acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, bands=(), start=None,
-        rules=many, is_default=False, now=int(acme.sandbox.clock.now() * 1_000_000),
+        rules=rules_, is_default=False, now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # the numbers of one definition stand together
     first = await ask(acme, "rules")
     assert ("R10" in acme.seen(first), "R11" in acme.seen(first)) == (True, False)

@@ -17,7 +17,7 @@ FOUND = (
 @on_both
 async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
     """Saved, listed, shown, used, replaced, built upon, kept from deletion, deleted."""
-    said = [
+    answers = [
         acme.seen(await acme.ask(line))
         for line in (
             "segment",
@@ -39,10 +39,10 @@ async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
     token = (await create_token(acme.workspace, name="script", scopes=["read"], now=1))[1]
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
         listed = await (await session.get(f"{acme.sandbox.app_url}/api/v1/segments")).json()
-        found = await (await session.get(f"{acme.sandbox.app_url}/api/v1/contacts?q=segment:hot")).json()
+        page = await (await session.get(f"{acme.sandbox.app_url}/api/v1/contacts?q=segment:hot")).json()
 
-    how = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
-    assert said == [
+    usage = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
+    assert answers == [
         "No segment is saved yet. Save one: `/score segment save hot score&gt;=80`",
         "Saved *hot*: `score&gt;=40`. Use it: `/score filter segment:hot`",
         "*1 segment*\n*hot*  `score&gt;=40`\n"
@@ -56,8 +56,8 @@ async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
         "Saved *hot*: `score&gt;=60`. It was `score&gt;=40`. Use it: `/score filter segment:hot`",
         "There is no segment `hto`. Did you mean `hot`?\n```segment:hto\n        ^^^```",
         "There is no segment `hto`. Did you mean `hot`? Which there are: `/score segment list`",
-        how,
+        usage,
         "Deleted the segment *mine*, which was `segment:hot owner:rep@acme.example`.",
     ]
     assert listed == {"items": [{"name": "hot", "filter": "score>=60"}], "next_cursor": None}
-    assert [one["email"] for one in found["items"]] == ["ada@example.com"]
+    assert [item["email"] for item in page["items"]] == ["ada@example.com"]

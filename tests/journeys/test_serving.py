@@ -51,13 +51,13 @@ async def test_serve(database_url: str, way: dict[str, str], oauth: dict[str, st
         await sandbox.stop()
     storage = await open_storage(database_url, secret_keys=[KEY])
     workspace = await find_workspace(TEAM)
-    kept = [each.contact.email for each in (await top(workspace, score=None, count=9, now=0))[1]]
-    types = [one.key for one in await score_types(workspace)]
+    emails = [card.contact.email for card in (await top(workspace, score=None, count=9, now=0))[1]]
+    types = [score_type.key for score_type in await score_types(workspace)]
     await storage.close()
 
     assert ready == 200
     assert added == 'ada@example.com · Score — → *85* (hot) · "great demo"'
-    assert (code, kept, types) == (0, ["ada@example.com"], ["score"])
+    assert (code, emails, types) == (0, ["ada@example.com"], ["score"])
     assert [line for line in served.lines if "Traceback" in line or "ada@example.com" in line] == []
 
 

@@ -51,9 +51,9 @@ RECEIPTS = [
 async def test_a_line_and_its_receipt(acme: Acme, line: str, receipt: str) -> None:
     """A receipt says what happened, to whom, from what to what, and offers to take it back."""
     before = await acme.ledger()
-    seen = acme.seen(await acme.ask(line))
+    text = acme.seen(await acme.ask(line))
 
-    assert seen == receipt + BUTTONS
+    assert text == receipt + BUTTONS
     assert await acme.ledger() != before
 
 
@@ -115,38 +115,38 @@ REFUSALS = [
 async def test_a_line_and_its_refusal(acme: Acme, line: str, answer: str) -> None:
     """A refusal says what to type instead, and nothing is changed."""
     before = await acme.ledger()
-    seen = acme.seen(await acme.ask(line))
+    text = acme.seen(await acme.ask(line))
 
-    assert seen == answer
+    assert text == answer
     assert await acme.ledger() == before
 
 
 async def test_a_reason_is_kept_as_it_was_typed(acme: Acme) -> None:
     """Quotes inside a reason are part of it."""
-    seen = acme.seen(await acme.ask('set ada 85 because she said "yes"'))
+    text = acme.seen(await acme.ask('set ada 85 because she said "yes"'))
 
-    assert seen == 'Ada Lovelace · Score 62 → *85* (hot) · "she said "yes""' + BUTTONS
+    assert text == 'Ada Lovelace · Score 62 → *85* (hot) · "she said "yes""' + BUTTONS
 
 
 async def test_quotes_protect_a_because(acme: Acme) -> None:
     """A name in quotes may hold the word that begins a reason."""
     await acme.pushed({"type": "contact.upsert", "contact": {"id": "1", "name": "Just Because Ltd"}})
-    seen = acme.seen(await acme.ask('set "Just Because Ltd" 85'))
+    text = acme.seen(await acme.ask('set "Just Because Ltd" 85'))
 
-    assert seen == "Just Because Ltd · Score — → *85* (hot)" + BUTTONS
+    assert text == "Just Because Ltd · Score — → *85* (hot)" + BUTTONS
 
 
 async def test_a_choice_carries_the_whole_request(acme: Acme) -> None:
     """The buttons of an ambiguous name hold every value and the reason; the receipt replaces the question."""
-    asked = await acme.ask("set grace 90 fit+2 because great demo")
-    question = acme.seen(asked)
-    receipt = await acme.press(asked, "Grace Kelly · Monaco · kelly@example.com")
+    answer = await acme.ask("set grace 90 fit+2 because great demo")
+    question = acme.seen(answer)
+    receipt = await acme.press(answer, "Grace Kelly · Monaco · kelly@example.com")
 
     assert question == (
         "2 contacts match “grace”. Which one?\n"
         "[Grace Hopper · Navy · hopper@example.com] [Grace Kelly · Monaco · kelly@example.com]"
     )
-    assert receipt.ts == asked.ts
+    assert receipt.ts == answer.ts
     assert acme.seen(receipt) == (
         'Grace Kelly · Score — → *90* (hot) · Fit 3 → *5* (fair) · "great demo"\n[Undo] [History]'
     )
@@ -196,9 +196,9 @@ async def test_a_reason_survives_the_way_over_a_button(acme: Acme, reason: str) 
 )
 async def test_an_unknown_address_can_be_added(acme: Acme, values: str, label: str, receipt: str) -> None:
     """Nothing is made until the button is pressed; it adds the contact and sets what was asked."""
-    asked = await acme.ask(f"set zoe@example.com {values}")
-    offer, nobody = acme.seen(asked), acme.seen(await acme.ask("zoe@example.com"))
-    added = acme.seen(await acme.press(asked, label))
+    answer = await acme.ask(f"set zoe@example.com {values}")
+    offer, nobody = acme.seen(answer), acme.seen(await acme.ask("zoe@example.com"))
+    added = acme.seen(await acme.press(answer, label))
 
     assert offer == f"No contact has the address zoe@example.com yet.\n[{label}]"
     assert nobody.startswith("No contact has the address zoe@example.com yet.")
@@ -208,18 +208,18 @@ async def test_an_unknown_address_can_be_added(acme: Acme, values: str, label: s
 
 async def test_an_offer_that_is_out_of_range(acme: Acme) -> None:
     """A value that is refused makes no contact, whichever button carries it."""
-    asked = await acme.ask("set zoe@example.com 101")
-    refused = acme.seen(await acme.press(asked, "Add zoe@example.com and set Score to 101"))
+    answer = await acme.ask("set zoe@example.com 101")
+    text = acme.seen(await acme.press(answer, "Add zoe@example.com and set Score to 101"))
 
-    assert refused == "Nothing was changed: Score runs from 0 to 100; 101 is outside it."
+    assert text == "Nothing was changed: Score runs from 0 to 100; 101 is outside it."
     assert acme.seen(await acme.ask("zoe@example.com")).startswith("No contact has the address zoe@example.com yet.")
 
 
 async def test_an_offer_taken_after_somebody_else_added_the_contact(acme: Acme) -> None:
     """An address that became known meanwhile is set, not made a second time."""
-    asked = await acme.ask("set zoe@example.com 85")
+    answer = await acme.ask("set zoe@example.com 85")
     await acme.pushed({"type": "contact.upsert", "contact": {"email": "ZOE@example.com", "name": "Zoe"}})
-    receipt = acme.seen(await acme.press(asked, "Add zoe@example.com and set Score to 85"))
+    receipt = acme.seen(await acme.press(answer, "Add zoe@example.com and set Score to 85"))
 
     assert receipt == "Zoe · Score — → *85* (hot)" + BUTTONS
 
@@ -227,9 +227,9 @@ async def test_an_offer_taken_after_somebody_else_added_the_contact(acme: Acme) 
 async def test_a_long_address_fits_its_button(acme: Acme) -> None:
     """A label that is cut still carries the whole address."""
     address = f"{'z' * 60}@{'y' * 60}.example"
-    asked = await acme.ask(f"set {address} 85")
-    (label,) = [element["text"]["text"] for element in asked.blocks[1]["elements"]]
-    receipt = acme.seen(await acme.press(asked, label))
+    answer = await acme.ask(f"set {address} 85")
+    (label,) = [element["text"]["text"] for element in answer.blocks[1]["elements"]]
+    receipt = acme.seen(await acme.press(answer, label))
 
     assert label == f"Add {address}"[:74] + "…"
     assert receipt == f"{address} · Score — → *85* (hot)" + BUTTONS
@@ -240,7 +240,7 @@ async def test_everybody_sees_what_a_colleague_set(acme: Acme) -> None:
     receipt = await acme.ask("set ada 85", user="U0JANE", channel="C0SUCCESS")
 
     assert receipt.only_for == "U0JANE"
-    assert [each for each in acme.sandbox.messages("C0SUCCESS", REP) if each.user == "U0BOT"] == []
+    assert [message for message in acme.sandbox.messages("C0SUCCESS", REP) if message.user == "U0BOT"] == []
     assert "Score  *85* (hot) · ▲ 28 in 7 days · ‹now› by <@U0JANE>" in acme.seen(await acme.ask("ada")).splitlines()
 
 

@@ -18,7 +18,7 @@ BUTTONS = "[Apply quietly] [Apply and ask] [Cancel]"
 
 async def live(acme: Acme, key: str) -> ScoreType:
     """Give a score type as it is read."""
-    return next(one for one in await score_types(acme.workspace) if one.key == key)
+    return next(score_type for score_type in await score_types(acme.workspace) if score_type.key == key)
 
 
 async def sound(acme: Acme) -> None:
@@ -51,8 +51,8 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
         "[Add a score type]"
     )
     view = await form_of(acme, listed, "Change")
-    shown = {label: one[0] if isinstance(one, tuple) else one for label, one in form(view).items()}
-    assert shown == {
+    fields = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
+    assert fields == {
         "title": "Score type", "about": "`score`, version 1", "Label": "Score", "Minimum": "0", "Maximum": "100",
         "Step": "1", "Starting value": "0", "Bands": "cold:0\nwarm:40\nhot:80", "Half-life": None,
     }  # fmt: skip  # a form
@@ -71,8 +71,8 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
     assert (await acme.value("ada"), (await live(acme, "score")).maximum) == (62_000, 100_000)
     assert "*Waits for a decision:* Narrowing Score to 0 to 50" in acme.seen(await ask(acme, "settings"))
 
-    done = await press(acme, preview, "Apply quietly")
-    assert acme.seen(done) == (
+    answer = await press(acme, preview, "Apply quietly")
+    assert acme.seen(answer) == (
         "*Narrowed Score to 0 to 50, with bands cold from 0, hot from 30.*"
         " Nobody was asked to follow up.\n[Take it back]"
     )
@@ -80,16 +80,16 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
     assert await drafts(acme.workspace) == ()
     await sound(acme)
 
-    back = await press(acme, done, "Take it back")
+    back = await press(acme, answer, "Take it back")
     assert (
         acme.seen(back) == "*Taken back.* Widened Score to 0 to 100, with bands cold from 0, warm from 40, hot from 80."
         " Nobody was asked to follow up."
     )
     again = await live(acme, "score")
-    assert (again.number, again.maximum, [one.name for one in again.bands]) == (3, 100_000, ["cold", "warm", "hot"])
+    assert (again.number, again.maximum, [band.name for band in again.bands]) == (3, 100_000, ["cold", "warm", "hot"])
     assert (await acme.value("ada"), await acme.value("p20@example.com")) == (62_000, 100_000)
     await sound(acme)
-    assert [one for one in acme.sandbox.world.posts if one.channel == "C0SUCCESS" and one.metadata] == []
+    assert [post for post in acme.sandbox.world.posts if post.channel == "C0SUCCESS" and post.metadata] == []
 
 
 async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
@@ -100,19 +100,19 @@ async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
     view = await form_of(acme, await ask(acme, "settings"), "Change")
     preview = await hand_in(acme, view, maximum="70", bands="cold:0\nhot:60")
     assert "0 contacts change, 1 becomes hot, 0 leave hot, 1 follow-up would be asked for." in acme.seen(preview)
-    assert [(one.maximum, one.number) for one in await drafts(acme.workspace)] == [(70_000, 3)]
+    assert [(draft_type.maximum, draft_type.number) for draft_type in await drafts(acme.workspace)] == [(70_000, 3)]
     assert "no such draft any more" in acme.seen(await press(acme, older, "Apply quietly"))
 
-    done = await press(acme, preview, "Apply and ask")
-    assert "1 follow-up was asked for." in acme.seen(done)
+    answer = await press(acme, preview, "Apply and ask")
+    assert "1 follow-up was asked for." in acme.seen(answer)
     view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
-    shown = acme.seen(await hand_in(acme, view, label="Fitness", step="0.5", half_life="30d", default=["yes"]))
-    assert shown.startswith(
+    text = acme.seen(await hand_in(acme, view, label="Fitness", step="0.5", half_life="30d", default=["yes"]))
+    assert text.startswith(
         "*Changing Fit: called Fitness, steps of 0.5 in place of 1, half-life 30d in place of none:*"
     )
-    assert shown.endswith("(Numbers without a score type mean Fit already.)")
+    assert text.endswith("(Numbers without a score type mean Fit already.)")
     (message,) = await acme.sandbox.wait_for(
-        lambda: [one for one in acme.sandbox.world.posts if one.channel == "C0SUCCESS" and one.metadata]
+        lambda: [post for post in acme.sandbox.world.posts if post.channel == "C0SUCCESS" and post.metadata]
     )
     assert "Ada Lovelace" in acme.seen(message)
     await sound(acme)
@@ -121,13 +121,13 @@ async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
 async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
     """No preview, no follow-up; the same form once more changes nothing."""
     view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
-    told = await hand_in(acme, view, label="Fitness", bands="low:1\nfair:4\ntop:8:purple", default=["yes"])
-    assert acme.seen(told) == (
+    answer = await hand_in(acme, view, label="Fitness", bands="low:1\nfair:4\ntop:8:purple", default=["yes"])
+    assert acme.seen(answer) == (
         "Fit is called Fitness now; the bands of Fitness are low:1, fair:4, top:8:purple;"
         " numbers without a score type mean Fitness. No score moved, and nobody was asked to follow up."
     )
     fit = await live(acme, "fit")
-    assert (fit.number, fit.label, [one.name for one in fit.bands], fit.is_default) == (
+    assert (fit.number, fit.label, [band.name for band in fit.bands], fit.is_default) == (
         1,
         "Fitness",
         ["low", "fair", "top"],
@@ -146,8 +146,8 @@ async def test_a_type_is_added(acme: Acme) -> None:
     assert await refused(acme, view, key="Heat!", label="Heat") == {
         "key": "`Heat!` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most"
     }
-    told = await hand_in(acme, view, key="heat", maximum="10", step="0.5", half_life="30d", bands="cool:0\nhot:8")
-    assert acme.seen(told) == (
+    answer = await hand_in(acme, view, key="heat", maximum="10", step="0.5", half_life="30d", bands="cool:0\nhot:8")
+    assert acme.seen(answer) == (
         "Made the score type Heat `heat`: 0 to 10. Set one: `/score set ada@example.com heat=10`"
     )
     heat = await live(acme, "heat")
@@ -173,10 +173,10 @@ async def test_a_mistake_stands_under_its_field(acme: Acme) -> None:
     """And nothing is drafted."""
     view = await form_of(acme, await ask(acme, "settings"), "Change")
     right = {"label": "Score", "maximum": "100", "step": "1", "start": "0", "bands": "cold:0", "half_life": ""}
-    for fields, where, words in MISTAKES:
-        told = await refused(acme, view, **right | fields)
-        assert list(told) == [where]
-        assert words in told[where].casefold()
+    for fields, field, words in MISTAKES:
+        errors = await refused(acme, view, **right | fields)
+        assert list(errors) == [field]
+        assert words in errors[field].casefold()
     assert await drafts(acme.workspace) == ()
 
 
@@ -193,9 +193,9 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert response.status == 200
     await acme.sandbox.wait_for(lambda: len(acme.answers) > before)
     assert len(await drafts(acme.workspace)) == 1
-    done = await press(acme, preview, "Apply quietly")
-    told = (await acme.sandbox.again(late)).json()["errors"]
-    assert told == {"label": "Score was changed since this form was opened. Press Cancel, and open it again."}
+    answer = await press(acme, preview, "Apply quietly")
+    errors = (await acme.sandbox.again(late)).json()["errors"]
+    assert errors == {"label": "Score was changed since this form was opened. Press Cancel, and open it again."}
     waits = await draft(
         acme.workspace, wanted=replace(await live(acme, "fit"), maximum=20_000),
         now=int(acme.sandbox.clock.now() * 1_000_000),
@@ -220,6 +220,6 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     )
     assert "live no longer, so it was dropped" in acme.seen(acme.latest(user=ADMIN, channel=HERE))
     assert await drafts(acme.workspace) == ()
-    late_back = await press(acme, done, "Take it back")
+    late_back = await press(acme, answer, "Take it back")
     assert "Score was changed again since" in acme.seen(late_back)
     assert (await live(acme, "score")).maximum == 80_000

@@ -18,8 +18,8 @@ async def shared(acme: Acme, channel: str) -> str:
     """Press *Share to channel*, and give the method by which it was answered."""
     answer = await acme.ask("filter score>=40", channel=channel)
     action = answer.blocks[-1]["elements"][-1]["action_id"]
-    _, answered = await acme.answered(lambda: acme.sandbox.click(answer.id, action))
-    return answered.method
+    _, call = await acme.answered(lambda: acme.sandbox.click(answer.id, action))
+    return call.method
 
 
 async def test_among_members(acme: Acme) -> None:
@@ -36,7 +36,7 @@ async def test_where_a_guest_reads_along(acme: Acme) -> None:
     method = await shared(acme, "C0SALES")
 
     assert (method, acme.seen(acme.latest())) == ("response_url", MIXED)
-    assert [each for each in acme.sandbox.messages("C0SALES", "U0JANE") if each.user == "U0BOT"] == []
+    assert [message for message in acme.sandbox.messages("C0SALES", "U0JANE") if message.user == "U0BOT"] == []
 
 
 async def test_where_the_app_is_not_invited(acme: Acme) -> None:
@@ -55,8 +55,8 @@ async def test_where_the_app_is_not_invited(acme: Acme) -> None:
 
 async def test_the_contacts_of_a_colleague(acme: Acme) -> None:
     """`owner:me` and `owner:@robin` are the owner that the CRM names by address; of somebody else there are none."""
-    found = {line: acme.seen(await acme.ask(line)).splitlines() for line in ("owner:me", "filter owner:@robin")}
+    answers = {line: acme.seen(await acme.ask(line)).splitlines() for line in ("owner:me", "filter owner:@robin")}
     nobody = acme.seen(await acme.ask("filter owner:@jane"))
 
-    assert [lines[1] for lines in found.values()] == ["*Ada Lovelace* · Analytical Engines · Score *62* (warm)"] * 2
+    assert [lines[1] for lines in answers.values()] == ["*Ada Lovelace* · Analytical Engines · Score *62* (warm)"] * 2
     assert nobody.startswith("No contact fits")

@@ -17,8 +17,8 @@ SET = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "s
 
 async def pushed(acme: Acme, body: dict[str, Any]) -> dict[str, Any]:
     """Send a body as the source that the sandbox stands for, and give the answer."""
-    told = await acme.sandbox.push(json.dumps(body))
-    return dict(told["answer"])
+    response = await acme.sandbox.push(json.dumps(body))
+    return dict(response["answer"])
 
 
 @on_both
@@ -33,11 +33,11 @@ async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
         "[Add a source]"
     )
     view = await form_of(acme, listed, "Add a source")
-    told = await hand_in(acme, view, slug="shop", provider="generic")
-    said = acme.seen(told)
+    added = await hand_in(acme, view, slug="shop", provider="generic")
+    text = acme.seen(added)
     url = f"{acme.sandbox.app_url}/webhooks/{TEAM}/shop"
     (secret,) = (await find_source(TEAM, slug="shop")).secrets
-    assert said == (
+    assert text == (
         "*Made the source shop.* At its side:\n"
         f"1. Send POST requests with a JSON body to {url}\n"
         f"2. Sign them as Standard Webhooks does, with the secret {secret}\n"
@@ -50,12 +50,14 @@ async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
     assert (await pushed(acme, SET | {"id": "1"}))["status"] == 200
     listed = await ask(acme, "sources")
     assert "*shop* `generic`\nLast delivery ‹now› · in the last day 1 delivery: 1 applied\n" in acme.seen(listed)
-    shown = await press_nth(acme, listed, "Show", 1)
-    assert f"*shop* `generic` at {url}" in acme.seen(shown)
-    assert secret not in acme.seen(shown)
+    message = await press_nth(acme, listed, "Show", 1)
+    assert f"*shop* `generic` at {url}" in acme.seen(message)
+    assert secret not in acme.seen(message)
 
     button = button_of(listed, "Pause", nth=1)
-    assert "503" in str(next(one for one in elements(listed) if one.get("value") == button["value"])["confirm"])
+    assert "503" in str(
+        next(element for element in elements(listed) if element.get("value") == button["value"])["confirm"]
+    )
     paused = await press_nth(acme, listed, "Pause", 1)
     assert "*shop* `generic` · *paused*" in acme.seen(paused)
     answer = await pushed(acme, SET | {"id": "2", "value": 30})
@@ -93,10 +95,10 @@ def elements(message: Message) -> list[dict[str, Any]]:
 async def press_nth(acme: Acme, message: Message, label: str, nth: int) -> Message:
     """Press one of several buttons that say the same."""
     button = button_of(message, label, nth=nth)
-    _, answered = await acme.answered(
+    _, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=ADMIN)
     )
-    if answered.arguments["replace_original"]:
+    if call.arguments["replace_original"]:
         changed = acme.sandbox.world.find(message.ts)
         assert changed is not None
         return changed
@@ -111,14 +113,14 @@ async def test_what_waits_in_quarantine_is_replayed(acme: Acme) -> None:
     assert (await pushed(acme, {"items": [SET | {"score": "heat", "id": "h2"}]}))["status"] == 200
     listed = await ask(acme, "sources")
     assert "in the last day 3 deliveries: 12 applied, 3 quarantined" in acme.seen(listed)
-    shown = await press(acme, listed, "Quarantine (3)")
-    assert "*Quarantine of crm:* 3 items\n" in acme.seen(shown)
-    assert re.search(r"delivery \d+: there is no score type `heat`", acme.seen(shown))
-    assert "[Replay all]" in acme.seen(shown)
+    message = await press(acme, listed, "Quarantine (3)")
+    assert "*Quarantine of crm:* 3 items\n" in acme.seen(message)
+    assert re.search(r"delivery \d+: there is no score type `heat`", acme.seen(message))
+    assert "[Replay all]" in acme.seen(message)
 
     view = await form_of(acme, await ask(acme, "settings"), "Add a score type")
     await hand_in(acme, view, key="heat", label="Heat")
-    replayed = await press(acme, shown, "Replay all")
+    replayed = await press(acme, message, "Replay all")
     assert acme.seen(replayed).startswith(
         "Read 2 deliveries of *crm* again: 2 applied, 1 duplicate, 1 quarantined.\nStill set aside (1): "
     )
@@ -132,7 +134,7 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     view = await form_of(acme, await ask(acme, "sources"), "Add a source")
     assert form(view)["title"] == "Source"
     right = {"slug": "hub", "provider": "hubspot", "secret": "", "map": "", "options": ""}
-    for fields, where, words in (
+    for fields, field, words in (
         ({"slug": "crm"}, "slug", "there is a source `crm` already"),
         ({"slug": "Not a name!"}, "slug", "`not a name!`"),
         ({"slug": "fit"}, "slug", "fit"),
@@ -142,13 +144,13 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
         ({"provider": "salesforce"}, "options", "organization_id=00d"),
         ({"provider": "generic", "secret": "whsec_!"}, "secret", ""),
     ):
-        told = await refused(acme, view, **right | fields)
-        assert list(told) == [where]
-        assert words in told[where].casefold()
-    assert [one.slug for one in await sources(acme.workspace)] == ["crm"]
+        errors = await refused(acme, view, **right | fields)
+        assert list(errors) == [field]
+        assert words in errors[field].casefold()
+    assert [source.slug for source in await sources(acme.workspace)] == ["crm"]
 
-    made = await hand_in(acme, view, **right | {"secret": "client-secret-of-ours", "map": "hubspotscore=score"})
-    assert "Made the source hub." in acme.seen(made)
+    answer = await hand_in(acme, view, **right | {"secret": "client-secret-of-ours", "map": "hubspotscore=score"})
+    assert "Made the source hub." in acme.seen(answer)
     hub = await find_source(TEAM, slug="hub")
     assert (hub.secrets, hub.settings.map) == (("client-secret-of-ours",), {"hubspotscore": "score"})
     view = await form_of(acme, await ask(acme, "sources"), "Add a source")
@@ -161,8 +163,8 @@ async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_
     """Without a token what to type; with one how it stands, in its provider's place."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     hub = await add_source(acme.workspace, slug="hub", provider="hubspot", secrets=["s"], now=now)
-    shown = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
-    assert acme.seen(shown).endswith(
+    message = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
+    assert acme.seen(message).endswith(
         "\nIts contacts are known by their ids alone; for addresses and names give it an API token:"
         " contact-score source set hub --api-token TOKEN"
     )
@@ -170,12 +172,12 @@ async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_
     await record_failure(
         acme.workspace, source="hub", because="hub:7 was answered 404: there is no <such> contact", now=now
     )
-    shown = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
-    assert acme.seen(shown).endswith(
+    message = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
+    assert acme.seen(message).endswith(
         "\nAddresses and names are read through its API"
         "\nNot read ‹now›: hub:7 was answered 404: there is no &lt;such&gt; contact"
     )
-    assert "pat-1" not in acme.seen(shown)
+    assert "pat-1" not in acme.seen(message)
 
 
 async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
@@ -183,10 +185,10 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
     view = await form_of(acme, await ask(acme, "sources"), "Add a source")
     await hand_in(acme, view, slug="shop", provider="generic")
     listed = await ask(acme, "sources")
-    nothing = await press_nth(acme, listed, "Test", 1)
-    assert acme.seen(nothing) == ("*Test of shop:* nothing that it sent is kept. Let it send something, then test it.")
-    made = await find_source(TEAM, slug="shop")
-    acme.sandbox.crm_url, acme.sandbox.crm_secret = f"{acme.sandbox.app_url}/webhooks/{TEAM}/shop", made.secrets[0]
+    answer = await press_nth(acme, listed, "Test", 1)
+    assert acme.seen(answer) == ("*Test of shop:* nothing that it sent is kept. Let it send something, then test it.")
+    source = await find_source(TEAM, slug="shop")
+    acme.sandbox.crm_url, acme.sandbox.crm_secret = f"{acme.sandbox.app_url}/webhooks/{TEAM}/shop", source.secrets[0]
     ada = {"email": "ada@example.com"}
     several = [
         SET | {"id": "1"}, SET | {"id": "2", "value": 900}, SET | {"id": "3", "score": "heat"},
@@ -220,6 +222,6 @@ async def test_a_source_is_added_with_a_token_of_its_api(acme: Acme) -> None:
     view = await form_of(acme, await ask(acme, "sources"), "Add a source")
     wrong = await refused(acme, view, slug="shop", provider="generic", api_token="pat-1")
     assert wrong == {"api_token": "`generic` takes no --api-token"}
-    made = await hand_in(acme, view, slug="hub", provider="hubspot", secret="s", api_token="pat-1")
+    answer = await hand_in(acme, view, slug="hub", provider="hubspot", secret="s", api_token="pat-1")
     assert (await find_source(TEAM, slug="hub")).reads
-    assert "pat-1" not in acme.seen(made)
+    assert "pat-1" not in acme.seen(answer)

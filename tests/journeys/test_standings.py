@@ -16,15 +16,15 @@ ITEM = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "
 async def push(acme: Acme, *, secret: str = CRM_SECRET, **more: Any) -> int:
     """Send something as the CRM, and give the status."""
     acme.sandbox.crm_secret = secret
-    told = await acme.sandbox.push(json.dumps(ITEM | more))
-    return int(told["answer"]["status"])
+    response = await acme.sandbox.push(json.dumps(ITEM | more))
+    return int(response["answer"]["status"])
 
 
 def told(acme: Acme) -> list[str]:
     """Give what admins were told of sources, as they see it."""
     world = acme.sandbox.world
-    ours = [one for one in world.posts if one.metadata and one.metadata.get("event_type") == "source_standing"]
-    return [acme.seen(one) for one in ours]
+    posts = [post for post in world.posts if post.metadata and post.metadata.get("event_type") == "source_standing"]
+    return [acme.seen(post) for post in posts]
 
 
 async def until_told(acme: Acme, count: int, *, after: int = 310) -> list[str]:

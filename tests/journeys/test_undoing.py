@@ -14,9 +14,9 @@ async def test_the_verb_takes_back_the_last_command_whole_then_the_one_before(ac
     """Every value of a line goes at once; asked again, the command before it goes."""
     await acme.ask("set ada 85 fit=8 because great demo")
     await acme.ask("set kelly +5")
-    seen = [acme.seen(await acme.ask("undo")) for _ in range(3)]
+    texts = [acme.seen(await acme.ask("undo")) for _ in range(3)]
 
-    assert seen == [
+    assert texts == [
         "Grace Kelly · Score 5 → — · undone" + BUTTONS,
         "Ada Lovelace · Fit 8 → *7* (fair) · Score 85 → *62* (warm) · undone" + BUTTONS,
         NOTHING_LEFT,
@@ -31,18 +31,18 @@ async def test_the_verb_takes_back_the_last_command_whole_then_the_one_before(ac
 async def test_the_verb_is_for_ones_own_changes(acme: Acme) -> None:
     """A colleague's change and the CRM's are not mine to take back by the verb."""
     await acme.ask("set ada 85")
-    seen = acme.seen(await acme.ask("undo", user="U0JANE"))
+    text = acme.seen(await acme.ask("undo", user="U0JANE"))
 
-    assert seen == NOTHING_LEFT
+    assert text == NOTHING_LEFT
     assert await acme.value("ada") == 85_000
 
 
 async def test_the_verb_takes_back_a_cleared_score(acme: Acme) -> None:
     """What was cleared is there again."""
     await acme.ask("clear ada fit score")
-    seen = acme.seen(await acme.ask("undo"))
+    text = acme.seen(await acme.ask("undo"))
 
-    assert seen == "Ada Lovelace · Fit — → *7* (fair) · Score — → *62* (warm) · undone" + BUTTONS
+    assert text == "Ada Lovelace · Fit — → *7* (fair) · Score — → *62* (warm) · undone" + BUTTONS
 
 
 async def test_the_verb_after_the_button(acme: Acme) -> None:
@@ -66,7 +66,7 @@ async def test_the_button_and_the_undo_of_the_undo(acme: Acme) -> None:
     thrice = await acme.press(twice, "Undo")
 
     assert {receipt.ts} == {once.ts, twice.ts, thrice.ts}
-    assert [acme.seen(each) for each in (once, twice, thrice)] == [
+    assert [acme.seen(message) for message in (once, twice, thrice)] == [
         "Ada Lovelace · Fit 8 → *7* (fair) · Score 85 → *62* (warm) · undone" + BUTTONS,
         "Ada Lovelace · Fit 7 → *8* (good) · Score 62 → *85* (hot) · undone" + BUTTONS,
         "Ada Lovelace · Fit 8 → *7* (fair) · Score 85 → *62* (warm) · undone" + BUTTONS,
@@ -97,9 +97,9 @@ async def test_the_button_after_the_verb(acme: Acme) -> None:
     """A receipt whose change was taken back by the verb says so, and stays."""
     receipt = await acme.ask("set ada 85")
     await acme.ask("undo")
-    seen = acme.seen(await acme.press(receipt, "Undo"))
+    text = acme.seen(await acme.press(receipt, "Undo"))
 
-    assert seen == ALREADY
+    assert text == ALREADY
     assert await acme.value("ada") == 62_000
 
 
@@ -109,9 +109,9 @@ async def test_an_undo_is_exact_whatever_came_later(acme: Acme) -> None:
     receipt = await acme.ask("set ada 85")
     add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 5}
     await acme.pushed(add)
-    seen = acme.seen(await acme.press(receipt, "Undo"))
+    text = acme.seen(await acme.press(receipt, "Undo"))
 
-    assert seen == "Ada Lovelace · Score 90 → *67* (warm) · undone" + BUTTONS
+    assert text == "Ada Lovelace · Score 90 → *67* (warm) · undone" + BUTTONS
     assert acme.seen(await acme.ask("history ada")).splitlines()[1:3] == [
         "‹now› · +5 → *67* (warm) · from crm",
         "‹now› · ~set to 85~ · by <@U0REP>",
@@ -122,9 +122,9 @@ async def test_the_undo_of_a_contact_that_was_added(acme: Acme) -> None:
     """The score is missing again; the contact stays."""
     offer = await acme.ask("set zoe@example.com 85")
     added = await acme.press(offer, "Add zoe@example.com and set Score to 85")
-    seen = acme.seen(await acme.press(added, "Undo"))
+    text = acme.seen(await acme.press(added, "Undo"))
 
-    assert seen == "zoe@example.com · Score 85 → — · undone" + BUTTONS
+    assert text == "zoe@example.com · Score 85 → — · undone" + BUTTONS
     assert acme.seen(await acme.ask("zoe@example.com")).splitlines()[0] == "*zoe@example.com*"
 
 

@@ -30,11 +30,11 @@ async def test_why(acme: Acme) -> None:
     await acme.ask("set ada +50 because great demo")
     await acme.ask("set ada 3")
     await acme.ask("undo")
-    said = [acme.seen(await acme.ask(line)) for line in ("why ada", "why ada heat", "why ada satisfaction", "why")]
+    texts = [acme.seen(await acme.ask(line)) for line in ("why ada", "why ada heat", "why ada satisfaction", "why")]
     history = acme.seen(await acme.press(await acme.ask("why ada fit"), "History"))
     card = (await acme.ask("ada")).blocks[1]["text"]["text"].splitlines()[-1]
 
-    assert said == [
+    assert texts == [
         "*Ada Lovelace · Score*  *100* (hot)\n"
         '*+38*  of +50, 12 cut: it runs from 0 to 100 · ‹now› · by <@U0REP> · "great demo"\n'
         '*+5* · ‹5 d ago› · from crm · "Read the pricing page"\n'
@@ -52,22 +52,31 @@ async def test_why(acme: Acme) -> None:
     assert history.startswith("*Ada Lovelace · Fit*\n")
     # 34 is shown until 29.5: about two days
     assert card.startswith("Heat  *34* (hot) · ▲ 2 in 7 days · falls out of *hot* on <!date^")
-    told = await asked_by_api(acme, "heat/explanation", "heat", "score/history?limit=2", "gone/explanation")
-    assert told[0]["value"] == told[1]["value"] == 34
+    documents = await asked_by_api(acme, "heat/explanation", "heat", "score/history?limit=2", "gone/explanation")
+    assert documents[0]["value"] == documents[1]["value"] == 34
     assert [
-        (one["effect"], one["op"], one["asked"], one["cut"], one["faded"], one["source"], one["actor"], one["rule"])
-        for one in told[0]["contributions"]
+        (
+            contribution["effect"],
+            contribution["op"],
+            contribution["asked"],
+            contribution["cut"],
+            contribution["faded"],
+            contribution["source"],
+            contribution["actor"],
+            contribution["rule"],
+        )
+        for contribution in documents[0]["contributions"]
     ] == [(14, "add", 15, 0, 1, "crm", None, None), (20, "set", 80, 0, 60, "crm", None, None)]
-    assert set(told[1]) == {"value", "band", "as_of", "trend_30d", "band_until"}
-    assert [(one["op"], one["amount"], one["effective"], one["undone"]) for one in told[2]["items"]] == [
+    assert set(documents[1]) == {"value", "band", "as_of", "trend_30d", "band_until"}
+    assert [(entry["op"], entry["amount"], entry["effective"], entry["undone"]) for entry in documents[2]["items"]] == [
         ("set", 3, None, True),
         ("add", 50, 38, False),
     ]
-    (rest,) = await asked_by_api(acme, f"score/history?limit=2&cursor={told[2]['next_cursor']}")
-    assert ([one["amount"] for one in rest["items"]], rest["next_cursor"]) == ([5, 57], None)
-    assert told[3]["status"] == 404
+    (rest,) = await asked_by_api(acme, f"score/history?limit=2&cursor={documents[2]['next_cursor']}")
+    assert ([entry["amount"] for entry in rest["items"]], rest["next_cursor"]) == ([5, 57], None)
+    assert documents[3]["status"] == 404
     bad = await asked_by_api(acme, "score/history?cursor=W10", "score/history?limit=0", "satisfaction/explanation")
-    assert [one["status"] for one in bad] == [400, 400, 404]
+    assert [answer["status"] for answer in bad] == [400, 400, 404]
 
 
 async def asked_by_api(acme: Acme, *paths: str) -> list[dict[str, Any]]:
@@ -75,4 +84,4 @@ async def asked_by_api(acme: Acme, *paths: str) -> list[dict[str, Any]]:
     token = (await create_token(acme.workspace, name="script", scopes=["read"], now=1))[1]
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
         whole = [f"{acme.sandbox.app_url}/api/v1/contacts/ada@example.com/scores/{path}" for path in paths]
-        return [await (await session.get(one)).json(content_type=None) for one in whole]
+        return [await (await session.get(url)).json(content_type=None) for url in whole]

@@ -44,19 +44,19 @@ def both(dice: Random, generation: int) -> Reference:
 
 def merge(dice: Random, key: str, generation: int) -> Merge:
     """Say of two of a block that they are one."""
-    one, other = dice.sample(block(dice, generation), 2)
-    return Merge(key=key, contact=name(one), into=name(other))
+    first, other = dice.sample(block(dice, generation), 2)
+    return Merge(key=key, contact=name(first), into=name(other))
 
 
-def add(dice: Random, key: str, generation: int, *, whom: Reference | None = None) -> Item:
+def add(dice: Random, key: str, generation: int, *, reference: Reference | None = None) -> Item:
     """Add some points to somebody, at a time that many facts have."""
-    contact, amount = whom or name(dice.choice(block(dice, generation))), dice.randint(-9, 10) * 1_000
+    contact, amount = reference or name(dice.choice(block(dice, generation))), dice.randint(-9, 10) * 1_000
     return Item(key=key, contact=contact, score="score", op=Op.ADD, amount=amount, occurred_at=NOW - dice.randrange(9))
 
 
 def batches(team: Team, seed: int, count: int) -> list[Submission]:
     """Give what a process hands in: deliveries of adds that two of them send, proofs, merges, and their undoing."""
-    own, made, commands = Random(seed), list[Submission](), list[str]()
+    own, submissions, commands = Random(seed), list[Submission](), list[str]()
     for number in range(count):
         key, shared, born = f"{seed}/{number}", Random(f"{seed // 2}/{number}"), number // GENERATION
         kind = own.random()
@@ -65,54 +65,54 @@ def batches(team: Team, seed: int, count: int) -> list[Submission]:
                 add(shared, f"{seed // 2}/{number}/{n}", born) for n in range(shared.randint(1, 5))
             ]
             own.shuffle(items)
-            made.append(team.delivery(*items, batch=key))
+            submissions.append(team.delivery(*items, batch=key))
         elif kind < 0.6:
-            made.append(team.asking(add(own, key, born, whom=both(own, born)), batch=key))
+            submissions.append(team.asking(add(own, key, born, reference=both(own, born)), batch=key))
             commands.append(key)
         elif kind < 0.75 or not commands:
-            made.append(team.asking(merge(own, key, born), add(own, key, born), batch=key))
+            submissions.append(team.asking(merge(own, key, born), add(own, key, born), batch=key))
             commands.append(key)
         else:
             place = own.randrange(len(commands))
-            made.append(team.undoing(commands[place], batch=key))
+            submissions.append(team.undoing(commands[place], batch=key))
             commands[place] = key  # whoever takes it back again restores it
-    return made
+    return submissions
 
 
-async def hand_in(team: Team, submission: Submission, told: Counter[str]) -> None:
+async def hand_in(team: Team, submission: Submission, counts: Counter[str]) -> None:
     """Hand it in as a caller does who is told to try again."""
     for _ in range(MOST_TRIES):
         try:
             recorded: Recorded = await team.record(submission)
         except StorageUnavailable:
-            told["tried again"] += 1
+            counts["tried again"] += 1
         except NothingToUndo:
-            told["nothing to undo"] += 1
+            counts["nothing to undo"] += 1
             return
         else:
-            told["batches"] += 1
-            told.update(one.status.value for one in recorded.outcomes)
-            told["undone"] += submission.undoes is not None
+            counts["batches"] += 1
+            counts.update(outcome.status.value for outcome in recorded.outcomes)
+            counts["undone"] += submission.undoes is not None
             return
-    told["given up"] += 1
+    counts["given up"] += 1
 
 
 async def main(url: str, seed: int, count: int) -> Counter[str]:
     """Hand everything in, and count the answers."""
-    told = Counter[str]()
-    opened = await open_storage(url, secret_keys=KEYS)
+    counts = Counter[str]()
+    opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
-        team = Team(await find_workspace("T0ACME"), opened.committer)
+        team = Team(await find_workspace("T0ACME"), opened_storage.committer)
         rest = batches(team, seed, count)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
         while rest:
             group, rest = rest[:AT_ONCE], rest[AT_ONCE:]
-            await asyncio.gather(*(hand_in(team, one, told) for one in group))
+            await asyncio.gather(*(hand_in(team, submission, counts) for submission in group))
     finally:
-        await opened.close()
-    return told
+        await opened_storage.close()
+    return counts
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ async def main(verb: str, url: str) -> object:
             return {"applied": await make(url)}
         if verb == "migrate":
             return {"applied": (await migrate(url)).applied}
-        opened = await open_storage(url, secret_keys=KEYS)
-        ready = (await opened.readiness()).is_ready
-        await opened.close()
+        opened_storage = await open_storage(url, secret_keys=KEYS)
+        ready = (await opened_storage.readiness()).is_ready
+        await opened_storage.close()
     except (Refusal, RuntimeError) as exc:
         return {"refused": str(exc)}
     return {"ready": ready}
@@ -33,12 +33,12 @@ async def main(verb: str, url: str) -> object:
 
 async def make(url: str) -> list[str]:
     """Make the tables alone."""
-    where = database.parse_url(url)
-    opened = await database.open_database(where, vault=Vault(KEYS))
+    url_parts = database.parse_url(url)
+    opened_database = await database.open_database(url_parts, vault=Vault(KEYS))
     try:
-        return await migrating.migrate(opened, where)
+        return await migrating.migrate(opened_database, url_parts)
     finally:
-        await opened.close()
+        await opened_database.close()
 
 
 if __name__ == "__main__":

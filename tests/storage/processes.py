@@ -39,6 +39,6 @@ async def at_once(commands: Sequence[Sequence[str]], *, house: Path = HOUSE) -> 
 
 
 async def _end(process: asyncio.subprocess.Process) -> str:
-    said, complained = await process.communicate(b"go\n")
+    output, complained = await process.communicate(b"go\n")
     assert process.returncode == 0, complained.decode()
-    return said.decode()
+    return output.decode()

@@ -44,8 +44,8 @@ class Range:
         if self.half_life is None:
             return value
         with localcontext(prec=50):
-            left = (value - self.start) * Decimal(2) ** (-Decimal(elapsed) / self.half_life)
-            return self.start + left.quantize(Decimal("1e-9"))
+            distance = (value - self.start) * Decimal(2) ** (-Decimal(elapsed) / self.half_life)
+            return self.start + distance.quantize(Decimal("1e-9"))
 
     def shown(self, value: Decimal, *, at: int, now: int) -> Decimal:
         """Say what people read later of a value as of *at*; what fades is shown in whole points here.
@@ -58,8 +58,8 @@ class Range:
             return value
         with localcontext(prec=50):
             ahead = at - now + int((self.half_life * (distance * 10**9).ln() / Decimal(2).ln()).to_integral_value())
-            left = Decimal(2) ** (Decimal(ahead) / self.half_life) / 10**9 if ahead > 0 else Decimal(0)
-            points = left.quantize(Decimal(1), ROUND_HALF_UP)
+            remaining = Decimal(2) ** (Decimal(ahead) / self.half_life) / 10**9 if ahead > 0 else Decimal(0)
+            points = remaining.quantize(Decimal(1), ROUND_HALF_UP)
         return self.start + (points if value > self.start else -points)
 
 
@@ -78,34 +78,37 @@ class Line:
 
 
 def story(
-    told: Iterable[Told], limits: Range, *, without: Collection[str], now: int
+    facts: Iterable[Told], limits: Range, *, without: Collection[str], now: int
 ) -> tuple[Decimal | None, list[Line]]:
     """Tell one score of one contact: its value at an instant, and its history, oldest first."""
     value: Decimal | None = None
     as_of, lines = 0, []
-    for one in sorted(told, key=lambda one: one.order):
-        if one.batch in without:
-            lines.append(Line(one.at, one.source, one.op, one.amount, None, None, one.actor, True))
+    for fact in sorted(facts, key=lambda fact: fact.order):
+        if fact.batch in without:
+            lines.append(Line(fact.at, fact.source, fact.op, fact.amount, None, None, fact.actor, True))
             continue
-        seen, before = limits.start, limits.start
+        shown_before, before = limits.start, limits.start
         if value is not None:
-            seen, before = limits.shown(value, at=as_of, now=one.at), limits.fade(value, elapsed=one.at - as_of)
-        if one.op == "clear":
+            shown_before, before = (
+                limits.shown(value, at=as_of, now=fact.at),
+                limits.fade(value, elapsed=fact.at - as_of),
+            )
+        if fact.op == "clear":
             value = None
         else:
-            wanted = one.amount if one.op == "set" else before + one.amount
-            value = limits.low if wanted < limits.low else limits.high if wanted > limits.high else wanted
-        as_of = one.at
+            target = fact.amount if fact.op == "set" else before + fact.amount
+            value = limits.low if target < limits.low else limits.high if target > limits.high else target
+        as_of = fact.at
         after = None if value is None else limits.shown(value, at=as_of, now=as_of)
-        moved = (limits.start if after is None else after) - seen
-        lines.append(Line(one.at, one.source, one.op, one.amount, moved, after, one.actor, False))
+        effect = (limits.start if after is None else after) - shown_before
+        lines.append(Line(fact.at, fact.source, fact.op, fact.amount, effect, after, fact.actor, False))
     return None if value is None else limits.shown(value, at=as_of, now=now), lines
 
 
-def latest_fields(told: Iterable[Told], *, without: Collection[str]) -> dict[str, Json]:
+def latest_fields(facts: Iterable[Told], *, without: Collection[str]) -> dict[str, Json]:
     """Give what the last fact that speaks of each field says."""
     fields: dict[str, Json] = {}
-    for one in sorted(told, key=lambda one: one.order):
-        if one.batch not in without:
-            fields |= one.fields
+    for fact in sorted(facts, key=lambda fact: fact.order):
+        if fact.batch not in without:
+            fields |= fact.fields
     return fields

@@ -46,14 +46,14 @@ def world() -> list[Item]:
 
 async def main(url: str, seed: int) -> dict[str, object]:
     """Hand everything in, count the answers, and say from when to when that was."""
-    dice, told = Random(seed), Counter[str]()  # an order of its own, the same each time
+    dice, counts = Random(seed), Counter[str]()  # an order of its own, the same each time
     facts = world()
     dice.shuffle(facts)
     size, at_once = FACTS // SUBMISSIONS, AT_ONCE[url.partition(":")[0]]
     rest = [facts[start : start + size] for start in range(0, FACTS, size)]
-    opened = await open_storage(url, secret_keys=KEYS)
+    opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
-        team = Team(await find_workspace("T0ACME"), opened.committer)
+        team = Team(await find_workspace("T0ACME"), opened_storage.committer)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
@@ -62,15 +62,15 @@ async def main(url: str, seed: int) -> dict[str, object]:
             group, rest = rest[:at_once], rest[at_once:]
             calls = [team.deliver(*items, batch=f"{seed}/{len(rest)}/{n}") for n, items in enumerate(group)]
             for outcome in await asyncio.gather(*calls, return_exceptions=True):
-                told["submissions"] += 1
+                counts["submissions"] += 1
                 if isinstance(outcome, Recorded):
-                    told.update(one.status.value for one in outcome.outcomes)
+                    counts.update(outcome.status.value for outcome in outcome.outcomes)
                 else:
-                    told[repr(outcome)] += 1
-        ended = asyncio.get_running_loop().time()
+                    counts[repr(outcome)] += 1
+        end = asyncio.get_running_loop().time()
     finally:
-        await opened.close()
-    return {"told": told, "begun": begun, "ended": ended}
+        await opened_storage.close()
+    return {"told": counts, "begun": begun, "ended": end}
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ def rank_of(distance: int, at: int, half_life: int) -> int:
     if not distance:
         return 0
     with localcontext(prec=70):
-        lasts = (half_life * Decimal(abs(distance)).ln() / Decimal(2).ln()).to_integral_value()
-    return (at + int(lasts)) * (1 if distance > 0 else -1)
+        duration = (half_life * Decimal(abs(distance)).ln() / Decimal(2).ln()).to_integral_value()
+    return (at + int(duration)) * (1 if distance > 0 else -1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,36 +104,41 @@ class Told:
     rank: int | None
 
 
-def story(events: Iterable[Event], of: Measure, *, undone: Collection[str]) -> list[Told]:
+def story(events: Iterable[Event], measure: Measure, *, undone_batches: Collection[str]) -> list[Told]:
     """Tell one score of one contact from its beginning."""
     own: int | None = None
     rank: int | None = None
-    since, told = 0, list[Told]()
+    since, entries = 0, list[Told]()
     spent: dict[tuple[str, object], int] = {}
-    for one in sorted(events, key=lambda event: event.order):
-        given = [worth for worth in of.worth if worth.activity == one.activity and fits(worth.tag, one.tags)]
-        if one.score != of.key and not given:
+    for event in sorted(events, key=lambda event: event.order):
+        applying = [
+            worth for worth in measure.worth if worth.activity == event.activity and fits(worth.tag, event.tags)
+        ]
+        if event.score != measure.key and not applying:
             continue
-        if one.batch in undone:
-            told += [Told(one, None, None, None)] if one.score == of.key else []
+        if event.batch in undone_batches:
+            entries += [Told(event, None, None, None)] if event.score == measure.key else []
             continue
-        before, unit = of.shown(rank, one.at), BILLIONTHS if of.half_life else 1
-        left = own or 0
-        if own is not None and of.half_life:
-            left = round(own * power(since - one.at, of.half_life))  # a fraction is rounded half to even
-        if one.op == "clear":
+        before, unit = measure.shown(rank, event.at), BILLIONTHS if measure.half_life else 1
+        remaining = own or 0
+        if own is not None and measure.half_life:
+            remaining = round(own * power(since - event.at, measure.half_life))  # a fraction is rounded half to even
+        if event.op == "clear":
             own = None
-        elif one.op == "set":
-            own = (of.clamp(one.amount) - of.start) * unit
+        elif event.op == "set":
+            own = (measure.clamp(event.amount) - measure.start) * unit
         else:
-            points = one.amount if one.op == "add" else sum(_allowed(worth, one, spent) for worth in given)
-            own = min(max(left + points * unit, (of.low - of.start) * unit), (of.high - of.start) * unit)
-        since = one.at
-        rank = own if own is None or not of.half_life else rank_of(own, one.at, of.half_life)
-        value = of.shown(rank, one.at)
-        moved = (of.start if value is None else value) - (of.start if before is None else before)
-        told.append(Told(one, moved, value, rank))
-    return told
+            points = event.amount if event.op == "add" else sum(_allowed(worth, event, spent) for worth in applying)
+            own = min(
+                max(remaining + points * unit, (measure.low - measure.start) * unit),
+                (measure.high - measure.start) * unit,
+            )
+        since = event.at
+        rank = own if own is None or not measure.half_life else rank_of(own, event.at, measure.half_life)
+        value = measure.shown(rank, event.at)
+        effect = (measure.start if value is None else value) - (measure.start if before is None else before)
+        entries.append(Told(event, effect, value, rank))
+    return entries
 
 
 def fits(tag: str | None, tags: Collection[str]) -> bool:
@@ -141,14 +146,19 @@ def fits(tag: str | None, tags: Collection[str]) -> bool:
     return tag is None or tag in tags
 
 
-def _allowed(worth: Worth, one: Event, spent: dict[tuple[str, object], int]) -> int:
+def _allowed(worth: Worth, event: Event, spent: dict[tuple[str, object], int]) -> int:
     """Give what the cap of a rule leaves of its points, and count it."""
-    points = round(Fraction(worth.points * one.amount, 1_000))
+    points = round(Fraction(worth.points * event.amount, 1_000))
     if worth.cap is None:
         return points
     most, period, group = worth.cap
-    when = EPOCH + timedelta(microseconds=one.at)
-    began = {"day": when.date(), "week": when.isocalendar()[:2], "month": (when.year, when.month), "ever": None}[period]
+    happened = EPOCH + timedelta(microseconds=event.at)
+    began = {
+        "day": happened.date(),
+        "week": happened.isocalendar()[:2],
+        "month": (happened.year, happened.month),
+        "ever": None,
+    }[period]
     had = spent.get((group, began), 0)
     spent[group, began] = min(max(had + points, -most), most)
     return spent[group, began] - had

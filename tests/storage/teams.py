@@ -23,7 +23,7 @@ Whom = str | int | tuple[str, str] | Reference
 
 def change(
     key: str,
-    whom: Whom,
+    contact: Whom,
     op: Op,
     amount: int = 0,
     *,
@@ -35,29 +35,29 @@ def change(
 ) -> Item:
     """Ask for one change; *amount* in whole points."""
     return Item(
-        key=key, contact=_reference(whom), score=score, op=op, amount=amount * 1_000,
+        key=key, contact=_reference(contact), score=score, op=op, amount=amount * 1_000,
         occurred_at=at, reason=reason, fields=fields or {}, raw=raw,
     )  # fmt: skip  # who, what, and when
 
 
-def set_to(key: str, whom: Whom, value: int, **more: object) -> Item:
+def set_to(key: str, contact: Whom, value: int, **more: object) -> Item:
     """Set a score."""
-    return change(key, whom, Op.SET, value, **more)  # type: ignore[arg-type]  # handed through as they are
+    return change(key, contact, Op.SET, value, **more)  # type: ignore[arg-type]  # handed through as they are
 
 
-def said(key: str, whom: Whom, *, at: int | None = None, **fields: Json) -> Item:
+def said(key: str, contact: Whom, *, at: int | None = None, **fields: Json) -> Item:
     """Say something of a contact."""
-    return Item(key=key, contact=_reference(whom), occurred_at=at, fields=fields)
+    return Item(key=key, contact=_reference(contact), occurred_at=at, fields=fields)
 
 
-def _reference(whom: Whom) -> Reference | int:
-    match whom:
+def _reference(contact: Whom) -> Reference | int:
+    match contact:
         case str():
-            return Reference(email=whom)
+            return Reference(email=contact)
         case (source, id):
             return Reference(source=source, id=id)
         case _:
-            return whom
+            return contact
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +125,14 @@ class Team:
 
     async def contact(self, text: str) -> Contact:
         """Find the one contact that *text* names."""
-        (found,) = await find(self.workspace, text=text)
-        return found
+        (contact,) = await find(self.workspace, text=text)
+        return contact
 
     async def value(self, text: str, score: str = "score") -> int | None:
         """Read a score as a whole number of thousandths; none where it is missing."""
-        seen = await card(self.workspace, contact=(await self.contact(text)).id, now=NOW)
-        assert seen is not None
-        return next((one.value for one in seen.standings if one.score_type.key == score), None)
+        contact_card = await card(self.workspace, contact=(await self.contact(text)).id, now=NOW)
+        assert contact_card is not None
+        return next((standing.value for standing in contact_card.standings if standing.score_type.key == score), None)
 
     async def lines(self, text: str, score: str = "score") -> Sequence[HistoryEntry]:
         """Read the whole history of a score, newest first."""
@@ -141,5 +141,5 @@ class Team:
 
     async def set_aside(self, id: int) -> list[tuple[int, str, str, str]]:
         """Read the quarantine of a delivery: position, key, reason, item."""
-        _, aside = await delivery(self.workspace, id=id)
-        return [(one.position, one.key, one.reason, one.item) for one in aside]
+        _, quarantined = await delivery(self.workspace, id=id)
+        return [(item.position, item.key, item.reason, item.item) for item in quarantined]

@@ -99,8 +99,8 @@ ALERTS = (
     "score rises 15 in 1d",
 )
 REDEFINED, UNDONE, MERGED = (
-    f"holds pending when {what}"
-    for what in ("a type was redefined", "a batch was undone", "contacts were merged or split")
+    f"holds pending when {event}"
+    for event in ("a type was redefined", "a batch was undone", "contacts were merged or split")
 )
 WAYS = ("waiting", "built", "cancelled", "quietly", "quietly", "asking")
 AGO = (None, 0, 0, 1, 2, HOUR, DAY // 3, DAY, 5 * DAY)
@@ -165,8 +165,8 @@ def items(draw: st.DrawFn) -> Item:
     }  # fmt: skip  # what every item has
     match draw(st.sampled_from(("change", "change", "activity", "fields"))):
         case "activity":
-            what = draw(st.sampled_from(("visit", "click", "Demo", "complaint", "left")))
-            return Item(**common, activity=what, amount=draw(st.sampled_from((1_000, 1_000, 2_500, 333))))  # type: ignore[arg-type]  # named
+            activity = draw(st.sampled_from(("visit", "click", "Demo", "complaint", "left")))
+            return Item(**common, activity=activity, amount=draw(st.sampled_from((1_000, 1_000, 2_500, 333))))  # type: ignore[arg-type]  # named
         case "change":
             score = draw(st.sampled_from(tuple(MEANINGS)))
             op = draw(st.sampled_from((Op.SET, Op.ADD, Op.ADD, Op.CLEAR)))
@@ -277,11 +277,17 @@ class Everything(RuleBasedStateMachine):
 
     async def _record(self, acts: Sequence[Act]) -> None:
         rows = [row["id"] for row in await self._rows("SELECT id FROM contacts WHERE workspace_id = $1 ORDER BY id")]
-        made = [(type(act).__name__, one) for act in acts if (one := self._submission(act, rows)) is not None]
+        submissions = [
+            (type(act).__name__, prepared) for act in acts if (prepared := self._submission(act, rows)) is not None
+        ]
         pending, roots = await self._pending(), await self._roots()
-        outcomes = await asyncio.gather(*(self.team.record(one) for _, one in made), return_exceptions=True)
-        await self._count_holds(pending, roots, undone={one.undoes for _, one in made if one.undoes})
-        for (kind, submission), outcome in zip(made, outcomes, strict=True):
+        outcomes = await asyncio.gather(
+            *(self.team.record(submission) for _, submission in submissions), return_exceptions=True
+        )
+        await self._count_holds(
+            pending, roots, undone={submission.undoes for _, submission in submissions if submission.undoes}
+        )
+        for (kind, submission), outcome in zip(submissions, outcomes, strict=True):
             if isinstance(outcome, Recorded):
                 self._note(kind, submission, outcome)
             elif isinstance(outcome, Refusal) and not isinstance(outcome, StorageUnavailable):
@@ -305,9 +311,9 @@ class Everything(RuleBasedStateMachine):
     async def _count_holds(self, pending: list[int], roots: dict[int, int | None], *, undone: set[str]) -> None:
         """Count the holds that were pending for contacts that were then merged or split, or had a batch undone."""
         now = await self._roots()
-        moved = {id for id in roots if roots[id] != now[id]}
-        moved |= {root for id in moved for root in (roots[id], now[id]) if root}
-        self.seen[MERGED] += sum(contact in moved for contact in pending)
+        moved_ids = {id for id in roots if roots[id] != now[id]}
+        moved_ids |= {root for id in moved_ids for root in (roots[id], now[id]) if root}
+        self.seen[MERGED] += sum(contact in moved_ids for contact in pending)
         if undone:
             rows = await self._rows("SELECT contact_id, batch FROM facts WHERE workspace_id = $1")
             touched = {row["contact_id"] for row in rows if row["batch"] in undone}
@@ -322,43 +328,43 @@ class Everything(RuleBasedStateMachine):
             if not self.batches:
                 return None
             names = self.batches[-1 - act.place % len(self.batches)]
-            made = self.team.undoing(names, batch=batch, received=self.now)
+            submission = self.team.undoing(names, batch=batch, received=self.now)
         else:
-            told = self._told(act, batch, rows, by_person=act.actor is not None)
-            made = (
-                self.team.asking(*told, batch=batch, actor=act.actor, received=self.now)
+            items = self._told(act, batch, rows, by_person=act.actor is not None)
+            submission = (
+                self.team.asking(*items, batch=batch, actor=act.actor, received=self.now)
                 if act.actor
-                else self.team.delivery(*told, source=getattr(act, "source", "crm"), batch=batch, received=self.now)
+                else self.team.delivery(*items, source=getattr(act, "source", "crm"), batch=batch, received=self.now)
             )
-            made = replace(made, muted=getattr(act, "muted", False))
-        self.sent.append(made)
-        return made
+            submission = replace(submission, muted=getattr(act, "muted", False))
+        self.sent.append(submission)
+        return submission
 
     def _told(self, act: Tell | Join | Forget, key: str, rows: list[int], *, by_person: bool) -> list[ItemRequest]:
         def at(ago: int | None) -> int | None:
             return None if ago is None or by_person else self.now - ago
 
         match act:
-            case Join(one=one, other=other, ago=ago):
-                return [Merge(key=key, contact=one, into=other, occurred_at=at(ago))]
-            case Forget(whom=whom, ago=ago):
-                return [Deletion(key=key, contact=whom, occurred_at=at(ago))]
-        found = rows[act.by_row % len(rows)] if act.by_row is not None and rows else None
-        told: list[ItemRequest] = [
-            replace(one, key=f"{key}/{place}", occurred_at=at(one.occurred_at), contact=found or one.contact)
-            for place, one in enumerate(act.items)
+            case Join(one=first, other=other, ago=ago):
+                return [Merge(key=key, contact=first, into=other, occurred_at=at(ago))]
+            case Forget(whom=contact, ago=ago):
+                return [Deletion(key=key, contact=contact, occurred_at=at(ago))]
+        row = rows[act.by_row % len(rows)] if act.by_row is not None and rows else None
+        items: list[ItemRequest] = [
+            replace(item, key=f"{key}/{place}", occurred_at=at(item.occurred_at), contact=row or item.contact)
+            for place, item in enumerate(act.items)
         ]
-        beside = self._told(act.beside, f"{key}/beside", rows, by_person=by_person) if act.beside else []
-        return [*told[:2], *beside, *told[2:]]
+        items_beside = self._told(act.beside, f"{key}/beside", rows, by_person=by_person) if act.beside else []
+        return [*items[:2], *items_beside, *items[2:]]
 
     def _note(self, kind: str, submission: Submission, recorded: Recorded) -> None:
         self.seen[kind] += 1
         if submission.actor and submission.batch not in self.batches:
             self.batches.append(submission.batch)
-        for asked, outcome in zip(submission.items, recorded.outcomes, strict=False):
+        for item, outcome in zip(submission.items, recorded.outcomes, strict=False):
             self.seen[f"{kind}: {outcome.status}"] += 1
-            subject = getattr(asked, "score", None) or type(asked).__name__
-            key = (submission.source, asked.key, subject)
+            subject = getattr(item, "score", None) or type(item).__name__
+            key = (submission.source, item.key, subject)
             assert not (outcome.status is Status.APPLIED and key in self.applied)  # nothing counts twice
             if outcome.status is Status.APPLIED:
                 self.applied.add(key)
@@ -372,10 +378,10 @@ class Everything(RuleBasedStateMachine):
         self.runner.run(self._redefine(key, meaning, way=way))
 
     async def _redefine(self, key: str, meaning: dict[str, object], *, way: str) -> None:
-        live = next(one for one in await score_types(self.team.workspace) if one.key == key)
-        made = await draft(self.team.workspace, wanted=replace(live, **meaning), now=self.now)  # type: ignore[arg-type]  # named
-        if made is not None:
-            await self._go(made, way)
+        live = next(score_type for score_type in await score_types(self.team.workspace) if score_type.key == key)
+        new_draft = await draft(self.team.workspace, wanted=replace(live, **meaning), now=self.now)  # type: ignore[arg-type]  # named
+        if new_draft is not None:
+            await self._go(new_draft, way)
 
     @rule(place=places, way=st.sampled_from(WAYS))
     def decide(self, place: int, way: str) -> None:
@@ -384,8 +390,8 @@ class Everything(RuleBasedStateMachine):
         self.runner.run(self._decide(place, way))
 
     async def _decide(self, place: int, way: str) -> None:
-        if waiting := await drafts(self.team.workspace):
-            await self._go(waiting[place % len(waiting)], way)
+        if waiting_drafts := await drafts(self.team.workspace):
+            await self._go(waiting_drafts[place % len(waiting_drafts)], way)
 
     @rule(place=places)
     def go_back(self, place: int) -> None:
@@ -397,36 +403,39 @@ class Everything(RuleBasedStateMachine):
         types = await score_types(self.team.workspace)
         live = types[place % len(types)]
         old = await load_version(self.team.workspace, score=live.key, number=1)
-        made = await draft(self.team.workspace, wanted=replace(old, is_default=live.is_default), now=self.now)
-        if made is not None:
-            await self._go(made, "quietly")
+        new_draft = await draft(self.team.workspace, wanted=replace(old, is_default=live.is_default), now=self.now)
+        if new_draft is not None:
+            await self._go(new_draft, "quietly")
 
-    async def _go(self, one: ScoreType, way: str) -> None:
+    async def _go(self, draft_type: ScoreType, way: str) -> None:
         """Let a draft wait, as it is or built; cancel it; or apply it, which does what its preview says."""
         workspace = self.team.workspace
         try:
             if way == "cancelled":
-                await cancel(workspace, draft=one)
+                await cancel(workspace, draft=draft_type)
             elif way != "waiting":
-                await build(workspace, draft=one, progress=lambda _: None, now=self.now)
+                await build(workspace, draft=draft_type, progress=lambda _: None, now=self.now)
             if way in ("quietly", "asking"):
-                expected = await preview(workspace, draft=one, now=self.now)
-                before = await self._values(one)
+                expected = await preview(workspace, draft=draft_type, now=self.now)
+                before = await self._values(draft_type)
                 self.seen[REDEFINED] += len(await self._pending())
-                asked = await apply(workspace, draft=one, asks=way == "asking", now=self.now)
-                assert asked == (expected.asking if way == "asking" else 0)
-                self.seen["asked by what was applied"] += asked
-                after = await self._values(one)
+                number = await apply(workspace, draft=draft_type, asks=way == "asking", now=self.now)
+                assert number == (expected.asking if way == "asking" else 0)
+                self.seen["asked by what was applied"] += number
+                after = await self._values(draft_type)
                 assert sum(before.get(id) != after.get(id) for id in before | after) == expected.changed
             self.seen[f"drafts: {way}"] += 1
         except NoDraft:
             self.seen["drafts: gone"] += 1
 
-    async def _values(self, about: ScoreType) -> dict[int, int]:
+    async def _values(self, score_type: ScoreType) -> dict[int, int]:
         ids = [row["id"] for row in await self._rows(f"{_LIVING} ORDER BY id")]
         cards = await cards_of(self.team.workspace, ids=ids, now=self.now)
         return {
-            card.contact.id: one.value for card in cards for one in card.standings if one.score_type.key == about.key
+            card.contact.id: standing.value
+            for card in cards
+            for standing in card.standings
+            if standing.score_type.key == score_type.key
         }
 
     @rule(span=st.sampled_from((1, HOUR, DAY, 9 * DAY)))
@@ -446,35 +455,35 @@ class Everything(RuleBasedStateMachine):
         assert verified.differences == ()
         self.seen["steps"] += 1
         self.seen["scores folded anew and compared"] += verified.scores
-        for what, sql in _NEVER.items():
-            assert [(what, row) for row in await self._rows(sql)] == []
+        for finding, sql in _NEVER.items():
+            assert [(finding, row) for row in await self._rows(sql)] == []
         await self._check_who_is_one()
         await self._check_why()
 
     async def _check_who_is_one(self) -> None:
         """Whoever hangs together by words that stand is one, and has the smallest id of them."""
-        said = await self._rows("SELECT * FROM facts WHERE workspace_id = $1 AND kind IN ('merge', 'undo')")
-        undos = [(row["undoes"], row["batch"]) for row in said if row["undoes"]]
+        fact_rows = await self._rows("SELECT * FROM facts WHERE workspace_id = $1 AND kind IN ('merge', 'undo')")
+        undos = [(row["undoes"], row["batch"]) for row in fact_rows if row["undoes"]]
 
         def stands(batch: str) -> bool:
             return not any(stands(undo) for undone, undo in undos if undone == batch)
 
         rows = await self._rows("SELECT id, merged_into FROM contacts WHERE workspace_id = $1 ORDER BY id")
-        one = {row["id"]: {row["id"]} for row in rows}
-        for row in said:
+        groups = {row["id"]: {row["id"]} for row in rows}
+        for row in fact_rows:
             if row["contact_id"] and stands(row["batch"]):
-                both = one[row["contact_id"]] | one[row["other_id"]]
-                one |= dict.fromkeys(both, both)
-        kept = {row["id"]: row["merged_into"] or row["id"] for row in rows if row["merged_into"] != 0}
-        assert kept == {id: min(one[id]) for id in kept}
-        self.seen["contacts that are one with another"] += sum(id != root for id, root in kept.items())
+                both = groups[row["contact_id"]] | groups[row["other_id"]]
+                groups |= dict.fromkeys(both, both)
+        merged_into = {row["id"]: row["merged_into"] or row["id"] for row in rows if row["merged_into"] != 0}
+        assert merged_into == {id: min(groups[id]) for id in merged_into}
+        self.seen["contacts that are one with another"] += sum(id != root for id, root in merged_into.items())
 
     async def _check_why(self) -> None:
         """What a number is made of adds up to it, now or later, and a missing one is made of nothing."""
         workspace, now = self.team.workspace, self.now + self.number % 2 * 2 * DAY
         ids = [row["id"] for row in await self._rows(f"{_LIVING} ORDER BY id")]
         for card in await cards_of(workspace, ids=ids, now=now):
-            values = {one.score_type.key: one.value for one in card.standings}
+            values = {standing.score_type.key: standing.value for standing in card.standings}
             for key in MEANINGS:
                 _, made_of = await why(workspace, contact=card.contact.id, score=key, most=self.number % 5, now=now)
                 lines = made_of.contributions if made_of else ()
@@ -514,8 +523,8 @@ def test_whatever_happens_is_kept_as_the_ledger_has_it(database_url: str) -> Non
     """Lives of a workspace, looked at after every step."""
     Everything.seen, Everything.lives = Counter(), count(1)
     with asyncio.Runner() as runner:
-        opened = runner.run(open_storage(database_url, secret_keys=[KEY]))
-        Everything.runner, Everything.committer = runner, opened.committer
+        opened_storage = runner.run(open_storage(database_url, secret_keys=[KEY]))
+        Everything.runner, Everything.committer = runner, opened_storage.committer
         try:
             run_state_machine_as_test(
                 Everything,
@@ -528,7 +537,7 @@ def test_whatever_happens_is_kept_as_the_ledger_has_it(database_url: str) -> Non
                 ),
             )
         finally:
-            tell(f"lives of workspaces on {opened.dialect}", dict(sorted(Everything.seen.items())))
-            runner.run(opened.close())
+            tell(f"lives of workspaces on {opened_storage.dialect}", dict(sorted(Everything.seen.items())))
+            runner.run(opened_storage.close())
     if not DEFAULT:  # few lives need not meet all of them
-        assert [what for what in (REDEFINED, UNDONE, MERGED) if Everything.seen[what] < 100] == []
+        assert [event for event in (REDEFINED, UNDONE, MERGED) if Everything.seen[event] < 100] == []

@@ -82,10 +82,10 @@ async def test_what_was_given_up_is_tried_again_once_it_is_put_again(team: Team)
     await jobs.give_up(team.workspace, job=first, because="nobody", now=LATEST)
     assert await taken(team, now=LATEST) is None
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=LATEST, now=LATEST)
-    again = await taken(team, now=LATEST)
+    repeated_job = await taken(team, now=LATEST)
 
-    assert again is not None
-    assert (again.id, again.attempts) == (first.id, 1)
+    assert repeated_job is not None
+    assert (repeated_job.id, repeated_job.attempts) == (first.id, 1)
 
 
 AHEAD = {"an hour": 3600 * SECOND, "thirty days": 30 * DAY, "ten years": 3_650 * DAY}
@@ -126,11 +126,11 @@ async def test_a_clock_that_was_ahead_holds_up_nothing(team: Team, ahead: int) -
 
 async def done_by(team: Team, now: int) -> list[int]:
     """Do all that is due at an instant; return the subjects."""
-    done = []
+    subjects = []
     while (job := await taken(team, now=now)) is not None:
         await jobs.settle(team.workspace, job=job, pace=0, now=now)
-        done.append(job.subject)
-    return sorted(done)
+        subjects.append(job.subject)
+    return sorted(subjects)
 
 
 async def test_a_lease_from_a_clock_that_was_ahead_ends_in_its_time(team: Team) -> None:
@@ -139,9 +139,9 @@ async def test_a_lease_from_a_clock_that_was_ahead_ends_in_its_time(team: Team) 
     assert await taken(team, now=NOW + 30 * DAY) is not None
 
     assert await taken(team, now=NOW) is None
-    again = await taken(team, now=NOW + LEASE)
-    assert again is not None
-    assert again.is_doubtful
+    repeated_job = await taken(team, now=NOW + LEASE)
+    assert repeated_job is not None
+    assert repeated_job.is_doubtful
 
 
 async def test_a_job_of_next_month_stays_one_of_next_month(team: Team) -> None:

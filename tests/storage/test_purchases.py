@@ -39,14 +39,14 @@ class Purchase:
 
 def purchases(path: Path) -> list[Purchase]:
     """Read the log in the order of its days; of one day, as the lines stand, a second apart."""
-    found = []
+    purchases = []
     lines = [line for line in path.read_text().splitlines() if line.split()[0].isdecimal()]  # without its head
     for number, line in enumerate(lines):
         customer, day, _, dollars = line.split()
         moment = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
         at = int(moment.timestamp()) * 1_000_000 + number % 80_000 * 1_000_000
-        found.append(Purchase(customer, at, int(Decimal(dollars))))
-    return sorted((one for one in found if one.dollars), key=lambda one: one.at)
+        purchases.append(Purchase(customer, at, int(Decimal(dollars))))
+    return sorted((purchase for purchase in purchases if purchase.dollars), key=lambda purchase: purchase.at)
 
 
 def computed(log: list[Purchase]) -> tuple[set[tuple[str, int]], int, int]:
@@ -54,25 +54,28 @@ def computed(log: list[Purchase]) -> tuple[set[tuple[str, int]], int, int]:
 
     A customer's heat halves in thirty days. It asks when a purchase takes it to 60, once, until it was at 50 or less.
     """
-    heat, seen = defaultdict[str, float](float), dict[str, int]()
-    taken, asked = set[str](), dict[str, int]()
+    heat, last_bought = defaultdict[str, float](float), dict[str, int]()
+    claimed, asked_at = set[str](), dict[str, int]()
     firings, spent, naive = set[tuple[str, int]](), 0, 0
-    for one in log:
-        if one.customer in seen:
-            heat[one.customer] *= 2 ** (-(one.at - seen[one.customer]) / (HALF_LIFE * DAY))
-        if int(heat[one.customer] + 0.5) <= EDGE - MARGIN:
-            taken.discard(one.customer)
-        heat[one.customer], seen[one.customer] = min(heat[one.customer] + one.dollars, MOST), one.at
-        if int(heat[one.customer] + 0.5) < EDGE:
+    for purchase in log:
+        if purchase.customer in last_bought:
+            heat[purchase.customer] *= 2 ** (-(purchase.at - last_bought[purchase.customer]) / (HALF_LIFE * DAY))
+        if int(heat[purchase.customer] + 0.5) <= EDGE - MARGIN:
+            claimed.discard(purchase.customer)
+        heat[purchase.customer], last_bought[purchase.customer] = (
+            min(heat[purchase.customer] + purchase.dollars, MOST),
+            purchase.at,
+        )
+        if int(heat[purchase.customer] + 0.5) < EDGE:
             continue
         naive += 1
-        if one.customer not in taken:
-            taken.add(one.customer)
-            if one.customer in asked and one.at < asked[one.customer] + REST * DAY:
+        if purchase.customer not in claimed:
+            claimed.add(purchase.customer)
+            if purchase.customer in asked_at and purchase.at < asked_at[purchase.customer] + REST * DAY:
                 spent += 1
             else:
-                asked[one.customer] = one.at
-                firings.add((one.customer, one.at))
+                asked_at[purchase.customer] = purchase.at
+                firings.add((purchase.customer, purchase.at))
     return firings, spent, naive
 
 
@@ -92,32 +95,41 @@ async def replayed(team: Team, log: list[Purchase], *, sweeping: int) -> tuple[l
             *(
                 team.deliver(
                     change(
-                        f"{begin}/{place}", f"{one.customer}@example.com", Op.ADD, one.dollars, score="heat", at=one.at
+                        f"{begin}/{place}",
+                        f"{purchase.customer}@example.com",
+                        Op.ADD,
+                        purchase.dollars,
+                        score="heat",
+                        at=purchase.at,
                     ),
                     batch=f"{begin}/{place}",
-                    received=one.at,
+                    received=purchase.at,
                 )
-                for place, one in enumerate(some)
+                for place, purchase in enumerate(some)
             )
         )
         if sweeping and begin // 100 % sweeping == 0:
             await sweep(team.workspace, now=some[-1].at)
-    found = await load_follow_ups(team.workspace, ids=range(1, 100_000))
-    names = {one.contact: one for one in found}
-    people = {one.id: str(one.email).partition("@")[0] for one in await contacts(team.workspace, ids=list(names))}
+    follow_ups = await load_follow_ups(team.workspace, ids=range(1, 100_000))
+    names = {follow_up.contact: follow_up for follow_up in follow_ups}
+    people = {
+        contact.id: str(contact.email).partition("@")[0] for contact in await contacts(team.workspace, ids=list(names))
+    }
     spent = sum((await count_cooled_down(team.workspace)).values())
-    return [(people[one.contact], one.asked_at) for one in found], spent
+    return [(people[follow_up.contact], follow_up.asked_at) for follow_up in follow_ups], spent
 
 
-async def check(team: Team, log: list[Purchase], what: str, *, sweeping: int) -> None:
+async def check(team: Team, log: list[Purchase], title: str, *, sweeping: int) -> None:
     """Compare what was asked with what the computation says, beside what every update would have asked."""
     expected, rest, naive = computed(log)
-    asked, spent = await replayed(team, log, sweeping=sweeping)
+    asked_ups, spent = await replayed(team, log, sweeping=sweeping)
 
-    tell(what, {"purchases": len(log), "follow-ups": len(asked), "within the rest": spent, "on every update": naive})
-    assert sorted(asked) == sorted(expected)
+    tell(
+        title, {"purchases": len(log), "follow-ups": len(asked_ups), "within the rest": spent, "on every update": naive}
+    )
+    assert sorted(asked_ups) == sorted(expected)
     assert spent == rest
-    assert len(asked) < naive
+    assert len(asked_ups) < naive
 
 
 async def test_purchases_ask_for_what_a_plain_computation_says(team: Team) -> None:

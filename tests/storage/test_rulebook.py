@@ -65,18 +65,18 @@ def rules(dice: random.Random, watched: Sequence[Measure]) -> dict[str, Rule]:
     """Choose a few rules, each with the words that make it."""
     chosen: dict[str, Rule] = {}
     for _ in range(4):
-        of = dice.choice(watched)
+        measure = dice.choice(watched)
         kind = dice.choice(["crosses", "crosses", "below", "moved", "rises", "falls", "untouched"])
-        span, edge = dice.choice(list(SPANS)), dice.choice([of.low + of.step, 40_000, 50_250, of.high])
-        words, rule = f"{of.key} crosses {edge / 1000:g}", Rule(of=of, low=edge, rest=0)
+        span, edge = dice.choice(list(SPANS)), dice.choice([measure.low + measure.step, 40_000, 50_250, measure.high])
+        words, rule = f"{measure.key} crosses {edge / 1000:g}", Rule(of=measure, low=edge, rest=0)
         if kind == "below":
-            words, rule = f"{of.key} crosses below {edge / 1000:g}", Rule(of=of, high=edge, rest=0)
+            words, rule = f"{measure.key} crosses below {edge / 1000:g}", Rule(of=measure, high=edge, rest=0)
         elif kind == "untouched":
-            words, rule = f"{of.key} untouched for {span}", Rule(of=of, kind=kind, span=SPANS[span], rest=0)
+            words, rule = f"{measure.key} untouched for {span}", Rule(of=measure, kind=kind, span=SPANS[span], rest=0)
         elif kind != "crosses":
             amount = dice.choice([1_000, 20_000])
-            words = f"{of.key} {kind} {amount // 1000} in {span}"
-            rule = Rule(of=of, kind=kind, amount=amount, span=SPANS[span], rest=0)
+            words = f"{measure.key} {kind} {amount // 1000} in {span}"
+            rule = Rule(of=measure, kind=kind, amount=amount, span=SPANS[span], rest=0)
         if kind in ("crosses", "below") and dice.random() < 0.4:
             hold = dice.choice(["1h", "6h", "1d"])
             words, rule = f"{words} hold {hold}", replace(rule, hold=SPANS[hold])
@@ -113,25 +113,27 @@ class Life:
 
         return {undoes for _, undoes in self.undos if is_out(undoes)}
 
-    def story(self, email: str, of: Measure) -> list[Told]:
+    def story(self, email: str, measure: Measure) -> list[Told]:
         """Tell a score from its beginning."""
-        return story((one for one in self.events if one.contact == email), of, undone=self.undone)
+        return story((event for event in self.events if event.contact == email), measure, undone_batches=self.undone)
 
-    def rank(self, email: str, of: Measure, *, until: int | None = None) -> int | None:
+    def rank(self, email: str, measure: Measure, *, until: int | None = None) -> int | None:
         """Give the rank of a score, or the one it had."""
-        told = [one for one in self.story(email, of) if one.moved is not None]
-        ranks = [one.rank for one in told if until is None or one.event.at <= until]
+        entries = [entry for entry in self.story(email, measure) if entry.moved is not None]
+        ranks = [entry.rank for entry in entries if until is None or entry.event.at <= until]
         return ranks[-1] if ranks else None
 
-    def touched(self, email: str, of: Measure) -> int:
+    def touched(self, email: str, measure: Measure) -> int:
         """Say when the last event of a score was, undone or not."""
-        mine = (one for one in self.events if one.contact == email and bears(one, of))
-        return max((one.at for one in mine), default=-1)
+        own_events = (event for event in self.events if event.contact == email and bears(event, measure))
+        return max((event.at for event in own_events), default=-1)
 
 
-def bears(one: Event, of: Measure) -> bool:
+def bears(event: Event, measure: Measure) -> bool:
     """Tell whether an event is one of a score."""
-    return one.score == of.key or any(each.activity == one.activity and fits(each.tag, one.tags) for each in of.worth)
+    return event.score == measure.key or any(
+        worth.activity == event.activity and fits(worth.tag, event.tags) for worth in measure.worth
+    )
 
 
 async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
@@ -139,18 +141,19 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
     dice = random.Random(number)
     workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
     life = Life(Team(workspace, storage.committer), dice, measures(dice))
-    for of in life.measures[1:]:
-        made = [
+    for measure in life.measures[1:]:
+        score_rules = [
             ours.Rule(
-                name=f"{place}", points=one.points, activity=one.activity,
-                condition=f"tag:{one.tag}" if one.tag else "",
-                cap=ours.RuleCap(points=one.cap[0], period=one.cap[1], group=one.cap[2]) if one.cap else None,
+                name=f"{place}", points=worth.points, activity=worth.activity,
+                condition=f"tag:{worth.tag}" if worth.tag else "",
+                cap=ours.RuleCap(points=worth.cap[0], period=worth.cap[1], group=worth.cap[2]) if worth.cap else None,
             )
-            for place, one in enumerate(of.worth)
+            for place, worth in enumerate(measure.worth)
         ]  # fmt: skip  # one rule
         await add_score_type(
-            workspace, key=of.key, label=of.key, minimum=of.low, maximum=of.high, step=of.step, start=of.start,
-            half_life=of.half_life, bands=[], rules=made, is_default=False, now=NOW,
+            workspace, key=measure.key, label=measure.key, minimum=measure.low, maximum=measure.high,
+            step=measure.step, start=measure.start, half_life=measure.half_life, bands=[], rules=score_rules,
+            is_default=False, now=NOW,
         )  # fmt: skip  # one definition
     for email, tags in PEOPLE.items():
         await life.team.deliver(said(email, email, at=0, tags=list(tags)), batch=email)
@@ -166,9 +169,13 @@ def next_instant(life: Life) -> int:
     """Choose when something happens next: often just when a rule would look."""
     dice, soon = life.dice, list[int]()
     if dice.random() < 0.4:
-        for watching, email in ((one, email) for each in life.watchings.values() for email, one in each.items()):
-            of = watching.rule.of
-            soon += watching.rule.instants(life.rank(email, of), life.touched(email, of), life.now, life.now + 2 * DAY)
+        for watching, email in (
+            (watching_, email) for watchings in life.watchings.values() for email, watching_ in watchings.items()
+        ):
+            measure = watching.rule.of
+            soon += watching.rule.instants(
+                life.rank(email, measure), life.touched(email, measure), life.now, life.now + 2 * DAY
+            )
             soon += [at for at in (watching.waits, (watching.asked or 0) + watching.rule.rest) if at]
     soon = [at for at in soon if life.now < at <= life.now + 9 * DAY]
     if soon:
@@ -190,12 +197,12 @@ def some_item(life: Life, key: str, email: str) -> Item:
         activity = dice.choice(["visit", "click", "demo", "mail", "mail", "complaint", "else"])
         amount = dice.choice([1_000, 1_000, 2_500, 333, 500])
         return Item(key=key, contact=contact, activity=activity, amount=amount, occurred_at=at)
-    of, op = dice.choice(life.measures), dice.choice([Op.SET, Op.SET, Op.ADD, Op.ADD, Op.ADD, Op.CLEAR])
-    steps = (of.high - of.low) // of.step
-    amount = of.low + of.step * dice.choice([0, steps, dice.randint(0, steps)])
+    measure, op = dice.choice(life.measures), dice.choice([Op.SET, Op.SET, Op.ADD, Op.ADD, Op.ADD, Op.CLEAR])
+    steps = (measure.high - measure.low) // measure.step
+    amount = measure.low + measure.step * dice.choice([0, steps, dice.randint(0, steps)])
     if op is not Op.SET:
-        amount = of.step * dice.randint(-steps, steps) if op is Op.ADD else 0
-    return Item(key=key, contact=contact, score=of.key, op=op, amount=amount, occurred_at=at)
+        amount = measure.step * dice.randint(-steps, steps) if op is Op.ADD else 0
+    return Item(key=key, contact=contact, score=measure.key, op=op, amount=amount, occurred_at=at)
 
 
 async def act(life: Life, counted: Counter[str]) -> None:
@@ -206,13 +213,13 @@ async def act(life: Life, counted: Counter[str]) -> None:
         await sweep(life.team.workspace, now=life.now)
         settle(life)
         return
-    handed = list[Submission]()
+    submissions = list[Submission]()
     together = dice.choice([1, 1, 1, 2, 3])
     for _ in range(together):
         life.number += 1
         batch = f"{life.number:04d}"
-        if life.asked and not handed and dice.random() < 0.15:
-            handed.append(life.team.undoing(dice.choice(life.asked[-3:]), batch=batch, received=life.now))
+        if life.asked and not submissions and dice.random() < 0.15:
+            submissions.append(life.team.undoing(dice.choice(life.asked[-3:]), batch=batch, received=life.now))
             break
         # Which of several in a commit is stamped first, and so the other's instant, is left open.
         person = dice.choice([None, None, dice.choice(list(PEOPLE))]) if together == 1 else None
@@ -221,21 +228,25 @@ async def act(life: Life, counted: Counter[str]) -> None:
             for place in range(dice.choice([1, 1, 2, 3]))
         ]
         if together > 1:
-            items = [replace(one, occurred_at=life.now) if one.occurred_at is None else one for one in items]
+            items = [replace(item, occurred_at=life.now) if item.occurred_at is None else item for item in items]
         if person:
-            handed.append(life.team.asking(replace(items[0], occurred_at=None), batch=batch, received=life.now))
+            submissions.append(life.team.asking(replace(items[0], occurred_at=None), batch=batch, received=life.now))
         else:
             delivery = life.team.delivery(*items, source=dice.choice(["crm", "n8n"]), batch=batch, received=life.now)
-            handed.append(replace(delivery, muted=dice.random() < 0.1))
-    outcomes = await asyncio.gather(*(life.team.record(one) for one in handed), return_exceptions=True)
-    for submission, outcome in zip(handed, outcomes, strict=True):
+            submissions.append(replace(delivery, muted=dice.random() < 0.1))
+    outcomes = await asyncio.gather(
+        *(life.team.record(submission) for submission in submissions), return_exceptions=True
+    )
+    for submission, outcome in zip(submissions, outcomes, strict=True):
         check_outcome(life, submission, outcome, counted)
 
 
 def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseException, counted: Counter[str]) -> None:
     """Write into the rulebook what was handed in, and compare what was answered."""
     before = {
-        (email, of.key): (life.rank(email, of), life.touched(email, of)) for email in PEOPLE for of in life.measures
+        (email, measure.key): (life.rank(email, measure), life.touched(email, measure))
+        for email in PEOPLE
+        for measure in life.measures
     }
     if submission.undoes in life.undone:
         assert isinstance(outcome, NothingToUndo)
@@ -248,32 +259,36 @@ def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseEx
         batch = submission.undoes
         while batch in names:
             batch = names[batch]
-        new = [one for one in life.events if one.batch == batch]
+        new = [event for event in life.events if event.batch == batch]
     else:
         life.events += new
     if submission.actor:
         life.asked.append(submission.batch)
     counted["facts"] += len(new)
     unasked = 0
-    for of in life.measures:
-        for email in sorted({one.contact for one in new if bears(one, of)}):
-            rank, touched = before[email, of.key]
-            shown = of.shown(rank, life.now)
-            for watching in (each[email] for each in life.watchings.values() if each[email].rule.of is of):
+    for measure in life.measures:
+        for email in sorted({event.contact for event in new if bears(event, measure)}):
+            rank, touched = before[email, measure.key]
+            shown_value = measure.shown(rank, life.now)
+            for watching in (
+                watchings[email] for watchings in life.watchings.values() if watchings[email].rule.of is measure
+            ):
                 watching.settle(rank, touched, life.now)
-                becomes = life.rank(email, of)
+                becomes = life.rank(email, measure)
                 if watching.rule.amount:
                     since = life.now - watching.rule.span
-                    then = of.shown(life.rank(email, of, until=since), since)
-                    unasked += watching.moved(shown, becomes, then, life.now, quietly=submission.muted)
+                    value_then = measure.shown(life.rank(email, measure, until=since), since)
+                    unasked += watching.moved(shown_value, becomes, value_then, life.now, quietly=submission.muted)
                 else:
-                    unasked += watching.decide(becomes, life.touched(email, of), life.now, quietly=submission.muted)
+                    unasked += watching.decide(
+                        becomes, life.touched(email, measure), life.now, quietly=submission.muted
+                    )
     assert outcome.unasked == unasked
 
 
 def stamped(life: Life, submission: Submission) -> list[Event]:
     """Time what was handed in: what has no time of its own comes after all that its scores have seen."""
-    made = list[Event]()
+    new_events = list[Event]()
     for place, item in enumerate(submission.items):
         assert isinstance(item, Item)
         assert isinstance(item.contact, Reference)
@@ -285,131 +300,152 @@ def stamped(life: Life, submission: Submission) -> list[Event]:
             amount=item.amount, activity=item.activity or "", tags=PEOPLE[email],
         )  # fmt: skip  # who, what, when
         if own is None:
-            asked = [
-                of for of in life.measures if item.score == of.key or item.activity in {w.activity for w in of.worth}
+            measures = [
+                measure
+                for measure in life.measures
+                if item.score == measure.key or item.activity in {w.activity for w in measure.worth}
             ]
-            seen = [life.touched(email, of) for of in asked]
-            seen += [one.at for one in made if one.contact == email and any(_named(one, of) for of in asked)]
-            event = replace(event, at=max([event.at, *(at + 1 for at in seen)]))
-        made.append(event)
-    return made
+            instants = [life.touched(email, measure) for measure in measures]
+            instants += [
+                event.at
+                for event in new_events
+                if event.contact == email and any(_named(event, measure) for measure in measures)
+            ]
+            event = replace(event, at=max([event.at, *(at + 1 for at in instants)]))
+        new_events.append(event)
+    return new_events
 
 
-def _named(one: Event, of: Measure) -> bool:
-    return one.score == of.key or one.activity in {each.activity for each in of.worth}
+def _named(event: Event, measure: Measure) -> bool:
+    return event.score == measure.key or event.activity in {worth.activity for worth in measure.worth}
 
 
 def settle(life: Life) -> None:
     """Decide what time decided up to now."""
-    for each in life.watchings.values():
-        for email, watching in each.items():
-            of = watching.rule.of
+    for watchings in life.watchings.values():
+        for email, watching in watchings.items():
+            measure = watching.rule.of
             if not watching.rule.amount:
-                watching.settle(life.rank(email, of), life.touched(email, of), life.now)
+                watching.settle(life.rank(email, measure), life.touched(email, measure), life.now)
 
 
 async def check(life: Life, counted: Counter[str]) -> None:
     """Compare scores, histories, trends, filters and follow-ups."""
-    cards = {one.contact.id: one for one in await cards_of(life.team.workspace, ids=life.ids.values(), now=life.now)}
+    cards = {card.contact.id: card for card in await cards_of(life.team.workspace, ids=life.ids.values(), now=life.now)}
     for email, id in life.ids.items():
-        for of in life.measures:
-            told, rank = life.story(email, of), life.rank(email, of)
-            _, lines = await history(life.team.workspace, contact=id, score=of.key, most=1_000)
-            shown = [one for one in told if one.event.score == of.key or one.moved]
-            counted["effects"] += len(shown)
+        for measure in life.measures:
+            entries, rank = life.story(email, measure), life.rank(email, measure)
+            _, lines = await history(life.team.workspace, contact=id, score=measure.key, most=1_000)
+            shown_entries = [entry for entry in entries if entry.event.score == measure.key or entry.moved]
+            counted["effects"] += len(shown_entries)
             assert [
-                (one.occurred_at, one.source, one.effective, one.value)
-                for one in reversed(lines)
-                if one.op in Op or one.effective
-            ] == [(one.event.at, one.event.source, one.moved, one.value) for one in shown]
-            standing = cards[id].standing(of.key)
-            then = of.shown(life.rank(email, of, until=life.now - 7 * DAY), life.now - 7 * DAY)
-            value = of.shown(rank, life.now)
-            trend = None if value is None or then is None else value - then
+                (line.occurred_at, line.source, line.effective, line.value)
+                for line in reversed(lines)
+                if line.op in Op or line.effective
+            ] == [(entry.event.at, entry.event.source, entry.moved, entry.value) for entry in shown_entries]
+            standing = cards[id].standing(measure.key)
+            before = measure.shown(life.rank(email, measure, until=life.now - 7 * DAY), life.now - 7 * DAY)
+            value = measure.shown(rank, life.now)
+            trend = None if value is None or before is None else value - before
             counted["scores"] += 1
             got = (standing.rank, standing.value, standing.trends.get(7)) if standing else (None, None, None)
             assert got == (rank, value, trend)
     await check_filters(life, counted)
-    found = await load_follow_ups(life.team.workspace, ids=range(1, 100_000))
+    follow_ups = await load_follow_ups(life.team.workspace, ids=range(1, 100_000))
     assert sorted(
-        (one.rule, one.contact, one.asked_at, one.after, one.changed_at if one.standing.state == "closed" else None)
-        for one in found
+        (
+            follow_up.rule,
+            follow_up.contact,
+            follow_up.asked_at,
+            follow_up.after,
+            follow_up.changed_at if follow_up.standing.state == "closed" else None,
+        )
+        for follow_up in follow_ups
     ) == sorted(
-        (rule, life.ids[email], *told)
-        for rule, each in life.watchings.items()
-        for email, watching in each.items()
-        for told in watching.told
+        (rule, life.ids[email], *event)
+        for rule, watchings in life.watchings.items()
+        for email, watching in watchings.items()
+        for event in watching.told
     )
-    spent = {rule: sum(one.spent for one in each.values()) for rule, each in life.watchings.items()}
+    spent = {rule: sum(watching.spent for watching in watchings.values()) for rule, watchings in life.watchings.items()}
     assert await count_cooled_down(life.team.workspace) == {rule: times for rule, times in spent.items() if times}
     assert (await verify_next(life.team.workspace)).differences == ()
-    counted.update({"follow-ups": len(found), "closed": sum(one.standing.state == "closed" for one in found)})
+    counted.update(
+        {"follow-ups": len(follow_ups), "closed": sum(follow_up.standing.state == "closed" for follow_up in follow_ups)}
+    )
 
 
 async def check_filters(life: Life, counted: Counter[str]) -> None:
     """Ask about each score as it is and was, at the very values and instants that are there."""
     types = await score_types(life.team.workspace)
-    for of in life.measures:
+    for measure in life.measures:
         # Asked when the span just reaches back to an event, or reaches back to it no more.
-        instants = [(name, one.at + span) for name, span in SPANS.items() for one in life.events if bears(one, of)]
-        name, now = life.dice.choice([each for each in instants if each[1] >= life.now] or [("1d", life.now)])
+        instants = [
+            (name, event.at + span) for name, span in SPANS.items() for event in life.events if bears(event, measure)
+        ]
+        name, now = life.dice.choice([option for option in instants if option[1] >= life.now] or [("1d", life.now)])
         now += life.dice.choice([0, 0, 1])
         since = now - SPANS[name]
-        have = {email: of.shown(life.rank(email, of), now) for email in PEOPLE}
-        had = {email: of.shown(life.rank(email, of, until=since), since) for email in PEOPLE}
+        have = {email: measure.shown(life.rank(email, measure), now) for email in PEOPLE}
+        had = {email: measure.shown(life.rank(email, measure, until=since), since) for email in PEOPLE}
         both = {
             email: (value, had[email]) for email, value in have.items() if value is not None and had[email] is not None
         }
-        edge = life.dice.choice([value for value in (*have.values(), *had.values()) if value is not None] or [of.high])
-        amount = life.dice.choice([abs(value - then) for value, then in both.values() if value != then] or [of.step])  # type: ignore[operator]
+        edge = life.dice.choice(
+            [value for value in (*have.values(), *had.values()) if value is not None] or [measure.high]
+        )
+        amount = life.dice.choice(
+            [abs(value - before) for value, before in both.values() if value != before]  # type: ignore[operator]
+            or [measure.step]
+        )
         last = {
-            email: max((one.event.at for one in life.story(email, of) if one.moved is not None), default=0)
+            email: max((entry.event.at for entry in life.story(email, measure) if entry.moved is not None), default=0)
             for email in PEOPLE
         }
         answers = {
-            f"{of.key}>={edge / 1000:g}": [
+            f"{measure.key}>={edge / 1000:g}": [
                 email for email, value in have.items() if value is not None and value >= edge
             ],
-            f"{of.key}={edge / 1000:g}": [email for email, value in have.items() if value == edge],
-            f"-has:{of.key}": [email for email, value in have.items() if value is None],
-            f"{of.key} moved {amount / 1000:g} in {name}": [
+            f"{measure.key}={edge / 1000:g}": [email for email, value in have.items() if value == edge],
+            f"-has:{measure.key}": [email for email, value in have.items() if value is None],
+            f"{measure.key} moved {amount / 1000:g} in {name}": [
                 email
-                for email, (value, then) in both.items()
-                if abs(value - then) >= amount  # type: ignore[operator]
+                for email, (value, before) in both.items()
+                if abs(value - before) >= amount  # type: ignore[operator]
             ],
-            f"{of.key} stale {name}": [
+            f"{measure.key} stale {name}": [
                 email for email, value in have.items() if value is not None and last[email] <= since
             ],
         }
-        if of.low < edge:
-            answers[f"{of.key}<{edge / 1000:g}"] = [
+        if measure.low < edge:
+            answers[f"{measure.key}<{edge / 1000:g}"] = [
                 email for email, value in have.items() if value is not None and value < edge
             ]
-            answers[f"{of.key} crossed above {edge / 1000:g} in {name}"] = [
+            answers[f"{measure.key} crossed above {edge / 1000:g} in {name}"] = [
                 email for email, value in have.items()
-                if value is not None and value >= edge and ((then := had[email]) is None or then < edge)
+                if value is not None and value >= edge and ((before := had[email]) is None or before < edge)
             ]  # fmt: skip  # one answer
         for text, expected in answers.items():
             cards = (await page(life.team.workspace, asked=parse(text, types), limit=9, now=now)).cards
             counted["filters"] += 1
-            assert (text, [one.contact.email for one in cards]) == (text, expected)
+            assert (text, [card.contact.email for card in cards]) == (text, expected)
 
 
 async def test_whatever_happens_is_as_the_rules_say(storage: Storage) -> None:
     """Scores, effects, trends, answers of filters, and follow-ups with their instants."""
-    counted: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for number in range(HISTORIES):
-        life = await begin(storage, number, counted)
+        life = await begin(storage, number, counts)
         for _ in range(STEPS):
-            await act(life, counted)
+            await act(life, counts)
         await sweep(life.team.workspace, now=life.now)
         settle(life)
-        await check(life, counted)
+        await check(life, counts)
         life.now += 9 * DAY
         await sweep(life.team.workspace, now=life.now)
         settle(life)
-        await check(life, counted)
-    tell(f"told by the rules on {storage.dialect}", counted)
-    assert counted["effects"] >= 60 * HISTORIES
-    assert counted["follow-ups"] >= 10 * HISTORIES
-    assert counted["closed"] >= 3 * HISTORIES
+        await check(life, counts)
+    tell(f"told by the rules on {storage.dialect}", counts)
+    assert counts["effects"] >= 60 * HISTORIES
+    assert counts["follow-ups"] >= 10 * HISTORIES
+    assert counts["closed"] >= 3 * HISTORIES

@@ -35,7 +35,7 @@ class House:
 
     async def fill(self) -> None:
         """Hand in what both teams hand in, each with numbers and words of its own."""
-        n, there = self.number, Delivered(source=self.source.id, key="d1")
+        n, delivered = self.number, Delivered(source=self.source.id, key="d1")
         await asyncio.gather(
             self.team.deliver(
                 set_to("k1", Reference(email=ADA, source="crm", id="17"), n, at=NOW - 9, fields={"name": f"Ada {n}"}),
@@ -43,7 +43,7 @@ class House:
                 change("k3", BOB, Op.ADD, n * 10, at=NOW - 7, score="fit"),
                 Unusable(key="k4", reason=f"no good in {n}", raw=f'{{"of":{n}}}'),
                 batch="crm/d1",
-                delivered=there,
+                delivered=delivered,
             ),
             self.team.ask(set_to("p1", BOB, n + 50), batch="slack/p1", actor="U1", received=NOW + 1),
             self.team.ask(set_to("p2", BOB, n + 60), batch="slack/p2", actor="U1", received=NOW + 2),
@@ -54,7 +54,7 @@ class House:
 @pytest.fixture
 async def houses(storage: Storage) -> tuple[House, House]:
     """Make two workspaces with the same types, sources, contacts, keys and batches, filled at the same moment."""
-    made = []
+    houses = []
     for number in (1, 2):
         workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
         await add_score_type(
@@ -62,10 +62,10 @@ async def houses(storage: Storage) -> tuple[House, House]:
             bands=[Band(name="low", start=0)], start=None, is_default=number == 2, now=NOW,
         )  # fmt: skip  # one definition
         source = await add_source(workspace, slug="crm", provider="generic", secrets=[f"whsec_{number}"], now=NOW)
-        made.append(House(Team(workspace, storage.committer), source, number))
-    one, two = made
-    await asyncio.gather(one.fill(), two.fill())
-    return one, two
+        houses.append(House(Team(workspace, storage.committer), source, number))
+    first, two = houses
+    await asyncio.gather(first.fill(), two.fill())
+    return first, two
 
 
 async def view(house: House) -> dict[str, object]:
@@ -74,22 +74,31 @@ async def view(house: House) -> dict[str, object]:
     ada, bob = await house.team.contact(ADA), await house.team.contact(BOB)
     _, best = await top(workspace, score="score", count=10, now=NOW)
     _, lines = await history(workspace, contact=bob.id, score="score", most=10)
-    seen = await card(workspace, contact=bob.id, now=NOW)
-    assert seen is not None
+    contact_card = await card(workspace, contact=bob.id, now=NOW)
+    assert contact_card is not None
     sent = await deliveries(workspace, source=None, most=10)
     return {
         "ada": (ada.name, ada.email, dict(ada.ids)),
         "bob": (bob.name, bob.company),
-        "standings": [(one.score_type.key, one.value, one.source, one.actor) for one in seen.standings],
-        "top": [(one.contact.email, one.standings[0].value) for one in best],
+        "standings": [
+            (standing.score_type.key, standing.value, standing.source, standing.actor)
+            for standing in contact_card.standings
+        ],
+        "top": [(card.contact.email, card.standings[0].value) for card in best],
         "history": [(line.amount, line.value, line.actor, line.undone) for line in lines],
         "found": [len(await find(workspace, text=text)) for text in (ADA, "bob", "crm:17", "company", "example")],
-        "nearest": [one.email for one in await nearest(workspace, text="bobb")],
-        "types": [(one.key, one.label, one.is_default) for one in await score_types(workspace)],
-        "sources": [(one.slug, one.secrets, one.workspace.team) for one in await sources(workspace)],
-        "refused": [(one.source, one.count, one.reason, one.hint) for one in await list_refusals(workspace)],
-        "deliveries": [(one.key, one.source, one.applied, one.quarantined) for one in sent],
-        "quarantine": [await house.team.set_aside(one.id) for one in sent],
+        "nearest": [contact.email for contact in await nearest(workspace, text="bobb")],
+        "types": [
+            (score_type.key, score_type.label, score_type.is_default) for score_type in await score_types(workspace)
+        ],
+        "sources": [(source.slug, source.secrets, source.workspace.team) for source in await sources(workspace)],
+        "refused": [
+            (refusal.source, refusal.count, refusal.reason, refusal.hint) for refusal in await list_refusals(workspace)
+        ],
+        "deliveries": [
+            (delivery_.key, delivery_.source, delivery_.applied, delivery_.quarantined) for delivery_ in sent
+        ],
+        "quarantine": [await house.team.set_aside(delivery_.id) for delivery_ in sent],
         "last command": await last_command(workspace, actor="U1"),
     }
 
@@ -127,109 +136,109 @@ async def test_each_workspace_shows_its_own_and_nothing_else(houses: tuple[House
 
 async def test_an_undo_bears_on_one_workspace(houses: tuple[House, House]) -> None:
     """Both have a batch of that name; only the asker's is left out."""
-    one, two = houses
-    await one.team.undo("slack/p2", batch="slack/u", received=NOW + 9)
+    first, two = houses
+    await first.team.undo("slack/p2", batch="slack/u", received=NOW + 9)
 
     undone = [(61_000, None, "U1", True), (51_000, 51_000, "U1", False)]
-    assert await view(one) == expected(1, bob=undone, last="slack/p1")
+    assert await view(first) == expected(1, bob=undone, last="slack/p1")
     assert await view(two) == expected(2)
 
 
 async def test_an_undone_batch_of_a_neighbour_in_the_same_commit(houses: tuple[House, House]) -> None:
     """What one workspace left out is not left out of the other, though both fold anew at the same moment."""
-    one, two = houses
-    await one.team.undo("slack/p2", batch="slack/u", received=NOW + 9)
+    first, two = houses
+    await first.team.undo("slack/p2", batch="slack/u", received=NOW + 9)
     late = set_to("k9", BOB, 5, at=NOW - 20)
 
     await asyncio.gather(*(house.team.deliver(late, batch="crm/d2", received=NOW + SECOND) for house in houses))
 
-    assert (await one.team.value(BOB), await two.team.value(BOB)) == (51_000, 62_000)
+    assert (await first.team.value(BOB), await two.team.value(BOB)) == (51_000, 62_000)
     assert [line.undone for line in await two.team.lines(BOB)] == [False, False, False]
 
 
 async def test_an_undo_of_an_undo_stays_at_home(houses: tuple[House, House]) -> None:
     """The same undo in both, taken back in one."""
-    one, two = houses
+    first, two = houses
     await asyncio.gather(*(house.team.undo("slack/p2", batch="slack/u", received=NOW + 9) for house in houses))
     await two.team.undo("slack/u", batch="slack/v", received=NOW + 10)
 
-    assert (await one.team.value(BOB), await two.team.value(BOB)) == (51_000, 62_000)
+    assert (await first.team.value(BOB), await two.team.value(BOB)) == (51_000, 62_000)
 
 
 async def test_a_batch_of_the_other_workspace_cannot_be_undone(houses: tuple[House, House]) -> None:
     """Its name means nothing here."""
-    one, two = houses
-    await one.team.ask(set_to("p3", BOB, 9), batch="slack/only-here", actor="U1", received=NOW + 3)
+    first, two = houses
+    await first.team.ask(set_to("p3", BOB, 9), batch="slack/only-here", actor="U1", received=NOW + 3)
 
     with pytest.raises(NothingToUndo):
         await two.team.undo("slack/only-here", batch="slack/u", received=NOW + 9)
 
-    assert await last_command(one.team.workspace, actor="U1") == "slack/only-here"
+    assert await last_command(first.team.workspace, actor="U1") == "slack/only-here"
     assert await last_command(two.team.workspace, actor="U1") == "slack/p2"
-    assert await one.team.value(BOB) == 9_000
+    assert await first.team.value(BOB) == 9_000
 
 
 async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, House]) -> None:
     """Its row id finds nothing, changes nothing and shows nothing."""
-    one, two = houses
-    theirs = (await two.team.contact(BOB)).id
-    here = one.team.workspace
+    first, two = houses
+    other_bob = (await two.team.contact(BOB)).id
+    workspace = first.team.workspace
 
-    assert await card(here, contact=theirs, now=NOW) is None
-    assert await cards_of(here, ids=[theirs], now=NOW) == []
-    assert await contacts(here, ids=[theirs]) == []
-    assert (await history(here, contact=theirs, score=None, most=10))[1] == []
-    followed = await load_timeline(here, contact=theirs, score=None, most=10, since=0, now=NOW)
+    assert await card(workspace, contact=other_bob, now=NOW) is None
+    assert await cards_of(workspace, ids=[other_bob], now=NOW) == []
+    assert await contacts(workspace, ids=[other_bob]) == []
+    assert (await history(workspace, contact=other_bob, score=None, most=10))[1] == []
+    followed = await load_timeline(workspace, contact=other_bob, score=None, most=10, since=0, now=NOW)
     assert (followed.points, followed.causes) == (((0, None),), ())
     with pytest.raises(UnknownContact):
-        await one.team.ask(set_to("p9", theirs, 9), batch="slack/p9", received=NOW + 9)
-    recorded = await one.team.deliver(set_to("k9", theirs, 9), said("k8", theirs, name="Eve"), batch="crm/d9")
+        await first.team.ask(set_to("p9", other_bob, 9), batch="slack/p9", received=NOW + 9)
+    recorded = await first.team.deliver(set_to("k9", other_bob, 9), said("k8", other_bob, name="Eve"), batch="crm/d9")
     assert recorded.outcomes == (ItemOutcome(status=Status.QUARANTINED, reason="There is no such contact."),) * 2
     assert [await view(house) for house in houses] == [expected(1), expected(2)]
 
 
 async def test_a_crowd_next_door_is_in_nobody_s_way(houses: tuple[House, House]) -> None:
     """What the other workspace has very many of does not use up the places of an answer here."""
-    one, two = houses
+    first, two = houses
     await two.team.deliver(*(said(f"c{n:03d}", f"b{n}@example.com", name=f"Bob {n:03d}") for n in range(600)))
-    here = one.team.workspace
+    workspace = first.team.workspace
 
-    assert [found.email for found in await find(here, text="bob")] == [BOB]
-    assert [found.email for found in await nearest(here, text="bobb")] == [BOB]
-    assert [seen.contact.email for seen in (await top(here, score="score", count=1, now=NOW))[1]] == [BOB]
+    assert [contact.email for contact in await find(workspace, text="bob")] == [BOB]
+    assert [contact.email for contact in await nearest(workspace, text="bobb")] == [BOB]
+    assert [card_.contact.email for card_ in (await top(workspace, score="score", count=1, now=NOW))[1]] == [BOB]
 
 
 async def test_sources_and_deliveries_of_the_other_workspace_are_unknown(houses: tuple[House, House]) -> None:
     """Neither by row id nor by name."""
-    one, two = houses
-    (theirs,) = await deliveries(two.team.workspace, source="crm", most=10)
+    first, two = houses
+    (other_delivery,) = await deliveries(two.team.workspace, source="crm", most=10)
     await add_source(two.team.workspace, slug="only-there", provider="generic", secrets=[], now=NOW)
-    here = one.team.workspace
+    workspace = first.team.workspace
 
     with pytest.raises(UnknownDelivery):
-        await delivery(here, id=theirs.id)
+        await delivery(workspace, id=other_delivery.id)
     with pytest.raises(UnknownSource):
         await find_source("T1", slug="only-there")
-    assert await deliveries(here, source="only-there", most=10) == []
+    assert await deliveries(workspace, source="only-there", most=10) == []
     assert (await find_source("T1", slug="crm")).secrets == ("whsec_1",)
-    await count_refusal(here, source=two.source.id, reason="forged", hint="", now=NOW)
-    assert [(one.count, one.reason) for one in await list_refusals(two.team.workspace)] == [(1, "r2")]
-    assert [(one.count, one.reason) for one in await list_refusals(here)] == [(1, "r1")]
+    await count_refusal(workspace, source=two.source.id, reason="forged", hint="", now=NOW)
+    assert [(refusal.count, refusal.reason) for refusal in await list_refusals(two.team.workspace)] == [(1, "r2")]
+    assert [(refusal.count, refusal.reason) for refusal in await list_refusals(workspace)] == [(1, "r1")]
 
 
 async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[House, House]) -> None:
     """It is none of the types here, whoever asks for it."""
-    one, two = houses
+    first, two = houses
     await add_score_type(
         two.team.workspace, key="renewal", label="Renewal", minimum=0, maximum=10_000, step=1_000,
         bands=[], start=None, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
-    bob = await one.team.contact(BOB)
+    bob = await first.team.contact(BOB)
 
     for reading in (
-        top(one.team.workspace, score="renewal", count=3, now=NOW),
-        history(one.team.workspace, contact=bob.id, score="renewal", most=3),
-        load_timeline(one.team.workspace, contact=bob.id, score="renewal", most=3, since=0, now=NOW),
+        top(first.team.workspace, score="renewal", count=3, now=NOW),
+        history(first.team.workspace, contact=bob.id, score="renewal", most=3),
+        load_timeline(first.team.workspace, contact=bob.id, score="renewal", most=3, since=0, now=NOW),
     ):
         with pytest.raises(UnknownScoreType) as refusal:
             await reading
@@ -237,4 +246,4 @@ async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[Hous
     both = await asyncio.gather(
         *(house.team.deliver(set_to("k9", BOB, 5, at=NOW, score="renewal"), batch="crm/d9") for house in houses)
     )
-    assert [one.outcomes[0].status for one in both] == [Status.QUARANTINED, Status.APPLIED]
+    assert [answer.outcomes[0].status for answer in both] == [Status.QUARANTINED, Status.APPLIED]

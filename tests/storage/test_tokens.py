@@ -12,15 +12,20 @@ from tests.storage.worlds import everything
 
 async def test_a_token_is_shown_once_and_kept_as_a_hash(team: Team, database_url: str) -> None:
     """It is long, no two are alike, and it is nowhere in the database."""
-    (one, secret), (_, other) = [
+    (token, secret), (_, other) = [
         await create_token(team.workspace, name=" script ", scopes=["write", "read"], now=NOW) for _ in range(2)
     ]
 
-    assert (one.name, one.scopes, one.workspace, one.created_at) == ("script", ("read", "write"), team.workspace, NOW)
+    assert (token.name, token.scopes, token.workspace, token.created_at) == (
+        "script",
+        ("read", "write"),
+        team.workspace,
+        NOW,
+    )
     assert len(secret) >= 40
     assert secret != other
     assert secret not in str(await everything(database_url))
-    assert await find_token(secret) == one
+    assert await find_token(secret) == token
 
 
 @pytest.mark.parametrize("wrong", ["", "cs_", "cs_AAAA", "x" * 500, "çs_"])
@@ -36,29 +41,29 @@ async def test_what_is_no_token_of_ours(team: Team, wrong: str) -> None:
 
 async def test_a_revoked_token_is_worthless(team: Team) -> None:
     """At once; the others go on."""
-    one, secret = await create_token(team.workspace, name="one", scopes=["read"], now=NOW)
+    token, secret = await create_token(team.workspace, name="one", scopes=["read"], now=NOW)
     two, other = await create_token(team.workspace, name="two", scopes=["write"], now=NOW)
-    await revoke_token(team.workspace, id=one.id)
+    await revoke_token(team.workspace, id=token.id)
 
     assert await find_token(secret) is None
     assert await find_token(other) == two
     assert await tokens(team.workspace) == [two]
     with pytest.raises(UnknownToken):
-        await revoke_token(team.workspace, id=one.id)
+        await revoke_token(team.workspace, id=token.id)
 
 
 async def test_a_token_belongs_to_one_workspace(storage: Storage) -> None:
     """It is listed there, and revoked from there alone."""
-    ours, theirs = [await add_workspace(team, name="Acme", now=NOW) for team in ("T1", "T2")]
-    token, secret = await create_token(theirs, name="script", scopes=["read"], now=NOW)
+    own_workspace, other_workspace = [await add_workspace(team, name="Acme", now=NOW) for team in ("T1", "T2")]
+    token, secret = await create_token(other_workspace, name="script", scopes=["read"], now=NOW)
 
-    assert await tokens(ours) == []
-    with pytest.raises(UnknownToken) as refused:
-        await revoke_token(ours, id=token.id)
-    assert str(refused.value) == f"there is no token {token.id}; `contact-score token list` names them"
-    found = await find_token(secret)
-    assert found is not None
-    assert found.workspace == theirs
+    assert await tokens(own_workspace) == []
+    with pytest.raises(UnknownToken) as error:
+        await revoke_token(own_workspace, id=token.id)
+    assert str(error.value) == f"there is no token {token.id}; `contact-score token list` names them"
+    found_token = await find_token(secret)
+    assert found_token is not None
+    assert found_token.workspace == other_workspace
 
 
 @pytest.mark.parametrize(
@@ -73,8 +78,8 @@ async def test_a_token_belongs_to_one_workspace(storage: Storage) -> None:
 )
 async def test_what_cannot_be_a_token(team: Team, name: str, scopes: list[str], complaint: str) -> None:
     """It has a name, and scopes that there are."""
-    with pytest.raises(BadName) as refused:
+    with pytest.raises(BadName) as error:
         await create_token(team.workspace, name=name, scopes=scopes, now=NOW)
 
-    assert str(refused.value) == complaint
+    assert str(error.value) == complaint
     assert await tokens(team.workspace) == []

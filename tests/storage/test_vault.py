@@ -39,9 +39,9 @@ def test_keys_can_be_rotated() -> None:
     assert both.unseal(sealed) == SECRET
     assert Vault([NEW]).unseal(both.seal(SECRET)) == SECRET
     for vault in (Vault([NEW]), Vault([OTHER, NEW])):
-        with pytest.raises(CannotUnlock) as refused:
+        with pytest.raises(CannotUnlock) as error:
             vault.unseal(sealed)
-        assert str(refused.value) == LOCKED
+        assert str(error.value) == LOCKED
 
 
 @pytest.mark.parametrize("sealed", ["", "plain text", "gAAAA", "🔑"])
@@ -54,10 +54,10 @@ def test_what_was_never_sealed_cannot_be_unsealed(sealed: str) -> None:
 @pytest.mark.parametrize("key", ["", "secret", "A" * 43, "A" * 45, "🔑" * 44])
 def test_what_is_no_key_is_refused_at_once(key: str) -> None:
     """With what a key looks like, and without showing the one given."""
-    with pytest.raises(CannotUnlock) as refused:
+    with pytest.raises(CannotUnlock) as error:
         Vault([NEW, key])
 
-    assert str(refused.value) == (
+    assert str(error.value) == (
         "CONTACT_SCORE_SECRET_KEYS holds no Fernet key: 44 characters of url-safe base64 are needed"
     )
 
@@ -65,9 +65,9 @@ def test_what_is_no_key_is_refused_at_once(key: str) -> None:
 def test_without_keys_nothing_is_sealed() -> None:
     """Neither kept nor read."""
     for work in (Vault([]).seal, Vault([]).unseal):
-        with pytest.raises(NoKeys) as refused:
+        with pytest.raises(NoKeys) as error:
             work(SECRET)
-        assert str(refused.value) == KEYLESS
+        assert str(error.value) == KEYLESS
 
 
 def test_the_key_file_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_key_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load_or_create_keys(tmp_path / "scores.db") == (key,)
-    assert [one.name for one in tmp_path.iterdir()] == ["scores.db.key"]
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.db.key"]
     path.write_text(f"{NEW}\n{key}\n")
     assert load_or_create_keys(tmp_path / "scores.db") == (NEW, key)
 
@@ -89,39 +89,39 @@ async def test_processes_that_start_at_once_make_one_key(tmp_path: Path) -> None
         "import sys; from pathlib import Path; from storage.vault import load_or_create_keys; print(flush=True);"
         " sys.stdin.readline(); print(load_or_create_keys(Path(sys.argv[1])))"
     )
-    said = await at_once([("-c", program, str(tmp_path / "scores.db"))] * 6)
+    outputs = await at_once([("-c", program, str(tmp_path / "scores.db"))] * 6)
 
-    assert len(set(said)) == 1
-    assert str((tmp_path / "scores.db.key").read_text().strip()) in said[0]
+    assert len(set(outputs)) == 1
+    assert str((tmp_path / "scores.db.key").read_text().strip()) in outputs[0]
     assert HOUSE.is_dir()
 
 
 async def test_a_sqlite_database_brings_its_own_key(tmp_path: Path) -> None:
     """Where none is given, the one beside the file is used, so that a restart finds its secrets."""
     url = f"sqlite://{tmp_path / 'scores.db'}"
-    for again in (False, True):
-        opened = await open_storage(url)
+    for is_again in (False, True):
+        opened_storage = await open_storage(url)
         try:
-            if not again:
+            if not is_again:
                 workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
                 await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
             assert (await find_source("T0ACME", slug="crm")).secrets == (SECRET,)
         finally:
-            await opened.close()
+            await opened_storage.close()
 
     assert stat.S_IMODE((tmp_path / "scores.db.key").stat().st_mode) == 0o600
 
 
 async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
     """Not in a row, not in the bytes of the file or of its log, not in what is printed of a source."""
-    opened = await open_storage(database_url, secret_keys=[NEW])
+    opened_storage = await open_storage(database_url, secret_keys=[NEW])
     try:
         workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
         source = await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET, "second"], now=NOW)
         assert (await find_source("T0ACME", slug="crm")).secrets == (SECRET, "second")
         assert SECRET not in repr(source)
     finally:
-        await opened.close()
+        await opened_storage.close()
 
     assert "very-secret" not in str(await everything(database_url))
     if raw.is_sqlite(database_url):
@@ -131,27 +131,27 @@ async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
 
 async def test_a_database_whose_secrets_do_not_fit_is_not_opened(database_url: str) -> None:
     """At the start, not at the first delivery; with the old key beside the new one it opens."""
-    opened = await open_storage(database_url, secret_keys=[OLD])
+    opened_storage = await open_storage(database_url, secret_keys=[OLD])
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
-    await opened.close()
+    await opened_storage.close()
 
-    with pytest.raises(CannotUnlock) as refused:
+    with pytest.raises(CannotUnlock) as error:
         await open_storage(database_url, secret_keys=[NEW])
-    assert str(refused.value) == LOCKED
-    opened = await open_storage(database_url, secret_keys=[NEW, OLD])
-    assert [one.secrets for one in await sources(workspace)] == [(SECRET,)]
-    await opened.close()
+    assert str(error.value) == LOCKED
+    opened_storage = await open_storage(database_url, secret_keys=[NEW, OLD])
+    assert [source.secrets for source in await sources(workspace)] == [(SECRET,)]
+    await opened_storage.close()
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_without_keys_a_server_keeps_no_secrets(database_url: str) -> None:
     """It opens, and a source is refused with what to set."""
-    opened = await open_storage(database_url)
+    opened_storage = await open_storage(database_url)
     try:
         workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
         with pytest.raises(NoKeys):
             await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
         assert await sources(await find_workspace("T0ACME")) == []
     finally:
-        await opened.close()
+        await opened_storage.close()

@@ -49,16 +49,16 @@ def verbs(module: ModuleType) -> dict[str, Verb]:
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction)
         if function.__module__ == module.__name__
         and not name.startswith("_")
-        and not any(one.annotation is Session for one in inspect.signature(function).parameters.values())
+        and not any(parameter.annotation is Session for parameter in inspect.signature(function).parameters.values())
     }
 
 
 def all_verbs() -> dict[str, Verb]:
     """Give the verbs of all modules."""
-    found: dict[str, Verb] = {}
+    found_verbs: dict[str, Verb] = {}
     for name in MODULES:
-        found |= verbs(importlib.import_module(f"storage.{name}"))
-    return found
+        found_verbs |= verbs(importlib.import_module(f"storage.{name}"))
+    return found_verbs
 
 
 VERBS = all_verbs()
@@ -80,17 +80,17 @@ def test_the_internal_modules_are_there() -> None:
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_names_the_workspace_first(name: str) -> None:
     """The workspace, or Slack's id of the team, stands first; everything else has a name; no clock is hidden."""
-    given = list(inspect.signature(VERBS[name]).parameters.values())
+    parameters = list(inspect.signature(VERBS[name]).parameters.values())
 
     if name not in OF_ALL_TEAMS:
-        first = given[0]
+        first = parameters[0]
         assert (first.name, first.annotation) in (("workspace", Workspace), ("team", str))
         assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         assert first.default is inspect.Parameter.empty
-    assert {one.kind for one in given[1:]} <= {inspect.Parameter.KEYWORD_ONLY}
-    for one in given[1:]:
-        if one.name == "now":
-            assert (one.annotation, one.default) == (int, inspect.Parameter.empty)
+    assert {parameter.kind for parameter in parameters[1:]} <= {inspect.Parameter.KEYWORD_ONLY}
+    for parameter in parameters[1:]:
+        if parameter.name == "now":
+            assert (parameter.annotation, parameter.default) == (int, inspect.Parameter.empty)
 
 
 def test_what_writes_is_told_the_time() -> None:

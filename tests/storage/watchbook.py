@@ -36,9 +36,9 @@ class Rule:
             idle = rank is not None and at >= touched + self.span
             return idle, not idle
         if self.kind == "cooling":
-            then = self.of.shown(rank, at + self.span)
+            value_before = self.of.shown(rank, at + self.span)
             line = min(self.of.high, (self.low or 0) + self.margin)
-            return self.holds(value) and not self.holds(then), then is None or then >= line
+            return self.holds(value) and not self.holds(value_before), value_before is None or value_before >= line
         if value is None or self.holds(value):
             return self.holds(value), value is None
         below = self.low is not None and value <= max(self.of.low, self.low - self.margin)
@@ -46,7 +46,7 @@ class Rule:
 
     def instants(self, rank: int | None, touched: int, since: int, until: int) -> list[int]:
         """Give the instants after *since*, up to *until*, at which time alone may change what it sees."""
-        found = {touched + self.span} if self.kind == "untouched" else set()
+        instants = {touched + self.span} if self.kind == "untouched" else set()
         if rank is not None and self.of.half_life and self.kind in ("crosses", "cooling"):
             edges = {
                 edge + far
@@ -58,18 +58,18 @@ class Rule:
             edges |= {edge + 1 for edge in edges} | {self.of.low + 1, self.of.high}
             for edge in edges:
                 passed = first(lambda at, edge=edge: (self.of.shown(rank, at) or 0) >= edge, since, until + self.span)  # type: ignore[misc]  # bound at once
-                found |= {passed, passed - self.span} if passed is not None else set()
-        return sorted(at for at in found if since < at <= until)
+                instants |= {passed, passed - self.span} if passed is not None else set()
+        return sorted(at for at in instants if since < at <= until)
 
 
-def first(asked: Callable[[int], bool], since: int, until: int) -> int | None:
+def first(condition: Callable[[int], bool], since: int, until: int) -> int | None:
     """Give the first instant at which an answer is another than at the beginning; none where it stays."""
-    before = asked(since)
-    if asked(until) is before:
+    before = condition(since)
+    if condition(until) is before:
         return None
     while until - since > 1:
         middle = (since + until) // 2
-        since, until = (middle, until) if asked(middle) is before else (since, middle)
+        since, until = (middle, until) if condition(middle) is before else (since, middle)
     return until
 
 
@@ -94,7 +94,7 @@ class Watching:
             at = min([*instants[:1], *([max(self.waits, touched)] if self.waits is not None else [])])
             if at > until:
                 break
-            instants = [one for one in instants if one != at]
+            instants = [instant for instant in instants if instant != at]
             self.decide(rank, touched, at)
         self.settled = max(self.settled, until)
 
@@ -105,7 +105,7 @@ class Watching:
             self.waits = None
             if self.taken and is_far:
                 self.taken = False
-                self.told = [(asked, value, closed or at) for asked, value, closed in self.told]
+                self.told = [(asked_at, value, closed or at) for asked_at, value, closed in self.told]
             return False
         if not self.taken and self.rule.hold and self.waits is None and self.rule.kind != "untouched":
             self.waits = at + self.rule.hold
@@ -114,12 +114,14 @@ class Watching:
         self.taken, self.waits = True, None
         return self.ask(rank, at, rest=self.rule.rest, quietly=quietly)
 
-    def moved(self, before: int | None, rank: int | None, then: int | None, at: int, *, quietly: bool) -> bool:
+    def moved(self, before: int | None, rank: int | None, value_then: int | None, at: int, *, quietly: bool) -> bool:
         """Compare a score that was just changed with what it was shown as before its span."""
         value = self.rule.of.shown(rank, at)
-        if value is None or then is None or value == before:
+        if value is None or value_then is None or value == before:
             return False
-        far = {"moved": abs(value - then), "rises": value - then, "falls": then - value}[self.rule.kind]
+        far = {"moved": abs(value - value_then), "rises": value - value_then, "falls": value_then - value}[
+            self.rule.kind
+        ]
         rest = max(self.rule.span, self.rule.rest)
         if far < self.rule.amount or (self.asked is not None and at < self.asked + rest):
             return False

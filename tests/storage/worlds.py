@@ -20,14 +20,14 @@ KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 
 async def fill(url: str) -> None:
     """Make a workspace in which everything happened once; no database is open afterwards."""
-    opened = await open_storage(url, secret_keys=KEYS)
+    opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
         workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
         source = await add_source(workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
         await create_token(workspace, name="script", scopes=["read"], now=NOW)
         await save_segment(workspace, name="hot", text="score>=80", now=NOW)
         await count_refusal(workspace, source=source.id, reason="no signature", hint="", now=NOW)
-        team = Team(workspace, opened.committer)
+        team = Team(workspace, opened_storage.committer)
         ada = Reference(email="ada@example.com", source="crm", id="17")
         await team.deliver(
             set_to("a", ada, 10, at=NOW - 9, fields={"name": "Ada", "tags": ["vip"]}),
@@ -46,7 +46,7 @@ async def fill(url: str) -> None:
         await record_notice(workspace, what="C0GONE", now=NOW)
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:
-        await opened.close()
+        await opened_storage.close()
 
 
 async def tables(url: str) -> list[str]:

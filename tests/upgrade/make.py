@@ -153,10 +153,16 @@ class Maker:
             await say("source", "add", slug, "--provider", "generic", "--secret", SECRET)
         (self.folder / "mapping.json").write_text(json.dumps(MAPPING))
         for provider, (sample, options) in CAPTURED.items():
-            told = _proof(json.loads((SAMPLES / f"{sample}.json").read_text()))
+            source_options = _proof(json.loads((SAMPLES / f"{sample}.json").read_text()))
             if provider == "custom":
-                told = ["--recipe", "standard-webhooks", "--mapping", str(self.folder / "mapping.json"), *told]
-            await say("source", "add", _slug(provider), "--provider", provider, *told, *options)
+                source_options = [
+                    "--recipe",
+                    "standard-webhooks",
+                    "--mapping",
+                    str(self.folder / "mapping.json"),
+                    *source_options,
+                ]
+            await say("source", "add", _slug(provider), "--provider", provider, *source_options, *options)
         for provider in PLAIN:
             await say(
                 "source", "add", provider, "--provider", provider, "--token", TOKEN, "--map", "lead_score=measure"
@@ -164,12 +170,12 @@ class Maker:
 
     async def tokens(self) -> None:
         """Make tokens of every scope, and revoke one."""
-        made = {}
+        tokens = {}
         for name, scopes in {"reader": ["read"], "writer": ["read", "write"], "gone": ["read"]}.items():
             words = [word for scope in scopes for word in ("--scope", scope)]
-            made[name] = json.loads(await self.product.say("token", "create", name, *words, "--json"))
-        await self.product.say("token", "revoke", str(made["gone"]["id"]))
-        self.programs["tokens"] = {name: one["token"] for name, one in made.items()}
+            tokens[name] = json.loads(await self.product.say("token", "create", name, *words, "--json"))
+        await self.product.say("token", "revoke", str(tokens["gone"]["id"]))
+        self.programs["tokens"] = {name: token["token"] for name, token in tokens.items()}
 
     async def people(self) -> None:
         """Make contacts with scores, activities, tags and owners."""
@@ -184,10 +190,10 @@ class Maker:
             contact |= {"owner": "rob@acme.example"} if place % 3 == 0 else {}
             contact |= {"tags": ["vip"] if place % 2 else ["trial", "vip"], "attributes": {"plan": "pro"}}
             items.append({"type": "contact.upsert", "contact": contact})
-            who = {"email": _address(name)}
-            items.append({"type": "score.set", "contact": who, "score": "score", "value": 30 + place})
-            items.append({"type": "score.set", "contact": who, "score": "heat", "value": 95})
-            items.append({"type": "activity", "contact": who, "activity": "demo_booked"})
+            reference = {"email": _address(name)}
+            items.append({"type": "score.set", "contact": reference, "score": "score", "value": 30 + place})
+            items.append({"type": "score.set", "contact": reference, "score": "heat", "value": 95})
+            items.append({"type": "activity", "contact": reference, "activity": "demo_booked"})
         await self.push(items)
 
     async def imports(self) -> None:
@@ -212,7 +218,7 @@ class Maker:
         await self.press("setup_direct", user=ADMIN)
         await self.push([_set("grace.kelly@example.com", 85), _set("ada.lovelace@example.com", 91)])
         await self.posted("follow_up", 2)
-        await self.press("setup_channel", user=ADMIN, given={"selected_conversation": SALES})
+        await self.press("setup_channel", user=ADMIN, extra={"selected_conversation": SALES})
         for line in (
             f"alerts add when fit crosses 80 if segment:vips in <#{DEALS}>",
             f"alerts add when renewal crosses 50 in <#{LEADS}> hold 3d",
@@ -260,12 +266,12 @@ class Maker:
         await self.push([{"type": "activity", "contact": {"email": people[0]}, "activity": "demo_booked", "value": 2}])
         await self.push([_set(_address(NAMES[9]), 83, "fit")])
         await slack.wait(lambda: len(slack.held.messages) >= before + 8)
-        messages = [each for each in slack.held.messages[before:] if each["channel"] == SALES]
+        messages = [message for message in slack.held.messages[before:] if message["channel"] == SALES]
         for message, actions in zip(messages, (("claim",), ("snooze",), ("done", "outcome"), ("done",)), strict=False):
             for action in actions:
-                shown = message["blocks"]
+                blocks = message["blocks"]
                 await self.press_this(message, _element(message, action), user=REP)
-                await slack.wait(partial(_is_changed, message, shown))
+                await slack.wait(partial(_is_changed, message, blocks))
         await self.push([_set(people[4], 10)])
 
     async def hold(self) -> None:
@@ -273,13 +279,13 @@ class Maker:
         await self.push([_set("hannah.hold@example.com", 70, "renewal")])
         await self.product.say("type", "set", "extra_6", "--label", "Extra six")
         await self.push([_set("hugo.hold@example.com", 70, "renewal")])
-        held = await rows(
+        hold_rows = await rows(
             self.product.database_url,
             "SELECT c.email, m.taken FROM alert_memory m JOIN contacts c ON c.id = m.contact_id"
             " JOIN alert_rules r ON r.id = m.rule_id WHERE m.pending_until IS NOT NULL AND r.hold > 0 ORDER BY c.email",
         )
-        told = [(row["email"], bool(row["taken"])) for row in held]
-        assert told == [("hannah.hold@example.com", True), ("hugo.hold@example.com", False)], told
+        taken_by = [(row["email"], bool(row["taken"])) for row in hold_rows]
+        assert taken_by == [("hannah.hold@example.com", True), ("hugo.hold@example.com", False)], taken_by
 
     async def merge_and_delete(self) -> None:
         """Merge two contacts and delete one; the form that deletes another stays open."""
@@ -354,11 +360,11 @@ class Maker:
         """Send the requests of every provider, post a list, and be killed while two messages are posted."""
         slack = self.slack
         async with self.product.serve(self.slack) as served:
-            self.programs["deliveries"] = [await self.deliver_once(one) for one in self.requests()]
+            self.programs["deliveries"] = [await self.deliver_once(request) for request in self.requests()]
             await self.settled()
-            for turned in range(3):  # three answers, each left at another page
+            for turns in range(3):  # three answers, each left at another page
                 await slack.command("sources", user=ADMIN)
-                for page in range(turned):
+                for page in range(turns):
                     await self.press("sources", user=ADMIN, value=str(7 * (page + 1)))
             for action in ("source_aside", "source_try", "source_show", "source_rotate"):
                 await self.press(action, user=ADMIN, value="crm")
@@ -371,30 +377,32 @@ class Maker:
             await self.push([_set("kim.killed@example.com", 8), _set("kai.killed@example.com", 88, "fit", tag="vip")])
             await slack.wait(lambda: slack.waiting == 2)
             # Its message cannot be edited while another one is posted there.
-            message = next(each for each in slack.held.messages if each["text"].startswith("Frances Allen"))
+            message = next(message for message in slack.held.messages if message["text"].startswith("Frances Allen"))
             await self.press_this(message, _element(message, "claim"), user=JANE)
             assert await served.kill() == -9
         slack.release()
 
     def requests(self) -> list[Json]:
         """Return one request of every provider, with its headers."""
-        found = []
+        requests = []
         for provider, (name, _) in CAPTURED.items():
             sample = json.loads((SAMPLES / f"{name}.json").read_text())
             query = urlsplit(sample["url"]).query
             path = f"/webhooks/{TEAM}/{_slug(provider)}" + (f"?{query}" if query else "")
-            found.append({"slug": _slug(provider), "path": path, "headers": sample["headers"], "body": sample["body"]})
+            requests.append(
+                {"slug": _slug(provider), "path": path, "headers": sample["headers"], "body": sample["body"]}
+            )
         for provider, value in PLAIN.items():
             body = {"email": f"{provider}@example.com", "lead_score": value, "event_id": f"e-{provider}"}
             headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
             path = f"/webhooks/{TEAM}/{provider}"
-            found.append({"slug": provider, "path": path, "headers": headers, "body": json.dumps(body)})
+            requests.append({"slug": provider, "path": path, "headers": headers, "body": json.dumps(body)})
         items = [
             _set("gail.generic@example.com", 64),
             _set("gail.generic@example.com", 64, "no_such_type"),
             {"type": "activity", "contact": {"email": "gail.generic@example.com"}, "activity": "visited"},
         ]
-        return [*found, crm_request(items, delivery="msg_kept", at=self.product.clock())]
+        return [*requests, crm_request(items, delivery="msg_kept", at=self.product.clock())]
 
     async def deliver_once(self, request: Json) -> Json:
         """Send a request, and return it with what was answered."""
@@ -409,7 +417,7 @@ class Maker:
 
     async def cursors(self) -> None:
         """Ask the API for first pages, and keep where they go on."""
-        kept = []
+        cursors = []
         headers = {"Authorization": f"Bearer {self.programs['tokens']['reader']}"}
         paths = (
             "/api/v1/contacts?limit=10", "/api/v1/contacts?limit=10&q=has:score%20sort:-score",
@@ -423,8 +431,8 @@ class Maker:
                     page = await answer.json()
                     assert answer.status == 200, page
                     assert page["next_cursor"], path
-                    kept.append({"path": path, "cursor": page["next_cursor"], "first": len(page["items"])})
-        self.programs["cursors"] = kept
+                    cursors.append({"path": path, "cursor": page["next_cursor"], "first": len(page["items"])})
+        self.programs["cursors"] = cursors
 
     async def home(self, *users: str) -> None:
         """Open Home tabs."""
@@ -435,25 +443,25 @@ class Maker:
         """Let the admin invite the app to a channel."""
         await self.slack.event(type="member_joined_channel", user=BOT, channel=channel, inviter=ADMIN)
 
-    async def press(self, action: str, *, user: str, value: str | None = None, given: Json | None = None) -> str:
+    async def press(self, action: str, *, user: str, value: str | None = None, extra: Json | None = None) -> str:
         """Press the newest button of a kind, or the newest that carries a value, in an answer to somebody."""
-        for answer in reversed([each for each in self.slack.held.answers if each["user"] == user]):
+        for answer in reversed([answer for answer in self.slack.held.answers if answer["user"] == user]):
             for element in elements_of(answer["blocks"]):
                 if name_of(element) == action and value in (None, element.get("value")):
-                    return await self.press_this(answer, element, user=user, given=given)
+                    return await self.press_this(answer, element, user=user, extra=extra)
         raise AssertionError(f"{user} was shown no button {action} {value or ''}")
 
-    async def press_this(self, where: Json, element: Json, *, user: str, given: Json | None = None) -> str:
+    async def press_this(self, message: Json, element: Json, *, user: str, extra: Json | None = None) -> str:
         """Press one button, and return what is answered."""
-        reply = await self.slack.press(where, element, user=user, given=given)
+        reply = await self.slack.press(message, element, user=user, extra=extra)
         assert "fault of ours" not in reply.text, (element, reply.text)
         return reply.text
 
     async def posted(self, event: str, number: int) -> None:
         """Wait until so many messages of a kind were posted."""
-        held = self.slack.held.messages
+        messages = self.slack.held.messages
         await self.slack.wait(
-            lambda: sum(each.get("metadata", {}).get("event_type") == event for each in held) >= number
+            lambda: sum(message.get("metadata", {}).get("event_type") == event for message in messages) >= number
         )
 
     async def settled(self) -> None:
@@ -465,7 +473,7 @@ class Maker:
 
 def _element(message: Json, action: str) -> Json:
     """Return the first button of a kind."""
-    return next(each for each in elements_of(message["blocks"]) if name_of(each) == action)
+    return next(element for element in elements_of(message["blocks"]) if name_of(element) == action)
 
 
 def _is_changed(message: Json, blocks: list[Json]) -> bool:
@@ -500,9 +508,9 @@ def _proof(sample: Json) -> list[str]:
     if "organization_id" in secret:
         return ["--option", f"organization_id={secret['organization_id']}"]
     place = next(iter(secret))
-    where = {"query_token": "query:token", "form_token": "form:token", "bearer": "bearer"}
-    told = ["--token", secret.get("token", secret[place])]
-    return [*told, "--token-in", where.get(place) or f"header:{secret['header']}"]
+    places = {"query_token": "query:token", "form_token": "form:token", "bearer": "bearer"}
+    options = ["--token", secret.get("token", secret[place])]
+    return [*options, "--token-in", places.get(place) or f"header:{secret['header']}"]
 
 
 async def make(python: str, database_url: str, *, folder: Path) -> tuple[Json, Json]:
@@ -518,8 +526,8 @@ async def make(python: str, database_url: str, *, folder: Path) -> tuple[Json, J
         await maker.work()
         clock.set(DELIVER)
         await maker.deliver()
-        held = json.dumps(asdict(slack.held)).replace(slack.url.removesuffix("/api/"), SLACK_ADDRESS)
-        return json.loads(held), maker.programs
+        text = json.dumps(asdict(slack.held)).replace(slack.url.removesuffix("/api/"), SLACK_ADDRESS)
+        return json.loads(text), maker.programs
 
 
 async def main(python: str) -> None:
@@ -531,17 +539,17 @@ async def main(python: str) -> None:
         with tempfile.TemporaryDirectory() as name, server() as socket:
             folder = Path(name)
             if dialect == "sqlite":
-                made = await make(python, f"sqlite://{folder / 'scores.db'}", folder=folder)
+                stored_data = await make(python, f"sqlite://{folder / 'scores.db'}", folder=folder)
                 store_sqlite(folder / "scores.db", target / "database.db.xz")
             else:
                 connection = await asyncpg.connect(host=socket, user="postgres", database="postgres")
                 await connection.execute("CREATE DATABASE made")
                 await connection.close()
-                made = await make(python, postgres_url(socket, "made"), folder=folder)
+                stored_data = await make(python, postgres_url(socket, "made"), folder=folder)
                 store_postgres(socket, "made", target / "database.sql.xz")
-        store_document(made[0], target / "slack.json.xz")
-        (target / "programs.json").write_text(json.dumps(made[1], ensure_ascii=False, indent=1) + "\n")
-        print(f"{dialect}: {', '.join(f'{len(held)} {name}' for name, held in made[0].items())}")
+        store_document(stored_data[0], target / "slack.json.xz")
+        (target / "programs.json").write_text(json.dumps(stored_data[1], ensure_ascii=False, indent=1) + "\n")
+        print(f"{dialect}: {', '.join(f'{len(entries)} {name}' for name, entries in stored_data[0].items())}")
 
 
 if __name__ == "__main__":

@@ -116,8 +116,8 @@ class Product:
 
     def _environment(self, **more: str) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        ours = {"CONTACT_SCORE_DATABASE_URL": self.database_url, "CONTACT_SCORE_SECRET_KEYS": KEY}
-        return {**inherited, **ours, "CONTACT_SCORE_PORT": "0", "CONTACT_SCORE_LOG_FORMAT": "json", **more}
+        settings = {"CONTACT_SCORE_DATABASE_URL": self.database_url, "CONTACT_SCORE_SECRET_KEYS": KEY}
+        return {**inherited, **settings, "CONTACT_SCORE_PORT": "0", "CONTACT_SCORE_LOG_FORMAT": "json", **more}
 
     async def run(self, *words: str) -> Ended:
         """Run one command to its end."""
@@ -131,9 +131,9 @@ class Product:
 
     async def say(self, *words: str) -> str:
         """Run a command that must go well, and return what it printed."""
-        ended = await self.run(*words)
-        assert ended.code == 0, (words, ended)
-        return ended.out
+        result = await self.run(*words)
+        assert result.code == 0, (words, result)
+        return result.out
 
     @asynccontextmanager
     async def serve(self, slack: Slack) -> AsyncIterator[Served]:
@@ -160,9 +160,9 @@ class Product:
         try:
             async with asyncio.timeout(PATIENCE):
                 await connected.wait()
-            found = next((match for line in lines if (match := LISTENING.search(line))), None)
-            assert found is not None, lines
-            slack.app_url = found[1]
+            match_ = next((match for line in lines if (match := LISTENING.search(line))), None)
+            assert match_ is not None, lines
+            slack.app_url = match_[1]
             served = Served(process=process, lines=lines, reading=reading)
             yield served
             if process.returncode is None:

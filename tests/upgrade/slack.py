@@ -98,20 +98,20 @@ class Slack:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one call of the Web API."""
-        given = dict(request.query)
+        arguments = dict(request.query)
         if request.content_type == "application/json":
-            given |= await request.json()
+            arguments |= await request.json()
         elif request.can_read_body:
-            given |= {name: str(value) for name, value in (await request.post()).items()}
+            arguments |= {name: str(value) for name, value in (await request.post()).items()}
         for name in ("blocks", "view", "metadata", "files"):
-            if isinstance(given.get(name), str):
-                given[name] = json.loads(given[name])
+            if isinstance(arguments.get(name), str):
+                arguments[name] = json.loads(arguments[name])
         method = request.match_info["method"]
         handler = _METHODS.get(method)
         if handler is None:
             return web.json_response({"ok": False, "error": "unknown_method"})
         try:
-            answer = {"ok": True} | handler(self, given)
+            answer = {"ok": True} | handler(self, arguments)
         except LookupError as error:
             return web.json_response({"ok": False, "error": str(error.args[0])})
         except _Unanswered:
@@ -124,13 +124,13 @@ class Slack:
 
     async def respond(self, request: web.Request) -> web.Response:
         """Take what the app sends to a response_url."""
-        place, given = self.held.urls.get(request.match_info["number"]), await request.json()
+        place, arguments = self.held.urls.get(request.match_info["number"]), await request.json()
         if place is None:
             return web.Response(status=404, text="expired_url")
-        original = next((each for each in self._all() if each["ts"] == place["original"]), None)
-        content = {"text": given.get("text", ""), "blocks": _with_ids(given.get("blocks") or [])}
+        original = next((message for message in self._all() if message["ts"] == place["original"]), None)
+        content = {"text": arguments.get("text", ""), "blocks": _with_ids(arguments.get("blocks") or [])}
         self.calls.append({"method": "response_url", "to": request.match_info["number"], **content})
-        if given.get("replace_original") and original is not None:
+        if arguments.get("replace_original") and original is not None:
             original |= content
         else:
             self.held.answers.append(
@@ -148,74 +148,76 @@ class Slack:
         """Answer for the API of another system."""
         return web.json_response(self.other)
 
-    def post_message(self, given: Json) -> Json:
+    def post_message(self, arguments: Json) -> Json:
         """Keep a message for everybody in a channel."""
-        channel = str(given["channel"])
+        channel = str(arguments["channel"])
         if channel in self.deaf:
             raise _Unanswered
-        known = channel in CHANNELS or (channel[:1] == "D" and f"U{channel[1:]}" in NAMES)
-        if not known:
+        is_known = channel in CHANNELS or (channel[:1] == "D" and f"U{channel[1:]}" in NAMES)
+        if not is_known:
             raise LookupError("channel_not_found")
-        message: Json = {"channel": channel, "ts": self._new_ts(), "text": given.get("text", "")}
-        message["blocks"] = _with_ids(given.get("blocks") or [])
-        message |= {name: given[name] for name in ("metadata", "thread_ts") if given.get(name)}
+        message: Json = {"channel": channel, "ts": self._new_ts(), "text": arguments.get("text", "")}
+        message["blocks"] = _with_ids(arguments.get("blocks") or [])
+        message |= {name: arguments[name] for name in ("metadata", "thread_ts") if arguments.get(name)}
         self.held.messages.append(message)
         self.calls.append({"method": "chat.postMessage", **message})
         if channel in self.silent:
             raise _Unanswered
         return {"channel": channel, "ts": message["ts"]}
 
-    def update_message(self, given: Json) -> Json:
+    def update_message(self, arguments: Json) -> Json:
         """Change a message."""
-        message = next((each for each in self.held.messages if each["ts"] == given["ts"]), None)
-        if message is None or message["channel"] != given["channel"]:
+        message = next((message for message in self.held.messages if message["ts"] == arguments["ts"]), None)
+        if message is None or message["channel"] != arguments["channel"]:
             raise LookupError("message_not_found")
-        message |= {"text": given.get("text", ""), "blocks": _with_ids(given.get("blocks") or [])}
+        message |= {"text": arguments.get("text", ""), "blocks": _with_ids(arguments.get("blocks") or [])}
         self.calls.append({"method": "chat.update", "channel": message["channel"], "ts": message["ts"]})
         return {"channel": message["channel"], "ts": message["ts"]}
 
-    def post_ephemeral(self, given: Json) -> Json:
+    def post_ephemeral(self, arguments: Json) -> Json:
         """Keep a message that one person alone sees."""
-        content = {"text": given.get("text", ""), "blocks": _with_ids(given.get("blocks") or [])}
-        answer = {"user": given["user"], "channel": given["channel"], "ts": self._new_ts(), **content}
+        content = {"text": arguments.get("text", ""), "blocks": _with_ids(arguments.get("blocks") or [])}
+        answer = {"user": arguments["user"], "channel": arguments["channel"], "ts": self._new_ts(), **content}
         self.held.answers.append(answer)
         self.calls.append({"method": "chat.postEphemeral", **answer})
         return {"message_ts": answer["ts"]}
 
-    def open_view(self, given: Json) -> Json:
+    def open_view(self, arguments: Json) -> Json:
         """Open a form for the person whose click it answers."""
-        trigger = str(given["trigger_id"])
+        trigger = str(arguments["trigger_id"])
         user = self.held.urls[trigger.partition(".")[0]]["user"]
-        view = self._shown(given["view"], f"V{self._next()}")
+        view = self._shown(arguments["view"], f"V{self._next()}")
         self.held.modals.append({"user": user, "view": view})
         self.calls.append({"method": "views.open", "view": view})
         return {"view": view}
 
-    def update_view(self, given: Json) -> Json:
+    def update_view(self, arguments: Json) -> Json:
         """Show something else in an open form."""
-        modal = next((each for each in self.held.modals if each["view"]["id"] == given.get("view_id")), None)
+        modal = next((modal for modal in self.held.modals if modal["view"]["id"] == arguments.get("view_id")), None)
         if modal is None:
             raise LookupError("not_found")
-        modal["view"] = self._shown(given["view"], modal["view"]["id"])
+        modal["view"] = self._shown(arguments["view"], modal["view"]["id"])
         self.calls.append({"method": "views.update", "view": modal["view"]})
         return {"view": modal["view"]}
 
-    def publish_view(self, given: Json) -> Json:
+    def publish_view(self, arguments: Json) -> Json:
         """Show somebody's Home tab."""
-        view = self._shown(given["view"], f"V{self._next()}")
-        self.held.homes.append({"user": given["user_id"], "view": view})
-        self.calls.append({"method": "views.publish", "user": given["user_id"], "view": view})
+        view = self._shown(arguments["view"], f"V{self._next()}")
+        self.held.homes.append({"user": arguments["user_id"], "view": view})
+        self.calls.append({"method": "views.publish", "user": arguments["user_id"], "view": view})
         return {"view": view}
 
-    def history(self, given: Json) -> Json:
+    def history(self, arguments: Json) -> Json:
         """List the messages of a channel or of a thread, newest first."""
-        thread, oldest = given.get("ts"), float(given.get("oldest") or 0)
-        found = [
-            each
-            for each in reversed(self.held.messages)
-            if each["channel"] == given["channel"] and each.get("thread_ts") == thread and float(each["ts"]) >= oldest
+        thread, oldest = arguments.get("ts"), float(arguments.get("oldest") or 0)
+        messages = [
+            message
+            for message in reversed(self.held.messages)
+            if message["channel"] == arguments["channel"]
+            and message.get("thread_ts") == thread
+            and float(message["ts"]) >= oldest
         ]
-        return {"messages": found, "has_more": False}
+        return {"messages": messages, "has_more": False}
 
     # What people do
 
@@ -235,28 +237,30 @@ class Slack:
         )
         return await self._send(body.encode(), FORM, number=number)
 
-    async def press(self, where: Json, element: Json, *, user: str, given: Json | None = None) -> Reply:
+    async def press(self, message: Json, element: Json, *, user: str, extra: Json | None = None) -> Reply:
         """Press a button in *where*, a message, an answer, or a view; *given* is what is chosen in a menu."""
         action = {"type": element["type"], "action_id": element["action_id"], "block_id": element["block_id"]}
         action |= {"action_ts": self._new_ts(), **({"value": element["value"]} if "value" in element else {})}
-        payload = self._interaction("block_actions", user, where.get("channel")) | {"actions": [action | (given or {})]}
-        if "view" in where:
-            view = where["view"] | {"state": {"values": state_of(where["view"], {})}}
-            payload |= {"view": view, "container": {"type": "view", "view_id": where["view"]["id"]}}
+        payload = self._interaction("block_actions", user, message.get("channel")) | {
+            "actions": [action | (extra or {})]
+        }
+        if "view" in message:
+            view = message["view"] | {"state": {"values": state_of(message["view"], {})}}
+            payload |= {"view": view, "container": {"type": "view", "view_id": message["view"]["id"]}}
             return await self._interact(payload)
-        channel = where["channel"]
+        channel = message["channel"]
         payload |= {"channel": {"id": channel, "name": CHANNELS.get(channel, "directmessage")}}
         payload["container"] = {
             "type": "message",
-            "message_ts": where["ts"],
+            "message_ts": message["ts"],
             "channel_id": channel,
-            "is_ephemeral": "user" in where,
+            "is_ephemeral": "user" in message,
         }
         number = payload["trigger_id"].partition(".")[0]
-        self.held.urls[number]["original"] = where["ts"]
+        self.held.urls[number]["original"] = message["ts"]
         payload["response_url"] = self._url_of(number)
-        if "user" not in where:
-            payload["message"] = {name: where[name] for name in ("ts", "text", "blocks")}
+        if "user" not in message:
+            payload["message"] = {name: message[name] for name in ("ts", "text", "blocks")}
         return await self._interact(payload)
 
     async def submit(self, modal: Json, values: Json) -> Reply:
@@ -292,10 +296,10 @@ class Slack:
         }
         return await self._send(json.dumps(document).encode(), "application/json")
 
-    async def wait(self, what: Callable[[], bool], *, patience: float = PATIENCE) -> None:
+    async def wait(self, condition: Callable[[], bool], *, patience: float = PATIENCE) -> None:
         """Wait until *what* is true, looking whenever the app calls."""
         async with asyncio.timeout(patience), self._changed:
-            await self._changed.wait_for(what)
+            await self._changed.wait_for(condition)
 
     def release(self) -> None:
         """Let go of the requests that were never answered."""
@@ -332,9 +336,9 @@ class Slack:
         async with self._session.post(f"{self.app_url}/slack/events", data=body, headers=headers) as answer:
             reply = Reply(answer.status, await answer.read())
         # A Home tab is drawn anew after the answer.
-        shown = _is_home if is_home else partial(_shows, number=number)
+        is_shown = _is_home if is_home else partial(_shows, number=number)
         if waits and reply.status == 200 and not reply.body:
-            await self.wait(lambda: any(map(shown, self.calls[before:])))
+            await self.wait(lambda: any(map(is_shown, self.calls[before:])))
         reply.calls = [call for call in self.calls[before:] if _shows(call, number=number)]
         return reply
 
@@ -352,7 +356,7 @@ class Slack:
 
     def _new_ts(self) -> str:
         # Never the same twice, and always after everything that was posted before.
-        last = max((float(each["ts"]) for each in self._all()), default=0.0)
+        last = max((float(message["ts"]) for message in self._all()), default=0.0)
         return f"{max(self.clock(), last + 0.000_01):.5f}{next(self._moments) % 10}"
 
     def _all(self) -> Iterator[Json]:
@@ -390,29 +394,29 @@ def _known(id: str) -> str:
     return id
 
 
-def _by_address(given: Json) -> Json:
+def _by_address(arguments: Json) -> Json:
     for id in NAMES:
-        if person(id)["profile"]["email"] == given["email"]:
+        if person(id)["profile"]["email"] == arguments["email"]:
             return {"user": person(id)}
     raise LookupError("users_not_found")
 
 
 _METHODS: dict[str, Callable[[Slack, Json], Json]] = {
     "auth.test": lambda _, __: {"team": "Acme", "team_id": TEAM, "user_id": BOT, "bot_id": "B0BOT", "url": "https://acme"},
-    "users.info": lambda _, given: {"user": person(_known(str(given["user"])))},
+    "users.info": lambda _, arguments: {"user": person(_known(str(arguments["user"])))},
     "users.list": lambda _, __: {"members": [person(id) for id in NAMES], "response_metadata": {"next_cursor": ""}},
-    "users.lookupByEmail": lambda _, given: _by_address(given),
-    "conversations.info": lambda _, given: {"channel": _channel(str(given["channel"]))},
+    "users.lookupByEmail": lambda _, arguments: _by_address(arguments),
+    "conversations.info": lambda _, arguments: {"channel": _channel(str(arguments["channel"]))},
     "conversations.members": lambda _, __: {"members": MEMBERS, "response_metadata": {"next_cursor": ""}},
-    "conversations.open": lambda _, given: {"channel": {"id": f"D{_known(str(given['users']))[1:]}"}},
-    "conversations.history": lambda slack, given: slack.history(given),
-    "conversations.replies": lambda slack, given: slack.history(given),
-    "chat.postMessage": lambda slack, given: slack.post_message(given),
-    "chat.update": lambda slack, given: slack.update_message(given),
-    "chat.postEphemeral": lambda slack, given: slack.post_ephemeral(given),
-    "views.open": lambda slack, given: slack.open_view(given),
-    "views.update": lambda slack, given: slack.update_view(given),
-    "views.publish": lambda slack, given: slack.publish_view(given),
+    "conversations.open": lambda _, arguments: {"channel": {"id": f"D{_known(str(arguments['users']))[1:]}"}},
+    "conversations.history": lambda slack, arguments: slack.history(arguments),
+    "conversations.replies": lambda slack, arguments: slack.history(arguments),
+    "chat.postMessage": lambda slack, arguments: slack.post_message(arguments),
+    "chat.update": lambda slack, arguments: slack.update_message(arguments),
+    "chat.postEphemeral": lambda slack, arguments: slack.post_ephemeral(arguments),
+    "views.open": lambda slack, arguments: slack.open_view(arguments),
+    "views.update": lambda slack, arguments: slack.update_view(arguments),
+    "views.publish": lambda slack, arguments: slack.publish_view(arguments),
     "files.getUploadURLExternal": lambda slack, _: {
         "upload_url": f"{slack.url.removesuffix('/api/')}/upload", "file_id": "F0CHART",
     },
@@ -439,11 +443,11 @@ def _with_ids(blocks: list[Json]) -> list[Json]:
 
 def elements_of(blocks: list[Json]) -> list[Json]:
     """List what can be pressed or chosen in blocks, each with the id of its block; the fields of forms are not."""
-    found = []
+    elements = []
     for block in blocks:
         inside = block["elements"] if block["type"] == "actions" else [block.get("accessory") or {}]
-        found += [{**each, "block_id": block["block_id"]} for each in inside if "action_id" in each]
-    return found
+        elements += [{**element, "block_id": block["block_id"]} for element in inside if "action_id" in element]
+    return elements
 
 
 def name_of(element: Json) -> str:
@@ -497,10 +501,10 @@ def readable(content: Json) -> str:
         if "text" in block:
             lines.append(block["text"]["text"])
         if block["type"] == "context":
-            lines.append(" ".join(each["text"] for each in block["elements"]))
+            lines.append(" ".join(element["text"] for element in block["elements"]))
         if "label" in block:
             lines.append(block["label"]["text"])
-    lines += [f"[{each['text']['text']}]" for each in elements_of(blocks) if each["type"] == "button"]
+    lines += [f"[{element['text']['text']}]" for element in elements_of(blocks) if element["type"] == "button"]
     return "\n".join(lines)
 
 

@@ -141,9 +141,9 @@ class Upgraded:
 
     async def verify(self) -> None:
         """Recalculate everything; nothing differs from what is stored."""
-        found = (await self.product.run("verify", "--json")).document
-        assert found["number_of_differences"] == 0, found
-        assert found["contacts"] > 100
+        verified = (await self.product.run("verify", "--json")).document
+        assert verified["number_of_differences"] == 0, verified
+        assert verified["contacts"] > 100
 
     async def deliver_again(self) -> None:
         """Send the bytes of every provider's delivery again; nothing of them is applied twice."""
@@ -160,7 +160,7 @@ class Upgraded:
 
     async def add_to_list(self) -> None:
         """Let more contacts become hot within ten minutes of the posted list: they join it."""
-        (posted,) = [each for each in self.slack.held.messages if each["text"].startswith("Many follow-ups")]
+        (posted,) = [message for message in self.slack.held.messages if message["text"].startswith("Many follow-ups")]
         items = [
             {"type": "score.set", "contact": {"email": f"late{n}@example.com"}, "score": "score", "value": 93}
             for n in range(3)
@@ -172,14 +172,14 @@ class Upgraded:
 
     async def claim_in_list(self) -> None:
         """Claim one that stands in the posted list, which shows it."""
-        (posted,) = [each for each in self.slack.held.messages if each["text"].startswith("Many follow-ups")]
+        (posted,) = [message for message in self.slack.held.messages if message["text"].startswith("Many follow-ups")]
         blocks = (await self.slack.command("followups")).calls[-1]["blocks"]
         answer = deepcopy(self.slack.held.answers[-1])
         while "late0@" not in readable({"blocks": blocks}):
             onward = next(filter(_is_onward, elements_of(blocks)))
             blocks = (await self.slack.press(answer, onward, user=REP)).calls[-1]["blocks"]
         place = next(n for n, block in enumerate(blocks) if "late0@" in block.get("text", {}).get("text", ""))
-        claim = next(each for each in elements_of(blocks[place:]) if name_of(each) == "claim")
+        claim = next(element for element in elements_of(blocks[place:]) if name_of(element) == "claim")
         await self.slack.press(answer, claim, user=REP)
         await self.slack.wait(lambda: bool(re.search(rf"late0@.*Claimed by <@{REP}>", readable(posted))))
 
@@ -203,8 +203,8 @@ class Upgraded:
             for stored in self.programs["cursors"]:
                 items, cursor = (await page(stored["path"]))["items"], stored["cursor"]
                 while cursor:
-                    found = await page(f"{stored['path']}&cursor={cursor}")
-                    items, cursor = items + found["items"], found["next_cursor"]
+                    document = await page(f"{stored['path']}&cursor={cursor}")
+                    items, cursor = items + document["items"], document["next_cursor"]
                     self.counts["pages of the API turned"] += 1
                 whole = await page(re.sub("limit=[0-9]+", "limit=1000", stored["path"], count=1))
                 assert items == whole["items"], stored["path"]
@@ -242,35 +242,35 @@ class Upgraded:
 
     async def press_everything(self) -> None:
         """Press every button and choose from every menu, in the messages, answers, forms and Home tabs."""
-        held = self.stored
+        stored = self.stored
         everything: list[tuple[str, Json, list[Json]]] = [
-            *((_reader(each), each, each["blocks"]) for each in held.messages),
-            *((each["user"], each, each["blocks"]) for each in held.answers),
-            *((each["user"], each, each["view"]["blocks"]) for each in [*held.homes, *held.modals]),
+            *((_reader(message), message, message["blocks"]) for message in stored.messages),
+            *((answer["user"], answer, answer["blocks"]) for answer in stored.answers),
+            *((view["user"], view, view["view"]["blocks"]) for view in [*stored.homes, *stored.modals]),
         ]
         clicks, alike = [], Counter[tuple[str, ...]]()
-        for user, where, blocks in everything:
+        for user, message, blocks in everything:
             elements = elements_of(blocks)
             names = tuple(map(name_of, elements))
             start = alike[names] % max(1, len(names))  # of answers that are alike not always the same one is first
             alike[names] += 1
             for element in elements[start:] + elements[:start]:
-                clicks += [(user, where, element, choice) for choice in choices_of(element)]
+                clicks += [(user, message, element, choice) for choice in choices_of(element)]
         clicks.sort(key=lambda click: _turn(name_of(click[2])))
-        for user, where, element, choice in clicks:
-            reply = await self.slack.press(where, element, user=user, given=choice)
+        for user, message, element, choice in clicks:
+            reply = await self.slack.press(message, element, user=user, extra=choice)
             name = name_of(element)
             did, instead = ANSWERS[name]
-            done = re.search(did, reply.text)
+            match = re.search(did, reply.text)
             assert reply.status == 200
-            assert done or (instead and re.search(instead, reply.text)), (element, choice, reply.text)
-            self.done[name] += bool(done)
+            assert match or (instead and re.search(instead, reply.text)), (element, choice, reply.text)
+            self.done[name] += bool(match)
             self.counts["buttons pressed"] += 1
 
     async def hand_in_forms(self) -> None:
         """Hand in every form that was open."""
         for modal in self.stored.modals:
-            values, wanted = FORMS[modal["view"]["callback_id"]]
+            values, expected = FORMS[modal["view"]["callback_id"]]
             values = dict(values)
             for block in modal["view"]["blocks"]:
                 if block["type"] == "input" and block["element"]["type"] == "external_select":
@@ -279,7 +279,7 @@ class Upgraded:
                 if block.get("block_id") == "provider":
                     values["provider"] = block["element"]["options"][0]
             reply = await self.slack.submit(modal, values)
-            assert re.search(wanted, reply.text), (modal["view"]["callback_id"], reply.text)
+            assert re.search(expected, reply.text), (modal["view"]["callback_id"], reply.text)
             self.counts["forms handed in"] += 1
 
     async def run_jobs(self) -> None:
@@ -307,16 +307,16 @@ class Upgraded:
 
     async def stored_jobs(self) -> dict[int, Json]:
         """Return the jobs by their row ids."""
-        found = await rows(self.product.database_url, "SELECT id, kind, due_at, given_up_at FROM jobs")
-        return {row["id"]: row for row in found}
+        job_rows = await rows(self.product.database_url, "SELECT id, kind, due_at, given_up_at FROM jobs")
+        return {row["id"]: row for row in job_rows}
 
     def asked(self, channel: str, name: str) -> int:
         """Return how many follow-ups about a contact stand in a channel."""
         return sum(
-            each["channel"] == channel
-            and each.get("metadata", {}).get("event_type") == "follow_up"
-            and each["text"].startswith(name)
-            for each in self.slack.held.messages
+            message["channel"] == channel
+            and message.get("metadata", {}).get("event_type") == "follow_up"
+            and message["text"].startswith(name)
+            for message in self.slack.held.messages
         )
 
 
@@ -381,7 +381,7 @@ async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: 
         async with product.serve(slack):
             await upgraded.run_jobs()
             upgraded.counts["jobs run"] = await upgraded.check_jobs(jobs)
-            posted = Counter(each["metadata"]["event_type"] for each in slack.held.messages[before:])
+            posted = Counter(message["metadata"]["event_type"] for message in slack.held.messages[before:])
             assert posted["word"] >= 3, posted  # a claim that was released, a snooze that ended, an escalation
             assert posted["digest"] >= 1, posted
             # A hold that ended, once; also the one that the version before stored as taken and pending.

@@ -37,18 +37,18 @@ class Crm:
         """Answer one request."""
         self.asked.append(request.raw_path)
         self.tokens.add(request.headers.get("Authorization", ""))
-        waiting = self.tells.get(request.path, [Told(status=404)])
-        told = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        if told.held is not None:
+        answers = self.tells.get(request.path, [Told(status=404)])
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer.held is not None:
             self.holding.set()
-            await told.held.wait()
-        if told.never:
+            await answer.held.wait()
+        if answer.never:
             await self.over.wait()
-        if told.cut:
+        if answer.cut:
             assert request.transport is not None
             request.transport.abort()
-        body = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
-        return web.Response(body=body, status=told.status, headers=told.headers, content_type="application/json")
+        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        return web.Response(body=body, status=answer.status, headers=answer.headers, content_type="application/json")
 
 
 @asynccontextmanager
@@ -81,6 +81,6 @@ def attio_record(id: str, **values: list[dict[str, Any]]) -> dict[str, Any]:
     return {"data": record | {"values": values}}
 
 
-def attio_value(kind: str, *, since: str = "2025-12-30T12:00:00.045000000Z", **said: Any) -> dict[str, Any]:
+def attio_value(kind: str, *, since: str = "2025-12-30T12:00:00.045000000Z", **fields: Any) -> dict[str, Any]:
     """Write one value of an attribute of Attio's."""
-    return {"active_from": since, "active_until": None, "attribute_type": kind, **said}
+    return {"active_from": since, "active_until": None, "attribute_type": kind, **fields}

@@ -50,8 +50,8 @@ def close(kind: str, action: str) -> dict[str, object]:
 
 def segment(kind: str) -> dict[str, object]:
     """Write a call of Segment."""
-    said = {"traits" if kind == "identify" else "properties": {"lead_score": 71}}
-    return {"type": kind, "userId": "u1", "messageId": "s1", "timestamp": "2025-12-31T23:59:50.276Z", **said}
+    fields = {"traits" if kind == "identify" else "properties": {"lead_score": 71}}
+    return {"type": kind, "userId": "u1", "messageId": "s1", "timestamp": "2025-12-31T23:59:50.276Z", **fields}
 
 
 def mautic(kind: str) -> dict[str, object]:

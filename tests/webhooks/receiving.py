@@ -122,12 +122,12 @@ async def receiving(database_url: str) -> AsyncIterator[Receiving]:
 def check_problem(answer: Answer, status: int, title: str, *, detail: bool | None = None) -> None:
     """Fail unless the answer is a problem document of this status, with or without a detail where that is said."""
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer
-    said = json.loads(answer.body)
-    told = said.pop("detail", None)
+    problem = json.loads(answer.body)
+    detail_text = problem.pop("detail", None)
 
-    assert said == {"type": "about:blank", "title": title, "status": status}
+    assert problem == {"type": "about:blank", "title": title, "status": status}
     if detail is not None:
-        assert (told is not None) == detail, told
-    if told is not None:
-        assert isinstance(told, str)
-        assert told.endswith(".")
+        assert (detail_text is not None) == detail, detail_text
+    if detail_text is not None:
+        assert isinstance(detail_text, str)
+        assert detail_text.endswith(".")

@@ -46,8 +46,8 @@ class Answer:
     def counts(self) -> tuple[int, int, int, int]:
         """Give how many items were applied, duplicate, ignored, quarantined."""
         assert self.status == 200, (self.status, self.body)
-        said = self.document
-        return said["applied"], said["duplicate"], said["ignored"], said["quarantined"]
+        document = self.document
+        return document["applied"], document["duplicate"], document["ignored"], document["quarantined"]
 
     @property
     def outcomes(self) -> list[tuple[str, str | None]]:
@@ -80,12 +80,12 @@ def encoded(document: object) -> bytes:
 
 def item(kind: str = "score.set", email: str | None = "ada@example.com", **more: Any) -> dict[str, Any]:
     """Write an item: a change of `score` by default, to 50 where a value is needed and none is given."""
-    made: dict[str, Any] = {"type": kind, "contact": {"email": email} if email else {}}
+    body: dict[str, Any] = {"type": kind, "contact": {"email": email} if email else {}}
     if kind.startswith("score."):
-        made["score"] = "score"
+        body["score"] = "score"
     if kind in ("score.set", "score.add"):
-        made["value"] = 50
-    return made | more
+        body["value"] = 50
+    return body | more
 
 
 class Sender:
@@ -110,8 +110,8 @@ class Sender:
         body = encoded(document)
         delivery = delivery or f"msg_{next(self._numbers)}"
         own = signed(body, delivery=delivery, at=self._clock() if at is None else at, secret=self._secret)
-        wanted: dict[str, str | None] = {"content-type": "application/json", **own, **(headers or {})}
-        return await self.post(body, headers={name: value for name, value in wanted.items() if value is not None})
+        all_headers: dict[str, str | None] = {"content-type": "application/json", **own, **(headers or {})}
+        return await self.post(body, headers={name: value for name, value in all_headers.items() if value is not None})
 
     async def post(self, body: Any, *, headers: Mapping[str, str]) -> Answer:
         """Post a body, or a stream of its parts, without signing it."""

@@ -64,17 +64,17 @@ def test_any_document_gives_items_or_one_exception(document: Any) -> None:
         with pytest.raises(BadBody):
             read(document)
         return
-    made = read(document)
+    read_items = read(document)
 
-    assert len(made) == len(given_items)
-    for index, (one, raw) in enumerate(zip(made, given_items, strict=True)):
+    assert len(read_items) == len(given_items)
+    for index, (read_item, raw) in enumerate(zip(read_items, given_items, strict=True)):
         own = raw.get("id") if isinstance(raw, dict) else None
         own = str(own) if isinstance(own, int) and not isinstance(own, bool) else own
         expected = own if isinstance(own, str) and 1 <= len(own) <= 255 else f"d/{index:04d}"
-        assert one.key == expected
-        assert has_point(raw) or json.loads(one.raw) == raw
-        if isinstance(one, Unusable):
-            assert one.reason
+        assert read_item.key == expected
+        assert has_point(raw) or json.loads(read_item.raw) == raw
+        if isinstance(read_item, Unusable):
+            assert read_item.reason
 
 
 def has_point(document: object) -> bool:
@@ -107,14 +107,20 @@ def test_an_item_is_read_whole() -> None:
         "attributes": {"size": 5, "share": 0.5},
     }
     document = item(contact=contact, value=8.5, id="e", occurred_at="2026-01-31T10:00:00+01:00", reason="because")
-    (made,) = read(document)
+    (read_item,) = read(document)
 
-    assert isinstance(made, Item)
-    assert (made.key, made.score, made.op, made.amount, made.reason) == ("e", "score", Op.SET, 8500, "because")
-    assert made.occurred_at == START
-    assert not isinstance(made.contact, int)
-    assert (made.contact.email, made.contact.source, made.contact.id) == ("Ada@Example.com", "crm", "7")
-    assert made.fields == {
+    assert isinstance(read_item, Item)
+    assert (read_item.key, read_item.score, read_item.op, read_item.amount, read_item.reason) == (
+        "e",
+        "score",
+        Op.SET,
+        8500,
+        "because",
+    )
+    assert read_item.occurred_at == START
+    assert not isinstance(read_item.contact, int)
+    assert (read_item.contact.email, read_item.contact.source, read_item.contact.id) == ("Ada@Example.com", "crm", "7")
+    assert read_item.fields == {
         "email": "Ada@Example.com",  # beside an id an address may be a new one
         "name": "Ada",
         "company": None,  # a blank says that there is none; null says nothing
@@ -129,26 +135,26 @@ def test_an_item_is_read_whole() -> None:
 )
 def test_every_type_becomes_its_operation(kind: str, op: Op | None) -> None:
     """A clear has no amount, and an upsert no score, whatever the item says of them."""
-    (made,) = read(item(kind, score="fit", value=3))
+    (read_item,) = read(item(kind, score="fit", value=3))
 
-    assert isinstance(made, Item)
-    assert (made.op, made.score) == (op, "fit" if op else None)
-    assert made.amount == (3000 if op in (Op.SET, Op.ADD) else 0)
-    assert made.fields == ({} if op else {"email": "ada@example.com"})
+    assert isinstance(read_item, Item)
+    assert (read_item.op, read_item.score) == (op, "fit" if op else None)
+    assert read_item.amount == (3000 if op in (Op.SET, Op.ADD) else 0)
+    assert read_item.fields == ({} if op else {"email": "ada@example.com"})
 
 
 def test_an_item_with_id_alone_names_nobody_else() -> None:
     """An item may name a contact by the sender's id alone; the address is then not spoken of."""
-    (made,) = read(item(contact={"id": "p-1"}))
+    (read_item,) = read(item(contact={"id": "p-1"}))
 
-    assert isinstance(made, Item)
-    assert not isinstance(made.contact, int)
-    assert (made.contact.email, made.contact.id, made.fields) == (None, "p-1", {})
+    assert isinstance(read_item, Item)
+    assert not isinstance(read_item.contact, int)
+    assert (read_item.contact.email, read_item.contact.id, read_item.fields) == (None, "p-1", {})
 
 
 def test_activities_merges_and_deletions_are_read() -> None:
     """What cannot be recorded yet is read already: an activity counts once unless a value says how much."""
-    once, twice, nothing = read(
+    once, twice, empty = read(
         {
             "items": [
                 item("activity", activity="demo_booked"),
@@ -161,7 +167,7 @@ def test_activities_merges_and_deletions_are_read() -> None:
     assert (once.activity, once.amount, once.score, once.op) == ("demo_booked", 1000, None, None)
     assert isinstance(twice, Item)
     assert twice.amount == 2500
-    assert isinstance(nothing, Unusable)
+    assert isinstance(empty, Unusable)
 
     merge, both, lonely, deletion = read(
         {
@@ -211,10 +217,10 @@ FAULTY = [
 def test_what_cannot_be_used_costs_the_item_alone(members: str, reason: str) -> None:
     """An item of a list, and one sent by itself, is set aside as it was sent, and its neighbours are read."""
     good, faulty = json.dumps(item()), f'{{"type":"score.set",{members}}}'
-    before, aside, after = read(f'{{"items": [{good}, {faulty} ,{good}]}}'.encode())
+    before, unusable, after = read(f'{{"items": [{good}, {faulty} ,{good}]}}'.encode())
 
     assert [type(before), type(after)] == [Item, Item]
-    assert aside == Unusable(key="d/0001", reason=reason, raw=faulty)
+    assert unusable == Unusable(key="d/0001", reason=reason, raw=faulty)
     assert read(faulty.encode()) == [Unusable(key="d/0000", reason=reason, raw=faulty)]
 
 
@@ -222,13 +228,13 @@ def test_what_cannot_be_used_costs_the_item_alone(members: str, reason: str) -> 
 def test_no_depth_is_too_much(depth: int) -> None:
     """However deep an item is nested, also beyond what the decoder can follow, it alone is set aside."""
     deep = "[" * depth + "]" * depth
-    one, other, last = read(f'{{"items": [{deep}, {{"type":"x","a":{deep}}}, {json.dumps(item())}]}}'.encode())
+    first, other, last = read(f'{{"items": [{deep}, {{"type":"x","a":{deep}}}, {json.dumps(item())}]}}'.encode())
     (alone,) = read(f'{{"type":"x","contact":{deep}}}'.encode())
 
     assert isinstance(last, Item)
-    for aside in (one, other, alone):
-        assert isinstance(aside, Unusable)
-        assert aside.reason in ("the item is nested more than 64 deep", "`contact` is nested more than 64 deep")
+    for unusable in (first, other, alone):
+        assert isinstance(unusable, Unusable)
+        assert unusable.reason in ("the item is nested more than 64 deep", "`contact` is nested more than 64 deep")
     assert read(f'{{"items": [{"[" * 64 + "]" * 64}, NaN]}}'.encode())[0] == Unusable(
         key="d/0000", reason="the item must be a JSON object", raw="[" * 64 + "]" * 64
     )
@@ -237,27 +243,27 @@ def test_no_depth_is_too_much(depth: int) -> None:
 def test_what_is_not_read_harms_nobody() -> None:
     """Texts, numbers and depth beside the items are not looked at."""
     good = json.dumps(item())
-    for beside in (r'"sent_by": "\ud83d"', '"version": NaN', f'"meta": {"[" * 5000}{"]" * 5000}', '"m": {"a":1,"a":2}'):
-        made = read(f'{{ {beside} , "items" : [ {good} , NaN ] , "more" : 1 }}'.encode())
+    for member in (r'"sent_by": "\ud83d"', '"version": NaN', f'"meta": {"[" * 5000}{"]" * 5000}', '"m": {"a":1,"a":2}'):
+        read_items = read(f'{{ {member} , "items" : [ {good} , NaN ] , "more" : 1 }}'.encode())
 
-        assert [type(one) for one in made] == [Item, Unusable], beside
+        assert [type(read_item) for read_item in read_items] == [Item, Unusable], member
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(ITEMS, max_size=4), st.sampled_from([text for text, _ in FAULTY]), st.integers(0, 4))
 def test_neighbours_are_read_as_without_it(items: list[Any], faulty: str, place: int) -> None:
     """Whatever its neighbours are, they are read as if the faulty item were another."""
-    texts, faulty = [json.dumps(one) for one in items], f'{{"type":"score.set",{faulty}}}'
+    texts, faulty = [json.dumps(item) for item in items], f'{{"type":"score.set",{faulty}}}'
     place = min(place, len(texts))
     expected = read({"items": [*items[:place], {"type": "x"}, *items[place:]]})
-    made = read(f'{{"items": [{",".join([*texts[:place], faulty, *texts[place:]])}]}}'.encode())
+    read_items = read(f'{{"items": [{",".join([*texts[:place], faulty, *texts[place:]])}]}}'.encode())
 
-    assert isinstance(made[place], Unusable)
-    assert made[:place] + made[place + 1 :] == expected[:place] + expected[place + 1 :]
+    assert isinstance(read_items[place], Unusable)
+    assert read_items[:place] + read_items[place + 1 :] == expected[:place] + expected[place + 1 :]
 
 
 @pytest.mark.parametrize(
-    ("body", "aside"),
+    ("body", "expected"),
     [
         (b'{"items":[' + (b"[" * 1000 + b"]" * 1000 + b",") * 500 + b"0]}", 501),
         (b'{"items":[' + b'"' + b'\\"' * 500_000, None),
@@ -269,23 +275,23 @@ def test_neighbours_are_read_as_without_it(items: list[Any], faulty: str, place:
     ],
     ids=range(7),
 )
-def test_malice_does_not_take_long(body: bytes, aside: int | None) -> None:
+def test_malice_does_not_take_long(body: bytes, expected: int | None) -> None:
     """A megabyte that is made to be judged slowly, by the square of its length, is judged like any other."""
-    made: int | None = None
+    number: int | None = None
     with suppress(BadBody):
-        made = sum(isinstance(one, Unusable) for one in read(body))
+        number = sum(isinstance(read_item, Unusable) for read_item in read(body))
 
-    assert made == aside
+    assert number == expected
 
 
 def test_a_provider_signs_and_knows_what_it_signed() -> None:
     """What it signs for a test delivery is what the specification says, and a stranger's is refused."""
     body, proof = encoded(item()), GENERIC.proof(CRM)
-    made = proof.sign(SignedRequest(headers={}, body=body), delivery="d", secret=SECRET, now=START)
+    signed_request = proof.sign(SignedRequest(headers={}, body=body), delivery="d", secret=SECRET, now=START)
 
-    assert made.headers == signed(body, delivery="d", at=START)
-    assert proof.authenticate(made, secrets=[SECRET], now=START) == "d"
-    with pytest.raises(NotAuthentic) as caught:
-        proof.authenticate(SignedRequest(headers=made.headers, body=b"x"), secrets=[SECRET], now=START)
-    assert caught.value.reason == "wrong signature"
-    assert "fits none of this source's secrets" in caught.value.hint
+    assert signed_request.headers == signed(body, delivery="d", at=START)
+    assert proof.authenticate(signed_request, secrets=[SECRET], now=START) == "d"
+    with pytest.raises(NotAuthentic) as error:
+        proof.authenticate(SignedRequest(headers=signed_request.headers, body=b"x"), secrets=[SECRET], now=START)
+    assert error.value.reason == "wrong signature"
+    assert "fits none of this source's secrets" in error.value.hint

@@ -39,7 +39,7 @@ ANY_JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.d
 def nearly(good: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
     """Make objects with the right names, some of which hold the wrong things."""
     wrong = st.dictionaries(st.sampled_from([*good, "other"]), ANY_JSON, max_size=2)
-    return st.builds(lambda one, two: one | two, st.fixed_dictionaries({}, optional=good), st.just({}) | wrong)
+    return st.builds(lambda first, two: first | two, st.fixed_dictionaries({}, optional=good), st.just({}) | wrong)
 
 
 PEOPLE = st.sampled_from(["ada@example.com", "eve@example.com", "Ädä@example.com"])
@@ -54,7 +54,7 @@ CONTACTS = nearly(
     }
 )
 ITEMS = st.builds(
-    lambda one, two: item() | one | two,
+    lambda first, two: item() | first | two,
     nearly({"contact": CONTACTS, "occurred_at": st.datetimes().map(lambda moment: moment.isoformat() + "Z")}),
     nearly(
         {
@@ -104,9 +104,11 @@ async def test_hostile_headers_get_a_documented_answer(
 ) -> None:
     """Headers of any content, with a signature or without one, are no fault of ours; strangers are 401."""
     service.clock.now += 1_000_000  # so that no address is held for its failures for ever
-    wanted: dict[str, str | None] = dict(headers)
+    all_headers: dict[str, str | None] = dict(headers)
     answer = (
-        await service.sender.push(body, headers=wanted) if signs else await service.sender.post(body, headers=headers)
+        await service.sender.push(body, headers=all_headers)
+        if signs
+        else await service.sender.post(body, headers=headers)
     )
 
     assert answer.status in DOCUMENTED, (answer.status, answer.body)

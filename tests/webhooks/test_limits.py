@@ -46,10 +46,10 @@ class Endless:
 async def test_no_more_than_a_chunk_beyond_the_limit_is_held() -> None:
     """A sender without an end costs the limit and one chunk, then it is told."""
     request = Endless()
-    with pytest.raises(TooLarge, match=r"^The body is larger than 150,000 bytes\.$") as caught:
+    with pytest.raises(TooLarge, match=r"^The body is larger than 150,000 bytes\.$") as error:
         await read_body(request, limit=LIMIT)
 
-    assert caught.value.limit == LIMIT
+    assert error.value.limit == LIMIT
     assert LIMIT < request.taken <= LIMIT + CHUNK
 
 

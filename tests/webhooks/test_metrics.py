@@ -17,8 +17,8 @@ async def counted(service: Receiving) -> dict[str, int]:
     lines = answer.body.decode().splitlines()
     values = [line for line in lines if not line.startswith("# ")]
     assert [line for line in values if not LINE.fullmatch(line)] == []
-    named = {line.partition("{")[0].partition(" ")[0] for line in values}
-    assert named <= {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    names = {line.partition("{")[0].partition(" ")[0] for line in values}
+    assert names <= {line.split()[2] for line in lines if line.startswith("# TYPE")}
     assert "@" not in answer.body.decode()
     return {line.rpartition(" ")[0].removeprefix("contact_score_"): int(line.rpartition(" ")[2]) for line in values}
 
@@ -58,8 +58,8 @@ async def test_jobs_that_wait_are_counted_and_how_long_they_are_due(service: Rec
     assert job is not None
     await give_up(service.workspace, job=job, because="channel_not_found", now=now)
 
-    seen = await counted(service)
-    assert {name: value for name, value in seen.items() if name.startswith("jobs_")} == {
+    metrics = await counted(service)
+    assert {name: value for name, value in metrics.items() if name.startswith("jobs_")} == {
         'jobs_waiting{kind="ask"}': 2, 'jobs_waiting{kind="edit"}': 0, 'jobs_waiting{kind="wake"}': 1,
         'jobs_overdue_seconds{kind="ask"}': 90, 'jobs_overdue_seconds{kind="edit"}': 0,
         'jobs_overdue_seconds{kind="wake"}': 0, 'jobs_given_up{kind="ask"}': 0, 'jobs_given_up{kind="edit"}': 1,

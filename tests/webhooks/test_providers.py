@@ -31,9 +31,9 @@ KINDS = {provider: "text/xml" if provider == "salesforce" else JSON for provider
 
 def source(provider: str, **more: Any) -> Source:
     """Make a source whose sender has a property named like the score type `lead_score`."""
-    told = SourceSettings(map={"points": "lead_score"}, options={"organization_id": "00D1I000003qqqE"}, **more)
+    settings = SourceSettings(map={"points": "lead_score"}, options={"organization_id": "00D1I000003qqqE"}, **more)
     return Source(
-        id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=told,
+        id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=settings,
         score_types=("score", "lead_score", "engagement"),
     )  # fmt: skip  # who, and what is said of it
 
@@ -50,9 +50,9 @@ def items(provider: str, body: Any, *, kind: str | None = None, headers: Any = N
     return read_items(PROVIDERS[provider], request, source=source(provider, **more), key="d")
 
 
-def setting(made: list[ItemRequest]) -> list[Item]:
+def setting(requests: list[ItemRequest]) -> list[Item]:
     """Give those that change a score."""
-    return [one for one in made if isinstance(one, Item) and one.op is not None]
+    return [request for request in requests if isinstance(request, Item) and request.op is not None]
 
 
 def test_what_is_declared_has_a_fixture_and_the_reverse() -> None:
@@ -68,25 +68,27 @@ def test_what_is_declared_has_a_fixture_and_the_reverse() -> None:
 def test_a_fixture_is_the_event_it_is_named_by(provider: str, event: str) -> None:
     """The body is split into that event alone, its handler takes it, and it sets as many scores as it should."""
     body, count = EVENTS[provider][event]
-    told: dict[str, Any] = {"mapping": MAPPING} if event == "item" and provider == "custom" else {}
-    made = items(provider, body, **told)
+    settings: dict[str, Any] = {"mapping": MAPPING} if event == "item" and provider == "custom" else {}
+    requests = items(provider, body, **settings)
     raw = body if isinstance(body, str) else json.dumps(body)
     request = SignedRequest(headers={"content-type": KINDS[provider]}, body=raw.encode())
-    arrived = PROVIDERS[provider].arrived(request, source=source(provider, **told), key="d")
+    arrived = PROVIDERS[provider].arrived(request, source=source(provider, **settings), key="d")
 
     assert {name for name, _ in PROVIDERS[provider].split(arrived)} == {event}
-    assert not [one for one in made if isinstance(one, Unusable)]
-    assert not [one for one in made if isinstance(one, Ignored) and "no event that is read" in one.reason]
-    assert len(setting(made)) + sum(isinstance(one, Merge | Deletion) for one in made) == count
-    assert all(one.score == "lead_score" for one in setting(made))
+    assert not [request for request in requests if isinstance(request, Unusable)]
+    assert not [
+        request for request in requests if isinstance(request, Ignored) and "no event that is read" in request.reason
+    ]
+    assert len(setting(requests)) + sum(isinstance(request, Merge | Deletion) for request in requests) == count
+    assert all(request.score == "lead_score" for request in setting(requests))
 
 
 def test_every_provider_tells_how_to_connect_it() -> None:
     """In steps that name the address, whose braces can be filled in; and it makes secrets that it takes."""
     for name, provider in PROVIDERS.items():
-        told = [step.format(url="URL", secret="SECRET") for step in provider.steps]
-        assert any("URL" in step for step in told), name
-        assert not any("{url}" in step or "{secret}" in step for step in told), name
+        steps = [step.format(url="URL", secret="SECRET") for step in provider.steps]
+        assert any("URL" in step for step in steps), name
+        assert not any("{url}" in step or "{secret}" in step for step in steps), name
         proof = provider.proof(source(name, token_in="bearer"))
         first, second = proof.new_secret(), proof.new_secret()
         assert first != second
@@ -106,9 +108,9 @@ def test_a_sender_is_added_by_one_row() -> None:
         events={"vote": lambda event: event.ignored("noted"), "test": ignore("a test")},
     )  # fmt: skip  # a row
     request = SignedRequest(headers={"content-type": JSON}, body=b'[{"kind":"vote"},{"kind":"test"},{"kind":"spam"}]')
-    made = read_items(planted, request, source=source("custom"), key="d")
+    requests = read_items(planted, request, source=source("custom"), key="d")
 
-    reasons = [one.reason for one in made if isinstance(one, Ignored)]
+    reasons = [request.reason for request in requests if isinstance(request, Ignored)]
     assert reasons == ["noted", "a test", "`spam` is no event that is read"]
 
 
@@ -169,7 +171,7 @@ def test_nothing_that_arrives_makes_a_provider_fail(
     provider: str, body: Any, mapping: dict[str, str] | None, form: bool
 ) -> None:
     """Whatever an authentic sender posts is read into items with keys and raw text, or is BadBody."""
-    told = {"mapping": mapping} if provider == "custom" else {}
+    settings = {"mapping": mapping} if provider == "custom" else {}
     kind, raw = JSON, json.dumps(body).encode()
     if form and isinstance(body, dict) and FORM in PROVIDERS[provider].content_types:
         kind, raw = (
@@ -179,16 +181,16 @@ def test_nothing_that_arrives_makes_a_provider_fail(
     if provider == "salesforce":
         kind = "text/xml"
         raw = SOAP.replace("83.0", str(body).replace("<", "").replace("&", "")[:200]).encode("utf-8", "replace")
-    made: list[ItemRequest] = []
+    requests: list[ItemRequest] = []
     with suppress(BadBody):
-        made = items(provider, raw, kind=kind, **told)
-    for one in made:
-        assert 1 <= len(one.key) <= 300
-        assert isinstance(one.raw, str)
-        if isinstance(one, Ignored | Unusable):
-            assert one.reason
-        if isinstance(one, Item) and one.op is not None:
-            assert one.score
+        requests = items(provider, raw, kind=kind, **settings)
+    for request in requests:
+        assert 1 <= len(request.key) <= 300
+        assert isinstance(request.raw, str)
+        if isinstance(request, Ignored | Unusable):
+            assert request.reason
+        if isinstance(request, Item) and request.op is not None:
+            assert request.score
 
 
 @settings(max_examples=300, deadline=None)
@@ -224,11 +226,16 @@ def test_hubspot_tells_its_events_apart_by_what_changed() -> None:
     assert cleared.op is Op.CLEAR
     assert cleared.key == again.key == retried.key != other.key
     assert items("hubspot", hubspot("object.propertyChange", **change, objectTypeId="0-2"))[0].key == "d/0000"
-    assert [type(one) for one in items("hubspot", hubspot("object.merge", objectTypeId="0-2"))] == [Ignored]
-    first, second = (one for one in items("hubspot", EVENTS["hubspot"]["contact.merge"][0]) if isinstance(one, Merge))
-    assert [(one.contact, one.into) for one in (first, second)] == [(known("8"), known("7")), (known("9"), known("7"))]
+    assert [type(item) for item in items("hubspot", hubspot("object.merge", objectTypeId="0-2"))] == [Ignored]
+    first, second = (
+        item for item in items("hubspot", EVENTS["hubspot"]["contact.merge"][0]) if isinstance(item, Merge)
+    )
+    assert [(merge.contact, merge.into) for merge in (first, second)] == [
+        (known("8"), known("7")),
+        (known("9"), known("7")),
+    ]
     untimed = hubspot("contact.merge", primaryObjectId=7, mergedObjectIds=[8, 9], occurredAt=None)
-    assert len({one.key for one in items("hubspot", untimed)}) == 2
+    assert len({item.key for item in items("hubspot", untimed)}) == 2
     (gone,) = items("hubspot", hubspot("contact.privacyDeletion"))
     assert isinstance(gone, Deletion)
     assert (gone.contact, gone.occurred_at) == (known("7"), 1767225587655000)
@@ -240,12 +247,12 @@ def test_a_contact_that_a_workflow_of_hubspot_sends_again_may_be_called_otherwis
     for more in ({}, {"lifecyclestage": {"value": "lead"}}, {"firstname": {"value": "Ada"}}):
         version = {"value": "91", "versions": [{"value": "91", "timestamp": 1767225596000}]}
         body = {"vid": 7, "portal-id": 3, "properties": {"lead_score": version, "company": {"value": "Acme"}, **more}}
-        (one,) = setting(items("hubspot", body))
-        keys.append(one.key)
+        (setting_item,) = setting(items("hubspot", body))
+        keys.append(setting_item.key)
 
     assert keys[0] == keys[1] != keys[2]
     other = {"objectId": 7, "objectTypeId": "0-2", "properties": {"lead_score": "5"}}
-    assert [type(one) for one in items("hubspot", other)] == [Ignored]
+    assert [type(item) for item in items("hubspot", other)] == [Ignored]
 
 
 def test_leads_that_are_one_in_close_are_one_here() -> None:
@@ -253,14 +260,14 @@ def test_leads_that_are_one_in_close_are_one_here() -> None:
     (merged,) = items("close", EVENTS["close"]["lead.merged"][0])
     assert isinstance(merged, Merge)
     assert (merged.contact, merged.into, merged.key) == (known("lead_2"), known("lead_1"), "ev_lead_merged")
-    assert [type(one) for one in items("close", EVENTS["close"]["lead.deleted"][0])] == [Ignored]
+    assert [type(item) for item in items("close", EVENTS["close"]["lead.deleted"][0])] == [Ignored]
     body: Any = close("lead", "merged")
     body["event"]["meta"] = {}
-    assert [type(one) for one in items("close", body)] == [Unusable]
+    assert [type(item) for item in items("close", body)] == [Unusable]
 
 
 @pytest.mark.parametrize(
-    ("kind", "email", "taken"),
+    ("kind", "email", "is_item"),
     [
         ("sf:Contact", "", True),
         ("sf:Lead", "", True),
@@ -272,18 +279,22 @@ def test_leads_that_are_one_in_close_are_one_here() -> None:
         ("sf:Opportunity", "", False),
     ],
 )
-def test_salesforce_may_send_what_is_nobody(kind: str, email: str, taken: bool) -> None:
+def test_salesforce_may_send_what_is_nobody(kind: str, email: str, is_item: bool) -> None:
     """A company or a deal with a score is no contact, unless it has an address."""
-    said = f' xsi:type="{kind}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"' if kind else ""
-    made = items("salesforce", SOAP.replace("<sObject", f"<sObject{said}").replace("</sObject>", f"{email}</sObject>"))
+    attributes = f' xsi:type="{kind}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"' if kind else ""
+    requests = items(
+        "salesforce", SOAP.replace("<sObject", f"<sObject{attributes}").replace("</sObject>", f"{email}</sObject>")
+    )
 
-    assert [isinstance(one, Item) for one in made] == [taken]
+    assert [isinstance(request, Item) for request in requests] == [is_item]
     if email:
-        assert [one.contact.email for one in made if isinstance(one, Item) and isinstance(one.contact, Reference)] == [
-            "ada@example.com"
-        ]
-    if not taken:
-        assert [one.reason for one in made if isinstance(one, Ignored)] == [
+        assert [
+            request.contact.email
+            for request in requests
+            if isinstance(request, Item) and isinstance(request.contact, Reference)
+        ] == ["ada@example.com"]
+    if not is_item:
+        assert [request.reason for request in requests if isinstance(request, Ignored)] == [
             f"it is of the kind {kind[3:]}, which is no contact"
         ]
 
@@ -292,23 +303,23 @@ def test_pipedrive_takes_what_changed_alone() -> None:
     """A person whose telephone changed is no news; a field that had a value and has none was cleared."""
     same = pipedrive_one("updated")
     same["previous"] = same["current"]
-    assert [type(one) for one in items("pipedrive", same)] == [Ignored]
+    assert [type(item) for item in items("pipedrive", same)] == [Ignored]
     without = pipedrive_two("change")
     without["data"] = {"id": 11, "custom_fields": {"lead_score": None}}
     (cleared,) = setting(items("pipedrive", without))
     assert (cleared.op, cleared.key) == (Op.CLEAR, "m1")
     quiet = pipedrive_two("change")
     quiet["previous"] = {"phone": "1"}
-    assert [type(one) for one in items("pipedrive", quiet)] == [Ignored]
+    assert [type(item) for item in items("pipedrive", quiet)] == [Ignored]
     without["data"] = {"id": 11, "custom_fields": {}}
-    assert [one.op for one in setting(items("pipedrive", without))] == [Op.CLEAR]
+    assert [request.op for request in setting(items("pipedrive", without))] == [Op.CLEAR]
     for silent in ("{}", "null"):  # it does not say what changed
-        (one,) = setting(items("pipedrive", pipedrive_two("change") | {"previous": json.loads(silent)}))
-        assert one.amount == 73_000
+        (request,) = setting(items("pipedrive", pipedrive_two("change") | {"previous": json.loads(silent)}))
+        assert request.amount == 73_000
     (merged,) = items("pipedrive", EVENTS["pipedrive"]["delete.person"][0])
     assert isinstance(merged, Merge)
     assert (merged.contact, merged.into) == (known("11"), known("12"))
-    assert [type(one) for one in items("pipedrive", pipedrive_two("delete"))] == [Ignored]  # into nobody
+    assert [type(item) for item in items("pipedrive", pipedrive_two("delete"))] == [Ignored]  # into nobody
 
 
 def test_a_field_that_changed_to_nothing_in_close_was_cleared() -> None:
@@ -316,10 +327,10 @@ def test_a_field_that_changed_to_nothing_in_close_was_cleared() -> None:
     for before in ({}, {"lead_score": 58}):
         body: Any = close("lead", "updated")
         body["event"] |= {"data": {"lead_score": None}, "previous_data": before}
-        assert [one.op for one in setting(items("close", body))] == [Op.CLEAR]
+        assert [request.op for request in setting(items("close", body))] == [Op.CLEAR]
     body = close("lead", "created")
     body["event"] |= {"data": {"lead_score": None}}
-    assert [type(one) for one in items("close", body)] == [Ignored]
+    assert [type(item) for item in items("close", body)] == [Ignored]
 
 
 @pytest.mark.parametrize(
@@ -338,18 +349,20 @@ def test_a_field_that_changed_to_nothing_in_close_was_cleared() -> None:
 )
 def test_what_names_no_event_is_set_aside(provider: str, body: Any) -> None:
     """It has another shape than the sender's: somebody has to see it, so it is not as good as ignored on purpose."""
-    made = items(provider, body)
+    requests = items(provider, body)
 
-    assert [type(one) for one in made] == [Unusable] * (len(body) if isinstance(body, list) else 1)
-    assert {one.reason for one in made if isinstance(one, Unusable)} == {"it does not say which event it is"}
+    assert [type(request) for request in requests] == [Unusable] * (len(body) if isinstance(body, list) else 1)
+    assert {request.reason for request in requests if isinstance(request, Unusable)} == {
+        "it does not say which event it is"
+    }
 
 
 def test_numbers_count_time_up_to_the_last_year() -> None:
     """Seconds, milliseconds and microseconds are told apart by their size, and none passes for an earlier time."""
     last = 253_402_300_799  # 9999-12-31T23:59:59Z
-    told = 1_767_225_587
+    seconds = 1_767_225_587
     for unit in (1, 1000, 1_000_000):
-        assert moment(told * unit) == moment(str(told * unit)) == told * 1_000_000
+        assert moment(seconds * unit) == moment(str(seconds * unit)) == seconds * 1_000_000
         assert moment(last * unit) == moment(str(last * unit)) == last * 1_000_000
     with pytest.raises(BadTime):
         moment((last + 1) * 1_000_000)
@@ -360,23 +373,23 @@ def test_segment_refuses_lists_unless_asked_and_names_the_score_type() -> None:
     with pytest.raises(BadBody, match="Switch batching off"):
         items("segment", [segment("track")])
     call = segment("track") | {"properties": {"score_type": "engagement", "score": 71}}
-    (one,) = setting(items("segment", call))
-    assert (one.score, one.amount) == ("engagement", 71_000)
+    (request,) = setting(items("segment", call))
+    assert (request.score, request.amount) == ("engagement", 71_000)
     # It says which score it is: nobody chose to leave it alone.
     (lost,) = items("segment", call | {"properties": {"score_type": "renewal", "score": 71}})
     assert isinstance(lost, Unusable)
     assert lost.reason == "there is no score type `renewal`; there is score, lead_score, engagement"
-    assert [type(one) for one in items("segment", call | {"properties": {"score_type": "renewal"}})] == [Ignored]
+    assert [type(item) for item in items("segment", call | {"properties": {"score_type": "renewal"}})] == [Ignored]
 
 
 def test_a_null_says_nothing_and_a_boolean_is_no_number() -> None:
     """Whatever stands beside it is taken all the same."""
-    made = items(
+    requests = items(
         "zapier", {"email": "ada@example.com", "score": None, "points": True, "lead_score": "8,5", "engagement": 7}
     )
 
-    assert [type(one) for one in made] == [Ignored, Unusable, Unusable, Item]
-    assert [one.reason for one in made if isinstance(one, Unusable)] == [
+    assert [type(request) for request in requests] == [Ignored, Unusable, Unusable, Item]
+    assert [request.reason for request in requests if isinstance(request, Unusable)] == [
         "`points`: true is not a number",
         "`lead_score`: `8,5` has a comma. Use a point: 8.5",
     ]
@@ -392,10 +405,12 @@ def test_presets_know_a_repeat_by_what_the_sender_gives() -> None:
         (ada, {}, "d/0000"),
     ]
     for body, headers, key in cases:
-        (one,) = setting(items("zapier", body, headers=headers))
-        assert one.key == key
+        (request,) = setting(items("zapier", body, headers=headers))
+        assert request.key == key
     two = setting(items("zapier", ada | {"id": "e7", "points": 5}))
-    assert len({(one.key, one.score) for one in two}) == 2  # both mapped to lead_score: two facts all the same
+    assert (
+        len({(request.key, request.score) for request in two}) == 2
+    )  # both mapped to lead_score: two facts all the same
 
 
 def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
@@ -413,9 +428,9 @@ def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
             {"n": 5},
         ]
     }
-    made = items("custom", body, headers={"x-type": "lead_score"}, mapping=mapping)
+    requests = items("custom", body, headers={"x-type": "lead_score"}, mapping=mapping)
 
-    setting_, adding, doing, *bad = made
+    setting_, adding, doing, *bad = requests
     assert isinstance(setting_, Item)
     assert (setting_.op, setting_.amount, setting_.score, setting_.key) == (Op.SET, 12_345, "lead_score", "7")
     assert setting_.occurred_at == 1767225597000000
@@ -423,12 +438,12 @@ def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
     assert (adding.op, adding.amount, adding.key) == (Op.ADD, -2000, "b")
     assert isinstance(doing, Item)
     assert (doing.activity, doing.amount, doing.score, doing.key) == ("demo_booked", 1000, None, "d/0002")
-    assert [one.reason for one in bad if isinstance(one, Unusable)] == [
+    assert [request.reason for request in bad if isinstance(request, Unusable)] == [
         "it has no value, no delta and no activity",
         "it names no contact: neither an address nor an id is in it",
     ]
-    (kept,) = items("custom", body)
-    assert isinstance(kept, Ignored)
+    (ignored,) = items("custom", body)
+    assert isinstance(ignored, Ignored)
     talked = {"email": "item.who", "property": "'lead_score'", "value": "item.n", "reason": "item.why"}
     (long,) = setting(items("custom", {"who": "ada@example.com", "n": 5, "why": "y" * 1001}, mapping=talked))
     assert long.reason == "y" * 1000  # of any length it is no reason to lose a score
@@ -438,32 +453,32 @@ def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
         kind=FORM,
         mapping={"email": "form.who", "property": "'lead_score'", "value": "body.a.b"},
     )
-    assert [one.amount for one in setting(with_form)] == [1000]
+    assert [request.amount for request in setting(with_form)] == [1000]
     nested = {"email": "form.contact.email", "property": "'lead_score'", "value": 'form."contact[n]"'}
-    (one,) = setting(items("custom", "contact[email]=a%40b.co&contact[n]=5", kind=FORM, mapping=nested))
-    assert (one.contact, one.amount) == (Reference(email="a@b.co", source="crm"), 5000)
+    (request,) = setting(items("custom", "contact[email]=a%40b.co&contact[n]=5", kind=FORM, mapping=nested))
+    assert (request.contact, request.amount) == (Reference(email="a@b.co", source="crm"), 5000)
     xml = {"items": "body.leads.lead[]", "email": "item.mail", "property": "'lead_score'", "value": "item.n"}
     lead = "<lead><mail>a@b.co</mail><n>5</n></lead>"
     assert len(setting(items("custom", f"<leads>{lead * 2}</leads>", kind="text/xml", mapping=xml))) == 2
     (lost,) = items("custom", f"<leads>{lead}</leads>", kind="text/xml", mapping=xml)
     assert isinstance(lost, Unusable)
     either = xml | {"items": "[body.leads.lead][]"}
-    for many in (1, 2):
-        made = items("custom", f"<leads>{lead * many}</leads>", kind="text/xml", mapping=either)
-        assert len(setting(made)) == many
+    for number in (1, 2):
+        requests = items("custom", f"<leads>{lead * number}</leads>", kind="text/xml", mapping=either)
+        assert len(setting(requests)) == number
 
 
 def test_more_events_than_a_delivery_holds_are_set_aside_whole() -> None:
     """A CRM is not told 400 for it: it would only send the same again."""
-    (one,) = items("hubspot", hubspot("contact.creation") * 1001)
+    (request,) = items("hubspot", hubspot("contact.creation") * 1001)
 
-    assert isinstance(one, Unusable)
-    assert "more than 1,000 events" in one.reason
+    assert isinstance(request, Unusable)
+    assert "more than 1,000 events" in request.reason
 
 
 def test_mautic_keeps_the_time_of_each_event() -> None:
     """In queue mode the newest may come first; the fold puts them in order, if each has its own time."""
-    (one,) = setting(items("mautic", mautic("mautic.lead_points_change")))
+    (request,) = setting(items("mautic", mautic("mautic.lead_points_change")))
 
-    assert (one.key, one.amount) == ("mautic:52:points:5>25:2025-12-31T23:59:00+00:00", 25_000)
-    assert replace(one, raw="").occurred_at == 1767225540000000
+    assert (request.key, request.amount) == ("mautic:52:points:5>25:2025-12-31T23:59:00+00:00", 25_000)
+    assert replace(request, raw="").occurred_at == 1767225540000000

@@ -43,8 +43,8 @@ CONTACTS = "/crm/v3/objects/contacts"
 @pytest.fixture
 async def crm() -> AsyncIterator[Crm]:
     """Start the API of a CRM."""
-    async with open_crm() as opened:
-        yield opened
+    async with open_crm() as crm_:
+        yield crm_
 
 
 @dataclass(kw_only=True)
@@ -69,28 +69,28 @@ class World:
             ),
             now=self.clock(),
         )  # fmt: skip  # whose, what and when
-        return [str(one.status) for one in recorded.outcomes]
+        return [str(outcome.status) for outcome in recorded.outcomes]
 
     async def work(self, *, after: int = 3 * SECOND) -> int:
         """Do all that is due after some time, each at its turn, and count it."""
         self.clock.now += after
-        done = 0
+        rounds = 0
         while await self.reader.work():
-            done += 1
+            rounds += 1
             self.clock.now += SECOND
-            assert done < 100
-        return done
+            assert rounds < 100
+        return rounds
 
     async def contact(self, text: str) -> Contact:
         """Give the one contact of that name."""
-        (found,) = await find(self.workspace, text=text)
-        return found
+        (contact,) = await find(self.workspace, text=text)
+        return contact
 
     async def value(self, text: str, score: str = "score") -> int | None:
         """Give a score of a contact, in thousandths."""
-        seen = await card(self.workspace, contact=(await self.contact(text)).id, now=self.clock())
-        assert seen is not None
-        return next((one.value for one in seen.standings if one.score_type.key == score), None)
+        contact_card = await card(self.workspace, contact=(await self.contact(text)).id, now=self.clock())
+        assert contact_card is not None
+        return next((standing.value for standing in contact_card.standings if standing.score_type.key == score), None)
 
     async def standing(self, slug: str = "hub") -> Reading:
         """Say how reading stands."""
@@ -103,9 +103,9 @@ async def world(storage: Storage, crm: Crm) -> World:
     clock = Clock()
     workspace = await add_workspace(TEAM, name="Acme", now=clock())
     for slug, provider in (("hub", "hubspot"), ("att", "attio")):
-        said = SourceSettings(api_url=crm.url, map={"hubspotscore": "score", "lead_score": "score"})
+        settings = SourceSettings(api_url=crm.url, map={"hubspotscore": "score", "lead_score": "score"})
         await add_source(
-            workspace, slug=slug, provider=provider, secrets=["s"], settings=said, api_token=TOKEN, now=clock()
+            workspace, slug=slug, provider=provider, secrets=["s"], settings=settings, api_token=TOKEN, now=clock()
         )
     reader = Reader(committer=storage.committer, clock=clock, patience=PATIENCE)
     return World(storage=storage, workspace=workspace, clock=clock, crm=crm, reader=reader)
@@ -136,13 +136,13 @@ async def test_a_signed_delivery_ends_in_a_contact_with_address_and_name(databas
     ]
     async with serving(database_url, clock=clock) as url, session() as client:
         workspace = await add_workspace(TEAM, name="Acme", now=clock())
-        said = SourceSettings(api_url=crm.url, map={"hubspotscore": "score"})
+        settings = SourceSettings(api_url=crm.url, map={"hubspotscore": "score"})
         await add_source(
             workspace,
             slug="hub",
             provider="hubspot",
             secrets=["client-secret"],
-            settings=said,
+            settings=settings,
             api_token=TOKEN,
             now=clock(),
         )
@@ -153,15 +153,15 @@ async def test_a_signed_delivery_ends_in_a_contact_with_address_and_name(databas
         sent = {"Content-Type": "application/json", **signature}
         async with client.post(address, data=body, headers=sent) as answer:
             assert (answer.status, (await answer.json())["applied"]) == (200, 1)
-        (known,) = await find(workspace, text="hub:1246965")
-        assert (known.email, known.name) == (None, None)
+        (contact,) = await find(workspace, text="hub:1246965")
+        assert (contact.email, contact.name) == (None, None)
         clock.now += 3 * SECOND
-        while known.email is None:  # the service looks twice a second whether something is due
+        while contact.email is None:  # the service looks twice a second whether something is due
             await client.get(f"{url}/healthz")
-            (known,) = await find(workspace, text="hub:1246965")
+            (contact,) = await find(workspace, text="hub:1246965")
 
-        assert (known.email, known.name, known.ids) == ("Ada@example.com", "Ada Lovelace", {"hub": "1246965"})
-        assert [one.id for one in await find(workspace, text="ada@example.com")] == [known.id]
+        assert (contact.email, contact.name, contact.ids) == ("Ada@example.com", "Ada Lovelace", {"hub": "1246965"})
+        assert [contact.id for contact in await find(workspace, text="ada@example.com")] == [contact.id]
         assert crm.asked == [f"{CONTACTS}/1246965?properties=email,firstname,lastname,company"]
         assert crm.tokens == {f"Bearer {TOKEN}"}
 
@@ -180,7 +180,7 @@ async def test_a_contact_is_read_once_and_not_when_it_is_known(world: World) -> 
     assert (await world.contact("ada@example.com")).name == "Ada"
     assert await world.standing() == Reading(waiting=0, problem=None, problem_at=None)
     assert await deliveries(world.workspace, source=None, most=10) != []
-    keys = {one.key for one in await deliveries(world.workspace, source=None, most=10)}
+    keys = {delivery.key for delivery in await deliveries(world.workspace, source=None, most=10)}
     assert keys == {"d0", "d1", "d2", "later"}  # what was read is no delivery
 
 
@@ -245,9 +245,9 @@ TRIES = {"for ever 500": MOST_ATTEMPTS, "for ever cut": 2 * MOST_ATTEMPTS}
 
 async def test_what_cannot_be_read_says_why_and_holds_up_nobody(world: World) -> None:
     """The one beside it is read at once; the source says in words what is wrong with the other."""
-    for number, (end, (told, said)) in enumerate(ENDS.items()):
+    for number, (end, (crm_answer, complaint)) in enumerate(ENDS.items()):
         bad, good = f"{number}7", f"{number}8"
-        world.crm.tells[f"{CONTACTS}/{int(bad)}"] = [told]
+        world.crm.tells[f"{CONTACTS}/{int(bad)}"] = [crm_answer]
         world.crm.tells[f"{CONTACTS}/{int(good)}"] = [Told(body=hubspot_contact(good, email=f"p{good}@example.com"))]
         world.crm.asked.clear()
         await world.send("hub", changed(bad, good), key=end)
@@ -256,7 +256,7 @@ async def test_what_cannot_be_read_says_why_and_holds_up_nobody(world: World) ->
         assert (await world.contact(f"hub:{int(good)}")).email == f"p{good}@example.com"
         for _ in range(MOST_ATTEMPTS if end in TRIES else 1):
             await world.work(after=601 * SECOND)
-        standing, words = await world.standing(), f"hub:{int(bad)} {said}"
+        standing, words = await world.standing(), f"hub:{int(bad)} {complaint}"
         assert (standing.waiting, (standing.problem or "")[: len(words)]) == (0, words)
         assert TOKEN not in (standing.problem or "")
         assert (await world.contact(f"hub:{int(bad)}")).email is None
@@ -291,15 +291,15 @@ async def test_contacts_of_a_source_are_read_at_a_pace(world: World) -> None:
     await world.send("hub", changed(*ids))
     world.clock.now += 3 * SECOND
     other = Reader(committer=world.storage.committer, clock=world.clock)
-    done = []
+    counts = []
     for _ in range(20):
-        done.append(await world.reader.work() + await other.work())
+        counts.append(await world.reader.work() + await other.work())
         world.clock.now += SECOND // 10
 
-    assert sum(done) == 5
-    assert max(done) == 1
+    assert sum(counts) == 5
+    assert max(counts) == 1
     assert len(world.crm.asked) == 5
-    assert [done[place] for place in range(0, 10, 2)] == [1] * 5
+    assert [counts[place] for place in range(0, 10, 2)] == [1] * 5
 
 
 async def test_a_reader_that_died_leaves_its_job_to_another(world: World) -> None:
@@ -325,8 +325,12 @@ async def test_an_address_that_is_known_makes_two_contacts_one(world: World) -> 
     world.crm.tells[f"{CONTACTS}/7"] = [Told(body=hubspot_contact("7", email="ada@example.com"))]
     await world.work()
 
-    one = await world.contact("hub:7")
-    assert (one.id, one.name, one.email) == ((await world.contact("ada@example.com")).id, "Ada", "ada@example.com")
+    contact = await world.contact("hub:7")
+    assert (contact.id, contact.name, contact.email) == (
+        (await world.contact("ada@example.com")).id,
+        "Ada",
+        "ada@example.com",
+    )
     assert await world.value("hub:7") == 55_000
 
 
@@ -346,22 +350,22 @@ async def test_who_was_deleted_is_not_read(world: World) -> None:
 
 async def test_who_is_deleted_while_the_answer_is_under_way_is_not_made_anew(world: World, database_url: str) -> None:
     """Nothing of the answer is kept, in no table, though it is of a later time than the deletion."""
-    held = asyncio.Event()
+    released = asyncio.Event()
     late = hubspot_contact("7", email="ada@example.com") | {"updatedAt": "2026-01-31T09:00:05.000Z"}
-    world.crm.tells[f"{CONTACTS}/7"] = [Told(body=late, held=held)]
+    world.crm.tells[f"{CONTACTS}/7"] = [Told(body=late, held=released)]
     await world.send("hub", changed("7"))
     world.clock.now += 20 * SECOND
     working = asyncio.create_task(Reader(committer=world.storage.committer, clock=world.clock).work())
     await world.crm.holding.wait()
     await world.send("hub", [FORGET], key="forget")
-    held.set()
+    released.set()
 
     assert await working
     assert await find(world.workspace, text="hub:7") == []
     assert await find(world.workspace, text="ada@example.com") == []
     for table in ("contacts", "identities", "facts", "deliveries", "quarantine", "raw_deliveries"):
         assert "ada@" not in str(await raw.rows(database_url, f"SELECT * FROM {table}"))
-    assert [one.key for one in await deliveries(world.workspace, source=None, most=9)] == ["forget", "d1"]
+    assert [delivery.key for delivery in await deliveries(world.workspace, source=None, most=9)] == ["forget", "d1"]
 
 
 async def test_a_source_that_is_removed_reads_nothing(world: World) -> None:
@@ -394,19 +398,19 @@ async def test_attio_is_read_whenever_a_record_changed(world: World) -> None:
         Told(body=person("r1", lead_score=[first], job=[])), Told(body=person("r1", lead_score=[second, first])),
         Told(body=person("r1", lead_score=[])),
     ]  # fmt: skip  # one after the other
-    seen = []
+    values = []
     for number in range(5):
         assert await world.send("att", updated("r1"), key=f"d{number}") == ["applied"]
         assert await world.work() == 1
-        seen.append(await world.value("att:r1"))
+        values.append(await world.value("att:r1"))
 
-    assert seen == [None, 64_000, 64_000, 71_000, None]
+    assert values == [None, 64_000, 64_000, 71_000, None]
     assert await world.send("att", updated("r1"), key="d4") == ["duplicate"]
     assert await world.work() == 1  # nothing in it says whether it is a repeat
     ida = await world.contact("r1@example.com")
     assert (ida.name, ida.ids) == ("Ida Rhodes", {"att": "r1"})
     _, entries = await history(world.workspace, contact=ida.id, score="score", most=10)
-    assert [(one.op.value, one.amount) for one in entries] == [("clear", 0), ("set", 71_000), ("set", 64_000)]
+    assert [(entry.op.value, entry.amount) for entry in entries] == [("clear", 0), ("set", 71_000), ("set", 64_000)]
     assert entries[-1].occurred_at == 1_767_088_800_000_000  # 2025-12-30T10:00:00Z
 
 
@@ -418,13 +422,13 @@ async def test_attio_merges_and_leaves_other_objects_alone(world: World) -> None
     assert await world.send("att", merged, key="d2") == ["applied"]
     assert (await world.contact("att:old")).id == (await world.contact("att:new")).id
     source = await find_source(TEAM, slug="att")
-    named = replace(source.settings, options={"object": "7298c9b4-63ac"})
-    await set_source(world.workspace, slug="att", settings=named, now=world.clock())
+    settings = replace(source.settings, options={"object": "7298c9b4-63ac"})
+    await set_source(world.workspace, slug="att", settings=settings, now=world.clock())
 
     assert await world.send("att", updated("r9"), key="d3") == ["ignored"]
-    ours = updated("r9")
-    ours["events"][0]["id"]["object_id"] = "7298c9b4-63ac"
-    assert await world.send("att", ours, key="d4") == ["applied"]
+    body = updated("r9")
+    body["events"][0]["id"]["object_id"] = "7298c9b4-63ac"
+    assert await world.send("att", body, key="d4") == ["applied"]
     await world.work()
     assert world.crm.asked[-1] == "/v2/objects/7298c9b4-63ac/records/r9"
 
@@ -440,17 +444,23 @@ async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World
     await world.send("att", updated("r1"))
     await world.work()
 
-    (kept, _) = await deliveries(world.workspace, source="att", most=5)
-    assert (kept.key.partition(":")[0], kept.applied, kept.quarantined) == ("read", 1, 2)
-    _, aside = await delivery(world.workspace, id=kept.id)
-    assert [one.reason.split(";")[0] for one in aside] == [
+    (stored_delivery, _) = await deliveries(world.workspace, source="att", most=5)
+    assert (stored_delivery.key.partition(":")[0], stored_delivery.applied, stored_delivery.quarantined) == (
+        "read",
+        1,
+        2,
+    )
+    _, quarantined = await delivery(world.workspace, id=stored_delivery.id)
+    assert [item.reason.split(";")[0] for item in quarantined] == [
         "Score runs from 0 to 100", "there is no score type `heat`",
     ]  # fmt: skip  # a reason a line
     await add_score_type(
         world.workspace, key="heat", label="Heat", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
         is_default=False, now=world.clock(),
     )  # fmt: skip  # one definition
-    again = await replay(world.workspace, id=kept.id, committer=world.storage.committer, now=world.clock() + DAY)
+    again = await replay(
+        world.workspace, id=stored_delivery.id, committer=world.storage.committer, now=world.clock() + DAY
+    )
     assert [again.count(status) for status in Status] == [1, 1, 0, 1]
     assert await world.value("att:r1", "heat") == 9000
 
@@ -468,22 +478,22 @@ async def test_whatever_a_crm_answers_ends(world: World) -> None:
     """A hundred answers of every shape: each is read or told why not, and none is asked for again and again."""
     shapes: list[Any] = [None, [], {}, 5, "x", {"id": 7}, {"properties": 5}, {"properties": {"email": 5}}]
     emails: list[Any] = ["", "no address", "a@b.example", "x" * 300, None, ["a"], {}]
-    shapes += [{"properties": {"email": one}} for one in emails]
+    shapes += [{"properties": {"email": email}} for email in emails]
     records: list[Any] = [None, [], {"values": None}, {"values": {"lead_score": 5}}]
-    shapes += [{"data": one} for one in records]
+    shapes += [{"data": record} for record in records]
     values: list[Any] = [None, {}, {"value": True}, {"value": "1e9"}, 5]
-    shapes += [{"data": {"values": {"lead_score": [one]}}} for one in values]
+    shapes += [{"data": {"values": {"lead_score": [value]}}} for value in values]
     ids = [str(number) for number in range(1, len(shapes) + 1)]
     for id, shape in zip(ids, shapes, strict=True):
         world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=shape)]
         world.crm.tells[f"/v2/objects/people/records/{id}"] = [Told(body=shape)]
     await world.send("hub", changed(*ids))
     await world.send("att", updated(*ids))
-    done = await world.work()
+    total = await world.work()
     while more := await world.work():
-        done += more
+        total += more
 
-    aside = sum(one.quarantined for one in await deliveries(world.workspace, source=None, most=500))
-    tell("answers of a CRM", {"read": done, "set aside": aside})
-    assert done == len(world.crm.asked) == 2 * len(shapes)
-    assert 20 <= aside < done
+    number_aside = sum(delivery.quarantined for delivery in await deliveries(world.workspace, source=None, most=500))
+    tell("answers of a CRM", {"read": total, "set aside": number_aside})
+    assert total == len(world.crm.asked) == 2 * len(shapes)
+    assert 20 <= number_aside < total

@@ -46,29 +46,29 @@ MAPPED += ["points", "custom.cf_8wmpXYSgjLQzXeCQ7Cql0wXCpNyMqwLuMBRPT2Nk5aX"]
 def configuration(sample: dict[str, Any]) -> tuple[str, Given]:
     """Say how somebody who knows the sender would set its source."""
     secret, provider = sample["secret"], sample["provider"]
-    told: dict[str, Any] = {}
+    configuration_: dict[str, Any] = {}
     if isinstance(secret, str):
-        told = {"secrets": [secret]}
+        configuration_ = {"secrets": [secret]}
     elif "username" in secret:
-        told = {"username": secret["username"], "password": secret["password"]}
+        configuration_ = {"username": secret["username"], "password": secret["password"]}
     elif "organization_id" in secret:
-        told = {"options": [f"organization_id={secret['organization_id']}"]}
+        configuration_ = {"options": [f"organization_id={secret['organization_id']}"]}
     else:
         place = next(iter(secret))
-        where = {"query_token": "query:token", "form_token": "form:token", "bearer": "bearer"}
-        told = {"token": secret.get("token", secret[place])}
-        told["token_in"] = where.get(place) or f"header:{secret['header']}"
+        places = {"query_token": "query:token", "form_token": "form:token", "bearer": "bearer"}
+        configuration_ = {"token": secret.get("token", secret[place])}
+        configuration_["token_in"] = places.get(place) or f"header:{secret['header']}"
     if sample["name"] in MAPPINGS:
         mapping = MAPPINGS[sample["name"]]
         recipe = RECIPES.get(sample["scheme"])
-        return "custom", Given(**told, mapping=mapping, recipe=recipe)
+        return "custom", Given(**configuration_, mapping=mapping, recipe=recipe)
     if sample["scheme"] in ("hubspot-v1", "hubspot-v2"):
-        told["options"] = [f"signature={sample['scheme'].removeprefix('hubspot-')}"]
+        configuration_["options"] = [f"signature={sample['scheme'].removeprefix('hubspot-')}"]
     if sample["scheme"] == "segment-sha1-batch":
-        told["options"] = ["batch=on"]
+        configuration_["options"] = ["batch=on"]
     if provider == "hubspot":
-        told["public_url"] = sample["url"]
-    return provider, Given(**told, map=[f"{name}=measure" for name in MAPPED])
+        configuration_["public_url"] = sample["url"]
+    return provider, Given(**configuration_, map=[f"{name}=measure" for name in MAPPED])
 
 
 async def post(client: ClientSession, url: str, sample: dict[str, Any]) -> Answer:
@@ -98,10 +98,10 @@ def score_of(event: dict[str, Any]) -> str:
 async def changes(workspace: Workspace, slug: str, event: dict[str, Any]) -> list[tuple[str, float, int]]:
     """Give what the ledger has of an expected event's contact and score: operation, amount, time in milliseconds."""
     person = event["contact"] if event["contact_kind"] == "email" else f"{slug}:{event['contact']}"
-    found = await find(workspace, text=person)
-    assert len(found) == 1, person
-    _, entries = await history(workspace, contact=found[0].id, score=score_of(event), most=50)
-    return [(one.op.value, one.amount / 1000, one.occurred_at // 1000) for one in entries]
+    contact = await find(workspace, text=person)
+    assert len(contact) == 1, person
+    _, entries = await history(workspace, contact=contact[0].id, score=score_of(event), most=50)
+    return [(entry.op.value, entry.amount / 1000, entry.occurred_at // 1000) for entry in entries]
 
 
 def wanted(event: dict[str, Any], *, now: int) -> tuple[str, float, int]:
@@ -120,10 +120,15 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
         for number, sample in enumerate(SAMPLES):
             slug, expect, name = f"s{number}", sample["expect"], sample["name"]
             clock.now = sample["now"] * 1_000_000
-            provider, given = configuration(sample)
-            made = configure(workspace, slug=slug, provider=provider, given=given)
+            provider, answers = configuration(sample)
+            configured = configure(workspace, slug=slug, provider=provider, given=answers)
             await add_source(
-                workspace, slug=slug, provider=provider, secrets=made.secrets or (), settings=made.settings, now=clock()
+                workspace,
+                slug=slug,
+                provider=provider,
+                secrets=configured.secrets or (),
+                settings=configured.settings,
+                now=clock(),
             )
             answer = await post(client, f"{url}/webhooks/{TEAM}/{slug}", sample)
             assert answer.status == (200 if expect["accepted"] else 400), (name, answer)
@@ -134,12 +139,14 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
                 applied, duplicate, _, quarantined = answer.counts
                 rejected = len(expect.get("rejected_events", ()))
                 thin = expect.get("needs_fetch", ())  # whose contacts are known by their ids
-                taken = len(expect["events"]) + sum(len(one.get("from", [1])) for one in expect.get("lifecycle", ()))
-                taken += len(thin)
-                assert [len(await find(workspace, text=f"{slug}:{one['record_id']}")) for one in thin] == [1] * len(
-                    thin
+                applied_count = len(expect["events"]) + sum(
+                    len(event.get("from", [1])) for event in expect.get("lifecycle", ())
                 )
-                assert (applied, duplicate, quarantined) == (taken, 0, rejected), (name, answer)
+                applied_count += len(thin)
+                assert [len(await find(workspace, text=f"{slug}:{record['record_id']}")) for record in thin] == [
+                    1
+                ] * len(thin)
+                assert (applied, duplicate, quarantined) == (applied_count, 0, rejected), (name, answer)
                 again = await post(client, f"{url}/webhooks/{TEAM}/{slug}", sample)
                 assert again.counts[:2] == (0, applied), (name, again)
             for event in expect["events"]:

@@ -133,7 +133,7 @@ async def test_contacts_are_described(service: Receiving) -> None:
 async def test_ids_and_addresses_name_one_person(service: Receiving) -> None:
     """An id given as a number or a text, beside an address or alone, is the same contact's."""
     first = item(value=10) | {"contact": {"email": "ada@example.com", "id": 1246965}}
-    later = [item("score.add", value=1) | {"contact": {"id": given}} for given in ("1246965", 1246965)]
+    later = [item("score.add", value=1) | {"contact": {"id": contact_id}} for contact_id in ("1246965", 1246965)]
     assert (await service.sender.push({"items": [first, *later]})).counts == (3, 0, 0, 0)
 
     contact = await service.contact("ADA@example.com")
@@ -147,9 +147,9 @@ async def test_ids_and_addresses_name_one_person(service: Receiving) -> None:
         APPLIED,
         APPLIED,  # which proves that the two are one
     ]
-    one = await service.contact("bob@example.com")
-    assert one is not None
-    assert one.id == contact.id
+    bob = await service.contact("bob@example.com")
+    assert bob is not None
+    assert bob.id == contact.id
     assert await service.scores("ada@example.com") == {"score": 20_000}
 
 
@@ -235,15 +235,20 @@ BAD: list[tuple[Any, str]] = [
 
 async def test_what_cannot_be_used_is_set_aside_and_harms_nobody(service: Receiving) -> None:
     """Between bad items of every kind the good ones apply; each bad one is kept with its place and its reason."""
-    items = [each for bad, _ in BAD for each in (bad, item("score.add", value=1))]
+    items = [entry for bad, _ in BAD for entry in (bad, item("score.add", value=1))]
     answer = await service.sender.push({"items": items})
 
-    assert answer.outcomes == [each for _, reason in BAD for each in (("quarantined", reason), APPLIED)]
+    assert answer.outcomes == [outcome for _, reason in BAD for outcome in (("quarantined", reason), APPLIED)]
     assert await service.scores("ada@example.com") == {"score": len(BAD) * 1000}
-    (kept,) = await service.kept()
-    assert (kept.applied, kept.duplicate, kept.ignored, kept.quarantined) == (len(BAD), 0, 0, len(BAD))
-    _, aside = await delivery(service.workspace, id=kept.id)
-    assert [(one.position, one.reason) for one in aside] == [
+    (stored_delivery,) = await service.kept()
+    assert (
+        stored_delivery.applied,
+        stored_delivery.duplicate,
+        stored_delivery.ignored,
+        stored_delivery.quarantined,
+    ) == (len(BAD), 0, 0, len(BAD))
+    _, quarantined = await delivery(service.workspace, id=stored_delivery.id)
+    assert [(item.position, item.reason) for item in quarantined] == [
         (index * 2, reason) for index, (_, reason) in enumerate(BAD)
     ]
 
@@ -273,12 +278,12 @@ async def test_what_cannot_be_used_is_set_aside_and_harms_nobody(service: Receiv
 )
 def test_the_wrong_shape_is_named(bad: dict[str, Any]) -> None:
     """The reason begins with the place of what is wrong."""
-    (made,) = read({"items": [item() | bad]})
+    (read_item,) = read({"items": [item() | bad]})
     (name,) = bad
 
-    assert isinstance(made, Unusable)
-    assert made.reason.startswith(f"`{name}")
-    assert json.loads(made.raw) == item() | bad
+    assert isinstance(read_item, Unusable)
+    assert read_item.reason.startswith(f"`{name}")
+    assert json.loads(read_item.raw) == item() | bad
 
 
 @pytest.mark.parametrize("written_so", [LONG, f'"{LONG}"'], ids=["number", "string"])
@@ -297,9 +302,9 @@ async def test_what_is_set_aside_is_kept_as_it_came(service: Receiving, value: f
     bad = item(value=value) | {"contact": {"email": "ada@example.com", "attributes": {"share": value}}}
     await service.sender.push(bad)
 
-    (kept,) = await service.kept()
-    _, (aside,) = await delivery(service.workspace, id=kept.id)
-    assert json.loads(aside.item) == bad
+    (stored_delivery,) = await service.kept()
+    _, (quarantined,) = await delivery(service.workspace, id=stored_delivery.id)
+    assert json.loads(quarantined.item) == bad
 
 
 async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> None:
@@ -313,21 +318,23 @@ async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> 
         999: ('{"type":"score.set","contact":{"id":"7"},"score":"score","value":' + "1" * 70 + "}", "digits"),
     }  # fmt: skip  # the item, and what is said of it
     items = [item(contact={"email": f"p{place}@example.com"}) for place in range(1000)]
-    texts = [bad[place][0] if place in bad else encoded(one).decode() for place, one in enumerate(items)]
+    texts = [bad[place][0] if place in bad else encoded(item).decode() for place, item in enumerate(items)]
     answer = await service.sender.push(f'{{"items": [{", ".join(texts)}]}}'.encode())
 
     assert answer.counts == (1000 - len(bad), 0, 0, len(bad))
-    told = {place: reason for place, (status, reason) in enumerate(answer.outcomes) if status == "quarantined"}
-    assert told.keys() == bad.keys()
-    assert all(bad[place][1] in (reason or "") for place, reason in told.items())
-    kept = (await service.kept())[0]
-    _, aside = await delivery(service.workspace, id=kept.id)
-    assert {one.position: one.item for one in aside} == {place: text for place, (text, _) in bad.items()}
-    assert {one.position: one.reason for one in aside} == told
+    reasons = {place: reason for place, (status, reason) in enumerate(answer.outcomes) if status == "quarantined"}
+    assert reasons.keys() == bad.keys()
+    assert all(bad[place][1] in (reason or "") for place, reason in reasons.items())
+    stored_delivery = (await service.kept())[0]
+    _, quarantined = await delivery(service.workspace, id=stored_delivery.id)
+    assert {item.position: item.item for item in quarantined} == {place: text for place, (text, _) in bad.items()}
+    assert {item.position: item.reason for item in quarantined} == reasons
     assert (await service.scores("p998@example.com"))["score"] == 50_000
     assert await service.contact("crm:7") is None
 
-    again = await replay(service.workspace, id=kept.id, committer=Committer(current_database()), now=service.clock())
+    again = await replay(
+        service.workspace, id=stored_delivery.id, committer=Committer(current_database()), now=service.clock()
+    )
     assert (again.count(Status.DUPLICATE), again.count(Status.QUARANTINED)) == (1000 - len(bad), len(bad))
     assert (await verify_next(service.workspace, most=2000)).differences == ()
 
@@ -537,8 +544,8 @@ async def test_concurrent_senders_lose_nothing(service: Receiving) -> None:
     people = [f"p{index}@example.com" for index in range(5)]
 
     async def push(number: int) -> tuple[int, int, int, int]:
-        turned = people[number % 5 :] + people[: number % 5]  # each names them in another order
-        items = [item("score.add", email=email, score="points", value=number) for email in turned]
+        rotated = people[number % 5 :] + people[: number % 5]  # each names them in another order
+        items = [item("score.add", email=email, score="points", value=number) for email in rotated]
         return (await service.sender.push({"items": items}, delivery=f"c{number}")).counts
 
     assert set(await asyncio.gather(*(push(number) for number in range(40)))) == {(5, 0, 0, 0)}
@@ -554,8 +561,16 @@ async def test_deliveries_are_listed_with_their_counts(service: Receiving) -> No
     await service.sender.push(item(), delivery="first")
 
     assert [
-        (one.source, one.key, one.received_at, one.applied, one.duplicate, one.ignored, one.quarantined)
-        for one in await service.kept()
+        (
+            stored_delivery.source,
+            stored_delivery.key,
+            stored_delivery.received_at,
+            stored_delivery.applied,
+            stored_delivery.duplicate,
+            stored_delivery.ignored,
+            stored_delivery.quarantined,
+        )
+        for stored_delivery in await service.kept()
     ] == [
         (SLUG, "first", START + SECOND, 0, 1, 0, 0),
         (SLUG, "second", START + SECOND, 1, 0, 0, 1),
@@ -569,8 +584,8 @@ async def test_every_delivery_shows_what_was_set_aside_of_it(service: Receiving)
         answer = await service.sender.push(item(value=value, id="e"))
         assert answer.counts == (0, 0, 0, 1)
 
-    asides = [await delivery(service.workspace, id=one.id) for one in await service.kept()]
-    assert [[json.loads(aside.item)["value"] for aside in each] for _, each in asides] == [[-2], [-1], [-1]]
+    asides = [await delivery(service.workspace, id=stored_delivery.id) for stored_delivery in await service.kept()]
+    assert [[json.loads(item.item)["value"] for item in items] for _, items in asides] == [[-2], [-1], [-1]]
 
 
 async def test_either_secret_fits_while_rotating(service: Receiving) -> None:
@@ -588,7 +603,7 @@ async def test_either_secret_fits_while_rotating(service: Receiving) -> None:
 async def test_a_signature_may_stand_in_any_of_several_lines(service: Receiving) -> None:
     """A sender that writes a line a secret is heard like one that writes all into one; the others prove nothing."""
     body = encoded(item())
-    own, other = (signed(body, delivery="d", at=START, secret=one) for one in (SECRET, OTHER_SECRET))
+    own, other = (signed(body, delivery="d", at=START, secret=secret) for secret in (SECRET, OTHER_SECRET))
     kind = {"content-type": "application/json"}
     twice = CIMultiDict([*(kind | other).items(), ("webhook-signature", own["webhook-signature"])])
     wrong = CIMultiDict([*(kind | other).items(), ("webhook-signature", other["webhook-signature"])])
@@ -602,28 +617,28 @@ async def test_workspaces_and_sources_are_apart(service: Receiving) -> None:
     other = await furnish(service.clock, secrets=(OTHER_SECRET,), team="T0999")
     empty = await add_workspace("T0555", name="Empty", now=START)
     await add_source(service.workspace, slug="billing", provider="generic", secrets=[SECRET], now=START)
-    theirs = service.sending(team="T0999", secret=OTHER_SECRET)
+    other_sender = service.sending(team="T0999", secret=OTHER_SECRET)
     document = item(value=10, id="e") | {"contact": {"email": "ada@example.com", "id": "7"}}
 
     async def sent(sender: Sender, value: int) -> tuple[int, int, int, int]:
         return (await sender.push(document | {"value": value}, delivery="d")).counts
 
     assert await sent(service.sender, 10) == (1, 0, 0, 0)
-    assert await sent(theirs, 90) == (1, 0, 0, 0)
+    assert await sent(other_sender, 90) == (1, 0, 0, 0)
     assert await sent(service.sending(slug="billing"), 20) == (1, 0, 0, 0)
     assert await service.scores("ada@example.com") == {"score": 20_000}
-    here, there = await service.contact("ada@example.com"), (await cards(other))
-    assert here is not None
-    assert here.ids == {SLUG: "7", "billing": "7"}
-    assert there == [("ada@example.com", 90_000)]
+    own_contact, other_cards = await service.contact("ada@example.com"), (await cards(other))
+    assert own_contact is not None
+    assert own_contact.ids == {SLUG: "7", "billing": "7"}
+    assert other_cards == [("ada@example.com", 90_000)]
     assert (await service.sending(team="T0999").push(item())).status == 401
     assert (await service.sending(team=empty.team).push(item())).status == 404
 
 
 async def cards(workspace: Workspace) -> list[tuple[str | None, int]]:
     """Give the address and the first score of everybody in a workspace."""
-    _, found = await top(workspace, score=None, count=10, now=START)
-    return [(card.contact.email, card.standings[0].value) for card in found]
+    _, cards = await top(workspace, score=None, count=10, now=START)
+    return [(card.contact.email, card.standings[0].value) for card in cards]
 
 
 async def test_a_sender_that_hangs_up_keeps_nothing_waiting(service: Receiving) -> None:

@@ -61,7 +61,9 @@ async def test_refusals_come_in_their_order(service: Receiving, faults: set[str]
     else:
         # nobody but an authentic sender is told more than what the status says, except for the limit of the size
         check_problem(answer, status, TITLES[status], detail=status in (400, 413, 415))
-        assert [one.quarantined for one in await service.kept()] == ([1] if status == 400 else [])
+        assert [stored_delivery.quarantined for stored_delivery in await service.kept()] == (
+            [1] if status == 400 else []
+        )
 
 
 async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) -> None:
@@ -73,16 +75,16 @@ async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) 
 
     for size, status in ((MIB, 200), (MIB + 1, 413)):
         body = padded(size)
-        told = await service.sender.push(body, delivery=f"told-{size}")
+        pushed = await service.sender.push(body, delivery=f"told-{size}")
         kind = {"content-type": "application/json"}
         headers = kind | signed(body, delivery=f"chunked-{size}", at=START)
         chunked = await service.sender.post(parts(body), headers=headers)
 
-        assert (told.status, chunked.status) == (status, status)
+        assert (pushed.status, chunked.status) == (status, status)
     check_problem(chunked, 413, TITLES[413], detail=True)
     assert chunked.document["detail"] == "The body is larger than 1,048,576 bytes."
     assert chunked.headers["Connection"] == "close"
-    assert [one.key for one in await service.kept()] == [f"chunked-{MIB}", f"told-{MIB}"]
+    assert [stored_delivery.key for stored_delivery in await service.kept()] == [f"chunked-{MIB}", f"told-{MIB}"]
 
 
 async def test_too_much_is_refused_before_it_ends(service: Receiving) -> None:
@@ -182,10 +184,10 @@ async def test_authentic_bodies_that_cannot_be_read_are_400(service: Receiving) 
         assert answer.status == 400, body
         check_problem(answer, 400, TITLES[400])
         assert detail in answer.document["detail"]
-        kept = (await service.kept())[0]
-        _, (aside,) = await delivery(service.workspace, id=kept.id)
-        assert (aside.reason, aside.item) == (answer.document["detail"], "")
-        assert (await raw_delivery(service.workspace, id=kept.id)).body == body
+        stored_delivery = (await service.kept())[0]
+        _, (quarantined,) = await delivery(service.workspace, id=stored_delivery.id)
+        assert (quarantined.reason, quarantined.item) == (answer.document["detail"], "")
+        assert (await raw_delivery(service.workspace, id=stored_delivery.id)).body == body
     assert len(await service.kept()) == len(UNREADABLE)
     assert await service.contact("ada@example.com") is None
 
@@ -275,9 +277,14 @@ async def test_nobody_learns_why_a_signature_is_not_right(service: Receiving) ->
         check_problem(answer, 401, TITLES[401], detail=False)
         answers.append(answer.body)
 
-        (told,) = await list_refusals(service.workspace)
-        assert (told.source, told.count, told.last_at, told.reason) == (SLUG, number, service.clock.now, reason)
-        assert hint in told.hint
+        (refusal,) = await list_refusals(service.workspace)
+        assert (refusal.source, refusal.count, refusal.last_at, refusal.reason) == (
+            SLUG,
+            number,
+            service.clock.now,
+            reason,
+        )
+        assert hint in refusal.hint
     assert len(set(answers)) == 1
     assert await service.kept() == []
 
@@ -313,13 +320,13 @@ async def test_guessing_is_slowed_down(service: Receiving) -> None:
         check_problem(answer, 429, TITLES[429], detail=False)
         assert answer.headers["Retry-After"] == "40"
     assert (await good.push(item())).counts == (1, 0, 0, 0)
-    (told,) = await list_refusals(service.workspace)
-    assert (told.source, told.count) == (SLUG, 600)
+    (refusal,) = await list_refusals(service.workspace)
+    assert (refusal.source, refusal.count) == (SLUG, 600)
 
     service.clock.now += 40 * SECOND
     assert (await guessing.push(item())).status == 401
-    (told,) = await list_refusals(service.workspace)
-    assert told.count == 601
+    (refusal,) = await list_refusals(service.workspace)
+    assert refusal.count == 601
 
 
 async def test_every_refusal_is_a_problem_document(service: Receiving) -> None:
@@ -334,6 +341,6 @@ async def test_the_operator_reads_nothing_of_what_nobody_vouches_for(service: Re
     body = encoded(item(email="stranger@example.com"))
     await service.sender.post(body, headers={"webhook-id": "leak-me", "webhook-timestamp": "1", "x-note": "leak-me"})
 
-    (told,) = await list_refusals(service.workspace)
-    assert "leak-me" not in json.dumps([told.reason, told.hint])
-    assert "stranger" not in json.dumps([told.reason, told.hint])
+    (refusal,) = await list_refusals(service.workspace)
+    assert "leak-me" not in json.dumps([refusal.reason, refusal.hint])
+    assert "stranger" not in json.dumps([refusal.reason, refusal.hint])

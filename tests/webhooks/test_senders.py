@@ -54,11 +54,16 @@ SAID: dict[str, dict[str, Any]] = {
 
 async def connect(service: Receiving, slug: str, provider: str, **more: Any) -> Source:
     """Add a source as the command line would."""
-    made = configure(
+    configured = configure(
         service.workspace, slug=slug, provider=provider, given=Given(**{**GIVEN.get(provider, {}), **more})
     )
     return await add_source(
-        service.workspace, slug=slug, provider=provider, secrets=made.secrets or (), settings=made.settings, now=START
+        service.workspace,
+        slug=slug,
+        provider=provider,
+        secrets=configured.secrets or (),
+        settings=configured.settings,
+        now=START,
     )
 
 
@@ -71,9 +76,11 @@ async def send(
     signed_url = f"{url}?{query}" if query else url
     plain = SignedRequest(url=signed_url, query=query, headers={"content-type": kind, **headers}, body=body)
     chosen = secret if secret is not None else next(iter(source.secrets), "")
-    made = proof.sign(plain, delivery="d", secret=chosen, now=service.clock())
-    address = f"{url}?{made.query}" if made.query else url
-    return await service.sender.request("POST", URL(address, encoded=True), data=made.body, headers=dict(made.headers))
+    signed_request = proof.sign(plain, delivery="d", secret=chosen, now=service.clock())
+    address = f"{url}?{signed_request.query}" if signed_request.query else url
+    return await service.sender.request(
+        "POST", URL(address, encoded=True), data=signed_request.body, headers=dict(signed_request.headers)
+    )
 
 
 def encoded(document: object) -> bytes:
@@ -155,7 +162,7 @@ async def test_a_secret_is_rotated_without_a_gap(service: Receiving) -> None:
 
         for late, statuses in ((0, (200, 200)), (DAY, (200, 200)), (DAY + 1, (200, 401))):
             service.clock.now = START + late
-            answers = [(await send(service, after, body, secret=one)).status for one in ("new-and-long", old)]
+            answers = [(await send(service, after, body, secret=secret)).status for secret in ("new-and-long", old)]
             assert tuple(answers) == statuses, (provider, late)
         assert (await find_source(TEAM, slug=before.slug)).at(START + DAY + 1).secrets == ("new-and-long",)
         again = await rotate_source(service.workspace, slug=before.slug, secret="newest", now=START + DAY + 1)
@@ -206,7 +213,8 @@ async def test_half_a_character_costs_no_delivery(service: Receiving) -> None:
         ("applied", None),
     ]
     names = [
-        contact and contact.name for contact in [await service.contact(f"{one}@example.com") for one in ("ada", "eve")]
+        contact and contact.name
+        for contact in [await service.contact(f"{name}@example.com") for name in ("ada", "eve")]
     ]
     assert names == ["Ada \ufffd", "\U0001f600"]
     assert (await raw_delivery(service.workspace, id=(await service.kept())[0].id)).body == body
@@ -222,26 +230,26 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
     for number in range(RAW_KEPT + 5):
         service.clock.now += SECOND
         await send(service, source, f"email=ada%40example.com&score={number}".encode(), kind=form)
-    kept = list(reversed(await service.kept()))
-    raw = await raw_delivery(service.workspace, id=kept[0].id)
+    stored = list(reversed(await service.kept()))
+    raw = await raw_delivery(service.workspace, id=stored[0].id)
 
     assert raw.body == b"email=ada%40example.com&score=oops&x=1&token=[withheld]"
     assert raw.headers["cookie"] == raw.headers["x-api-key"] == "[withheld]"
     gone = []
-    for one in kept:
+    for stored_delivery in stored:
         try:
-            await raw_delivery(service.workspace, id=one.id)
+            await raw_delivery(service.workspace, id=stored_delivery.id)
         except UnknownDelivery as exc:
-            gone.append(one.id)
+            gone.append(stored_delivery.id)
             assert "is not kept" in str(exc)  # noqa: PT017 (some are, some are not)
-    assert gone == [one.id for one in kept[1 : 1 + len(gone)]]
+    assert gone == [stored_delivery.id for stored_delivery in stored[1 : 1 + len(gone)]]
     assert len(gone) == 5  # of twenty-six: the first is needed, and the latest twenty are kept
 
-    counted = await count_recent(service.workspace, source=source.id, now=service.clock())
-    assert (counted.deliveries, counted.applied, counted.quarantined) == (RAW_KEPT + 6, RAW_KEPT + 5, 1)
+    recent = await count_recent(service.workspace, source=source.id, now=service.clock())
+    assert (recent.deliveries, recent.applied, recent.quarantined) == (RAW_KEPT + 6, RAW_KEPT + 5, 1)
     service.clock.now += KEPT_FOR + SECOND
     await service.sender.push(item(email="bob@example.com"))
-    assert [one.source for one in await service.kept()] == ["crm"]
+    assert [stored_delivery.source for stored_delivery in await service.kept()] == ["crm"]
     assert await service.scores("ada@example.com") == {"score": 24_000}  # what they changed stays
 
 
@@ -250,31 +258,33 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     source = await connect(service, "own", "custom", mapping=None)
     body = {"list": [{"who": "ada@example.com", "n": 7, "id": "a"}, {"who": "bob@example.com", "n": 8, "id": "a"}]}
     assert (await send(service, source, encoded(body))).counts == (0, 0, 1, 0)
-    ((kept),) = await service.kept()
-    raw = await raw_delivery(service.workspace, id=kept.id)
+    ((stored),) = await service.kept()
+    raw = await raw_delivery(service.workspace, id=stored.id)
     mapping = check_mapping({"items": "body.list", "email": "item.who", "property": "'renewal'", "value": "item.n"})
 
-    tried = dry_run(with_mapping(source, mapping | {"id": "item.id"}), raw, key=kept.key)
-    assert [one.amount for one in tried.items if isinstance(one, Item)] == [7000, 8000]
-    assert len(tried.warnings) == 1
-    assert "not unique per contact" in tried.warnings[0]
-    (unnamed,) = dry_run(with_mapping(source, mapping), raw, key=kept.key).warnings
+    trial = dry_run(with_mapping(source, mapping | {"id": "item.id"}), raw, key=stored.key)
+    assert [item.amount for item in trial.items if isinstance(item, Item)] == [7000, 8000]
+    assert len(trial.warnings) == 1
+    assert "not unique per contact" in trial.warnings[0]
+    (unnamed,) = dry_run(with_mapping(source, mapping), raw, key=stored.key).warnings
     assert "the same body again will count as one" in unnamed
-    assert isinstance(dry_run(source, raw, key=kept.key).items[0], Ignored)
+    assert isinstance(dry_run(source, raw, key=stored.key).items[0], Ignored)
     assert await service.contact("ada@example.com") is None
 
-    made = configure(service.workspace, slug="own", provider="custom", given=Given(mapping=mapping), before=source)
-    await set_source(service.workspace, slug="own", settings=made.settings, secrets=made.secrets, now=START)
+    configured = configure(
+        service.workspace, slug="own", provider="custom", given=Given(mapping=mapping), before=source
+    )
+    await set_source(service.workspace, slug="own", settings=configured.settings, secrets=configured.secrets, now=START)
     committer = Committer(database.current_database())  # another one, as in the process of a command
 
     async def again() -> tuple[int, int, int, int]:
-        await replay(service.workspace, id=kept.id, committer=committer, now=service.clock())
-        ((one),) = await service.kept()
-        return one.applied, one.duplicate, one.ignored, one.quarantined
+        await replay(service.workspace, id=stored.id, committer=committer, now=service.clock())
+        ((replayed),) = await service.kept()
+        return replayed.applied, replayed.duplicate, replayed.ignored, replayed.quarantined
 
     assert await again() == (0, 0, 0, 2)  # there is no score type `renewal` yet
-    _, aside = await delivery(service.workspace, id=kept.id)
-    assert [one.position for one in aside] == [0, 1]
+    _, quarantined = await delivery(service.workspace, id=stored.id)
+    assert [item.position for item in quarantined] == [0, 1]
     await add_score_type(
         service.workspace, key="renewal", label="Renewal", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
         is_default=False, now=START,
@@ -283,7 +293,7 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     assert await again() == (2, 0, 0, 0)
     assert await again() == (2, 0, 0, 0)  # what was applied is not applied again, nor counted again
     assert await service.history("ada@example.com", "renewal") == [("set", 7000, START)]
-    assert await delivery(service.workspace, id=kept.id) == ((await service.kept())[0], [])
+    assert await delivery(service.workspace, id=stored.id) == ((await service.kept())[0], [])
 
 
 KINDS: list[tuple[str, bytes, int]] = [
@@ -307,11 +317,11 @@ async def test_a_mapping_has_one_budget_for_a_delivery(service: Receiving) -> No
     looks_up = {**fields, "items": "body.people", "reason": "length(body.people[*].email)"}
     wide = await connect(service, "wide", "custom", mapping=looks_up)
     outcomes = (await send(service, wide, encoded({"people": people}))).outcomes
-    taken = [status for status, _ in outcomes].index("quarantined")
+    first_quarantined = [status for status, _ in outcomes].index("quarantined")
 
-    assert 50 < taken < 500
-    assert {status for status, _ in outcomes[:taken]} == {"applied"}
-    assert set(outcomes[taken:]) == {
+    assert 50 < first_quarantined < 500
+    assert {status for status, _ in outcomes[:first_quarantined]} == {"applied"}
+    assert set(outcomes[first_quarantined:]) == {
         ("quarantined", "the mapping takes more than 300,000 steps for this delivery, most of them for `reason`: let"
          " `items` find all that an item needs, and `reason` look at `item` alone, or have fewer items sent at once")
     }  # fmt: skip  # one sentence for all of them
@@ -335,13 +345,16 @@ async def test_ids_that_lost_a_character_are_no_keys(service: Receiving) -> None
 async def test_a_custom_sender_may_call_its_json_and_xml_its_own(service: Receiving) -> None:
     """A suffix says what it is all the same; to a sender that is known it is a wrong type."""
     mapping = {"items": "[body.lead || body]", "email": "item.email", "property": "'score'", "value": "item.score"}
-    own, known = await connect(service, "own", "custom", mapping=mapping), await connect(service, "zaps", "zapier")
+    own, known_source = (
+        await connect(service, "own", "custom", mapping=mapping),
+        await connect(service, "zaps", "zapier"),
+    )
     for kind, body, status in KINDS:
         answer = await send(service, own, body, kind=kind)
         assert answer.status == status, (kind, answer)
         if status == 200:
             assert answer.counts == (1, 0, 0, 0)
-        assert (await send(service, known, body, kind=kind)).status == 415
+        assert (await send(service, known_source, body, kind=kind)).status == 415
     assert await service.scores("ada@example.com") == {"score": 7000}
 
 
@@ -391,15 +404,21 @@ async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url:
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         workspace = await add_workspace(TEAM, name="Acme", now=START)
-        for provider, told, complaint in REFUSED:
-            with pytest.raises(Refusal) as refused:
-                configure(workspace, slug="x", provider=provider, given=Given(**told))
-            assert complaint in str(refused.value), provider
+        for provider, given_fields, complaint in REFUSED:
+            with pytest.raises(Refusal) as error:
+                configure(workspace, slug="x", provider=provider, given=Given(**given_fields))
+            assert complaint in str(error.value), provider
         for provider in PROVIDERS:
-            told = {"options": ["organization_id=00D1I000003qqqE"]} if provider == "salesforce" else {}
-            made = configure(workspace, slug="x", provider=provider, given=Given(**told))
-            assert made.secrets or provider == "salesforce"
-        kept = configure(workspace, slug="x", provider="zapier", given=Given(map=["a=b=fit", "a=b=fit"], muted=True))
-        assert (kept.settings.map, kept.settings.muted, kept.settings.token_in) == ({"a=b": "fit"}, True, "bearer")
+            given_fields = {"options": ["organization_id=00D1I000003qqqE"]} if provider == "salesforce" else {}
+            configured = configure(workspace, slug="x", provider=provider, given=Given(**given_fields))
+            assert configured.secrets or provider == "salesforce"
+        zapier_source = configure(
+            workspace, slug="x", provider="zapier", given=Given(map=["a=b=fit", "a=b=fit"], muted=True)
+        )
+        assert (zapier_source.settings.map, zapier_source.settings.muted, zapier_source.settings.token_in) == (
+            {"a=b": "fit"},
+            True,
+            "bearer",
+        )
     finally:
         await storage.close()

@@ -11,12 +11,12 @@ from webhooks.test_delivery import post
 
 
 @asynccontextmanager
-async def answering(response: web.Response, seen: list[tuple[str | None, str | None, bytes]]) -> AsyncIterator[str]:
+async def answering(response: web.Response, requests: list[tuple[str | None, str | None, bytes]]) -> AsyncIterator[str]:
     """Serve one answer on a free port, and remember what was asked."""
 
     async def answer(request: web.Request) -> web.Response:
         headers = request.headers
-        seen.append((headers.get("Content-Type"), headers.get("webhook-id"), await request.read()))
+        requests.append((headers.get("Content-Type"), headers.get("webhook-id"), await request.read()))
         return response
 
     app = web.Application()
@@ -42,11 +42,11 @@ async def answering(response: web.Response, seen: list[tuple[str | None, str | N
 )
 async def test_what_is_answered_comes_back(response: web.Response, expected: tuple[int, str]) -> None:
     """The bytes go out as they are, as JSON, with the headers given; status and text come back."""
-    seen: list[tuple[str | None, str | None, bytes]] = []
-    async with answering(response, seen) as url:
+    requests: list[tuple[str | None, str | None, bytes]] = []
+    async with answering(response, requests) as url:
         assert await post(url, body=b"\x00{}", headers={"webhook-id": "d"}) == expected
 
-    assert seen == [("application/json", "d", b"\x00{}")]
+    assert requests == [("application/json", "d", b"\x00{}")]
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["one who hangs up", "a closed port"])

@@ -45,11 +45,11 @@ def contact(**more: object) -> Contact:
     return Contact(id=7, created_at=AT, updated_at=AT, **fields)  # type: ignore[arg-type]  # fields as above
 
 
-def standing(one: ScoreType, value: int, **more: object) -> CurrentScore:
+def standing(score_type: ScoreType, value: int, **more: object) -> CurrentScore:
     """Make a score of somebody."""
     fields = {"as_of": AT, "seen": AT, "source": "crm", "actor": None, "trends": {}, "band_until": None} | more
-    fields |= {"rank": value - one.start}
-    return CurrentScore(score_type=one, value=value, **fields)  # type: ignore[arg-type]  # fields as above
+    fields |= {"rank": value - score_type.start}
+    return CurrentScore(score_type=score_type, value=value, **fields)  # type: ignore[arg-type]  # fields as above
 
 
 NAMES: Mapping[str, Contact] = {
@@ -83,11 +83,12 @@ MANY = tuple(
 )
 
 
-def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
+def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
     """Draw every message there is about somebody."""
-    standings = tuple(standing(one, one.minimum + 1, trends={30: 5000}) for one in types)
-    moved = tuple(
-        Moved(contact=7, score_type=one, before=None, after=one.minimum, was=START, state=START) for one in types
+    standings = tuple(standing(score_type, score_type.minimum + 1, trends={30: 5000}) for score_type in types)
+    moves = tuple(
+        Moved(contact=7, score_type=score_type, before=None, after=score_type.minimum, was=START, state=START)
+        for score_type in types
     )
     entries = [
         HistoryEntry(
@@ -114,50 +115,50 @@ def messages(of: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
         )
         for op in ("set", "add", "month", "start") * 30
     ]  # fmt: skip  # the widest of each kind
-    cards = [Card(contact=of, standings=standings)] * 50
+    cards = [Card(contact=person, standings=standings)] * 50
     return {
-        "card": card_reply(Card(contact=of, standings=standings), types, ()),
-        "why": why_reply(of, types[0], Explanation(value=WIDEST, contributions=tuple(made_of))),
-        "why nothing": why_reply(of, types[0], None),
+        "card": card_reply(Card(contact=person, standings=standings), types, ()),
+        "why": why_reply(person, types[0], Explanation(value=WIDEST, contributions=tuple(made_of))),
+        "why nothing": why_reply(person, types[0], None),
         "segments": segments_reply({f"{n:03d}{'s' * 29}": "&" * 1400 for n in range(90)}),
-        "card without scores": card_reply(Card(contact=of, standings=()), types, ()),
-        "receipt": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", reason="&" * 300),
-        "undone": receipt_reply(of, moved, batch=f"slack/{'a' * 32}", note="undone"),
-        "history": history_reply(of, types[0], entries * 3),
-        "empty history": history_reply(of, types[0], []),
+        "card without scores": card_reply(Card(contact=person, standings=()), types, ()),
+        "receipt": receipt_reply(person, moves, batch=f"slack/{'a' * 32}", reason="&" * 300),
+        "undone": receipt_reply(person, moves, batch=f"slack/{'a' * 32}", note="undone"),
+        "history": history_reply(person, types[0], entries * 3),
+        "empty history": history_reply(person, types[0], []),
         "top": top_reply(cards, types[0]),
         "empty top": top_reply([], types[0]),
-        "choice": choose_contact_reply("Which one?", [(distinct_name(of), "set id:7 " + "x" * 2000)] * 10),
-        "offer": choose_contact_reply("Add?", [(distinct_name(of), "set id:7")], action="create"),
+        "choice": choose_contact_reply("Which one?", [(distinct_name(person), "set id:7 " + "x" * 2000)] * 10),
+        "offer": choose_contact_reply("Add?", [(distinct_name(person), "set id:7")], action="create"),
     }
 
 
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
-@pytest.mark.parametrize("who", NAMES)
-def test_every_message_is_taken_by_slack(who: str, types: tuple[ScoreType, ...]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_message_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]) -> None:
     """Whoever it is about and however many types there are, Slack has nothing to complain about."""
-    drawn = messages(NAMES[who], types)
-    complaints = {what: check_blocks(list(reply.blocks)) for what, reply in drawn.items()}
+    replies = messages(NAMES[name], types)
+    complaints = {name: check_blocks(list(reply.blocks)) for name, reply in replies.items()}
 
-    assert {what: found for what, found in complaints.items() if found} == {}
-    assert len(drawn) == 13
+    assert {name: complaint for name, complaint in complaints.items() if complaint} == {}
+    assert len(replies) == 13
 
 
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
-@pytest.mark.parametrize("who", NAMES)
-def test_every_form_is_taken_by_slack(who: str, types: tuple[ScoreType, ...]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_form_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]) -> None:
     """A form opens for anybody, with room for what is added to it on its way."""
-    values = {one.key: one.minimum for one in types}
-    forms = [set_modal(types, contact=NAMES[who], values=values), set_modal(types, values={})]
+    values = {score_type.key: score_type.minimum for score_type in types}
+    forms = [set_modal(types, contact=NAMES[name], values=values), set_modal(types, values={})]
 
-    assert [check_view(each) for each in forms] == [[], []]
-    assert max(len(each["private_metadata"]) for each in forms) < 3000 - 300
+    assert [check_view(form) for form in forms] == [[], []]
+    assert max(len(form["private_metadata"]) for form in forms) < 3000 - 300
 
 
 def test_no_token_is_cut() -> None:
     """Where a text is too long it is not cut in the middle of a date or of an escaped letter."""
-    drawn = [reply for who in NAMES.values() for reply in messages(who, MANY).values()]
-    texts = [block["text"]["text"] for reply in drawn for block in reply.blocks if block["type"] == "section"]
+    replies = [reply for person in NAMES.values() for reply in messages(person, MANY).values()]
+    texts = [block["text"]["text"] for reply in replies for block in reply.blocks if block["type"] == "section"]
     dates = [text[-40:] for text in texts if text.count("<") != text.count(">")]
     letters = [text[-12:] for text in texts if re.search("&(?!amp;|lt;|gt;)", text)]
 
@@ -167,12 +168,12 @@ def test_no_token_is_cut() -> None:
 
 def test_a_form_of_many_types_shows_the_first() -> None:
     """What a form does not show is said, with how to set it by typing."""
-    view = set_modal(MANY, contact=NAMES["usual"], values={one.key: 5 for one in MANY})
+    view = set_modal(MANY, contact=NAMES["usual"], values={score_type.key: 5 for score_type in MANY})
     metadata = json.loads(view["private_metadata"])
-    shown = [block["block_id"] for block in view["blocks"] if block.get("block_id", "").startswith("score_")]
+    block_ids = [block["block_id"] for block in view["blocks"] if block.get("block_id", "").startswith("score_")]
 
-    assert shown == [f"score_{one.key}" for one in MANY[:MOST_TYPES]]
-    assert set(metadata["was"]) == {one.key for one in MANY[:MOST_TYPES]}
+    assert block_ids == [f"score_{score_type.key}" for score_type in MANY[:MOST_TYPES]]
+    assert set(metadata["was"]) == {score_type.key for score_type in MANY[:MOST_TYPES]}
     assert view["blocks"][-2]["elements"][0]["text"] == (
         f"The first {MOST_TYPES} score types. Set another by name: `/score set ada {MANY[-1].key}=8`"
     )
@@ -214,7 +215,7 @@ def test_a_card_says_when_a_band_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("op", "asked", "before", "after", "said"),
+    ("op", "amount", "before", "after", "message"),
     [
         (Op.ADD, 50_000, 62_000, 100_000, "Score 62 → *100* (hot), 12 cut: it runs from 0 to 100"),
         (Op.ADD, -70_000, 62_000, 0, "Score 62 → *0* (cold), 8 cut: it runs from 0 to 100"),
@@ -224,13 +225,13 @@ def test_a_card_says_when_a_band_is_left() -> None:
         (Op.CLEAR, 0, 62_000, None, "Score 62 → —"),
     ],
 )
-def test_what_a_receipt_says(op: Op, asked: int, before: int | None, after: int | None, said: str) -> None:
+def test_what_a_receipt_says(op: Op, amount: int, before: int | None, after: int | None, message: str) -> None:
     """From what to what, and what the range cut off of what was added."""
-    moved = [Moved(contact=7, score_type=SCORE, before=before, after=after, was=START, state=START)]
-    reply = receipt_reply(contact(), moved, batch="slack/k", asked={"score": (op, asked)})
+    moves = [Moved(contact=7, score_type=SCORE, before=before, after=after, was=START, state=START)]
+    reply = receipt_reply(contact(), moves, batch="slack/k", asked={"score": (op, amount)})
 
-    assert reply.blocks[0]["text"]["text"] == f"Ada Lovelace · {said}"
-    assert [(each["text"]["text"], each["value"]) for each in reply.blocks[1]["elements"]] == [
+    assert reply.blocks[0]["text"]["text"] == f"Ada Lovelace · {message}"
+    assert [(element["text"]["text"], element["value"]) for element in reply.blocks[1]["elements"]] == [
         ("Undo", "slack/k"),
         ("History", "7 score"),
     ]
@@ -247,7 +248,7 @@ def test_the_small_parts() -> None:
     assert format_actor("<!channel>", "api") == "by &lt;!channel&gt;"  # a program names its actor as it likes
     assert format_actor(None, "crm") == "from crm"
     assert format_actor(None, None) == ""
-    assert [trend(each) for each in ({}, {7: 0}, {30: 500}, {90: -3_000, 7: 500, 30: -12_000})] == [
+    assert [trend(trends) for trends in ({}, {7: 0}, {30: 500}, {90: -3_000, 7: 500, 30: -12_000})] == [
         *([], []),
         ["▲ 0.5 in 30 days"],
         ["▲ 0.5 in 7 days, ▼ 12 in 30, ▼ 3 in 90"],
@@ -276,10 +277,10 @@ def test_the_names_of_a_choice_tell_two_apart() -> None:
     assert distinct_name(NAMES["nobody"]) == "a contact"
 
 
-def contribution(op: str, asked: int, effect: int, **more: object) -> Contribution:
+def contribution(op: str, amount: int, effect: int, **more: object) -> Contribution:
     """Make a line of an explanation."""
     fields = {"cut": 0, "faded": 0, "occurred_at": AT} | more
-    return Contribution(op=op, asked=asked, effect=effect, **fields)  # type: ignore[arg-type]  # fields as above
+    return Contribution(op=op, asked=amount, effect=effect, **fields)  # type: ignore[arg-type]  # fields as above
 
 
 def test_why() -> None:
@@ -318,7 +319,7 @@ def follow_up(state: FollowUpState, *, outcome: FollowUpOutcome | None = None) -
 def test_a_list_of_follow_ups_that_slack_takes(name: str, state: FollowUpState) -> None:
     """A whole page of anybody, under what was ended in it last."""
     place = FollowUpPage("overdue", 2**53, (2**53,) * MOST_ENDED).carried()
-    asked = [follow_up(state)] * PER_PAGE
+    follow_ups = [follow_up(state)] * PER_PAGE
     above = [
         block
         for _ in range(MOST_ENDED)
@@ -326,7 +327,7 @@ def test_a_list_of_follow_ups_that_slack_takes(name: str, state: FollowUpState) 
     ]
     turning = [button(label, action="followups", value=place) for label in ("First", "Next")]
     reply = list_reply(
-        asked, {7: NAMES[name]}, {"score": SCORE}, which="overdue", place=place, turning=turning, above=above
+        follow_ups, {7: NAMES[name]}, {"score": SCORE}, which="overdue", place=place, turning=turning, above=above
     )
     assert check_blocks(reply.blocks) == []
 

@@ -10,7 +10,7 @@ from tests.bot.blocks.test_blocks import contact
 
 
 @pytest.mark.parametrize(
-    ("refusal", "said"),
+    ("refusal", "message"),
     [
         (
             errors.StorageUnavailable(),
@@ -48,31 +48,35 @@ from tests.bot.blocks.test_blocks import contact
         (Refusal(), "That cannot be done."),
     ],
 )
-def test_a_refusal_and_its_sentence(refusal: Refusal, said: str) -> None:
+def test_a_refusal_and_its_sentence(refusal: Refusal, message: str) -> None:
     """What went wrong, and what to do instead; in the message and in its notification."""
     reply = refusal_reply(refusal)
 
-    assert refusal_sentence(refusal) == said
-    assert (reply.text, reply.blocks[0]["text"]["text"]) == (said, said)
+    assert refusal_sentence(refusal) == message
+    assert (reply.text, reply.blocks[0]["text"]["text"]) == (message, message)
 
 
 def test_every_refusal_has_a_sentence() -> None:
     """None is silent, and none begins in the middle of one."""
-    family = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Refusal)]
-    said = [refusal_sentence(one("renewal") if one is errors.UnknownScoreType else one()) for one in family]
+    family = [
+        refusal for refusal in vars(errors).values() if isinstance(refusal, type) and issubclass(refusal, Refusal)
+    ]
+    sentences = [
+        refusal_sentence(refusal("renewal") if refusal is errors.UnknownScoreType else refusal()) for refusal in family
+    ]
 
     assert len(family) > 12
-    assert [each for each in said if not each or each[0].islower()] == []
+    assert [sentence for sentence in sentences if not sentence or sentence[0].islower()] == []
 
 
 @pytest.mark.parametrize(("count", "buttons"), [(2, 2), (10, 10), (11, 0), (30, 0)])
 def test_how_many_are_offered(count: int, buttons: int) -> None:
     """Two to ten are a list; more are too many to choose from."""
     reply = ambiguous_contact_reply("ada", [contact()] * count, line="set {} score=85 because {}")
-    offered = [each for block in reply.blocks[1:] for each in block["elements"]]
+    offered = [element for block in reply.blocks[1:] for element in block["elements"]]
 
     assert len(offered) == buttons
-    assert {each["value"] for each in offered} <= {"set id:7 score=85 because {}"}
+    assert {element["value"] for element in offered} <= {"set id:7 score=85 because {}"}
 
 
 def test_nobody() -> None:

@@ -15,16 +15,16 @@ import storage.db.models  # noqa: F401  # which opening a database would do
 from bot.__main__ import main
 
 
-def wait_for_requests(asked: socket.socket) -> None:
+def wait_for_requests(channel: socket.socket) -> None:
     """Serve each request in a process of its own, until nobody can ask any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those
     while True:
-        _, files, _, _ = socket.recv_fds(asked, 1, 1)
+        _, files, _, _ = socket.recv_fds(channel, 1, 1)
         if not files:
             return
         with socket.socket(fileno=files[0]) as request:
             if os.fork() == 0:
-                asked.close()
+                channel.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 serve(request)
 
@@ -43,15 +43,15 @@ def serve(request: socket.socket) -> None:
     os._exit(0)
 
 
-def become(asked: dict[str, Any], out: int, err: int) -> None:
+def become(request: dict[str, Any], out: int, err: int) -> None:
     """Be the command that is asked for."""
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.closerange(3, max(out, err) + 1)
     os.environ.clear()
-    os.environ.update(asked["env"])
-    os.chdir(asked["folder"])
-    sys.argv = ["contact-score", *asked["words"]]
+    os.environ.update(request["env"])
+    os.chdir(request["folder"])
+    sys.argv = ["contact-score", *request["words"]]
     main()
     sys.exit(0)
 

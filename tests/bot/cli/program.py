@@ -45,16 +45,16 @@ class Ended:
 
     def check_refused(self, *lines: str) -> None:
         """Fail unless the command ended with 1, said just these lines on standard error, and nothing else."""
-        told = self.err.splitlines() if len(self.err) < 2000 else self.err[-500:]
+        error_lines = self.err.splitlines() if len(self.err) < 2000 else self.err[-500:]
 
-        assert (self.code, self.out, told) == (1, "", list(lines)), (self.code, self.out, told)
+        assert (self.code, self.out, error_lines) == (1, "", list(lines)), (self.code, self.out, error_lines)
 
 
 def environment(database_url: str | None, **more: str) -> dict[str, str]:
     """Give our own environment without what would configure the program, and with what shall."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith(("CONTACT_SCORE_", "SLACK_"))}
-    given = {"CONTACT_SCORE_DATABASE_URL": database_url, "CONTACT_SCORE_SECRET_KEYS": KEY} if database_url else {}
-    return {**mine, **{name: value for name, value in given.items() if value is not None}, **more}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CONTACT_SCORE_", "SLACK_"))}
+    settings = {"CONTACT_SCORE_DATABASE_URL": database_url, "CONTACT_SCORE_SECRET_KEYS": KEY} if database_url else {}
+    return {**inherited, **{name: value for name, value in settings.items() if value is not None}, **more}
 
 
 @contextmanager
@@ -63,9 +63,9 @@ def busy(port: int) -> Iterator[None]:
     looked, over = Event(), Event()
 
     def hold() -> None:
-        with socket.socket() as ours:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # another test may hold it like this
-            while not _taken(ours, port):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # another test may hold it like this
+            while not _taken(probe, port):
                 looked.set()
                 if over.wait(0.01):
                     return
@@ -82,11 +82,11 @@ def busy(port: int) -> Iterator[None]:
         holding.join()
 
 
-def _taken(ours: socket.socket, port: int) -> bool:
+def _taken(probe: socket.socket, port: int) -> bool:
     """Listen on a port, if nobody else does."""
     try:
-        ours.bind(("127.0.0.1", port))
-        ours.listen()
+        probe.bind(("127.0.0.1", port))
+        probe.listen()
     except OSError:
         return False
     return True
@@ -99,14 +99,14 @@ async def run(*words: str, env: Mapping[str, str], cwd: Path | None = None) -> E
 
 def _forked(words: tuple[str, ...], env: Mapping[str, str], folder: Path) -> Ended:
     line = json.dumps({"words": words, "env": dict(env), "folder": str(folder)}).encode() + b"\n"
-    ours, theirs = socket.socketpair()
-    with ours, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with theirs:
-            socket.send_fds(_forker(), [b"!"], [theirs.fileno()])
-        ours.settimeout(LONGEST)
-        sent = socket.send_fds(ours, [line], [out.fileno(), err.fileno()])
-        ours.sendall(line[sent:])
-        code = int(ours.recv(16))
+    own_end, child_end = socket.socketpair()
+    with own_end, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with child_end:
+            socket.send_fds(_forker(), [b"!"], [child_end.fileno()])
+        own_end.settimeout(LONGEST)
+        sent = socket.send_fds(own_end, [line], [out.fileno(), err.fileno()])
+        own_end.sendall(line[sent:])
+        code = int(own_end.recv(16))
         out.seek(0)
         err.seek(0)
         return Ended(code=code, out=out.read().decode(), err=err.read().decode())
@@ -115,16 +115,16 @@ def _forked(words: tuple[str, ...], env: Mapping[str, str], folder: Path) -> End
 @cache
 def _forker() -> socket.socket:
     """Start what forks the commands; it ends when nobody can ask it any more."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen([sys.executable, FORKER, str(theirs.fileno())], pass_fds=[theirs.fileno()])
+    own_end, child_end = socket.socketpair()
+    with child_end:
+        process = subprocess.Popen([sys.executable, FORKER, str(child_end.fileno())], pass_fds=[child_end.fileno()])
 
     def end() -> None:
-        ours.close()
+        own_end.close()
         process.wait()
 
     atexit.register(end)
-    return ours
+    return own_end
 
 
 async def run_anew(*words: str, env: Mapping[str, str]) -> Ended:
@@ -179,26 +179,26 @@ async def serving(*words: str, env: Mapping[str, str]) -> AsyncIterator[Serving]
 
 async def _listening(process: asyncio.subprocess.Process) -> Serving:
     """Wait for the line that tells the address: on standard error from serve, on standard output from demo."""
-    said: list[str] = []
-    told: asyncio.Queue[str | None] = asyncio.Queue()
+    lines: list[str] = []
+    printed: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def read(stream: asyncio.StreamReader | None) -> None:
         assert stream is not None
         while line := (await stream.readline()).decode():
-            told.put_nowait(line.rstrip("\n"))
+            printed.put_nowait(line.rstrip("\n"))
             if ADDRESS.fullmatch(line.strip()):
                 return
-        told.put_nowait(None)
+        printed.put_nowait(None)
 
     readers = [asyncio.create_task(read(stream)) for stream in (process.stdout, process.stderr)]
     try:
         async with asyncio.timeout(LONGEST):
-            while line := await told.get():
-                if found := ADDRESS.fullmatch(line):
-                    return Serving(process=process, url=found[1], said=said)
-                said.append(line)
+            while line := await printed.get():
+                if match := ADDRESS.fullmatch(line):
+                    return Serving(process=process, url=match[1], said=lines)
+                lines.append(line)
     finally:
         for reader in readers:
             reader.cancel()
         await asyncio.wait(readers)
-    raise AssertionError(f"it ended before it listened: {said}")
+    raise AssertionError(f"it ended before it listened: {lines}")

@@ -60,10 +60,10 @@ class Terminal:
 
     async def check_refused(self, *refusals: tuple[str, str]) -> None:
         """Fail unless each line of words is refused with just this line."""
-        for (_, line), ended in zip(
+        for (_, line), result in zip(
             refusals, await asyncio.gather(*(self.run(words) for words, _ in refusals)), strict=True
         ):
-            ended.check_refused(line)
+            result.check_refused(line)
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ async def terminal(database_url: str) -> Terminal:
     return terminal
 
 
-def rows(ended: Ended) -> list[list[str]]:
+def rows(result: Ended) -> list[list[str]]:
     """Read a table: cells stand at least two blanks apart."""
-    assert (ended.code, ended.err) == (0, ""), ended
-    return [re.split(r" {2,}", line.strip()) for line in ended.out.splitlines()]
+    assert (result.code, result.err) == (0, ""), result
+    return [re.split(r" {2,}", line.strip()) for line in result.out.splitlines()]
 
 
 @pytest.mark.slow
@@ -92,11 +92,11 @@ async def test_a_first_command_makes_the_database(tmp_path: Path) -> None:
     key = file.with_name("scores.db.key")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert len(key.read_text().strip()) == 44
-    made = (await terminal.run("workspace add T0123 --name Acme --json")).document
-    assert made == {"workspace": "T0123", "name": "Acme"}
+    workspace = (await terminal.run("workspace add T0123 --name Acme --json")).document
+    assert workspace == {"workspace": "T0123", "name": "Acme"}
     (secret,) = (await terminal.run("source add crm --json")).document["secrets"]
-    with contextlib.closing(sqlite3.connect(file)) as kept:
-        (sealed,) = kept.execute("SELECT secrets FROM sources").fetchone()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        (sealed,) = connection.execute("SELECT secrets FROM sources").fetchone()
     assert secret not in sealed
     assert key.read_text().strip() not in sealed
     assert (await terminal.run("source list --json")).code == 0  # another process, the same key
@@ -131,14 +131,14 @@ async def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> Non
         " nothing of this was kept."
     )
     others = "CONTACT_SCORE_DATABASE_URL names a database of another application: name a file that does not exist yet."
-    few = ("workspace list", "migrate", "serve --no-slack")
+    some_commands = ("workspace list", "migrate", "serve --no-slack")
 
     for name, commands, line in (
         ("damaged", OPENING, damaged),
-        ("cut", few, damaged),
-        ("folder", few, no_database),
-        ("diary", few, no_database),
-        ("other", few, others),
+        ("cut", some_commands, damaged),
+        ("folder", some_commands, no_database),
+        ("diary", some_commands, no_database),
+        ("other", some_commands, others),
     ):
         terminal = Terminal(environment(f"sqlite://{files[name]}", CONTACT_SCORE_PORT="0"))
         before = files[name].read_bytes() if files[name].is_file() else b""
@@ -153,8 +153,8 @@ async def test_an_empty_sqlite_is_migrated_once(tmp_path: Path) -> None:
     env = environment(f"sqlite://{tmp_path}/scores.db")
     firsts = await asyncio.gather(*(run("workspace", "list", "--json", env=env) for _ in range(4)))
 
-    assert [(one.code, one.err[-200:]) for one in firsts] == [(0, "")] * 4
-    assert [one.document for one in firsts] == [{"workspaces": []}] * 4
+    assert [(first.code, first.err[-200:]) for first in firsts] == [(0, "")] * 4
+    assert [first.document for first in firsts] == [{"workspaces": []}] * 4
 
 
 @pytest.mark.slow
@@ -169,9 +169,9 @@ async def test_an_empty_postgres_is_migrated_once(postgres: str, tmp_path: Path)
             terminal = Terminal(environment(postgres_url(postgres, name)))
             applied = await asyncio.gather(*(terminal.run("migrate --json") for _ in range(2)))
 
-            assert sorted(one.document["applied"] for one in applied) == [[], MIGRATIONS]
-        told = await asyncio.gather(terminal.run("migrate"), terminal.run("workspace list"))
-        assert [(one.code, one.out, one.err) for one in told] == [
+            assert sorted(result.document["applied"] for result in applied) == [[], MIGRATIONS]
+        results = await asyncio.gather(terminal.run("migrate"), terminal.run("workspace list"))
+        assert [(result.code, result.out, result.err) for result in results] == [
             (0, "Nothing to do: the tables are current.\n", ""),
             (0, 'No workspace yet. Make one: contact-score workspace add T0123 --name "Acme"\n', ""),
         ]
@@ -184,9 +184,9 @@ async def test_an_empty_postgres_is_migrated_once(postgres: str, tmp_path: Path)
 async def test_migrating_says_what_it_did_to_people(tmp_path: Path) -> None:
     """Without `--json` a line for each migration."""
     file = tmp_path / "scores.db"
-    ended = await run_anew("migrate", env=environment(f"sqlite://{file}"))
+    result = await run_anew("migrate", env=environment(f"sqlite://{file}"))
 
-    assert (ended.code, ended.out, ended.err) == (
+    assert (result.code, result.out, result.err) == (
         0,
         "".join(f"Applied {name}.\n" for name in MIGRATIONS),
         "",
@@ -201,9 +201,9 @@ async def test_workspaces(database_url: str) -> None:
     await terminal.check_refused(
         ("type list", 'There is no workspace yet: contact-score workspace add T0123 --name "Acme"')
     )
-    ended = await terminal.run("workspace", "add", "T0123", "--name", " Acme Ümläut ")
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out == "Made the workspace T0123, Acme Ümläut, with the score type `score` (0 to 100).\n"
+    result = await terminal.run("workspace", "add", "T0123", "--name", " Acme Ümläut ")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == "Made the workspace T0123, Acme Ümläut, with the score type `score` (0 to 100).\n"
     second = await terminal.run("workspace", "add", "T0045", "--name", "Second", "--json")
     assert second.document == {"workspace": "T0045", "name": "Second"}
 
@@ -229,9 +229,9 @@ async def test_workspaces(database_url: str) -> None:
 @pytest.mark.slow
 async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
     """What is not given stays; where one thing is refused nothing is changed."""
-    told = await terminal.run("workspace set T0123")
-    assert (told.code, told.err) == (0, "")
-    assert told.out.splitlines() == [
+    result = await terminal.run("workspace set T0123")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [
         "Follow-ups go to the owner of a contact, else an admin.",
         "Admins beside the workspace's own: nobody.",
     ]
@@ -249,8 +249,8 @@ async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
         ),
         ("workspace set T0999 --admin U03", "There is no workspace T0999"),
     )
-    told = await terminal.run("workspace set T0123")
-    assert told.out == "Follow-ups go to C0123.\nAdmins beside the workspace's own: U01, W02.\n"
+    result = await terminal.run("workspace set T0123")
+    assert result.out == "Follow-ups go to C0123.\nAdmins beside the workspace's own: U01, W02.\n"
 
 
 @pytest.mark.slow
@@ -316,20 +316,20 @@ async def test_sources(terminal: Terminal) -> None:
     terminal.env["CONTACT_SCORE_PUBLIC_URL"] = "https://scores.example.com/"
     chosen = "whsec_" + "QUJD" * 8
     url = "https://scores.example.com/webhooks/T0123"
-    made = (await terminal.run("source add crm --json")).document
-    (secret,) = made.pop("secrets")
-    assert made == {"slug": "crm", "provider": "generic", "url": f"{url}/crm"}
+    source = (await terminal.run("source add crm --json")).document
+    (secret,) = source.pop("secrets")
+    assert source == {"slug": "crm", "provider": "generic", "url": f"{url}/crm"}
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", secret)
-    given = await terminal.run(f"source add old-crm --provider generic --secret {chosen} --secret {secret} --json")
-    assert given.document["secrets"] == [chosen, secret]
-    told = await terminal.run("source add third")
-    (shown,) = re.findall(r"whsec_\S+", told.out)
-    assert shown not in (secret, chosen)
-    assert (told.code, told.err) == (0, "")
-    assert told.out.splitlines() == [
+    added = await terminal.run(f"source add old-crm --provider generic --secret {chosen} --secret {secret} --json")
+    assert added.document["secrets"] == [chosen, secret]
+    printed = await terminal.run("source add third")
+    (printed_secret,) = re.findall(r"whsec_\S+", printed.out)
+    assert printed_secret not in (secret, chosen)
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out.splitlines() == [
         "Made the source `third`.",
         f"  1. Send POST requests with a JSON body to {url}/third",
-        f"  2. Sign them as Standard Webhooks does, with the secret {shown}",
+        f"  2. Sign them as Standard Webhooks does, with the secret {printed_secret}",
         "The secret is not shown again. Try it: contact-score source send third FILE.json",
     ]
 
@@ -361,22 +361,22 @@ async def test_sources(terminal: Terminal) -> None:
 @pytest.mark.slow
 async def test_tokens(terminal: Terminal) -> None:
     """A token is shown once, when it is made; afterwards it has a number, by which it is revoked."""
-    made = (await terminal.run("token create zapier --scope read --scope write --json")).document
-    secret = made.pop("token")
-    assert made == {"id": 1, "name": "zapier", "scopes": ["read", "write"]}
-    told = await terminal.run("token", "create", "for people", "--scope", "read")
-    first, shown, last = told.out.splitlines()
-    assert (told.code, told.err) == (0, "")
+    token = (await terminal.run("token create zapier --scope read --scope write --json")).document
+    secret = token.pop("token")
+    assert token == {"id": 1, "name": "zapier", "scopes": ["read", "write"]}
+    result = await terminal.run("token", "create", "for people", "--scope", "read")
+    first, printed_token, last = result.out.splitlines()
+    assert (result.code, result.err) == (0, "")
     assert first == "Made the token 2, for people, which may read."
     assert last == "It is not shown again. Send it as: Authorization: Bearer …"
-    assert len({secret, shown}) == 2
-    assert min(len(secret), len(shown)) >= 32
+    assert len({secret, printed_token}) == 2
+    assert min(len(secret), len(printed_token)) >= 32
 
     document, table = await asyncio.gather(terminal.run("token list --json"), terminal.run("token list"))
     for listed in (document, table):
         assert secret not in listed.out
-        assert shown not in listed.out
-    assert [(one["id"], one["name"], one["scopes"]) for one in document.document["tokens"]] == [
+        assert printed_token not in listed.out
+    assert [(token["id"], token["name"], token["scopes"]) for token in document.document["tokens"]] == [
         (1, "zapier", ["read", "write"]),
         (2, "for people", ["read"]),
     ]
@@ -389,8 +389,8 @@ async def test_tokens(terminal: Terminal) -> None:
     revoked = await terminal.run("token revoke 2")
     assert (revoked.code, revoked.err) == (0, "")
     assert revoked.out == "Revoked the token 2; whoever sends it is refused from now on.\n"
-    nothing, again = await asyncio.gather(terminal.run("token list"), terminal.run("token revoke 1"))
-    assert nothing.out == "No token yet. Make one: contact-score token create NAME --scope read\n"
+    listing, again = await asyncio.gather(terminal.run("token list"), terminal.run("token revoke 1"))
+    assert listing.out == "No token yet. Make one: contact-score token create NAME --scope read\n"
     assert (again.code, again.out, len(again.err.splitlines())) == (1, "", 1)
     unknown = await terminal.run("token create x --scope all")
     assert (unknown.code, unknown.out, len(unknown.err.splitlines())) == (1, "", 1)
@@ -403,8 +403,10 @@ async def test_another_key_is_told(terminal: Terminal) -> None:
     await terminal.run("source add crm")
     other = KEY.replace("dGVz", "AAAA")
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = other
-    told = "The secrets here need another key too, in CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
-    await terminal.check_refused(("source list", told), ("serve --no-slack", told))
+    complaint = (
+        "The secrets here need another key too, in CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
+    )
+    await terminal.check_refused(("source list", complaint), ("serve --no-slack", complaint))
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = f"{other}, {KEY}"
     assert (await terminal.run("source list")).code == 0
 
@@ -419,10 +421,13 @@ async def test_bad_usage_ends_with_2(terminal: Terminal) -> None:
         "deliveries show one",
         "deliveries list --limit 0",
     )
-    told = [*await asyncio.gather(*(terminal.run(words) for words in lines)), await run_anew("none", env=terminal.env)]
-    for ended in told:
-        assert (ended.code, ended.out) == (2, "")
-        assert ended.err.startswith("Usage: contact-score")
+    results = [
+        *await asyncio.gather(*(terminal.run(words) for words in lines)),
+        await run_anew("none", env=terminal.env),
+    ]
+    for result in results:
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("Usage: contact-score")
 
 
 @pytest.mark.slow
@@ -447,10 +452,10 @@ async def test_what_the_surroundings_do_not_allow_is_one_line(tmp_path: Path) ->
         async with places:
             return await run(*words.split(), env=environment(urls[name]))
 
-    ended = await asyncio.gather(*(one(name, words) for name, words in cases))
+    results = await asyncio.gather(*(one(name, words) for name, words in cases))
     spoiled = {
         case: (end.code, end.err[-300:])
-        for case, end in zip(cases, ended, strict=True)
+        for case, end in zip(cases, results, strict=True)
         if (end.code, end.out, len(end.err.splitlines())) != (1, "", 1)
     }
 

@@ -22,42 +22,52 @@ async def test_a_sender_that_is_not_in_the_list_is_connected_in_five_steps(datab
     (tmp_path / "map.json").write_text(json.dumps(mapping | {"id": "item.no"}))
     async with serving(env=env) as serve, session() as client:
         env["CONTACT_SCORE_PUBLIC_URL"] = serve.url
-        made = (await run("source", "add", "acme", "--provider", "custom", "--json", env=env)).document
-        (token,) = made["secrets"]
+        added = (await run("source", "add", "acme", "--provider", "custom", "--json", env=env)).document
+        (token,) = added["secrets"]
         headers = {"Authorization": f"Bearer {token}"}
-        async with client.post(made["url"], json=LONGBOW, headers=headers) as answer:
+        async with client.post(added["url"], json=LONGBOW, headers=headers) as answer:
             assert (answer.status, (await answer.json())["ignored"]) == (200, 1)
 
-        (kept,) = (await run("deliveries", "list", "--json", env=env)).document["deliveries"]
-        shown = await run("deliveries", "show", str(kept["id"]), "--json", env=env)
-        assert json.loads(shown.document["request"]["body"]) == LONGBOW
-        assert token not in shown.out
-        told = ["source", "try", "acme", "--delivery", str(kept["id"]), "--mapping", str(tmp_path / "map.json")]
-        tried = (await run(*told, "--json", env=env)).document
-        assert tried["warnings"] == []
-        assert next((one["does"], one["contact"], one["score"], one["value"], one["id"]) for one in tried["items"]) == (
+        (stored_delivery,) = (await run("deliveries", "list", "--json", env=env)).document["deliveries"]
+        result = await run("deliveries", "show", str(stored_delivery["id"]), "--json", env=env)
+        assert json.loads(result.document["request"]["body"]) == LONGBOW
+        assert token not in result.out
+        command = [
+            "source",
+            "try",
+            "acme",
+            "--delivery",
+            str(stored_delivery["id"]),
+            "--mapping",
+            str(tmp_path / "map.json"),
+        ]
+        trial = (await run(*command, "--json", env=env)).document
+        assert trial["warnings"] == []
+        assert next(
+            (item["does"], item["contact"], item["score"], item["value"], item["id"]) for item in trial["items"]
+        ) == (
             "set", "ada@example.com", "fit", 7, "e1",
         )  # fmt: skip  # one item
-        assert tried["items"][1]["does"] == "quarantined"
+        assert trial["items"][1]["does"] == "quarantined"
 
         changed = await run("source", "set", "acme", "--mapping", str(tmp_path / "map.json"), "--muted", env=env)
         assert (changed.code, changed.out) == (0, "Set the source `acme`. See it: contact-score source show acme\n")
-        again = (await run("deliveries", "replay", str(kept["id"]), "--json", env=env)).document
+        again = (await run("deliveries", "replay", str(stored_delivery["id"]), "--json", env=env)).document
         assert (again["applied"], again["quarantined"]) == (1, 1)
 
         rotated = (await run("source", "rotate", "acme", "--json", env=env)).document
         for secret in (token, *rotated["secrets"]):
-            async with client.post(made["url"], json=LONGBOW, headers={"Authorization": f"Bearer {secret}"}) as answer:
+            async with client.post(added["url"], json=LONGBOW, headers={"Authorization": f"Bearer {secret}"}) as answer:
                 assert (answer.status, (await answer.json())["duplicate"]) == (200, 1)
-        seen = await run("source", "show", "acme", "--json", env=env)
-        assert seen.document["muted"] is True
-        assert seen.document["mapping"] == json.loads((tmp_path / "map.json").read_text())
-        assert (seen.document["live_secrets"], len(seen.document["retiring_at"])) == (2, 1)
-        assert seen.document["last_day"]["deliveries"] == 3
+        shown_result = await run("source", "show", "acme", "--json", env=env)
+        assert shown_result.document["muted"] is True
+        assert shown_result.document["mapping"] == json.loads((tmp_path / "map.json").read_text())
+        assert (shown_result.document["live_secrets"], len(shown_result.document["retiring_at"])) == (2, 1)
+        assert shown_result.document["last_day"]["deliveries"] == 3
         assert (await run("source", "remove", "acme", "--json", env=env)).document == {"removed": "acme"}
-        ended = await serve.stop()
+        served = await serve.stop()
 
-    for text in (seen.out, ended.err, ended.out):
+    for text in (shown_result.out, served.err, served.out):
         assert token not in text
         assert rotated["secrets"][0] not in text
 
@@ -78,15 +88,17 @@ async def test_a_test_delivery_proves_itself_as_its_sender_would(database_url: s
     async with serving(env=env) as serve:
         env["CONTACT_SCORE_PUBLIC_URL"] = serve.url
         for provider, options in senders.items():
-            made = await run("source", "add", f"my-{provider}", "--provider", provider, *options, env=env)
-            assert made.code == 0, made
+            added = await run("source", "add", f"my-{provider}", "--provider", provider, *options, env=env)
+            assert added.code == 0, added
             file = tmp_path / ("call.json" if provider == "segment" else "form")
             sent = await run("source", "send", f"my-{provider}", str(file), "--json", env=env)
             assert sent.document["answer"]["applied"] == 1, (provider, sent)
         unknown = await run("source", "set", "my-zapier", "--recipe", "md5", env=env)
         assert (unknown.code, unknown.out, unknown.err[:28]) == (1, "", "There is no recipe `md5`; th")
-        kept = await run("source", "set", "my-zapier", "--recipe", "close", env=env)  # its password is no key for that
-        kept.check_refused("Give the secret as 1 to 1000 bytes in hexadecimal digits.")
+        refused_set = await run(
+            "source", "set", "my-zapier", "--recipe", "close", env=env
+        )  # its password is no key for that
+        refused_set.check_refused("Give the secret as 1 to 1000 bytes in hexadecimal digits.")
 
 
 async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: str) -> None:
@@ -95,8 +107,8 @@ async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: s
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     await run("source", "add", "hub", "--provider", "hubspot", "--secret", "client-secret", env=env)
     alone = await run("source", "show", "hub", "--json", env=env)
-    given = await run("source", "set", "hub", "--api-token", "pat-1", "--api-url", "http://127.0.0.1:9", env=env)
-    shown = await run("source", "show", "hub", "--json", env=env)
+    set_result = await run("source", "set", "hub", "--api-token", "pat-1", "--api-url", "http://127.0.0.1:9", env=env)
+    shown_source = await run("source", "show", "hub", "--json", env=env)
     other = await run("source", "add", "crm", "--api-token", "pat-2", env=env)
     wrong = await run("source", "set", "hub", "--api-url", "hubapi.com", env=env)
 
@@ -106,9 +118,9 @@ async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: s
         " contact-score source set hub --api-token TOKEN"
     )
     assert [alone.document[name] for name in names] == [False, "https://api.hubapi.com", 0, words, None]
-    assert [shown.document[name] for name in names] == [True, "http://127.0.0.1:9", 0, None, None]
-    assert (given.code, "pat-1" in given.out + shown.out) == (0, False)
-    assert shown.document["standing"] == "works"
+    assert [shown_source.document[name] for name in names] == [True, "http://127.0.0.1:9", 0, None, None]
+    assert (set_result.code, "pat-1" in set_result.out + shown_source.out) == (0, False)
+    assert shown_source.document["standing"] == "works"
     other.check_refused("`generic` takes no --api-token")
     wrong.check_refused("`hubapi.com` is no address: --api-url https://api.example.com")
 
@@ -118,13 +130,13 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     mapped = ["--map", "a=fit", "--map", "b=score", "--map", "c=fti"]
-    made = await run("source", "add", "hub", "--provider", "hubspot", *mapped, "--json", env=env)
+    added = await run("source", "add", "hub", "--provider", "hubspot", *mapped, "--json", env=env)
     words = [
         f"`{name}` is mapped to what is not there yet: there is no score type `{key}`; there is score."
         f" Make it: contact-score type add {key}"
         for name, key in (("a", "fit"), ("c", "fti"))
     ]
-    assert (made.code, json.loads(made.out)["slug"], made.err.splitlines()) == (0, "hub", words)
+    assert (added.code, json.loads(added.out)["slug"], added.err.splitlines()) == (0, "hub", words)
     await run("type", "add", "fit", env=env)
     again = await run("source", "set", "hub", "--public-url", "https://scores.example.com/hub", env=env)
     last = words[1].replace("is score", "is score, fit")
@@ -136,8 +148,8 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
     (tmp_path / "body.json").write_text(json.dumps([*bodies, {"email": "ada@example.com", "kind": "fit", "n": 3}]))
     mapping = ["--mapping", str(tmp_path / "map.json")]
     await run("source", "add", "own", "--provider", "custom", *mapping, env=env)
-    tried = await run("source", "try", "own", "--file", str(tmp_path / "body.json"), "--json", env=env)
-    assert [(one["does"], one["reason"]) for one in tried.document["items"]] == [
+    trial = await run("source", "try", "own", "--file", str(tmp_path / "body.json"), "--json", env=env)
+    assert [(item["does"], item["reason"]) for item in trial.document["items"]] == [
         ("quarantined", "there is no score type `fti`; there is score, fit"),
         ("quarantined", "`ada` is not an e-mail address"),
         ("quarantined", "Score runs from 0 to 100; 101 is outside it"),
@@ -165,6 +177,6 @@ async def test_the_place_of_a_token_is_told(database_url: str) -> None:
     }
     for place, words in places.items():
         slug = place.replace(":", "-").lower()
-        made = await run("source", "add", slug, "--provider", "n8n", "--token", "t0k", "--token-in", place, env=env)
-        told = [line for line in made.out.splitlines() if line.startswith("The token")]
-        assert told == ([words] if words else []), made
+        added = await run("source", "add", slug, "--provider", "n8n", "--token", "t0k", "--token-in", place, env=env)
+        token_lines = [line for line in added.out.splitlines() if line.startswith("The token")]
+        assert token_lines == ([words] if words else []), added

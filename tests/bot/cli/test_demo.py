@@ -24,7 +24,7 @@ async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
     """It takes a free port where 8080 is busy and says so; what it keeps is there the next time, and not twice."""
     file = tmp_path / "demo.db"
     env = environment(None, CONTACT_SCORE_DATABASE_URL="mysql://ignored")  # the demo has a database of its own
-    kept = []
+    counts = []
     for _ in range(2):
         with busy(8080):
             async with serving("demo", "--keep", str(file), env=env) as demo, session() as open_session:
@@ -33,16 +33,16 @@ async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
                 async with open_session.get(demo.url) as page:
                     assert page.status == 200
                     assert "text/html" in page.headers["Content-Type"]
-                ended = await demo.stop()
-        assert (ended.code, ended.out, ended.err) == (0, "Stop it with Ctrl+C.\n", "")
-        kept.append(counted(file))
+                result = await demo.stop()
+        assert (result.code, result.out, result.err) == (0, "Stop it with Ctrl+C.\n", "")
+        counts.append(counted(file))
 
-    assert kept[0] == kept[1]
-    assert (kept[0]["workspaces"], kept[0]["sources"], kept[0]["score_types"]) == (1, 1, 3)
-    assert kept[0]["contacts"] >= 150
-    assert kept[0]["facts"] > kept[0]["contacts"]
-    assert kept[0]["deliveries"] > 0  # they came through the receiver
-    assert kept[0]["quarantine"] == 0
+    assert counts[0] == counts[1]
+    assert (counts[0]["workspaces"], counts[0]["sources"], counts[0]["score_types"]) == (1, 1, 3)
+    assert counts[0]["contacts"] >= 150
+    assert counts[0]["facts"] > counts[0]["contacts"]
+    assert counts[0]["deliveries"] > 0  # they came through the receiver
+    assert counts[0]["quarantine"] == 0
 
 
 @pytest.mark.slow
@@ -51,8 +51,8 @@ async def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None
     async with serving("demo", env=environment(None, TMPDIR=str(tmp_path))) as demo:
         names = await asyncio.to_thread(lambda: [path.name for path in tmp_path.glob("contact-score-*/*")])
         assert "demo.db" in names
-        ended = await demo.stop()
+        result = await demo.stop()
 
-    assert ended.code == 0
+    assert result.code == 0
     assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
-    assert "xoxb-" not in json.dumps([ended.out, ended.err])
+    assert "xoxb-" not in json.dumps([result.out, result.err])

@@ -21,12 +21,12 @@ HIDDEN: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "left"), HIDDEN)
-def test_secrets_and_addresses_are_blanked_out(text: str, left: str) -> None:
+@pytest.mark.parametrize(("text", "expected"), HIDDEN)
+def test_secrets_and_addresses_are_blanked_out(text: str, expected: str) -> None:
     """Nothing of a token, a secret or an address is left, and all that stands around it is."""
     hidden = redact(None, "", {"event": text, "note": "n", "count": 3, "none": None, "is_so": True, "share": 0.5})
 
-    assert str(hidden["event"]).endswith(left) or hidden["event"] == left
+    assert str(hidden["event"]).endswith(expected) or hidden["event"] == expected
     assert {**hidden, "event": ""} == {"event": "", "note": "n", "count": 3, "none": None, "is_so": True, "share": 0.5}
 
 

@@ -134,8 +134,8 @@ REQUESTS: list[tuple[dict[str, Any], bool]] = [
 async def test_what_the_manifest_names_is_what_the_app_takes(body: dict[str, Any], is_taken: bool) -> None:
     """The command, the events and the kinds of interaction that Slack will send are answered; others are not."""
     recorder = Recorder()
-    known = AuthorizeResult(enterprise_id=None, team_id="T1", bot_id="B1", bot_user_id="U0", bot_token="xoxb-1")
-    app: AsyncApp = make_bolt(cast(Dispatcher, recorder), client=AsyncWebClient(token="xoxb-1"), known=known)
+    authorization = AuthorizeResult(enterprise_id=None, team_id="T1", bot_id="B1", bot_user_id="U0", bot_token="xoxb-1")
+    app: AsyncApp = make_bolt(cast(Dispatcher, recorder), client=AsyncWebClient(token="xoxb-1"), known=authorization)
     everywhere = {"team": {"id": "T1"}, "team_id": "T1", "user": {"id": "U1"}, "user_id": "U1", "api_app_id": "A1"}
     request = AsyncBoltRequest(body=json.dumps(everywhere | body), headers={"content-type": ["application/json"]})
     answer = await app.async_dispatch(request)
@@ -149,34 +149,34 @@ async def test_what_the_manifest_names_is_what_the_app_takes(body: dict[str, Any
 
 def test_the_manifest_for_an_address() -> None:
     """Over HTTP every address that Slack may call is ours; the text of a command comes with its mentions as ids."""
-    made = manifest("https://scores.example.com/", socket_mode=False)
+    document = manifest("https://scores.example.com/", socket_mode=False)
 
-    (command,) = made["features"]["slash_commands"]
+    (command,) = document["features"]["slash_commands"]
     assert (command["command"], command["url"], command["should_escape"]) == ("/score", ADDRESS, True)
-    assert made["oauth_config"]["scopes"] == {"bot": list(SCOPES), "bot_optional": list(OPTIONAL_SCOPES)}
-    assert made["settings"]["event_subscriptions"] == {"request_url": ADDRESS, "bot_events": list(EVENTS)}
-    assert made["settings"]["interactivity"] == {
+    assert document["oauth_config"]["scopes"] == {"bot": list(SCOPES), "bot_optional": list(OPTIONAL_SCOPES)}
+    assert document["settings"]["event_subscriptions"] == {"request_url": ADDRESS, "bot_events": list(EVENTS)}
+    assert document["settings"]["interactivity"] == {
         "is_enabled": True,
         "request_url": ADDRESS,
         "message_menu_options_url": ADDRESS,  # without it no menu of ours is filled
     }
-    assert made["settings"]["socket_mode_enabled"] is False
+    assert document["settings"]["socket_mode_enabled"] is False
     # Slack's limits
-    assert len(made["display_information"]["name"]) <= 35
-    assert len(made["display_information"]["description"]) <= 140
+    assert len(document["display_information"]["name"]) <= 35
+    assert len(document["display_information"]["description"]) <= 140
 
 
 def test_the_manifest_for_socket_mode() -> None:
     """Over a socket there is no address in it, and everything else is the same."""
-    made = manifest("", socket_mode=True)
+    document = manifest("", socket_mode=True)
 
-    assert "http" not in json.dumps(made)
-    assert made["settings"]["socket_mode_enabled"] is True
-    assert made["settings"]["interactivity"] == {"is_enabled": True}
-    assert made["settings"]["event_subscriptions"] == {"bot_events": list(EVENTS)}
+    assert "http" not in json.dumps(document)
+    assert document["settings"]["socket_mode_enabled"] is True
+    assert document["settings"]["interactivity"] == {"is_enabled": True}
+    assert document["settings"]["event_subscriptions"] == {"bot_events": list(EVENTS)}
     other = manifest("https://scores.example.com", socket_mode=False)
-    assert made["oauth_config"] == other["oauth_config"]
-    assert made["features"]["slash_commands"][0]["command"] == COMMAND
+    assert document["oauth_config"] == other["oauth_config"]
+    assert document["features"]["slash_commands"][0]["command"] == COMMAND
 
 
 @pytest.mark.slow
@@ -184,7 +184,7 @@ async def test_the_command_prints_it() -> None:
     """The document comes on standard output; without an address that Slack can reach it is bad usage."""
     env = environment(None)
     url = "https://scores.example.com"
-    given, set_up, socket, nothing, plain = await asyncio.gather(
+    by_option, set_up, socket, bare, plain = await asyncio.gather(
         run("manifest", "--public-url", url, env=env),
         run("manifest", env={**env, "CONTACT_SCORE_PUBLIC_URL": url}),
         run("manifest", "--socket-mode", env=env),
@@ -192,8 +192,8 @@ async def test_the_command_prints_it() -> None:
         run("manifest", "--public-url", "http://scores.example.com", env=env),
     )
 
-    assert given.document == set_up.document == manifest(url, socket_mode=False)
+    assert by_option.document == set_up.document == manifest(url, socket_mode=False)
     assert socket.document == manifest("", socket_mode=True)
-    for refused in (nothing, plain):
-        assert (refused.code, refused.out) == (2, "")
-        assert "--public-url https://scores.example.com" in " ".join(refused.err.replace("│", " ").split())
+    for result in (bare, plain):
+        assert (result.code, result.out) == (2, "")
+        assert "--public-url https://scores.example.com" in " ".join(result.err.replace("│", " ").split())

@@ -6,11 +6,11 @@ from bot.cli import output
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(0, "0 contacts"), (1, "1 contact"), (2, "2 contacts"), (2_000, "2,000 contacts")]
+    ("number", "message"), [(0, "0 contacts"), (1, "1 contact"), (2, "2 contacts"), (2_000, "2,000 contacts")]
 )
-def test_one_is_not_several(number: int, said: str) -> None:
+def test_one_is_not_several(number: int, message: str) -> None:
     """One contact, and otherwise contacts, with thousands apart."""
-    assert output.count(number, "contact") == said
+    assert output.count(number, "contact") == message
 
 
 def test_nothing_that_is_printed_controls_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,11 +38,11 @@ async def test_rules_go_out_and_in(database_url: str, tmp_path: Path) -> None:
     await run("import", str(people), env=env)
 
     looked = (await run("rules", "apply", str(file), "--dry-run", "--json", env=env)).document
-    seen = {"type": "score", "changed": 1, "entering": 0, "leaving": 0, "asking": 0}
-    assert looked == {"types": [seen], "applied": False}
+    preview = {"type": "score", "changed": 1, "entering": 0, "leaving": 0, "asking": 0}
+    assert looked == {"types": [preview], "applied": False}
     assert (await run("rules", "export", env=env)).out == ""
-    told = await run("rules", "apply", str(file), env=env)
-    assert told.out == "Score: 1 contact changed; 0 into hot, 0 out of it.\n"
+    result = await run("rules", "apply", str(file), env=env)
+    assert result.out == "Score: 1 contact changed; 0 into hot, 0 out of it.\n"
     assert (await run("rules", "export", "-o", str(again), env=env)).code == 0
     assert again.read_text() == RULES
     assert (await run("rules", "apply", str(again), env=env)).out == "Nothing to do: these are the rules already.\n"
@@ -55,7 +55,7 @@ async def test_rules_go_out_and_in(database_url: str, tmp_path: Path) -> None:
         "max": 50, "changed": 1, "entering": 2, "applied": True,
     }  # fmt: skip  # two come into the new top band, one of them was cut
     exported = (await run("export", "--json", env=env)).document["contacts"]
-    assert [(one["email"], one["scores"]["score"]["value"]) for one in exported] == [
+    assert [(contact["email"], contact["scores"]["score"]["value"]) for contact in exported] == [
         ("ada@example.com", 20), ("bob@example.com", 50),
     ]  # fmt: skip  # by address
     assert (await run("verify", env=env)).code == 0
@@ -83,10 +83,10 @@ async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         files.append(tmp_path / str(number) / "rules.toml")
         files[-1].write_text(text)
-    told = await asyncio.gather(*(run("rules", "apply", str(file), env=env) for file in files))
-    for one, said in zip(told, wrong.values(), strict=True):
-        assert (one.code, one.out) == (1, "")
-        assert one.err.startswith(said), one.err
+    results = await asyncio.gather(*(run("rules", "apply", str(file), env=env) for file in files))
+    for result, complaint in zip(results, wrong.values(), strict=True):
+        assert (result.code, result.out) == (1, "")
+        assert result.err.startswith(complaint), result.err
     files[0].write_bytes(RULES.replace("Demo", "D\u00e9mo").encode("latin-1"))
     (await run("rules", "apply", str(files[0]), env=env)).check_refused("The file rules.toml is not UTF-8")
     unknown, fading = await asyncio.gather(

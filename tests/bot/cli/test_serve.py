@@ -57,38 +57,43 @@ async def test_a_delivery_from_the_terminal_to_the_terminal(database_url: str, t
         for name, document in files.items():
             (tmp_path / name).write_bytes(encoded(document))
 
-        sent, told = await asyncio.gather(
+        sent, printed = await asyncio.gather(
             run("source", "send", "crm", str(tmp_path / "good"), "--json", env=env),
             run("source", "send", "crm", str(tmp_path / "good"), env=env),
         )
         bad = await run("source", "send", "crm", str(tmp_path / "bad"), "--json", env=env)
-        assert sent.document["status"] == told_status(told.out) == 200
+        assert sent.document["status"] == told_status(printed.out) == 200
         assert sent.document["answer"]["quarantined"] == 1
         assert len(sent.document["answer"]["items"]) == 2
         assert (bad.code, json.loads(bad.out)["status"], bad.err) == (1, 400, "")
         assert (await sender.push(item(), delivery="mine", at=now() - 312_000_000)).status == 401
         assert (await sender.push(item(value=99), delivery="mine")).counts == (1, 0, 0, 0)
 
-        listed, table, shown, people, elsewhere = await asyncio.gather(
+        listed, table, shown_delivery, people, in_other = await asyncio.gather(
             run("deliveries", "list", "--json", env=env),
             run("deliveries", "list", "--source", "crm", env=env),
             run("deliveries", "show", "1", "--json", env=env),
             run("deliveries", "show", "4", env=env),
             run("deliveries", "list", "--source", "other", "--json", env=env),
         )
-        ended = await serve.stop()
+        result = await serve.stop()
 
-    assert (ended.code, ended.out) == (0, "")
+    assert (result.code, result.out) == (0, "")
     check_listed(listed.document, table.out)
-    elsewhere.check_refused("There is no source `other` in T0123")
-    one = shown.document
-    assert (one["id"], one["source"], one["applied"], one["quarantined"]) == (1, "crm", 1, 1)
-    assert [(each["item"], each["reason"]) for each in one["items"]] == [
+    in_other.check_refused("There is no source `other` in T0123")
+    shown_document = shown_delivery.document
+    assert (
+        shown_document["id"],
+        shown_document["source"],
+        shown_document["applied"],
+        shown_document["quarantined"],
+    ) == (1, "crm", 1, 1)
+    assert [(item["item"], item["reason"]) for item in shown_document["items"]] == [
         (1, "Score runs from 0 to 100; 101 is outside it")
     ]
-    assert json.loads(one["items"][0]["content"]) == item(value=101, id="e")
-    assert json.loads(one["request"]["body"]) == files["good"]
-    assert one["request"]["headers"]["webhook-signature"] == "[withheld]"
+    assert json.loads(shown_document["items"][0]["content"]) == item(value=101, id="e")
+    assert json.loads(shown_document["request"]["body"]) == files["good"]
+    assert shown_document["request"]["headers"]["webhook-signature"] == "[withheld]"
     assert "Every item could be used." in people.out.splitlines()
 
 
@@ -101,25 +106,29 @@ def told_status(line: str) -> int:
 
 async def added(env: dict[str, str]) -> tuple[str, str]:
     """Add the source `crm`, and give its address and its secret."""
-    made = (await run("source", "add", "crm", "--json", env=env)).document
-    (secret,) = made["secrets"]
-    return str(made["url"]), str(secret)
+    source = (await run("source", "add", "crm", "--json", env=env)).document
+    (secret,) = source["secrets"]
+    return str(source["url"]), str(secret)
 
 
 def check_listed(document: Any, table: str) -> None:
     """Fail unless four deliveries are listed, the latest first, and one refusal with its hint."""
-    mine, *others = document["deliveries"]
+    own_delivery, *others = document["deliveries"]
     counts = ("applied", "duplicate", "ignored", "quarantined")
-    assert [mine[name] for name in ("id", "source", "delivery", *counts)] == [4, "crm", "mine", 1, 0, 0, 0]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", mine["received_at"])
-    assert [[one[name] for name in counts] for one in others] == [[0, 0, 0, 1], [1, 0, 0, 1], [1, 0, 0, 1]]
-    (refused,) = document["refused"]
-    assert (refused["source"], refused["count"], refused["reason"]) == ("crm", 1, "clock too far off")
-    assert re.search(r"the sender's clock differs by 31\d s \(behind\)", refused["hint"])  # it went on meanwhile
+    assert [own_delivery[name] for name in ("id", "source", "delivery", *counts)] == [4, "crm", "mine", 1, 0, 0, 0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", own_delivery["received_at"])
+    assert [[other_delivery[name] for name in counts] for other_delivery in others] == [
+        [0, 0, 0, 1],
+        [1, 0, 0, 1],
+        [1, 0, 0, 1],
+    ]
+    (refusal,) = document["refused"]
+    assert (refusal["source"], refusal["count"], refusal["reason"]) == ("crm", 1, "clock too far off")
+    assert re.search(r"the sender's clock differs by 31\d s \(behind\)", refusal["hint"])  # it went on meanwhile
     lines = table.splitlines()
     assert lines[0].split() == ["id", "source", "delivery", "received", "at", *counts]
-    assert f"Refused for `crm`: 1, last at {refused['last_at']}." in lines
-    assert f"  Because: clock too far off. {refused['hint']}" in lines
+    assert f"Refused for `crm`: 1, last at {refusal['last_at']}." in lines
+    assert f"  Because: clock too far off. {refusal['hint']}" in lines
 
 
 @pytest.mark.slow
@@ -166,13 +175,13 @@ async def test_sending_to_somebody_else(database_url: str, tmp_path: Path, kind:
     (tmp_path / "file").write_bytes(encoded(item()))
     async with neighbour(kind) as url:
         env = environment(database_url, CONTACT_SCORE_PUBLIC_URL=url)
-        ended = await run("source", "send", "crm", str(tmp_path / "file"), "--json", env=env)
+        result = await run("source", "send", "crm", str(tmp_path / "file"), "--json", env=env)
 
     if kind == "a gateway":
-        assert (ended.code, ended.err[-200:]) == (1, "")
-        assert json.loads(ended.out)["status"] == 502
+        assert (result.code, result.err[-200:]) == (1, "")
+        assert json.loads(result.out)["status"] == 502
     else:
-        ended.check_refused(f"Nobody answers at {url}/webhooks/T0123/crm: is `contact-score serve` running there?")
+        result.check_refused(f"Nobody answers at {url}/webhooks/T0123/crm: is `contact-score serve` running there?")
 
 
 @pytest.mark.slow
@@ -181,28 +190,28 @@ async def test_serve_says_what_it_needs(tmp_path: Path, free_port: int) -> None:
     sqlite, postgres = f"sqlite://{tmp_path}/scores.db", "postgres://nobody@127.0.0.1:9/nowhere"
     token, signing = {"SLACK_BOT_TOKEN": "xoxb-1"}, {"SLACK_SIGNING_SECRET": "s"}
     keyless = {"CONTACT_SCORE_SECRET_KEYS": ""}
-    nothing, no_signature, no_token, no_keys, bare = await asyncio.gather(
+    no_settings, no_signature, no_token, no_keys, bare = await asyncio.gather(
         run("serve", env=environment(sqlite)),
         run("serve", env=environment(sqlite, **token)),
         run("serve", env=environment(sqlite, **signing)),
         run("serve", env=environment(postgres, **keyless)),
         run("serve", "--no-slack", env=environment(postgres, **keyless)),
     )
-    nothing.check_refused(*SLACK, ADVICE)
+    no_settings.check_refused(*SLACK, ADVICE)
     no_signature.check_refused(SLACK[1], ADVICE)
     no_token.check_refused(SLACK[0], ADVICE)
     no_keys.check_refused(KEYS, *SLACK, ADVICE)
     bare.check_refused(KEYS)
 
-    taken = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", free_port)
-    refused = await run("serve", "--no-slack", env=environment(sqlite, CONTACT_SCORE_PORT=str(free_port)))
-    taken.close()
-    await taken.wait_closed()
-    assert (refused.code, refused.out) == (1, "")
-    (line,) = refused.err.splitlines()
+    listener = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", free_port)
+    on_taken_port = await run("serve", "--no-slack", env=environment(sqlite, CONTACT_SCORE_PORT=str(free_port)))
+    listener.close()
+    await listener.wait_closed()
+    assert (on_taken_port.code, on_taken_port.out) == (1, "")
+    (line,) = on_taken_port.err.splitlines()
     assert line.startswith(f"Nothing can listen on 127.0.0.1:{free_port}: ")
-    elsewhere = await run("serve", "--no-slack", env=environment(sqlite, CONTACT_SCORE_HOST="scores..example"))
-    elsewhere.check_refused(
+    on_bad_host = await run("serve", "--no-slack", env=environment(sqlite, CONTACT_SCORE_HOST="scores..example"))
+    on_bad_host.check_refused(
         "Nothing can listen on scores..example:8080: there is no such address."
         " Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT"
     )
@@ -220,33 +229,33 @@ async def test_wrong_settings_are_told_all_at_once() -> None:
         "SLACK_API_URL": "https:/slack.com/api/",
     }
     for words in (("serve",), ("source", "list", "--json")):
-        ended = await run(*words, env={**environment(None), **wrong})
-        assert (ended.code, ended.out) == (1, "")
-        lines = ended.err.splitlines()
+        result = await run(*words, env={**environment(None), **wrong})
+        assert (result.code, result.out) == (1, "")
+        lines = result.err.splitlines()
         assert {line.partition(":")[0] for line in lines} >= set(wrong)
         assert "CONTACT_SCORE_SECRET_KEYS: it needs 32 bytes in url-safe base64, 44 characters" in lines
         assert "CONTACT_SCORE_PUBLIC_URL: use https://scores.example.com, or http://…" in lines
-        assert "not-a-key" not in ended.err
-        assert KEY not in ended.err
+        assert "not-a-key" not in result.err
+        assert KEY not in result.err
 
 
 @pytest.mark.slow
 async def test_a_wrong_database_is_told_with_the_rest() -> None:
     """The address of the database is a setting like any other: what is wrong with it does not wait for a second try."""
     wrong = {"CONTACT_SCORE_DATABASE_URL": "mysql://root@localhost/scores", "CONTACT_SCORE_PORT": "99999"}
-    ended = await run("serve", "--no-slack", env={**environment(None), **wrong})
+    result = await run("serve", "--no-slack", env={**environment(None), **wrong})
 
-    assert ended.code == 1
-    assert {line.partition(":")[0] for line in ended.err.splitlines()} == set(wrong)
+    assert result.code == 1
+    assert {line.partition(":")[0] for line in result.err.splitlines()} == set(wrong)
 
 
 @pytest.mark.slow
 async def test_wrong_and_missing_are_told_together(tmp_path: Path) -> None:
     """A port that cannot be, and credentials that are not there, are one message."""
-    ended = await run_anew("serve", env=environment(f"sqlite://{tmp_path}/scores.db", CONTACT_SCORE_PORT="99999"))
+    result = await run_anew("serve", env=environment(f"sqlite://{tmp_path}/scores.db", CONTACT_SCORE_PORT="99999"))
 
-    assert ended.code == 1
-    assert {line.partition(":")[0] for line in ended.err.splitlines()} >= {
+    assert result.code == 1
+    assert {line.partition(":")[0] for line in result.err.splitlines()} >= {
         "CONTACT_SCORE_PORT",
         "SLACK_BOT_TOKEN",
         "SLACK_SIGNING_SECRET",
@@ -275,16 +284,16 @@ async def test_a_delivery_under_way_is_answered_before_the_end(database_url: str
         assert await idle.read() == b""  # who asks for nothing is sent away: the end has begun
         holding.execute("ROLLBACK")
         answer = await reader.readuntil(b"\r\n\r\n")
-        ended = await serve.ended()
-        for each in (writer, idle_writer):
-            each.close()
+        result = await serve.ended()
+        for each_writer in (writer, idle_writer):
+            each_writer.close()
     holding.close()
 
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert ended.code == 0
-    assert [one["delivery"] for one in (await run("deliveries", "list", "--json", env=env)).document["deliveries"]] == [
-        "d"
-    ]
+    assert result.code == 0
+    assert [
+        delivery["delivery"] for delivery in (await run("deliveries", "list", "--json", env=env)).document["deliveries"]
+    ] == ["d"]
 
 
 DELIVERIES = 200
@@ -318,16 +327,16 @@ async def break_tables(database_url: str) -> None:
 async def provoke(serve: Serving, secret: str, database_url: str) -> None:
     """Send what is full of things that no log may hold: taken, refused, not understood, and failing inside."""
     contact = {"email": CANARIES["address"], "name": "Ada", "owner": CANARIES["owner"]}
-    said = item(contact=contact, reason=f"{CANARIES['bot token']} {CANARIES['app token']}")
+    body = item(contact=contact, reason=f"{CANARIES['bot token']} {CANARIES['app token']}")
     headers = {"Authorization": f"Bearer {CANARIES['bearer']}", "X-Note": secret}
     async with session() as open_session:
         sender = Sender(open_session, f"{serve.url}/webhooks/T0123/crm", clock=now, secret=secret)
-        assert (await sender.push(said, headers=dict(headers))).status == 200
-        assert (await sender.push(said | {"value": CANARIES["address"]}, headers=dict(headers))).status == 200
+        assert (await sender.push(body, headers=dict(headers))).status == 200
+        assert (await sender.push(body | {"value": CANARIES["address"]}, headers=dict(headers))).status == 200
         assert (await sender.push([CANARIES["address"]], headers=dict(headers))).status == 400
-        assert (await sender.post(encoded(said), headers=headers | {"webhook-id": CANARIES["address"]})).status == 401
+        assert (await sender.post(encoded(body), headers=headers | {"webhook-id": CANARIES["address"]})).status == 401
         wrong: dict[str, str | None] = {"webhook-signature": f"v1,{secret}", "webhook-id": CANARIES["address"]}
-        assert (await sender.push(said, headers=wrong)).status == 401
+        assert (await sender.push(body, headers=wrong)).status == 401
         for path in (CANARIES["address"], secret, CANARIES["bot token"]):
             assert (await sender.request("GET", f"{serve.url}/webhooks/T0123/{path}")).status == 404
             assert (await sender.request("PATCH", f"{serve.url}/{path}?token={secret}")).status == 404
@@ -337,7 +346,7 @@ async def provoke(serve: Serving, secret: str, database_url: str) -> None:
             assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
             writer.close()
         await break_tables(database_url)
-        assert (await sender.push(said | {"reason": "break"}, headers=dict(headers))).status == 500
+        assert (await sender.push(body | {"reason": "break"}, headers=dict(headers))).status == 500
 
 
 @on_both
@@ -350,16 +359,16 @@ async def test_no_log_line_holds_a_secret_or_an_address(database_url: str, form:
     await furnish_for_a_process(database_url)
     async with serving(env=env) as serve:
         await provoke(serve, SECRET, database_url)
-        ended = await serve.stop()
-    lines = [*serve.said, *ended.err.splitlines()]
+        result = await serve.stop()
+    lines = [*serve.said, *result.err.splitlines()]
 
-    assert (ended.code, ended.out) == (0, "")
+    assert (result.code, result.out) == (0, "")
     if form == "json":
         events = [json.loads(line) for line in lines]
         assert {"event", "level", "logger", "timestamp"} <= set.intersection(*map(set, events))
-        told = [event["event"] for event in events]
-        assert told.count("delivery refused") == 2
-        assert told.count("not understood: this is no HTTP") == len(NO_HTTP)
+        names = [event["event"] for event in events]
+        assert names.count("delivery refused") == 2
+        assert names.count("not understood: this is no HTTP") == len(NO_HTTP)
         (failed,) = [event for event in events if event["event"] == "request not answered"]
         assert failed["level"] == "error"
         assert "Traceback" in failed["exception"]
@@ -379,23 +388,23 @@ async def test_replicas_share_one_postgres(database_url: str) -> None:
     await furnish_for_a_process(database_url)
     env = environment(database_url)
     people = [f"p{number}@example.com" for number in range(6)]
-    async with serving(env=env) as one, serving(env=env) as other, session() as open_session:
-        senders = [Sender(open_session, f"{serve.url}/webhooks/T0123/crm", clock=now) for serve in (one, other)]
+    async with serving(env=env) as first_serve, serving(env=env) as other, session() as open_session:
+        senders = [Sender(open_session, f"{serve.url}/webhooks/T0123/crm", clock=now) for serve in (first_serve, other)]
 
         async def push(number: int, sender: Sender) -> list[tuple[str, str | None]]:
-            turned = people[number % 6 :] + people[: number % 6]  # every delivery names them in another order
-            turned[3:] = [f"new{number}@example.com"] * 3  # and somebody whom nobody has heard of
-            items = [item("score.add", email=email, score="points", value=number) for email in turned]
+            rotated = people[number % 6 :] + people[: number % 6]  # every delivery names them in another order
+            rotated[3:] = [f"new{number}@example.com"] * 3  # and somebody whom nobody has heard of
+            items = [item("score.add", email=email, score="points", value=number) for email in rotated]
             return (await sender.push({"items": items}, delivery=f"d{number}")).outcomes
 
         outcomes = []
         for first in range(0, DELIVERIES, 2):
             numbers = range(first, first + 2)
             outcomes += await asyncio.gather(*(push(number, sender) for number in numbers for sender in senders))
-        assert [(await serve.stop()).code for serve in (one, other)] == [0, 0]
+        assert [(await serve.stop()).code for serve in (first_serve, other)] == [0, 0]
     values = await points_of(database_url, [*people, *(f"new{number}@example.com" for number in range(DELIVERIES))])
 
-    wrong = [each for each in outcomes if each not in ([("applied", None)] * 6, [("duplicate", None)] * 6)]
+    wrong = [outcome for outcome in outcomes if outcome not in ([("applied", None)] * 6, [("duplicate", None)] * 6)]
     assert wrong == []
     assert outcomes.count([("applied", None)] * 6) == DELIVERIES
     times = [range(DELIVERIES)[turn::6] for turn in range(6)]  # who is named when
@@ -411,7 +420,7 @@ async def points_of(database_url: str, people: list[str]) -> list[int]:
         _, cards = await top(workspace, score="points", count=1000, now=now())
     finally:
         await storage.close()
-    values = {card.contact.email: each.value for card in cards for each in card.standings}
+    values = {card.contact.email: standing.value for card in cards for standing in card.standings}
     return [values[email] for email in people]
 
 

@@ -63,9 +63,9 @@ def test_several_keys(text: str) -> None:
 def test_slack_tokens_never_show() -> None:
     """What is secret is written as stars, whoever prints the settings."""
     secrets = {"slack_bot_token": "xoxb-1", "slack_signing_secret": "sign-1", "slack_app_token": "xapp-1"}
-    shown = repr(told(**secrets))
+    text = repr(told(**secrets))
 
-    assert not [secret for secret in secrets.values() if secret in shown]
+    assert not [secret for secret in secrets.values() if secret in text]
 
 
 @pytest.mark.parametrize(

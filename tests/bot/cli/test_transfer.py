@@ -64,17 +64,17 @@ async def terminal(database_url: str, tmp_path: Path) -> Terminal:
 async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal: Terminal) -> None:
     """Good lines come in, bad ones are told and stand in a file to mend; all of one import is one undo."""
     terminal.save(FILE)
-    tried = await terminal.run("import", "contacts.csv", "--dry-run")
-    assert (tried.code, tried.out.splitlines()[0]) == (
+    trial = await terminal.run("import", "contacts.csv", "--dry-run")
+    assert (trial.code, trial.out.splitlines()[0]) == (
         1,
         "Would import contacts.csv: 2 new contacts, 0 changed, 0 as they were, 3 lines with something wrong.",
     )
     assert not (terminal.folder / "contacts.errors.csv").exists()
     assert (await terminal.run("export", "--json")).document == {"contacts": []}
 
-    done = await terminal.run("import", "contacts.csv")
-    batch = done.out.partition("/score undo ")[2].rstrip(")\n")
-    assert (done.code, done.err, done.out.splitlines()) == (
+    imported = await terminal.run("import", "contacts.csv")
+    batch = imported.out.partition("/score undo ")[2].rstrip(")\n")
+    assert (imported.code, imported.err, imported.out.splitlines()) == (
         1,
         "",
         [
@@ -104,8 +104,8 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
         "new": 3, "changed": 0, "same": 0, "wrong": 0, "errors": None, "unused_columns": ["Phone"],
     }  # fmt: skip  # counts
 
-    shown = (await terminal.run("export")).out
-    assert shown.splitlines() == [
+    exported = (await terminal.run("export")).out
+    assert exported.splitlines() == [
         "email,name,company,owner,tags,score,fit",
         "ada@example.com,Ada Lovelace,Engines,rep@acme.com,,62,7.5",
         "bob@example.com,'=Bob,,,,,8.5",
@@ -127,7 +127,7 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
     )
     back = await terminal.run("import", "contacts.csv")
     assert "It had been taken back, and is in force again." in back.out.splitlines()
-    assert (await terminal.run("export")).out == shown
+    assert (await terminal.run("export")).out == exported
 
 
 @on_both
@@ -137,13 +137,13 @@ async def test_an_export_in_every_form(terminal: Terminal) -> None:
     terminal.save("email,name,tags,score,fit\nbob@example.com,Bob,,5,\nada@example.com,Ada,vip;beta,62,7.5\n")
     await terminal.run("import", "contacts.csv")
     contacts = (await terminal.run("export", "--json")).document["contacts"]
-    for one in contacts:
-        assert one["scores"]["score"].pop("as_of").endswith("Z")
-        one["scores"].get("fit", {"as_of": ""}).pop("as_of")
-    nothing: dict[str, object] = {"company": None, "owner": None, "ids": {}, "attributes": {}}
+    for contact in contacts:
+        assert contact["scores"]["score"].pop("as_of").endswith("Z")
+        contact["scores"].get("fit", {"as_of": ""}).pop("as_of")
+    empty: dict[str, object] = {"company": None, "owner": None, "ids": {}, "attributes": {}}
     assert contacts == [
         {
-            **nothing,
+            **empty,
             "email": "ada@example.com",
             "name": "Ada",
             "tags": ["vip", "beta"],
@@ -153,7 +153,7 @@ async def test_an_export_in_every_form(terminal: Terminal) -> None:
             },
         },
         {
-            **nothing,
+            **empty,
             "email": "bob@example.com",
             "name": "Bob",
             "tags": [],
@@ -163,8 +163,8 @@ async def test_an_export_in_every_form(terminal: Terminal) -> None:
 
     as_lines = await terminal.run("export", "--format", "jsonl", "--filter", "score>=50")
     assert [json.loads(line)["email"] for line in as_lines.out.splitlines()] == ["ada@example.com"]
-    kept = await terminal.run("export", "-o", "all.csv", "--filter", "sort:-email")
-    assert (kept.code, kept.out, kept.err) == (0, "", "Wrote 2 contacts to all.csv.\n")
+    result = await terminal.run("export", "-o", "all.csv", "--filter", "sort:-email")
+    assert (result.code, result.out, result.err) == (0, "", "Wrote 2 contacts to all.csv.\n")
     assert terminal.mode("all.csv") == 0o600
     assert terminal.read("all.csv").split("\r\n") == [
         "email,name,company,owner,tags,score,fit",
@@ -184,7 +184,7 @@ async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
     """One clear line, with what to type instead; nothing is written."""
     terminal.save("name,score\nAda,5\n")
     (terminal.folder / "kept.csv").write_text("kept")
-    for words, *told in (
+    for words, *complaint in (
         ("import contacts.csv", "No column is the e-mail address; say which one is: --map 'name=email'"),
         ("import contacts.csv --map name", "`name` names no column and field: write --map 'Column name=field'"),
         ("import contacts.csv --undo", "Nothing was imported from contacts.csv, as it is now"),
@@ -195,7 +195,7 @@ async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
             "^^^^^",
         ),
     ):
-        (await terminal.run(*words.split())).check_refused(*told)
+        (await terminal.run(*words.split())).check_refused(*complaint)
     assert terminal.read("kept.csv") == "kept"
     for words in ("import none.csv", "import contacts.csv --undo --dry-run", "export --json --format csv"):
         assert (await terminal.run(*words.split())).code == 2
@@ -203,26 +203,26 @@ async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
 
 def all_shown(terminal: int) -> str:
     """Read what is written to a terminal until nobody has it open: a full one would keep the program waiting."""
-    shown = b""
+    output = b""
     with open(terminal, "rb", buffering=0) as reading, suppress(OSError):  # the end of a terminal is an error
         while read := reading.read(65_536):
-            shown += read
-    return shown.decode()
+            output += read
+    return output.decode()
 
 
 @pytest.mark.slow
 async def test_a_bar_on_a_terminal_and_none_in_a_pipe(terminal: Terminal) -> None:
     """Progress is shown to people, beside the answer, and to nobody else."""
     terminal.save("email,score\n" + "".join(f"p{n}@example.com,{n % 100}\n" for n in range(3000)))
-    ours, theirs = pty.openpty()
+    own_end, terminal_end = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         PROGRAM, "import", "contacts.csv", "--json", env={**terminal.env, "TERM": "xterm-256color"},
-        cwd=terminal.folder, stdout=asyncio.subprocess.PIPE, stderr=theirs,
+        cwd=terminal.folder, stdout=asyncio.subprocess.PIPE, stderr=terminal_end,
     )  # fmt: skip  # standard error alone is a terminal
-    os.close(theirs)
-    (out, _), shown = await asyncio.gather(process.communicate(), asyncio.to_thread(all_shown, ours))
+    os.close(terminal_end)
+    (out, _), progress = await asyncio.gather(process.communicate(), asyncio.to_thread(all_shown, own_end))
 
     assert json.loads(out)["new"] == 3000
-    assert "contacts.csv" in shown
-    assert "%" in shown
+    assert "contacts.csv" in progress
+    assert "%" in progress
     assert (await terminal.run("import", "contacts.csv")).err == ""

@@ -17,23 +17,27 @@ from tests.storage.teams import NOW, Team, set_to
 async def test_verify(database_url: str) -> None:
     """0 and a sentence where all is well; 1 and a line for each difference where not."""
     env = environment(database_url)
-    opened = await open_storage(database_url, secret_keys=[KEY])
-    team = Team(await add_workspace("T0123", name="Acme", now=NOW), opened.committer)
+    opened_storage = await open_storage(database_url, secret_keys=[KEY])
+    team = Team(await add_workspace("T0123", name="Acme", now=NOW), opened_storage.committer)
     await team.deliver(set_to("a", "ada@example.com", 40), set_to("b", "bob@example.com", 50))
-    await opened.close()
+    await opened_storage.close()
 
     well = await run("verify", env=env)
-    told = await run("verify", "--json", env=env)
+    result = await run("verify", "--json", env=env)
     await raw.rows(database_url, "UPDATE effects SET effective = 41000 WHERE fact_id = 1")
     ill = await run("verify", "--workspace", "T0123", env=env)
     told_ill = await run("verify", "--json", env=env)
 
     assert (well.code, well.out, well.err) == (0, "2 contacts with 2 scores folded again: no difference.\n", "")
-    assert told.document == {"contacts": 2, "scores": 2, "differences": [], "number_of_differences": 0}
+    assert result.document == {"contacts": 2, "scores": 2, "differences": [], "number_of_differences": 0}
     assert (ill.code, ill.err) == (1, "")
     assert ill.out.splitlines()[0].startswith("T0123, contact 1, effect of fact 1 on score: kept is ")
     assert ill.out.splitlines()[1:] == ["2 contacts with 2 scores folded again: one difference."]
     told_of = json.loads(told_ill.out)
-    (one,) = told_of["differences"]
-    assert (one["workspace"], one["contact"], one["what"]) == ("T0123", 1, "effect of fact 1 on score")
+    (difference,) = told_of["differences"]
+    assert (difference["workspace"], difference["contact"], difference["what"]) == (
+        "T0123",
+        1,
+        "effect of fact 1 on score",
+    )
     assert (told_ill.code, told_of["number_of_differences"], told_ill.err) == (1, 1, "")

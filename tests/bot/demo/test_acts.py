@@ -244,9 +244,9 @@ async def test_options_are_asked_for(sandbox: Sandbox, product: Product, client:
     )
     grouped = await sandbox.options(ts, "contact", "gr", user="U0REP")
     product.answer = answering({"options": [option("ada")]}, status=403)
-    refused = await sandbox.options(ts, "contact", "ad", user="U0REP")
+    for_other = await sandbox.options(ts, "contact", "ad", user="U0REP")
 
-    assert (plain, grouped, refused) == ([option("ada")], [option("grace")], [])
+    assert (plain, grouped, for_other) == ([option("ada")], [option("grace")], [])
     assert {key: sent[key] for key in ("type", "action_id", "block_id", "value")} == {
         "type": "block_suggestion",
         "action_id": "contact",
@@ -262,10 +262,10 @@ async def test_shortcuts(sandbox: Sandbox, product: Product, client: AsyncWebCli
     await sandbox.shortcut("set_score", user="U0REP")
     anywhere = product.last.fields
     await sandbox.shortcut("score_author", user="U0REP", message=ts)
-    there = product.last.fields
+    payload = product.last.fields
 
     assert (anywhere["type"], anywhere["callback_id"]) == ("shortcut", "set_score")
-    assert (there["type"], there["callback_id"], there["message"]["ts"]) == ("message_action", "score_author", ts)
+    assert (payload["type"], payload["callback_id"], payload["message"]["ts"]) == ("message_action", "score_author", ts)
 
 
 async def test_events(sandbox: Sandbox, product: Product) -> None:
@@ -306,8 +306,8 @@ async def test_a_hostile_sender(sandbox: Sandbox, product: Product) -> None:
 async def test_waiting_never_polls(sandbox: Sandbox, client: AsyncWebClient) -> None:
     """wait_for answers what its predicate found, at once or when something happened, and gives up in time."""
     ts = await posted(client, section())
-    found = await sandbox.wait_for(lambda: [m for m in sandbox.messages("C0SALES", "U0REP") if m.ts == ts])
+    messages = await sandbox.wait_for(lambda: [m for m in sandbox.messages("C0SALES", "U0REP") if m.ts == ts])
 
-    assert [message.ts for message in found] == [ts]
+    assert [message.ts for message in messages] == [ts]
     with pytest.raises(TimeoutError):
         await sandbox.wait_for(lambda: False, timeout=0.01)

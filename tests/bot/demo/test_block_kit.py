@@ -188,7 +188,7 @@ def test_what_is_taken(blocks: list[dict[str, Any]]) -> None:
     assert check_blocks(blocks) == []
 
 
-@pytest.mark.parametrize(("blocks", "words", "place"), [pytest.param(*refused, id=name) for name, *refused in REFUSED])
+@pytest.mark.parametrize(("blocks", "words", "place"), [pytest.param(*case, id=name) for name, *case in REFUSED])
 def test_what_is_refused(blocks: Any, words: str, place: str) -> None:
     """One step past a limit is refused, with the place."""
     assert f"[ERROR] {words} [json-pointer:/blocks{place}]" in check_blocks(blocks)
@@ -223,11 +223,11 @@ def test_views_are_checked(view: Any, words: str) -> None:
 
 async def test_slack_says_where(client: AsyncWebClient) -> None:
     """A refused message names the place, as the SDK's error shows it."""
-    with pytest.raises(SlackApiError) as refused:
+    with pytest.raises(SlackApiError) as error:
         await client.chat_postMessage(channel="C0SALES", text="Hi", blocks=[section("x" * 3001)])
 
     words = "must be less than 3001 characters [json-pointer:/blocks/0/text/text]"
-    assert refused.value.response.data == {
+    assert error.value.response.data == {
         "ok": False,
         "error": "invalid_blocks",
         "errors": [words],

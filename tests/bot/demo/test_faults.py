@@ -21,9 +21,9 @@ async def test_too_many_requests(sandbox: Sandbox, client: AsyncWebClient) -> No
 
     refusals = []
     for _ in range(2):
-        with pytest.raises(SlackApiError) as refused:
+        with pytest.raises(SlackApiError) as error:
             await client.chat_postMessage(channel="C0SALES", text="Hi")
-        refusals.append(refused.value.response)
+        refusals.append(error.value.response)
     await client.auth_test()
     assert said(sandbox, "Hi") == 0
     await client.chat_postMessage(channel="C0SALES", text="Hi")
@@ -38,15 +38,15 @@ async def test_a_broken_server(sandbox: Sandbox, client: AsyncWebClient) -> None
     """500 for whatever matches the pattern; nothing is done."""
     sandbox.faults.add(Fault(method="chat.*", kind="server_error"))
 
-    with pytest.raises(SlackApiError) as refused:
+    with pytest.raises(SlackApiError) as error:
         await client.chat_postMessage(channel="C0SALES", text="Hi")
 
-    assert refused.value.response.status_code == 500
+    assert error.value.response.status_code == 500
     assert said(sandbox, "Hi") == 0
 
 
-@pytest.mark.parametrize(("kind", "done"), [("no_answer", 0), ("dropped_after_accepting", 1)])
-async def test_a_closed_connection(sandbox: Sandbox, client: AsyncWebClient, kind: str, done: int) -> None:
+@pytest.mark.parametrize(("kind", "expected"), [("no_answer", 0), ("dropped_after_accepting", 1)])
+async def test_a_closed_connection(sandbox: Sandbox, client: AsyncWebClient, kind: str, expected: int) -> None:
     """The connection ends without an answer, before or after it was done; the call is recorded either way."""
     sandbox.faults.add(Fault(method="*", kind=kind))  # type: ignore[arg-type]  # a plain word from the table above
     client.retry_handlers.clear()
@@ -54,7 +54,7 @@ async def test_a_closed_connection(sandbox: Sandbox, client: AsyncWebClient, kin
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await client.chat_postMessage(channel="C0SALES", text="Hi")
 
-    assert said(sandbox, "Hi") == done
+    assert said(sandbox, "Hi") == expected
     assert [call.method for call in sandbox.calls] == ["chat.postMessage"]
 
 
@@ -71,14 +71,14 @@ async def test_a_late_answer(sandbox: Sandbox, client: AsyncWebClient) -> None:
     """It is done at once, and answered when the test lets go: too late for a client that has gone by then."""
     sandbox.faults.add(Fault(method="chat.postMessage", kind="late"))
     posting = asyncio.create_task(client.chat_postMessage(channel="C0SALES", text="Hi"))
-    held = await sandbox.wait_for(lambda: sandbox.faults.held)
+    held_number = await sandbox.wait_for(lambda: sandbox.faults.held)
     assert not posting.done()
     posting.cancel()
     await asyncio.wait([posting])
     sandbox.faults.release()
     after = await client.auth_test()
 
-    assert (held, sandbox.faults.held, after["ok"]) == (1, 0, True)
+    assert (held_number, sandbox.faults.held, after["ok"]) == (1, 0, True)
     assert said(sandbox, "Hi") == 1
 
 

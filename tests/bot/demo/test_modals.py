@@ -22,9 +22,9 @@ async def opened(
 
 
 async def code_of(call: Any) -> str:
-    with pytest.raises(SlackApiError) as refused:
+    with pytest.raises(SlackApiError) as error:
         await call
-    return str(refused.value.response["error"])
+    return str(error.value.response["error"])
 
 
 async def test_a_trigger_is_good_once_for_three_seconds(
@@ -90,19 +90,19 @@ KINDS: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("element", "given", "state"), KINDS, ids=lambda each: each.get("type") if isinstance(each, dict) else None
+    ("element", "value", "state"), KINDS, ids=lambda case: case.get("type") if isinstance(case, dict) else None
 )
 async def test_every_kind_of_field(
     sandbox: Sandbox,
     product: Product,
     client: AsyncWebClient,
     element: dict[str, Any],
-    given: Any,
+    value: Any,
     state: dict[str, Any],
 ) -> None:
     """The state of a field is written by its kind."""
     view = await opened(sandbox, product, client, modal(field("b", element)))
-    await sandbox.submit(view.id, {"b": {"value": given}}, user="U0REP")
+    await sandbox.submit(view.id, {"b": {"value": value}}, user="U0REP")
 
     assert product.last.fields["view"]["state"]["values"] == {"b": {"value": {"type": element["type"]} | state}}
 
@@ -130,7 +130,7 @@ async def test_what_a_field_begins_with(sandbox: Sandbox, product: Product, clie
 
 
 @pytest.mark.parametrize(
-    ("element", "given", "complaint"),
+    ("element", "value", "complaint"),
     [
         (TEXT, None, "Please complete this required field."),
         (TEXT, "", "Please complete this required field."),
@@ -151,12 +151,12 @@ async def test_what_a_field_begins_with(sandbox: Sandbox, product: Product, clie
     ],
 )
 async def test_what_slack_would_not_send(
-    sandbox: Sandbox, product: Product, client: AsyncWebClient, element: dict[str, Any], given: Any, complaint: str
+    sandbox: Sandbox, product: Product, client: AsyncWebClient, element: dict[str, Any], value: Any, complaint: str
 ) -> None:
     """Slack itself complains, and the product hears nothing."""
     view = await opened(sandbox, product, client, modal(field("b", element)))
     before = len(product.received)
-    response = await sandbox.submit(view.id, {"b": {"value": given}}, user="U0REP")
+    response = await sandbox.submit(view.id, {"b": {"value": value}}, user="U0REP")
 
     assert (response.status, len(product.received)) == (0, before)
     assert sandbox.open_views("U0REP")[-1].errors == {"b": complaint}
@@ -186,11 +186,11 @@ async def test_update_push_and_clear(sandbox: Sandbox, product: Product, client:
     view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
     changed = modal(field("contact", TEXT), callback_id="changed")
     await submitted(sandbox, product, view, {"response_action": "update", "view": changed})
-    after_update = [each.callback_id for each in sandbox.open_views("U0REP")]
+    after_update = [open_view.callback_id for open_view in sandbox.open_views("U0REP")]
     await submitted(sandbox, product, view, {"response_action": "push", "view": modal(callback_id="on top")})
     top = sandbox.open_views("U0REP")[-1]
     await sandbox.close_view(top.id, user="U0REP")
-    after_close = [each.callback_id for each in sandbox.open_views("U0REP")]
+    after_close = [open_view.callback_id for open_view in sandbox.open_views("U0REP")]
     await submitted(sandbox, product, view, {"response_action": "clear"})
 
     assert after_update == ["changed"]
@@ -216,7 +216,7 @@ async def test_an_answer_slack_cannot_use(
     response = await submitted(sandbox, product, view, content, status=status)
 
     assert response.note == "We had some trouble connecting. Try again?"
-    assert [each.id for each in sandbox.open_views("U0REP")] == [view.id]
+    assert [open_view.id for open_view in sandbox.open_views("U0REP")] == [view.id]
 
 
 async def test_a_late_answer_to_a_submission(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
@@ -276,12 +276,12 @@ async def test_a_name_of_ones_own(sandbox: Sandbox, product: Product, client: As
     )
 
 
-@pytest.mark.parametrize(("asked", "heard"), [(True, ["view_closed"]), (False, [])])
+@pytest.mark.parametrize(("notifies", "heard"), [(True, ["view_closed"]), (False, [])])
 async def test_closing(
-    sandbox: Sandbox, product: Product, client: AsyncWebClient, asked: bool, heard: list[str]
+    sandbox: Sandbox, product: Product, client: AsyncWebClient, notifies: bool, heard: list[str]
 ) -> None:
     """The product hears of a closed view where it asked to."""
-    view = await opened(sandbox, product, client, modal(notify_on_close=asked))
+    view = await opened(sandbox, product, client, modal(notify_on_close=notifies))
     product.received.clear()
     await sandbox.close_view(view.id, user="U0REP")
 
@@ -348,7 +348,7 @@ async def test_options_in_a_modal(sandbox: Sandbox, product: Product, client: As
     """An external select in a modal asks with its view."""
     view = await opened(sandbox, product, client, modal(field("contact", {"type": "external_select"})))
     product.answer = answering({"options": [option("ada")]})
-    found = await sandbox.options(view.id, "value", "ad", user="U0REP")
+    options = await sandbox.options(view.id, "value", "ad", user="U0REP")
 
-    assert found == [option("ada")]
+    assert options == [option("ada")]
     assert (product.last.fields["view"]["id"], product.last.fields["container"]["type"]) == (view.id, "view")

@@ -23,8 +23,8 @@ async def browser(sandbox: Sandbox) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def act(browser: aiohttp.ClientSession, what: str, **body: Any) -> Any:
-    async with browser.post(f"/act/{what}", json=body) as answer:
+async def act(browser: aiohttp.ClientSession, name: str, **body: Any) -> Any:
+    async with browser.post(f"/act/{name}", json=body) as answer:
         assert answer.status == 200, await answer.text()
         return await answer.json()
 
@@ -36,69 +36,69 @@ async def state(browser: aiohttp.ClientSession, user: str = "U0REP") -> Any:
 
 async def test_the_state_of_a_new_workspace(browser: aiohttp.ClientSession) -> None:
     """Everything the page draws is in one answer."""
-    seen = await state(browser)
+    page_state = await state(browser)
 
-    assert (seen["team"], seen["me"]["real_name"], seen["me"]["kind"]) == (
+    assert (page_state["team"], page_state["me"]["real_name"], page_state["me"]["kind"]) == (
         {"id": "T0DEMO", "name": "Acme"},
         "Robin Rep",
         "rep",
     )
-    assert [(p["id"], p["kind"]) for p in seen["people"]] == [
+    assert [(p["id"], p["kind"]) for p in page_state["people"]] == [
         ("U0REP", "rep"),
         ("U0ADMIN", "admin"),
         ("U0JANE", "member"),
         ("U0GUEST", "guest"),
         ("U0OUT", "outsider"),
     ]
-    assert [(c["id"], c["kind"], c["unread"]) for c in seen["channels"]] == [
+    assert [(channel["id"], channel["kind"], channel["unread"]) for channel in page_state["channels"]] == [
         ("C0GENERAL", "channel", 0),
         ("C0SALES", "channel", 0),
         ("C0SUCCESS", "channel", 0),
         ("C0SHARED", "shared", 0),
         ("D0REP", "im", 0),
     ]
-    assert (len(seen["examples"]), len(seen["pushes"]), seen["views"]) == (8, 3, [])
-    assert all(line.startswith("/score ") for line in seen["examples"])
-    assert all(json.loads(push["body"]) for push in seen["pushes"])
-    assert seen["commands"][0]["command"] == "/score"
-    assert seen["messages"]["C0SALES"][0].keys() == {
+    assert (len(page_state["examples"]), len(page_state["pushes"]), page_state["views"]) == (8, 3, [])
+    assert all(line.startswith("/score ") for line in page_state["examples"])
+    assert all(json.loads(push["body"]) for push in page_state["pushes"])
+    assert page_state["commands"][0]["command"] == "/score"
+    assert page_state["messages"]["C0SALES"][0].keys() == {
         *("ts", "channel", "user", "text", "blocks", "ephemeral", "id", "edited", "thread_ts"),
     }
 
 
 async def test_everybody_sees_their_own(browser: aiohttp.ClientSession) -> None:
     """The outsider is in the shared channel alone; an unknown person is nobody."""
-    seen = await state(browser, "U0OUT")
+    page_state = await state(browser, "U0OUT")
     async with browser.get("/state?user=U0NOBODY") as answer:
         assert answer.status == 404
 
-    assert [channel["id"] for channel in seen["channels"]] == ["C0SHARED", "D0OUT"]
+    assert [channel["id"] for channel in page_state["channels"]] == ["C0SHARED", "D0OUT"]
 
 
 async def test_typing_a_command(browser: aiohttp.ClientSession, product: Product) -> None:
     """The answer is an ephemeral message, unread until it is read."""
     product.answer = answering({"text": "62", "blocks": [section("62")]})
-    told = await act(browser, "say", user="U0REP", channel="C0SALES", text="/score ada@example.com")
-    seen = await state(browser)
-    message = seen["messages"]["C0SALES"][-1]
-    unread = next(c["unread"] for c in seen["channels"] if c["id"] == "C0SALES")
+    result = await act(browser, "say", user="U0REP", channel="C0SALES", text="/score ada@example.com")
+    page_state = await state(browser)
+    message = page_state["messages"]["C0SALES"][-1]
+    unread = next(channel["unread"] for channel in page_state["channels"] if channel["id"] == "C0SALES")
     await act(browser, "read", user="U0REP", channel="C0SALES")
     after = await state(browser)
 
-    assert told == {"status": 200, "note": ""}
+    assert result == {"status": 200, "note": ""}
     assert (message["text"], message["ephemeral"], message["user"]) == (
         "62",
         True,
         {"id": "U0BOT", "name": "Contact Score", "bot": True},
     )
-    assert (unread, next(c["unread"] for c in after["channels"] if c["id"] == "C0SALES")) == (1, 0)
+    assert (unread, next(channel["unread"] for channel in after["channels"] if channel["id"] == "C0SALES")) == (1, 0)
 
 
 async def test_a_command_nobody_answers(browser: aiohttp.ClientSession) -> None:
     """The page is told what Slack would say."""
-    told = await act(browser, "say", user="U0REP", channel="C0SALES", text="/score help")
+    result = await act(browser, "say", user="U0REP", channel="C0SALES", text="/score help")
 
-    assert told == {"status": 0, "note": "/score failed with the error dispatch_failed"}
+    assert result == {"status": 0, "note": "/score failed with the error dispatch_failed"}
 
 
 async def test_clicking_in_a_message(browser: aiohttp.ClientSession, product: Product, client: AsyncWebClient) -> None:
@@ -126,19 +126,19 @@ async def test_a_modal_from_the_page(browser: aiohttp.ClientSession, product: Pr
     contact = field("contact", {"type": "external_select"})
     view = modal(contact, section("Type", block_id="t", accessory=button()), close={"type": "plain_text", "text": "No"})
     await client.views_open(trigger_id=product.last.fields["trigger_id"], view=view)
-    drawn = (await state(browser))["views"][0]
+    drawn_view = (await state(browser))["views"][0]
     product.answer = answering({"options": [option("ada")]})
-    place = {"user": "U0REP", "handle": drawn["id"], "block_id": "contact", "action_id": "value"}
+    place = {"user": "U0REP", "handle": drawn_view["id"], "block_id": "contact", "action_id": "value"}
     offered = await act(browser, "options", **place, value="ad")
     product.answer = nothing
-    await act(browser, "click", user="U0REP", handle=drawn["id"], block_id="t", action_id="undo")
-    missing = await act(browser, "submit", user="U0REP", view=drawn["id"], values={})
+    await act(browser, "click", user="U0REP", handle=drawn_view["id"], block_id="t", action_id="undo")
+    missing = await act(browser, "submit", user="U0REP", view=drawn_view["id"], values={})
     product.answer = answering({"response_action": "errors", "errors": {"contact": "Who?"}})
     values = {"contact": {"value": {"selected_option": option("ada")}}}
-    wrong = await act(browser, "submit", user="U0REP", view=drawn["id"], values=values)
-    closed = await act(browser, "close", user="U0REP", view=drawn["id"])
+    wrong = await act(browser, "submit", user="U0REP", view=drawn_view["id"], values=values)
+    closed = await act(browser, "close", user="U0REP", view=drawn_view["id"])
 
-    assert (drawn["title"], drawn["submit"], drawn["close"], drawn["callback_id"]) == (
+    assert (drawn_view["title"], drawn_view["submit"], drawn_view["close"], drawn_view["callback_id"]) == (
         "Set a score",
         "Set",
         "No",
@@ -185,8 +185,8 @@ async def test_the_clock_from_the_page(browser: aiohttp.ClientSession, sandbox: 
     """The page can put the clock forward, never back."""
     before = sandbox.clock.now()
     await act(browser, "clock", seconds=3600)
-    async with browser.post("/act/clock", json={"seconds": -1}) as refused:
-        assert (refused.status, (await refused.json())["error"]) == (400, "The sandbox's clock only goes forward.")
+    async with browser.post("/act/clock", json={"seconds": -1}) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (400, "The sandbox's clock only goes forward.")
 
     assert sandbox.clock.now() - before == pytest.approx(3600, abs=5)
 
@@ -197,10 +197,10 @@ async def test_pictures_are_shown(browser: aiohttp.ClientSession, client: AsyncW
     name = answer["file"]["id"]
     picture = {"type": "image", "slack_file": {"id": name}, "alt_text": "Fit"}
     await client.chat_postMessage(channel="C0SALES", text="Fit", blocks=[picture])
-    shared, drawn = (await state(browser))["messages"]["C0SALES"][-2:]
+    shared, uploaded = (await state(browser))["messages"]["C0SALES"][-2:]
 
-    assert shared["blocks"][0]["image_url"] == drawn["blocks"][0]["image_url"] == f"{sandbox.url}/files/{name}"
-    assert "slack_file" not in drawn["blocks"][0]
+    assert shared["blocks"][0]["image_url"] == uploaded["blocks"][0]["image_url"] == f"{sandbox.url}/files/{name}"
+    assert "slack_file" not in uploaded["blocks"][0]
 
 
 async def test_changes_are_streamed(browser: aiohttp.ClientSession, client: AsyncWebClient) -> None:

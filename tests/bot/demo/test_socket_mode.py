@@ -44,7 +44,7 @@ async def test_a_command_goes_over_the_socket(sandbox: Sandbox, product: Product
     response = await sandbox.command("/score", "help", user="U0REP", channel="C0SALES")
 
     assert (response.status, product.received) == (200, [])
-    assert [(each.type, each.payload["text"], each.accepts_response_payload) for each in requests] == [
+    assert [(request.type, request.payload["text"], request.accepts_response_payload) for request in requests] == [
         ("slash_commands", "help", True)
     ]
     assert sandbox.messages("C0SALES", "U0REP")[-1].text == "Over the wire"
@@ -57,7 +57,7 @@ async def test_events_and_repeats(sandbox: Sandbox, socket: SocketModeClient) ->
     await sandbox.event({"type": "app_home_opened"}, user="U0REP")
     await sandbox.again(retry=1, reason="timeout")
 
-    assert [(each.type, each.retry_attempt, each.retry_reason) for each in requests] == [
+    assert [(request.type, request.retry_attempt, request.retry_reason) for request in requests] == [
         ("events_api", None, None),
         ("events_api", 1, "timeout"),
     ]

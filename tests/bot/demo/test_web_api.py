@@ -29,34 +29,40 @@ Call = Callable[[AsyncWebClient, Stage], Awaitable[AsyncSlackResponse]]
 HOME = {"type": "home", "blocks": [section()]}
 
 CALLS: dict[str, Call] = {
-    "api.test": lambda c, s: c.api_test(foo="bar"),
-    "apps.connections.open": lambda c, s: c.apps_connections_open(app_token="xapp-app"),
-    "auth.test": lambda c, s: c.auth_test(),
-    "bots.info": lambda c, s: c.bots_info(bot="B0BOT"),
-    "chat.delete": lambda c, s: c.chat_delete(channel="C0SALES", ts=s.ts),
-    "chat.getPermalink": lambda c, s: c.chat_getPermalink(channel="C0SALES", message_ts=s.ts),
-    "chat.postEphemeral": lambda c, s: c.chat_postEphemeral(channel="C0SALES", user="U0REP", text="For you"),
-    "chat.postMessage": lambda c, s: c.chat_postMessage(channel="#sales", text="Hi", blocks=[section()]),
-    "chat.update": lambda c, s: c.chat_update(channel="C0SALES", ts=s.ts, text="Changed"),
-    "conversations.history": lambda c, s: c.conversations_history(channel="C0SALES", limit=1),
-    "conversations.info": lambda c, s: c.conversations_info(channel="C0SALES", include_num_members=True),
-    "conversations.join": lambda c, s: c.conversations_join(channel="C0GENERAL"),
-    "conversations.list": lambda c, s: c.conversations_list(types="public_channel,private_channel,im"),
-    "conversations.members": lambda c, s: c.conversations_members(channel="C0SALES"),
-    "conversations.open": lambda c, s: c.conversations_open(users=["U0REP"]),
-    "conversations.replies": lambda c, s: c.conversations_replies(channel="C0SALES", ts=s.ts),
-    "files.completeUploadExternal": lambda c, s: c.files_completeUploadExternal(files=[{"id": s.file, "title": "A"}]),
-    "files.getUploadURLExternal": lambda c, s: c.files_getUploadURLExternal(filename="chart.png", length=3),
-    "reactions.add": lambda c, s: c.reactions_add(channel="C0SALES", timestamp=s.ts, name="tada"),
-    "team.info": lambda c, s: c.team_info(),
-    "users.conversations": lambda c, s: c.users_conversations(user="U0GUEST"),
-    "users.info": lambda c, s: c.users_info(user="U0GUEST"),
-    "users.list": lambda c, s: c.users_list(),
-    "users.lookupByEmail": lambda c, s: c.users_lookupByEmail(email="Jane@Acme.example"),
-    "views.open": lambda c, s: c.views_open(trigger_id=s.triggers[0], view=modal()),
-    "views.publish": lambda c, s: c.views_publish(user_id="U0REP", view=HOME),
-    "views.push": lambda c, s: c.views_push(trigger_id=s.triggers[1], view=modal()),
-    "views.update": lambda c, s: c.views_update(view_id=s.view, view=modal(section("Changed"))),
+    "api.test": lambda client, stage: client.api_test(foo="bar"),
+    "apps.connections.open": lambda client, stage: client.apps_connections_open(app_token="xapp-app"),
+    "auth.test": lambda client, stage: client.auth_test(),
+    "bots.info": lambda client, stage: client.bots_info(bot="B0BOT"),
+    "chat.delete": lambda client, stage: client.chat_delete(channel="C0SALES", ts=stage.ts),
+    "chat.getPermalink": lambda client, stage: client.chat_getPermalink(channel="C0SALES", message_ts=stage.ts),
+    "chat.postEphemeral": lambda client, stage: client.chat_postEphemeral(
+        channel="C0SALES", user="U0REP", text="For you"
+    ),
+    "chat.postMessage": lambda client, stage: client.chat_postMessage(channel="#sales", text="Hi", blocks=[section()]),
+    "chat.update": lambda client, stage: client.chat_update(channel="C0SALES", ts=stage.ts, text="Changed"),
+    "conversations.history": lambda client, stage: client.conversations_history(channel="C0SALES", limit=1),
+    "conversations.info": lambda client, stage: client.conversations_info(channel="C0SALES", include_num_members=True),
+    "conversations.join": lambda client, stage: client.conversations_join(channel="C0GENERAL"),
+    "conversations.list": lambda client, stage: client.conversations_list(types="public_channel,private_channel,im"),
+    "conversations.members": lambda client, stage: client.conversations_members(channel="C0SALES"),
+    "conversations.open": lambda client, stage: client.conversations_open(users=["U0REP"]),
+    "conversations.replies": lambda client, stage: client.conversations_replies(channel="C0SALES", ts=stage.ts),
+    "files.completeUploadExternal": lambda client, stage: client.files_completeUploadExternal(
+        files=[{"id": stage.file, "title": "A"}]
+    ),
+    "files.getUploadURLExternal": lambda client, stage: client.files_getUploadURLExternal(
+        filename="chart.png", length=3
+    ),
+    "reactions.add": lambda client, stage: client.reactions_add(channel="C0SALES", timestamp=stage.ts, name="tada"),
+    "team.info": lambda client, stage: client.team_info(),
+    "users.conversations": lambda client, stage: client.users_conversations(user="U0GUEST"),
+    "users.info": lambda client, stage: client.users_info(user="U0GUEST"),
+    "users.list": lambda client, stage: client.users_list(),
+    "users.lookupByEmail": lambda client, stage: client.users_lookupByEmail(email="Jane@Acme.example"),
+    "views.open": lambda client, stage: client.views_open(trigger_id=stage.triggers[0], view=modal()),
+    "views.publish": lambda client, stage: client.views_publish(user_id="U0REP", view=HOME),
+    "views.push": lambda client, stage: client.views_push(trigger_id=stage.triggers[1], view=modal()),
+    "views.update": lambda client, stage: client.views_update(view_id=stage.view, view=modal(section("Changed"))),
 }
 
 
@@ -176,11 +182,11 @@ async def test_a_message_lives_and_goes(client: AsyncWebClient, sandbox: Sandbox
     ts = await posted(client, section("Hello", accessory=button()))
     await client.chat_update(channel="C0SALES", ts=ts, text="Claimed by <@U0REP>")
     await client.reactions_add(channel="C0SALES", timestamp=ts, name="eyes")
-    seen = sandbox.messages("C0SALES", "U0JANE")[-1]
+    message = sandbox.messages("C0SALES", "U0JANE")[-1]
     await client.chat_delete(channel="C0SALES", ts=ts)
 
-    assert (seen.id, seen.text, seen.blocks, seen.edited) == (ts, "Claimed by <@U0REP>", (), True)
-    assert seen.reactions == (("eyes", "U0BOT"),)
+    assert (message.id, message.text, message.blocks, message.edited) == (ts, "Claimed by <@U0REP>", (), True)
+    assert message.reactions == (("eyes", "U0BOT"),)
     assert ts not in [message.ts for message in sandbox.messages("C0SALES", "U0JANE")]
 
 
@@ -204,12 +210,16 @@ async def test_a_message_is_written_out_in_full(client: AsyncWebClient) -> None:
     file = await client.files_upload_v2(channel="C0SALES", content="a,b", filename="a.csv", initial_comment="See")
     history = await client.conversations_history(channel="C0SALES", oldest=first)
     (shared,) = history["messages"]
-    began, written = (await client.conversations_replies(channel="C0SALES", ts=first))["messages"]
+    began, thread_reply = (await client.conversations_replies(channel="C0SALES", ts=first))["messages"]
 
     assert (began["ts"], began["text"]) == (first, "Hello")
     assert (shared["text"], shared["files"]) == ("See", [{"id": file["file"]["id"], "name": "a.csv"}])
-    assert (written["text"], written["thread_ts"], written["edited"]["user"]) == ("An edited reply", first, "U0BOT")
-    assert written["reactions"] == [{"name": "tada", "users": ["U0BOT"], "count": 1}]
+    assert (thread_reply["text"], thread_reply["thread_ts"], thread_reply["edited"]["user"]) == (
+        "An edited reply",
+        first,
+        "U0BOT",
+    )
+    assert thread_reply["reactions"] == [{"name": "tada", "users": ["U0BOT"], "count": 1}]
 
 
 async def test_uploads_are_held_to_what_was_announced(client: AsyncWebClient, sandbox: Sandbox) -> None:
@@ -226,7 +236,7 @@ async def test_uploads_are_held_to_what_was_announced(client: AsyncWebClient, sa
         again = await session.post(url, data=b"<i>")
         file = await session.get(f"{sandbox.url}/files/{name}")
 
-        assert [each.status for each in (early, short, whole, again, file)] == [404, 400, 200, 404, 200]
+        assert [response.status for response in (early, short, whole, again, file)] == [404, 400, 200, 404, 200]
         assert (await file.read(), file.content_type) == (b"<b>", "application/octet-stream")
 
 
@@ -250,8 +260,8 @@ async def test_a_picture_is_shown_once_it_was_looked_at(client: AsyncWebClient, 
     sandbox.clock.advance(61)
     late = [await refusal(name) for name in (picture, text, begun, "F0NOWHERE")]
 
-    refused = ("invalid_blocks", ["invalid slack file [json-pointer:/blocks/1/slack_file]"])
-    assert (early, late) == (refused, [None, refused, refused, refused])
+    expected = ("invalid_blocks", ["invalid slack file [json-pointer:/blocks/1/slack_file]"])
+    assert (early, late) == (expected, [None, expected, expected, expected])
     assert [message.files for message in sandbox.messages("C0SALES", "U0REP")[-1:]] == [()]  # shared with nobody
 
 
@@ -287,61 +297,109 @@ async def test_a_file_is_uploaded_in_three_steps(client: AsyncWebClient, sandbox
 
 
 REFUSED: list[tuple[str, Call, str]] = [
-    ("an unknown user", lambda c, s: c.users_info(user="U0NOBODY"), "user_not_found"),
-    ("no user", lambda c, s: c.users_info(user=""), "invalid_arguments"),
-    ("an unknown address", lambda c, s: c.users_lookupByEmail(email="x@acme.example"), "users_not_found"),
-    ("a foreign address", lambda c, s: c.users_lookupByEmail(email="olga@elsewhere.example"), "users_not_found"),
-    ("a bad cursor", lambda c, s: c.users_list(cursor="nonsense!"), "invalid_cursor"),
-    ("a bad limit", lambda c, s: c.users_list(limit=-1), "invalid_arguments"),
-    ("an unknown team", lambda c, s: c.team_info(team="T0OTHER"), "team_not_found"),
-    ("an unknown bot", lambda c, s: c.bots_info(bot="B0OTHER"), "bot_not_found"),
-    ("an error asked for", lambda c, s: c.api_test(error="my_error"), "my_error"),
-    ("an unknown channel", lambda c, s: c.conversations_info(channel="C0NOWHERE"), "channel_not_found"),
-    ("no such thread", lambda c, s: c.conversations_replies(channel="C0SALES", ts="1.2"), "thread_not_found"),
-    ("a time that is none", lambda c, s: c.conversations_history(channel="C0SALES", oldest="x"), "invalid_ts_oldest"),
-    ("a bad page", lambda c, s: c.users_list(cursor="YmVmb3JlOjI="), "invalid_cursor"),
-    ("an unseen private channel", lambda c, s: c.conversations_info(channel="C0SECRET"), "channel_not_found"),
-    ("a strange type", lambda c, s: c.conversations_list(types="club"), "invalid_types"),
-    ("a channel the app is not in", lambda c, s: c.chat_postMessage(channel="general", text="Hi"), "not_in_channel"),
-    ("an archived channel", lambda c, s: c.chat_postMessage(channel="C0OLD", text="Hi"), "is_archived"),
-    ("nothing to say", lambda c, s: c.api_call("chat.postMessage", json={"channel": "C0SALES"}), "no_text"),
+    ("an unknown user", lambda client, stage: client.users_info(user="U0NOBODY"), "user_not_found"),
+    ("no user", lambda client, stage: client.users_info(user=""), "invalid_arguments"),
+    ("an unknown address", lambda client, stage: client.users_lookupByEmail(email="x@acme.example"), "users_not_found"),
+    (
+        "a foreign address",
+        lambda client, stage: client.users_lookupByEmail(email="olga@elsewhere.example"),
+        "users_not_found",
+    ),
+    ("a bad cursor", lambda client, stage: client.users_list(cursor="nonsense!"), "invalid_cursor"),
+    ("a bad limit", lambda client, stage: client.users_list(limit=-1), "invalid_arguments"),
+    ("an unknown team", lambda client, stage: client.team_info(team="T0OTHER"), "team_not_found"),
+    ("an unknown bot", lambda client, stage: client.bots_info(bot="B0OTHER"), "bot_not_found"),
+    ("an error asked for", lambda client, stage: client.api_test(error="my_error"), "my_error"),
+    ("an unknown channel", lambda client, stage: client.conversations_info(channel="C0NOWHERE"), "channel_not_found"),
+    (
+        "no such thread",
+        lambda client, stage: client.conversations_replies(channel="C0SALES", ts="1.2"),
+        "thread_not_found",
+    ),
+    (
+        "a time that is none",
+        lambda client, stage: client.conversations_history(channel="C0SALES", oldest="x"),
+        "invalid_ts_oldest",
+    ),
+    ("a bad page", lambda client, stage: client.users_list(cursor="YmVmb3JlOjI="), "invalid_cursor"),
+    (
+        "an unseen private channel",
+        lambda client, stage: client.conversations_info(channel="C0SECRET"),
+        "channel_not_found",
+    ),
+    ("a strange type", lambda client, stage: client.conversations_list(types="club"), "invalid_types"),
+    (
+        "a channel the app is not in",
+        lambda client, stage: client.chat_postMessage(channel="general", text="Hi"),
+        "not_in_channel",
+    ),
+    ("an archived channel", lambda client, stage: client.chat_postMessage(channel="C0OLD", text="Hi"), "is_archived"),
+    (
+        "nothing to say",
+        lambda client, stage: client.api_call("chat.postMessage", json={"channel": "C0SALES"}),
+        "no_text",
+    ),
     (
         "a message that is not there",
-        lambda c, s: c.chat_update(channel="C0SALES", ts="1.2", text="x"),
+        lambda client, stage: client.chat_update(channel="C0SALES", ts="1.2", text="x"),
         "message_not_found",
     ),
-    ("what was said is over", lambda c, s: c.chat_update(channel="C0OLD", ts=s.ts, text="x"), "is_inactive"),
+    (
+        "what was said is over",
+        lambda client, stage: client.chat_update(channel="C0OLD", ts=stage.ts, text="x"),
+        "is_inactive",
+    ),
     (
         "nobody there",
-        lambda c, s: c.chat_postEphemeral(channel="C0SALES", user="U0OUT", text="x"),
+        lambda client, stage: client.chat_postEphemeral(channel="C0SALES", user="U0OUT", text="x"),
         "user_not_in_channel",
     ),
-    ("two people", lambda c, s: c.conversations_open(users="U0REP,U0JANE"), "too_many_users"),
-    ("a bot", lambda c, s: c.conversations_open(users="U0BOT"), "cannot_dm_bot"),
-    ("a stranger", lambda c, s: c.conversations_open(users="U0NOBODY"), "user_not_found"),
+    ("two people", lambda client, stage: client.conversations_open(users="U0REP,U0JANE"), "too_many_users"),
+    ("a bot", lambda client, stage: client.conversations_open(users="U0BOT"), "cannot_dm_bot"),
+    ("a stranger", lambda client, stage: client.conversations_open(users="U0NOBODY"), "user_not_found"),
     (
         "joining what cannot be",
-        lambda c, s: c.conversations_join(channel="D0REP"),
+        lambda client, stage: client.conversations_join(channel="D0REP"),
         "method_not_supported_for_channel_type",
     ),
-    ("joining what is over", lambda c, s: c.conversations_join(channel="C0OLD"), "is_archived"),
-    ("no such file", lambda c, s: c.files_completeUploadExternal(files=[{"id": "F9"}]), "file_not_found"),
-    ("no file", lambda c, s: c.files_completeUploadExternal(files=[]), "invalid_arguments"),
-    ("no length", lambda c, s: c.files_getUploadURLExternal(filename="x", length=0), "invalid_arguments"),
-    ("no emoji", lambda c, s: c.reactions_add(channel="C0SALES", timestamp=s.ts, name="?"), "invalid_name"),
-    ("no such view", lambda c, s: c.views_update(view_id="V9", view=modal()), "not_found"),
-    ("no such name", lambda c, s: c.views_update(external_id="mine", view=modal()), "not_found"),
-    ("an old view", lambda c, s: c.views_update(view_id=s.view, hash="1.2", view=modal()), "hash_conflict"),
-    ("no such trigger", lambda c, s: c.views_open(trigger_id="1.2.3", view=modal()), "invalid_trigger_id"),
-    ("a home as a modal", lambda c, s: c.views_open(trigger_id=s.triggers[0], view=HOME), "invalid_arguments"),
-    ("a home for nobody", lambda c, s: c.views_publish(user_id="U9", view=HOME), "user_not_found"),
-    ("an unknown method", lambda c, s: c.api_call("scores.list"), "unknown_method"),
-    ("the bot's token", lambda c, s: c.apps_connections_open(app_token="xoxb-bot"), "not_allowed_token_type"),
-    ("another token", lambda c, s: c.auth_test(token="xoxb-other"), "invalid_auth"),
-    ("no token", lambda c, s: AsyncWebClient(base_url=c.base_url).auth_test(), "not_authed"),
+    ("joining what is over", lambda client, stage: client.conversations_join(channel="C0OLD"), "is_archived"),
+    ("no such file", lambda client, stage: client.files_completeUploadExternal(files=[{"id": "F9"}]), "file_not_found"),
+    ("no file", lambda client, stage: client.files_completeUploadExternal(files=[]), "invalid_arguments"),
+    ("no length", lambda client, stage: client.files_getUploadURLExternal(filename="x", length=0), "invalid_arguments"),
+    (
+        "no emoji",
+        lambda client, stage: client.reactions_add(channel="C0SALES", timestamp=stage.ts, name="?"),
+        "invalid_name",
+    ),
+    ("no such view", lambda client, stage: client.views_update(view_id="V9", view=modal()), "not_found"),
+    ("no such name", lambda client, stage: client.views_update(external_id="mine", view=modal()), "not_found"),
+    (
+        "an old view",
+        lambda client, stage: client.views_update(view_id=stage.view, hash="1.2", view=modal()),
+        "hash_conflict",
+    ),
+    (
+        "no such trigger",
+        lambda client, stage: client.views_open(trigger_id="1.2.3", view=modal()),
+        "invalid_trigger_id",
+    ),
+    (
+        "a home as a modal",
+        lambda client, stage: client.views_open(trigger_id=stage.triggers[0], view=HOME),
+        "invalid_arguments",
+    ),
+    ("a home for nobody", lambda client, stage: client.views_publish(user_id="U9", view=HOME), "user_not_found"),
+    ("an unknown method", lambda client, stage: client.api_call("scores.list"), "unknown_method"),
+    (
+        "the bot's token",
+        lambda client, stage: client.apps_connections_open(app_token="xoxb-bot"),
+        "not_allowed_token_type",
+    ),
+    ("another token", lambda client, stage: client.auth_test(token="xoxb-other"), "invalid_auth"),
+    ("no token", lambda client, stage: AsyncWebClient(base_url=client.base_url).auth_test(), "not_authed"),
     (
         "broken JSON",
-        lambda c, s: c.api_call("chat.postMessage", data={"channel": "C0SALES", "blocks": "["}),
+        lambda client, stage: client.api_call("chat.postMessage", data={"channel": "C0SALES", "blocks": "["}),
         "invalid_blocks_format",
     ),
 ]
@@ -356,25 +414,25 @@ async def test_a_refusal_has_slacks_code(
     sandbox.world.add_channel(Channel(id="C0OLD", name="old", is_archived=True, members=["U0BOT"]))
     sandbox.world.im("U0REP")
 
-    with pytest.raises(SlackApiError) as refused:
+    with pytest.raises(SlackApiError) as error:
         await call(client, stage)
 
-    assert (refused.value.response.status_code, refused.value.response["error"]) == (200, code)
+    assert (error.value.response.status_code, error.value.response["error"]) == (200, code)
 
 
 async def test_a_persons_message_is_not_the_apps(sandbox: Sandbox, client: AsyncWebClient) -> None:
     """The app changes and deletes what it posted, nothing else; and it reacts once."""
-    theirs = sandbox.messages("C0SALES", "U0REP")[-1].ts
-    await client.reactions_add(channel="C0SALES", timestamp=theirs, name="eyes")
+    other_ts = sandbox.messages("C0SALES", "U0REP")[-1].ts
+    await client.reactions_add(channel="C0SALES", timestamp=other_ts, name="eyes")
     codes = []
     for call in (
-        client.chat_update(channel="C0SALES", ts=theirs, text="Mine now"),
-        client.chat_delete(channel="C0SALES", ts=theirs),
-        client.reactions_add(channel="C0SALES", timestamp=theirs, name="eyes"),
+        client.chat_update(channel="C0SALES", ts=other_ts, text="Mine now"),
+        client.chat_delete(channel="C0SALES", ts=other_ts),
+        client.reactions_add(channel="C0SALES", timestamp=other_ts, name="eyes"),
     ):
-        with pytest.raises(SlackApiError) as refused:
+        with pytest.raises(SlackApiError) as error:
             await call
-        codes.append(refused.value.response["error"])
+        codes.append(error.value.response["error"])
 
     assert codes == ["cant_update_message", "cant_delete_message", "already_reacted"]
 
@@ -382,10 +440,10 @@ async def test_a_persons_message_is_not_the_apps(sandbox: Sandbox, client: Async
 @pytest.mark.parametrize(
     ("scope", "call"),
     [
-        ("chat:write", lambda c: c.chat_postMessage(channel="C0SALES", text="Hi")),
-        ("channels:read", lambda c: c.conversations_info(channel="C0SALES")),
-        ("channels:history", lambda c: c.conversations_history(channel="C0SALES")),
-        ("im:read", lambda c: c.conversations_list(types="im")),
+        ("chat:write", lambda client: client.chat_postMessage(channel="C0SALES", text="Hi")),
+        ("channels:read", lambda client: client.conversations_info(channel="C0SALES")),
+        ("channels:history", lambda client: client.conversations_history(channel="C0SALES")),
+        ("im:read", lambda client: client.conversations_list(types="im")),
     ],
 )
 async def test_a_scope_that_was_not_granted(
@@ -394,10 +452,10 @@ async def test_a_scope_that_was_not_granted(
     """Without its scope a method names the one it needs."""
     sandbox.world.scopes.discard(scope)
 
-    with pytest.raises(SlackApiError) as refused:
+    with pytest.raises(SlackApiError) as error:
         await call(client)
 
-    assert (refused.value.response["error"], refused.value.response["needed"]) == ("missing_scope", scope)
+    assert (error.value.response["error"], error.value.response["needed"]) == ("missing_scope", scope)
 
 
 async def test_addresses_need_a_scope(sandbox: Sandbox, client: AsyncWebClient) -> None:

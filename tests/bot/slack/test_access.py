@@ -16,7 +16,7 @@ def person(*, guest: bool, outsider: bool, active: bool) -> Person:
 
 
 @pytest.mark.parametrize(
-    ("who", "where", "somewhere", "verdict"),
+    ("person", "place", "somewhere", "verdict"),
     [
         (MEMBER, HERE, True, Verdict.ALLOWED),
         (MEMBER, None, False, Verdict.ALLOWED),  # the App Home, or a modal
@@ -32,22 +32,22 @@ def person(*, guest: bool, outsider: bool, active: bool) -> Person:
         (person(guest=False, outsider=False, active=False), HERE, True, Verdict.INACTIVE),
     ],
 )
-def test_the_verdict(who: Person | None, where: Conversation | None, somewhere: bool, verdict: Verdict) -> None:
+def test_the_verdict(person: Person | None, place: Conversation | None, somewhere: bool, verdict: Verdict) -> None:
     """Each reason has its own sentence; what a person is comes before where they are."""
-    assert may_see(who, where, somewhere=somewhere) is verdict
+    assert may_see(person, place, somewhere=somewhere) is verdict
 
 
 def test_only_an_active_member_in_a_place_of_our_own_is_served() -> None:
     """Of every combination there is, two are allowed: here, and nowhere in particular."""
     people = [None, *(person(guest=g, outsider=o, active=a) for g, o, a in itertools.product((True, False), repeat=3))]
     allowed = [
-        (who, where, somewhere)
-        for who, where, somewhere in itertools.product(people, (None, HERE, SHARED), (True, False))
-        if may_see(who, where, somewhere=somewhere) is Verdict.ALLOWED
+        (person, place, somewhere)
+        for person, place, somewhere in itertools.product(people, (None, HERE, SHARED), (True, False))
+        if may_see(person, place, somewhere=somewhere) is Verdict.ALLOWED
     ]
 
-    assert [(who, where) for who, where, somewhere in allowed if somewhere] == [(MEMBER, HERE)]
-    assert {who for who, _, _ in allowed} == {MEMBER}
+    assert [(person, place) for person, place, somewhere in allowed if somewhere] == [(MEMBER, HERE)]
+    assert {person for person, _, _ in allowed} == {MEMBER}
 
 
 def test_no_sentence_holds_a_number() -> None:
@@ -59,7 +59,7 @@ def test_no_sentence_holds_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("teams", "organisations", "ours", "elsewhere"),
+    ("teams", "organisations", "own_organisation", "is_outside"),
     [
         (("T0OURS", None), (None,), None, False),
         (("T0OTHER",), (None,), None, True),
@@ -71,7 +71,7 @@ def test_no_sentence_holds_a_number() -> None:
     ],
 )
 def test_what_a_request_says_itself(
-    teams: tuple[str | None, ...], organisations: tuple[str | None, ...], ours: str | None, elsewhere: bool
+    teams: tuple[str | None, ...], organisations: tuple[str | None, ...], own_organisation: str | None, is_outside: bool
 ) -> None:
     """Of a click by an outsider only the request itself tells where they belong."""
-    assert is_from_outside(teams, organisations, "T0OURS", ours) is elsewhere
+    assert is_from_outside(teams, organisations, "T0OURS", own_organisation) is is_outside

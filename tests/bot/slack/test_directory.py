@@ -21,7 +21,7 @@ def user(**more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("told", "enterprise", "guest", "outsider", "active"),
+    ("profile", "enterprise", "guest", "outsider", "active"),
     [
         (user(), None, False, False, True),
         (user(is_restricted=True), None, True, False, True),
@@ -46,18 +46,18 @@ def user(**more: Any) -> dict[str, Any]:
     ],
 )
 async def test_a_person(
-    told: dict[str, Any], enterprise: str | None, guest: bool, outsider: bool, active: bool
+    profile: dict[str, Any], enterprise: str | None, guest: bool, outsider: bool, active: bool
 ) -> None:
     """Guests, outsiders and those who are no active members are told apart."""
     async with told_slack() as (slack, client):
-        slack.tells["users.info"] = {"ok": True, "user": told}
+        slack.tells["users.info"] = {"ok": True, "user": profile}
         person = await People(client, team=TEAM, enterprise=enterprise).person("U1", now=0)
 
     assert person == Person(id="U1", is_guest=guest, is_outsider=outsider, is_active=active)
 
 
 @pytest.mark.parametrize(
-    ("told", "shared"),
+    ("conversation", "shared"),
     [
         ({}, False),
         ({"is_private": True}, False),
@@ -73,17 +73,17 @@ async def test_a_person(
         ({"is_ext_shared": False, "pending_shared": [], "pending_connected_team_ids": []}, False),
     ],
 )
-async def test_a_place(told: dict[str, Any], shared: bool) -> None:
+async def test_a_place(conversation: dict[str, Any], shared: bool) -> None:
     """A conversation that others of another organisation read, or are about to, is shared."""
     async with told_slack() as (slack, client):
-        slack.tells["conversations.info"] = {"ok": True, "channel": {"id": "C1"} | told}
+        slack.tells["conversations.info"] = {"ok": True, "channel": {"id": "C1"} | conversation}
         place = await People(client, team=TEAM, enterprise=None).place("C1", now=0)
 
     assert place == Conversation(id="C1", is_shared=shared)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "answer",
     [
         {"ok": False, "error": "user_not_found"},
         {"ok": True},
@@ -95,14 +95,14 @@ async def test_a_place(told: dict[str, Any], shared: bool) -> None:
     ],
     ids=str,
 )
-async def test_what_slack_does_not_say(told: object) -> None:
+async def test_what_slack_does_not_say(answer: object) -> None:
     """A refusal, an answer without what was asked for, and an answer that is none: nothing is known."""
     async with told_slack() as (slack, client):
-        slack.tells = {"users.info": told, "conversations.info": told}
+        slack.tells = {"users.info": answer, "conversations.info": answer}
         people = People(client, team=TEAM, enterprise=None)
-        found = (await people.person("U1", now=0), await people.place("C1", now=0))
+        looked_up = (await people.person("U1", now=0), await people.place("C1", now=0))
 
-    assert found == (None, None)
+    assert looked_up == (None, None)
 
 
 async def test_what_is_known_is_remembered_for_half_a_minute() -> None:
@@ -110,12 +110,12 @@ async def test_what_is_known_is_remembered_for_half_a_minute() -> None:
     async with told_slack() as (slack, client):
         slack.tells["users.info"] = {"ok": True, "user": user()}
         people = People(client, team=TEAM, enterprise=None)
-        asked = []
+        counts = []
         for now in (10, 10 + KEPT - 1, 10 + KEPT, 10):
             await people.person("U1", now=now)
-            asked.append(len(slack.asked))
+            counts.append(len(slack.asked))
 
-    assert asked == [1, 1, 2, 3]
+    assert counts == [1, 1, 2, 3]
     assert KEPT == 30_000_000
 
 
@@ -159,11 +159,11 @@ async def test_no_more_is_remembered_than_fits() -> None:
         people = People(client, team=TEAM, enterprise=None)
         for number in range(MOST + 1):
             await people.person(f"U{number}", now=0)
-        asked = len(slack.asked)
+        request_count = len(slack.asked)
         await people.person("U0", now=1)
         await people.person(f"U{MOST}", now=1)
 
-    assert asked == MOST + 1
+    assert request_count == MOST + 1
     assert len(slack.asked) == MOST + 2
 
 
@@ -224,22 +224,22 @@ async def test_what_a_channel_is(channel: dict[str, Any], verdict: Verdict) -> N
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [{"ok": True}, {"ok": False, "error": "unknown_method"}, {"ok": False, "error": "missing_scope"}],
     ids=["nothing", "unknown method", "not allowed"],
 )
-async def test_what_slack_does_not_say_of_a_channel_is_a_no(said: dict[str, Any]) -> None:
+async def test_what_slack_does_not_say_of_a_channel_is_a_no(answer: dict[str, Any]) -> None:
     """Where nobody can say who is in a channel, or what it is, nothing is posted to it."""
     async with channel_of("U1") as (slack, people):
-        slack.tells["conversations.members"] = said
+        slack.tells["conversations.members"] = answer
         assert await people.may_post("C1", now=0) is Verdict.MIXED
     async with channel_of("U1") as (slack, people):
-        slack.tells["conversations.info"] = said
+        slack.tells["conversations.info"] = answer
         assert await people.may_post("C1", now=0) is Verdict.UNFOUND
 
 
 @pytest.mark.parametrize(
-    ("told", "verdict"),
+    ("profile", "verdict"),
     [
         ({}, Verdict.ALLOWED),
         ({"is_restricted": True}, Verdict.MIXED),
@@ -249,27 +249,27 @@ async def test_what_slack_does_not_say_of_a_channel_is_a_no(said: dict[str, Any]
 )
 @pytest.mark.parametrize("is_listed", [True, False])
 async def test_who_is_not_listed_is_looked_up_alone(
-    told: dict[str, Any] | None, verdict: Verdict, is_listed: bool
+    profile: dict[str, Any] | None, verdict: Verdict, is_listed: bool
 ) -> None:
     """Somebody new; and everybody, where Slack lists nobody. A person unknown to Slack keeps scores out."""
     async with channel_of("U7") as (slack, people):
-        if told is not None:
-            slack.tells["users.info"] = {"ok": True, "user": user(id="U7", **told)}
+        if profile is not None:
+            slack.tells["users.info"] = {"ok": True, "user": user(id="U7", **profile)}
         if not is_listed:
             slack.tells["users.list"] = {"ok": False, "error": "unknown_method"}
         assert await people.may_post("C1", now=0) is verdict
         assert slack.asked.count("users.info") == 1
 
 
-@pytest.mark.parametrize(("unlisted", "asked"), [(MOST_LOOKED_UP, MOST_LOOKED_UP), (MOST_LOOKED_UP + 1, 0)])
-async def test_no_more_are_looked_up_alone_than_slack_allows(unlisted: int, asked: int) -> None:
+@pytest.mark.parametrize(("unlisted", "expected"), [(MOST_LOOKED_UP, MOST_LOOKED_UP), (MOST_LOOKED_UP + 1, 0)])
+async def test_no_more_are_looked_up_alone_than_slack_allows(unlisted: int, expected: int) -> None:
     """With more, it is not known who reads the channel; ten thousand who are listed cost nothing."""
     async with channel_of(*(f"UNEW{n}" for n in range(unlisted)), *(f"U{n}" for n in range(10_000))) as (slack, people):
         slack.tells["users.list"] = {"ok": True, "members": [user(id=f"U{n}") for n in range(10_000)]}
         slack.tells["users.info"] = {"ok": True, "user": user()}
         verdict = await people.may_post("C1", now=0)
-    assert verdict is (Verdict.ALLOWED if asked else Verdict.MIXED)
-    assert slack.asked.count("users.info") == asked
+    assert verdict is (Verdict.ALLOWED if expected else Verdict.MIXED)
+    assert slack.asked.count("users.info") == expected
 
 
 async def test_everybody_is_listed_every_five_minutes_at_most() -> None:
@@ -358,11 +358,11 @@ async def test_who_reads_direct_messages(channel: dict[str, Any], members: list[
 @pytest.mark.parametrize("error", ["ratelimited", "internal_error"])
 async def test_what_slack_does_not_say_just_now_is_not_taken_for_a_no(error: str) -> None:
     """Where a message goes is decided by what Slack says, not by its having a bad moment: whoever asks waits."""
-    told = {"ok": False, "error": error}
+    error_answer = {"ok": False, "error": error}
     async with told_slack() as (slack, client):
         slack.tells = {
-            "conversations.info": told,
-            "users.info": told,
+            "conversations.info": error_answer,
+            "users.info": error_answer,
             "users.lookupByEmail": {"ok": True, "user": {"id": "U1"}},
         }
         people = People(client, team=TEAM, enterprise=None)

@@ -225,7 +225,7 @@ def test_quotes(words: str, contact: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "asked"),
+    ("rest", "expected"),
     [
         ("", (10, None)),
         ("5", (5, None)),
@@ -236,9 +236,9 @@ def test_quotes(words: str, contact: str) -> None:
         ("1", (1, None)),
     ],
 )
-def test_top(rest: str, asked: tuple[int, str | None]) -> None:
+def test_top(rest: str, expected: tuple[int, str | None]) -> None:
     """How many, and of which type, in any order."""
-    assert read_top(rest, TYPES) == asked
+    assert read_top(rest, TYPES) == expected
 
 
 @pytest.mark.parametrize("word", ["0", "51", "-1", "1.5", "٣", "renewal", "9" * 5000, "5 5", "fit score", "gun"])
@@ -249,7 +249,7 @@ def test_a_top_that_is_none(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "asked"),
+    ("rest", "expected"),
     [
         ("ada", ("ada", ("score",))),
         ("ada fit", ("ada", ("fit",))),
@@ -259,9 +259,9 @@ def test_a_top_that_is_none(word: str) -> None:
         ("Studio 54 fit", ("Studio 54", ("fit",))),
     ],
 )
-def test_clear(rest: str, asked: tuple[str, tuple[str, ...]]) -> None:
+def test_clear(rest: str, expected: tuple[str, tuple[str, ...]]) -> None:
     """Types stand at the end, each once; without one the default type is meant."""
-    assert read_clear(rest, TYPES) == asked
+    assert read_clear(rest, TYPES) == expected
 
 
 def test_a_clear_of_nobody() -> None:
@@ -273,7 +273,7 @@ def test_a_clear_of_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "asked"),
+    ("rest", "expected"),
     [
         ("ada fit 90d", ("ada fit", 90)),
         ("ada 7D", ("ada", 7)),
@@ -285,13 +285,15 @@ def test_a_clear_of_nobody() -> None:
         ("ada", ("ada", None)),
     ],
 )
-def test_days(rest: str, asked: tuple[str, int | None]) -> None:
+def test_days(rest: str, expected: tuple[str, int | None]) -> None:
     """A period stands at the end."""
-    assert read_days(rest) == asked
+    assert read_days(rest) == expected
 
 
 amounts = st.integers(min_value=-(10**12), max_value=10**12)
-values = st.builds(Value, st.sampled_from([one.key for one in TYPES]), st.sampled_from([Op.SET, Op.ADD]), amounts)
+values = st.builds(
+    Value, st.sampled_from([score_type.key for score_type in TYPES]), st.sampled_from([Op.SET, Op.ADD]), amounts
+)
 
 
 @given(values)
@@ -303,17 +305,19 @@ def test_a_value_reads_back_as_it_was_written(value: Value) -> None:
 @given(
     st.lists(values, min_size=1, max_size=4, unique_by=lambda value: value.score),
     st.from_regex(r"[A-Za-z][a-z]{0,8}( [A-Z][a-z]{0,8}){0,2}", fullmatch=True).filter(
-        lambda name: not {word.casefold() for word in name.split()} & {"because", *(one.key for one in TYPES)}
+        lambda name: (
+            not {word.casefold() for word in name.split()} & {"because", *(score_type.key for score_type in TYPES)}
+        )
     ),
     st.from_regex(r"[a-z]+( [a-z0-9=+.-]+){0,5}", fullmatch=True).filter(
         lambda reason: "because" not in reason.split()
     ),
 )
-def test_a_whole_request_reads_back(wanted: list[Value], name: str, reason: str) -> None:
+def test_a_whole_request_reads_back(values_wanted: list[Value], name: str, reason: str) -> None:
     """The line of a choice holds the contact, every value in its order, and the reason."""
-    line = f"{name} {' '.join(value.typed() for value in wanted)} because {reason}"
+    line = f"{name} {' '.join(value.typed() for value in values_wanted)} because {reason}"
 
-    assert read_set(line, TYPES) == Setting(name, tuple(wanted), reason)
+    assert read_set(line, TYPES) == Setting(name, tuple(values_wanted), reason)
 
 
 pieces = st.one_of(

@@ -41,12 +41,12 @@ WRITERS = {
 
 def callers() -> dict[str, set[tuple[str, str]]]:
     """Return for each of those methods the functions of the bot that name it, without the demo's own Slack."""
-    found: dict[str, set[tuple[str, str]]] = {name: set() for name in WRITERS}
+    callers_by_name: dict[str, set[tuple[str, str]]] = {name: set() for name in WRITERS}
 
     def look(node: ast.AST, file: str, inside: str) -> None:
-        named = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
-        if isinstance(named, str) and named.replace(".", "_") in found:
-            found[named.replace(".", "_")].add((file, inside))
+        name = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
+        if isinstance(name, str) and name.replace(".", "_") in callers_by_name:
+            callers_by_name[name.replace(".", "_")].add((file, inside))
         for child in ast.iter_child_nodes(node):
             is_named = isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             look(child, file, f"{inside}.{child.name}".lstrip(".") if is_named else inside)  # type: ignore[attr-defined]
@@ -55,7 +55,7 @@ def callers() -> dict[str, set[tuple[str, str]]]:
         name = path.relative_to(BOT)
         if "demo" not in name.parts:
             look(ast.parse(path.read_text()), str(name), "")
-    return found
+    return callers_by_name
 
 
 def test_one_function_posts_and_edits() -> None:
@@ -88,8 +88,8 @@ async def test_what_may_be_shown_is(place: str, ts: str | None) -> None:
     async with slack_with() as (slack, poster):
         assert await poster.send(place, NAMES, ts=ts) == "1.0"
 
-    (written,) = slack.written
-    assert (written["channel"], written["text"]) == (place, "Ada 85")
+    (message,) = slack.written
+    assert (message["channel"], message["text"]) == (place, "Ada 85")
 
 
 @pytest.mark.parametrize("place", ["C1", "D1"])
@@ -107,19 +107,19 @@ async def test_what_may_not_be_shown_is_not(place: str, user: dict[str, Any]) ->
         with pytest.raises(NotShown):
             await poster.send(place, NAMES, ts="1.0")
 
-    (written,) = slack.written
-    assert (written["channel"], written["ts"], written["text"]) == (place, "1.0", HIDDEN)
-    assert [(block["type"], block["text"]["text"]) for block in written["blocks"]] == [("section", HIDDEN)]
+    (message,) = slack.written
+    assert (message["channel"], message["ts"], message["text"]) == (place, "1.0", HIDDEN)
+    assert [(block["type"], block["text"]["text"]) for block in message["blocks"]] == [("section", HIDDEN)]
 
 
 async def test_direct_messages_with_somebody_who_left() -> None:
     """Deactivated, they may see nothing any more; in a channel nobody reads as them."""
     async with slack_with(deleted=True) as (slack, poster):
-        with pytest.raises(NotShown) as refused:
+        with pytest.raises(NotShown) as error:
             await poster.send("D1", NAMES)
-        assert refused.value.verdict is Verdict.INACTIVE
+        assert error.value.verdict is Verdict.INACTIVE
         await poster.send("C1", NAMES)
-    assert [written["channel"] for written in slack.written] == ["C1"]
+    assert [message["channel"] for message in slack.written] == ["C1"]
 
 
 async def test_direct_messages_ask_for_their_reader_alone() -> None:

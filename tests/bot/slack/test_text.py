@@ -51,7 +51,7 @@ def test_clean(sent: str, typed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "written"),
+    ("text", "expected"),
     [
         ("<!channel>", "&lt;!channel&gt;"),
         ("<@U0ADMIN> & <https://evil.example|Free>", "&lt;@U0ADMIN&gt; &amp; &lt;https://evil.example|Free&gt;"),
@@ -73,15 +73,15 @@ def test_clean(sent: str, typed: str) -> None:
         ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),  # a joiner is part of the sign
     ],
 )
-def test_escape(text: str, written: str) -> None:
+def test_escape(text: str, expected: str) -> None:
     """Text from elsewhere mentions nobody, links nowhere, styles nothing, and turns nothing around.
 
     A word joiner is written as ¦ here; what looks like a mark is another character."""
-    assert escape(text) == written.replace("¦", "\u2060")
+    assert escape(text) == expected.replace("¦", "\u2060")
 
 
 @pytest.mark.parametrize(
-    ("text", "written"),
+    ("text", "expected"),
     [
         ("no `x*` and *y*", "no `x*` and ∗y∗"),
         ("`a` is _no_ `b`, type `/score set ada 85`", "`a` is ˍnoˍ `b`, type `/score set ada 85`"),
@@ -92,9 +92,9 @@ def test_escape(text: str, written: str) -> None:
         ("", ""),
     ],
 )
-def test_sentences_keep_their_code(text: str, written: str) -> None:
+def test_sentences_keep_their_code(text: str, expected: str) -> None:
     """What stands in backticks stays code, to the letter, and everything else is escaped."""
-    assert escape_sentence(text) == written.replace("¦", "\u2060")
+    assert escape_sentence(text) == expected.replace("¦", "\u2060")
 
 
 @given(st.text(st.sampled_from("`*_~<>&:ax \u202e\u2067\u05d0\n") | st.characters(), max_size=30))
@@ -118,8 +118,8 @@ def test_no_style_is_left(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_what_is_shown_can_be_copied_back(text: str) -> None:
     """What Slack shows of a text, typed again, is the text as it would have been typed before."""
-    shown = escape(text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    sent = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    displayed = escape(text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    sent = displayed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     assert clean(sent) == clean(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
@@ -127,15 +127,15 @@ def test_what_is_shown_can_be_copied_back(text: str) -> None:
 @given(st.text())
 def test_nothing_escaped_is_markup(text: str) -> None:
     """No text keeps a bracket, and what is shown is the text, on one line."""
-    written = escape(text)
+    escaped = escape(text)
 
-    assert not set("<>") & set(written)
+    assert not set("<>") & set(escaped)
     bare = str.maketrans(
         dict.fromkeys("\u2060\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
     )
     marks = str.maketrans("∗ˍ∼ˋ", "*_~`")
-    shown = html.unescape(written.replace("&amp;", "&#38;")).translate(bare).translate(marks)
-    assert " ".join(shown.split()) == " ".join(text.translate(bare).translate(marks).split())
+    displayed = html.unescape(escaped.replace("&amp;", "&#38;")).translate(bare).translate(marks)
+    assert " ".join(displayed.split()) == " ".join(text.translate(bare).translate(marks).split())
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40))
@@ -168,6 +168,6 @@ def test_cleaning_is_total(text: str) -> None:
 )
 def test_mentions(text: str, user: str | None) -> None:
     """A mention names a person by Slack's id."""
-    found = MENTION.fullmatch(text)
+    match = MENTION.fullmatch(text)
 
-    assert (found and found[1]) == user
+    assert (match and match[1]) == user

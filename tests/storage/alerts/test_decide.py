@@ -36,8 +36,8 @@ async def team(storage: Storage) -> Team:
 async def asked(workspace: Workspace) -> list[tuple[int | None, int | None, str, str]]:
     """Give every follow-up: points before and after, where to, and what became of it."""
     return [
-        (points(one.before), points(one.after), one.lane, one.standing.state.value)
-        for one in await load_follow_ups(workspace, ids=range(1, 5_000))
+        (points(follow_up.before), points(follow_up.after), follow_up.lane, follow_up.standing.state.value)
+        for follow_up in await load_follow_ups(workspace, ids=range(1, 5_000))
     ]
 
 
@@ -55,8 +55,8 @@ async def test_the_first_rule_is_off_until_somebody_chose_a_channel(storage: Sto
     await team.deliver(set_to("2", ADA, 95), set_to("3", BOB, 80), received=NOW + 1)
 
     assert await asked(workspace) == [(None, 80, "C0SALES", "open")]
-    (one,) = await list_waiting(workspace, most=10)
-    assert (one.source, one.actor, one.score) == ("crm", None, "score")
+    (follow_up,) = await list_waiting(workspace, most=10)
+    assert (follow_up.source, follow_up.actor, follow_up.score) == ("crm", None, "score")
 
 
 async def test_it_asks_once_closes_itself_and_rests(team: Team) -> None:
@@ -98,8 +98,8 @@ async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team
     if together:
         await asyncio.gather(*map(team.record, deliveries))
     else:
-        for one in deliveries:
-            await team.record(one)
+        for delivery in deliveries:
+            await team.record(delivery)
     assert await asked(team.workspace) == []
 
 
@@ -118,8 +118,8 @@ async def test_what_an_earlier_one_of_a_commit_asked_for_is_seen_by_a_condition(
     if together:
         await asyncio.gather(*map(team.record, deliveries))
     else:
-        for one in deliveries:
-            await team.record(one)
+        for delivery in deliveries:
+            await team.record(delivery)
     assert await asked(team.workspace) == [(None, 85, "C0SALES", "open"), (None, 70, "C0SALES", "open")]
 
 
@@ -148,16 +148,16 @@ async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
         owners={"me": "Rep@acme.example"}, now=NOW,
     )  # fmt: skip  # the words and whose they are
     assert rule.condition == "owner:Rep@acme.example tag:vip"
-    mine = {"owner": "rep@acme.example", "tags": ["vip"]}
-    await team.deliver(set_to("1", ADA, 60, fields=mine), set_to("2", BOB, 60), received=NOW + 1)
-    await team.deliver(said("3", BOB, **mine), received=NOW + 2)  # type: ignore[arg-type]  # fields as JSON
+    fields = {"owner": "rep@acme.example", "tags": ["vip"]}
+    await team.deliver(set_to("1", ADA, 60, fields=fields), set_to("2", BOB, 60), received=NOW + 1)
+    await team.deliver(said("3", BOB, **fields), received=NOW + 2)  # type: ignore[arg-type]  # fields as JSON
     await team.deliver(set_to("4", BOB, 70), received=NOW + 3)
 
     assert await asked(team.workspace) == [(None, 60, "C0VIP", "open")]
 
 
 @pytest.mark.parametrize(
-    ("condition", "kept"),
+    ("condition", "expected"),
     [
         ("owner:me", "owner:rep@acme.example"),
         ("fit>5 OWNER : ME -tag:me", "fit>5 OWNER : rep@acme.example -tag:me"),
@@ -168,7 +168,7 @@ async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
         ("owner:(<@U8>,me)", 'owner:("list=sales@x.org",rep@acme.example)'),  # which is no word by itself
     ],
 )
-async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: str, kept: str) -> None:
+async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: str, expected: str) -> None:
     """As are the colleagues it names: when it is asked, nobody is there to be `me`."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000, bands=(), start=None,
@@ -179,7 +179,7 @@ async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: st
         owners={"me": "rep@acme.example", "U7": "jane@x.org", "U8": "list=sales@x.org"}, now=NOW,
     )  # fmt: skip  # the words and whose they are
 
-    assert rule.condition == kept
+    assert rule.condition == expected
 
 
 async def test_who_is_inside_when_a_rule_is_made_is_not_asked_for(team: Team) -> None:
@@ -215,7 +215,7 @@ async def test_without_a_channel_the_owner_is_asked_else_an_admin(storage: Stora
     team = Team(workspace, storage.committer)
     await choose_channel(workspace, channel=None, now=NOW)
     await team.deliver(set_to("1", ADA, 90, fields={"owner": "Rep@Acme.example"}), set_to("2", BOB, 90))
-    assert [one[2] for one in await asked(workspace)] == ["owner:rep@acme.example", "admins"]
+    assert [entry[2] for entry in await asked(workspace)] == ["owner:rep@acme.example", "admins"]
 
 
 async def test_an_undo_moves_scores_like_any_other_request(team: Team) -> None:
@@ -273,14 +273,14 @@ async def test_the_first_click_wins(team: Team) -> None:
         except TooLate as late:
             return f"late: {late.holder} {late.state}"
 
-    told = Counter(await asyncio.gather(*(claim(f"U{n}") for n in range(20))))
-    tell("claims", told)
-    (winner,) = [who for who in told if not who.startswith("late")]
-    assert told == {winner: 1, f"late: {winner} claimed": 19}
+    answers = Counter(await asyncio.gather(*(claim(f"U{n}") for n in range(20))))
+    tell("claims", answers)
+    (winner,) = [answer for answer in answers if not answer.startswith("late")]
+    assert answers == {winner: 1, f"late: {winner} claimed": 19}
     with pytest.raises(TooLate):
         await apply_move(team.workspace, id=1, move=FollowUpMove.DONE, by="U77", now=NOW)
-    ended = await apply_move(team.workspace, id=1, move=FollowUpMove.DONE, by=winner, now=NOW)
-    assert (ended.standing.state, ended.standing.holder) == (FollowUpState.DONE, winner)
+    closed = await apply_move(team.workspace, id=1, move=FollowUpMove.DONE, by=winner, now=NOW)
+    assert (closed.standing.state, closed.standing.holder) == (FollowUpState.DONE, winner)
     assert await list_waiting(team.workspace, most=10) == []
 
 
@@ -292,7 +292,7 @@ async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
     await apply_move(team.workspace, id=2, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
     await apply_move(team.workspace, id=4, move=FollowUpMove.DONE, by="U1", now=NOW)
     await team.deliver(*(set_to(f"{name}-", name, 10) for name in names), received=NOW + SECOND)
-    assert [one[3] for one in await asked(team.workspace)] == ["claimed", "closed", "closed", "done"]
+    assert [entry[3] for entry in await asked(team.workspace)] == ["claimed", "closed", "closed", "done"]
 
 
 async def test_a_snooze_ends_once(team: Team) -> None:
@@ -324,23 +324,24 @@ async def test_a_message_that_moved(team: Team, storage: Storage) -> None:
     """All that it lists is in the other one, posted when it was; what is elsewhere, or of another team, stays."""
     other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
     await choose_channel(other.workspace, channel="C0SALES", now=NOW)
-    for one in (team, other):
-        await one.deliver(*(set_to(f"{n}", Reference(email=f"p{n}@example.com"), 90) for n in range(3)))
-    mine, theirs = [
-        [one.id for one in await load_follow_ups(each.workspace, ids=range(1, 99))] for each in (team, other)
+    for receiving in (team, other):
+        await receiving.deliver(*(set_to(f"{n}", Reference(email=f"p{n}@example.com"), 90) for n in range(3)))
+    own_ids, other_ids = [
+        [follow_up.id for follow_up in await load_follow_ups(each_team.workspace, ids=range(1, 99))]
+        for each_team in (team, other)
     ]
-    for each, ids in ((team, mine), (other, theirs)):
-        await record_message(each.workspace, ids=ids[:2], channel="C0SALES", ts="1.0", in_list=True, now=NOW + 5)
-        await record_message(each.workspace, ids=ids[2:], channel="C0SALES", ts="2.0", in_list=False, now=NOW + 6)
+    for each_team, ids in ((team, own_ids), (other, other_ids)):
+        await record_message(each_team.workspace, ids=ids[:2], channel="C0SALES", ts="1.0", in_list=True, now=NOW + 5)
+        await record_message(each_team.workspace, ids=ids[2:], channel="C0SALES", ts="2.0", in_list=False, now=NOW + 6)
     await move_message(team.workspace, channel="C0SALES", ts="1.0", to_channel="D0ADMIN", to_ts="3.0")
 
-    there = [
+    messages = [
         [
-            (one.message_channel, one.message_ts, one.posted_at, one.in_list)
-            for one in await load_follow_ups(each, ids=ids)
+            (follow_up.message_channel, follow_up.message_ts, follow_up.posted_at, follow_up.in_list)
+            for follow_up in await load_follow_ups(workspace, ids=ids)
         ]
-        for each, ids in ((team.workspace, mine), (other.workspace, theirs))
+        for workspace, ids in ((team.workspace, own_ids), (other.workspace, other_ids))
     ]
     last = ("C0SALES", "2.0", NOW + 6, False)
-    assert there[0] == [*[("D0ADMIN", "3.0", NOW + 5, True)] * 2, last]
-    assert there[1] == [*[("C0SALES", "1.0", NOW + 5, True)] * 2, last]
+    assert messages[0] == [*[("D0ADMIN", "3.0", NOW + 5, True)] * 2, last]
+    assert messages[1] == [*[("C0SALES", "1.0", NOW + 5, True)] * 2, last]

@@ -19,7 +19,7 @@ async def test_zones_are_not_looked_up_on_the_event_loop(team: Team) -> None:
 
     sys.setprofile(note)
     try:
-        made = await set_digest(
+        digest = await set_digest(
             team.workspace, place="C0SALES", zone="europe/berlin", minute=540, made_by="U1", now=NOW
         )
         with pytest.raises(UnknownZone):
@@ -27,6 +27,6 @@ async def test_zones_are_not_looked_up_on_the_event_loop(team: Team) -> None:
     finally:
         sys.setprofile(None)
 
-    assert made.zone == "Europe/Berlin"
+    assert digest.zone == "Europe/Berlin"
     assert "set_digest" in called
     assert "available_timezones" not in called

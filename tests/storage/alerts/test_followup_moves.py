@@ -70,11 +70,11 @@ class Life(RuleBasedStateMachine):
             await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
         self.team = Team(workspace, self.storage.committer)
 
-    @rule(score=st.sampled_from(["score", "heat"]), who=st.integers(0, 1), value=st.sampled_from([0, 30, 60, 100]))
-    def push(self, score: str, who: int, value: int) -> None:
+    @rule(score=st.sampled_from(["score", "heat"]), person=st.integers(0, 1), value=st.sampled_from([0, 30, 60, 100]))
+    def push(self, score: str, person: int, value: int) -> None:
         """Set a score."""
         self.number += 1
-        item = set_to(str(self.number), f"p{who}@example.com", value, score=score)
+        item = set_to(str(self.number), f"p{person}@example.com", value, score=score)
         self.runner.run(self.team.deliver(item, batch=str(self.number), received=self.now))
 
     @rule(
@@ -87,27 +87,27 @@ class Life(RuleBasedStateMachine):
         self.runner.run(self._click(place, way, by))
 
     async def _click(self, place: int, way: FollowUpMove, by: str) -> None:
-        found = await load_follow_ups(self.team.workspace, ids=range(1, 500))
-        if not found:
+        follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, 500))
+        if not follow_ups:
             return
-        one = found[-1 - place % len(found)]
-        by = (one.standing.holder or "U1") if by == HOLDER else by
+        follow_up = follow_ups[-1 - place % len(follow_ups)]
+        by = (follow_up.standing.holder or "U1") if by == HOLDER else by
         until = self.now + DAY if way is FollowUpMove.SNOOZE else None
         late = None
         try:
-            after = await apply_move(self.team.workspace, id=one.id, move=way, by=by, until=until, now=self.now)
-        except TooLate as refused:
-            late = refused
+            after = await apply_move(self.team.workspace, id=follow_up.id, move=way, by=by, until=until, now=self.now)
+        except TooLate as error:
+            late = error
         if late is not None:
             self.seen["too late"] += 1
-            assert (late.state, late.holder) == (one.standing.state, one.standing.holder)
+            assert (late.state, late.holder) == (follow_up.standing.state, follow_up.standing.holder)
             return
         assert after.standing.holder == by
         if way is FollowUpMove.DONE:
-            told = await record_outcome(
-                self.team.workspace, id=one.id, outcome=FollowUpOutcome.MEETING, by=by, now=self.now
+            recorded_outcome = await record_outcome(
+                self.team.workspace, id=follow_up.id, outcome=FollowUpOutcome.MEETING, by=by, now=self.now
             )
-            assert told.outcome is FollowUpOutcome.MEETING
+            assert recorded_outcome.outcome is FollowUpOutcome.MEETING
 
     @rule(hours=st.sampled_from([1, 3, 5, 30, 80]))
     def wait(self, hours: int) -> None:
@@ -128,11 +128,15 @@ class Life(RuleBasedStateMachine):
                     self.seen["time was too late"] += 1
             await jobs.settle(self.team.workspace, job=job, pace=0, now=self.now)
         # Whatever time should have done is done.
-        for one in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
-            assert one.until is None or one.until > self.now
-            assert one.standing.state is not FollowUpState.OPEN or one.late_at is None or one.late_at > self.now
-        for one in await list_overdue(self.team.workspace, most=500, now=self.now):
-            assert one.standing.state is FollowUpState.ESCALATED
+        for follow_up in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
+            assert follow_up.until is None or follow_up.until > self.now
+            assert (
+                follow_up.standing.state is not FollowUpState.OPEN
+                or follow_up.late_at is None
+                or follow_up.late_at > self.now
+            )
+        for follow_up in await list_overdue(self.team.workspace, most=500, now=self.now):
+            assert follow_up.standing.state is FollowUpState.ESCALATED
 
     @invariant()
     def every_step_is_drawn(self) -> None:
@@ -141,15 +145,17 @@ class Life(RuleBasedStateMachine):
             self.runner.run(self._look())
 
     async def _look(self) -> None:
-        for one in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
-            way = await list_steps(self.team.workspace, id=one.id)
+        for follow_up in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
+            way = await list_steps(self.team.workspace, id=follow_up.id)
             states = [step.state.value for step in way if step.move not in list(FollowUpOutcome)]
             assert states[0] == "open"
             assert set(pairwise(states)) <= DRAWN
-            assert states[-1] == one.standing.state.value
-            has_one = one.standing.state in (FollowUpState.CLAIMED, FollowUpState.SNOOZED, FollowUpState.DONE)
-            assert (one.standing.holder is not None) is has_one
-            assert (one.until is not None) is (one.standing.state in (FollowUpState.CLAIMED, FollowUpState.SNOOZED))
+            assert states[-1] == follow_up.standing.state.value
+            has_one = follow_up.standing.state in (FollowUpState.CLAIMED, FollowUpState.SNOOZED, FollowUpState.DONE)
+            assert (follow_up.standing.holder is not None) is has_one
+            assert (follow_up.until is not None) is (
+                follow_up.standing.state in (FollowUpState.CLAIMED, FollowUpState.SNOOZED)
+            )
             assert [step.at for step in way] == sorted(step.at for step in way)
 
     def teardown(self) -> None:
@@ -159,8 +165,8 @@ class Life(RuleBasedStateMachine):
         self.runner.close()
 
     async def _end(self) -> None:
-        for one in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
-            states = [step.state.value for step in await list_steps(self.team.workspace, id=one.id)]
+        for follow_up in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
+            states = [step.state.value for step in await list_steps(self.team.workspace, id=follow_up.id)]
             self.seen.update(f"{a} to {b}" for a, b in pairwise(states) if a != b)
         await self.storage.close()
 

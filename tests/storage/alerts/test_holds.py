@@ -40,17 +40,20 @@ async def holding_team(storage: Storage, words: str = WORDS) -> Team:
 
 async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
     """Return when each follow-up was asked for, in µs after the beginning, and the value then."""
-    return [(one.asked_at - NOW, one.after) for one in await load_follow_ups(team.workspace, ids=range(1, 100))]
+    return [
+        (follow_up.asked_at - NOW, follow_up.after)
+        for follow_up in await load_follow_ups(team.workspace, ids=range(1, 100))
+    ]
 
 
 async def redefine(team: Team, key: str, *, asks: bool = False, **changes: object) -> None:
     """Change a score type as an admin does, an hour after the beginning."""
-    live = next(one for one in await score_types(team.workspace) if one.key == key)
-    made = await draft(team.workspace, wanted=replace(live, **changes), now=NOW + HOUR)  # type: ignore[arg-type]  # named
-    if made is not None:
-        expected = await preview(team.workspace, draft=made, now=NOW + HOUR)
-        asked = await apply(team.workspace, draft=made, asks=asks, now=NOW + HOUR)
-        assert asked == (expected.asking if asks else 0)
+    live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == key)
+    new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=NOW + HOUR)  # type: ignore[arg-type]  # named
+    if new_draft is not None:
+        expected = await preview(team.workspace, draft=new_draft, now=NOW + HOUR)
+        number = await apply(team.workspace, draft=new_draft, asks=asks, now=NOW + HOUR)
+        assert number == (expected.asking if asks else 0)
 
 
 async def add_default_type(team: Team) -> None:

@@ -48,11 +48,17 @@ async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
 
 async def told(workspace: Workspace) -> list[tuple[int, int, int, str, int]]:
     """Give every follow-up: of which contact and rule, when it was asked for, and what became of it when."""
-    found = await load_follow_ups(workspace, ids=range(1, 5_000))
-    first = min((one.contact for one in found), default=0)
+    follow_ups = await load_follow_ups(workspace, ids=range(1, 5_000))
+    first = min((follow_up.contact for follow_up in follow_ups), default=0)
     return sorted(
-        (one.contact - first, one.asked_at - NOW, one.after or 0, one.standing.state.value, one.changed_at - NOW)
-        for one in found
+        (
+            follow_up.contact - first,
+            follow_up.asked_at - NOW,
+            follow_up.after or 0,
+            follow_up.standing.state.value,
+            follow_up.changed_at - NOW,
+        )
+        for follow_up in follow_ups
     )
 
 
@@ -78,12 +84,12 @@ async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Stor
             await team.deliver(said(f"s{number}", f"p{number}@example.com", tags=tags), received=at)  # type: ignore[arg-type]  # JSON
     for number in range(100):
         at += dice.randrange(1, 4 * HOUR)
-        whom = f"p{dice.randrange(40)}@example.com"
+        email = f"p{dice.randrange(40)}@example.com"
         happened = at - dice.choice([0, 0, 0, DAY])
         item = (
-            set_to(f"c{number}", whom, dice.choice([-90, -60, 20, 55, 75, 90, 100]), score="heat", at=happened)
+            set_to(f"c{number}", email, dice.choice([-90, -60, 20, 55, 75, 90, 100]), score="heat", at=happened)
             if dice.random() < 0.7
-            else change(f"c{number}", whom, Op.ADD, dice.randint(-30, 60), score="heat")
+            else change(f"c{number}", email, Op.ADD, dice.randint(-30, 60), score="heat")
         )
         for team in (swept, unswept):
             await team.deliver(item, batch=f"c{number}", received=at)
@@ -93,12 +99,12 @@ async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Stor
     for team in (swept, unswept):
         await sweep(team.workspace, now=at)
         assert await sweep(team.workspace, now=at + MINUTE) <= 200  # and nothing new comes of it
-    one, two = await told(swept.workspace), await told(unswept.workspace)
+    first, two = await told(swept.workspace), await told(unswept.workspace)
 
-    assert one == two
-    states = Counter(state for *_, state, _ in one)
-    tell("swept or not", {"follow-ups": len(one), "closed": states["closed"], "looked at in sweeps": looked})
-    assert len(one) >= 100
+    assert first == two
+    states = Counter(state for *_, state, _ in first)
+    tell("swept or not", {"follow-ups": len(first), "closed": states["closed"], "looked at in sweeps": looked})
+    assert len(first) >= 100
     assert states["closed"] >= 30
 
 
@@ -167,11 +173,14 @@ async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage
     for number, (day, ada, bob) in enumerate([(3, 60, 80), (8, 66, 66), (9, 30, 65), (15, 31, 90), (16, 70, 65)]):
         items = (set_to(f"a{number}", ADA, ada), set_to(f"b{number}", BOB, bob))
         await team.deliver(*items, received=NOW + day * DAY)
-    found = await load_follow_ups(team.workspace, ids=range(1, 100))
-    moved = [((one.asked_at - NOW) // DAY, (one.before or 0) // 1000, (one.after or 0) // 1000) for one in found]
+    follow_ups = await load_follow_ups(team.workspace, ids=range(1, 100))
+    changes = [
+        ((follow_up.asked_at - NOW) // DAY, (follow_up.before or 0) // 1000, (follow_up.after or 0) // 1000)
+        for follow_up in follow_ups
+    ]
 
-    assert moved == [(8, 50, 66), (9, 80, 65), (15, 66, 31), (16, 66, 65)][:3]
-    assert {one.why for one in found} == {"score moved 15 in 7d"}
+    assert changes == [(8, 50, 66), (9, 80, 65), (15, 66, 31), (16, 66, 65)][:3]
+    assert {follow_up.why for follow_up in follow_ups} == {"score moved 15 in 7d"}
 
 
 async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
@@ -183,7 +192,7 @@ async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
         items=[set_to("3", ADA, 95, score="heat")],
     )  # fmt: skip  # what and how
     assert (await team.record(muted)).unasked == 0
-    assert [one[3] for one in await told(team.workspace)] == ["closed"]
+    assert [entry[3] for entry in await told(team.workspace)] == ["closed"]
     muted = Submission(
         workspace=team.workspace, source="import", batch="import/2", received_at=NOW + DAY // 8, muted=True,
         items=[set_to("4", BOB, 10, score="heat")],
@@ -197,7 +206,7 @@ async def test_a_change_that_changes_nothing_settles_what_was_before_it(storage:
     team = await fading_team(storage, "T0ACME", "heat crosses below 60")
     await team.deliver(set_to("1", ADA, 100, score="heat"))
     await team.deliver(set_to("2", ADA, 50, score="heat"), received=NOW + DAY)
-    assert [one[1] // HOUR for one in await told(team.workspace)] == [17]
+    assert [entry[1] // HOUR for entry in await told(team.workspace)] == [17]
 
 
 async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
@@ -205,7 +214,7 @@ async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
     team = await fading_team(storage, "T0ACME", "heat crosses -30")
     await team.deliver(set_to("1", ADA, -60, score="heat"))
     await sweep(team.workspace, now=NOW + 2 * DAY)
-    assert [(round(one[1] / HOUR), one[2]) for one in await told(team.workspace)] == [(23, -30_000)]
+    assert [(round(entry[1] / HOUR), entry[2]) for entry in await told(team.workspace)] == [(23, -30_000)]
 
 
 async def test_what_is_heard_late_decides_nothing_before_it_was_heard(storage: Storage) -> None:
@@ -230,23 +239,25 @@ async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage
     team = await fading_team(storage, "T0ACME", "score crosses 50 sla 4h escalate to <@U0JANE>")
     await pause_rule(team.workspace, rule=1, now=NOW)
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
-    here = team.workspace
-    assert await list_overdue(here, most=9, now=NOW + 4 * HOUR - 1) == []
-    early = await apply_move(here, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR - 1)
+    workspace = team.workspace
+    assert await list_overdue(workspace, most=9, now=NOW + 4 * HOUR - 1) == []
+    early = await apply_move(workspace, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR - 1)
     assert early.standing.state is FollowUpState.OPEN
-    await apply_move(here, id=2, move=FollowUpMove.CLAIM, by="U1", now=NOW + HOUR)
-    late = await apply_move(here, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR)
+    await apply_move(workspace, id=2, move=FollowUpMove.CLAIM, by="U1", now=NOW + HOUR)
+    late = await apply_move(workspace, id=1, move=FollowUpMove.ESCALATE, by=None, now=NOW + 4 * HOUR)
     assert (late.standing.state, late.standing.holder, late.escalate_to) == (FollowUpState.ESCALATED, None, "U0JANE")
-    assert [one.id for one in await list_overdue(here, most=9, now=NOW + 5 * HOUR)] == [1]
+    assert [follow_up.id for follow_up in await list_overdue(workspace, most=9, now=NOW + 5 * HOUR)] == [1]
 
-    claimed = await apply_move(here, id=1, move=FollowUpMove.CLAIM, by="U0JANE", now=NOW + 5 * HOUR)
+    claimed = await apply_move(workspace, id=1, move=FollowUpMove.CLAIM, by="U0JANE", now=NOW + 5 * HOUR)
     assert (claimed.until, claimed.late_at) == (NOW + 5 * HOUR + 3 * DAY, None)
-    assert await list_overdue(here, most=9, now=NOW + 6 * HOUR) == []
-    still = await apply_move(here, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 3 * DAY)
+    assert await list_overdue(workspace, most=9, now=NOW + 6 * HOUR) == []
+    still = await apply_move(workspace, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 3 * DAY)
     assert still.standing.state is FollowUpState.CLAIMED
-    again = await apply_move(here, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 5 * HOUR + 3 * DAY)
+    again = await apply_move(workspace, id=1, move=FollowUpMove.RELEASE, by=None, now=NOW + 5 * HOUR + 3 * DAY)
     assert (again.standing.state, again.late_at) == (FollowUpState.OPEN, NOW + 9 * HOUR + 3 * DAY)
-    assert [(one.move, one.state.value, one.by, (one.at - NOW) // HOUR) for one in await list_steps(here, id=1)] == [
+    assert [
+        (step.move, step.state.value, step.by, (step.at - NOW) // HOUR) for step in await list_steps(workspace, id=1)
+    ] == [
         ("asked", "open", None, 0),
         ("escalate", "escalated", None, 4),
         ("claim", "claimed", "U0JANE", 5),
@@ -287,16 +298,21 @@ async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
         *("followup:open", "followup:claimed", "followup:snoozed", "followup:escalated", "followup:none"),
         *("-followup:none", "followup:(claimed,none)", "followup:open OR score<20", "-followup:(open,snoozed)"),
     ):
-        asked = parse(text, types)
-        found = [one.contact.email for one in (await page(team.workspace, asked=asked, limit=99, now=NOW)).cards]
+        contact_filter = parse(text, types)
+        emails = [
+            card.contact.email for card in (await page(team.workspace, asked=contact_filter, limit=99, now=NOW)).cards
+        ]
         people = [
             Candidate(
-                id=1, email=f"{name}@example.com", values={"score": 60_000 - 50_000 * (name == "none")}, follow_ups=one
+                id=1,
+                email=f"{name}@example.com",
+                values={"score": 60_000 - 50_000 * (name == "none")},
+                follow_ups=follow_ups,
             )
-            for name, one in stands.items()
+            for name, follow_ups in stands.items()
         ]
-        assert (text, found) == (text, [one.email for one in people if asked.matches(one)])
-        cells += len(found)
+        assert (text, emails) == (text, [person.email for person in people if contact_filter.matches(person)])
+        cells += len(emails)
     assert cells >= 15
     with pytest.raises(BadFilter, match="claimed"):
         parse("followup:claimd", types)
@@ -324,22 +340,29 @@ async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Sto
         await team.deliver(item, batch=f"c{number}", received=at)
     end = NOW + 29 * DAY
     await sweep(team.workspace, now=end)
-    asked = [
-        (one.contact, one.asked_at) for one in await load_follow_ups(team.workspace, ids=range(1, 999)) if one.rule == 2
+    expected = [
+        (follow_up.contact, follow_up.asked_at)
+        for follow_up in await load_follow_ups(team.workspace, ids=range(1, 999))
+        if follow_up.rule == 2
     ]
-    tried = await try_alert(team.workspace, words=words, owners={}, now=end)
+    trial = await try_alert(team.workspace, words=words, owners={}, now=end)
 
-    assert sorted(tried.asked) == sorted(asked)
-    assert tried.spent == (await count_cooled_down(team.workspace)).get(2, 0)
-    assert len(asked) >= 5
+    assert sorted(trial.asked) == sorted(expected)
+    assert trial.spent == (await count_cooled_down(team.workspace)).get(2, 0)
+    assert len(expected) >= 5
 
 
 async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
     storage: Storage, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many there are, and whatever they did, only so much of it is in memory at once, and none is left out."""
-    team, many, turns, busy = Team(await add_workspace("T0MANY", name="Acme", now=NOW), storage.committer), 1_200, 12, 5
-    await team.deliver(*(set_to(f"{n}", f"p{n}@example.com", 10, at=NOW - 40 * DAY) for n in range(many)))
+    team, contacts, turns, busy = (
+        Team(await add_workspace("T0MANY", name="Acme", now=NOW), storage.committer),
+        1_200,
+        12,
+        5,
+    )
+    await team.deliver(*(set_to(f"{n}", f"p{n}@example.com", 10, at=NOW - 40 * DAY) for n in range(contacts)))
     # Everybody goes to 90 and back, and one contact goes up and down much more often than is read at a time.
     facts = (
         "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
@@ -351,7 +374,7 @@ async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
         who="c.id", key="'e' || c.id || '/' || g.n", at=f"{NOW - 14 * DAY} + g.n * CAST({DAY} AS BIGINT)", number=turns,
         beside=f", contacts c WHERE c.id <> {busy}",
     )  # fmt: skip  # who, when and how often
-    one = facts.format(
+    single = facts.format(
         who=busy, key="'b' || g.n", at=f"{NOW - 10 * DAY} + g.n * CAST({SECOND} AS BIGINT)", number=CHANGES + 9,
         beside="",
     )  # fmt: skip  # as above
@@ -360,7 +383,7 @@ async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
         " capped) SELECT 1, contact_id, 1, id, occurred_at, 0, 0, CASE WHEN (id % 2 = 0) THEN 90000 ELSE 10000 END, 0"
         f" FROM facts WHERE occurred_at > {NOW - 30 * DAY}"
     )
-    for sql in (everybody, one, effects, f"UPDATE scores SET last_at = {NOW}"):
+    for sql in (everybody, single, effects, f"UPDATE scores SET last_at = {NOW}"):
         await raw.rows(database_url, sql)
     rises = await raw.rows(
         database_url,
@@ -368,12 +391,12 @@ async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
         " ORDER BY at) AS before FROM effects) e WHERE before = 10000 AND rank_after = 90000",
     )
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-        tried = await try_alert(team.workspace, words="score crosses 80 cooldown 1h", owners={}, now=NOW)
+        trial = await try_alert(team.workspace, words="score crosses 80 cooldown 1h", owners={}, now=NOW)
 
-    reads = [one.args for one in caplog.records if isinstance(one.args, tuple)]
+    reads = [record.args for record in caplog.records if isinstance(record.args, tuple)]
     read = [len(await raw.rows(database_url, str(sql), *values)) for sql, values in reads]  # type: ignore[misc]
-    assert tried.number + tried.spent == rises[0]["n"]
+    assert trial.number + trial.spent == rises[0]["n"]
     assert max(read) < CHANGES + turns
-    assert sum(read) > many * turns
-    assert [at for _, at in tried.asked] == sorted((at for _, at in tried.asked), reverse=True)
-    assert len(tried.asked) == NEWEST
+    assert sum(read) > contacts * turns
+    assert [at for _, at in trial.asked] == sorted((at for _, at in trial.asked), reverse=True)
+    assert len(trial.asked) == NEWEST

@@ -103,10 +103,10 @@ async def copied(url: str, table: str, other: dict[str, object]) -> AsyncIterato
 
 async def refusal(url: str, table: str, other: dict[str, object]) -> str:
     """Write such a row, and give the words of the database's refusal."""
-    with pytest.raises((sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)) as refused:
+    with pytest.raises((sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)) as error:
         async with copied(url, table, other):
             pass
-    return str(refused.value).partition("\n")[0]
+    return str(error.value).partition("\n")[0]
 
 
 @pytest.mark.parametrize("name", UNIQUE)
@@ -143,20 +143,20 @@ async def test_what_cannot_be_is_refused(filled: str, name: str) -> None:
 @pytest.mark.parametrize("lasting_database_url", ["postgres"], indirect=True)
 async def test_every_constraint_has_its_test(filled: str) -> None:
     """The tables above name all there are."""
-    found = await raw.rows(
+    rows = await raw.rows(
         filled,
         "SELECT conname, contype::text AS kind FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid"
         " WHERE t.relnamespace = 'public'::regnamespace AND t.relname <> 'tortoise_migrations'"
         " AND contype IN ('u', 'c')",
     )
 
-    assert {row["conname"] for row in found if row["kind"] == "u"} == UNIQUE.keys()
-    assert {row["conname"] for row in found if row["kind"] == "c"} == CHECKS.keys()
+    assert {row["conname"] for row in rows if row["kind"] == "u"} == UNIQUE.keys()
+    assert {row["conname"] for row in rows if row["kind"] == "c"} == CHECKS.keys()
 
 
 async def test_rows_point_at_rows_that_are_there(filled: str) -> None:
     """Through our own connection no row can point at nothing."""
-    opened = await open_storage(filled, secret_keys=SECRETS)
+    opened_storage = await open_storage(filled, secret_keys=SECRETS)
     try:
         for table, column in KEYS:
             with pytest.raises(IntegrityError, match=r"FOREIGN KEY constraint failed|violates foreign key constraint"):
@@ -166,7 +166,7 @@ async def test_rows_point_at_rows_that_are_there(filled: str) -> None:
                 )
         assert not [name for name in await tables(filled) if name not in {table for table, _ in KEYS} | {"workspaces"}]
     finally:
-        await opened.close()
+        await opened_storage.close()
 
 
 async def test_the_indexes_are_there(filled: str) -> None:

@@ -136,7 +136,7 @@ async def test_cancelled_readers_leave_a_free_database(scratch: str) -> None:
 async def test_a_first_reading_that_is_cancelled_is_in_nobody_s_way(database_url: str) -> None:
     """Also while its connection is being made, wherever that stands."""
     for steps in range(12):
-        opened = await open_storage(database_url, secret_keys=KEYS)
+        opened_storage = await open_storage(database_url, secret_keys=KEYS)
         try:
             reading = asyncio.create_task(all_workspaces())
             for _ in range(steps):
@@ -146,7 +146,7 @@ async def test_a_first_reading_that_is_cancelled_is_in_nobody_s_way(database_url
             async with asyncio.timeout(30):
                 assert await all_workspaces() == []
         finally:
-            await opened.close()
+            await opened_storage.close()
 
 
 async def test_a_caller_cancelled_again_and_again_still_waits_for_the_commit(scratch: str) -> None:
@@ -213,12 +213,12 @@ async def test_any_task_may_open_use_and_close(database_url: str) -> None:
         return asyncio.create_task(work, context=contextvars.Context())
 
     for number in range(3):
-        opened = await alone(open_storage(database_url, secret_keys=KEYS))
+        opened_storage = await alone(open_storage(database_url, secret_keys=KEYS))
         workspace = await alone(add_workspace(f"T{number}", name="Acme", now=NOW))
-        await alone(Team(workspace, opened.committer).deliver(set_to("k", "ada@example.com", 10)))
-        assert (await alone(opened.readiness())).is_ready
-        assert [one.team for one in await alone(all_workspaces())] == [f"T{n}" for n in range(number + 1)]
-        await alone(opened.close())
+        await alone(Team(workspace, opened_storage.committer).deliver(set_to("k", "ada@example.com", 10)))
+        assert (await alone(opened_storage.readiness())).is_ready
+        assert [workspace.team for workspace in await alone(all_workspaces())] == [f"T{n}" for n in range(number + 1)]
+        await alone(opened_storage.close())
 
 
 async def test_one_database_at_a_time(database_url: str, storage: Storage) -> None:
@@ -235,17 +235,17 @@ async def test_one_database_at_a_time(database_url: str, storage: Storage) -> No
 async def test_a_reader_is_not_kept_waiting_by_a_writer(scratch: str) -> None:
     """Beside an open transaction what is committed can be read, and nothing of what is not."""
     await write(lambda session: put(session, 1, 1))
-    seen = []
+    places = []
 
     async def body(session: Session) -> None:
         await put(session, 2, 1)
         async with asyncio.timeout(30):
-            seen.append(await asyncio.create_task(halves(), context=contextvars.Context()))
-        seen.append(Counter({row["number"]: 1 for row in await session.rows("SELECT number FROM scratch")}))
+            places.append(await asyncio.create_task(halves(), context=contextvars.Context()))
+        places.append(Counter({row["number"]: 1 for row in await session.rows("SELECT number FROM scratch")}))
 
     await write(body)
 
-    assert seen == [{1: 1}, {1: 1, 2: 1}]
+    assert places == [{1: 1}, {1: 1, 2: 1}]
     assert await halves() == {1: 1, 2: 1}
 
 
@@ -268,15 +268,15 @@ async def test_a_mistake_of_ours_is_not_taken_for_an_outage(scratch: str) -> Non
 @pytest.mark.parametrize("broken", ["a\0b", "a\ud83d"], ids=["NUL", "half"])
 async def test_no_statement_is_given_what_no_text_can_hold(scratch: str, broken: str) -> None:
     """Neither database is left to cut such a text, or to break on it; what only looks like one is taken."""
-    for sql, given in (
+    for sql, params in (
         ("SELECT $1 AS text", broken),
         ("SELECT text FROM given(text text)", [{"text": broken}]),
         ("SELECT text FROM given(text text)", [{"text": f"\\{broken}"}]),
     ):
         with pytest.raises(BadText):
-            await read(sql, given)
+            await read(sql, params)
         with pytest.raises(BadText):
-            await write(lambda session, sql=sql, given=given: session.rows(sql, given))  # type: ignore[misc]  # bound
+            await write(lambda session, sql=sql, params=params: session.rows(sql, params))  # type: ignore[misc]  # bound
     for text in (r"a\u0000", r"\\u0000", r"\ud83d", "\ufffd", "\U0001f600"):
         assert await read("SELECT text FROM given(text text)", [{"text": text}]) == [{"text": text}]
 
@@ -293,7 +293,7 @@ async def test_a_file_locked_by_another_process_is_an_outage(scratch: str, team:
         )
         with pytest.raises(StorageUnavailable):
             await current_database().writer.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
-        assert [type(one) for one in outcomes] == [StorageUnavailable] * 5
+        assert [type(outcome) for outcome in outcomes] == [StorageUnavailable] * 5
         assert await halves() == {}  # reading goes on
     finally:
         other.close()
@@ -334,7 +334,7 @@ async def test_a_server_that_drops_all_connections_is_used_again(scratch: str, t
     first = await _end([write(lambda session: put(session, 1, 1)) for _ in range(POOL)])
     meeting = await _end([_meet(POOL)])  # which needs every connection there can be
 
-    assert [repr(one) for one in first if one is not None and not isinstance(one, StorageUnavailable)] == []
+    assert [repr(result) for result in first if result is not None and not isinstance(result, StorageUnavailable)] == []
     assert meeting == [None]
     await team.deliver(set_to("k", "ada@example.com", 10))
     assert ((await storage.readiness()).is_ready, await team.value("ada@example.com")) == (True, 10_000)
@@ -342,7 +342,7 @@ async def test_a_server_that_drops_all_connections_is_used_again(scratch: str, t
 
 async def _end(work: Sequence[Coroutine[None, None, None]]) -> list[BaseException | None]:
     """Let all of it end, and give what each raised; fails where one of them never ends."""
-    tasks = [asyncio.create_task(one) for one in work]
+    tasks = [asyncio.create_task(coroutine) for coroutine in work]
     _, hanging = await asyncio.wait(tasks, timeout=30)
     assert not hanging, f"{len(hanging)} of {len(tasks)} wait for ever"
     return [task.exception() for task in tasks]
@@ -378,9 +378,9 @@ async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> N
             await open_storage(nowhere, secret_keys=KEYS)
     with pytest.raises(StorageUnavailable):
         await migrate(nowhere)
-    opened = await open_storage(f"sqlite://{tmp_path / 'new' / 'scores.db'}", secret_keys=KEYS)
-    assert (await opened.readiness()).is_ready
-    await opened.close()
+    opened_storage = await open_storage(f"sqlite://{tmp_path / 'new' / 'scores.db'}", secret_keys=KEYS)
+    assert (await opened_storage.readiness()).is_ready
+    await opened_storage.close()
 
 
 @postgres_only
@@ -389,15 +389,15 @@ async def test_a_server_that_lets_nobody_in_says_so(database_url: str) -> None:
     connection = await raw.connect(database_url)
     try:
         await connection.execute("DROP TABLE tortoise_migrations; CREATE ROLE guest LOGIN")
-        for user, because in (
+        for user, reason in (
             ("nobody", "The database lets nobody in as CONTACT_SCORE_DATABASE_URL says: look at its user and password"),
             ("guest", "The database does not let the user of CONTACT_SCORE_DATABASE_URL do this"),
         ):
             url = database_url.replace("postgres:@", f"{user}:secret@")
             for attempt in (open_storage, migrate):
-                with pytest.raises(StorageUnavailable) as refused:
+                with pytest.raises(StorageUnavailable) as error:
                     await attempt(url)
-                assert str(refused.value) == f"{because}; nothing of this was kept."
+                assert str(error.value) == f"{reason}; nothing of this was kept."
     finally:
         await connection.execute("DROP ROLE guest")
         await connection.close()
@@ -418,21 +418,21 @@ async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None
 
 @sqlite_only
 @pytest.mark.parametrize(
-    ("limit", "end", "because"),
+    ("limit", "end", "reason"),
     [
         ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "The database may only be read just now"),
         ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000", "The database has no room left"),
     ],
 )
-async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str, end: str, because: str) -> None:
+async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str, end: str, reason: str) -> None:
     """Who records is told which of the two it is; afterwards it goes on."""
-    named = set_to("k", "ada@example.com", 10, fields={"name": "Ada " * 10_000})
+    item = set_to("k", "ada@example.com", 10, fields={"name": "Ada " * 10_000})
     await current_database().writer.rows(limit)
     with pytest.raises(StorageUnavailable) as outage:
-        await team.deliver(named)
+        await team.deliver(item)
     await current_database().writer.rows(end)
 
-    assert str(outage.value) == f"{because}; nothing of this was kept."
+    assert str(outage.value) == f"{reason}; nothing of this was kept."
     await team.deliver(set_to("k", "ada@example.com", 10))
     assert await team.value("ada@example.com") == 10_000
 
@@ -443,9 +443,9 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"Dear diary, " * 1_000)
 
     for attempt in (open_storage, migrate):
-        with pytest.raises(NoDatabase) as refused:
+        with pytest.raises(NoDatabase) as error:
             await attempt(f"sqlite://{path}")
-        assert str(refused.value) == "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
+        assert str(error.value) == "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
     assert (path.read_bytes(), files_in(tmp_path)) == (b"Dear diary, " * 1_000, [path])
 
 
@@ -455,9 +455,9 @@ async def test_a_damaged_file_is_refused(database_url: str) -> None:
     raw.damage(database_url, "tortoise_migrations")
 
     for attempt in (open_storage, migrate):
-        with pytest.raises(StorageUnavailable) as refused:
+        with pytest.raises(StorageUnavailable) as error:
             await attempt(database_url)
-        assert str(refused.value) == f"{DAMAGED}; nothing of this was kept."
+        assert str(error.value) == f"{DAMAGED}; nothing of this was kept."
 
 
 @sqlite_only
@@ -465,9 +465,9 @@ async def test_a_text_that_is_no_text_is_a_damaged_file(scratch: str) -> None:
     """SQLite keeps whatever bytes it is given, and we write none that cannot be read."""
     await raw.rows(scratch, "INSERT INTO scratch VALUES (CAST(x'ff' AS text), 1)")
 
-    with pytest.raises(StorageUnavailable) as refused:
+    with pytest.raises(StorageUnavailable) as error:
         await read("SELECT number FROM scratch")
-    assert refused.value.because == DAMAGED
+    assert error.value.because == DAMAGED
 
 
 async def test_a_database_of_another_application_is_refused(tmp_path: Path) -> None:
@@ -477,15 +477,15 @@ async def test_a_database_of_another_application_is_refused(tmp_path: Path) -> N
     before = file.read_bytes()
 
     for attempt in (open_storage, migrate):
-        with pytest.raises(OtherApplication) as refused:
+        with pytest.raises(OtherApplication) as error:
             await attempt(f"sqlite://{file}")
-        assert "names a database of another application" in str(refused.value)
+        assert "names a database of another application" in str(error.value)
     assert (file.read_bytes(), files_in(tmp_path)) == (before, [file])
 
     (tmp_path / "empty.db").touch()
-    opened = await open_storage(f"sqlite://{tmp_path / 'empty.db'}", secret_keys=KEYS)
-    assert (await opened.readiness()).is_ready
-    await opened.close()
+    opened_storage = await open_storage(f"sqlite://{tmp_path / 'empty.db'}", secret_keys=KEYS)
+    assert (await opened_storage.readiness()).is_ready
+    await opened_storage.close()
 
 
 @postgres_only
@@ -494,28 +494,26 @@ async def test_tables_of_another_application_are_refused(database_url: str) -> N
     await raw.empty(database_url)
     await raw.rows(database_url, "CREATE TABLE contacts (id bigint)")
 
-    with pytest.raises(StorageUnavailable) as refused:
+    with pytest.raises(StorageUnavailable) as error:
         await migrate(database_url)
-    assert refused.value.because == (
-        "The database has tables of another application with the same names: choose another"
-    )
+    assert error.value.because == ("The database has tables of another application with the same names: choose another")
     assert await raw.rows(database_url, "SELECT * FROM contacts") == []
 
 
 @sqlite_only
 async def test_the_files_of_a_new_database_are_private(database_url: str, tmp_path: Path) -> None:
     """Its owner alone can read them, and the log beside it; a file that was there stays as readable as it was."""
-    file, there = tmp_path / "new" / "scores.db", raw.file_of(database_url)
-    opened = await open_storage(f"sqlite://{file}")
+    file, existing = tmp_path / "new" / "scores.db", raw.file_of(database_url)
+    opened_storage = await open_storage(f"sqlite://{file}")
     await add_workspace("T1", name="Acme", now=NOW)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
-    await opened.close()
-    there.chmod(0o644)
+    await opened_storage.close()
+    existing.chmod(0o644)
     await (await open_storage(database_url, secret_keys=KEYS)).close()
 
-    beside = ("", "-wal", "-shm", "-migrating", ".key")
-    assert modes == {f"scores.db{end}": 0o600 for end in beside}
-    assert stat.S_IMODE(there.stat().st_mode) == 0o644
+    suffixes = ("", "-wal", "-shm", "-migrating", ".key")
+    assert modes == {f"scores.db{end}": 0o600 for end in suffixes}
+    assert stat.S_IMODE(existing.stat().st_mode) == 0o644
 
 
 ADDRESSES = [
@@ -530,9 +528,9 @@ ADDRESSES = [
 @pytest.mark.parametrize(("url", "dialect", "path"), ADDRESSES)
 def test_addresses_of_databases(url: str, dialect: str, path: str | None) -> None:
     """A file, named from here or from the root, or a server."""
-    where = parse_url(url)
+    url_parts = parse_url(url)
 
-    assert (where.dialect, str(where.path) if where.path else None) == (dialect, path)
+    assert (url_parts.dialect, str(url_parts.path) if url_parts.path else None) == (dialect, path)
 
 
 SERVERS = [
@@ -546,9 +544,9 @@ SERVERS = [
 @pytest.mark.parametrize(("url", "parts"), SERVERS)
 def test_how_a_server_is_named(url: str, parts: tuple[str, int, str, str | None, str]) -> None:
     """Host, port, user, password, database."""
-    told = parse_url(url).config["credentials"]
+    credentials = parse_url(url).config["credentials"]
 
-    assert tuple(told[name] or None for name in ("host", "port", "user", "password", "database")) == parts
+    assert tuple(credentials[name] or None for name in ("host", "port", "user", "password", "database")) == parts
 
 
 @pytest.mark.parametrize(
@@ -556,10 +554,10 @@ def test_how_a_server_is_named(url: str, parts: tuple[str, int, str, str | None,
 )
 def test_addresses_of_nothing(url: str) -> None:
     """Anything else is refused with the three forms there are."""
-    with pytest.raises(BadDatabaseUrl) as refused:
+    with pytest.raises(BadDatabaseUrl) as error:
         parse_url(url)
 
-    assert str(refused.value) == (
+    assert str(error.value) == (
         "CONTACT_SCORE_DATABASE_URL must be sqlite:///absolute/file.db, sqlite://relative.db or postgres://…"
     )
 

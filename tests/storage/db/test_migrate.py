@@ -81,10 +81,10 @@ async def test_an_empty_database_gets_its_tables_once(database_url: str) -> None
 
     assert (await migrate(database_url)).applied == FIRST
     assert (await migrate(database_url)).applied == []
-    opened = await open_storage(database_url, secret_keys=KEYS)
-    assert (await opened.readiness()).is_ready
+    opened_storage = await open_storage(database_url, secret_keys=KEYS)
+    assert (await opened_storage.readiness()).is_ready
     assert await all_workspaces() == []
-    await opened.close()
+    await opened_storage.close()
 
 
 async def test_opening_an_empty_database_makes_its_tables(database_url: str) -> None:
@@ -114,13 +114,13 @@ async def test_a_later_schema_keeps_every_row(database_url: str, tmp_path: Path,
     await fill(database_url)
     before, house = await everything(database_url), later_house(tmp_path, operations)
 
-    refused = await ask("open", database_url, house=house)
+    reply = await ask("open", database_url, house=house)
     untouched = await everything(database_url)
     applied = await ask("migrate", database_url, house=house)
     again = await ask("migrate", database_url, house=house)
     after = await everything(database_url)
 
-    assert refused == {"refused": "The database was made by an older version: run `contact-score migrate` first."}
+    assert reply == {"refused": "The database was made by an older version: run `contact-score migrate` first."}
     assert untouched == before
     assert (applied, again) == ({"applied": [NEXT]}, {"applied": []})
     assert without(after, "nickname", "weight") == before
@@ -137,13 +137,13 @@ async def test_a_newer_schema_is_refused(database_url: str, tmp_path: Path) -> N
     running = await open_storage(database_url, secret_keys=KEYS)
     try:
         assert await ask("migrate", database_url, house=house) == {"applied": [NEXT]}
-        found = await running.readiness()
+        readiness = await running.readiness()
         await add_workspace("T0LATER", name="Later", now=NOW)
     finally:
         await running.close()
     before = await everything(database_url)
 
-    assert (found.is_ready, found.detail) == (False, TOO_NEW)
+    assert (readiness.is_ready, readiness.detail) == (False, TOO_NEW)
     for verb in ("open", "migrate"):
         assert await ask(verb, database_url) == {"refused": TOO_NEW}
     assert [row["team"] for row in before["workspaces"]] == ["T0LATER"]
@@ -159,11 +159,11 @@ async def test_a_newer_schema_that_is_marked_as_compatible(database_url: str, tm
     running = await open_storage(database_url, secret_keys=KEYS)
     try:
         assert await ask("migrate", database_url, house=house) == {"applied": [name]}
-        found = await running.readiness()
+        readiness = await running.readiness()
     finally:
         await running.close()
 
-    assert (found.is_ready, found.detail) == (
+    assert (readiness.is_ready, readiness.detail) == (
         True,
         f"A newer version has migrated the database ({name}); this version works with it as well.",
     )
@@ -208,9 +208,9 @@ async def test_a_migration_that_fails_changes_nothing(database_url: str, tmp_pat
         await ask("migrate", database_url, house=later_house(tmp_path, FAILS))
 
     assert await everything(database_url) == before
-    opened = await open_storage(database_url, secret_keys=KEYS)
-    assert (await opened.readiness()).is_ready
-    await opened.close()
+    opened_storage = await open_storage(database_url, secret_keys=KEYS)
+    assert (await opened_storage.readiness()).is_ready
+    await opened_storage.close()
     shutil.rmtree(tmp_path / "later")
     assert await ask("migrate", database_url, house=later_house(tmp_path, ADDS)) == {"applied": [NEXT]}
 
@@ -236,9 +236,9 @@ async def test_processes_that_come_at_once_wait_for_each_other(database_url: str
     """One of them makes the tables; the others find them made."""
     await raw.empty(database_url)
 
-    said = await at_once([(MIGRATOR, verb, database_url)] * 3)
+    outputs = await at_once([(MIGRATOR, verb, database_url)] * 3)
 
-    answers = [json.loads(one.splitlines()[-1]) for one in said]
+    answers = [json.loads(output.splitlines()[-1]) for output in outputs]
     if verb == "open":
         assert answers == [{"ready": True}] * 3
     else:
@@ -253,9 +253,9 @@ async def test_processes_that_migrate_rows_at_once_wait_for_each_other(database_
     await fill(database_url)
     before, house = await everything(database_url), later_house(tmp_path, ADDS)
 
-    said = await at_once([(MIGRATOR, "migrate", database_url)] * 3, house=house)
+    outputs = await at_once([(MIGRATOR, "migrate", database_url)] * 3, house=house)
 
-    applied = [json.loads(one.splitlines()[-1])["applied"] for one in said]
+    applied = [json.loads(output.splitlines()[-1])["applied"] for output in outputs]
     assert sorted(applied) == [[], [], [NEXT]]
     assert without(await everything(database_url), "nickname", "weight") == before
 
@@ -276,9 +276,12 @@ async def tables_until(last: str, url: str, place: Path) -> None:
 
 async def rows_of_the_first_version(url: str) -> None:
     """Write what the first version made of the facts of two people: every field value is an effect of theirs."""
-    for table, told in json.loads(OLD.read_text()).items():
-        names, places = ", ".join(told["columns"]), ", ".join(f"${n}" for n, _ in enumerate(told["columns"], start=1))
-        for row in told["rows"]:
+    for table, content in json.loads(OLD.read_text()).items():
+        names, places = (
+            ", ".join(content["columns"]),
+            ", ".join(f"${n}" for n, _ in enumerate(content["columns"], start=1)),
+        )
+        for row in content["rows"]:
             await raw.rows(url, f"INSERT INTO {table} ({names}) VALUES ({places})", *row)
 
 
@@ -291,13 +294,13 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
     await rows_of_the_first_version(database_url)
     before = await everything(database_url)
 
-    done = await migrate(database_url)
+    migrated = await migrate(database_url)
 
     after = await everything(database_url)
-    kept = [name for name in before if name not in ("definitions", "effects", "scores")]
-    told = without(after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
-    assert {name: told[name] for name in kept} == {name: before[name] for name in kept}
-    assert (done.applied, done.folded) == (FIRST[1:], 4)
+    unchanged = [name for name in before if name not in ("definitions", "effects", "scores")]
+    after_without = without(after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
+    assert {name: after_without[name] for name in unchanged} == {name: before[name] for name in unchanged}
+    assert (migrated.applied, migrated.folded) == (FIRST[1:], 4)
     assert picked(after["effects"], "contact_id definition_id fact_id effective rank_after") == [
         (1, 1, 2, 30_000, 30_000),
         (1, 2, 1, 15_000, 15_000),
@@ -317,8 +320,8 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
     assert await verified(database_url) == (4, [])
 
     await raw.rows(database_url, "UPDATE definitions SET to_fold = true WHERE id = 2")
-    refused, again = await ask("open", database_url), await migrate(database_url)
-    assert refused == {"refused": "The database was made by an older version: run `contact-score migrate` first."}
+    reply, again = await ask("open", database_url), await migrate(database_url)
+    assert reply == {"refused": "The database was made by an older version: run `contact-score migrate` first."}
     assert (again.applied, again.folded) == ([], 2)
     assert await ask("open", database_url) == {"ready": True}
     assert await everything(database_url) == after
@@ -327,19 +330,19 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
 def picked(rows: list[dict[str, object]], names: str) -> list[tuple[object, ...]]:
     """Give some columns of rows, in order."""
     return sorted(
-        (tuple(row[name] for name in names.split()) for row in rows), key=lambda row: [str(one) for one in row]
+        (tuple(row[name] for name in names.split()) for row in rows), key=lambda row: [str(value) for value in row]
     )
 
 
 async def verified(url: str) -> tuple[int, list[Difference]]:
     """Fold everything again: the scores there are, and what is kept otherwise."""
-    opened = await open_storage(url, secret_keys=KEYS)
+    opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
         (workspace,) = await all_workspaces()
-        found = await verify_next(workspace)
+        checked = await verify_next(workspace)
     finally:
-        await opened.close()
-    return found.scores, list(found.differences)
+        await opened_storage.close()
+    return checked.scores, list(checked.differences)
 
 
 @pytest.mark.slow
@@ -421,12 +424,12 @@ async def test_the_tables_are_those_that_tortoise_makes(database_url: str, tmp_p
     shape = SHAPES["sqlite" if raw.is_sqlite(database_url) else "postgres"]
     await raw.empty(database_url)
     await run("-c", TORTOISE, "-c", "theirs.TORTOISE", "migrate", house=house)
-    theirs = await raw.rows(database_url, shape)
+    expected = await raw.rows(database_url, shape)
     await raw.empty(database_url)
 
     assert await ask("migrate", database_url, house=house) == {"applied": [*FIRST, NEXT]}
-    assert await raw.rows(database_url, shape) == theirs
-    assert len(theirs) > 60
+    assert await raw.rows(database_url, shape) == expected
+    assert len(expected) > 60
 
 
 @pytest.mark.slow
@@ -436,9 +439,9 @@ async def test_the_migrations_say_what_the_models_say(tmp_path: Path) -> None:
     shutil.copytree(HOUSE / "storage", house / "storage")
     (house / "drift.py").write_text(DRIFT)
 
-    said = await run("-c", TORTOISE, "-c", "drift.TORTOISE", "makemigrations", house=house)
+    output = await run("-c", TORTOISE, "-c", "drift.TORTOISE", "makemigrations", house=house)
 
-    assert said.strip() == "No changes detected"
+    assert output.strip() == "No changes detected"
     assert sorted(path.stem for path in (house / "storage/db" / "migrations").glob("[0-9]*.py")) == FIRST
 
 
@@ -453,5 +456,5 @@ async def test_a_model_that_differs_is_noticed(tmp_path: Path) -> None:
 
     await run("-c", TORTOISE, "-c", "drift.TORTOISE", "makemigrations", house=house)
 
-    (made,) = {path.stem for path in (house / "storage/db" / "migrations").glob("[0-9]*.py")} - set(FIRST)
-    assert "moon" in (house / "storage/db" / "migrations" / f"{made}.py").read_text()
+    (new_migration,) = {path.stem for path in (house / "storage/db" / "migrations").glob("[0-9]*.py")} - set(FIRST)
+    assert "moon" in (house / "storage/db" / "migrations" / f"{new_migration}.py").read_text()

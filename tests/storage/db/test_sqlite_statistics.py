@@ -14,7 +14,7 @@ async def test_every_index_of_the_large_tables_has_its_numbers(database_url: str
     """As many as it has columns, and one for the rows; a fresh file has them as soon as it is opened."""
     await (await open_storage(database_url, secret_keys=[KEY])).close()
     tables = {table for table, _ in EXPECTED.values()}
-    there = {
+    indexes = {
         str(row["name"]): (row["tbl_name"], row["columns"])
         for row in await raw.rows(
             database_url,
@@ -24,9 +24,9 @@ async def test_every_index_of_the_large_tables_has_its_numbers(database_url: str
         if row["tbl_name"] in tables
     }
 
-    assert there == {index: (table, len(numbers.split()) - 1) for index, (table, numbers) in EXPECTED.items()}
-    kept = await raw.rows(database_url, "SELECT tbl, idx, stat FROM sqlite_stat1 WHERE tbl <> 'workspaces'")
-    assert {row["idx"]: (row["tbl"], row["stat"]) for row in kept} == EXPECTED
+    assert indexes == {index: (table, len(numbers.split()) - 1) for index, (table, numbers) in EXPECTED.items()}
+    statistics = await raw.rows(database_url, "SELECT tbl, idx, stat FROM sqlite_stat1 WHERE tbl <> 'workspaces'")
+    assert {row["idx"]: (row["tbl"], row["stat"]) for row in statistics} == EXPECTED
 
 
 async def test_what_was_counted_meanwhile_gives_way(database_url: str) -> None:
@@ -35,9 +35,9 @@ async def test_what_was_counted_meanwhile_gives_way(database_url: str) -> None:
     await raw.rows(database_url, "UPDATE sqlite_stat1 SET stat = '3 1' WHERE idx = 'identities_contact'")
     await raw.rows(database_url, "DELETE FROM sqlite_stat1 WHERE idx = 'facts_key'")
     await (await open_storage(database_url, secret_keys=[KEY])).close()
-    kept = await raw.rows(database_url, "SELECT rowid, tbl, idx, stat FROM sqlite_stat1 WHERE tbl <> 'workspaces'")
+    before = await raw.rows(database_url, "SELECT rowid, tbl, idx, stat FROM sqlite_stat1 WHERE tbl <> 'workspaces'")
     await (await open_storage(database_url, secret_keys=[KEY])).close()
 
-    assert {row["idx"]: (row["tbl"], row["stat"]) for row in kept} == EXPECTED
-    again = await raw.rows(database_url, "SELECT rowid, tbl, idx, stat FROM sqlite_stat1 WHERE tbl <> 'workspaces'")
-    assert again == kept
+    assert {row["idx"]: (row["tbl"], row["stat"]) for row in before} == EXPECTED
+    after = await raw.rows(database_url, "SELECT rowid, tbl, idx, stat FROM sqlite_stat1 WHERE tbl <> 'workspaces'")
+    assert after == before

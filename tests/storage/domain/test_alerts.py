@@ -61,7 +61,7 @@ class Story:
 
 
 @pytest.mark.parametrize(
-    ("region", "values", "told"),
+    ("region", "values", "events"),
     [
         (UP, (79, 80, 81, 100), ".f.."),  # once, not at every update
         (UP, (85, 76, 85), "f.."),  # between the edge and the line to arm it again nothing happens
@@ -79,10 +79,10 @@ class Story:
     ids=str,
 )
 def test_an_edge_fires_once_and_is_armed_by_going_away(
-    region: Region, values: tuple[int | None, ...], told: str
+    region: Region, values: tuple[int | None, ...], events: str
 ) -> None:
     """Whoever stays inside is not asked for again; whoever was well outside is."""
-    assert Story(watch(region)).see(*values) == told
+    assert Story(watch(region)).see(*values) == events
 
 
 def test_a_firing_within_the_rest_is_spent() -> None:
@@ -148,7 +148,7 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("", "Say when: `/score alerts add when score crosses 80"),
         ("when", "Say when: `/score alerts add when score crosses 80"),
@@ -161,18 +161,18 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
         ("when score crosses 80 in #sales", "type # and choose it from the list"),
     ],
 )
-def test_what_cannot_be_read_is_told_what_to_type(words: str, said: str) -> None:
+def test_what_cannot_be_read_is_told_what_to_type(words: str, message: str) -> None:
     """Never a bare no."""
-    with pytest.raises(BadAlert) as refused:
+    with pytest.raises(BadAlert) as error:
         read_alert(words, [SCORE])
-    assert said in str(refused.value)
+    assert message in str(error.value)
 
 
 def test_an_unknown_type_is_named_with_the_known_ones() -> None:
     """The dispatcher makes a sentence of it."""
-    with pytest.raises(UnknownScoreType) as refused:
+    with pytest.raises(UnknownScoreType) as error:
         read_alert("when heat crosses 8", [SCORE])
-    assert (refused.value.key, refused.value.known) == ("heat", ("score",))
+    assert (error.value.key, error.value.known) == ("heat", ("score",))
 
 
 @pytest.mark.parametrize(
@@ -287,9 +287,9 @@ def test_it_does_not_matter_when_somebody_looks() -> None:
             rule=1, score_type=HEAT, kind=kind[0], region=kind[1], span=DAY // 2, margin=5_000, hold=hold, cooldown=rest
         )
         end = sum(minutes for minutes, *_ in moves) + 20 * 24 * 60
-        told = [told_by(rule, moves, looks, end=end) for looks in (range(0, end, 47), sorted(set(sweeps)), [])]
-        assert told[0] == told[1] == told[2]
-        fired.update(what for _, what in told[0])
+        stories = [told_by(rule, moves, looks, end=end) for looks in (range(0, end, 47), sorted(set(sweeps)), [])]
+        assert stories[0] == stories[1] == stories[2]
+        fired.update(event for _, event in stories[0])
 
     whatever_happens()
     tell("decided by changes and by time", fired)
@@ -301,13 +301,13 @@ def told_by(
     rule: Watch, moves: list[tuple[int, Op, int, int]], looks: Sequence[int], *, end: int
 ) -> list[tuple[int, str]]:
     """Give what is decided of a score that is moved so, where somebody looks at these minutes."""
-    course, at, waiting = Course(rule), 0, list(looks)
+    course, at, pending = Course(rule), 0, list(looks)
     for minutes, op, points, late in moves:
         at += minutes
-        while waiting and waiting[0] <= at:
-            (course.look if looks else course.settle)(waiting.pop(0) * 60_000_000)
+        while pending and pending[0] <= at:
+            (course.look if looks else course.settle)(pending.pop(0) * 60_000_000)
         course.change(op, 0 if op is Op.CLEAR else points * 1000, at * 60_000_000, late=late * 60_000_000)
-    for minute in [*waiting, end]:
+    for minute in [*pending, end]:
         (course.look if looks else course.settle)(minute * 60_000_000)
     return course.told
 
@@ -317,8 +317,8 @@ def test_fading_crosses_at_the_exact_instant() -> None:
     course = Course(Watch(rule=1, score_type=HEAT, region=Region(high=80_000), margin=5_000, cooldown=0))
     course.change(Op.SET, 100_000, DAY)
     course.settle(3 * DAY)
-    ((at, what),) = course.told
-    assert what == "fires"
+    ((at, event),) = course.told
+    assert event == "fires"
     assert abs(at - DAY - int(DAY * log2(100 / 79.5))) <= 1_000
     assert (course.state.value(HEAT, now=at - 1), course.state.value(HEAT, now=at)) == (80_000, 79_000)
 
@@ -341,11 +341,11 @@ def test_about_to_cool_asks_before_it_falls() -> None:
     course.change(Op.SET, 50_000, DAY)  # 35 in twelve hours
     course.change(Op.SET, 63_000, 2 * DAY)  # 44.5, shown as 45: at the line, so it may ask again
     course.settle(3 * DAY)
-    assert [what for _, what in course.told] == ["fires", "closes", "fires"]
+    assert [event for _, event in course.told] == ["fires", "closes", "fires"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "then", "value", "fires"),
+    ("kind", "before", "value", "fires"),
     [
         (Kind.MOVED, 50, 65, True), (Kind.MOVED, 65, 50, True), (Kind.MOVED, 50, 64, False),
         (Kind.RISES, 50, 65, True), (Kind.RISES, 65, 50, False),
@@ -353,10 +353,10 @@ def test_about_to_cool_asks_before_it_falls() -> None:
         (Kind.MOVED, None, 65, False), (Kind.MOVED, 50, None, False),
     ],
 )  # fmt: skip  # a table
-def test_what_moved_so_far_within_a_time(kind: Kind, then: int | None, value: int | None, fires: bool) -> None:
+def test_what_moved_so_far_within_a_time(kind: Kind, before: int | None, value: int | None, fires: bool) -> None:
     """Against the value at its beginning; missing at either end is no move."""
     rule = Watch(rule=1, score_type=SCORE, kind=kind, amount=15_000, span=7 * DAY, margin=0, cooldown=0)
-    thousandths = [None if one is None else one * 1000 for one in (value, then)]
+    thousandths = [None if score is None else score * 1000 for score in (value, before)]
     first = evaluate_trend(rule, AlertMemory(), *thousandths, now=9 * DAY)
     assert first.fires is fires
     if fires:  # and then not within that time
@@ -395,7 +395,7 @@ def test_the_rest_of_the_words(words: str, expected: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("score about to fall out of hot", "does not fade"),
         ("heat about to fall out of cold", "nobody falls below that band"),
@@ -409,11 +409,11 @@ def test_the_rest_of_the_words(words: str, expected: dict[str, object]) -> None:
         ("heat crosses 80 in digest in <#C0SALES>", "said twice"),
     ],
 )
-def test_what_is_wrong_with_the_rest_is_told(words: str, said: str) -> None:
+def test_what_is_wrong_with_the_rest_is_told(words: str, message: str) -> None:
     """With what to type instead."""
-    with pytest.raises(BadAlert) as refused:
+    with pytest.raises(BadAlert) as error:
         read_alert(words, [SCORE, HEAT])
-    assert said in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_what_was_written_is_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "said"),
+    ("cell", "expected"),
     [
         ("'=HYPERLINK(1)", "=HYPERLINK(1)"),
         ("''=quoted", "'=quoted"),
@@ -42,9 +42,9 @@ def test_what_was_written_is_read(text: str) -> None:
         ("", ""),
     ],
 )
-def test_a_cell_is_read(cell: str, said: str) -> None:
+def test_a_cell_is_read(cell: str, expected: str) -> None:
     """Only the quote that guards a formula is taken away."""
-    assert read_cell(cell) == said
+    assert read_cell(cell) == expected
 
 
 @pytest.mark.parametrize(

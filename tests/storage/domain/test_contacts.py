@@ -33,11 +33,11 @@ NO_ADDRESSES = [
 @pytest.mark.parametrize("typed", NO_ADDRESSES)
 def test_what_is_no_address(typed: str) -> None:
     """What cannot be an address is refused, shown as far as it fits."""
-    with pytest.raises(BadItem) as refused:
+    with pytest.raises(BadItem) as error:
         address_key(typed)
 
     assert not looks_like_address(typed.strip())
-    assert str(refused.value) == f"`{typed.strip()[:80]}` is not an e-mail address"
+    assert str(error.value) == f"`{typed.strip()[:80]}` is not an e-mail address"
 
 
 def test_the_longest_address_fits() -> None:
@@ -96,10 +96,10 @@ def test_names_a_source_may_have(slug: str) -> None:
 @pytest.mark.parametrize("slug", BAD_SLUGS)
 def test_names_a_source_may_not_have(slug: str) -> None:
     """Anything else is refused with the rule."""
-    with pytest.raises(BadName) as refused:
+    with pytest.raises(BadName) as error:
         check_slug(slug)
 
-    assert str(refused.value) == (
+    assert str(error.value) == (
         f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"
     )
 
@@ -107,7 +107,7 @@ def test_names_a_source_may_not_have(slug: str) -> None:
 @pytest.mark.parametrize("slug", TAKEN_SLUGS)
 def test_names_with_a_meaning_of_their_own(slug: str) -> None:
     """A slug is no filter word, no score type, and none of our own origins."""
-    with pytest.raises(BadName) as refused:
+    with pytest.raises(BadName) as error:
         check_slug(slug, score_types=("fit",))
 
-    assert str(refused.value) == f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`"
+    assert str(error.value) == f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`"

@@ -18,9 +18,9 @@ def fading(rank: int, instant: int) -> int:
     return max(rank - instant // 100, 0)
 
 
-def knots(*given: tuple[int, int | None]) -> list[TimelinePoint]:
+def knots(*pairs: tuple[int, int | None]) -> list[TimelinePoint]:
     """Write knots by instant and rank; the facts are numbered as they stand."""
-    return [TimelinePoint(at=at, rank=rank, fact=number) for number, (at, rank) in enumerate(given)]
+    return [TimelinePoint(at=at, rank=rank, fact=number) for number, (at, rank) in enumerate(pairs)]
 
 
 def test_the_values_of_a_span() -> None:
@@ -61,10 +61,10 @@ histories = st.lists(st.tuples(st.integers(900, 2_100), st.none() | st.integers(
 @given(histories, st.integers(SINCE, UNTIL))
 def test_a_course_is_the_last_change_at_every_instant(history: list[TimelinePoint], instant: int) -> None:
     """Whatever the changes, the value drawn at an instant is that of the last one not after it."""
-    drawn = [what for at, what in points(history, since=SINCE, until=UNTIL, value_at=value) if at <= instant][-1]
+    drawn_rank = [rank for at, rank in points(history, since=SINCE, until=UNTIL, value_at=value) if at <= instant][-1]
     ranks = [knot.rank for knot in history if knot.at <= instant]
 
-    assert drawn == (None if not ranks or ranks[-1] is None else ranks[-1] + START)
+    assert drawn_rank == (None if not ranks or ranks[-1] is None else ranks[-1] + START)
 
 
 def test_the_biggest_moves() -> None:

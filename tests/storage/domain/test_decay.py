@@ -46,40 +46,46 @@ def types(draw: st.DrawFn) -> ScoreType:
 
 
 @st.composite
-def ranks(draw: st.DrawFn, of: ScoreType, at: int) -> int:
+def ranks(draw: st.DrawFn, score_type: ScoreType, at: int) -> int:
     """Choose a rank that a score of a type may have had after a change at an instant."""
-    if of.half_life is None:
-        return draw(st.integers(of.minimum - of.start, of.maximum - of.start))
-    lowest, highest = ((end - of.start) * BILLIONTHS for end in (of.minimum, of.maximum))
+    if score_type.half_life is None:
+        return draw(st.integers(score_type.minimum - score_type.start, score_type.maximum - score_type.start))
+    lowest, highest = ((end - score_type.start) * BILLIONTHS for end in (score_type.minimum, score_type.maximum))
     own = draw(st.one_of(st.integers(lowest, highest), st.sampled_from((lowest, highest, 0))))
-    return fading_rank(own, at=at, half_life=of.half_life)
+    return fading_rank(own, at=at, half_life=score_type.half_life)
 
 
 @given(st.data(), types())
-def test_what_is_shown_is_what_a_filter_finds_and_how_it_sorts(data: st.DataObject, of: ScoreType) -> None:
+def test_what_is_shown_is_what_a_filter_finds_and_how_it_sorts(data: st.DataObject, score_type: ScoreType) -> None:
     """`>= v` is true of the value shown exactly where the rank is at least the bound; and no order is turned round."""
     at = data.draw(st.integers(0, NOW))  # nothing happened before 1970
-    first, second = data.draw(ranks(of, at)), data.draw(ranks(of, at))
+    first, second = data.draw(ranks(score_type, at)), data.draw(ranks(score_type, at))
     now = data.draw(st.one_of(st.integers(at, NOW + CENTURY), st.integers(at, at + HOUR)))
-    value = data.draw(st.one_of(st.integers(of.minimum - 2, of.maximum + 2), st.just(shown(of, first, now=now))))
-    beyond = value + data.draw(st.integers(-of.step, of.step))
+    value = data.draw(
+        st.one_of(
+            st.integers(score_type.minimum - 2, score_type.maximum + 2), st.just(shown(score_type, first, now=now))
+        )
+    )
+    beyond = value + data.draw(st.integers(-score_type.step, score_type.step))
 
-    for wanted in (value, beyond):
-        assert (shown(of, first, now=now) >= wanted) == (first >= bound(of, wanted, now=now))
-        assert bound(of, wanted, now=now) in BIGINT
+    for limit in (value, beyond):
+        assert (shown(score_type, first, now=now) >= limit) == (first >= bound(score_type, limit, now=now))
+        assert bound(score_type, limit, now=now) in BIGINT
     assert first in BIGINT
     low, high = sorted((first, second))
-    assert shown(of, low, now=now) <= shown(of, high, now=now)
+    assert shown(score_type, low, now=now) <= shown(score_type, high, now=now)
 
 
 @given(st.data(), types())
-def test_a_value_just_set_is_shown_as_it_was_set(data: st.DataObject, of: ScoreType) -> None:
+def test_a_value_just_set_is_shown_as_it_was_set(data: st.DataObject, score_type: ScoreType) -> None:
     """Whatever the half-life, the rank holds enough of it to give every one of so many steps back."""
-    value = of.minimum + of.step * data.draw(st.integers(0, (of.maximum - of.minimum) // of.step))
-    state, effect = step(beginning(of), asked(Op.SET, value, at=NOW), of)
+    value = score_type.minimum + score_type.step * data.draw(
+        st.integers(0, (score_type.maximum - score_type.minimum) // score_type.step)
+    )
+    state, effect = step(beginning(score_type), asked(Op.SET, value, at=NOW), score_type)
     assert effect is not None
 
-    assert (state.value(of, now=NOW), effect.effective) == (value, value - of.start)
+    assert (state.value(score_type, now=NOW), effect.effective) == (value, value - score_type.start)
 
 
 def test_half_is_left_after_a_half_life() -> None:
@@ -94,15 +100,21 @@ def test_half_is_left_after_a_half_life() -> None:
 
 
 @given(st.data(), types())
-def test_it_is_shown_as_the_half_life_says(data: st.DataObject, of: ScoreType) -> None:
+def test_it_is_shown_as_the_half_life_says(data: st.DataObject, score_type: ScoreType) -> None:
     """Within half a step of the formula, worked out here by hand, and the little that a microsecond makes."""
-    assume(of.half_life is not None)
-    assert of.half_life is not None
-    own = (of.maximum - of.start) * BILLIONTHS
-    elapsed = data.draw(st.integers(0, 40 * of.half_life))
+    assume(score_type.half_life is not None)
+    assert score_type.half_life is not None
+    own = (score_type.maximum - score_type.start) * BILLIONTHS
+    elapsed = data.draw(st.integers(0, 40 * score_type.half_life))
     with localcontext(prec=60):
-        exact = Decimal(own) * Decimal(2) ** (-Decimal(elapsed) / of.half_life) / BILLIONTHS / of.step
-    steps = Decimal(shown(of, fading_rank(own, at=NOW, half_life=of.half_life), now=NOW + elapsed) - of.start) / of.step
+        exact = Decimal(own) * Decimal(2) ** (-Decimal(elapsed) / score_type.half_life) / BILLIONTHS / score_type.step
+    steps = (
+        Decimal(
+            shown(score_type, fading_rank(own, at=NOW, half_life=score_type.half_life), now=NOW + elapsed)
+            - score_type.start
+        )
+        / score_type.step
+    )
 
     assert abs(steps - exact) <= Decimal("0.5") + abs(exact) * Decimal("2e-10") + Decimal("1e-9")
 
@@ -126,19 +138,21 @@ def test_the_bounds_at_the_ends_of_the_range() -> None:
 
 
 @given(st.data(), types())
-def test_fading_crosses_an_edge_at_the_instant_it_names(data: st.DataObject, of: ScoreType) -> None:
+def test_fading_crosses_an_edge_at_the_instant_it_names(data: st.DataObject, score_type: ScoreType) -> None:
     """One µs before it is on the one side, then on the other; and it says so of no other edge."""
-    assume(of.half_life is not None)
-    rank = data.draw(ranks(of, NOW))
-    edge = of.minimum + of.step * data.draw(st.integers(1, (of.maximum - of.minimum) // of.step))
-    instant = crosses(of, rank, edge)
+    assume(score_type.half_life is not None)
+    rank = data.draw(ranks(score_type, NOW))
+    edge = score_type.minimum + score_type.step * data.draw(
+        st.integers(1, (score_type.maximum - score_type.minimum) // score_type.step)
+    )
+    instant = crosses(score_type, rank, edge)
 
     if instant is None:
         later = [NOW, NOW + HOUR, NOW + CENTURY]
-        assert len({shown(of, rank, now=one) >= edge for one in later}) == 1
-        assert (shown(of, rank, now=NOW) >= edge) == (of.start >= edge)
+        assert len({shown(score_type, rank, now=instant) >= edge for instant in later}) == 1
+        assert (shown(score_type, rank, now=NOW) >= edge) == (score_type.start >= edge)
     else:
-        before, after = shown(of, rank, now=instant - 1) >= edge, shown(of, rank, now=instant) >= edge
+        before, after = shown(score_type, rank, now=instant - 1) >= edge, shown(score_type, rank, now=instant) >= edge
         assert (before, after) == ((True, False) if rank > 0 else (False, True))
 
 
@@ -181,20 +195,22 @@ CHANGES = st.lists(
 @given(CHANGES, st.randoms(use_true_random=False), st.sampled_from((HOUR, 30 * DAY, CENTURY)))
 def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random, half_life: int) -> None:
     """Taking facts one by one in their order ends where folding all of them in any order does, and adds up."""
-    of = fading(minimum=-20_000, start=5_000, half_life=half_life)
+    score_type = fading(minimum=-20_000, start=5_000, half_life=half_life)
     shuffled = list(changes)
     random.shuffle(shuffled)
-    state: ScoreState = beginning(of)
+    state: ScoreState = beginning(score_type)
     effects = []
-    for one in sorted(changes, key=lambda change: change.order):
-        before = state.value(of, now=one.occurred_at)
-        state, effect = step(state, one, of)
+    for change in sorted(changes, key=lambda change: change.order):
+        before = state.value(score_type, now=change.occurred_at)
+        state, effect = step(state, change, score_type)
         assert effect is not None
-        effects.append((one, effect))
-        after = state.value(of, now=one.occurred_at)
-        assert effect.effective == (of.start if after is None else after) - (of.start if before is None else before)
+        effects.append((change, effect))
+        after = state.value(score_type, now=change.occurred_at)
+        assert effect.effective == (score_type.start if after is None else after) - (
+            score_type.start if before is None else before
+        )
 
-    assert fold(shuffled, of) == (state, effects)
+    assert fold(shuffled, score_type) == (state, effects)
 
 
 def test_a_score_that_is_touched_all_day_does_not_freeze() -> None:
@@ -207,9 +223,9 @@ def test_a_score_that_is_touched_all_day_does_not_freeze() -> None:
         for number, at in enumerate(times):
             state, _ = step(state, asked(Op.ADD, 0, at=at, key=f"{number}"), HEAT)
         assert state.own is not None
-        left = Decimal(decay_distance(state.own, elapsed=end - state.at, half_life=30 * DAY)) / 10**9
+        remaining = Decimal(decay_distance(state.own, elapsed=end - state.at, half_life=30 * DAY)) / 10**9
 
-        assert abs(left - Decimal(expected)) < Decimal("0.0001")
+        assert abs(remaining - Decimal(expected)) < Decimal("0.0001")
 
 
 def test_a_distance_is_rounded_to_the_nearest_billionth() -> None:
@@ -232,20 +248,20 @@ def test_a_distance_is_rounded_to_the_nearest_billionth() -> None:
 )
 def test_a_half_life_that_cannot_be_kept_is_refused(half_life: int, maximum: int, complaint: str) -> None:
     """So that a billionth of a point tells every step from its neighbours."""
-    with pytest.raises(BadDefinition) as refused:
+    with pytest.raises(BadDefinition) as error:
         check_definition(label="Heat", minimum=0, maximum=maximum, step=1, start=None, bands=(), half_life=half_life)
 
-    assert str(refused.value) == complaint
+    assert str(error.value) == complaint
 
 
 def test_what_stands_between_two_billionths_after_whole_half_lives_goes_to_the_even_one() -> None:
     """From above and from below alike; the sum of two halves is not half a billionth more or less by chance."""
     halves = {1: 0, 3: 2, 5: 2, 7: 4, 2_031_024_207: 1_015_512_104, 40_859_692_455: 20_429_846_228}
     for times in range(1, 30):
-        for own, left in halves.items():
+        for own, expected in halves.items():
             whole = own << (times - 1)
-            assert decay_distance(whole, elapsed=times * DAY, half_life=DAY) == left
-            assert decay_distance(-whole, elapsed=times * DAY, half_life=DAY) == -left
+            assert decay_distance(whole, elapsed=times * DAY, half_life=DAY) == expected
+            assert decay_distance(-whole, elapsed=times * DAY, half_life=DAY) == -expected
 
 
 @given(st.integers(-(10**18), 10**18), st.integers(0, 70 * DAY))

@@ -8,12 +8,14 @@ from storage.domain.errors import Refusal, UnknownScoreType
 
 def test_every_refusal_says_something_without_being_told() -> None:
     """The docstring of a refusal is its message; a better one takes its place."""
-    family = [one for _, one in inspect.getmembers(errors, inspect.isclass) if one.__module__ == errors.__name__]
-    plain = [one for one in family if one.__init__ is Refusal.__init__]
+    family = [
+        refusal for _, refusal in inspect.getmembers(errors, inspect.isclass) if refusal.__module__ == errors.__name__
+    ]
+    plain = [refusal for refusal in family if refusal.__init__ is Refusal.__init__]
 
     assert len(plain) > 10
-    assert all(issubclass(one, Refusal) for one in family)
-    assert [str(one()) for one in plain] == [inspect.getdoc(one) for one in plain]
+    assert all(issubclass(refusal, Refusal) for refusal in family)
+    assert [str(refusal()) for refusal in plain] == [inspect.getdoc(refusal) for refusal in plain]
     assert str(Refusal("the kettle is empty")) == "the kettle is empty"
 
 

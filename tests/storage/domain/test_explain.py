@@ -34,14 +34,20 @@ def change(op: Op, amount: int = 0, *, days: float = 0, key: str = "k") -> Chang
 
 
 def told(
-    changes: list[Change], of: ScoreType, *, most: int = 99, now: int = NOW
+    changes: list[Change], score_type_: ScoreType, *, most: int = 99, now: int = NOW
 ) -> list[tuple[str, int, int, int, int]]:
     """Give the lines of an explanation in points: op, asked, cut, faded, effect."""
-    explanation = explain(changes, of, now=now, most=most)
+    explanation = explain(changes, score_type_, now=now, most=most)
     assert explanation is not None
     return [
-        (one.op, one.asked // 1_000, one.cut // 1_000, one.faded // 1_000, one.effect // 1_000)
-        for one in explanation.contributions
+        (
+            contribution.op,
+            contribution.asked // 1_000,
+            contribution.cut // 1_000,
+            contribution.faded // 1_000,
+            contribution.effect // 1_000,
+        )
+        for contribution in explanation.contributions
     ]
 
 
@@ -72,24 +78,24 @@ def test_where_adding_began_is_a_line() -> None:
 
 def test_what_faded_is_said() -> None:
     """Half of each is left after a half-life; what nothing is left of is not told, but the value that was set is."""
-    of = score_type(half_life=10 * DAY, minimum=0)
+    definition = score_type(half_life=10 * DAY, minimum=0)
     changes = [
         change(Op.SET, 80, days=20), change(Op.ADD, 1, days=19),
         change(Op.ADD, 10, days=10), change(Op.ADD, 95, days=0),
     ]  # fmt: skip  # one after the other
 
     # 80 → 20, 1 → 0.27, 10 → 5, and 95 of which only 75 found room
-    assert told(changes, of) == [("add", 95, 20, 0, 75), ("add", 10, 0, 5, 5), ("set", 80, 0, 60, 20)]
-    assert told(changes, of, now=NOW + 200 * DAY) == [("set", 80, 0, 80, 0)]
+    assert told(changes, definition) == [("add", 95, 20, 0, 75), ("add", 10, 0, 5, 5), ("set", 80, 0, 60, 20)]
+    assert told(changes, definition, now=NOW + 200 * DAY) == [("set", 80, 0, 80, 0)]
 
 
 def test_a_fading_score_that_starts_elsewhere() -> None:
     """What was set fades toward the start, so that the start is what is left of it in the end."""
-    of = score_type(half_life=10 * DAY, start=10_000)
+    definition = score_type(half_life=10 * DAY, start=10_000)
 
-    assert told([change(Op.SET, 90, days=10)], of) == [("set", 90, 0, 40, 50)]
-    assert told([change(Op.SET, -20, days=10)], of) == [("set", -20, 0, -15, -5)]
-    assert told([change(Op.ADD, 8, days=10)], of) == [("add", 8, 0, 4, 4), ("start", 10, 0, 0, 10)]
+    assert told([change(Op.SET, 90, days=10)], definition) == [("set", 90, 0, 40, 50)]
+    assert told([change(Op.SET, -20, days=10)], definition) == [("set", -20, 0, -15, -5)]
+    assert told([change(Op.ADD, 8, days=10)], definition) == [("add", 8, 0, 4, 4), ("start", 10, 0, 0, 10)]
 
 
 def test_older_parts_are_summed_by_month() -> None:
@@ -110,22 +116,25 @@ def test_older_parts_are_summed_by_month() -> None:
     ]
     explanation = explain(changes, score_type(), now=NOW, most=2)
     assert explanation is not None
-    assert [one.count for one in explanation.contributions] == [1, 1, 1, 3, 3, 1, 1]
+    assert [contribution.count for contribution in explanation.contributions] == [1, 1, 1, 3, 3, 1, 1]
 
 
-def check(changes: list[Change], of: ScoreType, now: int, most: int) -> tuple[Contribution, ...]:
+def check(changes: list[Change], definition: ScoreType, now: int, most: int) -> tuple[Contribution, ...]:
     """See that the lines make the value that the fold shows, each by itself and all together."""
-    state, _ = fold(changes, of)
-    explanation = explain(changes, of, now=now, most=most)
-    assert (None if explanation is None else explanation.value) == state.value(of, now=now)
+    state, _ = fold(changes, definition)
+    explanation = explain(changes, definition, now=now, most=most)
+    assert (None if explanation is None else explanation.value) == state.value(definition, now=now)
     if explanation is None:
         return ()
-    assert sum(one.effect for one in explanation.contributions) == explanation.value
-    assert all(one.asked - one.cut - one.faded == one.effect for one in explanation.contributions)
-    times = [one.occurred_at or 0 for one in explanation.contributions]
+    assert sum(contribution.effect for contribution in explanation.contributions) == explanation.value
+    assert all(
+        contribution.asked - contribution.cut - contribution.faded == contribution.effect
+        for contribution in explanation.contributions
+    )
+    times = [contribution.occurred_at or 0 for contribution in explanation.contributions]
     assert times == sorted(times, reverse=True)
-    if of.half_life is None:
-        assert all(one.faded == 0 for one in explanation.contributions)
+    if definition.half_life is None:
+        assert all(contribution.faded == 0 for contribution in explanation.contributions)
     return explanation.contributions
 
 
@@ -165,17 +174,17 @@ def purchases() -> Iterator[tuple[str, Change]]:
 @pytest.mark.parametrize("half_life", [None, 30 * DAY], ids=["stays", "fades"])
 def test_every_customer_of_a_shop_adds_up_at_ten_instants(half_life: int | None) -> None:
     """Two thousand real purchases, as they had become known by ten dates from the first spring to long after."""
-    of, ledgers = score_type(half_life=half_life, minimum=0), dict[str, list[Change]]()
+    definition, ledgers = score_type(half_life=half_life, minimum=0), dict[str, list[Change]]()
     for customer, bought in purchases():
         ledgers.setdefault(customer, []).append(bought)
     counts = Counter[str]()
     for number in range(10):
         now = int((datetime(1997, 2, 15, tzinfo=UTC) + timedelta(days=60 * number)).timestamp()) * 1_000_000
         for ledger in ledgers.values():
-            so_far = [one for one in ledger if one.occurred_at <= now]
-            lines = check(so_far, of, now, 3)
-            counts.update(explained=bool(so_far), lines=len(lines), cut=sum(one.cut > 0 for one in lines))
-            counts.update(faded=sum(one.faded > 0 for one in lines), months=sum(one.op == MONTH for one in lines))
+            so_far = [fact for fact in ledger if fact.occurred_at <= now]
+            lines = check(so_far, definition, now, 3)
+            counts.update(explained=bool(so_far), lines=len(lines), cut=sum(line.cut > 0 for line in lines))
+            counts.update(faded=sum(line.faded > 0 for line in lines), months=sum(line.op == MONTH for line in lines))
     print(dict(counts))
 
     assert len(ledgers) > 500

@@ -21,10 +21,10 @@ STAMPS = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "index", "stamped"), STAMPS)
-def test_when_a_fact_happened(asked: int | None, index: int, stamped: int) -> None:
+@pytest.mark.parametrize(("occurred_at", "index", "stamped"), STAMPS)
+def test_when_a_fact_happened(occurred_at: int | None, index: int, stamped: int) -> None:
     """A fact happened when its sender says, but never after its receipt."""
-    assert stamp(asked, received=NOW, index=index) == stamped
+    assert stamp(occurred_at, received=NOW, index=index) == stamped
 
 
 NOT_TIMES = [
@@ -34,18 +34,18 @@ NOT_TIMES = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "complaint"), NOT_TIMES)
-def test_times_that_cannot_be(asked: int, complaint: str) -> None:
+@pytest.mark.parametrize(("occurred_at", "complaint"), NOT_TIMES)
+def test_times_that_cannot_be(occurred_at: int, complaint: str) -> None:
     """A time before 1970, or more than a day ahead, is refused with the reason."""
-    with pytest.raises(BadTime) as refused:
-        stamp(asked, received=NOW)
+    with pytest.raises(BadTime) as error:
+        stamp(occurred_at, received=NOW)
 
-    assert str(refused.value) == complaint
+    assert str(error.value) == complaint
 
 
-def undo(batch: str, *, of: str) -> Undo:
+def undo(batch: str, *, undoes: str) -> Undo:
     """Wish that a batch had never happened."""
-    return Undo(source="slack", key=batch, occurred_at=1, batch=batch, undoes=of)
+    return Undo(source="slack", key=batch, occurred_at=1, batch=batch, undoes=undoes)
 
 
 CHAINS = [
@@ -64,7 +64,7 @@ CHAINS = [
 @pytest.mark.parametrize(("chain", "left_out"), CHAINS)
 def test_which_batches_are_left_out(chain: list[tuple[str, str]], left_out: set[str]) -> None:
     """A batch is left out while an undo of it stands."""
-    undos = [undo(batch, of=of) for batch, of in chain]
+    undos = [undo(batch, undoes=undoes) for batch, undoes in chain]
 
     assert undone_batches(undos) == undone_batches(undos[::-1]) == left_out
 
@@ -75,19 +75,19 @@ def test_chains_agree_with_undoing_one_after_the_other(picks: list[int]) -> None
     batches = ["b0", "b1", "b2"]
     undos = []
     for number, pick in enumerate(picks):
-        undos.append(undo(f"u{number}", of=batches[pick % len(batches)]))
+        undos.append(undo(f"u{number}", undoes=batches[pick % len(batches)]))
         batches.append(f"u{number}")
     standing = dict.fromkeys(batches, True)
-    for one in undos[::-1]:  # nothing later than it is left to be decided
-        if standing[one.batch]:
-            standing[one.undoes] = False
+    for later in undos[::-1]:  # nothing later than it is left to be decided
+        if standing[later.batch]:
+            standing[later.undoes] = False
 
     assert undone_batches(undos) == {batch for batch, stands in standing.items() if not stands}
 
 
 def test_a_long_row_of_undos_is_followed_to_its_end() -> None:
     """Somebody who clicks Undo on every receipt, a thousand times, ends where the last click says."""
-    undos = [undo("u0", of="b")] + [undo(f"u{number}", of=f"u{number - 1}") for number in range(1, 1_000)]
+    undos = [undo("u0", undoes="b")] + [undo(f"u{number}", undoes=f"u{number - 1}") for number in range(1, 1_000)]
 
     assert "b" not in undone_batches(undos)
     assert "b" in undone_batches(undos[:-1])

@@ -84,21 +84,21 @@ COMPLAINTS = [
 @pytest.mark.parametrize(("text", "sentence", "place"), COMPLAINTS, ids=[text for text, _, _ in COMPLAINTS])
 def test_a_complaint_points_at_the_place(text: str, sentence: str, place: str) -> None:
     """It says what would be understood there."""
-    with pytest.raises(BadFilter) as refused:
+    with pytest.raises(BadFilter) as error:
         parse(text, TYPES, segments=SEGMENTS)
 
-    assert refused.value.sentence == sentence
-    assert text[refused.value.column :][: len(place)] == place
-    assert refused.value.column == (text.rindex(place) if place else len(text))
+    assert error.value.sentence == sentence
+    assert text[error.value.column :][: len(place)] == place
+    assert error.value.column == (text.rindex(place) if place else len(text))
 
 
 def test_a_segment_that_cannot_be_read_any_more_says_why() -> None:
     """The complaint is of the line that was typed."""
-    with pytest.raises(BadFilter) as refused:
+    with pytest.raises(BadFilter) as error:
         parse("fit>3 segment:old", TYPES, segments=SEGMENTS)
 
-    assert refused.value.sentence.startswith("in the segment `old`: there is no field `zzz`. There is `score`, `fit`,")
-    assert refused.value.pointed == "fit>3 segment:old\n              ^^^"
+    assert error.value.sentence.startswith("in the segment `old`: there is no field `zzz`. There is `score`, `fit`,")
+    assert error.value.pointed == "fit>3 segment:old\n              ^^^"
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ def test_a_segment_that_cannot_be_read_any_more_says_why() -> None:
 )
 def test_carets_stand_under_the_place(text: str, carets: str) -> None:
     """Also where letters are wider than others."""
-    with pytest.raises(BadFilter) as refused:
+    with pytest.raises(BadFilter) as error:
         parse(text, TYPES)
 
-    assert refused.value.pointed == f"{text}\n{carets}"
+    assert error.value.pointed == f"{text}\n{carets}"
 
 
 def test_segments_that_multiply_are_stopped() -> None:
@@ -142,10 +142,10 @@ def test_segments_that_multiply_are_stopped() -> None:
 )
 def test_a_segment_stands_for_its_filter(text: str, scores: dict[str, int], tags: tuple[str, ...], fits: bool) -> None:
     """As if it stood there in parentheses, without its own sort and limit."""
-    asked: Filter = parse(text, TYPES, segments=SEGMENTS)
+    contact_filter: Filter = parse(text, TYPES, segments=SEGMENTS)
 
-    assert asked.matches(Candidate(id=1, tags=tags, values=scores)) is fits
-    assert (asked.sort, asked.limit) == ((), None)
+    assert contact_filter.matches(Candidate(id=1, tags=tags, values=scores)) is fits
+    assert (contact_filter.sort, contact_filter.limit) == ((), None)
 
 
 @given(
@@ -157,11 +157,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     """Whatever is typed, the answer is a filter or a complaint that points into the line."""
     complaint = None
     try:
-        asked = parse(text, TYPES, segments=SEGMENTS)
+        contact_filter = parse(text, TYPES, segments=SEGMENTS)
     except BadFilter as exc:
         complaint = exc
     if complaint is None:
-        assert asked.matches(Candidate(id=1, values={})) in (True, False)
+        assert contact_filter.matches(Candidate(id=1, values={})) in (True, False)
     else:
         assert 0 <= complaint.column <= len(text)
         assert complaint.sentence

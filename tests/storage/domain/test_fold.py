@@ -24,9 +24,9 @@ def change(op: Op, amount: int = 0, *, at: int, source: str = "crm", key: str = 
     return Change(source=source, key=key, occurred_at=at, batch="b", score="score", op=op, amount=amount)
 
 
-def moves(*changes: Change, of: ScoreType = SCORE) -> list[tuple[int | None, int, int | None]]:
+def moves(*changes: Change, score_type: ScoreType = SCORE) -> list[tuple[int | None, int, int | None]]:
     """Fold changes and give what each asked, did, and left as rank."""
-    _, effects = fold([replace(one, score=of.key) for one in changes], of)
+    _, effects = fold([replace(change, score=score_type.key) for change in changes], score_type)
     return [(effect.asked, effect.effective, effect.rank_after) for _, effect in effects]
 
 
@@ -46,7 +46,7 @@ def test_adding_saturates_at_every_step() -> None:
 
 def test_adding_to_a_missing_score_begins_at_the_start() -> None:
     """Missing counts as the starting value for whoever adds, and for the size of a move."""
-    assert moves(change(Op.ADD, 500, at=1), of=MOOD) == [(500, 500, 500)]
+    assert moves(change(Op.ADD, 500, at=1), score_type=MOOD) == [(500, 500, 500)]
     state, _ = fold([replace(change(Op.ADD, 500, at=1), score=MOOD.key)], MOOD)
 
     assert state.value(MOOD, now=9) == -500
@@ -57,7 +57,7 @@ def test_missing_is_not_zero() -> None:
     state = beginning(MOOD)
 
     assert (state.value(MOOD, now=9), state.rank) == (None, None)
-    assert moves(change(Op.SET, 2_000, at=1), change(Op.CLEAR, at=2), change(Op.CLEAR, at=3), of=MOOD) == [
+    assert moves(change(Op.SET, 2_000, at=1), change(Op.CLEAR, at=2), change(Op.CLEAR, at=3), score_type=MOOD) == [
         (2_000, 3_000, 3_000),
         (None, -3_000, None),  # back to where it started, which is not a value
         (None, 0, None),
@@ -107,7 +107,17 @@ def test_facts_fold_in_the_order_of_time_then_source_then_key() -> None:
     ]
     _, effects = fold(changes, SCORE)
 
-    assert [done.amount // 1_000 for done, _ in effects if isinstance(done, Change)] == [7, 3, 4, 2, 1, 6, 9, 8, 5]
+    assert [change.amount // 1_000 for change, _ in effects if isinstance(change, Change)] == [
+        7,
+        3,
+        4,
+        2,
+        1,
+        6,
+        9,
+        8,
+        5,
+    ]
 
 
 CHANGES = st.lists(
@@ -129,9 +139,9 @@ def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random) -
     random.shuffle(shuffled)
     state: ScoreState = beginning(SCORE)
     effects = []
-    for one in sorted(changes, key=lambda change: (change.occurred_at, change.key.encode())):
-        state, effect = step(state, one, SCORE)
-        effects.append((one, effect))
+    for change in sorted(changes, key=lambda change: (change.occurred_at, change.key.encode())):
+        state, effect = step(state, change, SCORE)
+        effects.append((change, effect))
 
     assert fold(shuffled, SCORE) == (state, effects)
 
@@ -154,9 +164,13 @@ def said(at: int, *, key: str = "k", **fields: Json) -> FieldValue:
 
 def test_the_latest_value_of_each_field_wins() -> None:
     """Field by field, in the order of the facts and not in that of their arrival."""
-    told = [said(3, name="Ada L."), said(1, name="Ada", company="Engines"), said(2, owner="rep@acme.com", name=None)]
+    field_facts = [
+        said(3, name="Ada L."),
+        said(1, name="Ada", company="Engines"),
+        said(2, owner="rep@acme.com", name=None),
+    ]
 
-    forwards, backwards = fold_fields(told, {}), fold_fields(told[::-1], {})
+    forwards, backwards = fold_fields(field_facts, {}), fold_fields(field_facts[::-1], {})
 
     assert forwards == backwards
     assert {name: value for name, (value, _) in forwards.items()} == {
@@ -168,7 +182,7 @@ def test_the_latest_value_of_each_field_wins() -> None:
 
 def test_a_later_blank_empties_a_field() -> None:
     """Somebody who says that there is no company is believed."""
-    known = fold_fields([said(1, company="Engines")], {})
+    known_fields = fold_fields([said(1, company="Engines")], {})
 
-    assert fold_fields([said(2, company=None)], known)["company"][0] is None
-    assert fold_fields([said(0, company="Older")], known)["company"][0] == "Engines"
+    assert fold_fields([said(2, company=None)], known_fields)["company"][0] is None
+    assert fold_fields([said(0, company="Older")], known_fields)["company"][0] == "Engines"

@@ -29,7 +29,7 @@ def at(zone: str, text: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("after", "then"),
+    ("after", "expected"),
     [
         ("2026-03-27T08:59", "2026-03-27T09:00"),
         ("2026-03-27T09:00", "2026-03-30T09:00"),  # on Friday; on the Sunday between, clocks go forward
@@ -38,9 +38,9 @@ def at(zone: str, text: str) -> int:
         ("2026-11-21T03:00", "2026-11-23T09:00"),  # a Saturday
     ],
 )
-def test_the_next_working_day_at_nine(after: str, then: str) -> None:
+def test_the_next_working_day_at_nine(after: str, expected: str) -> None:
     """Nine o'clock is nine o'clock on both sides of a change of clocks."""
-    assert next_time("Europe/Berlin", 540, after=at("Europe/Berlin", after)) == at("Europe/Berlin", then)
+    assert next_time("Europe/Berlin", 540, after=at("Europe/Berlin", after)) == at("Europe/Berlin", expected)
 
 
 def test_hours_that_are_left_out_or_repeated() -> None:
@@ -58,11 +58,11 @@ def test_once_on_every_working_day(zone: str, minute: int, second: int) -> None:
     for _ in range(20):
         last = next_time(zone, minute, after=last)
         moments.append(last)
-    local = [datetime.fromtimestamp(one / 1_000_000, ZoneInfo(zone)) for one in moments]
-    assert len({one.date() for one in local}) == 20
-    assert all(one.weekday() < 5 for one in local)
-    assert all((one.hour, one.minute) == divmod(minute, 60) for one in local)
-    assert all(is_at_work(zone, one) for one in moments)
+    local = [datetime.fromtimestamp(moment / 1_000_000, ZoneInfo(zone)) for moment in moments]
+    assert len({moment.date() for moment in local}) == 20
+    assert all(moment.weekday() < 5 for moment in local)
+    assert all((moment.hour, moment.minute) == divmod(minute, 60) for moment in local)
+    assert all(is_at_work(zone, moment) for moment in moments)
     assert max(later - earlier for earlier, later in pairwise(moments)) <= 73 * HOUR
     assert not is_same_day(zone, moments[0], moments[1])
 

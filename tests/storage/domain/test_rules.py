@@ -23,17 +23,17 @@ SCORE = ScoreType(
 )  # fmt: skip  # the numbers of one definition stand together
 
 
-def did(what: str, at: int, *, times: float = 1) -> Activity:
+def did(activity: str, at: int, *, times: float = 1) -> Activity:
     """Do something, so many times."""
     return Activity(
-        source="crm", key=f"{what}/{at}", occurred_at=at, batch="b", activity=what, quantity=int(times * 1000)
+        source="crm", key=f"{activity}/{at}", occurred_at=at, batch="b", activity=activity, quantity=int(times * 1000)
     )
 
 
 def known(at: int, **fields: object) -> FieldValue:
     """Say something of the contact; `attributes_x` is an attribute."""
-    named = {name.replace("attributes_", "attributes."): value for name, value in fields.items()}
-    return FieldValue(source="crm", key=f"f/{at}", occurred_at=at, batch="b", fields=named)  # type: ignore[arg-type]  # JSON
+    field_values = {name.replace("attributes_", "attributes."): value for name, value in fields.items()}
+    return FieldValue(source="crm", key=f"f/{at}", occurred_at=at, batch="b", fields=field_values)  # type: ignore[arg-type]  # JSON
 
 
 def changed(op: Op, amount: int, at: int) -> Change:
@@ -41,17 +41,19 @@ def changed(op: Op, amount: int, at: int) -> Change:
     return Change(source="crm", key=f"c/{at}", occurred_at=at, batch="b", score="score", op=op, amount=amount * 1000)
 
 
-def values(*facts: Fact, of: ScoreType = SCORE) -> list[int | None]:
+def values(*facts: Fact, score_type: ScoreType = SCORE) -> list[int | None]:
     """Give the score, in points, after each fact, in the order of the fold; it is asked whether *why* adds up."""
-    told: list[int | None] = []
+    results: list[int | None] = []
     ordered = sorted(facts, key=lambda fact: fact.order)
     for count in range(1, len(ordered) + 1):
-        state, _ = fold(ordered[:count], of)
-        value = state.value(of, now=ordered[count - 1].occurred_at)
-        told.append(None if value is None else value // 1000)
-        why = explain(ordered[:count], of, now=ordered[count - 1].occurred_at, most=50)
-        assert (None if why is None else sum(one.effect for one in why.contributions)) == value
-    return told
+        state, _ = fold(ordered[:count], score_type)
+        value = state.value(score_type, now=ordered[count - 1].occurred_at)
+        results.append(None if value is None else value // 1000)
+        explanation = explain(ordered[:count], score_type, now=ordered[count - 1].occurred_at, most=50)
+        assert (
+            None if explanation is None else sum(contribution.effect for contribution in explanation.contributions)
+        ) == value
+    return results
 
 
 def test_activities_add_their_points() -> None:
@@ -95,8 +97,8 @@ def test_a_cap_counts_in_the_order_of_the_fold() -> None:
 def test_periods(period: str, later: int, counts: bool) -> None:
     """UTC days, weeks from Monday, months, and for ever."""
     rule = replace(VISIT, cap=RuleCap(points=1_000, period=period))
-    told = values(did("visit", MONDAY), did("visit", MONDAY + later), of=replace(SCORE, rules=(rule,)))
-    assert told == [1, 2 if counts else 1]
+    results = values(did("visit", MONDAY), did("visit", MONDAY + later), score_type=replace(SCORE, rules=(rule,)))
+    assert results == [1, 2 if counts else 1]
 
 
 def test_a_group_shares_its_cap_and_it_holds_downwards_too() -> None:
@@ -106,8 +108,10 @@ def test_a_group_shares_its_cap_and_it_holds_downwards_too() -> None:
         Rule(name="Open", activity="open", points=3_000, cap=cap),
         Rule(name="Bounce", activity="bounce", points=-9_000, cap=cap),
     )
-    told = values(did("open", 1), did("open", 2), did("bounce", 3), of=replace(SCORE, rules=rules, minimum=-10_000))
-    assert told == [3, 4, -4]
+    results = values(
+        did("open", 1), did("open", 2), did("bounce", 3), score_type=replace(SCORE, rules=rules, minimum=-10_000)
+    )
+    assert results == [3, 4, -4]
 
 
 def test_what_is_known_makes_the_base() -> None:
@@ -136,13 +140,13 @@ def test_a_condition_is_asked_of_what_was_known_then() -> None:
         known(4, company="Other"),
         did("demo_booked", 5),
     )
-    assert values(*facts, of=replace(SCORE, rules=(rule,))) == [None, None, 10, 10, 10]
+    assert values(*facts, score_type=replace(SCORE, rules=(rule,))) == [None, None, 10, 10, 10]
 
 
 def test_what_fades_takes_points_and_no_base() -> None:
     """A touch a day, halved each day: 10, 15, 17.5."""
     fading = replace(SCORE, step=500, half_life=DAY, rules=(DEMO,))
-    assert values(*(did("demo_booked", n * DAY) for n in range(3)), of=fading) == [10, 15, 17]
+    assert values(*(did("demo_booked", n * DAY) for n in range(3)), score_type=fading) == [10, 15, 17]
     state, _ = fold([did("demo_booked", n * DAY) for n in range(3)], fading)
     assert state.value(fading, now=2 * DAY) == 17_500
     with pytest.raises(BadDefinition, match="fades"):
@@ -150,7 +154,7 @@ def test_what_fades_takes_points_and_no_base() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "said"),
+    ("rules", "message"),
     [
         ([DEMO, DEMO], "two rules are called `Demo`"),
         ([replace(DEMO, points=0)], "no whole number of steps"),
@@ -168,8 +172,8 @@ def test_what_fades_takes_points_and_no_base() -> None:
         ),
     ],
 )
-def test_rules_that_cannot_be_are_refused(rules: list[Rule], said: str) -> None:
+def test_rules_that_cannot_be_are_refused(rules: list[Rule], message: str) -> None:
     """With what to do instead."""
-    with pytest.raises(BadDefinition) as refused:
+    with pytest.raises(BadDefinition) as error:
         check_rules(rules, SCORE)
-    assert said in str(refused.value)
+    assert message in str(error.value)

@@ -65,10 +65,10 @@ def test_values_that_cannot_be_set(
     numbers: dict[str, int], value: int, refusal: type[Exception], complaint: str
 ) -> None:
     """A value outside the range or between two steps is refused, naming what would do."""
-    with pytest.raises(refusal) as refused:
+    with pytest.raises(refusal) as error:
         score_type((), **numbers).check_set(value)
 
-    assert str(refused.value) == complaint
+    assert str(error.value) == complaint
 
 
 def test_the_ends_of_the_range_can_be_set() -> None:
@@ -87,10 +87,10 @@ def test_any_number_of_steps_can_be_added() -> None:
 
     for amount in (3_000, -3_000, 0, 300_000):
         fit.check_add(amount)
-    with pytest.raises(OffStep) as refused:
+    with pytest.raises(OffStep) as error:
         fit.check_add(-4_000)
 
-    assert str(refused.value) == "Fit goes in steps of 3; -4 is no whole number of them"
+    assert str(error.value) == "Fit goes in steps of 3; -4 is no whole number of them"
 
 
 KEYS = ["a", "fit", "fit_2", "a" * 32, "score", "limits"]
@@ -114,10 +114,10 @@ def test_keys_that_cannot_be_typed(key: str) -> None:
 @pytest.mark.parametrize("key", TAKEN)
 def test_words_of_the_filter_language_are_no_keys(key: str) -> None:
     """A key must not be misread in a filter."""
-    with pytest.raises(BadName) as refused:
+    with pytest.raises(BadName) as error:
         check_key(key)
 
-    assert str(refused.value) == f"`{key}` is a word of the filter language; choose another key"
+    assert str(error.value) == f"`{key}` is a word of the filter language; choose another key"
 
 
 STARTS = [
@@ -165,10 +165,10 @@ NOT_DEFINED = [
 @pytest.mark.parametrize(("wrong", "complaint"), NOT_DEFINED)
 def test_definitions_that_contradict_themselves(wrong: dict[str, object], complaint: str) -> None:
     """A definition that cannot be is refused with the reason."""
-    with pytest.raises(BadDefinition) as refused:
+    with pytest.raises(BadDefinition) as error:
         check_definition(**{**DEFINED, **wrong})  # type: ignore[arg-type]  # one of them is wrong on purpose
 
-    assert str(refused.value) == complaint
+    assert str(error.value) == complaint
 
 
 NOT_CUT = [
@@ -186,11 +186,11 @@ NOT_CUT = [
 @pytest.mark.parametrize(("bands", "complaint"), NOT_CUT)
 def test_bands_that_do_not_cut_the_range(bands: tuple[tuple[str, int], ...], complaint: str) -> None:
     """Bands begin at the minimum, rise, lie on steps and have names of their own."""
-    named = tuple(Band(name=name, start=start) for name, start in bands)
-    with pytest.raises(BadDefinition) as refused:
-        check_definition(label="Fit", minimum=0, maximum=100_000, step=1_000, start=None, bands=named)
+    band_tuple = tuple(Band(name=name, start=start) for name, start in bands)
+    with pytest.raises(BadDefinition) as error:
+        check_definition(label="Fit", minimum=0, maximum=100_000, step=1_000, start=None, bands=band_tuple)
 
-    assert str(refused.value) == complaint
+    assert str(error.value) == complaint
 
 
 TYPED = [
@@ -200,21 +200,21 @@ TYPED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "band", "typed", "shown"), TYPED)
-def test_a_band_as_it_is_typed(text: str, band: Band, typed: str, shown: str) -> None:
+@pytest.mark.parametrize(("text", "band", "typed", "expected"), TYPED)
+def test_a_band_as_it_is_typed(text: str, band: Band, typed: str, expected: str) -> None:
     """A name, where it begins, and a colour where it shall have one."""
     assert parse_band(text) == band
-    assert (band.typed, band.shown) == (typed, shown)
+    assert (band.typed, band.shown) == (typed, expected)
     assert parse_band(band.typed) == band
 
 
 @pytest.mark.parametrize("text", ["hot", "", ":80", "hot:80:red:blue"])
 def test_what_is_no_band(text: str) -> None:
     """Is refused with what to type."""
-    with pytest.raises(BadDefinition) as refused:
+    with pytest.raises(BadDefinition) as error:
         parse_band(text)
 
-    assert str(refused.value) == (
+    assert str(error.value) == (
         f"`{text}` is no band: write its name and where it begins, hot:80, or a colour too, hot:80:red"
     )
     with pytest.raises(BadNumber):
@@ -223,13 +223,13 @@ def test_what_is_no_band(text: str) -> None:
 
 def test_a_colour_that_there_is_none_of() -> None:
     """Is refused with those that there are."""
-    with pytest.raises(BadDefinition) as refused:
+    with pytest.raises(BadDefinition) as error:
         check_definition(
             label="Fit", minimum=0, maximum=100_000, step=1_000, start=None,
             bands=(Band(name="all", start=0, colour="pink"),),
         )  # fmt: skip  # one definition
 
-    assert str(refused.value) == "`pink` is no colour of a band: use grey, blue, green, yellow, orange, red, purple"
+    assert str(error.value) == "`pink` is no colour of a band: use grey, blue, green, yellow, orange, red, purple"
 
 
 def test_a_band_may_begin_at_the_maximum() -> None:

@@ -100,10 +100,10 @@ NOT_READ = [
 @pytest.mark.parametrize(("text", "complaint"), NOT_READ)
 def test_what_is_no_number(text: str, complaint: str) -> None:
     """What is no number, or not exactly one of ours, is refused with the reason."""
-    with pytest.raises(BadNumber) as refused:
+    with pytest.raises(BadNumber) as error:
         parse(text)
 
-    assert str(refused.value) == complaint
+    assert str(error.value) == complaint
 
 
 FROM_JSON = [
@@ -152,10 +152,10 @@ NOT_FROM_JSON = [
 @pytest.mark.parametrize(("value", "complaint"), NOT_FROM_JSON)
 def test_what_json_may_not_hold(value: object, complaint: str) -> None:
     """Anything but a number is refused with the reason."""
-    with pytest.raises(BadNumber) as refused:
+    with pytest.raises(BadNumber) as error:
         from_json(value)
 
-    assert str(refused.value) == complaint
+    assert str(error.value) == complaint
 
 
 def test_a_whole_number_with_thousands_of_digits_is_refused_like_any_other() -> None:

@@ -41,16 +41,16 @@ async def test_an_item_costs_no_more_among_many(team: Team) -> None:
     """A thousand new contacts take the processor about ten times what a hundred take, not a hundred times."""
 
     async def cost(items: int, batch: str) -> float:
-        many = [set_to(f"{batch}-{n}", f"{batch}-{n}@example.com", 50) for n in range(items)]
+        items_of_batch = [set_to(f"{batch}-{n}", f"{batch}-{n}@example.com", 50) for n in range(items)]
         before = time.process_time()
-        await team.deliver(*many, batch=batch)
+        await team.deliver(*items_of_batch, batch=batch)
         return time.process_time() - before
 
-    few = min([await cost(100, f"few{n}") for n in range(4)])
-    many = min([await cost(1_000, f"many{n}") for n in range(2)])
-    tell("the processor, in ms", {"for 100 items": round(few * 1000), "for 1,000": round(many * 1000)})
+    for_few = min([await cost(100, f"few{n}") for n in range(4)])
+    for_many = min([await cost(1_000, f"many{n}") for n in range(2)])
+    tell("the processor, in ms", {"for 100 items": round(for_few * 1000), "for 1,000": round(for_many * 1000)})
 
-    assert many < 19 * few
+    assert for_many < 19 * for_few
 
 
 async def test_each_is_told_its_own_outcome(team: Team) -> None:
@@ -59,7 +59,7 @@ async def test_each_is_told_its_own_outcome(team: Team) -> None:
         *(team.deliver(change(f"k{n:03d}", ADA, Op.ADD, 1, at=NOW - SECOND + n), batch=f"d{n}") for n in range(150))
     )
 
-    assert [(one.moved[0].before, one.moved[0].after) for one in outcomes] == [
+    assert [(outcome.moved[0].before, outcome.moved[0].after) for outcome in outcomes] == [
         (None, 1_000),
         *((n * 1_000, (n + 1) * 1_000) for n in range(1, 100)),
         *[(100_000, 100_000)] * 50,  # the range is full
@@ -74,7 +74,7 @@ async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team
         team.deliver(change("c", ADA, Op.ADD, -50, at=NOW - 3), batch="d3"),
     )
 
-    assert [(one.moved[0].before, one.moved[0].after) for one in outcomes] == [
+    assert [(outcome.moved[0].before, outcome.moved[0].after) for outcome in outcomes] == [
         (None, 30_000),
         (30_000, 100_000),
         (100_000, 70_000),
@@ -87,15 +87,18 @@ async def test_one_that_cannot_be_recorded_harms_nobody(team: Team, place: int) 
     """Of 128 that share a commit one makes the database itself complain: it is told so, and the others are kept."""
     poison = replace(team.delivery(said("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
     good = [change(f"k{n}", f"p{n % 9}@example.com", Op.ADD, 1, at=NOW - n) for n in range(MOST_SUBMISSIONS)]
-    calls = [team.record(poison) if n == place else team.deliver(one) for n, one in enumerate(good)]
+    calls = [team.record(poison) if n == place else team.deliver(item) for n, item in enumerate(good)]
 
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
-    (failed,) = [one for one in outcomes if not isinstance(one, Recorded)]
+    (failed,) = [outcome for outcome in outcomes if not isinstance(outcome, Recorded)]
     assert outcomes.index(failed) == place
     assert not isinstance(failed, StorageUnavailable)
     assert "workspace" in str(failed) or "FOREIGN KEY" in str(failed)
-    assert sum(one.count(Status.APPLIED) for one in outcomes if isinstance(one, Recorded)) == MOST_SUBMISSIONS - 1
+    assert (
+        sum(outcome.count(Status.APPLIED) for outcome in outcomes if isinstance(outcome, Recorded))
+        == MOST_SUBMISSIONS - 1
+    )
     totals = [await team.value(f"p{number}@example.com") or 0 for number in range(9)]
     assert sum(totals) == (MOST_SUBMISSIONS - 1) * 1_000
 
@@ -105,11 +108,11 @@ async def test_several_that_cannot_be_recorded_harm_nobody(team: Team) -> None:
     poison = replace(team.delivery(said("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
     bad = {1, 2, 50, 99, 100}
     good = [change(f"k{n}", ADA, Op.ADD, 1, at=NOW - n) for n in range(101)]
-    calls = [team.record(poison) if n in bad else team.deliver(one) for n, one in enumerate(good)]
+    calls = [team.record(poison) if n in bad else team.deliver(item) for n, item in enumerate(good)]
 
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert {n for n, one in enumerate(outcomes) if not isinstance(one, Recorded)} == bad
+    assert {n for n, outcome in enumerate(outcomes) if not isinstance(outcome, Recorded)} == bad
     assert await team.value(ADA) == 96_000
 
 
@@ -122,7 +125,7 @@ async def test_a_caller_that_goes_away_loses_nothing(team: Team) -> None:
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     await team.committer.drained()
 
-    assert [isinstance(one, Recorded) for one in outcomes] == [True, False] * 15
+    assert [isinstance(outcome, Recorded) for outcome in outcomes] == [True, False] * 15
     assert await team.value(ADA) == 30_000
 
 
@@ -135,7 +138,7 @@ async def test_a_closed_storage_has_recorded_what_was_handed_in(
     assert not any(call.done() for call in calls)
     await storage.close()
 
-    assert sum(one.count(Status.APPLIED) for one in await asyncio.gather(*calls)) == 300
+    assert sum(answer.count(Status.APPLIED) for answer in await asyncio.gather(*calls)) == 300
     (row,) = await raw.rows(database_url, "SELECT count(*) AS n FROM facts")
     assert row["n"] == 300
 
@@ -147,7 +150,7 @@ async def test_very_many_items_are_spread_over_commits(team: Team) -> None:
     ]
     outcomes = await asyncio.gather(*(team.deliver(*items, batch=f"d{n}") for n, items in enumerate(batches)))
 
-    assert [one.count(Status.APPLIED) for one in outcomes] == [700] * 5
+    assert [outcome.count(Status.APPLIED) for outcome in outcomes] == [700] * 5
     assert await team.value("p0@example.com") == 70_000
 
 
@@ -166,7 +169,7 @@ async def test_deliveries_in_one_commit_keep_their_own_quarantine(team: Team) ->
     )
 
     sent = await deliveries(team.workspace, source=None, most=10)
-    assert [(one.key, one.applied, one.quarantined) for one in sent] == [
+    assert [(delivered.key, delivered.applied, delivered.quarantined) for delivered in sent] == [
         (f"d{n}", 4 + n - bad, bad) for n, bad in ((3, 1), (2, 0), (1, 0), (0, 0))
     ]
     assert await team.set_aside(sent[0].id) == [(6, "3/6", "Score runs from 0 to 100; 110 is outside it", "3/6")]
@@ -177,21 +180,23 @@ async def test_a_contact_made_elsewhere_meanwhile_is_the_same_contact(team: Team
     doors = [Team(team.workspace, Committer(current_database())) for _ in range(4)]
     facts = [change(f"k{n}", f"p{n % 20}@example.com", Op.ADD, 1, at=NOW - n) for n in range(200)]
 
-    outcomes = await asyncio.gather(*(door.deliver(one) for one in facts for door in doors))
+    outcomes = await asyncio.gather(*(door.deliver(fact) for fact in facts for door in doors))
 
-    counts = {status.value: sum(one.count(status) for one in outcomes) for status in Status}
+    counts = {status.value: sum(outcome.count(status) for outcome in outcomes) for status in Status}
     tell(f"four doors on {current_database().dialect}", counts)
     assert counts == {"applied": 200, "duplicate": 600, "ignored": 0, "quarantined": 0}
     assert [await team.value(f"p{n}@example.com") for n in range(20)] == [10_000] * 20
-    assert len({one.id for n in range(20) for one in await find(team.workspace, text=f"p{n}@example.com")}) == 20
+    assert (
+        len({contact.id for n in range(20) for contact in await find(team.workspace, text=f"p{n}@example.com")}) == 20
+    )
 
 
 async def test_a_contact_that_was_merged_into_another(team: Team) -> None:
     """Its address and its row id name the one that survived."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", "lovelace@example.com", 20, at=NOW - 8))
     survivor, other = await team.contact(ADA), await team.contact("lovelace@example.com")
-    one, two = Reference(email="lovelace@example.com"), Reference(email=ADA)
-    await team.deliver(Merge(key="m", contact=one, into=two), batch="d2")
+    lovelace, two = Reference(email="lovelace@example.com"), Reference(email=ADA)
+    await team.deliver(Merge(key="m", contact=lovelace, into=two), batch="d2")
 
     await team.deliver(change("c", "lovelace@example.com", Op.ADD, 5, at=NOW - 7))
     await team.deliver(change("d", other.id, Op.ADD, 7, at=NOW - 6))

@@ -28,18 +28,18 @@ async def test_one_address_typed_in_two_ways_is_one_contact(team: Team, typed: s
     """Matched without case and width, kept as it was typed first, found either way."""
     await team.deliver(change("a", typed, Op.ADD, 1), change("b", typed_otherwise, Op.ADD, 2))
 
-    found = [await team.contact(text) for text in (typed, typed_otherwise, f"  {typed} ")]
-    assert {one.id for one in found} == {found[0].id}
-    assert found[0].email == typed
+    contacts = [await team.contact(text) for text in (typed, typed_otherwise, f"  {typed} ")]
+    assert {contact.id for contact in contacts} == {contacts[0].id}
+    assert contacts[0].email == typed
     assert await team.value(typed_otherwise) == 3_000
 
 
 async def test_ids_are_kept_to_the_letter_and_belong_to_their_source(team: Team) -> None:
     """`17` of one system is not `17` of another, and `ab` is not `AB`."""
-    whom = [("crm", "ab"), ("crm", "AB"), ("n8n", "ab")]
-    await team.deliver(*(set_to(f"k{number}", one, number) for number, one in enumerate(whom)))
+    references = [("crm", "ab"), ("crm", "AB"), ("n8n", "ab")]
+    await team.deliver(*(set_to(f"k{number}", reference, number) for number, reference in enumerate(references)))
 
-    assert [await team.value(f"{source}:{id}") for source, id in whom] == [0, 1_000, 2_000]
+    assert [await team.value(f"{source}:{id}") for source, id in references] == [0, 1_000, 2_000]
 
 
 async def test_an_address_beside_an_id_joins_the_two(team: Team) -> None:
@@ -52,10 +52,10 @@ async def test_an_address_beside_an_id_joins_the_two(team: Team) -> None:
     await team.deliver(change("d", ("n8n", "x"), Op.ADD, 1, at=NOW - 6), said("e", ADA, at=NOW - 5), source="n8n")
     await team.deliver(said("f", Reference(email="lovelace@example.com", source="crm", id="17"), at=NOW - 4))
 
-    found = await team.contact("crm:17")
-    assert (found.email, dict(found.ids)) == (ADA, {"crm": "17"})
+    contact = await team.contact("crm:17")
+    assert (contact.email, dict(contact.ids)) == (ADA, {"crm": "17"})
     assert await team.value("lovelace@example.com") == 15_000
-    assert (await team.contact("n8n:x")).id != found.id
+    assert (await team.contact("n8n:x")).id != contact.id
 
 
 SAID: list[tuple[int, dict[str, Json]]] = [
@@ -77,28 +77,28 @@ async def test_the_latest_value_of_each_field_wins_in_any_order(team: Team) -> N
         await team.deliver(*items, batch=f"d{place}")
 
     for person in range(len(orders)):
-        found = await team.contact(f"crm:p{person}")
-        assert (found.name, found.company, found.owner) == ("Ada L.", None, "jane@acme.com")
-        assert (found.email, found.tags) == ("lovelace@example.com", ("vip", "churned"))
-        assert dict(found.attributes) == {"tier": None, "seats": 7}
+        contact = await team.contact(f"crm:p{person}")
+        assert (contact.name, contact.company, contact.owner) == ("Ada L.", None, "jane@acme.com")
+        assert (contact.email, contact.tags) == ("lovelace@example.com", ("vip", "churned"))
+        assert dict(contact.attributes) == {"tier": None, "seats": 7}
 
 
 async def test_a_change_may_speak_of_its_contact(team: Team) -> None:
     """What an item says of the contact is kept with the change it asks for."""
     await team.deliver(set_to("a", ADA, 10, fields={"name": "Ada", "tags": ["vip"]}), received=NOW + 5)
-    found = await team.contact(ADA)
+    contact = await team.contact(ADA)
 
-    assert (found.name, found.tags, found.created_at, found.updated_at) == ("Ada", ("vip",), NOW + 5, NOW + 5)
+    assert (contact.name, contact.tags, contact.created_at, contact.updated_at) == ("Ada", ("vip",), NOW + 5, NOW + 5)
 
 
 async def test_two_facts_of_one_event_that_disagree_end_the_same_in_any_order(team: Team) -> None:
     """One key may stand for a change and for a word on the contact, at the same time; still one of them wins always."""
     for number, turn in enumerate((1, -1)):
-        whom, key = f"p{number}@example.com", f"k{number}"
-        changed = set_to(key, whom, 10, at=NOW - 1, fields={"name": "as the change says"})
-        both = [changed, said(key, whom, at=NOW - 1, name="as the word says")][::turn]
-        for place, one in enumerate(both):
-            await team.deliver(one, batch=f"d{number}/{place}")
+        email, key = f"p{number}@example.com", f"k{number}"
+        changed = set_to(key, email, 10, at=NOW - 1, fields={"name": "as the change says"})
+        both = [changed, said(key, email, at=NOW - 1, name="as the word says")][::turn]
+        for place, fact in enumerate(both):
+            await team.deliver(fact, batch=f"d{number}/{place}")
 
     assert (await team.contact("p0@example.com")).name == (await team.contact("p1@example.com")).name
 
@@ -108,8 +108,8 @@ async def test_contacts_come_in_the_order_asked_for(team: Team) -> None:
     await team.deliver(*(set_to(f"k{number}", f"p{number}@example.com", number) for number in range(3)))
     ids = [(await team.contact(f"p{number}@example.com")).id for number in range(3)]
 
-    found = await contacts(team.workspace, ids=[ids[2], 999_999, ids[0], ids[1]])
-    assert [one.email for one in found] == ["p2@example.com", "p0@example.com", "p1@example.com"]
+    listed_contacts = await contacts(team.workspace, ids=[ids[2], 999_999, ids[0], ids[1]])
+    assert [contact.email for contact in listed_contacts] == ["p2@example.com", "p0@example.com", "p1@example.com"]
     assert await contacts(team.workspace, ids=[]) == []
 
 
@@ -174,10 +174,10 @@ async def crowd(team: Team) -> Team:
         said(
             f"k{number}",
             Reference(email=email, source="crm", id=email.partition("@")[0]),
-            name=told[0],
-            company=told[1],
+            name=fields[0],
+            company=fields[1],
         )
-        for number, (email, told) in enumerate(PEOPLE.items())
+        for number, (email, fields) in enumerate(PEOPLE.items())
     ]
     await team.deliver(*items)
     return team
@@ -185,9 +185,9 @@ async def crowd(team: Team) -> Team:
 
 async def test_how_people_find_contacts(crowd: Team) -> None:
     """By address, by id, by whole words, by beginnings of words, or by parts of them: the first that finds any."""
-    found = [(text, await find(crowd.workspace, text=text)) for text, _ in FOUND]
+    found_contacts = [(text, await find(crowd.workspace, text=text)) for text, _ in FOUND]
 
-    assert [(text, sorted(one.email or "" for one in people)) for text, people in found] == FOUND
+    assert [(text, sorted(person.email or "" for person in people)) for text, people in found_contacts] == FOUND
 
 
 @pytest.mark.parametrize("typed", ["ZOË@example.com", "ｚｏë@example.com", "ZOE\u0308@example.com"])
@@ -198,7 +198,7 @@ async def test_an_address_is_looked_for_as_it_is_matched(team: Team, typed: str)
     await team.deliver(said("b", typed, at=NOW - 8, name="Somebody"), batch="d2")
     after = await find(team.workspace, text="zoë")
 
-    assert [one.email for one in (*before, *after)] == [typed, typed]
+    assert [contact.email for contact in (*before, *after)] == [typed, typed]
 
 
 async def test_what_is_longer_than_any_name_is_refused(team: Team) -> None:
@@ -217,7 +217,11 @@ async def test_a_list_says_that_there_are_more(team: Team) -> None:
     await team.deliver(*(said(f"k{n:02d}", f"p{n}@example.com", name=f"Ada {n:02d}") for n in range(14)))
 
     assert len(await find(team.workspace, text="ada")) == 11
-    assert [one.name for one in await find(team.workspace, text="ada", most=2)] == ["Ada 00", "Ada 01", "Ada 02"]
+    assert [contact.name for contact in await find(team.workspace, text="ada", most=2)] == [
+        "Ada 00",
+        "Ada 01",
+        "Ada 02",
+    ]
 
 
 async def test_a_whole_word_is_found_among_very_many_parts(team: Team) -> None:
@@ -225,7 +229,7 @@ async def test_a_whole_word_is_found_among_very_many_parts(team: Team) -> None:
     crowd = [said(f"k{n:03d}", f"p{n}@example.com", name=f"Joann {n:03d}") for n in range(600)]
     await team.deliver(*crowd, said("z", "z@example.com", name="Zed Ann"))
 
-    assert [one.name for one in await find(team.workspace, text="ann")] == ["Zed Ann"]
+    assert [contact.name for contact in await find(team.workspace, text="ann")] == ["Zed Ann"]
 
 
 NEAREST = [
@@ -242,19 +246,19 @@ async def test_the_nearest_names_are_offered(crowd: Team) -> None:
     """A name that is mistyped finds the ones that look like it, the likeliest first."""
     offered = [(text, await nearest(crowd.workspace, text=text)) for text, _ in NEAREST]
 
-    assert [(text, [one.email for one in people]) for text, people in offered] == NEAREST
+    assert [(text, [person.email for person in people]) for text, people in offered] == NEAREST
 
 
 async def test_any_word_of_a_name_may_be_the_mistyped_one(crowd: Team) -> None:
     """Not only the first."""
-    assert [one.email for one in await nearest(crowd.workspace, text="lovelase")] == ["ada@example.com"]
+    assert [contact.email for contact in await nearest(crowd.workspace, text="lovelase")] == ["ada@example.com"]
 
 
 async def test_no_more_than_three_are_offered(team: Team) -> None:
     """Of many that look alike, the likeliest; of those, the older ones."""
     await team.deliver(*(said(f"k{n}", f"p{n}@example.com", name=f"Ada {n}") for n in range(6)))
 
-    assert [one.name for one in await nearest(team.workspace, text="ada")] == ["Ada 0", "Ada 1", "Ada 2"]
+    assert [contact.name for contact in await nearest(team.workspace, text="ada")] == ["Ada 0", "Ada 1", "Ada 2"]
 
 
 async def test_an_address_may_be_as_long_as_addresses_are(team: Team) -> None:
@@ -262,7 +266,7 @@ async def test_an_address_may_be_as_long_as_addresses_are(team: Team) -> None:
     longest = f"{'a' * 64}@{'b' * 185}.com"
     recorded = await team.deliver(Item(key="k", contact=Reference(email=f"  {longest} ")), received=NOW + SECOND)
 
-    assert [one.status for one in recorded.outcomes] == [Status.APPLIED]
+    assert [outcome.status for outcome in recorded.outcomes] == [Status.APPLIED]
     assert (await team.contact(longest)).email == longest
 
 
@@ -294,8 +298,8 @@ async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team) -> None
     """Programs may keep ids for long."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", "lovelace@example.com", 20, at=NOW - 8))
     survivor, other = await team.contact(ADA), await team.contact("lovelace@example.com")
-    one, two = Reference(email="lovelace@example.com"), Reference(email=ADA)
-    await team.deliver(Merge(key="m", contact=one, into=two), batch="d2")
+    lovelace, two = Reference(email="lovelace@example.com"), Reference(email=ADA)
+    await team.deliver(Merge(key="m", contact=lovelace, into=two), batch="d2")
 
     assert await find_by_key(team.workspace, key=str(other.id)) == survivor.id
     assert await contacts(team.workspace, ids=[other.id]) == []

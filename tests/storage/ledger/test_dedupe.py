@@ -29,7 +29,7 @@ async def crm(team: Team) -> Source:
 
 
 def like_first(
-    whom: Whom = ADA,
+    contact: Whom = ADA,
     value: int = 50,
     *,
     op: Op = Op.SET,
@@ -39,7 +39,7 @@ def like_first(
     name: str = "Ada",
 ) -> Item:
     """Send an item under one and the same key, like the first or otherwise."""
-    return change("k", whom, op, value, score=score, at=at, reason=reason, fields={"name": name})
+    return change("k", contact, op, value, score=score, at=at, reason=reason, fields={"name": name})
 
 
 FIRST = like_first()
@@ -72,24 +72,24 @@ async def seasoned(team: Team) -> Team:
     return team
 
 
-@pytest.mark.parametrize("how", ["one submission", "one commit", "two commits"])
-@pytest.mark.parametrize("again", AGAIN)
-async def test_a_known_key_counts_once(seasoned: Team, again: str, how: str) -> None:
+@pytest.mark.parametrize("way", ["one submission", "one commit", "two commits"])
+@pytest.mark.parametrize("repeat", AGAIN)
+async def test_a_known_key_counts_once(seasoned: Team, repeat: str, way: str) -> None:
     """The same again changes nothing; anything else under the key is a conflict; wherever the two meet."""
-    item, expected = AGAIN[again]
-    if how == "one submission":
+    item, expected = AGAIN[repeat]
+    if way == "one submission":
         outcomes = (await seasoned.deliver(FIRST, item)).outcomes
-    elif how == "one commit":
+    elif way == "one commit":
         both = await asyncio.gather(seasoned.deliver(FIRST, batch="d1"), seasoned.deliver(item, batch="d2"))
         outcomes = (*both[0].outcomes, *both[1].outcomes)
     else:
-        one = await seasoned.deliver(FIRST, batch="d1")
-        outcomes = (*one.outcomes, *(await seasoned.deliver(item, batch="d2", received=NOW + 5 * DAY)).outcomes)
+        first = await seasoned.deliver(FIRST, batch="d1")
+        outcomes = (*first.outcomes, *(await seasoned.deliver(item, batch="d2", received=NOW + 5 * DAY)).outcomes)
 
     assert outcomes == (APPLIED, expected)
     assert (await seasoned.value(ADA), await seasoned.value(BOB)) == (50_000, 20_000)
     assert [(line.amount, line.reason) for line in await seasoned.lines(ADA)] == [(50_000, "met"), (10_000, None)]
-    assert await seasoned.value(ADA, "fit") == (5_000 if again == "another score" else None)
+    assert await seasoned.value(ADA, "fit") == (5_000 if repeat == "another score" else None)
     assert (await seasoned.contact(ADA)).name == "Ada"
 
 
@@ -109,10 +109,10 @@ async def test_nothing_of_a_conflict_is_applied(seasoned: Team) -> None:
 
 async def test_the_same_key_of_another_source_is_another_fact(team: Team) -> None:
     """Two senders may count their events alike."""
-    one = await team.deliver(change("1", ADA, Op.ADD, 5, at=NOW - 2), source="crm")
+    first = await team.deliver(change("1", ADA, Op.ADD, 5, at=NOW - 2), source="crm")
     two = await team.deliver(change("1", ADA, Op.ADD, 5, at=NOW - 2), source="n8n")
 
-    assert (one.outcomes, two.outcomes) == ((APPLIED,), (APPLIED,))
+    assert (first.outcomes, two.outcomes) == ((APPLIED,), (APPLIED,))
     assert await team.value(ADA) == 10_000
 
 
@@ -126,13 +126,13 @@ REPEATS = [
 ]
 
 
-@pytest.mark.parametrize(("first", "received", "then", "received_then", "expected"), REPEATS)
+@pytest.mark.parametrize(("first", "received", "occurred_at", "received_then", "expected"), REPEATS)
 async def test_a_repeat_is_compared_with_what_its_sender_said(
-    team: Team, first: int | None, received: int, then: int | None, received_then: int, expected: ItemOutcome
+    team: Team, first: int | None, received: int, occurred_at: int | None, received_then: int, expected: ItemOutcome
 ) -> None:
     """A repeat may arrive much later; only what the sender says is compared, not when we stamped it."""
     await team.deliver(change("k", ADA, Op.ADD, 5, at=first), batch="d1", received=received)
-    recorded = await team.deliver(change("k", ADA, Op.ADD, 5, at=then), batch="d2", received=received_then)
+    recorded = await team.deliver(change("k", ADA, Op.ADD, 5, at=occurred_at), batch="d2", received=received_then)
 
     assert recorded.outcomes == (expected,)
     assert await team.value(ADA) == 5_000
@@ -143,7 +143,7 @@ async def test_a_duplicate_says_that_nothing_moved(team: Team) -> None:
     first = await team.deliver(set_to("k", ADA, 50, at=NOW - 1))
     second = await team.deliver(set_to("k", ADA, 50, at=NOW - 1))
 
-    assert [(one.score_type.key, one.before, one.after) for one in first.moved] == [("score", None, 50_000)]
+    assert [(move.score_type.key, move.before, move.after) for move in first.moved] == [("score", None, 50_000)]
     assert second.moved == ()
     assert (first.count(Status.APPLIED), second.count(Status.APPLIED), second.count(Status.DUPLICATE)) == (1, 0, 1)
 
@@ -155,11 +155,11 @@ async def test_many_deliveries_of_the_same_facts_at_once(team: Team) -> None:
     dice = Random(5)  # the same shuffle each time
     await team.deliver(*facts[:20])
 
-    recorded = await asyncio.gather(
+    answers = await asyncio.gather(
         *(team.deliver(*dice.sample(facts, 12), *dice.sample(wrong[:20], 3), batch=f"d{n}") for n in range(100))
     )
 
-    counts = {status.value: sum(one.count(status) for one in recorded) for status in Status}
+    counts = {status.value: sum(answer.count(status) for answer in answers) for status in Status}
     tell("a hundred deliveries at once", counts)
     assert counts == {"applied": 20, "duplicate": 1_180, "ignored": 0, "quarantined": 300}
     totals = [await team.value(f"p{number}@example.com") for number in range(7)]
@@ -193,31 +193,31 @@ REFUSED_WHOLE = {
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["alone", "among others"])
-@pytest.mark.parametrize("why", REFUSED_WHOLE)
-async def test_a_person_gets_all_or_nothing(seasoned: Team, why: str, together: bool) -> None:
+@pytest.mark.parametrize("cause", REFUSED_WHOLE)
+async def test_a_person_gets_all_or_nothing(seasoned: Team, cause: str, together: bool) -> None:
     """One refused item refuses the whole; nothing of it is kept; whoever shares its commit does not notice."""
-    item, refusal, sentence = REFUSED_WHOLE[why]
+    item, refusal, sentence = REFUSED_WHOLE[cause]
     await seasoned.deliver(said("id", Reference(email=BOB, source="crm", id="bob")))
     await seasoned.ask(set_to("old", ADA, 10), batch="t1")
-    asked = (set_to("t7", "new@example.com", 70), change("t8", ADA, Op.ADD, 5, score="fit"), item)
+    items = (set_to("t7", "new@example.com", 70), change("t8", ADA, Op.ADD, 5, score="fit"), item)
     neighbours = [seasoned.ask(change(f"n{n}", BOB, Op.ADD, 1), batch=f"n{n}") for n in range(6 if together else 0)]
 
     outcomes = await asyncio.gather(
-        *neighbours[:3], seasoned.ask(*asked, batch="t9"), *neighbours[3:], return_exceptions=True
+        *neighbours[:3], seasoned.ask(*items, batch="t9"), *neighbours[3:], return_exceptions=True
     )
 
-    (refused,) = [one for one in outcomes if not isinstance(one, Recorded)]
-    assert (type(refused), str(refused)) == (refusal, sentence)
+    (refusal_raised,) = [outcome for outcome in outcomes if not isinstance(outcome, Recorded)]
+    assert (type(refusal_raised), str(refusal_raised)) == (refusal, sentence)
     assert (await seasoned.value(ADA), await seasoned.value(ADA, "fit")) == (10_000, None)
     assert await seasoned.value(BOB) == 20_000 + len(neighbours) * 1_000
     assert await find(seasoned.workspace, text="new@example.com") == []
 
 
-@pytest.mark.parametrize("whom", [ADA, "new@example.com"])
-async def test_what_a_refused_command_held_is_not_there_for_its_neighbours(seasoned: Team, whom: str) -> None:
+@pytest.mark.parametrize("contact", [ADA, "new@example.com"])
+async def test_what_a_refused_command_held_is_not_there_for_its_neighbours(seasoned: Team, contact: str) -> None:
     """The same key in the same commit, of a command without the fault: it is recorded, not taken for a repeat."""
     await seasoned.deliver(said("id", Reference(email=BOB, source="crm", id="bob")))
-    good, bad = set_to("t1", whom, 70), set_to("t3", 999_999, 5)
+    good, bad = set_to("t1", contact, 70), set_to("t3", 999_999, 5)
 
     outcomes = await asyncio.gather(
         seasoned.ask(good, bad, batch="t1"), seasoned.ask(good, batch="t2"), return_exceptions=True
@@ -226,7 +226,7 @@ async def test_what_a_refused_command_held_is_not_there_for_its_neighbours(seaso
     assert type(outcomes[0]) is UnknownContact
     assert isinstance(outcomes[1], Recorded)
     assert outcomes[1].outcomes == (APPLIED,)
-    assert await seasoned.value(whom) == 70_000
+    assert await seasoned.value(contact) == 70_000
 
 
 async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
@@ -261,17 +261,17 @@ async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
     set_aside = [ItemOutcome(status=Status.QUARANTINED, reason=reason) for _, _, reason in reasons]
     assert recorded.outcomes == (APPLIED, *set_aside, APPLIED, DUPLICATE)
     assert (await team.value(ADA), await team.value(BOB)) == (20_000, 30_000)
-    (kept,) = await deliveries(team.workspace, source=None, most=10)
-    assert (kept.key, kept.source, kept.received_at) == ("d1", "crm", NOW)
-    assert (kept.applied, kept.duplicate, kept.ignored, kept.quarantined) == (2, 1, 0, 8)
-    assert await team.set_aside(kept.id) == [(n, key, reason, f'{{"n":{n}}}') for n, key, reason in reasons]
+    (stored,) = await deliveries(team.workspace, source=None, most=10)
+    assert (stored.key, stored.source, stored.received_at) == ("d1", "crm", NOW)
+    assert (stored.applied, stored.duplicate, stored.ignored, stored.quarantined) == (2, 1, 0, 8)
+    assert await team.set_aside(stored.id) == [(n, key, reason, f'{{"n":{n}}}') for n, key, reason in reasons]
 
 
 async def test_an_item_that_names_nobody_is_refused(team: Team) -> None:
     """Without an address and without an id there is no contact to make."""
     recorded = await team.deliver(set_to("k", Reference(), 5))
 
-    assert [one.status for one in recorded.outcomes] == [Status.QUARANTINED]
+    assert [outcome.status for outcome in recorded.outcomes] == [Status.QUARANTINED]
 
 
 async def test_a_bad_item_that_is_sent_again_is_kept_with_each_delivery(team: Team, crm: Source) -> None:
@@ -281,14 +281,14 @@ async def test_a_bad_item_that_is_sent_again_is_kept_with_each_delivery(team: Te
         await team.deliver(bad, batch=f"d{number}", delivered=Delivered(source=crm.id, key=f"d{number}"))
 
     latest = await deliveries(team.workspace, source="crm", most=10)
-    assert [(one.key, one.quarantined) for one in latest] == [("d1", 1), ("d0", 1)]
-    assert [await team.set_aside(one.id) for one in latest] == [[(0, "k", "no", "{}")]] * 2
+    assert [(stored.key, stored.quarantined) for stored in latest] == [("d1", 1), ("d0", 1)]
+    assert [await team.set_aside(stored.id) for stored in latest] == [[(0, "k", "no", "{}")]] * 2
 
 
 async def test_a_delivery_without_items_is_kept_too(team: Team, crm: Source) -> None:
     """It was authentic, and it is among what was delivered."""
     recorded = await team.deliver(delivered=Delivered(source=crm.id, key="d0"))
-    (kept,) = await deliveries(team.workspace, source=None, most=10)
+    (stored,) = await deliveries(team.workspace, source=None, most=10)
 
     assert recorded.outcomes == ()
-    assert (kept.key, kept.applied, kept.duplicate, kept.ignored, kept.quarantined) == ("d0", 0, 0, 0, 0)
+    assert (stored.key, stored.applied, stored.duplicate, stored.ignored, stored.quarantined) == ("d0", 0, 0, 0, 0)

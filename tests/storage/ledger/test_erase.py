@@ -40,9 +40,9 @@ async def crm(team: Team) -> Source:
     return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
 
 
-def delete(key: str, whom: str | Reference | int, *, at: int | None = None) -> Deletion:
+def delete(key: str, contact: str | Reference | int, *, at: int | None = None) -> Deletion:
     """Ask for a contact to be forgotten."""
-    return Deletion(key=key, contact=Reference(email=whom) if isinstance(whom, str) else whom, occurred_at=at)
+    return Deletion(key=key, contact=Reference(email=contact) if isinstance(contact, str) else contact, occurred_at=at)
 
 
 async def traces(url: str, *words: str) -> list[str]:
@@ -57,8 +57,8 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
     body = b'{"email": "ADA@example.com"}'
     request = Raw(method="POST", query="", headers={}, body=body)
     bad = Unusable(key="q", reason="no", raw='{"contact": {"email": "Ada@Example.com"}}')
-    known = {"name": "Lovelace", "tags": ["poet"]}
-    await team.deliver(set_to("a", BOTH, 90, at=NOW - 9, reason="called Lovelace", fields=known), batch="d0")
+    fields = {"name": "Lovelace", "tags": ["poet"]}
+    await team.deliver(set_to("a", BOTH, 90, at=NOW - 9, reason="called Lovelace", fields=fields), batch="d0")
     first: list[ItemRequest] = [
         set_to("b", "countess@example.com", 20, at=NOW - 8, fields={"company": "Lovelace Ltd"}),
         Merge(key="m", contact=Reference(email="countess@example.com"), into=BOTH),
@@ -83,13 +83,16 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
     assert await load_follow_ups(team.workspace, ids=range(1, 100)) == []
     _, best = await top(team.workspace, score="score", count=10, now=NOW)
     assert [card.contact.email for card in best] == [BOB]
-    sent = {one.key: one.id for one in await deliveries(team.workspace, source=None, most=10)}
+    sent = {delivery.key: delivery.id for delivery in await deliveries(team.workspace, source=None, most=10)}
     assert await team.set_aside(sent["d1"]) == [(2, "q", "the contact it named was deleted", "")]
-    for one in sent.values():  # the second only names her in its bytes
+    for delivery_id in sent.values():  # the second only names her in its bytes
         with pytest.raises(UnknownDelivery):
-            await raw_delivery(team.workspace, id=one)
-    left = await raw.rows(database_url, "SELECT kind, count(*) AS n FROM facts GROUP BY kind ORDER BY kind")
-    assert {row["kind"]: row["n"] for row in left} == {"change": 1, "deleted": 5}  # three, the merge, and the deletion
+            await raw_delivery(team.workspace, id=delivery_id)
+    rows_left = await raw.rows(database_url, "SELECT kind, count(*) AS n FROM facts GROUP BY kind ORDER BY kind")
+    assert {row["kind"]: row["n"] for row in rows_left} == {
+        "change": 1,
+        "deleted": 5,
+    }  # three, the merge, and the deletion
     assert (await verify_next(team.workspace)).differences == ()
 
 
@@ -97,22 +100,22 @@ async def test_what_happened_until_then_is_not_taken_and_what_comes_later_is_som
     """A repeat of what was deleted is a duplicate; a late fact is left alone by whichever name it comes."""
     first = set_to("a", BOTH, 90, at=NOW - 9, fields={"name": "Ada"})
     await team.deliver(first)
-    told = delete("x", ADA, at=NOW - 5)
-    await team.deliver(told, batch="d2")
+    deletion = delete("x", ADA, at=NOW - 5)
+    await team.deliver(deletion, batch="d2")
 
     late: list[ItemRequest] = [
         set_to("b", ADA, 80, at=NOW - 5), said("c", ("crm", "secret-17"), at=NOW - 6, name="Ada"),
         Merge(key="m", contact=BOTH, into=Reference(email=BOB), occurred_at=NOW - 7),
     ]  # fmt: skip  # by address, by id, by both
-    after = await team.deliver(first, *late, told, batch="d3")
+    after = await team.deliver(first, *late, deletion, batch="d3")
     assert after.outcomes == (DUPLICATE, GONE, GONE, GONE, DUPLICATE)
     assert await find(team.workspace, text=ADA) == await find(team.workspace, text=BOB) == []
     later = await team.deliver(change("d", ADA, Op.ADD, 7, at=NOW - 4), batch="d4")
     assert later.outcomes == (APPLIED,)
     contact = await team.contact(ADA)
     assert (contact.name, contact.ids, await team.value(ADA)) == (None, {}, 7_000)
-    again = await team.deliver(set_to("e", ADA, 80, at=NOW - 6), batch="d5")
-    assert (again.outcomes, await team.value(ADA)) == ((GONE,), 7_000)
+    repeat = await team.deliver(set_to("e", ADA, 80, at=NOW - 6), batch="d5")
+    assert (repeat.outcomes, await team.value(ADA)) == ((GONE,), 7_000)
     assert (await verify_next(team.workspace)).differences == ()
 
 
@@ -190,13 +193,16 @@ async def test_those_who_were_one_part_where_something_is_left_of_each(team: Tea
 async def test_a_deletion_stays_in_its_workspace(team: Team, storage: Storage, database_url: str) -> None:
     """The same address next door is there as it was, and the hashes of the two have nothing in common."""
     other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
-    for one in (team, other):
-        await one.deliver(set_to("a", ADA, 60, at=NOW - 9))
+    for each_team in (team, other):
+        await each_team.deliver(set_to("a", ADA, 60, at=NOW - 9))
     await team.deliver(delete("x", ADA), batch="d2")
 
     assert await other.value(ADA) == 60_000
     late: Item = set_to("b", ADA, 70, at=NOW - 8)
-    assert [(await one.deliver(late, batch="d3")).outcomes for one in (team, other)] == [(GONE,), (APPLIED,)]
+    assert [(await each_team.deliver(late, batch="d3")).outcomes for each_team in (team, other)] == [
+        (GONE,),
+        (APPLIED,),
+    ]
     await other.deliver(delete("x", ADA), batch="d4")
     graves = await raw.rows(database_url, "SELECT hash FROM tombstones")
     assert len({row["hash"] for row in graves}) == 2
@@ -213,7 +219,7 @@ async def test_of_a_delivery_the_rest_is_taken(team: Team) -> None:
         batch="d2",
     )  # fmt: skip  # one request
 
-    assert [one.status.value for one in recorded.outcomes] == [
+    assert [outcome.status.value for outcome in recorded.outcomes] == [
         "ignored", "applied", "applied", "applied", "applied", "quarantined",
     ]  # fmt: skip  # one for each
     assert (await team.value(ADA), await team.value(BOB)) == (80_000, 30_000)
@@ -228,12 +234,12 @@ teams = count(1)
 @pytest.fixture
 def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """Count what happened in all examples of a test, and fail where it is too little to prove anything."""
-    counted: Counter[str] = Counter()
-    yield counted
-    tell(request.node.name, counted)
-    if counted["begun"] == counted["examples"]:
-        assert counted["examples"] >= 50
-        assert min(counted["facts"], counted["deletions"]) >= 10
+    counts: Counter[str] = Counter()
+    yield counts
+    tell(request.node.name, counts)
+    if counts["begun"] == counts["examples"]:
+        assert counts["examples"] >= 50
+        assert min(counts["facts"], counts["deletions"]) >= 10
 
 
 @st.composite
@@ -241,14 +247,14 @@ def histories(draw: st.DrawFn, *, merges: bool) -> list[list[ItemRequest]]:
     """Choose adds, deletions and, where asked, merges, each at a time of its own, arriving in any order, cut anyhow."""
     kinds, items = ["add", "add", "add", "delete", *(["merge"] if merges else [])], list[ItemRequest]()
     for number, kind in enumerate(draw(st.lists(st.sampled_from(kinds), min_size=4, max_size=14))):
-        one, other = draw(st.permutations(PEOPLE))[:2]
+        first, other = draw(st.permutations(PEOPLE))[:2]
         key, at = f"k{number}", NOW - 100 + number
         if kind == "add":
-            items.append(change(key, one, Op.ADD, draw(st.integers(-9, 20)), at=at))
+            items.append(change(key, first, Op.ADD, draw(st.integers(-9, 20)), at=at))
         elif kind == "delete":
-            items.append(delete(key, one, at=at))
+            items.append(delete(key, first, at=at))
         else:
-            items.append(Merge(key=key, contact=Reference(email=one), into=Reference(email=other), occurred_at=at))
+            items.append(Merge(key=key, contact=Reference(email=first), into=Reference(email=other), occurred_at=at))
     rest = list(draw(st.permutations([*items, *draw(st.lists(st.sampled_from(items), max_size=3))])))
     parts = []
     while rest:
@@ -264,12 +270,12 @@ async def play(storage: Storage, counted: Counter[str], parts: list[list[ItemReq
     team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW), storage.committer)
     for number, items in enumerate(parts):
         recorded = await team.deliver(*items, batch=f"d{number}")
-        assert Status.QUARANTINED not in [one.status for one in recorded.outcomes]
+        assert Status.QUARANTINED not in [outcome.status for outcome in recorded.outcomes]
         assert (await verify_next(team.workspace)).differences == ()
-    told = [one for items in parts for one in items]
-    counted["facts"] += sum(isinstance(one, Item) for one in told)
-    counted["deletions"] += sum(isinstance(one, Deletion) for one in told)
-    counted["merges"] += sum(isinstance(one, Merge) for one in told)
+    items_told = [item for items in parts for item in items]
+    counted["facts"] += sum(isinstance(item, Item) for item in items_told)
+    counted["deletions"] += sum(isinstance(item, Deletion) for item in items_told)
+    counted["merges"] += sum(isinstance(item, Merge) for item in items_told)
     return team
 
 
@@ -289,22 +295,22 @@ async def test_deletions_in_any_order_leave_the_same(
     """What happened after the last deletion of somebody, and nothing else."""
     team = await play(storage, counted, parts)
 
-    told = {one.key: one for items in parts for one in items}
+    by_key = {item.key: item for items in parts for item in items}
     for person in PEOPLE:
-        about = sorted(
+        about_person = sorted(
             (
-                one
-                for one in told.values()
-                if isinstance(one, Item | Deletion) and one.contact == Reference(email=person)
+                item
+                for item in by_key.values()
+                if isinstance(item, Item | Deletion) and item.contact == Reference(email=person)
             ),
-            key=lambda one: one.occurred_at or 0,
+            key=lambda item: item.occurred_at or 0,
         )
         value: int | None = None
-        for one in about:
-            value = None if isinstance(one, Deletion) else min(max((value or 0) + one.amount, 0), 100_000)
-        found = await find(team.workspace, text=person)
-        assert bool(found) == (value is not None)
-        if found:
+        for item in about_person:
+            value = None if isinstance(item, Deletion) else min(max((value or 0) + item.amount, 0), 100_000)
+        contact = await find(team.workspace, text=person)
+        assert bool(contact) == (value is not None)
+        if contact:
             assert await team.value(person) == value
     counted["examples"] += 1
 

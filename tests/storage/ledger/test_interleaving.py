@@ -78,23 +78,25 @@ async def record(submission: Submission, *, after: int, happens: Awaitable[objec
 @pytest.mark.parametrize("is_new", [False, True], ids=["repeat", "new"])
 async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool, parting: bool) -> None:
     """A repeat is one, whoever its contact is one with by now, and what is new counts for whoever that is."""
-    elsewhere = Team(team.workspace, Committer(current_database()))
+    other_process = Team(team.workspace, Committer(current_database()))
     for after in count():
-        one, other = f"p{after}@example.com", Reference(source="crm", id=str(after))
-        told: list[Item] = [set_to(f"a{after}", one, 10, at=NOW - 9), set_to(f"b{after}", other, 20, at=NOW - 8)]
-        await team.deliver(*told, batch=f"d{after}")
-        merge = Merge(key=f"m{after}", contact=other, into=Reference(email=one))
+        email, other = f"p{after}@example.com", Reference(source="crm", id=str(after))
+        items: list[Item] = [set_to(f"a{after}", email, 10, at=NOW - 9), set_to(f"b{after}", other, 20, at=NOW - 8)]
+        await team.deliver(*items, batch=f"d{after}")
+        merge = Merge(key=f"m{after}", contact=other, into=Reference(email=email))
         if parting:
             await team.ask(merge, batch=merge.key)
-        happens = elsewhere.undo(merge.key, batch=f"u{after}") if parting else elsewhere.ask(merge, batch=merge.key)
-        item = change(f"c{after}", other, Op.ADD, 5, at=NOW - 7) if is_new else told[1]
+        happens = (
+            other_process.undo(merge.key, batch=f"u{after}") if parting else other_process.ask(merge, batch=merge.key)
+        )
+        item = change(f"c{after}", other, Op.ADD, 5, at=NOW - 7) if is_new else items[1]
         submission = team.delivery(item, batch=f"e{after}")
         recorded, in_time = await record(submission, after=after, happens=happens)
 
         status = Status.APPLIED if is_new else Status.DUPLICATE
-        assert [(after, one.status, one.reason) for one in recorded.outcomes] == [(after, status, None)]
+        assert [(after, outcome.status, outcome.reason) for outcome in recorded.outcomes] == [(after, status, None)]
         assert await team.value(f"crm:{after}") == (25_000 if is_new else 20_000)
-        assert await team.value(one) == (10_000 if parting else await team.value(f"crm:{after}"))
+        assert await team.value(email) == (10_000 if parting else await team.value(f"crm:{after}"))
         if not in_time:
             break
 

@@ -30,13 +30,13 @@ APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Stat
 CONFLICT = ItemOutcome(status=Status.QUARANTINED, reason="conflict")
 
 
-def merge(key: str, one: str | tuple[str, str], other: str | tuple[str, str], *, at: int | None = None) -> Merge:
+def merge(key: str, first: str | tuple[str, str], other: str | tuple[str, str], *, at: int | None = None) -> Merge:
     """Say that two are one."""
-    return Merge(key=key, contact=_named(one), into=_named(other), occurred_at=at)
+    return Merge(key=key, contact=_named(first), into=_named(other), occurred_at=at)
 
 
-def _named(whom: str | tuple[str, str]) -> Reference:
-    return Reference(email=whom) if isinstance(whom, str) else Reference(source=whom[0], id=whom[1])
+def _named(reference: str | tuple[str, str]) -> Reference:
+    return Reference(email=reference) if isinstance(reference, str) else Reference(source=reference[0], id=reference[1])
 
 
 async def two(team: Team) -> None:
@@ -55,7 +55,7 @@ async def whole(team: Team) -> None:
 
 def amounts(lines: Sequence[HistoryEntry]) -> list[int]:
     """Give the whole points of a history."""
-    return [one.amount // 1_000 for one in lines]
+    return [line.amount // 1_000 for line in lines]
 
 
 async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
@@ -66,12 +66,18 @@ async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
     recorded = await team.deliver(merge("m", BOB, ADA), batch="d2")
 
     assert recorded.outcomes == (APPLIED,)
-    assert [(one.contact, one.before, one.after) for one in recorded.moved] == [(ada.id, 80_000, 100_000)]
-    one = await team.contact(BOB)
-    assert (one.id, one.email, one.name, one.company, one.tags) == (ada.id, ADA, "Bob", "Acme", ("vip",))
+    assert [(move.contact, move.before, move.after) for move in recorded.moved] == [(ada.id, 80_000, 100_000)]
+    contact = await team.contact(BOB)
+    assert (contact.id, contact.email, contact.name, contact.company, contact.tags) == (
+        ada.id,
+        ADA,
+        "Bob",
+        "Acme",
+        ("vip",),
+    )
     assert (await team.value(ADA), await team.value(BOB)) == (100_000, 100_000)
     assert amounts(await team.lines(BOB)) == [20, 90, 60]
-    assert [(one.effective, one.value) for one in await team.lines(ADA)] == [
+    assert [(line.effective, line.value) for line in await team.lines(ADA)] == [
         (10_000, 100_000), (30_000, 90_000), (60_000, 60_000),
     ]  # fmt: skip  # newest first
     assert await find_by_key(team.workspace, key=str(bob.id)) == ada.id
@@ -81,23 +87,23 @@ async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
     _, explained = await why(team.workspace, contact=ada.id, score="score", most=10, now=NOW)
     assert explained is not None
     assert sum(line.effect for line in explained.contributions) == explained.value == 100_000
-    lately = parse("updated<1d", await score_types(team.workspace))
-    assert await count(team.workspace, asked=lately, now=NOW) == 1
+    updated_lately = parse("updated<1d", await score_types(team.workspace))
+    assert await count(team.workspace, asked=updated_lately, now=NOW) == 1
     await whole(team)
 
 
 async def test_what_comes_later_or_late_goes_to_the_one_they_are(team: Team) -> None:
     """By either name; a late fact reaches into the joined past, and a repeat of anything changes nothing."""
     await two(team)
-    told = merge("m", ADA, BOB, at=NOW - 5)
-    await team.deliver(told, batch="d2")
+    merge_request = merge("m", ADA, BOB, at=NOW - 5)
+    await team.deliver(merge_request, batch="d2")
     late, latest = set_to("b0", BOB, 95, at=NOW - 15), change("b2", BOB, Op.ADD, -40, at=NOW - 1)
 
     await team.deliver(late, latest, batch="d3")
     first = set_to("b1", BOB, 90, at=NOW - 20, fields={"name": "Bob", "tags": ["vip"]})
-    again = await team.deliver(told, late, latest, first, batch="d4")
+    repeats = await team.deliver(merge_request, late, latest, first, batch="d4")
 
-    assert [one.status for one in again.outcomes] == [Status.DUPLICATE] * 4
+    assert [outcome.status for outcome in repeats.outcomes] == [Status.DUPLICATE] * 4
     assert await team.value(ADA) == 60_000
     assert amounts(await team.lines(ADA)) == [-40, 20, 95, 90, 60]
     await whole(team)
@@ -134,12 +140,12 @@ async def test_an_address_and_an_id_that_stand_together_prove_two_to_be_one(team
     proof = change("c", both, Op.ADD, 5, at=NOW - 7)
 
     recorded = await team.deliver(proof, batch="d2")
-    again = await team.deliver(proof, batch="d3")
+    repeat = await team.deliver(proof, batch="d3")
     await team.ask(set_to("p", Reference(email=BOB, source="n8n", id="1"), 1), batch="p", received=NOW + 1)
     await team.deliver(set_to("e", EVE, 30, at=NOW - 7), batch="d4")
     await team.ask(change("q", Reference(email=EVE, source="n8n", id="1"), Op.ADD, 5), batch="q", received=NOW + 2)
 
-    assert (recorded.outcomes, again.outcomes) == ((APPLIED,), (DUPLICATE,))
+    assert (recorded.outcomes, repeat.outcomes) == ((APPLIED,), (DUPLICATE,))
     assert await team.value(ADA) == await team.value("crm:17") == 25_000
     assert (await team.contact(BOB)).id == (await team.contact(EVE)).id
     assert await team.value(EVE) == 6_000
@@ -185,7 +191,7 @@ async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
     assert (ada.name, ada.company, ada.tags, ada.ids) == ("Ada", "Acme", (), {})
     assert (bob.name, bob.company, bob.tags, bob.ids) == ("Bob", "Bobs", ("vip",), {"crm": "b"})
     assert set(parted.undone) == {ada.id, bob.id}
-    assert {(one.contact, one.before, one.after) for one in parted.moved} == {
+    assert {(move.contact, move.before, move.after) for move in parted.moved} == {
         (ada.id, 50_000, 80_000), (bob.id, None, 40_000),
     }  # fmt: skip  # who, from what, to what
     assert (amounts(await team.lines(ADA)), amounts(await team.lines(BOB))) == ([20, 60], [-50, 90])
@@ -205,7 +211,7 @@ async def test_a_score_that_only_one_of_them_had_goes_with_them(team: Team) -> N
 
     assert (await team.value(ADA), await team.value(BOB)) == (None, 20_000)
     ada = await team.contact(ADA)
-    assert (ada.id, 20_000, None) in [(one.contact, one.before, one.after) for one in parted.moved]
+    assert (ada.id, 20_000, None) in [(move.contact, move.before, move.after) for move in parted.moved]
     assert await team.lines(ADA) == []
     await whole(team)
 
@@ -219,9 +225,9 @@ async def test_of_three_that_are_one_any_two_may_part(team: Team) -> None:
     await team.ask(merge("m3", ADA, EVE), batch="m3", received=NOW + 3)
 
     async def values() -> list[int]:
-        found = [await team.value(one) for one in (ADA, BOB, EVE)]
+        values = [await team.value(email) for email in (ADA, BOB, EVE)]
         await whole(team)
-        return [(one or 0) // 1_000 for one in found]
+        return [(value or 0) // 1_000 for value in values]
 
     assert await values() == [100, 100, 100]  # 111, at the top of the range
     await team.undo("m2", batch="u2", received=NOW + 4)
@@ -258,13 +264,15 @@ async def test_a_merge_asks_nobody_and_what_comes_after_it_does(team: Team) -> N
     (open_one,) = await list_waiting(team.workspace, most=10)
     await team.deliver(merge("n", ADA, EVE), batch="d5")
 
-    (moved,) = await list_waiting(team.workspace, most=10)
+    (follow_up,) = await list_waiting(team.workspace, most=10)
     ada = await team.contact(ADA)
-    assert (moved.id, moved.contact, (await team.contact(EVE)).id) == (open_one.id, ada.id, ada.id)
+    assert (follow_up.id, follow_up.contact, (await team.contact(EVE)).id) == (open_one.id, ada.id, ada.id)
     for number, value in enumerate((10, 90)):  # out and in again, within the two weeks after it asked about Eve
         later = NOW + DAY + number
         await team.deliver(set_to(f"z{number}", ADA, value, at=later), batch=f"z{number}", received=later)
-    assert [one.standing.state.value for one in await load_follow_ups(team.workspace, ids=range(1, 100))] == ["closed"]
+    assert [
+        follow_up.standing.state.value for follow_up in await load_follow_ups(team.workspace, ids=range(1, 100))
+    ] == ["closed"]
 
 
 async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
@@ -276,7 +284,10 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
     await team.ask(merge("m", ADA, BOB), batch="m", received=later)
     (of_bob,) = await list_waiting(team.workspace, most=10)
     waiting_too = parse("followup:open", await score_types(team.workspace))
-    assert (of_bob.contact, [one.id for one in await list_waiting(team.workspace, contact=ada, most=10)]) == (
+    assert (
+        of_bob.contact,
+        [follow_up.id for follow_up in await list_waiting(team.workspace, contact=ada, most=10)],
+    ) == (
         ada,
         [of_bob.id],
     )
@@ -289,15 +300,15 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
 
     await team.undo("m", batch="u", received=later + SECOND)
 
-    found = {
-        one.id: (one.contact, one.standing.state.value)
-        for one in await load_follow_ups(team.workspace, ids=range(1, 9))
+    states = {
+        follow_up.id: (follow_up.contact, follow_up.standing.state.value)
+        for follow_up in await load_follow_ups(team.workspace, ids=range(1, 9))
     }
-    assert found == {of_bob.id: (bob, "claimed"), of_both.id: (ada, "open")}
-    assert [one.id for one in await list_waiting(team.workspace, contact=bob, most=10)] == [of_bob.id]
+    assert states == {of_bob.id: (bob, "claimed"), of_both.id: (ada, "open")}
+    assert [follow_up.id for follow_up in await list_waiting(team.workspace, contact=bob, most=10)] == [of_bob.id]
     assert await count(team.workspace, asked=waiting_too, now=later) == 1  # the other is claimed
     await team.undo("u", batch="v", received=later + 2 * SECOND)
-    assert {one.contact for one in await load_follow_ups(team.workspace, ids=range(1, 9))} == {ada}
+    assert {follow_up.contact for follow_up in await load_follow_ups(team.workspace, ids=range(1, 9))} == {ada}
     await whole(team)
 
 
@@ -307,15 +318,16 @@ async def test_who_is_parted_is_not_asked_about_again_at_once(team: Team) -> Non
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
     await team.undo("m", batch="u", received=NOW + 2)
-    (asked,) = await list_waiting(team.workspace, most=10)
+    (follow_up,) = await list_waiting(team.workspace, most=10)
 
     for number, value in enumerate((10, 90)):
         later = NOW + DAY + number
         await team.deliver(set_to(f"z{number}", BOB, value, at=later), batch=f"z{number}", received=later)
 
-    assert [(one.id, one.standing.state.value) for one in await load_follow_ups(team.workspace, ids=range(1, 9))] == [
-        (asked.id, "closed")
-    ]
+    assert [
+        (follow_up.id, follow_up.standing.state.value)
+        for follow_up in await load_follow_ups(team.workspace, ids=range(1, 9))
+    ] == [(follow_up.id, "closed")]
 
 
 async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: Team) -> None:
@@ -324,12 +336,12 @@ async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: T
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
     await team.deliver(set_to("c", BOB, 20, at=NOW - 7), set_to("d", ADA, 99, at=NOW - 6), batch="d2", received=NOW + 2)
-    (asked,) = await list_waiting(team.workspace, most=10)
+    (follow_up,) = await list_waiting(team.workspace, most=10)
 
     await team.undo("m", batch="u", received=NOW + 3)
 
-    (one,) = await load_follow_ups(team.workspace, ids=range(1, 9))
-    assert (await team.value(BOB), one.id, one.standing.state.value) == (20_000, asked.id, "closed")
+    (closed,) = await load_follow_ups(team.workspace, ids=range(1, 9))
+    assert (await team.value(BOB), closed.id, closed.standing.state.value) == (20_000, follow_up.id, "closed")
 
 
 async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> None:
@@ -339,8 +351,8 @@ async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> 
 
     await team.deliver(change("c", Reference(email=ADA, source="crm", id="17"), Op.ADD, 10, at=NOW - 7), batch="d2")
 
-    (one,) = await list_waiting(team.workspace, most=10)
-    assert (one.before, one.after) == (75_000, 85_000)
+    (follow_up,) = await list_waiting(team.workspace, most=10)
+    assert (follow_up.before, follow_up.after) == (75_000, 85_000)
 
 
 async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
@@ -350,9 +362,9 @@ async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
     adds = [change(f"k{n}", people[n % 12], Op.ADD, 1, at=NOW - n) for n in range(60)]
     merges = [merge(f"m{n}", f"p{n}@example.com", f"p{n + 6}@example.com", at=NOW - 1) for n in range(6)]
 
-    told: list[ItemRequest] = [*adds, *merges]
+    requests: list[ItemRequest] = [*adds, *merges]
 
-    await asyncio.gather(*(door.deliver(one) for one in told for door in doors))
+    await asyncio.gather(*(door.deliver(request) for request in requests for door in doors))
 
     assert [await team.value(f"p{n}@example.com") for n in range(12)] == [10_000] * 12
     assert len({(await team.contact(f"p{n}@example.com")).id for n in range(12)}) == 6

@@ -81,7 +81,7 @@ def amounts(draw: st.DrawFn, score: str) -> tuple[str, Decimal]:
 @st.composite
 def told_by_senders(draw: st.DrawFn) -> list[Told]:
     """Choose facts of sources: ties in time, two types, several people, some that speak of the contact alone."""
-    told = []
+    facts = []
     places = draw(
         st.lists(st.tuples(st.sampled_from(SOURCES), st.sampled_from(KEYS)), unique=True, min_size=1, max_size=14)
     )
@@ -90,7 +90,7 @@ def told_by_senders(draw: st.DrawFn) -> list[Told]:
         op, amount = draw(amounts(score)) if score else ("", Decimal(0))
         names = draw(st.sets(st.sampled_from(FIELDS), min_size=0 if score else 1, max_size=2))
         fields: dict[str, Json] = {name: draw(st.sampled_from(("x", "y", None))) for name in sorted(names)}
-        told.append(
+        facts.append(
             Told(
                 source=source,
                 key=key,
@@ -105,14 +105,14 @@ def told_by_senders(draw: st.DrawFn) -> list[Told]:
             )
         )
     if draw(st.booleans()):
-        one, other = draw(st.permutations(NAMES))[:2]
-        told.append(Told(source="crm", key="merge", at=NOW - 1, contact=one, into=other, score=None))
-    return told
+        first, other = draw(st.permutations(NAMES))[:2]
+        facts.append(Told(source="crm", key="merge", at=NOW - 1, contact=first, into=other, score=None))
+    return facts
 
 
-def joining(one: str, other: str, *, batch: str, at: int, actor: str) -> Told:
+def joining(first: str, other: str, *, batch: str, at: int, actor: str) -> Told:
     """Tell as a person does that two are one."""
-    return Told(source="slack", key=batch, at=at, contact=one, into=other, score=None, batch=batch, actor=actor)
+    return Told(source="slack", key=batch, at=at, contact=first, into=other, score=None, batch=batch, actor=actor)
 
 
 @st.composite
@@ -125,8 +125,8 @@ def told_by_people(draw: st.DrawFn) -> list[Command]:
             commands.append(Undoing(batch, f"command-{draw(st.integers(0, number - 1))}", received))
             continue
         if draw(st.sampled_from((True, False, False))):
-            one, other = draw(st.permutations(PEOPLE))[:2]
-            commands.append([joining(one, other, batch=batch, at=received, actor=f"U{number % 2}")])
+            first, other = draw(st.permutations(PEOPLE))[:2]
+            commands.append([joining(first, other, batch=batch, at=received, actor=f"U{number % 2}")])
             continue
         contact, command = draw(st.sampled_from(PEOPLE)), []
         fields: dict[str, Json] = {"owner": batch} if draw(st.booleans()) else {}
@@ -155,29 +155,29 @@ def told_by_people(draw: st.DrawFn) -> list[Command]:
 @st.composite
 def examples(draw: st.DrawFn) -> Example:
     """Choose facts and a way for them to arrive: shuffled, repeated, cut into submissions and groups at random."""
-    told, commands = draw(told_by_senders()), draw(told_by_people())
-    stream = [*told, *draw(st.lists(st.sampled_from(told), max_size=5))]  # some arrive twice, anywhere
+    facts, commands = draw(told_by_senders()), draw(told_by_people())
+    stream = [*facts, *draw(st.lists(st.sampled_from(facts), max_size=5))]  # some arrive twice, anywhere
     deliveries: list[list[Told] | Undoing] = []
     for source in SOURCES:
-        rest = draw(st.permutations([one for one in stream if one.source == source]))
+        rest = draw(st.permutations([fact for fact in stream if fact.source == source]))
         while rest:
             size = draw(st.integers(1, len(rest)))
             deliveries.append(rest[:size])
             rest = rest[size:]
     deliveries = list(draw(st.permutations(deliveries)))
     arriving: list[list[Told] | Undoing] = []
-    waiting = list(commands)  # people act one after the other; deliveries come in between, or later
-    while waiting or deliveries:
-        first = waiting if waiting and (not deliveries or draw(st.booleans())) else deliveries
+    pending = list(commands)  # people act one after the other; deliveries come in between, or later
+    while pending or deliveries:
+        first = pending if pending and (not deliveries or draw(st.booleans())) else deliveries
         arriving.append(first.pop(0))
-        if first is waiting and draw(st.booleans()):
+        if first is pending and draw(st.booleans()):
             arriving.append(arriving[-1])  # a request that is repeated
     groups = []
     while arriving:
         size = draw(st.integers(1, min(6, len(arriving))))
         groups.append(arriving[:size])
         arriving = arriving[size:]
-    return Example(told, commands, groups)
+    return Example(facts, commands, groups)
 
 
 def undone_in(commands: Iterable[Command]) -> tuple[set[str], set[str]]:
@@ -185,17 +185,17 @@ def undone_in(commands: Iterable[Command]) -> tuple[set[str], set[str]]:
     undoers: dict[str, list[str]] = {}
 
     def left_out(batch: str) -> bool:
-        return any(not left_out(one) for one in undoers.get(batch, ()))
+        return any(not left_out(undo) for undo in undoers.get(batch, ()))
 
-    refused, all_batches = set(), []
+    refused_batches, all_batches = set(), []
     for command in commands:
         if isinstance(command, Undoing):
-            if left_out(command.undoes) or command.undoes in refused:
-                refused.add(command.batch)
+            if left_out(command.undoes) or command.undoes in refused_batches:
+                refused_batches.add(command.batch)
                 continue
             undoers.setdefault(command.undoes, []).append(command.batch)
         all_batches.append(command.batch if isinstance(command, Undoing) else command[0].batch)
-    return {batch for batch in all_batches if left_out(batch)}, refused
+    return {batch for batch in all_batches if left_out(batch)}, refused_batches
 
 
 def submission(team: Team, arriving: list[Told] | Undoing, *, number: int) -> Submission:
@@ -203,18 +203,20 @@ def submission(team: Team, arriving: list[Told] | Undoing, *, number: int) -> Su
     if isinstance(arriving, Undoing):
         return team.undoing(arriving.undoes, batch=arriving.batch, received=arriving.received)
     items: list[Item | Merge] = [
-        Merge(key=one.key, contact=whom(one.contact), into=whom(one.into), occurred_at=None if one.actor else one.at)
-        if one.into
-        else Item(
-            key=one.key,
-            contact=whom(one.contact, also=one.also),
-            score=one.score,
-            op=Op(one.op) if one.op else None,
-            amount=int(one.amount * 1_000),
-            occurred_at=None if one.actor else one.at,
-            fields=one.fields,
+        Merge(
+            key=fact.key, contact=whom(fact.contact), into=whom(fact.into), occurred_at=None if fact.actor else fact.at
         )
-        for one in arriving
+        if fact.into
+        else Item(
+            key=fact.key,
+            contact=whom(fact.contact, also=fact.also),
+            score=fact.score,
+            op=Op(fact.op) if fact.op else None,
+            amount=int(fact.amount * 1_000),
+            occurred_at=None if fact.actor else fact.at,
+            fields=fact.fields,
+        )
+        for fact in arriving
     ]
     first = arriving[0]
     if first.actor:
@@ -224,73 +226,81 @@ def submission(team: Team, arriving: list[Told] | Undoing, *, number: int) -> Su
 
 def whom(name: str, *, also: str | None = None) -> Reference:
     """Name somebody as senders do, by an address, an id, or by both."""
-    ids = [one.partition(":")[2] for one in (name, also or "") if ":" in one]
+    ids = [name.partition(":")[2] for name in (name, also or "") if ":" in name]
     return Reference(email=None if ":" in name else name, source="crm", id=ids[0] if ids else None)
 
 
-def persons(told: Iterable[Told], *, without: set[str]) -> list[set[str]]:
+def persons(facts: Iterable[Told], *, without: set[str]) -> list[set[str]]:
     """Group the names of those who are one, going by whoever says so and was not undone."""
     groups: list[set[str]] = []
-    for one in told:
-        names = {one.contact, one.also or one.contact}
-        names |= {one.into} if one.into and one.batch not in without else set()
-        for each in [names] if one.into is None or one.batch not in without else [{one.contact}, {one.into}]:
-            met = [group for group in groups if group & each]
-            groups = [group for group in groups if group not in met] + [each.union(*met)]
+    for fact in facts:
+        names = {fact.contact, fact.also or fact.contact}
+        names |= {fact.into} if fact.into and fact.batch not in without else set()
+        for merged_names in (
+            [names] if fact.into is None or fact.batch not in without else [{fact.contact}, {fact.into}]
+        ):
+            met = [group for group in groups if group & merged_names]
+            groups = [group for group in groups if group not in met] + [merged_names.union(*met)]
     return groups
 
 
 async def hand_in(team: Team, example: Example) -> Counter[str]:
     """Hand everything in, group by group, and count what was said of it."""
-    said: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
     number = count()
     for group in example.groups:
-        written = [submission(team, arriving, number=next(number)) for arriving in group]
-        outcomes = await asyncio.gather(*(team.record(one) for one in written), return_exceptions=True)
+        submissions = [submission(team, arriving, number=next(number)) for arriving in group]
+        outcomes = await asyncio.gather(
+            *(team.record(submission) for submission in submissions), return_exceptions=True
+        )
         for outcome in outcomes:
             if isinstance(outcome, Recorded):
-                said.update(one.status for one in outcome.outcomes)
+                statuses.update(outcome.status for outcome in outcome.outcomes)
             elif isinstance(outcome, NothingToUndo):
-                said["refused undos"] += 1
+                statuses["refused undos"] += 1
             else:
                 raise outcome
-    return said
+    return statuses
 
 
-async def check_stories(team: Team, told: list[Told], *, without: set[str]) -> None:
+async def check_stories(team: Team, facts: list[Told], *, without: set[str]) -> None:
     """Compare every score, history and field with the plainest reading of the rules."""
     tops: dict[str, list[tuple[str, Decimal]]] = {score: [] for score in RANGES}
-    for names in persons(told, without=without):
+    for names in persons(facts, without=without):
         person = min(names)
-        about = [one for one in told if one.contact in names and one.into is None]
-        (found,) = await find(team.workspace, text=person)
-        assert {one.id for name in names for one in await find(team.workspace, text=name)} == {found.id}
-        (seen_card,) = await cards_of(team.workspace, ids=[found.id], now=LATER)
-        values = {one.score_type.key: Decimal(one.value) / 1_000 for one in seen_card.standings}
+        about_contact = [fact for fact in facts if fact.contact in names and fact.into is None]
+        (contact,) = await find(team.workspace, text=person)
+        assert {contact.id for name in names for contact in await find(team.workspace, text=name)} == {contact.id}
+        (seen_card,) = await cards_of(team.workspace, ids=[contact.id], now=LATER)
+        values = {standing.score_type.key: Decimal(standing.value) / 1_000 for standing in seen_card.standings}
         for score, limits in RANGES.items():
-            value, lines = story([one for one in about if one.score == score], limits, without=without, now=LATER)
-            _, read_lines = await history(team.workspace, contact=found.id, score=score, most=1_000)
-            assert [_line(one) for one in reversed(read_lines)] == lines
+            value, lines = story(
+                [fact for fact in about_contact if fact.score == score], limits, without=without, now=LATER
+            )
+            _, read_lines = await history(team.workspace, contact=contact.id, score=score, most=1_000)
+            assert [_line(line) for line in reversed(read_lines)] == lines
             assert values.get(score) == value
             if value is not None:
                 tops[score].append((person, value))
-        fields = latest_fields(about, without=without)
-        assert (found.name, found.company, found.owner) == tuple(fields.get(name) for name in FIELDS[:3])
-        assert found.attributes.get("tier") == fields.get("attributes.tier")
+        fields = latest_fields(about_contact, without=without)
+        assert (contact.name, contact.company, contact.owner) == tuple(fields.get(name) for name in FIELDS[:3])
+        assert contact.attributes.get("tier") == fields.get("attributes.tier")
     for score, expected in tops.items():
         _, cards = await top(team.workspace, score=score, count=10, now=LATER)
-        shown = [
-            (card.contact.id, next(one.value for one in card.standings if one.score_type.key == score))
+        expected_order = [
+            (card.contact.id, next(standing.value for standing in card.standings if standing.score_type.key == score))
             for card in cards
         ]
         if RANGES[score].half_life is None:  # what fades is sorted by more than can be seen
-            assert shown == sorted(shown, key=lambda pair: (-pair[1], pair[0]))
-        assert [value for _, value in shown] == sorted((value for _, value in shown), reverse=True)
-        assert sorted(value for _, value in shown) == sorted(int(value * 1_000) for _, value in expected)
+            assert expected_order == sorted(expected_order, key=lambda pair: (-pair[1], pair[0]))
+        assert [value for _, value in expected_order] == sorted((value for _, value in expected_order), reverse=True)
+        assert sorted(value for _, value in expected_order) == sorted(int(value * 1_000) for _, value in expected)
 
 
 def _line(entry: HistoryEntry) -> Line:
-    points = [None if one is None else Decimal(one) / 1_000 for one in (entry.effective, entry.value)]
+    points = [
+        None if thousandths is None else Decimal(thousandths) / 1_000 for thousandths in (entry.effective, entry.value)
+    ]
     return Line(
         entry.occurred_at, entry.source, entry.op.value, Decimal(entry.amount) / 1_000,
         points[0], points[1], entry.actor, entry.undone,
@@ -300,14 +310,14 @@ def _line(entry: HistoryEntry) -> Line:
 @pytest.fixture
 def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """Count what happened in all examples of a test, and fail where it is too little to prove anything."""
-    counted: Counter[str] = Counter()
-    yield counted
-    tell(request.node.name, counted)
-    if counted["begun"] > counted["examples"]:
+    counts: Counter[str] = Counter()
+    yield counts
+    tell(request.node.name, counts)
+    if counts["begun"] > counts["examples"]:
         return  # the test has failed by itself
-    assert counted["examples"] >= 100
-    assert min(counted[name] for name in ("facts", "repeats", "undone batches", "merges")) >= 25
-    assert min(counted[name] for name in ("refused undos", "undone merges")) >= 5  # chance gives few
+    assert counts["examples"] >= 100
+    assert min(counts[name] for name in ("facts", "repeats", "undone batches", "merges")) >= 25
+    assert min(counts[name] for name in ("refused undos", "undone merges")) >= 5  # chance gives few
 
 
 @settings(
@@ -332,32 +342,34 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
         bands=[], half_life=RANGES["heat"].half_life, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
     team = Team(workspace, storage.committer)
-    left_out, refused = undone_in(example.commands)
-    facts = [*example.told, *(one for command in example.commands if isinstance(command, list) for one in command)]
+    left_out, refused_batches = undone_in(example.commands)
+    facts = [*example.told, *(fact for command in example.commands if isinstance(command, list) for fact in command)]
     arrivals = [arriving for group in example.groups for arriving in group]
     items = sum(len(arriving) for arriving in arrivals if isinstance(arriving, list))
 
-    said = await hand_in(team, example)
+    statuses = await hand_in(team, example)
 
     # Whoever was known by address and id from the beginning is one already: a merge of the two is left alone.
-    left_alone = said.pop(Status.IGNORED, 0)
+    left_alone = statuses.pop(Status.IGNORED, 0)
     assert left_alone <= sum(
-        one.into is not None for arriving in arrivals if isinstance(arriving, list) for one in arriving
+        fact.into is not None for arriving in arrivals if isinstance(arriving, list) for fact in arriving
     )
-    assert said[Status.APPLIED] + said[Status.DUPLICATE] + left_alone == items
-    assert len(facts) - (left_alone > 0) <= said[Status.APPLIED] <= len(facts)
-    assert said["refused undos"] == sum(isinstance(one, Undoing) and one.batch in refused for one in arrivals)
-    assert not said.keys() - {Status.APPLIED, Status.DUPLICATE, "refused undos"}
+    assert statuses[Status.APPLIED] + statuses[Status.DUPLICATE] + left_alone == items
+    assert len(facts) - (left_alone > 0) <= statuses[Status.APPLIED] <= len(facts)
+    assert statuses["refused undos"] == sum(
+        isinstance(item, Undoing) and item.batch in refused_batches for item in arrivals
+    )
+    assert not statuses.keys() - {Status.APPLIED, Status.DUPLICATE, "refused undos"}
     verified = await verify_next(workspace)
     assert verified.differences == ()
     await check_stories(team, facts, without=left_out)
     counted.update(
-        {"examples": 1, "commits": len(example.groups), "facts": len(facts), "repeats": said[Status.DUPLICATE]}
+        {"examples": 1, "commits": len(example.groups), "facts": len(facts), "repeats": statuses[Status.DUPLICATE]}
     )
-    counted.update({"undone batches": len(left_out), "refused undos": said["refused undos"]})
-    merges = [one for one in facts if one.into]
-    counted.update({"merges": len(merges), "undone merges": sum(one.batch in left_out for one in merges)})
-    counted.update({"proofs": sum(one.also is not None and one.contact != one.also for one in facts)})
+    counted.update({"undone batches": len(left_out), "refused undos": statuses["refused undos"]})
+    merges = [fact for fact in facts if fact.into]
+    counted.update({"merges": len(merges), "undone merges": sum(merge.batch in left_out for merge in merges)})
+    counted.update({"proofs": sum(fact.also is not None and fact.contact != fact.also for fact in facts)})
 
 
 async def test_what_stands_between_two_points_is_told_the_same_in_any_order(team: Team) -> None:
@@ -368,29 +380,29 @@ async def test_what_stands_between_two_points_is_told_the_same_in_any_order(team
         bands=[], half_life=heat.half_life, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
     changes = (("set", -31), ("add", 1), ("set", 51), ("set", -31), ("add", 62))  # 20.5 below 10, or above, each time
-    told = [
+    facts = [
         Told(
             source="crm", key=f"{place}", at=NOW - (9 - place) * HOUR, contact="", score="heat", op=op,
             amount=Decimal(amount),
         )
         for place, (op, amount) in enumerate(changes)
     ]  # fmt: skip  # what, and an hour after the one before
-    orders = list(permutations(told))
-    for turn in range(len(told)):
+    orders = list(permutations(facts))
+    for turn in range(len(facts)):
         turns = [
             Item(
-                key=f"{number}/{one.key}", contact=Reference(email=f"p{number}@example.com"), score="heat",
-                op=Op(one.op), amount=int(one.amount * 1_000), occurred_at=one.at,
+                key=f"{number}/{fact.key}", contact=Reference(email=f"p{number}@example.com"), score="heat",
+                op=Op(fact.op), amount=int(fact.amount * 1_000), occurred_at=fact.at,
             )
             for number, order in enumerate(orders)
-            for one in [order[turn]]
+            for fact in [order[turn]]
         ]  # fmt: skip  # the next fact of each contact
         await team.deliver(*turns, batch=f"turn {turn}")
     ends = Counter[str]()
     for number in range(len(orders)):
         lines = await team.lines(f"p{number}@example.com", "heat")
-        assert [_line(one) for one in reversed(lines)] == story(told, heat, without=(), now=LATER)[1]
-        ends.update(str(one.effective) for one in lines)
+        assert [_line(line) for line in reversed(lines)] == story(facts, heat, without=(), now=LATER)[1]
+        ends.update(str(line.effective) for line in lines)
     ranks = {card.standings[0].rank for card in (await top(team.workspace, score="heat", count=200, now=LATER))[1]}
 
     assert len(ranks) == 1
@@ -409,8 +421,8 @@ async def test_facts_that_share_time_and_key_have_one_order_too(team: Team) -> N
             team.workspace, key=key, label=key, minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
             rules=rules, is_default=False, now=NOW,
         )  # fmt: skip  # one definition
-    told: dict[str, list[Item]] = {}
-    for number, turned in enumerate((False, True, False, True)):
+    items_by_email: dict[str, list[Item]] = {}
+    for number, is_reversed in enumerate((False, True, False, True)):
         email = f"p{number}@example.com"
         common = {"key": f"{number}/event", "contact": Reference(email=email), "occurred_at": NOW - 9 * HOUR}
         items = [
@@ -419,22 +431,26 @@ async def test_facts_that_share_time_and_key_have_one_order_too(team: Team) -> N
             Item(**common, score="asking", op=Op.SET, amount=40_000, fields={"tags": []}),  # type: ignore[arg-type]
             Item(**common, score="score", op=Op.SET, amount=7_000, fields={"tags": ["vip"]}),  # type: ignore[arg-type]
         ]
-        told[email] = items[::-1] if turned else items
-    for number, items in enumerate(told.values()):
-        for together in [items] if number < 2 else [[one] for one in items]:
+        items_by_email[email] = items[::-1] if is_reversed else items
+    for number, items in enumerate(items_by_email.values()):
+        for together in [items] if number < 2 else [[item] for item in items]:
             await team.deliver(*together, batch=f"{number}/{together[0].score}/{together[0].activity}")
         await team.deliver(
             *(set_to(f"{number}/later", f"p{number}@example.com", 70, score=key) for key in ("plain", "asking")),
             batch=f"{number}/later",
         )
     ends = []
-    for email in told:
-        seen = {
-            key: [(one.op.value, one.effective, one.value) for one in await team.lines(email, key)] for key in RULED
+    for email in items_by_email:
+        lines = {
+            key: [(line.op.value, line.effective, line.value) for line in await team.lines(email, key)] for key in RULED
         }
         (card,) = await cards_of(team.workspace, ids=[(await team.contact(email)).id], now=NOW + 7 * DAY - HOUR)
-        trends = {one.score_type.key: one.trends[7] for one in card.standings if one.score_type.key in RULED}
-        ends.append((seen, trends))
+        trends = {
+            standing.score_type.key: standing.trends[7]
+            for standing in card.standings
+            if standing.score_type.key in RULED
+        }
+        ends.append((lines, trends))
 
     plain = [("set", 30_000, 70_000), ("set", 35_000, 40_000), ("activity", 5_000, 5_000)]
     asking = [("set", 29_000, 70_000), ("fields", 1_000, 41_000), *plain[1:]]

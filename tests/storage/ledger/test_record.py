@@ -23,19 +23,19 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
     recorded = await storage.committer.record(
         Submission(workspace=workspace, source="crm", batch="b", received_at=NOW, items=[item]), now=NOW
     )
-    assert [one.status for one in recorded.outcomes] == [Status.APPLIED]
+    assert [outcome.status for outcome in recorded.outcomes] == [Status.APPLIED]
     _score_type, cards = await top(workspace, score=None, count=5, now=NOW)
-    assert [(c.contact.email, c.standings[0].value) for c in cards] == [("ada@example.com", 62_000)]
+    assert [(card_.contact.email, card_.standings[0].value) for card_ in cards] == [("ada@example.com", 62_000)]
     recorded = await storage.committer.record(
         Submission(workspace=workspace, source="crm", batch="b2", received_at=NOW, items=[item]), now=NOW
     )
-    assert [one.status for one in recorded.outcomes] == [Status.DUPLICATE]
+    assert [outcome.status for outcome in recorded.outcomes] == [Status.DUPLICATE]
     _, lines = await history(workspace, contact=cards[0].contact.id, score=None, most=10)
     assert len(lines) == 1
 
 
 @pytest.mark.parametrize(
-    ("item", "because"),
+    ("item", "reason"),
     [
         (set_to("k", "ada@example.com", 100), None),
         (set_to("k", "ada@example.com", 110), "Score runs from 0 to 100; 110 is outside it"),
@@ -50,43 +50,43 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
          "the item has 201 attributes, and a contact has at most 200"),
     ],
 )  # fmt: skip  # what is handed in, and why it is set aside
-async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item | Merge, because: str | None) -> None:
+async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item | Merge, reason: str | None) -> None:
     """Whoever only tries what a source sends is told what the ledger would say, and in its words."""
     workspace = await add_workspace("T1", name="One", now=NOW)
-    types = {one.key: one for one in await score_types(workspace)}
-    assert refusal_reason(item, types, received=NOW) == because
-    (told,) = (await Team(workspace, storage.committer).deliver(item)).outcomes
-    assert told.reason == because
-    assert told.status is (Status.QUARANTINED if because else Status.APPLIED)
+    types = {score_type.key: score_type for score_type in await score_types(workspace)}
+    assert refusal_reason(item, types, received=NOW) == reason
+    (outcome,) = (await Team(workspace, storage.committer).deliver(item)).outcomes
+    assert outcome.reason == reason
+    assert outcome.status is (Status.QUARANTINED if reason else Status.APPLIED)
 
 
-@pytest.mark.parametrize(("broken", "what"), [("a\0", "the character NUL"), ("a\ud83d", "half of a character")])
-async def test_no_text_that_cannot_be_kept_is_recorded(team: Team, broken: str, what: str) -> None:
+@pytest.mark.parametrize(("broken", "flaw"), [("a\0", "the character NUL"), ("a\ud83d", "half of a character")])
+async def test_no_text_that_cannot_be_kept_is_recorded(team: Team, broken: str, flaw: str) -> None:
     """Wherever it stands in an item the item is set aside, or what a person asks refused; the others apply."""
     ada = "ada@example.com"
-    whom = Reference(email=ada)
+    reference = Reference(email=ada)
     items: dict[str, Item | Merge | Deletion] = {
         "its id": set_to(broken, ada, 5),
         "what names its contact": set_to("k1", f"{broken}@example.com", 5),
         "what names its contact ": set_to("k2", ("crm", broken), 5),
         "its reason": set_to("k3", ada, 5, reason=broken),
-        "its activity": Item(key="k4", contact=whom, activity=broken),
+        "its activity": Item(key="k4", contact=reference, activity=broken),
         "its `name`": said("k5", ada, name=broken),
         "its `tags`": said("k6", ada, tags=["a", broken]),
-        "its `attributes.a`": Item(key="k7", contact=whom, fields={"attributes.a": {"b": [{"c": broken}]}}),
-        "its `attributes.a` ": Item(key="k8", contact=whom, fields={"attributes.a": {broken: 1}}),
-        "the name of an attribute": Item(key="k9", contact=whom, fields={f"attributes.{broken}": 1}),
-        "what names its contact  ": Merge(key="k", contact=whom, into=Reference(email=broken)),
+        "its `attributes.a`": Item(key="k7", contact=reference, fields={"attributes.a": {"b": [{"c": broken}]}}),
+        "its `attributes.a` ": Item(key="k8", contact=reference, fields={"attributes.a": {broken: 1}}),
+        "the name of an attribute": Item(key="k9", contact=reference, fields={f"attributes.{broken}": 1}),
+        "what names its contact  ": Merge(key="k", contact=reference, into=Reference(email=broken)),
         "what names its contact   ": Deletion(key="k", contact=Reference(source="crm", id=broken)),
     }
     crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=["s"], now=NOW)
-    told = await team.deliver(*items.values(), set_to("good", ada, 7), delivered=Delivered(source=crm.id, key="d1"))
+    answer = await team.deliver(*items.values(), set_to("good", ada, 7), delivered=Delivered(source=crm.id, key="d1"))
     for number, item in enumerate(items.values()):
         with pytest.raises(BadText):
             await team.ask(item, batch=f"ask{number}")
 
-    assert [one.reason and one.reason.split(" (")[0].split(":")[0] for one in told.outcomes] == [
-        *(f"{name.strip()} holds {what}" for name in items), None,
+    assert [outcome.reason and outcome.reason.split(" (")[0].split(":")[0] for outcome in answer.outcomes] == [
+        *(f"{name.strip()} holds {flaw}" for name in items), None,
     ]  # fmt: skip  # of each item
     assert await team.value(ada) == 7_000
     assert (await verify_next(team.workspace)).differences == ()

@@ -52,18 +52,18 @@ def stories(draw: st.DrawFn) -> list[Item]:
     """Choose facts of one sender about two people, each at a time of its own or at the same."""
     items = []
     for number in range(draw(st.integers(2, 14))):
-        whom = Reference(email=draw(st.sampled_from(["ada@example.com", "bob@example.com"])))
+        reference = Reference(email=draw(st.sampled_from(["ada@example.com", "bob@example.com"])))
         at = NOW - draw(st.integers(0, 6)) * DAY // 3
         fields = draw(
             st.dictionaries(st.sampled_from(["company", "attributes.seats", "tags"]), st.integers(0, 2), max_size=2)
         )
         values = {"company": COMPANIES, "attributes.seats": SEATS, "tags": TAGS}
-        said = {name: values[name][n % len(values[name])] for name, n in fields.items()}
+        fields_ = {name: values[name][n % len(values[name])] for name, n in fields.items()}
         kind = draw(st.sampled_from(["activity", "activity", "change", "fields"]))
-        common = {"key": f"k{number}", "contact": whom, "occurred_at": at, "fields": said}
+        common = {"key": f"k{number}", "contact": reference, "occurred_at": at, "fields": fields_}
         if kind == "activity":
-            what = draw(st.sampled_from(["visit", "click", "demo", "complaint", "left"]))
-            items.append(Item(**common, activity=what, amount=draw(st.sampled_from([1000, 1000, 2500]))))  # type: ignore[arg-type]  # named
+            activity = draw(st.sampled_from(["visit", "click", "demo", "complaint", "left"]))
+            items.append(Item(**common, activity=activity, amount=draw(st.sampled_from([1000, 1000, 2500]))))  # type: ignore[arg-type]  # named
         elif kind == "change":
             op = draw(st.sampled_from(list(Op)))
             amount = 0 if op is Op.CLEAR else draw(st.integers(0, 100)) * 1000
@@ -86,17 +86,17 @@ async def team_with_rules(storage: Storage) -> Team:
 
 async def told(team: Team) -> dict[str, dict[str, tuple[int, int]]]:
     """Give every score, as shown and as ranked, and see that it explains itself and is what the ledger says."""
-    seen: dict[str, dict[str, tuple[int, int]]] = {}
+    results: dict[str, dict[str, tuple[int, int]]] = {}
     ids = [row["id"] for row in await raw_ids(team)]
     for card in await cards_of(team.workspace, ids=ids, now=NOW):
-        values = {one.score_type.key: (one.value, one.rank) for one in card.standings}
-        seen[str(card.contact.email)] = values
+        values = {standing.score_type.key: (standing.value, standing.rank) for standing in card.standings}
+        results[str(card.contact.email)] = values
         for key, (value, _) in values.items():
             _, explained = await why(team.workspace, contact=card.contact.id, score=key, most=99, now=NOW)
             assert explained is not None
-            assert sum(one.effect for one in explained.contributions) == explained.value == value
+            assert sum(contribution.effect for contribution in explained.contributions) == explained.value == value
     assert (await verify_next(team.workspace)).differences == ()
-    return seen
+    return results
 
 
 async def raw_ids(team: Team) -> list[dict[str, int]]:
@@ -106,7 +106,7 @@ async def raw_ids(team: Team) -> list[dict[str, int]]:
 
 async def test_any_arrival_ends_the_same(storage: Storage) -> None:
     """Two teams are told the same in two orders, with repeats."""
-    counted: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(stories(), st.randoms(use_true_random=False))
@@ -124,12 +124,12 @@ async def test_any_arrival_ends_the_same(storage: Storage) -> None:
             for place in range(0, len(order), 3):
                 await team.deliver(*order[place : place + 3], batch=f"d{place}")
             ends.append(await told(team))
-            counted["facts"] += len(order)
+            counts["facts"] += len(order)
         assert ends[0] == ends[1]
-        counted["scores"] += sum(len(one) for one in ends[0].values())
-    tell("stories with rules, told twice", counted)
-    assert counted["facts"] >= 100
-    assert counted["scores"] >= 20
+        counts["scores"] += sum(len(values) for values in ends[0].values())
+    tell("stories with rules, told twice", counts)
+    assert counts["facts"] >= 100
+    assert counts["scores"] >= 20
 
 
 def purchases() -> list[list[str]]:
@@ -179,15 +179,15 @@ async def test_the_log_as_activities(storage: Storage, database_url: str) -> Non
 
     until = max(item.occurred_at or 0 for item in items)
     spent: Counter[tuple[str, int]] = Counter()
-    left: dict[str, float] = {}
+    scores_left: dict[str, float] = {}
     last: dict[str, int] = {}
     for item in sorted(items, key=lambda item: (item.occurred_at or 0, item.key)):
-        who, at = str(item.contact.email), item.occurred_at or 0  # type: ignore[union-attr]  # a reference
-        points = min(item.amount / 1000, 10 - spent[who, at // DAY])
-        spent[who, at // DAY] += int(points)
-        left[who] = left.get(who, 0.0) * 0.5 ** ((at - last.get(who, at)) / (30 * DAY)) + points
-        last[who] = at
-    plain = {who: value * 0.5 ** ((until - last[who]) / (30 * DAY)) for who, value in left.items()}
+        email, at = str(item.contact.email), item.occurred_at or 0  # type: ignore[union-attr]  # a reference
+        points = min(item.amount / 1000, 10 - spent[email, at // DAY])
+        spent[email, at // DAY] += int(points)
+        scores_left[email] = scores_left.get(email, 0.0) * 0.5 ** ((at - last.get(email, at)) / (30 * DAY)) + points
+        last[email] = at
+    plain = {email: value * 0.5 ** ((until - last[email]) / (30 * DAY)) for email, value in scores_left.items()}
     _, best = await top(team.workspace, score="heat", count=10, now=until)
     expected = sorted(plain.values(), reverse=True)[:10]
     for card, value in zip(best, expected, strict=True):
@@ -208,15 +208,17 @@ async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alo
     await team.deliver(demo, batch="demo")
     before = (await told(team))["ada@example.com"]
     for night in range(1, 11):
-        named = Item(key=f"{night}", contact=ada, fields={"company": "Acme", "name": "Ada"})
+        sync_item = Item(key=f"{night}", contact=ada, fields={"company": "Acme", "name": "Ada"})
         other = Item(key=f"{night}/other", contact=ada, score="score", op=Op.ADD, amount=1_000, fields={"tags": []})
-        await team.deliver(named, other, source="sync", batch=f"{night}", received=NOW + night * DAY)
+        await team.deliver(sync_item, other, source="sync", batch=f"{night}", received=NOW + night * DAY)
     await sweep(team.workspace, now=later)
     types, contact = await score_types(team.workspace), (await team.contact("ada@example.com")).id
     (card,) = await cards_of(team.workspace, ids=[contact], now=later)
 
     assert (await told(team))["ada@example.com"] == before | {"score": (10_000, 10_000)}
-    assert [(one.score_type.key, one.source, one.as_of, one.seen) for one in card.standings] == [
+    assert [
+        (standing.score_type.key, standing.source, standing.as_of, standing.seen) for standing in card.standings
+    ] == [
         ("score", "sync", NOW + 10 * DAY + 1, NOW + 10 * DAY + 1),
         ("ruled", "crm", NOW, NOW),
         ("heat", "crm", NOW, NOW),
@@ -224,13 +226,19 @@ async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alo
     assert [len(await team.lines("ada@example.com", key)) for key in ("ruled", "heat")] == [1, 1]
     stale = {key: await number_of(team.workspace, asked=parse(f"{key} stale 11d", types), now=later) for key in KEYS}
     assert stale == {"score": 0, "heat": 1, "ruled": 1}
-    assert [one.asked_at for one in await load_follow_ups(team.workspace, ids=range(1, 9))] == [NOW + 9 * DAY]
+    assert [follow_up.asked_at for follow_up in await load_follow_ups(team.workspace, ids=range(1, 9))] == [
+        NOW + 9 * DAY
+    ]
 
-    said = Item(key="vip", contact=ada, fields={"tags": ["vip"]})
-    await team.deliver(said, source="sync", batch="vip", received=later)
+    vip_item = Item(key="vip", contact=ada, fields={"tags": ["vip"]})
+    await team.deliver(vip_item, source="sync", batch="vip", received=later)
     (card,) = await cards_of(team.workspace, ids=[contact], now=later)
-    moved = [(one.score_type.key, one.value, one.as_of) for one in card.standings if one.source == "sync"]
-    assert moved == [("score", 10_000, NOW + 10 * DAY + 1), ("ruled", 40_000, later)]
+    sync_standings = [
+        (standing.score_type.key, standing.value, standing.as_of)
+        for standing in card.standings
+        if standing.source == "sync"
+    ]
+    assert sync_standings == [("score", 10_000, NOW + 10 * DAY + 1), ("ruled", 40_000, later)]
 
 
 async def test_a_fact_that_moves_one_score_no_more_still_moves_another(storage: Storage) -> None:
@@ -243,10 +251,10 @@ async def test_a_fact_that_moves_one_score_no_more_still_moves_another(storage: 
     late = Item(key="late", contact=ada, occurred_at=NOW - 2 * DAY, fields=vip)  # type: ignore[arg-type]  # JSON
     await team.deliver(late, batch="late")
 
-    assert [(one.effective, one.value) for one in lines] == [(10_000, 10_000)]
+    assert [(line.effective, line.value) for line in lines] == [(10_000, 10_000)]
     assert await team.lines("ada@example.com") == lines
     ruled = await team.lines("ada@example.com", "ruled")
-    assert [(one.occurred_at, one.effective, one.value) for one in ruled] == [(NOW - 2 * DAY, 25_000, 25_000)]
+    assert [(line.occurred_at, line.effective, line.value) for line in ruled] == [(NOW - 2 * DAY, 25_000, 25_000)]
 
 
 WORTH = (
@@ -258,11 +266,11 @@ WORTH = (
 )
 #: the same conditions, as plain as can be: each asks the fields that were said up to then
 HOLDS: dict[str, Callable[[Mapping[str, Json]], bool]] = {
-    "Visit": lambda said: said.get("tags") != ["vip"],
-    "Demo": lambda said: said.get("company") == "Acme" or said.get("attributes.seats") == 12,
-    "VIP": lambda said: said.get("tags") == ["vip"],
-    "Ours": lambda said: said.get("email") == "max@ours.example",
-    "Small": lambda said: said.get("attributes.seats") != 12,
+    "Visit": lambda fields: fields.get("tags") != ["vip"],
+    "Demo": lambda fields: fields.get("company") == "Acme" or fields.get("attributes.seats") == 12,
+    "VIP": lambda fields: fields.get("tags") == ["vip"],
+    "Ours": lambda fields: fields.get("email") == "max@ours.example",
+    "Small": lambda fields: fields.get("attributes.seats") != 12,
 }
 CONTACTS, FACTS = 150, 8
 TOLD: dict[str, tuple[Json, ...]] = {
@@ -276,52 +284,57 @@ TOLD: dict[str, tuple[Json, ...]] = {
 
 def some_facts(dice: random.Random, number: int) -> list[Item]:
     """Choose facts of one contact; they like to share their time, and their key where they change other scores."""
-    whom = Reference(email=f"p{number}@ours.example", source="crm", id=f"{number}")
-    taken, made = set[tuple[str, str]](), list[Item]()
-    while len(made) < FACTS:
+    reference = Reference(email=f"p{number}@ours.example", source="crm", id=f"{number}")
+    used_keys, items = set[tuple[str, str]](), list[Item]()
+    while len(items) < FACTS:
         subject, key = dice.choice(["", "", "score", "ruled", "strict"]), dice.choice("abcdefgh")
-        if (subject, key) in taken:
+        if (subject, key) in used_keys:
             continue
-        taken.add((subject, key))
+        used_keys.add((subject, key))
         names = dice.sample(sorted(TOLD), dice.choice([0, 0, 1, 2]))
         common = {
-            "key": f"{number}/{key}", "contact": whom, "occurred_at": NOW - dice.randrange(5) * DAY,
+            "key": f"{number}/{key}", "contact": reference, "occurred_at": NOW - dice.randrange(5) * DAY,
             "fields": {name: dice.choice(TOLD[name]) for name in names},
         }  # fmt: skip  # what every item has
         if subject:
             op = dice.choice([Op.SET, Op.ADD, Op.ADD, Op.CLEAR])
             amount = 0 if op is Op.CLEAR else dice.randrange(-9, 60) * 1_000 if op is Op.ADD else 40_000
-            made.append(Item(**common, score=subject, op=op, amount=amount))  # type: ignore[arg-type]  # named
+            items.append(Item(**common, score=subject, op=op, amount=amount))  # type: ignore[arg-type]  # named
         elif names and dice.random() < 0.4:
-            made.append(Item(**common))  # type: ignore[arg-type]  # named
+            items.append(Item(**common))  # type: ignore[arg-type]  # named
         else:
-            made.append(Item(**common, activity=dice.choice(["visit", "demo"]), amount=1_000))  # type: ignore[arg-type]  # named
-    return made
+            items.append(Item(**common, activity=dice.choice(["visit", "demo"]), amount=1_000))  # type: ignore[arg-type]  # named
+    return items
 
 
 def plainly(items: Sequence[Item], rules: Sequence[Rule], key: str) -> list[tuple[str, str, int | None]]:
     """Fold one score by the plainest reading: (key, subject, value) of every fact that has an effect on it."""
-    said: dict[str, Json] = {}
+    fields: dict[str, Json] = {}
     own: int | None = None
-    held, low, high, told = list[int](), 0 if key == "score" else -50_000, 100_000, list[tuple[str, str, int | None]]()
-    for one in sorted(items, key=lambda one: (one.occurred_at or 0, one.key.encode(), (one.score or "").encode())):
-        said |= one.fields
-        worth = [rule for rule in rules if rule.activity == one.activity and one.activity]
-        if not (one.score == key or worth or (one.fields and rules)):
+    held_points, low, high, results = (
+        list[int](),
+        0 if key == "score" else -50_000,
+        100_000,
+        list[tuple[str, str, int | None]](),
+    )
+    for item in sorted(items, key=lambda item: (item.occurred_at or 0, item.key.encode(), (item.score or "").encode())):
+        fields |= item.fields
+        worth = [rule for rule in rules if rule.activity == item.activity and item.activity]
+        if not (item.score == key or worth or (item.fields and rules)):
             continue
-        before = (held, own is None and not held)
-        held = [rule.points for rule in rules if rule.activity is None and HOLDS[rule.name](said)]
-        added = [rule.points for rule in worth if HOLDS[rule.name](said)]
-        base, is_about = sum(held), one.score == key or bool(added)
-        if one.score == key and one.op is not Op.ADD:
-            own = one.amount - base if one.op is Op.SET else None
+        before = (held_points, own is None and not held_points)
+        held_points = [rule.points for rule in rules if rule.activity is None and HOLDS[rule.name](fields)]
+        added = [rule.points for rule in worth if HOLDS[rule.name](fields)]
+        base, is_about = sum(held_points), item.score == key or bool(added)
+        if item.score == key and item.op is not Op.ADD:
+            own = item.amount - base if item.op is Op.SET else None
         elif is_about:
-            points = one.amount if one.score == key else sum(added)
+            points = item.amount if item.score == key else sum(added)
             own = min(max(base + (own or 0) + points, low), high) - base
-        is_missing = own is None and not held
+        is_missing = own is None and not held_points
         if is_about or (sum(before[0]), before[1]) != (base, is_missing):
-            told.append((one.key, one.score or "", None if is_missing else min(max(base + (own or 0), low), high)))
-    return told
+            results.append((item.key, item.score or "", None if is_missing else min(max(base + (own or 0), low), high)))
+    return results
 
 
 async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, database_url: str) -> None:
@@ -336,20 +349,20 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
             team.workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1000, bands=(), start=0,
             rules=rules, is_default=False, now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
-    told = {number: some_facts(dice, number) for number in range(CONTACTS)}
-    waiting = {number: dice.sample(items, len(items)) for number, items in told.items()}
+    facts = {number: some_facts(dice, number) for number in range(CONTACTS)}
+    pending = {number: dice.sample(items, len(items)) for number, items in facts.items()}
     drafted: ScoreType | None = None
     for turn in range(FACTS):
-        arriving = [items.pop() for items in waiting.values() for _ in range(dice.choice([1, 1, 2])) if items]
+        arriving = [items.pop() for items in pending.values() for _ in range(dice.choice([1, 1, 2])) if items]
         halves = [arriving[: len(arriving) // 3], arriving[len(arriving) // 3 :]]  # the third may end within a contact
         await asyncio.gather(*(team.deliver(*half, batch=f"{turn}/{n}") for n, half in enumerate(halves)))
         if turn == 1:
-            live = next(one for one in await score_types(team.workspace) if one.key == "ruled")
+            live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == "ruled")
             drafted = await draft(team.workspace, wanted=replace(live, rules=WORTH[1:]), now=NOW)
             assert drafted is not None
             await build(team.workspace, draft=drafted, progress=lambda _: None, now=NOW)
-    counted: Counter[str] = Counter()
-    types = {one.key: one for one in await score_types(team.workspace)}
+    counts: Counter[str] = Counter()
+    types = {score_type.key: score_type for score_type in await score_types(team.workspace)}
     assert drafted is not None
     for score_type in (*types.values(), drafted):
         effects = await raw.rows(
@@ -358,13 +371,17 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
             " WHERE e.definition_id = $1 ORDER BY f.occurred_at, f.dedupe_key, f.subject",
             score_type.definition,
         )
-        found: dict[str, list[object]] = {}
+        effects_by_contact: dict[str, list[object]] = {}
         for row in effects:
-            found.setdefault(str(row["dedupe_key"]).partition("/")[0], []).append(tuple(row.values()))
-        for number, items in told.items():
+            effects_by_contact.setdefault(str(row["dedupe_key"]).partition("/")[0], []).append(tuple(row.values()))
+        for number, items in facts.items():
             expected = plainly(items, score_type.rules, score_type.key)
-            assert (number, score_type.rules, found.get(f"{number}", [])) == (number, score_type.rules, expected)
-        counted["effects"] += len(effects)
+            assert (number, score_type.rules, effects_by_contact.get(f"{number}", [])) == (
+                number,
+                score_type.rules,
+                expected,
+            )
+        counts["effects"] += len(effects)
     assert (await verify_next(team.workspace)).differences == ()
-    tell("facts whose conditions read what was known then", {"facts": CONTACTS * FACTS} | counted)
-    assert counted["effects"] >= 5 * CONTACTS
+    tell("facts whose conditions read what was known then", {"facts": CONTACTS * FACTS} | counts)
+    assert counts["effects"] >= 5 * CONTACTS

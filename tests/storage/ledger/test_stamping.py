@@ -32,7 +32,7 @@ async def test_nothing_happens_after_its_receipt(team: Team) -> None:
         set_to("b", ADA, 20, at=NOW + 5 + DAY), set_to("c", ADA, 30, at=NOW + 6 + DAY), batch="d2", received=NOW + 5
     )
 
-    assert [one.status for one in recorded.outcomes] == [Status.APPLIED, Status.QUARANTINED]
+    assert [outcome.status for outcome in recorded.outcomes] == [Status.APPLIED, Status.QUARANTINED]
     assert await times(team) == [0, 5]
 
 
@@ -72,7 +72,7 @@ async def test_people_at_the_same_moment_come_one_after_the_other(team: Team) ->
         *(team.ask(change(f"{9 - n}", ADA, Op.ADD, 10), batch=f"{9 - n}", actor=f"U{n}") for n in range(4))
     )
 
-    assert [[(one.before, one.after) for one in outcome.moved] for outcome in outcomes] == [
+    assert [[(move.before, move.after) for move in outcome.moved] for outcome in outcomes] == [
         [(None, 10_000)],
         [(10_000, 20_000)],
         [(20_000, 30_000)],
@@ -87,7 +87,7 @@ async def test_an_older_fact_of_a_sender_does_not_push_a_newer_one_away(team: Te
     await team.ask(set_to("p", ADA, 70), batch="p", received=NOW + SECOND)
     recorded = await team.deliver(set_to("a", ADA, 10, at=NOW), received=NOW + 2 * SECOND)
 
-    assert [(one.before, one.after) for one in recorded.moved] == [(70_000, 70_000)]  # and the answer says so
+    assert [(move.before, move.after) for move in recorded.moved] == [(70_000, 70_000)]  # and the answer says so
     assert await times(team) == [0, SECOND]
 
 
@@ -112,9 +112,9 @@ async def test_a_score_is_as_of_its_last_fact(team: Team) -> None:
     await team.deliver(set_to("a", ADA, 10, at=NOW - DAY))
     await team.ask(set_to("p", ADA, 70), batch="p", actor="U1", received=NOW + SECOND)
     await team.deliver(set_to("b", ADA, 20, at=NOW - 2 * DAY), batch="d2", received=NOW + 2 * SECOND)
-    seen = await card(team.workspace, contact=(await team.contact(ADA)).id, now=NOW)
+    contact_card = await card(team.workspace, contact=(await team.contact(ADA)).id, now=NOW)
 
-    assert seen is not None
-    assert [(one.value, one.as_of, one.source, one.actor) for one in seen.standings] == [
-        (70_000, NOW + SECOND, "slack", "U1")
-    ]
+    assert contact_card is not None
+    assert [
+        (standing.value, standing.as_of, standing.source, standing.actor) for standing in contact_card.standings
+    ] == [(70_000, NOW + SECOND, "slack", "U1")]

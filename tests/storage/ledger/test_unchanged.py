@@ -24,16 +24,16 @@ async def test_a_score_that_was_not_touched_since_is_set(team: Team) -> None:
     await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
     recorded = await team.record(asking(team, "p", 70, unless_later=NOW - 5))
 
-    assert [(one.before, one.after) for one in recorded.moved] == [(10_000, 70_000)]
+    assert [(move.before, move.after) for move in recorded.moved] == [(10_000, 70_000)]
 
 
 async def test_a_score_that_was_touched_since_is_left_alone(team: Team) -> None:
     """The refusal says so, and nothing of it is kept."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
-    with pytest.raises(Changed) as refused:
+    with pytest.raises(Changed) as error:
         await team.record(asking(team, "p", 70, unless_later=NOW - 6))
 
-    assert str(refused.value) == "The score has changed since it was read."
+    assert str(error.value) == "The score has changed since it was read."
     assert (await team.value(ADA), len(await team.lines(ADA))) == (10_000, 1)
 
 
@@ -64,7 +64,7 @@ async def test_of_many_that_read_the_same_score_one_sets_it(team: Team) -> None:
         *(team.record(asking(team, f"p{n}", 20 + n, unless_later=NOW - 5)) for n in range(8)), return_exceptions=True
     )
 
-    assert [type(one) for one in outcomes] == [Recorded] + [Changed] * 7
+    assert [type(outcome) for outcome in outcomes] == [Recorded] + [Changed] * 7
     assert await team.value(ADA) == 20_000
 
 

@@ -27,9 +27,9 @@ async def test_an_undone_change_was_never_made(team: Team) -> None:
 
     recorded = await team.undo("b", batch="u", received=NOW + 3 * SECOND)
 
-    assert [(one.before, one.after) for one in recorded.moved] == [(100_000, 80_000)]
+    assert [(move.before, move.after) for move in recorded.moved] == [(100_000, 80_000)]
     assert await team.value(ADA) == 80_000
-    assert [(one.amount, one.effective, one.value, one.undone) for one in await team.lines(ADA)] == [
+    assert [(line.amount, line.effective, line.value, line.undone) for line in await team.lines(ADA)] == [
         (20_000, 20_000, 80_000, False),
         (90_000, None, None, True),
         (60_000, 60_000, 60_000, False),
@@ -41,7 +41,7 @@ async def test_undoing_the_only_change_leaves_no_score(team: Team) -> None:
     await team.ask(set_to("a", ADA, 60), batch="a")
     recorded = await team.undo("a", batch="u")
 
-    assert [(one.before, one.after) for one in recorded.moved] == [(60_000, None)]
+    assert [(move.before, move.after) for move in recorded.moved] == [(60_000, None)]
     assert await team.value(ADA) is None
 
 
@@ -63,7 +63,7 @@ async def test_one_undo_takes_back_a_whole_command(team: Team) -> None:
     await team.ask(set_to("a1", ADA, 60), change("a2", BOB, Op.ADD, 7), batch="a")
     recorded = await team.undo("a", batch="u")
 
-    assert sorted((one.before or 0, one.after or 0) for one in recorded.moved) == [(12_000, 5_000), (60_000, 0)]
+    assert sorted((move.before or 0, move.after or 0) for move in recorded.moved) == [(12_000, 5_000), (60_000, 0)]
     assert (await team.value(ADA), await team.value(BOB)) == (None, 5_000)
 
 
@@ -72,9 +72,9 @@ async def test_what_was_said_of_a_contact_is_taken_back_too(team: Team) -> None:
     await team.deliver(said("k", ADA, at=NOW - 1, name="Ada", company="Engines"))
     await team.ask(set_to("a", ADA, 60, fields={"name": "Eve", "owner": "rep@acme.com"}), batch="a")
     await team.undo("a", batch="u")
-    found = await team.contact(ADA)
+    contact = await team.contact(ADA)
 
-    assert (found.name, found.company, found.owner) == ("Ada", "Engines", None)
+    assert (contact.name, contact.company, contact.owner) == ("Ada", "Engines", None)
     await team.undo("u", batch="v", received=NOW + SECOND)
     assert (await team.contact(ADA)).name == "Eve"
 
@@ -109,9 +109,9 @@ async def test_only_what_people_did_and_what_stands_can_be_undone(team: Team) ->
         ("crm/d1", "There is nothing to undo."),
         ("a", "that was undone already"),
     ):
-        with pytest.raises(NothingToUndo) as refused:
+        with pytest.raises(NothingToUndo) as error:
             await team.undo(undoes, batch="v", received=NOW + SECOND)
-        assert str(refused.value) == sentence
+        assert str(error.value) == sentence
     assert await team.value(ADA) == 10_000
 
 
@@ -119,11 +119,11 @@ async def test_the_same_undo_twice_is_one(team: Team) -> None:
     """A click that Slack repeats changes nothing, also when the change was restored meanwhile."""
     await team.ask(set_to("a", ADA, 60), batch="a")
     await team.undo("a", batch="u")
-    again = await team.undo("a", batch="u")
+    repeat = await team.undo("a", batch="u")
     await team.undo("u", batch="v", received=NOW + SECOND)
     much_later = await team.undo("a", batch="u", received=NOW + 2 * SECOND)
 
-    assert again == much_later == Recorded(outcomes=())
+    assert repeat == much_later == Recorded(outcomes=())
     assert await team.value(ADA) == 60_000
 
 
@@ -137,8 +137,10 @@ async def test_two_people_undo_the_same_command_at_the_same_moment(team: Team) -
         return_exceptions=True,
     )
 
-    assert sum(isinstance(one, Recorded) for one in outcomes) == 1
-    assert [str(one) for one in outcomes if isinstance(one, NothingToUndo)] == ["that was undone already"] * 3
+    assert sum(isinstance(outcome, Recorded) for outcome in outcomes) == 1
+    assert [str(outcome) for outcome in outcomes if isinstance(outcome, NothingToUndo)] == [
+        "that was undone already"
+    ] * 3
     assert await team.value(ADA) is None
 
 
@@ -150,7 +152,7 @@ async def test_an_undo_and_what_it_bears_on_in_the_same_moment(team: Team) -> No
         team.ask(change("b", ADA, Op.ADD, 3), batch="b", received=NOW + 2),
     )
 
-    assert [[(one.before, one.after) for one in outcome.moved] for outcome in outcomes] == [
+    assert [[(move.before, move.after) for move in outcome.moved] for outcome in outcomes] == [
         [(None, 60_000)],
         [(60_000, None)],
         [(None, 3_000)],
@@ -201,7 +203,7 @@ async def test_an_import_that_goes_on_after_it_was_undone_moves_nothing(team: Te
     differences = (await verify_next(team.workspace)).differences
     await team.undo("undo", batch="redo", received=NOW + 3)
 
-    assert {(one.before, one.after) for one in late.moved} == {(None, None)}
+    assert {(move.before, move.after) for move in late.moved} == {(None, None)}
     assert (left_out, differences) == ((None, None, ()), ())
     assert (await team.value(ADA), await team.value(ADA, "ruled"), (await team.contact(ADA)).tags) == (
         20_000, 5_000, ("vip",)

@@ -18,16 +18,16 @@ PEOPLE = 30
 
 def items(dice: random.Random, batch: str) -> list[Item]:
     """Say and ask a few things of somebody, late ones among them."""
-    whom = f"p{dice.randrange(PEOPLE):02d}@example.com"
-    told = [said(f"{batch}/said", whom, at=NOW - dice.randrange(DAY), name=dice.choice(["Ada", "Bob"]), company=None)]
+    email = f"p{dice.randrange(PEOPLE):02d}@example.com"
+    items = [said(f"{batch}/said", email, at=NOW - dice.randrange(DAY), name=dice.choice(["Ada", "Bob"]), company=None)]
     listed: list[Json] = ["vip"]
     tags: Json = dice.choice([None, listed])
-    told += [said(f"{batch}/tags", whom, at=NOW - dice.randrange(DAY), tags=tags, email=None)]
+    items += [said(f"{batch}/tags", email, at=NOW - dice.randrange(DAY), tags=tags, email=None)]
     for number in range(dice.randint(1, 4)):
         op, at = dice.choice([Op.SET, Op.ADD, Op.ADD, Op.CLEAR]), NOW - dice.randrange(60 * DAY)
         score = dice.choice(["score", "heat"])
-        told.append(change(f"{batch}/{number}", whom, op, dice.randint(0, 100), score=score, at=at))
-    return told
+        items.append(change(f"{batch}/{number}", email, op, dice.randint(0, 100), score=score, at=at))
+    return items
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ async def busy(team: Team) -> Team:
     for number in range(80):
         await team.deliver(*items(dice, f"b{number}"), batch=f"b{number}")
     for number in range(12):
-        asked = [one for one in items(dice, f"p{number}") if one.op is not None]
-        await team.ask(*asked[:1], batch=f"p{number}", received=NOW + number)
+        items_asked = [item for item in items(dice, f"p{number}") if item.op is not None]
+        await team.ask(*items_asked[:1], batch=f"p{number}", received=NOW + number)
     for number in range(0, 12, 2):
         await team.undo(f"p{number}", batch=f"u{number}", received=NOW + 100 + number)
     await team.undo("u4", batch="v4", received=NOW + 200)
@@ -51,19 +51,19 @@ async def busy(team: Team) -> Team:
 
 async def verified(team: Team, *, most: int = 7) -> tuple[int, int, list[Difference]]:
     """Verify everybody, a few at a time: contacts, scores, differences."""
-    contacts, scores, found = 0, 0, list[Difference]()
+    contacts, scores, differences = 0, 0, list[Difference]()
     last: int | None = 0
     while last is not None:
-        one = await verify_next(team.workspace, after=last, most=most)
-        contacts, scores, last = contacts + one.contacts, scores + one.scores, one.last
-        found += one.differences
-    return contacts, scores, found
+        checked = await verify_next(team.workspace, after=last, most=most)
+        contacts, scores, last = contacts + checked.contacts, scores + checked.scores, checked.last
+        differences += checked.differences
+    return contacts, scores, differences
 
 
 async def test_there_is_never_a_difference(busy: Team) -> None:
     """Whatever the size of a batch, and while others write."""
-    contacts, scores, found = await verified(busy)
-    assert (contacts, found) == (await contacts_to_verify(busy.workspace), [])
+    contacts, scores, differences = await verified(busy)
+    assert (contacts, differences) == (await contacts_to_verify(busy.workspace), [])
     assert scores > 30
     dice, rounds = random.Random(10), 0
     writing = asyncio.gather(
@@ -103,13 +103,15 @@ async def test_whatever_was_tampered_with_is_found(busy: Team, database_url: str
         " WHERE k.rank > 0 AND e.rank_after > 0 ORDER BY e.id LIMIT 1",
     )
     whats = {"score": f"score {some['of']}", "effect": f"effect of fact {some['fact']} on {some['of']}", "name": "name"}
-    found = {}
+    found_by_statement = {}
     for sql in TAMPERED:
         table = sql.removeprefix("DELETE FROM ").removeprefix("UPDATE ").partition(" ")[0]
         place = sql.format(**some).partition("WHERE ")[2]
         (row,) = await raw.rows(database_url, f"SELECT * FROM {table} WHERE {place}")
         await raw.rows(database_url, sql.format(**some))
-        found[sql] = [(one.contact, one.what) for one in (await verified(busy, most=500))[2]]
+        found_by_statement[sql] = [
+            (difference.contact, difference.what) for difference in (await verified(busy, most=500))[2]
+        ]
         await raw.rows(database_url, f"DELETE FROM {table} WHERE {place}" if table != "contacts" else "SELECT 1 AS one")
         if table == "contacts":
             await raw.rows(database_url, f"UPDATE contacts SET name = $1 WHERE {place}", row["name"])
@@ -117,5 +119,5 @@ async def test_whatever_was_tampered_with_is_found(busy: Team, database_url: str
         marks = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         await raw.rows(database_url, f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())
 
-    assert found == {sql: [(some["contact"], whats[what])] for sql, what in TAMPERED.items()}
+    assert found_by_statement == {sql: [(some["contact"], whats[flaw])] for sql, flaw in TAMPERED.items()}
     assert (await verified(busy))[2] == []

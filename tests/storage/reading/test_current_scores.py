@@ -24,9 +24,9 @@ async def measured(team: Team) -> Team:
 
 async def standings(team: Team, text: str, *, now: int = NOW) -> tuple[CurrentScore, ...]:
     """Read the scores of a contact."""
-    seen = await card(team.workspace, contact=(await team.contact(text)).id, now=now)
-    assert seen is not None
-    return seen.standings
+    contact_card = await card(team.workspace, contact=(await team.contact(text)).id, now=now)
+    assert contact_card is not None
+    return contact_card.standings
 
 
 async def test_a_card_shows_every_score_the_default_first(measured: Team) -> None:
@@ -37,7 +37,8 @@ async def test_a_card_shows_every_score_the_default_first(measured: Team) -> Non
     await measured.ask(change("p", ADA, Op.ADD, -2), batch="p", actor="U1")
 
     assert [
-        (one.score_type.key, one.value, one.as_of, one.source, one.actor) for one in await standings(measured, ADA)
+        (standing.score_type.key, standing.value, standing.as_of, standing.source, standing.actor)
+        for standing in await standings(measured, ADA)
     ] == [("fit", 8_000, NOW - 8, "crm", None), ("score", 60_000, NOW, "slack", "U1")]
     assert await standings(measured, BOB) == ()
     assert await card(measured.workspace, contact=999_999, now=NOW) is None
@@ -49,7 +50,7 @@ async def test_cards_come_in_the_order_asked_for(measured: Team) -> None:
     ids = [(await measured.contact(f"p{n}@example.com")).id for n in range(3)]
     cards = await cards_of(measured.workspace, ids=[ids[2], 999_999, ids[0]], now=NOW)
 
-    assert [(one.contact.email, one.standings[0].value) for one in cards] == [
+    assert [(card.contact.email, card.standings[0].value) for card in cards] == [
         ("p2@example.com", 2_000),
         ("p0@example.com", 0),
     ]
@@ -58,7 +59,7 @@ async def test_cards_come_in_the_order_asked_for(measured: Team) -> None:
 async def test_the_top_is_sorted_by_value_and_then_by_age(measured: Team) -> None:
     """Missing is not zero: who has no score, or none any more, is not among them."""
     values = {"a": 10, "b": 90, "c": 0, "d": 90, "e": 50, "f": 70}
-    await measured.deliver(*(set_to(f"k{who}", f"{who}@example.com", value) for who, value in values.items()))
+    await measured.deliver(*(set_to(f"k{name}", f"{name}@example.com", value) for name, value in values.items()))
     await measured.deliver(
         change("x", "f@example.com", Op.CLEAR), said("y", "g@example.com", name="G"), received=NOW + 1
     )
@@ -66,7 +67,7 @@ async def test_the_top_is_sorted_by_value_and_then_by_age(measured: Team) -> Non
     for count, expected in ((3, "bde"), (9, "bdeac"), (0, "")):
         score_type, cards = await top(measured.workspace, score="score", count=count, now=NOW)
         assert score_type.key == "score"
-        assert [one.contact.email for one in cards] == [f"{who}@example.com" for who in expected]
+        assert [card.contact.email for card in cards] == [f"{name}@example.com" for name in expected]
     score_type, cards = await top(measured.workspace, score=None, count=9, now=NOW)
     assert (score_type.key, cards) == ("fit", [])
 
@@ -77,9 +78,9 @@ async def test_an_unknown_type_is_refused_with_the_known_ones(measured: Team) ->
         top(measured.workspace, score="fti", count=1, now=NOW),
         history(measured.workspace, contact=1, score="fti", most=1),
     ):
-        with pytest.raises(UnknownScoreType) as refused:
+        with pytest.raises(UnknownScoreType) as error:
             await reading
-        assert str(refused.value) == "there is no score type `fti`; there is fit, score"
+        assert str(error.value) == "there is no score type `fti`; there is fit, score"
 
 
 async def test_a_history_is_told_newest_first(measured: Team) -> None:
@@ -96,8 +97,8 @@ async def test_a_history_is_told_newest_first(measured: Team) -> None:
 
     assert score_type.key == "score"
     assert [
-        (one.occurred_at - NOW, one.op, one.amount, one.effective, one.value, one.source, one.actor, one.reason)
-        for one in lines
+        (line.occurred_at - NOW, line.op, line.amount, line.effective, line.value, line.source, line.actor, line.reason)
+        for line in lines
     ] == [
         (0, Op.SET, 50_000, 50_000, 50_000, "slack", "U1", "great demo"),
         (-7, Op.CLEAR, 0, -100_000, None, "crm", None, None),
@@ -131,7 +132,10 @@ async def test_the_trend_is_the_value_now_less_the_value_thirty_days_ago(team: T
                 for at, op, amount in changes
             )
         )
-    trends = [[one.trend for one in await standings(team, f"p{number}@example.com")] for number in range(len(TRENDS))]
+    trends = [
+        [standing.trend for standing in await standings(team, f"p{number}@example.com")]
+        for number in range(len(TRENDS))
+    ]
 
     assert trends == [[trend] for _, trend in TRENDS]
 
@@ -141,10 +145,10 @@ async def test_an_undone_change_has_no_part_in_a_trend(team: Team) -> None:
     await team.deliver(set_to("a", ADA, 10, at=NOW - 50 * DAY))
     await team.ask(set_to("p", ADA, 90), batch="p", received=NOW - 40 * DAY)
     await team.ask(change("q", ADA, Op.ADD, 5), batch="q", received=NOW - DAY)
-    assert [(one.value, one.trend) for one in await standings(team, ADA)] == [(95_000, 5_000)]
+    assert [(standing.value, standing.trend) for standing in await standings(team, ADA)] == [(95_000, 5_000)]
 
     await team.undo("p", batch="u")
-    assert [(one.value, one.trend) for one in await standings(team, ADA)] == [(15_000, 5_000)]
+    assert [(standing.value, standing.trend) for standing in await standings(team, ADA)] == [(15_000, 5_000)]
 
 
 async def test_after_an_undo_a_score_is_as_of_the_change_that_stands(team: Team) -> None:
@@ -153,9 +157,9 @@ async def test_after_an_undo_a_score_is_as_of_the_change_that_stands(team: Team)
     await team.ask(set_to("p", ADA, 90), batch="p", actor="U1")
     await team.undo("p", batch="u", actor="U2")
 
-    assert [(one.value, one.as_of, one.source, one.actor) for one in await standings(team, ADA)] == [
-        (10_000, NOW - DAY, "crm", None)
-    ]
+    assert [
+        (standing.value, standing.as_of, standing.source, standing.actor) for standing in await standings(team, ADA)
+    ] == [(10_000, NOW - DAY, "crm", None)]
 
 
 async def test_the_course_of_a_score(measured: Team) -> None:
@@ -176,9 +180,11 @@ async def test_the_course_of_a_score(measured: Team) -> None:
 
     async def followed(days: int, most: int = 100) -> tuple[object, object]:
         since = NOW - days * DAY
-        found = await load_timeline(measured.workspace, contact=ada, score="score", most=most, since=since, now=NOW)
-        causes = [(one.move.before, one.move.after, one.source, one.actor, one.reason) for one in found.causes]
-        return [((NOW - at) / DAY, value) for at, value in found.points], causes
+        timeline = await load_timeline(measured.workspace, contact=ada, score="score", most=most, since=since, now=NOW)
+        causes = [
+            (cause.move.before, cause.move.after, cause.source, cause.actor, cause.reason) for cause in timeline.causes
+        ]
+        return [((NOW - at) / DAY, value) for at, value in timeline.points], causes
 
     cleared = (71_000, None, "slack", "U2", None)
     demo = (31_000, 71_000, "crm", None, None)

@@ -33,38 +33,41 @@ TAGS = ("vip", "VIP", "churn risk", "a_b", "50%")
 async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Candidate]]:
     """Fill a workspace, and another one beside it that must never show."""
     dice = random.Random(7)
-    ours, other = await add_workspace("T1", name="One", now=NOW), await add_workspace("T2", name="Two", now=NOW)
-    for workspace in (ours, other):
+    own_workspace, other = (
+        await add_workspace("T1", name="One", now=NOW),
+        await add_workspace("T2", name="Two", now=NOW),
+    )
+    for workspace in (own_workspace, other):
         bands = (Band(name="poor", start=-5000), Band(name="fair", start=0), Band(name="good", start=4500))
         await add_score_type(
             workspace, key="fit", label="Fit", minimum=-5000, maximum=5000, step=500, bands=bands, start=None,
             is_default=False, now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
-    candidates, waiting = [], []
+    candidates, records = [], []
     for number in range(PEOPLE):
-        said = {"name": dice.choice(NAMES), "company": dice.choice(COMPANIES), "owner": dice.choice(OWNERS)}
-        fields: dict[str, Json] = {name: value for name, value in said.items() if value is not None}
+        field_values = {"name": dice.choice(NAMES), "company": dice.choice(COMPANIES), "owner": dice.choice(OWNERS)}
+        fields: dict[str, Json] = {name: value for name, value in field_values.items() if value is not None}
         tags: list[Json] = [*dice.sample(TAGS, k=dice.randint(0, 2))]
         score = dice.choice([None, 0, 39_000, 40_000, 79_000, 80_000, 81_000, 100_000])
         fit = dice.choice([None, -5000, -500, 0, 500, 4000, 4500, 5000])
         email = f"p{number:03d}@{'acme' if number % 3 else 'ex_ample'}.com"
         values = {key: value for key, value in (("score", score), ("fit", fit)) if value is not None}
-        for workspace in (ours, other):
+        for workspace in (own_workspace, other):
             items = [Item(key=f"{number}", contact=Reference(email=email), fields={**fields, "tags": tags})]
             items += [
                 Item(key=f"{number}", contact=Reference(email=email), score=key, op=Op.SET, amount=value)
                 for key, value in values.items()
             ]
             batch = Submission(workspace=workspace, source="crm", batch=f"{number}", received_at=NOW, items=items)
-            waiting.append(storage.committer.record(batch, now=NOW))
+            records.append(storage.committer.record(batch, now=NOW))
         candidates.append(
             Candidate(
-                id=number, email=email, name=said["name"], company=said["company"],
-                owner=said["owner"], tags=tuple(map(str, tags)), values=values,
+                id=number, email=email, name=field_values["name"], company=field_values["company"],
+                owner=field_values["owner"], tags=tuple(map(str, tags)), values=values,
             )
         )  # fmt: skip  # what was told of one person stands together
-    await asyncio.gather(*waiting)
-    return ours, list(await score_types(ours)), candidates
+    await asyncio.gather(*records)
+    return own_workspace, list(await score_types(own_workspace)), candidates
 
 
 def _terms(dice: random.Random) -> str:
@@ -92,15 +95,15 @@ def _question(dice: random.Random, depth: int = 0) -> str:
     return f"({joint.join(_question(dice, depth + 1) for _ in range(dice.randint(2, 3)))})"
 
 
-async def _all(workspace: Workspace, asked: Filter, *, limit: int) -> list[str]:
+async def _all(workspace: Workspace, contact_filter: Filter, *, limit: int) -> list[str]:
     """Read every page of an answer."""
     addresses: list[str] = []
     cursor = None
     while True:
-        one = await page(workspace, asked=asked, limit=limit, cursor=cursor, now=NOW)
-        assert len(one.cards) == limit or one.next_cursor is None
-        addresses += [card.contact.email or "" for card in one.cards]
-        cursor = one.next_cursor
+        result = await page(workspace, asked=contact_filter, limit=limit, cursor=cursor, now=NOW)
+        assert len(result.cards) == limit or result.next_cursor is None
+        addresses += [card.contact.email or "" for card in result.cards]
+        cursor = result.next_cursor
         if cursor is None:
             return addresses
 
@@ -113,12 +116,12 @@ async def test_the_sql_of_a_filter_finds_whom_its_specification_finds(
     dice, hits, cells = random.Random(11), 0, 0
     for _ in range(FILTERS):
         text = _question(dice)
-        asked = parse(text, types, owners={"me": "rep@acme.com"})
-        expected = [one.email for one in candidates if asked.matches(one)]
+        contact_filter = parse(text, types, owners={"me": "rep@acme.com"})
+        expected = [candidate.email for candidate in candidates if contact_filter.matches(candidate)]
         hits, cells = hits + len(expected), cells + len(candidates)
 
-        assert (text, await _all(workspace, asked, limit=1000)) == (text, expected)
-        assert await count(workspace, asked=asked, now=NOW) == len(expected)
+        assert (text, await _all(workspace, contact_filter, limit=1000)) == (text, expected)
+        assert await count(workspace, asked=contact_filter, now=NOW) == len(expected)
     tell(f"random filters on {current_database().dialect}", {"cells": cells, "hits": hits})
     assert cells >= 40_000
     assert cells * 0.1 < hits < cells * 0.9
@@ -135,26 +138,41 @@ async def test_every_page_together_is_the_sorted_answer(
 ) -> None:
     """Whatever the size of a page, nobody is left out or shown twice, and missing values come last."""
     workspace, types, candidates = people
-    untagged = [one for one in candidates if not {"vip", "VIP"} & set(one.tags)]
+    untagged = [candidate for candidate in candidates if not {"vip", "VIP"} & set(candidate.tags)]
     assert len(untagged) > 40
     for sort in SORTS:
         expected = untagged
         for key in reversed(sort.split(",")):  # a stable sort by the last key first is a sort by all of them
             # reverse=True keeps ties in order too, so a descending key does not turn them round.
             expected = _missing_last(expected, key.lstrip("-"), down=key.startswith("-"))
-        asked = parse(f"-tag:VIP sort:{sort}", types)
+        contact_filter = parse(f"-tag:VIP sort:{sort}", types)
         for limit in (1, 7, 50, 1000):
-            assert (sort, await _all(workspace, asked, limit=limit)) == (sort, [one.email for one in expected])
+            assert (sort, await _all(workspace, contact_filter, limit=limit)) == (
+                sort,
+                [candidate.email for candidate in expected],
+            )
 
 
 def _missing_last(candidates: list[Candidate], key: str, *, down: bool) -> list[Candidate]:
     if key in ("score", "fit"):
-        numbers = {one.id: one.values[key] for one in candidates if key in one.values}
-        there = sorted((one for one in candidates if one.id in numbers), key=lambda one: numbers[one.id], reverse=down)
-        return [*there, *(one for one in candidates if one.id not in numbers)]
-    texts = {one.id: match_key(getattr(one, key)).encode() for one in candidates if getattr(one, key) is not None}
-    there = sorted((one for one in candidates if one.id in texts), key=lambda one: texts[one.id], reverse=down)
-    return [*there, *(one for one in candidates if one.id not in texts)]
+        numbers = {candidate.id: candidate.values[key] for candidate in candidates if key in candidate.values}
+        having = sorted(
+            (candidate for candidate in candidates if candidate.id in numbers),
+            key=lambda candidate: numbers[candidate.id],
+            reverse=down,
+        )
+        return [*having, *(candidate for candidate in candidates if candidate.id not in numbers)]
+    texts = {
+        candidate.id: match_key(getattr(candidate, key)).encode()
+        for candidate in candidates
+        if getattr(candidate, key) is not None
+    }
+    having = sorted(
+        (candidate for candidate in candidates if candidate.id in texts),
+        key=lambda candidate: texts[candidate.id],
+        reverse=down,
+    )
+    return [*having, *(candidate for candidate in candidates if candidate.id not in texts)]
 
 
 async def test_a_cursor_of_another_filter_or_none_of_ours_is_refused(
@@ -185,18 +203,18 @@ async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
     """With tens of thousands of scores, neither a threshold nor a first page reads all contacts."""
     workspace, types, _ = people
     writer = current_database().writer
-    many = range(1_000_000, 1_030_000)
+    new_ids = range(1_000_000, 1_030_000)
     await writer.rows(
         "INSERT INTO contacts (id, workspace_id, tags, tags_key, attributes, stamps, created_at, updated_at)"
         " SELECT id, $2, '[]', '', '{}', '{}', 1, 1 FROM given(id bigint)",
-        [{"id": id} for id in many],
+        [{"id": id} for id in new_ids],
         workspace.id,
     )
     await writer.rows(
         "INSERT INTO scores"
         " (workspace_id, contact_id, definition_id, own, own_at, base, rank, last_at, last_source, last_key)"
         " SELECT $2, id, $3, rank, 0, 0, rank, 1, 's', 'k' FROM given(id bigint, rank bigint)",
-        [{"id": id, "rank": id % 100 * 1000} for id in many],
+        [{"id": id, "rank": id % 100 * 1000} for id in new_ids],
         workspace.id,
         types[0].definition,
     )
@@ -228,6 +246,6 @@ async def test_a_term_is_asked_about_some_contacts(
     reader, has = current_database().reader, Has(score)
     everybody = await matching_contacts(reader, workspace, where=has, among=range(40_000), now=NOW)
 
-    assert len(everybody) == sum(score.key in one.values for one in candidates)
+    assert len(everybody) == sum(score.key in candidate.values for candidate in candidates)
     assert await matching_contacts(reader, workspace, where=has, among=everybody[3:6], now=NOW) == everybody[3:6]
     assert await matching_contacts(reader, workspace, where=has, among=[], now=NOW) == []

@@ -66,7 +66,7 @@ async def fill(url: str) -> None:
     await storage.close()
     (row,) = await raw.rows(url, "SELECT * FROM contacts")
     same = ", ".join(name for name in row if name not in ("id", "email", "email_key"))
-    many, known = (
+    numbers, known_numbers = (
         f"(WITH RECURSIVE g(n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM g WHERE n < {number}) SELECT n FROM g) g"
         for number in (CONTACTS, KNOWN)
     )
@@ -74,20 +74,20 @@ async def fill(url: str) -> None:
     rank, apart = "(g.n * 7919) % 100000", f"CAST({DAY // 90} AS BIGINT)"
     for sql in (
         f"INSERT INTO contacts (id, email, email_key, {same})"
-        f" SELECT g.n, 'x', 'p' || g.n || '@example.com', {same} FROM contacts, {many} WHERE contacts.id = 1",
+        f" SELECT g.n, 'x', 'p' || g.n || '@example.com', {same} FROM contacts, {numbers} WHERE contacts.id = 1",
         "INSERT INTO identities (workspace_id, contact_id, namespace, value)"
-        f" SELECT 1, g.n, 'crm', 'k' || g.n FROM {known}",
+        f" SELECT 1, g.n, 'crm', 'k' || g.n FROM {known_numbers}",
         f"INSERT INTO scores (workspace_id, contact_id, definition_id, {state})"
         f" SELECT 1, g.n, d.id, 0, 0, 0, CASE WHEN half_life IS NULL THEN {rank} ELSE {NOW} + {rank} * {apart} END,"
-        f" 0, 'crm', 'k' || g.n FROM definitions d, {many} WHERE half_life IS NULL OR g.n <= {KNOWN}",
+        f" 0, 'crm', 'k' || g.n FROM definitions d, {numbers} WHERE half_life IS NULL OR g.n <= {KNOWN}",
         "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
         " occurred_at, received_at, batch)"
-        f" SELECT 1, g.n, 'change', 'crm', 'k' || g.n, 'score', 'set', 0, '{{}}', g.n, g.n, 'b' FROM {known}",
+        f" SELECT 1, g.n, 'change', 'crm', 'k' || g.n, 'score', 'set', 0, '{{}}', g.n, g.n, 'b' FROM {known_numbers}",
         "INSERT INTO effects"
         " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, capped)"
         " SELECT 1, f.contact_id, 1, f.id, f.occurred_at, 0, 0, 0, 0 FROM facts f WHERE f.contact_id > 1",
         "INSERT INTO follow_ups (workspace_id, rule_id, contact_id, score, source, lane, state, asked_at, changed_at,"
-        f" in_list) SELECT 1, r.id, g.n, 'score', 'crm', 'C', 'open', 0, 0, false FROM alert_rules r, {known}"
+        f" in_list) SELECT 1, r.id, g.n, 'score', 'crm', 'C', 'open', 0, 0, false FROM alert_rules r, {known_numbers}"
         " WHERE g.n % 20 = 0",
     ):
         await raw.rows(url, sql)
@@ -105,11 +105,11 @@ async def crowded(crowd: str) -> AsyncIterator[Team]:
     await storage.close()
 
 
-def statements(caplog: pytest.LogCaptureFixture, about: str) -> list[logging.LogRecord]:
+def statements(caplog: pytest.LogCaptureFixture, part: str) -> list[logging.LogRecord]:
     """Pick the statements that mention something."""
-    found = [one for one in caplog.records if isinstance(one.args, tuple) and about in str(one.args[0])]
-    assert found, f"no statement mentions {about}"
-    return found
+    matching = [record for record in caplog.records if isinstance(record.args, tuple) and part in str(record.args[0])]
+    assert matching, f"no statement mentions {part}"
+    return matching
 
 
 @pytest.mark.slow
@@ -120,10 +120,10 @@ async def test_the_top_is_read_from_its_index(crowded: Team, crowd: str, caplog:
 
     assert len(cards) == 5
     (statement,) = statements(caplog, "ORDER BY k.rank DESC")
-    how = await plan(crowd, statement)
-    assert "scores_rank" in how
-    assert "Seq Scan" not in how
-    assert "SCAN k" not in how
+    plan_text = await plan(crowd, statement)
+    assert "scores_rank" in plan_text
+    assert "Seq Scan" not in plan_text
+    assert "SCAN k" not in plan_text
 
 
 @pytest.mark.slow
@@ -137,15 +137,15 @@ async def test_what_is_known_of_a_delivery_is_found_by_its_keys(
             crowded.deliver(set_to("second", "ada@example.com", 60), batch="d2"),
         )
 
-    for about, constraint, columns in (
+    for part, constraint, columns in (
         ("JOIN facts f ON f.workspace_id", "facts_key", "workspace_id=? AND source=? AND dedupe_key=? AND subject=?"),
         ("JOIN identities i", "identities_value", "workspace_id=? AND namespace=? AND value=?"),
         ("JOIN scores k", "scores_contact", "contact_id=? AND definition_id=?"),
     ):
-        how = await plan(crowd, statements(caplog, about)[0])
-        assert (columns if raw.is_sqlite(crowd) else constraint) in how, json.dumps(how)
-        assert "Seq Scan on facts" not in how
-        assert "SCAN f" not in how
+        plan_text = await plan(crowd, statements(caplog, part)[0])
+        assert (columns if raw.is_sqlite(crowd) else constraint) in plan_text, json.dumps(plan_text)
+        assert "Seq Scan on facts" not in plan_text
+        assert "SCAN f" not in plan_text
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ async def test_what_a_score_did_is_looked_up_by_contact(
 ) -> None:
     """Nobody reads the whole ledger: the effects of a score, and the facts of a contact, come from their indexes."""
     types = await score_types(crowded.workspace)
-    for text, about, index in (
+    for text, part, index in (
         ("score rising 10 in 7d", "rank_then", "effects_contact"),
         ("score crossed above 50 in 7d", "rank_then", "effects_contact"),
         ("score stale 7d", "max(e.at)", "effects_contact"),
@@ -165,28 +165,30 @@ async def test_what_a_score_did_is_looked_up_by_contact(
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
             await count(crowded.workspace, asked=parse(text, types), now=NOW)
-        how = await plan(crowd, statements(caplog, about)[0])
-        assert index in how, (text, how)
+        plan_text = await plan(crowd, statements(caplog, part)[0])
+        assert index in plan_text, (text, plan_text)
         for whole in ("Seq Scan on effects", "Seq Scan on facts", "SCAN e", "SCAN g", "SCAN f"):
-            assert whole not in how, (text, how)
+            assert whole not in plan_text, (text, plan_text)
 
 
 @pytest.mark.slow
 async def test_a_card_is_looked_up_by_contact(crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture) -> None:
     """Who somebody is, by which ids, and every score with its last change: nothing of it by reading all there are."""
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-        (seen,) = await cards_of(crowded.workspace, ids=[77], now=NOW)
+        (card,) = await cards_of(crowded.workspace, ids=[77], now=NOW)
 
-    assert (dict(seen.contact.ids), len(seen.standings)) == ({"crm": "k77"}, 1)
-    for about, index in (
+    assert (dict(card.contact.ids), len(card.standings)) == ({"crm": "k77"}, 1)
+    for part, index in (
         ("FROM contacts WHERE workspace_id", "contacts_pkey"),
         ("JOIN identities i ON i.contact_id", "identities_contact"),
         ("FROM scores k JOIN facts f", "scores_contact"),
     ):
-        how = await plan(crowd, statements(caplog, about)[0])
-        assert ("INTEGER PRIMARY KEY" if raw.is_sqlite(crowd) and index == "contacts_pkey" else index) in how, how
+        plan_text = await plan(crowd, statements(caplog, part)[0])
+        assert ("INTEGER PRIMARY KEY" if raw.is_sqlite(crowd) and index == "contacts_pkey" else index) in plan_text, (
+            plan_text
+        )
         for whole in ("Seq Scan on", "(workspace_id=?)", "SCAN m", "SCAN i", "SCAN k", "SCAN contacts"):
-            assert whole not in how, (about, how)
+            assert whole not in plan_text, (part, plan_text)
 
 
 @pytest.mark.slow
@@ -195,16 +197,16 @@ async def test_what_a_score_is_made_of_is_looked_up_by_contact(
 ) -> None:
     """Its facts, for why and for its history."""
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-        _, told = await why(crowded.workspace, contact=77, score="score", most=9, now=NOW)
+        _, explanation = await why(crowded.workspace, contact=77, score="score", most=9, now=NOW)
         _, lines = await history(crowded.workspace, contact=77, score="score", most=9)
 
-    assert told is not None
-    assert (len(told.contributions), len(lines)) == (1, 1)
-    for about in ("JOIN facts f ON f.contact_id", "ORDER BY f.occurred_at DESC"):
-        how = await plan(crowd, statements(caplog, about)[0])
-        assert "facts_contact_subject" in how, how
+    assert explanation is not None
+    assert (len(explanation.contributions), len(lines)) == (1, 1)
+    for part in ("JOIN facts f ON f.contact_id", "ORDER BY f.occurred_at DESC"):
+        plan_text = await plan(crowd, statements(caplog, part)[0])
+        assert "facts_contact_subject" in plan_text, plan_text
         for whole in ("Seq Scan on facts", "SCAN f", "Seq Scan on contacts", "SCAN m", "(workspace_id=?)"):
-            assert whole not in how, how
+            assert whole not in plan_text, plan_text
 
 
 @pytest.mark.slow
@@ -212,17 +214,17 @@ async def test_pages_of_a_fading_score_come_from_its_index(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At any moment a threshold is one number, and the order that of the ranks."""
-    asked = parse("heat>=80 sort:-heat", await score_types(crowded.workspace))
+    contact_filter = parse("heat>=80 sort:-heat", await score_types(crowded.workspace))
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-        first = await page(crowded.workspace, asked=asked, limit=10, now=NOW)
-        second = await page(crowded.workspace, asked=asked, limit=10, cursor=first.next_cursor, now=NOW + DAY)
+        first = await page(crowded.workspace, asked=contact_filter, limit=10, now=NOW)
+        second = await page(crowded.workspace, asked=contact_filter, limit=10, cursor=first.next_cursor, now=NOW + DAY)
 
     assert len({card.contact.id for card in (*first.cards, *second.cards)}) == 20
     for statement in statements(caplog, "ORDER BY s0.rank"):
-        how = await plan(crowd, statement)
-        assert "scores_rank" in how
+        plan_text = await plan(crowd, statement)
+        assert "scores_rank" in plan_text
         for whole in ("Seq Scan on scores", "SCAN s0", "SCAN scores", "Seq Scan on contacts", "SCAN c"):
-            assert whole not in how, how
+            assert whole not in plan_text, plan_text
 
 
 @pytest.mark.slow
@@ -236,8 +238,8 @@ async def test_the_next_page_of_an_export_is_found_by_its_address(
             await anext(cards)
 
     second = statements(caplog, "c.email_key IS NOT NULL")[1]
-    how = await plan(crowd, second)
-    assert "contacts_email_key" in how, how
+    plan_text = await plan(crowd, second)
+    assert "contacts_email_key" in plan_text, plan_text
 
 
 FILTERS = (
@@ -262,20 +264,20 @@ async def test_no_filter_reads_a_list_again_for_each_contact(
     """
     types = await score_types(crowded.workspace)
     for text in (*FILTERS, *PAGED):
-        asked = parse(text, types, segments=SEGMENTS)
+        contact_filter = parse(text, types, segments=SEGMENTS)
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
             if text in PAGED:
-                await page(crowded.workspace, asked=asked, limit=1_000, now=NOW)
+                await page(crowded.workspace, asked=contact_filter, limit=1_000, now=NOW)
             else:
-                await count(crowded.workspace, asked=asked, now=NOW)
+                await count(crowded.workspace, asked=contact_filter, now=NOW)
         for statement in statements(caplog, "contacts c"):
-            how = await plan(crowd, statement, work_mem="64kB")
-            costs = [float(cost) for cost in re.findall(r"cost=\S+?\.\.(\d+\.\d+)", how)]
+            plan_text = await plan(crowd, statement, work_mem="64kB")
+            costs = [float(cost) for cost in re.findall(r"cost=\S+?\.\.(\d+\.\d+)", plan_text)]
             assert bool(costs) is not raw.is_sqlite(crowd)
-            assert max(costs, default=0) < 100 * CONTACTS, (text, how)
+            assert max(costs, default=0) < 100 * CONTACTS, (text, plan_text)
             for whole in ("SCAN scores", "SCAN k", "SCAN e", "SCAN f", "SCAN g"):
-                assert whole not in how, (text, how)
+                assert whole not in plan_text, (text, plan_text)
 
 
 @pytest.mark.slow
@@ -284,14 +286,14 @@ async def test_what_was_folded_under_a_draft_is_found_to_be_deleted(
 ) -> None:
     """Dropping a draft reads its own effects and scores, not those of all the others."""
     live = (await score_types(crowded.workspace))[0]
-    made = await draft(crowded.workspace, wanted=replace(live, maximum=live.maximum + live.step), now=NOW)
-    assert made is not None
+    new_draft = await draft(crowded.workspace, wanted=replace(live, maximum=live.maximum + live.step), now=NOW)
+    assert new_draft is not None
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-        await cancel(crowded.workspace, draft=made)
+        await cancel(crowded.workspace, draft=new_draft)
 
-    for about, index in (("DELETE FROM effects", "effects_definition"), ("DELETE FROM scores", "scores_rank")):
-        how = await plan(crowd, statements(caplog, about)[0])
-        assert index in how, how
+    for part, index in (("DELETE FROM effects", "effects_definition"), ("DELETE FROM scores", "scores_rank")):
+        plan_text = await plan(crowd, statements(caplog, part)[0])
+        assert index in plan_text, plan_text
 
 
 RULES = (
@@ -311,10 +313,10 @@ PUSHES: tuple[tuple[int, str | None, dict[str, Json]], ...] = (
 
 async def rows_read(url: str, records: Sequence[logging.LogRecord]) -> tuple[int, int]:
     """Count the statements that were run, and the rows that those give which read; each is run once more for that."""
-    run = [one for one in records if isinstance(one.args, tuple)]
+    run = [record for record in records if isinstance(record.args, tuple)]
     number = 0
-    for one in run:
-        sql, values = str(one.args[0]), list(one.args[1])  # type: ignore[index,arg-type]  # as Tortoise logs them
+    for record in run:
+        sql, values = str(record.args[0]), list(record.args[1])  # type: ignore[index,arg-type]  # as Tortoise logs them
         number += len(await raw.rows(url, sql, *values)) if sql.startswith("SELECT") else 0
     return len(run), number
 
@@ -332,8 +334,8 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
         team.workspace, key="ruled", label="Ruled", minimum=0, maximum=10**9, step=1_000, start=None, bands=(),
         rules=RULES, is_default=True, now=NOW,
     )  # fmt: skip  # one definition
-    waiting = await draft(team.workspace, wanted=replace(live, rules=RULES[:2]), now=NOW)
-    assert waiting is not None
+    waiting_draft = await draft(team.workspace, wanted=replace(live, rules=RULES[:2]), now=NOW)
+    assert waiting_draft is not None
     activities = [
         Item(key=f"a{n}", contact=Reference(email="ada@acme.com"), activity="visit", amount=1_000, occurred_at=NOW + n)
         for n in range(facts)
@@ -342,10 +344,10 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
         await team.deliver(said(email, email, at=NOW - DAY, tags=["vip"], email=email), batch=email)
     for start in range(0, facts, 1_000):
         await team.deliver(*activities[start : start + 1_000], batch=f"{start}", received=NOW + DAY)
-    await build(team.workspace, draft=waiting, progress=lambda _: None, now=NOW)
-    counted: dict[str, list[tuple[int, int]]] = {"ada@acme.com": [], "bob@acme.com": []}
+    await build(team.workspace, draft=waiting_draft, progress=lambda _: None, now=NOW)
+    counts: dict[str, list[tuple[int, int]]] = {"ada@acme.com": [], "bob@acme.com": []}
     for number, (at, activity, fields) in enumerate(PUSHES):
-        for email, rows in counted.items():
+        for email, rows in counts.items():
             push = Item(
                 key=f"{number}/{email}", contact=Reference(email=email), occurred_at=at, activity=activity,
                 amount=1_000 if activity else 0, fields=fields,
@@ -355,7 +357,7 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
                 await team.deliver(push, batch=push.key, received=NOW + 9 * DAY)
             rows.append(await rows_read(database_url, caplog.records))
 
-    long, short = counted.values()
+    long, short = counts.values()
     assert long[:-1] == short[:-1]
     assert short[-1][1] < 100 < facts < long[-1][1]
     tell("a push for a long history", {"statements": long[1][0], "rows read": long[1][1]})

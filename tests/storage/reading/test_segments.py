@@ -11,29 +11,29 @@ from tests.storage.teams import NOW, Team
 
 async def test_segments_are_kept_by_name(team: Team) -> None:
     """Saving again replaces; another team has its own; what is built on another keeps it from being deleted."""
-    there = team.workspace
+    workspace = team.workspace
     other = await add_workspace("T0OTHER", name="Other", now=NOW)
-    assert await save_segment(there, name="hot", text="score>=80", now=NOW) is None
-    assert await save_segment(there, name="hot", text="score>=90 sort:-score", now=NOW) == "score>=80"
-    assert await save_segment(there, name="vips", text="segment:hot tag:vip OR owner:me", now=NOW) is None
+    assert await save_segment(workspace, name="hot", text="score>=80", now=NOW) is None
+    assert await save_segment(workspace, name="hot", text="score>=90 sort:-score", now=NOW) == "score>=80"
+    assert await save_segment(workspace, name="vips", text="segment:hot tag:vip OR owner:me", now=NOW) is None
 
-    assert await segments(there) == {"hot": "score>=90 sort:-score", "vips": "segment:hot tag:vip OR owner:me"}
+    assert await segments(workspace) == {"hot": "score>=90 sort:-score", "vips": "segment:hot tag:vip OR owner:me"}
     assert await segments(other) == {}
-    with pytest.raises(BadName) as refused:
-        await delete_segment(there, name="hot")
-    assert str(refused.value) == "the segment `vips` is built on `hot`: change or delete that one first"
-    assert await delete_segment(there, name="vips") == "segment:hot tag:vip OR owner:me"
-    assert await delete_segment(there, name="hot") == "score>=90 sort:-score"
-    assert await segments(there) == {}
+    with pytest.raises(BadName) as error:
+        await delete_segment(workspace, name="hot")
+    assert str(error.value) == "the segment `vips` is built on `hot`: change or delete that one first"
+    assert await delete_segment(workspace, name="vips") == "segment:hot tag:vip OR owner:me"
+    assert await delete_segment(workspace, name="hot") == "score>=90 sort:-score"
+    assert await segments(workspace) == {}
     with pytest.raises(UnknownSegment, match=r"^there is no segment `hot`\. None is saved yet\.$"):
-        await segment(there, name="hot")
+        await segment(workspace, name="hot")
 
 
 async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
     """Names nobody could type, filters nobody could read, and circles of two."""
-    there = team.workspace
-    await save_segment(there, name="a", text="has:score", now=NOW)
-    await save_segment(there, name="b", text="segment:a", now=NOW)
+    workspace = team.workspace
+    await save_segment(workspace, name="a", text="has:score", now=NOW)
+    await save_segment(workspace, name="b", text="segment:a", now=NOW)
     for name, text, complaint in (
         ("a", "segment:b", "in the segment `b`: a segment cannot name itself: a → b → a"),
         ("c", "segment:c", "a segment cannot name itself: c → c"),
@@ -41,14 +41,14 @@ async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
         ("aaa", "segment:zz", "there is no segment `zz`. There is `a`, `b`."),  # the new one is not there yet
         ("c", "fti>3", "there is no field `fti`."),
     ):
-        with pytest.raises(BadFilter) as refused:
-            await save_segment(there, name=name, text=text, now=NOW)
-        assert str(refused.value).startswith(complaint)
+        with pytest.raises(BadFilter) as error:
+            await save_segment(workspace, name=name, text=text, now=NOW)
+        assert str(error.value).startswith(complaint)
     for name in ("", "9", "Hot", "a b", "x" * 33, "é"):
         with pytest.raises(BadName, match="cannot name a segment"):
-            await save_segment(there, name=name, text="has:score", now=NOW)
+            await save_segment(workspace, name=name, text="has:score", now=NOW)
     with pytest.raises(UnknownSegment, match=r"there is no segment `bb`\. Did you mean `b`\?"):
-        await segment(there, name="bb")
+        await segment(workspace, name="bb")
     with pytest.raises(UnknownSegment, match=r"^there is no segment `zzz`\. There is `a`, `b`\.$"):
-        await delete_segment(there, name="zzz")
-    assert await segments(there) == {"a": "has:score", "b": "segment:a"}
+        await delete_segment(workspace, name="zzz")
+    assert await segments(workspace) == {"a": "has:score", "b": "segment:a"}

@@ -36,7 +36,7 @@ async def found(team: Team, text: str, *, now: int = NOW) -> list[str]:
     """Give the first letters of the addresses that a filter finds."""
     types = await score_types(team.workspace)
     cards = (await page(team.workspace, asked=parse(text, types), limit=1000, now=now)).cards
-    return [(one.contact.email or "")[0] for one in cards]
+    return [(card.contact.email or "")[0] for card in cards]
 
 
 async def test_what_the_words_mean(heated: Team) -> None:
@@ -51,11 +51,11 @@ async def test_what_the_words_mean(heated: Team) -> None:
         "g": [(20, Op.SET, 80), (8, Op.CLEAR, 0), (1, Op.SET, 80)],  # none a week ago, in between
         "h": [(7, Op.SET, 60), (0, Op.ADD, 10)],  # the very moment a week ago counts
     }
-    for who, changes in past.items():
+    for name, changes in past.items():
         for number, (days, op, amount) in enumerate(changes):
             at = NOW - int(days * DAY)
-            key = f"{who}{number}"
-            await heated.deliver(change(key, f"{who}@example.com", op, amount, at=at), batch=key)
+            key = f"{name}{number}"
+            await heated.deliver(change(key, f"{name}@example.com", op, amount, at=at), batch=key)
     await heated.deliver(said("i", "i@example.com", at=NOW - 40 * DAY, name="I"), batch="i")
     answers = {
         "score rising 10 in 7d": "aeh",
@@ -99,13 +99,13 @@ async def test_fading_is_a_trend(heated: Team) -> None:
     await heated.deliver(
         set_to("a", "a@example.com", 90, score="heat", at=NOW), set_to("b", "b@example.com", -20, score="heat", at=NOW)
     )
-    asked = (
+    filters = (
         "heat falling 20 in 7d",
         "heat rising 5 in 7d",
         "heat crossed below 60 in 7d",
         "heat crossed above 0 in 7d",
     )
-    answers = [[await found(heated, text, now=NOW + days * DAY) for text in asked] for days in (7, 17, 40)]
+    answers = [[await found(heated, text, now=NOW + days * DAY) for text in filters] for days in (7, 17, 40)]
 
     # at 0, 7, 10, 17, 33 and 40 days: 90, 59, 50, 35, 18, 15; and -20, -8, -5, 1, 7, 8
     assert answers == [
@@ -135,7 +135,7 @@ def _terms(dice: random.Random) -> str:
 
 async def specimens(url: str, types: list[ScoreType], now: int) -> list[Candidate]:
     """Say of everybody what a filter may ask, from the rows of the ledger and the effects."""
-    by_definition = {one.definition: one for one in types}
+    by_definition = {score_type.definition: score_type for score_type in types}
     effects = await raw.rows(
         url,
         "SELECT e.contact_id, e.definition_id, e.at, e.rank_after, f.source, f.dedupe_key"
@@ -146,14 +146,16 @@ async def specimens(url: str, types: list[ScoreType], now: int) -> list[Candidat
     everybody = []
     for row in await raw.rows(url, "SELECT id, email FROM contacts ORDER BY id"):
         past: dict[str, list[tuple[int, int | None]]] = {}
-        ours = [effect for effect in effects if effect["contact_id"] == row["id"]]
-        for effect in sorted(ours, key=lambda one: (one["at"], str(one["source"]), str(one["dedupe_key"]))):
+        effects_of_contact = [effect for effect in effects if effect["contact_id"] == row["id"]]
+        for effect in sorted(
+            effects_of_contact, key=lambda effect: (effect["at"], str(effect["source"]), str(effect["dedupe_key"]))
+        ):
             key = by_definition[effect["definition_id"]].key  # type: ignore[index]  # a raw row
             past.setdefault(key, []).append((effect["at"], effect["rank_after"]))  # type: ignore[arg-type]  # a raw row
         values = {
-            one.key: shown(one, rank, now=now)
-            for one in types
-            if one.key in past and (rank := past[one.key][-1][1]) is not None
+            score_type.key: shown(score_type, rank, now=now)
+            for score_type in types
+            if score_type.key in past and (rank := past[score_type.key][-1][1]) is not None
         }
         everybody.append(
             Candidate(
@@ -182,12 +184,12 @@ async def test_the_sql_finds_whom_the_specification_finds(heated: Team, database
         everybody = await specimens(database_url, types, now)
         for _ in range(90):
             text = _terms(dice)
-            asked = parse(text, types)
-            expected = [one.email for one in everybody if asked.matches(one)]
-            answer = await page(heated.workspace, asked=asked, limit=1000, now=now)
-            assert (text, [one.contact.email for one in answer.cards]) == (text, expected)
+            contact_filter = parse(text, types)
+            expected = [candidate.email for candidate in everybody if contact_filter.matches(candidate)]
+            answer = await page(heated.workspace, asked=contact_filter, limit=1000, now=now)
+            assert (text, [card.contact.email for card in answer.cards]) == (text, expected)
             counts["cells"], counts["hits"] = counts["cells"] + len(everybody), counts["hits"] + len(expected)
-        assert await count(heated.workspace, asked=asked, now=now) == len(expected)
+        assert await count(heated.workspace, asked=contact_filter, now=now) == len(expected)
 
     tell("questions about the past", counts)
     assert counts["cells"] >= 15_000

@@ -15,7 +15,7 @@ async def test_undone_changes_have_no_part(team: Team) -> None:
     ada = (await team.contact(ADA)).id
     _, both = await why(team.workspace, contact=ada, score=None, most=9, now=NOW)
     await team.undo("p", batch="u")
-    _, one = await why(team.workspace, contact=ada, score="score", most=9, now=NOW)
+    _, explanation = await why(team.workspace, contact=ada, score="score", most=9, now=NOW)
     other = await add_workspace("T0OTHER", name="Other", now=NOW)
 
     assert both is not None
@@ -23,7 +23,7 @@ async def test_undone_changes_have_no_part(team: Team) -> None:
         (60_000, 10_000, "U1"),
         (40_000, 0, None),
     ]
-    assert one is not None
-    assert [(line.effect, line.source, line.reason) for line in one.contributions] == [(40_000, "crm", "trial")]
+    assert explanation is not None
+    assert [(line.effect, line.source, line.reason) for line in explanation.contributions] == [(40_000, "crm", "trial")]
     assert (await why(other, contact=ada, score="score", most=9, now=NOW))[1] is None
     assert (await why(team.workspace, contact=999, score="score", most=9, now=NOW))[1] is None

@@ -37,13 +37,13 @@ async def test_a_new_workspace_has_one_score_type(storage: Storage) -> None:
 
 async def test_a_workspace_is_found_by_its_team(storage: Storage) -> None:
     """Or refused as unknown; all of them are listed by team."""
-    made = [await add_workspace(team, name=f"Team {team}", now=NOW) for team in ("T2", "T1")]
+    workspaces = [await add_workspace(team, name=f"Team {team}", now=NOW) for team in ("T2", "T1")]
 
-    assert await find_workspace("T2") == made[0]
-    assert await all_workspaces() == [made[1], made[0]]
-    with pytest.raises(UnknownWorkspace) as refused:
+    assert await find_workspace("T2") == workspaces[0]
+    assert await all_workspaces() == [workspaces[1], workspaces[0]]
+    with pytest.raises(UnknownWorkspace) as error:
         await find_workspace("T3" * 40)
-    assert str(refused.value) == f"there is no workspace {'T3' * 20}"
+    assert str(error.value) == f"there is no workspace {'T3' * 20}"
 
 
 async def test_a_team_has_one_workspace(storage: Storage) -> None:
@@ -52,10 +52,10 @@ async def test_a_team_has_one_workspace(storage: Storage) -> None:
         *(add_workspace("T0ACME", name=f"Acme {n}", now=NOW) for n in range(4)), return_exceptions=True
     )
 
-    refused = [one for one in outcomes if not isinstance(one, Workspace)]
-    assert [str(one) for one in refused] == ["the workspace T0ACME is there already"] * 3
-    assert all(isinstance(one, AlreadyThere) for one in refused)
-    assert [len(await score_types(one)) for one in await all_workspaces()] == [1]
+    refusals = [outcome for outcome in outcomes if not isinstance(outcome, Workspace)]
+    assert [str(refusal) for refusal in refusals] == ["the workspace T0ACME is there already"] * 3
+    assert all(isinstance(refusal, AlreadyThere) for refusal in refusals)
+    assert [len(await score_types(workspace)) for workspace in await all_workspaces()] == [1]
 
 
 @pytest.mark.parametrize("team", ["", "T", "T" * 33, "T 1", "T-1", "Té1", "T1\n", "../etc"])
@@ -68,21 +68,25 @@ async def test_what_is_no_team(team: str) -> None:
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201])
 async def test_what_is_no_name(name: str) -> None:
     """A name has 1 to 200 characters."""
-    with pytest.raises(BadName) as refused:
+    with pytest.raises(BadName) as error:
         await add_workspace("T0ACME", name=name, now=NOW)
 
-    assert str(refused.value) == "a workspace's name has 1 to 200 characters"
+    assert str(error.value) == "a workspace's name has 1 to 200 characters"
 
 
 async def test_a_score_type_is_what_was_defined(team: Team) -> None:
     """It reads as it was written; the default stands first, the others in the order they were made."""
     mood = await add(team.workspace, "mood", label="  Mood ")
     fit = await add(team.workspace, "fit", is_default=True)
-    kept = await score_types(team.workspace)
+    stored_types = await score_types(team.workspace)
 
-    assert [(one.key, one.is_default) for one in kept] == [("fit", True), ("score", False), ("mood", False)]
-    assert kept[2] == mood
-    assert (kept[0].id, kept[0].definition) == (fit.id, fit.definition)
+    assert [(score_type.key, score_type.is_default) for score_type in stored_types] == [
+        ("fit", True),
+        ("score", False),
+        ("mood", False),
+    ]
+    assert stored_types[2] == mood
+    assert (stored_types[0].id, stored_types[0].definition) == (fit.id, fit.definition)
     assert (mood.label, mood.minimum, mood.maximum, mood.step) == ("Mood", -5_000, 5_000, 500)
     assert (mood.start, mood.bands) == (0, LOW)
 
@@ -96,10 +100,10 @@ async def test_a_key_is_used_once(team: Team) -> None:
         ("fit", "a score type is called `fit` already; choose another key"),
         ("mood", "a source is called `mood` already; choose another key"),
     ):
-        with pytest.raises(AlreadyThere) as refused:
+        with pytest.raises(AlreadyThere) as error:
             await add(team.workspace, key)
-        assert str(refused.value) == sentence
-    assert [one.key for one in await score_types(team.workspace)] == ["score", "fit"]
+        assert str(error.value) == sentence
+    assert [score_type.key for score_type in await score_types(team.workspace)] == ["score", "fit"]
 
 
 async def test_a_score_type_and_a_source_are_never_called_the_same(team: Team) -> None:
@@ -109,8 +113,8 @@ async def test_a_score_type_and_a_source_are_never_called_the_same(team: Team) -
         source = add_source(team.workspace, slug=name, provider="generic", secrets=[], now=NOW)
         outcomes = await asyncio.gather(add(team.workspace, name), source, return_exceptions=True)
 
-        refused = [one for one in outcomes if isinstance(one, Exception)]
-        assert [type(one) for one in refused] in ([AlreadyThere], [BadName])
+        refusals = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        assert [type(refusal) for refusal in refusals] in ([AlreadyThere], [BadName])
 
 
 async def test_what_cannot_be_defined_is_not_kept(team: Team) -> None:
@@ -120,4 +124,4 @@ async def test_what_cannot_be_defined_is_not_kept(team: Team) -> None:
     with pytest.raises(BadDefinition):
         await add(team.workspace, "fit", label="")
 
-    assert [one.key for one in await score_types(team.workspace)] == ["score"]
+    assert [score_type.key for score_type in await score_types(team.workspace)] == ["score"]

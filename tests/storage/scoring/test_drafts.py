@@ -37,19 +37,19 @@ async def team(storage: Storage) -> Team:
 
 async def live(team: Team, key: str = "score") -> ScoreType:
     """Give the definition that is read."""
-    return next(one for one in await score_types(team.workspace) if one.key == key)
+    return next(score_type for score_type in await score_types(team.workspace) if score_type.key == key)
 
 
 async def drafted(team: Team, **other: object) -> ScoreType:
     """Draft the default type with something other."""
-    made = await draft(team.workspace, wanted=replace(await live(team), **other), now=NOW)  # type: ignore[arg-type]  # its own
-    assert made is not None
-    return made
+    new_draft = await draft(team.workspace, wanted=replace(await live(team), **other), now=NOW)  # type: ignore[arg-type]  # its own
+    assert new_draft is not None
+    return new_draft
 
 
-def did(key: str, whom: str, what: str = "demo_booked") -> Item:
+def did(key: str, email: str, activity: str = "demo_booked") -> Item:
     """Do something."""
-    return Item(key=key, contact=set_to("", whom, 0).contact, activity=what, amount=1000)
+    return Item(key=key, contact=set_to("", email, 0).contact, activity=activity, amount=1000)
 
 
 async def people(team: Team, count: int) -> None:
@@ -59,17 +59,17 @@ async def people(team: Team, count: int) -> None:
 
 async def sound(team: Team) -> None:
     """Fail where what is kept is not what the ledger says."""
-    found = await verify_next(team.workspace)
-    assert found.differences == ()
-    tell("verified after another definition", {"contacts": found.contacts, "scores": found.scores})
+    checked = await verify_next(team.workspace)
+    assert checked.differences == ()
+    tell("verified after another definition", {"contacts": checked.contacts, "scores": checked.scores})
 
 
 async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None:
     """It is kept before there is a rule; the rule made later finds it."""
     await team.deliver(did("a", "ada@example.com"), set_to("b", "bob@example.com", 5))
     assert await team.value("ada@example.com") is None
-    made = await drafted(team, rules=(DEMO,))
-    await apply(team.workspace, draft=made, asks=False, now=NOW)
+    new_draft = await drafted(team, rules=(DEMO,))
+    await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
 
     assert await team.value("ada@example.com") == 10_000
     await team.deliver(did("c", "ada@example.com"), received=NOW + SECOND)
@@ -105,28 +105,28 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(*(did(f"d{n}", f"p{n:02d}@example.com") for n in range(25, 35)), received=NOW + SECOND)
     bands = (Band(name="cold", start=0), Band(name="hot", start=40_000))
-    made = await drafted(team, maximum=50_000, bands=bands, rules=(replace(DEMO, points=9_000),))
-    await build(team.workspace, draft=made, progress=quietly, now=NOW)
+    new_draft = await drafted(team, maximum=50_000, bands=bands, rules=(replace(DEMO, points=9_000),))
+    await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
     before = {
-        one.contact.email: one.standings[0].value
-        for one in (await top(team.workspace, score="score", count=99, now=NOW))[1]
+        card.contact.email: card.standings[0].value
+        for card in (await top(team.workspace, score="score", count=99, now=NOW))[1]
     }
     assert before == {f"p{n:02d}@example.com": n * 1000 for n in range(60)}
 
-    told = await preview(team.workspace, draft=made, now=NOW)
+    counts = await preview(team.workspace, draft=new_draft, now=NOW)
     # Ten did something, and 51 to 59 are cut to 50; of these 19, and of 40 to 50, who is 40 or more is hot now.
     expected = {n: min(50, n) + (9 if 25 <= n < 35 else 0) for n in range(60)}
     hot = [n for n, value in expected.items() if value >= 40]
-    assert (told.changed, told.entering, told.leaving, told.asking) == (19, len(hot), 0, len(hot))
-    assert told.first[0] == (32, 31_000, 40_000)
+    assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (19, len(hot), 0, len(hot))
+    assert counts.first[0] == (32, 31_000, 40_000)
 
-    assert await apply(team.workspace, draft=made, asks=True, now=NOW) == told.asking
+    assert await apply(team.workspace, draft=new_draft, asks=True, now=NOW) == counts.asking
     after = {
-        one.contact.email: one.standings[0].value
-        for one in (await top(team.workspace, score="score", count=99, now=NOW))[1]
+        card.contact.email: card.standings[0].value
+        for card in (await top(team.workspace, score="score", count=99, now=NOW))[1]
     }
     assert after == {f"p{n:02d}@example.com": value * 1000 for n, value in expected.items()}
-    assert len(await load_follow_ups(team.workspace, ids=range(1, 999))) == told.asking
+    assert len(await load_follow_ups(team.workspace, ids=range(1, 999))) == counts.asking
     await sound(team)
 
 
@@ -135,39 +135,39 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await add_alert_rule(team.workspace, words="when score crosses 80 if tag:vip", made_by="U1", owners={}, now=NOW)
     await people(team, 10)
-    made = await drafted(team, rules=(DEMO,))
-    assert await apply(team.workspace, draft=made, asks=True, now=NOW) == 0
+    new_draft = await drafted(team, rules=(DEMO,))
+    assert await apply(team.workspace, draft=new_draft, asks=True, now=NOW) == 0
     await team.deliver(said("f", "p07@example.com", tags=["vip"]), received=NOW + SECOND)
     widened = await drafted(team, maximum=200_000, rules=(replace(DEMO, points=80_000),))
     await team.deliver(*(did(f"d{n}", f"p{n:02d}@example.com") for n in range(6, 9)), received=NOW + 2 * SECOND)
     assert await apply(team.workspace, draft=widened, asks=True, now=NOW + 3 * SECOND) == 4
 
-    asked = await load_follow_ups(team.workspace, ids=range(1, 99))
-    assert sorted((one.rule, one.contact) for one in asked) == [(1, 7), (1, 8), (1, 9), (2, 8)]
+    follow_ups = await load_follow_ups(team.workspace, ids=range(1, 99))
+    assert sorted((follow_up.rule, follow_up.contact) for follow_up in follow_ups) == [(1, 7), (1, 8), (1, 9), (2, 8)]
 
 
 async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
     """Both are written, under a number each."""
     types = [replace(await live(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
-    made = await asyncio.gather(*(draft(team.workspace, wanted=one, now=NOW) for one in types))
-    assert sorted(one.number for one in made if one is not None) == list(range(2, 12))
+    new_drafts = await asyncio.gather(*(draft(team.workspace, wanted=score_type, now=NOW) for score_type in types))
+    assert sorted(new_draft.number for new_draft in new_drafts if new_draft is not None) == list(range(2, 12))
 
 
 async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
     """Not even by whoever saw a moment before that it was no more than a draft."""
     await people(team, 5)
-    made = await drafted(team, maximum=50_000, bands=())
-    await build(team.workspace, draft=made, progress=quietly, now=NOW)
+    new_draft = await drafted(team, maximum=50_000, bands=())
+    await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
     begin = asyncio.Event()
 
     async def cancelled() -> None:
         await begin.wait()
-        await cancel(team.workspace, draft=made)
+        await cancel(team.workspace, draft=new_draft)
 
     cancelling = asyncio.create_task(cancelled())  # out here: within the transaction it would be part of it
 
     async def applying(session: Session) -> None:
-        assert await point_at_draft(session, made)
+        assert await point_at_draft(session, new_draft)
         begin.set()
         await asyncio.wait([cancelling], timeout=0.5)  # it has looked by now, and waits to write
 
@@ -183,12 +183,12 @@ async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> 
     await people(team, 60)
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     lower = (Band(name="cold", start=0), Band(name="hot", start=50_000))
-    made = await drafted(team, bands=lower)
-    await build(team.workspace, draft=made, progress=quietly, now=NOW)
-    told = await preview(team.workspace, draft=made, now=NOW)
-    assert (told.changed, told.entering, told.leaving, told.asking) == (0, 10, 0, 10)
+    new_draft = await drafted(team, bands=lower)
+    await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
+    counts = await preview(team.workspace, draft=new_draft, now=NOW)
+    assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (0, 10, 0, 10)
     assert (await live(team)).bands[-1].start == 80_000
-    assert await apply(team.workspace, draft=made, asks=True, now=NOW) == 10
+    assert await apply(team.workspace, draft=new_draft, asks=True, now=NOW) == 10
     painted = (Band(name="low", start=0), Band(name="top", start=50_000, colour="red"))
     assert await draft(team.workspace, wanted=replace(await live(team), bands=painted), now=NOW) is None
     assert (await live(team)).bands == painted
@@ -202,69 +202,69 @@ async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> 
     low = (Band(name="cold", start=0), Band(name="hot", start=5_000))
     await apply(team.workspace, draft=await drafted(team, bands=low), asks=False, now=NOW)
     await team.deliver(set_to("x", "p07@example.com", 8), set_to("y", "p03@example.com", 6), received=NOW + 1)
-    assert [one.contact for one in await load_follow_ups(team.workspace, ids=range(1, 99))] == [4]
+    assert [follow_up.contact for follow_up in await load_follow_ups(team.workspace, ids=range(1, 99))] == [4]
 
 
 async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
     """Writers go on during the build; nobody's fact is missing after, new contacts among them."""
     await people(team, 99)
-    made = await drafted(team, maximum=200_000, rules=(DEMO,))
+    new_draft = await drafted(team, maximum=200_000, rules=(DEMO,))
     count = 0
 
     async def write() -> None:
         nonlocal count
         for n in range(40):
-            whom = f"p{n * 2:02d}@example.com" if n % 2 else f"new{n}@example.com"
+            email = f"p{n * 2:02d}@example.com" if n % 2 else f"new{n}@example.com"
             await team.deliver(
-                did(f"w{n}", whom),
+                did(f"w{n}", email),
                 set_to(f"v{n}", f"p{98 - n:02d}@example.com", 77),
                 batch=f"w{n}",
                 received=NOW + n + 1,
             )
-            await team.ask(set_to(f"u{n}", whom, 3), batch=f"slack/{n}", received=NOW + n + 50)
+            await team.ask(set_to(f"u{n}", email, 3), batch=f"slack/{n}", received=NOW + n + 50)
             if n % 3 == 0:
                 await team.undo(f"slack/{n}", batch=f"slack/u{n}", received=NOW + n + 99)
             count += 1
 
     async def make() -> None:
-        await build(team.workspace, draft=made, progress=quietly, now=NOW)
-        await apply(team.workspace, draft=made, asks=False, now=NOW)
+        await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
+        await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
 
     await asyncio.gather(write(), make())
     tell("submissions while a definition was built", {"submissions": count})
-    assert (await live(team)).definition == made.definition
+    assert (await live(team)).definition == new_draft.definition
     await sound(team)
 
 
 async def test_a_build_that_was_stopped_goes_on(team: Team) -> None:
     """Who is built is not built again, and progress begins where it was."""
     await people(team, 20)
-    made = await drafted(team, maximum=10_000, bands=())
-    seen: list[int] = []
-    await build(team.workspace, draft=made, progress=seen.append, now=NOW)
-    assert seen == [0, 20]
+    new_draft = await drafted(team, maximum=10_000, bands=())
+    steps: list[int] = []
+    await build(team.workspace, draft=new_draft, progress=steps.append, now=NOW)
+    assert steps == [0, 20]
     await team.deliver(set_to("n", "new@example.com", 9))
-    await build(team.workspace, draft=made, progress=seen.append, now=NOW)
-    assert seen[2:] == [21]  # the new one was new, so it was built when it came
+    await build(team.workspace, draft=new_draft, progress=steps.append, now=NOW)
+    assert steps[2:] == [21]  # the new one was new, so it was built when it came
 
 
 async def test_a_cancelled_draft_is_gone(team: Team) -> None:
     """It cannot be applied any more, and neither can one that is live be cancelled."""
     await people(team, 5)
-    made = await drafted(team, maximum=10_000, bands=())
-    await build(team.workspace, draft=made, progress=quietly, now=NOW)
-    await cancel(team.workspace, draft=made)
+    new_draft = await drafted(team, maximum=10_000, bands=())
+    await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
+    await cancel(team.workspace, draft=new_draft)
     assert await drafts(team.workspace) == ()
     with pytest.raises(NoDraft):
-        await apply(team.workspace, draft=made, asks=False, now=NOW)
+        await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
     assert (await live(team)).number == 1
-    kept = await card(team.workspace, contact=5, now=NOW)
-    assert kept is not None
-    assert kept.standings[0].value == 4_000
-    again = await drafted(team, maximum=10_000, bands=())
-    await apply(team.workspace, draft=again, asks=False, now=NOW)
+    contact_card = await card(team.workspace, contact=5, now=NOW)
+    assert contact_card is not None
+    assert contact_card.standings[0].value == 4_000
+    second_draft = await drafted(team, maximum=10_000, bands=())
+    await apply(team.workspace, draft=second_draft, asks=False, now=NOW)
     with pytest.raises(NoDraft):
-        await cancel(team.workspace, draft=again)
+        await cancel(team.workspace, draft=second_draft)
     await sound(team)
 
 
@@ -283,8 +283,8 @@ async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Sto
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1000, bands=(), start=None,
         is_default=False, now=NOW,
     )  # fmt: skip  # the numbers of one definition stand together
-    for each in (team, other):
-        await people(each, 60)
+    for each_team in (team, other):
+        await people(each_team, 60)
     await team.deliver(set_to("f", "p01@example.com", 7, score="fit"))
     await apply(team.workspace, draft=await drafted(team, maximum=10_000, bands=()), asks=False, now=NOW)
 

@@ -46,17 +46,17 @@ async def heated(team: Team) -> Team:
 @pytest.fixture
 async def crowd(heated: Team) -> tuple[Team, dict[str, tuple[int, Decimal]]]:
     """Give sixty people, some without that score: when each was set, and to what."""
-    dice, told = random.Random(3), {}
+    dice, scores = random.Random(3), {}
     for number in range(PEOPLE):
         email, value, at = f"p{number:02d}@example.com", dice.randint(-20, 100), NOW - dice.randrange(90 * DAY)
         await heated.deliver(set_to(f"s{number}", email, number, at=at), batch=f"s{number}")
         if number % 5:
             await heated.deliver(set_to(f"h{number}", email, value, score="heat", at=at), batch=f"h{number}")
-            told[email] = (at, Decimal(value))
-    return heated, told
+            scores[email] = (at, Decimal(value))
+    return heated, scores
 
 
-def candidates(told: dict[str, tuple[int, Decimal]], now: int) -> list[Candidate]:
+def candidates(scores: dict[str, tuple[int, Decimal]], now: int) -> list[Candidate]:
     """Say what each of them is at an instant."""
     everybody = [f"p{number:02d}@example.com" for number in range(PEOPLE)]
     return [
@@ -64,7 +64,7 @@ def candidates(told: dict[str, tuple[int, Decimal]], now: int) -> list[Candidate
             id=number,
             email=email,
             values={"score": number * 1_000}
-            | ({"heat": shown(fade(told[email][1], now - told[email][0]))} if email in told else {}),
+            | ({"heat": shown(fade(scores[email][1], now - scores[email][0]))} if email in scores else {}),
         )
         for number, email in enumerate(everybody)
     ]
@@ -81,20 +81,20 @@ async def test_filters_sorts_and_pages_are_of_the_moment(
     crowd: tuple[Team, dict[str, tuple[int, Decimal]]], database_url: str
 ) -> None:
     """At six instants, a year apart in the end, each filter finds whom its specification finds; no row was touched."""
-    team, told = crowd
+    team, scores = crowd
     types = list(await score_types(team.workspace))
     before = [await raw.rows(database_url, f"SELECT * FROM {name} ORDER BY id") for name in ("scores", "effects")]
     counts = {"cells": 0, "hits": 0, "pages": 0}
     for now in INSTANTS:
-        everybody = candidates(told, now)
+        everybody = candidates(scores, now)
         for text in FILTERS:
-            asked = parse(text, types)
-            expected = [one.email for one in everybody if asked.matches(one)]
-            found = await page(team.workspace, asked=asked, limit=1000, now=now)
-            assert (text, [one.contact.email for one in found.cards]) == (text, expected)
-            assert await count(team.workspace, asked=asked, now=now) == len(expected)
+            contact_filter = parse(text, types)
+            expected = [candidate.email for candidate in everybody if contact_filter.matches(candidate)]
+            result = await page(team.workspace, asked=contact_filter, limit=1000, now=now)
+            assert (text, [card.contact.email for card in result.cards]) == (text, expected)
+            assert await count(team.workspace, asked=contact_filter, now=now) == len(expected)
             counts["cells"], counts["hits"] = counts["cells"] + len(everybody), counts["hits"] + len(expected)
-        counts["pages"] += await check_pages(team, types, told, now)
+        counts["pages"] += await check_pages(team, types, scores, now)
     after = [await raw.rows(database_url, f"SELECT * FROM {name} ORDER BY id") for name in ("scores", "effects")]
 
     assert after == before
@@ -104,23 +104,23 @@ async def test_filters_sorts_and_pages_are_of_the_moment(
     assert counts["pages"] >= 40
 
 
-async def check_pages(team: Team, types: list[ScoreType], told: dict[str, tuple[int, Decimal]], now: int) -> int:
+async def check_pages(team: Team, types: list[ScoreType], scores: dict[str, tuple[int, Decimal]], now: int) -> int:
     """Read an answer page by page while weeks pass: it is that of the instant of its first page, and sorted."""
-    asked = parse("heat>=11 sort:-heat", types)
-    exact = {email: fade(value, now - at) for email, (at, value) in told.items()}
+    contact_filter = parse("heat>=11 sort:-heat", types)
+    exact = {email: fade(value, now - at) for email, (at, value) in scores.items()}
     expected = sorted(
-        (email for email in told if shown(exact[email]) >= 11_000), key=lambda email: (-exact[email], email)
+        (email for email in scores if shown(exact[email]) >= 11_000), key=lambda email: (-exact[email], email)
     )
     pages = 0
     for limit in (4, 50):
         read: list[str] = []
         cursor, later = None, now
         while True:
-            one = await page(team.workspace, asked=asked, limit=limit, cursor=cursor, now=later)
-            values = {card.contact.email: card.standings[-1].value for card in one.cards}
+            result = await page(team.workspace, asked=contact_filter, limit=limit, cursor=cursor, now=later)
+            values = {card.contact.email: card.standings[-1].value for card in result.cards}
             assert values == {email: shown(exact[email or ""]) for email in values}
-            read += [card.contact.email or "" for card in one.cards]
-            cursor, later, pages = one.next_cursor, later + 20 * DAY, pages + 1
+            read += [card.contact.email or "" for card in result.cards]
+            cursor, later, pages = result.next_cursor, later + 20 * DAY, pages + 1
             if cursor is None:
                 break
         assert read == expected
@@ -131,15 +131,17 @@ async def test_a_card_shows_what_is_left_and_until_when(heated: Team) -> None:
     """The value now, its trend from what was shown then, and the instant at which it leaves its band."""
     await heated.deliver(set_to("a", "ada@example.com", 98, score="heat", at=NOW - 30 * DAY))
     ada = (await heated.contact("ada@example.com")).id
-    told = []
+    results = []
     for days in (-30, -23, 0, 30, 60):
-        seen = await card(heated.workspace, contact=ada, now=NOW + days * DAY)
-        assert seen is not None
-        (one,) = seen.standings
-        told.append((one.value // 1_000, dict(one.trends), one.band_until and (one.band_until - NOW) // DAY))
+        contact_card = await card(heated.workspace, contact=ada, now=NOW + days * DAY)
+        assert contact_card is not None
+        (standing,) = contact_card.standings
+        results.append(
+            (standing.value // 1_000, dict(standing.trends), standing.band_until and (standing.band_until - NOW) // DAY)
+        )
 
     # 10 + 88/2 after one half-life; below 79.5 it is not hot any more: 30 log2(88/69.5) = 10.2 days after it was set
-    assert told == [
+    assert results == [
         (98, {}, -20),
         (85, {7: -13_000}, -20),
         (54, {7: -8_000, 30: -44_000}, 17),  # 39.5 = 10 + 29.5: 30 log2(88/29.5) = 47.3 days after
@@ -155,12 +157,12 @@ async def test_a_change_starts_from_what_is_left(heated: Team) -> None:
     recorded = await heated.ask(change("p", ada, Op.ADD, 5, score="heat"), batch="p")
     _, lines = await history(heated.workspace, contact=(await heated.contact(ada)).id, score="heat", most=9)
 
-    assert [(one.before, one.after) for one in recorded.moved] == [(30_000, 35_000)]
-    assert [(one.effective, one.value) for one in lines] == [(5_000, 35_000), (80_000, 90_000)]
-    undone = await heated.undo("p", batch="u", received=NOW + 60 * DAY)
-    assert [(one.before, one.after) for one in undone.moved] == [(16_000, 15_000)]
+    assert [(move.before, move.after) for move in recorded.moved] == [(30_000, 35_000)]
+    assert [(line.effective, line.value) for line in lines] == [(5_000, 35_000), (80_000, 90_000)]
+    undo = await heated.undo("p", batch="u", received=NOW + 60 * DAY)
+    assert [(move.before, move.after) for move in undo.moved] == [(16_000, 15_000)]
     # What was undone is the last fact all the same, but nothing is left from it.
-    again = await heated.ask(change("q", ada, Op.ADD, 5, score="heat"), batch="q", received=NOW + 60 * DAY + 1)
-    assert [(one.before, one.after) for one in again.moved] == [(15_000, 20_000)]
+    repeat = await heated.ask(change("q", ada, Op.ADD, 5, score="heat"), batch="q", received=NOW + 60 * DAY + 1)
+    assert [(move.before, move.after) for move in repeat.moved] == [(15_000, 20_000)]
     _, cards = await top(heated.workspace, score="heat", count=1, now=NOW + 119 * DAY)
-    assert [one.standings[-1].value for one in cards] == [13_000]  # 10 + 10 / 2^(59/30) = 12.56
+    assert [card.standings[-1].value for card in cards] == [13_000]  # 10 + 10 / 2^(59/30) = 12.56

@@ -11,14 +11,14 @@ from tests.storage.teams import NOW, SECOND, Team, set_to
 
 async def test_a_source_is_what_was_configured(team: Team) -> None:
     """Found by team and slug, with its secrets; listed by slug."""
-    made = [
+    added = [
         await add_source(team.workspace, slug=slug, provider="generic", secrets=secrets, now=NOW)
         for slug, secrets in (("n8n", ["new", "old"]), ("crm", []))
     ]
 
-    assert await find_source("T0ACME", slug="n8n") == made[0]
-    assert await sources(team.workspace) == [made[1], made[0]]
-    assert (made[0].workspace, made[0].provider, made[0].secrets) == (team.workspace, "generic", ("new", "old"))
+    assert await find_source("T0ACME", slug="n8n") == added[0]
+    assert await sources(team.workspace) == [added[1], added[0]]
+    assert (added[0].workspace, added[0].provider, added[0].secrets) == (team.workspace, "generic", ("new", "old"))
 
 
 @pytest.mark.parametrize(("name", "slug"), [("T0ACME", "n8n"), ("T0OTHER", "crm"), ("", "")])
@@ -35,13 +35,13 @@ async def test_a_slug_is_used_once_and_means_nothing_else(team: Team) -> None:
     """Not twice, not a score type's key, not a word of ours."""
     await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
 
-    with pytest.raises(AlreadyThere) as there:
+    with pytest.raises(AlreadyThere) as error:
         await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
-    assert str(there.value) == "there is a source `crm` already; choose another name"
+    assert str(error.value) == "there is a source `crm` already; choose another name"
     for slug in ("score", "slack", "owner", "CRM"):
         with pytest.raises(BadName):
             await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)
-    assert [one.slug for one in await sources(team.workspace)] == ["crm"]
+    assert [source.slug for source in await sources(team.workspace)] == ["crm"]
 
 
 async def test_refusals_are_counted_with_the_last_reason(team: Team) -> None:
@@ -60,7 +60,8 @@ async def test_refusals_are_counted_with_the_last_reason(team: Team) -> None:
         await count_refusal(team.workspace, source=ids[slug], reason=reason, hint=hint, now=NOW + number)
 
     assert [
-        (one.source, one.count, one.last_at, one.reason, one.hint) for one in await list_refusals(team.workspace)
+        (refusal.source, refusal.count, refusal.last_at, refusal.reason, refusal.hint)
+        for refusal in await list_refusals(team.workspace)
     ] == [
         ("crm", 2, NOW + 2, "too old", "the clock differs by 312 s"),
         ("zapier", 1, NOW + 1, "no secret fits", "h"),
@@ -82,7 +83,11 @@ async def test_deliveries_are_listed_newest_first(team: Team) -> None:
     listed = [
         await deliveries(team.workspace, source=slug, most=most) for slug, most in ((None, 4), ("n8n", 9), ("no", 9))
     ]
-    assert [[one.key for one in some] for some in listed] == [["d5", "d4", "d3", "d2"], ["d5", "d3", "d1"], []]
+    assert [[delivery.key for delivery in some] for some in listed] == [
+        ["d5", "d4", "d3", "d2"],
+        ["d5", "d3", "d1"],
+        [],
+    ]
     first = listed[0][0]
     assert await delivery(team.workspace, id=first.id) == (first, [])
     assert (first.source, first.received_at, first.applied) == ("n8n", NOW + 5 * SECOND, 1)

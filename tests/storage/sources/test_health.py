@@ -42,8 +42,8 @@ async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> 
         await add_source(team.workspace, slug="new", provider="generic", secrets=[], now=NOW),
     )
     await deliver(team, source, at=NOW - 9 * HOUR)
-    for minute, what in enumerate("rrdrr"):
-        await (refuse if what == "r" else deliver)(team, source, at=NOW + minute)
+    for minute, letter in enumerate("rrdrr"):
+        await (refuse if letter == "r" else deliver)(team, source, at=NOW + minute)
         await refuse(team, stranger, at=NOW + minute)
     assert await check_sources(team.workspace, now=NOW + 10) == []
     await refuse(team, source, at=NOW + 20)
@@ -58,9 +58,9 @@ async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> 
     assert await load_unreported(team.workspace, source=source.id) is None
     await deliver(team, source, at=NOW + 50)
     assert await check_sources(team.workspace, now=NOW + 60) == [("crm", SourceHealth.WORKS)]
-    again = await load_unreported(team.workspace, source=source.id)
-    assert again is not None
-    assert (again.standing, again.last_at) == (SourceHealth.WORKS, NOW + 50)
+    report = await load_unreported(team.workspace, source=source.id)
+    assert report is not None
+    assert (report.standing, report.last_at) == (SourceHealth.WORKS, NOW + 50)
 
 
 async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
@@ -110,9 +110,9 @@ async def test_whoever_looks_first_one_job_tells(team: Team) -> None:
     await deliver(team, source, at=NOW - 9)
     for number in range(3):
         await refuse(team, source, at=NOW + number)
-    seen = await asyncio.gather(*(check_sources(team.workspace, now=NOW + 10 + number) for number in range(8)))
+    changed = await asyncio.gather(*(check_sources(team.workspace, now=NOW + 10 + number) for number in range(8)))
 
-    assert sum(map(len, seen)) == 1
+    assert sum(map(len, changed)) == 1
     job = await jobs.claim(team.workspace, kinds=KINDS, now=NOW + 99)
     assert job is not None
     assert job.subject == source.id

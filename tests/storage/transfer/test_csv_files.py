@@ -48,7 +48,7 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
 
 
 @pytest.mark.parametrize(
-    ("content", "because"),
+    ("content", "reason"),
     [
         (b"", "contacts.csv is empty"),
         (b"\n\n", "contacts.csv has no header: its first line must name the columns, one of them email"),
@@ -63,12 +63,12 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
         ),
     ],
 )
-def test_what_is_no_csv_file(tmp_path: Path, content: bytes, because: str) -> None:
+def test_what_is_no_csv_file(tmp_path: Path, content: bytes, reason: str) -> None:
     """A file that cannot be read is refused whole, and says how to mend it."""
-    with pytest.raises(BadFile) as refused:
+    with pytest.raises(BadFile) as error:
         recognize(saved(tmp_path, content))
 
-    assert str(refused.value) == because
+    assert str(error.value) == reason
 
 
 def test_a_broken_line_costs_itself_alone(tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ def test_a_broken_line_costs_itself_alone(tmp_path: Path) -> None:
         'd@x.de,"D"an,4\ne@x.de,Eve, the 5th,5\nf@x.de,Fay\ng@x.de,"Gil,7\nh@x.de,Hal,8\n'
     )
     quote = 'a quote is not closed, or stands inside of a cell: write "" for a quote in quotes'
-    many = "it has 4 cells, the header 3: put quotes around a cell with a `,`"
+    complaint = "it has 4 cells, the header 3: put quotes around a cell with a `,`"
 
     assert lines(recognize(saved(tmp_path, content.encode()))) == [
         (2, ("a@x.de", "Ada\nLovelace", "1"), None),
         (4, ("b@x.de", '"Bob', "2"), quote),
         (5, ("c@x.de", "Cy", "3"), None),
         (7, ("d@x.de", '"D"an', "4"), quote),
-        (8, ("e@x.de", "Eve", " the 5th", "5"), many),
+        (8, ("e@x.de", "Eve", " the 5th", "5"), complaint),
         (9, ("f@x.de", "Fay"), None),  # blanks at the end may be left out
         (10, ("g@x.de", '"Gil', "7"), quote),
         (11, ("h@x.de", "Hal", "8"), None),
@@ -99,9 +99,9 @@ def test_whatever_python_writes_is_read(tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("csv") / "any.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEADER, *rows])
-    told = [row for row in rows if any(cell.strip() for cell in row)]
+    expected = [row for row in rows if any(cell.strip() for cell in row)]
 
-    assert [(row.cells, row.wrong) for row in recognize(path).rows()] == [(row, None) for row in told]
+    assert [(row.cells, row.wrong) for row in recognize(path).rows()] == [(row, None) for row in expected]
 
 
 def test_a_large_file_does_not_fill_the_memory(tmp_path: Path) -> None:

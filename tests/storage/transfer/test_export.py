@@ -24,16 +24,16 @@ from tests.storage.teams import NOW, SECOND, Team, said, set_to
 
 async def exported(team: Team, text: str = "") -> list[str]:
     """Give the contacts of an export, as a command takes them."""
-    asked = parse(text, await score_types(team.workspace))
-    return [card.contact.typed async for card in export(team.workspace, asked=asked, now=NOW)]
+    contact_filter = parse(text, await score_types(team.workspace))
+    return [card.contact.typed async for card in export(team.workspace, asked=contact_filter, now=NOW)]
 
 
 async def written(team: Team) -> str:
     """Give an export as CSV."""
-    asked, file = parse("", await score_types(team.workspace)), io.StringIO(newline="")
-    counted: list[int] = []
-    number = await write_csv(team.workspace, asked=asked, file=file, told=counted.append, now=NOW)
-    assert counted == list(range(1, number + 1))
+    contact_filter, file = parse("", await score_types(team.workspace)), io.StringIO(newline="")
+    counts: list[int] = []
+    number = await write_csv(team.workspace, asked=contact_filter, file=file, told=counts.append, now=NOW)
+    assert counts == list(range(1, number + 1))
     return file.getvalue()
 
 
@@ -53,7 +53,9 @@ async def test_the_order_is_by_address_and_then_by_id(team: Team) -> None:
 
     assert await exported(team) == everybody
     assert await exported(team, "has:score") == ["ba@example.com"]
-    assert await exported(team, "-has:score limit:5") == [one for one in everybody if not one.startswith("ba")][:5]
+    assert (
+        await exported(team, "-has:score limit:5") == [typed for typed in everybody if not typed.startswith("ba")][:5]
+    )
     assert await exported(team, "sort:-email limit:2") == ["Éa@example.com", "ba@example.com"]
     assert await exported(team, "name~nobody") == []
 
@@ -105,32 +107,32 @@ def came_in_again() -> Iterator[list[int]]:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(told=st.lists(st.tuples(people, st.none() | st.integers(-20, 20)), min_size=1, max_size=5))
+@given(rows=st.lists(st.tuples(people, st.none() | st.integers(-20, 20)), min_size=1, max_size=5))
 async def test_an_export_that_comes_in_again_changes_nothing(
     team: Team,
     database_url: str,
     tmp_path: Path,
     came_in_again: list[int],
-    told: list[tuple[Mapping[str, Json], int | None]],
+    rows: list[tuple[Mapping[str, Json], int | None]],
 ) -> None:
     """Whatever contacts are called, whatever is known of them, and whichever ids they have."""
     run = int(str((await raw.rows(database_url, "SELECT count(*) AS n FROM facts"))[0]["n"]))
-    if "half" not in {one.key for one in await score_types(team.workspace)}:
+    if "half" not in {score_type.key for score_type in await score_types(team.workspace)}:
         await add_score_type(
             team.workspace, key="half", label="Half", minimum=-10_000, maximum=10_000, step=500,
             bands=[], start=0, is_default=False, now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
     items: list[Item] = []
-    for number, (fields, halves) in enumerate(told):
+    for number, (fields, halves) in enumerate(rows):
         key = f"{run}/{number}"
-        whom = [
+        reference = [
             Reference(email=f"p{key}@example.com"),
             Reference(source="crm", id=f"={key}"),
             Reference(email=f"p{key}@example.com", source="shop", id=key),
         ][number % 3]
-        items.append(Item(key=key, contact=whom, fields=fields))
+        items.append(Item(key=key, contact=reference, fields=fields))
         if halves is not None:
-            items.append(Item(key=key, contact=whom, score="half", op=Op.SET, amount=halves * 500))
+            items.append(Item(key=key, contact=reference, score="half", op=Op.SET, amount=halves * 500))
     recorded = await team.deliver(*items, batch=f"d{run}", received=NOW + run * SECOND)
     assert recorded.count(Status.APPLIED) == len(items)
 

@@ -50,9 +50,9 @@ class Desk:
         def wrong(row: Row, reason: str) -> None:
             self.wrong.append((row.line, reason))
 
-        def progress(done: int) -> None:
-            assert self.bytes <= done <= path.stat().st_size
-            self.bytes = done
+        def progress(position: int) -> None:
+            assert self.bytes <= position <= path.stat().st_size
+            self.bytes = position
 
         return await import_file(
             self.team.workspace,
@@ -163,7 +163,7 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
     path = desk.save(text)
     stopped = 0
 
-    def stop(done: int) -> None:
+    def stop(position: int) -> None:
         nonlocal stopped
         stopped += 1
         if stopped == 2:
@@ -182,9 +182,9 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
     assert await desk.take(text) == [200, 0, 1000, 0]
     (count,) = await raw.rows(database_url, "SELECT count(*) AS n FROM facts WHERE source = 'import'")
     assert count["n"] == 2400
-    seen = await desk.seen()
-    assert len(seen) == 1200
-    assert (seen["p7@example.com"]["score"], seen["p8@example.com"]["name"]) == (99, "Penelope")
+    contact_cards = await desk.seen()
+    assert len(contact_cards) == 1200
+    assert (contact_cards["p7@example.com"]["score"], contact_cards["p8@example.com"]["name"]) == (99, "Penelope")
 
 
 async def test_another_choice_of_columns_of_the_same_file(desk: Desk) -> None:
@@ -279,8 +279,8 @@ async def test_a_dry_run_predicts_the_scores(desk: Desk) -> None:
         ("new@example.com", None, 80_000),
     ]
     assert (fit.changed, fit.entering, fit.leaving, fit.first) == (3, 0, 0, [])
-    seen = await desk.seen()
-    assert {name: said["score"] for name, said in seen.items() if said.get("score", 0) >= 80} == {
+    contact_cards = await desk.seen()
+    assert {name: values["score"] for name, values in contact_cards.items() if values.get("score", 0) >= 80} == {
         ADA: 90, ZOE: 81, "new@example.com": 80,
     }  # fmt: skip  # who is in the top band now
 
@@ -295,21 +295,21 @@ async def test_one_undo_takes_a_whole_import_back(desk: Desk) -> None:
     await desk.take(FIRST)
     imported = await desk.seen()
     await desk.team.ask(set_to("by hand", ADA, 70), batch="h", received=desk.now + SECOND)
-    with pytest.raises(NothingToUndo) as refused:
+    with pytest.raises(NothingToUndo) as error:
         await desk.undo("email\nsomebody@example.com\n")
-    assert str(refused.value) == "nothing was imported from contacts.csv, as it is now"
+    assert str(error.value) == "nothing was imported from contacts.csv, as it is now"
 
     assert await desk.undo(FIRST) == (3, 3)
     assert await desk.seen() == {ADA: {"name": "Ada King", "score": 70}, BOB: {}, ZOE: {}}
-    with pytest.raises(NothingToUndo) as refused:
+    with pytest.raises(NothingToUndo) as error:
         await desk.undo(FIRST)
-    assert str(refused.value) == "the import of contacts.csv was taken back already"
+    assert str(error.value) == "the import of contacts.csv was taken back already"
 
     for _ in range(2):
         report = await desk.report(FIRST)
         assert (report.restored, report.same, report.wrong) == (True, 3, 0)
-        seen = await desk.seen()
-        assert seen == imported | {ADA: imported[ADA] | {"score": 70}}
+        contact_cards = await desk.seen()
+        assert contact_cards == imported | {ADA: imported[ADA] | {"score": 70}}
         assert (await desk.report(FIRST)).restored is False
         await desk.undo(FIRST)
 
@@ -319,9 +319,13 @@ async def test_ids_of_sources_come_in_too(desk: Desk) -> None:
     text = "email,ids.crm,ids.shop,name\nada@example.com,4711,A 1,Ada\n,4712,,Ida\n"
     assert await desk.take(text) == [2, 0, 0, 0]
     assert await desk.take(text.replace("Ida", "Ida Rhodes")) == [0, 1, 1, 0]
-    found = {one: await desk.team.contact(one) for one in ("crm:4711", "shop:A 1", "crm:4712")}
+    contacts = {text: await desk.team.contact(text) for text in ("crm:4711", "shop:A 1", "crm:4712")}
 
-    assert [(one.email, one.name) for one in found.values()] == [(ADA, "Ada"), (ADA, "Ada"), (None, "Ida Rhodes")]
+    assert [(contact.email, contact.name) for contact in contacts.values()] == [
+        (ADA, "Ada"),
+        (ADA, "Ada"),
+        (None, "Ida Rhodes"),
+    ]
 
 
 async def test_a_file_with_too_many_attributes_of_a_contact_is_refused(desk: Desk) -> None:
@@ -329,18 +333,18 @@ async def test_a_file_with_too_many_attributes_of_a_contact_is_refused(desk: Des
     names = ["email", *(f"attributes.a{number}" for number in range(MOST_ATTRIBUTES + 1))]
     sparse = [[ADA, "x", *[""] * MOST_ATTRIBUTES], [BOB, " ", *["y"] * MOST_ATTRIBUTES]]
     full = [ZOE, *["z"] * (MOST_ATTRIBUTES + 1)]
-    taken, refused = ("\n".join(map(",".join, [names, *rows])) for rows in (sparse, [*sparse, full]))
+    sparse_file, full_file = ("\n".join(map(",".join, [names, *rows])) for rows in (sparse, [*sparse, full]))
 
-    assert await desk.take(taken) == [2, 0, 0, 0]
-    with pytest.raises(BadFile) as because:
-        await desk.take(refused)
+    assert await desk.take(sparse_file) == [2, 0, 0, 0]
+    with pytest.raises(BadFile) as error:
+        await desk.take(full_file)
 
-    assert str(because.value) == (
+    assert str(error.value) == (
         "line 4 of contacts.csv has 201 attributes, and a contact has at most 200:"
         " remove the `attributes.…` columns that you do not need, and import it again"
     )
-    seen = await desk.seen()
-    assert (len(seen), seen[ADA], len(seen[BOB])) == (2, {"a0": "x"}, MOST_ATTRIBUTES)
+    contact_cards = await desk.seen()
+    assert (len(contact_cards), contact_cards[ADA], len(contact_cards[BOB])) == (2, {"a0": "x"}, MOST_ATTRIBUTES)
 
 
 async def test_a_file_with_more_columns_than_a_sheet_is_refused(desk: Desk) -> None:
@@ -349,15 +353,15 @@ async def test_a_file_with_more_columns_than_a_sheet_is_refused(desk: Desk) -> N
     report = await desk.report(f"{header}\n{ADA}\n")
     assert (report.new, len(report.unused)) == (1, MOST_COLUMNS - 1)
 
-    with pytest.raises(BadFile) as refused:
+    with pytest.raises(BadFile) as error:
         await desk.take(f"{header},more\n{ADA}\n")
-    assert str(refused.value) == "the file has more than 16,384 columns: remove those that you do not need"
-    with pytest.raises(BadFile) as refused:
+    assert str(error.value) == "the file has more than 16,384 columns: remove those that you do not need"
+    with pytest.raises(BadFile) as error:
         await desk.take(f"email,{'n' * LONGEST_LINE}\n{ADA}\n")
-    assert str(refused.value) == "the first line of contacts.csv is longer than 1,000,000 characters"
-    with pytest.raises(BadFile) as refused:
+    assert str(error.value) == "the first line of contacts.csv is longer than 1,000,000 characters"
+    with pytest.raises(BadFile) as error:
         await desk.take(header, mapping={"x": "score"})
-    assert str(refused.value).endswith("c17, c18 and 16,364 more")
+    assert str(error.value).endswith("c17, c18 and 16,364 more")
 
 
 class Compared(str):
@@ -381,12 +385,12 @@ def test_columns_are_matched_in_linear_time() -> None:
         assert len(columns.fields) == count
         return Compared.compared
 
-    few, many = compared(500), compared(1000)
-    assert few <= many <= 2.1 * few
+    for_few, for_many = compared(500), compared(1000)
+    assert for_few <= for_many <= 2.1 * for_few
 
 
 @pytest.mark.parametrize(
-    ("header", "mapping", "because"),
+    ("header", "mapping", "reason"),
     [
         ("name,score", {}, "no column is the e-mail address; say which one is: --map 'name=email'"),
         ("email,Score,score", {}, "two columns are `score`; say which one is meant: --map COLUMN=score"),
@@ -400,13 +404,13 @@ def test_columns_are_matched_in_linear_time() -> None:
     ],
 )
 async def test_columns_that_cannot_be_taken(
-    desk: Desk, header: str, mapping: dict[str, str], because: str | None
+    desk: Desk, header: str, mapping: dict[str, str], reason: str | None
 ) -> None:
     """A file whose columns say too little, or contradict each other, is refused whole."""
-    with pytest.raises(BadFile) as refused:
+    with pytest.raises(BadFile) as error:
         await desk.take(f"{header}\n", mapping=mapping)
 
-    assert because is None or str(refused.value) == because
+    assert reason is None or str(error.value) == reason
 
 
 async def test_what_a_person_says_of_a_column_goes_first(desk: Desk) -> None:

@@ -45,26 +45,26 @@ class Program:
 
     async def get(self, path: str, **query: object) -> Any:
         """Give the document that a path answers with."""
-        asked = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items())
-        answer = await self.call("GET", f"{path}?{asked}" if asked else path)
+        query_text = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items())
+        answer = await self.call("GET", f"{path}?{query_text}" if query_text else path)
         assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json; charset=utf-8"), answer
         return answer.document
 
     async def listed(self, **query: object) -> list[Any]:
         """Give the addresses of all contacts, page by page until there is no more."""
-        found, asked = [], dict(query)
+        emails, parameters = [], dict(query)
         while True:
-            answer = await self.get("/contacts", **asked)
-            found += [one["email"] for one in answer["items"]]
+            answer = await self.get("/contacts", **parameters)
+            emails += [item["email"] for item in answer["items"]]
             if answer["next_cursor"] is None:
-                return found
-            asked["cursor"] = answer["next_cursor"]
+                return emails
+            parameters["cursor"] = answer["next_cursor"]
 
 
 async def program(
     service: Receiving, *scopes: str, workspace: Workspace | None = None, name: str = "script"
 ) -> Program:
     """Make a token and be a program that has it."""
-    where = workspace or service.workspace
-    _, secret = await create_token(where, name=name, scopes=scopes or ("read", "write"), now=service.clock())
+    in_workspace = workspace or service.workspace
+    _, secret = await create_token(in_workspace, name=name, scopes=scopes or ("read", "write"), now=service.clock())
     return Program(service=service, authorization=f"Bearer {secret}")

@@ -37,21 +37,21 @@ async def test_nobody_gets_in_without_a_token(service: Receiving, api: Program) 
     token = api.authorization.partition(" ")[2]
     for method, path in (*READS, *WRITES):
         check_stranger(await api.saying(None).call(method, path))
-    for said in (
+    for authorization_value in (
         "", "Bearer", "Bearer ", "Bearer x", f"Basic {token}", f"Token {token}", token, f"Bearer {token}x",
         f"Bearer {token.swapcase()}", f"Bearer {token} {token}", "Bearer " + "x" * 5000, "Bearer \udcff\udc80",
         "Bearer é",
     ):  # fmt: skip  # a table of ways to be nobody
-        check_stranger(await api.saying(said).call("GET", "/contacts"))
+        check_stranger(await api.saying(authorization_value).call("GET", "/contacts"))
     assert (await api.saying(f"bearer   {token} ").call("GET", "/contacts")).status == 200
     assert await service.scores("ada@example.com") == {"score": 50_000}
 
 
 async def test_bytes_that_are_no_text_are_no_token(service: Receiving) -> None:
     """Written by hand, because clients do not send them."""
-    where = URL(service.url)
+    url = URL(service.url)
     for secret in (b"\xff\x80", "é".encode(), b"\xed\xa0\x80"):
-        reader, writer = await asyncio.open_connection(where.host, where.port)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
         writer.write(b"Authorization: Bearer " + secret + b"\r\n\r\n")
         answer = await reader.read()
@@ -115,44 +115,46 @@ async def test_workspaces_never_see_each_other(service: Receiving, api: Program)
         other, key="secret", label="Secret", minimum=0, maximum=1000, step=1000,
         bands=[], start=None, is_default=False, now=service.clock(),
     )  # fmt: skip  # the numbers of one definition stand together
-    theirs = await program(service, workspace=other)
+    other_api = await program(service, workspace=other)
     for number in range(3):
         contact = {"email": f"p{number}@example.com", "id": f"{number}", "name": "Ours"}
         await service.sender.push(item(contact=contact, value=number))
-        assert (await theirs.call("PUT", f"/contacts/p{number}@example.com/scores/score", {"value": 90})).status == 200
-    await theirs.call("PUT", "/contacts/their@example.com/scores/score", {"value": 90})
-    ours = await api.get("/contacts")
-    their_page = await theirs.get("/contacts", limit=2)
+        assert (
+            await other_api.call("PUT", f"/contacts/p{number}@example.com/scores/score", {"value": 90})
+        ).status == 200
+    await other_api.call("PUT", "/contacts/their@example.com/scores/score", {"value": 90})
+    own_page = await api.get("/contacts")
+    their_page = await other_api.get("/contacts", limit=2)
     assert their_page["next_cursor"]
 
-    assert [one["scores"]["score"]["value"] for one in ours["items"]] == [0, 1, 2]
-    assert [one["name"] for one in their_page["items"]] == [None, None]
-    assert {one["id"] for one in ours["items"]}.isdisjoint(one["id"] for one in their_page["items"])
+    assert [item["scores"]["score"]["value"] for item in own_page["items"]] == [0, 1, 2]
+    assert [item["name"] for item in their_page["items"]] == [None, None]
+    assert {item["id"] for item in own_page["items"]}.isdisjoint(item["id"] for item in their_page["items"])
     assert await api.listed(q="score>=90") == []
     assert await api.listed(q="name~ours") == await api.listed()
     assert "their@example.com" not in await api.listed(cursor=their_page["next_cursor"])
-    for one in their_page["items"]:
+    for their_contact in their_page["items"]:
         for method, path, body in (
-            ("GET", f"/contacts/{one['id']}", None),
-            ("GET", f"/contacts/{one['id']}/scores/score", None),
-            ("PUT", f"/contacts/{one['id']}/scores/score", {"value": 1}),
-            ("DELETE", f"/contacts/{one['id']}/scores/score", None),
-            ("POST", f"/contacts/{one['id']}/scores/score/adjustments", {"delta": 1}),
-            ("DELETE", f"/contacts/{one['id']}", None),
-            ("POST", f"/contacts/{one['id']}/merge", {"into": "p1@example.com"}),
-            ("POST", "/contacts/p1@example.com/merge", {"into": str(one["id"])}),
+            ("GET", f"/contacts/{their_contact['id']}", None),
+            ("GET", f"/contacts/{their_contact['id']}/scores/score", None),
+            ("PUT", f"/contacts/{their_contact['id']}/scores/score", {"value": 1}),
+            ("DELETE", f"/contacts/{their_contact['id']}/scores/score", None),
+            ("POST", f"/contacts/{their_contact['id']}/scores/score/adjustments", {"delta": 1}),
+            ("DELETE", f"/contacts/{their_contact['id']}", None),
+            ("POST", f"/contacts/{their_contact['id']}/merge", {"into": "p1@example.com"}),
+            ("POST", "/contacts/p1@example.com/merge", {"into": str(their_contact["id"])}),
         ):
             check_problem(await api.call(method, path, body, headers={"Idempotency-Key": "k"}), 404, "Not Found")
     for path in ("/contacts/their@example.com", "/contacts/p1@example.com/scores/secret"):
         check_problem(await api.call("GET", path), 404, "Not Found")
-    check_problem(await theirs.call("GET", "/contacts/crm:1"), 404, "Not Found")
-    assert [one["key"] for one in (await api.get("/score-types"))["items"]] == ["score", "fit", "points"]
-    assert [one["key"] for one in (await theirs.get("/score-types"))["items"]] == ["score", "secret"]
+    check_problem(await other_api.call("GET", "/contacts/crm:1"), 404, "Not Found")
+    assert [item["key"] for item in (await api.get("/score-types"))["items"]] == ["score", "fit", "points"]
+    assert [item["key"] for item in (await other_api.get("/score-types"))["items"]] == ["score", "secret"]
     headers, adjustments = {"Idempotency-Key": "the same"}, "/contacts/p1@example.com/scores/score/adjustments"
-    for who, expected in ((api, 11), (theirs, 100)):
-        answer = await who.call("POST", adjustments, {"delta": 10}, headers=headers)
+    for each_api, expected in ((api, 11), (other_api, 100)):
+        answer = await each_api.call("POST", adjustments, {"delta": 10}, headers=headers)
         assert answer.document["value"] == expected
-    assert await theirs.listed(q="score<90") == []
+    assert await other_api.listed(q="score<90") == []
 
 
 async def test_what_is_not_offered(service: Receiving, api: Program) -> None:

@@ -20,7 +20,7 @@ async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> 
     await service.sender.push(item(contact=ADA, value=30))
     service.clock.now += 40 * DAY
     await service.sender.push({"items": [item(value=87.0), item(score="fit", value=2.5)]})
-    (id,) = [one["id"] for one in (await api.get("/contacts"))["items"]]
+    (id,) = [item["id"] for item in (await api.get("/contacts"))["items"]]
     expected = {
         "id": id,
         "email": "Ada@Example.com",
@@ -37,17 +37,17 @@ async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> 
         "created_at": "2025-12-22T09:00:00Z",
         "updated_at": "2025-12-22T09:00:00Z",
     }
-    told = await api.get(f"/contacts/{id}")
+    contact = await api.get(f"/contacts/{id}")
 
-    assert {**told, "tags": sorted(told["tags"]), "updated_at": expected["updated_at"]} == expected
+    assert {**contact, "tags": sorted(contact["tags"]), "updated_at": expected["updated_at"]} == expected
     # The client of these tests sends the path as it is written here.
     for key in (
         "ada@example.com", "ADA@EXAMPLE.COM", "ada%40example.com", "%61da@example.com", "%20ada@example.com%20",
         "crm:a%2Fb%20c%25%C3%A9", "crm%3Aa%2Fb%20c%25%C3%A9", "CRM:a%2fb%20c%25%c3%a9", f"{id}", f"0{id}",
     ):  # fmt: skip  # a table of ways to say one name
-        assert await api.get(f"/contacts/{key}") == told, key
-        assert await api.get(f"/contacts/{key}/scores/score") == told["scores"]["score"], key
-    assert (await api.get("/contacts"))["items"] == [told]
+        assert await api.get(f"/contacts/{key}") == contact, key
+        assert await api.get(f"/contacts/{key}/scores/score") == contact["scores"]["score"], key
+    assert (await api.get("/contacts"))["items"] == [contact]
 
 
 async def test_whom_nobody_knows(service: Receiving, api: Program) -> None:
@@ -95,8 +95,8 @@ async def test_what_no_text_can_hold_names_nobody(service: Receiving, api: Progr
             assert answer.document["detail"] == detail
         assert (await api.saying(None).call("GET", own)).status == 401
     await service.sender.push(item(contact=ADA))
-    for into in (b'{"into": "a\\u0000"}', b'{"into": "\\ud800"}'):
-        check_problem(await api.call("POST", "/contacts/ada@example.com/merge", into), 400, "Bad Request", detail=True)
+    for body in (b'{"into": "a\\u0000"}', b'{"into": "\\ud800"}'):
+        check_problem(await api.call("POST", "/contacts/ada@example.com/merge", body), 400, "Bad Request", detail=True)
 
     assert await api.listed() == ["Ada@Example.com"]
     assert (await verify_next(service.workspace)).differences == ()
@@ -117,7 +117,7 @@ async def test_lists_come_in_pages(service: Receiving, api: Program) -> None:
     await service.sender.push(item(email="late@example.com"))
     rest = await api.get("/contacts", limit=20, cursor=first["next_cursor"])
 
-    assert [one["email"] for one in rest["items"]] == [*people[20:], "late@example.com"]
+    assert [item["email"] for item in rest["items"]] == [*people[20:], "late@example.com"]
     assert rest["next_cursor"] is None
     assert await api.get("/contacts", q="score>90") == {"items": [], "next_cursor": None}
     await service.sender.push({"items": [item(email=f"q{number}@example.com") for number in range(40)]})
@@ -167,7 +167,7 @@ async def test_what_cannot_be_listed(service: Receiving, api: Program) -> None:
     """It is 400, with what to say instead."""
     await service.sender.push(item())
     wrong: list[tuple[str, str | None]] = [(f"limit={limit}", LIMIT) for limit in LIMITS]
-    wrong += [(f"q={q}&cursor={said}", CURSOR) for q, cursors in CURSORS.items() for said in cursors]
+    wrong += [(f"q={q}&cursor={cursor}", CURSOR) for q, cursors in CURSORS.items() for cursor in cursors]
     wrong += [(f"q={q}", None) for q in FILTERS]
     for query, complaint in wrong:
         answer = await api.call("GET", f"/contacts?{query}")

@@ -45,8 +45,8 @@ async def test_a_merge_that_says_too_little(service: Receiving, api: Program) ->
         b'{"into": "\\u0000"}',
     ):
         check_problem(await api.call("POST", f"/contacts/{ADA}/merge", body), 400, "Bad Request")
-    for into in ("nobody@example.com", "", "crm:17", "9" * 30):
-        check_problem(await api.call("POST", f"/contacts/{ADA}/merge", {"into": into}), 404, "Not Found")
+    for target in ("nobody@example.com", "", "crm:17", "9" * 30):
+        check_problem(await api.call("POST", f"/contacts/{ADA}/merge", {"into": target}), 404, "Not Found")
     check_problem(await api.call("POST", "/contacts/crm:17/merge", {"into": ADA}), 404, "Not Found")
     assert await api.listed() == [ADA, BOB]
 

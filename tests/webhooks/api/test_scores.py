@@ -34,8 +34,8 @@ async def test_a_score_is_set_read_and_cleared(service: Receiving, api: Program)
     assert (await api.call("PUT", SCORE, {"value": "39.000", "reason": None})).document == {
         "value": 39, "band": "cold", "as_of": "2026-03-03T09:00:00Z", "trend_30d": -48,
     }  # fmt: skip  # one document
-    for value, shown in ((7, 7), (7.5, 7.5), (10.0, 10), ("1.5", 1.5), (1e1, 10)):
-        assert (await api.call("PUT", FIT, {"value": value})).document["value"] == shown
+    for value, expected in ((7, 7), (7.5, 7.5), (10.0, 10), ("1.5", 1.5), (1e1, 10)):
+        assert (await api.call("PUT", FIT, {"value": value})).document["value"] == expected
     assert (await api.call("PUT", POINTS, {"value": -999999999.999})).document["value"] == -999999999.999
 
     service.clock.now += SECOND
@@ -81,9 +81,12 @@ async def test_an_explanation_names_the_rule(service: Receiving, api: Program) -
         {"items": [item(score="heat", value=40), {"type": "activity", "activity": "demo_booked", "contact": ada}]}
     )
     assert pushed.document["applied"] == 2
-    told = await api.get(f"{ADA}/heat/explanation")
+    explanation = await api.get(f"{ADA}/heat/explanation")
 
-    assert [(one["op"], one["effect"], one["rule"]) for one in told["contributions"]] == [
+    assert [
+        (contribution["op"], contribution["effect"], contribution["rule"])
+        for contribution in explanation["contributions"]
+    ] == [
         ("activity", 10, "Demo"),
         ("set", 40, None),
     ]
@@ -102,8 +105,8 @@ async def test_only_an_address_makes_a_contact(service: Receiving, api: Program)
 
     assert (await api.call("PUT", "/contacts/Zo%C3%AB%2Bx@Example.com/scores/score", {"value": 5})).status == 200
     assert (await api.call("PUT", "/contacts/zo%C3%8B%2Bx@example.com/scores/score", {"value": 6})).status == 200
-    (made,) = (await api.get("/contacts"))["items"]
-    assert (made["email"], made["scores"]["score"]["value"]) == ("Zoë+x@Example.com", 6)
+    (created,) = (await api.get("/contacts"))["items"]
+    assert (created["email"], created["scores"]["score"]["value"]) == ("Zoë+x@Example.com", 6)
     several = await asyncio.gather(*(api.call("PUT", SCORE, {"value": n}) for n in range(20)))
     assert {answer.status for answer in several} == {200}
     assert await api.listed() == ["Zoë+x@Example.com", "ada@example.com"]
@@ -178,9 +181,9 @@ async def test_a_change_since_it_was_read_is_refused(service: Receiving, api: Pr
         ("DELETE", SCORE, None),
         ("POST", f"{SCORE}/adjustments", {"delta": 1}),
     ):
-        for wanted in (tag, f"W/{tag}", '"x"', "", tag.strip('"'), f'"x", {tag}', "\udcff"):
-            answer = await api.call(method, path, body, headers={"If-Match": wanted, "Idempotency-Key": "k"})
-            assert answer.status == 412, (method, wanted)
+        for etag in (tag, f"W/{tag}", '"x"', "", tag.strip('"'), f'"x", {tag}', "\udcff"):
+            answer = await api.call(method, path, body, headers={"If-Match": etag, "Idempotency-Key": "k"})
+            assert answer.status == 412, (method, etag)
             check_problem(answer, 412, "Precondition Failed")
             assert answer.document["detail"] == "The score has changed since you read it: read it again."
     check_problem(await api.call("PUT", FIT, {"value": 5}, headers={"If-Match": "*"}), 412, "Precondition Failed")
@@ -253,7 +256,9 @@ async def test_a_key_belongs_to_the_token_that_sent_it(service: Receiving, api: 
         await program(service, name="script/a"),
         await program(service, name="script"),
     ]
-    values = [(await adjusted(one, 1, key, path=POINTS)).document["value"] for one in programs for key in ("a/b", "b")]
+    values = [
+        (await adjusted(program, 1, key, path=POINTS)).document["value"] for program in programs for key in ("a/b", "b")
+    ]
 
     assert values == [1, 2, 3, 4, 5, 6, 7, 8]
 

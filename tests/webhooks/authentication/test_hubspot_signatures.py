@@ -24,7 +24,7 @@ DECODED = ":/?@!$'()*,;"
 
 def text_of(noise: bytes, most: int) -> str:
     """Make a text with letters, signs and many characters of more than one byte."""
-    return "".join(chr((0x20, 0x60, 0x400, 0x1F600)[one % 4] + one // 4) for one in noise[: noise[0] % most])
+    return "".join(chr((0x20, 0x60, 0x400, 0x1F600)[number % 4] + number // 4) for number in noise[: noise[0] % most])
 
 
 #: what happens to a request on its way to us: (body, address, signature, timestamp) → the same, changed
@@ -45,26 +45,28 @@ def verdicts_on(version: str, number: int) -> tuple[bool, bool, int]:
     noise = hashlib.sha512(f"{version} {number}".encode()).digest()
     secret, body = text_of(noise[40:], 24) + "s", text_of(noise[8:], 60)
     method = ("POST", "GET")[noise[1] % 2]
-    said = f"who={quote(text_of(noise[30:], 8), safe='')}" if noise[2] % 2 else "at=%3A%2F%40%2C"
-    address = f"https://scores.example.com/webhooks/T1/hub%20{noise[3]}?{said}"
+    query = f"who={quote(text_of(noise[30:], 8), safe='')}" if noise[2] % 2 else "at=%3A%2F%40%2C"
+    address = f"https://scores.example.com/webhooks/T1/hub%20{noise[3]}?{query}"
     off = (0, 0, -280, 280, -320, 320)[noise[4] % 6]  # seconds; far enough from 300 for a slow machine
     now = time.time_ns() // 1000  # the package has no other clock
     at = str(now // 1000 + off * 1000)
     signature = Signature.get_signature(secret, body, version, signed(address, version), method, at)
-    arrived, url, sent, told = JOURNEYS[noise[5] % len(JOURNEYS)](body, address, signature, at)
-    headers = {HEADERS[version]: sent, TIMESTAMP: told}
+    arrived, url, sent, timestamp = JOURNEYS[noise[5] % len(JOURNEYS)](body, address, signature, at)
+    headers = {HEADERS[version]: sent, TIMESTAMP: timestamp}
     request = SignedRequest(method=method, url=url, headers=headers, body=arrived.encode())
-    theirs = accepts(lambda: Signature.is_valid(sent, secret, arrived, signed(url, version), method, version, told))
-    ours = accepts(
+    by_hubspot = accepts(
+        lambda: Signature.is_valid(sent, secret, arrived, signed(url, version), method, version, timestamp)
+    )
+    by_us = accepts(
         lambda: bool(signatures.verify(request, recipes=RECIPES[f"hubspot-{version}"], secrets=[secret], now=now))
     )
-    return theirs, ours, off
+    return by_hubspot, by_us, off
 
 
 def signed(address: str, version: str) -> str:
     """Give an address as HubSpot signs it."""
-    for one in DECODED if version == "v3" else "":
-        address = address.replace(f"%{ord(one):02X}", one)
+    for character in DECODED if version == "v3" else "":
+        address = address.replace(f"%{ord(character):02X}", character)
     return address
 
 
@@ -79,17 +81,17 @@ def accepts(call: Callable[[], bool]) -> bool:
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 def test_the_package_agrees(version: str) -> None:
     """But for requests from the future, which it takes and we do not."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for number in range(MANY):
-        theirs, ours, off = verdicts_on(version, number)
+        by_hubspot, by_us, off = verdicts_on(version, number)
         from_the_future = version == "v3" and off > 300
-        assert ours == (theirs and not from_the_future), (version, number)
-        seen["from the future" if theirs > ours else "let in" if ours else "refused"] += 1
+        assert by_us == (by_hubspot and not from_the_future), (version, number)
+        counts["from the future" if by_hubspot > by_us else "let in" if by_us else "refused"] += 1
 
-    tell(f"HubSpot's package, {version}", seen)
-    assert seen["let in"] > MANY // 8
-    assert seen["refused"] > MANY // 3
-    assert (seen["from the future"] > MANY // 50) == (version == "v3")
+    tell(f"HubSpot's package, {version}", counts)
+    assert counts["let in"] > MANY // 8
+    assert counts["refused"] > MANY // 3
+    assert (counts["from the future"] > MANY // 50) == (version == "v3")
 
 
 def test_what_its_package_fails_at_is_refused_by_ours() -> None:

@@ -94,35 +94,37 @@ def test_a_recipe_verifies_what_it_signs(name: str) -> None:
     secret = proof.new_secret()
     proof.check_secret(secret)
     request = SignedRequest(url=URL + "?a=%2Fb", headers={"content-type": "application/json"}, body=b'[{"a": 1}]')
-    made = proof.sign(request, delivery="d1", secret=secret, now=NOW)
+    signed_request = proof.sign(request, delivery="d1", secret=secret, now=NOW)
 
-    assert proof.authenticate(made, secrets=["f" * 64 if recipe.key == "hex" else secret, secret], now=NOW) in (
+    assert proof.authenticate(
+        signed_request, secrets=["f" * 64 if recipe.key == "hex" else secret, secret], now=NOW
+    ) in (
         "d1",
         None,
     )
     if recipe.timestamp is not None:
-        proof.authenticate(made, secrets=[secret], now=NOW + 300_000_000)
+        proof.authenticate(signed_request, secrets=[secret], now=NOW + 300_000_000)
         for off in (-301_000_001, 301_000_001):
             with pytest.raises(NotAuthentic) as late:
-                proof.authenticate(made, secrets=[secret], now=NOW + off)
+                proof.authenticate(signed_request, secrets=[secret], now=NOW + off)
             assert late.value.reason is Reason.CLOCK_TOO_FAR_OFF
-    kept = redact_request(made, proof=proof)
-    assert kept.headers[recipe.header] == WITHHELD
-    assert kept.body == made.body
+    redacted = redact_request(signed_request, proof=proof)
+    assert redacted.headers[recipe.header] == WITHHELD
+    assert redacted.body == signed_request.body
 
 
 def test_hubspot_signs_the_address_as_it_reads_it() -> None:
     """Some escapes are decoded before it is signed, whatever their case, and others are not."""
-    wanted = "https://x.example/a/b?q=1:2&r=%20%25c&s=(!)"
-    content = f"POST{wanted}".encode() + EXAMPLE + b"1767225600000"
+    full_url = "https://x.example/a/b?q=1:2&r=%20%25c&s=(!)"
+    content = f"POST{full_url}".encode() + EXAMPLE + b"1767225600000"
     signature = base64.b64encode(hmac.digest(b"key", content, "sha256")).decode()
     headers = {"x-hubspot-signature-v3": signature, "x-hubspot-request-timestamp": "1767225600000"}
     url = "https://x.example/a%2fb?q=1%3A2&r=%20%25c&s=%28%21%29"
 
     assert verified("hubspot-v3", SignedRequest(url=url, headers=headers, body=EXAMPLE), secret="key") is None
-    with pytest.raises(NotAuthentic) as elsewhere:
+    with pytest.raises(NotAuthentic) as error:
         verified("hubspot-v3", SignedRequest(url="http://10.0.0.7/a", headers=headers, body=EXAMPLE), secret="key")
-    assert elsewhere.value.hint.endswith("another secret, a changed body, or another address than its --public-url?")
+    assert error.value.hint.endswith("another secret, a changed body, or another address than its --public-url?")
     older = {"x-hubspot-signature": "0" * 64} | headers
     with pytest.raises(NotAuthentic):  # a source set to v2 is not satisfied by v3, nor the other way round
         verified("hubspot-v2", SignedRequest(url=url, headers=older, body=EXAMPLE), secret="key")
@@ -135,9 +137,9 @@ def test_attio_signs_under_either_name() -> None:
         for more in ({}, {"idempotency-key": "i1"}):
             request = SignedRequest(headers=more | {name: digest}, body=EXAMPLE)
             assert verified("attio", request, secret="key") == more.get("idempotency-key")
-    with pytest.raises(NotAuthentic) as refused:
+    with pytest.raises(NotAuthentic) as error:
         verified("attio", SignedRequest(headers={"idempotency-key": "i1"}, body=EXAMPLE), secret="key")
-    assert refused.value.hint == "no attio-signature header: is the sender signing?"
+    assert error.value.hint == "no attio-signature header: is the sender signing?"
 
 
 def test_the_first_of_a_segment_batch_is_signed_as_it_was_sent() -> None:
@@ -179,17 +181,19 @@ def test_ed25519_of_the_standard() -> None:
 
 def test_a_recipe_written_as_data() -> None:
     """Stripe's scheme, which no row has, is read from JSON; one that vouches for too little is refused."""
-    told: dict[str, Any] = {
+    mapping: dict[str, Any] = {
         "header": "Stripe-Signature", "listed": "pairs", "prefix": "v1", "timestamp": "pair:t",
         "parts": ["timestamp", "'.", "body"],
     }  # fmt: skip  # as it is written in a file
-    scheme = recipes(told)
+    scheme = recipes(mapping)
     digest = hmac.digest(b"key", b"1767225600." + EXAMPLE, "sha256").hex()
     header = {"stripe-signature": f"t=1767225600,v0=ab,v1={'0' * 64},v1={digest}"}
     Signature(scheme).authenticate(SignedRequest(headers=header, body=EXAMPLE), secrets=["key"], now=NOW)
-    assert recipes(told | {"prefix": "v1="}) == scheme
-    made = sign(SignedRequest(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW)
-    assert made.headers == {"stripe-signature": f"t=1767225600,v1={digest}"}
+    assert recipes(mapping | {"prefix": "v1="}) == scheme
+    signed_request = sign(
+        SignedRequest(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW
+    )
+    assert signed_request.headers == {"stripe-signature": f"t=1767225600,v1={digest}"}
 
     refusals: dict[str, dict[str, Any]] = {
         "no `body2`": {"parts": ["body2"]},
@@ -203,7 +207,7 @@ def test_a_recipe_written_as_data() -> None:
     }
     for complaint, change in refusals.items():
         with pytest.raises(ValueError, match=complaint):
-            recipes(told | change)
+            recipes(mapping | change)
     with pytest.raises(ValueError, match="There is no recipe `md5`; there is standard-webhooks"):
         recipes("md5")
 
@@ -229,12 +233,14 @@ def test_a_time_written_as_people_do(time: str) -> None:
     if TIMES[time] is None:
         proof.authenticate(request, secrets=["key"], now=NOW)
     else:
-        with pytest.raises(NotAuthentic) as refused:
+        with pytest.raises(NotAuthentic) as error:
             proof.authenticate(request, secrets=["key"], now=NOW)
-        assert refused.value.reason is TIMES[time]
-    made = sign(SignedRequest(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW)
-    assert made.headers["t"] == "2026-01-01T00:00:00+00:00"
-    proof.authenticate(made, secrets=["key"], now=NOW)
+        assert error.value.reason is TIMES[time]
+    signed_request = sign(
+        SignedRequest(headers={}, body=EXAMPLE), recipe=scheme[0], delivery="d", secret="key", now=NOW
+    )
+    assert signed_request.headers["t"] == "2026-01-01T00:00:00+00:00"
+    proof.authenticate(signed_request, secrets=["key"], now=NOW)
 
 
 CODED = base64.b64encode(b"ada:p:1:").decode()
@@ -274,32 +280,32 @@ PROOFS: list[tuple[Authenticator, Sequence[str], SignedRequest, SignedRequest]] 
 ]  # fmt: skip  # proof, secrets; a good request; a bad one
 
 
-@pytest.mark.parametrize(("proof", "secrets", "good", "bad"), PROOFS, ids=[str(one[0])[:40] for one in PROOFS])
+@pytest.mark.parametrize(("proof", "secrets", "good", "bad"), PROOFS, ids=[str(proof[0])[:40] for proof in PROOFS])
 def test_what_is_no_signature(
     proof: Authenticator, secrets: Sequence[str], good: SignedRequest, bad: SignedRequest
 ) -> None:
     """Any of the secrets will do, colons and all; nothing else does, and no secret means nobody."""
     assert proof.authenticate(good, secrets=secrets, now=NOW) is None
-    for request, known in ((bad, secrets), (good, []), (SignedRequest(headers={}, body=b""), secrets)):
-        if known or not isinstance(proof, Organization) or request is not good:
+    for request, known_secrets in ((bad, secrets), (good, []), (SignedRequest(headers={}, body=b""), secrets)):
+        if known_secrets or not isinstance(proof, Organization) or request is not good:
             with pytest.raises(NotAuthentic):
-                proof.authenticate(request, secrets=known, now=NOW)
-    made = proof.sign(
+                proof.authenticate(request, secrets=known_secrets, now=NOW)
+    signed_request = proof.sign(
         replace(good, headers={"content-type": good.headers.get("content-type", "")}),
         delivery="d",
         secret=secrets[0],
         now=NOW,
     )
-    proof.authenticate(made, secrets=secrets[:1], now=NOW)
-    kept = redact_request(good, proof=proof)
-    for text in (kept.query, kept.body.decode("latin-1"), *kept.headers.values()):
-        assert not any(f"={one}" in text or text == one for one in (*secrets, "a%20b", CODED))
+    proof.authenticate(signed_request, secrets=secrets[:1], now=NOW)
+    redacted = redact_request(good, proof=proof)
+    for text in (redacted.query, redacted.body.decode("latin-1"), *redacted.headers.values()):
+        assert not any(f"={secret}" in text or text == secret for secret in (*secrets, "a%20b", CODED))
 
 
 JUNK = st.text(st.characters(), max_size=30) | st.sampled_from(
     ["", "v1,", "sha256=", "t=,v1=", "Basic ", "Bearer ", "9" * 400]
 )
-SAID = {name for rows in RECIPES.values() for one in rows for name in (one.header, one.timestamp, one.id) if name}
+SAID = {name for rows in RECIPES.values() for row in rows for name in (row.header, row.timestamp, row.id) if name}
 NAMES = sorted(SAID | {"authorization", "content-type"})
 
 
@@ -318,9 +324,9 @@ def test_strangers_are_refused_whatever_they_send(name: str, headers: dict[str, 
         TokenCredential("form:t"),
         Organization("00D1I000003qqqE", None),
     ]
-    for one in (proof, *others):
+    for each_proof in (proof, *others):
         with pytest.raises(NotAuthentic):
-            one.authenticate(
+            each_proof.authenticate(
                 SignedRequest(query=headers.get("authorization", ""), headers=headers, body=body),
                 secrets=[proof.new_secret()],
                 now=NOW,

@@ -13,9 +13,9 @@ from webhooks.read.bodies import Unparseable, parse_json, replace_broken
 
 def complaint(raw: bytes) -> str:
     """Parse, and expect to fail: the sentence for the sender."""
-    with pytest.raises(Unparseable) as caught:
+    with pytest.raises(Unparseable) as error:
         parse_json(raw)
-    return str(caught.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,14 @@ def test_only_what_is_broken_is_mended(text: str) -> None:
     raw = f'"{text}"'.encode("utf-8", "replace")
     with suppress(ValueError):
         read = json.loads(raw)
-        wanted = "".join("\ufffd" if one == "\0" or "\ud800" <= one <= "\udfff" else one for one in read)
-        assert json.loads(replace_broken(raw)) == wanted
+        expected = "".join(
+            "\ufffd" if character == "\0" or "\ud800" <= character <= "\udfff" else character for character in read
+        )
+        assert json.loads(replace_broken(raw)) == expected
 
 
 @pytest.mark.parametrize(
-    ("raw", "shown"),
+    ("raw", "expected"),
     [
         (b"0.1", "0.1"),
         (b"-0.0", "-0.0"),
@@ -83,13 +85,13 @@ def test_only_what_is_broken_is_mended(text: str) -> None:
         (b"1." + b"0" * 64, "1." + "0" * 64),
     ],
 )
-def test_decimals_stay_as_written(raw: bytes, shown: str) -> None:
+def test_decimals_stay_as_written(raw: bytes, expected: str) -> None:
     """No digit of a decimal is lost to binary fractions."""
     document = parse_json(b'{"value": ' + raw + b"}")
 
     assert isinstance(document, dict)
     assert isinstance(document["value"], Decimal)
-    assert str(document["value"]) == shown
+    assert str(document["value"]) == expected
 
 
 @pytest.mark.parametrize("raw", [b"0", b"87", b"-3"])
@@ -99,7 +101,7 @@ def test_integers_stay_integers(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "message"),
     [
         (b"", "expecting value (line 1, column 1)"),
         (b"email=ada%40example.com", "expecting value (line 1, column 1)"),
@@ -117,13 +119,13 @@ def test_integers_stay_integers(raw: bytes) -> None:
         ("١".encode(), "expecting value (line 1, column 1)"),  # a digit, but not JSON's
     ],
 )
-def test_what_is_not_read_is_told_with_its_place(raw: bytes, told: str) -> None:
+def test_what_is_not_read_is_told_with_its_place(raw: bytes, message: str) -> None:
     """The sender reads one sentence, which ends with the place."""
-    assert complaint(raw) == f"The body cannot be read as JSON: {told}."
+    assert complaint(raw) == f"The body cannot be read as JSON: {message}."
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "message"),
     [
         (b"[NaN]", "`0` is NaN, which is no number in JSON"),
         (b"NaN", "it is NaN, which is no number in JSON"),
@@ -150,9 +152,9 @@ def test_what_is_not_read_is_told_with_its_place(raw: bytes, told: str) -> None:
         (rb'{"a": {"b": [1, "\u0000"]}, "c": "\ud83d"}', "`a.b.1` holds the character NUL"),  # the first is named
     ],
 )
-def test_what_cannot_be_used_is_told_with_its_field(raw: bytes, told: str) -> None:
+def test_what_cannot_be_used_is_told_with_its_field(raw: bytes, message: str) -> None:
     """The sender reads one sentence, which names the field and what is wrong with it."""
-    assert complaint(raw) == f"The body cannot be used: {told}."
+    assert complaint(raw) == f"The body cannot be used: {message}."
 
 
 @pytest.mark.parametrize(

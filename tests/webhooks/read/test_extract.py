@@ -34,27 +34,27 @@ NO_TIMES: list[object] = [
 ]  # fmt: skip  # no order
 
 
-@pytest.mark.parametrize(("said", "at"), TIMES, ids=[repr(said) for said, _ in TIMES])
-def test_times_in_every_form(said: object, at: int | None) -> None:
+@pytest.mark.parametrize(("value", "at"), TIMES, ids=[repr(value) for value, _ in TIMES])
+def test_times_in_every_form(value: object, at: int | None) -> None:
     """Counted in seconds, milliseconds or microseconds, or written, with a zone or in UTC."""
-    assert moment(said) == at
+    assert moment(value) == at
 
 
-@pytest.mark.parametrize("said", NO_TIMES, ids=repr)
-def test_what_is_no_time(said: object) -> None:
+@pytest.mark.parametrize("value", NO_TIMES, ids=repr)
+def test_what_is_no_time(value: object) -> None:
     """It is refused in words that repeat it."""
-    with pytest.raises(BadTime) as refused:
-        moment(said)
-    assert str(refused.value).startswith(f"`{said}` is no time")
+    with pytest.raises(BadTime) as error:
+        moment(value)
+    assert str(error.value).startswith(f"`{value}` is no time")
 
 
 def test_texts() -> None:
     """Whole numbers are texts too; blanks around one are nothing, and neither is anything else."""
-    assert [text(said) for said in (" Ada ", 17, "x" * 255, " ", "", None, True, 1.5, ["Ada"])] == [
+    assert [text(value) for value in (" Ada ", 17, "x" * 255, " ", "", None, True, 1.5, ["Ada"])] == [
         "Ada", "17", "x" * 255, None, None, None, None, None, None,
     ]  # fmt: skip  # one for each
     with pytest.raises(BadItem, match=r"^`xxxxxxxxxxxxxxxxxxxx…` is longer than 255 characters$"):
         text("x" * 256)
-    for said in ("A\0da", "Ada\ud83d"):
+    for value in ("A\0da", "Ada\ud83d"):
         with pytest.raises(BadItem, match=r"^a text in it holds "):
-            text(said)
+            text(value)

@@ -76,11 +76,11 @@ def test_xml_is_read_by_local_names() -> None:
         b'<a:y>1</a:y><y>2</y><z i:nil="true"/><w/><v> t </v></a:x>'
     )
     assert parse_xml(raw) == {"x": {"y": ["1", "2"], "z": None, "w": "", "v": "t"}}
-    told = (
+    body = (
         b'<x xmlns:i="urn:i" a="1" i:type="i:X"><lead id="7" mail="m"/>'
         b'<y b="2">t</y><z i:type="i:Y"/><w c="3"> </w></x>'
     )
-    assert parse_xml(told) == {
+    assert parse_xml(body) == {
         "x": {
             "@a": "1", "@type": "i:X", "lead": {"@id": "7", "@mail": "m"},
             "y": "t",  # a text stays one, whatever is said of its kind
@@ -100,8 +100,8 @@ def test_any_bytes_are_a_document_or_unparseable(raw: bytes) -> None:
             parse(raw)
         except Unparseable as exc:
             assert str(exc).endswith(".")  # noqa: PT017 (whether it is raised is not the question)
-    found = first_element(raw)
-    assert found is None or found in raw
+    element = first_element(raw)
+    assert element is None or element in raw
 
 
 def test_numbers_keep_their_digits() -> None:
@@ -203,24 +203,24 @@ def test_one_budget_is_shared_by_all_items(text: str) -> None:
     people = [{"id": number, "email": f"p{number}@example.com"} for number in range(1000)]
     document = {
         "body": {
-            "people": people, "others": [dict(one) for one in people], "numbers": list(range(1000)),
+            "people": people, "others": [dict(person) for person in people], "numbers": list(range(1000)),
             "texts": ["x" * 1000] * 500, "long": "x" * 500_000,
         }
     }  # fmt: skip  # something for each expression to go through
-    budget, found = Budget(), 0
+    budget, number = Budget(), 0
 
     def read_items() -> None:
-        nonlocal found
+        nonlocal number
         for _ in range(1000):
             compile_expression("item.id").search({"item": {"id": 7}}, name="id", budget=budget)
             compile_expression(text).search(document, name="email", budget=budget)
-            found += 1
+            number += 1
 
-    with pytest.raises(TooCostly) as refused:
+    with pytest.raises(TooCostly) as error:
         read_items()
 
-    assert 1 <= found < 1000
-    assert str(refused.value) == (
+    assert 1 <= number < 1000
+    assert str(error.value) == (
         "the mapping takes more than 300,000 steps for this delivery, most of them for `email`: let `items` find all"
         " that an item needs, and `email` look at `item` alone, or have fewer items sent at once"
     )
