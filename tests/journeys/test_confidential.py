@@ -117,7 +117,7 @@ def hidden(acme: Acme, message: Message) -> bool:
     """Return whether a message is one sentence by now, without a name, a number or a button."""
     now = acme.sandbox.world.find(message.ts)
     assert now is not None
-    block = {"type": "section", "text": {"type": "mrkdwn", "text": HIDDEN}}
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": HIDDEN, "verbatim": True}}
     return now.text == HIDDEN and [{**block, "block_id": ""} for block in now.blocks] == [{**block, "block_id": ""}]
 
 

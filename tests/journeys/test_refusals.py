@@ -155,7 +155,7 @@ async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
         )
     except TimeoutError:
         return f"{response.status} and no answer"
-    block = {"type": "section", "text": {"type": "mrkdwn", "text": sentence}}
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": sentence, "verbatim": True}}
     expected = {"response_type": "ephemeral", "replace_original": False, "text": sentence, "blocks": [block]}
     if (response.status, response.body) == (200, "") and posted[0].arguments == expected:
         return "refused"
