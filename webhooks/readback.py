@@ -115,7 +115,7 @@ class Reader:
         )
 
     async def _read_contact(self, workspace: Workspace, request: Wanted) -> None:
-        """Read a contact and record what is said of it; raises _Later, _Never."""
+        """Read a contact and record what is said of it; raises _TemporaryFailure, _PermanentFailure."""
         try:
             source = await find_source(workspace.team, slug=request.source)
         except UnknownSource:
@@ -165,7 +165,7 @@ def _build_url(readback: Readback, source: Source, id: str) -> str:
 
 
 async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
-    """Ask for something; raises _Later where nobody answers, _Never where too much is answered."""
+    """Ask for something; raises _TemporaryFailure where nobody answers, _PermanentFailure where too much is answered."""
     headers = {"accept": JSON, "authorization": f"Bearer {token}"}
     try:
         async with (
@@ -184,7 +184,7 @@ async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
 
 
 def _check_status(answer: _Answer) -> None:
-    """Go on where it was answered; raises _Later, _Never, with what to do where somebody can do something."""
+    """Go on where it was answered; raises _TemporaryFailure, _PermanentFailure, with what to do where somebody can do something."""
     status, retry_after = answer.status, answer.retry_after
     wait = (
         min(int(retry_after) * SECOND, HOUR)

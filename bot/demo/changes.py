@@ -27,7 +27,7 @@ class Changes:
             return answer
 
     async def after(self, count: int) -> int:
-        """The counter, once it is past *seen*."""
+        """The counter, once it is past *count*."""
         async with self._condition:
             await self._condition.wait_for(lambda: self.count > count)
             return self.count

@@ -52,7 +52,7 @@ def find_element(blocks: Any, action_id: str, block_id: str | None = None) -> tu
 
 def chosen(element: Json, choice: Any) -> Json:
     """
-    The state of *element* once a person gave it *given*.
+    The state of *element* once a person gave it *choice*.
 
     A plain value (option values by their text value), an option, a list of them, or the state as Slack writes it.
     """

@@ -55,7 +55,7 @@ class OneByOne(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Evaluation:
-    """One rule that looks at one score; *moved* and *work* say what was done to it, where anything was."""
+    """One rule that is evaluated for one score; *moved* and *plan* are what was done to the score, or None."""
 
     workspace: Workspace
     rule: AlertRule

@@ -85,7 +85,7 @@ class AlertRule:
     ) -> bool:
         """Tell whether it asks for what these words with that condition would ask for, and in the same place.
 
-        *usual* is the channel of those that name none. The default rule that is off asks for nothing, and whoever types
+        *default_channel* is the channel of those that name none. The default rule that is off asks for nothing, and whoever types
         its words wants to be asked.
         """
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)

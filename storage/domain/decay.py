@@ -110,7 +110,7 @@ def _count_steps(step: int, half_life: int | None, ahead: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _find_least_distance(step: int, half_life: int | None, steps: int) -> int:
-    """Give the least distance ahead that is shown as so many steps; the inverse of `_steps`, by asking it."""
+    """Give the least distance ahead that is shown as so many steps; the inverse of `_count_steps`, by asking it."""
     if half_life is None:
         return ((2 * steps - 1) * step + 1) // 2
     ahead = ceil(half_life * log2((steps - 0.5) * step * BILLIONTHS))

@@ -206,7 +206,7 @@ async def _fold_new_facts(
     states: dict[Scored, ScoreState],
     fields: Mapping[int, Mapping[str, Json]],
 ) -> None:
-    """Fold the new facts into scores under a draft for which they all come last; *known* is what `find_late` says."""
+    """Fold the new facts into scores under a draft for which they all come last; *fields* is what `find_late` says."""
     effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
     for plan in plans:
         for entry in plan.new:
@@ -343,7 +343,7 @@ async def _compare_values(
 
 
 async def _reenroll(session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, now: int) -> None:
-    """Enroll contacts anew, asking for no follow-up, in the rules that watch something else than under *before*."""
+    """Enroll contacts anew, asking for no follow-up, in rules that watch something else than under *types_before*."""
     types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         old_watch, new_watch = rule.watch(types_before), rule.watch(types)

@@ -22,7 +22,7 @@ class Authenticator(Protocol):
     """One way for a sender to prove itself."""
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Give the delivery's id where the proof has one; raises Refused, whatever a stranger may have sent."""
+        """Give the delivery's id where the proof has one; raises NotAuthentic, whatever a stranger may have sent."""
 
     def new_secret(self) -> str:
         """Make a secret for a new source."""
@@ -44,7 +44,7 @@ class Signature:
     recipes: Sequence[Recipe]
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Give the delivery's id where a header names it; raises Refused."""
+        """Give the delivery's id where a header names it; raises NotAuthentic."""
         return signatures.verify(request, recipes=self.recipes, secrets=secrets, now=now).delivery_id
 
     def new_secret(self) -> str:
@@ -75,7 +75,7 @@ class Basic:
     username: str
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Vouch for the sender by its password; raises Refused."""
+        """Vouch for the sender by its password; raises NotAuthentic."""
         kind, _, encoded = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "basic":
             raise NotAuthentic(
@@ -118,7 +118,7 @@ class TokenCredential:
         return place, name.lower() if place == "header" else name
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Vouch for the sender by its token; raises Refused."""
+        """Vouch for the sender by its token; raises NotAuthentic."""
         tokens = self._read_tokens(request)
         if not tokens:
             raise NotAuthentic(Reason.MISSING_HEADER, f"no token where it was to be: {self.where}")
@@ -194,7 +194,7 @@ class Organization:
     token: TokenCredential | None
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Vouch for the sender by token and organisation; raises Refused."""
+        """Vouch for the sender by token and organisation; raises NotAuthentic."""
         if self.token is not None:
             self.token.authenticate(request, secrets=secrets, now=now)
         organization = _read_organization(request.body)

@@ -102,7 +102,7 @@ class Recipe:
 
 def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequence[str], now: int) -> Authentic:
     """
-    Say which delivery this is, or raise *Refused*, and nothing else, whatever a stranger may have sent.
+    Say which delivery this is, or raise *NotAuthentic*, and nothing else, whatever a stranger may have sent.
 
     Several recipes are several ways that one sender may sign; the first of which a header is there decides
     which headers are looked at. Times are microseconds since 1970.

@@ -49,7 +49,7 @@ class Unparseable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BodyFault:
-    """Stands in a document for a value that cannot be used; *why* follows the name of the field in a sentence."""
+    """Stands in a document for a value that cannot be used; *reason* follows the name of the field in a sentence."""
 
     reason: str
 
@@ -133,7 +133,7 @@ def _measure_depth(text: str) -> int:
 
 
 class _Reader:
-    """Decode JSON, with a *Fault* in place of each value that cannot be used.
+    """Decode JSON, with a *BodyFault* in place of each value that cannot be used.
 
     Texts are not looked at: the decoder does that faster than any hook, and most bodies have no broken one.
     """
@@ -176,7 +176,7 @@ class _Reader:
 
 
 def _find_first_fault(document: object, document_name: str) -> str | None:
-    """Name the first field that cannot be used and say what is wrong with it; *whole* names the document itself."""
+    """Name the first field that cannot be used and say what is wrong with it; *document_name* names the document itself."""
     waiting = [(document, "", 1)]
     while waiting:
         value, path, depth = waiting.pop()

@@ -69,7 +69,7 @@ def scores(
     cleared: Iterable[str] = (),
     about: Mapping[str, Json] | None = None,
 ) -> list[ItemRequest]:
-    """Set the score of every property in *said* that is mapped, or named like a score type.
+    """Set the score of every property in *properties* that is mapped, or named like a score type.
 
     A null says nothing, unless the property is among those *cleared*. *about* is what is said of the contact itself.
     """

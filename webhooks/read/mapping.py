@@ -56,7 +56,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression, checked and compiled; *whole*: the nodes whose value is gone through to its last part."""
+    """One expression, checked and compiled; *fully_read*: the nodes whose value is gone through to its last part."""
 
     tree: Mapping[str, Any]
     fully_read: frozenset[int]

@@ -400,8 +400,8 @@ async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: P
 # Looking for garbage is what most of its time goes to.
 TORTOISE = "import gc, sys; gc.disable(); from tortoise.cli import main; sys.exit(main())"
 CONFIGURATION = """
-from storage.database import address
-TORTOISE = address({url!r}).tortoise()
+from storage.db.database import parse_url
+TORTOISE = parse_url({url!r}).tortoise()
 """
 DRIFT = CONFIGURATION.format(url="sqlite://drift.db")
 SHAPES = {
