@@ -165,7 +165,7 @@ def _build_url(readback: Readback, source: Source, id: str) -> str:
 
 
 async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
-    """Ask for something; raises _TemporaryFailure where nobody answers, _PermanentFailure where too much is answered."""
+    """Fetch a URL. Raises _TemporaryFailure for no answer, _PermanentFailure for one that is too long."""
     headers = {"accept": JSON, "authorization": f"Bearer {token}"}
     try:
         async with (
@@ -184,7 +184,7 @@ async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
 
 
 def _check_status(answer: _Answer) -> None:
-    """Go on where it was answered; raises _TemporaryFailure, _PermanentFailure, with what to do where somebody can do something."""
+    """Raise _TemporaryFailure or _PermanentFailure for an answer without a contact, with what an admin can do."""
     status, retry_after = answer.status, answer.retry_after
     wait = (
         min(int(retry_after) * SECOND, HOUR)

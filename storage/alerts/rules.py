@@ -83,10 +83,10 @@ class AlertRule:
     def does(
         self, words: AlertWords, condition: str, types: Collection[ScoreType], *, default_channel: str | None
     ) -> bool:
-        """Tell whether it asks for what these words with that condition would ask for, and in the same place.
+        """Return whether this rule fires for what these words and that condition describe, and in the same place.
 
-        *default_channel* is the channel of those that name none. The default rule that is off asks for nothing, and whoever types
-        its words wants to be asked.
+        *default_channel* is the channel of rules that name none. The default rule while it is off does not count: whoever
+        types its words wants follow-ups.
         """
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)
         return (

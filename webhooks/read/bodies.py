@@ -176,7 +176,7 @@ class _Reader:
 
 
 def _find_first_fault(document: object, document_name: str) -> str | None:
-    """Name the first field that cannot be used and say what is wrong with it; *document_name* names the document itself."""
+    """Return the first field that cannot be used, and what is wrong with it; *document_name* stands for the whole."""
     waiting = [(document, "", 1)]
     while waiting:
         value, path, depth = waiting.pop()
