@@ -85,8 +85,8 @@ class AlertRule:
     ) -> bool:
         """Return whether this rule fires for what these words and that condition describe, and in the same place.
 
-        *default_channel* is the channel of rules that name none. The default rule while it is off does not count: whoever
-        types its words wants follow-ups.
+        *default_channel* is the channel of rules that name none. The default rule does not count while it is off:
+        whoever types its words wants follow-ups.
         """
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)
         return (
