@@ -66,12 +66,12 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{note}.")
     query = await _parse_filter(request, filter_page.text)
     size = min(query.limit or PER_PAGE, MOST_PER_PAGE)
-    total = await count(request.workspace, asked=query, now=request.now)
+    total = await count(request.workspace, query=query, now=request.now)
     if not total:
         return await _reply_no_match(request, query, filter_page.text)
     result = await page(
         request.workspace,
-        asked=query,
+        query=query,
         limit=size,
         cursor=filter_page.cursors[-1] if filter_page.cursors else None,
         now=request.now,
@@ -106,7 +106,7 @@ async def mentioned_addresses(request: Request, text: str) -> dict[str, str | No
 
 
 async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
-    term = await find_emptying_term(request.workspace, asked=query, now=request.now)
+    term = await find_emptying_term(request.workspace, query=query, now=request.now)
     reason = f" Nobody is left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
     return plain_reply(f"No contact fits `{escape_code(text)}`.{reason}{_suggest_syntax(text, term or text)}")
 

@@ -70,7 +70,7 @@ async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
     if page.list_name == "overdue":
         return await list_overdue(request.workspace, after=page.after, most=PER_PAGE + 1, now=request.now)
     person = Whose(id=request.person.id, address=request.person.email) if page.list_name == "mine" else None
-    return await list_waiting(request.workspace, whose=person, after=page.after, most=PER_PAGE + 1)
+    return await list_waiting(request.workspace, assignee=person, after=page.after, most=PER_PAGE + 1)
 
 
 async def _ask_outcomes(request: Request, page: FollowUpPage) -> list[Block]:

@@ -23,7 +23,7 @@ _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 async def home(request: Request) -> Reply:
     """Draw the Home tab: the first questions until they are answered, what waits for this person, what to type."""
     blocks: list[Block] = []
-    if await is_noticed(request.workspace, what=NO_ADMIN):
+    if await is_noticed(request.workspace, notice=NO_ADMIN):
         blocks += [section(_NO_ADMIN.format(request.workspace.team)), {"type": "divider"}]
     if request.choices.set_up_at is None and Need.ADMINISTER in request.rights:
         blocks += [*setup_blocks(request.choices, request.types), {"type": "divider"}]

@@ -334,7 +334,7 @@ class Deliverer:
             )
             return _JobResult(repeat_at=next_at)
         reader = Whose(id=person.id, address=person.email) if person is not None else None
-        news = await gather_news(self._workspace, digest=digest, whose=reader, now=now)
+        news = await gather_news(self._workspace, digest=digest, assignee=reader, now=now)
         if not news.is_empty:
             channel = await self._poster.direct(digest.place) if is_person else digest.place
             follow_ups = [*news.asked, *news.overdue, *news.waking]
@@ -346,7 +346,7 @@ class Deliverer:
             except (NotShown, SlackApiError) as exc:
                 await self._notify_admin_once(job, notice, f"{_explain_refusal(exc, channel)}. {_NO_DIGEST}")
                 return _JobResult(repeat_at=next_at)
-            await clear_notice(self._workspace, what=notice)
+            await clear_notice(self._workspace, notice=notice)
         await record_digest_sent(self._workspace, id=digest.id, top=news.top, now=now)
         return _JobResult(repeat_at=next_at)
 
@@ -396,9 +396,9 @@ class Deliverer:
         admin = await self._people.an_admin((await load_choices(self._workspace)).admins, now=now)
         if admin is None:
             log.error("no admin to be reached")
-            await record_notice(self._workspace, what=NO_ADMIN, now=now)
+            await record_notice(self._workspace, notice=NO_ADMIN, now=now)
         else:
-            await clear_notice(self._workspace, what=NO_ADMIN)
+            await clear_notice(self._workspace, notice=NO_ADMIN)
         return admin
 
     async def _report_lane(self, job: Job, lane: str, reason: str) -> None:
@@ -409,14 +409,14 @@ class Deliverer:
     async def _notify_admin_once(self, job: Job, notice: str, text: str) -> None:
         """Tell an admin that something is not as it should be; once, until it is well again."""
         now = self._clock()
-        if await is_noticed(self._workspace, what=notice):
+        if await is_noticed(self._workspace, notice=notice):
             return
         admin = await self._find_admin()
         if admin is None:
             return
         reply = Reply(text=text, blocks=[section(text)])
         await self._poster.say_once(job, await self._poster.direct(admin), reply, notice, event=NOTICE, since=now - DAY)
-        await record_notice(self._workspace, what=notice, now=now)
+        await record_notice(self._workspace, notice=notice, now=now)
 
     async def _post_once(
         self, job: Job, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
@@ -425,7 +425,7 @@ class Deliverer:
         channel = await self._find_channel(job, job.lane)
         try:
             ts = await self._poster.say_once(job, channel, reply, id, event=EVENT, since=since, known_as=known_as)
-            await clear_notice(self._workspace, what=channel)
+            await clear_notice(self._workspace, notice=channel)
             return channel, ts
         except (NotShown, SlackApiError) as exc:
             if channel != job.lane:  # a person's, and looked up again with the next attempt

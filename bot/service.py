@@ -265,9 +265,9 @@ def _configure_source(
 ) -> tuple[SourceSettings, tuple[str, ...]]:
     """Check what was said of a new source; raises Refusal."""
     entered = Given(map=map, options=options, api_token=api_token)
-    configured = configure(workspace, slug=slug, provider=provider, given=entered)
+    configured = configure(workspace, slug=slug, provider=provider, options=entered)
     if secret is not None:
         proof = authenticator_for(workspace, slug=slug, provider=provider, settings=configured.settings)
         entered = with_secret(entered, secret, proof=proof)
-        configured = configure(workspace, slug=slug, provider=provider, given=entered)
+        configured = configure(workspace, slug=slug, provider=provider, options=entered)
     return configured.settings, configured.secrets or ()

@@ -62,19 +62,21 @@ def authenticator_for(workspace: Workspace, *, slug: str, provider: str, setting
 
 
 def configure(
-    workspace: Workspace, *, slug: str, provider: str, given: Given, before: Source | None = None
+    workspace: Workspace, *, slug: str, provider: str, options: Given, before: Source | None = None
 ) -> Configured:
     """Check what was said of a new source, or of one that was set *before*; raises Refusal with what to say instead."""
     spec = find_provider(provider)
-    _check_options_used(provider, spec, given)
-    settings = _merge_settings(slug, provider, spec, given, before.settings if before is not None else SourceSettings())
+    _check_options_used(provider, spec, options)
+    settings = _merge_settings(
+        slug, provider, spec, options, before.settings if before is not None else SourceSettings()
+    )
     proof = authenticator_for(workspace, slug=slug, provider=provider, settings=settings)
-    if given.secrets and not isinstance(proof, Signature):
+    if options.secrets and not isinstance(proof, Signature):
         option = "--password" if isinstance(proof, Basic) else "--token"
         raise Refusal(f"`{provider}` signs nothing here, so it takes no --secret; use {option}")
-    if given.api_token and (not given.api_token.isascii() or not given.api_token.isprintable()):
+    if options.api_token and (not options.api_token.isascii() or not options.api_token.isprintable()):
         raise Refusal("an API token is printable ASCII characters, as the sender shows it: --api-token TOKEN")
-    new_secrets = [*given.secrets, *(secret for secret in (given.password, given.token) if secret is not None)]
+    new_secrets = [*options.secrets, *(secret for secret in (options.password, options.token) if secret is not None)]
     for secret in new_secrets:
         check_secret(proof, secret)
     if before is not None and not new_secrets:
@@ -97,11 +99,11 @@ def unknown_score_types(source: Source) -> list[str]:
     ]
 
 
-def with_secret(given: Given, secret: str, *, proof: Authenticator) -> Given:
+def with_secret(options: Given, secret: str, *, proof: Authenticator) -> Given:
     """Say a secret as what this kind of proof takes: a signing secret, a password or a token."""
     if isinstance(proof, Signature):
-        return replace(given, secrets=(secret,))
-    return replace(given, password=secret) if isinstance(proof, Basic) else replace(given, token=secret)
+        return replace(options, secrets=(secret,))
+    return replace(options, password=secret) if isinstance(proof, Basic) else replace(options, token=secret)
 
 
 def next_secret(source: Source, secret: str | None) -> str:
@@ -125,16 +127,16 @@ def check_secret(proof: Authenticator, secret: str) -> None:
         raise Refusal(str(exc)) from exc
 
 
-def _check_options_used(provider: str, spec: Provider, given: Given) -> None:
+def _check_options_used(provider: str, spec: Provider, options: Given) -> None:
     values = {
-        "map": given.map,
-        "username": given.username or given.password,
-        "token": given.token or given.token_in,
-        "recipe": given.recipe,
-        "mapping": given.mapping,
-        "public_url": given.public_url,
-        "api_token": given.api_token if spec.readback is None else None,
-        "api_url": given.api_url if spec.readback is None else None,
+        "map": options.map,
+        "username": options.username or options.password,
+        "token": options.token or options.token_in,
+        "recipe": options.recipe,
+        "mapping": options.mapping,
+        "public_url": options.public_url,
+        "api_token": options.api_token if spec.readback is None else None,
+        "api_url": options.api_url if spec.readback is None else None,
     }
     for name, value in values.items():
         if value and name not in spec.takes:
@@ -144,46 +146,46 @@ def _check_options_used(provider: str, spec: Provider, given: Given) -> None:
         raise Refusal(f"choose one way to prove it is the sender: --{proof_options[0]} or --{proof_options[1]}")
 
 
-def _merge_settings(slug: str, provider: str, spec: Provider, given: Given, before: SourceSettings) -> SourceSettings:
-    property_map = _parse_pairs(given.map, "--map", "PROPERTY=TYPE")
+def _merge_settings(slug: str, provider: str, spec: Provider, options: Given, before: SourceSettings) -> SourceSettings:
+    property_map = _parse_pairs(options.map, "--map", "PROPERTY=TYPE")
     for key in property_map.values():
         check_key(key)
     settings = replace(
         before,
         map={**before.map, **property_map},
         options=_merge_options(
-            provider, spec, {**before.options, **_parse_pairs(given.options, "--option", "KEY=VALUE")}
+            provider, spec, {**before.options, **_parse_pairs(options.options, "--option", "KEY=VALUE")}
         ),
-        public_url=_check_address(given.public_url, "--public-url https://scores.example.com/webhooks/…")
+        public_url=_check_address(options.public_url, "--public-url https://scores.example.com/webhooks/…")
         or before.public_url,
-        api_url=_check_address(given.api_url, "--api-url https://api.example.com") or before.api_url,
-        muted=before.muted if given.muted is None else given.muted,
+        api_url=_check_address(options.api_url, "--api-url https://api.example.com") or before.api_url,
+        muted=before.muted if options.muted is None else options.muted,
     )
     try:
-        if given.rate is not None:
-            read_rate(given.rate)
-            settings = replace(settings, rate=given.rate)
-        if given.mapping is not None:
-            settings = replace(settings, mapping=check_mapping(given.mapping))
-        if given.recipe is not None:
-            recipes(given.recipe)
-            settings = replace(settings, recipe=given.recipe, username=None, token_in=None)
+        if options.rate is not None:
+            read_rate(options.rate)
+            settings = replace(settings, rate=options.rate)
+        if options.mapping is not None:
+            settings = replace(settings, mapping=check_mapping(options.mapping))
+        if options.recipe is not None:
+            recipes(options.recipe)
+            settings = replace(settings, recipe=options.recipe, username=None, token_in=None)
     except (BadMapping, ValueError) as exc:
         raise Refusal(str(exc)) from exc
-    return _choose_proof_settings(slug, spec, given, settings)
+    return _choose_proof_settings(slug, spec, options, settings)
 
 
-def _choose_proof_settings(slug: str, spec: Provider, given: Given, settings: SourceSettings) -> SourceSettings:
+def _choose_proof_settings(slug: str, spec: Provider, options: Given, settings: SourceSettings) -> SourceSettings:
     """Settle whether there is a user name, or where a token is."""
-    if given.username is not None or given.password is not None or (spec.username and settings.username is None):
-        name = given.username or settings.username or (slug if spec.username else None)
+    if options.username is not None or options.password is not None or (spec.username and settings.username is None):
+        name = options.username or settings.username or (slug if spec.username else None)
         if name is None:
             raise Refusal("a password needs a user name: --username NAME --password PASSWORD")
         if ":" in name or not name.isprintable() or len(name) > 200:
             raise Refusal("a user name has 1 to 200 printable characters, and no colon")
         return replace(settings, username=name, token_in=None, recipe=None)
-    if given.token is not None or given.token_in is not None:
-        place = _check_token_place(given.token_in or settings.token_in or "bearer")
+    if options.token is not None or options.token_in is not None:
+        place = _check_token_place(options.token_in or settings.token_in or "bearer")
         return replace(settings, token_in=place, username=None, recipe=None)
     takes_token = "token" in spec.takes and "username" in spec.takes
     if takes_token and settings.username is None and settings.recipe is None and settings.token_in is None:

@@ -17,7 +17,7 @@ def receipt_reply(
     *,
     batch: str,
     reason: str | None = None,
-    asked: Mapping[str, tuple[Op, int]] | None = None,
+    requested: Mapping[str, tuple[Op, int]] | None = None,
     note: str | None = None,
     replaces: bool = False,
 ) -> Reply:
@@ -29,7 +29,7 @@ def receipt_reply(
         parts.append(
             f"{escape(label)} {format_value(change.before)} →"
             f" {format_with_band(change.after, change.score_type, bold=True)}"
-            f"{_describe_cut(change, (asked or {}).get(change.score_type.key))}"
+            f"{_describe_cut(change, (requested or {}).get(change.score_type.key))}"
         )
         plain.append(
             f"{escape(label)} {format_value(change.before)} → {format_with_band(change.after, change.score_type)}"

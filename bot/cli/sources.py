@@ -87,7 +87,7 @@ def add(
             map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
             mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
         )  # fmt: skip  # as the options stand above
-        configured = configure(workspace, slug=slug, provider=provider, given=options)
+        configured = configure(workspace, slug=slug, provider=provider, options=options)
         secrets = configured.secrets or ()
         source = await add_source(
             workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
@@ -266,7 +266,7 @@ def set_(
             map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
             mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
         )  # fmt: skip  # as the options stand above
-        configured = configure(workspace, slug=slug, provider=source.provider, given=options, before=source)
+        configured = configure(workspace, slug=slug, provider=source.provider, options=options, before=source)
         changed = await set_source(
             workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, api_token=api_token,
             now=system_clock(),

@@ -186,14 +186,16 @@ def export_contacts(
         types = await score_types(workspace)
         now = system_clock()
         contact_filter = _parse_filter(asked, types, await segments(workspace))
-        total = await count(workspace, asked=contact_filter, now=now) if out else 0
+        total = await count(workspace, query=contact_filter, now=now) if out else 0
         target = create_file(out) if out else nullcontext(sys.stdout)
         with target as file, _show_progress(total, out.name) if out else nullcontext(_ignore_progress) as on_progress:
             if as_json or form is Form.JSONL:
-                cards = export(workspace, asked=contact_filter, now=now)
+                cards = export(workspace, query=contact_filter, now=now)
                 number_written = await _write_json(file, cards, on_progress, as_document=as_json)
             else:
-                number_written = await write_csv(workspace, asked=contact_filter, file=file, told=on_progress, now=now)
+                number_written = await write_csv(
+                    workspace, query=contact_filter, file=file, progress=on_progress, now=now
+                )
         if out:
             output.note(f"Wrote {output.count(number_written, 'contact')} to {out}.")
 

@@ -66,4 +66,4 @@ async def _set_scores(request: Request, setting: Setting, contact: int | str) ->
     if not existing:
         return refusal_reply(UnknownContact())
     requested = {value.score: (value.op, value.amount) for value in setting.values}
-    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=setting.reason, asked=requested)
+    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=setting.reason, requested=requested)

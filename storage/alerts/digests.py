@@ -130,9 +130,9 @@ async def record_digest_sent(workspace: Workspace, *, id: int, top: Sequence[int
     )
 
 
-async def gather_news(workspace: Workspace, *, digest: Digest, whose: Whose | None, now: int) -> News:
+async def gather_news(workspace: Workspace, *, digest: Digest, assignee: Whose | None, now: int) -> News:
     """Gather what stands in a digest; for a person only what is theirs."""
-    owner = whose.address if whose else None
+    owner = assignee.address if assignee else None
     score_type = (await score_types(workspace))[0]
     # The first one has what happened since it was asked for, which may be over a week-end, and at least a day.
     since = digest.sent_at if digest.sent_at is not None else min(now - DAY, digest.created_at)
@@ -150,9 +150,9 @@ async def gather_news(workspace: Workspace, *, digest: Digest, whose: Whose | No
         ranked=[card for card in ranked if owner is None or match_key(card.contact.owner or "") == match_key(owner)],
         movers=await _list_movers(workspace, score_type, owner_terms, since=since, now=now),
         cooling=await _list_cooling(workspace, score_type, edge, owner_terms, now=now),
-        asked=await followups.list_in_digest(workspace, whose=whose, most=MOST_LOOKED_AT),
-        overdue=await followups.list_overdue(workspace, whose=whose, most=MOST_LOOKED_AT, now=now),
-        waking=await followups.list_waking(workspace, whose=whose, before=now + DAY, most=MOST_LOOKED_AT),
+        asked=await followups.list_in_digest(workspace, assignee=assignee, most=MOST_LOOKED_AT),
+        overdue=await followups.list_overdue(workspace, assignee=assignee, most=MOST_LOOKED_AT, now=now),
+        waking=await followups.list_waking(workspace, assignee=assignee, before=now + DAY, most=MOST_LOOKED_AT),
         top=top,
     )
 
@@ -170,7 +170,7 @@ async def _list_hot(
         return ()
     where = All((*owner_terms, Crossed(score_type, True, edge, now - since)))
     query = Filter(where, (Sort(score_type, True),))
-    return (await pages.page(workspace, asked=query, limit=MOST_LINES, now=now)).cards
+    return (await pages.page(workspace, query=query, limit=MOST_LINES, now=now)).cards
 
 
 async def _list_movers(
@@ -180,7 +180,7 @@ async def _list_movers(
     least = max(score_type.step, (score_type.maximum - score_type.minimum) // MOVER)
     where = All((*owner_terms, Trend(score_type, Direction.MOVED, least, False, now - since)))
     query = Filter(where, (Sort(score_type, True),))
-    cards = (await pages.page(workspace, asked=query, limit=MOST_LOOKED_AT, now=now)).cards
+    cards = (await pages.page(workspace, query=query, limit=MOST_LOOKED_AT, now=now)).cards
     scores = {card.contact.id: (card.contact.id, score_type.definition, since) for card in cards}
     earlier_ranks = await current_scores.ranks_then(database.current_database().reader, scores)
     moved = list[tuple[Card, int]]()
@@ -199,7 +199,7 @@ async def _list_cooling(
     where = All((*owner_terms, Compare(score_type, Comparison.AT_LEAST, edge)))
     # The lowest of those that are in the band fall first.
     query = Filter(where, (Sort(score_type, False),))
-    cards = (await pages.page(workspace, asked=query, limit=MOST_LINES, now=now)).cards
+    cards = (await pages.page(workspace, query=query, limit=MOST_LINES, now=now)).cards
     falling = [(card, card.standing(score_type.key)) for card in cards]
     return [
         card

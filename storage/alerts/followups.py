@@ -86,7 +86,7 @@ async def load_follow_ups(workspace: Workspace, *, ids: Collection[int]) -> list
 
 
 async def list_waiting(
-    workspace: Workspace, *, whose: Whose | None = None, contact: int | None = None, after: int = 0, most: int
+    workspace: Workspace, *, assignee: Whose | None = None, contact: int | None = None, after: int = 0, most: int
 ) -> list[FollowUp]:
     """Give what waits for somebody, the newest first: for one person, or of one contact, where that is asked.
 
@@ -96,31 +96,31 @@ async def list_waiting(
         f"f.state IN ({states_sql(WAITING)})"
         " AND ($6 = 0 OR f.contact_id IN (SELECT id FROM contacts WHERE id = $6 OR merged_into = $6))"
     )
-    return await _list_follow_ups(workspace, where, contact or 0, whose=whose, after=after, most=most)
+    return await _list_follow_ups(workspace, where, contact or 0, assignee=assignee, after=after, most=most)
 
 
 async def list_overdue(
-    workspace: Workspace, *, whose: Whose | None = None, after: int = 0, most: int, now: int
+    workspace: Workspace, *, assignee: Whose | None = None, after: int = 0, most: int, now: int
 ) -> list[FollowUp]:
     """Give what nobody claimed in the time its rule sets, the newest first."""
     where = f"f.state IN ({states_sql(NOBODYS)}) AND f.late_at <= $6"
-    return await _list_follow_ups(workspace, where, now, whose=whose, after=after, most=most)
+    return await _list_follow_ups(workspace, where, now, assignee=assignee, after=after, most=most)
 
 
-async def list_in_digest(workspace: Workspace, *, whose: Whose | None = None, most: int) -> list[FollowUp]:
+async def list_in_digest(workspace: Workspace, *, assignee: Whose | None = None, most: int) -> list[FollowUp]:
     """Give what was asked for in the digest alone and nobody has, the newest first."""
     where = f"f.state IN ({states_sql(NOBODYS)}) AND f.lane = $6"
-    return await _list_follow_ups(workspace, where, DIGEST, whose=whose, after=0, most=most)
+    return await _list_follow_ups(workspace, where, DIGEST, assignee=assignee, after=0, most=most)
 
 
-async def list_waking(workspace: Workspace, *, whose: Whose | None = None, before: int, most: int) -> list[FollowUp]:
+async def list_waking(workspace: Workspace, *, assignee: Whose | None = None, before: int, most: int) -> list[FollowUp]:
     """Give what is snoozed until then at the latest, the newest first."""
     where = f"f.state IN ({states_sql((FollowUpState.SNOOZED,))}) AND f.until <= $6"
-    return await _list_follow_ups(workspace, where, before, whose=whose, after=0, most=most)
+    return await _list_follow_ups(workspace, where, before, assignee=assignee, after=0, most=most)
 
 
 async def _list_follow_ups(
-    workspace: Workspace, where: str, value: int | str, *, whose: Whose | None, after: int, most: int
+    workspace: Workspace, where: str, value: int | str, *, assignee: Whose | None, after: int, most: int
 ) -> list[FollowUp]:
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $1 AND ($2 = 0 OR f.id < $2)"
@@ -130,8 +130,8 @@ async def _list_follow_ups(
         f" AND {where} ORDER BY f.id DESC LIMIT $5",
         workspace.id,
         after,
-        whose.id if whose else "",
-        match_key(whose.address) if whose and whose.address else "",
+        assignee.id if assignee else "",
+        match_key(assignee.address) if assignee and assignee.address else "",
         most,
         value,
     )

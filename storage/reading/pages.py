@@ -37,19 +37,19 @@ class _Key:
     is_always_present: bool = False
 
 
-async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str | None = None, now: int) -> Page:
+async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str | None = None, now: int) -> Page:
     """Give *limit* answers at the most, after *cursor*; raises BadCursor.
 
     Where the first key is a score, the contacts that have it are read in the order of its index; then come the rest.
     The pages after the first are of its instant, so that what fades in between moves nobody from page to page.
     """
-    phases = [True, False] if asked.sort and isinstance(asked.sort[0].by, ScoreType) else [False]
-    phase, last_values, instant = _read_cursor(cursor, phases, asked, now=now)
+    phases = [True, False] if query.sort and isinstance(query.sort[0].by, ScoreType) else [False]
+    phase, last_values, instant = _read_cursor(cursor, phases, query, now=now)
     collected: list[tuple[int, Row]] = []
     while phase < len(phases) and len(collected) <= limit:
         rows = await _load_rows(
             workspace,
-            asked,
+            query,
             has_score=phases[phase],
             last_values=last_values,
             limit=limit + 1 - len(collected),
@@ -62,10 +62,10 @@ async def page(workspace: Workspace, *, asked: Filter, limit: int, cursor: str |
     return Page(cards=tuple(cards), next_cursor=next_cursor)
 
 
-async def count(workspace: Workspace, *, asked: Filter, now: int) -> int:
+async def count(workspace: Workspace, *, query: Filter, now: int) -> int:
     """Count the answers of a filter."""
     sql = Sql(now)
-    where = write_membership(workspace, asked.where, sql)
+    where = write_membership(workspace, query.where, sql)
     rows = await database.read(f"SELECT count(*) AS number FROM contacts c WHERE {where}", *sql.values)
     return int(rows[0]["number"])
 
@@ -82,11 +82,11 @@ async def matching_contacts(
     return [row["id"] for row in rows]
 
 
-async def find_emptying_term(workspace: Workspace, *, asked: Filter, now: int) -> str | None:
+async def find_emptying_term(workspace: Workspace, *, query: Filter, now: int) -> str | None:
     """Give the text of the term that, with those before it, leaves nobody; none where somebody is left."""
-    parts = asked.where.parts if isinstance(asked.where, All) else (asked.where,)
-    for length, text in enumerate(asked.texts, start=1):
-        if not await count(workspace, asked=replace(asked, where=All(parts[:length])), now=now):
+    parts = query.where.parts if isinstance(query.where, All) else (query.where,)
+    for length, text in enumerate(query.texts, start=1):
+        if not await count(workspace, query=replace(query, where=All(parts[:length])), now=now):
             return text
     return None
 

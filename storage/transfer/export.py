@@ -22,10 +22,10 @@ from storage.vault import open_private
 PAGE = 1000
 
 
-async def export(workspace: Workspace, *, asked: Filter, now: int) -> AsyncIterator[Card]:
+async def export(workspace: Workspace, *, query: Filter, now: int) -> AsyncIterator[Card]:
     """Give the contacts that a filter finds: by address, then those without one by their ids, unless it sorts."""
-    pages = _load_sorted(workspace, asked, now=now) if asked.sort else _load_by_address(workspace, asked, now=now)
-    remaining = asked.limit
+    pages = _load_sorted(workspace, query, now=now) if query.sort else _load_by_address(workspace, query, now=now)
+    remaining = query.limit
     async for cards in pages:
         for card in cards if remaining is None else cards[:remaining]:
             yield card
@@ -37,7 +37,7 @@ async def export(workspace: Workspace, *, asked: Filter, now: int) -> AsyncItera
 async def _load_sorted(workspace: Workspace, contact_filter: Filter, *, now: int) -> AsyncIterator[list[Card]]:
     cursor = None
     while True:
-        result = await page(workspace, asked=contact_filter, limit=PAGE, cursor=cursor, now=now)
+        result = await page(workspace, query=contact_filter, limit=PAGE, cursor=cursor, now=now)
         yield list(result.cards)
         cursor = result.next_cursor
         if cursor is None:
@@ -93,7 +93,9 @@ def create_file(path: Path) -> TextIO:
     return open(path, "w", encoding="utf-8", newline="", opener=open_private)
 
 
-async def write_csv(workspace: Workspace, *, asked: Filter, file: TextIO, told: Callable[[int], None], now: int) -> int:
+async def write_csv(
+    workspace: Workspace, *, query: Filter, file: TextIO, progress: Callable[[int], None], now: int
+) -> int:
     """Write the contacts that a filter finds as an import takes them, and count them; *told* is their number so far.
 
     Scores are numbers; of what others wrote nothing is taken for a formula by a spreadsheet.
@@ -105,7 +107,7 @@ async def write_csv(workspace: Workspace, *, asked: Filter, file: TextIO, told: 
     table.writerow(
         [*FIELDS, *(score_type.key for score_type in types), *ids, *(ATTRIBUTE + name for name in attributes)]
     )
-    async for card in export(workspace, asked=asked, now=now):
+    async for card in export(workspace, query=query, now=now):
         contact, values = card.contact, {standing.score_type.key: show(standing.value) for standing in card.standings}
         texts = {name: write_cell(getattr(contact, name)) for name in FIELDS if name != "tags"} | {
             "tags": join_tags(contact.tags)
@@ -122,7 +124,7 @@ async def write_csv(workspace: Workspace, *, asked: Filter, file: TextIO, told: 
             ]
         )
         count += 1
-        told(count)
+        progress(count)
     return count
 
 

@@ -322,7 +322,7 @@ async def test_without_an_admin_the_home_tab_says_so(acme: Acme) -> None:
     await acme.sandbox.wait_for(lambda: hidden(acme, message))
     await acme.restart()  # after which nothing is under way
     assert posted(acme, "D0ADMIN") == []
-    assert await is_noticed(acme.workspace, what=NO_ADMIN)
+    assert await is_noticed(acme.workspace, notice=NO_ADMIN)
     assert "No admin could be reached" in await home(acme)
     assert "Ada" not in (await home(acme)).partition("Your follow-ups")[0]
 

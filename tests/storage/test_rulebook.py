@@ -426,7 +426,7 @@ async def check_filters(life: Life, counted: Counter[str]) -> None:
                 if value is not None and value >= edge and ((before := had[email]) is None or before < edge)
             ]  # fmt: skip  # one answer
         for text, expected in answers.items():
-            cards = (await page(life.team.workspace, asked=parse(text, types), limit=9, now=now)).cards
+            cards = (await page(life.team.workspace, query=parse(text, types), limit=9, now=now)).cards
             counted["filters"] += 1
             assert (text, [card.contact.email for card in cards]) == (text, expected)
 

@@ -43,7 +43,7 @@ async def fill(url: str) -> None:
         await choose_channel(workspace, channel="C0SALES", now=NOW)
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
         await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
-        await record_notice(workspace, what="C0GONE", now=NOW)
+        await record_notice(workspace, notice="C0GONE", now=NOW)
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:
         await opened_storage.close()

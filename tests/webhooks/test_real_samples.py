@@ -121,7 +121,7 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
             slug, expect, name = f"s{number}", sample["expect"], sample["name"]
             clock.now = sample["now"] * 1_000_000
             provider, answers = configuration(sample)
-            configured = configure(workspace, slug=slug, provider=provider, given=answers)
+            configured = configure(workspace, slug=slug, provider=provider, options=answers)
             await add_source(
                 workspace,
                 slug=slug,

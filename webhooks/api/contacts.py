@@ -37,7 +37,7 @@ async def list_contacts(call: ApiRequest) -> web.Response:
         )
         remaining, cursor = _read_remaining(contact_filter.limit, cursor)
         page_size = limit if remaining is None else min(limit, remaining)
-        listing = await page(call.workspace, asked=contact_filter, limit=page_size, cursor=cursor, now=call.now)
+        listing = await page(call.workspace, query=contact_filter, limit=page_size, cursor=cursor, now=call.now)
     except BadFilter as exc:
         raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
     except BadCursor as exc:

@@ -228,7 +228,7 @@ def test_a_card_says_when_a_band_is_left() -> None:
 def test_what_a_receipt_says(op: Op, amount: int, before: int | None, after: int | None, message: str) -> None:
     """From what to what, and what the range cut off of what was added."""
     moves = [Moved(contact=7, score_type=SCORE, before=before, after=after, was=START, state=START)]
-    reply = receipt_reply(contact(), moves, batch="slack/k", asked={"score": (op, amount)})
+    reply = receipt_reply(contact(), moves, batch="slack/k", requested={"score": (op, amount)})
 
     assert reply.blocks[0]["text"]["text"] == f"Ada Lovelace · {message}"
     assert [(element["text"]["text"], element["value"]) for element in reply.blocks[1]["elements"]] == [

@@ -300,7 +300,7 @@ async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
     ):
         contact_filter = parse(text, types)
         emails = [
-            card.contact.email for card in (await page(team.workspace, asked=contact_filter, limit=99, now=NOW)).cards
+            card.contact.email for card in (await page(team.workspace, query=contact_filter, limit=99, now=NOW)).cards
         ]
         people = [
             Candidate(

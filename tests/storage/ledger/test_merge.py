@@ -88,7 +88,7 @@ async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
     assert explained is not None
     assert sum(line.effect for line in explained.contributions) == explained.value == 100_000
     updated_lately = parse("updated<1d", await score_types(team.workspace))
-    assert await count(team.workspace, asked=updated_lately, now=NOW) == 1
+    assert await count(team.workspace, query=updated_lately, now=NOW) == 1
     await whole(team)
 
 
@@ -291,7 +291,7 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
         ada,
         [of_bob.id],
     )
-    assert await count(team.workspace, asked=waiting_too, now=NOW) == 1
+    assert await count(team.workspace, query=waiting_too, now=NOW) == 1
     await apply_move(team.workspace, id=of_bob.id, move=FollowUpMove.CLAIM, by="U0REP", now=later)
     for number, value in enumerate((10, 95)):  # out, and in again
         await team.deliver(set_to(f"z{number}", ADA, value, at=later + number), batch=f"z{number}", received=later + 9)
@@ -306,7 +306,7 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
     }
     assert states == {of_bob.id: (bob, "claimed"), of_both.id: (ada, "open")}
     assert [follow_up.id for follow_up in await list_waiting(team.workspace, contact=bob, most=10)] == [of_bob.id]
-    assert await count(team.workspace, asked=waiting_too, now=later) == 1  # the other is claimed
+    assert await count(team.workspace, query=waiting_too, now=later) == 1  # the other is claimed
     await team.undo("u", batch="v", received=later + 2 * SECOND)
     assert {follow_up.contact for follow_up in await load_follow_ups(team.workspace, ids=range(1, 9))} == {ada}
     await whole(team)

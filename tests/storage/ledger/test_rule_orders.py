@@ -224,7 +224,7 @@ async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alo
         ("heat", "crm", NOW, NOW),
     ]
     assert [len(await team.lines("ada@example.com", key)) for key in ("ruled", "heat")] == [1, 1]
-    stale = {key: await number_of(team.workspace, asked=parse(f"{key} stale 11d", types), now=later) for key in KEYS}
+    stale = {key: await number_of(team.workspace, query=parse(f"{key} stale 11d", types), now=later) for key in KEYS}
     assert stale == {"score": 0, "heat": 1, "ruled": 1}
     assert [follow_up.asked_at for follow_up in await load_follow_ups(team.workspace, ids=range(1, 9))] == [
         NOW + 9 * DAY

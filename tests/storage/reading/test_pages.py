@@ -100,7 +100,7 @@ async def _all(workspace: Workspace, contact_filter: Filter, *, limit: int) -> l
     addresses: list[str] = []
     cursor = None
     while True:
-        result = await page(workspace, asked=contact_filter, limit=limit, cursor=cursor, now=NOW)
+        result = await page(workspace, query=contact_filter, limit=limit, cursor=cursor, now=NOW)
         assert len(result.cards) == limit or result.next_cursor is None
         addresses += [card.contact.email or "" for card in result.cards]
         cursor = result.next_cursor
@@ -121,7 +121,7 @@ async def test_the_sql_of_a_filter_finds_whom_its_specification_finds(
         hits, cells = hits + len(expected), cells + len(candidates)
 
         assert (text, await _all(workspace, contact_filter, limit=1000)) == (text, expected)
-        assert await count(workspace, asked=contact_filter, now=NOW) == len(expected)
+        assert await count(workspace, query=contact_filter, now=NOW) == len(expected)
     tell(f"random filters on {current_database().dialect}", {"cells": cells, "hits": hits})
     assert cells >= 40_000
     assert cells * 0.1 < hits < cells * 0.9
@@ -180,10 +180,10 @@ async def test_a_cursor_of_another_filter_or_none_of_ours_is_refused(
 ) -> None:
     """A cursor is data from outside: it may be anything."""
     workspace, types, _ = people
-    by_score = await page(workspace, asked=parse("sort:-score", types), limit=3, now=NOW)
+    by_score = await page(workspace, query=parse("sort:-score", types), limit=3, now=NOW)
     for text, cursor in (("sort:name", by_score.next_cursor), ("", "garbage!"), ("sort:-score", "W10"), ("", "")):
         with pytest.raises(BadCursor):
-            await page(workspace, asked=parse(text, types), limit=3, cursor=cursor, now=NOW)
+            await page(workspace, query=parse(text, types), limit=3, cursor=cursor, now=NOW)
 
 
 async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(
@@ -192,9 +192,9 @@ async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(
     """Of several terms the first that leaves nobody is named, as it was typed."""
     workspace, types, _ = people
     assert await find_emptying_term(
-        workspace, asked=parse('has:fit  name~"nobody at all" tag:vip', types), now=NOW
+        workspace, query=parse('has:fit  name~"nobody at all" tag:vip', types), now=NOW
     ) == ('name~"nobody at all"')
-    assert await find_emptying_term(workspace, asked=parse("has:fit", types), now=NOW) is None
+    assert await find_emptying_term(workspace, query=parse("has:fit", types), now=NOW) is None
 
 
 async def test_a_score_filter_is_read_from_the_index_of_the_ranks(

@@ -164,7 +164,7 @@ async def test_what_a_score_did_is_looked_up_by_contact(
     ):
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-            await count(crowded.workspace, asked=parse(text, types), now=NOW)
+            await count(crowded.workspace, query=parse(text, types), now=NOW)
         plan_text = await plan(crowd, statements(caplog, part)[0])
         assert index in plan_text, (text, plan_text)
         for whole in ("Seq Scan on effects", "Seq Scan on facts", "SCAN e", "SCAN g", "SCAN f"):
@@ -216,8 +216,8 @@ async def test_pages_of_a_fading_score_come_from_its_index(
     """At any moment a threshold is one number, and the order that of the ranks."""
     contact_filter = parse("heat>=80 sort:-heat", await score_types(crowded.workspace))
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-        first = await page(crowded.workspace, asked=contact_filter, limit=10, now=NOW)
-        second = await page(crowded.workspace, asked=contact_filter, limit=10, cursor=first.next_cursor, now=NOW + DAY)
+        first = await page(crowded.workspace, query=contact_filter, limit=10, now=NOW)
+        second = await page(crowded.workspace, query=contact_filter, limit=10, cursor=first.next_cursor, now=NOW + DAY)
 
     assert len({card.contact.id for card in (*first.cards, *second.cards)}) == 20
     for statement in statements(caplog, "ORDER BY s0.rank"):
@@ -232,7 +232,7 @@ async def test_the_next_page_of_an_export_is_found_by_its_address(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It begins where the last one ended, without sorting everybody again."""
-    cards = export(crowded.workspace, asked=parse("", await score_types(crowded.workspace)), now=NOW)
+    cards = export(crowded.workspace, query=parse("", await score_types(crowded.workspace)), now=NOW)
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         for _ in range(1500):
             await anext(cards)
@@ -268,9 +268,9 @@ async def test_no_filter_reads_a_list_again_for_each_contact(
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
             if text in PAGED:
-                await page(crowded.workspace, asked=contact_filter, limit=1_000, now=NOW)
+                await page(crowded.workspace, query=contact_filter, limit=1_000, now=NOW)
             else:
-                await count(crowded.workspace, asked=contact_filter, now=NOW)
+                await count(crowded.workspace, query=contact_filter, now=NOW)
         for statement in statements(caplog, "contacts c"):
             plan_text = await plan(crowd, statement, work_mem="64kB")
             costs = [float(cost) for cost in re.findall(r"cost=\S+?\.\.(\d+\.\d+)", plan_text)]

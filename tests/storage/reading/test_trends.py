@@ -35,7 +35,7 @@ async def heated(team: Team) -> Team:
 async def found(team: Team, text: str, *, now: int = NOW) -> list[str]:
     """Give the first letters of the addresses that a filter finds."""
     types = await score_types(team.workspace)
-    cards = (await page(team.workspace, asked=parse(text, types), limit=1000, now=now)).cards
+    cards = (await page(team.workspace, query=parse(text, types), limit=1000, now=now)).cards
     return [(card.contact.email or "")[0] for card in cards]
 
 
@@ -186,10 +186,10 @@ async def test_the_sql_finds_whom_the_specification_finds(heated: Team, database
             text = _terms(dice)
             contact_filter = parse(text, types)
             expected = [candidate.email for candidate in everybody if contact_filter.matches(candidate)]
-            answer = await page(heated.workspace, asked=contact_filter, limit=1000, now=now)
+            answer = await page(heated.workspace, query=contact_filter, limit=1000, now=now)
             assert (text, [card.contact.email for card in answer.cards]) == (text, expected)
             counts["cells"], counts["hits"] = counts["cells"] + len(everybody), counts["hits"] + len(expected)
-        assert await count(heated.workspace, asked=contact_filter, now=now) == len(expected)
+        assert await count(heated.workspace, query=contact_filter, now=now) == len(expected)
 
     tell("questions about the past", counts)
     assert counts["cells"] >= 15_000

@@ -90,9 +90,9 @@ async def test_filters_sorts_and_pages_are_of_the_moment(
         for text in FILTERS:
             contact_filter = parse(text, types)
             expected = [candidate.email for candidate in everybody if contact_filter.matches(candidate)]
-            result = await page(team.workspace, asked=contact_filter, limit=1000, now=now)
+            result = await page(team.workspace, query=contact_filter, limit=1000, now=now)
             assert (text, [card.contact.email for card in result.cards]) == (text, expected)
-            assert await count(team.workspace, asked=contact_filter, now=now) == len(expected)
+            assert await count(team.workspace, query=contact_filter, now=now) == len(expected)
             counts["cells"], counts["hits"] = counts["cells"] + len(everybody), counts["hits"] + len(expected)
         counts["pages"] += await check_pages(team, types, scores, now)
     after = [await raw.rows(database_url, f"SELECT * FROM {name} ORDER BY id") for name in ("scores", "effects")]
@@ -116,7 +116,7 @@ async def check_pages(team: Team, types: list[ScoreType], scores: dict[str, tupl
         read: list[str] = []
         cursor, later = None, now
         while True:
-            result = await page(team.workspace, asked=contact_filter, limit=limit, cursor=cursor, now=later)
+            result = await page(team.workspace, query=contact_filter, limit=limit, cursor=cursor, now=later)
             values = {card.contact.email: card.standings[-1].value for card in result.cards}
             assert values == {email: shown(exact[email or ""]) for email in values}
             read += [card.contact.email or "" for card in result.cards]

@@ -25,14 +25,14 @@ from tests.storage.teams import NOW, SECOND, Team, said, set_to
 async def exported(team: Team, text: str = "") -> list[str]:
     """Give the contacts of an export, as a command takes them."""
     contact_filter = parse(text, await score_types(team.workspace))
-    return [card.contact.typed async for card in export(team.workspace, asked=contact_filter, now=NOW)]
+    return [card.contact.typed async for card in export(team.workspace, query=contact_filter, now=NOW)]
 
 
 async def written(team: Team) -> str:
     """Give an export as CSV."""
     contact_filter, file = parse("", await score_types(team.workspace)), io.StringIO(newline="")
     counts: list[int] = []
-    number = await write_csv(team.workspace, asked=contact_filter, file=file, told=counts.append, now=NOW)
+    number = await write_csv(team.workspace, query=contact_filter, file=file, progress=counts.append, now=NOW)
     assert counts == list(range(1, number + 1))
     return file.getvalue()
 

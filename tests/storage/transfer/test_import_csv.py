@@ -76,7 +76,7 @@ class Desk:
     async def seen(self) -> dict[str, dict[str, Any]]:
         """Give what is known of everybody, by address or id: what is blank is left out."""
         types = await score_types(self.team.workspace)
-        cards = export(self.team.workspace, asked=parse("", types), now=self.now)
+        cards = export(self.team.workspace, query=parse("", types), now=self.now)
         return {
             card.contact.typed: {
                 name: value
