@@ -57,7 +57,7 @@ class Mark:
 class Chart:
     """What is drawn: each of *points* says the value from then on, the last one until the end of the span."""
 
-    whose: str
+    contact_name: str
     score_type: ScoreType
     since: int
     until: int
@@ -92,7 +92,7 @@ def describe_chart(chart: Chart) -> str:
     first, last = chart.points[0][1], chart.points[-1][1]
     span = f"from {_format_day(chart, chart.since, year=True)} to {_format_day(chart, chart.until, year=True)}"
     sentences = [
-        f"Chart of {score_type.label} of {chart.whose} {span}: {_format_value(first, score_type)} at first,"
+        f"Chart of {score_type.label} of {chart.contact_name} {span}: {_format_value(first, score_type)} at first,"
         f" {_format_value(last, score_type)} now"
     ]
     if values:
@@ -181,7 +181,7 @@ def _draw_head(chart: Chart) -> Iterator[str]:
     score_type = chart.score_type
     now = f"{_format_value(chart.points[-1][1], score_type)} now"
     room = WIDTH - 2 * MARGIN - width(replace_missing_glyphs(now), LARGE) - 24
-    title = fit_text(f"{chart.whose} · {score_type.label}", size=LARGE, room=room)
+    title = fit_text(f"{chart.contact_name} · {score_type.label}", size=LARGE, room=room)
     yield _draw_text(title, MARGIN, 30, size=LARGE, name="title")
     yield _draw_text(replace_missing_glyphs(now), WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
     span = (

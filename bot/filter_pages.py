@@ -87,7 +87,7 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,
-        here=filter_page.carried() or "",  # which has room: either it came in a button, or there is no cursor in it
+        current=filter_page.carried() or "",  # which has room: either it came in a button, or there is no cursor in it
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from bot.blocks.elements import button, section
 from bot.blocks.followup import ended_blocks, list_reply
 from bot.slack.handling import Block, Outlived, Reply, Request
-from storage.alerts.followups import FollowUp, Whose, list_overdue, list_waiting, load_follow_ups
+from storage.alerts.followups import Assignee, FollowUp, list_overdue, list_waiting, load_follow_ups
 from storage.domain.followups import FollowUpState
 from storage.ledger.contacts import contacts
 
@@ -69,7 +69,7 @@ async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
     """Give what is on a page, and one more where there is any."""
     if page.list_name == "overdue":
         return await list_overdue(request.workspace, after=page.after, most=PER_PAGE + 1, now=request.now)
-    person = Whose(id=request.person.id, address=request.person.email) if page.list_name == "mine" else None
+    person = Assignee(id=request.person.id, address=request.person.email) if page.list_name == "mine" else None
     return await list_waiting(request.workspace, assignee=person, after=page.after, most=PER_PAGE + 1)
 
 

@@ -25,7 +25,7 @@ async def chart_of(request: Request, contact: Contact, *, score: str, days: int)
     if all(value is None for _, value in timeline.points):
         return None
     chart = Chart(
-        whose=contact.shown,
+        contact_name=contact.shown,
         score_type=timeline.score_type,
         since=timeline.since,
         until=timeline.until,

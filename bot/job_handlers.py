@@ -22,7 +22,7 @@ from storage.alerts import followup_moves, followups
 from storage.alerts.decide import OWNERS, SWEEP, SWEEP_EVERY, sweep
 from storage.alerts.digests import DIGEST_JOB, digests, gather_news, record_digest_sent
 from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE
-from storage.alerts.followups import FollowUp, Whose
+from storage.alerts.followups import Assignee, FollowUp
 from storage.domain.backoff import MOST_ATTEMPTS, MOST_HELD, PACE, SECOND, pause
 from storage.domain.business_hours import is_at_work, is_same_day, next_time
 from storage.domain.errors import StorageUnavailable
@@ -333,11 +333,11 @@ class Deliverer:
                 job, notice, f"<@{digest.place}> is no active member here, so their digest is not sent."
             )
             return _JobResult(repeat_at=next_at)
-        reader = Whose(id=person.id, address=person.email) if person is not None else None
+        reader = Assignee(id=person.id, address=person.email) if person is not None else None
         news = await gather_news(self._workspace, digest=digest, assignee=reader, now=now)
         if not news.is_empty:
             channel = await self._poster.direct(digest.place) if is_person else digest.place
-            follow_ups = [*news.asked, *news.overdue, *news.waking]
+            follow_ups = [*news.follow_ups, *news.overdue, *news.waking]
             existing = await contacts(self._workspace, ids=[follow_up.contact for follow_up in follow_ups])
             types = {score_type.key: score_type for score_type in await score_types(self._workspace)}
             reply = digest_reply(news, {contact.id: contact for contact in existing}, types, place=digest.place)

@@ -43,7 +43,7 @@ from webhooks.metrics import Metrics
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
 from webhooks.readback import Reader
-from webhooks.source_settings import Given, authenticator_for, configure, next_secret, with_secret
+from webhooks.source_settings import SourceOptions, authenticator_for, configure, next_secret, with_secret
 
 log = structlog.get_logger(__name__)
 
@@ -264,7 +264,7 @@ def _configure_source(
     api_token: str | None,
 ) -> tuple[SourceSettings, tuple[str, ...]]:
     """Check what was said of a new source; raises Refusal."""
-    entered = Given(map=map, options=options, api_token=api_token)
+    entered = SourceOptions(map=map, options=options, api_token=api_token)
     configured = configure(workspace, slug=slug, provider=provider, options=entered)
     if secret is not None:
         proof = authenticator_for(workspace, slug=slug, provider=provider, settings=configured.settings)

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class SourceOptions:
     """What was said on the command line; none where nothing was."""
 
     secrets: Sequence[str] = field(default=(), repr=False)
@@ -62,7 +62,7 @@ def authenticator_for(workspace: Workspace, *, slug: str, provider: str, setting
 
 
 def configure(
-    workspace: Workspace, *, slug: str, provider: str, options: Given, before: Source | None = None
+    workspace: Workspace, *, slug: str, provider: str, options: SourceOptions, before: Source | None = None
 ) -> Configured:
     """Check what was said of a new source, or of one that was set *before*; raises Refusal with what to say instead."""
     spec = find_provider(provider)
@@ -99,7 +99,7 @@ def unknown_score_types(source: Source) -> list[str]:
     ]
 
 
-def with_secret(options: Given, secret: str, *, proof: Authenticator) -> Given:
+def with_secret(options: SourceOptions, secret: str, *, proof: Authenticator) -> SourceOptions:
     """Say a secret as what this kind of proof takes: a signing secret, a password or a token."""
     if isinstance(proof, Signature):
         return replace(options, secrets=(secret,))
@@ -127,7 +127,7 @@ def check_secret(proof: Authenticator, secret: str) -> None:
         raise Refusal(str(exc)) from exc
 
 
-def _check_options_used(provider: str, spec: Provider, options: Given) -> None:
+def _check_options_used(provider: str, spec: Provider, options: SourceOptions) -> None:
     values = {
         "map": options.map,
         "username": options.username or options.password,
@@ -146,7 +146,9 @@ def _check_options_used(provider: str, spec: Provider, options: Given) -> None:
         raise Refusal(f"choose one way to prove it is the sender: --{proof_options[0]} or --{proof_options[1]}")
 
 
-def _merge_settings(slug: str, provider: str, spec: Provider, options: Given, before: SourceSettings) -> SourceSettings:
+def _merge_settings(
+    slug: str, provider: str, spec: Provider, options: SourceOptions, before: SourceSettings
+) -> SourceSettings:
     property_map = _parse_pairs(options.map, "--map", "PROPERTY=TYPE")
     for key in property_map.values():
         check_key(key)
@@ -175,7 +177,9 @@ def _merge_settings(slug: str, provider: str, spec: Provider, options: Given, be
     return _choose_proof_settings(slug, spec, options, settings)
 
 
-def _choose_proof_settings(slug: str, spec: Provider, options: Given, settings: SourceSettings) -> SourceSettings:
+def _choose_proof_settings(
+    slug: str, spec: Provider, options: SourceOptions, settings: SourceSettings
+) -> SourceSettings:
     """Settle whether there is a user name, or where a token is."""
     if options.username is not None or options.password is not None or (spec.username and settings.username is None):
         name = options.username or settings.username or (slug if spec.username else None)

@@ -66,7 +66,7 @@ def simulation_reply(simulation: Simulation, words: str, people: Mapping[int, Co
     count = simulation.number
     amount = "1 follow-up" if count == 1 else f"{count} follow-ups" if count else "no follow-up"
     text = f"In the last {DAYS} days this would have asked for *{amount}*{':' if count else '.'}"
-    lines = [f"{short_name(people[id].shown)} · {moment(at)}" for id, at in simulation.asked if id in people]
+    lines = [f"{short_name(people[id].shown)} · {moment(at)}" for id, at in simulation.firings if id in people]
     more = [f"… and {count - len(lines)} more"] if count > len(lines) else []
     suppressed_note = f" It would have rested {simulation.spent} more times." if simulation.spent else ""
     condition_note = " Whether somebody fits the condition is as of now." if simulation.words.condition else ""

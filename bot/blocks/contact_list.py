@@ -50,15 +50,15 @@ def filter_reply(
     total: int,
     back: str | None,
     onward: str | None,
-    here: str,
+    current: str,
 ) -> Reply:
-    """Answer with a page of what a filter finds; *back*, *onward* and *here* are what its buttons carry."""
+    """Answer with a page of what a filter finds; *back*, *onward* and *current* are what its buttons carry."""
     lines = [_render_line(card, scores) for card in cards]
     shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
     title = f"{shown} {'contact fits' if total == 1 else 'contacts fit'}"
     pages = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
-    buttons.append(button("Share to channel", action="share", value=here))
+    buttons.append(button("Share to channel", action="share", value=current))
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
     return Reply(text=f"{title} {escape(text)}", blocks=[head, *sections(lines), actions(buttons)])
 

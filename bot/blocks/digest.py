@@ -29,7 +29,7 @@ def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, 
                 for card, by in news.movers
             ],
         ),
-        ("To follow up", _render_follow_ups(news.asked, people, types)),
+        ("To follow up", _render_follow_ups(news.follow_ups, people, types)),
         ("Unclaimed for too long", _render_follow_ups(news.overdue, people, types)),
         ("Snoozes that end today", _render_follow_ups(news.waking, people, types)),
         ("About to cool", [_render_cooling(card, news.score_type) for card in news.cooling]),

@@ -21,7 +21,7 @@ from storage.sources.deliveries import count_recent
 from storage.sources.health import list_troubled
 from storage.sources.readback_queue import readback_status
 from webhooks.providers import PROVIDERS
-from webhooks.source_settings import Given, configure, find_provider, next_secret, unknown_score_types
+from webhooks.source_settings import SourceOptions, configure, find_provider, next_secret, unknown_score_types
 
 app = typer.Typer(no_args_is_help=True, help="Sources: the systems that send scores.")
 
@@ -82,7 +82,7 @@ def add(
     async def body(_: Storage, settings: Settings) -> None:
         spec = find_provider(provider)
         workspace = await the_workspace(team)
-        options = Given(
+        options = SourceOptions(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
             map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
             mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
@@ -261,7 +261,7 @@ def set_(
     async def body(_: Storage, settings: Settings) -> None:
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
-        options = Given(
+        options = SourceOptions(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
             map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
             mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,

@@ -57,7 +57,7 @@ async def _try_rule(request: Request, words: str) -> Reply:
     simulation = await try_alert(
         request.workspace, words=words, owners=await resolve_owners(request, words), now=request.now
     )
-    existing = await contacts(request.workspace, ids=[id for id, _ in simulation.asked[:MOST_TRIED]])
+    existing = await contacts(request.workspace, ids=[id for id, _ in simulation.firings[:MOST_TRIED]])
     return simulation_reply(simulation, words, {contact.id: contact for contact in existing})
 
 

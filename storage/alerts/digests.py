@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from storage import jobs
 from storage.alerts import followups
-from storage.alerts.followups import FollowUp, Whose
+from storage.alerts.followups import Assignee, FollowUp
 from storage.db import database
 from storage.db.database import Row
 from storage.domain.business_hours import check_zone, next_time
@@ -60,7 +60,7 @@ class News:
     ranked: Sequence[Card] = ()  #: new among the top ten
     movers: Sequence[tuple[Card, int]] = ()  #: with how far, in thousandths
     cooling: Sequence[Card] = ()  #: about to fall out of the top band by themselves
-    asked: Sequence[FollowUp] = ()  #: asked for in the digest alone, and nobody has them
+    follow_ups: Sequence[FollowUp] = ()  #: asked for in the digest alone, and nobody has them
     overdue: Sequence[FollowUp] = ()
     waking: Sequence[FollowUp] = ()  #: whose snooze ends within a day
     top: tuple[int, ...] = ()  #: the top ten now
@@ -68,7 +68,7 @@ class News:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to say."""
-        return not any((self.hot, self.ranked, self.movers, self.cooling, self.asked, self.overdue, self.waking))
+        return not any((self.hot, self.ranked, self.movers, self.cooling, self.follow_ups, self.overdue, self.waking))
 
 
 async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int, made_by: str, now: int) -> Digest:
@@ -130,7 +130,7 @@ async def record_digest_sent(workspace: Workspace, *, id: int, top: Sequence[int
     )
 
 
-async def gather_news(workspace: Workspace, *, digest: Digest, assignee: Whose | None, now: int) -> News:
+async def gather_news(workspace: Workspace, *, digest: Digest, assignee: Assignee | None, now: int) -> News:
     """Gather what stands in a digest; for a person only what is theirs."""
     owner = assignee.address if assignee else None
     score_type = (await score_types(workspace))[0]
@@ -150,7 +150,7 @@ async def gather_news(workspace: Workspace, *, digest: Digest, assignee: Whose |
         ranked=[card for card in ranked if owner is None or match_key(card.contact.owner or "") == match_key(owner)],
         movers=await _list_movers(workspace, score_type, owner_terms, since=since, now=now),
         cooling=await _list_cooling(workspace, score_type, edge, owner_terms, now=now),
-        asked=await followups.list_in_digest(workspace, assignee=assignee, most=MOST_LOOKED_AT),
+        follow_ups=await followups.list_in_digest(workspace, assignee=assignee, most=MOST_LOOKED_AT),
         overdue=await followups.list_overdue(workspace, assignee=assignee, most=MOST_LOOKED_AT, now=now),
         waking=await followups.list_waking(workspace, assignee=assignee, before=now + DAY, most=MOST_LOOKED_AT),
         top=top,

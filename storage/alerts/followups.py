@@ -60,7 +60,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whose:
+class Assignee:
     """Somebody for whom follow-ups wait: what they have, what is escalated to them, and what nobody has of theirs."""
 
     id: str  #: Slack's
@@ -86,7 +86,7 @@ async def load_follow_ups(workspace: Workspace, *, ids: Collection[int]) -> list
 
 
 async def list_waiting(
-    workspace: Workspace, *, assignee: Whose | None = None, contact: int | None = None, after: int = 0, most: int
+    workspace: Workspace, *, assignee: Assignee | None = None, contact: int | None = None, after: int = 0, most: int
 ) -> list[FollowUp]:
     """Give what waits for somebody, the newest first: for one person, or of one contact, where that is asked.
 
@@ -100,27 +100,29 @@ async def list_waiting(
 
 
 async def list_overdue(
-    workspace: Workspace, *, assignee: Whose | None = None, after: int = 0, most: int, now: int
+    workspace: Workspace, *, assignee: Assignee | None = None, after: int = 0, most: int, now: int
 ) -> list[FollowUp]:
     """Give what nobody claimed in the time its rule sets, the newest first."""
     where = f"f.state IN ({states_sql(NOBODYS)}) AND f.late_at <= $6"
     return await _list_follow_ups(workspace, where, now, assignee=assignee, after=after, most=most)
 
 
-async def list_in_digest(workspace: Workspace, *, assignee: Whose | None = None, most: int) -> list[FollowUp]:
+async def list_in_digest(workspace: Workspace, *, assignee: Assignee | None = None, most: int) -> list[FollowUp]:
     """Give what was asked for in the digest alone and nobody has, the newest first."""
     where = f"f.state IN ({states_sql(NOBODYS)}) AND f.lane = $6"
     return await _list_follow_ups(workspace, where, DIGEST, assignee=assignee, after=0, most=most)
 
 
-async def list_waking(workspace: Workspace, *, assignee: Whose | None = None, before: int, most: int) -> list[FollowUp]:
+async def list_waking(
+    workspace: Workspace, *, assignee: Assignee | None = None, before: int, most: int
+) -> list[FollowUp]:
     """Give what is snoozed until then at the latest, the newest first."""
     where = f"f.state IN ({states_sql((FollowUpState.SNOOZED,))}) AND f.until <= $6"
     return await _list_follow_ups(workspace, where, before, assignee=assignee, after=0, most=most)
 
 
 async def _list_follow_ups(
-    workspace: Workspace, where: str, value: int | str, *, assignee: Whose | None, after: int, most: int
+    workspace: Workspace, where: str, value: int | str, *, assignee: Assignee | None, after: int, most: int
 ) -> list[FollowUp]:
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $1 AND ($2 = 0 OR f.id < $2)"

@@ -38,7 +38,7 @@ class Simulation:
     """What a rule would have asked for: the newest ones first, each a contact and an instant, and how many in all."""
 
     words: AlertWords
-    asked: Sequence[tuple[int, int]]
+    firings: Sequence[tuple[int, int]]
     number: int
     spent: int  #: how often it would have asked once more within its rest
 
@@ -72,7 +72,7 @@ async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str |
         )
         newest = nsmallest(NEWEST, [*newest, *firings], key=lambda firing: (-firing[1], firing[0]))
         number, spent = number + len(firings), spent + course_spent
-    return Simulation(words=parsed, asked=newest, number=number, spent=spent)
+    return Simulation(words=parsed, firings=newest, number=number, spent=spent)
 
 
 async def _load_batches(workspace: Workspace, watch: Watch, where: Term, *, now: int) -> AsyncIterator[list[_Course]]:

@@ -140,7 +140,7 @@ def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[st
     rules read the fields as they stood at the fact: today's are not those where one that they ask about is newer.
     Of two facts with the same time and key the whole fold decides which is first.
     """
-    newest = (known[name][1][:3] for name in compile_rules(score_type.rules).asked if name in known)
+    newest = (known[name][1][:3] for name in compile_rules(score_type.rules).fields_read if name in known)
     return fact.order <= max([last, *newest])
 
 

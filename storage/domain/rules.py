@@ -40,7 +40,7 @@ class Judge:
 
     rules: tuple[Rule, ...]
     conditions: Mapping[str, Term] = field(default_factory=dict)
-    asked: frozenset[str] = frozenset()  #: the fields that the conditions read
+    fields_read: frozenset[str] = frozenset()  #: the fields that the conditions read
 
     @property
     def asks_fields(self) -> bool:
@@ -56,7 +56,7 @@ class Judge:
 
         A rule that holds of a contact without any field (`-tag:vip`) holds from its first field on, whichever it is.
         """
-        return bool(fields) and (not self.asked.isdisjoint(fields) or bool(self.base({})[1]))
+        return bool(fields) and (not self.fields_read.isdisjoint(fields) or bool(self.base({})[1]))
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
         """Give the points of the rules about the contact itself that hold, and their names."""

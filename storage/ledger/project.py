@@ -113,7 +113,7 @@ async def find_late(
                     continue
                 if is_late(fact, types[pair], last=last[pair], known=fields.get(contact, {})):
                     late.add(pair)
-                if not compile_rules(types[pair].rules).asked.isdisjoint(fact.fields):
+                if not compile_rules(types[pair].rules).fields_read.isdisjoint(fact.fields):
                     since[pair] = min(since.get(pair, fact.occurred_at), fact.occurred_at)
                 last[pair] = max(last[pair], fact.order)
             if contact in fields and fact.fields:
@@ -131,7 +131,7 @@ async def _load_stated_fields(
     """Return the fields, before the new facts, of the contacts whose scores have conditions that ask about fields."""
     names_of: dict[int, set[str]] = {}
     for (contact, _), score_type in types.items():
-        if names := compile_rules(score_type.rules).asked:
+        if names := compile_rules(score_type.rules).fields_read:
             names_of.setdefault(contact, set()).update(names)
     fields_of = await contacts.fields(session, names_of) if names_of else {}
     workspace_of = {entry.contact: plan.submission.workspace.id for plan in plans for entry in plan.new}

@@ -52,7 +52,7 @@ def charted(
     ]
     score_type = score_type_ or kind(("cold", 0), ("warm", 40), ("hot", 80))
     return Chart(
-        whose=owner,
+        contact_name=owner,
         score_type=score_type,
         since=NOW - days * DAY,
         until=NOW,

@@ -17,7 +17,7 @@ from storage.sources.config import add_source
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import serving
 from tests.webhooks.sender import Answer, Clock, session
-from webhooks.source_settings import Given, configure
+from webhooks.source_settings import SourceOptions, configure
 
 FILES = sorted((Path(__file__).parent / "samples").glob("*.json"))
 SAMPLES: list[dict[str, Any]] = [json.loads(path.read_text()) for path in FILES]
@@ -43,7 +43,7 @@ MAPPED = ["hubspotscore", "9dc80c50d78a15643bfc4ca79d76156a73a1ca0e", "Lead_Scor
 MAPPED += ["points", "custom.cf_8wmpXYSgjLQzXeCQ7Cql0wXCpNyMqwLuMBRPT2Nk5aX"]
 
 
-def configuration(sample: dict[str, Any]) -> tuple[str, Given]:
+def configuration(sample: dict[str, Any]) -> tuple[str, SourceOptions]:
     """Say how somebody who knows the sender would set its source."""
     secret, provider = sample["secret"], sample["provider"]
     configuration_: dict[str, Any] = {}
@@ -61,14 +61,14 @@ def configuration(sample: dict[str, Any]) -> tuple[str, Given]:
     if sample["name"] in MAPPINGS:
         mapping = MAPPINGS[sample["name"]]
         recipe = RECIPES.get(sample["scheme"])
-        return "custom", Given(**configuration_, mapping=mapping, recipe=recipe)
+        return "custom", SourceOptions(**configuration_, mapping=mapping, recipe=recipe)
     if sample["scheme"] in ("hubspot-v1", "hubspot-v2"):
         configuration_["options"] = [f"signature={sample['scheme'].removeprefix('hubspot-')}"]
     if sample["scheme"] == "segment-sha1-batch":
         configuration_["options"] = ["batch=on"]
     if provider == "hubspot":
         configuration_["public_url"] = sample["url"]
-    return provider, Given(**configuration_, map=[f"{name}=measure" for name in MAPPED])
+    return provider, SourceOptions(**configuration_, map=[f"{name}=measure" for name in MAPPED])
 
 
 async def post(client: ClientSession, url: str, sample: dict[str, Any]) -> Answer:

@@ -27,7 +27,7 @@ from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.read.mapping import check_mapping
 from webhooks.read.parse_delivery import dry_run, replay, with_mapping
-from webhooks.source_settings import Given, configure
+from webhooks.source_settings import SourceOptions, configure
 
 GIVEN: dict[str, dict[str, Any]] = {
     "salesforce": {"options": ["organization_id=00D1I000003qqqE"], "token": "t", "token_in": "query:token"},
@@ -55,7 +55,7 @@ SAID: dict[str, dict[str, Any]] = {
 async def connect(service: Receiving, slug: str, provider: str, **more: Any) -> Source:
     """Add a source as the command line would."""
     configured = configure(
-        service.workspace, slug=slug, provider=provider, options=Given(**{**GIVEN.get(provider, {}), **more})
+        service.workspace, slug=slug, provider=provider, options=SourceOptions(**{**GIVEN.get(provider, {}), **more})
     )
     return await add_source(
         service.workspace,
@@ -272,7 +272,7 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     assert await service.contact("ada@example.com") is None
 
     configured = configure(
-        service.workspace, slug="own", provider="custom", options=Given(mapping=mapping), before=source
+        service.workspace, slug="own", provider="custom", options=SourceOptions(mapping=mapping), before=source
     )
     await set_source(service.workspace, slug="own", settings=configured.settings, secrets=configured.secrets, now=START)
     committer = Committer(database.current_database())  # another one, as in the process of a command
@@ -406,14 +406,14 @@ async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url:
         workspace = await add_workspace(TEAM, name="Acme", now=START)
         for provider, given_fields, complaint in REFUSED:
             with pytest.raises(Refusal) as error:
-                configure(workspace, slug="x", provider=provider, options=Given(**given_fields))
+                configure(workspace, slug="x", provider=provider, options=SourceOptions(**given_fields))
             assert complaint in str(error.value), provider
         for provider in PROVIDERS:
             given_fields = {"options": ["organization_id=00D1I000003qqqE"]} if provider == "salesforce" else {}
-            configured = configure(workspace, slug="x", provider=provider, options=Given(**given_fields))
+            configured = configure(workspace, slug="x", provider=provider, options=SourceOptions(**given_fields))
             assert configured.secrets or provider == "salesforce"
         zapier_source = configure(
-            workspace, slug="x", provider="zapier", options=Given(map=["a=b=fit", "a=b=fit"], muted=True)
+            workspace, slug="x", provider="zapier", options=SourceOptions(map=["a=b=fit", "a=b=fit"], muted=True)
         )
         assert (zapier_source.settings.map, zapier_source.settings.muted, zapier_source.settings.token_in) == (
             {"a=b": "fit"},

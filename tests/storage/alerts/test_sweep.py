@@ -347,7 +347,7 @@ async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Sto
     ]
     trial = await try_alert(team.workspace, words=words, owners={}, now=end)
 
-    assert sorted(trial.asked) == sorted(expected)
+    assert sorted(trial.firings) == sorted(expected)
     assert trial.spent == (await count_cooled_down(team.workspace)).get(2, 0)
     assert len(expected) >= 5
 
@@ -398,5 +398,5 @@ async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
     assert trial.number + trial.spent == rises[0]["n"]
     assert max(read) < CHANGES + turns
     assert sum(read) > contacts * turns
-    assert [at for _, at in trial.asked] == sorted((at for _, at in trial.asked), reverse=True)
-    assert len(trial.asked) == NEWEST
+    assert [at for _, at in trial.firings] == sorted((at for _, at in trial.firings), reverse=True)
+    assert len(trial.firings) == NEWEST
