@@ -7,6 +7,6 @@ COUNTS: Counter[str] = Counter()  #: summed over the run
 LINES: list[str] = []  #: said as they are
 
 
-def tell(title: str, counts: Mapping[str, int]) -> None:
+def report_counts(title: str, counts: Mapping[str, int]) -> None:
     """Have counts printed under the name of what was counted."""
     LINES.append(f"{title}: " + ", ".join(f"{name} {number}" for name, number in counts.items()))

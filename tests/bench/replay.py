@@ -82,9 +82,9 @@ def purchases(path: Path) -> list[Purchase]:
 async def replay(database_url: str, log: Sequence[Purchase], *, seed: int, shuffled_first: bool = False) -> Replayed:
     """Push all of the log, then all of it again shuffled (or the other way round), into an empty database."""
     env = environment(database_url)
-    await _told(env, "workspace", "add", TEAM, "--name", "CDNOW")
-    await _told(env, *f"type add {SCORE} --min 0 --max 100000 --step 0.01 --default".split())
-    (secret,) = (await _told(env, "source", "add", SLUG))["secrets"]
+    await _run_json(env, "workspace", "add", TEAM, "--name", "CDNOW")
+    await _run_json(env, *f"type add {SCORE} --min 0 --max 100000 --step 0.01 --default".split())
+    (secret,) = (await _run_json(env, "source", "add", SLUG))["secrets"]
     mixed = random.Random(seed).sample(log, len(log))
     orders = (mixed, log) if shuffled_first else (log, mixed)
     async with serving(env=env) as serve, session() as open_session:
@@ -99,7 +99,7 @@ async def replay(database_url: str, log: Sequence[Purchase], *, seed: int, shuff
     return Replayed(in_order=pushed[shuffled_first], shuffled=pushed[not shuffled_first], peak=peak)
 
 
-async def _told(env: dict[str, str], *words: str) -> Any:
+async def _run_json(env: dict[str, str], *words: str) -> Any:
     return (await run(*words, "--json", env=env)).document
 
 

@@ -8,7 +8,7 @@ from storage.bootstrap import Storage
 from storage.workspaces import add_workspace
 from tests.bench.explain import explain
 from tests.bench.replay import purchases
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage.teams import NOW, Team
 
 LOG = Path(__file__).resolve().parent.parent / "data" / "cdnow_2000.txt"
@@ -20,7 +20,7 @@ async def test_what_is_explained_is_what_is_shown(storage: Storage) -> None:
     team = Team(await add_workspace("T0CDNOW", name="CDNOW", now=NOW), storage.committer)
     counts = await explain(team, purchases(LOG), share=10)
 
-    tell("explained scores", counts)
+    report_counts("explained scores", counts)
     assert (counts["customers"], counts["instants"]) == (586, 10)
     assert counts["scores explained"] == 2 * 586
     assert min(counts["of months"], counts["cut"], counts["faded"]) >= 50

@@ -59,10 +59,10 @@ class House:
     def posted(self) -> list[str]:
         """Give whom the follow-ups are about that stand in the channel, in their order."""
         posts = [post for post in self.sandbox.world.posts if post.channel == SUCCESS and post.metadata]
-        return [_whom(post) for post in posts]
+        return [_mentioned_name(post) for post in posts]
 
 
-def _whom(message: Message) -> str:
+def _mentioned_name(message: Message) -> str:
     return message.text.split("@")[0]
 
 

@@ -14,10 +14,10 @@ async def say(page: Page, line: str) -> Locator:
     await page.get_by_test_id("composer").fill(line)
     await page.get_by_test_id("composer").press("Enter")
     await expect(page.get_by_test_id("message")).to_have_count(before + 1)
-    return await kept(page)
+    return await kept_message(page)
 
 
-async def kept(page: Page) -> Locator:
+async def kept_message(page: Page) -> Locator:
     """Give the newest message by its own name."""
     handle = await newest(page).get_attribute("data-handle")
     return page.locator(f'[data-handle="{handle}"]')

@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from tests.bot.cli.program import busy
 from tests.browser.conftest import RUNNING, Open, demo
-from tests.browser.slack_page import become, kept, newest, say, words
+from tests.browser.slack_page import become, kept_message, newest, say, words
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ async def test_top_five(open_page: Open) -> None:
     await expect(page.get_by_test_id("message").nth(-1)).not_to_have_attribute(
         "data-handle", str(await typed.get_attribute("data-handle"))
     )
-    clicked = await kept(page)
+    clicked = await kept_message(page)
     values = [int(value) for value in re.findall(r"^.+ · .+ (\d+) \(\w+\)$", texts[1], re.MULTILINE)]
 
     assert texts[0] == "Top 5 by Score"

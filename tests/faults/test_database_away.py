@@ -35,7 +35,7 @@ def check_away(answer: Answer) -> None:
 
 
 @asynccontextmanager
-async def through(database_url: str) -> AsyncIterator[tuple[Receiving, Between]]:
+async def receiving_through(database_url: str) -> AsyncIterator[tuple[Receiving, Between]]:
     """Run a service that reaches its database through what can be cut."""
     async with between(database_url) as (standing, url), receiving(url) as service:
         yield service, standing
@@ -54,7 +54,7 @@ async def until_taken(sender: Sender, document: object, delivery: str) -> tuple[
 @on_postgres
 async def test_an_unreachable_database_is_503(database_url: str) -> None:
     """While nothing leads to it every delivery is asked to come back, and is taken once it does."""
-    async with through(database_url) as (service, standing):
+    async with receiving_through(database_url) as (service, standing):
         assert (await service.sender.push(item("score.add", value=1), delivery="before")).counts == (1, 0, 0, 0)
         api = await program(service)
         await standing.cut()
@@ -100,7 +100,7 @@ async def test_a_damaged_file_is_503(database_url: str) -> None:
 @on_postgres
 async def test_a_silent_database_is_not_ready(database_url: str) -> None:
     """Where the database is there but says nothing, readiness is denied soon, and what waits is answered in the end."""
-    async with through(database_url) as (service, standing):
+    async with receiving_through(database_url) as (service, standing):
         standing.flows.clear()
         pushing = asyncio.create_task(service.sender.push(item(), delivery="d"))
         async with asyncio.timeout(30):
@@ -116,7 +116,7 @@ async def test_a_silent_database_is_not_ready(database_url: str) -> None:
 @on_postgres
 async def test_a_commit_nobody_heard_of_is_known_when_repeated(database_url: str) -> None:
     """Where the answer to a commit is lost the sender hears 503; its repeat is a duplicate, since all is kept."""
-    async with through(database_url) as (service, standing):
+    async with receiving_through(database_url) as (service, standing):
         for number in range(5):
             standing.lose_the_next_commit()
             pushing = asyncio.create_task(service.sender.push(item("score.add", value=1), delivery=f"d{number}"))

@@ -24,7 +24,7 @@ from storage.reading.history import history
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import Serving, environment, serving
 from tests.conftest import KEY
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.faults.lives import Lives, living
 from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
 from tests.webhooks.sender import Sender, item, session
@@ -217,7 +217,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled(database_url: str) -> Non
     facts = await check_ledger(database_url, record)
     follow_ups = await check_follow_ups(database_url, record)
 
-    tell(
+    report_counts(
         f"killed on {database_url.partition(':')[0]}, seed {seed}",
         {
             "kills": record.kills,

@@ -30,7 +30,7 @@ from storage.jobs import list_due_in_lane
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
 from tests.conftest import KEY
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.faults.lives import Lives, living
 from tests.postgres import Databases, postgres_url
 from tests.storage.teams import Team, set_to
@@ -94,10 +94,10 @@ async def live_and_die(replica: Lives, slack: Sandbox, trouble: Trouble, turns: 
     await replica.begin()
     for turn in turns:
         enough = turn * CHANNELS * EACH // (KILLS + 1)
-        await slack.wait_for(lambda: len(posted(slack)) >= enough, timeout=PATIENCE)  # noqa: B023 - asked at once
+        await slack.wait_for(lambda: len(list_posts(slack)) >= enough, timeout=PATIENCE)  # noqa: B023 - asked at once
         asyncio.get_running_loop().call_later(trouble.dice.uniform(0, 0.05), replica.kill)
         assert await replica.ended() == -9, "it ended before it was killed"
-        trouble.kills.append(len(posted(slack)))
+        trouble.kills.append(len(list_posts(slack)))
         await replica.begin()
 
 
@@ -126,7 +126,7 @@ async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]
             later += PACE
 
 
-def posted(slack: Sandbox) -> list[Message]:
+def list_posts(slack: Sandbox) -> list[Message]:
     """Give the follow-ups that stand in the channels."""
     return [post for post in slack.world.posts if post.metadata]
 
@@ -146,7 +146,9 @@ async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, 
                 troubling = asyncio.create_task(misbehave(slack, trouble))
                 turns = iter(range(1, KILLS + 1))
                 await asyncio.gather(*(live_and_die(replica, slack, trouble, turns) for replica in replicas))
-                await slack.wait_for(lambda: len(told(posted(slack))) >= len(follow_ups), timeout=PATIENCE)
+                await slack.wait_for(
+                    lambda: len(count_posts_by_id(list_posts(slack))) >= len(follow_ups), timeout=PATIENCE
+                )
                 troubling.cancel()
                 slack.faults.clear()
                 slack.faults.release()
@@ -159,10 +161,10 @@ async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, 
             await opened_storage.close()
     assert len(follow_ups) == CHANNELS * EACH
     assert {(follow_up.message_channel, follow_up.message_ts) for follow_up in stored} <= {
-        (follow_up.channel, follow_up.ts) for follow_up in posted(slack)
+        (follow_up.channel, follow_up.ts) for follow_up in list_posts(slack)
     }
     check(
-        posted(slack),
+        list_posts(slack),
         {follow_up.id: follow_up.lane for follow_up in follow_ups},
         trouble,
         seed=seed,
@@ -185,7 +187,7 @@ async def serving(env: Mapping[str, str], begun: float) -> AsyncIterator[Sequenc
         yield first, other
 
 
-def told(messages: list[Message]) -> Counter[int]:
+def count_posts_by_id(messages: list[Message]) -> Counter[int]:
     """Count the messages of each follow-up."""
     return Counter(message.metadata["event_payload"]["id"] for message in messages if message.metadata)
 
@@ -199,14 +201,14 @@ def check(messages: list[Message], lanes: Mapping[int, str], trouble: Trouble, *
         places[message.channel].append((message.metadata["event_payload"]["id"], float(message.ts) * SPEED))
     gaps = [later - earlier for posts in places.values() for (_, earlier), (_, later) in pairwise(posts)]
     in_midst = sum(0 < number < len(lanes) for number in trouble.kills)
-    tell(
+    report_counts(
         f"posted by services that are killed, seed {seed}",
         {"follow-ups": len(lanes), "channels": len(places), "messages": len(messages)}
         | {"marked as repeats": len(marked), "kills": len(trouble.kills), "kills in the midst": in_midst}
         | {"least gap, ms of their clock": int(min(gaps) * 1000), "their clock's speed": SPEED, "s": int(seconds)}
         | {f"faults: {kind}": number for kind, number in sorted(trouble.faults.items())},
     )
-    assert told(messages).keys() == lanes.keys()  # none is lost
+    assert count_posts_by_id(messages).keys() == lanes.keys()  # none is lost
     assert len(messages) - len(marked) == len(lanes)
     for place, posts in places.items():
         assert [id for id, _ in posts] == sorted(id for id, lane in lanes.items() if lane == place)

@@ -19,7 +19,7 @@ from tests.journeys.test_following_up import (
     click,
     history,
     hot,
-    posted,
+    list_follow_up_posts,
     press,
     tried_again,
     until_it_says,
@@ -138,7 +138,7 @@ async def test_a_rule_is_tried_before_it_is_made(acme: Acme) -> None:
     assert "asked for *no follow-up*" in acme.seen(await acme.ask("alerts try when score crosses 40 if tag:nobody"))
     assert "Did you mean" in acme.seen(await acme.ask("alerts try when score enters hto"))
     assert "2. " not in acme.seen(await acme.ask("alerts"))
-    assert posted(acme) == []
+    assert list_follow_up_posts(acme) == []
 
 
 async def test_a_rule_that_is_there_is_not_made_again(acme: Acme) -> None:

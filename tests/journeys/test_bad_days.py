@@ -27,7 +27,7 @@ def tried(acme: Acme, method: str) -> int:
     return sum(call.method == method for call in acme.sandbox.calls)
 
 
-def shown(acme: Acme) -> list[str]:
+def shown_texts(acme: Acme) -> list[str]:
     """Give what the app told the rep in the channel."""
     return [acme.seen(message) for message in acme.sandbox.messages(SALES, REP) if message.user == "U0BOT"]
 
@@ -42,7 +42,7 @@ async def test_a_busy_slack_is_asked_again(acme: Acme) -> None:
     await acme.service.stop()
 
     assert second.at - first.at >= 1
-    assert shown(acme) == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
+    assert shown_texts(acme) == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ async def test_a_slack_that_stays_busy(acme: Acme) -> None:
     receipt = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP"))
 
     assert [acme.seen(message) for message in receipt] == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
-    assert (tried(acme, "response_url"), shown(acme)) == (3, [])
+    assert (tried(acme, "response_url"), shown_texts(acme)) == (3, [])
     assert await acme.made_by_people() == ONCE
 
 
@@ -68,7 +68,7 @@ async def test_an_answer_that_fails_is_sent_again(acme: Acme, kind: str) -> None
     await acme.restart()
 
     expected = ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS] * (2 if kind == "dropped_after_accepting" else 1)
-    assert (tried(acme, "response_url"), shown(acme), acme.sandbox.messages("D0REP")) == (2, expected, [])
+    assert (tried(acme, "response_url"), shown_texts(acme), acme.sandbox.messages("D0REP")) == (2, expected, [])
     assert await acme.made_by_people() == ONCE
 
 
@@ -106,8 +106,8 @@ async def test_the_acknowledgement_comes_before_the_lookups(acme: Acme, method: 
     acme.sandbox.faults.add(Fault(method=method, kind="late"))
     response = await acme.sandbox.say("/score set ada +5")
     await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
-    meanwhile = (acme.answers, await acme.made_by_people(), shown(acme))
-    _, call = await acme.answered(_released(acme))
+    meanwhile = (acme.answers, await acme.made_by_people(), shown_texts(acme))
+    _, call = await acme.answered(_releaser(acme))
 
     assert (response.status, response.body, response.note) == (200, "", "")
     assert meanwhile == ([], [], [])
@@ -126,7 +126,7 @@ async def test_a_click_is_acknowledged_before_the_lookups(acme: Acme, label: str
     response = await acme.sandbox.click(receipt.id, action)
     await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
     meanwhile = (len(acme.answers), await acme.made_by_people())
-    await acme.answered(_released(acme))
+    await acme.answered(_releaser(acme))
 
     assert (response.status, response.body) == (200, "")
     assert meanwhile == (before, ONCE)
@@ -141,7 +141,7 @@ async def test_a_form_is_acknowledged_in_time(acme: Acme) -> None:
     before = len(acme.answers)
     response = await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
     meanwhile = (len(acme.answers), acme.sandbox.open_views(), await acme.made_by_people())
-    _, call = await acme.answered(_released(acme))
+    _, call = await acme.answered(_releaser(acme))
 
     assert (response.status, response.body, response.note) == (200, "", "")
     assert meanwhile == (before, [], [])
@@ -155,7 +155,7 @@ async def test_a_mistake_in_a_form_that_was_acknowledged_already(acme: Acme) -> 
     acme.sandbox.clock.advance(31)
     acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
     await acme.sandbox.submit(view.id, entered(view, {"score_satisfaction": "4.7"}))
-    _, call = await acme.answered(_released(acme))
+    _, call = await acme.answered(_releaser(acme))
 
     assert call.answer == {"status": 200, "body": "ok"}
     assert call.arguments["text"].endswith("Satisfaction goes in steps of 0.5; use 4.5 or 5.")
@@ -195,7 +195,7 @@ async def test_a_form_that_cannot_be_opened(acme: Acme, kind: str) -> None:
     await acme.sandbox.say("/score set")
     await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
 
-    (text,) = shown(acme)
+    (text,) = shown_texts(acme)
     assert acme.sandbox.open_views() == []
     assert text.startswith("Slack did not open the form")
     assert text.endswith(TYPED)
@@ -207,7 +207,7 @@ async def test_a_form_that_slack_would_open_later(acme: Acme) -> None:
     await acme.sandbox.say("/score set")
     await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
 
-    assert shown(acme) == [f"Slack did not open the form (ratelimited). {TYPED}"]
+    assert shown_texts(acme) == [f"Slack did not open the form (ratelimited). {TYPED}"]
 
 
 async def test_a_form_that_was_asked_for_too_long_ago(acme: Acme) -> None:
@@ -219,7 +219,7 @@ async def test_a_form_that_was_asked_for_too_long_ago(acme: Acme) -> None:
     acme.sandbox.faults.release()
     await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
 
-    assert shown(acme) == [f"Slack did not open the form in time. {TYPED}"]
+    assert shown_texts(acme) == [f"Slack did not open the form in time. {TYPED}"]
 
 
 async def test_a_form_that_slack_opened_without_saying_so(acme: Acme) -> None:
@@ -256,7 +256,7 @@ async def test_what_was_acknowledged_is_finished_before_the_end(acme: Acme) -> N
     acme.sandbox.faults.release()
     await stopping
 
-    assert shown(acme) == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
+    assert shown_texts(acme) == ["Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -391,7 +391,7 @@ async def test_an_undo_of_what_nobody_did(acme: Acme) -> None:
     assert await acme.value("ada") == 85_000
 
 
-def _released(acme: Acme) -> Callable[[], Awaitable[None]]:
+def _releaser(acme: Acme) -> Callable[[], Awaitable[None]]:
     async def release() -> None:
         acme.sandbox.faults.release()
 

@@ -41,7 +41,7 @@ async def send_body(acme: Acme, body: bytes, *, kind: dict[str, str] = FORM) -> 
     return await acme.sandbox.raw(body=body, headers=kind | headers)
 
 
-async def answered(acme: Acme, payload: dict[str, Any]) -> str:
+async def post_payload(acme: Acme, payload: dict[str, Any]) -> str:
     """Send a request, and return the text of the answer."""
     before = len(acme.answers)
     assert (await send(acme, payload)).status == 200
@@ -53,7 +53,7 @@ async def test_no_line_holds_nul(acme: Acme) -> None:
     """Whatever the verb, the answer is the same sentence, and nothing is written."""
     for line in LINES:
         sent = await acme.written(lambda line=line: acme.sandbox.say(line))  # type: ignore[misc]  # bound at once
-        assert await answered(acme, dict(sent.payload)) == NUL, line
+        assert await post_payload(acme, dict(sent.payload)) == NUL, line
 
     assert await acme.made_by_people() == []
     assert (await verify_next(acme.workspace)).differences == ()
@@ -68,7 +68,7 @@ async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, expected:
     payload = json.loads(json.dumps(sent.payload))
     (reason,) = payload["view"]["state"]["values"]["reason"].values()
     reason["value"] = broken
-    assert await answered(acme, {"payload": json.dumps(payload)}) == expected
+    assert await post_payload(acme, {"payload": json.dumps(payload)}) == expected
 
     message = await acme.ask("ada")
     action = message.blocks[-1]["elements"][0]
@@ -77,7 +77,7 @@ async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, expected:
     )
     payload = json.loads(json.dumps(sent.payload))
     payload["actions"][0]["value"] = broken
-    assert await answered(acme, {"payload": json.dumps(payload)}) == expected
+    assert await post_payload(acme, {"payload": json.dumps(payload)}) == expected
 
     assert await acme.made_by_people() == []
     assert (await verify_next(acme.workspace)).differences == ()
@@ -92,7 +92,7 @@ async def test_a_line_of_any_length_has_one_answer(acme: Acme, line: str, length
     """What is longer than any name is refused in a sentence on both databases, not by one of them."""
     for word in ("x" * length, "x " * (length // 2), "\ufdfa" * length):
         sent = await acme.written(lambda word=word: acme.sandbox.say("/score ada"))  # type: ignore[misc]  # bound at once
-        answer = await answered(acme, {**sent.payload, "text": line.format(word)})
+        answer = await post_payload(acme, {**sent.payload, "text": line.format(word)})
         assert "fault of ours" not in answer
         assert "\n" not in answer
         assert len(answer) < 3000

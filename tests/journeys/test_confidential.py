@@ -16,7 +16,7 @@ from tests.journeys.test_following_up import (
     chosen,
     click,
     hot,
-    posted,
+    list_follow_up_posts,
     press,
     tried_again,
     until_it_says,
@@ -146,7 +146,7 @@ async def test_a_list_in_a_channel_that_is_not_ours_alone_any_more(acme: Acme, c
     await until_it_says(acme, moved_message, "Claimed by <@U0REP>")
     await acme.restart()
     assert names_in(calls_since(acme, before, SUCCESS)) == []
-    assert len(posted(acme, "D0ADMIN")) == 1
+    assert len(list_follow_up_posts(acme, "D0ADMIN")) == 1
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ async def test_a_message_that_changes_because_of_a_click_elsewhere(acme: Acme, c
     await acme.restart()
     assert names_in(calls_since(acme, before, SUCCESS)) == []
     assert len(calls_since(acme, before, SUCCESS)) == 1
-    assert len(posted(acme, "D0ADMIN")) == 1
+    assert len(list_follow_up_posts(acme, "D0ADMIN")) == 1
 
 
 async def test_a_message_that_changes_because_the_score_fell_back(acme: Acme) -> None:
@@ -321,7 +321,7 @@ async def test_without_an_admin_the_home_tab_says_so(acme: Acme) -> None:
     await click(acme, await acme.ask("followups", channel="D0REP"), "Claim")
     await acme.sandbox.wait_for(lambda: hidden(acme, message))
     await acme.restart()  # after which nothing is under way
-    assert posted(acme, "D0ADMIN") == []
+    assert list_follow_up_posts(acme, "D0ADMIN") == []
     assert await is_noticed(acme.workspace, notice=NO_ADMIN)
     assert "No admin could be reached" in await home(acme)
     assert "Ada" not in (await home(acme)).partition("Your follow-ups")[0]
@@ -360,7 +360,7 @@ async def test_the_admin_gets_it_once_whatever_slack_answers(acme: Acme, fault: 
     (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
     await until_it_says(acme, moved_message, "they are one list: 63")
     await acme.restart()
-    assert len(posted(acme, "D0ADMIN")) == 1
+    assert len(list_follow_up_posts(acme, "D0ADMIN")) == 1
     assert hidden(acme, message)
 
 
@@ -377,7 +377,7 @@ async def test_what_slack_does_not_say_just_now_waits(acme: Acme, method: str) -
     await acme.sandbox.wait_for(lambda: method in [call.method for call in acme.sandbox.calls[before:]])
     acme.sandbox.clock.advance(5)
     await until_it_says(acme, message, "Closed by itself")
-    assert posted(acme, "D0ADMIN") == []
+    assert list_follow_up_posts(acme, "D0ADMIN") == []
 
 
 async def test_who_left_the_channel_opens_it_again(acme: Acme) -> None:
@@ -421,7 +421,7 @@ async def test_a_list_that_was_taken_unheard_before_a_guest_joined(acme: Acme) -
     await until_it_says(acme, moved_message, "they are one list: 62")
     await acme.restart()
     assert hidden(acme, message)
-    assert (len(posted(acme)), len(posted(acme, "D0ADMIN"))) == (1, 1)
+    assert (len(list_follow_up_posts(acme)), len(list_follow_up_posts(acme, "D0ADMIN"))) == (1, 1)
 
 
 async def test_who_may_see_nothing_is_told_so_in_direct_messages_too(acme: Acme) -> None:

@@ -26,7 +26,7 @@ async def chosen(acme: Acme, channel: str | None = SUCCESS) -> None:
     await choose_channel(acme.workspace, channel=channel, now=int(acme.sandbox.clock.now() * 1_000_000))
 
 
-def posted(acme: Acme, channel: str = SUCCESS) -> list[Message]:
+def list_follow_up_posts(acme: Acme, channel: str = SUCCESS) -> list[Message]:
     """Give what the app posted for everybody in a channel."""
     world = acme.sandbox.world
     posts = [post for post in world.posts if post.channel == channel and post.user == world.bot_user and post.metadata]
@@ -37,7 +37,7 @@ async def until_posted(acme: Acme, count: int, channel: str = SUCCESS) -> list[M
     """Wait until so many messages stand in a channel."""
 
     def enough() -> list[Message]:
-        posts = posted(acme, channel)
+        posts = list_follow_up_posts(acme, channel)
         return posts if len(posts) >= count else []
 
     return list(await acme.sandbox.wait_for(enough))
@@ -117,7 +117,7 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
         "Claimed by <@U0JANE>\nSnoozed by <@U0JANE>\nOpen again: the snooze was over\n"
         "Done by <@U0REP>\nWhat came of it, says <@U0REP>: meeting"
     )
-    assert len(posted(acme)) == 1
+    assert len(list_follow_up_posts(acme)) == 1
     assert [call.method for call in acme.sandbox.calls].count("chat.postMessage") == 2  # it, and the word in its thread
 
 
@@ -128,7 +128,7 @@ async def test_a_click_is_seen_before_the_rest_is_posted(acme: Acme) -> None:
     (message, *_) = await until_posted(acme, 1)
     await press(acme, message, "Claim")
     await until_it_says(acme, message, "Claimed by <@U0REP>")
-    assert len(posted(acme)) < 8
+    assert len(list_follow_up_posts(acme)) < 8
 
 
 @on_both
@@ -160,7 +160,7 @@ async def test_very_many_are_one_list(acme: Acme) -> None:
     assert "p59@example.com" in acme.seen(message)
     await acme.pushed(hot("late@example.com"))
     message = await until_it_says(acme, message, "they are one list: 61")
-    assert len(posted(acme)) == 1
+    assert len(list_follow_up_posts(acme)) == 1
     await acme.restart()  # which finishes what is under way
     assert {follow_up.message_ts for follow_up in await load_follow_ups(acme.workspace, ids=range(1, 100))} == {
         message.ts
@@ -178,7 +178,7 @@ async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel
     (message,) = await until_posted(acme, 1, "D0ADMIN")
     assert "Ada Lovelace" in acme.seen(message)
     if channel in acme.sandbox.world.channels:
-        assert posted(acme, channel) == []
+        assert list_follow_up_posts(acme, channel) == []
     answer = await acme.ask(f"alerts add when score crosses 50 in <#{channel}>", channel="D0REP")
     assert "No rule was made" in acme.seen(answer)
     assert reason in acme.seen(answer)
@@ -200,7 +200,7 @@ async def test_a_channel_that_becomes_shared_gets_nothing_more(acme: Acme) -> No
     await acme.sandbox.event({"type": "channel_shared", "channel": SUCCESS, "connected_team_id": "T0OTHER"})
     await acme.pushed(hot("hopper@example.com"))
     await until_posted(acme, 1, "D0ADMIN")
-    assert len(posted(acme)) == 1
+    assert len(list_follow_up_posts(acme)) == 1
 
 
 async def test_without_a_channel_the_owner_is_asked(acme: Acme) -> None:
@@ -224,7 +224,7 @@ async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: b
     await acme.pushed(hot())
     await acme.sandbox.wait_for(lambda: [call for call in acme.sandbox.calls if call.method == "chat.postMessage"])
     acme.sandbox.clock.advance(5)
-    await acme.sandbox.wait_for(lambda: posted(acme))
+    await acme.sandbox.wait_for(lambda: list_follow_up_posts(acme))
     await acme.pushed(hot("hopper@example.com"))  # behind it in its lane
     acme.sandbox.clock.advance(5)
     messages = await until_posted(acme, posts + 1)
@@ -275,7 +275,7 @@ async def test_the_list_of_very_many_comes_once(acme: Acme, fault: Any) -> None:
     (message,) = await until_posted(acme, 1)
     await until_it_says(acme, message, "they are one list: 61")
     await acme.restart()
-    assert len(posted(acme)) == 1
+    assert len(list_follow_up_posts(acme)) == 1
 
 
 @pytest.mark.parametrize("fault", BAD_ANSWERS)
@@ -310,7 +310,7 @@ async def test_a_lookup_that_fails_sends_nothing_elsewhere(
     await acme.sandbox.wait_for(lambda: [call for call in acme.sandbox.calls if call.method == method])
     acme.sandbox.clock.advance(5)
     await until_posted(acme, 1, place)
-    assert posted(acme, "D0ADMIN") == []
+    assert list_follow_up_posts(acme, "D0ADMIN") == []
 
 
 async def test_without_leave_to_look_a_doubtful_message_is_repeated_and_marked(acme: Acme) -> None:

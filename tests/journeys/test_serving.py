@@ -43,7 +43,7 @@ async def test_serve(database_url: str, way: dict[str, str], oauth: dict[str, st
             await served.line(lambda line: "connected to Slack" in line)
             async with ClientSession() as session, session.get(f"{sandbox.app_url}/readyz") as answer:
                 ready = answer.status
-            offer = await said(sandbox, "/score set ada@example.com 85 because great demo")
+            offer = await ask_sandbox(sandbox, "/score set ada@example.com 85 because great demo")
             added = await clicked(sandbox, offer)
             served.process.send_signal(signal.SIGTERM)
             code = await served.end()
@@ -61,7 +61,7 @@ async def test_serve(database_url: str, way: dict[str, str], oauth: dict[str, st
     assert [line for line in served.lines if "Traceback" in line or "ada@example.com" in line] == []
 
 
-async def said(sandbox: Sandbox, line: str) -> str:
+async def ask_sandbox(sandbox: Sandbox, line: str) -> str:
     """Type a line, and give the handle of the answer."""
     before = len(sandbox.messages())
     response = await sandbox.say(line)

@@ -20,7 +20,7 @@ async def push(acme: Acme, *, secret: str = CRM_SECRET, **more: Any) -> int:
     return int(response["answer"]["status"])
 
 
-def told(acme: Acme) -> list[str]:
+def list_standing_texts(acme: Acme) -> list[str]:
     """Give what admins were told of sources, as they see it."""
     world = acme.sandbox.world
     posts = [post for post in world.posts if post.metadata and post.metadata.get("event_type") == "source_standing"]
@@ -32,7 +32,7 @@ async def until_told(acme: Acme, count: int, *, after: int = 310) -> list[str]:
     acme.sandbox.clock.advance(after)
 
     def enough() -> list[Message] | list[str]:
-        return told(acme) if len(told(acme)) >= count else []
+        return list_standing_texts(acme) if len(list_standing_texts(acme)) >= count else []
 
     return list(map(str, await acme.sandbox.wait_for(enough)))
 

@@ -23,7 +23,7 @@ SUBMISSIONS = 600
 AT_ONCE = {"sqlite": 4, "postgres": 24}
 
 
-def whom(number: int) -> Reference:
+def reference_to(number: int) -> Reference:
     """Say who is meant: a third of the people by address, a third by id, the others by both."""
     email = f"p{number}@example.com" if number % 3 != 1 else None
     return Reference(email=email, source="crm", id=None if number % 3 == 0 else str(number))
@@ -34,7 +34,7 @@ def world() -> list[Item]:
     return [
         Item(
             key=f"k{number}",
-            contact=whom(number % PEOPLE),
+            contact=reference_to(number % PEOPLE),
             score="score",
             op=Op.ADD,
             amount=1_000,

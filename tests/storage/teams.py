@@ -45,7 +45,7 @@ def set_to(key: str, contact: Whom, value: int, **more: object) -> Item:
     return change(key, contact, Op.SET, value, **more)  # type: ignore[arg-type]  # handed through as they are
 
 
-def said(key: str, contact: Whom, *, at: int | None = None, **fields: Json) -> Item:
+def field_item(key: str, contact: Whom, *, at: int | None = None, **fields: Json) -> Item:
     """Say something of a contact."""
     return Item(key=key, contact=_reference(contact), occurred_at=at, fields=fields)
 

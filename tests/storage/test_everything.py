@@ -34,7 +34,7 @@ from storage.scoring.definitions import add_score_type, drafts, load_version, sc
 from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, preview
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage.teams import DAY, NOW, SECOND, Team
 
 HOUR = DAY // 24
@@ -184,7 +184,7 @@ forgets = st.builds(Forget, whom=st.sampled_from(NAMES), actor=actors, ago=st.sa
 
 
 @st.composite
-def told(draw: st.DrawFn) -> Tell:
+def tells(draw: st.DrawFn) -> Tell:
     """Choose what a source tells, or a person asks of one contact."""
     actor = draw(actors)
     return Tell(
@@ -200,7 +200,7 @@ def told(draw: st.DrawFn) -> Tell:
 places = st.integers(0, 3) | st.integers(0, 60)
 takings_back = st.builds(TakeBack, places)
 agains = st.builds(Again, places)
-acts = st.one_of(told(), told(), joins, forgets, takings_back, agains)
+acts = st.one_of(tells(), tells(), joins, forgets, takings_back, agains)
 
 
 class Everything(RuleBasedStateMachine):
@@ -236,7 +236,7 @@ class Everything(RuleBasedStateMachine):
         self.team = Team(workspace, self.committer)
         self.seen["lives"] += 1
 
-    @rule(act=told())
+    @rule(act=tells())
     def tell(self, act: Tell) -> None:
         """Let a source tell something, or a person ask for it."""
         self._hand_in([act])
@@ -266,7 +266,7 @@ class Everything(RuleBasedStateMachine):
         """Let several things happen at the same moment."""
         self._hand_in(acts)
 
-    @rule(acts=st.lists(told(), min_size=2, max_size=6))
+    @rule(acts=st.lists(tells(), min_size=2, max_size=6))
     def tell_much(self, acts: list[Act]) -> None:
         """Let several sources and people speak at the same moment."""
         self._hand_in(acts)
@@ -537,7 +537,7 @@ def test_whatever_happens_is_kept_as_the_ledger_has_it(database_url: str) -> Non
                 ),
             )
         finally:
-            tell(f"lives of workspaces on {opened_storage.dialect}", dict(sorted(Everything.seen.items())))
+            report_counts(f"lives of workspaces on {opened_storage.dialect}", dict(sorted(Everything.seen.items())))
             runner.run(opened_storage.close())
     if not DEFAULT:  # few lives need not meet all of them
         assert [event for event in (REDEFINED, UNDONE, MERGED) if Everything.seen[event] < 100] == []

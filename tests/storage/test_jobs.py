@@ -15,7 +15,7 @@ LATER = NOW + LEASE + SECOND  # the first lease has ended
 LATEST = LATER + LEASE + SECOND  # so has the second
 
 
-async def taken(team: Team, *, now: int) -> Job | None:
+async def claim_next(team: Team, *, now: int) -> Job | None:
     """Take the one job."""
     return await jobs.claim(team.workspace, kinds=[KIND], now=now)
 
@@ -23,7 +23,7 @@ async def taken(team: Team, *, now: int) -> Job | None:
 async def taken_twice(team: Team) -> tuple[Job, Job]:
     """Put a job, and let another take it from who took it first."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
-    first, second = await taken(team, now=NOW), await taken(team, now=LATER)
+    first, second = await claim_next(team, now=NOW), await claim_next(team, now=LATER)
     assert first is not None
     assert second is not None
     assert (first.is_doubtful, second.is_doubtful) == (False, True)
@@ -54,8 +54,8 @@ async def test_what_is_said_after_the_lease_leaves_the_job_to_who_has_it(
     """Who has it now may have sent something: should that one die, the next has to know that it is in doubt."""
     first, second = await taken_twice(team)
     await late(team.workspace, first)
-    assert await taken(team, now=LATER) is None  # the lane is another's still
-    third = await taken(team, now=LATEST)
+    assert await claim_next(team, now=LATER) is None  # the lane is another's still
+    third = await claim_next(team, now=LATEST)
 
     assert third is not None
     assert (third.id, third.attempts, third.is_doubtful) == (second.id, 3, True)
@@ -66,9 +66,9 @@ async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
     first, second = await taken_twice(team)
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="2", subject=2, due_at=NOW, now=NOW)
     await jobs.settle(team.workspace, job=first, pace=0, now=LATER)
-    assert await taken(team, now=LATER) is None
+    assert await claim_next(team, now=LATER) is None
     await jobs.settle(team.workspace, job=second, pace=0, now=LATER)
-    third = await taken(team, now=LATER)
+    third = await claim_next(team, now=LATER)
 
     assert third is not None
     assert (third.subject, third.is_doubtful) == (2, False)
@@ -77,12 +77,12 @@ async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
 async def test_what_was_given_up_is_tried_again_once_it_is_put_again(team: Team) -> None:
     """As the welcome is at every start: whom to ask may be there by now."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=NOW, now=NOW)
-    first = await taken(team, now=LATEST)
+    first = await claim_next(team, now=LATEST)
     assert first is not None
     await jobs.give_up(team.workspace, job=first, because="nobody", now=LATEST)
-    assert await taken(team, now=LATEST) is None
+    assert await claim_next(team, now=LATEST) is None
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=LATEST, now=LATEST)
-    repeated_job = await taken(team, now=LATEST)
+    repeated_job = await claim_next(team, now=LATEST)
 
     assert repeated_job is not None
     assert (repeated_job.id, repeated_job.attempts) == (first.id, 1)
@@ -102,7 +102,7 @@ async def test_a_clock_that_was_ahead_holds_up_nothing(team: Team, ahead: int) -
     await jobs.enqueue_one(team.workspace, kind=KIND, lane="again", key="again", subject=4, due_at=NOW, now=NOW)
     await jobs.enqueue_one(team.workspace, kind=KIND, lane="later", key="later", subject=5, due_at=NOW, now=NOW)
     for _ in range(2):
-        job = await taken(team, now=wrong)
+        job = await claim_next(team, now=wrong)
         assert job is not None
         if job.lane == "again":
             await jobs.reschedule(team.workspace, job=job, at=wrong + 60 * SECOND, now=wrong)
@@ -127,7 +127,7 @@ async def test_a_clock_that_was_ahead_holds_up_nothing(team: Team, ahead: int) -
 async def done_by(team: Team, now: int) -> list[int]:
     """Do all that is due at an instant; return the subjects."""
     subjects = []
-    while (job := await taken(team, now=now)) is not None:
+    while (job := await claim_next(team, now=now)) is not None:
         await jobs.settle(team.workspace, job=job, pace=0, now=now)
         subjects.append(job.subject)
     return sorted(subjects)
@@ -136,10 +136,10 @@ async def done_by(team: Team, now: int) -> list[int]:
 async def test_a_lease_from_a_clock_that_was_ahead_ends_in_its_time(team: Team) -> None:
     """The process that held the lane died; its job is tried again one lease after the clock was put back."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
-    assert await taken(team, now=NOW + 30 * DAY) is not None
+    assert await claim_next(team, now=NOW + 30 * DAY) is not None
 
-    assert await taken(team, now=NOW) is None
-    repeated_job = await taken(team, now=NOW + LEASE)
+    assert await claim_next(team, now=NOW) is None
+    repeated_job = await claim_next(team, now=NOW + LEASE)
     assert repeated_job is not None
     assert repeated_job.is_doubtful
 
@@ -148,19 +148,19 @@ async def test_a_job_of_next_month_stays_one_of_next_month(team: Team) -> None:
     """That it is far ahead is no sign of a wrong clock; when it was created is."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW + 30 * DAY, now=NOW)
     for day in range(29):
-        assert await taken(team, now=NOW + day * DAY) is None
+        assert await claim_next(team, now=NOW + day * DAY) is None
 
-    assert await taken(team, now=NOW + 30 * DAY) is not None
+    assert await claim_next(team, now=NOW + 30 * DAY) is not None
 
 
 async def test_a_retry_waits_an_hour_at_most(team: Team) -> None:
     """Whatever the other side asks for: a longer wait would be taken for a wrong clock."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
-    job = await taken(team, now=NOW)
+    job = await claim_next(team, now=NOW)
     assert job is not None
     await jobs.postpone(
         team.workspace, job=job, until=NOW + 9 * DAY, holds_lane=False, is_doubtful=False, because="busy", now=NOW
     )
 
-    assert await taken(team, now=NOW + LONGEST_ASKED - 1) is None
-    assert await taken(team, now=NOW + LONGEST_ASKED) is not None
+    assert await claim_next(team, now=NOW + LONGEST_ASKED - 1) is None
+    assert await claim_next(team, now=NOW + LONGEST_ASKED) is not None

@@ -11,10 +11,10 @@ import pytest
 from storage.bootstrap import open_storage
 from storage.ledger.verify import verify_next
 from storage.workspaces import add_workspace, find_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once
-from tests.storage.replica import FACTS, KEYS, PEOPLE, SUBMISSIONS, whom
+from tests.storage.replica import FACTS, KEYS, PEOPLE, SUBMISSIONS, reference_to
 from tests.storage.teams import NOW, Team
 
 PROCESSES = 4
@@ -35,7 +35,7 @@ async def test_processes_that_write_the_same_facts_at_once(database_url: str) ->
 
     reports = [json.loads(line) for line in printed]
     statuses = sum((Counter(report["told"]) for report in reports), Counter[str]())
-    tell(f"{PROCESSES} processes at once", statuses)
+    report_counts(f"{PROCESSES} processes at once", statuses)
     assert statuses == {
         "submissions": PROCESSES * SUBMISSIONS,
         "applied": FACTS,
@@ -50,7 +50,9 @@ async def test_processes_that_write_the_same_facts_at_once(database_url: str) ->
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
     try:
         team = Team(await find_workspace("T0ACME"), opened_storage.committer)
-        names = [reference.email or f"{reference.source}:{reference.id}" for reference in map(whom, range(PEOPLE))]
+        names = [
+            reference.email or f"{reference.source}:{reference.id}" for reference in map(reference_to, range(PEOPLE))
+        ]
         assert [await team.value(name) for name in names] == [FACTS // PEOPLE * 1_000] * PEOPLE
         for name in names[:3]:
             lines = await team.lines(name)
@@ -99,7 +101,9 @@ async def test_processes_that_change_merge_and_part_the_same_contacts(database_u
     finally:
         await opened_storage.close()
     results: dict[str, object] = {"differences": len(verified.differences), **row}
-    tell(f"{PROCESSES} processes that merge and part", {**statuses, **{key: int(str(n)) for key, n in results.items()}})
+    report_counts(
+        f"{PROCESSES} processes that merge and part", {**statuses, **{key: int(str(n)) for key, n in results.items()}}
+    )
     assert verified.differences == ()
     assert row["deadlocks"] == 0
     assert statuses["given up"] == 0

@@ -18,7 +18,7 @@ from storage.alerts.rules import remove_rule
 from storage.domain.facts import Op
 from storage.ledger.contacts import contacts
 from storage.scoring.definitions import add_score_type
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage.teams import DAY, NOW, Team, change
 
 HOUSE = Path(__file__).parent.parent
@@ -124,7 +124,7 @@ async def check(team: Team, log: list[Purchase], title: str, *, sweeping: int) -
     expected, rest, naive = computed(log)
     asked_ups, spent = await replayed(team, log, sweeping=sweeping)
 
-    tell(
+    report_counts(
         title, {"purchases": len(log), "follow-ups": len(asked_ups), "within the rest": spent, "on every update": naive}
     )
     assert sorted(asked_ups) == sorted(expected)

@@ -28,9 +28,9 @@ from storage.reading.history import history
 from storage.reading.pages import page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage.rulebook import Event, Measure, Told, Worth, fits, story
-from tests.storage.teams import DAY, NOW, SECOND, Team, said
+from tests.storage.teams import DAY, NOW, SECOND, Team, field_item
 from tests.storage.watchbook import Rule, Watching
 
 HISTORIES, STEPS = int(os.environ.get("HISTORIES", "3")), 30
@@ -156,7 +156,7 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
             is_default=False, now=NOW,
         )  # fmt: skip  # one definition
     for email, tags in PEOPLE.items():
-        await life.team.deliver(said(email, email, at=0, tags=list(tags)), batch=email)
+        await life.team.deliver(field_item(email, email, at=0, tags=list(tags)), batch=email)
         life.ids[email] = (await life.team.contact(email)).id
     for words, rule in rules(dice, life.measures).items():
         made_of = await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
@@ -309,14 +309,14 @@ def stamped(life: Life, submission: Submission) -> list[Event]:
             instants += [
                 event.at
                 for event in new_events
-                if event.contact == email and any(_named(event, measure) for measure in measures)
+                if event.contact == email and any(_names_measure(event, measure) for measure in measures)
             ]
             event = replace(event, at=max([event.at, *(at + 1 for at in instants)]))
         new_events.append(event)
     return new_events
 
 
-def _named(event: Event, measure: Measure) -> bool:
+def _names_measure(event: Event, measure: Measure) -> bool:
     return event.score == measure.key or event.activity in {worth.activity for worth in measure.worth}
 
 
@@ -445,7 +445,7 @@ async def test_whatever_happens_is_as_the_rules_say(storage: Storage) -> None:
         await sweep(life.team.workspace, now=life.now)
         settle(life)
         await check(life, counts)
-    tell(f"told by the rules on {storage.dialect}", counts)
+    report_counts(f"told by the rules on {storage.dialect}", counts)
     assert counts["effects"] >= 60 * HISTORIES
     assert counts["follow-ups"] >= 10 * HISTORIES
     assert counts["closed"] >= 3 * HISTORIES

@@ -20,7 +20,7 @@ from storage.scoring.definitions import add_score_type, score_types
 from storage.sources.config import add_source, find_source, sources
 from storage.sources.deliveries import count_refusal, deliveries, delivery, list_refusals
 from storage.workspaces import add_workspace
-from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
+from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 
@@ -39,7 +39,7 @@ class House:
         await asyncio.gather(
             self.team.deliver(
                 set_to("k1", Reference(email=ADA, source="crm", id="17"), n, at=NOW - 9, fields={"name": f"Ada {n}"}),
-                said("k2", BOB, at=NOW - 8, name="Bob", company=f"Company {n}"),
+                field_item("k2", BOB, at=NOW - 8, name="Bob", company=f"Company {n}"),
                 change("k3", BOB, Op.ADD, n * 10, at=NOW - 7, score="fit"),
                 Unusable(key="k4", reason=f"no good in {n}", raw=f'{{"of":{n}}}'),
                 batch="crm/d1",
@@ -192,7 +192,9 @@ async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, 
     assert (followed.points, followed.causes) == (((0, None),), ())
     with pytest.raises(UnknownContact):
         await first.team.ask(set_to("p9", other_bob, 9), batch="slack/p9", received=NOW + 9)
-    recorded = await first.team.deliver(set_to("k9", other_bob, 9), said("k8", other_bob, name="Eve"), batch="crm/d9")
+    recorded = await first.team.deliver(
+        set_to("k9", other_bob, 9), field_item("k8", other_bob, name="Eve"), batch="crm/d9"
+    )
     assert recorded.outcomes == (ItemOutcome(status=Status.QUARANTINED, reason="There is no such contact."),) * 2
     assert [await view(house) for house in houses] == [expected(1), expected(2)]
 
@@ -200,7 +202,7 @@ async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, 
 async def test_a_crowd_next_door_is_in_nobody_s_way(houses: tuple[House, House]) -> None:
     """What the other workspace has very many of does not use up the places of an answer here."""
     first, two = houses
-    await two.team.deliver(*(said(f"c{n:03d}", f"b{n}@example.com", name=f"Bob {n:03d}") for n in range(600)))
+    await two.team.deliver(*(field_item(f"c{n:03d}", f"b{n}@example.com", name=f"Bob {n:03d}") for n in range(600)))
     workspace = first.team.workspace
 
     assert [contact.email for contact in await find(workspace, text="bob")] == [BOB]

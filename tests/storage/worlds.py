@@ -13,7 +13,7 @@ from storage.sources.deliveries import count_refusal
 from storage.tokens import create_token
 from storage.workspaces import add_workspace
 from tests.storage import raw
-from tests.storage.teams import NOW, Team, change, said, set_to
+from tests.storage.teams import NOW, Team, change, field_item, set_to
 
 KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 
@@ -32,7 +32,7 @@ async def fill(url: str) -> None:
         await team.deliver(
             set_to("a", ada, 10, at=NOW - 9, fields={"name": "Ada", "tags": ["vip"]}),
             change("b", "bob@example.com", Op.ADD, 5, at=NOW - 8),
-            said("c", ada, at=NOW - 7, company="Engines"),
+            field_item("c", ada, at=NOW - 7, company="Engines"),
             Unusable(key="d", reason="no good", raw="{}"),
             delivered=Delivered(
                 source=source.id, key="d1", raw=Raw(method="POST", query="", headers={"a": "b"}, body=b"{}")

@@ -388,7 +388,7 @@ def _channel(id: str) -> Json:
     raise LookupError("channel_not_found")
 
 
-def _known(id: str) -> str:
+def _check_person(id: str) -> str:
     if id not in NAMES:
         raise LookupError("user_not_found")
     return id
@@ -403,12 +403,12 @@ def _by_address(arguments: Json) -> Json:
 
 _METHODS: dict[str, Callable[[Slack, Json], Json]] = {
     "auth.test": lambda _, __: {"team": "Acme", "team_id": TEAM, "user_id": BOT, "bot_id": "B0BOT", "url": "https://acme"},
-    "users.info": lambda _, arguments: {"user": person(_known(str(arguments["user"])))},
+    "users.info": lambda _, arguments: {"user": person(_check_person(str(arguments["user"])))},
     "users.list": lambda _, __: {"members": [person(id) for id in NAMES], "response_metadata": {"next_cursor": ""}},
     "users.lookupByEmail": lambda _, arguments: _by_address(arguments),
     "conversations.info": lambda _, arguments: {"channel": _channel(str(arguments["channel"]))},
     "conversations.members": lambda _, __: {"members": MEMBERS, "response_metadata": {"next_cursor": ""}},
-    "conversations.open": lambda _, arguments: {"channel": {"id": f"D{_known(str(arguments['users']))[1:]}"}},
+    "conversations.open": lambda _, arguments: {"channel": {"id": f"D{_check_person(str(arguments['users']))[1:]}"}},
     "conversations.history": lambda slack, arguments: slack.history(arguments),
     "conversations.replies": lambda slack, arguments: slack.history(arguments),
     "chat.postMessage": lambda slack, arguments: slack.post_message(arguments),

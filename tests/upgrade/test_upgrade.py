@@ -18,7 +18,7 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.conftest import ran
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.postgres import postgres_url
 from tests.upgrade.databases import (
     DIALECTS,
@@ -394,6 +394,6 @@ async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: 
             await upgraded.hand_in_forms()
             await upgraded.run_jobs()
         await upgraded.verify()
-    tell(f"upgraded on {dialect}", upgraded.counts)
+    report_counts(f"upgraded on {dialect}", upgraded.counts)
     assert [name for name in ANSWERS if not upgraded.done[name]] == []
     assert [name for name, fewest in FEWEST.items() if upgraded.counts[name] < fewest] == []

@@ -38,7 +38,7 @@ def source(provider: str, **more: Any) -> Source:
     )  # fmt: skip  # who, and what is said of it
 
 
-def known(id: str) -> Reference:
+def reference_to(id: str) -> Reference:
     """Name a contact by the id it has in the source."""
     return Reference(source="crm", id=id)
 
@@ -231,14 +231,14 @@ def test_hubspot_tells_its_events_apart_by_what_changed() -> None:
         item for item in items("hubspot", EVENTS["hubspot"]["contact.merge"][0]) if isinstance(item, Merge)
     )
     assert [(merge.contact, merge.into) for merge in (first, second)] == [
-        (known("8"), known("7")),
-        (known("9"), known("7")),
+        (reference_to("8"), reference_to("7")),
+        (reference_to("9"), reference_to("7")),
     ]
     untimed = hubspot("contact.merge", primaryObjectId=7, mergedObjectIds=[8, 9], occurredAt=None)
     assert len({item.key for item in items("hubspot", untimed)}) == 2
     (gone,) = items("hubspot", hubspot("contact.privacyDeletion"))
     assert isinstance(gone, Deletion)
-    assert (gone.contact, gone.occurred_at) == (known("7"), 1767225587655000)
+    assert (gone.contact, gone.occurred_at) == (reference_to("7"), 1767225587655000)
 
 
 def test_a_contact_that_a_workflow_of_hubspot_sends_again_may_be_called_otherwise() -> None:
@@ -259,7 +259,11 @@ def test_leads_that_are_one_in_close_are_one_here() -> None:
     """The source of the merge is the destination from then on; the events that come along say nothing of it."""
     (merged,) = items("close", EVENTS["close"]["lead.merged"][0])
     assert isinstance(merged, Merge)
-    assert (merged.contact, merged.into, merged.key) == (known("lead_2"), known("lead_1"), "ev_lead_merged")
+    assert (merged.contact, merged.into, merged.key) == (
+        reference_to("lead_2"),
+        reference_to("lead_1"),
+        "ev_lead_merged",
+    )
     assert [type(item) for item in items("close", EVENTS["close"]["lead.deleted"][0])] == [Ignored]
     body: Any = close("lead", "merged")
     body["event"]["meta"] = {}
@@ -318,7 +322,7 @@ def test_pipedrive_takes_what_changed_alone() -> None:
         assert request.amount == 73_000
     (merged,) = items("pipedrive", EVENTS["pipedrive"]["delete.person"][0])
     assert isinstance(merged, Merge)
-    assert (merged.contact, merged.into) == (known("11"), known("12"))
+    assert (merged.contact, merged.into) == (reference_to("11"), reference_to("12"))
     assert [type(item) for item in items("pipedrive", pipedrive_two("delete"))] == [Ignored]  # into nobody
 
 

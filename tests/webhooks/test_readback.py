@@ -25,7 +25,7 @@ from storage.sources.config import add_source, find_source, remove_source, set_s
 from storage.sources.deliveries import deliveries, delivery
 from storage.sources.readback_queue import READ, Reading, readback_status
 from storage.workspaces import add_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
 from tests.webhooks.crm import Crm, Told, attio_record, attio_value, hubspot_contact, open_crm
 from tests.webhooks.receiving import serving
@@ -494,6 +494,6 @@ async def test_whatever_a_crm_answers_ends(world: World) -> None:
         total += more
 
     number_aside = sum(delivery.quarantined for delivery in await deliveries(world.workspace, source=None, most=500))
-    tell("answers of a CRM", {"read": total, "set aside": number_aside})
+    report_counts("answers of a CRM", {"read": total, "set aside": number_aside})
     assert total == len(world.crm.asked) == 2 * len(shapes)
     assert 20 <= number_aside < total

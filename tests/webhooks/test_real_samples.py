@@ -104,7 +104,7 @@ async def changes(workspace: Workspace, slug: str, event: dict[str, Any]) -> lis
     return [(entry.op.value, entry.amount / 1000, entry.occurred_at // 1000) for entry in entries]
 
 
-def wanted(event: dict[str, Any], *, now: int) -> tuple[str, float, int]:
+def expected_fact(event: dict[str, Any], *, now: int) -> tuple[str, float, int]:
     """Give the same of what is expected."""
     at = int(datetime.fromisoformat(event["occurred_at"]).timestamp() * 1000) if event["occurred_at"] else now * 1000
     kind = event.get("op") or ("add" if "delta" in event else "set")
@@ -150,7 +150,7 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
                 again = await post(client, f"{url}/webhooks/{TEAM}/{slug}", sample)
                 assert again.counts[:2] == (0, applied), (name, again)
             for event in expect["events"]:
-                assert wanted(event, now=sample["now"]) in await changes(workspace, slug, event), (name, event)
+                assert expected_fact(event, now=sample["now"]) in await changes(workspace, slug, event), (name, event)
                 events += 1
             # Whoever does not know the secret is told nothing.
             tampered = sample | {"headers": {k: v for k, v in sample["headers"].items() if k == "Content-Type"}}

@@ -65,7 +65,7 @@ def busy(port: int) -> Iterator[None]:
     def hold() -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # another test may hold it like this
-            while not _taken(probe, port):
+            while not _bind(probe, port):
                 looked.set()
                 if over.wait(0.01):
                     return
@@ -82,7 +82,7 @@ def busy(port: int) -> Iterator[None]:
         holding.join()
 
 
-def _taken(probe: socket.socket, port: int) -> bool:
+def _bind(probe: socket.socket, port: int) -> bool:
     """Listen on a port, if nobody else does."""
     try:
         probe.bind(("127.0.0.1", port))

@@ -21,7 +21,7 @@ NAMES = {
 }
 
 
-def told(**values: object) -> Settings:
+def load_settings_from(**values: object) -> Settings:
     """Read what the environment would say."""
     return Settings.model_validate(values)
 
@@ -48,13 +48,13 @@ def test_the_names_and_defaults_are_the_documented_ones() -> None:
 )
 def test_the_address_that_others_reach_us_at(values: dict[str, object], url: str) -> None:
     """The public one where it is said, else where we listen."""
-    assert told(**values).url == url
+    assert load_settings_from(**values).url == url
 
 
 @pytest.mark.parametrize("text", [f"{KEY},{KEY}", f"{KEY} {KEY}", f" {KEY}\n,{KEY} ,"], ids=repr)
 def test_several_keys(text: str) -> None:
     """Keys stand apart by commas or blanks, newest first, and never show."""
-    settings = told(secret_keys=text)
+    settings = load_settings_from(secret_keys=text)
 
     assert settings.keys == (KEY, KEY)
     assert KEY not in repr(settings)
@@ -63,7 +63,7 @@ def test_several_keys(text: str) -> None:
 def test_slack_tokens_never_show() -> None:
     """What is secret is written as stars, whoever prints the settings."""
     secrets = {"slack_bot_token": "xoxb-1", "slack_signing_secret": "sign-1", "slack_app_token": "xapp-1"}
-    text = repr(told(**secrets))
+    text = repr(load_settings_from(**secrets))
 
     assert not [secret for secret in secrets.values() if secret in text]
 
@@ -73,13 +73,13 @@ def test_slack_tokens_never_show() -> None:
 )
 def test_the_api_url_ends_with_a_slash(url: str, read: str) -> None:
     """With or without its last slash it is the same address."""
-    assert told(slack_api_url=url).slack_api_url == read
+    assert load_settings_from(slack_api_url=url).slack_api_url == read
 
 
 @pytest.mark.parametrize("word", ["DEBUG", "Debug", "debug"])
 def test_levels_are_read_in_any_case(word: str) -> None:
     """As people write them."""
-    assert told(log_level=word).log_level == "debug"
+    assert load_settings_from(log_level=word).log_level == "debug"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_levels_are_read_in_any_case(word: str) -> None:
 )
 def test_what_slack_needs_is_named(values: dict[str, object], missing: list[str]) -> None:
     """A line for each credential, beginning with its name."""
-    assert [line.partition(":")[0] for line in told(**values).missing_for_slack()] == missing
+    assert [line.partition(":")[0] for line in load_settings_from(**values).missing_for_slack()] == missing
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_what_slack_needs_is_named(values: dict[str, object], missing: list[str]
 )
 def test_keys_are_asked_for_where_no_file_can_hold_them(values: dict[str, object], missing: list[str]) -> None:
     """Several processes share a PostgreSQL, so each must be given the same keys."""
-    assert [line.partition(":")[0] for line in told(**values).missing_keys()] == missing
+    assert [line.partition(":")[0] for line in load_settings_from(**values).missing_keys()] == missing

@@ -126,14 +126,14 @@ async def test_one_cannot_speak_where_one_is_not(sandbox: Sandbox) -> None:
         await sandbox.command("/score", user="U0NOBODY", channel="C0SALES")
 
 
-async def posted(client: AsyncWebClient, *blocks: dict[str, Any], channel: str = "C0SALES") -> str:
+async def post_message(client: AsyncWebClient, *blocks: dict[str, Any], channel: str = "C0SALES") -> str:
     return str((await client.chat_postMessage(channel=channel, text="Hello", blocks=list(blocks)))["ts"])
 
 
 async def test_a_click_on_a_message(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
     """The click carries its message, its place and its button."""
     block = {"type": "actions", "block_id": "b", "elements": [button(value="7", style="danger")]}
-    ts = await posted(client, block)
+    ts = await post_message(client, block)
     await sandbox.click(ts, "undo", user="U0REP")
     sent = product.last.fields
     acted = sent["actions"][0]
@@ -177,7 +177,7 @@ async def test_a_click_on_an_ephemeral_message(sandbox: Sandbox, product: Produc
 
 async def test_a_click_a_moment_late(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
     """Pressed while the message changes, a button is delivered with the message as it stands; not one change later."""
-    ts = await posted(client, section("Who?", accessory=button()))
+    ts = await post_message(client, section("Who?", accessory=button()))
     await client.chat_update(channel="C0SALES", ts=ts, text="Claimed", blocks=[section("Claimed")])
     await sandbox.click(ts, "undo", user="U0JANE")
 
@@ -192,7 +192,7 @@ async def test_a_click_a_moment_late(sandbox: Sandbox, product: Product, client:
 
 async def test_a_click_from_another_organisation(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
     """team is where the app is installed; only the user's own team tells that the clicker is an outsider."""
-    ts = await posted(client, section("Hello", accessory=button()), channel="C0SHARED")
+    ts = await post_message(client, section("Hello", accessory=button()), channel="C0SHARED")
     await sandbox.click(ts, "undo", user="U0OUT")
 
     assert (product.last.fields["team"]["id"], product.last.fields["user"]["team_id"]) == ("T0DEMO", "T0OTHER")
@@ -203,7 +203,7 @@ async def test_choices_in_a_message(sandbox: Sandbox, product: Product, client: 
     select = {"type": "static_select", "action_id": "type", "options": [option("fit"), option("score")]}
     person = {"type": "users_select", "action_id": "owner", "initial_user": "U0JANE"}
     more = {"type": "overflow", "action_id": "more", "options": [option("history")]}
-    ts = await posted(client, {"type": "actions", "block_id": "b", "elements": [select, person, more, button()]})
+    ts = await post_message(client, {"type": "actions", "block_id": "b", "elements": [select, person, more, button()]})
     await sandbox.click(ts, "type", user="U0REP", selected="fit")
     chosen = product.last.fields["actions"][0]["selected_option"]
     await sandbox.click(ts, "more", user="U0REP", selected="history")
@@ -225,7 +225,7 @@ async def test_choices_in_a_message(sandbox: Sandbox, product: Product, client: 
 
 async def test_a_click_that_fails(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
     """The person is told that the app had a problem."""
-    ts = await posted(client, section("Hello", accessory=button()))
+    ts = await post_message(client, section("Hello", accessory=button()))
     product.answer = answering("", status=404)
     response = await sandbox.click(ts, "undo", user="U0REP")
 
@@ -235,7 +235,7 @@ async def test_a_click_that_fails(sandbox: Sandbox, product: Product, client: As
 async def test_options_are_asked_for(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
     """What is typed into an external select is sent, and options, grouped or not, come back; else none."""
     select = {"type": "external_select", "action_id": "contact"}
-    ts = await posted(client, {"type": "actions", "block_id": "b", "elements": [select]})
+    ts = await post_message(client, {"type": "actions", "block_id": "b", "elements": [select]})
     product.answer = answering({"options": [option("ada")]})
     plain = await sandbox.options(ts, "contact", "ad", user="U0REP")
     sent = product.last.fields
@@ -258,7 +258,7 @@ async def test_options_are_asked_for(sandbox: Sandbox, product: Product, client:
 
 async def test_shortcuts(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
     """From anywhere, or from the menu of one message."""
-    ts = await posted(client, section("Ada called"))
+    ts = await post_message(client, section("Ada called"))
     await sandbox.shortcut("set_score", user="U0REP")
     anywhere = product.last.fields
     await sandbox.shortcut("score_author", user="U0REP", message=ts)
@@ -305,7 +305,7 @@ async def test_a_hostile_sender(sandbox: Sandbox, product: Product) -> None:
 
 async def test_waiting_never_polls(sandbox: Sandbox, client: AsyncWebClient) -> None:
     """wait_for answers what its predicate found, at once or when something happened, and gives up in time."""
-    ts = await posted(client, section())
+    ts = await post_message(client, section())
     messages = await sandbox.wait_for(lambda: [m for m in sandbox.messages("C0SALES", "U0REP") if m.ts == ts])
 
     assert [message.ts for message in messages] == [ts]

@@ -11,7 +11,7 @@ from bot.demo import Fault, Sandbox
 from tests.bot.demo.product import Product
 
 
-def said(sandbox: Sandbox, text: str) -> int:
+def count_posts(sandbox: Sandbox, text: str) -> int:
     return [message.text for message in sandbox.messages("C0SALES", "U0REP")].count(text)
 
 
@@ -25,13 +25,13 @@ async def test_too_many_requests(sandbox: Sandbox, client: AsyncWebClient) -> No
             await client.chat_postMessage(channel="C0SALES", text="Hi")
         refusals.append(error.value.response)
     await client.auth_test()
-    assert said(sandbox, "Hi") == 0
+    assert count_posts(sandbox, "Hi") == 0
     await client.chat_postMessage(channel="C0SALES", text="Hi")
 
     assert [(r.status_code, r.headers["Retry-After"], r.data) for r in refusals] == [
         (429, "7", {"ok": False, "error": "ratelimited"})
     ] * 2
-    assert said(sandbox, "Hi") == 1
+    assert count_posts(sandbox, "Hi") == 1
 
 
 async def test_a_broken_server(sandbox: Sandbox, client: AsyncWebClient) -> None:
@@ -42,7 +42,7 @@ async def test_a_broken_server(sandbox: Sandbox, client: AsyncWebClient) -> None
         await client.chat_postMessage(channel="C0SALES", text="Hi")
 
     assert error.value.response.status_code == 500
-    assert said(sandbox, "Hi") == 0
+    assert count_posts(sandbox, "Hi") == 0
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("no_answer", 0), ("dropped_after_accepting", 1)])
@@ -54,7 +54,7 @@ async def test_a_closed_connection(sandbox: Sandbox, client: AsyncWebClient, kin
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await client.chat_postMessage(channel="C0SALES", text="Hi")
 
-    assert said(sandbox, "Hi") == expected
+    assert count_posts(sandbox, "Hi") == expected
     assert [call.method for call in sandbox.calls] == ["chat.postMessage"]
 
 
@@ -64,7 +64,7 @@ async def test_the_sdk_repeats_after_a_dropped_connection(sandbox: Sandbox, clie
 
     await client.chat_postMessage(channel="C0SALES", text="Hi")
 
-    assert said(sandbox, "Hi") == 2
+    assert count_posts(sandbox, "Hi") == 2
 
 
 async def test_a_late_answer(sandbox: Sandbox, client: AsyncWebClient) -> None:
@@ -79,7 +79,7 @@ async def test_a_late_answer(sandbox: Sandbox, client: AsyncWebClient) -> None:
     after = await client.auth_test()
 
     assert (held_number, sandbox.faults.held, after["ok"]) == (1, 0, True)
-    assert said(sandbox, "Hi") == 1
+    assert count_posts(sandbox, "Hi") == 1
 
 
 async def test_faults_can_be_forgotten(sandbox: Sandbox, client: AsyncWebClient) -> None:
@@ -99,4 +99,4 @@ async def test_answers_to_commands_fail_too(sandbox: Sandbox, product: Product) 
         second = await session.post(product.last.fields["response_url"], json={"text": "There"})
 
     assert (first.status, first.headers["Retry-After"], second.status) == (429, "1", 200)
-    assert (said(sandbox, "Busy"), said(sandbox, "There")) == (0, 1)
+    assert (count_posts(sandbox, "Busy"), count_posts(sandbox, "There")) == (0, 1)

@@ -71,7 +71,7 @@ async def trigger(sandbox: Sandbox, product: Product, user: str = "U0REP") -> st
     return str(product.last.fields["trigger_id"])
 
 
-async def posted(client: AsyncWebClient, *blocks: dict[str, Any], channel: str = "C0SALES") -> str:
+async def post_message(client: AsyncWebClient, *blocks: dict[str, Any], channel: str = "C0SALES") -> str:
     answer = await client.chat_postMessage(channel=channel, text="Hello", blocks=list(blocks) or None)
     return str(answer["ts"])
 
@@ -83,7 +83,7 @@ async def stage(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> S
     async with aiohttp.ClientSession() as session, session.post(str(upload["upload_url"]), data=b"PNG") as answer:
         assert answer.status == 200
     triggers = [await trigger(sandbox, product), await trigger(sandbox, product)]
-    return Stage(await posted(client), str(view["view"]["id"]), triggers, str(upload["file_id"]))
+    return Stage(await post_message(client), str(view["view"]["id"]), triggers, str(upload["file_id"]))
 
 
 def test_every_method_offered_is_called_here() -> None:
@@ -166,7 +166,7 @@ async def test_lists_come_in_pages(client: AsyncWebClient) -> None:
 async def test_history_is_newest_first_and_shows_metadata_when_asked(client: AsyncWebClient) -> None:
     """A message can be looked up by its metadata; an ephemeral one never."""
     metadata = {"event_type": "followup", "event_payload": {"id": 7}}
-    old = await posted(client)
+    old = await post_message(client)
     await client.chat_postMessage(channel="C0SALES", text="Claim it", metadata=metadata)
     await client.chat_postEphemeral(channel="C0SALES", user="U0REP", text="Nobody else")
 
@@ -179,7 +179,7 @@ async def test_history_is_newest_first_and_shows_metadata_when_asked(client: Asy
 
 async def test_a_message_lives_and_goes(client: AsyncWebClient, sandbox: Sandbox) -> None:
     """Posted, edited in place, reacted to, deleted: everybody sees the same."""
-    ts = await posted(client, section("Hello", accessory=button()))
+    ts = await post_message(client, section("Hello", accessory=button()))
     await client.chat_update(channel="C0SALES", ts=ts, text="Claimed by <@U0REP>")
     await client.reactions_add(channel="C0SALES", timestamp=ts, name="eyes")
     message = sandbox.messages("C0SALES", "U0JANE")[-1]
@@ -203,7 +203,7 @@ async def test_an_ephemeral_message_is_seen_by_one(client: AsyncWebClient, sandb
 
 async def test_a_message_is_written_out_in_full(client: AsyncWebClient) -> None:
     """Edits, reactions and files show in the history, replies only in their thread."""
-    first = await posted(client)
+    first = await post_message(client)
     reply = str((await client.chat_postMessage(channel="C0SALES", text="A reply", thread_ts=first))["ts"])
     await client.chat_update(channel="C0SALES", ts=reply, text="An edited reply")
     await client.reactions_add(channel="C0SALES", timestamp=reply, name="tada")
@@ -267,7 +267,7 @@ async def test_a_picture_is_shown_once_it_was_looked_at(client: AsyncWebClient, 
 
 async def test_a_permalink_leads_to_the_page(client: AsyncWebClient, sandbox: Sandbox) -> None:
     """Where real Slack would open the channel, this one does."""
-    link = await client.chat_getPermalink(channel="C0SALES", message_ts=await posted(client))
+    link = await client.chat_getPermalink(channel="C0SALES", message_ts=await post_message(client))
     async with aiohttp.ClientSession() as session:
         answer = await session.get(str(link["permalink"]), allow_redirects=False)
 

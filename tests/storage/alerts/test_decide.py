@@ -18,9 +18,9 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 
@@ -33,7 +33,7 @@ async def team(storage: Storage) -> Team:
     return Team(workspace, storage.committer)
 
 
-async def asked(workspace: Workspace) -> list[tuple[int | None, int | None, str, str]]:
+async def list_follow_up_rows(workspace: Workspace) -> list[tuple[int | None, int | None, str, str]]:
     """Give every follow-up: points before and after, where to, and what became of it."""
     return [
         (points(follow_up.before), points(follow_up.after), follow_up.lane, follow_up.standing.state.value)
@@ -54,7 +54,7 @@ async def test_the_first_rule_is_off_until_somebody_chose_a_channel(storage: Sto
     await choose_channel(workspace, channel="C0SALES", now=NOW)
     await team.deliver(set_to("2", ADA, 95), set_to("3", BOB, 80), received=NOW + 1)
 
-    assert await asked(workspace) == [(None, 80, "C0SALES", "open")]
+    assert await list_follow_up_rows(workspace) == [(None, 80, "C0SALES", "open")]
     (follow_up,) = await list_waiting(workspace, most=10)
     assert (follow_up.source, follow_up.actor, follow_up.score) == ("crm", None, "score")
 
@@ -63,11 +63,11 @@ async def test_it_asks_once_closes_itself_and_rests(team: Team) -> None:
     """Inside, out past the line, and in again: within two weeks that is one request."""
     for key, value in enumerate((85, 90, 79, 85, 75, 90)):
         await team.deliver(set_to(str(key), ADA, value), received=NOW + key)
-    assert await asked(team.workspace) == [(None, 85, "C0SALES", "closed")]
+    assert await list_follow_up_rows(team.workspace) == [(None, 85, "C0SALES", "closed")]
 
     await team.deliver(set_to("out", ADA, 10), received=NOW + 14 * DAY)
     await team.deliver(set_to("in", ADA, 88, reason="Asked for a demo"), received=NOW + 14 * DAY + 1)
-    assert await asked(team.workspace) == [(None, 85, "C0SALES", "closed"), (10, 88, "C0SALES", "open")]
+    assert await list_follow_up_rows(team.workspace) == [(None, 85, "C0SALES", "closed"), (10, 88, "C0SALES", "open")]
     assert (await follow_up(team.workspace, id=2)).reason == "Asked for a demo"
 
 
@@ -80,7 +80,7 @@ async def test_deliveries_that_share_a_commit_are_decided_one_by_one(team: Team,
     else:
         await team.record(first)
         await team.record(second)
-    assert await asked(team.workspace) == [(None, 85, "C0SALES", "closed")]
+    assert await list_follow_up_rows(team.workspace) == [(None, 85, "C0SALES", "closed")]
 
 
 @pytest.mark.parametrize("words", ["score crosses 60 if tag:vip", "score moved 40 in 7d"])
@@ -93,14 +93,14 @@ async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team
     deliveries = (
         team.delivery(set_to("3", ADA, 90), set_to("4", BOB, 45), batch="first"),
         team.delivery(set_to("5", ADA, 30, at=NOW - 8 * DAY), set_to("6", BOB, 65), batch="second"),
-        team.delivery(said("7", BOB, tags=["vip"]), batch="third"),
+        team.delivery(field_item("7", BOB, tags=["vip"]), batch="third"),
     )
     if together:
         await asyncio.gather(*map(team.record, deliveries))
     else:
         for delivery in deliveries:
             await team.record(delivery)
-    assert await asked(team.workspace) == []
+    assert await list_follow_up_rows(team.workspace) == []
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
@@ -120,7 +120,7 @@ async def test_what_an_earlier_one_of_a_commit_asked_for_is_seen_by_a_condition(
     else:
         for delivery in deliveries:
             await team.record(delivery)
-    assert await asked(team.workspace) == [(None, 85, "C0SALES", "open"), (None, 70, "C0SALES", "open")]
+    assert await list_follow_up_rows(team.workspace) == [(None, 85, "C0SALES", "open"), (None, 70, "C0SALES", "open")]
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -137,7 +137,7 @@ async def test_a_burst_about_one_contact_shares_a_commit_where_no_rule_asks(data
 async def test_within_one_delivery_only_its_end_counts(team: Team) -> None:
     """85 and then 20 in one delivery is a delivery that ends at 20."""
     await team.deliver(set_to("1", ADA, 85, at=NOW - 2), set_to("2", ADA, 20, at=NOW - 1))
-    assert await asked(team.workspace) == []
+    assert await list_follow_up_rows(team.workspace) == []
 
 
 async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
@@ -150,10 +150,10 @@ async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
     assert rule.condition == "owner:Rep@acme.example tag:vip"
     fields = {"owner": "rep@acme.example", "tags": ["vip"]}
     await team.deliver(set_to("1", ADA, 60, fields=fields), set_to("2", BOB, 60), received=NOW + 1)
-    await team.deliver(said("3", BOB, **fields), received=NOW + 2)  # type: ignore[arg-type]  # fields as JSON
+    await team.deliver(field_item("3", BOB, **fields), received=NOW + 2)  # type: ignore[arg-type]  # fields as JSON
     await team.deliver(set_to("4", BOB, 70), received=NOW + 3)
 
-    assert await asked(team.workspace) == [(None, 60, "C0VIP", "open")]
+    assert await list_follow_up_rows(team.workspace) == [(None, 60, "C0VIP", "open")]
 
 
 @pytest.mark.parametrize(
@@ -187,11 +187,11 @@ async def test_who_is_inside_when_a_rule_is_made_is_not_asked_for(team: Team) ->
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 10), received=NOW)
     await add_alert_rule(team.workspace, words="score crosses 50", made_by="U1", owners={}, now=NOW)
     await team.deliver(set_to("3", ADA, 61), set_to("4", BOB, 51), received=NOW + 1)
-    assert await asked(team.workspace) == [(10, 51, "C0SALES", "open")]
+    assert await list_follow_up_rows(team.workspace) == [(10, 51, "C0SALES", "open")]
 
     await team.deliver(set_to("5", ADA, 45), received=NOW + 2)
     await team.deliver(set_to("6", ADA, 50), received=NOW + 3)
-    assert len(await asked(team.workspace)) == 2
+    assert len(await list_follow_up_rows(team.workspace)) == 2
 
 
 async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
@@ -202,11 +202,11 @@ async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
     )  # fmt: skip  # what and how
     assert (await team.record(muted)).unasked == 7
     await team.deliver(set_to("x", "p0@example.com", 99), received=NOW + 1)
-    assert await asked(team.workspace) == []
+    assert await list_follow_up_rows(team.workspace) == []
 
     await team.deliver(set_to("y", "p0@example.com", 0), received=NOW + 2)
     await team.deliver(set_to("z", "p0@example.com", 99), received=NOW + 3)
-    assert await asked(team.workspace) == [(0, 99, "C0SALES", "open")]
+    assert await list_follow_up_rows(team.workspace) == [(0, 99, "C0SALES", "open")]
 
 
 async def test_without_a_channel_the_owner_is_asked_else_an_admin(storage: Storage) -> None:
@@ -215,7 +215,7 @@ async def test_without_a_channel_the_owner_is_asked_else_an_admin(storage: Stora
     team = Team(workspace, storage.committer)
     await choose_channel(workspace, channel=None, now=NOW)
     await team.deliver(set_to("1", ADA, 90, fields={"owner": "Rep@Acme.example"}), set_to("2", BOB, 90))
-    assert [entry[2] for entry in await asked(workspace)] == ["owner:rep@acme.example", "admins"]
+    assert [entry[2] for entry in await list_follow_up_rows(workspace)] == ["owner:rep@acme.example", "admins"]
 
 
 async def test_an_undo_moves_scores_like_any_other_request(team: Team) -> None:
@@ -223,13 +223,13 @@ async def test_an_undo_moves_scores_like_any_other_request(team: Team) -> None:
     await team.ask(set_to("1", ADA, 90), batch="slack/1")
     await team.undo("slack/1", batch="slack/2", received=NOW + 1)
     await team.undo("slack/2", batch="slack/3", received=NOW + 2)
-    assert await asked(team.workspace) == [(None, 90, "C0SALES", "closed")]
+    assert await list_follow_up_rows(team.workspace) == [(None, 90, "C0SALES", "closed")]
 
 
 async def test_a_type_with_another_top_band_has_its_own_edge(team: Team) -> None:
     """Rules look at their own score type only."""
     await team.deliver(change("1", ADA, Op.ADD, 79), change("2", ADA, Op.ADD, 1))
-    assert await asked(team.workspace) == [(None, 80, "C0SALES", "open")]
+    assert await list_follow_up_rows(team.workspace) == [(None, 80, "C0SALES", "open")]
 
 
 async def test_rules_are_paused_resumed_and_removed(team: Team) -> None:
@@ -239,9 +239,9 @@ async def test_rules_are_paused_resumed_and_removed(team: Team) -> None:
     await team.deliver(set_to("1", ADA, 90))
     await resume_rule(team.workspace, rule=first.id)
     await team.deliver(set_to("2", ADA, 95), received=NOW + 1)
-    assert await asked(team.workspace) == []
+    assert await list_follow_up_rows(team.workspace) == []
     await team.deliver(set_to("3", BOB, 95), received=NOW + 2)
-    assert len(await asked(team.workspace)) == 1
+    assert len(await list_follow_up_rows(team.workspace)) == 1
 
     await remove_rule(team.workspace, rule=first.id, now=NOW)
     assert await alert_rules(team.workspace) == []
@@ -274,7 +274,7 @@ async def test_the_first_click_wins(team: Team) -> None:
             return f"late: {late.holder} {late.state}"
 
     answers = Counter(await asyncio.gather(*(claim(f"U{n}") for n in range(20))))
-    tell("claims", answers)
+    report_counts("claims", answers)
     (winner,) = [answer for answer in answers if not answer.startswith("late")]
     assert answers == {winner: 1, f"late: {winner} claimed": 19}
     with pytest.raises(TooLate):
@@ -292,7 +292,7 @@ async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
     await apply_move(team.workspace, id=2, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
     await apply_move(team.workspace, id=4, move=FollowUpMove.DONE, by="U1", now=NOW)
     await team.deliver(*(set_to(f"{name}-", name, 10) for name in names), received=NOW + SECOND)
-    assert [entry[3] for entry in await asked(team.workspace)] == ["claimed", "closed", "closed", "done"]
+    assert [entry[3] for entry in await list_follow_up_rows(team.workspace)] == ["claimed", "closed", "closed", "done"]
 
 
 async def test_a_snooze_ends_once(team: Team) -> None:
@@ -313,7 +313,7 @@ async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> No
     other = await add_workspace("T0OTHER", name="Other", now=NOW)
     await choose_channel(other, channel="C0SALES", now=NOW)
     await team.deliver(set_to("1", Reference(email=ADA), 90))
-    assert await asked(other) == []
+    assert await list_follow_up_rows(other) == []
     with pytest.raises(UnknownFollowUp):
         await apply_move(other, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
     with pytest.raises(UnknownRule):

@@ -19,7 +19,7 @@ from storage.domain.followups import FollowUpMove, FollowUpOutcome, FollowUpStat
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage.processes import HOUSE
 from tests.storage.teams import DAY, NOW, Team, set_to
 
@@ -171,5 +171,5 @@ async def test_a_follow_up_never_leaves_the_drawing(sqlite_file: Path, tmp_path:
                 raise
         finally:
             await storage.close()
-    tell("walks of follow-ups", seen)
+    report_counts("walks of follow-ups", seen)
     assert [f"{a} to {b}" for a, b in sorted(DRAWN) if seen[f"{a} to {b}"] < FEWEST] == []

@@ -23,9 +23,9 @@ from storage.domain.submissions import Submission
 from storage.reading.pages import page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 HOUR = DAY // 24
@@ -46,7 +46,7 @@ async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
     return Team(workspace, storage.committer)
 
 
-async def told(workspace: Workspace) -> list[tuple[int, int, int, str, int]]:
+async def list_follow_up_rows(workspace: Workspace) -> list[tuple[int, int, int, str, int]]:
     """Give every follow-up: of which contact and rule, when it was asked for, and what became of it when."""
     follow_ups = await load_follow_ups(workspace, ids=range(1, 5_000))
     first = min((follow_up.contact for follow_up in follow_ups), default=0)
@@ -81,7 +81,7 @@ async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Stor
     for number in range(40):
         for team in (swept, unswept):
             tags = ["vip"] if number % 2 else []
-            await team.deliver(said(f"s{number}", f"p{number}@example.com", tags=tags), received=at)  # type: ignore[arg-type]  # JSON
+            await team.deliver(field_item(f"s{number}", f"p{number}@example.com", tags=tags), received=at)  # type: ignore[arg-type]  # JSON
     for number in range(100):
         at += dice.randrange(1, 4 * HOUR)
         email = f"p{dice.randrange(40)}@example.com"
@@ -99,11 +99,11 @@ async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Stor
     for team in (swept, unswept):
         await sweep(team.workspace, now=at)
         assert await sweep(team.workspace, now=at + MINUTE) <= 200  # and nothing new comes of it
-    first, two = await told(swept.workspace), await told(unswept.workspace)
+    first, two = await list_follow_up_rows(swept.workspace), await list_follow_up_rows(unswept.workspace)
 
     assert first == two
     states = Counter(state for *_, state, _ in first)
-    tell("swept or not", {"follow-ups": len(first), "closed": states["closed"], "looked at in sweeps": looked})
+    report_counts("swept or not", {"follow-ups": len(first), "closed": states["closed"], "looked at in sweeps": looked})
     assert len(first) >= 100
     assert states["closed"] >= 30
 
@@ -115,7 +115,7 @@ async def test_a_sweep_asks_at_the_instant_and_says_when_it_is_not_the_score(sto
     )
     await team.deliver(set_to("1", ADA, 100, score="heat"))
     await sweep(team.workspace, now=NOW + 7 * HOUR)
-    assert await told(team.workspace) == []
+    assert await list_follow_up_rows(team.workspace) == []
     assert await sweep(team.workspace, now=NOW + 40 * HOUR) == 2
     first, second = await load_follow_ups(team.workspace, ids=range(1, 10))
 
@@ -131,9 +131,9 @@ async def test_what_holds_is_asked_for_when_it_comes_due(storage: Storage) -> No
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
     await team.deliver(set_to("3", BOB, 40), received=NOW + HOUR)
     await sweep(team.workspace, now=NOW + 2 * HOUR - 1)
-    assert await told(team.workspace) == []
+    assert await list_follow_up_rows(team.workspace) == []
     await sweep(team.workspace, now=NOW + 2 * HOUR)
-    assert await told(team.workspace) == [(0, 2 * HOUR, 60_000, "open", 2 * HOUR)]
+    assert await list_follow_up_rows(team.workspace) == [(0, 2 * HOUR, 60_000, "open", 2 * HOUR)]
 
 
 async def test_a_sweep_while_the_clock_was_ahead_does_not_hold_up_the_next(storage: Storage) -> None:
@@ -142,10 +142,13 @@ async def test_a_sweep_while_the_clock_was_ahead_does_not_hold_up_the_next(stora
     await sweep(team.workspace, now=NOW + 30 * DAY)
     await team.deliver(set_to("1", ADA, 100, score="heat"), set_to("2", BOB, 60))
     await sweep(team.workspace, now=NOW + HOUR)
-    assert await told(team.workspace) == []
+    assert await list_follow_up_rows(team.workspace) == []
     await sweep(team.workspace, now=NOW + 9 * HOUR)
 
-    assert [(contact, round(at / HOUR, 2)) for contact, at, *_ in await told(team.workspace)] == [(0, 7.94), (1, 2)]
+    assert [(contact, round(at / HOUR, 2)) for contact, at, *_ in await list_follow_up_rows(team.workspace)] == [
+        (0, 7.94),
+        (1, 2),
+    ]
 
 
 async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
@@ -155,10 +158,10 @@ async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
     await team.deliver(set_to("1", ADA, 60, at=NOW - 9 * DAY), set_to("2", BOB, 60, at=NOW - DAY))
     await add_alert_rule(workspace, words="score untouched for 5d cooldown 1h", made_by="U1", owners={}, now=NOW)
     await sweep(workspace, now=NOW + 6 * DAY)
-    assert await told(workspace) == [(0, 4 * DAY, 60_000, "open", 4 * DAY)]
+    assert await list_follow_up_rows(workspace) == [(0, 4 * DAY, 60_000, "open", 4 * DAY)]
     await team.deliver(set_to("4", ADA, 61), set_to("3", BOB, 60, at=NOW + 7 * DAY), received=NOW + 7 * DAY)
     await sweep(workspace, now=NOW + 13 * DAY)
-    assert await told(workspace) == [
+    assert await list_follow_up_rows(workspace) == [
         (0, 12 * DAY, 61_000, "open", 12 * DAY),
         (1, 4 * DAY, 60_000, "closed", 7 * DAY),
         (1, 12 * DAY, 60_000, "open", 12 * DAY),
@@ -192,13 +195,13 @@ async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
         items=[set_to("3", ADA, 95, score="heat")],
     )  # fmt: skip  # what and how
     assert (await team.record(muted)).unasked == 0
-    assert [entry[3] for entry in await told(team.workspace)] == ["closed"]
+    assert [entry[3] for entry in await list_follow_up_rows(team.workspace)] == ["closed"]
     muted = Submission(
         workspace=team.workspace, source="import", batch="import/2", received_at=NOW + DAY // 8, muted=True,
         items=[set_to("4", BOB, 10, score="heat")],
     )  # fmt: skip  # what and how
     assert (await team.record(muted)).unasked == 1
-    assert len(await told(team.workspace)) == 1
+    assert len(await list_follow_up_rows(team.workspace)) == 1
 
 
 async def test_a_change_that_changes_nothing_settles_what_was_before_it(storage: Storage) -> None:
@@ -206,7 +209,7 @@ async def test_a_change_that_changes_nothing_settles_what_was_before_it(storage:
     team = await fading_team(storage, "T0ACME", "heat crosses below 60")
     await team.deliver(set_to("1", ADA, 100, score="heat"))
     await team.deliver(set_to("2", ADA, 50, score="heat"), received=NOW + DAY)
-    assert [entry[1] // HOUR for entry in await told(team.workspace)] == [17]
+    assert [entry[1] // HOUR for entry in await list_follow_up_rows(team.workspace)] == [17]
 
 
 async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
@@ -214,7 +217,9 @@ async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
     team = await fading_team(storage, "T0ACME", "heat crosses -30")
     await team.deliver(set_to("1", ADA, -60, score="heat"))
     await sweep(team.workspace, now=NOW + 2 * DAY)
-    assert [(round(entry[1] / HOUR), entry[2]) for entry in await told(team.workspace)] == [(23, -30_000)]
+    assert [(round(entry[1] / HOUR), entry[2]) for entry in await list_follow_up_rows(team.workspace)] == [
+        (23, -30_000)
+    ]
 
 
 async def test_what_is_heard_late_decides_nothing_before_it_was_heard(storage: Storage) -> None:
@@ -222,7 +227,7 @@ async def test_what_is_heard_late_decides_nothing_before_it_was_heard(storage: S
     team = await fading_team(storage, "T0ACME", "heat enters warm")
     await team.deliver(set_to("1", ADA, 100, score="heat", at=NOW + HOUR), received=NOW + 3 * DAY)
     await sweep(team.workspace, now=NOW + 3 * DAY + MINUTE)
-    assert await told(team.workspace) == []
+    assert await list_follow_up_rows(team.workspace) == []
 
 
 async def test_within_the_rest_an_edge_is_spent_and_counted(storage: Storage) -> None:
@@ -271,11 +276,11 @@ async def test_a_clock_that_is_put_back_asks_for_nothing_twice(storage: Storage,
     team = await fading_team(storage, "T0ACME", "heat crosses below 60", "score crosses 50 hold 2h")
     await team.deliver(set_to("1", ADA, 90, score="heat"), set_to("2", BOB, 70))
     await sweep(team.workspace, now=NOW + 4 * DAY)
-    before = await told(team.workspace)
+    before = await list_follow_up_rows(team.workspace)
     assert len(before) == 2
     for at in (NOW + 4 * DAY - back, NOW + 4 * DAY, NOW + 5 * DAY):
         await sweep(team.workspace, now=at)
-    assert await told(team.workspace) == before
+    assert await list_follow_up_rows(team.workspace) == before
 
 
 async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
@@ -333,7 +338,7 @@ async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Sto
     dice, at = random.Random(words), NOW
     for number in range(12):
         tags = ["vip"] if number % 2 else []
-        await team.deliver(said(f"s{number}", f"p{number}@example.com", tags=tags), received=at)  # type: ignore[arg-type]  # JSON
+        await team.deliver(field_item(f"s{number}", f"p{number}@example.com", tags=tags), received=at)  # type: ignore[arg-type]  # JSON
     for number in range(90):
         at += dice.randrange(1, 12 * HOUR)
         item = set_to(f"c{number}", f"p{dice.randrange(12)}@example.com", dice.randint(-100, 100), score="heat", at=at)

@@ -21,7 +21,7 @@ from storage.db.errors import NoDatabase
 from storage.db.migrate import OtherApplication
 from storage.domain.errors import BadText, StorageUnavailable
 from storage.workspaces import add_workspace, all_workspaces, find_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.teams import NOW, Team, set_to
 
@@ -91,7 +91,7 @@ async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(sc
         rows = await halves()
         await _meet(POOL if current_database().dialect == "postgres" else 1)
 
-    tell(f"cancelled transactions on {current_database().dialect}", counts)
+    report_counts(f"cancelled transactions on {current_database().dialect}", counts)
     assert set(rows.values()) == {2}  # never a half
     assert set(rows) == begun  # and what had begun is there, though its caller is gone
     assert counts["still at work when cancelled"] >= CANCELS // 3
@@ -129,7 +129,7 @@ async def test_cancelled_readers_leave_a_free_database(scratch: str) -> None:
             await asyncio.gather(one(), one(), one())
         assert await halves() == {1: 1}
 
-    tell(f"cancelled readings on {current_database().dialect}", counts)
+    report_counts(f"cancelled readings on {current_database().dialect}", counts)
     assert counts["still at work when cancelled"] >= CANCELS // 3
 
 

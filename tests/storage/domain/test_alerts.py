@@ -26,7 +26,7 @@ from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Change, Op
 from storage.domain.fold import ScoreState, beginning, step
 from storage.domain.score_types import Band, ScoreType
-from tests.counts import tell
+from tests.counts import report_counts
 
 DAY = 86_400_000_000
 BANDS = (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
@@ -292,7 +292,7 @@ def test_it_does_not_matter_when_somebody_looks() -> None:
         fired.update(event for _, event in stories[0])
 
     whatever_happens()
-    tell("decided by changes and by time", fired)
+    report_counts("decided by changes and by time", fired)
     assert fired["fires"] >= 60  # the promise is empty where nothing fires
     assert fired["closes"] >= 30
 

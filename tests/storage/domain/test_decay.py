@@ -82,7 +82,7 @@ def test_a_value_just_set_is_shown_as_it_was_set(data: st.DataObject, score_type
     value = score_type.minimum + score_type.step * data.draw(
         st.integers(0, (score_type.maximum - score_type.minimum) // score_type.step)
     )
-    state, effect = step(beginning(score_type), asked(Op.SET, value, at=NOW), score_type)
+    state, effect = step(beginning(score_type), make_change(Op.SET, value, at=NOW), score_type)
     assert effect is not None
 
     assert (state.value(score_type, now=NOW), effect.effective) == (value, value - score_type.start)
@@ -175,14 +175,14 @@ def test_a_band_is_left_toward_the_start() -> None:
     assert band_until(fading(half_life=None), 100_000, now=NOW) is None
 
 
-def asked(op: Op, amount: int = 0, *, at: int, key: str = "k") -> Change:
+def make_change(op: Op, amount: int = 0, *, at: int, key: str = "k") -> Change:
     """Ask one thing of a score."""
     return Change(source="crm", key=key, occurred_at=at, batch="b", score="heat", op=op, amount=amount)
 
 
 CHANGES = st.lists(
     st.builds(
-        lambda op, steps, at, key: asked(op, steps * 1_000, at=NOW + at, key=key),
+        lambda op, steps, at, key: make_change(op, steps * 1_000, at=NOW + at, key=key),
         st.sampled_from((Op.SET, Op.ADD, Op.ADD, Op.ADD, Op.CLEAR)),
         st.integers(-60, 120),
         st.one_of(st.integers(0, 3), st.integers(0, 90 * DAY)),
@@ -219,9 +219,9 @@ def test_a_score_that_is_touched_all_day_does_not_freeze() -> None:
     often = sorted(NOW + dice.randrange(30 * DAY) for _ in range(3_000))
     every = range(NOW + 2_000_000, NOW + DAY, 2_000_000)
     for times, end, expected in ((often, NOW + 30 * DAY, "50"), (every, NOW + DAY, "97.715996")):
-        state, _ = step(beginning(HEAT), asked(Op.SET, 100_000, at=NOW), HEAT)
+        state, _ = step(beginning(HEAT), make_change(Op.SET, 100_000, at=NOW), HEAT)
         for number, at in enumerate(times):
-            state, _ = step(state, asked(Op.ADD, 0, at=at, key=f"{number}"), HEAT)
+            state, _ = step(state, make_change(Op.ADD, 0, at=at, key=f"{number}"), HEAT)
         assert state.own is not None
         remaining = Decimal(decay_distance(state.own, elapsed=end - state.at, half_life=30 * DAY)) / 10**9
 

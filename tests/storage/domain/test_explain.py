@@ -33,7 +33,7 @@ def change(op: Op, amount: int = 0, *, days: float = 0, key: str = "k") -> Chang
     return Change(source="crm", key=key, occurred_at=at, batch="b", score="fit", op=op, amount=amount * 1_000)
 
 
-def told(
+def explain_rows(
     changes: list[Change], score_type_: ScoreType, *, most: int = 99, now: int = NOW
 ) -> list[tuple[str, int, int, int, int]]:
     """Give the lines of an explanation in points: op, asked, cut, faded, effect."""
@@ -58,7 +58,7 @@ def test_what_the_range_cut_is_said() -> None:
         change(Op.ADD, 5, days=6), change(Op.ADD, -30, days=5),
     ]  # fmt: skip  # one after the other
 
-    assert told(changes, score_type()) == [
+    assert explain_rows(changes, score_type()) == [
         ("add", -30, 0, 0, -30),
         ("add", 5, 5, 0, 0),
         ("add", 20, 10, 0, 10),
@@ -70,8 +70,8 @@ def test_where_adding_began_is_a_line() -> None:
     """After a clear, and at first, at the start; of a start of 0 there is nothing to say."""
     changes = [change(Op.SET, 90, days=8), change(Op.CLEAR, days=7), change(Op.ADD, 5, days=6)]
 
-    assert told(changes, score_type(start=7_000)) == [("add", 5, 0, 0, 5), ("start", 7, 0, 0, 7)]
-    assert told(changes, score_type()) == [("add", 5, 0, 0, 5)]
+    assert explain_rows(changes, score_type(start=7_000)) == [("add", 5, 0, 0, 5), ("start", 7, 0, 0, 7)]
+    assert explain_rows(changes, score_type()) == [("add", 5, 0, 0, 5)]
     assert explain(changes[:2], score_type(), now=NOW, most=9) is None
     assert explain([], score_type(), now=NOW, most=9) is None
 
@@ -85,17 +85,17 @@ def test_what_faded_is_said() -> None:
     ]  # fmt: skip  # one after the other
 
     # 80 → 20, 1 → 0.27, 10 → 5, and 95 of which only 75 found room
-    assert told(changes, definition) == [("add", 95, 20, 0, 75), ("add", 10, 0, 5, 5), ("set", 80, 0, 60, 20)]
-    assert told(changes, definition, now=NOW + 200 * DAY) == [("set", 80, 0, 80, 0)]
+    assert explain_rows(changes, definition) == [("add", 95, 20, 0, 75), ("add", 10, 0, 5, 5), ("set", 80, 0, 60, 20)]
+    assert explain_rows(changes, definition, now=NOW + 200 * DAY) == [("set", 80, 0, 80, 0)]
 
 
 def test_a_fading_score_that_starts_elsewhere() -> None:
     """What was set fades toward the start, so that the start is what is left of it in the end."""
     definition = score_type(half_life=10 * DAY, start=10_000)
 
-    assert told([change(Op.SET, 90, days=10)], definition) == [("set", 90, 0, 40, 50)]
-    assert told([change(Op.SET, -20, days=10)], definition) == [("set", -20, 0, -15, -5)]
-    assert told([change(Op.ADD, 8, days=10)], definition) == [("add", 8, 0, 4, 4), ("start", 10, 0, 0, 10)]
+    assert explain_rows([change(Op.SET, 90, days=10)], definition) == [("set", 90, 0, 40, 50)]
+    assert explain_rows([change(Op.SET, -20, days=10)], definition) == [("set", -20, 0, -15, -5)]
+    assert explain_rows([change(Op.ADD, 8, days=10)], definition) == [("add", 8, 0, 4, 4), ("start", 10, 0, 0, 10)]
 
 
 def test_older_parts_are_summed_by_month() -> None:
@@ -105,7 +105,7 @@ def test_older_parts_are_summed_by_month() -> None:
         *(change(Op.ADD, 1, days=days, key=f"{days}") for days in range(100, 0, -10)),
     ]
 
-    assert told(changes, score_type(), most=2) == [
+    assert explain_rows(changes, score_type(), most=2) == [
         ("add", 1, 0, 0, 1),  # 22 December
         ("add", 1, 0, 0, 1),  # 12 December
         ("add", 1, 0, 0, 1),  # 2 December, alone in its month by now

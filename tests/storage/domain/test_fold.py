@@ -157,7 +157,7 @@ def test_effects_add_up_to_the_score(changes: list[Change]) -> None:
     assert (ranks[-1] if ranks else None) == state.value(SCORE, now=9)
 
 
-def said(at: int, *, key: str = "k", **fields: Json) -> FieldValue:
+def field_value(at: int, *, key: str = "k", **fields: Json) -> FieldValue:
     """Say something of a contact."""
     return FieldValue(source="crm", key=key, occurred_at=at, batch="b", fields=fields)
 
@@ -165,9 +165,9 @@ def said(at: int, *, key: str = "k", **fields: Json) -> FieldValue:
 def test_the_latest_value_of_each_field_wins() -> None:
     """Field by field, in the order of the facts and not in that of their arrival."""
     field_facts = [
-        said(3, name="Ada L."),
-        said(1, name="Ada", company="Engines"),
-        said(2, owner="rep@acme.com", name=None),
+        field_value(3, name="Ada L."),
+        field_value(1, name="Ada", company="Engines"),
+        field_value(2, owner="rep@acme.com", name=None),
     ]
 
     forwards, backwards = fold_fields(field_facts, {}), fold_fields(field_facts[::-1], {})
@@ -182,7 +182,7 @@ def test_the_latest_value_of_each_field_wins() -> None:
 
 def test_a_later_blank_empties_a_field() -> None:
     """Somebody who says that there is no company is believed."""
-    known_fields = fold_fields([said(1, company="Engines")], {})
+    known_fields = fold_fields([field_value(1, company="Engines")], {})
 
-    assert fold_fields([said(2, company=None)], known_fields)["company"][0] is None
-    assert fold_fields([said(0, company="Older")], known_fields)["company"][0] == "Engines"
+    assert fold_fields([field_value(2, company=None)], known_fields)["company"][0] is None
+    assert fold_fields([field_value(0, company="Older")], known_fields)["company"][0] == "Engines"

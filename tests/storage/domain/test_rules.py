@@ -23,14 +23,14 @@ SCORE = ScoreType(
 )  # fmt: skip  # the numbers of one definition stand together
 
 
-def did(activity: str, at: int, *, times: float = 1) -> Activity:
+def activity_fact(activity: str, at: int, *, times: float = 1) -> Activity:
     """Do something, so many times."""
     return Activity(
         source="crm", key=f"{activity}/{at}", occurred_at=at, batch="b", activity=activity, quantity=int(times * 1000)
     )
 
 
-def known(at: int, **fields: object) -> FieldValue:
+def field_value(at: int, **fields: object) -> FieldValue:
     """Say something of the contact; `attributes_x` is an attribute."""
     field_values = {name.replace("attributes_", "attributes."): value for name, value in fields.items()}
     return FieldValue(source="crm", key=f"f/{at}", occurred_at=at, batch="b", fields=field_values)  # type: ignore[arg-type]  # JSON
@@ -58,13 +58,17 @@ def values(*facts: Fact, score_type: ScoreType = SCORE) -> list[int | None]:
 
 def test_activities_add_their_points() -> None:
     """For each time, and whatever their case; what no rule speaks of is worth nothing, and is no score."""
-    assert values(did("Demo_Booked", 1), did("demo_booked", 2, times=2.5), did("left", 3)) == [10, 35, 35]
-    assert values(did("left", 1)) == [None]
+    assert values(
+        activity_fact("Demo_Booked", 1), activity_fact("demo_booked", 2, times=2.5), activity_fact("left", 3)
+    ) == [10, 35, 35]
+    assert values(activity_fact("left", 1)) == [None]
 
 
 def test_points_saturate_at_every_step() -> None:
     """As adding does."""
-    assert values(did("demo_booked", 1, times=9), did("demo_booked", 2, times=3), changed(Op.ADD, -30, 3)) == [
+    assert values(
+        activity_fact("demo_booked", 1, times=9), activity_fact("demo_booked", 2, times=3), changed(Op.ADD, -30, 3)
+    ) == [
         90,
         100,
         70,
@@ -73,8 +77,16 @@ def test_points_saturate_at_every_step() -> None:
 
 def test_a_cap_counts_in_the_order_of_the_fold() -> None:
     """Three visits a day count, whichever arrive first; a new day begins at midnight UTC."""
-    visits = [did("visit", MONDAY + n) for n in range(5)]
-    assert values(*visits, did("visit", MONDAY + DAY - 1), did("visit", MONDAY + DAY)) == [1, 2, 3, 3, 3, 3, 4]
+    visits = [activity_fact("visit", MONDAY + n) for n in range(5)]
+    assert values(*visits, activity_fact("visit", MONDAY + DAY - 1), activity_fact("visit", MONDAY + DAY)) == [
+        1,
+        2,
+        3,
+        3,
+        3,
+        3,
+        4,
+    ]
     state, effects = fold(reversed(visits), SCORE)
     assert state.value(SCORE, now=MONDAY + DAY) == 3_000
     assert [(effect.asked, effect.capped, effect.effective, effect.rule) for _, effect in effects] == [
@@ -97,7 +109,9 @@ def test_a_cap_counts_in_the_order_of_the_fold() -> None:
 def test_periods(period: str, later: int, counts: bool) -> None:
     """UTC days, weeks from Monday, months, and for ever."""
     rule = replace(VISIT, cap=RuleCap(points=1_000, period=period))
-    results = values(did("visit", MONDAY), did("visit", MONDAY + later), score_type=replace(SCORE, rules=(rule,)))
+    results = values(
+        activity_fact("visit", MONDAY), activity_fact("visit", MONDAY + later), score_type=replace(SCORE, rules=(rule,))
+    )
     assert results == [1, 2 if counts else 1]
 
 
@@ -109,36 +123,49 @@ def test_a_group_shares_its_cap_and_it_holds_downwards_too() -> None:
         Rule(name="Bounce", activity="bounce", points=-9_000, cap=cap),
     )
     results = values(
-        did("open", 1), did("open", 2), did("bounce", 3), score_type=replace(SCORE, rules=rules, minimum=-10_000)
+        activity_fact("open", 1),
+        activity_fact("open", 2),
+        activity_fact("bounce", 3),
+        score_type=replace(SCORE, rules=rules, minimum=-10_000),
     )
     assert results == [3, 4, -4]
 
 
 def test_what_is_known_makes_the_base() -> None:
     """It holds as long as it is so; setting takes it in, later changes of it are added."""
-    assert values(known(1, tags=["VIP"]), known(2, tags=[]), known(3, tags=["vip", "new"])) == [20, None, 20]
-    assert values(known(1, tags=["vip"]), did("demo_booked", 2), known(3, tags=[])) == [20, 30, 10]
-    assert values(changed(Op.SET, 50, 1), known(2, tags=["vip"]), changed(Op.SET, 50, 3), known(4, tags=[])) == [
+    assert values(field_value(1, tags=["VIP"]), field_value(2, tags=[]), field_value(3, tags=["vip", "new"])) == [
+        20,
+        None,
+        20,
+    ]
+    assert values(field_value(1, tags=["vip"]), activity_fact("demo_booked", 2), field_value(3, tags=[])) == [
+        20,
+        30,
+        10,
+    ]
+    assert values(
+        changed(Op.SET, 50, 1), field_value(2, tags=["vip"]), changed(Op.SET, 50, 3), field_value(4, tags=[])
+    ) == [
         50,
         70,
         50,
         30,
     ]
-    assert values(known(1, tags=["vip"]), changed(Op.SET, 90, 2), changed(Op.CLEAR, 0, 3)) == [20, 90, 20]
-    assert values(known(1, attributes_employees=50, attributes_industry="Software")) == [5]
-    assert values(known(1, attributes_employees="49.5", attributes_industry="Software")) == [None]
-    assert values(changed(Op.SET, 95, 1), known(2, tags=["vip"]), known(3, tags=[])) == [95, 100, 95]
+    assert values(field_value(1, tags=["vip"]), changed(Op.SET, 90, 2), changed(Op.CLEAR, 0, 3)) == [20, 90, 20]
+    assert values(field_value(1, attributes_employees=50, attributes_industry="Software")) == [5]
+    assert values(field_value(1, attributes_employees="49.5", attributes_industry="Software")) == [None]
+    assert values(changed(Op.SET, 95, 1), field_value(2, tags=["vip"]), field_value(3, tags=[])) == [95, 100, 95]
 
 
 def test_a_condition_is_asked_of_what_was_known_then() -> None:
     """Also when it arrives late: the order of the fold is that of happening."""
     rule = replace(DEMO, condition="owner:rep@acme.com OR company:Acme")
     facts = (
-        did("demo_booked", 1),
-        known(2, company="ACME"),
-        did("demo_booked", 3),
-        known(4, company="Other"),
-        did("demo_booked", 5),
+        activity_fact("demo_booked", 1),
+        field_value(2, company="ACME"),
+        activity_fact("demo_booked", 3),
+        field_value(4, company="Other"),
+        activity_fact("demo_booked", 5),
     )
     assert values(*facts, score_type=replace(SCORE, rules=(rule,))) == [None, None, 10, 10, 10]
 
@@ -146,8 +173,8 @@ def test_a_condition_is_asked_of_what_was_known_then() -> None:
 def test_what_fades_takes_points_and_no_base() -> None:
     """A touch a day, halved each day: 10, 15, 17.5."""
     fading = replace(SCORE, step=500, half_life=DAY, rules=(DEMO,))
-    assert values(*(did("demo_booked", n * DAY) for n in range(3)), score_type=fading) == [10, 15, 17]
-    state, _ = fold([did("demo_booked", n * DAY) for n in range(3)], fading)
+    assert values(*(activity_fact("demo_booked", n * DAY) for n in range(3)), score_type=fading) == [10, 15, 17]
+    state, _ = fold([activity_fact("demo_booked", n * DAY) for n in range(3)], fading)
     assert state.value(fading, now=2 * DAY) == 17_500
     with pytest.raises(BadDefinition, match="fades"):
         check_rules([VIP], fading)

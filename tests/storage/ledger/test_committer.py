@@ -17,9 +17,9 @@ from storage.ledger.committer import MOST_SUBMISSIONS, Committer
 from storage.ledger.contacts import find
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
+from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
 
 ADA = "ada@example.com"
 NOWHERE = Workspace(id=999_999, team="T0NOWHERE", name="a workspace that is not there")
@@ -48,7 +48,7 @@ async def test_an_item_costs_no_more_among_many(team: Team) -> None:
 
     for_few = min([await cost(100, f"few{n}") for n in range(4)])
     for_many = min([await cost(1_000, f"many{n}") for n in range(2)])
-    tell("the processor, in ms", {"for 100 items": round(for_few * 1000), "for 1,000": round(for_many * 1000)})
+    report_counts("the processor, in ms", {"for 100 items": round(for_few * 1000), "for 1,000": round(for_many * 1000)})
 
     assert for_many < 19 * for_few
 
@@ -85,7 +85,7 @@ async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team
 @pytest.mark.parametrize("place", [0, 63, 127])
 async def test_one_that_cannot_be_recorded_harms_nobody(team: Team, place: int) -> None:
     """Of 128 that share a commit one makes the database itself complain: it is told so, and the others are kept."""
-    poison = replace(team.delivery(said("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
+    poison = replace(team.delivery(field_item("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
     good = [change(f"k{n}", f"p{n % 9}@example.com", Op.ADD, 1, at=NOW - n) for n in range(MOST_SUBMISSIONS)]
     calls = [team.record(poison) if n == place else team.deliver(item) for n, item in enumerate(good)]
 
@@ -105,7 +105,7 @@ async def test_one_that_cannot_be_recorded_harms_nobody(team: Team, place: int) 
 
 async def test_several_that_cannot_be_recorded_harm_nobody(team: Team) -> None:
     """Whoever is at fault is found by halves, wherever they stand."""
-    poison = replace(team.delivery(said("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
+    poison = replace(team.delivery(field_item("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
     bad = {1, 2, 50, 99, 100}
     good = [change(f"k{n}", ADA, Op.ADD, 1, at=NOW - n) for n in range(101)]
     calls = [team.record(poison) if n in bad else team.deliver(item) for n, item in enumerate(good)]
@@ -183,7 +183,7 @@ async def test_a_contact_made_elsewhere_meanwhile_is_the_same_contact(team: Team
     outcomes = await asyncio.gather(*(door.deliver(fact) for fact in facts for door in doors))
 
     counts = {status.value: sum(outcome.count(status) for outcome in outcomes) for status in Status}
-    tell(f"four doors on {current_database().dialect}", counts)
+    report_counts(f"four doors on {current_database().dialect}", counts)
     assert counts == {"applied": 200, "duplicate": 600, "ignored": 0, "quarantined": 0}
     assert [await team.value(f"p{n}@example.com") for n in range(20)] == [10_000] * 20
     assert (

@@ -11,7 +11,7 @@ from storage.domain.facts import Item, Merge, Op
 from storage.domain.submissions import Status
 from storage.ledger.contacts import contacts, find, find_by_key, nearest
 from storage.workspaces import add_workspace
-from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
 
 ADA = "ada@example.com"
 
@@ -46,11 +46,11 @@ async def test_an_address_beside_an_id_joins_the_two(team: Team) -> None:
     """From then on both name the contact, also in the same delivery."""
     await team.deliver(
         set_to("a", ("crm", "17"), 10, at=NOW - 9),
-        said("b", Reference(email=ADA, source="crm", id="17"), at=NOW - 8, email=ADA),
+        field_item("b", Reference(email=ADA, source="crm", id="17"), at=NOW - 8, email=ADA),
         change("c", ADA, Op.ADD, 5, at=NOW - 7),
     )
-    await team.deliver(change("d", ("n8n", "x"), Op.ADD, 1, at=NOW - 6), said("e", ADA, at=NOW - 5), source="n8n")
-    await team.deliver(said("f", Reference(email="lovelace@example.com", source="crm", id="17"), at=NOW - 4))
+    await team.deliver(change("d", ("n8n", "x"), Op.ADD, 1, at=NOW - 6), field_item("e", ADA, at=NOW - 5), source="n8n")
+    await team.deliver(field_item("f", Reference(email="lovelace@example.com", source="crm", id="17"), at=NOW - 4))
 
     contact = await team.contact("crm:17")
     assert (contact.email, dict(contact.ids)) == (ADA, {"crm": "17"})
@@ -73,7 +73,7 @@ async def test_the_latest_value_of_each_field_wins_in_any_order(team: Team) -> N
         items = []
         for person, order in enumerate(orders):
             at, fields = SAID[order[place]]
-            items.append(said(f"k{person}/{order[place]}", ("crm", f"p{person}"), at=NOW - DAY + at, **fields))
+            items.append(field_item(f"k{person}/{order[place]}", ("crm", f"p{person}"), at=NOW - DAY + at, **fields))
         await team.deliver(*items, batch=f"d{place}")
 
     for person in range(len(orders)):
@@ -96,7 +96,7 @@ async def test_two_facts_of_one_event_that_disagree_end_the_same_in_any_order(te
     for number, turn in enumerate((1, -1)):
         email, key = f"p{number}@example.com", f"k{number}"
         changed = set_to(key, email, 10, at=NOW - 1, fields={"name": "as the change says"})
-        both = [changed, said(key, email, at=NOW - 1, name="as the word says")][::turn]
+        both = [changed, field_item(key, email, at=NOW - 1, name="as the word says")][::turn]
         for place, fact in enumerate(both):
             await team.deliver(fact, batch=f"d{number}/{place}")
 
@@ -171,7 +171,7 @@ FOUND = [
 async def crowd(team: Team) -> Team:
     """Give a team that knows some people."""
     items = [
-        said(
+        field_item(
             f"k{number}",
             Reference(email=email, source="crm", id=email.partition("@")[0]),
             name=fields[0],
@@ -195,7 +195,7 @@ async def test_an_address_is_looked_for_as_it_is_matched(team: Team, typed: str)
     """Also in words, before and after something was said of the contact."""
     await team.deliver(set_to("a", typed, 10, at=NOW - 9))
     before = await find(team.workspace, text="zoë")
-    await team.deliver(said("b", typed, at=NOW - 8, name="Somebody"), batch="d2")
+    await team.deliver(field_item("b", typed, at=NOW - 8, name="Somebody"), batch="d2")
     after = await find(team.workspace, text="zoë")
 
     assert [contact.email for contact in (*before, *after)] == [typed, typed]
@@ -203,7 +203,7 @@ async def test_an_address_is_looked_for_as_it_is_matched(team: Team, typed: str)
 
 async def test_what_is_longer_than_any_name_is_refused(team: Team) -> None:
     """In a sentence, on either database, before one of them refuses the pattern."""
-    await team.deliver(said("k", "ada@example.com", name="Ada " + "\ufdfa" * 250))
+    await team.deliver(field_item("k", "ada@example.com", name="Ada " + "\ufdfa" * 250))
     for words in ("x" * 50_001, "\ufdfa" * 501, "x " * 30_000):
         for look in (find, nearest):
             with pytest.raises(BadItem, match=r"at most 500 characters; this one has [0-9]"):
@@ -214,7 +214,7 @@ async def test_what_is_longer_than_any_name_is_refused(team: Team) -> None:
 
 async def test_a_list_says_that_there_are_more(team: Team) -> None:
     """One more than asked for comes back, so that the asker knows."""
-    await team.deliver(*(said(f"k{n:02d}", f"p{n}@example.com", name=f"Ada {n:02d}") for n in range(14)))
+    await team.deliver(*(field_item(f"k{n:02d}", f"p{n}@example.com", name=f"Ada {n:02d}") for n in range(14)))
 
     assert len(await find(team.workspace, text="ada")) == 11
     assert [contact.name for contact in await find(team.workspace, text="ada", most=2)] == [
@@ -226,8 +226,8 @@ async def test_a_list_says_that_there_are_more(team: Team) -> None:
 
 async def test_a_whole_word_is_found_among_very_many_parts(team: Team) -> None:
     """Six hundred names that hold the word somewhere do not hide the one who is called so."""
-    crowd = [said(f"k{n:03d}", f"p{n}@example.com", name=f"Joann {n:03d}") for n in range(600)]
-    await team.deliver(*crowd, said("z", "z@example.com", name="Zed Ann"))
+    crowd = [field_item(f"k{n:03d}", f"p{n}@example.com", name=f"Joann {n:03d}") for n in range(600)]
+    await team.deliver(*crowd, field_item("z", "z@example.com", name="Zed Ann"))
 
     assert [contact.name for contact in await find(team.workspace, text="ann")] == ["Zed Ann"]
 
@@ -256,7 +256,7 @@ async def test_any_word_of_a_name_may_be_the_mistyped_one(crowd: Team) -> None:
 
 async def test_no_more_than_three_are_offered(team: Team) -> None:
     """Of many that look alike, the likeliest; of those, the older ones."""
-    await team.deliver(*(said(f"k{n}", f"p{n}@example.com", name=f"Ada {n}") for n in range(6)))
+    await team.deliver(*(field_item(f"k{n}", f"p{n}@example.com", name=f"Ada {n}") for n in range(6)))
 
     assert [contact.name for contact in await nearest(team.workspace, text="ada")] == ["Ada 0", "Ada 1", "Ada 2"]
 

@@ -14,8 +14,8 @@ from storage.ledger.contacts import find
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
-from tests.counts import tell
-from tests.storage.teams import DAY, NOW, Team, Whom, change, said, set_to
+from tests.counts import report_counts
+from tests.storage.teams import DAY, NOW, Team, Whom, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
@@ -57,7 +57,7 @@ AGAIN = {
     "a contact not seen yet": (like_first("new@example.com"), CONFLICT),
     # The subject is part of what is unique: one event may bear on two scores, and speak of the contact too.
     "another score": (like_first(value=5, score="fit"), APPLIED),
-    "the contact alone": (said("k", ADA, at=NOW - 10, name="Ada"), APPLIED),
+    "the contact alone": (field_item("k", ADA, at=NOW - 10, name="Ada"), APPLIED),
 }
 
 
@@ -160,7 +160,7 @@ async def test_many_deliveries_of_the_same_facts_at_once(team: Team) -> None:
     )
 
     counts = {status.value: sum(answer.count(status) for answer in answers) for status in Status}
-    tell("a hundred deliveries at once", counts)
+    report_counts("a hundred deliveries at once", counts)
     assert counts == {"applied": 20, "duplicate": 1_180, "ignored": 0, "quarantined": 300}
     totals = [await team.value(f"p{number}@example.com") for number in range(7)]
     assert totals == [6_000] * 5 + [5_000] * 2
@@ -197,7 +197,7 @@ REFUSED_WHOLE = {
 async def test_a_person_gets_all_or_nothing(seasoned: Team, cause: str, together: bool) -> None:
     """One refused item refuses the whole; nothing of it is kept; whoever shares its commit does not notice."""
     item, refusal, sentence = REFUSED_WHOLE[cause]
-    await seasoned.deliver(said("id", Reference(email=BOB, source="crm", id="bob")))
+    await seasoned.deliver(field_item("id", Reference(email=BOB, source="crm", id="bob")))
     await seasoned.ask(set_to("old", ADA, 10), batch="t1")
     items = (set_to("t7", "new@example.com", 70), change("t8", ADA, Op.ADD, 5, score="fit"), item)
     neighbours = [seasoned.ask(change(f"n{n}", BOB, Op.ADD, 1), batch=f"n{n}") for n in range(6 if together else 0)]
@@ -216,7 +216,7 @@ async def test_a_person_gets_all_or_nothing(seasoned: Team, cause: str, together
 @pytest.mark.parametrize("contact", [ADA, "new@example.com"])
 async def test_what_a_refused_command_held_is_not_there_for_its_neighbours(seasoned: Team, contact: str) -> None:
     """The same key in the same commit, of a command without the fault: it is recorded, not taken for a repeat."""
-    await seasoned.deliver(said("id", Reference(email=BOB, source="crm", id="bob")))
+    await seasoned.deliver(field_item("id", Reference(email=BOB, source="crm", id="bob")))
     good, bad = set_to("t1", contact, 70), set_to("t3", 999_999, 5)
 
     outcomes = await asyncio.gather(
@@ -231,7 +231,7 @@ async def test_what_a_refused_command_held_is_not_there_for_its_neighbours(seaso
 
 async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
     """The good items of a delivery apply; each bad one is in the quarantine with its place, its reason and itself."""
-    await team.deliver(set_to("k0", ADA, 10, at=NOW - 5), said("b", Reference(email=BOB, source="crm", id="bob")))
+    await team.deliver(set_to("k0", ADA, 10, at=NOW - 5), field_item("b", Reference(email=BOB, source="crm", id="bob")))
     items: list[Item | Unusable] = [
         set_to("k1", ADA, 20, at=NOW - 4, raw='{"n":0}'),
         set_to("k2", ADA, 101, at=NOW - 4, raw='{"n":1}'),

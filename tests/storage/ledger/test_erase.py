@@ -23,9 +23,9 @@ from storage.reading.current_scores import top
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries, raw_delivery
 from storage.workspaces import add_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
+from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
 from tests.storage.worlds import everything
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -104,7 +104,7 @@ async def test_what_happened_until_then_is_not_taken_and_what_comes_later_is_som
     await team.deliver(deletion, batch="d2")
 
     late: list[ItemRequest] = [
-        set_to("b", ADA, 80, at=NOW - 5), said("c", ("crm", "secret-17"), at=NOW - 6, name="Ada"),
+        set_to("b", ADA, 80, at=NOW - 5), field_item("c", ("crm", "secret-17"), at=NOW - 6, name="Ada"),
         Merge(key="m", contact=BOTH, into=Reference(email=BOB), occurred_at=NOW - 7),
     ]  # fmt: skip  # by address, by id, by both
     after = await team.deliver(first, *late, deletion, batch="d3")
@@ -236,7 +236,7 @@ def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """Count what happened in all examples of a test, and fail where it is too little to prove anything."""
     counts: Counter[str] = Counter()
     yield counts
-    tell(request.node.name, counts)
+    report_counts(request.node.name, counts)
     if counts["begun"] == counts["examples"]:
         assert counts["examples"] >= 50
         assert min(counts["facts"], counts["deletions"]) >= 10

@@ -15,7 +15,7 @@ from storage.ledger.committer import Committer
 from storage.ledger.contacts import StartAgain
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage.teams import NOW, Team, change, set_to
 
 LOCK = "FOR NO KEY UPDATE"  # after it nobody else writes to these contacts
@@ -101,5 +101,7 @@ async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool
             break
 
     assert (await verify_next(team.workspace)).differences == ()
-    tell(f"places at which somebody was {'parted' if parting else 'merged'} while recording", {"places": after})
+    report_counts(
+        f"places at which somebody was {'parted' if parting else 'merged'} while recording", {"places": after}
+    )
     assert after >= 4

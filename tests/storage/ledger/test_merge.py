@@ -23,7 +23,7 @@ from storage.reading.current_scores import top
 from storage.reading.history import HistoryEntry, why
 from storage.reading.pages import count
 from storage.scoring.definitions import score_types
-from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, said, set_to
+from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, field_item, set_to
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
@@ -32,10 +32,10 @@ CONFLICT = ItemOutcome(status=Status.QUARANTINED, reason="conflict")
 
 def merge(key: str, first: str | tuple[str, str], other: str | tuple[str, str], *, at: int | None = None) -> Merge:
     """Say that two are one."""
-    return Merge(key=key, contact=_named(first), into=_named(other), occurred_at=at)
+    return Merge(key=key, contact=_reference_to(first), into=_reference_to(other), occurred_at=at)
 
 
-def _named(reference: str | tuple[str, str]) -> Reference:
+def _reference_to(reference: str | tuple[str, str]) -> Reference:
     return Reference(email=reference) if isinstance(reference, str) else Reference(source=reference[0], id=reference[1])
 
 
@@ -125,7 +125,7 @@ async def test_a_merge_of_nobody_known_makes_them(team: Team) -> None:
     first = await team.deliver(merge("m", ("crm", "8"), ("crm", "7")), batch="d1")
     await team.deliver(set_to("a", ("crm", "8"), 50, at=NOW - 2), change("b", ("crm", "7"), Op.ADD, 7, at=NOW - 1))
     both = Reference(email=ADA, source="crm", id="9")
-    second = await team.deliver(said("c", both, name="Ada"), merge("n", ADA, ("crm", "9")), batch="d2")
+    second = await team.deliver(field_item("c", both, name="Ada"), merge("n", ADA, ("crm", "9")), batch="d2")
 
     assert first.outcomes == (APPLIED,)
     assert await team.value("crm:7") == await team.value("crm:8") == 57_000
@@ -179,7 +179,7 @@ async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
     await team.ask(merge("m", BOB, ADA), batch="m", received=NOW + SECOND)
     await team.deliver(
         change("b2", BOB, Op.ADD, -50, at=NOW - 5), set_to("b3", ("crm", "17"), 7, at=NOW - 2, score="score"),
-        said("b4", Reference(email=BOB, source="crm", id="b"), at=NOW - 4, company="Bobs"), batch="d3",
+        field_item("b4", Reference(email=BOB, source="crm", id="b"), at=NOW - 4, company="Bobs"), batch="d3",
     )  # fmt: skip  # three of one delivery
     assert await team.value(ADA) == 50_000
     assert await last_command(team.workspace, actor="U0REP") == "m"
@@ -203,7 +203,7 @@ async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
 
 async def test_a_score_that_only_one_of_them_had_goes_with_them(team: Team) -> None:
     """The survivor of a merge that is undone has no score that was never its own."""
-    await team.deliver(said("a", ADA, at=NOW - 9, name="Ada"), set_to("b", BOB, 20, at=NOW - 8))
+    await team.deliver(field_item("a", ADA, at=NOW - 9, name="Ada"), set_to("b", BOB, 20, at=NOW - 8))
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
     assert await team.value(ADA) == 20_000
 

@@ -23,7 +23,7 @@ from storage.reading.current_scores import cards_of, top
 from storage.reading.history import HistoryEntry, history
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage.reference import Line, Range, Told, latest_fields, story
 from tests.storage.teams import DAY, NOW, SECOND, Team, set_to
 
@@ -204,12 +204,15 @@ def submission(team: Team, arriving: list[Told] | Undoing, *, number: int) -> Su
         return team.undoing(arriving.undoes, batch=arriving.batch, received=arriving.received)
     items: list[Item | Merge] = [
         Merge(
-            key=fact.key, contact=whom(fact.contact), into=whom(fact.into), occurred_at=None if fact.actor else fact.at
+            key=fact.key,
+            contact=reference_to(fact.contact),
+            into=reference_to(fact.into),
+            occurred_at=None if fact.actor else fact.at,
         )
         if fact.into
         else Item(
             key=fact.key,
-            contact=whom(fact.contact, also=fact.also),
+            contact=reference_to(fact.contact, also=fact.also),
             score=fact.score,
             op=Op(fact.op) if fact.op else None,
             amount=int(fact.amount * 1_000),
@@ -224,7 +227,7 @@ def submission(team: Team, arriving: list[Told] | Undoing, *, number: int) -> Su
     return team.delivery(*items, source=first.source, batch=f"{first.source}/{number}", received=NOW)
 
 
-def whom(name: str, *, also: str | None = None) -> Reference:
+def reference_to(name: str, *, also: str | None = None) -> Reference:
     """Name somebody as senders do, by an address, an id, or by both."""
     ids = [name.partition(":")[2] for name in (name, also or "") if ":" in name]
     return Reference(email=None if ":" in name else name, source="crm", id=ids[0] if ids else None)
@@ -278,7 +281,7 @@ async def check_stories(team: Team, facts: list[Told], *, without: set[str]) -> 
                 [fact for fact in about_contact if fact.score == score], limits, without=without, now=LATER
             )
             _, read_lines = await history(team.workspace, contact=contact.id, score=score, most=1_000)
-            assert [_line(line) for line in reversed(read_lines)] == lines
+            assert [_to_line(line) for line in reversed(read_lines)] == lines
             assert values.get(score) == value
             if value is not None:
                 tops[score].append((person, value))
@@ -297,7 +300,7 @@ async def check_stories(team: Team, facts: list[Told], *, without: set[str]) -> 
         assert sorted(value for _, value in expected_order) == sorted(int(value * 1_000) for _, value in expected)
 
 
-def _line(entry: HistoryEntry) -> Line:
+def _to_line(entry: HistoryEntry) -> Line:
     points = [
         None if thousandths is None else Decimal(thousandths) / 1_000 for thousandths in (entry.effective, entry.value)
     ]
@@ -312,7 +315,7 @@ def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """Count what happened in all examples of a test, and fail where it is too little to prove anything."""
     counts: Counter[str] = Counter()
     yield counts
-    tell(request.node.name, counts)
+    report_counts(request.node.name, counts)
     if counts["begun"] > counts["examples"]:
         return  # the test has failed by itself
     assert counts["examples"] >= 100
@@ -401,13 +404,13 @@ async def test_what_stands_between_two_points_is_told_the_same_in_any_order(team
     ends = Counter[str]()
     for number in range(len(orders)):
         lines = await team.lines(f"p{number}@example.com", "heat")
-        assert [_line(line) for line in reversed(lines)] == story(facts, heat, without=(), now=LATER)[1]
+        assert [_to_line(line) for line in reversed(lines)] == story(facts, heat, without=(), now=LATER)[1]
         ends.update(str(line.effective) for line in lines)
     ranks = {card.standings[0].rank for card in (await top(team.workspace, score="heat", count=200, now=LATER))[1]}
 
     assert len(ranks) == 1
     assert (await verify_next(team.workspace)).differences == ()
-    tell("told between two points", ends)
+    report_counts("told between two points", ends)
 
 
 RULED = ("plain", "asking")

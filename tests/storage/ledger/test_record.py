@@ -13,7 +13,7 @@ from storage.reading.history import history
 from storage.scoring.definitions import score_types
 from storage.sources.config import add_source
 from storage.workspaces import add_workspace
-from tests.storage.teams import DAY, NOW, Team, said, set_to
+from tests.storage.teams import DAY, NOW, Team, field_item, set_to
 
 
 async def test_a_set_score_can_be_read(storage: Storage) -> None:
@@ -45,8 +45,8 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
         (set_to("k", "ada@example.com", 50, at=NOW + DAY + 1), "sent from the future: check the sender's clock"),
         (Merge(key="k", contact=Reference(email="ada@example.com"), into=Reference(email="bob")),
          "`bob` is not an e-mail address"),
-        (said("k", "ada@example.com", **{f"attributes.a{n}": n for n in range(200)}), None),
-        (said("k", "ada@example.com", **{f"attributes.a{n}": n for n in range(201)}),
+        (field_item("k", "ada@example.com", **{f"attributes.a{n}": n for n in range(200)}), None),
+        (field_item("k", "ada@example.com", **{f"attributes.a{n}": n for n in range(201)}),
          "the item has 201 attributes, and a contact has at most 200"),
     ],
 )  # fmt: skip  # what is handed in, and why it is set aside
@@ -71,8 +71,8 @@ async def test_no_text_that_cannot_be_kept_is_recorded(team: Team, broken: str, 
         "what names its contact ": set_to("k2", ("crm", broken), 5),
         "its reason": set_to("k3", ada, 5, reason=broken),
         "its activity": Item(key="k4", contact=reference, activity=broken),
-        "its `name`": said("k5", ada, name=broken),
-        "its `tags`": said("k6", ada, tags=["a", broken]),
+        "its `name`": field_item("k5", ada, name=broken),
+        "its `tags`": field_item("k6", ada, tags=["a", broken]),
         "its `attributes.a`": Item(key="k7", contact=reference, fields={"attributes.a": {"b": [{"c": broken}]}}),
         "its `attributes.a` ": Item(key="k8", contact=reference, fields={"attributes.a": {broken: 1}}),
         "the name of an attribute": Item(key="k9", contact=reference, fields={f"attributes.{broken}": 1}),

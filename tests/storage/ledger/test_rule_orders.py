@@ -29,7 +29,7 @@ from storage.reading.pages import count as number_of
 from storage.scoring.definitions import add_score_type, score_types
 from storage.scoring.drafts import build, draft
 from storage.workspaces import add_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.teams import NOW, Team
 
@@ -84,7 +84,7 @@ async def team_with_rules(storage: Storage) -> Team:
     return Team(workspace, storage.committer)
 
 
-async def told(team: Team) -> dict[str, dict[str, tuple[int, int]]]:
+async def load_score_values(team: Team) -> dict[str, dict[str, tuple[int, int]]]:
     """Give every score, as shown and as ranked, and see that it explains itself and is what the ledger says."""
     results: dict[str, dict[str, tuple[int, int]]] = {}
     ids = [row["id"] for row in await raw_ids(team)]
@@ -123,11 +123,11 @@ async def test_any_arrival_ends_the_same(storage: Storage) -> None:
             team = await team_with_rules(storage)
             for place in range(0, len(order), 3):
                 await team.deliver(*order[place : place + 3], batch=f"d{place}")
-            ends.append(await told(team))
+            ends.append(await load_score_values(team))
             counts["facts"] += len(order)
         assert ends[0] == ends[1]
         counts["scores"] += sum(len(values) for values in ends[0].values())
-    tell("stories with rules, told twice", counts)
+    report_counts("stories with rules, told twice", counts)
     assert counts["facts"] >= 100
     assert counts["scores"] >= 20
 
@@ -175,7 +175,9 @@ async def test_the_log_as_activities(storage: Storage, database_url: str) -> Non
         )
     assert ends[0] == ends[1] == ends[2]
     assert len(ends[0]) == len(items)
-    tell("purchases as activities", {"purchases": len(items), "capped": sum(row["capped"] != 0 for row in ends[0])})
+    report_counts(
+        "purchases as activities", {"purchases": len(items), "capped": sum(row["capped"] != 0 for row in ends[0])}
+    )
 
     until = max(item.occurred_at or 0 for item in items)
     spent: Counter[tuple[str, int]] = Counter()
@@ -206,7 +208,7 @@ async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alo
     ada = Reference(email="ada@example.com")
     demo = Item(key="demo", contact=ada, activity="demo", amount=1_000, occurred_at=NOW, fields={"company": "Acme"})
     await team.deliver(demo, batch="demo")
-    before = (await told(team))["ada@example.com"]
+    before = (await load_score_values(team))["ada@example.com"]
     for night in range(1, 11):
         sync_item = Item(key=f"{night}", contact=ada, fields={"company": "Acme", "name": "Ada"})
         other = Item(key=f"{night}/other", contact=ada, score="score", op=Op.ADD, amount=1_000, fields={"tags": []})
@@ -215,7 +217,7 @@ async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alo
     types, contact = await score_types(team.workspace), (await team.contact("ada@example.com")).id
     (card,) = await cards_of(team.workspace, ids=[contact], now=later)
 
-    assert (await told(team))["ada@example.com"] == before | {"score": (10_000, 10_000)}
+    assert (await load_score_values(team))["ada@example.com"] == before | {"score": (10_000, 10_000)}
     assert [
         (standing.score_type.key, standing.source, standing.as_of, standing.seen) for standing in card.standings
     ] == [
@@ -383,5 +385,5 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
             )
         counts["effects"] += len(effects)
     assert (await verify_next(team.workspace)).differences == ()
-    tell("facts whose conditions read what was known then", {"facts": CONTACTS * FACTS} | counts)
+    report_counts("facts whose conditions read what was known then", {"facts": CONTACTS * FACTS} | counts)
     assert counts["effects"] >= 5 * CONTACTS

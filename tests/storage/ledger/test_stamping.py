@@ -5,7 +5,7 @@ import asyncio
 from storage.domain.facts import Op, Unusable
 from storage.domain.submissions import Status
 from storage.reading.current_scores import card
-from tests.storage.teams import DAY, NOW, SECOND, Team, change, said, set_to
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
 
 ADA = "ada@example.com"
 
@@ -93,7 +93,7 @@ async def test_an_older_fact_of_a_sender_does_not_push_a_newer_one_away(team: Te
 
 async def test_only_the_same_score_is_waited_for(team: Team) -> None:
     """What another contact's score has seen, or what is said of the contact, moves nothing."""
-    await team.deliver(set_to("a", "bob@example.com", 10, at=NOW), said("b", ADA, at=NOW, name="Ada"))
+    await team.deliver(set_to("a", "bob@example.com", 10, at=NOW), field_item("b", ADA, at=NOW, name="Ada"))
     await team.ask(set_to("p", ADA, 70), batch="p", received=NOW - SECOND)
 
     assert await times(team) == [-SECOND]

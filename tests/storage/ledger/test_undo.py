@@ -14,7 +14,7 @@ from storage.ledger.committer import Committer
 from storage.ledger.facts import last_command
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import add_score_type
-from tests.storage.teams import NOW, SECOND, Team, change, said, set_to
+from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 
@@ -69,7 +69,7 @@ async def test_one_undo_takes_back_a_whole_command(team: Team) -> None:
 
 async def test_what_was_said_of_a_contact_is_taken_back_too(team: Team) -> None:
     """The fields that a command gave are again those that were said before it."""
-    await team.deliver(said("k", ADA, at=NOW - 1, name="Ada", company="Engines"))
+    await team.deliver(field_item("k", ADA, at=NOW - 1, name="Ada", company="Engines"))
     await team.ask(set_to("a", ADA, 60, fields={"name": "Eve", "owner": "rep@acme.com"}), batch="a")
     await team.undo("a", batch="u")
     contact = await team.contact(ADA)
@@ -81,8 +81,8 @@ async def test_what_was_said_of_a_contact_is_taken_back_too(team: Team) -> None:
 
 async def test_a_command_that_only_says_something_is_taken_back_too(team: Team) -> None:
     """Anything can be undone, also what touched no score."""
-    await team.deliver(said("k", ADA, at=NOW - 1, name="Ada"))
-    await team.ask(said("a", ADA, name="Eve"), batch="a")
+    await team.deliver(field_item("k", ADA, at=NOW - 1, name="Ada"))
+    await team.ask(field_item("a", ADA, name="Eve"), batch="a")
     await team.undo("a", batch="u")
 
     assert (await team.contact(ADA)).name == "Ada"

@@ -9,9 +9,9 @@ from storage.domain.contacts import Json
 from storage.domain.facts import Item, Op
 from storage.ledger.verify import Difference, contacts_to_verify, verify_next
 from storage.scoring.definitions import add_score_type
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, Team, change, said
+from tests.storage.teams import DAY, NOW, Team, change, field_item
 
 PEOPLE = 30
 
@@ -19,10 +19,12 @@ PEOPLE = 30
 def items(dice: random.Random, batch: str) -> list[Item]:
     """Say and ask a few things of somebody, late ones among them."""
     email = f"p{dice.randrange(PEOPLE):02d}@example.com"
-    items = [said(f"{batch}/said", email, at=NOW - dice.randrange(DAY), name=dice.choice(["Ada", "Bob"]), company=None)]
+    items = [
+        field_item(f"{batch}/said", email, at=NOW - dice.randrange(DAY), name=dice.choice(["Ada", "Bob"]), company=None)
+    ]
     listed: list[Json] = ["vip"]
     tags: Json = dice.choice([None, listed])
-    items += [said(f"{batch}/tags", email, at=NOW - dice.randrange(DAY), tags=tags, email=None)]
+    items += [field_item(f"{batch}/tags", email, at=NOW - dice.randrange(DAY), tags=tags, email=None)]
     for number in range(dice.randint(1, 4)):
         op, at = dice.choice([Op.SET, Op.ADD, Op.ADD, Op.CLEAR]), NOW - dice.randrange(60 * DAY)
         score = dice.choice(["score", "heat"])
@@ -76,7 +78,7 @@ async def test_there_is_never_a_difference(busy: Team) -> None:
     await writing
 
     assert (await verified(busy))[2] == []
-    tell("verified", {"contacts": contacts, "scores": scores, "rounds beside writers": rounds})
+    report_counts("verified", {"contacts": contacts, "scores": scores, "rounds beside writers": rounds})
 
 
 TAMPERED = {

@@ -7,7 +7,7 @@ from storage.domain.facts import Op
 from storage.reading.current_scores import CurrentScore, card, cards_of, top
 from storage.reading.history import history, load_timeline
 from storage.scoring.definitions import add_score_type
-from tests.storage.teams import DAY, NOW, Team, change, said, set_to
+from tests.storage.teams import DAY, NOW, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 
@@ -32,7 +32,7 @@ async def standings(team: Team, text: str, *, now: int = NOW) -> tuple[CurrentSc
 async def test_a_card_shows_every_score_the_default_first(measured: Team) -> None:
     """Each with when it last changed and through whom; what is missing is not there."""
     await measured.deliver(
-        set_to("a", ADA, 62, at=NOW - 9), set_to("b", ADA, 8, at=NOW - 8, score="fit"), said("c", BOB, name="Bob")
+        set_to("a", ADA, 62, at=NOW - 9), set_to("b", ADA, 8, at=NOW - 8, score="fit"), field_item("c", BOB, name="Bob")
     )
     await measured.ask(change("p", ADA, Op.ADD, -2), batch="p", actor="U1")
 
@@ -61,7 +61,7 @@ async def test_the_top_is_sorted_by_value_and_then_by_age(measured: Team) -> Non
     values = {"a": 10, "b": 90, "c": 0, "d": 90, "e": 50, "f": 70}
     await measured.deliver(*(set_to(f"k{name}", f"{name}@example.com", value) for name, value in values.items()))
     await measured.deliver(
-        change("x", "f@example.com", Op.CLEAR), said("y", "g@example.com", name="G"), received=NOW + 1
+        change("x", "f@example.com", Op.CLEAR), field_item("y", "g@example.com", name="G"), received=NOW + 1
     )
 
     for count, expected in ((3, "bde"), (9, "bdeac"), (0, "")):

@@ -17,7 +17,7 @@ from storage.domain.submissions import Submission
 from storage.reading.pages import BadCursor, count, find_emptying_term, matching_contacts, page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
-from tests.counts import tell
+from tests.counts import report_counts
 
 NOW = 1_767_225_600_000_000
 PEOPLE = 120
@@ -95,7 +95,7 @@ def _question(dice: random.Random, depth: int = 0) -> str:
     return f"({joint.join(_question(dice, depth + 1) for _ in range(dice.randint(2, 3)))})"
 
 
-async def _all(workspace: Workspace, contact_filter: Filter, *, limit: int) -> list[str]:
+async def _load_all_pages(workspace: Workspace, contact_filter: Filter, *, limit: int) -> list[str]:
     """Read every page of an answer."""
     addresses: list[str] = []
     cursor = None
@@ -120,9 +120,9 @@ async def test_the_sql_of_a_filter_finds_whom_its_specification_finds(
         expected = [candidate.email for candidate in candidates if contact_filter.matches(candidate)]
         hits, cells = hits + len(expected), cells + len(candidates)
 
-        assert (text, await _all(workspace, contact_filter, limit=1000)) == (text, expected)
+        assert (text, await _load_all_pages(workspace, contact_filter, limit=1000)) == (text, expected)
         assert await count(workspace, query=contact_filter, now=NOW) == len(expected)
-    tell(f"random filters on {current_database().dialect}", {"cells": cells, "hits": hits})
+    report_counts(f"random filters on {current_database().dialect}", {"cells": cells, "hits": hits})
     assert cells >= 40_000
     assert cells * 0.1 < hits < cells * 0.9
 
@@ -147,7 +147,7 @@ async def test_every_page_together_is_the_sorted_answer(
             expected = _missing_last(expected, key.lstrip("-"), down=key.startswith("-"))
         contact_filter = parse(f"-tag:VIP sort:{sort}", types)
         for limit in (1, 7, 50, 1000):
-            assert (sort, await _all(workspace, contact_filter, limit=limit)) == (
+            assert (sort, await _load_all_pages(workspace, contact_filter, limit=limit)) == (
                 sort,
                 [candidate.email for candidate in expected],
             )

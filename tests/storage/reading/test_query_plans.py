@@ -24,9 +24,9 @@ from storage.scoring.drafts import build, cancel, draft
 from storage.transfer.export import export
 from storage.workspaces import add_workspace, find_workspace
 from tests.conftest import KEY
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, Team, said, set_to
+from tests.storage.teams import DAY, NOW, Team, field_item, set_to
 
 CONTACTS, KNOWN = 200_000, 100_000  # there are, and have ids and facts
 
@@ -341,7 +341,7 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
         for n in range(facts)
     ]
     for email in ("ada@acme.com", "bob@acme.com"):
-        await team.deliver(said(email, email, at=NOW - DAY, tags=["vip"], email=email), batch=email)
+        await team.deliver(field_item(email, email, at=NOW - DAY, tags=["vip"], email=email), batch=email)
     for start in range(0, facts, 1_000):
         await team.deliver(*activities[start : start + 1_000], batch=f"{start}", received=NOW + DAY)
     await build(team.workspace, draft=waiting_draft, progress=lambda _: None, now=NOW)
@@ -360,5 +360,5 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
     long, short = counts.values()
     assert long[:-1] == short[:-1]
     assert short[-1][1] < 100 < facts < long[-1][1]
-    tell("a push for a long history", {"statements": long[1][0], "rows read": long[1][1]})
+    report_counts("a push for a long history", {"statements": long[1][0], "rows read": long[1][1]})
     assert (await verify_next(team.workspace)).differences == ()

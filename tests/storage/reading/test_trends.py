@@ -10,9 +10,9 @@ from storage.domain.filters import Candidate, parse
 from storage.domain.score_types import Band, ScoreType
 from storage.reading.pages import count, page
 from storage.scoring.definitions import add_score_type, score_types
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, Team, change, said, set_to
+from tests.storage.teams import DAY, NOW, Team, change, field_item, set_to
 
 HOUR = DAY // 24
 PEOPLE = 70
@@ -32,7 +32,7 @@ async def heated(team: Team) -> Team:
     return team
 
 
-async def found(team: Team, text: str, *, now: int = NOW) -> list[str]:
+async def filter_letters(team: Team, text: str, *, now: int = NOW) -> list[str]:
     """Give the first letters of the addresses that a filter finds."""
     types = await score_types(team.workspace)
     cards = (await page(team.workspace, query=parse(text, types), limit=1000, now=now)).cards
@@ -56,7 +56,7 @@ async def test_what_the_words_mean(heated: Team) -> None:
             at = NOW - int(days * DAY)
             key = f"{name}{number}"
             await heated.deliver(change(key, f"{name}@example.com", op, amount, at=at), batch=key)
-    await heated.deliver(said("i", "i@example.com", at=NOW - 40 * DAY, name="I"), batch="i")
+    await heated.deliver(field_item("i", "i@example.com", at=NOW - 40 * DAY, name="I"), batch="i")
     answers = {
         "score rising 10 in 7d": "aeh",
         "score rising 11 in 7d": "a",
@@ -79,7 +79,7 @@ async def test_what_the_words_mean(heated: Team) -> None:
         "updated>=3d": "bci",
     }
 
-    assert {text: "".join(await found(heated, text)) for text in answers} == answers
+    assert {text: "".join(await filter_letters(heated, text)) for text in answers} == answers
 
 
 async def test_what_was_undone_has_no_part_in_it(heated: Team) -> None:
@@ -87,11 +87,11 @@ async def test_what_was_undone_has_no_part_in_it(heated: Team) -> None:
     await heated.deliver(set_to("a", "a@example.com", 40, at=NOW - 20 * DAY))
     await heated.ask(set_to("p", "a@example.com", 90), batch="p", received=NOW - DAY)
     answers = ("score rising 10 in 7d", "score crossed above 80 in 7d", "score stale 10d", "updated<2d")
-    before = [await found(heated, text) for text in answers]
+    before = [await filter_letters(heated, text) for text in answers]
     await heated.undo("p", batch="u")
 
     assert before == [["a"], ["a"], [], ["a"]]
-    assert [await found(heated, text) for text in answers] == [[], [], ["a"], ["a"]]
+    assert [await filter_letters(heated, text) for text in answers] == [[], [], ["a"], ["a"]]
 
 
 async def test_fading_is_a_trend(heated: Team) -> None:
@@ -105,7 +105,7 @@ async def test_fading_is_a_trend(heated: Team) -> None:
         "heat crossed below 60 in 7d",
         "heat crossed above 0 in 7d",
     )
-    answers = [[await found(heated, text, now=NOW + days * DAY) for text in filters] for days in (7, 17, 40)]
+    answers = [[await filter_letters(heated, text, now=NOW + days * DAY) for text in filters] for days in (7, 17, 40)]
 
     # at 0, 7, 10, 17, 33 and 40 days: 90, 59, 50, 35, 18, 15; and -20, -8, -5, 1, 7, 8
     assert answers == [
@@ -177,7 +177,9 @@ async def test_the_sql_finds_whom_the_specification_finds(heated: Team, database
             amount = {"score": dice.randint(0, 100), "heat": dice.randint(-20, 100), "mood": dice.randint(-5, 5)}[key]
             at = NOW - dice.choice([0, 1, 3, 7, 14, 40, 90]) * DAY - dice.choice([0, 0, 1, HOUR])
             items.append(change(f"{number}/{place}", f"p{number:03d}@example.com", op, amount, score=key, at=at))
-        items.append(said(f"{number}/said", f"p{number:03d}@example.com", at=NOW - dice.randrange(100 * DAY), name="P"))
+        items.append(
+            field_item(f"{number}/said", f"p{number:03d}@example.com", at=NOW - dice.randrange(100 * DAY), name="P")
+        )
         await heated.deliver(*items, batch=f"b{number}")
     types, counts = list(await score_types(heated.workspace)), {"cells": 0, "hits": 0}
     for now in (NOW, NOW + 9 * DAY, NOW + 33 * DAY):
@@ -191,6 +193,6 @@ async def test_the_sql_finds_whom_the_specification_finds(heated: Team, database
             counts["cells"], counts["hits"] = counts["cells"] + len(everybody), counts["hits"] + len(expected)
         assert await count(heated.workspace, query=contact_filter, now=now) == len(expected)
 
-    tell("questions about the past", counts)
+    report_counts("questions about the past", counts)
     assert counts["cells"] >= 15_000
     assert 0.1 < counts["hits"] / counts["cells"] < 0.7

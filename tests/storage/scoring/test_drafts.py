@@ -19,8 +19,8 @@ from storage.reading.history import history
 from storage.scoring.definitions import add_score_type, drafts, point_at_draft, score_types
 from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, preview
 from storage.workspaces import add_workspace
-from tests.counts import tell
-from tests.storage.teams import NOW, SECOND, Team, said, set_to
+from tests.counts import report_counts
+from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 
 DEMO = Rule(name="Demo", activity="demo_booked", points=10_000)
 
@@ -35,19 +35,19 @@ async def team(storage: Storage) -> Team:
     return Team(await add_workspace("T0ACME", name="Acme", now=NOW), storage.committer)
 
 
-async def live(team: Team, key: str = "score") -> ScoreType:
+async def load_live_type(team: Team, key: str = "score") -> ScoreType:
     """Give the definition that is read."""
     return next(score_type for score_type in await score_types(team.workspace) if score_type.key == key)
 
 
 async def drafted(team: Team, **other: object) -> ScoreType:
     """Draft the default type with something other."""
-    new_draft = await draft(team.workspace, wanted=replace(await live(team), **other), now=NOW)  # type: ignore[arg-type]  # its own
+    new_draft = await draft(team.workspace, wanted=replace(await load_live_type(team), **other), now=NOW)  # type: ignore[arg-type]  # its own
     assert new_draft is not None
     return new_draft
 
 
-def did(key: str, email: str, activity: str = "demo_booked") -> Item:
+def activity_item(key: str, email: str, activity: str = "demo_booked") -> Item:
     """Do something."""
     return Item(key=key, contact=set_to("", email, 0).contact, activity=activity, amount=1000)
 
@@ -57,29 +57,29 @@ async def people(team: Team, count: int) -> None:
     await team.deliver(*(set_to(f"s{n}", f"p{n:02d}@example.com", n) for n in range(count)))
 
 
-async def sound(team: Team) -> None:
+async def check_ledger_and_scores(team: Team) -> None:
     """Fail where what is kept is not what the ledger says."""
     checked = await verify_next(team.workspace)
     assert checked.differences == ()
-    tell("verified after another definition", {"contacts": checked.contacts, "scores": checked.scores})
+    report_counts("verified after another definition", {"contacts": checked.contacts, "scores": checked.scores})
 
 
 async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None:
     """It is kept before there is a rule; the rule made later finds it."""
-    await team.deliver(did("a", "ada@example.com"), set_to("b", "bob@example.com", 5))
+    await team.deliver(activity_item("a", "ada@example.com"), set_to("b", "bob@example.com", 5))
     assert await team.value("ada@example.com") is None
     new_draft = await drafted(team, rules=(DEMO,))
     await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
 
     assert await team.value("ada@example.com") == 10_000
-    await team.deliver(did("c", "ada@example.com"), received=NOW + SECOND)
+    await team.deliver(activity_item("c", "ada@example.com"), received=NOW + SECOND)
     assert await team.value("ada@example.com") == 20_000
     _, lines = await history(team.workspace, contact=1, score="score", most=9)
     assert [(line.op.value, line.activity, line.amount, line.rule) for line in lines] == [
         ("activity", "demo_booked", 10_000, "Demo")
     ] * 2
-    assert (await live(team)).number == 2
-    await sound(team)
+    assert (await load_live_type(team)).number == 2
+    await check_ledger_and_scores(team)
 
 
 async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
@@ -87,8 +87,8 @@ async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
     vip = Rule(name="VIP", points=20_000, condition="tag:vip")
     await apply(team.workspace, draft=await drafted(team, rules=(DEMO, vip)), asks=False, now=NOW)
     await team.deliver(set_to("s", "ada@example.com", 5))
-    await team.ask(did("a", "ada@example.com"), batch="slack/1", received=NOW + 1)
-    await team.ask(said("f", "ada@example.com", tags=["vip"]), batch="slack/2", received=NOW + 2)
+    await team.ask(activity_item("a", "ada@example.com"), batch="slack/1", received=NOW + 1)
+    await team.ask(field_item("f", "ada@example.com", tags=["vip"]), batch="slack/2", received=NOW + 2)
     assert await team.value("ada@example.com") == 35_000
     await team.undo("slack/2", batch="slack/3", received=NOW + 3)
     assert await team.value("ada@example.com") == 15_000
@@ -96,14 +96,14 @@ async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
     assert await team.value("ada@example.com") == 5_000
     await team.undo("slack/3", batch="slack/5", received=NOW + 5)
     assert await team.value("ada@example.com") == 25_000
-    await sound(team)
+    await check_ledger_and_scores(team)
 
 
 async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     """Contact by contact; until then nothing is seen of it."""
     await people(team, 60)
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
-    await team.deliver(*(did(f"d{n}", f"p{n:02d}@example.com") for n in range(25, 35)), received=NOW + SECOND)
+    await team.deliver(*(activity_item(f"d{n}", f"p{n:02d}@example.com") for n in range(25, 35)), received=NOW + SECOND)
     bands = (Band(name="cold", start=0), Band(name="hot", start=40_000))
     new_draft = await drafted(team, maximum=50_000, bands=bands, rules=(replace(DEMO, points=9_000),))
     await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
@@ -127,7 +127,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     }
     assert after == {f"p{n:02d}@example.com": value * 1000 for n, value in expected.items()}
     assert len(await load_follow_ups(team.workspace, ids=range(1, 999))) == counts.asking
-    await sound(team)
+    await check_ledger_and_scores(team)
 
 
 async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_true_of(team: Team) -> None:
@@ -137,9 +137,11 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
     await people(team, 10)
     new_draft = await drafted(team, rules=(DEMO,))
     assert await apply(team.workspace, draft=new_draft, asks=True, now=NOW) == 0
-    await team.deliver(said("f", "p07@example.com", tags=["vip"]), received=NOW + SECOND)
+    await team.deliver(field_item("f", "p07@example.com", tags=["vip"]), received=NOW + SECOND)
     widened = await drafted(team, maximum=200_000, rules=(replace(DEMO, points=80_000),))
-    await team.deliver(*(did(f"d{n}", f"p{n:02d}@example.com") for n in range(6, 9)), received=NOW + 2 * SECOND)
+    await team.deliver(
+        *(activity_item(f"d{n}", f"p{n:02d}@example.com") for n in range(6, 9)), received=NOW + 2 * SECOND
+    )
     assert await apply(team.workspace, draft=widened, asks=True, now=NOW + 3 * SECOND) == 4
 
     follow_ups = await load_follow_ups(team.workspace, ids=range(1, 99))
@@ -148,7 +150,7 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
 
 async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
     """Both are written, under a number each."""
-    types = [replace(await live(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
+    types = [replace(await load_live_type(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
     new_drafts = await asyncio.gather(*(draft(team.workspace, wanted=score_type, now=NOW) for score_type in types))
     assert sorted(new_draft.number for new_draft in new_drafts if new_draft is not None) == list(range(2, 12))
 
@@ -175,7 +177,7 @@ async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
     with pytest.raises(NoDraft):
         await cancelling
     assert await team.value("p04@example.com") == 4_000
-    await sound(team)
+    await check_ledger_and_scores(team)
 
 
 async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> None:
@@ -187,12 +189,12 @@ async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> 
     await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
     counts = await preview(team.workspace, draft=new_draft, now=NOW)
     assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (0, 10, 0, 10)
-    assert (await live(team)).bands[-1].start == 80_000
+    assert (await load_live_type(team)).bands[-1].start == 80_000
     assert await apply(team.workspace, draft=new_draft, asks=True, now=NOW) == 10
     painted = (Band(name="low", start=0), Band(name="top", start=50_000, colour="red"))
-    assert await draft(team.workspace, wanted=replace(await live(team), bands=painted), now=NOW) is None
-    assert (await live(team)).bands == painted
-    await sound(team)
+    assert await draft(team.workspace, wanted=replace(await load_live_type(team), bands=painted), now=NOW) is None
+    assert (await load_live_type(team)).bands == painted
+    await check_ledger_and_scores(team)
 
 
 async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> None:
@@ -216,7 +218,7 @@ async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
         for n in range(40):
             email = f"p{n * 2:02d}@example.com" if n % 2 else f"new{n}@example.com"
             await team.deliver(
-                did(f"w{n}", email),
+                activity_item(f"w{n}", email),
                 set_to(f"v{n}", f"p{98 - n:02d}@example.com", 77),
                 batch=f"w{n}",
                 received=NOW + n + 1,
@@ -231,9 +233,9 @@ async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
         await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
 
     await asyncio.gather(write(), make())
-    tell("submissions while a definition was built", {"submissions": count})
-    assert (await live(team)).definition == new_draft.definition
-    await sound(team)
+    report_counts("submissions while a definition was built", {"submissions": count})
+    assert (await load_live_type(team)).definition == new_draft.definition
+    await check_ledger_and_scores(team)
 
 
 async def test_a_build_that_was_stopped_goes_on(team: Team) -> None:
@@ -257,7 +259,7 @@ async def test_a_cancelled_draft_is_gone(team: Team) -> None:
     assert await drafts(team.workspace) == ()
     with pytest.raises(NoDraft):
         await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
-    assert (await live(team)).number == 1
+    assert (await load_live_type(team)).number == 1
     contact_card = await card(team.workspace, contact=5, now=NOW)
     assert contact_card is not None
     assert contact_card.standings[0].value == 4_000
@@ -265,7 +267,7 @@ async def test_a_cancelled_draft_is_gone(team: Team) -> None:
     await apply(team.workspace, draft=second_draft, asks=False, now=NOW)
     with pytest.raises(NoDraft):
         await cancel(team.workspace, draft=second_draft)
-    await sound(team)
+    await check_ledger_and_scores(team)
 
 
 async def test_a_definition_that_contradicts_itself_is_no_draft(team: Team) -> None:
@@ -292,5 +294,5 @@ async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Sto
     assert await team.value("p50@example.com") == 10_000
     assert await team.value("p01@example.com", "fit") == 7_000
     assert isinstance(storage.committer, Committer)
-    await sound(team)
-    await sound(other)
+    await check_ledger_and_scores(team)
+    await check_ledger_and_scores(other)

@@ -12,7 +12,7 @@ from storage.reading.current_scores import card, top
 from storage.reading.history import history
 from storage.reading.pages import count, page
 from storage.scoring.definitions import add_score_type, score_types
-from tests.counts import tell
+from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team, change, set_to
 
@@ -28,7 +28,7 @@ def fade(value: Decimal, elapsed: int) -> Decimal:
     return START + (value - START) * Decimal(2) ** (-Decimal(elapsed) / HALF_LIFE)
 
 
-def shown(value: Decimal) -> int:
+def shown_value(value: Decimal) -> int:
     """Say, in thousandths, what people read of a value: whole points, a half counting as one more."""
     return int((START + (value - START).quantize(Decimal(1), ROUND_HALF_UP)) * 1_000)
 
@@ -64,7 +64,7 @@ def candidates(scores: dict[str, tuple[int, Decimal]], now: int) -> list[Candida
             id=number,
             email=email,
             values={"score": number * 1_000}
-            | ({"heat": shown(fade(scores[email][1], now - scores[email][0]))} if email in scores else {}),
+            | ({"heat": shown_value(fade(scores[email][1], now - scores[email][0]))} if email in scores else {}),
         )
         for number, email in enumerate(everybody)
     ]
@@ -98,7 +98,7 @@ async def test_filters_sorts_and_pages_are_of_the_moment(
     after = [await raw.rows(database_url, f"SELECT * FROM {name} ORDER BY id") for name in ("scores", "effects")]
 
     assert after == before
-    tell("fading scores, filtered", counts)
+    report_counts("fading scores, filtered", counts)
     assert counts["cells"] >= 5_000
     assert 0.2 < counts["hits"] / counts["cells"] < 0.8
     assert counts["pages"] >= 40
@@ -109,7 +109,7 @@ async def check_pages(team: Team, types: list[ScoreType], scores: dict[str, tupl
     contact_filter = parse("heat>=11 sort:-heat", types)
     exact = {email: fade(value, now - at) for email, (at, value) in scores.items()}
     expected = sorted(
-        (email for email in scores if shown(exact[email]) >= 11_000), key=lambda email: (-exact[email], email)
+        (email for email in scores if shown_value(exact[email]) >= 11_000), key=lambda email: (-exact[email], email)
     )
     pages = 0
     for limit in (4, 50):
@@ -118,7 +118,7 @@ async def check_pages(team: Team, types: list[ScoreType], scores: dict[str, tupl
         while True:
             result = await page(team.workspace, query=contact_filter, limit=limit, cursor=cursor, now=later)
             values = {card.contact.email: card.standings[-1].value for card in result.cards}
-            assert values == {email: shown(exact[email or ""]) for email in values}
+            assert values == {email: shown_value(exact[email or ""]) for email in values}
             read += [card.contact.email or "" for card in result.cards]
             cursor, later, pages = result.next_cursor, later + 20 * DAY, pages + 1
             if cursor is None:

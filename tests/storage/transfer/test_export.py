@@ -19,7 +19,7 @@ from storage.transfer.export import export, write_csv
 from storage.transfer.import_csv import import_file
 from tests.counts import LINES
 from tests.storage import raw
-from tests.storage.teams import NOW, SECOND, Team, said, set_to
+from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 
 
 async def exported(team: Team, text: str = "") -> list[str]:
@@ -40,13 +40,13 @@ async def written(team: Team) -> str:
 async def test_the_order_is_by_address_and_then_by_id(team: Team) -> None:
     """Whatever order they arrived in; addresses as bytes, those without one by the first of their ids."""
     await team.deliver(
-        said("1", ("shop", "b")),
-        said("2", "b.z@example.com"),
-        said("3", ("crm", "10")),
-        said("4", "ba@example.com"),
-        said("5", Reference(email="Ada@example.com", source="crm", id="0")),
-        said("6", ("crm", "9")),
-        said("7", "Éa@example.com"),
+        field_item("1", ("shop", "b")),
+        field_item("2", "b.z@example.com"),
+        field_item("3", ("crm", "10")),
+        field_item("4", "ba@example.com"),
+        field_item("5", Reference(email="Ada@example.com", source="crm", id="0")),
+        field_item("6", ("crm", "9")),
+        field_item("7", "Éa@example.com"),
         set_to("8", "ba@example.com", 5),
     )
     everybody = ["Ada@example.com", "b.z@example.com", "ba@example.com", "Éa@example.com", "crm:10", "crm:9", "shop:b"]
@@ -65,7 +65,7 @@ async def test_many_go_out_page_by_page(team: Team) -> None:
     for start in range(0, 2000, 1000):
         await team.deliver(
             *(set_to(f"{n}", f"p{n:04d}@example.com", n % 90) for n in range(start, start + 1000)),
-            *(said(f"id{n}", ("crm", f"{n:04d}")) for n in range(start, min(start + 1000, 1500))),
+            *(field_item(f"id{n}", ("crm", f"{n:04d}")) for n in range(start, min(start + 1000, 1500))),
             batch=f"d{start}",
         )
     addresses = [f"p{n:04d}@example.com" for n in range(2000)]
@@ -161,7 +161,7 @@ async def test_the_columns_of_a_csv(team: Team) -> None:
     await team.deliver(
         set_to("1", Reference(email="ada@example.com", source="crm", id="4711"), 62,
                fields={"name": "=Ada", "tags": ["a", "b"], "attributes.plan": 5}),
-        said("2", "bob@example.com", company="Engines, Ltd"),
+        field_item("2", "bob@example.com", company="Engines, Ltd"),
     )  # fmt: skip  # who, and what is said
 
     assert await written(team) == (

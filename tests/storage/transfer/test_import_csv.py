@@ -15,7 +15,7 @@ from storage.transfer.csv_files import LONGEST_LINE, BadFile, Row, recognize
 from storage.transfer.export import export
 from storage.transfer.import_csv import MOST_COLUMNS, Report, import_file, match_columns, undo_import
 from tests.storage import raw
-from tests.storage.teams import NOW, SECOND, Team, said, set_to
+from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 
 ADA, BOB, ZOE = "ada@example.com", "bob@example.com", "zoe@example.com"
 
@@ -176,7 +176,7 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
         )  # fmt: skip  # as desk does, but stopped
     assert len(await desk.seen()) == 1000
     await desk.team.ask(set_to("by hand", "p7@example.com", 99), batch="h", received=NOW + SECOND)
-    await desk.team.ask(said("by hand", "p8@example.com", name="Penelope"), batch="h2", received=NOW + SECOND)
+    await desk.team.ask(field_item("by hand", "p8@example.com", name="Penelope"), batch="h2", received=NOW + SECOND)
 
     assert await desk.take(text, dry=True) == [200, 0, 1000, 0]
     assert await desk.take(text) == [200, 0, 1000, 0]
@@ -207,7 +207,7 @@ async def test_nul_in_the_name_of_a_column_is_refused(desk: Desk) -> None:
 
 async def test_wrong_rows_are_told_and_the_others_taken(desk: Desk) -> None:
     """By line and column, all that is wrong with a row at once, with what to type instead."""
-    await desk.team.deliver(said("k", Reference(email=ADA, source="crm", id="1")), said("l", ("crm", "2")))
+    await desk.team.deliver(field_item("k", Reference(email=ADA, source="crm", id="1")), field_item("l", ("crm", "2")))
     text = (
         "email,score,fit,owner,name,tags,ids.crm\n"
         "ada@example.com,8,,,,,\n"
@@ -259,7 +259,7 @@ async def test_a_dry_run_predicts_the_scores(desk: Desk) -> None:
     """It is the import itself, not kept: who changes, comes into the top band and leaves it, what is not asked."""
     await choose_channel(desk.team.workspace, channel="C0SALES", now=NOW)
     await desk.team.deliver(
-        set_to("a", ADA, 50, at=NOW), set_to("b", BOB, 95, at=NOW), said("z", ZOE, at=NOW, name="Zoe")
+        set_to("a", ADA, 50, at=NOW), set_to("b", BOB, 95, at=NOW), field_item("z", ZOE, at=NOW, name="Zoe")
     )
     text = (
         f"email,score,fit\n{ADA},88,\n{BOB},20,9\n{ZOE},81,2\n"
@@ -291,7 +291,7 @@ async def test_a_dry_run_predicts_the_scores(desk: Desk) -> None:
 
 async def test_one_undo_takes_a_whole_import_back(desk: Desk) -> None:
     """Whatever came later stands; the same file again brings it back, and what was not imported yet besides."""
-    await desk.team.deliver(set_to("k", ADA, 50, at=NOW), said("f", ADA, at=NOW, name="Ada King"))
+    await desk.team.deliver(set_to("k", ADA, 50, at=NOW), field_item("f", ADA, at=NOW, name="Ada King"))
     await desk.take(FIRST)
     imported = await desk.seen()
     await desk.team.ask(set_to("by hand", ADA, 70), batch="h", received=desk.now + SECOND)

@@ -10,7 +10,7 @@ import pytest
 from hubspot.exceptions import InvalidSignatureTimestampError
 from hubspot.utils.signature import Signature
 
-from tests.counts import tell
+from tests.counts import report_counts
 from webhooks.authentication import signatures
 from webhooks.authentication.recipes import RECIPES
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
@@ -88,7 +88,7 @@ def test_the_package_agrees(version: str) -> None:
         assert by_us == (by_hubspot and not from_the_future), (version, number)
         counts["from the future" if by_hubspot > by_us else "let in" if by_us else "refused"] += 1
 
-    tell(f"HubSpot's package, {version}", counts)
+    report_counts(f"HubSpot's package, {version}", counts)
     assert counts["let in"] > MANY // 8
     assert counts["refused"] > MANY // 3
     assert (counts["from the future"] > MANY // 50) == (version == "v3")
