@@ -97,7 +97,7 @@ async def fresh(
         shutil.copy(sqlite_file, folder / "scores.db")
         yield f"sqlite://{folder / 'scores.db'}"
         return
-    async with databases.one() as name:
+    async with databases.borrow() as name:
         yield postgres_url(postgres, name)
 
 

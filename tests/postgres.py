@@ -94,7 +94,7 @@ class Databases:
         await self._in_server(*(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in names))
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[str]:
+    async def borrow(self) -> AsyncIterator[str]:
         """Give the name of a database in which there is nothing yet."""
         name, self._spare = self._spare, None
         if name is None:

@@ -29,13 +29,13 @@ async def apart(postgres: str) -> AsyncIterator[Databases]:
 
 async def test_what_was_only_written_to_is_emptied(apart: Databases, postgres: str) -> None:
     """After a world of rows there is none, and the numbers of rows begin anew."""
-    async with apart.one() as first:
+    async with apart.borrow() as first:
         new = await state(postgres_url(postgres, first))
-    async with apart.one() as second:
+    async with apart.borrow() as second:
         await fill(postgres_url(postgres, second))
         await raw.rows(postgres_url(postgres, second), MANY)
         filled = await everything(postgres_url(postgres, second))
-    async with apart.one() as third:
+    async with apart.borrow() as third:
         emptied = await state(postgres_url(postgres, third))
         await fill(postgres_url(postgres, third))
         again = await everything(postgres_url(postgres, third))
@@ -79,19 +79,19 @@ ALTERATIONS = (
 async def test_what_was_altered_is_not_handed_out_again(apart: Databases, postgres: str) -> None:
     """Neither tables, indexes, settings nor statistics of one test are met by the next."""
     for alteration in ALTERATIONS:
-        async with apart.one() as altered:
+        async with apart.borrow() as altered:
             connection = await raw.connect(postgres_url(postgres, altered))
             await connection.execute(alteration)
             await connection.close()
-        async with apart.one() as following:
+        async with apart.borrow() as following:
             assert following != altered, alteration
 
 
 async def test_what_somebody_is_connected_to_is_not_handed_out_again(apart: Databases, postgres: str) -> None:
     """A connection left open might still write."""
-    async with apart.one() as left_over:
+    async with apart.borrow() as left_over:
         connection = await raw.connect(postgres_url(postgres, left_over))
-    async with apart.one() as following:
+    async with apart.borrow() as following:
         pass
 
     assert following != left_over
@@ -102,9 +102,9 @@ async def test_what_somebody_is_connected_to_is_not_handed_out_again(apart: Data
 
 async def test_what_is_gone_is_made_anew(apart: Databases, postgres: str) -> None:
     """A test may drop its database."""
-    async with apart.one() as dropped:
+    async with apart.borrow() as dropped:
         connection = await raw.connect(postgres_url(postgres, dropped), database="postgres")
         await connection.execute(f"DROP DATABASE {dropped}")
         await connection.close()
-    async with apart.one() as following:
+    async with apart.borrow() as following:
         assert not any((await everything(postgres_url(postgres, following))).values())

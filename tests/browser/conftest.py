@@ -54,15 +54,15 @@ async def demo_url() -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-def there() -> bool:
+def has_browser() -> bool:
     """Tell whether the tests can run: the browser is there, or must be."""
     return CHROMIUM.exists() or bool(os.environ.get("CI"))
 
 
 @pytest.fixture(scope="session")
-async def browser(there: bool) -> AsyncIterator[Browser]:
+async def browser(has_browser: bool) -> AsyncIterator[Browser]:
     """Start Chromium; where it is missing the tests are left out, but never where everything is checked."""
-    if not there:
+    if not has_browser:
         pytest.skip(f"NO BROWSER: {CHROMIUM} is missing, so nothing that people see was tested here")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

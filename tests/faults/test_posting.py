@@ -136,7 +136,7 @@ async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, 
     """Two replicas on one PostgreSQL, thirty kills, a Slack that fails at random."""
     seed = random.randrange(10**6)
     trouble, begun = Trouble(dice=random.Random(seed)), time.time()
-    async with many_channels() as slack, databases.one() as name:
+    async with many_channels() as slack, databases.borrow() as name:
         url = postgres_url(postgres, name)
         opened_storage = await open_storage(url, secret_keys=[KEY])
         try:

@@ -244,17 +244,17 @@ async def test_an_admin_is_told_once_where_messages_went(acme: Acme) -> None:
     await acme.pushed(hot("hopper@example.com"))
     await until_posted(acme, 2, "D0ADMIN")
 
-    def told(words: str) -> int:
+    def count_posts(words: str) -> int:
         return sum(words in post.text for post in acme.sandbox.world.posts if post.channel == "D0ADMIN")
 
-    assert told("what was meant for <#C0GONE> comes to you") == 1
+    assert count_posts("what was meant for <#C0GONE> comes to you") == 1
     await chosen(acme, None)
     await acme.pushed(
         {"type": "contact.upsert", "contact": {"email": "kelly@example.com", "owner": "gone@acme.example"}}
     )
     await acme.pushed(hot("kelly@example.com"))
     await until_posted(acme, 3, "D0ADMIN")
-    assert told("No active member has the address gone@acme.example") == 1
+    assert count_posts("No active member has the address gone@acme.example") == 1
 
 
 async def test_an_admin_is_told_once_of_a_channel_that_takes_nothing(acme: Acme) -> None:
@@ -263,20 +263,20 @@ async def test_an_admin_is_told_once_of_a_channel_that_takes_nothing(acme: Acme)
     channel = world.add_channel(Channel(id="C0PUBLIC", name="public", members=[REP]))
     await chosen(acme, channel.id)
 
-    def told() -> int:
+    def count_posts() -> int:
         return sum("Slack says `not_in_channel`" in post.text for post in world.posts if post.channel == "D0ADMIN")
 
     for count, name in enumerate(("ada", "hopper"), 1):
         await acme.pushed(hot(f"{name}@example.com"))
         await until_posted(acme, count, "D0ADMIN")
-    assert told() == 1
+    assert count_posts() == 1
     channel.members.append(world.bot_user)
     await acme.pushed(hot("kelly@example.com"))
     await until_posted(acme, 1, channel.id)
     channel.members.remove(world.bot_user)
     await acme.pushed(hot("pete@topgun.example"))
     await until_posted(acme, 3, "D0ADMIN")
-    assert told() == 2
+    assert count_posts() == 2
 
 
 async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:

@@ -262,11 +262,11 @@ async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, becomes: 
     acme.sandbox.world.people["U0JANE"].is_restricted = becomes == "a guest"
     acme.sandbox.clock.advance(4 * 3_600 + 1)
 
-    def told() -> list[Message]:
+    def list_escalations() -> list[Message]:
         posts = [post for post in acme.sandbox.world.posts if post.channel == place]
         return [post for post in posts if "Nobody has claimed this in time" in post.text]
 
-    (word,) = await acme.sandbox.wait_for(told)
+    (word,) = await acme.sandbox.wait_for(list_escalations)
     reason = "<@U0JANE> is no active member here, so this escalation comes to you."
     assert (reason in word.text) is (becomes == "a guest")
     await until_posted(acme, 1, "D0ADMIN")

@@ -110,7 +110,7 @@ AGO = (None, 0, 0, 1, 2, HOUR, DAY // 3, DAY, 5 * DAY)
 class Join:
     """The word that two are one."""
 
-    one: Reference
+    first: Reference
     other: Reference
     actor: str | None
     ago: int | None
@@ -120,7 +120,7 @@ class Join:
 class Forget:
     """The wish that one be forgotten."""
 
-    whom: Reference
+    contact: Reference
     actor: str | None
     ago: int | None
 
@@ -178,9 +178,9 @@ def items(draw: st.DrawFn) -> Item:
 
 
 joins = st.builds(
-    Join, one=st.sampled_from(NAMES), other=st.sampled_from(NAMES), actor=actors, ago=st.sampled_from(AGO)
+    Join, first=st.sampled_from(NAMES), other=st.sampled_from(NAMES), actor=actors, ago=st.sampled_from(AGO)
 )
-forgets = st.builds(Forget, whom=st.sampled_from(NAMES), actor=actors, ago=st.sampled_from(AGO))
+forgets = st.builds(Forget, contact=st.sampled_from(NAMES), actor=actors, ago=st.sampled_from(AGO))
 
 
 @st.composite
@@ -330,7 +330,7 @@ class Everything(RuleBasedStateMachine):
             names = self.batches[-1 - act.place % len(self.batches)]
             submission = self.team.undoing(names, batch=batch, received=self.now)
         else:
-            items = self._told(act, batch, rows, by_person=act.actor is not None)
+            items = self._make_items(act, batch, rows, by_person=act.actor is not None)
             submission = (
                 self.team.asking(*items, batch=batch, actor=act.actor, received=self.now)
                 if act.actor
@@ -340,21 +340,23 @@ class Everything(RuleBasedStateMachine):
         self.sent.append(submission)
         return submission
 
-    def _told(self, act: Tell | Join | Forget, key: str, rows: list[int], *, by_person: bool) -> list[ItemRequest]:
+    def _make_items(
+        self, act: Tell | Join | Forget, key: str, rows: list[int], *, by_person: bool
+    ) -> list[ItemRequest]:
         def at(ago: int | None) -> int | None:
             return None if ago is None or by_person else self.now - ago
 
         match act:
-            case Join(one=first, other=other, ago=ago):
+            case Join(first=first, other=other, ago=ago):
                 return [Merge(key=key, contact=first, into=other, occurred_at=at(ago))]
-            case Forget(whom=contact, ago=ago):
+            case Forget(contact=contact, ago=ago):
                 return [Deletion(key=key, contact=contact, occurred_at=at(ago))]
         row = rows[act.by_row % len(rows)] if act.by_row is not None and rows else None
         items: list[ItemRequest] = [
             replace(item, key=f"{key}/{place}", occurred_at=at(item.occurred_at), contact=row or item.contact)
             for place, item in enumerate(act.items)
         ]
-        items_beside = self._told(act.beside, f"{key}/beside", rows, by_person=by_person) if act.beside else []
+        items_beside = self._make_items(act.beside, f"{key}/beside", rows, by_person=by_person) if act.beside else []
         return [*items[:2], *items_beside, *items[2:]]
 
     def _note(self, kind: str, submission: Submission, recorded: Recorded) -> None:

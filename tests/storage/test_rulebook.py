@@ -176,7 +176,7 @@ def next_instant(life: Life) -> int:
             soon += watching.rule.instants(
                 life.rank(email, measure), life.touched(email, measure), life.now, life.now + 2 * DAY
             )
-            soon += [at for at in (watching.waits, (watching.asked or 0) + watching.rule.rest) if at]
+            soon += [at for at in (watching.waits, (watching.asked_at or 0) + watching.rule.rest) if at]
     soon = [at for at in soon if life.now < at <= life.now + 9 * DAY]
     if soon:
         return dice.choice(soon) + dice.choice([0, 0, 1, -1])
@@ -365,7 +365,7 @@ async def check(life: Life, counted: Counter[str]) -> None:
         (rule, life.ids[email], *event)
         for rule, watchings in life.watchings.items()
         for email, watching in watchings.items()
-        for event in watching.told
+        for event in watching.follow_ups
     )
     spent = {rule: sum(watching.spent for watching in watchings.values()) for rule, watchings in life.watchings.items()}
     assert await count_cooled_down(life.team.workspace) == {rule: times for rule, times in spent.items() if times}

@@ -81,10 +81,10 @@ class Watching:
     tags: Sequence[str]
     taken: bool = False
     waits: int | None = None
-    asked: int | None = None
+    asked_at: int | None = None
     settled: int = 0
     spent: int = 0
-    told: list[tuple[int, int | None, int | None]] = field(default_factory=list)
+    follow_ups: list[tuple[int, int | None, int | None]] = field(default_factory=list)
 
     def settle(self, rank: int | None, touched: int, until: int) -> None:
         """Decide what time alone decides up to an instant."""
@@ -105,7 +105,7 @@ class Watching:
             self.waits = None
             if self.taken and is_far:
                 self.taken = False
-                self.told = [(asked_at, value, closed or at) for asked_at, value, closed in self.told]
+                self.follow_ups = [(asked_at, value, closed or at) for asked_at, value, closed in self.follow_ups]
             return False
         if not self.taken and self.rule.hold and self.waits is None and self.rule.kind != "untouched":
             self.waits = at + self.rule.hold
@@ -123,18 +123,18 @@ class Watching:
             self.rule.kind
         ]
         rest = max(self.rule.span, self.rule.rest)
-        if far < self.rule.amount or (self.asked is not None and at < self.asked + rest):
+        if far < self.rule.amount or (self.asked_at is not None and at < self.asked_at + rest):
             return False
         return self.ask(rank, at, rest=0, quietly=quietly)
 
     def ask(self, rank: int | None, at: int, *, rest: int, quietly: bool) -> bool:
         """Ask, unless it was asked a short while ago, or of somebody else."""
-        if self.asked is not None and at < self.asked + rest:
+        if self.asked_at is not None and at < self.asked_at + rest:
             self.spent += 1
             return False
         if self.rule.tag is not None and self.rule.tag not in self.tags:
             return False
         if not quietly:
-            self.asked = at
-            self.told.append((at, self.rule.of.shown(rank, at), None))
+            self.asked_at = at
+            self.follow_ups.append((at, self.rule.of.shown(rank, at), None))
         return quietly

@@ -168,7 +168,7 @@ class Upgraded:
         await deliver(self.slack.app_url, crm_request(items, delivery="msg_late", at=self.product.clock()))
         await self.slack.wait(lambda: all(f"late{n}@example.com" in readable(posted) for n in range(3)))
         assert "storm0" in readable(posted).lower()
-        assert [self.asked(SALES, f"late{n}") for n in range(3)] == [0, 0, 0]
+        assert [self.count_asked(SALES, f"late{n}") for n in range(3)] == [0, 0, 0]
 
     async def claim_in_list(self) -> None:
         """Claim one that stands in the posted list, which shows it."""
@@ -310,7 +310,7 @@ class Upgraded:
         job_rows = await rows(self.product.database_url, "SELECT id, kind, due_at, given_up_at FROM jobs")
         return {row["id"]: row for row in job_rows}
 
-    def asked(self, channel: str, name: str) -> int:
+    def count_asked(self, channel: str, name: str) -> int:
         """Return how many follow-ups about a contact stand in a channel."""
         return sum(
             message["channel"] == channel
@@ -385,9 +385,9 @@ async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: 
             assert posted["word"] >= 3, posted  # a claim that was released, a snooze that ended, an escalation
             assert posted["digest"] >= 1, posted
             # A hold that ended, once; also the one that the version before stored as taken and pending.
-            assert [upgraded.asked(LEADS, name) for name in ("Hannah Hold", "Hugo Hold")] == [1, 1]
+            assert [upgraded.count_asked(LEADS, name) for name in ("Hannah Hold", "Hugo Hold")] == [1, 1]
             # Under way when the process was killed: Slack had taken the first one.
-            assert [upgraded.asked(LEADS, "Kim Killed"), upgraded.asked(DEALS, "Kai Killed")] == [1, 1]
+            assert [upgraded.count_asked(LEADS, "Kim Killed"), upgraded.count_asked(DEALS, "Kai Killed")] == [1, 1]
             assert (await upgraded.contact("alma@example.com"))["scores"]["measure"]["value"] == 55
             await upgraded.turn_pages()
             await upgraded.press_everything()

@@ -62,7 +62,7 @@ class Receiving:
         _, entries = await history(self.workspace, contact=contact.id, score=score, most=2000)
         return [(entry.op.value, entry.amount, entry.occurred_at) for entry in entries]
 
-    async def kept(self) -> list[Delivery]:
+    async def kept_deliveries(self) -> list[Delivery]:
         """Give the deliveries that were kept, the latest first."""
         return await deliveries(self.workspace, source=None, most=1000)
 

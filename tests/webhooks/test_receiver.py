@@ -240,7 +240,7 @@ async def test_what_cannot_be_used_is_set_aside_and_harms_nobody(service: Receiv
 
     assert answer.outcomes == [outcome for _, reason in BAD for outcome in (("quarantined", reason), APPLIED)]
     assert await service.scores("ada@example.com") == {"score": len(BAD) * 1000}
-    (stored_delivery,) = await service.kept()
+    (stored_delivery,) = await service.kept_deliveries()
     assert (
         stored_delivery.applied,
         stored_delivery.duplicate,
@@ -302,7 +302,7 @@ async def test_what_is_set_aside_is_kept_as_it_came(service: Receiving, value: f
     bad = item(value=value) | {"contact": {"email": "ada@example.com", "attributes": {"share": value}}}
     await service.sender.push(bad)
 
-    (stored_delivery,) = await service.kept()
+    (stored_delivery,) = await service.kept_deliveries()
     _, (quarantined,) = await delivery(service.workspace, id=stored_delivery.id)
     assert json.loads(quarantined.item) == bad
 
@@ -325,7 +325,7 @@ async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> 
     reasons = {place: reason for place, (status, reason) in enumerate(answer.outcomes) if status == "quarantined"}
     assert reasons.keys() == bad.keys()
     assert all(bad[place][1] in (reason or "") for place, reason in reasons.items())
-    stored_delivery = (await service.kept())[0]
+    stored_delivery = (await service.kept_deliveries())[0]
     _, quarantined = await delivery(service.workspace, id=stored_delivery.id)
     assert {item.position: item.item for item in quarantined} == {place: text for place, (text, _) in bad.items()}
     assert {item.position: item.reason for item in quarantined} == reasons
@@ -570,7 +570,7 @@ async def test_deliveries_are_listed_with_their_counts(service: Receiving) -> No
             stored_delivery.ignored,
             stored_delivery.quarantined,
         )
-        for stored_delivery in await service.kept()
+        for stored_delivery in await service.kept_deliveries()
     ] == [
         (SLUG, "first", START + SECOND, 0, 1, 0, 0),
         (SLUG, "second", START + SECOND, 1, 0, 0, 1),
@@ -584,7 +584,9 @@ async def test_every_delivery_shows_what_was_set_aside_of_it(service: Receiving)
         answer = await service.sender.push(item(value=value, id="e"))
         assert answer.counts == (0, 0, 0, 1)
 
-    asides = [await delivery(service.workspace, id=stored_delivery.id) for stored_delivery in await service.kept()]
+    asides = [
+        await delivery(service.workspace, id=stored_delivery.id) for stored_delivery in await service.kept_deliveries()
+    ]
     assert [[json.loads(item.item)["value"] for item in items] for _, items in asides] == [[-2], [-1], [-1]]
 
 
@@ -652,4 +654,4 @@ async def test_a_sender_that_hangs_up_keeps_nothing_waiting(service: Receiving) 
     del reader
 
     assert (await service.sender.push(item())).counts == (1, 0, 0, 0)
-    assert len(await service.kept()) == 1
+    assert len(await service.kept_deliveries()) == 1

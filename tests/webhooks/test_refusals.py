@@ -61,7 +61,7 @@ async def test_refusals_come_in_their_order(service: Receiving, faults: set[str]
     else:
         # nobody but an authentic sender is told more than what the status says, except for the limit of the size
         check_problem(answer, status, TITLES[status], detail=status in (400, 413, 415))
-        assert [stored_delivery.quarantined for stored_delivery in await service.kept()] == (
+        assert [stored_delivery.quarantined for stored_delivery in await service.kept_deliveries()] == (
             [1] if status == 400 else []
         )
 
@@ -84,7 +84,10 @@ async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) 
     check_problem(chunked, 413, TITLES[413], detail=True)
     assert chunked.document["detail"] == "The body is larger than 1,048,576 bytes."
     assert chunked.headers["Connection"] == "close"
-    assert [stored_delivery.key for stored_delivery in await service.kept()] == [f"chunked-{MIB}", f"told-{MIB}"]
+    assert [stored_delivery.key for stored_delivery in await service.kept_deliveries()] == [
+        f"chunked-{MIB}",
+        f"told-{MIB}",
+    ]
 
 
 async def test_too_much_is_refused_before_it_ends(service: Receiving) -> None:
@@ -128,7 +131,7 @@ async def test_other_types_and_encodings_are_415(service: Receiving) -> None:
         assert answer.status == 415, headers
         check_problem(answer, 415, TITLES[415])
         assert answer.document["detail"] == "Send application/json, without a Content-Encoding."
-    assert await service.kept() == []
+    assert await service.kept_deliveries() == []
 
 
 async def test_a_compressed_body_is_415_and_never_unpacked(service: Receiving) -> None:
@@ -184,11 +187,11 @@ async def test_authentic_bodies_that_cannot_be_read_are_400(service: Receiving) 
         assert answer.status == 400, body
         check_problem(answer, 400, TITLES[400])
         assert detail in answer.document["detail"]
-        stored_delivery = (await service.kept())[0]
+        stored_delivery = (await service.kept_deliveries())[0]
         _, (quarantined,) = await delivery(service.workspace, id=stored_delivery.id)
         assert (quarantined.reason, quarantined.item) == (answer.document["detail"], "")
         assert (await raw_delivery(service.workspace, id=stored_delivery.id)).body == body
-    assert len(await service.kept()) == len(UNREADABLE)
+    assert len(await service.kept_deliveries()) == len(UNREADABLE)
     assert await service.contact("ada@example.com") is None
 
 
@@ -206,7 +209,7 @@ async def test_senders_may_look(service: Receiving) -> None:
 
         assert (answer.status, answer.body) == (200, b"")
         assert (await service.get(f"/webhooks/{TEAM}/nobody", method=method)).status == 404
-    assert await service.kept() == []
+    assert await service.kept_deliveries() == []
 
 
 async def test_other_methods_are_405(service: Receiving) -> None:
@@ -253,7 +256,7 @@ async def test_unknown_addresses_are_404(service: Receiving, paths: list[str]) -
 
         assert answer.status == 404, path
         check_problem(answer, 404, TITLES[404], detail=False)
-    assert await service.kept() == []
+    assert await service.kept_deliveries() == []
 
 
 async def test_nobody_learns_why_a_signature_is_not_right(service: Receiving) -> None:
@@ -286,7 +289,7 @@ async def test_nobody_learns_why_a_signature_is_not_right(service: Receiving) ->
         )
         assert hint in refusal.hint
     assert len(set(answers)) == 1
-    assert await service.kept() == []
+    assert await service.kept_deliveries() == []
 
 
 async def test_five_minutes_are_borne(service: Receiving) -> None:

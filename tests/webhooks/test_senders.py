@@ -217,7 +217,7 @@ async def test_half_a_character_costs_no_delivery(service: Receiving) -> None:
         for contact in [await service.contact(f"{name}@example.com") for name in ("ada", "eve")]
     ]
     assert names == ["Ada \ufffd", "\U0001f600"]
-    assert (await raw_delivery(service.workspace, id=(await service.kept())[0].id)).body == body
+    assert (await raw_delivery(service.workspace, id=(await service.kept_deliveries())[0].id)).body == body
 
 
 async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiving) -> None:
@@ -230,7 +230,7 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
     for number in range(RAW_KEPT + 5):
         service.clock.now += SECOND
         await send(service, source, f"email=ada%40example.com&score={number}".encode(), kind=form)
-    stored = list(reversed(await service.kept()))
+    stored = list(reversed(await service.kept_deliveries()))
     raw = await raw_delivery(service.workspace, id=stored[0].id)
 
     assert raw.body == b"email=ada%40example.com&score=oops&x=1&token=[withheld]"
@@ -249,7 +249,7 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
     assert (recent.deliveries, recent.applied, recent.quarantined) == (RAW_KEPT + 6, RAW_KEPT + 5, 1)
     service.clock.now += KEPT_FOR + SECOND
     await service.sender.push(item(email="bob@example.com"))
-    assert [stored_delivery.source for stored_delivery in await service.kept()] == ["crm"]
+    assert [stored_delivery.source for stored_delivery in await service.kept_deliveries()] == ["crm"]
     assert await service.scores("ada@example.com") == {"score": 24_000}  # what they changed stays
 
 
@@ -258,7 +258,7 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     source = await connect(service, "own", "custom", mapping=None)
     body = {"list": [{"who": "ada@example.com", "n": 7, "id": "a"}, {"who": "bob@example.com", "n": 8, "id": "a"}]}
     assert (await send(service, source, encoded(body))).counts == (0, 0, 1, 0)
-    ((stored),) = await service.kept()
+    ((stored),) = await service.kept_deliveries()
     raw = await raw_delivery(service.workspace, id=stored.id)
     mapping = check_mapping({"items": "body.list", "email": "item.who", "property": "'renewal'", "value": "item.n"})
 
@@ -279,7 +279,7 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
 
     async def again() -> tuple[int, int, int, int]:
         await replay(service.workspace, id=stored.id, committer=committer, now=service.clock())
-        ((replayed),) = await service.kept()
+        ((replayed),) = await service.kept_deliveries()
         return replayed.applied, replayed.duplicate, replayed.ignored, replayed.quarantined
 
     assert await again() == (0, 0, 0, 2)  # there is no score type `renewal` yet
@@ -293,7 +293,7 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     assert await again() == (2, 0, 0, 0)
     assert await again() == (2, 0, 0, 0)  # what was applied is not applied again, nor counted again
     assert await service.history("ada@example.com", "renewal") == [("set", 7000, START)]
-    assert await delivery(service.workspace, id=stored.id) == ((await service.kept())[0], [])
+    assert await delivery(service.workspace, id=stored.id) == ((await service.kept_deliveries())[0], [])
 
 
 KINDS: list[tuple[str, bytes, int]] = [
@@ -368,7 +368,7 @@ async def test_a_source_is_removed_with_its_deliveries(service: Receiving) -> No
     await remove_source(service.workspace, slug="leaving")
 
     assert (await send(service, source, b"{}")).status == 404
-    assert await service.kept() == []
+    assert await service.kept_deliveries() == []
     assert await service.scores("ada@example.com") == {"score": 5000}
     with pytest.raises(Refusal, match="there is no source `leaving`"):
         await remove_source(service.workspace, slug="leaving")

@@ -144,7 +144,7 @@ class Serving:
 
     process: asyncio.subprocess.Process
     url: str
-    said: list[str]  # the lines before the one that tells the address
+    startup_lines: list[str]  # the lines before the one that tells the address
 
     async def stop(self) -> Ended:
         """Tell it to stop, wait for its end, and give all that it said from there on."""
@@ -195,7 +195,7 @@ async def _listening(process: asyncio.subprocess.Process) -> Serving:
         async with asyncio.timeout(LONGEST):
             while line := await printed.get():
                 if match := ADDRESS.fullmatch(line):
-                    return Serving(process=process, url=match[1], said=lines)
+                    return Serving(process=process, url=match[1], startup_lines=lines)
                 lines.append(line)
     finally:
         for reader in readers:

@@ -448,11 +448,11 @@ async def test_what_the_surroundings_do_not_allow_is_one_line(tmp_path: Path) ->
     cases = [*((name, "workspace list") for name in urls), ("not there", "migrate"), ("no database", "migrate")]
     places = asyncio.Semaphore(4)
 
-    async def one(name: str, words: str) -> Ended:
+    async def run_case(name: str, words: str) -> Ended:
         async with places:
             return await run(*words.split(), env=environment(urls[name]))
 
-    results = await asyncio.gather(*(one(name, words) for name, words in cases))
+    results = await asyncio.gather(*(run_case(name, words) for name, words in cases))
     spoiled = {
         case: (end.code, end.err[-300:])
         for case, end in zip(cases, results, strict=True)

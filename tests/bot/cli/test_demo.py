@@ -28,7 +28,7 @@ async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
     for _ in range(2):
         with busy(8080):
             async with serving("demo", "--keep", str(file), env=env) as demo, session() as open_session:
-                assert demo.said == ["Port 8080 is in use, so the demo takes a free one."]
+                assert demo.startup_lines == ["Port 8080 is in use, so the demo takes a free one."]
                 assert demo.url.startswith("http://127.0.0.1:")
                 async with open_session.get(demo.url) as page:
                     assert page.status == 200

@@ -360,7 +360,7 @@ async def test_no_log_line_holds_a_secret_or_an_address(database_url: str, form:
     async with serving(env=env) as serve:
         await provoke(serve, SECRET, database_url)
         result = await serve.stop()
-    lines = [*serve.said, *result.err.splitlines()]
+    lines = [*serve.startup_lines, *result.err.splitlines()]
 
     assert (result.code, result.out) == (0, "")
     if form == "json":

@@ -63,7 +63,7 @@ async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(sc
     dice, counts, begun = Random(3), Counter[str](), set[int]()
     long = 0.01  # seconds; follows how long a transaction takes here and now, so that about half are cut short
 
-    async def one(number: int) -> None:
+    async def run_one(number: int) -> None:
         async def body(session: Session) -> None:
             begun.add(number)
             await put(session, number, 1)
@@ -84,7 +84,7 @@ async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(sc
 
     async def cancel_some(numbers: range) -> None:
         for number in numbers:
-            await one(number)
+            await run_one(number)
 
     async with asyncio.timeout(90):
         await asyncio.gather(*(cancel_some(range(start, CANCELS, 3)) for start in range(3)))
@@ -116,7 +116,7 @@ async def test_cancelled_readers_leave_a_free_database(scratch: str) -> None:
     await write(lambda session: put(session, 1, 1))
     assert await halves() == {1: 1}
 
-    async def one() -> None:
+    async def run_one() -> None:
         task = asyncio.create_task(halves())
         for _ in range(dice.randrange(12)):
             await asyncio.sleep(0)
@@ -126,7 +126,7 @@ async def test_cancelled_readers_leave_a_free_database(scratch: str) -> None:
 
     async with asyncio.timeout(60):
         for _ in range(CANCELS // 3):
-            await asyncio.gather(one(), one(), one())
+            await asyncio.gather(run_one(), run_one(), run_one())
         assert await halves() == {1: 1}
 
     report_counts(f"cancelled readings on {current_database().dialect}", counts)

@@ -48,7 +48,7 @@ class Story:
 
     rule: Watch
     memory: AlertMemory = field(default_factory=AlertMemory)
-    told: str = ""
+    events: str = ""
 
     def see(self, *points: int | None, at: int = 0) -> str:
         """Look at values, in points, one after the other."""
@@ -56,8 +56,8 @@ class Story:
             thousandths = None if value is None else value * 1000
             decision = evaluate_value(self.rule, self.memory, thousandths, now=at)
             self.memory = decision.memory
-            self.told += "f" if decision.fires else "c" if decision.closes else "."
-        return self.told
+            self.events += "f" if decision.fires else "c" if decision.closes else "."
+        return self.events
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_firing_within_the_rest_is_spent() -> None:
     story.see(85, at=0)
     story.see(10, 90, at=13 * DAY)  # closes, and comes back too early
     story.see(91, at=15 * DAY)
-    assert story.told == "fc.."
+    assert story.events == "fc.."
     assert story.see(10, 90, at=15 * DAY) == "fc..cf"
 
 
@@ -102,7 +102,7 @@ def test_a_hold_waits_and_a_dip_begins_it_anew() -> None:
     story.see(78, 85, at=DAY // 2)
     story.see(86, at=DAY)
     story.see(86, at=DAY + DAY // 2)
-    assert story.told == "....f"
+    assert story.events == "....f"
 
 
 @given(
@@ -115,9 +115,9 @@ def test_between_two_firings_the_score_was_away(values: list[int | None], region
     story = Story(watch(region, cooldown=rest))
     since: list[int | None] | None = None  # the values seen since the last firing
     for at, value in enumerate(values):
-        before = len(story.told)
+        before = len(story.events)
         story.see(value, at=at)
-        if story.told[before] == "f":
+        if story.events[before] == "f":
             assert region.holds(None if value is None else value * 1000)
             if since is not None:
                 assert any(region.is_left(None if v is None else v * 1000, SCORE, margin=5_000) for v in since)
@@ -209,7 +209,7 @@ class Course:
     rule: Watch
     state: ScoreState = field(default_factory=lambda: beginning(HEAT))
     memory: AlertMemory = field(default_factory=AlertMemory)
-    told: list[tuple[int, str]] = field(default_factory=list)
+    events: list[tuple[int, str]] = field(default_factory=list)
     moves: int = 0
     clock: int = 0  #: all before is decided
 
@@ -247,9 +247,9 @@ class Course:
         self.memory = decision.memory
         assert at >= self.clock or not (decision.fires or decision.closes)
         if decision.fires:
-            self.told.append((at, "fires"))
+            self.events.append((at, "fires"))
         if decision.closes:
-            self.told.append((at, "closes"))
+            self.events.append((at, "closes"))
 
     def keep(self, before: AlertMemory) -> None:
         """Forget what would not have been written: that it was looked at and nothing came of it."""
@@ -309,7 +309,7 @@ def told_by(
         course.change(op, 0 if op is Op.CLEAR else points * 1000, at * 60_000_000, late=late * 60_000_000)
     for minute in [*pending, end]:
         (course.look if looks else course.settle)(minute * 60_000_000)
-    return course.told
+    return course.events
 
 
 def test_fading_crosses_at_the_exact_instant() -> None:
@@ -317,7 +317,7 @@ def test_fading_crosses_at_the_exact_instant() -> None:
     course = Course(Watch(rule=1, score_type=HEAT, region=Region(high=80_000), margin=5_000, cooldown=0))
     course.change(Op.SET, 100_000, DAY)
     course.settle(3 * DAY)
-    ((at, event),) = course.told
+    ((at, event),) = course.events
     assert event == "fires"
     assert abs(at - DAY - int(DAY * log2(100 / 79.5))) <= 1_000
     assert (course.state.value(HEAT, now=at - 1), course.state.value(HEAT, now=at)) == (80_000, 79_000)
@@ -330,18 +330,18 @@ def test_about_to_cool_asks_before_it_falls() -> None:
     )
     course = Course(rule)
     course.change(Op.SET, 30_000, 1)
-    assert course.told == []
+    assert course.events == []
     course.change(Op.SET, 90_000, DAY)  # 90 falls below 79.5 after 4.3 hours: within the twelve
-    assert course.told == [(DAY, "fires")]
+    assert course.events == [(DAY, "fires")]
     course.change(Op.SET, 100_000, DAY + 1)  # after 7.9 hours, so still
     course.settle(9 * DAY)
-    assert course.told == [(DAY, "fires")]
+    assert course.events == [(DAY, "fires")]
 
     course = Course(replace(rule, region=Region(low=40_000)))
     course.change(Op.SET, 50_000, DAY)  # 35 in twelve hours
     course.change(Op.SET, 63_000, 2 * DAY)  # 44.5, shown as 45: at the line, so it may ask again
     course.settle(3 * DAY)
-    assert [event for _, event in course.told] == ["fires", "closes", "fires"]
+    assert [event for _, event in course.events] == ["fires", "closes", "fires"]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ Command = list[Told] | Undoing
 class Example:
     """Facts, and one way for them to arrive: groups that are handed in at the same moment, one after the other."""
 
-    told: list[Told]
+    facts: list[Told]
     commands: list[Command]
     groups: list[list[list[Told] | Undoing]]
 
@@ -346,7 +346,7 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
     )  # fmt: skip  # one definition
     team = Team(workspace, storage.committer)
     left_out, refused_batches = undone_in(example.commands)
-    facts = [*example.told, *(fact for command in example.commands if isinstance(command, list) for fact in command)]
+    facts = [*example.facts, *(fact for command in example.commands if isinstance(command, list) for fact in command)]
     arrivals = [arriving for group in example.groups for arriving in group]
     items = sum(len(arriving) for arriving in arrivals if isinstance(arriving, list))
 
