@@ -46,13 +46,13 @@ async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
     ]
 
 
-async def redefine(team: Team, key: str, *, asks: bool = False, **changes: object) -> None:
-    """Change a score type as an admin does, an hour after the beginning."""
+async def redefine(team: Team, key: str, *, asks: bool = False, at: int = NOW + HOUR, **changes: object) -> None:
+    """Change a score type as an admin does, by default an hour after the beginning."""
     live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == key)
-    new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=NOW + HOUR)  # type: ignore[arg-type]  # named
+    new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=at)  # type: ignore[arg-type]  # named
     if new_draft is not None:
-        expected = await preview(team.workspace, draft=new_draft, now=NOW + HOUR)
-        number = await apply(team.workspace, draft=new_draft, asks=asks, now=NOW + HOUR)
+        expected = await preview(team.workspace, draft=new_draft, now=at)
+        number = await apply(team.workspace, draft=new_draft, asks=asks, now=at)
         assert number == (expected.asking if asks else 0)
 
 
@@ -111,6 +111,19 @@ async def test_a_contact_within_the_margin_stays_taken_through_a_change(storage:
     await team.deliver(set_to("4", ADA, 45), batch="4", received=NOW + 9 * DAY + SECOND)
     await team.deliver(set_to("5", ADA, 55), batch="5", received=NOW + 9 * DAY + 2 * SECOND)
     assert await follow_ups(team) == [(0, 60_000), (9 * DAY + 2 * SECOND, 55_000)]
+
+
+@pytest.mark.parametrize("changes", [{"maximum": 20_000}, {"is_default": True}], ids=["a wider range", "the default"])
+async def test_a_change_of_another_type_swallows_nothing(storage: Storage, changes: dict[str, object]) -> None:
+    """Fading took a score across the edge, and no sweep has been since: the rule still asks, at that instant."""
+    team = await holding_team(storage, "score crosses below 50 cooldown 1h")
+    await redefine(team, "score", half_life=DAY)
+    await team.deliver(set_to("2", BOB, 100), batch="2", received=NOW + HOUR)
+    later = NOW + 3 * DAY
+    await redefine(team, "fit", at=later, **changes)  # type: ignore[arg-type]  # named
+    await sweep(team.workspace, now=later + HOUR)
+
+    assert (25 * HOUR, 49_000) in [(at - at % HOUR, value) for at, value in await follow_ups(team)]
 
 
 async def test_a_new_default_type_begins_with_nobody_inside(storage: Storage) -> None:
