@@ -89,7 +89,14 @@ def _make_quarantine_rows(
     workspace: int, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[tuple[str, str]]
 ) -> list[Row]:
     return [
-        {"w": workspace, "d": id, "p": position, "k": key, "r": outcome.reason, "i": raw}
+        {
+            "workspace": workspace,
+            "delivery": id,
+            "position": position,
+            "key": key,
+            "reason": outcome.reason,
+            "item": raw,
+        }
         for position, (outcome, (key, raw)) in enumerate(zip(outcomes, items, strict=True))
         if outcome.status is Status.QUARANTINED
     ]
@@ -97,10 +104,11 @@ def _make_quarantine_rows(
 
 async def _insert_quarantined(session: Session, rows: list[Row]) -> None:
     if rows:
-        rows = [{**row, **{name: replace_broken_text(row[name]) for name in "kri"}} for row in rows]
+        rows = [{**row, **{name: replace_broken_text(row[name]) for name in ("key", "reason", "item")}} for row in rows]
         await session.rows(
             "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item)"
-            " SELECT w, d, p, k, r, i FROM given(w bigint, d bigint, p int, k text, r text, i text) ORDER BY d, p",
+            " SELECT workspace, delivery, position, key, reason, item FROM given(workspace bigint, delivery bigint,"
+            " position int, key text, reason text, item text) ORDER BY delivery, position",
             rows,
         )
 
