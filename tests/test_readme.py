@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.slack import handling
 from storage.domain.followups import MOVES
 from webhooks.providers import PROVIDERS
 
@@ -56,6 +57,14 @@ def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
     }
 
     assert dict(sections) == printed
+
+
+def test_the_classes_of_a_verb_are_those_of_the_code() -> None:
+    """The section on adding a verb names the classes that a handler takes and returns."""
+    named = re.search(r"with a coroutine from `(\w+)` to `(\w+)`", README)
+
+    assert named is not None
+    assert named.groups() == (handling.Request.__name__, handling.Reply.__name__)
 
 
 @pytest.mark.slow

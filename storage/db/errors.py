@@ -82,7 +82,7 @@ def translate_error(exc: Exception) -> Exception:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise what a database driver raises inside as `translated` has it."""
+    """Raise errors of the database driver as `translate_error` returns them."""
     try:
         yield
     except Exception as exc:

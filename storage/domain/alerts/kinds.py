@@ -1,7 +1,7 @@
 """Decide when a contact's score asks for a follow-up: an edge with memory, not a level; pure.
 
-A score that fades crosses edges without being written, at instants that are known beforehand: whoever looks at it
-later looks at each of them in turn (`next_look`, then `look`), so that it does not matter who came first, or when."""
+A score that fades crosses edges without being written, at instants that are known beforehand. Every evaluation goes
+through them in turn (`next_evaluation`, then `evaluate`), so that it does not matter which one is first, or when."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
