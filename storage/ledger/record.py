@@ -40,7 +40,9 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     Raises Changed where a score has moved on, Apart where one of several makes contacts one or parts them, OneByOne
     where what one asks for hangs on another; the committer gives such a submission a transaction of its own.
     """
-    live_types, drafts = await definitions.live_and_drafts(session, {submission.workspace.id for submission in group})
+    workspaces = {submission.workspace.id for submission in group}
+    await definitions.lock_shared(session, workspaces)
+    live_types, drafts = await definitions.live_and_drafts(session, workspaces)
     plans = [_plan_submission(submission, live_types[submission.workspace.id]) for submission in group]
     await identify(session, plans, now=now)
     for plan in plans:
