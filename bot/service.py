@@ -112,7 +112,7 @@ class Service:
             raise BadSettings(f"{message}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
-        self._reading = Worker(Reader(committer=self._storage.committer, clock=self._clock).work)
+        self._reading = Worker(Reader(clock=self._clock).work)
         self._reading.start()
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
@@ -181,7 +181,6 @@ class Service:
             people=people,
             senders=self._build_senders(),
             wake=worker.wake,
-            committer=self._storage.committer,
             clock=self._clock,
         )
         authorization = AuthorizeResult(
@@ -209,11 +208,8 @@ class Service:
         log.info("connected to Slack", workspace=workspace.team)
 
     def _build_senders(self) -> Senders:
-        assert self._storage is not None
-        committer = self._storage.committer
-
         async def replay_delivery(workspace: Workspace, id: int, now: int) -> Recorded:
-            return await replay(workspace, id=id, committer=committer, now=now)
+            return await replay(workspace, id=id, now=now)
 
         return Senders(
             steps={name: provider.steps for name, provider in PROVIDERS.items()},

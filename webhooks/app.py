@@ -19,14 +19,14 @@ def routes(
     storage: Storage, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None
 ) -> list[web.RouteDef]:
     """Give the routes, which others reach at *public_url*; they expect a runner with auto_decompress off."""
-    receiver = Receiver(committer=storage.committer, clock=clock, metrics=metrics, public_url=public_url)
+    receiver = Receiver(clock=clock, metrics=metrics, public_url=public_url)
     return [
         web.post("/webhooks/{workspace}/{source}", receiver.receive),
         web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.readiness)),
         web.get("/metrics", metrics_handler(metrics, clock=clock)),
-        *api_routes(storage.committer, clock=clock),
+        *api_routes(clock=clock),
     ]
 
 

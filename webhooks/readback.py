@@ -19,7 +19,7 @@ from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Submission
 from storage.jobs import Job
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import card
 from storage.sources import readback_queue
@@ -60,8 +60,7 @@ class _Answer:
 class Reader:
     """Carry out the jobs of all workspaces that read contacts."""
 
-    def __init__(self, *, committer: Committer, clock: Callable[[], int], patience: float = PATIENCE) -> None:
-        self._committer = committer
+    def __init__(self, *, clock: Callable[[], int], patience: float = PATIENCE) -> None:
         self._clock = clock
         self._patience = patience
 
@@ -134,7 +133,6 @@ class Reader:
             raise _PermanentFailure(f"was answered what cannot be read: {exc}") from exc
         now = self._clock()
         submission = Submission(
-            workspace=workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
@@ -143,7 +141,7 @@ class Reader:
             delivered=Delivered(source=source.id, key=key, raw=serialize_request(signed_request), was_read=True),
             muted=source.settings.muted,
         )
-        await self._committer.record(submission, now=now)
+        await record(workspace, submission, now=now)
 
     async def _drop_redundant_clears(
         self, workspace: Workspace, items: list[ItemRequest], request: Wanted

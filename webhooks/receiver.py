@@ -12,7 +12,7 @@ from aiohttp import web
 from storage.domain.errors import StorageUnavailable, UnknownSource
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Recorded, Status, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 from storage.sources.config import find_source
 from storage.sources.deliveries import count_refusal, delete_old_deliveries
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
@@ -32,10 +32,7 @@ IDENTITY = "identity"  # the Content-Encoding that is none
 class Receiver:
     """The door for deliveries."""
 
-    def __init__(
-        self, *, committer: Committer, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None
-    ) -> None:
-        self._committer = committer
+    def __init__(self, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None) -> None:
         self._clock = clock
         self._metrics = metrics
         self._public_url = public_url
@@ -108,7 +105,6 @@ class Receiver:
         except BadBody as exc:
             parse_error, item_requests = exc, quarantine_body(key, str(exc))
         submission = Submission(
-            workspace=source.workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
@@ -121,7 +117,7 @@ class Receiver:
             ),
             muted=source.settings.muted,
         )
-        recorded = await self._committer.record(submission, now=now)
+        recorded = await record(source.workspace, submission, now=now)
         items.update(str(outcome.status) for outcome in recorded.outcomes)
         await self._clean_up(source, now=now)
         if parse_error is not None:

@@ -58,7 +58,7 @@ def import_contacts(
         workspace = await the_workspace(team)
         csv_file = recognize(file)
         if undo:
-            recorded = await undo_import(workspace, file=csv_file, committer=storage.committer, now=system_clock())
+            recorded = await undo_import(workspace, file=csv_file, now=system_clock())
             _print_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
             return True
         mending, bad_lines = Mending(csv_file), list[tuple[int, str]]()
@@ -75,7 +75,6 @@ def import_contacts(
                     workspace,
                     file=csv_file,
                     mapping=dict(_parse_pair(text) for text in map_column or ()),
-                    committer=storage.committer,
                     progress=on_progress,
                     wrong=record_wrong_line,
                     dry_run=dry_run,

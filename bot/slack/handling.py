@@ -14,7 +14,7 @@ from storage.domain.facts import ItemRequest as AskedFor
 from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 
 Block: TypeAlias = dict[str, Any]  # Block Kit, as Slack documents it
 
@@ -32,7 +32,6 @@ class Request:
     workspace: Workspace
     types: Sequence[ScoreType]  #: the default one first
     person: Person
-    committer: Committer
     key: str  #: the same for the same request sent again
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
@@ -70,44 +69,43 @@ class Request:
             Item(key=self.key, contact=reference, score=value.score, op=value.op, amount=value.amount, reason=reason)
             for value in values
         ]
-        return await self.committer.record(
-            self._build_submission(items=items, creates=isinstance(contact, str)), now=self.now
+        return await record(
+            self.workspace, self._build_submission(items=items, creates=isinstance(contact, str)), now=self.now
         )
 
     async def save_contact(self, email: str, fields: Mapping[str, Json]) -> Recorded:
         """Record what is to be known of the contact with this address, which is made where there is none."""
         item = Item(key=self.key, contact=Reference(email=email), fields=fields)
-        return await self.committer.record(self._build_submission(items=[item], creates=True), now=self.now)
+        return await record(self.workspace, self._build_submission(items=[item], creates=True), now=self.now)
 
     async def record_item(self, item: Item) -> Recorded:
         """Record one item about a contact that is there."""
-        return await self.committer.record(self._build_submission(items=[item]), now=self.now)
+        return await record(self.workspace, self._build_submission(items=[item]), now=self.now)
 
     async def clear(self, contact: int, scores: Sequence[str]) -> Recorded:
         """Record that these scores of a contact are missing from now on."""
         items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
-        return await self.committer.record(self._build_submission(items=items), now=self.now)
+        return await record(self.workspace, self._build_submission(items=items), now=self.now)
 
     async def merge(self, contact: int, into: int) -> Recorded:
         """Record that two contacts are one."""
         merge = Merge(key=self.key, contact=contact, into=into)
-        return await self.committer.record(self._build_submission(items=[merge]), now=self.now)
+        return await record(self.workspace, self._build_submission(items=[merge]), now=self.now)
 
     async def delete(self, contact: int) -> Recorded:
         """Record that nothing of a contact is to be known any more."""
         deletion = Deletion(key=self.key, contact=contact)
-        return await self.committer.record(self._build_submission(items=[deletion]), now=self.now)
+        return await record(self.workspace, self._build_submission(items=[deletion]), now=self.now)
 
     async def undo(self, batch: str) -> Recorded:
         """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
         muted = batch.startswith("import/")
-        return await self.committer.record(self._build_submission(undoes=batch, muted=muted), now=self.now)
+        return await record(self.workspace, self._build_submission(undoes=batch, muted=muted), now=self.now)
 
     def _build_submission(
         self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
     ) -> Submission:
         return Submission(
-            workspace=self.workspace,
             source=SLACK,
             batch=self.batch,
             received_at=self.now,

@@ -81,7 +81,7 @@ async def apply_deletions(session: Session, plan: Plan) -> list[int]:
     rows = sorted({row for entry in deletions for row in _list_members(plan, entry)})
     if not rows:
         return []
-    workspace, identities = plan.submission.workspace.id, await contacts.identities(session, rows)
+    workspace, identities = plan.workspace.id, await contacts.identities(session, rows)
     await deliveries.redact_deliveries(session, workspace, await _load_addresses(session, rows, identities))
     for entry in deletions:
         members = _list_members(plan, entry)

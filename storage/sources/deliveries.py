@@ -55,19 +55,22 @@ class RefusalCount:
 
 
 async def save_deliveries(
-    session: Session, records: Sequence[tuple[Submission, Sequence[ItemOutcome], Sequence[tuple[str, str]]]]
+    session: Session, records: Sequence[tuple[int, Submission, Sequence[ItemOutcome], Sequence[tuple[str, str]]]]
 ) -> None:
-    """Write deliveries and their unusable items, each with its (key, raw text), in the transaction of their scores."""
+    """Insert deliveries and their unusable items in the transaction that changes the scores.
+
+    A record is (workspace id, submission, outcomes, the key and raw text of each item).
+    """
     ids = await database.current_database().next_ids(session, "deliveries", len(records))
     rows: list[Row] = []
     quarantined: list[Row] = []
     raws: list[Row] = []
-    for id, (submission, outcomes, items) in zip(ids, records, strict=True):
+    for id, (workspace, submission, outcomes, items) in zip(ids, records, strict=True):
         assert submission.delivered is not None
         counts = {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status}
-        common = {"id": id, "workspace": submission.workspace.id, "source": submission.delivered.source}
+        common = {"id": id, "workspace": workspace, "source": submission.delivered.source}
         rows.append({**common, "key": submission.delivered.key, "received_at": submission.received_at, **counts})
-        quarantined += _make_quarantine_rows(submission.workspace.id, id, outcomes, items)
+        quarantined += _make_quarantine_rows(workspace, id, outcomes, items)
         raw = submission.delivered.raw
         # A request to forget somebody names them.
         if raw is not None and not any(isinstance(item, Deletion) for item in submission.items):

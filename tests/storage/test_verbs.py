@@ -10,7 +10,8 @@ import pytest
 
 from storage.db.database import Session
 from storage.domain.people import Workspace
-from storage.ledger.committer import Committer
+from storage.domain.submissions import Submission
+from storage.ledger.committer import record
 from tests.storage.processes import HOUSE
 
 # They know no team yet: they open what all teams are in, move its tables, or are called with a session only.
@@ -108,10 +109,11 @@ def test_what_writes_is_told_the_time() -> None:
 
 
 def test_the_door_of_the_ledger_is_told_the_time() -> None:
-    """A submission says whose it is, and *now* has a name."""
-    submission, now = list(inspect.signature(Committer.record).parameters.values())[1:]
+    """The workspace stands first, then the submission, and *now* has a name."""
+    workspace, submission, now = inspect.signature(record).parameters.values()
 
-    assert submission.name == "submission"
+    assert (workspace.name, workspace.annotation) == ("workspace", Workspace)
+    assert (submission.name, submission.annotation) == ("submission", Submission)
     assert (now.name, now.kind, now.default) == ("now", inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty)
 
 

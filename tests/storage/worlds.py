@@ -27,7 +27,7 @@ async def fill(url: str) -> None:
         await create_token(workspace, name="script", scopes=["read"], now=NOW)
         await save_segment(workspace, name="hot", text="score>=80", now=NOW)
         await count_refusal(workspace, source=source.id, reason="no signature", hint="", now=NOW)
-        team = Team(workspace, opened_storage.committer)
+        team = Team(workspace)
         ada = Reference(email="ada@example.com", source="crm", id="17")
         await team.deliver(
             set_to("a", ada, 10, at=NOW - 9, fields={"name": "Ada", "tags": ["vip"]}),

@@ -17,6 +17,7 @@ from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Delivered, Status, Submission
+from storage.ledger.committer import record
 from storage.ledger.contacts import find
 from storage.reading.current_scores import card
 from storage.reading.history import history
@@ -62,9 +63,10 @@ class World:
         source = await find_source(TEAM, slug=slug)
         request = SignedRequest(headers={"content-type": "application/json"}, body=json.dumps(document).encode())
         items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
-        recorded = await self.storage.committer.record(
+        recorded = await record(
+            self.workspace,
             Submission(
-                workspace=self.workspace, source=slug, batch=f"{slug}/{key}", received_at=self.clock(), items=items,
+                source=slug, batch=f"{slug}/{key}", received_at=self.clock(), items=items,
                 delivered=Delivered(source=source.id, key=key, reads=source.reads),
             ),
             now=self.clock(),
@@ -107,7 +109,7 @@ async def world(storage: Storage, crm: Crm) -> World:
         await add_source(
             workspace, slug=slug, provider=provider, secrets=["s"], settings=settings, api_token=TOKEN, now=clock()
         )
-    reader = Reader(committer=storage.committer, clock=clock, patience=PATIENCE)
+    reader = Reader(clock=clock, patience=PATIENCE)
     return World(storage=storage, workspace=workspace, clock=clock, crm=crm, reader=reader)
 
 
@@ -290,7 +292,7 @@ async def test_contacts_of_a_source_are_read_at_a_pace(world: World) -> None:
         world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=hubspot_contact(id, email=f"p{id}@example.com"))]
     await world.send("hub", changed(*ids))
     world.clock.now += 3 * SECOND
-    other = Reader(committer=world.storage.committer, clock=world.clock)
+    other = Reader(clock=world.clock)
     counts = []
     for _ in range(20):
         counts.append(await world.reader.work() + await other.work())
@@ -355,7 +357,7 @@ async def test_who_is_deleted_while_the_answer_is_under_way_is_not_made_anew(wor
     world.crm.tells[f"{CONTACTS}/7"] = [Told(body=late, held=released)]
     await world.send("hub", changed("7"))
     world.clock.now += 20 * SECOND
-    working = asyncio.create_task(Reader(committer=world.storage.committer, clock=world.clock).work())
+    working = asyncio.create_task(Reader(clock=world.clock).work())
     await world.crm.holding.wait()
     await world.send("hub", [FORGET], key="forget")
     released.set()
@@ -458,9 +460,7 @@ async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World
         world.workspace, key="heat", label="Heat", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
         is_default=False, now=world.clock(),
     )  # fmt: skip  # one definition
-    again = await replay(
-        world.workspace, id=stored_delivery.id, committer=world.storage.committer, now=world.clock() + DAY
-    )
+    again = await replay(world.workspace, id=stored_delivery.id, now=world.clock() + DAY)
     assert [again.count(status) for status in Status] == [1, 1, 0, 1]
     assert await world.value("att:r1", "heat") == 9000
 

@@ -11,7 +11,7 @@ from storage.domain.facts import Item, ItemRequest, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 from storage.sources.config import find_source
 from storage.sources.deliveries import delivery, raw_delivery, settle_replay
 from webhooks.authentication.credentials import WITHHELD, Authenticator
@@ -111,7 +111,7 @@ def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:
     ]
 
 
-async def replay(workspace: Workspace, *, id: int, committer: Committer, now: int) -> Recorded:
+async def replay(workspace: Workspace, *, id: int, now: int) -> Recorded:
     """Read a kept delivery again, by the source as it is set now, and record it as of the time it came.
 
     What was applied before is a duplicate now. It asks for no follow-up. Raises UnknownDelivery.
@@ -124,14 +124,13 @@ async def replay(workspace: Workspace, *, id: int, committer: Committer, now: in
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
     submission = Submission(
-        workspace=workspace,
         source=source.slug,
         batch=f"{source.slug}/{stored.key}",
         received_at=stored.received_at,
         items=items,
         muted=True,
     )
-    recorded = await committer.record(submission, now=now)
+    recorded = await record(workspace, submission, now=now)
     pairs = [(item.key, item.raw) for item in items]
     await settle_replay(workspace, id=id, outcomes=recorded.outcomes, items=pairs, now=now)
     return recorded

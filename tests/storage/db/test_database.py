@@ -215,7 +215,7 @@ async def test_any_task_may_open_use_and_close(database_url: str) -> None:
     for number in range(3):
         opened_storage = await alone(open_storage(database_url, secret_keys=KEYS))
         workspace = await alone(add_workspace(f"T{number}", name="Acme", now=NOW))
-        await alone(Team(workspace, opened_storage.committer).deliver(set_to("k", "ada@example.com", 10)))
+        await alone(Team(workspace).deliver(set_to("k", "ada@example.com", 10)))
         assert (await alone(opened_storage.readiness())).is_ready
         assert [workspace.team for workspace in await alone(all_workspaces())] == [f"T{n}" for n in range(number + 1)]
         await alone(opened_storage.close())

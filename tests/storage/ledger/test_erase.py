@@ -192,7 +192,7 @@ async def test_those_who_were_one_part_where_something_is_left_of_each(team: Tea
 
 async def test_a_deletion_stays_in_its_workspace(team: Team, storage: Storage, database_url: str) -> None:
     """The same address next door is there as it was, and the hashes of the two have nothing in common."""
-    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
+    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
     for each_team in (team, other):
         await each_team.deliver(set_to("a", ADA, 60, at=NOW - 9))
     await team.deliver(delete("x", ADA), batch="d2")
@@ -267,7 +267,7 @@ def histories(draw: st.DrawFn, *, merges: bool) -> list[list[ItemRequest]]:
 async def play(storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]) -> Team:
     """Deliver the parts to a team of its own, checking after each that what is kept is the fold of the ledger."""
     counted["begun"] += 1
-    team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW), storage.committer)
+    team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW))
     for number, items in enumerate(parts):
         recorded = await team.deliver(*items, batch=f"d{number}")
         assert Status.QUARANTINED not in [outcome.status for outcome in recorded.outcomes]

@@ -39,7 +39,9 @@ class Interrupted(Session):
         return await super().rows(sql, *params)
 
 
-async def record(submission: Submission, *, after: int, happens: Awaitable[object]) -> tuple[Recorded, bool]:
+async def record(
+    team: Team, submission: Submission, *, after: int, happens: Awaitable[object]
+) -> tuple[Recorded, bool]:
     """Record as the committer does; also tell whether it happened where it was asked for."""
     begin = asyncio.Event()
 
@@ -55,10 +57,10 @@ async def record(submission: Submission, *, after: int, happens: Awaitable[objec
     async def body(session: Session) -> list[Recorded | Refusal]:
         nonlocal in_time
         if begin.is_set():
-            return await record_group(session, [submission], now=NOW)
+            return await record_group(session, [(team.workspace, submission)], now=NOW)
         interrupted = Interrupted(session, after=after, begin=begin, happening=meanwhile)
         try:
-            return await record_group(interrupted, [submission], now=NOW)
+            return await record_group(interrupted, [(team.workspace, submission)], now=NOW)
         finally:
             in_time = interrupted.in_time
 
@@ -91,7 +93,7 @@ async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool
         )
         item = change(f"c{after}", other, Op.ADD, 5, at=NOW - 7) if is_new else items[1]
         submission = team.delivery(item, batch=f"e{after}")
-        recorded, in_time = await record(submission, after=after, happens=happens)
+        recorded, in_time = await record(team, submission, after=after, happens=happens)
 
         status = Status.APPLIED if is_new else Status.DUPLICATE
         assert [(after, outcome.status, outcome.reason) for outcome in recorded.outcomes] == [(after, status, None)]
