@@ -39,6 +39,7 @@ from storage.jobs import enqueue_one
 from storage.sources.health import WATCH
 from storage.workspaces import add_workspace, find_workspace, load_choices
 from webhooks.app import handle_errors, routes
+from webhooks.connections import RUNNER_OPTIONS, Connections, Site
 from webhooks.metrics import Metrics
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
@@ -89,20 +90,25 @@ class Service:
     async def start(self) -> str:
         """Open the storage, listen, and begin to connect to Slack; give the address."""
         self._storage = await open_storage(self._settings.database_url, secret_keys=self._settings.keys)
-        application = web.Application(middlewares=[handle_errors])
+        connections = Connections()
+        application = web.Application(middlewares=[handle_errors, connections.guard])
+        metrics_token = self._settings.metrics_token
         application.add_routes(
-            routes(self._storage, clock=self._clock, metrics=self._metrics, public_url=self._settings.public_url)
+            routes(
+                self._storage,
+                clock=self._clock,
+                metrics=self._metrics,
+                public_url=self._settings.public_url,
+                metrics_token=metrics_token.get_secret_value() if metrics_token else None,
+            )
         )
         secret = self._settings.slack_signing_secret
         if self._with_slack and secret is not None:
             door = Door(signing_secret=secret.get_secret_value(), clock=self._clock, current=lambda: self._bolt)
             application.add_routes([web.post("/slack/events", door.receive)])
-        # Signatures are over the bytes that were sent, so nothing is decompressed on the way.
-        self._runner = web.AppRunner(
-            application, auto_decompress=False, access_log=None, shutdown_timeout=PATIENCE, lingering_time=1.0
-        )
+        self._runner = web.AppRunner(application, shutdown_timeout=PATIENCE, **RUNNER_OPTIONS)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
+        site = Site(self._runner, self._settings.host, self._settings.port, connections=connections)
         try:
             await site.start()
         except (OSError, UnicodeError) as exc:  # what is no name at all cannot even be asked for
