@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from storage.domain.errors import StorageUnavailable, UnknownSource
+from storage.domain.errors import OutcomeUnknown, StorageUnavailable, UnknownSource
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Recorded, Status, Submission
 from storage.ledger.committer import record
@@ -51,7 +51,7 @@ class Receiver:
             return problem(404)
         except StorageUnavailable as exc:
             log.warning("delivery not kept", because=str(exc))
-            return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
+            return problem(503, _explain_outage(exc), headers={"Retry-After": "5"})
 
     async def look(self, request: web.Request) -> web.Response:
         """Answer a sender that checks whether the address exists."""
@@ -168,6 +168,12 @@ class Receiver:
         log.info("delivery refused", source=source.slug, reason=refusal.reason, hint=refusal.hint)
         await count_refusal(source.workspace, source=source.id, reason=refusal.reason, hint=refusal.hint, now=now)
         return problem(401)
+
+
+def _explain_outage(exc: StorageUnavailable) -> str:
+    if isinstance(exc, OutcomeUnknown):
+        return "This may have been recorded. Send it again with the same id: a repeat is recorded once."
+    return "Nothing was recorded. Send it again."
 
 
 def _render_answer(recorded: Recorded) -> dict[str, object]:

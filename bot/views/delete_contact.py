@@ -21,7 +21,7 @@ async def submit_deletion(request: Request) -> Reply:
     if not existing:
         return await _report_missing(request, id)
     try:
-        await request.delete(id)
+        await request.delete(existing[0])
     except UnknownContact:  # deleted between the two
         return await _report_missing(request, id)
     return plain_reply(f"*{escape(existing[0].shown)}* is deleted, with {describe_holdings(holdings)}.")

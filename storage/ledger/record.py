@@ -43,7 +43,9 @@ async def record_group(
     Raises Changed where a score has moved on, Apart where one of several makes contacts one or parts them, OneByOne
     where what one asks for hangs on another; the committer gives such a submission a transaction of its own.
     """
-    live_types, drafts = await definitions.live_and_drafts(session, {workspace.id for workspace, _ in group})
+    workspaces = {workspace.id for workspace, _ in group}
+    await definitions.lock_shared(session, workspaces)
+    live_types, drafts = await definitions.live_and_drafts(session, workspaces)
     plans = [_plan_submission(workspace, submission, live_types[workspace.id]) for workspace, submission in group]
     await identify(session, plans, now=now)
     for plan in plans:
