@@ -10,11 +10,12 @@ from storage import jobs, posted_messages
 from storage.alerts import followup_moves
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.contacts import EMAIL, match_key
+from storage.domain.contacts import EMAIL
 from storage.domain.errors import UnknownDelivery
 from storage.domain.facts import ItemRequest, Unusable
 from storage.domain.people import Workspace
 from storage.domain.submissions import Raw, Status
+from storage.domain.texts import match_key
 from storage.jobs import NewJob
 from storage.ledger import contacts, facts, projection
 from storage.ledger import merge as merging

@@ -33,6 +33,7 @@ class ContactReference:
 
     email: str | None = None  #: as typed
     identities: tuple[Identity, ...] = ()
+    former: Mapping[Identity, Identity] = field(default_factory=dict)  #: how an earlier version wrote identities
     row: int | None = None
 
 
@@ -60,6 +61,11 @@ class PlannedItem:
     def identities(self) -> list[Identity]:
         """Everything it names somebody by."""
         return [identity for reference in self.references for identity in reference.identities]
+
+    @property
+    def former_identities(self) -> list[Identity]:
+        """How an earlier version wrote those of its identities that it wrote otherwise."""
+        return [then for reference in self.references for then in reference.former.values()]
 
     @property
     def scored(self) -> Scored | None:

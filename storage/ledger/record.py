@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from storage.alerts import decide as alert_decisions
 from storage.alerts import memory as alert_memory
 from storage.db.database import Row, Session
-from storage.domain.contacts import Reference
+from storage.domain.contacts import Reference, clean_address
 from storage.domain.errors import Changed, NothingToUndo, Refusal, UnknownContact
 from storage.domain.facts import Deletion, Fact, Ignored, Item, Merge, Undo, Unusable
 from storage.domain.fold import ScoreState, beginning
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission, check_item
+from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission, check_item, clean_item
 from storage.ledger import contacts, facts, projection
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
@@ -88,10 +88,11 @@ async def record_group(
 def _plan_submission(workspace: Workspace, submission: Submission, types: Mapping[str, ScoreType]) -> Plan:
     """Check what can be checked without looking at the contact: type, range, step, time, address."""
     plan = Plan(workspace, submission, types)
-    for index, item in enumerate(submission.items):
-        if isinstance(item, Unusable | Ignored):
-            plan.entries.append(item)
+    for index, raw_item in enumerate(submission.items):
+        if isinstance(raw_item, Unusable | Ignored):
+            plan.entries.append(raw_item)
             continue
+        item = clean_item(raw_item) if isinstance(raw_item, Item) else raw_item
         entry = _plan_item(item)
         plan.entries.append(entry)
         try:
@@ -114,7 +115,10 @@ def _make_reference(workspace: int, contact: Reference | int) -> ContactReferenc
     if isinstance(contact, int):
         return ContactReference(row=contact)
     identities = tuple((workspace, namespace, key) for namespace, key in contact.identities())
-    return ContactReference(email=contact.email.strip() if contact.email else None, identities=identities)
+    former = {(workspace, *now): (workspace, *then) for now, then in contact.former_identities().items()}
+    return ContactReference(
+        email=clean_address(contact.email) if contact.email else None, identities=identities, former=former
+    )
 
 
 async def _begin_undo(session: Session, plan: Plan) -> None:

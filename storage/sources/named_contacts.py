@@ -7,10 +7,11 @@ import re
 from collections.abc import Collection, Iterable
 from urllib.parse import unquote_plus
 
-from storage.domain.contacts import EMAIL, Reference, match_key
+from storage.domain.contacts import EMAIL, Reference
 from storage.domain.errors import BadItem
 from storage.domain.facts import Ignored, ItemRequest, Merge, Unusable
 from storage.domain.submissions import Raw
+from storage.domain.texts import match_key
 
 _ADDRESS = re.compile(r"[^\s\"'<>()\[\]{}\\,;:=&|@]+@[^\s\"'<>()\[\]{}\\,;:=&|@]+")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")

@@ -421,6 +421,55 @@ async def test_requests_of_an_earlier_version_keep_their_rows_without_names(data
     assert picked(after["quarantine"], "delivery_id position item names") == [(1, 0, "{}", None)]
 
 
+async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Path) -> None:
+    """Texts stay as they are; of two addresses that would get one key, the older contact keeps it."""
+    await tables_until("0007_finding_effects", database_url, tmp_path)
+    columns = "workspace_id, email, email_key, name, name_key, company, company_key, owner_key, tags, tags_key"
+    name, company = ("Zo\u00eb O\u2019Hara", "zo\u00eb o\u2019hara"), (None, None)
+    tags = ('["Q3\u2013Q4", "vip"]', "\nq3\u2013q4\n\nvip\n")
+    texts = (1, "Zw\u00ad@example.com", "zw\u00ad@example.com", *name, *company, None, *tags)
+    plain = (1, "ada@example.com", "ada@example.com", None, None, "Acme", "acme", None, "[]", "")
+    await raw.rows(
+        database_url,
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+    )
+    for id, values in ((1, texts), (2, plain)):
+        await raw.rows(
+            database_url,
+            f"INSERT INTO contacts (id, {columns}, attributes, stamps, created_at, updated_at)"
+            f" VALUES ({id}, {', '.join(f'${n}' for n in range(1, 11))}, '{{}}', '{{}}', 5, 5)",
+            *values,
+        )
+    for id, contact, value in (
+        (1, 1, "zw\u00ad@example.com"), (2, 2, "ada@example.com"), (3, 2, "ada\u200b@example.com"),
+        (4, 1, "b\u2019x@example.com"), (5, 2, "b\u02bcx@example.com"),
+    ):  # fmt: skip  # row, whose, key
+        await raw.rows(
+            database_url,
+            "INSERT INTO identities (id, workspace_id, contact_id, namespace, value) VALUES ($1, 1, $2, '', $3)",
+            id, contact, value,
+        )  # fmt: skip  # one row
+    before = await everything(database_url)
+
+    assert (await migrate(database_url)).applied == FIRST[FIRST.index("0007_finding_effects") + 1 :]
+
+    after = await everything(database_url)
+    keys = ("email_key", "name_key", "company_key", "tags_key")
+    assert without(after, *keys)["contacts"] == without(before, *keys)["contacts"]
+    assert picked(after["contacts"], "id email_key name_key company_key tags_key") == [
+        (1, "zw@example.com", "zo\u00eb o'hara", None, "\nq3-q4\n\nvip\n"),
+        (2, "ada@example.com", None, "acme", ""),
+    ]
+    assert picked(after["identities"], "id contact_id value") == [
+        (1, 1, "zw@example.com"),
+        (2, 2, "ada@example.com"),
+        (3, 2, "ada\u200b@example.com"),
+        (4, 1, "b'x@example.com"),
+        (5, 2, "b\u02bcx@example.com"),
+    ]
+
+
 # Looking for garbage is what most of its time goes to.
 TORTOISE = "import gc, sys; gc.disable(); from tortoise.cli import main; sys.exit(main())"
 CONFIGURATION = """
