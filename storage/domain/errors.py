@@ -99,3 +99,11 @@ class StorageUnavailable(Refusal):
     def __init__(self, because: str = "") -> None:
         super().__init__(f"{because or 'The database does not answer just now'}; nothing of this was kept.")
         self.because = because
+
+
+class TooBusy(StorageUnavailable):
+    """Too much waits to be recorded just now; nothing of this was kept."""
+
+    def __init__(self) -> None:
+        Refusal.__init__(self)
+        self.because = ""

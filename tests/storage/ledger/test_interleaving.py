@@ -13,7 +13,7 @@ from storage.domain.facts import Item, Merge, Op
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import StartAgain
-from storage.ledger.record import record_group
+from storage.ledger.record import Returned, record_group
 from storage.ledger.verify import verify_next
 from tests.counts import report_counts
 from tests.storage.teams import NOW, Team, change, set_to
@@ -54,7 +54,7 @@ async def record(
 
     in_time = False
 
-    async def body(session: Session) -> list[Recorded | Refusal]:
+    async def body(session: Session) -> list[Recorded | Refusal | Returned]:
         nonlocal in_time
         if begin.is_set():
             return await record_group(session, [(team.workspace, submission)], now=NOW)
