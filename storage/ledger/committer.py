@@ -75,7 +75,7 @@ class Committer:
         """Record a submission; see the verb of the same name."""
         loop = asyncio.get_running_loop()
         pending = Pending(workspace, submission, now, loop.create_future())
-        self._queue.add(pending)
+        self._queue.add(pending, beside=sum(locked.size for locked in self._locked))
         pending.patience = loop.call_later(self._patience, self._give_up, pending)
         if self._task is None:
             self._task = asyncio.create_task(self._drain_queue())

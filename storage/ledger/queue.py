@@ -74,12 +74,16 @@ class Queue:
         """Return whether a submission waits."""
         return bool(self._people or self._lanes)
 
-    def add(self, pending: Pending) -> None:
-        """Add a submission behind those of its source; raises TooBusy. What people do is never refused."""
+    def add(self, pending: Pending, *, beside: int = 0) -> None:
+        """Add a submission behind those of its source; raises TooBusy. What people do is never refused.
+
+        *beside*: so many items wait elsewhere, for locked contacts.
+        """
         if pending.submission.source == PEOPLE:
             self._people.append(pending)
         else:
-            if self._size + pending.size > (MOST_WAITING if pending.is_batch else MOST_WAITING_WITH_PUSHES):
+            waiting, most = self._size + beside, MOST_WAITING if pending.is_batch else MOST_WAITING_WITH_PUSHES
+            if waiting and waiting + pending.size > most:
                 raise TooBusy
             self._lanes.setdefault(_lane_of(pending), deque()).append(pending)
         self._size += pending.size
