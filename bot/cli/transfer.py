@@ -20,6 +20,7 @@ from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
+from storage.limits import MAINTENANCE
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.reading.segments import segments
@@ -198,7 +199,7 @@ def export_contacts(
         if out:
             output.note(f"Wrote {output.count(number_written, 'contact')} to {out}.")
 
-    run(body)
+    run(body, limits=MAINTENANCE)
 
 
 def _ignore_progress(done: int) -> None:

@@ -61,7 +61,7 @@ class Dispatcher:
         self._workspace = workspace
         self._enterprise = enterprise
         self._bot_user = bot_user
-        self._answers = Answers(posting=posting, opening=opening, people=people, clock=clock)
+        self._answers = Answers(workspace=workspace, posting=posting, opening=opening, people=people, clock=clock)
         self._clock = clock
         self._senders = senders
         self._wake = wake

@@ -107,3 +107,11 @@ class TooBusy(StorageUnavailable):
     def __init__(self) -> None:
         Refusal.__init__(self)
         self.because = ""
+
+
+class OutcomeUnknown(StorageUnavailable):
+    """The database was sent a change and did not answer: the change may have been made. *contact* was to be changed."""
+
+    def __init__(self, contact: str = "") -> None:
+        Refusal.__init__(self, "The database did not confirm the change in time: it may have been recorded.")
+        self.because, self.contact = "", contact

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from storage.db.database import Database, Session, current_database
 from storage.domain.errors import Refusal, StorageUnavailable, TooBusy
+from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.contacts import StartAgain
@@ -34,7 +35,10 @@ async def record(workspace: Workspace, submission: Submission, *, now: int) -> R
     does not answer: the submission may then have been recorded or not, and recording it again changes nothing that was
     recorded.
     """
-    return await _current_committer().record(workspace, submission, now=now)
+    recorded = await _current_committer().record(workspace, submission, now=now)
+    if any(isinstance(item, Deletion) for item in submission.items):
+        await current_database().discard_log()
+    return recorded
 
 
 async def rehearse(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+from storage.domain.contacts import clean_address
 from storage.domain.errors import Refusal
 from storage.domain.facts import (
     DELETE,
@@ -25,7 +26,7 @@ from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item
+from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item, clean_item
 from storage.ledger import facts
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Scored
@@ -50,6 +51,7 @@ class ContactReference:
 
     email: str | None = None  #: as typed
     identities: tuple[Identity, ...] = ()
+    former: Mapping[Identity, Identity] = field(default_factory=dict)  #: how an earlier version wrote identities
     row: int | None = None
 
 
@@ -72,6 +74,12 @@ class PlannedItem:
     def identities(self) -> list[Identity]:
         """All identities that it names."""
         return [identity for reference in self.references for identity in reference.identities]
+
+    @property
+    def all_identities(self) -> list[Identity]:
+        """All identities that it names, and how an earlier version wrote those that it wrote otherwise."""
+        former = [then for reference in self.references for then in reference.former.values()]
+        return [*self.identities, *former]
 
     @property
     def pairs(self) -> list[Scored]:
@@ -257,6 +265,7 @@ def plan_submission(
         elif isinstance(item, Ignored):
             settled[index] = ItemOutcome(status=Status.IGNORED, reason=item.reason)
         else:
+            item = clean_item(item) if isinstance(item, Item) else item
             try:
                 at = check_item(item, types, received=submission.received_at, index=index)
                 items.append(_plan_item(index, item, workspace.id, submission.source, types, at))
@@ -279,8 +288,9 @@ def _plan_item(
             references.append(ContactReference(row=target))
         else:
             identities = tuple((workspace, namespace, key) for namespace, key in target.identities())
-            email = target.email.strip() if target.email else None
-            references.append(ContactReference(email=email, identities=identities))
+            former = {(workspace, *now): (workspace, *then) for now, then in target.former_identities().items()}
+            email = clean_address(target.email) if target.email else None
+            references.append(ContactReference(email=email, identities=identities, former=former))
     kind, subject = ItemKind.FACT, ""
     if isinstance(item, Merge):
         kind, subject = ItemKind.MERGE, MERGE

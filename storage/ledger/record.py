@@ -62,6 +62,7 @@ async def record_group(
     """
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}
+    await definitions.lock_shared(session, workspaces)
     live_types, drafts = await definitions.live_and_drafts(session, workspaces)
     rules = await alert_rules.load_rules(session, workspaces)
     plans = [
@@ -361,16 +362,7 @@ def _has_no_content(item: Item) -> bool:
 
 
 async def _save_deliveries(session: Session, plans: Iterable[Plan]) -> None:
-    records = [
-        (
-            plan.workspace.id,
-            plan.submission,
-            plan.outcomes,
-            [(item.key, item.raw) for item in plan.submission.items],
-        )
-        for plan in plans
-        if _should_save_delivery(plan)
-    ]
+    records = [(plan.workspace.id, plan.submission, plan.outcomes) for plan in plans if _should_save_delivery(plan)]
     if records:
         await deliveries.save_deliveries(session, records)
 

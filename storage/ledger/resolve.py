@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from storage.db.database import Session
 from storage.domain.errors import Conflict, Refusal, UnknownContact
-from storage.domain.facts import Deleted, Merged
+from storage.domain.facts import Deleted, Merged, has_same_content
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
@@ -39,6 +39,7 @@ async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
 
     An item that is refused, or repeats a fact, plans no contact.
     """
+    plans = await _use_former_identities(session, plans)
     names = await _load_names(session, plans)
     resolved = []
     for plan in plans:
@@ -47,6 +48,24 @@ async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
         if resolved[-1].refusal is None:
             names = names_after
     return resolved
+
+
+async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Sequence[Plan]:
+    """Return the plans with identities as an earlier version wrote them, where such an identity exists."""
+    references = [reference for plan in plans for planned in plan.items for reference in planned.references]
+    former = {then: now for reference in references for now, then in reference.former.items()}
+    if not former:
+        return plans
+    known = {former[then]: then for then in await contacts.load_known(session, former)}
+    return [replace(plan, items=tuple(_rename(planned, known) for planned in plan.items)) for plan in plans]
+
+
+def _rename(planned: PlannedItem, known: Mapping[Identity, Identity]) -> PlannedItem:
+    references = tuple(
+        replace(reference, identities=tuple(known.get(identity, identity) for identity in reference.identities))
+        for reference in planned.references
+    )
+    return replace(planned, references=references)
 
 
 async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
@@ -75,7 +94,8 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
         for place, _, _ in _make_links({row for row in _list_rows(planned, row_of) if row is not None})
     }
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
-    tombstones = await erasing.load_tombstones(session, identities) if identities else {}
+    all_identities = [identity for planned in planned_items for identity in planned.all_identities]
+    tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
     return _Names(verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones)
 
 
@@ -123,7 +143,7 @@ def _resolve_item(
         check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, names))
         return DUPLICATE, None
     if planned.kind is not ItemKind.DELETION and any(
-        names.tombstones.get(identity, -1) >= planned.at for identity in planned.identities
+        names.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
     ):
         return DELETED, None
     rows = [row for reference in planned.references for row in _find_rows(plan, reference, names, identities)]
@@ -213,7 +233,7 @@ def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: b
     occurred_at = planned.item.occurred_at
     same_time = occurred_at is None or min(occurred_at, received_at) == fact.occurred_at
     repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
-    if not (is_same and same_time and replace(repeated, batch=fact.batch, actor=fact.actor) == fact):
+    if not (is_same and same_time and has_same_content(repeated, fact)):
         raise refuse_conflict(plan)
 
 

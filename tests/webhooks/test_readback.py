@@ -16,14 +16,14 @@ from storage.domain.backoff import LEASE, MOST_ATTEMPTS
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.sources import SourceSettings
-from storage.domain.submissions import Delivered, Status, Submission
+from storage.domain.submissions import Delivered, Raw, Status, Submission
 from storage.ledger.committer import record
 from storage.ledger.contacts import find
 from storage.reading.current_scores import card
 from storage.reading.history import history
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, set_source
-from storage.sources.deliveries import deliveries, delivery
+from storage.sources.deliveries import deliveries, delivery, list_unnamed_deliveries
 from storage.sources.readback_queue import READ, Reading, readback_status
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
@@ -337,6 +337,37 @@ async def test_an_address_that_is_known_makes_two_contacts_one(world: World) -> 
 
 
 FORGET = {"subscriptionType": "contact.privacyDeletion", "portalId": 3, "objectId": 7, "occurredAt": START // 1000 + 1}
+
+
+async def test_requests_that_an_earlier_version_kept_are_read_again_after_a_deletion(
+    world: World, database_url: str
+) -> None:
+    """By their provider, which finds the id that stands for the contact; others stay, what cannot be read goes."""
+    bodies = {"hers": changed("7"), "both": changed("7", "8"), "his": changed("8"), "broken": changed("8")}
+    for key, document in bodies.items():
+        source = await find_source(TEAM, slug="hub")
+        body = json.dumps(document).encode()
+        kept = Raw(method="POST", query="", headers={"content-type": "application/json"}, body=body)
+        items = read_items(PROVIDERS["hubspot"], SignedRequest(headers=kept.headers, body=body), source=source, key=key)
+        delivered = Delivered(source=source.id, key=key, raw=kept)
+        submission = Submission(
+            source="hub", batch=f"hub/{key}", received_at=world.clock(), items=items, delivered=delivered
+        )
+        await record(world.workspace, submission, now=world.clock())
+    for table in ("raw_deliveries", "quarantine"):
+        await raw.rows(database_url, f"UPDATE {table} SET names = NULL")
+    half = "SELECT id FROM deliveries WHERE delivery_key = 'broken'"
+    await raw.rows(database_url, f"UPDATE raw_deliveries SET body = 'ew==' WHERE delivery_id IN ({half})")  # a brace
+    world.clock.now += SECOND
+    await world.send("hub", [FORGET], key="forget")
+
+    await world.work()
+
+    kept_bodies = await raw.rows(
+        database_url, "SELECT d.delivery_key FROM raw_deliveries r JOIN deliveries d ON d.id = r.delivery_id"
+    )
+    assert [row["delivery_key"] for row in kept_bodies] == ["his"]
+    assert await list_unnamed_deliveries(world.workspace, limit=10) == []
 
 
 async def test_who_was_deleted_is_not_read(world: World) -> None:

@@ -12,6 +12,7 @@ from storage.domain.errors import (
     Changed,
     Conflict,
     OffStep,
+    OutcomeUnknown,
     OutOfRange,
     Refusal,
     StorageUnavailable,
@@ -76,8 +77,11 @@ class Api:
                 return problem(422, "This Idempotency-Key was used before with another body: use a new one.")
             except Changed:
                 return problem(412, "The score has changed since you read it: read it again.")
+            except OutcomeUnknown:
+                detail = "This may have been recorded. Send it again, with the same Idempotency-Key if it had one."
+                return problem(503, detail, headers={"Retry-After": "5"})
             except StorageUnavailable:
-                return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
+                return problem(503, "Nothing was recorded. Send it again.", headers={"Retry-After": "5"})
             except Refusal as exc:
                 return problem(400, _format_sentence(exc))
 
