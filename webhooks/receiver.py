@@ -1,18 +1,19 @@
-"""Receive one delivery: size, source, signature, kind, items; record them; answer once they are durable."""
+"""Receive a delivery: check source, headers, body, signature and type; record its items; answer once durable."""
 
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
-from storage.domain.errors import StorageUnavailable, UnknownSource
+from storage.domain.errors import OutcomeUnknown, StorageUnavailable, UnknownSource
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Recorded, Status, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 from storage.sources.config import find_source
 from storage.sources.deliveries import count_refusal, delete_old_deliveries
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
@@ -32,10 +33,7 @@ IDENTITY = "identity"  # the Content-Encoding that is none
 class Receiver:
     """The door for deliveries."""
 
-    def __init__(
-        self, *, committer: Committer, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None
-    ) -> None:
-        self._committer = committer
+    def __init__(self, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None) -> None:
         self._clock = clock
         self._metrics = metrics
         self._public_url = public_url
@@ -53,7 +51,7 @@ class Receiver:
             return problem(404)
         except StorageUnavailable as exc:
             log.warning("delivery not kept", because=str(exc))
-            return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
+            return problem(503, _explain_outage(exc), headers={"Retry-After": "5"})
 
     async def look(self, request: web.Request) -> web.Response:
         """Answer a sender that checks whether the address exists."""
@@ -67,12 +65,19 @@ class Receiver:
 
     async def _receive(self, request: web.Request) -> web.Response:
         now = self._clock()
-        body = await read_body(request, limit=MAX_BODY)
         source = (await find_source(request.match_info["workspace"], slug=request.match_info["source"])).at(now)
+        head = self._build_head(request, source)
+        try:
+            PROVIDERS[source.provider].proof(source).check_headers(head, secrets=source.secrets, now=now)
+        except NotAuthentic as refusal:
+            answer = await self._refuse_delivery(request, source, refusal, now=now)
+            self._metrics.delivered(source.workspace.team, source.slug, status=answer.status, items={})
+            return answer
+        signed_request = replace(head, body=await read_body(request, limit=MAX_BODY))
         items: Counter[str] = Counter()
         status: int = HTTPStatus.INTERNAL_SERVER_ERROR
         try:
-            answer = await self._process_delivery(request, source, body, items=items, now=now)
+            answer = await self._process_delivery(request, source, signed_request, items=items, now=now)
             status = answer.status
             return answer
         except StorageUnavailable:
@@ -82,12 +87,11 @@ class Receiver:
             self._metrics.delivered(source.workspace.team, source.slug, status=status, items=items)
 
     async def _process_delivery(
-        self, request: web.Request, source: Source, body: bytes, *, items: Counter[str], now: int
+        self, request: web.Request, source: Source, signed_request: SignedRequest, *, items: Counter[str], now: int
     ) -> web.Response:
-        """Take a delivery of a source, and count what becomes of its *items*."""
+        """Record the delivery of a source, and count the outcomes of its *items*."""
         provider = PROVIDERS[source.provider]
         proof = provider.proof(source)
-        signed_request = self._build_signed_request(request, source, body)
         try:
             delivery_id = proof.authenticate(signed_request, secrets=source.secrets, now=now)
         except NotAuthentic as refusal:
@@ -108,7 +112,6 @@ class Receiver:
         except BadBody as exc:
             parse_error, item_requests = exc, quarantine_body(key, str(exc))
         submission = Submission(
-            workspace=source.workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
@@ -121,7 +124,7 @@ class Receiver:
             ),
             muted=source.settings.muted,
         )
-        recorded = await self._committer.record(submission, now=now)
+        recorded = await record(source.workspace, submission, now=now)
         items.update(str(outcome.status) for outcome in recorded.outcomes)
         await self._clean_up(source, now=now)
         if parse_error is not None:
@@ -130,8 +133,8 @@ class Receiver:
             return web.Response(text=provider.ack[1], content_type=provider.ack[0], charset="utf-8")
         return web.json_response(_render_answer(recorded))
 
-    def _build_signed_request(self, request: web.Request, source: Source, body: bytes) -> SignedRequest:
-        """Give the request as its sender sees it: at the address it was told, with the query as it came."""
+    def _build_head(self, request: web.Request, source: Source) -> SignedRequest:
+        """Return the request without its body, as its sender sees it: at the address it was told, the query as sent."""
         lines: dict[str, list[str]] = {}
         for name, value in request.headers.items():
             lines.setdefault(name.lower(), []).append(value)
@@ -144,7 +147,7 @@ class Receiver:
             address = (self._public_url or f"{request.scheme}://{request.host}").rstrip("/") + sent_url.path
         url = f"{address}?{sent_url.query}" if sent_url.query else address
         return SignedRequest(
-            method=request.method, url=url, query=sent_url.query, headers=headers, lines=lines, body=body
+            method=request.method, url=url, query=sent_url.query, headers=headers, lines=lines, body=b""
         )
 
     async def _clean_up(self, source: Source, *, now: int) -> None:
@@ -165,6 +168,12 @@ class Receiver:
         log.info("delivery refused", source=source.slug, reason=refusal.reason, hint=refusal.hint)
         await count_refusal(source.workspace, source=source.id, reason=refusal.reason, hint=refusal.hint, now=now)
         return problem(401)
+
+
+def _explain_outage(exc: StorageUnavailable) -> str:
+    if isinstance(exc, OutcomeUnknown):
+        return "This may have been recorded. Send it again with the same id: a repeat is recorded once."
+    return "Nothing was recorded. Send it again."
 
 
 def _render_answer(recorded: Recorded) -> dict[str, object]:

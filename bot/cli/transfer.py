@@ -20,6 +20,7 @@ from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
+from storage.limits import MAINTENANCE
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.reading.segments import segments
@@ -77,7 +78,7 @@ def import_contacts(
         workspace = await the_workspace(team)
         csv_file = recognize(file)
         if undo:
-            recorded = await undo_import(workspace, file=csv_file, committer=storage.committer, now=system_clock())
+            recorded = await undo_import(workspace, file=csv_file, now=system_clock())
             _print_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
             return True
         mapping = dict(_parse_pair(text) for text in map_column or ())
@@ -98,7 +99,6 @@ def import_contacts(
                     workspace,
                     file=csv_file,
                     mapping=mapping,
-                    committer=storage.committer,
                     progress=on_progress,
                     wrong=record_wrong_line,
                     options=ScoreOptions(**{OPTIONS[text]: True for text in option or ()}),
@@ -251,7 +251,7 @@ def export_contacts(
         if out:
             output.note(f"Wrote {output.count(number_written, 'contact')} to {out}.")
 
-    run(body)
+    run(body, limits=MAINTENANCE)
 
 
 def _ignore_progress(done: int) -> None:

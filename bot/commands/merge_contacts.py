@@ -27,7 +27,7 @@ async def merge_contacts(request: Request) -> Reply:
         return second
     if first.id == second.id:
         return plain_reply(f"{escape(first.shown)} and {escape(second.shown)} are one contact already.")
-    recorded = await request.merge(first.id, second.id)
+    recorded = await request.merge(first, second)
     (merged,) = await contacts(
         request.workspace, ids=[await find_by_key(request.workspace, key=str(second.id)) or second.id]
     )

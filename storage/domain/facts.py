@@ -227,20 +227,22 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unusable:
-    """An item that arrived and cannot be used, and why."""
+    """An item that arrived and cannot be used, and why; *contacts* are those it names, as far as it could be read."""
 
     key: str
     reason: str
     raw: str
+    contacts: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """An item that is left alone on purpose, and why."""
+    """An item that is not used on purpose, and why; *contacts* are those it names, as far as it was read."""
 
     key: str
     reason: str
     raw: str
+    contacts: tuple[Reference, ...] = ()
 
 
 #: what can be handed in to be recorded

@@ -8,7 +8,6 @@ from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES, Reference, check
 from storage.domain.errors import BadItem, Refusal, UnknownScoreType
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, stamp
 from storage.domain.fold import ScoreState
-from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.texts import clean_text
 
@@ -53,7 +52,6 @@ class Submission:
     *muted*: asks for no follow-up, whatever it does; how many it would have asked for is counted.
     """
 
-    workspace: Workspace
     source: str
     batch: str
     received_at: int

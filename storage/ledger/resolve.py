@@ -76,7 +76,7 @@ async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Non
 async def _check_workspace(session: Session, plans: Sequence[Plan]) -> dict[int, int]:
     """Refuse contacts given by an id that is not this workspace's; give whom the others are one with."""
     referenced = [
-        (plan, entry, (plan.submission.workspace.id, reference.row))
+        (plan, entry, (plan.workspace.id, reference.row))
         for plan in plans
         for entry in plan.unsettled
         for reference in entry.references
@@ -125,7 +125,7 @@ def _assign_contacts(plan: Plan, entry: PlannedItem, ids: dict[Identity, int], n
             plan.refuse(entry, UnknownContact())
             return False
         if not matches:
-            new_contacts.people.append((plan.submission.workspace.id, reference.email))
+            new_contacts.people.append((plan.workspace.id, reference.email))
             matches = {-len(new_contacts.people)}
         new_identities = {identity: min(matches) for identity in reference.identities if identity not in ids}
         ids |= new_identities

@@ -5,6 +5,7 @@ https://www.standardwebhooks.com"""
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -23,7 +24,7 @@ from storage.domain.contacts import (
     clean_address,
     clean_fields,
 )
-from storage.domain.errors import Refusal
+from storage.domain.errors import BadItem, Refusal
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.numbers import THOUSAND, from_json
 from webhooks.authentication.credentials import Signature
@@ -31,7 +32,7 @@ from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
 from webhooks.providers.contract import Arrived, BadBody, Provider
 from webhooks.read.bodies import Rejected
-from webhooks.read.extract import Event, text
+from webhooks.read.extract import Event, get_path, text
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,6 +95,9 @@ def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read_event(event: Event) -> list[ItemRequest]:
+    for part in ("contact", "into"):
+        with suppress(BadItem):  # the item says itself what is wrong with it
+            event.contact(id=get_path(event.body, part, "id"), email=get_path(event.body, part, "email"))
     return [_read_item(event.body, key=event.key, source=event.source.slug, raw=event.raw)]
 
 

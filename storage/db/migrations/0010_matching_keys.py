@@ -55,7 +55,7 @@ def _bind(editor, number):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0007_finding_effects")]
+    dependencies = [("storage", "0009_named_contacts")]
 
     operations = [
         ops.RunPython(_compute_keys, reverse_code=ops.RunPython.noop),

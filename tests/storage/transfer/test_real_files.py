@@ -132,14 +132,16 @@ def test_attributes_come_back_from_their_cell(value: Json) -> None:
     assert (returned, type(returned)) == (value, type(value))
 
 
-@given(amount=st.integers(-LARGEST, LARGEST), comma=st.booleans(), percent=st.sampled_from(["", "%", " %"]))
-def test_numbers_come_back_from_their_cell(amount: int, comma: bool, percent: str) -> None:
+@given(
+    amount=st.integers(-LARGEST, LARGEST) | st.integers(-10_000, 10_000),
+    comma=st.booleans(),
+    percent=st.sampled_from(["", "%", " %"]),
+    sign=st.sampled_from([None, ".", ","]),
+)
+def test_numbers_come_back_from_their_cell(amount: int, comma: bool, percent: str, sign: str | None) -> None:
     """What an export writes is read as the same number, in either kind of file, whatever else stands in the column."""
-    for sign in (None, ".", ","):
-        assert (
-            read_number(f"\u00a0{show_unambiguous(amount)}{percent}\t", comma=comma, decimal=lambda sign=sign: sign)
-            == amount
-        )
+    cell = f"\u00a0{show_unambiguous(amount)}{percent}\t"
+    assert read_number(cell, comma=comma, decimal=lambda: sign) == amount
 
 
 @given(whole=st.integers(1, 999), rest=st.integers(0, 999), sign=st.sampled_from([".", ","]))
@@ -254,9 +256,7 @@ async def test_what_an_earlier_version_left_out_stays_out(team: Team, tmp_path: 
     assert former.unused == ("First Name", "Lead Score")
     key = f"{file.digest[:16]}/2/{former.signature}"
     item = Item(key=key, contact=Reference(email=ADA), fields={"company": "Engines"})
-    imported = Submission(
-        workspace=team.workspace, source="import", batch=batch_of(file), received_at=NOW, items=[item], actor="import"
-    )
+    imported = Submission(source="import", batch=batch_of(file), received_at=NOW, items=[item], actor="import")
     await team.record(imported)
 
     assert await desk.take(text) == [0, 0, 1, 0]
@@ -275,9 +275,7 @@ async def test_what_an_earlier_version_read_otherwise_is_the_same(team: Team, tm
         Item(key=f"{file.digest[:16]}/{line}/{signature}", contact=Reference(email=email), fields={"tags": ['"VIP"']})
         for line, email in ((2, "zw@example.com"), (3, ADA))
     ]
-    imported = Submission(
-        workspace=team.workspace, source="import", batch=batch_of(file), received_at=NOW, items=items, actor="import"
-    )
+    imported = Submission(source="import", batch=batch_of(file), received_at=NOW, items=items, actor="import")
     await team.record(imported)
     await team.undo(imported.batch, batch="undo")
     before = await desk.seen()
