@@ -65,12 +65,11 @@ async def identify(session: Session, plans: Sequence[Plan], *, now: int) -> None
 async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> None:
     """Let references name contacts as an earlier version wrote their identities, where such an identity exists."""
     references = [reference for plan in plans for entry in plan.live for reference in entry.references]
-    former = {then: now for reference in references for now, then in reference.former.items()}
-    if not former:
-        return
-    known = {former[then]: then for then in await contacts.load_known(session, former)}
+    former = {then for reference in references for then in reference.former.values()}
+    known = await contacts.load_known(session, former) if former else {}
     for reference in references:
-        reference.identities = tuple(known.get(identity, identity) for identity in reference.identities)
+        known_former = {now: then for now, then in reference.former.items() if then in known}
+        reference.identities = tuple(known_former.get(identity, identity) for identity in reference.identities)
 
 
 async def _check_workspace(session: Session, plans: Sequence[Plan]) -> dict[int, int]:

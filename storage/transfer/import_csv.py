@@ -402,13 +402,15 @@ class _ImportRow:
     fields: dict[str, Json] = field(default_factory=dict)
     values: dict[int, tuple[ScoreType, int]] = field(default_factory=dict)  #: by column, thousandths
     items: list[Item] = field(default_factory=list)
+    former: dict[Identity, Identity] = field(default_factory=dict)  #: identities that are known as they were written
     is_new: bool = False
     changed: bool = False
 
-    def identities(self, workspace: Workspace) -> list[Identity]:
-        """Return every address and id that the row names its contact by, each once."""
-        identities = [(workspace.id, *identity) for reference in self.references for identity in reference.identities()]
-        return list(dict.fromkeys(identities))
+    def identities(self, workspace: Workspace, reference: Reference | None = None) -> list[Identity]:
+        """Return every address and id that the row, or one of its references, names its contact by, each once."""
+        references = self.references if reference is None else [reference]
+        identities = [(workspace.id, *identity) for reference in references for identity in reference.identities()]
+        return list(dict.fromkeys(self.former.get(identity, identity) for identity in identities))
 
 
 def _parse_row(row: Row, columns: Columns, scores: _ScoreReader) -> _ImportRow:
@@ -494,10 +496,10 @@ async def _load_people(
 ) -> dict[Identity, _Person]:
     """Give what is known of those that the rows name."""
     reader = database.current_database().reader
+    await _find_former(reader, import_rows, workspace)
     ids = await contacts.load_known(
         reader, {identity for import_row in import_rows for identity in import_row.identities(workspace)}
     )
-    ids |= await _load_former(reader, import_rows, workspace)
     contact_ids = sorted(set(ids.values()))
     people = {contact.id: _build_person(contact) for contact in await contacts.contacts(workspace, ids=contact_ids)}
     types = columns.scores.values()
@@ -514,17 +516,19 @@ async def _load_people(
     return {identity: people[id] for identity, id in ids.items() if id in people}
 
 
-async def _load_former(
-    reader: database.Session, import_rows: Sequence[_ImportRow], workspace: Workspace
-) -> dict[Identity, int]:
-    """Return the contacts of the addresses that an earlier version wrote otherwise, by how they are written now."""
-    references = [reference for import_row in import_rows for reference in import_row.references]
-    former = {
-        (workspace.id, *then): (workspace.id, *now)
-        for reference in references
-        for now, then in reference.former_identities().items()
-    }
-    return {former[then]: id for then, id in (await contacts.load_known(reader, former)).items()} if former else {}
+async def _find_former(reader: database.Session, import_rows: Sequence[_ImportRow], workspace: Workspace) -> None:
+    """Find the addresses of rows that an earlier version wrote otherwise, and that are still known so."""
+    former_of = [
+        {
+            (workspace.id, *now): (workspace.id, *then)
+            for reference in import_row.references
+            for now, then in reference.former_identities().items()
+        }
+        for import_row in import_rows
+    ]
+    known = await contacts.load_known(reader, {then for former in former_of for then in former.values()})
+    for import_row, former in zip(import_rows, former_of, strict=True):
+        import_row.former = {now: then for now, then in former.items() if then in known}
 
 
 def _build_person(contact: Contact) -> _Person:
@@ -571,7 +575,7 @@ def _compare_row(
     if not import_row.items and any(identity not in people for identity in identities):
         import_row.items.append(Item(key=key, contact=reference))
     for number, extra in enumerate(import_row.references[1:], start=1):
-        if any((workspace.id, *identity) not in people for identity in extra.identities()):
+        if any(identity not in people for identity in import_row.identities(workspace, extra)):
             import_row.items.append(Item(key=f"{key}/id{number}", contact=extra))
     person.is_new = False
     person.texts |= texts
