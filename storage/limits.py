@@ -16,7 +16,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-#: For `verify` and `export`, which read everything.
+#: For commands of the terminal that read everything, or write it in one transaction.
 MAINTENANCE = Limits(statement=None, transaction=None)
 #: For `migrate`, which also waits for what is being recorded.
 MIGRATION = Limits(statement=None, transaction=None, lock=None)

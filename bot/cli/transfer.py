@@ -20,7 +20,7 @@ from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
-from storage.limits import MAINTENANCE
+from storage.limits import DEFAULT_LIMITS, MAINTENANCE
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.reading.segments import segments
@@ -113,7 +113,7 @@ def import_contacts(
         )  # fmt: skip  # what was done, and how it is shown
         return not report.wrong and not report.lost
 
-    if not run(body):
+    if not run(body, limits=MAINTENANCE if undo else DEFAULT_LIMITS):  # a whole import is undone in one transaction
         raise typer.Exit(1)
 
 

@@ -115,7 +115,8 @@ def parse_url(url: str) -> Address:
             settings["plan_cache_mode"] = mode
         if schema := config["credentials"].pop("schema", None):
             settings["search_path"] = '"{}"'.format(schema.replace('"', '""'))
-        config["credentials"].setdefault("maxsize", 8)
+        # 0: none is kept for later, since it would be made anew in the background, with a traceback while it cannot be.
+        config["credentials"] = {"minsize": 0, "maxsize": 8, **config["credentials"]}
         config["engine"] = "storage.db.asyncpg_engine"
         return Address("postgres", config)
     raise BadDatabaseUrl

@@ -109,7 +109,7 @@ def _make_quarantine_rows(
 
 async def _insert_quarantined(session: Session, rows: list[Row]) -> None:
     if rows:
-        texts = ("key", "reason", "item", "names")
+        texts = ("key", "reason", "item")
         rows = [{**row, **{name: replace_broken_text(row[name]) for name in texts}} for row in rows]
         await session.rows(
             "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item, names)"

@@ -12,10 +12,12 @@ from storage.bootstrap import migrate, open_storage
 from storage.db.database import BadDatabaseUrl, Session, current_database, parse_url, read, write
 from storage.domain.errors import OutcomeUnknown, StorageUnavailable
 from storage.limits import DEFAULT_LIMITS, MAINTENANCE, MIGRATION, Limits
+from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import report_counts
 from tests.pooler import Pooler, pooled
 from tests.storage import raw
+from tests.storage.teams import NOW
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
@@ -168,7 +170,14 @@ async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) ->
             async with opened(address + option):
                 schemas = await read("SELECT current_schema() AS name, 'contacts'::regclass::text AS contacts")
                 assert schemas == [{"name": 'Team "A"', "contacts": "contacts"}]
-    assert await raw.rows(database_url, "SELECT count(*) AS n FROM public.contacts") == [{"n": 0}]
+        await raw.rows(database_url, "CREATE SCHEMA other")
+        assert (await migrate(f"{through}&schema=other")).applied != []
+        async with opened(f"{through}&schema=other"):
+            await add_workspace("T1", name="Acme", now=NOW)
+    workspaces = {
+        name: await raw.rows(database_url, f"SELECT id FROM {name}.workspaces") for name in ("public", "other")
+    }
+    assert workspaces == {"public": [], "other": [{"id": 1}]}
 
 
 async def test_the_way_statements_are_planned_is_an_option_of_the_url(database_url: str) -> None:
