@@ -53,19 +53,20 @@ async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
 async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Sequence[Plan]:
     """Return the plans with identities as an earlier version wrote them, where such an identity exists."""
     references = [reference for plan in plans for planned in plan.items for reference in planned.references]
-    former = {then: now for reference in references for now, then in reference.former.items()}
+    former = {then for reference in references for then in reference.former.values()}
     if not former:
         return plans
-    known = {former[then]: then for then in await contacts.load_known(session, former)}
+    known = set(await contacts.load_known(session, former))
     return [replace(plan, items=tuple(_rename(planned, known) for planned in plan.items)) for plan in plans]
 
 
-def _rename(planned: PlannedItem, known: Mapping[Identity, Identity]) -> PlannedItem:
-    references = tuple(
-        replace(reference, identities=tuple(known.get(identity, identity) for identity in reference.identities))
-        for reference in planned.references
-    )
-    return replace(planned, references=references)
+def _rename(planned: PlannedItem, known: Collection[Identity]) -> PlannedItem:
+    references = []
+    for reference in planned.references:
+        known_former = {now: then for now, then in reference.former.items() if then in known}
+        identities = tuple(known_former.get(identity, identity) for identity in reference.identities)
+        references.append(replace(reference, identities=identities))
+    return replace(planned, references=tuple(references))
 
 
 async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
