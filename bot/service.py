@@ -95,6 +95,8 @@ class Service:
             if not start_task.done():  # the database may be silent, or another process may be migrating it
                 start_task.cancel()
                 await asyncio.wait([start_task], timeout=DATABASE_PATIENCE)
+                if start_task.done() and not start_task.cancelled() and (exc := start_task.exception()):
+                    log.warning("not started", because=type(exc).__name__)
                 return
             started(start_task.result())
             if self._connecting is not None:

@@ -129,7 +129,7 @@ async def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> Non
     no_database = "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
     damaged = (
         "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover;"
-        " nothing of this was kept."
+        " nothing was recorded."
     )
     others = "CONTACT_SCORE_DATABASE_URL names a database of another application: name a file that does not exist yet."
     some_commands = ("workspace list", "migrate", "serve --no-slack")
