@@ -400,7 +400,7 @@ async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: P
 @pytest.mark.slow
 async def test_requests_of_an_earlier_version_keep_their_rows_without_names(database_url: str, tmp_path: Path) -> None:
     """What they name is not known, which differs from naming nobody."""
-    await tables_until("0007_finding_effects", database_url, tmp_path)
+    await tables_until("0008_background_jobs", database_url, tmp_path)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
         " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
