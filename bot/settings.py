@@ -44,6 +44,7 @@ class Settings(SlackSettings):
     host: str = Field("127.0.0.1", alias="CONTACT_SCORE_HOST")
     port: int = Field(8080, ge=0, le=65535, alias="CONTACT_SCORE_PORT")
     secret_keys: SecretStr = Field(SecretStr(""), alias="CONTACT_SCORE_SECRET_KEYS")
+    metrics_token: SecretStr | None = Field(None, alias="CONTACT_SCORE_METRICS_TOKEN")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="CONTACT_SCORE_LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("console", alias="CONTACT_SCORE_LOG_FORMAT")
 

@@ -1,4 +1,4 @@
-"""Open all that is kept, for a process: tables present, secrets readable, one committer."""
+"""Open the storage of a process: tables present, secrets readable."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from storage.db import database, sqlite_statistics
 from storage.db import migrate as migrating
 from storage.db.errors import NoDatabase
 from storage.domain.errors import Refusal, StorageUnavailable
-from storage.ledger.committer import Committer
+from storage.ledger.committer import drained
 from storage.limits import DEFAULT_LIMITS, MIGRATION, Limits
 from storage.scoring import definitions, drafts
 from storage.sources import config as sources
@@ -26,9 +26,8 @@ class Readiness:
 class Storage:
     """The open storage of this process."""
 
-    def __init__(self, opened: database.Database, committer: Committer) -> None:
+    def __init__(self, opened: database.Database) -> None:
         self._database = opened
-        self.committer = committer
         self.dialect = opened.dialect
 
     async def readiness(self) -> Readiness:
@@ -65,7 +64,7 @@ class Storage:
 
     async def close(self) -> None:
         """Wait for what is being recorded, then close every connection."""
-        await self.committer.drained()
+        await drained(self._database)
         await self._database.close()
 
 
@@ -90,7 +89,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = (), limits: Lim
     except BaseException:
         await opened.close()
         raise
-    return Storage(opened, Committer(opened))
+    return Storage(opened)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from storage.db import database
 from storage.domain.errors import BadName, UnknownToken
 from storage.domain.people import Workspace
 
-SCOPES = ("read", "write")
+SCOPES = ("read", "write", "metrics")
 PREFIX = "cs_"
 
 
@@ -31,7 +31,7 @@ async def create_token(workspace: Workspace, *, name: str, scopes: Sequence[str]
     if not 1 <= len(name.strip()) <= 100:
         raise BadName("a token's name has 1 to 100 characters")
     if not chosen or set(scopes) - set(SCOPES):
-        raise BadName(f"a token has one or both of the scopes {' and '.join(SCOPES)}: --scope read --scope write")
+        raise BadName(f"a token needs at least one of the scopes {', '.join(SCOPES)}: --scope read --scope write")
     secret = PREFIX + secrets.token_urlsafe(32)
     rows = await database.current_database().writer.rows(
         "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at) VALUES ($1, $2, $3, $4, $5) RETURNING id",

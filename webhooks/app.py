@@ -16,17 +16,22 @@ log = structlog.get_logger(__name__)
 
 
 def routes(
-    storage: Storage, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None
+    storage: Storage,
+    *,
+    clock: Callable[[], int],
+    metrics: Metrics,
+    public_url: str | None = None,
+    metrics_token: str | None = None,
 ) -> list[web.RouteDef]:
-    """Give the routes, which others reach at *public_url*; they expect a runner with auto_decompress off."""
-    receiver = Receiver(committer=storage.committer, clock=clock, metrics=metrics, public_url=public_url)
+    """Return the routes, which others reach at *public_url*; they expect a runner set up with RUNNER_OPTIONS."""
+    receiver = Receiver(clock=clock, metrics=metrics, public_url=public_url)
     return [
         web.post("/webhooks/{workspace}/{source}", receiver.receive),
         web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.readiness)),
-        web.get("/metrics", metrics_handler(metrics, clock=clock)),
-        *api_routes(storage.committer, clock=clock),
+        web.get("/metrics", metrics_handler(metrics, clock=clock, operator_token=metrics_token)),
+        *api_routes(clock=clock),
     ]
 
 
@@ -34,7 +39,7 @@ def routes(
 async def handle_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer what no handler answered: unknown paths, methods not offered, and faults of our own."""
+    """Answer a request that no handler answered: an unknown path, another method, or an error of the service."""
     try:
         return await handler(request)
     except web.HTTPException as exc:

@@ -1,7 +1,8 @@
 """Bound what one request, and one address, may cost."""
 
 import re
-from typing import Protocol
+from collections.abc import Hashable
+from typing import Any, Protocol, TypeVar
 
 MAX_BODY = 1024 * 1024
 MAX_DEPTH = 64
@@ -12,6 +13,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 RATE = re.compile(r"([1-9][0-9]{0,6})/(s|min|h)")
 PERIODS = {"s": SECOND, "min": MINUTE, "h": HOUR}
+Body = TypeVar("Body", bound=Hashable)
 
 
 class TooLarge(Exception):
@@ -58,6 +60,42 @@ async def read_body(request: BodyStream, *, limit: int = MAX_BODY) -> bytes:
         if len(body) > limit:
             raise TooLarge(limit)
     return bytes(body)
+
+
+class UnfinishedBodies:
+    """
+    Bound the bodies that are still arriving: what they may hold in all, and how many come from one address.
+
+    Where there are too many, the oldest gives way: an honest sender's body arrives in a moment.
+    """
+
+    def __init__(self, *, most_bytes: int = 16 * MAX_BODY, most_per_address: int = 32) -> None:
+        self._most_bytes = most_bytes
+        self._most_per_address = most_per_address
+        self._bodies: dict[Any, tuple[int, str | None]] = {}  # body → size, address; the oldest first
+
+    def add(self, body: Body, *, size: int, address: str | None) -> list[Body]:
+        """
+        Add a body, and return those that must be given up; they are removed.
+
+        *size* is the length that was announced, or the largest that is read.
+        Without an *address* only the sizes count.
+        """
+        self._bodies[body] = size, address
+        given_up = []
+        neighbors = [other for other, (_, origin) in self._bodies.items() if address and origin == address]
+        if len(neighbors) > self._most_per_address:
+            given_up.append(neighbors[0])
+            self.remove(neighbors[0])
+        while sum(size for size, _ in self._bodies.values()) > self._most_bytes and len(self._bodies) > 1:
+            oldest = next(iter(self._bodies))
+            given_up.append(oldest)
+            self.remove(oldest)
+        return given_up
+
+    def remove(self, body: object) -> None:
+        """Remove a body that has arrived or was given up."""
+        self._bodies.pop(body, None)
 
 
 class FailureRate:

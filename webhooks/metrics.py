@@ -1,23 +1,32 @@
-"""Say in Prometheus' words how the service does: counts since this process began, and what waits now.
+"""Export metrics for Prometheus: counts since this process began, and what waits in the database now.
+
+Names of workspaces and sources are shown only to whoever presents a token for them; totals are shown to anybody.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/"""
 
 import asyncio
+import hmac
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
 
 from aiohttp import web
 
 from storage.domain.errors import StorageUnavailable
 from storage.reading.metrics_queries import Measured, measure
+from storage.tokens import find_token
+from webhooks.limits import FailureRate
+from webhooks.problems import problem
 
 KIND = "text/plain; version=0.0.4; charset=utf-8"
 SECOND = 1_000_000
-PATIENCE = 5  # seconds; whoever asks waits for ten, if nobody told it otherwise
+PATIENCE = 5  # seconds; Prometheus waits for ten by default
+NAMES = ("workspace", "source")  #: the labels that only a token shows
 
 
 class Metrics:
-    """What is counted in this process; no label is chosen by a stranger, and none is an address."""
+    """What is counted in this process; no label is chosen by a stranger, and none is an e-mail address."""
 
     def __init__(self) -> None:
         self._deliveries: Counter[tuple[str, ...]] = Counter()
@@ -34,47 +43,64 @@ class Metrics:
         """Count a call of a method of Slack's: `ok`, or what it said instead."""
         self._slack[method, outcome] += 1
 
-    def counted(self) -> list[str]:
-        """Write what was counted."""
+    def render(self, view: "View") -> list[str]:
+        """Return the lines of the counters."""
         source = ("workspace", "source")
         return [
-            *_render_family("deliveries_total", "counter", "Deliveries by the status they were answered with.",
+            *view.render_family("deliveries_total", "counter", "Deliveries by the status they were answered with.",
                      (*source, "status"), self._deliveries.items()),
-            *_render_family("items_total", "counter", "Items of deliveries by what became of them.",
+            *view.render_family("items_total", "counter", "Items of deliveries by what became of them.",
                      (*source, "outcome"), self._items.items()),
-            *_render_family("slack_calls_total", "counter", "Calls of Slack's methods by what it answered.",
+            *view.render_family("slack_calls_total", "counter", "Calls of Slack's methods by what it answered.",
                      ("method", "outcome"), self._slack.items()),
         ]  # fmt: skip  # a family each
 
 
-def _render_waiting(measurement: Measured) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """
+    What a reader of the metrics may see.
+
+    With *names* the numbers of each workspace and source are shown by name, those of *team* alone if it is given.
+    Without them they are added up.
+    """
+
+    names: bool = False
+    team: str | None = None
+
+    def render_family(
+        self, name: str, kind: str, help: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], int]]
+    ) -> Iterable[str]:
+        """Yield the lines of one family of metrics."""
+        yield f"# HELP contact_score_{name} {help}"
+        yield f"# TYPE contact_score_{name} {kind}"
+        shown: Counter[tuple[tuple[str, str], ...]] = Counter()
+        for label_values, value in values:
+            pairs = tuple(zip(labels, label_values, strict=True))
+            if self.team is not None and dict(pairs).get("workspace", self.team) != self.team:
+                continue
+            shown[pairs if self.names else tuple(pair for pair in pairs if pair[0] not in NAMES)] += value
+        for pairs, value in sorted(shown.items()):
+            text = ",".join(f'{label}="{_escape_label(label_value)}"' for label, label_value in pairs)
+            yield f"contact_score_{name}{f'{{{text}}}' if text else ''} {value}"
+
+
+def _render_waiting(measurement: Measured, view: View) -> list[str]:
     source, state = ("workspace", "source"), ("workspace", "state")
     ages = {kind: age // SECOND for kind, age in measurement.overdue.items()}
+
+    def render_by_kind(name: str, help: str, values: Mapping[str, int]) -> Iterable[str]:
+        return view.render_family(name, "gauge", help, ("kind",), [((kind,), value) for kind, value in values.items()])
+
     return [
-        *_render_family(
+        *view.render_family(
             "quarantined", "gauge", "Items that wait in quarantine.", source, measurement.quarantined.items()
         ),
-        *_render_by_kind("jobs_waiting", "Jobs to be done, now or later.", measurement.waiting),
-        *_render_by_kind("jobs_overdue_seconds", "For how long the longest waiting job is due.", ages),
-        *_render_by_kind("jobs_given_up", "Jobs that were not done, and will not be.", measurement.given_up),
-        *_render_family("follow_ups", "gauge", "Follow-ups by state.", state, measurement.follow_ups.items()),
+        *render_by_kind("jobs_waiting", "Jobs to be done, now or later.", measurement.waiting),
+        *render_by_kind("jobs_overdue_seconds", "For how long the longest waiting job is due.", ages),
+        *render_by_kind("jobs_given_up", "Jobs that were not done, and will not be.", measurement.given_up),
+        *view.render_family("follow_ups", "gauge", "Follow-ups by state.", state, measurement.follow_ups.items()),
     ]
-
-
-def _render_by_kind(name: str, help: str, values: Mapping[str, int]) -> Iterable[str]:
-    return _render_family(name, "gauge", help, ("kind",), [((kind,), value) for kind, value in values.items()])
-
-
-def _render_family(
-    name: str, kind: str, help: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], int]]
-) -> Iterable[str]:
-    yield f"# HELP contact_score_{name} {help}"
-    yield f"# TYPE contact_score_{name} {kind}"
-    for label_values, value in sorted(values):
-        pairs = ",".join(
-            f'{label}="{_escape_label(label_value)}"' for label, label_value in zip(labels, label_values, strict=True)
-        )
-        yield f"contact_score_{name}{f'{{{pairs}}}' if pairs else ''} {value}"
 
 
 def _escape_label(text: str) -> str:
@@ -94,16 +120,46 @@ async def _try_measure(*, now: int) -> Measured | None:
         return None
 
 
-def metrics_handler(metrics: Metrics, *, clock: Callable[[], int]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Make the handler that shows them; without a database it says that, and shows what this process knows."""
+def metrics_handler(
+    metrics: Metrics, *, clock: Callable[[], int], operator_token: str | None
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return the handler that shows the metrics; without a database it shows what this process knows."""
+    failures = FailureRate()
 
-    async def answer(_: web.Request) -> web.Response:
-        measurement = await _try_measure(now=clock())
-        waiting_lines = [] if measurement is None else _render_waiting(measurement)
-        database_up = _render_family(
+    async def answer(request: web.Request) -> web.Response:
+        now, view = clock(), View()
+        if authorization := request.headers.get("Authorization"):
+            try:
+                found = await _find_view(authorization, operator_token=operator_token)
+            except StorageUnavailable:
+                return problem(503, headers={"Retry-After": "5"})
+            if found is HTTPStatus.FORBIDDEN:
+                return problem(403, "This token lacks the scope `metrics`.")
+            if not isinstance(found, View):
+                wait = failures.failed(request.remote or "", now=now)
+                headers = {"Retry-After": str(wait)} if wait else {"WWW-Authenticate": "Bearer"}
+                return problem(429 if wait else 401, headers=headers)
+            view = found
+        measurement = await _try_measure(now=now)
+        waiting_lines = [] if measurement is None else _render_waiting(measurement, view)
+        database_up = view.render_family(
             "database_up", "gauge", "Whether the database answers.", (), [((), int(measurement is not None))]
         )
-        text = "\n".join([*metrics.counted(), *waiting_lines, *database_up, ""])
+        text = "\n".join([*metrics.render(view), *waiting_lines, *database_up, ""])
         return web.Response(body=text.encode(), headers={"Content-Type": KIND})
 
     return answer
+
+
+async def _find_view(authorization: str, *, operator_token: str | None) -> View | HTTPStatus:
+    """Return what a token may see, or the status that its bearer is refused with; raises StorageUnavailable."""
+    kind, _, secret = authorization.partition(" ")
+    if kind.casefold() != "bearer":
+        return HTTPStatus.UNAUTHORIZED
+    secret = secret.strip()
+    if operator_token and hmac.compare_digest(secret.encode("utf-8", "surrogateescape"), operator_token.encode()):
+        return View(names=True)
+    token = await find_token(secret) if secret.isascii() else None
+    if token is None:
+        return HTTPStatus.UNAUTHORIZED
+    return View(names=True, team=token.workspace.team) if "metrics" in token.scopes else HTTPStatus.FORBIDDEN

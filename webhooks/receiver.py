@@ -1,8 +1,8 @@
-"""Receive one delivery: size, source, signature, kind, items; record them; answer once they are durable."""
+"""Receive a delivery: check source, headers, body, signature and type; record its items; answer once durable."""
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -12,11 +12,11 @@ from aiohttp import web
 from storage.domain.errors import OutcomeUnknown, StorageUnavailable, UnknownSource
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Recorded, Status, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 from storage.sources.config import find_source
-from storage.sources.deliveries import count_refusal, delete_old_deliveries
+from storage.sources.deliveries import count_refusal
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
-from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
+from webhooks.limits import MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
 from webhooks.metrics import Metrics
 from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
@@ -32,16 +32,12 @@ IDENTITY = "identity"  # the Content-Encoding that is none
 class Receiver:
     """The door for deliveries."""
 
-    def __init__(
-        self, *, committer: Committer, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None
-    ) -> None:
-        self._committer = committer
+    def __init__(self, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None) -> None:
         self._clock = clock
         self._metrics = metrics
         self._public_url = public_url
         self._failures = FailureRate()
         self._rates = SourceRate()
-        self._cleaned_up_at: dict[int, int] = {}  # workspace → when its old deliveries were let go
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a delivery; whatever is authentic and can be read is 200, whatever its items are worth."""
@@ -67,12 +63,19 @@ class Receiver:
 
     async def _receive(self, request: web.Request) -> web.Response:
         now = self._clock()
-        body = await read_body(request, limit=MAX_BODY)
         source = (await find_source(request.match_info["workspace"], slug=request.match_info["source"])).at(now)
+        head = self._build_head(request, source)
+        try:
+            PROVIDERS[source.provider].proof(source).check_headers(head, secrets=source.secrets, now=now)
+        except NotAuthentic as refusal:
+            answer = await self._refuse_delivery(request, source, refusal, now=now)
+            self._metrics.delivered(source.workspace.team, source.slug, status=answer.status, items={})
+            return answer
+        signed_request = replace(head, body=await read_body(request, limit=MAX_BODY))
         items: Counter[str] = Counter()
         status: int = HTTPStatus.INTERNAL_SERVER_ERROR
         try:
-            answer = await self._process_delivery(request, source, body, items=items, now=now)
+            answer = await self._process_delivery(request, source, signed_request, items=items, now=now)
             status = answer.status
             return answer
         except StorageUnavailable:
@@ -82,12 +85,11 @@ class Receiver:
             self._metrics.delivered(source.workspace.team, source.slug, status=status, items=items)
 
     async def _process_delivery(
-        self, request: web.Request, source: Source, body: bytes, *, items: Counter[str], now: int
+        self, request: web.Request, source: Source, signed_request: SignedRequest, *, items: Counter[str], now: int
     ) -> web.Response:
-        """Take a delivery of a source, and count what becomes of its *items*."""
+        """Record the delivery of a source, and count the outcomes of its *items*."""
         provider = PROVIDERS[source.provider]
         proof = provider.proof(source)
-        signed_request = self._build_signed_request(request, source, body)
         try:
             delivery_id = proof.authenticate(signed_request, secrets=source.secrets, now=now)
         except NotAuthentic as refusal:
@@ -108,7 +110,6 @@ class Receiver:
         except BadBody as exc:
             parse_error, item_requests = exc, quarantine_body(key, str(exc))
         submission = Submission(
-            workspace=source.workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
@@ -121,17 +122,16 @@ class Receiver:
             ),
             muted=source.settings.muted,
         )
-        recorded = await self._committer.record(submission, now=now)
+        recorded = await record(source.workspace, submission, now=now)
         items.update(str(outcome.status) for outcome in recorded.outcomes)
-        await self._clean_up(source, now=now)
         if parse_error is not None:
             return problem(400, str(parse_error))
         if provider.ack is not None:
             return web.Response(text=provider.ack[1], content_type=provider.ack[0], charset="utf-8")
         return web.json_response(_render_answer(recorded))
 
-    def _build_signed_request(self, request: web.Request, source: Source, body: bytes) -> SignedRequest:
-        """Give the request as its sender sees it: at the address it was told, with the query as it came."""
+    def _build_head(self, request: web.Request, source: Source) -> SignedRequest:
+        """Return the request without its body, as its sender sees it: at the address it was told, the query as sent."""
         lines: dict[str, list[str]] = {}
         for name, value in request.headers.items():
             lines.setdefault(name.lower(), []).append(value)
@@ -144,16 +144,8 @@ class Receiver:
             address = (self._public_url or f"{request.scheme}://{request.host}").rstrip("/") + sent_url.path
         url = f"{address}?{sent_url.query}" if sent_url.query else address
         return SignedRequest(
-            method=request.method, url=url, query=sent_url.query, headers=headers, lines=lines, body=body
+            method=request.method, url=url, query=sent_url.query, headers=headers, lines=lines, body=b""
         )
-
-    async def _clean_up(self, source: Source, *, now: int) -> None:
-        """Let go of old deliveries, once an hour; that it failed is no reason to refuse what was kept."""
-        if now - self._cleaned_up_at.get(source.workspace.id, 0) < HOUR:
-            return
-        self._cleaned_up_at[source.workspace.id] = now
-        with suppress(StorageUnavailable):
-            await delete_old_deliveries(source.workspace, now=now)
 
     async def _refuse_delivery(
         self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int

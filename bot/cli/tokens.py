@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Tokens: what programs call the API
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
-    scope: Annotated[list[str], typer.Option(help="read, write; repeatable.")],
+    scope: Annotated[list[str], typer.Option(help="read, write, metrics; repeatable.")],
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:

@@ -14,7 +14,7 @@ from storage.domain.facts import ItemRequest as AskedFor
 from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 
 Block: TypeAlias = dict[str, Any]  # Block Kit, as Slack documents it
 
@@ -32,7 +32,6 @@ class Request:
     workspace: Workspace
     types: Sequence[ScoreType]  #: the default one first
     person: Person
-    committer: Committer
     key: str  #: the same for the same request sent again
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
@@ -101,12 +100,12 @@ class Request:
     async def undo(self, batch: str) -> Recorded:
         """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
         muted = batch.startswith("import/")
-        return await self.committer.record(self._build_submission(undoes=batch, muted=muted), now=self.now)
+        return await record(self.workspace, self._build_submission(undoes=batch, muted=muted), now=self.now)
 
     async def _record(self, submission: Submission, contact: Contact | int | str) -> Recorded:
         """Record a submission about a contact; raises OutcomeUnknown with its name."""
         try:
-            return await self.committer.record(submission, now=self.now)
+            return await record(self.workspace, submission, now=self.now)
         except OutcomeUnknown as exc:
             name = contact.typed if isinstance(contact, Contact) else contact
             raise OutcomeUnknown(f"id:{name}" if isinstance(name, int) else name) from exc
@@ -115,7 +114,6 @@ class Request:
         self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
     ) -> Submission:
         return Submission(
-            workspace=self.workspace,
             source=SLACK,
             batch=self.batch,
             received_at=self.now,
@@ -147,6 +145,7 @@ class Reply:
     *replaces*: the message stands in the place of the one whose button was clicked.
     *picture*: it stands under the message; where Slack does not take it, the message says so and what to do.
     *public*: everybody in the conversation sees it, where everybody there may.
+    *contacts*: the row ids of the contacts that it names, so that it can be edited when one of them is deleted.
     """
 
     text: str = ""
@@ -154,5 +153,6 @@ class Reply:
     replaces: bool = False
     picture: Picture | None = None
     public: bool = False
+    contacts: frozenset[int] = frozenset()
     modal: Block | None = None
     errors: Mapping[str, str] = field(default_factory=dict)

@@ -73,6 +73,7 @@ class _Client(AsyncpgDBClient):
     async def execute_query_dict(self, query: str, values: Sequence[object] | None = None) -> list[dict[str, Any]]:
         """Run one statement in a transaction of its own; raises OutcomeUnknown where a change may have been made."""
         async with self.acquire_connection() as connection:
+            self.log.debug("%s: %s", query, values)
             try:
                 return [dict(row) for row in await connection.fetch(query, *(values or ()))]
             except Exception as exc:
@@ -103,6 +104,7 @@ class _Transaction(TransactionWrapper):
         """Run one statement."""
         try:
             async with self.acquire_connection() as connection:
+                self.log.debug("%s: %s", query, values)
                 return [dict(row) for row in await connection.fetch(query, *(values or ()))]
         except TimeoutError:
             self.abandon()

@@ -101,6 +101,14 @@ class StorageUnavailable(Refusal):
         self.because = because
 
 
+class TooBusy(StorageUnavailable):
+    """Too much waits to be recorded just now; nothing of this was kept."""
+
+    def __init__(self) -> None:
+        Refusal.__init__(self)
+        self.because = ""
+
+
 class OutcomeUnknown(StorageUnavailable):
     """The database was sent a change and did not answer: the change may have been made. *contact* was to be changed."""
 

@@ -7,10 +7,20 @@ from typing import TypeAlias
 
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.contacts import ATTRIBUTE, EMAIL, FIELDS, Contact, Json, looks_like_address, match_key
+from storage.domain.contacts import (
+    ATTRIBUTE,
+    EMAIL,
+    FIELDS,
+    Contact,
+    Json,
+    address_key,
+    contact_keys,
+    looks_like_address,
+)
 from storage.domain.errors import BadItem
 from storage.domain.facts import FieldOrder
 from storage.domain.people import Workspace
+from storage.domain.texts import match_key
 
 #: (workspace id, namespace, key)
 Identity: TypeAlias = tuple[int, str, str]
@@ -56,7 +66,7 @@ async def insert_contacts(session: Session, people: Sequence[tuple[int, str | No
     """Make a contact for each (workspace id, address as typed) and give their ids."""
     ids = await database.current_database().next_ids(session, "contacts", len(people))
     rows = [
-        {"id": id, "workspace": workspace, "email": email, "email_key": _match_key(email)}
+        {"id": id, "workspace": workspace, "email": email, "email_key": contact_keys({"email": email})["email_key"]}
         for id, (workspace, email) in zip(ids, people, strict=True)
     ]
     await session.rows(
@@ -100,6 +110,25 @@ async def lock(session: Session, expected: Mapping[int, int]) -> None:
     )
     if {row["id"]: row["root"] for row in rows} != expected:
         raise StartAgain
+
+
+async def lock_available(session: Session, expected: Mapping[int, int]) -> set[int]:
+    """Lock those of these contact rows that no other transaction has locked; return the others.
+
+    *expected* is as in `lock`. Raises StartAgain where a row belongs to another contact by now, or is gone.
+    """
+    rows = await session.rows(
+        "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
+        " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        [{"id": id} for id in sorted(expected)],
+    )
+    locked = {row["id"]: row["root"] for row in rows}
+    if any(expected[id] != root for id, root in locked.items()):
+        raise StartAgain
+    others = expected.keys() - locked.keys()
+    if others and (await roots(session, others)).keys() != others:
+        raise StartAgain
+    return others
 
 
 async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
@@ -197,11 +226,7 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
                 "owner": values.get("owner"),
                 "tags": json.dumps(_list_tags(values.get("tags")), ensure_ascii=False),
                 "attributes": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
-                "email_key": _match_key(values.get("email")),
-                "name_key": _match_key(values.get("name")),
-                "company_key": _match_key(values.get("company")),
-                "owner_key": _match_key(values.get("owner")),
-                "tags_key": "".join(f"\n{_match_key(tag)}\n" for tag in _list_tags(values.get("tags"))),
+                **contact_keys(values),
                 "stamps": json.dumps(
                     {
                         name: [order[0], *(part.decode() for part in order[1:])]
@@ -221,10 +246,6 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         rows,
         now,
     )
-
-
-def _match_key(text: Json) -> str | None:
-    return match_key(text) if isinstance(text, str) else None
 
 
 def _list_tags(tags: Json) -> list[Json]:
@@ -356,7 +377,7 @@ def _measure_similarity(query: str, row: Row) -> float:
 async def _find_by_identity(workspace: Workspace, text: str) -> int | None:
     trimmed = text.strip()
     source, colon, source_id = trimmed.partition(":")
-    pairs = [(EMAIL, match_key(trimmed))] if looks_like_address(trimmed) else []
+    pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
     pairs += [(source.casefold(), source_id.strip())] if colon and source_id.strip() else []
     if not pairs:
         return None

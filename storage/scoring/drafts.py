@@ -176,7 +176,7 @@ async def project_into_drafts(
     new_fact_ids = {entry.fact_id for plan in plans for entry in plan.new}
     regrouped = {contact for plan in plans for contact in plan.regrouped}  # nothing is left of what was built for them
     for plan in plans:
-        workspace = plan.submission.workspace.id
+        workspace = plan.workspace.id
         for draft in drafts.get(workspace, ()) if plan.refusal is None else ():
             affected = {
                 entry.contact

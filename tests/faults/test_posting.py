@@ -26,6 +26,7 @@ from storage.bootstrap import Storage, open_storage
 from storage.domain.backoff import PACE
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
+from storage.job_runner import JobRunner
 from storage.jobs import list_due_in_lane
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
@@ -79,7 +80,7 @@ async def ask_for_many(storage: Storage) -> Workspace:
     for place in range(CHANNELS):
         words = f"score crosses 80 if tag:t{place} in <#C0N{place}>"
         await add_alert_rule(workspace, words=words, made_by="U0REP", owners={}, now=now)
-    team = Team(workspace, storage.committer)
+    team = Team(workspace)
     for number in range(EACH):
         items = [
             set_to(f"{number}/{place}", f"p{number}-{place}@example.com", 90, fields={"tags": [f"t{place}"]})
@@ -120,9 +121,11 @@ async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]
     client = AsyncWebClient(token=TOKEN, base_url=f"{slack.url}/api/", retry_handlers=[])
     people = People(client, team=TEAM, enterprise=None)
     deliverer = Deliverer(workspace=workspace, people=people, posting=client, clock=lambda: later)
+    runner = JobRunner({}, clock=lambda: later)
+    runner.add_handlers(workspace, deliverer.handlers)
     for lane in lanes:
         while await list_due_in_lane(workspace, lane=lane, kind=ASK, now=later):
-            await deliverer.work()
+            await runner.work()
             later += PACE
 
 

@@ -9,6 +9,8 @@ from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team
 from tests.storage.worlds import everything
 
+SCOPES_NEEDED = "a token needs at least one of the scopes read, write, metrics: --scope read --scope write"
+
 
 async def test_a_token_is_shown_once_and_kept_as_a_hash(team: Team, database_url: str) -> None:
     """It is long, no two are alike, and it is nowhere in the database."""
@@ -72,8 +74,8 @@ async def test_a_token_belongs_to_one_workspace(storage: Storage) -> None:
         ("", ["read"], "a token's name has 1 to 100 characters"),
         ("  ", ["read"], "a token's name has 1 to 100 characters"),
         ("x" * 101, ["read"], "a token's name has 1 to 100 characters"),
-        ("x", [], "a token has one or both of the scopes read and write: --scope read --scope write"),
-        ("x", ["read", "admin"], "a token has one or both of the scopes read and write: --scope read --scope write"),
+        ("x", [], SCOPES_NEEDED),
+        ("x", ["read", "admin"], SCOPES_NEEDED),
     ],
 )
 async def test_what_cannot_be_a_token(team: Team, name: str, scopes: list[str], complaint: str) -> None:

@@ -25,6 +25,7 @@ from tests.conftest import KEY
 from tests.webhooks.sender import SECRET, Answer, Clock, Sender, session
 
 TEAM, SLUG = "T0123", "crm"
+METRICS_TOKEN = "shown-to-the-operator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +42,10 @@ class Receiving:
         """Be another sender, to this or another source."""
         return Sender(self.session, f"{self.url}/webhooks/{team}/{slug}", clock=self.clock, secret=secret)
 
-    async def get(self, path: str, *, method: str = "GET") -> Answer:
-        """Ask for a path of the service."""
-        return await self.sender.request(method, self.url + path)
+    async def get(self, path: str, *, method: str = "GET", token: str | None = None) -> Answer:
+        """Ask for a path of the service, with a bearer token if one is given."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return await self.sender.request(method, self.url + path, headers=headers)
 
     async def contact(self, text: str) -> Contact | None:
         """Give the one contact that an address or `source:id` names."""
@@ -70,7 +72,13 @@ class Receiving:
 
 def settings(database_url: str, *, secret_keys: str = KEY) -> Settings:
     """Say what the environment would."""
-    chosen = {"database_url": database_url, "host": "127.0.0.1", "port": 0, "secret_keys": secret_keys}
+    chosen = {
+        "database_url": database_url,
+        "host": "127.0.0.1",
+        "port": 0,
+        "secret_keys": secret_keys,
+        "metrics_token": METRICS_TOKEN,
+    }
     return Settings.model_validate(chosen)
 
 

@@ -1,6 +1,7 @@
 """What is not taken: which answer, in which order, in one shape, and what the operator learns of it."""
 
 import asyncio
+import base64
 import gzip
 import json
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
+from storage.domain.sources import SourceSettings
 from storage.sources.config import add_source
 from storage.sources.deliveries import delivery, list_refusals, raw_delivery
 from tests.webhooks.receiving import SLUG, TEAM, Receiving, check_problem
@@ -66,6 +68,57 @@ async def test_refusals_come_in_their_order(service: Receiving, faults: set[str]
         )
 
 
+async def answer_to_head(service: Receiving, path: str, headers: dict[str, str]) -> int:
+    """Send the head of a request, nothing of its body, and return the status that is answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", URL(service.url).port)
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+    async with asyncio.timeout(30):
+        line = await reader.readline()
+    writer.close()
+    return int(line.split()[1])
+
+
+async def test_what_headers_decide_is_answered_before_the_body(service: Receiving) -> None:
+    """Size, source, and all of a proof that stands in headers are refused before a byte of the body is sent."""
+    for slug, settings in (
+        ("token", SourceSettings()),
+        ("query", SourceSettings(token_in="query:key")),
+        ("basic", SourceSettings(username="rep")),
+        ("form", SourceSettings(token_in="form:key")),
+    ):
+        await add_source(
+            service.workspace, slug=slug, provider="zapier", secrets=["secret"], settings=settings, now=START
+        )
+    sizes = {"content-length": "1000"}
+    kind, form = {"content-type": "application/json"}, {"content-type": "application/x-www-form-urlencoded"}
+    stale = signed(b"", delivery="d", at=START - 301 * SECOND)
+    wrong_basic = {"authorization": "Basic " + base64.b64encode(b"rep:guess").decode()}
+    rows: list[tuple[str, dict[str, str], int]] = [
+        (SLUG, {"content-length": str(MIB + 1)}, 413),
+        ("nobody", {"content-length": str(MIB + 1)}, 413),
+        ("nobody", sizes, 404),
+        (SLUG, sizes, 401),
+        (SLUG, {"transfer-encoding": "chunked"} | stale, 401),
+        (SLUG, sizes | stale, 401),
+        (SLUG, sizes | signed(b"", delivery="d", at=START) | {"webhook-signature": "v2,AAAA"}, 401),
+        (SLUG, sizes | signed(b"", delivery="d", at=START) | {"webhook-timestamp": "soon"}, 401),
+        ("token", sizes | kind, 401),
+        ("token", sizes | kind | {"authorization": "Bearer guess"}, 401),
+        ("query", sizes | kind, 401),
+        ("basic", sizes | kind | wrong_basic, 401),
+        ("form", sizes | kind, 401),
+    ]
+    for slug, headers, status in rows:
+        assert await answer_to_head(service, f"/webhooks/{TEAM}/{slug}", headers) == status, (slug, headers)
+    assert await answer_to_head(service, "/nothing", {"content-length": str(MIB + 1)}) == 413
+    assert await service.kept_deliveries() == []
+
+    url = f"{service.url}/webhooks/{TEAM}/form"
+    answer = await service.sender.request("POST", url, data=b"email=a@x.example&score=5&key=secret", headers=form)
+    assert answer.counts == (1, 0, 0, 0)
+
+
 async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) -> None:
     """The limit is exact, whether the length is announced or the body comes in chunks."""
 
@@ -93,7 +146,8 @@ async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) 
 async def test_too_much_is_refused_before_it_ends(service: Receiving) -> None:
     """A sender that goes on for ever is answered while it is still sending."""
     reader, writer = await asyncio.open_connection("127.0.0.1", URL(service.url).port)
-    head = f"POST /webhooks/{TEAM}/{SLUG} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    forged = "".join(f"{name}: {value}\r\n" for name, value in signed(b"", delivery="d", at=START).items())
+    head = f"POST /webhooks/{TEAM}/{SLUG} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n{forged}\r\n".encode()
     writer.write(head + b"%x\r\n" % (2 * MIB) + b" " * (MIB + 65_536))
     async with asyncio.timeout(30):
         first = await reader.readline()

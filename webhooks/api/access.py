@@ -20,7 +20,6 @@ from storage.domain.errors import (
     UnknownScoreType,
 )
 from storage.domain.people import Workspace
-from storage.ledger.committer import Committer
 from storage.tokens import find_token
 from webhooks.limits import MAX_BODY, FailureRate, TooLarge, read_body
 from webhooks.problems import problem
@@ -40,7 +39,6 @@ class ApiRequest:
     """A request that may be made."""
 
     workspace: Workspace
-    committer: Committer
     request: web.Request
     token: int  #: its row id: names of tokens are not unique
     actor: str  #: who it is recorded as
@@ -55,8 +53,7 @@ class ApiRequest:
 class Api:
     """The door of the API."""
 
-    def __init__(self, *, committer: Committer, clock: Callable[[], int]) -> None:
-        self._committer = committer
+    def __init__(self, *, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._failures = FailureRate()
 
@@ -107,7 +104,6 @@ class Api:
         return await handler(
             ApiRequest(
                 workspace=token.workspace,
-                committer=self._committer,
                 request=request,
                 token=token.id,
                 actor=f"token {token.name}",

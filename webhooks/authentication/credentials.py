@@ -21,8 +21,11 @@ PLACES = ("bearer", "header", "query", "form")
 class Authenticator(Protocol):
     """One way for a sender to prove itself."""
 
+    def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
+        """Raise NotAuthentic if the request cannot be authentic whatever its body is; the body is not read."""
+
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Give the delivery's id where the proof has one; raises NotAuthentic, whatever a stranger may have sent."""
+        """Return the delivery's id if the proof has one; raises NotAuthentic, whatever a stranger may have sent."""
 
     def new_secret(self) -> str:
         """Make a secret for a new source."""
@@ -42,6 +45,10 @@ class Signature:
     """A signature over the request."""
 
     recipes: Sequence[Recipe]
+
+    def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
+        """Raise NotAuthentic for a signature that is missing, malformed or stale."""
+        signatures.read_headers(request, recipes=self.recipes, now=now)
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Give the delivery's id where a header names it; raises NotAuthentic."""
@@ -73,6 +80,10 @@ class Basic:
     """HTTP Basic: a user name, and a password in which colons may stand (RFC 7617)."""
 
     username: str
+
+    def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
+        """Raise NotAuthentic for another user name or password."""
+        self.authenticate(request, secrets=secrets, now=now)
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Vouch for the sender by its password; raises NotAuthentic."""
@@ -116,6 +127,11 @@ class TokenCredential:
     def _place(self) -> tuple[str, str]:
         place, _, name = self.where.partition(":")
         return place, name.lower() if place == "header" else name
+
+    def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
+        """Raise NotAuthentic for another token, unless a field of the body may hold it."""
+        if not (self._place[0] == "form" and kind_of(request.headers) == FORM):
+            self.authenticate(request, secrets=secrets, now=now)
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Vouch for the sender by its token; raises NotAuthentic."""
@@ -192,6 +208,11 @@ class Organization:
 
     id: str
     token: TokenCredential | None
+
+    def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
+        """Raise NotAuthentic for another token; the organization stands in the body."""
+        if self.token is not None:
+            self.token.check_headers(request, secrets=secrets, now=now)
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
         """Vouch for the sender by token and organisation; raises NotAuthentic."""

@@ -100,19 +100,29 @@ class Recipe:
     decoded: str = ""  #: the characters that are percent-decoded in the address before it is signed
 
 
-def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequence[str], now: int) -> Authentic:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedHeaders:
     """
-    Say which delivery this is, or raise *NotAuthentic*, and nothing else, whatever a stranger may have sent.
+    What the headers of a signed request say, before its body is known.
 
-    Several recipes are several ways that one sender may sign; the first of which a header is there decides
-    which headers are looked at. Times are microseconds since 1970.
-    The *secrets* have passed *check_secret*: one that would not pass is a *ValueError*.
+    *candidates* are the recipes by which the request may be signed, *signatures* those it carries by prefix.
+    *timestamp* is as sent, which is what is signed.
     """
-    keys = [
-        (recipe, secret, _decode_key(recipe, secret))
-        for secret in secrets
-        for recipe in recipes_for_secret(recipes, secret)
-    ]
+
+    candidates: Sequence[Recipe]
+    signatures: Mapping[str, Sequence[bytes]]
+    delivery_id: str | None
+    timestamp: str | None
+    sent_at: int | None
+
+
+def read_headers(request: SignedRequest, *, recipes: Sequence[Recipe], now: int) -> SignedHeaders:
+    """
+    Read the headers of a signature; raises *NotAuthentic* if they are missing, malformed or stale.
+
+    Several recipes are several ways in which one sender may sign; the first that has a header of its own in the
+    request decides which headers are read. Times are microseconds since 1970.
+    """
     main_recipe = _choose_recipe(recipes, request)
     candidates = [recipe for recipe in recipes if recipe.header == main_recipe.header]
     if missing := [name for name in _list_headers(main_recipe, needed=True) if not request.headers.get(name)]:
@@ -128,24 +138,44 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
     if not any(signatures.values()):
         prefixes = " or ".join(recipe.prefix for recipe in candidates)
         raise NotAuthentic(Reason.MALFORMED, f"{main_recipe.header} holds no signature that begins with {prefixes}")
+    return SignedHeaders(
+        candidates=candidates,
+        signatures=signatures,
+        delivery_id=delivery_id,
+        timestamp=timestamp,
+        sent_at=None if timestamp is None else _check_clock(timestamp, main_recipe, now=now),
+    )
+
+
+def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequence[str], now: int) -> Authentic:
+    """
+    Return the delivery that the signature proves, or raise *NotAuthentic*, whatever a stranger may have sent.
+
+    The *secrets* have passed *check_secret*: one that would not pass is a *ValueError*.
+    """
+    keys = [
+        (recipe, secret, _decode_key(recipe, secret))
+        for secret in secrets
+        for recipe in recipes_for_secret(recipes, secret)
+    ]
+    headers = read_headers(request, recipes=recipes, now=now)
     # A list: stopping at the first match would tell by its time which of the secrets it was.
     matches = [
         is_match
         for recipe, secret, key in keys
-        if recipe in candidates
+        if recipe in headers.candidates
         for is_match in _compare_signatures(
-            request, recipe, signatures[recipe.prefix], key=key, secret=secret, timestamp=timestamp
+            request, recipe, headers.signatures[recipe.prefix], key=key, secret=secret, timestamp=headers.timestamp
         )
     ]
     if not any(matches):
         causes = "another secret, or a changed body?"
-        if any("url" in recipe.parts for recipe in candidates):
+        if any("url" in recipe.parts for recipe in headers.candidates):
             causes = "another secret, a changed body, or another address than its --public-url?"
         raise NotAuthentic(
             Reason.WRONG_SIGNATURE, f"the signature fits none of this source's secrets ({len(secrets)}): {causes}"
         )
-    sent_at = None if timestamp is None else _check_clock(timestamp, main_recipe, now=now)
-    return Authentic(delivery_id=delivery_id, sent_at=sent_at)
+    return Authentic(delivery_id=headers.delivery_id, sent_at=headers.sent_at)
 
 
 def sign(request: SignedRequest, *, recipe: Recipe, delivery: str, secret: str, now: int) -> SignedRequest:
@@ -252,9 +282,7 @@ def _check_clock(timestamp: str, recipe: Recipe, *, now: int) -> int:
     assert sent_at is not None  # it was read before
     if abs(now - sent_at) > recipe.tolerance * SECOND:
         seconds, direction = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
-        hint = (
-            f"the signature is right, but the sender's clock differs by {seconds} s ({direction}), or this is a replay"
-        )
+        hint = f"the sender's clock differs by {seconds} s ({direction}), or this is a replay"
         raise NotAuthentic(Reason.CLOCK_TOO_FAR_OFF, hint)
     return sent_at
 

@@ -1,13 +1,13 @@
 """Say what a provider is: how its sender proves itself, what it may say, and what becomes of each thing it says."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TypeAlias
 
 from storage.domain.errors import Refusal
-from storage.domain.facts import ItemRequest, Unusable
+from storage.domain.facts import Ignored, ItemRequest, Unusable
 from storage.domain.sources import Source
 from webhooks.authentication.credentials import Authenticator
 from webhooks.authentication.signatures import SignedRequest
@@ -146,9 +146,11 @@ def _handle_event(handler: Handler | None, event: Event) -> list[ItemRequest]:
     if handler is None:
         return event.ignored(f"`{event.name[:80]}` is no event that is read")
     try:
-        return handler(event)
+        items = handler(event)
     except Refusal as exc:
-        return [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
+        items = [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
+    named = tuple(event.named)
+    return [replace(item, contacts=named) if isinstance(item, Ignored | Unusable) else item for item in items]
 
 
 def ignore(reason: str) -> Handler:

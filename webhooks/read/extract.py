@@ -41,6 +41,7 @@ class Event:
     raw: str
     headers: Mapping[str, str] = field(default_factory=dict)
     around: Mapping[str, object] = field(default_factory=dict)  #: what its provider tells beside it
+    named: list[Reference] = field(default_factory=list, compare=False)  #: the contacts it was found to name
 
     def contact(self, *, id: object = None, email: object = None) -> Reference:
         """Name a contact by the sender's id, by an address, or by both; raises BadItem where neither is there."""
@@ -52,7 +53,9 @@ class Event:
                 identifier is not None and BROKEN in identifier
             ):  # several may have lost theirs, and are not one for that
                 raise BadItem(f"`{identifier[:80]}` holds a character that cannot be read")
-        return Reference(email=address, source=self.source.slug, id=own_id)
+        contact = Reference(email=address, source=self.source.slug, id=own_id)
+        self.named.append(contact)
+        return contact
 
     def ignored(self, reason: str) -> list[ItemRequest]:
         """Leave it alone, and say why."""

@@ -17,7 +17,7 @@ from storage.domain.score_types import Rule, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import StartAgain
-from storage.ledger.record import record_group
+from storage.ledger.record import Returned, record_group
 from storage.ledger.verify import verify_next
 from storage.scoring import drafts
 from storage.scoring.definitions import score_types
@@ -48,7 +48,9 @@ class Interrupted(Session):
         return await super().rows(sql, *params)
 
 
-async def record(submission: Submission, *, after: int, happens: Awaitable[object]) -> tuple[Recorded, bool]:
+async def record(
+    team: Team, submission: Submission, *, after: int, happens: Awaitable[object]
+) -> tuple[Recorded, bool]:
     """Record as the committer does; also tell whether it happened where it was asked for."""
     begin = asyncio.Event()
 
@@ -61,13 +63,13 @@ async def record(submission: Submission, *, after: int, happens: Awaitable[objec
 
     in_time = False
 
-    async def body(session: Session) -> list[Recorded | Refusal]:
+    async def body(session: Session) -> list[Recorded | Refusal | Returned]:
         nonlocal in_time
         if begin.is_set():
-            return await record_group(session, [submission], now=NOW)
+            return await record_group(session, [(team.workspace, submission)], now=NOW)
         interrupted = Interrupted(session, after=after, begin=begin, happening=meanwhile)
         try:
-            return await record_group(interrupted, [submission], now=NOW)
+            return await record_group(interrupted, [(team.workspace, submission)], now=NOW)
         finally:
             in_time = interrupted.in_time
 
@@ -100,7 +102,7 @@ async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool
         )
         item = change(f"c{after}", other, Op.ADD, 5, at=NOW - 7) if is_new else items[1]
         submission = team.delivery(item, batch=f"e{after}")
-        recorded, in_time = await record(submission, after=after, happens=happens)
+        recorded, in_time = await record(team, submission, after=after, happens=happens)
 
         status = Status.APPLIED if is_new else Status.DUPLICATE
         assert [(after, outcome.status, outcome.reason) for outcome in recorded.outcomes] == [(after, status, None)]
@@ -227,7 +229,7 @@ async def test_whoever_drafts_and_applies_while_something_is_recorded(team: Team
             await drafts.apply(team.workspace, draft=await draft_rule(team, points=points), asks=True, now=NOW)
 
         async def record_visits(session: Session, after: int = after) -> None:
-            await record_group(session, [team.delivery(*visits(after), batch=f"d{after}")], now=NOW)
+            await record_group(session, [(team.workspace, team.delivery(*visits(after), batch=f"d{after}"))], now=NOW)
 
         meanwhile = Meanwhile(redefine(), watcher)
         await paused(record_visits, after=after, pause=meanwhile.go)

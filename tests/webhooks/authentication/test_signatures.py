@@ -225,7 +225,6 @@ def test_signatures_of_no_known_version_are_told_apart(signature: str) -> None:
         {"webhook_signature": f"v1,{SIGNATURE}"},
         {"webhook_signature": SIGNATURE.replace(",", ", ")},
         {"secrets": (OTHER_SECRET,)},
-        {"now": NOW + 10**9, "body": b"changed"},  # the clock is off too, but who knows whose it is
     ],
 )
 def test_whatever_was_changed_is_refused(changes: dict[str, object]) -> None:
@@ -263,11 +262,10 @@ def test_five_minutes_are_tolerated_both_ways(off: int) -> None:
     ],
 )
 def test_clock_that_is_off_is_told_with_the_difference(off: int, hint: str) -> None:
-    """Where the signature is right, the operator learns that it is the clock, and by how much."""
-    error = refusal(now=NOW + off)
-
-    expected = f"the signature is right, but the sender's clock differs by {hint}, or this is a replay"
-    assert (error.reason, error.hint) == (Reason.CLOCK_TOO_FAR_OFF, expected)
+    """The operator learns by how much the clock differs; the body is not needed to know that."""
+    expected = f"the sender's clock differs by {hint}, or this is a replay"
+    for error in (refusal(now=NOW + off), refusal(now=NOW + off, body=b"changed")):
+        assert (error.reason, error.hint) == (Reason.CLOCK_TOO_FAR_OFF, expected)
 
 
 def test_svix_names_stand_in_for_absent_ones() -> None:

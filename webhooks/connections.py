@@ -1,0 +1,201 @@
+"""Accept connections, and bound what strangers hold open: connections, unfinished heads and unfinished bodies."""
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import os
+import resource
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from webhooks.limits import MAX_BODY, TooLarge, UnfinishedBodies
+from webhooks.problems import problem
+
+log = structlog.get_logger(__name__)
+
+HEAD_SECONDS = 15.0  #: from the start of a connection to the end of its first request's headers
+IDLE_SECONDS = 75.0  #: between two requests of a connection; common proxies keep theirs for 60
+BODY_SECONDS = 30.0  #: from the end of the headers to the end of the body
+SPARE_DESCRIPTORS = 100  #: for the database, files, and connections that we open ourselves
+BUFFER = 16 * 1024  #: read ahead of a body by us, and received ahead by the system, which doubles it
+QUEUE = 128  #: connections that the system holds until they are accepted
+QUIET_SECONDS = 60.0  #: between two lines in the log about missing descriptors
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+#: How the runner of the application is set up. Signatures are over the bytes as sent, so nothing is decompressed.
+RUNNER_OPTIONS: Mapping[str, Any] = {
+    "auto_decompress": False,
+    "access_log": None,
+    "lingering_time": 1.0,
+    "keepalive_timeout": IDLE_SECONDS,
+    "read_bufsize": BUFFER,
+}
+
+
+class _NoMalformedRequests(logging.Filter):
+    """Drop the traceback that aiohttp logs for each request that is no HTTP: any stranger can send one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+HTTP_LOG = logging.getLogger("aiohttp.server")
+HTTP_LOG.addFilter(_NoMalformedRequests())
+
+
+class BodyTooSlow(TimeoutError):
+    """The body did not arrive in time; after a TimeoutError aiohttp closes the connection without a traceback."""
+
+
+class Connections:
+    """
+    The connections of one service.
+
+    *guard* is the middleware that bounds bodies; *Site* asks *open* for the protocol of each new connection.
+    At *most* connections the oldest one without a request under way gives way to a new one.
+    """
+
+    def __init__(
+        self,
+        *,
+        most: int | None = None,
+        head_seconds: float = HEAD_SECONDS,
+        body_seconds: float = BODY_SECONDS,
+        bodies: UnfinishedBodies | None = None,
+    ) -> None:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = most or max(SPARE_DESCRIPTORS, limit - SPARE_DESCRIPTORS)
+        self._head_seconds = head_seconds
+        self._body_seconds = body_seconds
+        self._bodies = bodies or UnfinishedBodies()
+        self._heads: dict[object, asyncio.TimerHandle] = {}  # protocols whose first request has not begun
+        self._busy: set[object] = set()  # protocols with a request under way
+        self._reported_at = float("-inf")
+
+    def open(self, server: web.Server) -> asyncio.BaseProtocol:
+        """Return the protocol of a connection that was just accepted."""
+        if len(server.connections) >= self._most:
+            opened = [protocol for protocol in server.connections if protocol.transport is not None]
+            oldest = next((protocol for protocol in opened if protocol not in self._busy), None)
+            if oldest is not None:
+                oldest.force_close()
+            elif len(opened) >= self._most:
+                return _Refused()
+        protocol = server()
+        loop = asyncio.get_running_loop()
+        self._heads[protocol] = loop.call_later(self._head_seconds, self._close_silent, protocol)
+        return protocol
+
+    def report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log an error that no task handles; for missing descriptors a line a minute, not one for each attempt."""
+        exception = context.get("exception")
+        if not isinstance(exception, OSError) or exception.errno not in OUT_OF_DESCRIPTORS:
+            loop.default_exception_handler(context)
+        elif loop.time() - self._reported_at >= QUIET_SECONDS:
+            self._reported_at = loop.time()
+            log.error("cannot accept connections", because=exception.strerror, hint="raise the limit: ulimit -n")
+
+    @web.middleware
+    async def guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Refuse a body that is too long, and give up one that arrives too slowly or never ends."""
+        protocol = request.protocol
+        if timer := self._heads.pop(protocol, None):
+            timer.cancel()
+        self._busy.add(protocol)
+        try:
+            return await self._handle(request, handler)
+        finally:
+            self._busy.discard(protocol)
+
+    async def _handle(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if (request.content_length or 0) > MAX_BODY:
+            return problem(413, str(TooLarge(MAX_BODY)), headers={"Connection": "close"})
+        if request.content.is_eof():
+            return await handler(request)
+        body, is_slow = request.content, False
+        timer = asyncio.get_running_loop().call_later(self._body_seconds, _give_up, body)
+        size = MAX_BODY if request.content_length is None else request.content_length
+        for oldest in self._bodies.add(body, size=size, address=find_public_address(request.remote)):
+            _give_up(oldest)
+        body.on_eof(lambda: self._bodies.remove(body))
+        try:
+            return await handler(request)
+        except Exception as exc:
+            is_cut = exc is body.exception() or (request.transport is None and not body.is_eof())
+            if not is_cut:
+                raise
+            # The stream keeps the exception, whose frames keep the request, its stream, and what was read of the body.
+            exc.__traceback__ = None
+            is_slow = isinstance(exc, BodyTooSlow)
+        finally:
+            timer.cancel()
+            self._bodies.remove(body)
+        # Nobody reads this where the connection is gone.
+        if is_slow:
+            return problem(408, "The body did not arrive in time.", headers={"Connection": "close"})
+        return problem(400, "The body ended too early.", headers={"Connection": "close"})
+
+    def _close_silent(self, protocol: web.RequestHandler) -> None:
+        del self._heads[protocol]
+        protocol.force_close()
+
+
+class Site(web.BaseSite):
+    """Listen at a host and port, and bound the connections."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, *, connections: Connections) -> None:
+        super().__init__(runner, backlog=1)
+        self._address = host, port
+        self._connections = connections
+
+    @property
+    def name(self) -> str:
+        """Return the address as a URL."""
+        host, port = self._address
+        return f"http://{host}:{port}"
+
+    async def start(self) -> None:
+        """Begin to listen; raises OSError."""
+        await super().start()
+        loop, server = asyncio.get_running_loop(), self._runner.server
+        assert server is not None
+        loop.set_exception_handler(self._connections.report)
+        host, port = self._address
+        # asyncio tries to accept as many connections as its backlog at a time. Where descriptors have run out, each
+        # attempt fails, is logged and schedules the next ones, so it is told 1, and the system's queue is set here.
+        listening = await loop.create_server(lambda: self._connections.open(server), host, port, backlog=1)
+        self._server = listening
+        for listener in listening.sockets:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+            with socket.socket(fileno=os.dup(listener.fileno())) as duplicate:
+                duplicate.listen(QUEUE)
+
+
+class _Refused(asyncio.Protocol):
+    """A connection for which there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+def find_public_address(address: str | None) -> str | None:
+    """Return the address if it is one sender's; None if it is loopback or private, where a proxy may stand."""
+    try:
+        return address if address and ipaddress.ip_address(address).is_global else None
+    except ValueError:  # a Unix socket, or an address with a zone
+        return None
+
+
+def _give_up(body: StreamReader) -> None:
+    body.set_exception(BodyTooSlow())
