@@ -107,3 +107,11 @@ class OutcomeUnknown(StorageUnavailable):
     def __init__(self, contact: str = "") -> None:
         Refusal.__init__(self, "The database did not confirm the change in time: it may have been recorded.")
         self.because, self.contact = "", contact
+
+
+class TooBusy(StorageUnavailable):
+    """Too much waits to be recorded just now; nothing of this was kept."""
+
+    def __init__(self) -> None:
+        Refusal.__init__(self)
+        self.because = ""
