@@ -79,11 +79,15 @@ class FieldValue(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged(Fact):
-    """The word that two contacts, by their row ids, are one; *place* tells those of one item apart, from 1."""
+    """The word that two contacts, by their row ids, are one; *place* tells those of one item apart, from 1.
+
+    *into* is the row that the other one was merged into, where the sender said so.
+    """
 
     one: int
     other: int
     place: int = 1
+    into: int | None = None
 
     @property
     def subject(self) -> str:
@@ -162,6 +166,25 @@ def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dic
             smaller, larger = sorted((find(left), find(right)))
             root[larger] = smaller
     return {row: find(row) for row in root}
+
+
+def rank_merged_rows(rows: Iterable[int], links: Iterable[tuple[int, int, int | None]]) -> dict[int, int]:
+    """Return how often the contact of each row was merged into another one: 0 for rows of the contact that is shown.
+
+    *links* are (row, row, the one merged into), in the order in which they happened.
+    """
+    ranks = dict.fromkeys(rows, 0)
+    groups = {row: {row} for row in ranks}
+    for left, right, into in links:
+        if left not in groups or right not in groups or groups[left] is groups[right]:
+            continue
+        if into in (left, right):
+            lower = groups[left if into == right else right]
+            highest = max(ranks[row] for row in groups[into])
+            ranks |= {row: ranks[row] + highest + 1 for row in lower}
+        joined = groups[left] | groups[right]
+        groups |= dict.fromkeys(joined, joined)
+    return ranks
 
 
 def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:

@@ -141,6 +141,19 @@ async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
     return {row["id"]: row["root"] for row in rows}
 
 
+async def load_merged(session: Session, contacts: Iterable[int]) -> dict[int, dict[int, str | None]]:
+    """Return the rows of those contacts that have several: contact → row → the address by which it was made."""
+    rows = await session.rows(
+        "SELECT given.id AS root, m.id, m.first_email FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id",
+        [{"id": id} for id in sorted(set(contacts))],
+    )
+    by_contact: dict[int, dict[int, str | None]] = {}
+    for row in rows:
+        by_contact.setdefault(row["root"], {})[row["id"]] = row["first_email"]
+    return {contact: members for contact, members in by_contact.items() if len(members) > 1}
+
+
 async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
     """Give the contact that each row is one with, itself where it is one with nobody."""
     records = await session.rows(

@@ -68,6 +68,7 @@ class PlannedItem:
     scores: tuple[str, ...]  #: the keys of the score types that its fact bears on
     rows: tuple[int, ...] = ()  #: the contact rows that it names; a new contact has a negative one until it is inserted
     links: tuple[Link, ...] = ()
+    into: int | None = None  #: of a merge, the contact row that is merged into
     contact: int = 0  #: the contact that these rows belong to
 
     @property
@@ -245,6 +246,7 @@ class Plan:
         return Merged(
             source=submission.source, key=planned.item.key, occurred_at=planned.at, batch=submission.batch,
             actor=submission.actor, one=contact, other=other, place=place,
+            into=planned.into,
         )  # fmt: skip  # the same columns as every fact, then the two contacts
 
     def link_key(self, planned: PlannedItem, place: int) -> FactKey:
@@ -259,7 +261,8 @@ def plan_submission(
     items: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
     settled: dict[int, ItemOutcome] = {}
-    for index, item in enumerate(submission.items):
+    for index, raw_item in enumerate(submission.items):
+        item = clean_item(raw_item) if isinstance(raw_item, Item) else raw_item
         if isinstance(item, Unusable):
             settled[index] = ItemOutcome(status=Status.QUARANTINED, reason=item.reason)
         elif isinstance(item, Ignored):

@@ -147,8 +147,10 @@ def _resolve_item(
         names.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
     ):
         return DELETED, None
-    rows = [row for reference in planned.references for row in _find_rows(plan, reference, names, identities)]
-    resolved = _with_rows(planned, rows, names.roots)
+    rows_of = [_find_rows(plan, reference, names, identities) for reference in planned.references]
+    resolved = _with_rows(planned, [row for rows in rows_of for row in rows], names.roots)
+    if planned.kind is ItemKind.MERGE:
+        resolved = replace(resolved, into=min(rows_of[-1]))
     links = () if planned.kind is ItemKind.DELETION else _make_links(resolved.rows)
     outcome = ONE_ALREADY if planned.kind is ItemKind.MERGE and not links else None
     new_links = []
@@ -271,6 +273,8 @@ def _insert_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
     items = []
     for planned in plan.items:
         moved = _with_rows(planned, [id_of.get(row, row) for row in planned.rows], roots)
+        if moved.into is not None:
+            moved = replace(moved, into=id_of.get(moved.into, moved.into))
         places = {place for place, _, _ in planned.links}
         items.append(replace(moved, links=tuple(link for link in _make_links(moved.rows) if link[0] in places)))
     members = {**plan.members, **{id_of[row]: id_of[row] for row in plan.newcomers}} if plan.joined else plan.members
