@@ -23,7 +23,7 @@ from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
 from webhooks.read.bodies import kind_of
-from webhooks.read.parse_delivery import delivery_key, quarantine_body, read_items, redact_request
+from webhooks.read.parse_delivery import delivery_key, prepare_items, quarantine_body, read_items, redact_request
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ class Receiver:
         key = delivery_key(signed_request, proof_id=delivery_id)
         parse_error: BadBody | None = None
         try:
-            item_requests = read_items(provider, signed_request, source=source, key=key)
+            item_requests = await prepare_items(source, read_items(provider, signed_request, source=source, key=key))
         except BadBody as exc:
             parse_error, item_requests = exc, quarantine_body(key, str(exc))
         submission = Submission(

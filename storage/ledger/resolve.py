@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from storage.db.database import Session
 from storage.domain.errors import Conflict, UnknownContact
-from storage.domain.facts import Deleted, Merged
+from storage.domain.facts import Deleted, Merged, is_time_of
 from storage.domain.submissions import Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
@@ -198,7 +198,7 @@ def settle_repeat(plan: Plan, entry: PlannedItem, stored: Stored, *, is_same: bo
         entry.status = Status.DUPLICATE
         return
     occurred_at = entry.item.occurred_at
-    same_time = occurred_at is None or min(occurred_at, received_at) == fact.occurred_at
+    same_time = is_time_of(fact, occurred_at, received=received_at, resolution=entry.item.resolution)
     repeated = fact if entry.is_merge else plan.fact(entry, fact.occurred_at)
     if is_same and same_time and replace(repeated, batch=fact.batch, actor=fact.actor) == fact:
         entry.status = Status.DUPLICATE

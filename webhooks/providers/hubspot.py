@@ -61,10 +61,12 @@ def _read_change(event: Event) -> list[ItemRequest]:
         return event.ignored(OTHER)
     name, value = text(body.get("propertyName")) or "", body.get("propertyValue")
     parts = (body.get(part) for part in ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt"))
+    key = key_of("hubspot", *parts)
     is_blank = value is None or (isinstance(value, str) and not value.strip())
+    # One property may have two values in one millisecond: https://developers.hubspot.com/docs/api/webhooks
     return scores(
-        event, {name: value}, contact=event.contact(id=body.get("objectId")), key=key_of("hubspot", *parts),
-        occurred_at=moment(body.get("occurredAt")), cleared={name} if is_blank else (),
+        event, {name: value}, contact=event.contact(id=body.get("objectId")), key=key, former_key=key,
+        by_value=key is not None, occurred_at=moment(body.get("occurredAt")), cleared={name} if is_blank else (),
     )  # fmt: skip  # what and whose, when and how
 
 

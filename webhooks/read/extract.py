@@ -65,24 +65,31 @@ def scores(
     *,
     contact: Reference,
     key: str | None = None,
+    former_key: str | None = None,
+    by_value: bool = False,
     occurred_at: int | None = None,
     cleared: Iterable[str] = (),
     about: Mapping[str, Json] | None = None,
 ) -> list[ItemRequest]:
-    """Set the score of every property in *properties* that is mapped, or named like a score type.
+    """
+    Set the score of every property in *properties* that is mapped, or named like a score type.
 
     A null says nothing, unless the property is among those *cleared*. *about* is what is said of the contact itself.
+    With *by_value* the property and its value join the key. *former_key* is what earlier versions had in its place.
     """
     items: list[ItemRequest] = []
     base = key or event.key
     used_keys: set[tuple[str, str]] = set()
+    used_former_keys: set[tuple[str, str]] = set()
     for name, value in properties.items():
         score = event.source.score_type(name)
         if score is None:
             continue
-        # Two properties of one event may be mapped to one score type: then they are two facts.
-        item_key = bounded_key(base if (base, score) not in used_keys else f"{base}/{name}")
-        used_keys.add((item_key, score))
+        if by_value:
+            item_key = bounded_key(f"{base}/{name}={digest(None if name in cleared else value)}")
+        else:
+            item_key = _make_key(base, name, score, used_keys)
+        former_keys = () if former_key is None else (_make_key(former_key, name, score, used_former_keys),)
         if value is None and name not in cleared:
             items.append(Ignored(key=item_key, reason=f"`{name[:80]}` is null, which says nothing", raw=event.raw))
             continue
@@ -95,10 +102,22 @@ def scores(
         items.append(
             Item(
                 key=item_key, contact=contact, score=score, op=op, amount=amount, occurred_at=occurred_at,
-                fields=about or {}, raw=event.raw,
+                fields=about or {}, raw=event.raw, former_keys=former_keys,
             )
         )  # fmt: skip  # the change, then what it comes from
     return items or event.ignored("none of its properties is mapped to a score type, or named like one")
+
+
+def _make_key(base: str, name: str, score: str, used_keys: set[tuple[str, str]]) -> str:
+    """Return the key of a property; two properties of one event that are mapped to one score type are two facts."""
+    key = bounded_key(base if (base, score) not in used_keys else f"{base}/{name}")
+    used_keys.add((key, score))
+    return key
+
+
+def digest(value: object) -> str:
+    """Return what tells a value from others, for a key."""
+    return hashlib.sha256(as_text(value).encode()).hexdigest()[:16]
 
 
 def contact_fields(contact: Reference, **values: object) -> dict[str, Json]:

@@ -20,7 +20,6 @@ from webhooks.read.extract import (
 
 SNAPSHOT = "fields of a contact"
 TIMES = ("occurred_at", "updated_at", "modified", "timestamp", "at")
-IDS = ("event_id", "id")
 NESTS = ("fields", "properties")
 
 
@@ -40,19 +39,30 @@ def read_flat_fields(event: Event) -> list[ItemRequest]:
     for nest in (person, *(objects(get_path(container, name)) for name in NESTS for container in (body, person))):
         fields |= {name: value for name, value in nest.items() if name not in fields}
     full_name = body.get("name") or person.get("name")
+    own_key = _find_own_key(event, body)
+    key = own_key or key_of(event.source.provider, contact.email or contact.id, first(body, TIMES))
     return scores(
-        event, fields, contact=contact, key=_build_key(event, body), occurred_at=moment(first(body, TIMES)),
+        event, fields, contact=contact, key=key, by_value=own_key is None and key is not None,
+        former_key=_build_former_key(event, body), occurred_at=moment(first(body, TIMES)),
         about=contact_fields(contact, name=full_name, company=body.get("company") or person.get("company")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
 def _find_contact_id(body: Mapping[str, object], person: Mapping[str, object]) -> object:
-    return body.get("contact_id") or person.get("id") or body.get("lead_id")
+    return body.get("contact_id") or person.get("id") or body.get("lead_id") or body.get("id")
 
 
-def _build_key(event: Event, body: Mapping[str, object]) -> str:
-    """Give what makes it unique: its own id, that of the request, or who and when; at worst the whole request."""
-    own_id = text(first(body, IDS))
+def _find_own_key(event: Event, body: Mapping[str, object]) -> str | None:
+    """Return the key that the sender gives the event; `id` is the record's, which can change more than once."""
+    event_id = text(body.get("event_id"))
+    if event_id is not None:
+        return bounded_key(event_id)
+    return event.key if event.headers.get("idempotency-key") else None
+
+
+def _build_former_key(event: Event, body: Mapping[str, object]) -> str:
+    """Return the key as earlier versions made it, which took `id` for the event's."""
+    own_id = text(first(body, ("event_id", "id")))
     if own_id is not None:
         return bounded_key(own_id)
     if event.headers.get("idempotency-key"):

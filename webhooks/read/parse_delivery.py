@@ -12,6 +12,7 @@ from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
 from storage.ledger.committer import Committer
+from storage.ledger.former_keys import use_former_keys
 from storage.sources.config import find_source
 from storage.sources.deliveries import delivery, raw_delivery, settle_replay
 from webhooks.authentication.credentials import WITHHELD, Authenticator
@@ -61,6 +62,11 @@ def read_items(provider: Provider, request: SignedRequest, *, source: Source, ke
     if clean_request.method == ANSWER:
         return provider.read_back(arrived, id=unquote(clean_request.query))
     return provider.read(arrived)
+
+
+async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[ItemRequest]:
+    """Return items as they are recorded: under the keys that earlier versions recorded them under."""
+    return await use_former_keys(source.workspace, source=source.slug, items=items)
 
 
 def readback_request(body: bytes, *, id: str) -> SignedRequest:
@@ -120,7 +126,9 @@ async def replay(workspace: Workspace, *, id: int, committer: Committer, now: in
     raw = await raw_delivery(workspace, id=id)
     source = await find_source(workspace.team, slug=stored.source)
     try:
-        items = read_items(PROVIDERS[source.provider], _build_request(raw), source=source, key=stored.key)
+        items = await prepare_items(
+            source, read_items(PROVIDERS[source.provider], _build_request(raw), source=source, key=stored.key)
+        )
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
     submission = Submission(
