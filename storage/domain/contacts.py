@@ -25,6 +25,8 @@ MOST_ATTRIBUTES = 200
 ID = "ids."
 #: What no text can hold: PostgreSQL stores no NUL, and half of a surrogate pair is no character.
 _UNKEPT = re.compile("[\0\ud800-\udfff]")
+_SALESFORCE_ID = re.compile(r"00[13Q][A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?", re.ASCII)
+_SUFFIXES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@[^\s@<>()\[\],;:\"]{1,189}")
 
 
@@ -39,7 +41,7 @@ class Reference:
     def identities(self) -> list[tuple[str, str]]:
         """Give the (namespace, key) pairs that name this contact, address first."""
         pairs = [(EMAIL, address_key(self.email))] if self.email is not None else []
-        return [*pairs, (self.source, self.id)] if self.id is not None else pairs
+        return [*pairs, (self.source, id_key(self.id))] if self.id is not None else pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,26 @@ def address_key(address: str) -> str:
     if not looks_like_address(key):
         raise BadItem(f"`{address.strip()[:80]}` is not an e-mail address")
     return key
+
+
+def id_key(id: str) -> str:
+    """
+    Return the form in which an id is matched: of a Salesforce contact, lead or account its 18 characters.
+
+    The last three of them say which of the other 15 are capitals, so that case need not matter:
+    https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/field_types.htm
+    """
+    if len(id) != 15 or not _SALESFORCE_ID.fullmatch(id):
+        return id
+    parts = (id[start : start + 5] for start in (0, 5, 10))
+    return id + "".join(
+        _SUFFIXES[sum(character.isupper() << place for place, character in enumerate(part))] for part in parts
+    )
+
+
+def id_spellings(id: str) -> tuple[str, ...]:
+    """Return how an id may be stored: as *id_key* writes it, then as earlier versions did."""
+    return (id, id[:15]) if len(id) == 18 and _SALESFORCE_ID.fullmatch(id) else (id,)
 
 
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:

@@ -115,10 +115,10 @@ class Undo(Fact):
     undoes: str
 
 
-def stamp(sent_at: int | None, *, received: int, index: int = 0, within: int = 0, place: int = 0) -> int:
+def stamp(sent_at: int | None, *, received: int, index: int = 0, place: int = 0) -> int:
     """Return the instant of a fact: the sender's time, but never later than its receipt.
 
-    *within* and *place* order facts that the sender dates alike: µs told by their values, and by their place.
+    *place* sets those of one delivery apart that the sender dates alike, in µs.
     Without a time of its own: the receipt plus its *index* in the delivery, so that a delivery keeps its order.
     Raises BadTime for a time before 1970 or more than a day ahead.
     """
@@ -128,7 +128,7 @@ def stamp(sent_at: int | None, *, received: int, index: int = 0, within: int = 0
         raise BadTime("the time lies before 1970: check the sender's clock")
     if sent_at > received + DAY:
         raise BadTime("sent from the future: check the sender's clock")
-    return min(sent_at + within, received) + place
+    return min(sent_at, received) + place
 
 
 def is_time_of(fact: Fact, sent_at: int | None, *, received: int, resolution: int = 1) -> bool:
@@ -195,8 +195,7 @@ class Item:
     raw: str = ""
     former_keys: tuple[str, ...] = ()  #: how earlier versions wrote its key
     resolution: int = 1  #: of the sender's time, in µs
-    within: int = 0  #: µs after the sender's time, as its values tell
-    place: int = 0  #: µs after that, among the items of one delivery that the sender dates alike
+    place: int = 0  #: µs after the sender's time, among the items of one delivery that it dates alike
     was: int | None = None  #: the score before the change in thousandths, if the sender tells it
     note: str | None = None  #: what the sender should know although the item is used
 

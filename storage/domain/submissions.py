@@ -120,8 +120,8 @@ def check_item(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *,
         attributes = sum(name.startswith(ATTRIBUTE) for name in item.fields)
         if attributes > MOST_ATTRIBUTES:
             raise BadItem(f"the item has {attributes:,} attributes, and a contact has at most {MOST_ATTRIBUTES}")
-    within, place = (item.within, item.place) if isinstance(item, Item) else (0, 0)
-    at = stamp(item.occurred_at, received=received, index=index, within=within, place=place)
+    place = item.place if isinstance(item, Item) else 0
+    at = stamp(item.occurred_at, received=received, index=index, place=place)
     for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
         if isinstance(contact, Reference) and not contact.identities():
             raise BadItem("the item names nobody: give an address, or an id")

@@ -484,5 +484,5 @@ def test_mautic_keeps_the_time_of_each_event() -> None:
     """In queue mode the newest may come first; the fold puts them in order, if each has its own time."""
     (request,) = setting(items("mautic", mautic("mautic.lead_points_change")))
 
-    assert (request.key, request.amount) == ("mautic:52:points:5>25:2025-12-31T23:59:00+00:00", 25_000)
+    assert (request.key, request.amount) == ("mautic:52:points:r01000000025000:5>25:2025-12-31T23:59:00+00:00", 25_000)
     assert replace(request, raw="").occurred_at == 1767225540000000

@@ -1,13 +1,13 @@
 """Say what a provider is: how its sender proves itself, what it may say, and what becomes of each thing it says."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TypeAlias
 
 from storage.domain.errors import Refusal
-from storage.domain.facts import ItemRequest, Unusable
+from storage.domain.facts import Item, ItemRequest, Unusable
 from storage.domain.sources import Source
 from webhooks.authentication.credentials import Authenticator
 from webhooks.authentication.signatures import SignedRequest
@@ -27,6 +27,7 @@ from webhooks.read.bodies import (
 )
 from webhooks.read.extract import Event, as_text
 from webhooks.read.mapping import Budget
+from webhooks.read.simultaneous import order_simultaneous
 
 
 class BadBody(Exception):
@@ -129,7 +130,7 @@ class Provider:
                 name=name, body=body, source=arrived.source, key=key, raw=as_text(body), headers=headers, around=around
             )
             items += _handle_event(self.events.get(name), event)
-        return items
+        return order_simultaneous(items)
 
     def read_back(self, arrived: Arrived, *, id: str) -> list[ItemRequest]:
         """Read what the sender's API answered of the contact with this id."""
@@ -146,9 +147,15 @@ def _handle_event(handler: Handler | None, event: Event) -> list[ItemRequest]:
     if handler is None:
         return event.ignored(f"`{event.name[:80]}` is no event that is read")
     try:
-        return handler(event)
+        items = handler(event)
     except Refusal as exc:
         return [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
+    return [_add_notes(item, event.notes) if isinstance(item, Item) else item for item in items]
+
+
+def _add_notes(item: Item, notes: Sequence[str]) -> Item:
+    texts = [*([item.note] if item.note else []), *notes]
+    return replace(item, note="; ".join(dict.fromkeys(texts)) or None)
 
 
 def ignore(reason: str) -> Handler:

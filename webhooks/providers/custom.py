@@ -11,7 +11,7 @@ from storage.domain.numbers import THOUSAND, from_json
 from webhooks.authentication.recipes import choose_authenticator
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.bodies import FORM, JSON, XML
-from webhooks.read.extract import Event, bounded_key, contact_fields, moment, objects, text
+from webhooks.read.extract import Event, bounded_key, contact_fields, objects, text
 from webhooks.read.mapping import (
     DEFAULT_ITEMS,
     FIELDS,
@@ -74,7 +74,7 @@ def _read_item(event: Event) -> list[ItemRequest]:
     if own_id is not None:
         key = bounded_key(text(own_id) or str(own_id))
     activity, about = text(values.get("activity")), contact_fields(contact)
-    common = {"key": key, "contact": contact, "occurred_at": moment(values.get("occurred_at")), "fields": about}
+    common = {"key": key, "contact": contact, "occurred_at": event.time(values.get("occurred_at")), "fields": about}
     common |= {"reason": _shorten_reason(values.get("reason")), "raw": event.raw}
     if activity is not None:
         quantity = THOUSAND if values.get("value") is None else from_json(values["value"])

@@ -17,7 +17,7 @@ from webhooks.read.extract import (
     first,
     get_path,
     key_of,
-    moment,
+    objects,
     require_object,
     scores,
 )
@@ -52,7 +52,9 @@ def _split_notifications(arrived: Arrived) -> Iterable[tuple[str, object]]:
 def _read_notification(event: Event) -> list[ItemRequest]:
     """Read a record; a notification keeps its id when it is repeated, but has what the record is by then."""
     notification = require_object(event.body, "the notification")
-    record = require_object(notification.get("sObject"), "its sObject")
+    record = {name: value for name, value in objects(notification.get("sObject")).items() if value not in (None, "")}
+    if not any(name for name in record if name != "Id" and not name.startswith("@")):
+        return event.ignored("its record is empty: it was deleted in Salesforce, or the message sends no field")
     kind = str(record.get("@type", "")).rpartition(":")[2]
     address = first(record, ADDRESS)
     if kind in OTHERS and not address:
@@ -67,7 +69,7 @@ def _read_notification(event: Event) -> list[ItemRequest]:
     id = key_of(notification.get("Id"))
     return scores(
         event, scored, contact=contact, key=key_of(id, digest([scored, about, changed])), former_key=id,
-        occurred_at=moment(changed), about=about,
+        occurred_at=event.moment(changed), about=about,
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 

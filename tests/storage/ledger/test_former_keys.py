@@ -30,7 +30,7 @@ OLD = set_to("old", ADA, 50, at=SENT)
 UNTIMED = set_to("old", ADA, 50)
 REPEATS = {
     "the same": (OLD, renamed(OLD)),
-    "with a time of seconds": (OLD, replace(renamed(OLD), resolution=SECOND, within=700)),
+    "with a time of seconds": (OLD, replace(renamed(OLD), resolution=SECOND, place=7)),
     "no time": (UNTIMED, renamed(UNTIMED)),
 }
 NEWS = {
