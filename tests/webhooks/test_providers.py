@@ -31,7 +31,8 @@ KINDS = {provider: "text/xml" if provider == "salesforce" else JSON for provider
 
 def source(provider: str, **more: Any) -> Source:
     """Make a source whose sender has a property named like the score type `lead_score`."""
-    settings = SourceSettings(map={"points": "lead_score"}, options={"organization_id": "00D1I000003qqqE"}, **more)
+    more = {"map": {"points": "lead_score"}, "options": {"organization_id": "00D1I000003qqqE"}, **more}
+    settings = SourceSettings(**more)
     return Source(
         id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=settings,
         score_types=("score", "lead_score", "engagement"),

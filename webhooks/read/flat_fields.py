@@ -1,7 +1,9 @@
 """Read bodies that somebody laid out by hand: an object with an address and fields, flat or in the usual nests."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
+from storage.domain.errors import BadItem
 from storage.domain.facts import ItemRequest
 from webhooks.providers.contract import Arrived
 from webhooks.read.bodies import FORM, kind_of
@@ -36,7 +38,7 @@ def read_flat_fields(event: Event) -> list[ItemRequest]:
     body = require_object(event.body, "the item")
     person = objects(body.get("contact"))
     email = body.get("email") or person.get("email") or body.get("contact[email]") or body.get("contact.email")
-    is_named = text(email) is not None and find_address_problem(email) is None
+    is_named = find_address_problem(email) is None and text(email) is not None
     contact = event.contact(email=email, id=None if is_named else _find_contact_id(body, person))
     fields = _collect_fields(body, person)
     if kind_of(event.headers) == FORM:  # which has no other way to say that there is nothing
@@ -81,5 +83,7 @@ def _build_former_key(event: Event, body: Mapping[str, object]) -> str:
         return bounded_key(own_id)
     if event.headers.get("idempotency-key"):
         return event.key  # the request's, and which of its items it is
-    contact_key = text(body.get("email")) or text(get_path(body, "contact", "email"))
-    return key_of(event.source.provider, contact_key, first(body, TIMES)) or event.key
+    with suppress(BadItem):
+        contact_key = text(body.get("email")) or text(get_path(body, "contact", "email"))
+        return key_of(event.source.provider, contact_key, first(body, TIMES)) or event.key
+    return event.key
