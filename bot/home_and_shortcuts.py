@@ -9,7 +9,7 @@ from bot.followup_list import FollowUpPage, follow_ups_page
 from bot.slack.access import Need
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.lookup import find_all
-from storage.domain.contacts import looks_like_address
+from storage.domain.contacts import find_address
 from storage.notices import NO_ADMIN, is_noticed
 from storage.reading.current_scores import card
 
@@ -44,7 +44,7 @@ def ask_for_place(request: Request) -> Reply:
 
 async def score_message(request: Request) -> Reply:
     """Open the form for the contact whose address, or else whose first known name, a message holds."""
-    addresses = [word.strip(".!?") for word in _WORD.findall(request.text) if looks_like_address(word.strip(".!?"))]
+    addresses = [address for word in _WORD.findall(request.text) if (address := find_address(word))]
     for address in addresses:
         matches = await find_all(request, address)
         if len(matches) == 1:

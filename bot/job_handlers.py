@@ -17,7 +17,7 @@ from bot.slack.directory import People, error_code
 from bot.slack.handling import Reply
 from bot.slack.poster import NO_PLACE, NotShown, Poster, Unheard, retry_after
 from bot.slack.text import escape
-from storage import jobs
+from storage import jobs, posted_messages
 from storage.alerts import followup_moves, followups
 from storage.alerts.decide import OWNERS, SWEEP, SWEEP_EVERY, sweep
 from storage.alerts.digests import DIGEST_JOB, digests, gather_news, record_digest_sent
@@ -32,6 +32,7 @@ from storage.domain.people import Workspace
 from storage.jobs import Job
 from storage.ledger.contacts import contacts
 from storage.notices import NO_ADMIN, clear_notice, is_noticed, record_notice
+from storage.posted_messages import FILE, HIDE
 from storage.scoring.definitions import score_types
 from storage.sources import health as source_health
 from storage.sources.health import TELL, WATCH, WATCH_EVERY
@@ -88,7 +89,7 @@ class Deliverer:
     ) -> None:
         self._workspace = workspace
         self._people = people
-        self._poster = Poster(posting, people=people, clock=clock)
+        self._poster = Poster(posting, workspace=workspace, people=people, clock=clock)
         self._clock = clock
         self._handlers: dict[str, Callable[[Job], Awaitable[_JobResult]]] = {
             ASK: self._post_follow_up,
@@ -101,6 +102,7 @@ class Deliverer:
             DIGEST_JOB: self._send_digest,
             WATCH: self._check_sources,
             TELL: self._report_source_health,
+            HIDE: self._hide_message,
         }
 
     async def work(self) -> bool:
@@ -238,6 +240,31 @@ class Deliverer:
         person = f"<@{reader}>" if reader else "The person who read it"
         return f"{person} is no active member here, so what they were shown comes to you."
 
+    async def _hide_message(self, job: Job) -> _JobResult:
+        """Take a deleted contact out of a message: redraw a list without it, else replace all that it says.
+
+        What Slack does not let the app change is named to an admin.
+        """
+        message = await posted_messages.load_message(self._workspace, id=job.subject)
+        if message is None:
+            return _JobResult()
+        others = await followups.list_sharing_message(self._workspace, channel=message.channel, ts=message.ts)
+        is_hidden, link = True, f"the file `{message.ts}`"
+        if others:
+            await self._update_message(job, others[0])
+        elif message.channel == FILE:
+            is_hidden = await self._poster.delete_file(message.ts)
+        else:
+            is_hidden = await self._poster.hide_deleted(message.channel, message.ts)
+            link = "" if is_hidden else await self._poster.find_link(message.channel, message.ts)
+        if not is_hidden:
+            text = f"A contact was deleted, and Slack does not let me change what I posted about it: {link}. Delete it."
+            await self._notify_admin_once(job, f"{HIDE}/{message.channel}/{message.ts}", text)
+        await posted_messages.forget_message(
+            self._workspace, id=job.subject, kept={follow_up.contact for follow_up in others}
+        )
+        return _JobResult(pace=PACE)
+
     async def _apply_timed_move(self, job: Job) -> _JobResult:
         """Wake, release or escalate a follow-up, and say so under its message: an edit notifies nobody."""
         timed_move, follow_up = _TIMED_MOVES[job.kind], await self._load_follow_up(job)
@@ -283,7 +310,7 @@ class Deliverer:
         types = {score_type.key: score_type for score_type in await score_types(self._workspace)}
         text = headline(follow_up, contact, types.get(follow_up.score))
         text += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
-        reply = Reply(text=text.replace("*", ""), blocks=[section(text)])
+        reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
         await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
         return _JobResult(pace=PACE)
 

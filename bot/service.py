@@ -36,6 +36,7 @@ from storage.domain.people import Workspace
 from storage.domain.sources import Source, SourceSettings
 from storage.domain.submissions import Raw, Recorded
 from storage.jobs import enqueue_one
+from storage.limits import DEFAULT_LIMITS, Limits
 from storage.sources.health import WATCH
 from storage.workspaces import add_workspace, find_workspace, load_choices
 from webhooks.app import handle_errors, routes
@@ -49,14 +50,25 @@ from webhooks.source_settings import SourceOptions, authenticator_for, configure
 log = structlog.get_logger(__name__)
 
 PATIENCE = 5.0  # seconds that requests under way are given when the service is told to stop
+#: Seconds after which nothing waits for the database any more when the service is told to stop. SQLite may wait for a
+#: lock for 15 more, so that the service ends within 30.
+DATABASE_PATIENCE = 10.0
 LONGEST_PAUSE = 30.0
 
 
 class Service:
     """The running product: `await start()`, `await stop()`, or `run()` until a signal."""
 
-    def __init__(self, settings: Settings, *, with_slack: bool, clock: Callable[[], int] = system_clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        with_slack: bool,
+        clock: Callable[[], int] = system_clock,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self._settings = settings
+        self._limits = limits
         self._with_slack = with_slack
         self._clock = clock
         self._storage: Storage | None = None
@@ -76,9 +88,15 @@ class Service:
         stop_requested = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+        stop_task = asyncio.create_task(stop_requested.wait())
+        start_task = asyncio.create_task(self.start())
         try:
-            started(await self.start())
-            stop_task = asyncio.create_task(stop_requested.wait())
+            await asyncio.wait([stop_task, start_task], return_when=asyncio.FIRST_COMPLETED)
+            if not start_task.done():  # the database may be silent, or another process may be migrating it
+                start_task.cancel()
+                await asyncio.wait([start_task], timeout=DATABASE_PATIENCE)
+                return
+            started(start_task.result())
             if self._connecting is not None:
                 await asyncio.wait([stop_task, self._connecting], return_when=asyncio.FIRST_COMPLETED)
                 if not stop_requested.is_set():
@@ -89,7 +107,9 @@ class Service:
 
     async def start(self) -> str:
         """Open the storage, listen, and begin to connect to Slack; give the address."""
-        self._storage = await open_storage(self._settings.database_url, secret_keys=self._settings.keys)
+        self._storage = await open_storage(
+            self._settings.database_url, secret_keys=self._settings.keys, limits=self._limits
+        )
         connections = Connections()
         application = web.Application(middlewares=[handle_errors, connections.guard])
         metrics_token = self._settings.metrics_token
@@ -118,7 +138,7 @@ class Service:
             raise BadSettings(f"{message}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
-        self._reading = Worker(Reader(committer=self._storage.committer, clock=self._clock).work)
+        self._reading = Worker(Reader(clock=self._clock).work)
         self._reading.start()
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
@@ -130,7 +150,19 @@ class Service:
             await self._connecting
 
     async def stop(self) -> None:
-        """Stop listening, finish what was acknowledged, and close everything."""
+        """Stop listening, finish what was acknowledged, and close everything; this takes 30 seconds at most."""
+        giving_up = asyncio.get_running_loop().call_later(DATABASE_PATIENCE, self._give_up_database)
+        try:
+            await self._stop()
+        finally:
+            giving_up.cancel()
+
+    def _give_up_database(self) -> None:
+        if self._storage is not None:
+            log.warning("the database is not waited for any longer")
+            self._storage.give_up()
+
+    async def _stop(self) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
@@ -187,7 +219,6 @@ class Service:
             people=people,
             senders=self._build_senders(),
             wake=worker.wake,
-            committer=self._storage.committer,
             clock=self._clock,
         )
         authorization = AuthorizeResult(
@@ -215,11 +246,8 @@ class Service:
         log.info("connected to Slack", workspace=workspace.team)
 
     def _build_senders(self) -> Senders:
-        assert self._storage is not None
-        committer = self._storage.committer
-
         async def replay_delivery(workspace: Workspace, id: int, now: int) -> Recorded:
-            return await replay(workspace, id=id, committer=committer, now=now)
+            return await replay(workspace, id=id, now=now)
 
         return Senders(
             steps={name: provider.steps for name, provider in PROVIDERS.items()},

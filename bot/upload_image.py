@@ -11,6 +11,8 @@ from bot.blocks.elements import context, section
 from bot.slack.directory import error_code
 from bot.slack.handling import Block, Picture, Reply
 from bot.slack.text import escape
+from storage.domain.people import Workspace
+from storage.posted_messages import FILE, record_posted
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +31,12 @@ class BlocksRefused(Exception):
 
 
 async def send_with_image(
-    reply: Reply, picture: Picture, *, client: AsyncWebClient, send: Callable[[Reply], Awaitable[None]]
+    reply: Reply,
+    picture: Picture,
+    *,
+    workspace: Workspace,
+    client: AsyncWebClient,
+    send: Callable[[Reply], Awaitable[None]],
 ) -> None:
     """Tell a reply with its picture; where Slack does not take that, with what it shows in words, and what to do.
 
@@ -39,7 +46,9 @@ async def send_with_image(
         async with asyncio.timeout(PATIENCE):
             # Without a channel: it is shared with nobody, and nothing of the contact is in its name.
             answer = await client.files_upload_v2(file=picture.png, filename="chart.png", title="Chart")
-        image = {"type": "image", "slack_file": {"id": answer["file"]["id"]}, "alt_text": picture.words}
+        file = str(answer["file"]["id"])
+        await record_posted(workspace, channel=FILE, ts=file, contacts=reply.contacts)
+        image = {"type": "image", "slack_file": {"id": file}, "alt_text": picture.words}
     except Exception as exc:  # whatever went wrong, the words are there
         code = error_code(exc)
         log.warning("picture not uploaded", because=type(exc).__name__, error=code)

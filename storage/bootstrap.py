@@ -1,4 +1,4 @@
-"""Open all that is kept, for a process: tables present, secrets readable, one committer."""
+"""Open the storage of a process: tables present, secrets readable."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from storage.db import database, sqlite_statistics
 from storage.db import migrate as migrating
 from storage.db.errors import NoDatabase
 from storage.domain.errors import Refusal, StorageUnavailable
-from storage.ledger.committer import Committer
+from storage.ledger.committer import drained
+from storage.limits import DEFAULT_LIMITS, MIGRATION, Limits
 from storage.scoring import definitions, drafts
 from storage.sources import config as sources
 from storage.vault import Vault, load_or_create_keys
@@ -25,14 +26,13 @@ class Readiness:
 class Storage:
     """The open storage of this process."""
 
-    def __init__(self, opened: database.Database, committer: Committer) -> None:
+    def __init__(self, opened: database.Database) -> None:
         self._database = opened
-        self.committer = committer
         self.dialect = opened.dialect
 
     async def readiness(self) -> Readiness:
         """Return whether the database answers, within two seconds, and this version can work with its tables."""
-        check = asyncio.create_task(migrating.read_schema(self._database.reader))
+        check = asyncio.create_task(self._check_database())
         done, _ = await asyncio.wait([check], timeout=2)
         if not done:
             check.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
@@ -53,19 +53,28 @@ class Storage:
             return Readiness(is_ready=True, detail=detail)
         return Readiness(is_ready=True)
 
+    async def _check_database(self) -> migrating.Schema:
+        schema = await migrating.read_schema(self._database.reader)
+        await self._database.check_writer()
+        return schema
+
+    def give_up(self) -> None:
+        """Fail what waits for the database, and whatever asks for it later, because the process is about to end."""
+        self._database.give_up()
+
     async def close(self) -> None:
         """Wait for what is being recorded, then close every connection."""
-        await self.committer.drained()
+        await drained(self._database)
         await self._database.close()
 
 
-async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
+async def open_storage(url: str, *, secret_keys: Sequence[str] = (), limits: Limits = DEFAULT_LIMITS) -> Storage:
     """Open the storage at *url*, making the tables where the database is empty.
 
     Raises SchemaOutdated where they are of an older version, SchemaTooNew where they are of a newer one that this one
     cannot work with, OtherApplication where they are not ours, CannotUnlock where the keys do not fit the secrets.
     """
-    opened = await _open_database(url, secret_keys)
+    opened = await _open_database(url, secret_keys, limits)
     try:
         schema = await migrating.read_schema(opened.writer)
         if schema.incompatible:
@@ -80,7 +89,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = ()) -> Storage:
     except BaseException:
         await opened.close()
         raise
-    return Storage(opened, Committer(opened))
+    return Storage(opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class Migrated:
 
 async def migrate(url: str) -> Migrated:
     """Bring the tables at *url* up to date, and the scores in them; killed in the midst, it goes on the next time."""
-    opened = await _open_database(url, ())
+    opened = await _open_database(url, (), MIGRATION)
     try:
         applied = await migrating.migrate(opened, database.parse_url(url))
         return Migrated(applied, await drafts.fold_again())
@@ -101,7 +110,7 @@ async def migrate(url: str) -> Migrated:
         await opened.close()
 
 
-async def _open_database(url: str, secret_keys: Sequence[str]) -> database.Database:
+async def _open_database(url: str, secret_keys: Sequence[str], limits: Limits) -> database.Database:
     address = database.parse_url(url)
     if address.path is not None and address.path.is_dir():
         raise NoDatabase
@@ -109,4 +118,4 @@ async def _open_database(url: str, secret_keys: Sequence[str]) -> database.Datab
         address.path.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(migrating.prepare_file, address.path)
         secret_keys = secret_keys or load_or_create_keys(address.path)
-    return await database.open_database(address, vault=Vault(secret_keys))
+    return await database.open_database(address, vault=Vault(secret_keys), limits=limits)

@@ -24,14 +24,14 @@ def routes(
     metrics_token: str | None = None,
 ) -> list[web.RouteDef]:
     """Return the routes, which others reach at *public_url*; they expect a runner set up with RUNNER_OPTIONS."""
-    receiver = Receiver(committer=storage.committer, clock=clock, metrics=metrics, public_url=public_url)
+    receiver = Receiver(clock=clock, metrics=metrics, public_url=public_url)
     return [
         web.post("/webhooks/{workspace}/{source}", receiver.receive),
         web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.readiness)),
         web.get("/metrics", metrics_handler(metrics, clock=clock, operator_token=metrics_token)),
-        *api_routes(storage.committer, clock=clock),
+        *api_routes(clock=clock),
     ]
 
 

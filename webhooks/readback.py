@@ -19,8 +19,9 @@ from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Submission
 from storage.jobs import Job
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 from storage.ledger.contacts import find_by_key
+from storage.ledger.erase import NAME_REQUESTS
 from storage.reading.current_scores import card
 from storage.sources import readback_queue
 from storage.sources.config import find_source
@@ -29,7 +30,13 @@ from webhooks.limits import HOUR, MAX_BODY, TooLarge, read_body
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Readback
 from webhooks.read.bodies import JSON
-from webhooks.read.parse_delivery import prepare_items, read_items, readback_request, serialize_request
+from webhooks.read.parse_delivery import (
+    name_earlier_requests,
+    prepare_items,
+    read_items,
+    readback_request,
+    serialize_request,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -60,16 +67,20 @@ class _Answer:
 class Reader:
     """Carry out the jobs of all workspaces that read contacts."""
 
-    def __init__(self, *, committer: Committer, clock: Callable[[], int], patience: float = PATIENCE) -> None:
-        self._committer = committer
+    def __init__(self, *, clock: Callable[[], int], patience: float = PATIENCE) -> None:
         self._clock = clock
         self._patience = patience
 
     async def work(self) -> bool:
         """Take one job that is due and do it; false where there was none."""
         now = self._clock()
-        for workspace in await jobs.workspaces_with_due_jobs(kinds=[READ], now=now):
-            job = await jobs.claim(workspace, kinds=[READ], now=now)
+        kinds = (READ, NAME_REQUESTS)
+        for workspace in await jobs.workspaces_with_due_jobs(kinds=kinds, now=now):
+            job = await jobs.claim(workspace, kinds=kinds, now=now)
+            if job is not None and job.kind == NAME_REQUESTS:
+                await name_earlier_requests(workspace)
+                await jobs.settle(workspace, job=job, pace=0, now=self._clock())
+                return True
             if job is not None:
                 await self._run_job(workspace, job)
                 return True
@@ -136,7 +147,6 @@ class Reader:
             raise _PermanentFailure(f"was answered what cannot be read: {exc}") from exc
         now = self._clock()
         submission = Submission(
-            workspace=workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
@@ -145,7 +155,7 @@ class Reader:
             delivered=Delivered(source=source.id, key=key, raw=serialize_request(signed_request), was_read=True),
             muted=source.settings.muted,
         )
-        await self._committer.record(submission, now=now)
+        await record(workspace, submission, now=now)
 
     async def _drop_redundant_clears(
         self, workspace: Workspace, items: list[ItemRequest], request: Wanted

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from storage.domain.errors import StorageUnavailable, UnknownSource
+from storage.domain.errors import OutcomeUnknown, StorageUnavailable, UnknownSource
 from storage.domain.facts import Item, ItemRequest
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 from storage.sources.config import find_source
 from storage.sources.deliveries import count_refusal, delete_old_deliveries
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
@@ -34,10 +34,7 @@ IDENTITY = "identity"  # the Content-Encoding that is none
 class Receiver:
     """The door for deliveries."""
 
-    def __init__(
-        self, *, committer: Committer, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None
-    ) -> None:
-        self._committer = committer
+    def __init__(self, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None) -> None:
         self._clock = clock
         self._metrics = metrics
         self._public_url = public_url
@@ -55,7 +52,7 @@ class Receiver:
             return problem(404)
         except StorageUnavailable as exc:
             log.warning("delivery not kept", because=str(exc))
-            return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
+            return problem(503, _explain_outage(exc), headers={"Retry-After": "5"})
 
     async def look(self, request: web.Request) -> web.Response:
         """Answer a sender that checks whether the address exists."""
@@ -116,7 +113,6 @@ class Receiver:
         except BadBody as exc:
             parse_error, item_requests = exc, quarantine_body(key, str(exc))
         submission = Submission(
-            workspace=source.workspace,
             source=source.slug,
             batch=f"{source.slug}/{key}",
             received_at=now,
@@ -129,7 +125,7 @@ class Receiver:
             ),
             muted=source.settings.muted,
         )
-        recorded = await self._committer.record(submission, now=now)
+        recorded = await record(source.workspace, submission, now=now)
         items.update(str(outcome.status) for outcome in recorded.outcomes)
         await self._clean_up(source, now=now)
         if parse_error is not None:
@@ -173,6 +169,12 @@ class Receiver:
         log.info("delivery refused", source=source.slug, reason=refusal.reason, hint=refusal.hint)
         await count_refusal(source.workspace, source=source.id, reason=refusal.reason, hint=refusal.hint, now=now)
         return problem(401)
+
+
+def _explain_outage(exc: StorageUnavailable) -> str:
+    if isinstance(exc, OutcomeUnknown):
+        return "This may have been recorded. Send it again with the same id: a repeat is recorded once."
+    return "Nothing was recorded. Send it again."
 
 
 def _render_answer(recorded: Recorded, items: Sequence[ItemRequest]) -> dict[str, object]:

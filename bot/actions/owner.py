@@ -4,7 +4,6 @@ from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
-from storage.domain.facts import Item
 from storage.ledger.contacts import contacts
 
 
@@ -21,5 +20,5 @@ async def become_owner(request: Request) -> Reply:
     (contact,) = existing
     if contact.owner:
         return plain_reply(f"{escape(contact.shown)} has an owner by now: {escape(contact.owner)}.")
-    await request.record_item(Item(key=request.key, contact=id, fields={"owner": request.person.email}))
+    await request.set_owner(contact, request.person.email)
     return plain_reply(f"You own {escape(contact.shown)} from now on: {escape(request.person.email)}.")

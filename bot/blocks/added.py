@@ -37,4 +37,5 @@ def _build_reply(parts: Sequence[str], contact: Contact, *, batch: str | None) -
     undo = [button("Undo", action="undo", value=batch)] if batch else []
     buttons = [*undo, button("Set", action="set", value=str(contact.id))]
     text = " · ".join(parts)
-    return Reply(text=text.replace("*", ""), blocks=[section(text), actions(buttons)])
+    blocks = [section(text), actions(buttons)]
+    return Reply(text=text.replace("*", ""), blocks=blocks, contacts=frozenset({contact.id}))

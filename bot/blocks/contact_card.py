@@ -65,7 +65,8 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
         f"{escape(score.score_type.label)} {format_with_band(score.value, score.score_type)}"
         for score in card.standings
     )
-    return Reply(text=f"{escape(contact.shown)}: {summary or 'no score yet'}", blocks=blocks)
+    text = f"{escape(contact.shown)}: {summary or 'no score yet'}"
+    return Reply(text=text, blocks=blocks, contacts=frozenset({contact.id}))
 
 
 def _describe_band_end(score: CurrentScore) -> list[str]:

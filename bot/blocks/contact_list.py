@@ -1,6 +1,7 @@
 """Draw lists of contacts: the ones a name may mean, and the ones with the highest scores."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bot.blocks.elements import (
     BUTTON_VALUE,
@@ -60,7 +61,8 @@ def filter_reply(
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
     buttons.append(button("Share to channel", action="share", value=current))
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
-    return Reply(text=f"{title} {escape(text)}", blocks=[head, *sections(lines), actions(buttons)])
+    blocks = [head, *sections(lines), actions(buttons)]
+    return Reply(text=f"{title} {escape(text)}", blocks=blocks, contacts=_list_contacts(cards))
 
 
 def segments_reply(segments: Mapping[str, str]) -> Reply:
@@ -77,7 +79,11 @@ def segments_reply(segments: Mapping[str, str]) -> Reply:
 def shared_reply(reply: Reply, *, by: str) -> Reply:
     """Make of an answer what everybody in a channel may read: without its buttons, saying who shared it."""
     blocks = [block for block in reply.blocks if block["type"] != "actions"]
-    return Reply(text=reply.text, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True)
+    return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True)
+
+
+def _list_contacts(cards: Sequence[Card]) -> frozenset[int]:
+    return frozenset(card.contact.id for card in cards)
 
 
 def _render_line(card: Card, scores: Sequence[ScoreType]) -> str:
@@ -105,4 +111,5 @@ def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
         )
     title = f"Top {len(cards)} by {escape(score_type.label)}"
     ties = context("Of equal scores the contact known longest comes first.")
-    return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), ties])
+    blocks = [section(f"*{title}*"), *sections(lines), ties]
+    return Reply(text=title, blocks=blocks, contacts=_list_contacts(cards))

@@ -16,9 +16,10 @@ MOST_SHOWN = 200  # of a name in what a form remembers, which has a limit
 def delete_modal(contact: Contact, holdings: Holdings) -> Block:
     """Make the form for one contact."""
     warning = (
-        f"*{escape(contact.shown)}* will be gone, with {describe_holdings(holdings)}, every score and whatever is known"
-        " of them.\n"
-        "What their systems send of them later makes a new contact; what happened until now is not taken again.\n"
+        f"*{escape(contact.shown)}* will be deleted, with {describe_holdings(holdings)}, every score, every field and"
+        " every kept request that names them.\n"
+        f"{_describe_messages(holdings)}"
+        "Events until now are not recorded again; a later event makes a new contact.\n"
         "*This cannot be undone.*"
     )
     tick = {
@@ -46,6 +47,13 @@ def describe_holdings(holdings: Holdings) -> str:
     follow_ups = "1 follow-up" if holdings.follow_ups == 1 else f"{holdings.follow_ups:,} follow-ups"
     names = "1 address or id" if holdings.identities == 1 else f"{holdings.identities:,} addresses and ids"
     return f"{changes}, {follow_ups} and {names}"
+
+
+def _describe_messages(holdings: Holdings) -> str:
+    if not holdings.messages:
+        return ""
+    messages = "1 message" if holdings.messages == 1 else f"{holdings.messages:,} messages"
+    return f"{messages} in Slack that I posted about them will say “Contact deleted”.\n"
 
 
 def _plain_text(text: str) -> Block:

@@ -39,7 +39,9 @@ def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, 
     stop = f"`/score alerts digest off in` <#{place}>" if place[:1] in ("C", "G") else "`/score alerts digest off`"
     hint = context(f"See to follow-ups: `/score followups` · Stop this: {stop}")
     blocks = [section(f"*{title}*"), *sections(lines), hint]
-    return Reply(text=f"{label}: what is new", blocks=blocks)
+    cards = [*news.hot, *news.ranked, *(card for card, _ in news.movers), *news.cooling]
+    named = frozenset({*(card.contact.id for card in cards), *people})
+    return Reply(text=f"{label}: what is new", blocks=blocks, contacts=named)
 
 
 def _render_card(card: Card, score_type: ScoreType) -> str:

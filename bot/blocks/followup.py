@@ -47,7 +47,8 @@ def follow_up_reply(follow_up: FollowUp, contact: Contact, score_type: ScoreType
     ]
     blocks += [section(state)] if (state := standing_line(follow_up)) else []
     blocks += [actions(buttons)] if (buttons := buttons_of(follow_up)) else []
-    return Reply(text=f"{head} {state}".replace("*", "").strip(), blocks=blocks)
+    text = f"{head} {state}".replace("*", "").strip()
+    return Reply(text=text, blocks=blocks, contacts=frozenset({contact.id}))
 
 
 def headline(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None) -> str:
@@ -162,7 +163,11 @@ def storm_reply(
         lines.append(f"{mark}{head}{mark}{f' · {state}' if state else ''}")
     hint = context("See to them one by one: `/score followups`")
     blocks = [section(f"*{title}*"), *sections(lines), hint]
-    return Reply(text=title, blocks=blocks)
+    return Reply(text=title, blocks=blocks, contacts=_list_contacts(follow_ups))
+
+
+def _list_contacts(follow_ups: Sequence[FollowUp]) -> frozenset[int]:
+    return frozenset(follow_up.contact for follow_up in follow_ups)
 
 
 def list_reply(
@@ -193,4 +198,5 @@ def list_reply(
         blocks.append(actions(buttons_of(follow_up, place=place)))
     if turning:
         blocks.append(actions(turning))
-    return Reply(text="1 follow-up" if len(follow_ups) == 1 else f"{len(follow_ups)} follow-ups", blocks=blocks)
+    text = "1 follow-up" if len(follow_ups) == 1 else f"{len(follow_ups)} follow-ups"
+    return Reply(text=text, blocks=blocks, contacts=_list_contacts(follow_ups))

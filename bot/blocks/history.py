@@ -35,6 +35,7 @@ def history_reply(
             text=f"{escape(title)}: no change.",
             blocks=[section(f"*{escape(title)}*\nThere is no change to show.")],
             picture=picture,
+            contacts=frozenset({contact.id}),
         )
     lines = [_render_entry(entry, score_type) for entry in entries]
     caption = "The one change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
@@ -42,7 +43,8 @@ def history_reply(
     blocks = [section(f"*{escape(title)}*"), *sections(lines), footer]
     if picture is None:
         blocks.append(actions([button("Chart", action="chart", value=f"{contact.id} {score_type.key} {CHART_DAYS}")]))
-    return Reply(text=f"History of {escape(title)}", blocks=blocks, picture=picture)
+    text = f"History of {escape(title)}"
+    return Reply(text=text, blocks=blocks, picture=picture, contacts=frozenset({contact.id}))
 
 
 def _render_entry(entry: HistoryEntry, score_type: ScoreType) -> str:

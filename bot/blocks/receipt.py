@@ -44,7 +44,8 @@ def receipt_reply(
             value=" ".join([str(contact.id), *(change.score_type.key for change in moved[:1])]),
         ),
     ]
-    return Reply(text=" · ".join(plain), blocks=[section(" · ".join(parts)), actions(buttons)], replaces=replaces)
+    blocks = [section(" · ".join(parts)), actions(buttons)]
+    return Reply(text=" · ".join(plain), blocks=blocks, replaces=replaces, contacts=frozenset({contact.id}))
 
 
 def taken_back_reply(
@@ -59,7 +60,8 @@ def taken_back_reply(
         scores = f"{len(moved):,} score{'' if len(moved) == 1 else 's'}"
         text = f"{scores} of {contacts:,} contacts · undone"
     buttons = [button("Undo", action="undo", value=batch)]
-    return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces)
+    named = frozenset(contact.id for contact in affected)
+    return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces, contacts=named)
 
 
 def _render_changes(contact: Contact, moved: Sequence[Moved]) -> str:

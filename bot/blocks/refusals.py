@@ -13,6 +13,7 @@ from storage.domain.errors import (
     Conflict,
     NothingToUndo,
     OffStep,
+    OutcomeUnknown,
     OutOfRange,
     Refusal,
     StorageUnavailable,
@@ -44,8 +45,11 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
     match refusal:
         case StorageUnavailable(because=because) if because:
             return f"Nothing was changed. {because}. Ask whoever runs Contact Score to repair that, then try again."
+        case OutcomeUnknown(contact=contact):
+            check = f"Look with `/score {contact[:80]}`" if contact else "Look whether it was"
+            return f"This may have been recorded: the database did not confirm it. {check} before you send it again."
         case StorageUnavailable():
-            return "The database does not answer just now, so this may not be kept. Send it again in a minute."
+            return "Nothing was changed: the database does not answer. Try again in a minute."
         case Conflict():
             return "That request was recorded already with other content, so nothing was changed. Send it as a new one."
         case NotAllowed(need=Need.SET):

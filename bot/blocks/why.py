@@ -42,6 +42,7 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
             context(f"These add up to {show(explanation.value)}."),
             actions([history]),
         ],
+        contacts=frozenset({contact.id}),
     )
 
 

@@ -12,6 +12,7 @@ from bot.settings import BadSettings, Settings, read_settings
 from storage.bootstrap import Storage, open_storage
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
+from storage.limits import DEFAULT_LIMITS, Limits
 from storage.workspaces import all_workspaces, find_workspace
 
 T = TypeVar("T")
@@ -20,13 +21,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 Team = Annotated[str | None, typer.Option("--workspace", metavar="T0123", help="Needed where there are several.")]
 
 
-def run(body: Callable[[Storage, Settings], Awaitable[T]]) -> T:
+def run(body: Callable[[Storage, Settings], Awaitable[T]], *, limits: Limits = DEFAULT_LIMITS) -> T:
     """Run *body* with the storage open; a refusal ends the program with 1 and says why."""
     with refusals():
         settings = read_settings()
 
         async def run_with_storage() -> T:
-            storage = await open_storage(settings.database_url, secret_keys=settings.keys)
+            storage = await open_storage(settings.database_url, secret_keys=settings.keys, limits=limits)
             try:
                 return await body(storage, settings)
             finally:

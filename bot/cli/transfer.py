@@ -20,6 +20,7 @@ from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
+from storage.limits import DEFAULT_LIMITS, MAINTENANCE
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.reading.segments import segments
@@ -58,7 +59,7 @@ def import_contacts(
         workspace = await the_workspace(team)
         csv_file = recognize(file)
         if undo:
-            recorded = await undo_import(workspace, file=csv_file, committer=storage.committer, now=system_clock())
+            recorded = await undo_import(workspace, file=csv_file, now=system_clock())
             _print_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
             return True
         mending, bad_lines = Mending(csv_file), list[tuple[int, str]]()
@@ -75,7 +76,6 @@ def import_contacts(
                     workspace,
                     file=csv_file,
                     mapping=dict(_parse_pair(text) for text in map_column or ()),
-                    committer=storage.committer,
                     progress=on_progress,
                     wrong=record_wrong_line,
                     dry_run=dry_run,
@@ -88,7 +88,7 @@ def import_contacts(
         )
         return not report.wrong
 
-    if not run(body):
+    if not run(body, limits=MAINTENANCE if undo else DEFAULT_LIMITS):  # a whole import is undone in one transaction
         raise typer.Exit(1)
 
 
@@ -199,7 +199,7 @@ def export_contacts(
         if out:
             output.note(f"Wrote {output.count(number_written, 'contact')} to {out}.")
 
-    run(body)
+    run(body, limits=MAINTENANCE)
 
 
 def _ignore_progress(done: int) -> None:

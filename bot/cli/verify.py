@@ -12,6 +12,7 @@ from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.people import Workspace
 from storage.ledger.verify import contacts_to_verify, verify_next
+from storage.limits import MAINTENANCE
 from storage.workspaces import all_workspaces, find_workspace
 
 MAX_DIFFERENCES_SHOWN = 1000
@@ -39,7 +40,7 @@ def verify(team: Team = None, as_json: AsJson = False) -> None:
             output.lines(f"{contacts} with {scores} folded again: {_format_differences(counts['differences'])}.")
         return counts["differences"]
 
-    if run(body):
+    if run(body, limits=MAINTENANCE):
         raise typer.Exit(1)
 
 

@@ -26,7 +26,7 @@ from bot.commands.view_score import view_score
 from bot.commands.why import explain_score
 from bot.slack.access import Need
 from bot.slack.handling import Reply, Request
-from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_set, strip_quotes, verb_of
+from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_contact, read_set, verb_of
 from bot.slack.lookup import find_all, is_name
 from bot.slack.text import MENTION, escape_code
 from storage.sources.config import sources
@@ -142,7 +142,7 @@ async def carry_out(request: Request) -> Reply:
         command = COMMANDS[asking.verb]
         request.needs(command.need)
         return await command.handler(replace(request, text=asking.rest))
-    if MENTION.fullmatch(line) or await find_all(request, strip_quotes(line)):
+    if MENTION.fullmatch(line) or await find_all(request, read_contact(line)):
         return await view_score(request)
     suggestion = await _suggest_line(request, line)
     if suggestion:

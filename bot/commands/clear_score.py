@@ -25,7 +25,7 @@ async def clear_score(request: Request) -> Reply:
     if not existing:
         label = score_called(*(request.type(score).label for score in scores))
         return plain_reply(f"{escape(contact.shown)} has no {label}, so there is nothing to clear.")
-    recorded = await request.clear(contact.id, existing)
+    recorded = await request.clear(contact, existing)
     if not recorded.moved:
         return Reply()  # the same request, sent again
     return receipt_reply(contact, recorded.moved, batch=request.batch)

@@ -5,7 +5,7 @@ import re
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Reply, Request
-from bot.slack.line import strip_quotes
+from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
 from storage.ledger.contacts import contacts, find_by_key
@@ -18,7 +18,7 @@ async def merge_contacts(request: Request) -> Reply:
     words = _INTO.split(f" {request.text} ")
     if len(words) != 2 or not all(part.strip() for part in words):
         return plain_reply("Say which two are one: `/score merge ada.l@example.com into ada@example.com`")
-    source, target = (strip_quotes(part.strip()) for part in words)
+    source, target = (read_contact(part.strip()) for part in words)
     first = await find_one(request, source, line=f"merge {{}} into {words[1].strip()}")
     if isinstance(first, Reply):
         return first
@@ -27,7 +27,7 @@ async def merge_contacts(request: Request) -> Reply:
         return second
     if first.id == second.id:
         return plain_reply(f"{escape(first.shown)} and {escape(second.shown)} are one contact already.")
-    recorded = await request.merge(first.id, second.id)
+    recorded = await request.merge(first, second)
     (merged,) = await contacts(
         request.workspace, ids=[await find_by_key(request.workspace, key=str(second.id)) or second.id]
     )

@@ -10,7 +10,7 @@ from bot.slack.handling import Reply, Request
 from bot.slack.line import Setting, ends_with_number, read_set, two_numbers_refusal
 from bot.slack.lookup import find_all, find_one
 from bot.slack.text import escape, escape_code
-from storage.domain.contacts import looks_like_address
+from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Op
 from storage.domain.numbers import show
@@ -36,7 +36,7 @@ async def set_score(request: Request) -> Reply:
             value = replace(setting.values[-1], score=key.casefold()).typed()
             return plain_reply(f"Values stand at the end: `/score set {escape_code(contact)} {value}`")
         return match
-    return await _set_scores(request, setting, match.id)
+    return await _set_scores(request, setting, match)
 
 
 def _format_line(setting: Setting, contact: str = "{}") -> str:
@@ -58,7 +58,7 @@ def _offer_to_add(request: Request, setting: Setting) -> Reply:
     return choose_contact_reply(question, [(label, _format_line(setting, setting.contact))], action="create")
 
 
-async def _set_scores(request: Request, setting: Setting, contact: int | str) -> Reply:
+async def _set_scores(request: Request, setting: Setting, contact: Contact | str) -> Reply:
     recorded = await request.change(contact, setting.values, reason=setting.reason)
     existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
     if not recorded.moved:

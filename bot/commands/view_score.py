@@ -3,7 +3,7 @@
 from bot.blocks.contact_card import card_reply
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.handling import Reply, Request
-from bot.slack.line import strip_quotes
+from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from storage.alerts.followups import list_waiting
 from storage.domain.errors import UnknownContact
@@ -12,7 +12,7 @@ from storage.reading.current_scores import card
 
 async def view_score(request: Request) -> Reply:
     """Answer `view CONTACT`."""
-    words = strip_quotes(request.text)
+    words = read_contact(request.text)
     if not words:
         return plain_reply("Say whom: `/score view ada@example.com`")
     contact = await find_one(request, words, line="view {}")

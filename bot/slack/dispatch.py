@@ -32,7 +32,6 @@ from bot.views import OPTIONS, VIEWS
 from storage.domain.contacts import check_text
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
-from storage.ledger.committer import Committer
 from storage.scoring.definitions import score_types
 from storage.workspaces import load_choices
 
@@ -55,7 +54,6 @@ class Dispatcher:
         posting: AsyncWebClient,
         opening: AsyncWebClient,
         people: People,
-        committer: Committer,
         senders: Senders,
         wake: Callable[[], None],
         clock: Callable[[], int],
@@ -63,8 +61,7 @@ class Dispatcher:
         self._workspace = workspace
         self._enterprise = enterprise
         self._bot_user = bot_user
-        self._answers = Answers(posting=posting, opening=opening, people=people, clock=clock)
-        self._committer = committer
+        self._answers = Answers(workspace=workspace, posting=posting, opening=opening, people=people, clock=clock)
         self._clock = clock
         self._senders = senders
         self._wake = wake
@@ -239,7 +236,6 @@ class Dispatcher:
             rights=rights(person, choices),
             types=await score_types(self._workspace),
             person=person,
-            committer=self._committer,
             senders=self._senders,
             key=payload.key,
             now=now,

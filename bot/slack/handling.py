@@ -7,14 +7,14 @@ from typing import Any, TypeAlias
 from bot.slack.access import Need, Person, Verdict, check_allowed
 from bot.slack.line import Value
 from bot.source_admin import Senders
-from storage.domain.contacts import Json, Reference
-from storage.domain.errors import Refusal, UnknownScoreType
+from storage.domain.contacts import Contact, Json, Reference
+from storage.domain.errors import OutcomeUnknown, Refusal, UnknownScoreType
 from storage.domain.facts import Deletion, Item, Merge, Op
 from storage.domain.facts import ItemRequest as AskedFor
 from storage.domain.people import Choices, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
 
 Block: TypeAlias = dict[str, Any]  # Block Kit, as Slack documents it
 
@@ -32,7 +32,6 @@ class Request:
     workspace: Workspace
     types: Sequence[ScoreType]  #: the default one first
     person: Person
-    committer: Committer
     key: str  #: the same for the same request sent again
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
@@ -63,51 +62,58 @@ class Request:
             raise UnknownScoreType(key, known=tuple(score_type.key for score_type in self.types))
         return score_type
 
-    async def change(self, contact: int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
-        """Record all of *values* for a contact, by its id or, where it is to be made, its address; or none of them."""
-        reference = contact if isinstance(contact, int) else Reference(email=contact)
+    async def change(self, contact: Contact | int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
+        """Record all of *values* for a contact, its id or, where it is to be created, its address; or none of them."""
+        creates = isinstance(contact, str)
+        reference = Reference(email=contact) if isinstance(contact, str) else _find_id(contact)
         items = [
             Item(key=self.key, contact=reference, score=value.score, op=value.op, amount=value.amount, reason=reason)
             for value in values
         ]
-        return await self.committer.record(
-            self._build_submission(items=items, creates=isinstance(contact, str)), now=self.now
-        )
+        return await self._record(self._build_submission(items=items, creates=creates), contact)
 
     async def save_contact(self, email: str, fields: Mapping[str, Json]) -> Recorded:
         """Record what is to be known of the contact with this address, which is made where there is none."""
         item = Item(key=self.key, contact=Reference(email=email), fields=fields)
-        return await self.committer.record(self._build_submission(items=[item], creates=True), now=self.now)
+        return await self._record(self._build_submission(items=[item], creates=True), email)
 
-    async def record_item(self, item: Item) -> Recorded:
-        """Record one item about a contact that is there."""
-        return await self.committer.record(self._build_submission(items=[item]), now=self.now)
+    async def set_owner(self, contact: Contact, owner: str) -> Recorded:
+        """Record who owns a contact, by the address."""
+        item = Item(key=self.key, contact=contact.id, fields={"owner": owner})
+        return await self._record(self._build_submission(items=[item]), contact)
 
-    async def clear(self, contact: int, scores: Sequence[str]) -> Recorded:
+    async def clear(self, contact: Contact, scores: Sequence[str]) -> Recorded:
         """Record that these scores of a contact are missing from now on."""
-        items = [Item(key=self.key, contact=contact, score=score, op=Op.CLEAR) for score in scores]
-        return await self.committer.record(self._build_submission(items=items), now=self.now)
+        items = [Item(key=self.key, contact=contact.id, score=score, op=Op.CLEAR) for score in scores]
+        return await self._record(self._build_submission(items=items), contact)
 
-    async def merge(self, contact: int, into: int) -> Recorded:
+    async def merge(self, contact: Contact, into: Contact) -> Recorded:
         """Record that two contacts are one."""
-        merge = Merge(key=self.key, contact=contact, into=into)
-        return await self.committer.record(self._build_submission(items=[merge]), now=self.now)
+        merge = Merge(key=self.key, contact=contact.id, into=into.id)
+        return await self._record(self._build_submission(items=[merge]), into)
 
-    async def delete(self, contact: int) -> Recorded:
+    async def delete(self, contact: Contact) -> Recorded:
         """Record that nothing of a contact is to be known any more."""
-        deletion = Deletion(key=self.key, contact=contact)
-        return await self.committer.record(self._build_submission(items=[deletion]), now=self.now)
+        deletion = Deletion(key=self.key, contact=contact.id)
+        return await self._record(self._build_submission(items=[deletion]), contact)
 
     async def undo(self, batch: str) -> Recorded:
         """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
         muted = batch.startswith("import/")
-        return await self.committer.record(self._build_submission(undoes=batch, muted=muted), now=self.now)
+        return await record(self.workspace, self._build_submission(undoes=batch, muted=muted), now=self.now)
+
+    async def _record(self, submission: Submission, contact: Contact | int | str) -> Recorded:
+        """Record a submission about a contact; raises OutcomeUnknown with its name."""
+        try:
+            return await record(self.workspace, submission, now=self.now)
+        except OutcomeUnknown as exc:
+            name = contact.typed if isinstance(contact, Contact) else contact
+            raise OutcomeUnknown(f"id:{name}" if isinstance(name, int) else name) from exc
 
     def _build_submission(
         self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
     ) -> Submission:
         return Submission(
-            workspace=self.workspace,
             source=SLACK,
             batch=self.batch,
             received_at=self.now,
@@ -118,6 +124,10 @@ class Request:
             undoes=undoes,
             muted=muted,
         )
+
+
+def _find_id(contact: Contact | int) -> int:
+    return contact if isinstance(contact, int) else contact.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +145,7 @@ class Reply:
     *replaces*: the message stands in the place of the one whose button was clicked.
     *picture*: it stands under the message; where Slack does not take it, the message says so and what to do.
     *public*: everybody in the conversation sees it, where everybody there may.
+    *contacts*: the row ids of the contacts that it names, so that it can be edited when one of them is deleted.
     """
 
     text: str = ""
@@ -142,5 +153,6 @@ class Reply:
     replaces: bool = False
     picture: Picture | None = None
     public: bool = False
+    contacts: frozenset[int] = frozenset()
     modal: Block | None = None
     errors: Mapping[str, str] = field(default_factory=dict)

@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from storage.domain.contacts import looks_like_address
+from storage.domain.contacts import find_address, looks_like_address
 from storage.domain.errors import BadNumber, Refusal
 from storage.domain.facts import Op
-from storage.domain.numbers import parse, show
+from storage.domain.numbers import parse, show, show_unambiguous
 from storage.domain.score_types import ScoreType
 
 _NUMBER = r"(?:\d+(?:[.,]\d*)?|[.,]\d+)"
@@ -24,6 +24,7 @@ _DID = re.compile(r"(?:rising|falling|moved|crossed|stale)\s", re.IGNORECASE)
 _WORD = re.compile(r'"[^"]*"|\S+')
 _QUOTED = re.compile(r'"([^"]*)"')
 _ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+")
+_IN_BRACKETS = re.compile(r"<[^\s<>@#!][^\s<>]*@[^\s<>]+>")  # as mail programs write it after a name
 _FIELD_WORD = re.compile(r'\w+:"[^"]*"|"[^"]*"|\S+')
 _FIELD = re.compile(r"(?P<field>[a-zA-Z]+):(?P<text>.*)")
 _PERIOD = re.compile(r"(?P<line>.*\S)\s(?P<number>\d{1,4})(?P<unit>[dDwW])", re.ASCII | re.DOTALL)
@@ -55,8 +56,8 @@ class Value:
     def typed(self) -> str:
         """Write the value as a line takes it."""
         if self.op is Op.SET:
-            return f"{self.score}={show(self.amount)}"
-        return f"{self.score}{'+' if self.amount >= 0 else '-'}{show(abs(self.amount))}"
+            return f"{self.score}={show_unambiguous(self.amount)}"
+        return f"{self.score}{'+' if self.amount >= 0 else '-'}{show_unambiguous(abs(self.amount))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ def verb_of(line: str, verbs: Collection[str]) -> Asking:
 
 
 def is_filter(line: str) -> bool:
-    """Tell whether a line without a verb is a filter: it has an operator outside quotes."""
-    return bool(_OPERATOR.search(_QUOTED.sub("", line)))
+    """Return whether a line without a verb is a filter: it has an operator outside quotes and `<address>`."""
+    return bool(_OPERATOR.search(_QUOTED.sub("", _IN_BRACKETS.sub("", line))))
 
 
 def near_verb(line: str, verbs: Collection[str]) -> str | None:
@@ -115,6 +116,11 @@ def strip_quotes(contact: str) -> str:
     return quoted[1].strip() if quoted else contact.strip()
 
 
+def read_contact(words: str) -> str:
+    """Return the contact that words name: the address where they are about one, else the words without quotes."""
+    return find_address(words) or strip_quotes(words)
+
+
 def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
     """Read what follows `set`; raises Unclear, saying what to type instead.
 
@@ -130,7 +136,7 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
         has_bare = has_bare or is_bare
         values.insert(0, value)
         del words[-count:]
-    contact = strip_quotes(" ".join(words))
+    contact = read_contact(" ".join(words))
     _check_line(words, contact=contact, values=values, types=types)
     return Setting(contact=contact, values=tuple(values), reason=reason)
 
@@ -191,7 +197,7 @@ def _read_last_value(words: Sequence[str], types: Sequence[ScoreType]) -> tuple[
 
 def _parse_value(score: str, sign: str, number: str) -> Value:
     try:
-        amount = parse(number)
+        amount = parse(number, typed=True)
     except BadNumber as exc:
         message = str(exc)
         raise Unclear(f"{message[0].upper()}{message[1:]}.".removesuffix("..") or message) from exc
@@ -291,14 +297,17 @@ def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, .
         named.insert(0, words.pop().casefold())
     if not words:
         raise Unclear("Say whose score: `/score clear ada@example.com fit`")
-    return strip_quotes(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)
+    return read_contact(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)
 
 
 def read_add(rest: str) -> tuple[str, dict[str, str]]:
     """Read what follows `add`: the address, and what is said of the contact by field; raises Unclear."""
     fields: dict[str, str] = {}
+    bracketed = _IN_BRACKETS.search(rest)
+    if bracketed and ":" not in rest[: bracketed.start()]:  # the name before it is how a mail program writes it
+        rest = rest[bracketed.start() :]
     words = _FIELD_WORD.findall(rest)
-    address = strip_quotes(words[0]) if words else ""
+    address = read_contact(words[0]) if words else ""
     if not looks_like_address(address):
         first = f"`{words[0]}` is not an e-mail address. " if words else ""
         raise Unclear(f'{first}Say whom: `/score add ada@example.com name:"Ada Lovelace"`')

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from bot.blocks.refusals import ambiguous_contact_reply, no_contact_reply, plain_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION
-from storage.domain.contacts import Contact, match_key
+from storage.domain.contacts import Contact
 from storage.domain.errors import UnknownScoreType
+from storage.domain.texts import match_key
 from storage.ledger.contacts import contacts, find, nearest
 
 _OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)

@@ -15,7 +15,9 @@ from bot.slack.access import Verdict
 from bot.slack.directory import UNSURE, People, error_code
 from bot.slack.handling import Reply
 from storage.domain.backoff import SECOND
+from storage.domain.people import Workspace
 from storage.jobs import Job
+from storage.posted_messages import record_posted
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +30,11 @@ NO_PLACE = frozenset(
 )
 _NO_MESSAGE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", *NO_PLACE})
 _NO_LOOK = frozenset({"missing_scope", "unknown_method", "not_allowed_token_type", "no_permission", *NO_PLACE})
+_NO_DELETION = frozenset(
+    {"cant_delete_message", "file_not_found", "file_deleted", "cant_delete_file", "missing_scope", *_NO_MESSAGE}
+)
+#: what a message about a contact says once the contact is deleted
+CONTACT_DELETED = "Contact deleted"
 #: what stands in a message that may not name anybody any more
 HIDDEN = "Hidden, because not everyone here may see scores; members can type `/score followups`."
 
@@ -47,8 +54,11 @@ class NotShown(Exception):
 class Poster:
     """Post and edit with a client that repeats nothing by itself."""
 
-    def __init__(self, client: AsyncWebClient, *, people: People, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, client: AsyncWebClient, *, workspace: Workspace, people: People, clock: Callable[[], int]
+    ) -> None:
         self._client = client
+        self._workspace = workspace
         self._people = people
         self._clock = clock
         self._readers: dict[str, str] = {}  # direct messages → the person that they are opened with
@@ -104,7 +114,9 @@ class Poster:
                 if _may_be_posted(exc):
                     raise Unheard from exc
                 raise
+            await record_posted(self._workspace, channel=channel, ts=str(posted["ts"]), contacts=reply.contacts)
             return str(posted["ts"])
+        await record_posted(self._workspace, channel=channel, ts=ts, contacts=reply.contacts)
         try:
             await self._client.chat_update(channel=channel, ts=ts, text=reply.text, blocks=blocks)
         except SlackApiError as exc:
@@ -114,6 +126,44 @@ class Poster:
         if verdict is not Verdict.ALLOWED:
             raise NotShown(verdict)
         return ts
+
+    async def hide_deleted(self, channel: str, ts: str) -> bool:
+        """Replace all that a message says, because its contact was deleted; return False where Slack refuses that.
+
+        A message that Slack does not let anybody edit is deleted. Raises what Slack says where trying again may help.
+        """
+        try:
+            blocks = [section(CONTACT_DELETED)]
+            await self._client.chat_update(channel=channel, ts=ts, text=CONTACT_DELETED, blocks=blocks)
+        except SlackApiError as exc:
+            if error_code(exc) not in _NO_MESSAGE:
+                raise
+        else:
+            return True
+        try:
+            await self._client.chat_delete(channel=channel, ts=ts)
+        except SlackApiError as exc:
+            if error_code(exc) not in _NO_DELETION:
+                raise
+            return error_code(exc) == "message_not_found"
+        return True
+
+    async def delete_file(self, file: str) -> bool:
+        """Delete a picture, by the id of its file; return False where Slack refuses that."""
+        try:
+            await self._client.files_delete(file=file)
+        except SlackApiError as exc:
+            if error_code(exc) not in _NO_DELETION:
+                raise
+            return error_code(exc) in ("file_not_found", "file_deleted")
+        return True
+
+    async def find_link(self, channel: str, ts: str) -> str:
+        """Return the address of a message, for people; without one, the channel that it is in."""
+        try:
+            return str((await self._client.chat_getPermalink(channel=channel, message_ts=ts))["permalink"])
+        except SlackApiError:
+            return f"in <#{channel}>"
 
     async def _check_readers(self, channel: str) -> Verdict:
         """Return whether everybody who reads a conversation may see scores; raises where Slack does not say just now.

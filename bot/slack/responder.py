@@ -20,6 +20,7 @@ from bot.slack.handling import Block, Reply
 from bot.slack.payloads import SlackPayload
 from bot.slack.poster import NotShown, Poster, Unheard
 from bot.upload_image import BlocksRefused, send_with_image
+from storage.domain.people import Workspace
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +31,17 @@ class Answers:
     """The one way back to Slack."""
 
     def __init__(
-        self, *, posting: AsyncWebClient, opening: AsyncWebClient, people: People, clock: Callable[[], int]
+        self,
+        *,
+        workspace: Workspace,
+        posting: AsyncWebClient,
+        opening: AsyncWebClient,
+        people: People,
+        clock: Callable[[], int],
     ) -> None:
+        self._workspace = workspace
         self._client, self._opening, self._people, self._clock = posting, opening, people, clock
-        self._poster = Poster(posting, people=people, clock=clock)
+        self._poster = Poster(posting, workspace=workspace, people=people, clock=clock)
 
     async def send(self, payload: SlackPayload, reply: Reply) -> None:
         """Send a reply to the one who asked, seen by them alone."""
@@ -45,7 +53,13 @@ class Answers:
             elif reply.public:
                 await self._post_publicly(payload, reply)
             elif reply.picture is not None:
-                await send_with_image(reply, reply.picture, client=self._client, send=partial(self._answer, payload))
+                await send_with_image(
+                    reply,
+                    reply.picture,
+                    workspace=self._workspace,
+                    client=self._client,
+                    send=partial(self._answer, payload),
+                )
             else:
                 await self._answer(payload, reply)
         except Exception as exc:  # what was recorded stays so; only the answer is lost

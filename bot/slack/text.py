@@ -3,8 +3,16 @@
 import re
 import unicodedata
 from string import ascii_letters, digits
+from urllib.parse import unquote
 
-_LINK = re.compile(r"<(?:(?:mailto:|tel:)([^<>|]*)|(https?://[^<>|]*))(?:\|([^<>]*))?>")
+_MAIL_LINK = re.compile(r"<mailto:([^<>|?]*)(?:\?[^<>|]*)?(?:\|[^<>]*)?>", re.IGNORECASE)
+_LINK = re.compile(r"<(?:tel:([^<>|]*)|(https?://[^<>|]*))(?:\|([^<>]*))?>")
+#: words in quotes, whichever a phone or a Mac makes of them, where something in quotes may begin
+_IN_QUOTES = re.compile(
+    "(?:(?<=[\\s:(,~=-])|^)"
+    '(?:\u201c([^\u201c\u201d]*)[\u201d\u201c]|\u201e([^\u201c\u201d\u201e]*)[\u201c\u201d]|"([^"]*)"|\u00ab([^\u00ab\u00bb]*)\u00bb)'
+)
+_DOUBLE_QUOTES = str.maketrans(dict.fromkeys('"\u201c\u201d\u201e\u00ab\u00bb', "'"))
 #: marks, overrides and isolates of the direction in which text is written
 _DIRECTIONS = "\u200e\u200f\u061c" + "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 _TURNING = str.maketrans(dict.fromkeys(_DIRECTIONS))
@@ -35,10 +43,15 @@ MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
 
 
 def clean(text: str) -> str:
-    """Give what a person typed: links as their text, entities and typographic signs as plain ones."""
-    plain = _LINK.sub(lambda match: match[3] or match[1] or match[2], text)
+    """Return what a person typed: a mail link as its address, other links as their text, entities and signs as plain.
+
+    Quotes inside of words in quotes become apostrophes, which match them, so that the words end where they were to end.
+    """
+    plain = _MAIL_LINK.sub(lambda match: unquote(match[1]), text)
+    plain = _LINK.sub(lambda match: match[3] or match[1] or match[2], plain)
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):  # the three that Slack escapes
         plain = plain.replace(entity, character)
+    plain = _IN_QUOTES.sub(lambda match: f'"{match[match.lastindex or 0].translate(_DOUBLE_QUOTES)}"', plain)
     return " ".join(plain.translate(_TYPED).split())
 
 

@@ -21,10 +21,10 @@ async def submit_deletion(request: Request) -> Reply:
     if not existing:
         return await _report_missing(request, id)
     try:
-        await request.delete(id)
+        await request.delete(existing[0])
     except UnknownContact:  # deleted between the two
         return await _report_missing(request, id)
-    return plain_reply(f"*{escape(existing[0].shown)}* is gone, with {describe_holdings(holdings)}.")
+    return plain_reply(f"*{escape(existing[0].shown)}* is deleted, with {describe_holdings(holdings)}.")
 
 
 async def _report_missing(request: Request, id: int) -> Reply:
@@ -34,7 +34,7 @@ async def _report_missing(request: Request, id: int) -> Reply:
         await find_by_key(request.workspace, key=str(id)),
     )
     if merged_into is None:
-        return plain_reply(f"*{name}* is not there any more: deleted already. Nothing else was changed.")
+        return plain_reply(f"*{name}* was deleted already. Nothing was changed.")
     (contact,) = await contacts(request.workspace, ids=[merged_into])
     return plain_reply(
         f"*{name}* is one with *{escape(contact.shown)}* by now, so nothing was deleted."

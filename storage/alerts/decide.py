@@ -234,10 +234,10 @@ async def _list_evaluations(session: Session, plans: Sequence[Plan]) -> list[_Ev
     moved_plans = [plan for plan in plans if plan.refusal is None and plan.moved]
     if not moved_plans:
         return []
-    rules = await alert_rules.load_rules(session, {plan.submission.workspace.id for plan in moved_plans})
+    rules = await alert_rules.load_rules(session, {plan.workspace.id for plan in moved_plans})
     evaluations = list[_Evaluation]()
     for plan in moved_plans:
-        workspace = plan.submission.workspace
+        workspace = plan.workspace
         for rule in rules.get(workspace.id, ()):
             watch = rule.watch(tuple(plan.types.values()))
             if watch is not None:

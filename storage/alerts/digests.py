@@ -11,7 +11,6 @@ from storage.alerts.followups import Assignee, FollowUp
 from storage.db import database
 from storage.db.database import Row
 from storage.domain.business_hours import check_zone, next_time
-from storage.domain.contacts import match_key
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
@@ -19,6 +18,7 @@ from storage.domain.filters import Filter, Sort
 from storage.domain.filters.terms import All, Compare, Comparison, Crossed, Direction, Is, Term, Trend
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
+from storage.domain.texts import match_key
 from storage.jobs import NewJob
 from storage.reading import current_scores, pages
 from storage.reading.current_scores import Card

@@ -22,6 +22,7 @@ from storage.jobs import NewJob
 
 #: kinds of jobs
 ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate"
+_JOB_KINDS = ", ".join(f"'{kind}'" for kind in (ASK, EDIT, WAKE, RELEASE, ESCALATE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +164,13 @@ async def _write_steps(session: Session, steps: list[Row]) -> None:
 
 
 async def delete_follow_ups(session: Session, contacts: Collection[int]) -> None:
-    """Take away the follow-ups of contacts, and what became of them; the locks are held."""
+    """Delete the follow-ups of contacts with their history and their jobs; the locks of the contacts are held."""
+    await session.rows(
+        "DELETE FROM jobs WHERE id IN (SELECT j.id FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " JOIN jobs j ON j.workspace_id = f.workspace_id AND j.lane = f.lane AND j.subject = f.id"
+        f" AND j.kind IN ({_JOB_KINDS}) ORDER BY j.id FOR NO KEY UPDATE OF j)",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
     await session.rows(
         "DELETE FROM follow_up_moves WHERE follow_up_id IN"
         " (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id)",

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from storage.db import database
 from storage.db.database import Row
-from storage.domain.contacts import match_key
 from storage.domain.errors import Refusal
 from storage.domain.followups import NOBODYS, WAITING, FollowUpOutcome, FollowUpState, FollowUpStatus
 from storage.domain.people import Workspace
+from storage.domain.texts import match_key
 
 #: the lane of what is not posted by itself
 DIGEST = "digest"

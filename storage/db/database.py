@@ -21,18 +21,21 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError
 from tortoise.transactions import in_transaction
 
-from storage.db.errors import translate_error
-from storage.domain.errors import BadText, Refusal
+from storage.db.errors import READ_ONLY, translate_error
+from storage.domain.errors import BadText, Refusal, StorageUnavailable
+from storage.limits import DEFAULT_LIMITS, Limits
 from storage.vault import Vault
 
 T = TypeVar("T")
 Row: TypeAlias = dict[str, Any]  # what a driver returns has no type until a record is made of it
 
+REFUSAL_LASTS = 30.0  # seconds for which a refused change says that the next one will be refused too
 LARGEST_ID = 2**63 - 1  # what a column of ids holds; no row has it
 
 #: A batch of one is planned anew each time otherwise, which costs more than running it; and no index is far away on
 #: a disk without arms, so that rows are looked up rather than a whole table read.
 SERVER_SETTINGS = {"plan_cache_mode": "force_generic_plan", "jit": "off", "random_page_cost": "1.1"}
+PLAN_CACHE_MODES = ("auto", "force_generic_plan", "force_custom_plan")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
@@ -57,10 +60,12 @@ class Address:
     config: Mapping[str, Any]
     path: Path | None = None  #: of the SQLite file
 
-    def tortoise(self, *, writer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def tortoise(self, *, writer: Mapping[str, Any] | None = None, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
         """Give Tortoise's configuration: a writing connection, and on SQLite a reading one beside it."""
         connections = {self.dialect: dict(writer or self.config)}
-        if self.path is not None:
+        if self.path is None:
+            connections[self.dialect]["credentials"] = {**self.config["credentials"], "limits": limits}
+        else:
             reading = {**self.config["credentials"], "query_only": "ON"}
             connections["reader"] = {"engine": "tortoise.backends.sqlite", "credentials": reading}
         # Connections are named by dialect because Tortoise caches statements by that name.
@@ -80,7 +85,13 @@ def parse_url(url: str) -> Address:
         if not path.name:
             raise BadDatabaseUrl
         # -1: truncating the write-ahead log at every checkpoint costs a fifth of the throughput.
-        credentials = {"file_path": str(path), "busy_timeout": 15_000, "journal_size_limit": -1}
+        # secure_delete: what is deleted is overwritten, so that a deleted contact is not found in the file either.
+        credentials = {
+            "file_path": str(path),
+            "busy_timeout": 15_000,
+            "journal_size_limit": -1,
+            "secure_delete": "ON",
+        }
         return Address("sqlite", {"engine": "storage.db.sqlite_engine", "credentials": credentials}, path)
     if scheme in ("postgres", "postgresql"):
         options = parse_qs(urlsplit(url).query)
@@ -95,8 +106,17 @@ def parse_url(url: str) -> Address:
         # The word of PostgreSQL's own tools, which hosted databases put into their addresses.
         if mode := config["credentials"].pop("sslmode", None):
             config["credentials"]["ssl"] = mode
-        config["credentials"]["server_settings"] = dict(SERVER_SETTINGS)
-        config["credentials"].setdefault("maxsize", 8)
+        config["credentials"]["server_settings"] = settings = dict(SERVER_SETTINGS)
+        if mode := config["credentials"].pop("plan_cache_mode", None):
+            if mode not in PLAN_CACHE_MODES:
+                raise BadDatabaseUrl(
+                    f"plan_cache_mode in CONTACT_SCORE_DATABASE_URL is {' or '.join(PLAN_CACHE_MODES)}"
+                )
+            settings["plan_cache_mode"] = mode
+        if schema := config["credentials"].pop("schema", None):
+            settings["search_path"] = '"{}"'.format(schema.replace('"', '""'))
+        # 0: none is kept for later, since it would be made anew in the background, with a traceback while it cannot be.
+        config["credentials"] = {"minsize": 0, "maxsize": 8, **config["credentials"]}
         config["engine"] = "storage.db.asyncpg_engine"
         return Address("postgres", config)
     raise BadDatabaseUrl
@@ -120,6 +140,22 @@ class Session:
         except Exception as exc:
             translated = translate_error(exc)
             raise translated from (exc if translated is not exc else None)
+
+
+class _WatchedSession(Session):
+    """A session that is in *silent* while a statement of it takes longer than *patience* seconds."""
+
+    def __init__(self, client: BaseDBAsyncClient, dialect: str, *, silent: set[Session], patience: float) -> None:
+        super().__init__(client, dialect)
+        self._silent, self._patience = silent, patience
+
+    async def rows(self, sql: str, *params: object) -> list[Row]:
+        timer = asyncio.get_running_loop().call_later(self._patience, self._silent.add, self)
+        try:
+            return await super().rows(sql, *params)
+        finally:
+            timer.cancel()
+            self._silent.discard(self)
 
 
 def encode_rows(rows: Iterable[object]) -> str:
@@ -158,13 +194,16 @@ def _read_json_each(match: re.Match[str]) -> str:
 class Database:
     """An open database."""
 
-    def __init__(self, address: Address, context: TortoiseContext, vault: Vault) -> None:
+    def __init__(self, address: Address, context: TortoiseContext, vault: Vault, limits: Limits) -> None:
         self.dialect = address.dialect
         self.vault = vault
         self.jobs_checked_at = 0  #: when `jobs` last looked for times that a wrong clock wrote, in µs
         self._context = context
-        self._writer = context.db(address.dialect)
+        self._writer: Any = context.db(address.dialect)  # one of our engines
         self._reader = context.db("reader") if address.path is not None else self._writer
+        self._patience = limits.silence
+        self._silent: set[Session] = set()  # transactions that wait too long for an answer
+        self._refusal: StorageUnavailable | None = None  # why the last change was not taken, if it was a short time ago
 
     @property
     def writer(self) -> Session:
@@ -185,10 +224,15 @@ class Database:
         async def run() -> T:
             try:
                 async with in_transaction(self.dialect) as client:
-                    return await body(Session(client, self.dialect))
+                    session = _WatchedSession(client, self.dialect, silent=self._silent, patience=self._patience)
+                    result = await body(session)
             except Exception as exc:
                 translated = translate_error(exc)
+                if isinstance(translated, StorageUnavailable) and translated.because:
+                    self._remember_refusal(translated)
                 raise translated from (exc if translated is not exc else None)
+            self._refusal = None
+            return result
 
         task = asyncio.create_task(run())
         try:
@@ -213,6 +257,36 @@ class Database:
         first = (last[0]["seq"] if last else 0) + 1
         return range(first, first + count)
 
+    async def discard_log(self) -> None:
+        """Empty SQLite's write-ahead log, which still holds what was deleted; a reader under way keeps it for now."""
+        if self.dialect == "sqlite":
+            await self.writer.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def check_writer(self) -> None:
+        """Raise StorageUnavailable where changes are not taken: read-only, full, or silent for too long.
+
+        This writes nothing. That the database had no room is known from the last change that it refused."""
+        if self.dialect == "postgres":
+            (row,) = await self.writer.rows("SELECT current_setting('transaction_read_only') AS read_only")
+            if row["read_only"] == "on":
+                raise StorageUnavailable(READ_ONLY)
+        if self._refusal is not None:
+            raise StorageUnavailable(self._refusal.because)
+        if self._silent:
+            raise StorageUnavailable
+
+    def _remember_refusal(self, refusal: StorageUnavailable) -> None:
+        def forget() -> None:
+            if self._refusal is refusal:
+                self._refusal = None
+
+        self._refusal = refusal
+        asyncio.get_running_loop().call_later(REFUSAL_LASTS, forget)
+
+    def give_up(self) -> None:
+        """Fail what waits for the database, and whatever asks for it later, because the process is about to end."""
+        self._writer.give_up()
+
     async def close(self) -> None:
         """Close every connection."""
         global _open
@@ -223,7 +297,7 @@ class Database:
 _open: Database | None = None
 
 
-async def open_database(address: Address, *, vault: Vault) -> Database:
+async def open_database(address: Address, *, vault: Vault, limits: Limits = DEFAULT_LIMITS) -> Database:
     """Open the one database of this process; it can be used and closed from any task."""
     global _open
     if _open is not None:
@@ -231,8 +305,8 @@ async def open_database(address: Address, *, vault: Vault) -> Database:
     context = TortoiseContext()
     with context:
         # Without the global fallback only the task that opened it, and its children, would find the database.
-        await context.init(config=address.tortoise(), _enable_global_fallback=True)
-    _open = Database(address, context, vault)
+        await context.init(config=address.tortoise(limits=limits), _enable_global_fallback=True)
+    _open = Database(address, context, vault, limits)
     return _open
 
 

@@ -31,7 +31,7 @@ _UNREACHABLE = (
     TransactionManagementError,
 )
 _FULL = "The database has no room left"
-_READ_ONLY = "The database may only be read just now"
+READ_ONLY = "The database may only be read just now"
 _DAMAGED = (
     "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover"
 )
@@ -41,13 +41,17 @@ _POSTGRES_MESSAGES = {
         "The database lets nobody in as CONTACT_SCORE_DATABASE_URL says: look at its user and password"
     ),
     asyncpg.InsufficientPrivilegeError: "The database does not let the user of CONTACT_SCORE_DATABASE_URL do this",
-    asyncpg.ReadOnlySQLTransactionError: _READ_ONLY,
+    asyncpg.ReadOnlySQLTransactionError: READ_ONLY,
     asyncpg.DiskFullError: _FULL,
+    asyncpg.TooManyConnectionsError: (
+        "The database takes no more connections: raise its limit, or add ?maxsize=5 to CONTACT_SCORE_DATABASE_URL"
+    ),
+    asyncpg.InvalidSchemaNameError: "The schema that CONTACT_SCORE_DATABASE_URL names is not there: create it first",
     asyncpg.DuplicateTableError: "The database has tables of another application with the same names: choose another",
 }
 _SQLITE_MESSAGES = {
     sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_READONLY: READ_ONLY,
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_CANTOPEN: "The file of CONTACT_SCORE_DATABASE_URL cannot be opened",
 }

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from tortoise.migrations.schema_generator.state_apps import StateApps
 from storage.db.database import Address, Database, Session
 from storage.db.errors import translate_errors
 from storage.domain.errors import Refusal
+from storage.limits import MIGRATION
 from storage.vault import open_private
 
 _APPLIED = "tortoise_migrations"  # the table that Tortoise makes before any other
@@ -149,7 +150,7 @@ async def _apply_migrations(address: Address) -> None:
         # SQLite alters a table by making it anew; with the keys on, dropping the old one empties its children.
         writer["credentials"]["foreign_keys"] = "OFF"
     async with TortoiseContext() as context:
-        config = address.tortoise(writer=writer)
+        config = address.tortoise(writer=writer, limits=MIGRATION)
         await context.init(config=config)
         connection = context.db(address.dialect)
         await _Executor(connection, config["apps"]).migrate()
@@ -164,12 +165,17 @@ async def _hold_lock(address: Address) -> AsyncIterator[None]:
         names = ("host", "port", "user", "password", "database", "ssl")
         credentials = {name: address.config["credentials"].get(name) for name in names}
         with translate_errors():
-            connection = await asyncpg.connect(**credentials)
+            connection = await asyncpg.connect(**credentials, timeout=MIGRATION.connect)
         try:
-            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+            # A lock of a transaction, because a pooler may give each transaction another connection to the server.
+            await connection.execute(
+                "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;"
+                f"SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_advisory_xact_lock({_LOCK})"
+            )
             yield
         finally:
-            await connection.close()
+            with suppress(OSError):
+                await connection.close(timeout=MIGRATION.connect)
         return
     lock_path = address.path.with_name(address.path.name + "-migrating")
     lock = await asyncio.to_thread(_lock_file, lock_path)

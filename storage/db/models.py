@@ -292,6 +292,8 @@ class RawDelivery(Model):
     query = fields.TextField()
     headers = fields.TextField()
     body = fields.TextField()  # in base64: statements carry text
+    # The contacts that it names, a line each; none where an earlier version wrote the row.
+    names = fields.TextField(null=True)
 
     class Meta:
         table = "raw_deliveries"
@@ -310,6 +312,7 @@ class Quarantined(Model):
     dedupe_key = fields.TextField()
     reason = fields.TextField()
     item = fields.TextField()
+    names = fields.TextField(null=True)  # as of its request
 
     class Meta:
         table = "quarantine"
@@ -468,6 +471,34 @@ class Digest(Model):
     class Meta:
         table = "digests"
         constraints = (UniqueConstraint(fields=("workspace_id", "place"), name="digests_place"),)
+
+
+# A message, or a picture, that the app put into Slack, so that it can be edited when a contact is deleted.
+class PostedMessage(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    channel = fields.CharField(max_length=32)  # blank for a picture
+    ts = fields.CharField(max_length=32)  # of a picture: Slack's id of the file
+
+    class Meta:
+        table = "posted_messages"
+        constraints = (UniqueConstraint(fields=("workspace_id", "channel", "ts"), name="posted_messages_ts"),)
+
+
+# A contact that a message names.
+class MessageContact(Model):
+    id = fields.BigIntField(primary_key=True)
+    message: fields.ForeignKeyRelation[PostedMessage] = fields.ForeignKeyField(
+        "storage.PostedMessage", on_delete=fields.RESTRICT
+    )
+    contact_id = fields.BigIntField()
+
+    class Meta:
+        table = "message_contacts"
+        constraints = (UniqueConstraint(fields=("message_id", "contact_id"), name="message_contacts_pair"),)
+        indexes = (Index(fields=("contact_id",), name="message_contacts_contact"),)
 
 
 # What an admin was told once.

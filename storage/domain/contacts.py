@@ -1,13 +1,17 @@
-"""Say who is meant: by address or by an id in somebody's system, matched as people would match them."""
+"""Define contacts: their fields, how long and how clean each is, and how addresses are matched.
+
+Webhooks, the API, CSV files, Slack and the terminal all go by these definitions."""
 
 import re
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from storage.domain.errors import BadItem, BadName, BadText
 from storage.domain.score_types import TAKEN_WORDS
+from storage.domain.texts import clean_text, former_match_key, match_key, remove_invisible
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -21,13 +25,27 @@ FIELDS = ("email", "name", "company", "owner", "tags")
 ATTRIBUTE = "attributes."
 #: The most attributes that one item may carry, whichever way it comes in: a request, a row of a file.
 MOST_ATTRIBUTES = 200
+#: The most characters of an address, an id, a name, a company or an owner.
+MOST_CHARACTERS = 255
+MOST_TAGS, MOST_IN_TAG = 100, 100
+#: The most characters of the name of an attribute, and of its value.
+MOST_IN_ATTRIBUTE_NAME, MOST_IN_ATTRIBUTE = 100, 10_000
 #: Before the slug of a source, where a column holds its ids.
 ID = "ids."
 #: What no text can hold: PostgreSQL stores no NUL, and half of a surrogate pair is no character.
 _UNKEPT = re.compile("[\0\ud800-\udfff]")
 _SALESFORCE_ID = re.compile(r"00[13Q][A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?", re.ASCII)
 _SUFFIXES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
-_ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@[^\s@<>()\[\],;:\"]{1,189}")
+# Of the form that match_key makes. Anything may stand in a local part but blanks, what surrounds an address in text
+# (brackets, commas, quotes) and marks of Markdown; a domain has labels of letters, digits, - and _, two at least.
+_LABEL = r"[^\x00-,./:-@\[-^`{-\x7f\s]"
+_ADDRESS = re.compile(
+    r"(?=[^@]{1,64}@.{1,189}\Z)(?![.'])[^\s@<>()\[\],;:\"\\*`?]+(?<![.'])@(?![_-])"
+    rf"{_LABEL}+(?:(?<!-)\.(?!-){_LABEL}+)+(?<![_-])"
+)
+# What may stand around an address in a sentence, in a list or in Markdown.
+_BEFORE, _AFTER = "*_~`'\"<([{\u2018\u2019\u201c\u201d\u00ab", "*_~`'\">)]}.,;:!?/\u2018\u2019\u201c\u201d\u00bb\u2026"
+_BRACKETED = re.compile(r"[^<>]*<\s*([^<>\s]+)\s*>[.,;]?|\[[^\]]*\]\(([^()\s]+)\)")  # of a mail program, of Markdown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +57,19 @@ class Reference:
     id: str | None = None
 
     def identities(self) -> list[tuple[str, str]]:
-        """Give the (namespace, key) pairs that name this contact, address first."""
+        """Return the (namespace, key) pairs that name this contact, address first; raise BadItem for no address."""
         pairs = [(EMAIL, address_key(self.email))] if self.email is not None else []
         return [*pairs, (self.source, id_key(self.id))] if self.id is not None else pairs
+
+    def former_identities(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """Return how an earlier version wrote those of the identities that it wrote otherwise: now → then."""
+        if self.email is None or (
+            self.email.isascii() and self.email.isprintable() and "xn--" not in self.email.lower()
+        ):
+            return {}
+        if (now := address_key(self.email)) == (former := former_match_key(self.email)):
+            return {}
+        return {(EMAIL, now): (EMAIL, former)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +96,6 @@ class Contact:
     def typed(self) -> str:
         """Name the contact as a command takes it: the address, else `source:id`."""
         return self.email or next((f"{source}:{id}" for source, id in self.ids.items()), self.shown)
-
-
-def match_key(text: str) -> str:
-    """Give the form in which texts are compared: NFKC, case-folded, blanks as one."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def find_broken_text(text: str) -> str | None:
@@ -106,15 +129,15 @@ def check_text(value: Json, name: str) -> None:
 
 
 def looks_like_address(text: str) -> bool:
-    """Tell an e-mail address from a name."""
-    return _ADDRESS.fullmatch(text) is not None and "." in text.rpartition("@")[2]
+    """Return whether a text is an e-mail address and nothing else."""
+    return _ADDRESS.fullmatch(fold_address(text)) is not None and ".." not in text
 
 
 def address_key(address: str) -> str:
-    """Give the form in which an address is matched; raises BadItem where it is none."""
-    key = match_key(address)
-    if not looks_like_address(key):
-        raise BadItem(f"`{address.strip()[:80]}` is not an e-mail address")
+    """Return the form in which an address is matched; raise BadItem where it is none."""
+    key = fold_address(address)
+    if _ADDRESS.fullmatch(key) is None or ".." in key:
+        raise BadItem(f"`{clean_text(address)[:80]}` is not an e-mail address")
     return key
 
 
@@ -136,6 +159,106 @@ def id_key(id: str) -> str:
 def id_spellings(id: str) -> tuple[str, ...]:
     """Return how an id may be stored: as *id_key* writes it, then as earlier versions did."""
     return (id, id[:15]) if len(id) == 18 and _SALESFORCE_ID.fullmatch(id) else (id,)
+
+
+def fold_address(address: str) -> str:
+    """Return the matching key of an address, or of a part of one: its domain in letters, also for Punycode."""
+    local, at, domain = match_key(address).rpartition("@")
+    if "xn--" not in domain and domain.isascii():
+        return f"{local}{at}{domain}"
+    labels = domain.replace("\u3002", ".").split(".")  # also the full stop of Chinese
+    return f"{local}{at}{'.'.join(map(_decode_label, labels))}"
+
+
+def field_key(name: str, text: str) -> str:
+    """Return the form in which the value of a field of text is compared."""
+    return fold_address(text) if name == "email" else match_key(text)
+
+
+def contact_keys(fields: Mapping[str, Json]) -> dict[str, str | None]:
+    """Return the matching keys that are stored with a contact, by column; a tag stands on a line of its own."""
+    tags = fields.get("tags")
+    keys: dict[str, str | None] = {
+        f"{name}_key": field_key(name, text) if isinstance(text := fields.get(name), str) else None
+        for name in FIELDS
+        if name != "tags"
+    }
+    lines = [f"\n{match_key(tag)}\n" for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+    return keys | {"tags_key": "".join(lines)}
+
+
+def _decode_label(label: str) -> str:
+    if label.startswith("xn--"):
+        with suppress(UnicodeError):
+            return match_key(label.removeprefix("xn--").encode("ascii").decode("punycode"))
+    return label
+
+
+def clean_address(address: str) -> str:
+    """Return an address as it is stored and shown: as typed, without what cannot be seen."""
+    return unicodedata.normalize("NFC", remove_invisible(address))
+
+
+def find_address(words: str) -> str | None:
+    """Return the address that words are about, as it is written; None where they are something else.
+
+    Words are an address also with a name before it (`Ada Lovelace <ada@example.com>`), as a link
+    (`mailto:ada@example.com?subject=Hi`), and with marks or the end of a sentence around it.
+    """
+    text = remove_invisible(words)
+    if "@" not in text:
+        return None
+    if looks_like_address(text):
+        return text
+    if bracketed := _BRACKETED.fullmatch(text):
+        text = bracketed[1] or bracketed[2]
+    text = re.sub(r"(?i)^mailto:", "", text.lstrip(_BEFORE))
+    text = text.partition("?")[0].rstrip(_AFTER)
+    return text if looks_like_address(text) else None
+
+
+def clean_field(name: str, value: Json) -> Json:
+    """Return the value of a field as it is stored; None for a blank, which clears the field."""
+    if name == "email" or (name == "owner" and isinstance(value, str) and looks_like_address(value)):
+        return clean_address(value) or None if isinstance(value, str) else value
+    if name == "tags":
+        tags = value if isinstance(value, list) else []
+        cleaned = [clean_text(tag) for tag in tags if isinstance(tag, str)]
+        return list[Json](dict.fromkeys(tag for tag in cleaned if tag))
+    if name.startswith(ATTRIBUTE):
+        return _clean_json(value)
+    return clean_text(value) or None if isinstance(value, str) else value
+
+
+def _clean_json(value: Json) -> Json:
+    match value:
+        case str():
+            return clean_text(value, lines=True)
+        case list():
+            return [_clean_json(element) for element in value]
+        case dict():
+            return {clean_text(key): _clean_json(element) for key, element in value.items()}
+        case _:
+            return value
+
+
+def clean_fields(fields: Mapping[str, Json]) -> dict[str, Json]:
+    """Return fields of a contact with their names and values as they are stored."""
+    return {name if name in FIELDS else clean_text(name): clean_field(name, value) for name, value in fields.items()}
+
+
+def check_field(name: str, value: Json) -> None:
+    """Raise BadItem where a clean value is longer than its field."""
+    if name == "tags":
+        tags = value if isinstance(value, list) else []
+        if len(tags) > MOST_TAGS or any(len(str(tag)) > MOST_IN_TAG for tag in tags):
+            raise BadItem(f"a contact has at most {MOST_TAGS} tags, each of at most {MOST_IN_TAG} characters")
+        return
+    if name.startswith(ATTRIBUTE) and len(name) > len(ATTRIBUTE) + MOST_IN_ATTRIBUTE_NAME:
+        raise BadItem(f"the name of an attribute has at most {MOST_IN_ATTRIBUTE_NAME} characters")
+    limit = MOST_IN_ATTRIBUTE if name.startswith(ATTRIBUTE) else MOST_CHARACTERS
+    if isinstance(value, str) and len(value) > limit:
+        raise BadItem(f"`{name}` has {len(value):,} characters; cut it to {limit:,}")
 
 
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:

@@ -99,3 +99,11 @@ class StorageUnavailable(Refusal):
     def __init__(self, because: str = "") -> None:
         super().__init__(f"{because or 'The database does not answer just now'}; nothing of this was kept.")
         self.because = because
+
+
+class OutcomeUnknown(StorageUnavailable):
+    """The database was sent a change and did not answer: the change may have been made. *contact* was to be changed."""
+
+    def __init__(self, contact: str = "") -> None:
+        Refusal.__init__(self, "The database did not confirm the change in time: it may have been recorded.")
+        self.because, self.contact = "", contact

@@ -1,12 +1,13 @@
 """Record what happened: changes, field values and undos, in the one order that a score is folded in."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from storage.domain.contacts import Json, Reference
+from storage.domain.contacts import Json, Reference, clean_fields
 from storage.domain.errors import BadTime
+from storage.domain.texts import clean_text
 
 #: (occurred_at in µs, source, dedupe key), compared as bytes: the order of every fold.
 Order: TypeAlias = tuple[int, bytes, bytes]
@@ -106,6 +107,20 @@ class Activity(Fact):
 
     activity: str
     quantity: int = 1000  #: thousandths
+
+
+def has_same_content(fact: Fact, stored: Fact) -> bool:
+    """Return whether a fact says what the stored one says, whose texts an earlier version may not have cleaned."""
+    stored = replace(
+        stored,
+        batch=fact.batch,
+        actor=fact.actor,
+        reason=stored.reason and (clean_text(stored.reason, lines=True) or None),
+        fields=clean_fields(stored.fields),
+    )
+    if isinstance(stored, Activity):
+        stored = replace(stored, activity=clean_text(stored.activity))
+    return fact == stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,20 +238,22 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unusable:
-    """An item that arrived and cannot be used, and why."""
+    """An item that arrived and cannot be used, and why; *contacts* are those it names, as far as it could be read."""
 
     key: str
     reason: str
     raw: str
+    contacts: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """An item that is left alone on purpose, and why."""
+    """An item that is not used on purpose, and why; *contacts* are those it names, as far as it was read."""
 
     key: str
     reason: str
     raw: str
+    contacts: tuple[Reference, ...] = ()
 
 
 #: what can be handed in to be recorded

@@ -1,33 +1,59 @@
 """Hold the numbers of scores exactly, as whole thousandths."""
 
 import re
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from storage.domain.errors import BadNumber
+from storage.domain.texts import remove_invisible
 
 THOUSAND = 1000
 LARGEST = 10**9 * THOUSAND
 _WRITTEN = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+#: what is a thousand to some, and one to others: `1,000`, `1.000`, but not `0.125`
+_AMBIGUOUS = re.compile(r"([+-]?[1-9]\d{0,2})[.,](\d{3})", re.ASCII)
+#: arithmetic that keeps every digit that a number may have
+_EXACT = Context(prec=64, rounding=ROUND_HALF_EVEN)
 
 
-def parse(text: str) -> int:
+def parse(text: str, *, typed: bool = False, rounded: bool = False) -> int:
     """Read a written decimal as thousandths.
 
-    Raises BadNumber, saying why: not a number, more than three digits after the point, too large.
+    Where a person *typed* it, a point before three digits and nothing else is ambiguous. With *rounded*, digits beyond
+    the third after the point are rounded half-even.
+    Raises BadNumber, saying why: not a number, more than three digits after the point, too large, ambiguous.
     """
-    written = text.strip(" ")
+    written = remove_invisible(text)
     if not written:
         raise BadNumber("the value is blank, so there is no number to take")
+    if (ambiguous := _AMBIGUOUS.fullmatch(written)) and (typed or "," in written):
+        raise ambiguity(written, *ambiguous.groups())
     if _COMMA.fullmatch(written):
         raise BadNumber(f"`{written}` has a comma. Use a point: {written.replace(',', '.')}")
     if len(written) > 40 or not _WRITTEN.fullmatch(written):
         raise BadNumber(f"`{written[:40]}` is not a number")
-    return _to_thousandths(Decimal(written), written)
+    return _to_thousandths(Decimal(written), written, rounded=rounded)
 
 
-def from_json(value: object) -> int:
-    """Read a JSON number, or a string that holds one, as thousandths; anything else is a BadNumber."""
+def is_ambiguous(written: str) -> bool:
+    """Return whether a number is a thousand to some readers and one to others."""
+    return _AMBIGUOUS.fullmatch(written) is not None
+
+
+def ambiguity(written: str, whole: str, digits: str) -> BadNumber:
+    """Return the refusal of a number that is a thousand to some and one to others, with both readings."""
+    fraction = digits.rstrip("0")
+    smaller = f"{whole}.{fraction}" if fraction else whole
+    return BadNumber(
+        f"`{written}` may mean {whole}{digits} or {smaller}{'0' if len(fraction) == 3 else ''}: write one of these"
+    )
+
+
+def from_json(value: object, *, rounded: bool = False) -> int:
+    """Read a JSON number, or a string that holds one, as thousandths; anything else is a BadNumber.
+
+    With *rounded*, digits beyond the third after the point are rounded half-even.
+    """
     match value:
         case bool():
             raise BadNumber(f"{str(value).lower()} is not a number")
@@ -36,20 +62,22 @@ def from_json(value: object) -> int:
         case int():
             return _to_thousandths(Decimal(value), str(value))
         case Decimal():
-            return _to_thousandths(value, str(value))
+            return _to_thousandths(value, str(value), rounded=rounded)
         case str():
-            return parse(value)
+            return parse(value, rounded=rounded)
         case None:
             raise BadNumber("the value is missing")
         case _:
             raise BadNumber("the value is not a number")
 
 
-def _to_thousandths(number: Decimal, written: str) -> int:
+def _to_thousandths(number: Decimal, written: str, *, rounded: bool = False) -> int:
     if not number.is_finite():
         raise BadNumber(f"`{written}` is not a number")
     if (number and number.adjusted() > 12) or not -LARGEST // THOUSAND <= number <= LARGEST // THOUSAND:
         raise BadNumber(f"`{written[:40]}` is larger than a score can be (1,000,000,000)")
+    if rounded:
+        number = number.quantize(Decimal("0.001"), context=_EXACT)
     # By its digits, because arithmetic would round beyond the 28th.
     sign, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)  # it is finite
@@ -69,6 +97,12 @@ def show(thousandths: int) -> str:
     digits = f"{rest:03d}".rstrip("0")
     sign = "-" if thousandths < 0 else ""
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+
+
+def show_unambiguous(thousandths: int) -> str:
+    """Write thousandths so that nobody takes a point for the sign of a thousand: 12.3450."""
+    shown = show(thousandths)
+    return f"{shown}0" if is_ambiguous(shown) else shown
 
 
 def to_json(thousandths: int) -> int | float:

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from storage.domain.contacts import ATTRIBUTE, Json, match_key
+from storage.domain.contacts import ATTRIBUTE, Json
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Activity
 from storage.domain.filters import BadFilter, Candidate, parse
 from storage.domain.filters.terms import Term, asked_fields
 from storage.domain.numbers import THOUSAND, show
 from storage.domain.score_types import Rule, RuleCap, ScoreType
+from storage.domain.texts import match_key
 
 NAME = re.compile(r"[^\s\0][^\0\n]{0,79}")
 MOST_RULES = 200

@@ -1,15 +1,15 @@
 """Describe what is handed in to be recorded, what speaks against a part of it, and what became of each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES, Reference, check_text
+from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES, Reference, check_field, check_text, clean_fields
 from storage.domain.errors import BadItem, Refusal, UnknownScoreType
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, stamp
 from storage.domain.fold import ScoreState
-from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
+from storage.domain.texts import clean_text
 
 
 class Status(StrEnum):
@@ -52,7 +52,6 @@ class Submission:
     *muted*: asks for no follow-up, whatever it does; how many it would have asked for is counted.
     """
 
-    workspace: Workspace
     source: str
     batch: str
     received_at: int
@@ -103,6 +102,18 @@ class Recorded:
         return sum(outcome.status is status for outcome in self.outcomes)
 
 
+def clean_item(item: Item) -> Item:
+    """Return an item with its texts as they are stored, whichever way it came in."""
+    if not item.fields and item.reason is None and item.activity is None:
+        return item
+    return replace(
+        item,
+        fields=clean_fields(item.fields),
+        reason=item.reason and (clean_text(item.reason, lines=True) or None),
+        activity=item.activity and clean_text(item.activity),
+    )
+
+
 def check_item(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int, index: int = 0) -> int:
     """Give when it happened; raises why the ledger does not take it, as far as that can be told without looking there.
 
@@ -120,6 +131,8 @@ def check_item(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *,
         attributes = sum(name.startswith(ATTRIBUTE) for name in item.fields)
         if attributes > MOST_ATTRIBUTES:
             raise BadItem(f"the item has {attributes:,} attributes, and a contact has at most {MOST_ATTRIBUTES}")
+        for name, value in item.fields.items():
+            check_field(name, value)
     place = item.place if isinstance(item, Item) else 0
     at = stamp(item.occurred_at, received=received, index=index, place=place)
     for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):

@@ -1,4 +1,6 @@
-"""Record together what waits at the same moment, and tell each caller its own outcome after the commit."""
+"""Record submissions: those that wait at the same moment share a commit, and each caller gets its own outcome.
+
+`record` and `rehearse` are the verbs; both use the committer of the open database."""
 
 import asyncio
 from collections import deque
@@ -7,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from storage.db.database import Database, Session
+from storage.db.database import Database, Session, current_database
 from storage.domain.errors import Refusal, StorageUnavailable
 from storage.domain.facts import Deletion, Merge
+from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.contacts import StartAgain
 from storage.ledger.record import record_group
@@ -27,39 +30,66 @@ class _RollBack(Exception):
 
 @dataclass(slots=True)
 class _PendingSubmission:
+    workspace: Workspace
     submission: Submission
     now: int
     outcome: "asyncio.Future[Recorded]"
 
 
+async def record(workspace: Workspace, submission: Submission, *, now: int) -> Recorded:
+    """Record a submission of a workspace; return its outcome once that is durable.
+
+    Raises its Refusal where it is refused whole, StorageUnavailable where the database does not answer: the submission
+    may then have been recorded or not, and recording it again changes nothing that was recorded.
+    """
+    recorded = await _current_committer().record(workspace, submission, now=now)
+    if any(isinstance(item, Deletion) for item in submission.items):
+        await current_database().discard_log()
+    return recorded
+
+
+async def rehearse(
+    workspace: Workspace, submission: Submission, *, look: Callable[[Session, Recorded], Awaitable[T]], now: int
+) -> T:
+    """Record a submission, return what *look* reads in that transaction, and roll it back; raises as `record` does."""
+    return await _current_committer().rehearse(workspace, submission, look=look, now=now)
+
+
+async def drained(opened: Database) -> None:
+    """Wait until every submission accepted for a database is recorded."""
+    if _committer is not None and _committer.database is opened:
+        await _committer.drained()
+
+
 class Committer:
-    """The one door of the ledger: `await record(…)` returns when what was handed in is durable."""
+    """The queue of submissions of one database, and the task that commits them."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._queue: deque[_PendingSubmission] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def record(self, submission: Submission, *, now: int) -> Recorded:
-        """Record a submission.
-
-        Raises its Refusal where it is refused whole, StorageUnavailable where the database does not answer:
-        it may then have been kept or not, and handing it in again changes nothing that was kept.
-        """
-        pending = _PendingSubmission(submission, now, asyncio.get_running_loop().create_future())
+    async def record(self, workspace: Workspace, submission: Submission, *, now: int) -> Recorded:
+        """Record a submission; see the verb of the same name."""
+        pending = _PendingSubmission(workspace, submission, now, asyncio.get_running_loop().create_future())
         self._queue.append(pending)
         if self._task is None:
             self._task = asyncio.create_task(self._drain_queue())
         return await pending.outcome
 
     async def rehearse(
-        self, submission: Submission, *, look: Callable[[Session, Recorded], Awaitable[T]], now: int
+        self,
+        workspace: Workspace,
+        submission: Submission,
+        *,
+        look: Callable[[Session, Recorded], Awaitable[T]],
+        now: int,
     ) -> T:
-        """Record a submission, let *look* see what came of it, and keep nothing of it; raises as `record` does."""
+        """Record a submission and roll it back; see the verb of the same name."""
         results: list[T] = []
 
         async def body(session: Session) -> None:
-            (outcome,) = await record_group(session, [submission], now=now)
+            (outcome,) = await record_group(session, [(workspace, submission)], now=now)
             if isinstance(outcome, Refusal):
                 raise outcome
             results.append(await look(session, outcome))
@@ -93,7 +123,8 @@ class Committer:
     async def _commit_group(self, group: Sequence[_PendingSubmission]) -> None:
         try:
             outcomes = await self._record_submissions(
-                [pending.submission for pending in group], now=max(pending.now for pending in group)
+                [(pending.workspace, pending.submission) for pending in group],
+                now=max(pending.now for pending in group),
             )
         except StorageUnavailable as exc:
             for pending in group:
@@ -109,7 +140,9 @@ class Committer:
             for pending, outcome in zip(group, outcomes, strict=True):
                 _set_outcome(pending, outcome)
 
-    async def _record_submissions(self, submissions: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
+    async def _record_submissions(
+        self, submissions: Sequence[tuple[Workspace, Submission]], *, now: int
+    ) -> list[Recorded | Refusal]:
         async def body(session: Session) -> list[Recorded | Refusal]:
             return await record_group(session, submissions, now=now)
 
@@ -119,8 +152,8 @@ class Committer:
         """Run *body* in a transaction, and begin again where somebody was in its way."""
         for _ in range(MOST_TRIES):
             with suppress(StartAgain):
-                return await self._database.transaction(body)
-        return await self._database.transaction(body)
+                return await self.database.transaction(body)
+        return await self.database.transaction(body)
 
 
 def _should_commit_alone(submission: Submission) -> bool:
@@ -138,3 +171,14 @@ def _set_outcome(pending: _PendingSubmission, outcome: Recorded | Exception) -> 
         pending.outcome.set_exception(outcome)
     else:
         pending.outcome.set_result(outcome)
+
+
+_committer: Committer | None = None
+
+
+def _current_committer() -> Committer:
+    """Return the committer of the open database; raises NotOpen."""
+    global _committer
+    if _committer is None or _committer.database is not current_database():
+        _committer = Committer(current_database())
+    return _committer

@@ -13,14 +13,16 @@ from storage.domain.contacts import (
     FIELDS,
     Contact,
     Json,
+    address_key,
+    contact_keys,
     id_key,
     id_spellings,
     looks_like_address,
-    match_key,
 )
 from storage.domain.errors import BadItem
 from storage.domain.facts import FieldOrder
 from storage.domain.people import Workspace
+from storage.domain.texts import match_key
 
 #: (workspace id, namespace, key)
 Identity: TypeAlias = tuple[int, str, str]
@@ -74,7 +76,7 @@ async def insert_contacts(session: Session, people: Sequence[tuple[int, str | No
     """Make a contact for each (workspace id, address as typed) and give their ids."""
     ids = await database.current_database().next_ids(session, "contacts", len(people))
     rows = [
-        {"id": id, "workspace": workspace, "email": email, "email_key": _match_key(email)}
+        {"id": id, "workspace": workspace, "email": email, "email_key": contact_keys({"email": email})["email_key"]}
         for id, (workspace, email) in zip(ids, people, strict=True)
     ]
     await session.rows(
@@ -215,11 +217,7 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
                 "owner": values.get("owner"),
                 "tags": json.dumps(_list_tags(values.get("tags")), ensure_ascii=False),
                 "attributes": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
-                "email_key": _match_key(values.get("email")),
-                "name_key": _match_key(values.get("name")),
-                "company_key": _match_key(values.get("company")),
-                "owner_key": _match_key(values.get("owner")),
-                "tags_key": "".join(f"\n{_match_key(tag)}\n" for tag in _list_tags(values.get("tags"))),
+                **contact_keys(values),
                 "stamps": json.dumps(
                     {
                         name: [order[0], *(part.decode() for part in order[1:])]
@@ -239,10 +237,6 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         rows,
         now,
     )
-
-
-def _match_key(text: Json) -> str | None:
-    return match_key(text) if isinstance(text, str) else None
 
 
 def _list_tags(tags: Json) -> list[Json]:
@@ -374,7 +368,7 @@ def _measure_similarity(query: str, row: Row) -> float:
 async def _find_by_identity(workspace: Workspace, text: str) -> int | None:
     trimmed = text.strip()
     source, colon, source_id = trimmed.partition(":")
-    pairs = [(EMAIL, match_key(trimmed))] if looks_like_address(trimmed) else []
+    pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
     pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
     if not pairs:
         return None

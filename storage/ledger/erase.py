@@ -6,19 +6,27 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from storage import jobs, posted_messages
 from storage.alerts import followup_moves
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import EMAIL, id_spellings
+from storage.domain.errors import UnknownDelivery
+from storage.domain.facts import ItemRequest, Unusable
 from storage.domain.people import Workspace
-from storage.domain.submissions import Status
+from storage.domain.submissions import Raw, Status
+from storage.domain.texts import match_key
+from storage.jobs import NewJob
 from storage.ledger import contacts, facts, projection
 from storage.ledger import merge as merging
 from storage.ledger.contacts import Identity
 from storage.ledger.plan import Plan, PlannedItem
 from storage.sources import deliveries
+from storage.sources.named_contacts import find_names, find_request_names, make_name, split_name
 
 DELETED = "that contact was deleted"
+#: the kind of the job that reads the requests of earlier versions again, to find those that name a deleted contact
+NAME_REQUESTS = "names"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,7 @@ class Holdings:
     changes: int  #: and activities, undone or not
     follow_ups: int
     identities: int
+    messages: int  #: that the app posted in Slack and that name it
 
 
 async def count_holdings(workspace: Workspace, *, contact: int) -> Holdings:
@@ -36,7 +45,9 @@ async def count_holdings(workspace: Workspace, *, contact: int) -> Holdings:
         "SELECT (SELECT count(*) FROM facts f WHERE f.kind IN ('change', 'activity') AND f.contact_id IN"
         f" ({_CONTACT_ROWS})) AS changes,"
         f" (SELECT count(*) FROM follow_ups u WHERE u.contact_id IN ({_CONTACT_ROWS})) AS follow_ups,"
-        f" (SELECT count(*) FROM identities i WHERE i.contact_id IN ({_CONTACT_ROWS})) AS identities",
+        f" (SELECT count(*) FROM identities i WHERE i.contact_id IN ({_CONTACT_ROWS})) AS identities,"
+        f" (SELECT count(DISTINCT m.message_id) FROM message_contacts m WHERE m.contact_id IN ({_CONTACT_ROWS}))"
+        " AS messages",
         workspace.id,
         contact,
     )
@@ -44,6 +55,40 @@ async def count_holdings(workspace: Workspace, *, contact: int) -> Holdings:
 
 
 _CONTACT_ROWS = "SELECT id FROM contacts WHERE workspace_id = $1 AND (id = $2 OR merged_into = $2)"
+
+
+async def record_request_names(workspace: Workspace, *, id: int, items: Sequence[ItemRequest] | None) -> None:
+    """Record the contacts that a delivery of an earlier version names; what names a deleted one is removed.
+
+    *items* are those of the delivery as it is read today, None where it cannot be read any more: its request is then
+    deleted, and its items in quarantine are known by the addresses in their text alone.
+    """
+    (stored, quarantined), raw = await deliveries.delivery(workspace, id=id), await _load_raw(workspace, id)
+    request_names = None if items is None or raw is None else find_request_names(raw, items)
+    item_names = {}
+    for aside in quarantined:
+        item_names[aside.position] = find_names(Unusable(key=aside.key, reason=aside.reason, raw=aside.item))
+        if items is not None and aside.position < len(items):
+            item_names[aside.position] |= find_names(items[aside.position])
+    identities = {
+        name: (workspace.id, *split_name(name)) for name in set().union(request_names or (), *item_names.values())
+    }
+
+    async def body(session: Session) -> None:
+        tombstones = await load_tombstones(session, identities.values())
+        deleted = {name for name, identity in identities.items() if tombstones.get(identity, -1) >= stored.received_at}
+        await deliveries.record_names(
+            session, workspace, id=id, request_names=request_names, item_names=item_names, deleted=deleted
+        )
+
+    await database.write(body)
+
+
+async def _load_raw(workspace: Workspace, id: int) -> Raw | None:
+    try:
+        return await deliveries.raw_delivery(workspace, id=id)
+    except UnknownDelivery:
+        return None
 
 
 async def load_tombstones(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
@@ -82,8 +127,13 @@ async def apply_deletions(session: Session, plan: Plan) -> list[int]:
     rows = sorted({row for entry in deletions for row in _list_members(plan, entry)})
     if not rows:
         return []
-    workspace, identities = plan.submission.workspace.id, await contacts.identities(session, rows)
-    await deliveries.redact_deliveries(session, workspace, await _load_addresses(session, rows, identities))
+    workspace, identities = plan.workspace.id, await contacts.identities(session, rows)
+    if await deliveries.has_unnamed_deliveries(session, workspace):
+        now = plan.submission.received_at
+        job = NewJob(workspace=workspace, kind=NAME_REQUESTS, lane=NAME_REQUESTS, key=str(now), subject=0, due_at=now)
+        await jobs.enqueue(session, [job], now=now)
+    names = {make_name(namespace, key) for _, namespace, key in identities}
+    await deliveries.redact_deliveries(session, workspace, names | await _load_typed_addresses(session, rows))
     for entry in deletions:
         members = _list_members(plan, entry)
         await facts.redact_facts(session, members, until=entry.at)
@@ -92,6 +142,7 @@ async def apply_deletions(session: Session, plan: Plan) -> list[int]:
     definitions = {(row, key): score_type.definition for row in rows for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)
     await projection.delete_projection(session, rows)
+    await posted_messages.enqueue_hiding(session, workspace, rows, now=plan.submission.received_at)
     await followup_moves.delete_follow_ups(session, rows)
     remaining = await facts.contacts_with_facts(session, rows)
     await contacts.erase(session, [row for row in rows if row not in remaining])
@@ -115,14 +166,13 @@ def _ignore_items(plan: Plan, rows: Sequence[int], *, until: int) -> None:
             entry.fact_id, entry.status, entry.note = None, Status.IGNORED, DELETED
 
 
-async def _load_addresses(session: Session, rows: Collection[int], identities: Sequence[Identity]) -> set[str]:
-    """Give the addresses of contacts, as they are matched and as they were typed."""
+async def _load_typed_addresses(session: Session, rows: Collection[int]) -> set[str]:
+    """Return the names of contacts by the addresses that senders gave beside their identities."""
     records = await session.rows(
         "SELECT email, first_email FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in rows],
     )
-    typed = {row[name] for row in records for name in ("email", "first_email") if row[name]}
-    return typed | {value for _, namespace, value in identities if namespace == EMAIL}
+    return {make_name(EMAIL, match_key(row[name])) for row in records for name in ("email", "first_email") if row[name]}
 
 
 async def _insert_tombstones(session: Session, workspace: int, identities: Sequence[Identity], *, until: int) -> None:

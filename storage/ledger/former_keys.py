@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from storage.db import database
-from storage.domain.contacts import Reference
+from storage.domain.contacts import Reference, clean_fields
 from storage.domain.errors import BadItem
 from storage.domain.facts import Change, Deleted, Fact, Item, ItemRequest, is_time_of
 from storage.domain.people import Workspace
@@ -67,8 +67,8 @@ def _has_same_content(item: Item, stored: Stored) -> bool:
 
 def _describe(fact: Fact) -> tuple[object, ...]:
     change = (fact.op, fact.amount) if isinstance(fact, Change) else (None, 0)
-    return (*change, fact.reason, dict(fact.fields))
+    return (*change, fact.reason, clean_fields(fact.fields))
 
 
 def _describe_item(item: Item) -> tuple[object, ...]:
-    return (item.op, item.amount, item.reason, dict(item.fields))
+    return (item.op, item.amount, item.reason, clean_fields(item.fields))

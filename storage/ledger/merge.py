@@ -28,7 +28,7 @@ async def apply_merges(session: Session, plan: Plan) -> dict[int, int]:
     Scores and effects of all concerned are taken away, to be folded anew.
     """
     links = await facts.load_merge_links(session, plan.members)
-    undone = await facts.undone_of(session, plan.submission.workspace.id, {batch for _, _, batch in links})
+    undone = await facts.undone_of(session, plan.workspace.id, {batch for _, _, batch in links})
     roots = resolve_merges(plan.members, [(contact, other) for contact, other, batch in links if batch not in undone])
     plan.roots |= roots
     moved = {row: root for row, root in roots.items() if plan.members[row] != root}
@@ -55,7 +55,7 @@ async def split_contacts(
 ) -> None:
     """Write who is one with whom of contacts that were taken apart and of whom something is left; fold these anew."""
     links = await facts.load_merge_links(session, remaining)
-    undone = await facts.undone_of(session, plan.submission.workspace.id, {batch for _, _, batch in links})
+    undone = await facts.undone_of(session, plan.workspace.id, {batch for _, _, batch in links})
     roots = resolve_merges(remaining, [(contact, other) for contact, other, batch in links if batch not in undone])
     await contacts.write_groups(session, roots)
     plan.roots |= roots

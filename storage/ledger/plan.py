@@ -18,6 +18,7 @@ from storage.domain.facts import (
     Unusable,
 )
 from storage.domain.fold import ScoreState
+from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Status, Submission
@@ -32,6 +33,7 @@ class ContactReference:
 
     email: str | None = None  #: as typed
     identities: tuple[Identity, ...] = ()
+    former: Mapping[Identity, Identity] = field(default_factory=dict)  #: how an earlier version wrote identities
     row: int | None = None
 
 
@@ -61,6 +63,11 @@ class PlannedItem:
         return [identity for reference in self.references for identity in reference.identities]
 
     @property
+    def former_identities(self) -> list[Identity]:
+        """How an earlier version wrote those of its identities that it wrote otherwise."""
+        return [then for reference in self.references for then in reference.former.values()]
+
+    @property
     def scored(self) -> Scored | None:
         """Which score it changes; none for field values."""
         return (self.contact, self.item.score) if self.contact is not None and self.item.score else None
@@ -70,6 +77,7 @@ class PlannedItem:
 class Plan:
     """One submission on its way; *entries* has one for each item, or what came in place of one."""
 
+    workspace: Workspace
     submission: Submission
     types: Mapping[str, ScoreType]
     entries: list[PlannedItem | Unusable | Ignored] = field(default_factory=list)
@@ -126,11 +134,11 @@ class Plan:
         if entry.is_merge:
             return self.link_key(entry, 1)
         score = DELETE if entry.is_deletion else entry.item.score or ""
-        return (self.submission.workspace.id, self.submission.source, entry.item.key, score)
+        return (self.workspace.id, self.submission.source, entry.item.key, score)
 
     def link_key(self, entry: PlannedItem, place: int) -> FactKey:
         """Give the same of the fact that two of its contacts are one."""
-        return facts.fact_key(self.submission.workspace.id, self.merged(entry, (place, 0, 0)))
+        return facts.fact_key(self.workspace.id, self.merged(entry, (place, 0, 0)))
 
     def merged(self, entry: PlannedItem, link: tuple[int, int, int]) -> Merged:
         """Make the fact that two of its contacts are one: (place, contact, contact)."""

@@ -66,7 +66,7 @@ async def fold_scores(
         effects={pair: effects.get(pair, {}) for pair in touched},
         anew=late,
         types=types,
-        workspaces={pair: plan.submission.workspace.id for plan in plans for pair in plan.touched},
+        workspaces={pair: plan.workspace.id for plan in plans for pair in plan.touched},
     )
 
 
@@ -134,7 +134,7 @@ async def _load_stated_fields(
         if names := compile_rules(score_type.rules).fields_read:
             names_of.setdefault(contact, set()).update(names)
     fields_of = await contacts.fields(session, names_of) if names_of else {}
-    workspace_of = {entry.contact: plan.submission.workspace.id for plan in plans for entry in plan.new}
+    workspace_of = {entry.contact: plan.workspace.id for plan in plans for entry in plan.new}
     email_keys: dict[int, FactKey] = {}
     for contact, fields in fields_of.items():
         if EMAIL in names_of[contact] and EMAIL in fields:
@@ -173,7 +173,7 @@ async def _load_undone_batches(
     session: Session, plans: Sequence[Plan], ledgers: Mapping[Scored, Mapping[int, Fact]]
 ) -> dict[Scored, frozenset[str]]:
     """Name the undone batches that each score which is folded anew has to leave out, among others."""
-    workspace_of = {pair: plan.submission.workspace.id for plan in plans for pair in plan.touched}
+    workspace_of = {pair: plan.workspace.id for plan in plans for pair in plan.touched}
     batches: dict[int, set[str]] = {}
     for pair, ledger in ledgers.items():
         batches.setdefault(workspace_of[pair], set()).update(change.batch for change in ledger.values())
@@ -206,7 +206,7 @@ async def _refold_fields(session: Session, plan: Plan) -> dict[int, contacts.Fie
     """Fold the fields of the contacts that an undo touches, where any fact speaks of them, or that were regrouped."""
     facts_of = await facts.load_field_facts(session, {*plan.spoken_of, *plan.regrouped})
     batches = {fact.batch for contact_facts in facts_of.values() for fact in contact_facts}
-    undone = await facts.undone_of(session, plan.submission.workspace.id, batches)
+    undone = await facts.undone_of(session, plan.workspace.id, batches)
     return {
         contact: fold_fields([fact for fact in contact_facts if fact.batch not in undone], {})
         for contact, contact_facts in facts_of.items()

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from storage.alerts import decide as alert_decisions
 from storage.alerts import memory as alert_memory
 from storage.db.database import Row, Session
-from storage.domain.contacts import Reference
+from storage.domain.contacts import Reference, clean_address
 from storage.domain.errors import Changed, NothingToUndo, Refusal, UnknownContact
 from storage.domain.facts import Deletion, Fact, Ignored, Item, Merge, Undo, Unusable
 from storage.domain.fold import ScoreState, beginning
+from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission, check_item
+from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission, check_item, clean_item
 from storage.ledger import contacts, facts, projection
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
@@ -32,7 +33,9 @@ class Apart(Exception):
     """One of the group makes contacts one, or parts them: it must be recorded by itself."""
 
 
-async def record_group(session: Session, group: Sequence[Submission], *, now: int) -> list[Recorded | Refusal]:
+async def record_group(
+    session: Session, group: Sequence[tuple[Workspace, Submission]], *, now: int
+) -> list[Recorded | Refusal]:
     """Record submissions in one transaction; each is answered with its own outcome, or with why it was refused.
 
     Raises StartAgain where a contact was made or merged elsewhere meanwhile, Conflict where a submission of
@@ -40,8 +43,10 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     Raises Changed where a score has moved on, Apart where one of several makes contacts one or parts them, OneByOne
     where what one asks for hangs on another; the committer gives such a submission a transaction of its own.
     """
-    live_types, drafts = await definitions.live_and_drafts(session, {submission.workspace.id for submission in group})
-    plans = [_plan_submission(submission, live_types[submission.workspace.id]) for submission in group]
+    workspaces = {workspace.id for workspace, _ in group}
+    await definitions.lock_shared(session, workspaces)
+    live_types, drafts = await definitions.live_and_drafts(session, workspaces)
+    plans = [_plan_submission(workspace, submission, live_types[workspace.id]) for workspace, submission in group]
     await identify(session, plans, now=now)
     for plan in plans:
         await _begin_undo(session, plan)
@@ -64,7 +69,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     for plan in plans:
         if plan.submission.actor and plan.new:  # only what has an actor can be undone
             batch = plan.submission.batch
-            plan.is_undone = bool(await facts.undone_of(session, plan.submission.workspace.id, [batch]))
+            plan.is_undone = bool(await facts.undone_of(session, plan.workspace.id, [batch]))
     for plan in plans:
         if deleted := await erasing.apply_deletions(session, plan):
             await alert_memory.delete_memory(session, deleted)
@@ -80,19 +85,20 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     return [plan.refusal or _make_recorded(plan) for plan in plans]
 
 
-def _plan_submission(submission: Submission, types: Mapping[str, ScoreType]) -> Plan:
+def _plan_submission(workspace: Workspace, submission: Submission, types: Mapping[str, ScoreType]) -> Plan:
     """Check what can be checked without looking at the contact: type, range, step, time, address."""
-    plan = Plan(submission, types)
-    for index, item in enumerate(submission.items):
-        if isinstance(item, Unusable | Ignored):
-            plan.entries.append(item)
+    plan = Plan(workspace, submission, types)
+    for index, raw_item in enumerate(submission.items):
+        if isinstance(raw_item, Unusable | Ignored):
+            plan.entries.append(raw_item)
             continue
+        item = clean_item(raw_item) if isinstance(raw_item, Item) else raw_item
         entry = _plan_item(item)
         plan.entries.append(entry)
         try:
             entry.at = check_item(item, types, received=submission.received_at, index=index)
             targets = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
-            entry.references = [_make_reference(submission.workspace.id, contact) for contact in targets]
+            entry.references = [_make_reference(workspace.id, contact) for contact in targets]
         except Refusal as refusal:
             plan.refuse(entry, refusal)
     return plan
@@ -109,7 +115,10 @@ def _make_reference(workspace: int, contact: Reference | int) -> ContactReferenc
     if isinstance(contact, int):
         return ContactReference(row=contact)
     identities = tuple((workspace, namespace, key) for namespace, key in contact.identities())
-    return ContactReference(email=contact.email.strip() if contact.email else None, identities=identities)
+    former = {(workspace, *now): (workspace, *then) for now, then in contact.former_identities().items()}
+    return ContactReference(
+        email=clean_address(contact.email) if contact.email else None, identities=identities, former=former
+    )
 
 
 async def _begin_undo(session: Session, plan: Plan) -> None:
@@ -122,7 +131,7 @@ async def _begin_undo(session: Session, plan: Plan) -> None:
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # what it is and whose, what it names
     batch = submission.undoes
-    while members := list(await facts.batch_members(session, submission.workspace.id, batch)):
+    while members := list(await facts.batch_members(session, plan.workspace.id, batch)):
         if members[0]["kind"] != "undo":
             break
         batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
@@ -241,7 +250,7 @@ async def _append_undo(session: Session, plan: Plan) -> None:
     submission, undo = plan.submission, plan.undo
     if undo is None or plan.refusal is not None:
         return
-    workspace = submission.workspace.id
+    workspace = plan.workspace.id
     key = facts.fact_key(workspace, undo)
     if await facts.load_stored(session, [key]):
         plan.affected, plan.spoken_of, plan.splitting = [], [], []  # a repeat of this very request
@@ -273,7 +282,7 @@ def _has_no_content(item: Item) -> bool:
 
 async def _save_deliveries(session: Session, plans: Iterable[Plan]) -> None:
     records = [
-        (plan.submission, _list_outcomes(plan), _list_raw_items(plan)) for plan in plans if _should_save_delivery(plan)
+        (plan.workspace.id, plan.submission, _list_outcomes(plan)) for plan in plans if _should_save_delivery(plan)
     ]
     if records:
         await deliveries.save_deliveries(session, records)
@@ -287,11 +296,6 @@ def _should_save_delivery(plan: Plan) -> bool:
     refusals = [entry.refusal if isinstance(entry, PlannedItem) else entry for entry in plan.entries]
     problems = [problem for problem in refusals if isinstance(problem, Refusal | Unusable)]
     return bool(problems) and not any(isinstance(problem, UnknownContact) for problem in problems)
-
-
-def _list_raw_items(plan: Plan) -> list[tuple[str, str]]:
-    entries = [entry.item if isinstance(entry, PlannedItem) else entry for entry in plan.entries]
-    return [(entry.key, entry.raw) for entry in entries]
 
 
 def _list_outcomes(plan: Plan) -> tuple[ItemOutcome, ...]:

@@ -1,11 +1,11 @@
 """Find whom the items of a group speak of: known contacts, new ones, two that prove to be one."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from storage.db.database import Session
 from storage.domain.errors import Conflict, UnknownContact
-from storage.domain.facts import Deleted, Merged, is_time_of
+from storage.domain.facts import Deleted, Merged, has_same_content, is_time_of
 from storage.domain.submissions import Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
@@ -17,6 +17,7 @@ from storage.ledger.plan import Plan, PlannedItem
 async def identify(session: Session, plans: Sequence[Plan], *, now: int) -> None:
     """Find the contact of every entry, making those not known yet; what is refused or repeated makes nobody."""
     roots = await _check_workspace(session, plans)
+    await _use_former_identities(session, plans)
     # Facts before contacts: what another process commits in between is then met again when it is written.
     stored = await facts.load_stored(session, {plan.fact_key(entry) for plan in plans for entry in plan.live})
     owners = await contacts.load_identity_owners(
@@ -27,8 +28,9 @@ async def identify(session: Session, plans: Sequence[Plan], *, now: int) -> None
         roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in stored.values() if row is not None)})
     ids = {identity: row for identity, (row, _) in owners.items()}
     stored |= await _load_links(session, plans, ids)
+    live = [entry for plan in plans for entry in plan.live]
     tombstones = await erasing.load_tombstones(
-        session, [identity for plan in plans for entry in plan.live for identity in entry.identities]
+        session, [identity for entry in live for identity in (*entry.identities, *entry.former_identities)]
     )
     new_contacts = _NewContacts()
     for plan in plans:
@@ -41,7 +43,7 @@ async def identify(session: Session, plans: Sequence[Plan], *, now: int) -> None
                 # Two that share a commit are compared as the one that came first will be stored.
                 settle_repeat(plan, entry, stored[key], is_same=_is_same_contact(plan, entry, ids, stored))
             elif not entry.is_deletion and any(
-                tombstones.get(identity, -1) >= entry.at for identity in entry.identities
+                tombstones.get(identity, -1) >= entry.at for identity in (*entry.identities, *entry.former_identities)
             ):
                 entry.status, entry.note = Status.IGNORED, erasing.DELETED
             elif (
@@ -60,10 +62,21 @@ async def identify(session: Session, plans: Sequence[Plan], *, now: int) -> None
         raise contacts.StartAgain
 
 
+async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> None:
+    """Let references name contacts as an earlier version wrote their identities, where such an identity exists."""
+    references = [reference for plan in plans for entry in plan.live for reference in entry.references]
+    former = {then: now for reference in references for now, then in reference.former.items()}
+    if not former:
+        return
+    known = {former[then]: then for then in await contacts.load_known(session, former)}
+    for reference in references:
+        reference.identities = tuple(known.get(identity, identity) for identity in reference.identities)
+
+
 async def _check_workspace(session: Session, plans: Sequence[Plan]) -> dict[int, int]:
     """Refuse contacts given by an id that is not this workspace's; give whom the others are one with."""
     referenced = [
-        (plan, entry, (plan.submission.workspace.id, reference.row))
+        (plan, entry, (plan.workspace.id, reference.row))
         for plan in plans
         for entry in plan.unsettled
         for reference in entry.references
@@ -112,7 +125,7 @@ def _assign_contacts(plan: Plan, entry: PlannedItem, ids: dict[Identity, int], n
             plan.refuse(entry, UnknownContact())
             return False
         if not matches:
-            new_contacts.people.append((plan.submission.workspace.id, reference.email))
+            new_contacts.people.append((plan.workspace.id, reference.email))
             matches = {-len(new_contacts.people)}
         new_identities = {identity: min(matches) for identity in reference.identities if identity not in ids}
         ids |= new_identities
@@ -200,7 +213,7 @@ def settle_repeat(plan: Plan, entry: PlannedItem, stored: Stored, *, is_same: bo
     occurred_at = entry.item.occurred_at
     same_time = is_time_of(fact, occurred_at, received=received_at, resolution=entry.item.resolution)
     repeated = fact if entry.is_merge else plan.fact(entry, fact.occurred_at)
-    if is_same and same_time and replace(repeated, batch=fact.batch, actor=fact.actor) == fact:
+    if is_same and same_time and has_same_content(repeated, fact):
         entry.status = Status.DUPLICATE
     else:
         _refuse_conflict(plan, entry)

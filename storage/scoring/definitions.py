@@ -138,6 +138,28 @@ async def lock_names(session: Session, workspace: Workspace) -> None:
     await session.rows("SELECT id FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
 
 
+#: The key of a workspace's advisory lock; the same workspace id in another schema of the database has another key.
+_LOCK_KEY = "hashtextextended(current_schema() || '.definitions', id)"
+
+
+async def lock_shared(session: Session, workspaces: Collection[int]) -> None:
+    """Lock the definitions of workspaces against another version until the transaction ends; others may share the lock.
+
+    Read the definitions in a later statement: the snapshot of this one may be older than the lock."""
+    if session.dialect == "postgres":
+        await session.rows(
+            f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})"
+            " FROM (SELECT id FROM given(id bigint) ORDER BY id) AS sorted",
+            [{"id": id} for id in workspaces],
+        )
+
+
+async def lock_exclusively(session: Session, workspace: Workspace) -> None:
+    """Lock the definitions of a workspace until the transaction ends; all that shared the lock are over."""
+    if session.dialect == "postgres":
+        await session.rows(f"SELECT pg_advisory_xact_lock({_LOCK_KEY}) FROM given(id bigint)", [{"id": workspace.id}])
+
+
 async def live(session: Session, workspaces: Collection[int]) -> Types:
     """Give the live definitions of several workspaces."""
     return (await live_and_drafts(session, workspaces))[0]

@@ -80,7 +80,8 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
 
     inserted = await database.write(body)
     if inserted is not None:
-        await database.write(_wait_for_recorders)  # what began before the draft was there has ended
+        # Whatever read the definitions before the draft was there has ended once the lock is had.
+        await database.write(lambda session: definitions.lock_exclusively(session, workspace))
     return inserted
 
 
@@ -134,22 +135,28 @@ async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int)
     await build(workspace, draft=draft, progress=lambda _: None, now=now)
 
     async def body(session: Session) -> tuple[int, ScoreType]:
-        await _wait_for_recorders(session)
-        types = (await definitions.live(session, {workspace.id}))[workspace.id]
-        previous = types[draft.key]
-        while ids := await _load_next_ids(session, workspace, draft, after=0, built=False):
-            await _fold_contacts(session, workspace, draft, ids)
-        if not await definitions.point_at_draft(session, draft):
-            raise NoDraft
-        follow_ups = (
-            await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
-        )
-        await _reenroll(session, workspace, types.values(), now=now)
-        return follow_ups, previous
+        return await make_live(session, workspace, draft=draft, asks=asks, now=now)
 
     follow_ups, previous = await database.write(body)
     await _delete_folded(previous.definition)
     return follow_ups
+
+
+async def make_live(
+    session: Session, workspace: Workspace, *, draft: ScoreType, asks: bool, now: int
+) -> tuple[int, ScoreType]:
+    """Build what is left of a draft and point at it; return the number of follow-ups and the version that it replaces.
+
+    Nothing is recorded meanwhile. Raises NoDraft."""
+    await definitions.lock_exclusively(session, workspace)
+    types = (await definitions.live(session, {workspace.id}))[workspace.id]
+    while ids := await _load_next_ids(session, workspace, draft, after=0, built=False):
+        await _fold_contacts(session, workspace, draft, ids)
+    if not await definitions.point_at_draft(session, draft):
+        raise NoDraft
+    follow_ups = await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
+    await _reenroll(session, workspace, types.values(), now=now)
+    return follow_ups, types[draft.key]
 
 
 async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:
@@ -169,7 +176,7 @@ async def project_into_drafts(
     new_fact_ids = {entry.fact_id for plan in plans for entry in plan.new}
     regrouped = {contact for plan in plans for contact in plan.regrouped}  # nothing is left of what was built for them
     for plan in plans:
-        workspace = plan.submission.workspace.id
+        workspace = plan.workspace.id
         for draft in drafts.get(workspace, ()) if plan.refusal is None else ():
             affected = {
                 entry.contact
@@ -355,12 +362,6 @@ def _is_same_watch(before: Watch, after: Watch) -> bool:
     """Return whether a rule watches the same region of the same definition, whatever its type is called."""
     is_same_score = before.score_type.definition == after.score_type.definition
     return is_same_score and replace(before, score_type=after.score_type) == after
-
-
-async def _wait_for_recorders(session: Session) -> None:
-    """Wait for everything that is being recorded: each of it has read the definitions in its transaction."""
-    if session.dialect == "postgres":
-        await session.rows("LOCK TABLE definitions IN ACCESS EXCLUSIVE MODE")
 
 
 async def _delete_folded(definition: int) -> None:

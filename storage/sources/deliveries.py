@@ -2,16 +2,17 @@
 
 import base64
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import replace_broken_text
 from storage.domain.errors import UnknownDelivery
-from storage.domain.facts import Deletion
+from storage.domain.facts import Deletion, ItemRequest
 from storage.domain.people import Workspace
 from storage.domain.submissions import ItemOutcome, Raw, Status, Submission
+from storage.sources.named_contacts import find_names, find_request_names, make_pattern, write_names
 
 RAW_KEPT = 20  #: of each source, besides those of which something is in quarantine
 DAY = 86_400_000_000
@@ -54,24 +55,27 @@ class RefusalCount:
     hint: str
 
 
-async def save_deliveries(
-    session: Session, records: Sequence[tuple[Submission, Sequence[ItemOutcome], Sequence[tuple[str, str]]]]
-) -> None:
-    """Write deliveries and their unusable items, each with its (key, raw text), in the transaction of their scores."""
+async def save_deliveries(session: Session, records: Sequence[tuple[int, Submission, Sequence[ItemOutcome]]]) -> None:
+    """Insert deliveries and their unusable items in the transaction that changes the scores.
+
+    A record is (workspace id, submission, outcomes).
+    """
     ids = await database.current_database().next_ids(session, "deliveries", len(records))
     rows: list[Row] = []
     quarantined: list[Row] = []
     raws: list[Row] = []
-    for id, (submission, outcomes, items) in zip(ids, records, strict=True):
+    for id, (workspace, submission, outcomes) in zip(ids, records, strict=True):
         assert submission.delivered is not None
         counts = {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status}
-        common = {"id": id, "workspace": submission.workspace.id, "source": submission.delivered.source}
+        common = {"id": id, "workspace": workspace, "source": submission.delivered.source}
         rows.append({**common, "key": submission.delivered.key, "received_at": submission.received_at, **counts})
-        quarantined += _make_quarantine_rows(submission.workspace.id, id, outcomes, items)
+        quarantined += _make_quarantine_rows(workspace, id, outcomes, submission.items)
         raw = submission.delivered.raw
         # A request to forget somebody names them.
         if raw is not None and not any(isinstance(item, Deletion) for item in submission.items):
-            raws.append({**common, "is_needed": bool(counts[Status.QUARANTINED]), **_make_raw_row(raw)})
+            names = write_names(find_request_names(raw, submission.items))
+            is_needed = int(bool(counts[Status.QUARANTINED]))
+            raws.append({**common, "is_needed": is_needed, **_make_raw_row(raw), "names": names})
     await session.rows(
         "INSERT INTO deliveries"
         " (id, workspace_id, source_id, delivery_key, received_at, applied, duplicate, ignored, quarantined)"
@@ -86,77 +90,111 @@ async def save_deliveries(
 
 
 def _make_quarantine_rows(
-    workspace: int, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[tuple[str, str]]
+    workspace: int, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[ItemRequest]
 ) -> list[Row]:
     return [
         {
             "workspace": workspace,
             "delivery": id,
             "position": position,
-            "key": key,
+            "key": item.key,
             "reason": outcome.reason,
-            "item": raw,
+            "item": item.raw,
+            "names": write_names(find_names(item)),
         }
-        for position, (outcome, (key, raw)) in enumerate(zip(outcomes, items, strict=True))
+        for position, (outcome, item) in enumerate(zip(outcomes, items, strict=True))
         if outcome.status is Status.QUARANTINED
     ]
 
 
 async def _insert_quarantined(session: Session, rows: list[Row]) -> None:
     if rows:
-        rows = [{**row, **{name: replace_broken_text(row[name]) for name in ("key", "reason", "item")}} for row in rows]
+        texts = ("key", "reason", "item", "names")
+        rows = [{**row, **{name: replace_broken_text(row[name]) for name in texts}} for row in rows]
         await session.rows(
-            "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item)"
-            " SELECT workspace, delivery, position, key, reason, item FROM given(workspace bigint, delivery bigint,"
-            " position int, key text, reason text, item text) ORDER BY delivery, position",
+            "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item, names)"
+            " SELECT workspace, delivery, position, key, reason, item, names FROM given(workspace bigint,"
+            " delivery bigint, position int, key text, reason text, item text, names text)"
+            " ORDER BY delivery, position",
             rows,
         )
 
 
-async def redact_deliveries(session: Session, workspace: int, addresses: Collection[str]) -> None:
-    """Take away what is kept of requests that hold one of these addresses; that something was set aside stays."""
-    patterns = [{"address": _escape_pattern(address)} for address in sorted(addresses)]
-    if not patterns:
-        return
-    redacted = await session.rows(
-        "UPDATE quarantine SET item = '', reason = $3 WHERE id IN (SELECT q.id FROM quarantine q WHERE"
-        " q.workspace_id = $2 AND EXISTS (SELECT 1 FROM given(address text)"
-        " WHERE lower(q.item) LIKE '%' || given.address || '%' ESCAPE '!'"
-        " OR q.item LIKE '%' || given.address || '%' ESCAPE '!')"
-        " ORDER BY q.id FOR NO KEY UPDATE) RETURNING delivery_id",
+async def redact_deliveries(session: Session, workspace: int, names: Collection[str]) -> None:
+    """Delete the kept requests that name a contact by one of *names*, and empty its items in quarantine.
+
+    Items of other contacts keep their text, without the request that they came in.
+    """
+    patterns = [{"pattern": make_pattern(name)} for name in sorted(names)]
+    await session.rows(
+        "UPDATE quarantine SET item = '', names = '', reason = $3 WHERE id IN (SELECT q.id FROM quarantine q WHERE"
+        " q.workspace_id = $2 AND EXISTS (SELECT 1 FROM given(pattern text)"
+        " WHERE q.names LIKE given.pattern ESCAPE '!') ORDER BY q.id FOR NO KEY UPDATE)",
         patterns,
         workspace,
         GONE,
     )
-    ids = [{"id": delivery} for delivery in sorted({row["delivery_id"] for row in redacted})]
-    await session.rows(
-        "DELETE FROM raw_deliveries WHERE workspace_id = $2 AND delivery_id IN (SELECT id FROM given(id bigint))",
-        ids,
-        workspace,
-    )
-    piece_rows = [{"piece": piece} for address in sorted(addresses) for piece in _list_base64_pieces(address.encode())]
     await session.rows(
         "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM raw_deliveries r WHERE r.workspace_id = $2"
-        " AND EXISTS (SELECT 1 FROM given(piece text) WHERE r.body LIKE '%' || given.piece || '%')"
-        " ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED)",
-        piece_rows,
+        " AND EXISTS (SELECT 1 FROM given(pattern text) WHERE r.names LIKE given.pattern ESCAPE '!')"
+        " ORDER BY r.id FOR NO KEY UPDATE OF r)",
+        patterns,
         workspace,
     )
 
 
-def _escape_pattern(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+async def has_unnamed_deliveries(session: Session, workspace: int) -> bool:
+    """Return whether requests of an earlier version are kept, which did not record the contacts that they name."""
+    return bool(await session.rows(f"{_UNNAMED} LIMIT 1", workspace))
 
 
-def _list_base64_pieces(text: bytes) -> list[str]:
-    """Give what any base64 text that holds these bytes holds, for each of the three places they may begin at."""
-    pieces = []
-    for padding in range(3):
-        encoded = base64.b64encode(b"\0" * padding + text).decode()
-        # The characters at both ends hang on the bytes beside it.
-        end = len(encoded) if (padding + len(text)) % 3 == 0 else -4 + (padding + len(text)) % 3
-        pieces.append(encoded[padding and padding + 1 : end])
-    return pieces
+async def list_unnamed_deliveries(workspace: Workspace, *, limit: int) -> list[int]:
+    """Return the ids of deliveries that an earlier version kept without recording the contacts that they name."""
+    rows = await database.read(f"{_UNNAMED} ORDER BY delivery_id LIMIT $2", workspace.id, limit)
+    return [row["delivery_id"] for row in rows]
+
+
+_UNNAMED = (
+    "SELECT delivery_id FROM raw_deliveries WHERE workspace_id = $1 AND names IS NULL"
+    " UNION SELECT delivery_id FROM quarantine WHERE workspace_id = $1 AND names IS NULL"
+)
+
+
+async def record_names(
+    session: Session,
+    workspace: Workspace,
+    *,
+    id: int,
+    request_names: set[str] | None,
+    item_names: Mapping[int, set[str]],
+    deleted: Collection[str],
+) -> None:
+    """Record the contacts that a delivery and its items in quarantine (by position) name, except *deleted* ones.
+
+    What names a deleted contact is removed, as is a request without *request_names*, which cannot be read any more.
+    """
+    if request_names is None or request_names & set(deleted):
+        await session.rows("DELETE FROM raw_deliveries WHERE workspace_id = $1 AND delivery_id = $2", workspace.id, id)
+    else:
+        await session.rows(
+            "UPDATE raw_deliveries SET names = $3 WHERE workspace_id = $1 AND delivery_id = $2",
+            workspace.id,
+            id,
+            write_names(request_names),
+        )
+    for position, names in item_names.items():
+        is_gone = bool(names & set(deleted))
+        await session.rows(
+            "UPDATE quarantine SET names = $4, item = CASE WHEN $5 = 1 THEN '' ELSE item END,"
+            " reason = CASE WHEN $5 = 1 THEN $6 ELSE reason END"
+            " WHERE workspace_id = $1 AND delivery_id = $2 AND position = $3",
+            workspace.id,
+            id,
+            position,
+            "" if is_gone else write_names(names),
+            int(is_gone),
+            GONE,
+        )
 
 
 def _make_raw_row(raw: Raw) -> Row:
@@ -167,11 +205,12 @@ def _make_raw_row(raw: Raw) -> Row:
 async def _insert_raw(session: Session, rows: list[Row]) -> None:
     """Write what arrived, and let go of what is older than the latest few of its source."""
     await session.rows(
-        "INSERT INTO raw_deliveries (workspace_id, source_id, delivery_id, is_needed, method, query, headers, body)"
-        " SELECT workspace, source, id, is_needed = 1, method, query, headers, body"
+        "INSERT INTO raw_deliveries"
+        " (workspace_id, source_id, delivery_id, is_needed, method, query, headers, body, names)"
+        " SELECT workspace, source, id, is_needed = 1, method, query, headers, body, names"
         " FROM given(workspace bigint, source bigint, id bigint, is_needed int, method text, query text, headers text,"
-        " body text) ORDER BY id",
-        [{**row, "is_needed": int(row["is_needed"])} for row in rows],
+        " body text, names text) ORDER BY id",
+        rows,
     )
     # Locked rows are skipped: another process is letting go of them just now, and nobody waits for anybody.
     await session.rows(
@@ -220,9 +259,9 @@ async def latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Ra
 
 
 async def settle_replay(
-    workspace: Workspace, *, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[tuple[str, str]], now: int
+    workspace: Workspace, *, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[ItemRequest], now: int
 ) -> None:
-    """Keep what became of a delivery when it was read again; its items are (key, raw text) each."""
+    """Record the outcomes of a delivery that was replayed."""
     counts = {status: sum(outcome.status is status for outcome in outcomes) for status in Status}
 
     async def body(session: Session) -> None:

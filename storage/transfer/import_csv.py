@@ -29,7 +29,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Recorded, Status, Submission
 from storage.ledger import contacts, projection
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record, rehearse
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import keys_of_batch, undo_in_force
 from storage.scoring.definitions import score_types
@@ -93,7 +93,6 @@ async def import_file(
     *,
     file: CsvFile,
     mapping: Mapping[str, str],
-    committer: Committer,
     progress: Callable[[int], None],
     wrong: Callable[[Row, str], None],
     dry_run: bool = False,
@@ -113,9 +112,7 @@ async def import_file(
     undo = await undo_in_force(workspace, batch=batch_of(file))
     if undo is not None:
         report.restored = True
-        await _record_and_report(
-            _build_undo(workspace, undo, now=now), report, committer=committer, dry_run=dry_run, now=now
-        )
+        await _record_and_report(workspace, _build_undo(undo, now=now), report, dry_run=dry_run, now=now)
     while chunk := list(islice(rows, CHUNK)):
         import_rows = [_parse_row(row, columns) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
@@ -127,10 +124,9 @@ async def import_file(
         if items:
             # Later rows are later facts, whatever their place in their chunk.
             submission = Submission(
-                workspace=workspace, source=SOURCE, batch=batch_of(file), received_at=now + offset, items=items,
-                actor=SOURCE, muted=True,
+                source=SOURCE, batch=batch_of(file), received_at=now + offset, items=items, actor=SOURCE, muted=True,
             )  # fmt: skip  # whose, when and what
-            recorded = await _record_and_report(submission, report, committer=committer, dry_run=dry_run, now=now)
+            recorded = await _record_and_report(workspace, submission, report, dry_run=dry_run, now=now)
             _apply_outcomes(import_rows, recorded)
         offset += len(items)
         _count_rows(report, import_rows, wrong)
@@ -138,12 +134,12 @@ async def import_file(
     return report
 
 
-async def undo_import(workspace: Workspace, *, file: CsvFile, committer: Committer, now: int) -> Recorded:
+async def undo_import(workspace: Workspace, *, file: CsvFile, now: int) -> Recorded:
     """Take back the import of a file, whatever came later; raises NothingToUndo."""
     if await undo_in_force(workspace, batch=batch_of(file)) is not None:
         raise NothingToUndo(f"the import of {file.path.name} was taken back already")
     try:
-        return await committer.record(_build_undo(workspace, batch_of(file), now=now), now=now)
+        return await record(workspace, _build_undo(batch_of(file), now=now), now=now)
     except NothingToUndo as exc:
         raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
 
@@ -153,29 +149,27 @@ def batch_of(file: CsvFile) -> str:
     return f"{SOURCE}/{file.digest[:16]}"
 
 
-def _build_undo(workspace: Workspace, batch: str, *, now: int) -> Submission:
+def _build_undo(batch: str, *, now: int) -> Submission:
     return Submission(
-        workspace=workspace, source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=SOURCE,
-        all_or_none=True, undoes=batch, muted=True,
+        source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=SOURCE, all_or_none=True, undoes=batch,
+        muted=True,
     )  # fmt: skip  # whose, when and what
 
 
 async def _record_and_report(
-    submission: Submission, report: Report, *, committer: Committer, dry_run: bool, now: int
+    workspace: Workspace, submission: Submission, report: Report, *, dry_run: bool, now: int
 ) -> Recorded:
     """Record a submission, or rehearse it, and report what it does to the scores."""
 
     async def load_moved_contacts(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
         ids = [move.contact for move in recorded.moved if _is_entering(move)][:FIRST]
-        return recorded, {
-            contact.id: contact for contact in await contacts.load_contacts(session, submission.workspace, ids=ids)
-        }
+        return recorded, {contact.id: contact for contact in await contacts.load_contacts(session, workspace, ids=ids)}
 
     if dry_run:
-        recorded, contacts_by_id = await committer.rehearse(submission, look=load_moved_contacts, now=now)
+        recorded, contacts_by_id = await rehearse(workspace, submission, look=load_moved_contacts, now=now)
     else:
         recorded, contacts_by_id = await load_moved_contacts(
-            database.current_database().reader, await committer.record(submission, now=now)
+            database.current_database().reader, await record(workspace, submission, now=now)
         )
     report.unasked += recorded.unasked
     for move in recorded.moved:

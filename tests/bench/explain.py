@@ -104,7 +104,7 @@ async def main() -> None:
             started = time.monotonic()
             storage = await open_storage(url)
             try:
-                team = Team(await add_workspace("T0CDNOW", name="CDNOW", now=NOW), storage.committer)
+                team = Team(await add_workspace("T0CDNOW", name="CDNOW", now=NOW))
                 counts = await explain(team, log)
             finally:
                 await storage.close()

@@ -75,7 +75,7 @@ async def house(storage: Storage) -> AsyncIterator[House]:
     workspace = await add_workspace(TEAM, name="Acme", now=int(sandbox.clock.now() * SECOND))
     house = House(
         sandbox=sandbox,
-        team=Team(workspace, storage.committer),
+        team=Team(workspace),
         deliverer=Deliverer(
             workspace=workspace,
             people=People(client, team=TEAM, enterprise=None),

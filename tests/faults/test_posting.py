@@ -79,7 +79,7 @@ async def ask_for_many(storage: Storage) -> Workspace:
     for place in range(CHANNELS):
         words = f"score crosses 80 if tag:t{place} in <#C0N{place}>"
         await add_alert_rule(workspace, words=words, made_by="U0REP", owners={}, now=now)
-    team = Team(workspace, storage.committer)
+    team = Team(workspace)
     for number in range(EACH):
         items = [
             set_to(f"{number}/{place}", f"p{number}-{place}@example.com", 90, fields={"tags": [f"t{place}"]})

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from storage.db.database import current_database
-from storage.ledger.committer import Committer
 from storage.transfer.csv_files import recognize
 from storage.transfer.import_csv import batch_of, import_file
 from tests.conftest import on_both
@@ -129,7 +127,7 @@ async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> N
     path.write_text("email,score,fit\nada@example.com,99,\nzoe@example.com,50,9\n")
     file = recognize(path)
     await import_file(
-        acme.workspace, file=file, mapping={}, committer=Committer(current_database()), progress=lambda done: None,
+        acme.workspace, file=file, mapping={}, progress=lambda done: None,
         wrong=lambda row, reason: None, now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # in the process that serves
     assert await acme.value("ada") == 99_000

@@ -25,9 +25,9 @@ async def test_a_contact_is_deleted(acme: Acme) -> None:
     view = await ask_for_form(acme, "delete ada")
     assert view.content["title"]["text"] == "Delete a contact"
     assert view.blocks[0]["text"]["text"] == (
-        "*Ada Lovelace* will be gone, with 4 changes, 0 follow-ups and 1 address or id,"
-        " every score and whatever is known of them.\n"
-        "What their systems send of them later makes a new contact; what happened until now is not taken again.\n"
+        "*Ada Lovelace* will be deleted, with 4 changes, 0 follow-ups and 1 address or id,"
+        " every score, every field and every kept request that names them.\n"
+        "Events until now are not recorded again; a later event makes a new contact.\n"
         "*This cannot be undone.*"
     )
 
@@ -38,8 +38,8 @@ async def test_a_contact_is_deleted(acme: Acme) -> None:
     _, told_again = await acme.answered(partial(acme.sandbox.again, sent))
 
     answer, again = told_first.arguments["text"], told_again.arguments["text"]
-    assert again == "*Ada Lovelace* is not there any more: deleted already. Nothing else was changed."
-    assert answer == "*Ada Lovelace* is gone, with 4 changes, 0 follow-ups and 1 address or id."
+    assert again == "*Ada Lovelace* was deleted already. Nothing was changed."
+    assert answer == "*Ada Lovelace* is deleted, with 4 changes, 0 follow-ups and 1 address or id."
     assert await find(acme.workspace, text="ada@example.com") == []
     assert acme.seen(await acme.ask("undo")) == "There is no change of yours to take back."
 
@@ -80,7 +80,7 @@ async def test_a_contact_that_is_gone_meanwhile(acme: Acme) -> None:
 
     answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
 
-    expected = "*Ada Lovelace* is not there any more: deleted already. Nothing else was changed."
+    expected = "*Ada Lovelace* was deleted already. Nothing was changed."
     assert acme.seen(answer) == expected
 
 

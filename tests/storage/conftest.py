@@ -10,4 +10,4 @@ from tests.storage.teams import NOW, Team
 @pytest.fixture
 async def team(storage: Storage) -> Team:
     """Make a workspace, and open the door of its ledger."""
-    return Team(await add_workspace("T0ACME", name="Acme", now=NOW), storage.committer)
+    return Team(await add_workspace("T0ACME", name="Acme", now=NOW))

@@ -102,7 +102,7 @@ async def main(url: str, seed: int, count: int) -> Counter[str]:
     counts = Counter[str]()
     opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
-        team = Team(await find_workspace("T0ACME"), opened_storage.committer)
+        team = Team(await find_workspace("T0ACME"))
         rest = batches(team, seed, count)
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -53,7 +53,7 @@ async def main(url: str, seed: int) -> dict[str, object]:
     rest = [facts[start : start + size] for start in range(0, FACTS, size)]
     opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
-        team = Team(await find_workspace("T0ACME"), opened_storage.committer)
+        team = Team(await find_workspace("T0ACME"))
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)

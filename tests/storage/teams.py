@@ -7,7 +7,7 @@ from storage.domain.contacts import Contact, Json, Reference
 from storage.domain.facts import Item, ItemRequest, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import Committer, record
 from storage.ledger.contacts import find
 from storage.reading.current_scores import card
 from storage.reading.history import HistoryEntry, history
@@ -62,14 +62,15 @@ def _reference(contact: Whom) -> Reference | int:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A workspace and the door of its ledger."""
+    """A workspace; *committer* is that of another process, where a test needs one."""
 
     workspace: Workspace
-    committer: Committer
+    committer: Committer | None = None
 
     async def record(self, submission: Submission) -> Recorded:
         """Hand something in at the moment it was received."""
-        return await self.committer.record(submission, now=submission.received_at)
+        begin = record if self.committer is None else self.committer.record
+        return await begin(self.workspace, submission, now=submission.received_at)
 
     async def deliver(
         self,
@@ -93,9 +94,7 @@ class Team:
         delivered: Delivered | None = None,
     ) -> Submission:
         """Write a delivery of a source."""
-        return Submission(
-            workspace=self.workspace, source=source, batch=batch, received_at=received, items=items, delivered=delivered
-        )
+        return Submission(source=source, batch=batch, received_at=received, items=items, delivered=delivered)
 
     async def ask(
         self, *items: ItemRequest, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
@@ -108,7 +107,7 @@ class Team:
     ) -> Submission:
         """Write what a person asks."""
         return Submission(
-            workspace=self.workspace, source="slack", batch=batch, received_at=received, items=items,
+            source="slack", batch=batch, received_at=received, items=items,
             actor=actor, all_or_none=True, creates=creates,
         )  # fmt: skip  # whose, when and what
 
@@ -119,7 +118,7 @@ class Team:
     def undoing(self, undoes: str, *, batch: str, actor: str = "U0REP", received: int = NOW) -> Submission:
         """Write the wish to take a batch back."""
         return Submission(
-            workspace=self.workspace, source="slack", batch=batch, received_at=received,
+            source="slack", batch=batch, received_at=received,
             actor=actor, all_or_none=True, undoes=undoes,
         )  # fmt: skip  # whose, when and what
 

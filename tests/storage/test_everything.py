@@ -26,7 +26,6 @@ from storage.domain.errors import Refusal, StorageUnavailable
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op
 from storage.domain.score_types import Band, Rule, RuleCap, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
-from storage.ledger.committer import Committer
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of
 from storage.reading.history import why
@@ -207,7 +206,6 @@ class Everything(RuleBasedStateMachine):
     """A life of a workspace; what was seen is counted over all lives."""
 
     runner: ClassVar[asyncio.Runner]
-    committer: ClassVar[Committer]
     seen: ClassVar[Counter[str]] = Counter()
     lives: ClassVar["count[int]"] = count(1)
     team: Team
@@ -233,7 +231,7 @@ class Everything(RuleBasedStateMachine):
             await add_score_type(workspace, key=key, label=key, is_default=False, now=NOW, **first)  # type: ignore[arg-type]  # named
         for words in ALERTS:
             await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
-        self.team = Team(workspace, self.committer)
+        self.team = Team(workspace)
         self.seen["lives"] += 1
 
     @rule(act=tells())
@@ -526,7 +524,7 @@ def test_whatever_happens_is_kept_as_the_ledger_has_it(database_url: str) -> Non
     Everything.seen, Everything.lives = Counter(), count(1)
     with asyncio.Runner() as runner:
         opened_storage = runner.run(open_storage(database_url, secret_keys=[KEY]))
-        Everything.runner, Everything.committer = runner, opened_storage.committer
+        Everything.runner = runner
         try:
             run_state_machine_as_test(
                 Everything,

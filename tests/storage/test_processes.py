@@ -49,7 +49,7 @@ async def test_processes_that_write_the_same_facts_at_once(database_url: str) ->
     assert await raw.rows(database_url, count_query) == [{"contacts": PEOPLE, "effects": FACTS}]
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
     try:
-        team = Team(await find_workspace("T0ACME"), opened_storage.committer)
+        team = Team(await find_workspace("T0ACME"))
         names = [
             reference.email or f"{reference.source}:{reference.id}" for reference in map(reference_to, range(PEOPLE))
         ]

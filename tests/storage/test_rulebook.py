@@ -140,7 +140,7 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
     """Make a workspace with people whom everything is known of, and rules that nobody is inside of."""
     dice = random.Random(number)
     workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
-    life = Life(Team(workspace, storage.committer), dice, measures(dice))
+    life = Life(Team(workspace), dice, measures(dice))
     for measure in life.measures[1:]:
         score_rules = [
             ours.Rule(

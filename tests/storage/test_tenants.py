@@ -62,7 +62,7 @@ async def houses(storage: Storage) -> tuple[House, House]:
             bands=[Band(name="low", start=0)], start=None, is_default=number == 2, now=NOW,
         )  # fmt: skip  # one definition
         source = await add_source(workspace, slug="crm", provider="generic", secrets=[f"whsec_{number}"], now=NOW)
-        houses.append(House(Team(workspace, storage.committer), source, number))
+        houses.append(House(Team(workspace), source, number))
     first, two = houses
     await asyncio.gather(first.fill(), two.fill())
     return first, two

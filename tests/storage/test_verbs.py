@@ -10,7 +10,8 @@ import pytest
 
 from storage.db.database import Session
 from storage.domain.people import Workspace
-from storage.ledger.committer import Committer
+from storage.domain.submissions import Submission
+from storage.ledger.committer import record
 from tests.storage.processes import HOUSE
 
 # They know no team yet: they open what all teams are in, move its tables, or are called with a session only.
@@ -94,7 +95,7 @@ def test_a_verb_names_the_workspace_first(name: str) -> None:
 
 
 def test_what_writes_is_told_the_time() -> None:
-    """Whoever makes or changes something says when; only taking away, and what people decided, needs no time."""
+    """Whoever makes or changes something says when; what is taken away, chosen by people or found out needs no time."""
     writers = {name for name, function in VERBS.items() if writes(function)}
 
     assert {"workspaces.add_workspace", "sources.config.add_source", "sources.deliveries.count_refusal"} <= writers
@@ -104,14 +105,16 @@ def test_what_writes_is_told_the_time() -> None:
         "sources.config.remove_source", "scoring.definitions.delete", "scoring.definitions.drop_draft",
         "workspaces.name_admins", "workspaces.choose_setters", "notices.clear_notice", "alerts.digests.stop_digest",
         "sources.health.record_reported", "scoring.drafts.fold_again", "alerts.followup_moves.move_message",
+        "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
     }  # fmt: skip  # names
 
 
 def test_the_door_of_the_ledger_is_told_the_time() -> None:
-    """A submission says whose it is, and *now* has a name."""
-    submission, now = list(inspect.signature(Committer.record).parameters.values())[1:]
+    """The workspace stands first, then the submission, and *now* has a name."""
+    workspace, submission, now = inspect.signature(record).parameters.values()
 
-    assert submission.name == "submission"
+    assert (workspace.name, workspace.annotation) == ("workspace", Workspace)
+    assert (submission.name, submission.annotation) == ("submission", Submission)
     assert (now.name, now.kind, now.default) == ("now", inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty)
 
 

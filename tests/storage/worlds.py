@@ -7,6 +7,7 @@ from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
 from storage.notices import record_notice
+from storage.posted_messages import record_posted
 from storage.reading.segments import save_segment
 from storage.sources.config import add_source
 from storage.sources.deliveries import count_refusal
@@ -27,7 +28,7 @@ async def fill(url: str) -> None:
         await create_token(workspace, name="script", scopes=["read"], now=NOW)
         await save_segment(workspace, name="hot", text="score>=80", now=NOW)
         await count_refusal(workspace, source=source.id, reason="no signature", hint="", now=NOW)
-        team = Team(workspace, opened_storage.committer)
+        team = Team(workspace)
         ada = Reference(email="ada@example.com", source="crm", id="17")
         await team.deliver(
             set_to("a", ada, 10, at=NOW - 9, fields={"name": "Ada", "tags": ["vip"]}),
@@ -44,6 +45,7 @@ async def fill(url: str) -> None:
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
         await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
         await record_notice(workspace, notice="C0GONE", now=NOW)
+        await record_posted(workspace, channel="C0SALES", ts="1.5", contacts=[1])
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:
         await opened_storage.close()

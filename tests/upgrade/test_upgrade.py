@@ -102,7 +102,7 @@ ANSWERS: dict[str, tuple[str, str | None]] = {
 FORMS: dict[str, tuple[Json, str]] = {
     "set_score": ({"score_score": "66"}, r"Ada Lovelace · Score \d+ → \*66\*|Ada Lovelace · Score 66 → \*66\*"),
     "alert": ({"value": "70"}, r"Rule \d+ is made|That is rule \d+ already"),
-    "delete_contact": ({"sure": True}, r"\*Trash\* is gone"),
+    "delete_contact": ({"sure": True}, r"\*Trash\* is deleted"),
     "score_type": ({"key": "newer", "label": "Another label"}, r"Made the score type|is called Another label now"),
     "rule": ({"name": "Reply", "activity": "replied", "points": "3"}, r"Until you decide"),
     "source": ({"slug": "shop"}, r"Made the source shop"),

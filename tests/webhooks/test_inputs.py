@@ -130,7 +130,7 @@ def test_an_unusable_address_is_left_out_beside_an_id(provider: str, junk: objec
     """The score is taken by the id, with a note; an address that can be used stays."""
     if provider == "generic" and not (isinstance(junk, str) and len(junk) <= 255):
         return  # this body has a schema, and its sender can mend what breaks it
-    more = {"mapping": MAPPING} if provider == "custom" else {}
+    more: dict[str, Any] = {"mapping": MAPPING} if provider == "custom" else {}
     (item,) = setting(items(provider, BOTH[provider]("7", junk), **more))
     (whole,) = setting(items(provider, BOTH[provider]("7", "ada@example.com"), **more))
 

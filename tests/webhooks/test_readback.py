@@ -16,13 +16,14 @@ from storage.domain.backoff import LEASE, MOST_ATTEMPTS
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.sources import SourceSettings
-from storage.domain.submissions import Delivered, Status, Submission
+from storage.domain.submissions import Delivered, Raw, Status, Submission
+from storage.ledger.committer import record
 from storage.ledger.contacts import find
 from storage.reading.current_scores import card
 from storage.reading.history import history
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, set_source
-from storage.sources.deliveries import deliveries, delivery
+from storage.sources.deliveries import deliveries, delivery, list_unnamed_deliveries
 from storage.sources.readback_queue import READ, Reading, readback_status
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
@@ -62,9 +63,10 @@ class World:
         source = await find_source(TEAM, slug=slug)
         request = SignedRequest(headers={"content-type": "application/json"}, body=json.dumps(document).encode())
         items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
-        recorded = await self.storage.committer.record(
+        recorded = await record(
+            self.workspace,
             Submission(
-                workspace=self.workspace, source=slug, batch=f"{slug}/{key}", received_at=self.clock(), items=items,
+                source=slug, batch=f"{slug}/{key}", received_at=self.clock(), items=items,
                 delivered=Delivered(source=source.id, key=key, reads=source.reads),
             ),
             now=self.clock(),
@@ -107,7 +109,7 @@ async def world(storage: Storage, crm: Crm) -> World:
         await add_source(
             workspace, slug=slug, provider=provider, secrets=["s"], settings=settings, api_token=TOKEN, now=clock()
         )
-    reader = Reader(committer=storage.committer, clock=clock, patience=PATIENCE)
+    reader = Reader(clock=clock, patience=PATIENCE)
     return World(storage=storage, workspace=workspace, clock=clock, crm=crm, reader=reader)
 
 
@@ -290,7 +292,7 @@ async def test_contacts_of_a_source_are_read_at_a_pace(world: World) -> None:
         world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=hubspot_contact(id, email=f"p{id}@example.com"))]
     await world.send("hub", changed(*ids))
     world.clock.now += 3 * SECOND
-    other = Reader(committer=world.storage.committer, clock=world.clock)
+    other = Reader(clock=world.clock)
     counts = []
     for _ in range(20):
         counts.append(await world.reader.work() + await other.work())
@@ -337,6 +339,37 @@ async def test_an_address_that_is_known_makes_two_contacts_one(world: World) -> 
 FORGET = {"subscriptionType": "contact.privacyDeletion", "portalId": 3, "objectId": 7, "occurredAt": START // 1000 + 1}
 
 
+async def test_requests_that_an_earlier_version_kept_are_read_again_after_a_deletion(
+    world: World, database_url: str
+) -> None:
+    """By their provider, which finds the id that stands for the contact; others stay, what cannot be read goes."""
+    bodies = {"hers": changed("7"), "both": changed("7", "8"), "his": changed("8"), "broken": changed("8")}
+    for key, document in bodies.items():
+        source = await find_source(TEAM, slug="hub")
+        body = json.dumps(document).encode()
+        kept = Raw(method="POST", query="", headers={"content-type": "application/json"}, body=body)
+        items = read_items(PROVIDERS["hubspot"], SignedRequest(headers=kept.headers, body=body), source=source, key=key)
+        delivered = Delivered(source=source.id, key=key, raw=kept)
+        submission = Submission(
+            source="hub", batch=f"hub/{key}", received_at=world.clock(), items=items, delivered=delivered
+        )
+        await record(world.workspace, submission, now=world.clock())
+    for table in ("raw_deliveries", "quarantine"):
+        await raw.rows(database_url, f"UPDATE {table} SET names = NULL")
+    half = "SELECT id FROM deliveries WHERE delivery_key = 'broken'"
+    await raw.rows(database_url, f"UPDATE raw_deliveries SET body = 'ew==' WHERE delivery_id IN ({half})")  # a brace
+    world.clock.now += SECOND
+    await world.send("hub", [FORGET], key="forget")
+
+    await world.work()
+
+    kept_bodies = await raw.rows(
+        database_url, "SELECT d.delivery_key FROM raw_deliveries r JOIN deliveries d ON d.id = r.delivery_id"
+    )
+    assert [row["delivery_key"] for row in kept_bodies] == ["his"]
+    assert await list_unnamed_deliveries(world.workspace, limit=10) == []
+
+
 async def test_who_was_deleted_is_not_read(world: World) -> None:
     """Nobody is asked for."""
     await world.send("hub", changed("7"))
@@ -355,7 +388,7 @@ async def test_who_is_deleted_while_the_answer_is_under_way_is_not_made_anew(wor
     world.crm.tells[f"{CONTACTS}/7"] = [Told(body=late, held=released)]
     await world.send("hub", changed("7"))
     world.clock.now += 20 * SECOND
-    working = asyncio.create_task(Reader(committer=world.storage.committer, clock=world.clock).work())
+    working = asyncio.create_task(Reader(clock=world.clock).work())
     await world.crm.holding.wait()
     await world.send("hub", [FORGET], key="forget")
     released.set()
@@ -458,9 +491,7 @@ async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World
         world.workspace, key="heat", label="Heat", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
         is_default=False, now=world.clock(),
     )  # fmt: skip  # one definition
-    again = await replay(
-        world.workspace, id=stored_delivery.id, committer=world.storage.committer, now=world.clock() + DAY
-    )
+    again = await replay(world.workspace, id=stored_delivery.id, now=world.clock() + DAY)
     assert [again.count(status) for status in Status] == [1, 1, 0, 1]
     assert await world.value("att:r1", "heat") == 9000
 

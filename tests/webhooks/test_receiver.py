@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from storage.db.database import current_database
 from storage.domain.facts import Unusable
 from storage.domain.people import Workspace
 from storage.domain.submissions import Status
-from storage.ledger.committer import Committer
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.sources.config import add_source
@@ -332,9 +330,7 @@ async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> 
     assert (await service.scores("p998@example.com"))["score"] == 50_000
     assert await service.contact("crm:7") is None
 
-    again = await replay(
-        service.workspace, id=stored_delivery.id, committer=Committer(current_database()), now=service.clock()
-    )
+    again = await replay(service.workspace, id=stored_delivery.id, now=service.clock())
     assert (again.count(Status.DUPLICATE), again.count(Status.QUARANTINED)) == (1000 - len(bad), len(bad))
     assert (await verify_next(service.workspace, most=2000)).differences == ()
 

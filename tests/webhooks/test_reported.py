@@ -1,4 +1,4 @@
-"""What was reported of deliveries: each case of `tests/data/reported` in which a sender says everything."""
+"""What was reported of deliveries: each case of `tests/data/reported/deliveries`."""
 
 import json
 import re
@@ -18,9 +18,8 @@ from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import SECOND, START, Answer
 from tests.webhooks.test_senders import connect, encoded, send
 
-KINDS = ("A", "B", "P", "S", "T", "Z1", "Z2")
-FILES = sorted((Path(__file__).parents[1] / "data" / "reported").glob("*.json"))
-CASES: list[dict[str, Any]] = [json.loads(path.read_text()) for path in FILES if path.name.startswith(KINDS)]
+FILES = sorted((Path(__file__).parents[1] / "data" / "reported" / "deliveries").glob("*.json"))
+CASES: list[dict[str, Any]] = [json.loads(path.read_text()) for path in FILES]
 OPTIONS = {"--map": "map", "--option": "options", "--secret": "secrets"}
 
 

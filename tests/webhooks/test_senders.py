@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from storage.bootstrap import open_storage
-from storage.db import database
 from storage.domain.errors import Refusal, UnknownDelivery
 from storage.domain.facts import Ignored, Item
 from storage.domain.sources import Source
-from storage.ledger.committer import Committer
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source
 from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, count_recent, delivery, raw_delivery
@@ -276,10 +274,9 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
         service.workspace, slug="own", provider="custom", options=SourceOptions(mapping=mapping), before=source
     )
     await set_source(service.workspace, slug="own", settings=configured.settings, secrets=configured.secrets, now=START)
-    committer = Committer(database.current_database())  # another one, as in the process of a command
 
     async def again() -> tuple[int, int, int, int]:
-        await replay(service.workspace, id=stored.id, committer=committer, now=service.clock())
+        await replay(service.workspace, id=stored.id, now=service.clock())
         ((replayed),) = await service.kept_deliveries()
         return replayed.applied, replayed.duplicate, replayed.ignored, replayed.quarantined
 

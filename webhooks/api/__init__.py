@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from storage.ledger.committer import Committer
 from webhooks.api.access import Api
 from webhooks.api.contacts import delete_contact, list_contacts, merge_contact, show_contact
 from webhooks.api.explaining import show_explanation, show_history
@@ -15,9 +14,9 @@ CONTACT = "/api/v1/contacts/{key}"
 SCORE = f"{CONTACT}/scores/{{type}}"
 
 
-def api_routes(committer: Committer, *, clock: Callable[[], int]) -> list[web.RouteDef]:
+def api_routes(*, clock: Callable[[], int]) -> list[web.RouteDef]:
     """Give the routes of the API, each behind the scope it needs."""
-    api = Api(committer=committer, clock=clock)
+    api = Api(clock=clock)
     return [
         web.get("/api/v1/contacts", api.needs("read", list_contacts)),
         web.get(CONTACT, api.needs("read", show_contact)),

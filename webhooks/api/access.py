@@ -12,6 +12,7 @@ from storage.domain.errors import (
     Changed,
     Conflict,
     OffStep,
+    OutcomeUnknown,
     OutOfRange,
     Refusal,
     StorageUnavailable,
@@ -19,7 +20,6 @@ from storage.domain.errors import (
     UnknownScoreType,
 )
 from storage.domain.people import Workspace
-from storage.ledger.committer import Committer
 from storage.tokens import find_token
 from webhooks.limits import MAX_BODY, FailureRate, TooLarge, read_body
 from webhooks.problems import problem
@@ -39,7 +39,6 @@ class ApiRequest:
     """A request that may be made."""
 
     workspace: Workspace
-    committer: Committer
     request: web.Request
     token: int  #: its row id: names of tokens are not unique
     actor: str  #: who it is recorded as
@@ -54,8 +53,7 @@ class ApiRequest:
 class Api:
     """The door of the API."""
 
-    def __init__(self, *, committer: Committer, clock: Callable[[], int]) -> None:
-        self._committer = committer
+    def __init__(self, *, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._failures = FailureRate()
 
@@ -79,8 +77,11 @@ class Api:
                 return problem(422, "This Idempotency-Key was used before with another body: use a new one.")
             except Changed:
                 return problem(412, "The score has changed since you read it: read it again.")
+            except OutcomeUnknown:
+                detail = "This may have been recorded. Send it again, with the same Idempotency-Key if it had one."
+                return problem(503, detail, headers={"Retry-After": "5"})
             except StorageUnavailable:
-                return problem(503, "Try again: nothing of this is known to be kept.", headers={"Retry-After": "5"})
+                return problem(503, "Nothing was recorded. Send it again.", headers={"Retry-After": "5"})
             except Refusal as exc:
                 return problem(400, _format_sentence(exc))
 
@@ -103,7 +104,6 @@ class Api:
         return await handler(
             ApiRequest(
                 workspace=token.workspace,
-                committer=self._committer,
                 request=request,
                 token=token.id,
                 actor=f"token {token.name}",

@@ -7,6 +7,7 @@ from storage.domain.errors import UnknownContact
 from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import Recorded, Submission
+from storage.ledger import committer
 from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import Card, card
 from storage.reading.pages import BadCursor, page
@@ -103,7 +104,6 @@ async def merge_contact(call: ApiRequest) -> web.Response:
 async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
     """Record what one request asks for, unless the score has seen something later than that."""
     submission = Submission(
-        workspace=call.workspace,
         source=SOURCE,
         batch=f"{SOURCE}/{call.key}",
         received_at=call.now,
@@ -112,7 +112,7 @@ async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_late
         all_or_none=True,
         unless_later=unless_later,
     )
-    return await call.committer.record(submission, now=call.now)
+    return await committer.record(call.workspace, submission, now=call.now)
 
 
 async def contact_of(call: ApiRequest) -> Card:

@@ -1,13 +1,14 @@
 """Say what a provider is: how its sender proves itself, what it may say, and what becomes of each thing it says."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TypeAlias
 
+from storage.domain.contacts import Reference
 from storage.domain.errors import Refusal
-from storage.domain.facts import Item, ItemRequest, Unusable
+from storage.domain.facts import Ignored, Item, ItemRequest, Unusable
 from storage.domain.sources import Source
 from webhooks.authentication.credentials import Authenticator
 from webhooks.authentication.signatures import SignedRequest
@@ -149,13 +150,19 @@ def _handle_event(handler: Handler | None, event: Event) -> list[ItemRequest]:
     try:
         items = handler(event)
     except Refusal as exc:
-        return [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
-    return [_add_notes(item, event.notes) if isinstance(item, Item) else item for item in items]
+        items = [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
+    named, note = tuple(event.named), "; ".join(dict.fromkeys(event.notes)) or None
+    return [_add_context(item, named, note) for item in items]
 
 
-def _add_notes(item: Item, notes: Sequence[str]) -> Item:
-    texts = [*([item.note] if item.note else []), *notes]
-    return replace(item, note="; ".join(dict.fromkeys(texts)) or None)
+def _add_context(item: ItemRequest, named: tuple[Reference, ...], note: str | None) -> ItemRequest:
+    match item:
+        case Ignored() | Unusable():
+            return replace(item, contacts=named)
+        case Item():
+            return replace(item, note="; ".join(filter(None, [item.note, note])) or None)
+        case _:
+            return item
 
 
 def ignore(reason: str) -> Handler:

@@ -5,14 +5,26 @@ https://www.standardwebhooks.com"""
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from storage.domain.contacts import ATTRIBUTE, Json, Reference
-from storage.domain.errors import Refusal
+from storage.domain.contacts import (
+    ATTRIBUTE,
+    MOST_CHARACTERS,
+    MOST_IN_ATTRIBUTE,
+    MOST_IN_ATTRIBUTE_NAME,
+    MOST_IN_TAG,
+    MOST_TAGS,
+    Json,
+    Reference,
+    clean_address,
+    clean_fields,
+)
+from storage.domain.errors import BadItem, Refusal
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.numbers import THOUSAND, from_json
 from webhooks.authentication.credentials import Signature
@@ -20,15 +32,15 @@ from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
 from webhooks.providers.contract import Arrived, BadBody, Provider
 from webhooks.read.bodies import Rejected
-from webhooks.read.extract import Event, find_address_problem, text
+from webhooks.read.extract import Event, find_address_problem, get_path, text
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPS = {"score.set": Op.SET, "score.add": Op.ADD, "score.clear": Op.CLEAR}
 
-Short = Annotated[str, Field(max_length=255)]
-Named = Annotated[str, Field(min_length=1, max_length=100)]
-LONGEST_ATTRIBUTES = 10_000
+Short = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+Named = Annotated[str, Field(min_length=1, max_length=MOST_IN_ATTRIBUTE_NAME)]
+Tag = Annotated[str, Field(min_length=1, max_length=MOST_IN_TAG)]
 ITEM = "item"
 
 
@@ -42,7 +54,7 @@ class _Contact(BaseModel):
     name: Short | None = None
     company: Short | None = None
     owner: Short | None = None
-    tags: Annotated[list[Named], Field(max_length=100)] | None = None
+    tags: Annotated[list[Tag], Field(max_length=MOST_TAGS)] | None = None
     attributes: dict[Named, object] | None = None
 
 
@@ -83,6 +95,9 @@ def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read_event(event: Event) -> list[ItemRequest]:
+    for part in ("contact", "into"):
+        with suppress(BadItem):  # the item says itself what is wrong with it
+            event.contact(id=get_path(event.body, part, "id"), email=get_path(event.body, part, "email"))
     return [_read_item(event.body, key=event.key, source=event.source.slug, raw=event.raw)]
 
 
@@ -174,32 +189,32 @@ def _describe_error(exc: ValidationError) -> str:
 
 
 def _build_reference(contact: _Contact, *, source: str) -> Reference:
-    own_id = text(contact.id)
-    if not contact.email and own_id is None:
+    own_id, email = text(contact.id), clean_address(contact.email or "") or None
+    if email is None and own_id is None:
         raise Refusal("`contact` has neither `email` nor `id`, so nobody is named")
-    return Reference(email=contact.email.strip() if contact.email else None, source=source, id=own_id)
+    return Reference(email=email, source=source, id=own_id)
 
 
 def _read_contact_fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
     """Take what is said of the contact itself: nothing for null, none for a blank."""
     fields: dict[str, Json] = {
-        name: value.strip() or None
+        name: value
         for name, value in (("name", contact.name), ("company", contact.company), ("owner", contact.owner))
         if value is not None
     }
     # An address that stands beside an id may be a new one of a contact that is known by its id.
-    if contact.email and (upsert or contact.id not in (None, "")):
-        fields["email"] = contact.email.strip()
+    if clean_address(contact.email or "") and (upsert or contact.id not in (None, "")):
+        fields["email"] = contact.email
     if contact.tags is not None:
-        fields["tags"] = list(dict.fromkeys(contact.tags))
-    return fields | _read_attributes(contact.attributes or {})
+        fields["tags"] = list[Json](contact.tags)
+    return clean_fields(fields | _read_attributes(contact.attributes or {}))
 
 
 def _read_attributes(attributes: Mapping[str, object]) -> dict[str, Json]:
     """Take attributes as they are, with the numbers that JSON has."""
     text = json.dumps(attributes, default=float)
-    if len(text) > LONGEST_ATTRIBUTES:
-        raise Refusal(f"`contact.attributes` is longer than {LONGEST_ATTRIBUTES:,} characters")
+    if len(text) > MOST_IN_ATTRIBUTE:
+        raise Refusal(f"`contact.attributes` is longer than {MOST_IN_ATTRIBUTE:,} characters")
     plain: dict[str, Json] = json.loads(text, parse_constant=_refuse_constant)
     return {ATTRIBUTE + name: value for name, value in plain.items()}
 

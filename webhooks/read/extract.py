@@ -53,7 +53,8 @@ class Event:
     raw: str
     headers: Mapping[str, str] = field(default_factory=dict)
     around: Mapping[str, object] = field(default_factory=dict)  #: what its provider tells beside it
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list, compare=False)
+    named: list[Reference] = field(default_factory=list, compare=False)  #: the contacts it was found to name
 
     def contact(self, *, id: object = None, email: object = None) -> Reference:
         """
@@ -72,7 +73,9 @@ class Event:
             # Identifiers that lost different characters would look alike.
             if identifier is not None and BROKEN in identifier:
                 raise BadItem(f"`{identifier[:80]}` holds a character that cannot be read")
-        return Reference(email=address, source=self.source.slug, id=own_id)
+        contact = Reference(email=address, source=self.source.slug, id=own_id)
+        self.named.append(contact)
+        return contact
 
     def moment(self, value: object) -> Moment | None:
         """Read a time; one that cannot be read is left out with a note, so that the time of receipt counts."""

@@ -11,10 +11,11 @@ from storage.domain.facts import Item, ItemRequest, Unusable
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
-from storage.ledger.committer import Committer
+from storage.ledger.committer import record
+from storage.ledger.erase import record_request_names
 from storage.ledger.former_keys import use_former_keys
 from storage.sources.config import find_source
-from storage.sources.deliveries import delivery, raw_delivery, settle_replay
+from storage.sources.deliveries import delivery, list_unnamed_deliveries, raw_delivery, settle_replay
 from webhooks.authentication.credentials import WITHHELD, Authenticator
 from webhooks.authentication.signatures import DELIVERY_ID, SignedRequest
 from webhooks.providers import PROVIDERS
@@ -117,7 +118,7 @@ def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:
     ]
 
 
-async def replay(workspace: Workspace, *, id: int, committer: Committer, now: int) -> Recorded:
+async def replay(workspace: Workspace, *, id: int, now: int) -> Recorded:
     """Read a kept delivery again, by the source as it is set now, and record it as of the time it came.
 
     What was applied before is a duplicate now. It asks for no follow-up. Raises UnknownDelivery.
@@ -132,17 +133,33 @@ async def replay(workspace: Workspace, *, id: int, committer: Committer, now: in
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
     submission = Submission(
-        workspace=workspace,
         source=source.slug,
         batch=f"{source.slug}/{stored.key}",
         received_at=stored.received_at,
         items=items,
         muted=True,
     )
-    recorded = await committer.record(submission, now=now)
-    pairs = [(item.key, item.raw) for item in items]
-    await settle_replay(workspace, id=id, outcomes=recorded.outcomes, items=pairs, now=now)
+    recorded = await record(workspace, submission, now=now)
+    await settle_replay(workspace, id=id, outcomes=recorded.outcomes, items=items, now=now)
     return recorded
+
+
+async def name_earlier_requests(workspace: Workspace) -> None:
+    """Record the contacts that kept requests of an earlier version name, and remove what names a deleted contact."""
+    while ids := await list_unnamed_deliveries(workspace, limit=100):
+        for id in ids:
+            await record_request_names(workspace, id=id, items=await _read_again(workspace, id))
+
+
+async def _read_again(workspace: Workspace, id: int) -> Sequence[ItemRequest] | None:
+    """Return the items of a kept delivery as it is read today, or None where it cannot be read."""
+    stored, _ = await delivery(workspace, id=id)
+    try:
+        raw = await raw_delivery(workspace, id=id)
+        source = await find_source(workspace.team, slug=stored.source)
+        return read_items(PROVIDERS[source.provider], _build_request(raw), source=source, key=stored.key)
+    except (BadBody, Refusal):
+        return None
 
 
 def _build_request(raw: Raw) -> SignedRequest:

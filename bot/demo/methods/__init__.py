@@ -37,6 +37,7 @@ METHODS = {
     "conversations.open": Method(conversations.open_im, "im:write"),
     "conversations.replies": Method(conversations.replies),
     "files.completeUploadExternal": Method(files.complete_upload, "files:write"),
+    "files.delete": Method(files.delete, "files:write"),
     "files.getUploadURLExternal": Method(files.upload_url, "files:write"),
     "reactions.add": Method(chat.add_reaction, "reactions:write"),
     "team.info": Method(auth.team_info, "team:read"),

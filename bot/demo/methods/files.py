@@ -35,6 +35,12 @@ def complete_upload(call: Arguments) -> Json:
     return {"files": [file_json(world, file) for file in files]}
 
 
+def delete(call: Arguments) -> Json:
+    if call.world.files.pop(call.needed("file"), None) is None:
+        raise SlackError("file_not_found")
+    return {}
+
+
 def file_json(world: World, file: File) -> Json:
     url = f"{world.url}/files/{file.id}"
     return {

@@ -8,7 +8,7 @@ from functools import lru_cache
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from storage.domain.contacts import ATTRIBUTE, match_key
+from storage.domain.contacts import ATTRIBUTE, field_key
 from storage.domain.durations import BadSpan, parse_span
 from storage.domain.errors import BadNumber
 from storage.domain.filters.errors import BadFilter, describe_expected, did_you_mean
@@ -41,6 +41,7 @@ from storage.domain.filters.terms import (
 from storage.domain.numbers import parse as parse_number
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
+from storage.domain.texts import match_key
 
 TEXTS = ("company", "email", "name", "owner")
 NOT_IN_RULES = "a rule asks of the contact itself: owner, tag, company, name, email and attributes.NAME"
@@ -59,6 +60,7 @@ _COMPARED = re.compile(r"[\d.]\s*$", re.ASCII)
 _TWO_SIGNS = re.compile(r"(?:=\s*|[<>]\s+)$")
 _LISTED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*):(?P<first>[^\s(),:\"]+)$", re.ASCII)
 _NAMED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*)\s*(?P<how>==?|!=)\s*$", re.ASCII)
+_THOUSANDS = re.compile(r"(?<![\d,])(\d{1,3})(,\d{3})(?![\d,])", re.ASCII)
 _ONE_WORD = re.compile(r'"[^"]+"|[^\s()<>=~:,"-][^\s()<>=~:,"]*')
 
 
@@ -134,6 +136,9 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
         return BadFilter(
             f"the filter ends too early; {describe_expected(kinds)}".rstrip("; "), text=text, column=len(text)
         )
+    if symbol == "," and (thousands := _THOUSANDS.search(text)) and thousands.start(2) == column:
+        sentence = f"write it without a comma: {thousands[1]}{thousands[2][1:]}"
+        return BadFilter(sentence, text=text, column=column)
     if symbol == "," and text[:column][-1:].isdigit():
         return BadFilter("use a point in a number: 8.5", text=text, column=column)
     if symbol == '"':
@@ -295,7 +300,7 @@ class _Reader:
         if key.startswith(ATTRIBUTE):
             return Attribute(self._check_attribute(name), tuple(match_key(_unquote(value)) for value in values))
         if key in TEXTS:
-            return Is(key, tuple(match_key(_unquote(value)) for value in values))
+            return Is(key, tuple(field_key(key, _unquote(value)) for value in values))
         score = self._find_score(name)
         open_range = next((value for value in values if value.startswith("..") or value.endswith("..")), None)
         if open_range is not None:

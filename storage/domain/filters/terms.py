@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from storage.domain.contacts import ATTRIBUTE, Json, match_key
+from storage.domain.contacts import ATTRIBUTE, Json, field_key
 from storage.domain.decay import shown
 from storage.domain.errors import BadNumber
 from storage.domain.followups import NOBODYS, FollowUpState
 from storage.domain.numbers import parse as parse_number
 from storage.domain.score_types import ScoreType
+from storage.domain.texts import match_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ class Is:
     def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
         text = getattr(candidate, self.field)
-        return text is not None and match_key(text) in self.values
+        return text is not None and field_key(self.field, text) in self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class Contains:
     def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
         text = getattr(candidate, self.field)
-        return text is not None and self.value in match_key(text)
+        return text is not None and self.value in field_key(self.field, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +190,8 @@ class Words:
     def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
         return any(
-            text is not None and self.value in match_key(text)
-            for text in (candidate.name, candidate.email, candidate.company)
+            text is not None and self.value in field_key(field, text)
+            for field, text in (("name", candidate.name), ("email", candidate.email), ("company", candidate.company))
         )
 
 

@@ -14,7 +14,17 @@ from tests.bot.blocks.test_blocks import contact
     [
         (
             errors.StorageUnavailable(),
-            "The database does not answer just now, so this may not be kept. Send it again in a minute.",
+            "Nothing was changed: the database does not answer. Try again in a minute.",
+        ),
+        (
+            errors.OutcomeUnknown(),
+            "This may have been recorded: the database did not confirm it."
+            " Look whether it was before you send it again.",
+        ),
+        (
+            errors.OutcomeUnknown("ada@example.com"),
+            "This may have been recorded: the database did not confirm it."
+            " Look with `/score ada@example.com` before you send it again.",
         ),
         (
             errors.StorageUnavailable("The database has no room left"),

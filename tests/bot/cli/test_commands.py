@@ -18,6 +18,7 @@ from tests.storage import raw
 MIGRATIONS = [
     *("0001_initial", "0002_reading", "0003_standing", "0004_finding", "0005_folding_again", "0006_pending_holds"),
     "0007_finding_effects",
+    "0010_matching_keys",
 ]
 # What a command says does not depend on the database, so that most need to run on one only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

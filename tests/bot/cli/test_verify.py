@@ -18,7 +18,7 @@ async def test_verify(database_url: str) -> None:
     """0 and a sentence where all is well; 1 and a line for each difference where not."""
     env = environment(database_url)
     opened_storage = await open_storage(database_url, secret_keys=[KEY])
-    team = Team(await add_workspace("T0123", name="Acme", now=NOW), opened_storage.committer)
+    team = Team(await add_workspace("T0123", name="Acme", now=NOW))
     await team.deliver(set_to("a", "ada@example.com", 40), set_to("b", "bob@example.com", 50))
     await opened_storage.close()
 

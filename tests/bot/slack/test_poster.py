@@ -15,6 +15,7 @@ from bot.slack.access import Verdict
 from bot.slack.directory import People
 from bot.slack.handling import Reply
 from bot.slack.poster import HIDDEN, NotShown, Poster, Unheard
+from storage.domain.people import Workspace
 from tests.bot.fakes import ToldSlack, told_slack
 
 BOT = Path(inspect.getfile(bot)).parent
@@ -23,7 +24,7 @@ NAMES = Reply(text="Ada 85", blocks=[{"type": "section", "text": {"type": "mrkdw
 #: the Web API methods that put words before people, and who may call each
 WRITERS = {
     "chat_postMessage": {("slack/poster.py", "Poster.send")},
-    "chat_update": {("slack/poster.py", "Poster.send")},
+    "chat_update": {("slack/poster.py", "Poster.send"), ("slack/poster.py", "Poster.hide_deleted")},
     # Seen by one person alone, who was asked about before; it holds nothing of a contact.
     "chat_postEphemeral": {("slack/responder.py", "Answers.ask_alone")},
     "chat_meMessage": set(),
@@ -78,7 +79,8 @@ async def slack_with(**user: Any) -> AsyncIterator[tuple[ToldSlack, Poster]]:
             "chat.update": {"ok": True, "ts": "1.0"},
         }
         people = People(client, team=TEAM, enterprise=None, bot_user="UBOT")
-        yield slack, Poster(client, people=people, clock=lambda: 0)
+        workspace = Workspace(id=1, team=TEAM, name="Ours")
+        yield slack, Poster(client, workspace=workspace, people=people, clock=lambda: 0)
 
 
 @pytest.mark.parametrize("place", ["C1", "D1"])
@@ -176,3 +178,38 @@ async def test_a_lookup_that_fails_is_no_message_in_doubt() -> None:
         slack.tells["chat.postMessage"] = {"ok": False, "error": "internal_error"}
         with pytest.raises(Unheard):
             await poster.send("C1", NAMES)
+
+
+@pytest.mark.parametrize(
+    ("edit", "deletion", "is_hidden"),
+    [
+        ("edit_window_closed", None, True),
+        ("edit_window_closed", "message_not_found", True),
+        ("message_not_found", "message_not_found", True),
+        ("cant_update_message", "cant_delete_message", False),
+        ("is_archived", "is_archived", False),
+    ],
+)
+async def test_a_message_about_a_deleted_contact_that_cannot_be_edited(
+    edit: str, deletion: str | None, is_hidden: bool
+) -> None:
+    """It is deleted; whether anything of it can still be read is what the caller is told."""
+    async with slack_with() as (slack, poster):
+        slack.tells["chat.update"] = {"ok": False, "error": edit}
+        slack.tells["chat.delete"] = {"ok": False, "error": deletion} if deletion else {"ok": True}
+
+        assert await poster.hide_deleted("C1", "1.0") is is_hidden
+
+    assert slack.asked == ["chat.update", "chat.delete"]
+
+
+async def test_a_message_about_a_deleted_contact_is_edited_whoever_reads_it() -> None:
+    """It holds nothing of a contact any more, so nobody is looked up; what Slack refuses for now is raised."""
+    async with slack_with(is_restricted=True) as (slack, poster):
+        assert await poster.hide_deleted("C1", "1.0")
+        slack.tells["chat.update"] = {"ok": False, "error": "internal_error"}
+        with pytest.raises(SlackApiError):
+            await poster.hide_deleted("C1", "1.0")
+
+    assert [message["text"] for message in slack.written] == ["Contact deleted"] * 2
+    assert set(slack.asked) == {"chat.update"}

@@ -30,7 +30,7 @@ async def team(storage: Storage) -> Team:
     """Give a team that chose #sales."""
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     await choose_channel(workspace, channel="C0SALES", now=NOW)
-    return Team(workspace, storage.committer)
+    return Team(workspace)
 
 
 async def list_follow_up_rows(workspace: Workspace) -> list[tuple[int | None, int | None, str, str]]:
@@ -49,7 +49,7 @@ def points(thousandths: int | None) -> int | None:
 async def test_the_first_rule_is_off_until_somebody_chose_a_channel(storage: Storage) -> None:
     """Then it asks for those who come into the top band from now on."""
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
-    team = Team(workspace, storage.committer)
+    team = Team(workspace)
     await team.deliver(set_to("1", ADA, 90), received=NOW)
     await choose_channel(workspace, channel="C0SALES", now=NOW)
     await team.deliver(set_to("2", ADA, 95), set_to("3", BOB, 80), received=NOW + 1)
@@ -197,7 +197,7 @@ async def test_who_is_inside_when_a_rule_is_made_is_not_asked_for(team: Team) ->
 async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
     """It moves the memory, so that the next change does not ask in its place; and nothing rests for it."""
     muted = Submission(
-        workspace=team.workspace, source="import", batch="import/1", received_at=NOW, muted=True,
+        source="import", batch="import/1", received_at=NOW, muted=True,
         items=[set_to(str(n), f"p{n}@example.com", 80 + n) for n in range(7)],
     )  # fmt: skip  # what and how
     assert (await team.record(muted)).unasked == 7
@@ -212,7 +212,7 @@ async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
 async def test_without_a_channel_the_owner_is_asked_else_an_admin(storage: Storage) -> None:
     """Nothing goes to a channel that nobody chose."""
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
-    team = Team(workspace, storage.committer)
+    team = Team(workspace)
     await choose_channel(workspace, channel=None, now=NOW)
     await team.deliver(set_to("1", ADA, 90, fields={"owner": "Rep@Acme.example"}), set_to("2", BOB, 90))
     assert [entry[2] for entry in await list_follow_up_rows(workspace)] == ["owner:rep@acme.example", "admins"]
@@ -322,7 +322,7 @@ async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> No
 
 async def test_a_message_that_moved(team: Team, storage: Storage) -> None:
     """All that it lists is in the other one, posted when it was; what is elsewhere, or of another team, stays."""
-    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
+    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
     await choose_channel(other.workspace, channel="C0SALES", now=NOW)
     for receiving in (team, other):
         await receiving.deliver(*(set_to(f"{n}", Reference(email=f"p{n}@example.com"), 90) for n in range(3)))

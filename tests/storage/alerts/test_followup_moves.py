@@ -150,7 +150,7 @@ async def make_team(storage: Storage) -> Team:
         "heat crosses below 50 cooldown 1h sla 2h escalate to <@U2>",
     ):
         await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
-    return Team(workspace, storage.committer)
+    return Team(workspace)
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ async def holding_team(storage: Storage, words: str = WORDS) -> Team:
     )  # fmt: skip  # one definition
     await choose_channel(workspace, channel="C0SALES", now=NOW)
     await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
-    team = Team(workspace, storage.committer)
+    team = Team(workspace)
     await team.deliver(set_to("1", ADA, 60))
     return team
 

@@ -43,7 +43,7 @@ async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
     await choose_channel(workspace, channel="C0SALES", now=NOW)
     for words in rules:
         await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
-    return Team(workspace, storage.committer)
+    return Team(workspace)
 
 
 async def list_follow_up_rows(workspace: Workspace) -> list[tuple[int, int, int, str, int]]:
@@ -154,7 +154,7 @@ async def test_a_sweep_while_the_clock_was_ahead_does_not_hold_up_the_next(stora
 async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
     """Whoever was untouched before the rule is not; a touch closes it, and then it may ask again."""
     workspace = (await fading_team(storage, "T0ACME")).workspace
-    team = Team(workspace, storage.committer)
+    team = Team(workspace)
     await team.deliver(set_to("1", ADA, 60, at=NOW - 9 * DAY), set_to("2", BOB, 60, at=NOW - DAY))
     await add_alert_rule(workspace, words="score untouched for 5d cooldown 1h", made_by="U1", owners={}, now=NOW)
     await sweep(workspace, now=NOW + 6 * DAY)
@@ -191,13 +191,13 @@ async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
     team = await fading_team(storage, "T0ACME", "heat crosses below 60")
     await team.deliver(set_to("1", ADA, 90, score="heat"), set_to("2", BOB, 90, score="heat"))
     muted = Submission(
-        workspace=team.workspace, source="import", batch="import/1", received_at=NOW + DAY, muted=True,
+        source="import", batch="import/1", received_at=NOW + DAY, muted=True,
         items=[set_to("3", ADA, 95, score="heat")],
     )  # fmt: skip  # what and how
     assert (await team.record(muted)).unasked == 0
     assert [entry[3] for entry in await list_follow_up_rows(team.workspace)] == ["closed"]
     muted = Submission(
-        workspace=team.workspace, source="import", batch="import/2", received_at=NOW + DAY // 8, muted=True,
+        source="import", batch="import/2", received_at=NOW + DAY // 8, muted=True,
         items=[set_to("4", BOB, 10, score="heat")],
     )  # fmt: skip  # what and how
     assert (await team.record(muted)).unasked == 1
@@ -362,7 +362,7 @@ async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
 ) -> None:
     """However many there are, and whatever they did, only so much of it is in memory at once, and none is left out."""
     team, contacts, turns, busy = (
-        Team(await add_workspace("T0MANY", name="Acme", now=NOW), storage.committer),
+        Team(await add_workspace("T0MANY", name="Acme", now=NOW)),
         1_200,
         12,
         5,

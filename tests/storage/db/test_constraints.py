@@ -32,6 +32,8 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "alert_memory_contact": ("alert_memory", "rule_id, contact_id", {"contact_id": 2}),
     "digests_place": ("digests", "workspace_id, place", {"place": "other"}),
     "notices_what": ("notices", "workspace_id, what", {"what": "other"}),
+    "posted_messages_ts": ("posted_messages", "workspace_id, channel, ts", {"ts": "other"}),
+    "message_contacts_pair": ("message_contacts", "message_id, contact_id", {"contact_id": 2}),
     "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
     "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
     "tombstones_hash": ("tombstones", "workspace_id, hash", {"hash": "other"}),
@@ -69,7 +71,7 @@ KEYS = [
     ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
-    ("notices", "workspace_id"),
+    ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
     ("tombstones", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
@@ -78,6 +80,7 @@ INDEXES = {
     "facts_undoes", "facts_other", "contacts_merged",
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
     "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message",
+    "message_contacts_contact",
 }  # fmt: skip  # names
 
 

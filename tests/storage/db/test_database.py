@@ -19,6 +19,7 @@ from storage.bootstrap import Storage, migrate, open_storage
 from storage.db.database import BadDatabaseUrl, NotOpen, Session, current_database, parse_url, read, write
 from storage.db.errors import NoDatabase
 from storage.db.migrate import OtherApplication
+from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES
 from storage.domain.errors import BadText, StorageUnavailable
 from storage.workspaces import add_workspace, all_workspaces, find_workspace
 from tests.counts import report_counts
@@ -215,7 +216,7 @@ async def test_any_task_may_open_use_and_close(database_url: str) -> None:
     for number in range(3):
         opened_storage = await alone(open_storage(database_url, secret_keys=KEYS))
         workspace = await alone(add_workspace(f"T{number}", name="Acme", now=NOW))
-        await alone(Team(workspace, opened_storage.committer).deliver(set_to("k", "ada@example.com", 10)))
+        await alone(Team(workspace).deliver(set_to("k", "ada@example.com", 10)))
         assert (await alone(opened_storage.readiness())).is_ready
         assert [workspace.team for workspace in await alone(all_workspaces())] == [f"T{n}" for n in range(number + 1)]
         await alone(opened_storage.close())
@@ -426,7 +427,8 @@ async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None
 )
 async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str, end: str, reason: str) -> None:
     """Who records is told which of the two it is; afterwards it goes on."""
-    item = set_to("k", "ada@example.com", 10, fields={"name": "Ada " * 10_000})
+    attributes = {f"{ATTRIBUTE}a{number}": "x" * 1_000 for number in range(MOST_ATTRIBUTES)}
+    item = set_to("k", "ada@example.com", 10, fields=attributes)
     await current_database().writer.rows(limit)
     with pytest.raises(StorageUnavailable) as outage:
         await team.deliver(item)

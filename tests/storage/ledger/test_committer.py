@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -13,7 +12,7 @@ from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import Merge, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Status
-from storage.ledger.committer import MOST_SUBMISSIONS, Committer
+from storage.ledger.committer import MOST_SUBMISSIONS, Committer, drained
 from storage.ledger.contacts import find
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
@@ -85,9 +84,9 @@ async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team
 @pytest.mark.parametrize("place", [0, 63, 127])
 async def test_one_that_cannot_be_recorded_harms_nobody(team: Team, place: int) -> None:
     """Of 128 that share a commit one makes the database itself complain: it is told so, and the others are kept."""
-    poison = replace(team.delivery(field_item("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
+    nowhere, poison = Team(NOWHERE), team.delivery(field_item("k", "eve@example.com", name="Eve"))
     good = [change(f"k{n}", f"p{n % 9}@example.com", Op.ADD, 1, at=NOW - n) for n in range(MOST_SUBMISSIONS)]
-    calls = [team.record(poison) if n == place else team.deliver(item) for n, item in enumerate(good)]
+    calls = [nowhere.record(poison) if n == place else team.deliver(item) for n, item in enumerate(good)]
 
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
@@ -105,10 +104,10 @@ async def test_one_that_cannot_be_recorded_harms_nobody(team: Team, place: int) 
 
 async def test_several_that_cannot_be_recorded_harm_nobody(team: Team) -> None:
     """Whoever is at fault is found by halves, wherever they stand."""
-    poison = replace(team.delivery(field_item("k", "eve@example.com", name="Eve")), workspace=NOWHERE)
+    nowhere, poison = Team(NOWHERE), team.delivery(field_item("k", "eve@example.com", name="Eve"))
     bad = {1, 2, 50, 99, 100}
     good = [change(f"k{n}", ADA, Op.ADD, 1, at=NOW - n) for n in range(101)]
-    calls = [team.record(poison) if n in bad else team.deliver(item) for n, item in enumerate(good)]
+    calls = [nowhere.record(poison) if n in bad else team.deliver(item) for n, item in enumerate(good)]
 
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
@@ -123,7 +122,7 @@ async def test_a_caller_that_goes_away_loses_nothing(team: Team) -> None:
     for call in calls[1::2]:
         call.cancel()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    await team.committer.drained()
+    await drained(current_database())
 
     assert [isinstance(outcome, Recorded) for outcome in outcomes] == [True, False] * 15
     assert await team.value(ADA) == 30_000

@@ -198,7 +198,8 @@ async def test_an_address_is_looked_for_as_it_is_matched(team: Team, typed: str)
     await team.deliver(field_item("b", typed, at=NOW - 8, name="Somebody"), batch="d2")
     after = await find(team.workspace, text="zoë")
 
-    assert [contact.email for contact in (*before, *after)] == [typed, typed]
+    shown = "ZO\u00cb@example.com" if "\u0308" in typed else typed  # as one character, and otherwise as typed
+    assert [contact.email for contact in (*before, *after)] == [shown, shown]
 
 
 async def test_what_is_longer_than_any_name_is_refused(team: Team) -> None:

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,15 +15,15 @@ from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery
-from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Unusable
+from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Raw, Recorded, Status
 from storage.ledger.contacts import find, find_by_key
-from storage.ledger.erase import Holdings, count_holdings
+from storage.ledger.erase import Holdings, count_holdings, record_request_names
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.sources.config import add_source
-from storage.sources.deliveries import deliveries, raw_delivery
+from storage.sources.deliveries import deliveries, list_unnamed_deliveries, raw_delivery
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage import raw
@@ -69,9 +71,12 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
     await team.deliver(set_to("z", BOB, 5, at=NOW), delivered=Delivered(source=crm.id, key="d2", raw=plain), batch="d2")
     await team.ask(change("p", "countess@example.com", Op.ADD, 1), batch="p", received=NOW + 1)
     ada = await team.contact(ADA)
-    assert await count_holdings(team.workspace, contact=ada.id) == Holdings(changes=3, follow_ups=1, identities=3)
+    assert await count_holdings(team.workspace, contact=ada.id) == Holdings(
+        changes=3, follow_ups=1, identities=3, messages=0
+    )
     words = ("ada@example", "countess", "lovelace", "secret-17", "poet")
-    assert await traces(database_url, *words) == ["contacts", "facts", "follow_ups", "identities", "quarantine"]
+    holders = ["contacts", "facts", "follow_ups", "identities", "quarantine", "raw_deliveries"]
+    assert await traces(database_url, *words) == holders
 
     recorded = await team.deliver(delete("x", ADA), batch="d3", received=NOW + SECOND)
 
@@ -192,7 +197,7 @@ async def test_those_who_were_one_part_where_something_is_left_of_each(team: Tea
 
 async def test_a_deletion_stays_in_its_workspace(team: Team, storage: Storage, database_url: str) -> None:
     """The same address next door is there as it was, and the hashes of the two have nothing in common."""
-    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
+    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
     for each_team in (team, other):
         await each_team.deliver(set_to("a", ADA, 60, at=NOW - 9))
     await team.deliver(delete("x", ADA), batch="d2")
@@ -267,7 +272,7 @@ def histories(draw: st.DrawFn, *, merges: bool) -> list[list[ItemRequest]]:
 async def play(storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]) -> Team:
     """Deliver the parts to a team of its own, checking after each that what is kept is the fold of the ledger."""
     counted["begun"] += 1
-    team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW), storage.committer)
+    team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW))
     for number, items in enumerate(parts):
         recorded = await team.deliver(*items, batch=f"d{number}")
         assert Status.QUARANTINED not in [outcome.status for outcome in recorded.outcomes]
@@ -324,3 +329,108 @@ async def test_merges_and_deletions_keep_what_is_kept_the_fold_of_the_ledger(
     """After every delivery, whoever was made one, deleted, parted by that, and made anew."""
     await play(storage, counted, parts)
     counted["examples"] += 1
+
+
+async def test_a_request_that_names_the_contact_by_an_id_alone_goes_and_others_keep_their_items(
+    team: Team, crm: Source, database_url: str
+) -> None:
+    """The id stands in a refused item; the item of another contact in quarantine keeps its text, not its request."""
+    await team.deliver(set_to("a", BOTH, 90, at=NOW - 9), set_to("b", ("crm", "secret-171"), 50, at=NOW - 9))
+    named = Reference(source="crm", id="secret-17")
+    refused = Unusable(key="q", reason="no", raw='{"id": "secret-17"}', contacts=(named,))
+    other = Unusable(
+        key="r", reason="no", raw='{"id": "secret-171"}', contacts=(Reference(source="crm", id="secret-171"),)
+    )
+    items: dict[str, list[ItemRequest]] = {
+        "both": [refused, other],
+        "ignored": [Ignored(key="i", reason="no", raw="{}", contacts=(named,))],
+        "other": [other],
+    }
+    for key, some in items.items():
+        request = Raw(method="POST", query="", headers={}, body=b"{}")
+        delivered = Delivered(source=crm.id, key=key, raw=request)
+        await team.deliver(*some, delivered=delivered, batch=f"crm/{key}")
+    sent = {delivery.key: delivery.id for delivery in await deliveries(team.workspace, source=None, most=10)}
+
+    await team.deliver(delete("x", ADA), batch="d3", received=NOW + SECOND)
+
+    assert await team.set_aside(sent["both"]) == [
+        (0, "q", "the contact it named was deleted", ""), (1, "r", "no", '{"id": "secret-171"}'),
+    ]  # fmt: skip  # a line each
+    for key in ("both", "ignored"):
+        with pytest.raises(UnknownDelivery):
+            await raw_delivery(team.workspace, id=sent[key])
+    assert (await raw_delivery(team.workspace, id=sent["other"])).body == b"{}"
+    assert await traces(database_url, "secret-17\n", ADA) == []
+
+
+@pytest.mark.parametrize("kind", ["read", "not read any more"])
+async def test_requests_that_an_earlier_version_kept_are_read_again(
+    team: Team, crm: Source, database_url: str, kind: str
+) -> None:
+    """Nobody recorded the contacts they name: what names the deleted contact goes, what cannot be read any more too."""
+    await team.deliver(set_to("a", BOTH, 90, at=NOW - 9), set_to("b", BOB, 50, at=NOW - 9))
+    bodies = {"hers": b'{"who": "secret-17"}', "his": b'{"who": "bob"}'}
+    asides = {"hers": Unusable(key="q", reason="no", raw="{}"), "his": Unusable(key="r", reason="no", raw=f'"{BOB}"')}
+    for key, body in bodies.items():
+        request = Raw(method="POST", query="", headers={}, body=body)
+        await team.deliver(
+            asides[key], delivered=Delivered(source=crm.id, key=key, raw=request), batch=f"crm/{key}", received=NOW
+        )
+    for table in ("raw_deliveries", "quarantine"):
+        await raw.rows(database_url, f"UPDATE {table} SET names = NULL")
+    sent = {delivery.key: delivery.id for delivery in await deliveries(team.workspace, source=None, most=10)}
+
+    await team.deliver(delete("x", ADA), batch="d3", received=NOW + SECOND)
+
+    queued = await raw.rows(database_url, "SELECT kind FROM jobs WHERE kind = 'names'")
+    assert len(queued) == 1
+    assert sorted(await list_unnamed_deliveries(team.workspace, limit=10)) == sorted(sent[key] for key in bodies)
+    contacts = {"hers": Reference(source="crm", id="secret-17"), "his": Reference(email=BOB)}
+    for key in bodies:
+        again = [replace(asides[key], contacts=(contacts[key],))] if kind == "read" else None
+        await record_request_names(team.workspace, id=sent[key], items=again)
+
+    assert await list_unnamed_deliveries(team.workspace, limit=10) == []
+    with pytest.raises(UnknownDelivery):
+        await raw_delivery(team.workspace, id=sent["hers"])
+    assert await team.set_aside(sent["his"]) == [(0, "r", "no", f'"{BOB}"')]
+    if kind == "read":
+        assert (await raw_delivery(team.workspace, id=sent["his"])).body == bodies["his"]
+        assert await team.set_aside(sent["hers"]) == [(0, "q", "the contact it named was deleted", "")]
+    else:
+        with pytest.raises(UnknownDelivery):
+            await raw_delivery(team.workspace, id=sent["his"])
+        return
+    # Known by now: a second deletion reads nothing again.
+    await team.deliver(delete("y", BOB), batch="d4", received=NOW + 2 * SECOND)
+    with pytest.raises(UnknownDelivery):
+        await raw_delivery(team.workspace, id=sent["his"])
+    assert len(await raw.rows(database_url, "SELECT kind FROM jobs WHERE kind = 'names'")) == 1
+
+
+async def test_the_file_of_sqlite_forgets_too(team: Team, database_url: str, storage: Storage) -> None:
+    """Neither the file nor its log holds the address or the name of a deleted contact any more."""
+    if storage.dialect != "sqlite":
+        return
+    await team.deliver(set_to("a", "unique-ada@example.com", 90, at=NOW - 9, fields={"name": "Unmistakable"}))
+    file = Path(database_url.removeprefix("sqlite://"))
+    files = [file, file.with_name(f"{file.name}-wal")]
+    words = [b"unique-ada", b"Unmistakable"]
+    assert any(word in path.read_bytes() for path in files for word in words)
+
+    await team.deliver(delete("x", "unique-ada@example.com"), batch="d2")
+
+    assert [(path.name, word) for path in files for word in words if word in path.read_bytes()] == []
+
+
+async def test_the_jobs_of_a_deleted_follow_up_go(team: Team, database_url: str) -> None:
+    """What was still to be posted about the contact is not in the queue any more; the rest waits on."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await team.deliver(set_to("a", ADA, 90, at=NOW - 9), set_to("b", BOB, 95, at=NOW - 9))
+    count = "SELECT count(*) AS n FROM jobs WHERE kind = 'ask'"
+    assert (await raw.rows(database_url, count))[0]["n"] == 2
+
+    await team.deliver(delete("x", ADA), batch="d2", received=NOW + SECOND)
+
+    assert (await raw.rows(database_url, count))[0]["n"] == 1

@@ -1,23 +1,32 @@
 """What another process commits between two statements of a recording makes nothing of it wrong."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import count
+from typing import TypeVar
 
+import asyncpg
 import pytest
 
 from storage.db.database import Row, Session, current_database
 from storage.domain.contacts import Reference
 from storage.domain.errors import Refusal
 from storage.domain.facts import Item, Merge, Op
+from storage.domain.score_types import Rule, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import StartAgain
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
+from storage.scoring import drafts
+from storage.scoring.definitions import score_types
 from tests.counts import report_counts
+from tests.storage import raw
 from tests.storage.teams import NOW, Team, change, set_to
 
+T = TypeVar("T")
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 LOCK = "FOR NO KEY UPDATE"  # after it nobody else writes to these contacts
 
 
@@ -39,7 +48,9 @@ class Interrupted(Session):
         return await super().rows(sql, *params)
 
 
-async def record(submission: Submission, *, after: int, happens: Awaitable[object]) -> tuple[Recorded, bool]:
+async def record(
+    team: Team, submission: Submission, *, after: int, happens: Awaitable[object]
+) -> tuple[Recorded, bool]:
     """Record as the committer does; also tell whether it happened where it was asked for."""
     begin = asyncio.Event()
 
@@ -55,10 +66,10 @@ async def record(submission: Submission, *, after: int, happens: Awaitable[objec
     async def body(session: Session) -> list[Recorded | Refusal]:
         nonlocal in_time
         if begin.is_set():
-            return await record_group(session, [submission], now=NOW)
+            return await record_group(session, [(team.workspace, submission)], now=NOW)
         interrupted = Interrupted(session, after=after, begin=begin, happening=meanwhile)
         try:
-            return await record_group(interrupted, [submission], now=NOW)
+            return await record_group(interrupted, [(team.workspace, submission)], now=NOW)
         finally:
             in_time = interrupted.in_time
 
@@ -91,7 +102,7 @@ async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool
         )
         item = change(f"c{after}", other, Op.ADD, 5, at=NOW - 7) if is_new else items[1]
         submission = team.delivery(item, batch=f"e{after}")
-        recorded, in_time = await record(submission, after=after, happens=happens)
+        recorded, in_time = await record(team, submission, after=after, happens=happens)
 
         status = Status.APPLIED if is_new else Status.DUPLICATE
         assert [(after, outcome.status, outcome.reason) for outcome in recorded.outcomes] == [(after, status, None)]
@@ -105,3 +116,132 @@ async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool
         f"places at which somebody was {'parted' if parting else 'merged'} while recording", {"places": after}
     )
     assert after >= 4
+
+
+class Paused(Session):
+    """A session that calls a function before one of its statements."""
+
+    def __init__(self, session: Session, *, after: int, pause: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(session._client, session.dialect)
+        self._left, self._pause = after, pause
+
+    async def rows(self, sql: str, *params: object) -> list[Row]:
+        """Run one statement."""
+        if self._left == 0:
+            await self._pause()
+        self._left -= 1
+        return await super().rows(sql, *params)
+
+
+class Meanwhile:
+    """Something that begins when it is told to, and goes as far as the locks of others let it."""
+
+    def __init__(self, happens: Awaitable[object], watcher: "asyncpg.Connection") -> None:
+        self._begin, self._watcher = asyncio.Event(), watcher
+        self.in_time = self.had_to_wait = False
+
+        async def happening() -> None:
+            await self._begin.wait()
+            await happens
+
+        # A task of its own, begun out here: within the transaction it would be part of it.
+        self._task = asyncio.create_task(happening())
+
+    async def go(self) -> None:
+        """Begin, and return once it is over or waits for a lock."""
+        self.in_time = True
+        self._begin.set()
+        while not self._task.done() and not self.had_to_wait:
+            self.had_to_wait = bool(await self._watcher.fetchval(WAITING))
+
+    async def end(self) -> None:
+        """Wait until it is over."""
+        self._begin.set()
+        await self._task
+
+
+async def paused(body: Callable[[Session], Awaitable[T]], *, after: int, pause: Callable[[], Awaitable[None]]) -> T:
+    """Run a transaction that is paused before one of its statements."""
+    return await current_database().transaction(lambda session: body(Paused(session, after=after, pause=pause)))
+
+
+async def draft_rule(team: Team, *, points: int) -> ScoreType:
+    """Draft and build the default type with another number of points for a visit."""
+    (live,) = await score_types(team.workspace)
+    rule = Rule(name="Visit", activity="visit", points=points * 1000)
+    draft = await drafts.draft(team.workspace, wanted=replace(live, rules=(rule,)), now=NOW)
+    assert draft is not None
+    await drafts.build(team.workspace, draft=draft, progress=lambda _: None, now=NOW)
+    return draft
+
+
+def visits(after: int) -> list[Item]:
+    """Visit once more, and for the first time."""
+    emails = ("ada@example.com", f"new{after}@example.com")
+    return [
+        Item(key=f"{email}{after}", contact=Reference(email=email), activity="visit", amount=1000) for email in emails
+    ]
+
+
+async def check_visits(team: Team, *, count: int, points: int) -> None:
+    """Fail unless every visit counts by the rule that is live, once, and what is kept is what the ledger says."""
+    assert await team.value("ada@example.com") == count * points * 1000
+    assert await team.value(f"new{count - 1}@example.com") == points * 1000
+    assert (await verify_next(team.workspace)).differences == ()
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_whoever_records_while_a_draft_is_applied(team: Team, database_url: str) -> None:
+    """Between any two statements of it: what was recorded before counts by the new rule, and what comes after too."""
+    other_process = Team(team.workspace, Committer(current_database()))
+    watcher, waited = await raw.connect(database_url), 0
+    for after in count():
+        points = 1 + after % 2
+        draft = await draft_rule(team, points=points)
+        meanwhile = Meanwhile(other_process.deliver(*visits(after), batch=f"d{after}"), watcher)
+
+        async def make_live(session: Session, draft: ScoreType = draft) -> None:
+            await drafts.make_live(session, team.workspace, draft=draft, asks=True, now=NOW)
+
+        await paused(make_live, after=after, pause=meanwhile.go)
+        await meanwhile.end()
+
+        waited += meanwhile.had_to_wait
+        await check_visits(team, count=after + 1, points=points)
+        if not meanwhile.in_time:
+            break
+    await watcher.close()
+    report_counts(
+        "places at which something was recorded while a draft was applied", {"places": after, "had to wait": waited}
+    )
+    assert after >= 6
+    assert 0 < waited < after  # before the lock it need not
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_whoever_drafts_and_applies_while_something_is_recorded(team: Team, database_url: str) -> None:
+    """Between any two statements of it: what is being recorded counts by the new rule afterwards."""
+    watcher, waited = await raw.connect(database_url), 0
+    for after in count():
+        points = 1 + after % 2
+
+        async def redefine(points: int = points) -> None:
+            await drafts.apply(team.workspace, draft=await draft_rule(team, points=points), asks=True, now=NOW)
+
+        async def record_visits(session: Session, after: int = after) -> None:
+            await record_group(session, [(team.workspace, team.delivery(*visits(after), batch=f"d{after}"))], now=NOW)
+
+        meanwhile = Meanwhile(redefine(), watcher)
+        await paused(record_visits, after=after, pause=meanwhile.go)
+        await meanwhile.end()
+
+        waited += meanwhile.had_to_wait
+        await check_visits(team, count=after + 1, points=points)
+        if not meanwhile.in_time:
+            break
+    await watcher.close()
+    report_counts(
+        "places at which a draft was applied while something was recorded", {"places": after, "had to wait": waited}
+    )
+    assert after >= 6
+    assert 0 < waited < after

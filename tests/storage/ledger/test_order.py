@@ -344,7 +344,7 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
         workspace, key="heat", label="Heat", minimum=-50_000, maximum=100_000, step=1_000, start=10_000,
         bands=[], half_life=RANGES["heat"].half_life, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
-    team = Team(workspace, storage.committer)
+    team = Team(workspace)
     left_out, refused_batches = undone_in(example.commands)
     facts = [*example.facts, *(fact for command in example.commands if isinstance(command, list) for fact in command)]
     arrivals = [arriving for group in example.groups for arriving in group]

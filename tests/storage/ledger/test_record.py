@@ -7,6 +7,7 @@ from storage.domain.contacts import Reference
 from storage.domain.errors import BadText
 from storage.domain.facts import Deletion, Item, Merge, Op
 from storage.domain.submissions import Delivered, Status, Submission, refusal_reason
+from storage.ledger.committer import record
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.reading.history import history
@@ -20,15 +21,11 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
     """What is recorded is what is read."""
     workspace = await add_workspace("T1", name="One", now=NOW)
     item = Item(key="k", contact=Reference(email="ada@example.com"), score="score", op=Op.SET, amount=62_000)
-    recorded = await storage.committer.record(
-        Submission(workspace=workspace, source="crm", batch="b", received_at=NOW, items=[item]), now=NOW
-    )
+    recorded = await record(workspace, Submission(source="crm", batch="b", received_at=NOW, items=[item]), now=NOW)
     assert [outcome.status for outcome in recorded.outcomes] == [Status.APPLIED]
     _score_type, cards = await top(workspace, score=None, count=5, now=NOW)
     assert [(card_.contact.email, card_.standings[0].value) for card_ in cards] == [("ada@example.com", 62_000)]
-    recorded = await storage.committer.record(
-        Submission(workspace=workspace, source="crm", batch="b2", received_at=NOW, items=[item]), now=NOW
-    )
+    recorded = await record(workspace, Submission(source="crm", batch="b2", received_at=NOW, items=[item]), now=NOW)
     assert [outcome.status for outcome in recorded.outcomes] == [Status.DUPLICATE]
     _, lines = await history(workspace, contact=cards[0].contact.id, score=None, most=10)
     assert len(lines) == 1
@@ -55,7 +52,7 @@ async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item
     workspace = await add_workspace("T1", name="One", now=NOW)
     types = {score_type.key: score_type for score_type in await score_types(workspace)}
     assert refusal_reason(item, types, received=NOW) == reason
-    (outcome,) = (await Team(workspace, storage.committer).deliver(item)).outcomes
+    (outcome,) = (await Team(workspace).deliver(item)).outcomes
     assert outcome.reason == reason
     assert outcome.status is (Status.QUARANTINED if reason else Status.APPLIED)
 

@@ -81,7 +81,7 @@ async def team_with_rules(storage: Storage) -> Team:
             workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1000, bands=(), start=0,
             half_life=half_life, rules=rules, is_default=False, now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
-    return Team(workspace, storage.committer)
+    return Team(workspace)
 
 
 async def load_score_values(team: Team) -> dict[str, dict[str, tuple[int, int]]]:
@@ -157,7 +157,7 @@ async def test_the_log_as_activities(storage: Storage, database_url: str) -> Non
     dice.shuffle(shuffled)
     ends = []
     for order in (items, items[::-1], shuffled):
-        team = Team(await add_workspace(f"T{next(teams):05d}", name="Acme", now=NOW), storage.committer)
+        team = Team(await add_workspace(f"T{next(teams):05d}", name="Acme", now=NOW))
         await add_score_type(
             team.workspace, key="heat", label="Heat", minimum=0, maximum=1_000_000, step=1, bands=(), start=0,
             half_life=30 * DAY, rules=(rule,), is_default=True, now=NOW,
@@ -345,7 +345,7 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
     Fields become known late, of earlier times and of the same, beside activities that are worth something by them, in
     types that are live and in a draft that is built in between.
     """
-    dice, team = random.Random(11), Team(await add_workspace("T0LATE", name="Acme", now=NOW), storage.committer)
+    dice, team = random.Random(11), Team(await add_workspace("T0LATE", name="Acme", now=NOW))
     for key, rules in (("ruled", WORTH[:4]), ("strict", WORTH)):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1000, bands=(), start=0,

@@ -7,13 +7,15 @@ import pytest
 
 from storage.bootstrap import Storage
 from storage.db.database import current_database
-from storage.domain.contacts import Json, Reference, match_key
+from storage.domain.contacts import Json, Reference
 from storage.domain.facts import Item, Op
 from storage.domain.filters import Candidate, Filter, parse
 from storage.domain.filters.terms import Has
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Submission
+from storage.domain.texts import match_key
+from storage.ledger.committer import record
 from storage.reading.pages import BadCursor, count, find_emptying_term, matching_contacts, page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
@@ -58,8 +60,8 @@ async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Can
                 Item(key=f"{number}", contact=Reference(email=email), score=key, op=Op.SET, amount=value)
                 for key, value in values.items()
             ]
-            batch = Submission(workspace=workspace, source="crm", batch=f"{number}", received_at=NOW, items=items)
-            records.append(storage.committer.record(batch, now=NOW))
+            batch = Submission(source="crm", batch=f"{number}", received_at=NOW, items=items)
+            records.append(record(workspace, batch, now=NOW))
         candidates.append(
             Candidate(
                 id=number, email=email, name=field_values["name"], company=field_values["company"],

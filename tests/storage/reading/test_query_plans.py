@@ -57,7 +57,7 @@ async def crowd(lasting_database_url: str) -> str:
 async def fill(url: str) -> None:
     """Make two hundred thousand contacts with scores that keep their value; half have facts, and one that fades."""
     storage = await open_storage(url, secret_keys=[KEY])
-    team = Team(await add_workspace("T0ACME", name="Acme", now=NOW), storage.committer)
+    team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=None, bands=(),
         half_life=30 * DAY, is_default=False, now=NOW,
@@ -101,7 +101,7 @@ async def fill(url: str) -> None:
 async def crowded(crowd: str) -> AsyncIterator[Team]:
     """Give the team of the filled database."""
     storage = await open_storage(crowd, secret_keys=[KEY])
-    yield Team(await find_workspace("T0ACME"), storage.committer)
+    yield Team(await find_workspace("T0ACME"))
     await storage.close()
 
 
@@ -329,7 +329,7 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
 
     Also in a draft that waits beside it. What comes late reads the whole history.
     """
-    team, facts = Team(await add_workspace("T0LONG", name="Acme", now=NOW), storage.committer), 10_000
+    team, facts = Team(await add_workspace("T0LONG", name="Acme", now=NOW)), 10_000
     live = await add_score_type(
         team.workspace, key="ruled", label="Ruled", minimum=0, maximum=10**9, step=1_000, start=None, bands=(),
         rules=RULES, is_default=True, now=NOW,

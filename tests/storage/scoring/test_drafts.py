@@ -12,7 +12,6 @@ from storage.db.database import Session, current_database
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Item
 from storage.domain.score_types import Band, Rule, ScoreType
-from storage.ledger.committer import Committer
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import card, top
 from storage.reading.history import history
@@ -32,7 +31,7 @@ def quietly(_: int) -> None:
 @pytest.fixture
 async def team(storage: Storage) -> Team:
     """Give a team."""
-    return Team(await add_workspace("T0ACME", name="Acme", now=NOW), storage.committer)
+    return Team(await add_workspace("T0ACME", name="Acme", now=NOW))
 
 
 async def load_live_type(team: Team, key: str = "score") -> ScoreType:
@@ -280,7 +279,7 @@ async def test_a_definition_that_contradicts_itself_is_no_draft(team: Team) -> N
 
 async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Storage) -> None:
     """A draft is of one type of one workspace."""
-    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW), storage.committer)
+    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1000, bands=(), start=None,
         is_default=False, now=NOW,
@@ -293,6 +292,5 @@ async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Sto
     assert await other.value("p50@example.com") == 50_000
     assert await team.value("p50@example.com") == 10_000
     assert await team.value("p01@example.com", "fit") == 7_000
-    assert isinstance(storage.committer, Committer)
     await check_ledger_and_scores(team)
     await check_ledger_and_scores(other)

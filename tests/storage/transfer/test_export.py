@@ -142,7 +142,7 @@ async def test_an_export_that_comes_in_again_changes_nothing(
     path.write_text(text, newline="", encoding="utf-8")
     wrong: list[str] = []
     report = await import_file(
-        team.workspace, file=recognize(path), mapping={}, committer=team.committer, progress=lambda done: None,
+        team.workspace, file=recognize(path), mapping={}, progress=lambda done: None,
         wrong=lambda row, reason: wrong.append(reason), now=NOW + run * SECOND + 1,
     )  # fmt: skip  # what comes in again
 

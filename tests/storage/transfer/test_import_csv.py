@@ -58,7 +58,6 @@ class Desk:
             self.team.workspace,
             file=recognize(path),
             mapping=mapping or {},
-            committer=self.team.committer,
             progress=progress,
             wrong=wrong,
             dry_run=dry,
@@ -68,9 +67,7 @@ class Desk:
     async def undo(self, text: str) -> tuple[int, int]:
         """Take an import back: how many scores moved, and of how many contacts."""
         self.now += SECOND
-        recorded = await undo_import(
-            self.team.workspace, file=recognize(self.save(text)), committer=self.team.committer, now=self.now
-        )
+        recorded = await undo_import(self.team.workspace, file=recognize(self.save(text)), now=self.now)
         return len(recorded.moved), len(recorded.undone)
 
     async def seen(self) -> dict[str, dict[str, Any]]:
@@ -171,7 +168,7 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
 
     with pytest.raises(KeyboardInterrupt):
         await import_file(
-            desk.team.workspace, file=recognize(path), mapping={}, committer=desk.team.committer,
+            desk.team.workspace, file=recognize(path), mapping={},
             progress=stop, wrong=lambda row, reason: None, now=NOW,
         )  # fmt: skip  # as desk does, but stopped
     assert len(await desk.seen()) == 1000

@@ -1,0 +1,22 @@
+"""How long PostgreSQL may take: to connect, to lock, for a statement, for a transaction."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Times in seconds; None is no limit."""
+
+    connect: float = 5.0  #: until a connection of the pool is free, or a new one is made
+    lock: float | None = 5.0  #: that a statement waits for a lock
+    statement: float | None = 15.0
+    idle: float = 30.0  #: that a transaction waits for its next statement
+    transaction: float | None = 20.0
+    silence: float = 5.0  #: that a statement of a transaction takes before the database is reported as not ready
+
+
+DEFAULT_LIMITS = Limits()
+#: For commands of the terminal that read everything, or write it in one transaction.
+MAINTENANCE = Limits(statement=None, transaction=None)
+#: For `migrate`, which also waits for what is being recorded.
+MIGRATION = Limits(statement=None, transaction=None, lock=None)

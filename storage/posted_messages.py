@@ -1,0 +1,101 @@
+"""Record the messages that the app put into Slack and the contacts they name, and hide them when one is deleted."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from storage import jobs
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.people import Workspace
+from storage.jobs import NewJob
+
+#: the kind and the lane of the job that hides one message
+HIDE, HIDE_LANE = "hide", "hide"
+#: the channel of a picture, which Slack identifies by the id of its file
+FILE = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedMessage:
+    """A message in Slack; of a picture *channel* is FILE and *ts* the id of the file."""
+
+    channel: str
+    ts: str
+
+
+async def record_posted(workspace: Workspace, *, channel: str, ts: str, contacts: Collection[int]) -> None:
+    """Record a message that names contacts, by their row ids; also one that names others than before."""
+    if not contacts:
+        return
+
+    async def body(session: Session) -> None:
+        (row,) = await session.rows(
+            "INSERT INTO posted_messages (workspace_id, channel, ts) VALUES ($1, $2, $3)"
+            " ON CONFLICT (workspace_id, channel, ts) DO UPDATE SET ts = excluded.ts RETURNING id",
+            workspace.id,
+            channel,
+            ts,
+        )
+        await session.rows(
+            "INSERT INTO message_contacts (message_id, contact_id) SELECT $2, id FROM given(id bigint)"
+            " WHERE true ORDER BY id ON CONFLICT DO NOTHING",
+            [{"id": contact} for contact in sorted(contacts)],
+            row["id"],
+        )
+
+    await database.write(body)
+
+
+async def enqueue_hiding(session: Session, workspace: int, contacts: Collection[int], *, now: int) -> None:
+    """Have every message hidden that names one of these contacts, which are being deleted with their follow-ups."""
+    # Messages that an earlier version posted are known from their follow-ups alone.
+    await session.rows(
+        "INSERT INTO posted_messages (workspace_id, channel, ts) SELECT DISTINCT f.workspace_id, f.message_channel,"
+        " f.message_ts FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " WHERE f.message_ts IS NOT NULL ON CONFLICT DO NOTHING",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+    await session.rows(
+        "INSERT INTO message_contacts (message_id, contact_id) SELECT DISTINCT p.id, f.contact_id FROM given(id bigint)"
+        " JOIN follow_ups f ON f.contact_id = given.id JOIN posted_messages p ON p.workspace_id = f.workspace_id"
+        " AND p.channel = f.message_channel AND p.ts = f.message_ts WHERE true ON CONFLICT DO NOTHING",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+    rows = await session.rows(
+        "SELECT DISTINCT m.message_id AS id FROM given(id bigint) JOIN message_contacts m ON m.contact_id = given.id"
+        " ORDER BY m.message_id",
+        [{"id": contact} for contact in sorted(contacts)],
+    )
+    new_jobs = [
+        NewJob(workspace=workspace, kind=HIDE, lane=HIDE_LANE, key=f"{row['id']}/{now}", subject=row["id"], due_at=now)
+        for row in rows
+    ]
+    await jobs.enqueue(session, new_jobs, now=now)
+
+
+async def load_message(workspace: Workspace, *, id: int) -> PostedMessage | None:
+    """Return a recorded message, or None where it is hidden already."""
+    rows = await database.read(
+        "SELECT channel, ts FROM posted_messages WHERE workspace_id = $1 AND id = $2", workspace.id, id
+    )
+    return PostedMessage(**rows[0]) if rows else None
+
+
+async def forget_message(workspace: Workspace, *, id: int, kept: Collection[int] = ()) -> None:
+    """Remove what is recorded of a message, which names only the contacts *kept* from now on."""
+
+    async def body(session: Session) -> None:
+        await session.rows(
+            "DELETE FROM message_contacts WHERE message_id = $2"
+            " AND NOT EXISTS (SELECT 1 FROM given(id bigint) WHERE given.id = message_contacts.contact_id)",
+            [{"id": contact} for contact in kept],
+            id,
+        )
+        await session.rows(
+            "DELETE FROM posted_messages WHERE workspace_id = $1 AND id = $2"
+            " AND NOT EXISTS (SELECT 1 FROM message_contacts m WHERE m.message_id = posted_messages.id)",
+            workspace.id,
+            id,
+        )
+
+    await database.write(body)
