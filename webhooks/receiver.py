@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -16,9 +15,9 @@ from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status, Submission
 from storage.ledger.committer import record
 from storage.sources.config import find_source
-from storage.sources.deliveries import count_refusal, delete_old_deliveries
+from storage.sources.deliveries import count_refusal
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
-from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
+from webhooks.limits import MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
 from webhooks.metrics import Metrics
 from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
@@ -40,7 +39,6 @@ class Receiver:
         self._public_url = public_url
         self._failures = FailureRate()
         self._rates = SourceRate()
-        self._cleaned_up_at: dict[int, int] = {}  # workspace → when its old deliveries were let go
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a delivery; whatever is authentic and can be read is 200, whatever its items are worth."""
@@ -127,7 +125,6 @@ class Receiver:
         )
         recorded = await record(source.workspace, submission, now=now)
         items.update(str(outcome.status) for outcome in recorded.outcomes)
-        await self._clean_up(source, now=now)
         if parse_error is not None:
             return problem(400, str(parse_error))
         if provider.ack is not None:
@@ -150,14 +147,6 @@ class Receiver:
         return SignedRequest(
             method=request.method, url=url, query=sent_url.query, headers=headers, lines=lines, body=b""
         )
-
-    async def _clean_up(self, source: Source, *, now: int) -> None:
-        """Let go of old deliveries, once an hour; that it failed is no reason to refuse what was kept."""
-        if now - self._cleaned_up_at.get(source.workspace.id, 0) < HOUR:
-            return
-        self._cleaned_up_at[source.workspace.id] = now
-        with suppress(StorageUnavailable):
-            await delete_old_deliveries(source.workspace, now=now)
 
     async def _refuse_delivery(
         self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int

@@ -17,6 +17,7 @@ from storage.domain.errors import (
     OutOfRange,
     Refusal,
     StorageUnavailable,
+    TooBusy,
     UnknownContact,
     UnknownScoreType,
     UnknownSegment,
@@ -43,6 +44,8 @@ def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
 def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
     """Say what a refusal means for the person who asked."""
     match refusal:
+        case TooBusy():
+            return "Too much is being recorded just now, so nothing was changed. Send it again in a minute."
         case StorageUnavailable(because=because) if because:
             return f"Nothing was changed. {because}. Ask whoever runs Contact Score to repair that, then try again."
         case OutcomeUnknown(contact=contact):

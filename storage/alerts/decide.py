@@ -5,7 +5,8 @@ sweep settles what nobody changed. Both look at the same instants in the same or
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from storage.alerts import enroll, followup_moves
 from storage.alerts import memory as alert_memory
@@ -35,7 +36,7 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, projection
 from storage.ledger.contacts import StartAgain
-from storage.ledger.plan import Plan, PlannedItem
+from storage.ledger.plan import Plan
 from storage.reading import current_scores, pages, segments
 from storage.scoring import definitions
 
@@ -47,10 +48,6 @@ SWEEP_EVERY = 60_000_000
 OVERLAP = 120_000_000
 MOST_SWEPT = 500  # contacts in one transaction
 MOST_TRIES = 8
-
-
-class OneByOne(Exception):
-    """What one of the group is to be decided by hangs on what another does: each is recorded by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +68,8 @@ class _Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Firing:
-    """A follow-up to be asked for: what it is for, when, and the values before and after."""
+class _Instant:
+    """An instant at which a rule is evaluated for a score; *by_time*: nothing but time moved the score then."""
 
     evaluation: _Evaluation
     at: int
@@ -81,192 +78,167 @@ class _Firing:
     by_time: bool
 
 
-@dataclass(slots=True)
-class _Wave:
-    """What was decided of each contact at most once: first what is over, then what is asked for."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a rule does next about a contact: close its open follow-up, then open another one; None: it does not."""
 
-    closing: dict[Watched, int] = field(default_factory=dict)
-    firings: list[_Firing] = field(default_factory=list)
-    fired: set[Watched] = field(default_factory=set)
+    closes_at: int | None
+    opens: _Instant | None
 
 
-@dataclass(slots=True)
-class _Decisions:
-    """What is being decided in one transaction."""
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What a rule decided about a contact, in order, and what it remembers from then on."""
 
-    session: Session
-    now: int
-    loaded: Mapping[Watched, AlertMemory]
-    matching: Mapping[int, frozenset[int]]  #: rule → the contacts that its condition is true of
-    last_plan_of: Mapping[int, Plan] = field(default_factory=dict)  #: contact → the last submission that speaks of it
-    cause_of: dict[int, Plan | None] = field(default_factory=dict)  #: contact → what asked for it or closed, the latest
-    memory: dict[Watched, AlertMemory] = field(default_factory=dict)
-    waves: list[_Wave] = field(default_factory=lambda: [_Wave()])
-    wave_of: dict[Watched, int] = field(default_factory=dict)
+    evaluation: _Evaluation
+    memory: AlertMemory
+    steps: tuple[_Step, ...] = ()
+    unasked: int = 0  #: follow-ups that were not opened because the submission is muted
 
-    def memory_of(self, watched: Watched) -> AlertMemory:
-        """Give what is remembered by now."""
-        return self.memory.get(watched) or self.loaded.get(watched) or AlertMemory()
+    def apply(self, instant: _Instant, decision: Decision, *, is_matching: bool) -> "_Decided":
+        """Return it with the decision of one more instant. The cool-down starts only if a follow-up is opened."""
+        memory, opens, unasked = decision.memory, False, self.unasked
+        if decision.fires:
+            plan = self.evaluation.plan
+            opens = is_matching and (instant.by_time or plan is None or not plan.submission.muted)
+            if not opens:
+                unasked += is_matching and plan is not None
+                memory = replace(memory, fired_at=self.memory.fired_at)
+        steps = self._close(instant.at) if decision.closes else self.steps
+        if opens:
+            is_begun = bool(steps) and steps[-1].opens is None
+            steps = (*steps[:-1], replace(steps[-1], opens=instant)) if is_begun else (*steps, _Step(None, instant))
+        return replace(self, memory=memory, steps=steps, unasked=unasked)
 
-    def settle(self, evaluation: _Evaluation, state: ScoreState, *, until: int) -> None:
-        """Evaluate a rule at every instant up to *until* at which time alone may decide something.
+    def _close(self, at: int) -> tuple[_Step, ...]:
+        return (*self.steps, _Step(at, None))
+
+    def settle(self, state: ScoreState, *, until: int, is_matching: bool) -> "_Decided":
+        """Evaluate the rule at every instant up to *until* at which time alone may decide something.
 
         Raises RuntimeError where an evaluation does not move on in time: repeating it would hold the transaction, and
         the process, for ever.
         """
-        last: int | None = None
+        decided, last, watch = self, -1, self.evaluation.watch
         while True:
-            memory = self.memory_of(evaluation.watched)
-            at = next_evaluation(evaluation.watch, memory, state)
+            at = next_evaluation(watch, decided.memory, state)
             if at is None or at > until:
-                return
-            if last is not None and at <= last:
-                raise RuntimeError(
-                    f"alert rule {evaluation.rule.id} would evaluate contact {evaluation.contact} at {at} again"
-                )
+                return decided
+            if at <= last:
+                rule, contact = self.evaluation.watched
+                raise RuntimeError(f"alert rule {rule} would evaluate contact {contact} at {at} again")
             last = at
-            score_type = evaluation.watch.score_type
-            before, after = (state.value(score_type, now=instant) for instant in (at - 1, at))
-            firing = _Firing(evaluation, at, before, after, by_time=True)
-            self.apply(firing, memory, evaluate(evaluation.watch, memory, state, now=at))
+            before, after = (state.value(watch.score_type, now=instant) for instant in (at - 1, at))
+            instant = _Instant(self.evaluation, at, before, after, by_time=True)
+            decision = evaluate(watch, decided.memory, state, now=at)
+            decided = decided.apply(instant, decision, is_matching=is_matching)
 
-    def apply(self, firing: _Firing, memory_before: AlertMemory, decision: Decision) -> None:
-        """Take what was decided, unless nobody is to be asked: then nothing begins to rest. Raises OneByOne."""
-        watched, rule = firing.evaluation.watched, firing.evaluation.rule
-        if decision.fires and rule.condition and rule.paused_at is None and not self._is_independent(firing.evaluation):
-            raise OneByOne
-        if decision.closes:
-            if watched in self._get_wave(watched).fired:
-                self.wave_of[watched] = self.wave_of.get(watched, 0) + 1
-            self._get_wave(watched).closing.setdefault(watched, firing.at)
-            self.cause_of[firing.evaluation.contact] = firing.evaluation.plan
-        memory = decision.memory
-        if decision.fires:
-            is_matching = rule.paused_at is None and firing.evaluation.contact in self.matching.get(rule.id, ())
-            plan = firing.evaluation.plan
-            if is_matching and (firing.by_time or plan is None or not plan.submission.muted):
-                wave = self._get_wave(watched)
-                wave.firings.append(firing)
-                wave.fired.add(watched)
-                self.cause_of[firing.evaluation.contact] = firing.evaluation.plan
-            else:
-                if is_matching and plan is not None:
-                    plan.unasked += 1
-                memory = replace(memory, fired_at=memory_before.fired_at)
-        self.memory[watched] = memory
-
-    def _is_independent(self, evaluation: _Evaluation) -> bool:
-        """Tell whether who fits is asked of the contact, and of its follow-ups, as they were at that submission."""
-        return all(
-            plan_of.get(evaluation.contact, evaluation.plan) is evaluation.plan
-            for plan_of in (self.last_plan_of, self.cause_of)
-        )
-
-    def apply_regroup(self, evaluation: _Evaluation, state: ScoreState, *, at: int) -> None:
-        """Take what contacts became by being one, or by being parted: it is over or known, but nobody is asked."""
-        memory = self.memory_of(evaluation.watched)
-        if evaluation.watch.kind in TRENDS:
-            return
-        decision = evaluate(evaluation.watch, memory, state, now=at)
-        if decision.closes:
-            self._get_wave(evaluation.watched).closing.setdefault(evaluation.watched, at)
-        self.memory[evaluation.watched] = replace(decision.memory, fired_at=memory.fired_at)
-
-    def _get_wave(self, watched: Watched) -> _Wave:
-        position = self.wave_of.get(watched, 0)
-        while position >= len(self.waves):
-            self.waves.append(_Wave())
-        return self.waves[position]
-
-    async def write(self, states: Mapping[Watched, tuple[Watch, ScoreState]]) -> None:
-        """Write follow-ups in the order they were decided, and what is remembered of those that it matters for."""
-        for wave in self.waves:
-            await followup_moves.close_fallen_back(self.session, wave.closing, now=self.now)
-            firings = sorted(wave.firings, key=lambda firing: firing.at)
-            await followup_moves.open_follow_ups(
-                self.session, await _make_follow_ups(self.session, firings), now=self.now
-            )
-        changed = dict[Watched, AlertMemory]()
-        for watched, memory in self.memory.items():
-            memory_before, (watch, state) = self.loaded.get(watched, AlertMemory()), states[watched]
-            is_same = replace(memory, seen_at=memory_before.seen_at) == memory_before
-            if not is_same or is_behind(watch, memory_before, state, now=memory.seen_at):
-                changed[watched] = memory
-        await alert_memory.save_memory(self.session, changed)
+    def regroup(self, state: ScoreState, *, at: int) -> "_Decided":
+        """Take note of what merging or splitting made of the score: the follow-up may close, and none is opened."""
+        watch = self.evaluation.watch
+        if watch.kind in TRENDS:
+            return self
+        decision = evaluate(watch, self.memory, state, now=at)
+        memory = replace(decision.memory, fired_at=self.memory.fired_at)
+        return replace(self, memory=memory, steps=self._close(at) if decision.closes else self.steps)
 
 
-async def decide_all(session: Session, plans: Sequence[Plan], *, now: int) -> None:
-    """Let every rule look at what each submission did, one after the other, as if each had been alone.
+async def decide_all(
+    session: Session,
+    plans: Sequence[Plan],
+    rules: Mapping[int, Sequence[AlertRule]],
+    known: Mapping[Watched, AlertMemory],
+    *,
+    now: int,
+) -> tuple[list[Plan], Mapping[Watched, AlertMemory]]:
+    """Evaluate every rule for what each plan did to scores; return the plans with the follow-ups that were not opened.
 
-    Raises OneByOne where that cannot be told any more, because all of them are in the ledger by now.
+    The plans share no contact, and everything else that they do is written. *rules* are those of each workspace,
+    *known* is what this transaction has read or written of what rules remember; it is returned with what was added.
     """
-    evaluations = await _list_evaluations(session, plans)
+    evaluations = [evaluation for plan in plans for evaluation in _list_evaluations(plan, rules)]
     if not evaluations:
-        return
-    _check_past(plans, evaluations)
-    loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
-    last_plan_of = {entry.contact: plan for plan in plans for entry in plan.new if entry.contact is not None}
-    decisions = _Decisions(session, now, loaded, await _load_matching(session, evaluations, now=now), last_plan_of)
+        return list(plans), known
+    unknown = {evaluation.watched for evaluation in evaluations} - known.keys()
+    loaded = await alert_memory.load_memory(session, unknown) if unknown else {}
+    known = {**known, **dict.fromkeys(unknown, AlertMemory()), **loaded}
+    matching = await _load_matching(session, evaluations, now=now)
     earlier_values = await _load_earlier_values(session, evaluations)
-    for position, evaluation in enumerate(evaluations):
-        assert evaluation.plan is not None
-        assert evaluation.moved is not None
-        at = max(evaluation.plan.submission.received_at, decisions.memory_of(evaluation.watched).seen_at)
-        decisions.settle(evaluation, evaluation.moved.was, until=at)
-        regrouped = evaluation.plan.states_after.get((evaluation.contact, evaluation.watch.score_type.key))
-        if regrouped is not None:
-            decisions.apply_regroup(evaluation, regrouped, at=at)
-        memory = decisions.memory_of(evaluation.watched)
-        before = evaluation.moved.before if regrouped is None else regrouped.value(evaluation.watch.score_type, now=at)
-        firing = _Firing(evaluation, at, before, evaluation.moved.after, by_time=False)
-        if evaluation.watch.kind in TRENDS:
-            earlier = earlier_values.get(position)
-            firing = replace(firing, before=earlier)
-            decisions.apply(
-                firing, memory, evaluate_trend(evaluation.watch, memory, evaluation.moved.after, earlier, now=at)
-            )
-        else:
-            decisions.apply(firing, memory, evaluate(evaluation.watch, memory, evaluation.state, now=at))
-    await decisions.write({evaluation.watched: (evaluation.watch, evaluation.state) for evaluation in evaluations})
+    decided = [
+        _decide(
+            _Decided(evaluation, known[evaluation.watched]),
+            earlier_values.get(position),
+            is_matching=_is_matching(evaluation, matching),
+        )
+        for position, evaluation in enumerate(evaluations)
+    ]
+    saved = await _save(session, decided, known, now=now)
+    unasked: dict[int, int] = {}
+    for decision in decided:
+        if decision.unasked and decision.evaluation.plan is not None:
+            position = decision.evaluation.plan.position
+            unasked[position] = unasked.get(position, 0) + decision.unasked
+    return [replace(plan, unasked=unasked.get(plan.position, 0)) for plan in plans], {**known, **saved}
 
 
-async def _list_evaluations(session: Session, plans: Sequence[Plan]) -> list[_Evaluation]:
-    moved_plans = [plan for plan in plans if plan.refusal is None and plan.moved]
-    if not moved_plans:
-        return []
-    rules = await alert_rules.load_rules(session, {plan.workspace.id for plan in moved_plans})
+def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _Decided:
+    """Evaluate a rule for what a plan did to a score, and before that for what time did."""
+    evaluation = decided.evaluation
+    plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
+    assert plan is not None
+    assert moved is not None
+    at = max(plan.submission.received_at, decided.memory.seen_at)
+    decided = decided.settle(moved.was, until=at, is_matching=is_matching)
+    before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
+    if silent is not None:
+        decided = decided.regroup(silent, at=at)
+        before = silent.value(watch.score_type, now=at)
+    if watch.kind in TRENDS:
+        decision = evaluate_trend(watch, decided.memory, moved.after, earlier, now=at)
+        instant = _Instant(evaluation, at, earlier, moved.after, by_time=False)
+    else:
+        decision = evaluate(watch, decided.memory, evaluation.state, now=at)
+        instant = _Instant(evaluation, at, before, moved.after, by_time=False)
+    return decided.apply(instant, decision, is_matching=is_matching)
+
+
+def _is_matching(evaluation: _Evaluation, matching: Mapping[int, frozenset[int]]) -> bool:
+    return evaluation.rule.paused_at is None and evaluation.contact in matching.get(evaluation.rule.id, ())
+
+
+async def _save(
+    session: Session, decided: Sequence[_Decided], loaded: Mapping[Watched, AlertMemory], *, now: int
+) -> dict[Watched, AlertMemory]:
+    """Write the follow-ups in the order they were decided, and save and return what rules remember from now on."""
+    for steps in zip_longest(*(decision.steps for decision in decided)):
+        taken = [(decision.evaluation.watched, step) for decision, step in zip(decided, steps, strict=True) if step]
+        closing = {watched: step.closes_at for watched, step in taken if step.closes_at is not None}
+        await followup_moves.close_fallen_back(session, closing, now=now)
+        opening = sorted((step.opens for _, step in taken if step.opens), key=lambda instant: instant.at)
+        await followup_moves.open_follow_ups(session, await _make_follow_ups(session, opening), now=now)
+    changed = dict[Watched, AlertMemory]()
+    for decision in decided:
+        evaluation, memory = decision.evaluation, decision.memory
+        before = loaded.get(evaluation.watched, AlertMemory())
+        is_same = replace(memory, seen_at=before.seen_at) == before
+        if not is_same or is_behind(evaluation.watch, before, evaluation.state, now=memory.seen_at):
+            changed[evaluation.watched] = memory
+    await alert_memory.save_memory(session, changed)
+    return changed
+
+
+def _list_evaluations(plan: Plan, rules: Mapping[int, Sequence[AlertRule]]) -> list[_Evaluation]:
     evaluations = list[_Evaluation]()
-    for plan in moved_plans:
-        workspace = plan.workspace
-        for rule in rules.get(workspace.id, ()):
-            watch = rule.watch(tuple(plan.types.values()))
-            if watch is not None:
-                evaluations += [
-                    _Evaluation(workspace, rule, watch, moved.contact, moved.state, plan, moved)
-                    for moved in plan.moved
-                    if moved.score_type.key == watch.score_type.key
-                    and (_is_affected(watch, moved) or (moved.contact, moved.score_type.key) in plan.states_after)
-                ]
+    for rule in rules.get(plan.workspace.id, ()) if plan.moved else ():
+        watch = rule.watch(tuple(plan.types.values()))
+        if watch is not None:
+            evaluations += [
+                _Evaluation(plan.workspace, rule, watch, moved.contact, moved.state, plan, moved)
+                for moved in plan.moved
+                if moved.score_type.key == watch.score_type.key
+                and (_is_affected(watch, moved) or (moved.contact, moved.score_type.key) in plan.silent)
+            ]
     return evaluations
-
-
-def _check_past(plans: Sequence[Plan], evaluations: Sequence[_Evaluation]) -> None:
-    """Refuse to ask what a score was then where a later submission says what happened to its contact before that."""
-    remaining, earliest = list(evaluations), dict[int, int]()
-    for plan in reversed(plans):
-        while remaining and remaining[-1].plan is plan:
-            evaluation = remaining.pop()
-            began_at = plan.submission.received_at - evaluation.watch.span
-            if (
-                evaluation.watch.kind in TRENDS
-                and evaluation.rule.paused_at is None
-                and earliest.get(evaluation.contact, began_at + 1) <= began_at
-            ):
-                raise OneByOne
-        for entry in plan.new:
-            if entry.contact is not None and entry.fact is not None:
-                at = entry.fact.occurred_at
-                earliest[entry.contact] = min(at, earliest.get(entry.contact, at))
 
 
 def _is_affected(watch: Watch, moved: Moved) -> bool:
@@ -324,6 +296,8 @@ async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluati
         for position, evaluation in trends
         if evaluation.plan is not None
     ]
+    if not requests:
+        return {}
     ranks = await current_scores.ranks_then(
         session, {position: (contact, definition, at) for position, contact, definition, at in requests}
     )
@@ -334,38 +308,38 @@ async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluati
     }
 
 
-async def _make_follow_ups(session: Session, firings: Sequence[_Firing]) -> list[NewFollowUp]:
-    if not firings:
+async def _make_follow_ups(session: Session, instants: Sequence[_Instant]) -> list[NewFollowUp]:
+    if not instants:
         return []
     rows = await session.rows(
         "SELECT c.id, c.owner_key, w.alert_channel FROM given(id bigint) JOIN contacts c ON c.id = given.id"
         " JOIN workspaces w ON w.id = c.workspace_id",
-        [{"id": id} for id in sorted({firing.evaluation.contact for firing in firings})],
+        [{"id": id} for id in sorted({instant.evaluation.contact for instant in instants})],
     )
     rows_by_id = {row["id"]: row for row in rows}
-    return [_make_follow_up(firing, rows_by_id[firing.evaluation.contact]) for firing in firings]
+    return [_make_follow_up(instant, rows_by_id[instant.evaluation.contact]) for instant in instants]
 
 
-def _make_follow_up(firing: _Firing, row: Row) -> NewFollowUp:
+def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
     evaluation, rule, submission = (
-        firing.evaluation,
-        firing.evaluation.rule,
-        firing.evaluation.plan.submission if firing.evaluation.plan else None,
+        instant.evaluation,
+        instant.evaluation.rule,
+        instant.evaluation.plan.submission if instant.evaluation.plan else None,
     )
     owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
-    is_caused = submission is not None and not firing.by_time
+    is_caused = submission is not None and not instant.by_time
     return NewFollowUp(
         workspace=evaluation.workspace.id,
         rule=rule.id,
         contact=evaluation.contact,
         score=evaluation.watch.score_type.key,
-        before=firing.before,
-        after=firing.after,
+        before=instant.before,
+        after=instant.after,
         source=submission.source if submission is not None and is_caused else "",
         actor=submission.actor if submission is not None and is_caused else None,
         reason=_find_reason(evaluation) if is_caused else None,
         lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
-        at=firing.at,
+        at=instant.at,
         why=rule.why(evaluation.watch.score_type),
         sla=rule.sla,
         escalate_to=rule.escalate_to,
@@ -374,9 +348,11 @@ def _make_follow_up(firing: _Firing, row: Row) -> NewFollowUp:
 
 def _find_reason(evaluation: _Evaluation) -> str | None:
     """Give the reason of the last change of that score."""
-    entries: Sequence[PlannedItem] = evaluation.plan.new if evaluation.plan is not None else ()
+    new_facts = evaluation.plan.new if evaluation.plan is not None else ()
     scored = (evaluation.contact, evaluation.watch.score_type.key)
-    return next((entry.item.reason for entry in reversed(entries) if entry.scored == scored), None)
+    return next(
+        (new.fact.reason for new in reversed(new_facts) if (new.contact, new.planned.item.score) == scored), None
+    )
 
 
 async def open_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> int:
@@ -406,7 +382,7 @@ async def open_for_newcomers(session: Session, workspace: Workspace, *, score: s
             session, dict.fromkeys(((id, score) for id in matching), watch.score_type.definition)
         )
         firings = [
-            _Firing(
+            _Instant(
                 _Evaluation(workspace, rule, watch, id, state),
                 now,
                 None,
@@ -457,10 +433,14 @@ async def _sweep_batch(
         states = await projection.load_states(session, {(id, key): watch.score_type.definition for id in ids})
         evaluations = [_Evaluation(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
-        decisions = _Decisions(session, now, loaded, await _load_matching(session, evaluations, now=now))
-        for evaluation in evaluations:
-            decisions.settle(evaluation, evaluation.state, until=now)
-        await decisions.write({evaluation.watched: (watch, evaluation.state) for evaluation in evaluations})
+        matching = await _load_matching(session, evaluations, now=now)
+        decided = [
+            _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory())).settle(
+                evaluation.state, until=now, is_matching=_is_matching(evaluation, matching)
+            )
+            for evaluation in evaluations
+        ]
+        await _save(session, decided, loaded, now=now)
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
 
     for _ in range(MOST_TRIES):

@@ -258,7 +258,7 @@ def check_field(name: str, value: Json) -> None:
         raise BadItem(f"the name of an attribute has at most {MOST_IN_ATTRIBUTE_NAME} characters")
     limit = MOST_IN_ATTRIBUTE if name.startswith(ATTRIBUTE) else MOST_CHARACTERS
     if isinstance(value, str) and len(value) > limit:
-        raise BadItem(f"`{name}` has {len(value):,} characters; cut it to {limit:,}")
+        raise BadItem(f"it has {len(value):,} characters; cut it to {limit:,}")
 
 
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:

@@ -97,8 +97,16 @@ class StorageUnavailable(Refusal):
     """The database cannot be used now. *because* is what the operator has to repair; blank where it may pass."""
 
     def __init__(self, because: str = "") -> None:
-        super().__init__(f"{because or 'The database does not answer just now'}; nothing of this was kept.")
+        super().__init__(f"{because or 'The database does not answer'}; nothing was recorded.")
         self.because = because
+
+
+class TooBusy(StorageUnavailable):
+    """Too much waits to be recorded just now; nothing of this was kept."""
+
+    def __init__(self) -> None:
+        Refusal.__init__(self)
+        self.because = ""
 
 
 class OutcomeUnknown(StorageUnavailable):

@@ -3,44 +3,37 @@
 `record` and `rehearse` are the verbs; both use the committer of the open database."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from storage.db.database import Database, Session, current_database
-from storage.domain.errors import Refusal, StorageUnavailable
-from storage.domain.facts import Deletion, Merge
+from storage.domain.errors import Refusal, StorageUnavailable, TooBusy
+from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.contacts import StartAgain
-from storage.ledger.record import record_group
+from storage.ledger.plan import Name
+from storage.ledger.queue import MOST_SUBMISSIONS, Pending, Queue
+from storage.ledger.record import Returned, record_group
 
 T = TypeVar("T")
 
-MOST_SUBMISSIONS = 128
-MOST_ITEMS = 2_000
 MOST_TRIES = 8
-
-
-class _RollBack(Exception):
-    """What was done is to be as if it had never been."""
-
-
-@dataclass(slots=True)
-class _PendingSubmission:
-    workspace: Workspace
-    submission: Submission
-    now: int
-    outcome: "asyncio.Future[Recorded]"
+#: How long a submission waits for its group, in seconds: some senders never send a refused event again.
+PATIENCE = 10.0
+#: How long a submission waits for a contact that another transaction has locked, in seconds.
+LOCK_LIMIT = 5.0
+RETRY_LOCKED = 0.02
 
 
 async def record(workspace: Workspace, submission: Submission, *, now: int) -> Recorded:
     """Record a submission of a workspace; return its outcome once that is durable.
 
-    Raises its Refusal where it is refused whole, StorageUnavailable where the database does not answer: the submission
-    may then have been recorded or not, and recording it again changes nothing that was recorded.
+    Raises its Refusal where it is refused whole, TooBusy where too much waits, StorageUnavailable where the database
+    does not answer: the submission may then have been recorded or not, and recording it again changes nothing that was
+    recorded.
     """
     recorded = await _current_committer().record(workspace, submission, now=now)
     if any(isinstance(item, Deletion) for item in submission.items):
@@ -61,18 +54,33 @@ async def drained(opened: Database) -> None:
         await _committer.drained()
 
 
-class Committer:
-    """The queue of submissions of one database, and the task that commits them."""
+class _RollBack(Exception):
+    """The transaction has done its work and is rolled back."""
 
-    def __init__(self, database: Database) -> None:
+
+class _Locked(Exception):
+    """Another transaction has locked one of the contacts."""
+
+
+class Committer:
+    """The queue of submissions of one database, and the task that commits them in groups."""
+
+    def __init__(self, database: Database, *, patience: float = PATIENCE, lock_limit: float = LOCK_LIMIT) -> None:
         self.database = database
-        self._queue: deque[_PendingSubmission] = deque()
+        self._patience = patience
+        self._lock_limit = lock_limit
+        self._queue = Queue()
+        self._locked: list[Pending] = []  # those that wait for a locked contact, in their order
+        self._retry = asyncio.Event()  # whether these are to be tried again
+        self._retry.set()
         self._task: asyncio.Task[None] | None = None
 
     async def record(self, workspace: Workspace, submission: Submission, *, now: int) -> Recorded:
         """Record a submission; see the verb of the same name."""
-        pending = _PendingSubmission(workspace, submission, now, asyncio.get_running_loop().create_future())
-        self._queue.append(pending)
+        loop = asyncio.get_running_loop()
+        pending = Pending(workspace, submission, now, loop.create_future())
+        self._queue.add(pending, beside=sum(locked.size for locked in self._locked))
+        pending.patience = loop.call_later(self._patience, self._give_up, pending)
         if self._task is None:
             self._task = asyncio.create_task(self._drain_queue())
         return await pending.outcome
@@ -92,79 +100,115 @@ class Committer:
             (outcome,) = await record_group(session, [(workspace, submission)], now=now)
             if isinstance(outcome, Refusal):
                 raise outcome
+            if isinstance(outcome, Returned):
+                raise _Locked
             results.append(await look(session, outcome))
             raise _RollBack
 
-        with suppress(_RollBack):
-            await self._run_with_retries(body)
-        return results[-1]
+        for _ in range(round(self._lock_limit / RETRY_LOCKED)):
+            with suppress(_RollBack, _Locked):
+                await self._run_with_retries(body)
+            if results:
+                return results[-1]
+            await asyncio.sleep(RETRY_LOCKED)
+        raise StorageUnavailable
 
     async def drained(self) -> None:
         """Wait until nothing is being recorded."""
         while self._task is not None:
             await asyncio.wait([self._task])
 
+    def _give_up(self, pending: Pending) -> None:
+        """Refuse a submission that has waited too long for its group."""
+        if self._queue.remove(pending):
+            _set_outcome(pending, TooBusy())
+
     async def _drain_queue(self) -> None:
         try:
-            while self._queue:
-                await self._commit_group(self._next_group())
+            while self._queue or self._locked:
+                if self._locked and (self._retry.is_set() or not self._queue):
+                    await self._retry.wait()
+                    await self._retry_locked()
+                if group := self._queue.next_group():
+                    self._queue.put_back(await self._commit_group(group))
         finally:
             self._task = None
 
-    def _next_group(self) -> list[_PendingSubmission]:
-        group, items = [self._queue.popleft()], 0
-        while self._queue and len(group) < MOST_SUBMISSIONS and items < MOST_ITEMS:
-            if _should_commit_alone(group[0].submission) or _should_commit_alone(self._queue[0].submission):
-                break
-            group.append(self._queue.popleft())
-            items += len(group[-1].submission.items)
-        return group
+    async def _retry_locked(self) -> None:
+        """Try again what waits for locked contacts, in its order; refuse what has waited too long."""
+        for pending in self._locked:
+            if pending.is_overdue:
+                _set_outcome(pending, StorageUnavailable())
+        waiting, self._locked = (pending for pending in self._locked if not pending.is_overdue), []
+        while group := list(islice(waiting, MOST_SUBMISSIONS)):
+            # What is left for the next group keeps its names, so that nothing overtakes it.
+            self._locked += await self._commit_group(group)
+        self._retry.clear()
+        asyncio.get_running_loop().call_later(RETRY_LOCKED, self._retry.set)
 
-    async def _commit_group(self, group: Sequence[_PendingSubmission]) -> None:
+    def _wait_for_contact(self, pending: Pending, names: frozenset[Name]) -> None:
+        """Keep a submission until its contact is no longer locked, or for the lock limit."""
+
+        def set_overdue() -> None:
+            pending.is_overdue = True
+
+        pending.names = names
+        if pending.lock_limit is None:
+            pending.lock_limit = asyncio.get_running_loop().call_later(self._lock_limit, set_overdue)
+        self._locked.append(pending)
+
+    async def _commit_group(self, group: Sequence[Pending]) -> list[Pending]:
+        """Record a group and set the outcomes of its submissions; return those left for the next group."""
+        for pending in group:
+            if pending.patience is not None:
+                pending.patience.cancel()
         try:
-            outcomes = await self._record_submissions(
-                [(pending.workspace, pending.submission) for pending in group],
-                now=max(pending.now for pending in group),
-            )
+            outcomes = await self._record_group(group)
         except StorageUnavailable as exc:
             for pending in group:
                 _set_outcome(pending, exc)
+            return []
         except Exception as exc:
             if len(group) == 1:
                 _set_outcome(group[0], StorageUnavailable() if isinstance(exc, StartAgain) else exc)
-                return
-            middle = len(group) // 2  # one of them is at fault, or in somebody's way: it must not harm its neighbours
-            await self._commit_group(group[:middle])
-            await self._commit_group(group[middle:])
-        else:
-            for pending, outcome in zip(group, outcomes, strict=True):
+                return []
+            middle = len(group) // 2  # one of them is at fault, and must not harm its neighbours
+            left = await self._commit_group(group[:middle])
+            return [*left, *group[middle:]] if left else await self._commit_group(group[middle:])
+        left = []
+        for pending, outcome in zip(group, outcomes, strict=True):
+            if not isinstance(outcome, Returned):
                 _set_outcome(pending, outcome)
+            elif outcome.names is None:
+                left.append(pending)
+            else:
+                self._wait_for_contact(pending, outcome.names)
+        return left
 
-    async def _record_submissions(
-        self, submissions: Sequence[tuple[Workspace, Submission]], *, now: int
-    ) -> list[Recorded | Refusal]:
-        async def body(session: Session) -> list[Recorded | Refusal]:
-            return await record_group(session, submissions, now=now)
+    async def _record_group(self, group: Sequence[Pending]) -> list[Recorded | Refusal | Returned]:
+        held = {name for pending in self._locked for name in pending.names}
+
+        async def body(session: Session) -> list[Recorded | Refusal | Returned]:
+            return await record_group(
+                session,
+                [(pending.workspace, pending.submission) for pending in group],
+                held=held,
+                now=max(pending.now for pending in group),
+            )
 
         return await self._run_with_retries(body)
 
     async def _run_with_retries(self, body: Callable[[Session], Awaitable[T]]) -> T:
-        """Run *body* in a transaction, and begin again where somebody was in its way."""
+        """Run *body* in a transaction, again where another one was in its way."""
         for _ in range(MOST_TRIES):
             with suppress(StartAgain):
                 return await self.database.transaction(body)
         return await self.database.transaction(body)
 
 
-def _should_commit_alone(submission: Submission) -> bool:
-    """Tell whether a submission looks at what is in the ledger, or who is one with whom, or there at all, hangs on it.
-
-    What it shared a group with were then in its way."""
-    reads_ledger = submission.undoes is not None or submission.unless_later is not None
-    return reads_ledger or any(isinstance(item, Merge | Deletion) for item in submission.items)
-
-
-def _set_outcome(pending: _PendingSubmission, outcome: Recorded | Exception) -> None:
+def _set_outcome(pending: Pending, outcome: Recorded | Exception) -> None:
+    if pending.lock_limit is not None:
+        pending.lock_limit.cancel()
     if pending.outcome.done():  # its caller was cancelled meanwhile
         return
     if isinstance(outcome, Exception):

@@ -122,6 +122,25 @@ async def lock(session: Session, expected: Mapping[int, int]) -> None:
         raise StartAgain
 
 
+async def lock_available(session: Session, expected: Mapping[int, int]) -> set[int]:
+    """Lock those of these contact rows that no other transaction has locked; return the others.
+
+    *expected* is as in `lock`. Raises StartAgain where a row belongs to another contact by now, or is gone.
+    """
+    rows = await session.rows(
+        "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
+        " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        [{"id": id} for id in sorted(expected)],
+    )
+    locked = {row["id"]: row["root"] for row in rows}
+    if any(expected[id] != root for id, root in locked.items()):
+        raise StartAgain
+    others = expected.keys() - locked.keys()
+    if others and (await roots(session, others)).keys() != others:
+        raise StartAgain
+    return others
+
+
 async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
     """Give the rows that are one with each of these contacts, itself among them: row → contact."""
     rows = await session.rows(

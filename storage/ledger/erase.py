@@ -3,7 +3,7 @@
 import hmac
 import secrets
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from storage import jobs, posted_messages
@@ -12,15 +12,15 @@ from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import EMAIL, id_spellings
 from storage.domain.errors import UnknownDelivery
-from storage.domain.facts import ItemRequest, Unusable
+from storage.domain.facts import Deleted, ItemRequest, Unusable
 from storage.domain.people import Workspace
-from storage.domain.submissions import Raw, Status
+from storage.domain.submissions import ItemOutcome, Raw, Status
 from storage.domain.texts import match_key
 from storage.jobs import NewJob
 from storage.ledger import contacts, facts, projection
 from storage.ledger import merge as merging
 from storage.ledger.contacts import Identity
-from storage.ledger.plan import Plan, PlannedItem
+from storage.ledger.plan import ItemKind, Plan, PlannedItem
 from storage.sources import deliveries
 from storage.sources.named_contacts import find_names, find_request_names, make_name, split_name
 
@@ -111,22 +111,27 @@ async def load_tombstones(session: Session, identities: Iterable[Identity]) -> d
     return {by_hash[row["workspace_id"], row["hash"]]: row["deleted_at"] for row in rows}
 
 
-async def stamp_deletions(session: Session, plan: Plan) -> None:
-    """Time the deletions: what a person does, or we stamp ourselves, comes after all that is known of the contact."""
-    for entry in plan.unsettled:
-        if entry.is_deletion and (entry.item.occurred_at is None or plan.submission.actor):
-            entry.at = max(entry.at, await facts.latest(session, _list_members(plan, entry)) + 1)
+async def stamp_deletions(session: Session, plan: Plan) -> Plan:
+    """Time the deletions: one by a person, or stamped by us, comes after every fact of the contact."""
+    items = []
+    for planned in plan.items:
+        if planned.kind is ItemKind.DELETION and (planned.item.occurred_at is None or plan.submission.actor):
+            latest = await facts.latest(session, _list_members(plan, planned))
+            items.append(replace(planned, at=max(planned.at, latest + 1)))
+        else:
+            items.append(planned)
+    return replace(plan, items=tuple(items))
 
 
-async def apply_deletions(session: Session, plan: Plan) -> list[int]:
-    """Carry out the deletions of a work whose facts are written; give the contacts that they bore on.
+async def erase_contacts(session: Session, plan: Plan) -> tuple[Plan, list[int]]:
+    """Carry out the deletions of a plan whose facts are written; return the contact rows that they bore on as well.
 
-    What happened after a deletion stays: it is as if a new contact had been made by it.
+    Facts that happened after a deletion stay, as if it had been followed by a new contact.
     """
-    deletions = [entry for entry in plan.live if entry.is_deletion and entry.status is Status.APPLIED]
-    rows = sorted({row for entry in deletions for row in _list_members(plan, entry)})
+    deletions = [new for new in plan.new if isinstance(new.fact, Deleted)]
+    rows = sorted({row for new in deletions for row in _list_members(plan, new.planned)})
     if not rows:
-        return []
+        return plan, []
     workspace, identities = plan.workspace.id, await contacts.identities(session, rows)
     if await deliveries.has_unnamed_deliveries(session, workspace):
         now = plan.submission.received_at
@@ -134,11 +139,11 @@ async def apply_deletions(session: Session, plan: Plan) -> list[int]:
         await jobs.enqueue(session, [job], now=now)
     names = {make_name(namespace, key) for _, namespace, key in identities}
     await deliveries.redact_deliveries(session, workspace, names | await _load_typed_addresses(session, rows))
-    for entry in deletions:
-        members = _list_members(plan, entry)
-        await facts.redact_facts(session, members, until=entry.at)
-        await _insert_tombstones(session, workspace, await contacts.identities(session, members), until=entry.at)
-        _ignore_items(plan, members, until=entry.at)
+    for deletion in deletions:
+        members, until = _list_members(plan, deletion.planned), deletion.fact.occurred_at
+        await facts.redact_facts(session, members, until=until)
+        await _insert_tombstones(session, workspace, await contacts.identities(session, members), until=until)
+        plan = _ignore_facts(plan, members, until=until)
     definitions = {(row, key): score_type.definition for row in rows for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)
     await projection.delete_projection(session, rows)
@@ -146,24 +151,29 @@ async def apply_deletions(session: Session, plan: Plan) -> list[int]:
     await followup_moves.delete_follow_ups(session, rows)
     remaining = await facts.contacts_with_facts(session, rows)
     await contacts.erase(session, [row for row in rows if row not in remaining])
-    await merging.split_contacts(session, plan, rows=rows, remaining=remaining, states_before=states_before)
-    for entry in plan.new:
-        entry.contact = plan.roots.get(entry.rows[0], entry.contact)
-    return rows
+    regrouping = await merging.split_rest(session, plan, rows=rows, remaining=remaining, states_before=states_before)
+    new = tuple(replace(new, contact=regrouping.roots.get(new.planned.rows[0], new.contact)) for new in plan.new)
+    return replace(plan, regrouping=regrouping, new=new), rows
 
 
-def _list_members(plan: Plan, entry: PlannedItem) -> list[int]:
-    """Give all that are one with those whom a deletion names."""
-    roots = {plan.roots[row] for row in entry.rows}
-    return sorted(row for row, root in plan.roots.items() if root in roots)
+def _list_members(plan: Plan, planned: PlannedItem) -> list[int]:
+    """Return all rows of the contacts that a deletion names."""
+    assert plan.regrouping is not None
+    roots = plan.regrouping.roots
+    named = {roots[row] for row in planned.rows}
+    return sorted(row for row, root in roots.items() if root in named)
 
 
-def _ignore_items(plan: Plan, rows: Sequence[int], *, until: int) -> None:
-    """Leave alone what the same submission tells of the contact until then."""
-    for entry in plan.new:
-        is_covered = entry.fact is not None and not entry.is_deletion and entry.fact.occurred_at <= until
-        if is_covered and set(entry.rows) & set(rows):
-            entry.fact_id, entry.status, entry.note = None, Status.IGNORED, DELETED
+def _ignore_facts(plan: Plan, rows: Sequence[int], *, until: int) -> Plan:
+    """Ignore what the same submission says of the deleted contact up to that instant."""
+    ignored = {
+        new.planned.position
+        for new in plan.new
+        if not isinstance(new.fact, Deleted) and new.fact.occurred_at <= until and set(new.planned.rows) & set(rows)
+    }
+    settled = {**plan.settled, **dict.fromkeys(ignored, ItemOutcome(status=Status.IGNORED, reason=DELETED))}
+    new = tuple(new for new in plan.new if new.planned.position not in ignored)
+    return replace(plan, settled=settled, new=new)
 
 
 async def _load_typed_addresses(session: Session, rows: Collection[int]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Make contacts one, or part them again, and say which scores are to be folded anew for that."""
+"""Merge contacts and split them again, as the links in the ledger say, and name the scores to fold again for that."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -7,74 +7,80 @@ from storage.db.database import Session
 from storage.domain.facts import resolve_merges
 from storage.domain.fold import ScoreState, beginning
 from storage.ledger import contacts, facts, projection
-from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import Scored
-from storage.ledger.plan import Plan
+from storage.ledger.plan import Plan, Regrouping
 
 
-async def lock_contacts(session: Session, plan: Plan, expected: dict[int, int]) -> None:
-    """Hold the contacts of *expected*, and all that are one with those which the work makes one or parts."""
-    joined = {plan.roots[row] for row in plan.joined}
-    plan.members = await contacts.members(session, joined)
-    await contacts.lock(session, expected | plan.members)
-    # Whoever joins or leaves holds the row of the one they are one with, so that under our lock they stay the same.
-    if await contacts.members(session, joined) != plan.members:
-        raise StartAgain
+async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
+    """Return the rows of all contacts that a plan merges, splits or deletes: row → contact."""
+    return await contacts.members(session, {plan.roots[row] for row in plan.joined if row > 0})
 
 
-async def apply_merges(session: Session, plan: Plan) -> dict[int, int]:
-    """Go by the words in the ledger that stand: write who is one with whom; give those of whom that is other now.
+async def regroup(session: Session, plan: Plan) -> tuple[Plan, dict[int, int]]:
+    """Write which rows are one contact, going by the links that are in force; return the rows that moved as well.
 
-    Scores and effects of all concerned are taken away, to be folded anew.
+    The locks are held. Scores and effects of contacts that gained or lost rows are deleted, to be folded again.
     """
-    links = await facts.load_merge_links(session, plan.members)
-    undone = await facts.undone_of(session, plan.workspace.id, {batch for _, _, batch in links})
-    roots = resolve_merges(plan.members, [(contact, other) for contact, other, batch in links if batch not in undone])
-    plan.roots |= roots
+    roots = await _resolve_links(session, plan, plan.members)
     moved = {row: root for row, root in roots.items() if plan.members[row] != root}
     if not moved:
-        return {}
-    former_roots = {plan.members[row] for row in moved}
-    affected = former_roots | set(moved.values())
+        return replace(plan, regrouping=Regrouping(roots=roots)), {}
+    affected = {plan.members[row] for row in moved} | set(moved.values())
     rows = {row for row, root in plan.members.items() if root in affected}
     definitions = {(id, key): score_type.definition for id in affected for key, score_type in plan.types.items()}
-    plan.states_before = await projection.load_states(session, definitions)
+    states_before = await projection.load_states(session, definitions)
     await contacts.write_groups(session, moved)
     await projection.delete_projection(session, affected)
-    await _mark_for_refold(session, plan, {roots[row] for row in rows})
-    return moved
+    regrouped = frozenset(roots[row] for row in rows)
+    regrouping = Regrouping(
+        roots=roots,
+        contacts=regrouped,
+        scores=await _list_scores(session, plan, regrouped),
+        states_before=states_before,
+    )
+    return replace(plan, regrouping=regrouping), moved
 
 
-async def split_contacts(
+async def split_rest(
     session: Session,
     plan: Plan,
     *,
     rows: Collection[int],
     remaining: Collection[int],
     states_before: Mapping[Scored, ScoreState],
-) -> None:
-    """Write who is one with whom of contacts that were taken apart and of whom something is left; fold these anew."""
-    links = await facts.load_merge_links(session, remaining)
-    undone = await facts.undone_of(session, plan.workspace.id, {batch for _, _, batch in links})
-    roots = resolve_merges(remaining, [(contact, other) for contact, other, batch in links if batch not in undone])
+) -> Regrouping:
+    """Write which of the *remaining* rows are one contact after a deletion of *rows*, and return what that changed."""
+    before = plan.regrouping or Regrouping(roots={})
+    roots = await _resolve_links(session, plan, remaining)
     await contacts.write_groups(session, roots)
-    plan.roots |= roots
-    plan.states_before = {**states_before, **plan.states_before}
-    plan.regrouped -= set(rows)
-    plan.affected = [pair for pair in plan.affected if pair[0] not in rows]
-    await _mark_for_refold(session, plan, set(roots.values()))
+    regrouped = frozenset(roots.values())
+    kept = tuple(pair for pair in before.scores if pair[0] not in rows)
+    return Regrouping(
+        roots={**before.roots, **roots},
+        contacts=(before.contacts - set(rows)) | regrouped,
+        scores=(*kept, *await _list_scores(session, plan, regrouped)),
+        states_before={**states_before, **before.states_before},
+    )
 
 
-async def _mark_for_refold(session: Session, plan: Plan, regrouped: Collection[int]) -> None:
-    plan.regrouped |= set(regrouped)
+async def _resolve_links(session: Session, plan: Plan, rows: Collection[int]) -> dict[int, int]:
+    links = await facts.load_merge_links(session, rows)
+    undone = await facts.undone_of(session, plan.workspace.id, {batch for _, _, batch in links})
+    return resolve_merges(rows, [(contact, other) for contact, other, batch in links if batch not in undone])
+
+
+async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[Scored, ...]:
+    """Return the scores of contacts that any fact bears on."""
     types = {(contact, key): score_type for contact in regrouped for key, score_type in plan.types.items()}
-    plan.affected += [pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger]
+    return tuple(pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger)
 
 
 def carry_state(plan: Plan, pair: Scored) -> ScoreState:
-    """Give the state of a score that is folded anew, as it was before; but later than all that its parts have seen."""
+    """Return the state of a score before it is folded again, with the last fact that any of its parts has seen."""
     contact, key = pair
-    parts = {plan.members[row] for row, root in plan.roots.items() if root == contact and row in plan.members}
-    state = plan.states_before.get(pair, beginning(plan.types[key]))
-    last_orders = [plan.states_before[part, key].last for part in parts if (part, key) in plan.states_before]
-    return replace(state, last=max([state.last, *last_orders]))
+    regrouping = plan.regrouping
+    assert regrouping is not None
+    parts = {plan.members[row] for row, root in regrouping.roots.items() if root == contact and row in plan.members}
+    state = regrouping.states_before.get(pair, beginning(plan.types[key]))
+    orders = [regrouping.states_before[part, key].last for part in parts if (part, key) in regrouping.states_before]
+    return replace(state, last=max([state.last, *orders]))

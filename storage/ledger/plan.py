@@ -1,18 +1,23 @@
-"""Hold one group of submissions on its way into the ledger."""
+"""Define the records that the phases of the write path hand to each other; none is changed after it was made."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
+from storage.domain.contacts import clean_address
 from storage.domain.errors import Refusal
 from storage.domain.facts import (
     DELETE,
+    MERGE,
     Activity,
     Change,
     Deleted,
+    Deletion,
     Fact,
     FieldValue,
     Ignored,
     Item,
+    Merge,
     Merged,
     Undo,
     Unusable,
@@ -21,15 +26,28 @@ from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved, Status, Submission
+from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item, clean_item
 from storage.ledger import facts
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Scored
 
+#: (place within its item from 1, contact row, other contact row): the item proves that both are one contact
+Link = tuple[int, int, int]
+#: by what submissions are compared: a contact row, an identity, or the key of a fact
+Name = int | Identity | FactKey
 
-@dataclass(slots=True)
+
+class ItemKind(Enum):
+    """What an item asks for."""
+
+    FACT = auto()  #: a change, an activity or field values
+    MERGE = auto()
+    DELETION = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContactReference:
-    """How an item names somebody: by identities, or by the row of a contact that was found already."""
+    """How an item names a contact: by identities, or by the row of a contact that was looked up before."""
 
     email: str | None = None  #: as typed
     identities: tuple[Identity, ...] = ()
@@ -37,122 +55,171 @@ class ContactReference:
     row: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedItem:
-    """One item on its way: what it asks, whose it is, the facts it becomes, what became of it."""
+    """An item that passed the checks. `resolve` adds *rows*, *links* and *contact*."""
 
+    position: int  #: in its submission
     item: Item
-    references: list[ContactReference] = field(default_factory=list)
-    is_merge: bool = False
-    is_deletion: bool = False
-    at: int = 0
-    #: the contacts that it names, as they were made; facts are the first one's
-    rows: tuple[int, ...] = ()
-    #: of these, whom it proves to be one: (place, contact, contact)
-    links: list[tuple[int, int, int]] = field(default_factory=list)
-    contact: int | None = None  #: the one they are one with
-    fact: Fact | None = None
-    fact_id: int | None = None
-    status: Status | None = None
-    note: str | None = None  #: why it was left alone
-    refusal: Refusal | None = None
+    kind: ItemKind
+    key: FactKey
+    at: int
+    references: tuple[ContactReference, ...]
+    scores: tuple[str, ...]  #: the keys of the score types that its fact bears on
+    rows: tuple[int, ...] = ()  #: the contact rows that it names; a new contact has a negative one until it is inserted
+    links: tuple[Link, ...] = ()
+    contact: int = 0  #: the contact that these rows belong to
 
     @property
     def identities(self) -> list[Identity]:
-        """Everything it names somebody by."""
+        """All identities that it names."""
         return [identity for reference in self.references for identity in reference.identities]
 
     @property
-    def former_identities(self) -> list[Identity]:
-        """How an earlier version wrote those of its identities that it wrote otherwise."""
-        return [then for reference in self.references for then in reference.former.values()]
+    def all_identities(self) -> list[Identity]:
+        """All identities that it names, and how an earlier version wrote those that it wrote otherwise."""
+        former = [then for reference in self.references for then in reference.former.values()]
+        return [*self.identities, *former]
 
     @property
-    def scored(self) -> Scored | None:
-        """Which score it changes; none for field values."""
-        return (self.contact, self.item.score) if self.contact is not None and self.item.score else None
+    def pairs(self) -> list[Scored]:
+        """The scores that its fact bears on."""
+        return [(self.contact, key) for key in self.scores]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFact:
+    """A fact that this transaction appended, and the contact that it counts for."""
+
+    fact_id: int
+    fact: Fact
+    contact: int
+    planned: PlannedItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoScope:
+    """What an undo bears on."""
+
+    undo: Undo
+    scores: tuple[Scored, ...]
+    contacts: tuple[int, ...]
+    links: tuple[int, ...]  #: the contacts that the undone batch merged or split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regrouping:
+    """What merging, splitting or deleting contacts changed."""
+
+    roots: Mapping[int, int]  #: row → the contact that it belongs to now
+    contacts: frozenset[int] = frozenset()  #: those that gained or lost rows: their scores are folded again
+    scores: tuple[Scored, ...] = ()  #: of these contacts, the scores with facts
+    states_before: Mapping[Scored, ScoreState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One submission on its way; *entries* has one for each item, or what came in place of one."""
+    """One submission on its way through the phases."""
 
+    position: int  #: in its group
     workspace: Workspace
     submission: Submission
     types: Mapping[str, ScoreType]
-    entries: list[PlannedItem | Unusable | Ignored] = field(default_factory=list)
-    refusal: Refusal | None = None
-    undo: Undo | None = None
-    is_undone: bool = False  #: its own batch was undone before: an import that goes on after it was taken back
-    affected: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on, or who is one with whom
-    spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on
-    splitting: list[int] = field(default_factory=list)  #: of these, those it parts, or makes one again
-    roots: dict[int, int] = field(default_factory=dict)  #: contact → the one it is one with
-    members: dict[int, int] = field(default_factory=dict)  #: the same of all that are one with those it joins or parts
-    regrouped: set[int] = field(default_factory=set)  #: the contacts that others became one with, or no longer are
-    states_before: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores before that
-    states_after: dict[Scored, ScoreState] = field(default_factory=dict)  #: scores after that, before its own changes
-    moved: list[Moved] = field(default_factory=list)
-    unasked: int = 0  #: follow-ups not asked for, because it is muted
-
-    @property
-    def live(self) -> list[PlannedItem]:
-        """The entries that nothing speaks against so far."""
-        if self.refusal is not None:
-            return []
-        return [entry for entry in self.entries if isinstance(entry, PlannedItem) and entry.refusal is None]
-
-    @property
-    def unsettled(self) -> list[PlannedItem]:
-        """The entries that are to become facts."""
-        return [entry for entry in self.live if entry.status is None]
-
-    @property
-    def new(self) -> list[PlannedItem]:
-        """The entries that became facts just now."""
-        return [entry for entry in self.live if entry.fact_id is not None]
+    items: tuple[PlannedItem, ...]  #: those to become facts
+    refused: Mapping[int, Refusal]  #: position of an item → why it is set aside
+    settled: Mapping[int, ItemOutcome]  #: position of an item → what became of it without a fact
+    refusal: Refusal | None = None  #: of the whole submission
+    repeats: tuple[PlannedItem, ...] = ()  #: the items that repeat a fact
+    newcomers: Mapping[int, str | None] = field(default_factory=dict)  #: negative row → address of a contact to insert
+    identities: Mapping[Identity, int] = field(default_factory=dict)  #: to be inserted, each with its contact row
+    tombstones: Mapping[Identity, int] = field(
+        default_factory=dict
+    )  #: the deletions that were known when it was resolved
+    roots: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all rows that it names
+    members: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all that it regroups, before that
+    undo: UndoScope | None = None
+    regrouping: Regrouping | None = None
+    new: tuple[NewFact, ...] = ()
+    moved: tuple[Moved, ...] = ()  #: the scores before and after it
+    silent: Mapping[Scored, ScoreState] = field(default_factory=dict)  #: scores as regrouping alone left them
+    unasked: int = 0  #: follow-ups that were not opened because it is muted
+    is_undone: bool = False  #: its batch was undone before it: an import that goes on after its undo
 
     @property
     def joined(self) -> list[int]:
-        """The contacts that it makes one, parts or deletes."""
-        linked = [row for entry in self.unsettled for link in entry.links for row in link[1:]]
-        return [*linked, *self.splitting, *(row for entry in self.unsettled if entry.is_deletion for row in entry.rows)]
+        """The rows of contacts that it merges, splits or deletes."""
+        linked = [row for planned in self.items for link in planned.links for row in link[1:]]
+        deleted = [row for planned in self.items if planned.kind is ItemKind.DELETION for row in planned.rows]
+        return [*linked, *deleted, *(self.undo.links if self.undo else ())]
 
-    def refuse(self, entry: PlannedItem, refusal: Refusal) -> None:
-        """Set an entry aside, and with it the whole submission where that was asked for."""
-        entry.refusal = refusal
+    @property
+    def spoken_of(self) -> tuple[int, ...]:
+        """The contacts that its undo bears on."""
+        return self.undo.contacts if self.undo else ()
+
+    @property
+    def regrouped(self) -> frozenset[int]:
+        """The contacts that gained or lost rows."""
+        return self.regrouping.contacts if self.regrouping else frozenset()
+
+    @property
+    def affected(self) -> list[Scored]:
+        """The scores to fold again although no new fact bears on them."""
+        undone = self.undo.scores if self.undo else ()
+        return list(dict.fromkeys([*undone, *(self.regrouping.scores if self.regrouping else ())]))
+
+    @property
+    def pairs(self) -> list[Scored]:
+        """Every score that it may change, by the items that are left, or by its new facts."""
+        pairs = [pair for planned in self.items for pair in planned.pairs]
+        return [*pairs, *self.bearing, *self.affected]
+
+    @property
+    def bearing(self) -> dict[Scored, list[NewFact]]:
+        """The new facts of each score, in the order of the items."""
+        facts_of: dict[Scored, list[NewFact]] = {}
+        for new in self.new:
+            for key in new.planned.scores:
+                facts_of.setdefault((new.contact, key), []).append(new)
+        return facts_of
+
+    @property
+    def names(self) -> set[Name]:
+        """Everything by which it could concern a contact or a fact of another submission."""
+        planned_items = (*self.items, *self.repeats)
+        names: set[Name] = {identity for planned in planned_items for identity in planned.identities}
+        names |= {planned.key for planned in planned_items}
+        names |= {row for planned in self.items for row in (*planned.rows, planned.contact) if row > 0}
+        return names | {*self.spoken_of, *self.members}
+
+    @property
+    def outcomes(self) -> tuple[ItemOutcome, ...]:
+        """What became of each item."""
+        applied = ItemOutcome(status=Status.APPLIED)
+        return tuple(
+            ItemOutcome(status=Status.QUARANTINED, reason=str(self.refused[position]))
+            if position in self.refused
+            else self.settled.get(position, applied)
+            for position in range(len(self.submission.items))
+        )
+
+    def refuse(self, refused: Mapping[int, Refusal]) -> "Plan":
+        """Set items aside, and with them the whole submission where it asked for all or none."""
+        if not refused:
+            return self
         if self.submission.all_or_none:
-            self.refusal = self.refusal or refusal
+            return self.refuse_whole(refused[min(refused)])
+        items = tuple(planned for planned in self.items if planned.position not in refused)
+        return replace(self, items=items, refused={**self.refused, **refused})
 
-    def assign_contacts(self, entry: PlannedItem, rows: Collection[int]) -> None:
-        """Say which contacts an entry names, at least one."""
-        entry.rows = tuple(sorted(rows))
-        entry.contact = self.roots.get(entry.rows[0], entry.rows[0])
+    def refuse_whole(self, refusal: Refusal) -> "Plan":
+        """Refuse the submission: nothing of it is recorded."""
+        return replace(self, refusal=refusal, items=(), newcomers={}, identities={}, undo=None)
 
-    def fact_key(self, entry: PlannedItem) -> FactKey:
-        """Give what is unique in the ledger about the fact of an entry."""
-        if entry.is_merge:
-            return self.link_key(entry, 1)
-        score = DELETE if entry.is_deletion else entry.item.score or ""
-        return (self.workspace.id, self.submission.source, entry.item.key, score)
-
-    def link_key(self, entry: PlannedItem, place: int) -> FactKey:
-        """Give the same of the fact that two of its contacts are one."""
-        return facts.fact_key(self.workspace.id, self.merged(entry, (place, 0, 0)))
-
-    def merged(self, entry: PlannedItem, link: tuple[int, int, int]) -> Merged:
-        """Make the fact that two of its contacts are one: (place, contact, contact)."""
-        place, contact, other = link
-        submission = self.submission
-        return Merged(
-            source=submission.source, key=entry.item.key, occurred_at=entry.at, batch=submission.batch,
-            actor=submission.actor, one=contact, other=other, place=place,
-        )  # fmt: skip  # the same columns as every fact, then who is one
-
-    def fact(self, entry: PlannedItem, at: int) -> Fact:
-        """Make the fact that an entry becomes, of that instant."""
-        item, submission = entry.item, self.submission
-        if entry.is_deletion:
+    def fact(self, planned: PlannedItem, at: int) -> Fact:
+        """Make the fact that an item becomes, at that instant."""
+        item, submission = planned.item, self.submission
+        if planned.kind is ItemKind.DELETION:
             return Deleted(source=submission.source, key=item.key, occurred_at=at, batch=submission.batch)
         if item.activity is not None:
             return Activity(
@@ -171,33 +238,90 @@ class Plan:
             score=item.score, op=item.op, amount=item.amount,
         )  # fmt: skip  # the same columns as above, then the change
 
-    def bears_on(self, entry: PlannedItem) -> list[Scored]:
-        """Name the scores that an entry is a fact of: the one it changes, and those whose rules ask for it."""
-        if entry.contact is None:
-            return []
-        item = entry.item
-        keys = [item.score] if item.score else []
-        for key, score_type in self.types.items():
-            rules = compile_rules(score_type.rules) if score_type.rules and key not in keys else None
-            if rules and ((item.activity and rules.bears(item.activity)) or (rules.asks_fields and item.fields)):
-                keys.append(key)
-        return [(entry.contact, key) for key in keys]
+    def merged(self, planned: PlannedItem, link: Link) -> Merged:
+        """Make the fact that two contacts of an item are one."""
+        place, contact, other = link
+        submission = self.submission
+        return Merged(
+            source=submission.source, key=planned.item.key, occurred_at=planned.at, batch=submission.batch,
+            actor=submission.actor, one=contact, other=other, place=place,
+        )  # fmt: skip  # the same columns as every fact, then the two contacts
 
-    @property
-    def pairs(self) -> list[Scored]:
-        """Every score it may bear on."""
-        return [*(pair for entry in self.unsettled for pair in self.bears_on(entry)), *self.affected]
+    def link_key(self, planned: PlannedItem, place: int) -> FactKey:
+        """Return the key of the fact that two contacts of an item are one."""
+        return facts.fact_key(self.workspace.id, self.merged(planned, (place, 0, 0)))
 
-    @property
-    def touched(self) -> list[Scored]:
-        """The scores that its new facts, or its undo, bear on; each once, in the order of the items."""
-        return list(dict.fromkeys([*self.bearing, *self.affected]))
 
-    @property
-    def bearing(self) -> dict[Scored, list[PlannedItem]]:
-        """The new facts of each score, in the order of the items."""
-        entries_of: dict[Scored, list[PlannedItem]] = {}
-        for entry in self.new:
-            for pair in self.bears_on(entry):
-                entries_of.setdefault(pair, []).append(entry)
-        return entries_of
+def plan_submission(
+    position: int, workspace: Workspace, submission: Submission, types: Mapping[str, ScoreType]
+) -> Plan:
+    """Check what can be checked without looking at the contact: type, range, step, time, address."""
+    items: list[PlannedItem] = []
+    refused: dict[int, Refusal] = {}
+    settled: dict[int, ItemOutcome] = {}
+    for index, item in enumerate(submission.items):
+        if isinstance(item, Unusable):
+            settled[index] = ItemOutcome(status=Status.QUARANTINED, reason=item.reason)
+        elif isinstance(item, Ignored):
+            settled[index] = ItemOutcome(status=Status.IGNORED, reason=item.reason)
+        else:
+            item = clean_item(item) if isinstance(item, Item) else item
+            try:
+                at = check_item(item, types, received=submission.received_at, index=index)
+                items.append(_plan_item(index, item, workspace.id, submission.source, types, at))
+            except Refusal as refusal:
+                refused[index] = refusal
+    plan = Plan(
+        position=position, workspace=workspace, submission=submission, types=types,
+        items=tuple(items), refused={}, settled=settled,
+    )  # fmt: skip  # where it comes from, then its items
+    return plan.refuse(refused)
+
+
+def _plan_item(
+    index: int, item: Item | Merge | Deletion, workspace: int, source: str, types: Mapping[str, ScoreType], at: int
+) -> PlannedItem:
+    targets = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
+    references = []
+    for target in targets:
+        if isinstance(target, int):
+            references.append(ContactReference(row=target))
+        else:
+            identities = tuple((workspace, namespace, key) for namespace, key in target.identities())
+            former = {(workspace, *now): (workspace, *then) for now, then in target.former_identities().items()}
+            email = clean_address(target.email) if target.email else None
+            references.append(ContactReference(email=email, identities=identities, former=former))
+    kind, subject = ItemKind.FACT, ""
+    if isinstance(item, Merge):
+        kind, subject = ItemKind.MERGE, MERGE
+    elif isinstance(item, Deletion):
+        kind, subject = ItemKind.DELETION, DELETE
+    if not isinstance(item, Item):
+        item = Item(key=item.key, contact=item.contact, occurred_at=item.occurred_at, raw=item.raw)
+    return PlannedItem(
+        position=index, item=item, kind=kind, key=(workspace, source, item.key, subject or item.score or ""),
+        at=at, references=tuple(references), scores=_scores_of(item, types),
+    )  # fmt: skip  # what it is, then what it names
+
+
+def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
+    """Return the score types that an item bears on: the one it changes, and those whose rules ask about it."""
+    keys = [item.score] if item.score else []
+    for key, score_type in types.items():
+        rules = compile_rules(score_type.rules) if score_type.rules and key not in keys else None
+        if rules and ((item.activity and rules.bears(item.activity)) or (rules.asks_fields and item.fields)):
+            keys.append(key)
+    return tuple(keys)
+
+
+def arrange_turns(plans: Sequence[Plan]) -> list[list[Plan]]:
+    """Arrange the plans of a group in turns: no two of a turn share a contact, and those that do keep their order."""
+    turns: list[list[Plan]] = []
+    next_turn: dict[int, int] = {}  # contact → the first turn that is free for it
+    for plan in plans:
+        contacts = {planned.contact for planned in plan.items}
+        turn = max((next_turn.get(contact, 0) for contact in contacts), default=0)
+        next_turn |= dict.fromkeys(contacts, turn + 1)
+        turns += [[] for _ in range(turn + 1 - len(turns))]
+        turns[turn].append(plan)
+    return turns

@@ -1,6 +1,7 @@
-"""Fold new facts into scores and fields: in one constant-time step where they come last, else the whole ledger."""
+"""Phase 4: fold new facts into scores and fields, by a constant-time step or from the whole ledger."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from storage.db.database import Session
 from storage.domain.contacts import Json
@@ -11,76 +12,136 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, facts, projection
 from storage.ledger.facts import FactKey, Scored
-from storage.ledger.plan import Plan
+from storage.ledger.plan import NewFact, Plan
 
 #: the field that holds the address
 EMAIL = "email"
 
 
-async def fold_scores(
-    session: Session, plans: Sequence[Plan], states: dict[Scored, ScoreState], types: Mapping[Scored, ScoreType]
-) -> None:
-    """Fold the new facts, submission by submission: by a step where they come last, else the score's whole ledger."""
-    touched = {pair for plan in plans if plan.refusal is None for pair in plan.touched}
-    late, fields_at = await find_late(session, plans, states, {pair: types[pair] for pair in touched})
-    ledgers = await facts.ledgers(session, {pair: types[pair] for pair in late}) if late else {}
-    undone = await _load_undone_batches(session, plans, ledgers)
-    pending_ids = {entry.fact_id for plan in plans for entry in plan.new}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """All facts that bear on a score, their effects as stored, and which batches among others are undone."""
+
+    facts: Mapping[int, Fact]
+    effects: Mapping[int, tuple[Fact, Effect]]
+    undone: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a transaction knows of the scores of contacts that it has locked: nobody else changes them meanwhile."""
+
+    states: Mapping[Scored, ScoreState]
+    ledgers: Mapping[Scored, Ledger] = field(default_factory=dict)  #: of those that had to be folded again
+
+
+async def project(session: Session, plans: Sequence[Plan], known: Known) -> tuple[list[Plan], Known]:
+    """Fold the new facts and undos of plans that share no contact into scores; return the plans with what moved.
+
+    A score is folded by a step where the facts come last, else from its whole ledger. *known* is as it was before, and
+    is returned as it is afterwards.
+    """
+    types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
+    late, fields_at = await find_late(session, plans, known.states, types)
+    known_ledgers = {pair: known.ledgers[pair] for pair in types if pair in known.ledgers}
+    loaded = await _load_ledgers(session, plans, {pair: types[pair] for pair in late - known_ledgers.keys()})
+    folded: dict[Scored, ScoreState] = {}
     effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {}
+    silent: dict[Scored, ScoreState] = {}
+    ledgers: dict[Scored, Ledger] = {}
     for plan in plans:
-        entries, entries_of = plan.new, plan.bearing
-        pending_ids -= {entry.fact_id for entry in entries}
-        for pair in plan.touched if plan.refusal is None else ():
-            score_type, now = types[pair], plan.submission.received_at
-            state_before = states[pair]
-            before = state_before.value(score_type, now=now)
+        facts_of = plan.bearing
+        own_ids = {new.fact_id for new in plan.new}
+        for pair in dict.fromkeys(plan.pairs):
+            ledger = loaded.get(pair) or _add_facts(known_ledgers.get(pair), facts_of.get(pair, ()), plan)
             if pair in late:
-                arrived = {id: fact for id, fact in ledgers[pair].items() if id not in pending_ids}
-                states[pair], effects[pair] = fold_ledger(arrived, score_type, undone=undone[pair])
+                assert ledger is not None
+                folded[pair], effects[pair] = fold_ledger(ledger.facts, types[pair], undone=ledger.undone)
                 if pair[0] in plan.regrouped:
-                    own_ids = {entry.fact_id for entry in entries}
-                    others = {id: fact for id, fact in arrived.items() if id not in own_ids}
-                    plan.states_after[pair], _ = fold_ledger(others, score_type, undone=undone[pair])
+                    others = {id: fact for id, fact in ledger.facts.items() if id not in own_ids}
+                    silent[pair], _ = fold_ledger(others, types[pair], undone=ledger.undone)
             else:
-                for entry in entries_of.get(pair, ()):
-                    if entry.fact is not None and entry.fact_id is not None:
-                        fields = fields_at.get(entry.fact_id)
-                        states[pair], effect = step(states[pair], entry.fact, score_type, fields)
-                        if effect is not None:
-                            effects.setdefault(pair, {})[entry.fact_id] = (entry.fact, effect)
-            after = states[pair].value(score_type, now=now)
-            plan.moved.append(
-                Moved(
-                    contact=pair[0],
-                    score_type=score_type,
-                    before=before,
-                    after=after,
-                    was=state_before,
-                    state=states[pair],
+                state = known.states[pair]
+                folded[pair], effects[pair] = _step(state, facts_of.get(pair, ()), types[pair], fields_at)
+            if ledger is not None:
+                is_late = pair in late
+                ledgers[pair] = replace(
+                    ledger, effects=effects[pair] if is_late else {**ledger.effects, **effects[pair]}
                 )
-            )
-        _report_lost_scores(plan)
     await projection.save_projection(
         session,
-        states={pair: states[pair] for pair in touched},
-        effects={pair: effects.get(pair, {}) for pair in touched},
+        states=folded,
+        effects=effects,
         anew=late,
+        stored={
+            pair: {id: effect for id, (_, effect) in ledger.effects.items()} for pair, ledger in known_ledgers.items()
+        },
         types=types,
-        workspaces={pair: plan.workspace.id for plan in plans for pair in plan.touched},
+        workspaces={pair: plan.workspace.id for plan in plans for pair in plan.pairs},
     )
+    projected = [_report_moves(plan, known.states, folded, silent) for plan in plans]
+    return projected, Known(states={**known.states, **folded}, ledgers={**known.ledgers, **ledgers})
 
 
-def _report_lost_scores(plan: Plan) -> None:
-    """Tell of the scores that a contact had only while it was one with another."""
-    for (contact, key), state in plan.states_before.items():
-        score_type = plan.types[key]
-        before = state.value(score_type, now=plan.submission.received_at)
-        if contact in plan.regrouped and (contact, key) not in plan.touched and before is not None:
-            empty = beginning(score_type)
-            plan.moved.append(
-                Moved(contact=contact, score_type=score_type, before=before, after=None, was=state, state=empty)
-            )
-            plan.states_after[contact, key] = empty
+async def _load_ledgers(
+    session: Session, plans: Sequence[Plan], types: Mapping[Scored, ScoreType]
+) -> dict[Scored, Ledger]:
+    loaded = await facts.ledgers(session, types) if types else {}
+    undone = await _load_undone_batches(session, plans, loaded)
+    return {pair: Ledger(facts=ledger, effects={}, undone=undone[pair]) for pair, ledger in loaded.items()}
+
+
+def _add_facts(ledger: Ledger | None, new_facts: Sequence[NewFact], plan: Plan) -> Ledger | None:
+    """Return a known ledger with new facts; only what has an actor can be undone, and is checked before."""
+    if ledger is None:
+        return None
+    undone = ledger.undone | ({plan.submission.batch} if plan.is_undone else set())
+    return replace(ledger, facts={**ledger.facts, **{new.fact_id: new.fact for new in new_facts}}, undone=undone)
+
+
+def _step(
+    state: ScoreState,
+    new_facts: Sequence[NewFact],
+    score_type: ScoreType,
+    fields_at: Mapping[int, Mapping[str, Json]],
+) -> tuple[ScoreState, dict[int, tuple[Fact, Effect]]]:
+    """Fold facts that all come last into a score."""
+    effects: dict[int, tuple[Fact, Effect]] = {}
+    for new in new_facts:
+        state, effect = step(state, new.fact, score_type, fields_at.get(new.fact_id))
+        if effect is not None:
+            effects[new.fact_id] = (new.fact, effect)
+    return state, effects
+
+
+def _report_moves(
+    plan: Plan,
+    before: Mapping[Scored, ScoreState],
+    after: Mapping[Scored, ScoreState],
+    silent: Mapping[Scored, ScoreState],
+) -> Plan:
+    """Return a plan with its scores before and after it, those that a contact had only while it was merged included."""
+    now, regrouping = plan.submission.received_at, plan.regrouping
+    pairs = dict.fromkeys(plan.pairs)
+    moved = [_make_moved(pair, plan.types[pair[1]], before[pair], after[pair], now=now) for pair in pairs]
+    silent = {pair: silent[pair] for pair in pairs if pair in silent}
+    for pair, state in regrouping.states_before.items() if regrouping else ():
+        score_type = plan.types[pair[1]]
+        if pair[0] in plan.regrouped and pair not in pairs and state.value(score_type, now=now) is not None:
+            silent[pair] = beginning(score_type)
+            moved.append(_make_moved(pair, score_type, state, silent[pair], now=now))
+    return replace(plan, moved=tuple(moved), silent=silent)
+
+
+def _make_moved(pair: Scored, score_type: ScoreType, before: ScoreState, after: ScoreState, *, now: int) -> Moved:
+    return Moved(
+        contact=pair[0],
+        score_type=score_type,
+        before=before.value(score_type, now=now),
+        after=after.value(score_type, now=now),
+        was=before,
+        state=after,
+    )
 
 
 async def find_late(
@@ -91,8 +152,8 @@ async def find_late(
     A score is folded again where an undo, a merge or a split concerns its contact, and where a new fact does not come
     after all that its score has seen. *states* are those before the new facts. The contacts must be locked.
     """
-    refolded = {id for plan in plans if plan.refusal is None for id in (*plan.spoken_of, *plan.regrouped)}
-    refolded |= {entry.contact for plan in plans if plan.is_undone for entry in plan.new if entry.contact is not None}
+    refolded = {id for plan in plans for id in (*plan.spoken_of, *plan.regrouped)}
+    refolded |= {new.contact for plan in plans if plan.is_undone for new in plan.new}
     late = {pair for pair in types if pair[0] in refolded}
     last = {pair: states[pair].last for pair in types.keys() - late}
     scores_of: dict[int, list[Scored]] = {}
@@ -103,11 +164,8 @@ async def find_late(
     fields_at: dict[int, Mapping[str, Json]] = {}
     since: dict[Scored, int] = {}  # when new facts state fields that the conditions of the score ask about
     for plan in plans:
-        for entry in plan.new:
-            fact, contact = entry.fact, entry.contact
-            assert fact is not None  # it was appended
-            assert contact is not None
-            assert entry.fact_id is not None
+        for new in plan.new:
+            fact, contact = new.fact, new.contact
             for pair in scores_of.get(contact, ()):
                 if not can_move(fact, types[pair]):
                     continue
@@ -120,7 +178,7 @@ async def find_late(
                 fields[contact] = fold_fields([fact], fields[contact])
                 values[contact] = _extract_values(fields[contact])
             if contact in fields:
-                fields_at[entry.fact_id] = values[contact]
+                fields_at[new.fact_id] = values[contact]
     since = {pair: at for pair, at in since.items() if pair not in late}
     return late | await _find_affected_scores(session, plans, since, types), fields_at
 
@@ -134,7 +192,7 @@ async def _load_stated_fields(
         if names := compile_rules(score_type.rules).fields_read:
             names_of.setdefault(contact, set()).update(names)
     fields_of = await contacts.fields(session, names_of) if names_of else {}
-    workspace_of = {entry.contact: plan.workspace.id for plan in plans for entry in plan.new}
+    workspace_of = {new.contact: plan.workspace.id for plan in plans for new in plan.new}
     email_keys: dict[int, FactKey] = {}
     for contact, fields in fields_of.items():
         if EMAIL in names_of[contact] and EMAIL in fields:
@@ -157,10 +215,10 @@ async def _find_affected_scores(
     earliest: dict[int, int] = {}
     for (contact, _), at in since.items():
         earliest[contact] = min(at, earliest.get(contact, at))
-    new = {entry.fact_id for plan in plans for entry in plan.new}  # those were compared one by one
+    new_ids = {new.fact_id for plan in plans for new in plan.new}  # those were compared one by one
     later: dict[int, set[str]] = {}
     for contact, fact_id, activity in await facts.activities_since(session, earliest) if earliest else ():
-        if fact_id not in new:
+        if fact_id not in new_ids:
             later.setdefault(contact, set()).add(activity)
     return {pair for pair in since if any(map(compile_rules(types[pair].rules).bears, later.get(pair[0], ())))}
 
@@ -173,7 +231,7 @@ async def _load_undone_batches(
     session: Session, plans: Sequence[Plan], ledgers: Mapping[Scored, Mapping[int, Fact]]
 ) -> dict[Scored, frozenset[str]]:
     """Name the undone batches that each score which is folded anew has to leave out, among others."""
-    workspace_of = {pair: plan.workspace.id for plan in plans for pair in plan.touched}
+    workspace_of = {pair: plan.workspace.id for plan in plans for pair in plan.pairs}
     batches: dict[int, set[str]] = {}
     for pair, ledger in ledgers.items():
         batches.setdefault(workspace_of[pair], set()).update(change.batch for change in ledger.values())
@@ -184,19 +242,19 @@ async def _load_undone_batches(
     return {pair: undone[workspace_of[pair]] for pair in ledgers}
 
 
-async def keep_fields(session: Session, plans: Sequence[Plan], *, now: int) -> None:
-    """Let the latest value of each field win."""
+async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> None:
+    """Save the latest value of each field that the new facts, or an undo, bear on."""
     facts_of: dict[int, list[Fact]] = {}
     for plan in plans:
-        for entry in plan.new if not plan.is_undone else ():
-            if entry.fact is not None and entry.fact.fields and entry.contact is not None:
-                facts_of.setdefault(entry.contact, []).append(entry.fact)
+        for new in plan.new if not plan.is_undone else ():
+            if new.fact.fields:
+                facts_of.setdefault(new.contact, []).append(new.fact)
     changed = {}
     if facts_of:
         fields_of = await contacts.fields(session, facts_of)
         changed = {contact: fold_fields(new_facts, fields_of[contact]) for contact, new_facts in facts_of.items()}
     for plan in plans:
-        if (plan.undo is not None or plan.regrouped) and plan.refusal is None:
+        if plan.spoken_of or plan.regrouped:
             changed |= await _refold_fields(session, plan)
     if changed:
         await contacts.write_fields(session, changed, now=now)

@@ -1,225 +1,277 @@
-"""Find whom the items of a group speak of: known contacts, new ones, two that prove to be one."""
+"""Phase 1: find the contacts that items name: known ones, new ones, two that prove to be one."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from storage.db.database import Session
-from storage.domain.errors import Conflict, UnknownContact
+from storage.domain.errors import Conflict, Refusal, UnknownContact
 from storage.domain.facts import Deleted, Merged, has_same_content, is_time_of
-from storage.domain.submissions import Status
+from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
-from storage.ledger.contacts import Identity
+from storage.ledger.contacts import Identity, StartAgain
 from storage.ledger.facts import FactKey, Stored
-from storage.ledger.plan import Plan, PlannedItem
+from storage.ledger.plan import ContactReference, ItemKind, Link, Plan, PlannedItem
+
+DUPLICATE = ItemOutcome(status=Status.DUPLICATE)
+DELETED = ItemOutcome(status=Status.IGNORED, reason=erasing.DELETED)
+ONE_ALREADY = ItemOutcome(status=Status.IGNORED, reason="these are one contact already")
 
 
-async def identify(session: Session, plans: Sequence[Plan], *, now: int) -> None:
-    """Find the contact of every entry, making those not known yet; what is refused or repeated makes nobody."""
-    roots = await _check_workspace(session, plans)
-    await _use_former_identities(session, plans)
-    # Facts before contacts: what another process commits in between is then met again when it is written.
-    stored = await facts.load_stored(session, {plan.fact_key(entry) for plan in plans for entry in plan.live})
-    owners = await contacts.load_identity_owners(
-        session, [identity for plan in plans for entry in plan.live for identity in entry.identities]
-    )
-    roots |= dict(owners.values())
-    if stored:  # who is one with whom at one moment: else a repeat is about somebody else while two are made one
-        roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in stored.values() if row is not None)})
-    ids = {identity: row for identity, (row, _) in owners.items()}
-    stored |= await _load_links(session, plans, ids)
-    live = [entry for plan in plans for entry in plan.live]
-    tombstones = await erasing.load_tombstones(
-        session, [identity for entry in live for identity in (*entry.identities, *entry.former_identities)]
-    )
-    new_contacts = _NewContacts()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    """What is known of contacts and facts: in the ledger, and by the submissions before this one in its group."""
+
+    verified: Mapping[tuple[int, int], int]  #: (workspace id, row) → contact, of the rows that items name
+    roots: Mapping[int, int]  #: row → contact
+    row_of: dict[Identity, int]
+    stored: dict[FactKey, Stored]
+    tombstones: Mapping[Identity, int]
+    newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
+
+    def copy(self) -> "_Names":
+        """Return a copy that can be added to while this one stays as it is."""
+        return replace(self, row_of=dict(self.row_of), stored=dict(self.stored), newcomers=dict(self.newcomers))
+
+
+async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
+    """Find the contact of every item; those not known yet are planned, and inserted by `insert_newcomers`.
+
+    An item that is refused, or repeats a fact, plans no contact.
+    """
+    plans = await _use_former_identities(session, plans)
+    names = await _load_names(session, plans)
+    resolved = []
     for plan in plans:
-        plan.roots = roots
-        new_before = new_contacts.copy()
-        ids_before, stored_before = dict(ids), dict(stored)
-        for entry in plan.live:
-            key = plan.fact_key(entry)
-            if key in stored:
-                # Two that share a commit are compared as the one that came first will be stored.
-                settle_repeat(plan, entry, stored[key], is_same=_is_same_contact(plan, entry, ids, stored))
-            elif not entry.is_deletion and any(
-                tombstones.get(identity, -1) >= entry.at for identity in (*entry.identities, *entry.former_identities)
-            ):
-                entry.status, entry.note = Status.IGNORED, erasing.DELETED
-            elif (
-                _assign_contacts(plan, entry, ids, new_contacts)
-                and _link_contacts(plan, entry, stored)
-                and not entry.is_merge
-            ):
-                entry.fact = plan.fact(entry, entry.at)
-                stored[key] = (entry.rows[0], plan.submission.received_at, entry.fact)
-        if plan.refusal is not None:
-            ids, new_contacts, stored = ids_before, new_before, stored_before
-    await _insert_contacts(session, plans, new_contacts, now=now)
-    # Who was deleted while we waited to name somebody the same is found again.
-    tombstones_now = await erasing.load_tombstones(session, new_contacts.identities) if new_contacts.identities else {}
-    if any(tombstones.get(identity) != until for identity, until in tombstones_now.items()):
-        raise contacts.StartAgain
+        names_after = names.copy()
+        resolved.append(_resolve_plan(plan, names_after))
+        if resolved[-1].refusal is None:
+            names = names_after
+    return resolved
 
 
-async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> None:
-    """Let references name contacts as an earlier version wrote their identities, where such an identity exists."""
-    references = [reference for plan in plans for entry in plan.live for reference in entry.references]
-    former = {then: now for reference in references for now, then in reference.former.items()}
+async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Sequence[Plan]:
+    """Return the plans with identities as an earlier version wrote them, where such an identity exists."""
+    references = [reference for plan in plans for planned in plan.items for reference in planned.references]
+    former = {then for reference in references for then in reference.former.values()}
     if not former:
-        return
-    known = {former[then]: then for then in await contacts.load_known(session, former)}
-    for reference in references:
-        reference.identities = tuple(known.get(identity, identity) for identity in reference.identities)
+        return plans
+    known = set(await contacts.load_known(session, former))
+    return [replace(plan, items=tuple(_rename(planned, known) for planned in plan.items)) for plan in plans]
 
 
-async def _check_workspace(session: Session, plans: Sequence[Plan]) -> dict[int, int]:
-    """Refuse contacts given by an id that is not this workspace's; give whom the others are one with."""
-    referenced = [
-        (plan, entry, (plan.workspace.id, reference.row))
+def _rename(planned: PlannedItem, known: Collection[Identity]) -> PlannedItem:
+    references = []
+    for reference in planned.references:
+        known_former = {now: then for now, then in reference.former.items() if then in known}
+        identities = tuple(known_former.get(identity, identity) for identity in reference.identities)
+        references.append(replace(reference, identities=identities))
+    return replace(planned, references=tuple(references))
+
+
+async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
+    planned_items = [planned for plan in plans for planned in plan.items]
+    identities = [identity for planned in planned_items for identity in planned.identities]
+    pairs = {
+        (plan.workspace.id, reference.row)
         for plan in plans
-        for entry in plan.unsettled
-        for reference in entry.references
+        for planned in plan.items
+        for reference in planned.references
         if reference.row is not None
-    ]
-    root_of = await contacts.verify_contact_ids(session, {pair for _, _, pair in referenced}) if referenced else {}
-    for plan, entry, pair in referenced:
-        if pair not in root_of:
-            plan.refuse(entry, UnknownContact())
-    return {row: root for (_, row), root in root_of.items()}
-
-
-async def _load_links(session: Session, plans: Sequence[Plan], ids: Mapping[Identity, int]) -> dict[FactKey, Stored]:
-    """Give what the ledger says already of the contacts that one item names at once."""
-    keys = {
-        plan.link_key(entry, place)
-        for plan in plans
-        for entry in plan.live
-        for place, _, _ in _make_links({row for row in _list_rows(entry, ids) if row is not None})
     }
-    return await facts.load_stored(session, keys) if keys else {}
+    verified = await contacts.verify_contact_ids(session, pairs) if pairs else {}
+    roots = {row: root for (_, row), root in verified.items()}
+    # Facts before contacts: what another process commits in between is then met again when it is written.
+    stored = await facts.load_stored(session, {planned.key for planned in planned_items}) if planned_items else {}
+    owners = await contacts.load_identity_owners(session, identities) if identities else {}
+    roots |= dict(owners.values())
+    if stored:  # all at one moment: else a repeat is about another contact while two of them are being merged
+        roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in stored.values() if row is not None)})
+    row_of = {identity: row for identity, (row, _) in owners.items()}
+    link_keys = {
+        plan.link_key(planned, place)
+        for plan in plans
+        for planned in plan.items
+        for place, _, _ in _make_links({row for row in _list_rows(planned, row_of) if row is not None})
+    }
+    stored |= await facts.load_stored(session, link_keys) if link_keys else {}
+    all_identities = [identity for planned in planned_items for identity in planned.all_identities]
+    tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
+    return _Names(verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones)
 
 
-@dataclass(slots=True)
-class _NewContacts:
-    """The contacts to be made, which have negative ids until then, and whose the new identities are to be."""
-
-    people: list[tuple[int, str | None]] = field(default_factory=list)
-    identities: dict[Identity, int] = field(default_factory=dict)
-
-    def copy(self) -> "_NewContacts":
-        """Remember what it was."""
-        return _NewContacts(list(self.people), dict(self.identities))
-
-
-def _assign_contacts(plan: Plan, entry: PlannedItem, ids: dict[Identity, int], new_contacts: _NewContacts) -> bool:
-    """Give an entry its contacts, old or new, and these the identities it brings; false where that is refused."""
-    rows = set()
-    for reference in entry.references:
-        matches = (
-            {reference.row}
-            if reference.row is not None
-            else {ids[identity] for identity in reference.identities if identity in ids}
-        )
-        if not matches and not plan.submission.creates:
-            plan.refuse(entry, UnknownContact())
-            return False
-        if not matches:
-            new_contacts.people.append((plan.workspace.id, reference.email))
-            matches = {-len(new_contacts.people)}
-        new_identities = {identity: min(matches) for identity in reference.identities if identity not in ids}
-        ids |= new_identities
-        new_contacts.identities |= new_identities
-        rows |= matches
-    plan.assign_contacts(entry, rows)
-    return True
+def _resolve_plan(plan: Plan, names: _Names) -> Plan:
+    """Find the contacts of a submission's items, and add to *names* what the next submission has to know of them."""
+    items: list[PlannedItem] = []
+    repeats: list[PlannedItem] = []
+    refused: dict[int, Refusal] = {}
+    settled = dict(plan.settled)
+    identities: dict[Identity, int] = {}
+    newcomers_before = len(names.newcomers)
+    for planned in plan.items:
+        try:
+            outcome, resolved = _resolve_item(plan, planned, names, identities)
+        except Refusal as refusal:
+            refused[planned.position] = refusal
+            continue
+        if outcome is not None:
+            settled[planned.position] = outcome
+        if outcome is DUPLICATE:
+            repeats.append(planned)
+        if resolved is not None:
+            items.append(resolved)
+    newcomers = dict(list(names.newcomers.items())[newcomers_before:])
+    return replace(
+        plan, items=tuple(items), repeats=tuple(repeats), settled=settled, newcomers=newcomers, identities=identities,
+        tombstones=names.tombstones, roots=names.roots,
+    ).refuse(refused)  # fmt: skip  # what there is, then what speaks against it
 
 
-def _link_contacts(plan: Plan, entry: PlannedItem, stored: dict[FactKey, Stored]) -> bool:
-    """Note which of its contacts an entry proves to be one; false where the same key has said otherwise."""
-    links = [] if entry.is_deletion else _make_links(entry.rows)
-    if entry.is_merge and not links:
-        entry.status, entry.note = Status.IGNORED, "these are one contact already"
+def _resolve_item(
+    plan: Plan, planned: PlannedItem, names: _Names, identities: dict[Identity, int]
+) -> tuple[ItemOutcome | None, PlannedItem | None]:
+    """Return the outcome of an item where it becomes no fact, and the item with its contacts where it goes on.
+
+    Raises the Refusal of an item that is set aside. Adds to *identities* those to be inserted.
+    """
+    if any(
+        reference.row is not None and (plan.workspace.id, reference.row) not in names.verified
+        for reference in planned.references
+    ):
+        raise UnknownContact
+    if planned.key in names.stored:
+        stored = names.stored[planned.key]
+        check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, names))
+        return DUPLICATE, None
+    if planned.kind is not ItemKind.DELETION and any(
+        names.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
+    ):
+        return DELETED, None
+    rows = [row for reference in planned.references for row in _find_rows(plan, reference, names, identities)]
+    resolved = _with_rows(planned, rows, names.roots)
+    links = () if planned.kind is ItemKind.DELETION else _make_links(resolved.rows)
+    outcome = ONE_ALREADY if planned.kind is ItemKind.MERGE and not links else None
+    new_links = []
     for link in links:
-        key = plan.link_key(entry, link[0])
-        if key not in stored:
-            entry.links.append(link)
-            stored[key] = (entry.rows[0], plan.submission.received_at, plan.merged(entry, link))
-        elif not _is_merge_of(stored[key], link):
-            _refuse_conflict(plan, entry)
-            return False
-    return True
+        key = plan.link_key(resolved, link[0])
+        if key not in names.stored:
+            new_links.append(link)
+            names.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.merged(resolved, link))
+        elif not _is_merge_of(names.stored[key], link):
+            raise refuse_conflict(plan)
+    if planned.kind is not ItemKind.MERGE:
+        fact = plan.fact(resolved, resolved.at)
+        names.stored[planned.key] = (resolved.rows[0], plan.submission.received_at, fact)
+    return outcome, None if outcome is not None else replace(resolved, links=tuple(new_links))
 
 
-def _make_links(rows: Collection[int]) -> list[tuple[int, int, int]]:
-    """Link the first of some contacts to each of the others: (place, contact, contact)."""
+def _find_rows(
+    plan: Plan, reference: ContactReference, names: _Names, identities: dict[Identity, int]
+) -> Collection[int]:
+    """Return the contact rows that a reference names, known or new; the identities that it adds become theirs."""
+    rows = {names.row_of[identity] for identity in reference.identities if identity in names.row_of}
+    if reference.row is not None:
+        rows = {reference.row}
+    if not rows and not plan.submission.creates:
+        raise UnknownContact
+    if not rows:
+        row = -1 - len(names.newcomers)
+        names.newcomers[row] = reference.email
+        rows = {row}
+    added = {identity: min(rows) for identity in reference.identities if identity not in names.row_of}
+    names.row_of.update(added)
+    identities.update(added)
+    return rows
+
+
+def _with_rows(planned: PlannedItem, rows: Collection[int], roots: Mapping[int, int]) -> PlannedItem:
+    """Return an item that names these contact rows, at least one; its facts are the first one's."""
+    ordered = tuple(sorted(set(rows)))
+    return replace(planned, rows=ordered, contact=roots.get(ordered[0], ordered[0]))
+
+
+def _make_links(rows: Collection[int]) -> tuple[Link, ...]:
+    """Link the first of some contact rows to each of the others."""
     first, *others = sorted(rows) or (0,)
-    return [(place, first, other) for place, other in enumerate(others, start=1)]
+    return tuple((place, first, other) for place, other in enumerate(others, start=1))
 
 
-def _is_merge_of(stored: Stored, link: tuple[int, int, int]) -> bool:
+def _is_merge_of(stored: Stored, link: Link) -> bool:
     fact = stored[2]
     return isinstance(fact, Merged) and (fact.one, fact.other) == link[1:]
 
 
-async def _insert_contacts(session: Session, plans: Sequence[Plan], new_contacts: _NewContacts, *, now: int) -> None:
-    id_of: dict[int, int] = {}
-    if new_contacts.people:
-        new_ids = await contacts.insert_contacts(session, new_contacts.people, now=now)
-        id_of = {-position: id for position, id in enumerate(new_ids, start=1)}
-    for plan in plans:
-        plan.roots |= {id: id for id in id_of.values()}
-        for entry in plan.unsettled:
-            plan.assign_contacts(entry, [id_of.get(row, row) for row in entry.rows])
-            places = {place for place, _, _ in entry.links}
-            entry.links = [link for link in _make_links(entry.rows) if link[0] in places]
-    if new_contacts.identities:
-        identities = {identity: id_of.get(contact, contact) for identity, contact in new_contacts.identities.items()}
-        await contacts.insert_identities(session, identities)
+def _list_rows(planned: PlannedItem, row_of: Mapping[Identity, int]) -> list[int | None]:
+    """Return the contact rows that an item names, None for each that is not known."""
+    rows: list[int | None] = [row_of.get(identity) for identity in planned.identities]
+    return rows + [reference.row for reference in planned.references if reference.row is not None]
 
 
-def _list_rows(entry: PlannedItem, ids: Mapping[Identity, int]) -> list[int | None]:
-    """Give the contacts that an entry names, none for each that is not known."""
-    rows: list[int | None] = [ids.get(identity) for identity in entry.identities]
-    return rows + [reference.row for reference in entry.references if reference.row is not None]
-
-
-def _is_same_contact(
-    plan: Plan, entry: PlannedItem, ids: Mapping[Identity, int], stored: Mapping[FactKey, Stored]
-) -> bool:
-    """Tell whether an entry names whom the fact under its key is about, with everything it names them by."""
-    rows = [row for row in _list_rows(entry, ids) if row is not None]
-    if len(rows) < len(_list_rows(entry, ids)):
+def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
+    """Return whether everything that an item names is the contact of the fact that has its key."""
+    rows = [row for row in _list_rows(planned, names.row_of) if row is not None]
+    if len(rows) < len(_list_rows(planned, names.row_of)):
         return False
     links = _make_links(set(rows))
     is_linked = all(
-        plan.link_key(entry, link[0]) in stored and _is_merge_of(stored[plan.link_key(entry, link[0])], link)
+        plan.link_key(planned, link[0]) in names.stored
+        and _is_merge_of(names.stored[plan.link_key(planned, link[0])], link)
         for link in links
     )
-    if entry.is_merge:
+    if planned.kind is ItemKind.MERGE:
         return is_linked and bool(links)
-    roots = {plan.roots.get(row, row) for row in rows}
-    row, _, _ = stored[plan.fact_key(entry)]
-    contact = None if row is None else plan.roots.get(row, row)
+    roots = {names.roots.get(row, row) for row in rows}
+    row, _, _ = names.stored[planned.key]
+    contact = None if row is None else names.roots.get(row, row)
     return roots == {contact} or (contact in roots and is_linked)
 
 
-def settle_repeat(plan: Plan, entry: PlannedItem, stored: Stored, *, is_same: bool) -> None:
-    """Tell a repeat of a fact from a contradiction; a time that we stamped is not the sender's word."""
+def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: bool) -> None:
+    """Raise Conflict unless an item repeats the stored fact of its key; a time that we stamped may differ."""
     _, received_at, fact = stored
     if isinstance(fact, Deleted):  # nothing is left to compare it with
-        entry.status = Status.DUPLICATE
         return
-    occurred_at = entry.item.occurred_at
-    same_time = is_time_of(fact, occurred_at, received=received_at, resolution=entry.item.resolution)
-    repeated = fact if entry.is_merge else plan.fact(entry, fact.occurred_at)
-    if is_same and same_time and has_same_content(repeated, fact):
-        entry.status = Status.DUPLICATE
-    else:
-        _refuse_conflict(plan, entry)
+    occurred_at = planned.item.occurred_at
+    same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
+    repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
+    if not (is_same and same_time and has_same_content(repeated, fact)):
+        raise refuse_conflict(plan)
 
 
-def _refuse_conflict(plan: Plan, entry: PlannedItem) -> None:
-    if plan.submission.all_or_none:
-        raise Conflict
-    plan.refuse(entry, Conflict("conflict"))
+def refuse_conflict(plan: Plan) -> Conflict:
+    """Return why an item is set aside that repeats a key with other content."""
+    return Conflict() if plan.submission.all_or_none else Conflict("conflict")
+
+
+async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
+    """Insert the new contacts and identities of a group, and return its plans with their rows.
+
+    Raises StartAgain where another transaction inserted or deleted one of these identities meanwhile.
+    """
+    newcomers = [(plan.workspace.id, row, email) for plan in plans for row, email in plan.newcomers.items()]
+    id_of: dict[int, int] = {}
+    if newcomers:
+        ids = await contacts.insert_contacts(
+            session, [(workspace, email) for workspace, _, email in newcomers], now=now
+        )
+        id_of = {row: id for (_, row, _), id in zip(newcomers, ids, strict=True)}
+    identities = {identity: id_of.get(row, row) for plan in plans for identity, row in plan.identities.items()}
+    if identities:
+        await contacts.insert_identities(session, identities)
+        # A deletion that was under way while this transaction waited for an identity left a tombstone.
+        known = {identity: until for plan in plans for identity, until in plan.tombstones.items()}
+        tombstones = await erasing.load_tombstones(session, identities)
+        if any(known.get(identity) != until for identity, until in tombstones.items()):
+            raise StartAgain
+    return [_insert_rows(plan, id_of) for plan in plans] if id_of else list(plans)
+
+
+def _insert_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
+    roots = {**plan.roots, **{id: id for id in id_of.values()}}
+    items = []
+    for planned in plan.items:
+        moved = _with_rows(planned, [id_of.get(row, row) for row in planned.rows], roots)
+        places = {place for place, _, _ in planned.links}
+        items.append(replace(moved, links=tuple(link for link in _make_links(moved.rows) if link[0] in places)))
+    members = {**plan.members, **{id_of[row]: id_of[row] for row in plan.newcomers}} if plan.joined else plan.members
+    return replace(plan, items=tuple(items), roots=roots, members=members)

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -45,6 +46,15 @@ def _sqlite_rows(path: Path, sql: str, params: tuple[object, ...]) -> list[dict[
         return [dict(row) for row in connection.execute(sql, params)]
     finally:
         connection.close()
+
+
+@contextmanager
+def write_locked(url: str) -> Iterator[None]:
+    """Hold the write lock of a SQLite file, as another process does that is in the middle of a transaction."""
+    with closing(sqlite3.connect(file_of(url), isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
 
 
 async def empty(url: str) -> None:

@@ -17,7 +17,7 @@ from tests.storage.processes import HOUSE
 # They know no team yet: they open what all teams are in, move its tables, or are called with a session only.
 INTERNAL = {
     "bootstrap", "db.database", "db.errors", "db.migrate", "db.models", "db.sqlite_engine", "ledger.committer",
-    "ledger.plan", "ledger.project", "ledger.record", "vault",
+    "ledger.plan", "ledger.project", "ledger.queue", "ledger.record", "vault",
 }  # fmt: skip  # names
 # They ask for all teams, or for what says which team it is.
 OF_ALL_TEAMS = {
@@ -25,6 +25,7 @@ OF_ALL_TEAMS = {
     "sources.config.check_keys",
     "tokens.find_token",
     "jobs.workspaces_with_due_jobs",
+    "jobs.enqueue_recurring",
     "reading.metrics_queries.measure",
     "scoring.drafts.fold_again",
 }

@@ -16,7 +16,8 @@ from storage.reading.current_scores import top
 from storage.sources.config import add_source
 from storage.sources.deliveries import delivery
 from storage.workspaces import add_workspace
-from tests.webhooks.receiving import SLUG, Receiving, furnish
+from tests.storage import raw
+from tests.webhooks.receiving import SLUG, Receiving, check_problem, furnish
 from tests.webhooks.sender import DAY, OTHER_SECRET, SECOND, SECRET, START, Sender, encoded, item, signed
 from tests.webhooks.test_generic import read
 from webhooks.read.parse_delivery import replay
@@ -631,6 +632,28 @@ async def test_workspaces_and_sources_are_apart(service: Receiving) -> None:
     assert other_cards == [("ada@example.com", 90_000)]
     assert (await service.sending(team="T0999").push(item())).status == 401
     assert (await service.sending(team=empty.team).push(item())).status == 404
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_batches_over_the_bound_are_refused_at_once(service: Receiving, database_url: str) -> None:
+    """They are 503 with Retry-After before anything of them waits; what waits is recorded, and so is a single push."""
+    await add_source(service.workspace, slug="form", provider="generic", secrets=[SECRET], now=START)
+    batch = {"items": [item(id=f"k{number}", email=f"p{number}@example.com") for number in range(1_000)]}
+    with raw.write_locked(database_url):
+        pushes = [asyncio.create_task(service.sender.push(batch)) for _ in range(14)]
+        refused, waiting = await asyncio.wait(pushes, return_when=asyncio.FIRST_COMPLETED)
+        for push in refused:
+            check_problem(push.result(), 503, "Service Unavailable", detail=True)
+            assert push.result().headers["Retry-After"] == "5"
+        single = asyncio.create_task(service.sending(slug="form").push(item(email="zoe@example.com")))
+        while len(waiting) > 11:  # one is being recorded, and ten wait
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert [push.result().status for push in done] == [503] * len(done)
+        assert not single.done()
+
+    assert (await single).counts == (1, 0, 0, 0)
+    counts = [(await push).counts for push in waiting]
+    assert sorted(counts) == [(0, 1_000, 0, 0)] * 10 + [(1_000, 0, 0, 0)]
 
 
 async def cards(workspace: Workspace) -> list[tuple[str | None, int]]:

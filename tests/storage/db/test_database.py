@@ -372,7 +372,7 @@ async def test_a_database_that_is_gone_is_an_outage(scratch: str, team: Team, st
     for _ in range(2):
         with pytest.raises(StorageUnavailable) as outage:
             await team.deliver(set_to("k", "ada@example.com", 10))
-        assert str(outage.value) == "The database does not answer just now; nothing of this was kept."
+        assert str(outage.value) == "The database does not answer; nothing was recorded."
         with pytest.raises(StorageUnavailable):
             await all_workspaces()
         assert not (await storage.readiness()).is_ready
@@ -406,7 +406,7 @@ async def test_a_server_that_lets_nobody_in_says_so(database_url: str) -> None:
             for attempt in (open_storage, migrate):
                 with pytest.raises(StorageUnavailable) as error:
                     await attempt(url)
-                assert str(error.value) == f"{reason}; nothing of this was kept."
+                assert str(error.value) == f"{reason}; nothing was recorded."
     finally:
         await connection.execute("DROP ROLE guest")
         await connection.close()
@@ -422,7 +422,7 @@ async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None
 
     with pytest.raises(StorageUnavailable) as outage:
         await write(body)
-    assert str(outage.value) == "The database may only be read just now; nothing of this was kept."
+    assert str(outage.value) == "The database may only be read just now; nothing was recorded."
 
 
 @sqlite_only
@@ -442,7 +442,7 @@ async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str
         await team.deliver(item)
     await current_database().writer.rows(end)
 
-    assert str(outage.value) == f"{reason}; nothing of this was kept."
+    assert str(outage.value) == f"{reason}; nothing was recorded."
     await team.deliver(set_to("k", "ada@example.com", 10))
     assert await team.value("ada@example.com") == 10_000
 
@@ -467,7 +467,7 @@ async def test_a_damaged_file_is_refused(database_url: str) -> None:
     for attempt in (open_storage, migrate):
         with pytest.raises(StorageUnavailable) as error:
             await attempt(database_url)
-        assert str(error.value) == f"{DAMAGED}; nothing of this was kept."
+        assert str(error.value) == f"{DAMAGED}; nothing was recorded."
 
 
 @sqlite_only

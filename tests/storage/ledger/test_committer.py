@@ -12,8 +12,9 @@ from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import Merge, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Status
-from storage.ledger.committer import MOST_SUBMISSIONS, Committer, drained
+from storage.ledger.committer import Committer, drained
 from storage.ledger.contacts import find
+from storage.ledger.queue import MOST_SUBMISSIONS
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts

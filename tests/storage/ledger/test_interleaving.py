@@ -17,7 +17,7 @@ from storage.domain.score_types import Rule, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import StartAgain
-from storage.ledger.record import record_group
+from storage.ledger.record import Returned, record_group
 from storage.ledger.verify import verify_next
 from storage.scoring import drafts
 from storage.scoring.definitions import score_types
@@ -63,7 +63,7 @@ async def record(
 
     in_time = False
 
-    async def body(session: Session) -> list[Recorded | Refusal]:
+    async def body(session: Session) -> list[Recorded | Refusal | Returned]:
         nonlocal in_time
         if begin.is_set():
             return await record_group(session, [(team.workspace, submission)], now=NOW)

@@ -1,0 +1,151 @@
+"""What waits to be recorded is bounded; people come first, and sources take turns."""
+
+import asyncio
+
+import pytest
+
+from storage.domain.errors import TooBusy
+from storage.domain.facts import Deletion
+from storage.domain.people import Workspace
+from storage.ledger.queue import (
+    MOST_ITEMS_OF_PUSH,
+    MOST_SUBMISSIONS,
+    MOST_WAITING,
+    MOST_WAITING_WITH_PUSHES,
+    Pending,
+    Queue,
+)
+from tests.storage.teams import NOW, Team, set_to
+
+ACME, OTHER = Team(Workspace(id=1, team="T1", name="Acme")), Team(Workspace(id=2, team="T2", name="Other"))
+
+
+def delivery(source: str, number: int, *, items: int = 1, team: Team = ACME) -> Pending:
+    """Make a delivery of a source; its batch is named by source and number."""
+    item = set_to("k", "ada@example.com", 1)
+    submission = team.delivery(*[item] * items, source=source, batch=f"{source}{number}")
+    return Pending(team.workspace, submission, NOW, asyncio.get_running_loop().create_future())
+
+
+def command(number: int) -> Pending:
+    """Make what a person asks."""
+    submission = ACME.asking(set_to("k", "ada@example.com", 1), batch=f"person{number}")
+    return Pending(ACME.workspace, submission, NOW, asyncio.get_running_loop().create_future())
+
+
+def batches(group: list[Pending]) -> list[str]:
+    """Name the submissions of a group."""
+    return [pending.submission.batch for pending in group]
+
+
+def queue_of(*waiting: Pending) -> Queue:
+    """Make a queue in which these wait, in the order they came."""
+    queue = Queue()
+    for pending in waiting:
+        queue.add(pending)
+    return queue
+
+
+def all_groups(queue: Queue) -> list[list[str]]:
+    """Take every group of a queue."""
+    groups = []
+    while queue:
+        groups.append(batches(queue.next_group()))
+    return groups
+
+
+async def test_a_person_is_in_the_next_group_however_much_waits() -> None:
+    """Behind 60 batches of ten sources, and first in it."""
+    sources = [delivery(f"s{number % 10}", number, items=160) for number in range(60)]
+    queue = queue_of(*sources, command(1), command(2))
+
+    assert batches(queue.next_group())[:2] == ["person1", "person2"]
+
+
+async def test_another_source_is_in_the_next_group() -> None:
+    """A push does not wait for the batches of a source that came before it, and each source keeps its order."""
+    queue = queue_of(*(delivery("crm", number, items=900) for number in range(10)), delivery("form", 1))
+
+    assert all_groups(queue) == [["crm0", "form1"], *([f"crm{number}"] for number in range(1, 10))]
+
+
+async def test_sources_take_turns() -> None:
+    """Each has one batch in a row while others wait, also the same source name of two workspaces."""
+    flood = [delivery("crm", number, items=1_000) for number in range(4)]
+    others = [delivery("erp", number, items=1_000) for number in range(2)]
+    queue = queue_of(*flood, *others, delivery("crm", 9, items=1_000, team=OTHER))
+
+    assert all_groups(queue) == [["crm0"], ["erp0"], ["crm9"], ["crm1"], ["erp1"], ["crm2"], ["crm3"]]
+
+
+async def test_small_batches_share_a_group_up_to_its_size() -> None:
+    """A batch that does not fit is the first of the next group."""
+    queue = queue_of(*(delivery("crm", number, items=400) for number in range(5)), delivery("erp", 0, items=300))
+
+    assert all_groups(queue) == [["crm0", "erp0"], ["crm1", "crm2"], ["crm3", "crm4"]]
+
+
+async def test_a_group_has_so_many_submissions_at_most() -> None:
+    """The others wait for the next one."""
+    queue = queue_of(*(delivery(f"s{number % 3}", number) for number in range(MOST_SUBMISSIONS + 1)))
+
+    assert [len(group) for group in all_groups(queue)] == [MOST_SUBMISSIONS, 1]
+
+
+@pytest.mark.parametrize("by_person", [False, True])
+async def test_what_needs_a_group_of_its_own_has_one(*, by_person: bool) -> None:
+    """What came before and after it from its source stays before and after it."""
+    submission = ACME.delivery(Deletion(key="k", contact=1), batch="deletion", source="slack" if by_person else "crm")
+    deletion = Pending(ACME.workspace, submission, NOW, asyncio.get_running_loop().create_future())
+    others = [command(number) if by_person else delivery("crm", number) for number in (1, 2)]
+    queue = queue_of(others[0], deletion, others[1])
+    name = "person" if by_person else "crm"
+
+    assert all_groups(queue) == [[f"{name}1"], ["deletion"], [f"{name}2"]]
+
+
+async def test_batches_are_refused_first() -> None:
+    """At the bound a batch is refused, a push is not; at the second bound a push is, and a person never.
+
+    One batch alone may be larger than the bound.
+    """
+    queue_of(delivery("crm", 1, items=MOST_WAITING + 1))
+    queue = queue_of(*(delivery("crm", number, items=1_000) for number in range(MOST_WAITING // 1_000)))
+    with pytest.raises(TooBusy):
+        queue.add(delivery("erp", 1, items=MOST_ITEMS_OF_PUSH + 1))
+    pushes = [
+        delivery("form", number, items=MOST_ITEMS_OF_PUSH) for number in range(MOST_WAITING // MOST_ITEMS_OF_PUSH)
+    ]
+    for push in pushes:
+        queue.add(push)
+    assert MOST_WAITING + len(pushes) * MOST_ITEMS_OF_PUSH == MOST_WAITING_WITH_PUSHES
+    with pytest.raises(TooBusy):
+        queue.add(delivery("form", 0))
+    queue.add(command(1))
+
+    queue.next_group()
+    queue.add(delivery("form", 0))
+
+
+async def test_what_is_put_back_comes_first_and_in_its_order() -> None:
+    """Before what came later from its source, and before other sources; people stay before all of them."""
+    queue = queue_of(delivery("crm", 1), delivery("crm", 2), command(1), delivery("erp", 1), delivery("crm", 3))
+    group = queue.next_group()
+    assert batches(group) == ["person1", "crm1", "erp1", "crm2", "crm3"]
+
+    queue.add(delivery("erp", 2))
+    queue.add(delivery("crm", 4))
+    queue.put_back(group[1:])
+
+    assert all_groups(queue) == [["crm1", "erp1", "crm2", "erp2", "crm3", "crm4"]]
+
+
+async def test_what_is_removed_waits_no_longer() -> None:
+    """It counts no longer, either; what is in a group already cannot be removed."""
+    first, last = delivery("crm", 1), delivery("erp", 1, items=MOST_WAITING - 1)
+    queue = queue_of(first, last)
+
+    assert (queue.remove(last), queue.remove(last)) == (True, False)
+    queue.add(delivery("erp", 2, items=MOST_WAITING - 1))
+    assert all_groups(queue) == [["crm1", "erp2"]]
+    assert not queue.remove(first)
