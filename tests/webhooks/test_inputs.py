@@ -2,6 +2,7 @@
 
 import random
 import string
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -10,11 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.domain.contacts import id_key
+from storage.domain.errors import Refusal
 from storage.domain.facts import Ignored, Item, Unusable, stamp
+from storage.sources.config import set_source
 from tests.webhooks.events import EVENTS, SOAP
-from tests.webhooks.test_providers import items, reference_to, setting
+from tests.webhooks.receiving import Receiving
+from tests.webhooks.test_providers import TEAM, items, reference_to, setting
 from tests.webhooks.test_reported import soap
+from tests.webhooks.test_senders import connect, encoded, send
 from webhooks.read.bodies import parse_xml
+from webhooks.source_settings import SourceOptions, configure
 
 SENT = "2025-12-31T23:59:00+00:00"
 RECEIVED = 1_767_225_540_400_000  # in the second in which it was sent: its time is cut to the second
@@ -288,3 +294,65 @@ def test_custom_fields_of_freshsales_are_read(name: str) -> None:
     (item,) = setting(items("freshsales", body, map={"points": "lead_score", "custom_field.cf_fit": "lead_score"}))
 
     assert (item.score, item.amount) == ("lead_score", 72_000)
+
+
+# --- numbers
+
+
+@given(whole=st.integers(-1000, 1000), digits=st.text("0123456789", min_size=4, max_size=12), typed=st.booleans())
+def test_more_digits_are_rounded_half_even(whole: int, digits: str, typed: bool) -> None:
+    """A CRM computes with more digits than a score has; who sends our own body is told."""
+    written = f"{whole}.{digits}"
+    value = written if typed else float(written)
+    expected = round(Fraction(written if typed else repr(value)) * 1000)
+    (item,) = setting(items("zapier", {"email": "ada@example.com", "lead_score": value}))
+
+    assert item.amount == expected
+    assert (item.note is not None) == (Fraction(written if typed else repr(value)) * 1000 != expected)
+    own = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "lead_score", "value": value}
+    (kept,) = items("generic", own)
+    assert isinstance(kept, Unusable) == (item.note is not None)
+
+
+VALUES_TO_ADJUST = [  # value, option, score in points or none, reason or note
+    (7.25, (), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
+    (12, (), None, "Fit runs from 1 to 10; 12 is outside it"),
+    (7.25, ("off_step=round",), 7, "7.25 was taken as 7"),  # of two that are as near, the one on an even step
+    (7.75, ("off_step=round",), 8, "7.75 was taken as 8"),
+    (7.5, ("off_step=round",), 7.5, None),
+    (12.3, ("off_step=round",), None, "Fit runs from 1 to 10; 12.3 is outside it"),
+    (12.3, ("out_of_range=clamp",), 10, "12.3 was taken as 10"),
+    (-3, ("out_of_range=clamp", "off_step=round"), 1, "-3 was taken as 1"),
+    (7.25, ("out_of_range=clamp",), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
+    (7.26666, ("off_step=round",), 7.5, "`7.26666` was rounded to 7.267; 7.267 was taken as 7.5"),
+    (7.25, ("off_step=round", "off_step=quarantine"), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
+]
+
+
+async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving) -> None:
+    """Otherwise they wait in quarantine; what was done is said in the answer, and a repeat stays a repeat."""
+    for number, (value, options, score, reason) in enumerate(VALUES_TO_ADJUST):
+        source = await connect(service, f"s-{number}", "zapier", options=options[:1])
+        for option in options[1:]:
+            configured = configure(
+                service.workspace, slug=source.slug, provider="zapier", options=SourceOptions(options=[option]),
+                before=source,
+            )  # fmt: skip  # as `source set` does
+            source = await set_source(
+                service.workspace, slug=source.slug, settings=configured.settings, now=service.clock()
+            )
+        body = encoded({"email": f"p{number}@example.com", "fit": value, "event_id": "e"})
+        answer, again = await send(service, source, body), await send(service, source, body)
+
+        assert answer.outcomes == [("quarantined" if score is None else "applied", reason)]
+        if score is not None:
+            assert again.outcomes == [("duplicate", None)]
+            assert await service.scores(f"p{number}@example.com") == {"fit": score * 1000}
+
+
+def test_only_crms_have_their_values_adjusted() -> None:
+    """Our own body is a program's, which can mend what it sends."""
+    with pytest.raises(Refusal, match=r"^`generic` has no option `off_step`; there is none$"):
+        configure(TEAM, slug="own", provider="generic", options=SourceOptions(options=["off_step=round"]))
+    with pytest.raises(Refusal, match=r"^the option `off_step` is round or quarantine, not `up`$"):
+        configure(TEAM, slug="own", provider="mautic", options=SourceOptions(options=["off_step=up"]))

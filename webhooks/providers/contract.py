@@ -30,6 +30,12 @@ from webhooks.read.extract import Event, as_text
 from webhooks.read.mapping import Budget
 from webhooks.read.simultaneous import order_simultaneous
 
+#: what becomes of values that are not on a step, or outside the range: `quarantine` unless the source says otherwise
+ADJUSTMENTS: Mapping[str, tuple[str, ...]] = {
+    "off_step": ("round", "quarantine"),
+    "out_of_range": ("clamp", "quarantine"),
+}
+
 
 class BadBody(Exception):
     """The body is authentic but cannot be read."""
@@ -74,7 +80,7 @@ class Provider:
     it raises BadBody where the shape is the sender's mistake, and a Refusal to set the whole body aside.
     *content_types*: what is read; a star stands for anything, as in `application/*+json` (RFC 6839).
     *around*: what handlers are told beside the event, made once for each delivery.
-    *options*: what `--option` may say. *takes*: which further options of `source add` it uses.
+    *options*: what `--option` may say beside ADJUSTMENTS. *takes*: which further options of `source add` it uses.
     """
 
     steps: tuple[str, ...]
@@ -89,6 +95,11 @@ class Provider:
     ack: tuple[str, str] | None = None  #: content type and body of a 200, where the sender wants words of its own
     by_item: bool = False  #: what cannot be used in its JSON costs the item; a CRM's broken characters are replaced
     readback: Readback | None = None  #: where what it sends leaves out what a contact is
+
+    @property
+    def all_options(self) -> Mapping[str, tuple[str, ...]]:
+        """Return everything that `--option` may say; who sends our own body can mend its values."""
+        return self.options if self.by_item else {**self.options, **ADJUSTMENTS}
 
     def takes_kind(self, kind: str) -> bool:
         """Tell whether bodies of a content type are read."""

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from storage.domain.contacts import Json, Reference, find_broken_text, looks_like_address
-from storage.domain.errors import BadItem, BadTime, Refusal
+from storage.domain.errors import BadItem, BadNumber, BadTime, Refusal
 from storage.domain.facts import Ignored, Item, ItemRequest, Op, Unusable
-from storage.domain.numbers import from_json
+from storage.domain.numbers import from_json, show
 from storage.domain.sources import Source
 from webhooks.read.bodies import BROKEN
 
@@ -77,6 +77,15 @@ class Event:
         self.named.append(contact)
         return contact
 
+    def number(self, value: object) -> int:
+        """Read a value as thousandths; more digits are rounded half-even with a note. Raises BadNumber."""
+        try:
+            return from_json(value)
+        except BadNumber:
+            amount = from_json(value, rounded=True)
+            self.notes.append(f"`{str(value).strip()[:40]}` was rounded to {show(amount)}")
+            return amount
+
     def moment(self, value: object) -> Moment | None:
         """Read a time; one that cannot be read is left out with a note, so that the time of receipt counts."""
         try:
@@ -132,7 +141,7 @@ def scores(
             items.append(Ignored(key=item_key, reason=f"`{name[:80]}` is null, which says nothing", raw=event.raw))
             continue
         try:
-            amount = 0 if name in cleared else from_json(value)
+            amount = 0 if name in cleared else event.number(value)
         except Refusal as exc:
             items.append(Unusable(key=item_key, reason=f"`{name[:80]}`: {exc}", raw=event.raw))
             continue
