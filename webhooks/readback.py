@@ -30,7 +30,13 @@ from webhooks.limits import HOUR, MAX_BODY, TooLarge, read_body
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Readback
 from webhooks.read.bodies import JSON
-from webhooks.read.parse_delivery import name_earlier_requests, read_items, readback_request, serialize_request
+from webhooks.read.parse_delivery import (
+    name_earlier_requests,
+    prepare_items,
+    read_items,
+    readback_request,
+    serialize_request,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +103,9 @@ class Reader:
         signed_request = readback_request(answer.body, id=request.id)
         key = f"read:{request.id}:{hashlib.sha256(answer.body).hexdigest()[:16]}"
         try:
-            items = read_items(PROVIDERS[source.provider], signed_request, source=source, key=key)
+            items = await prepare_items(
+                source, read_items(PROVIDERS[source.provider], signed_request, source=source, key=key)
+            )
         except BadBody as exc:
             raise _PermanentFailure(f"was answered what cannot be read: {exc}") from exc
         now = self._clock()

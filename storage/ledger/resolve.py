@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from storage.db.database import Session
 from storage.domain.errors import Conflict, Refusal, UnknownContact
-from storage.domain.facts import Deleted, Merged, has_same_content
+from storage.domain.facts import Deleted, Merged, has_same_content, is_time_of
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
@@ -234,7 +234,7 @@ def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: b
     if isinstance(fact, Deleted):  # nothing is left to compare it with
         return
     occurred_at = planned.item.occurred_at
-    same_time = occurred_at is None or min(occurred_at, received_at) == fact.occurred_at
+    same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
     repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
     if not (is_same and same_time and has_same_content(repeated, fact)):
         raise refuse_conflict(plan)

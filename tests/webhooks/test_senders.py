@@ -69,7 +69,8 @@ async def send(
     service: Receiving, source: Source, body: bytes, *, secret: str | None = None, query: str = "", **headers: str
 ) -> Answer:
     """Post a body as the sender of a source would."""
-    proof, url = PROVIDERS[source.provider].proof(source), f"{service.url}/webhooks/{TEAM}/{source.slug}"
+    proof = PROVIDERS[source.provider].proof(source)
+    url = f"{service.url}/webhooks/{service.workspace.team}/{source.slug}"
     kind = headers.pop("kind", "text/xml" if source.provider == "salesforce" else "application/json")
     signed_url = f"{url}?{query}" if query else url
     plain = SignedRequest(url=signed_url, query=query, headers={"content-type": kind, **headers}, body=body)
