@@ -15,7 +15,7 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.contacts import StartAgain
 from storage.ledger.plan import Name
-from storage.ledger.queue import MOST_SUBMISSIONS, Pending, Queue
+from storage.ledger.queue import MOST_ITEMS_OF_PUSH, MOST_SUBMISSIONS, Pending, Queue
 from storage.ledger.record import Returned, record_group
 
 T = TypeVar("T")
@@ -46,6 +46,11 @@ async def rehearse(
 ) -> T:
     """Record a submission, return what *look* reads in that transaction, and roll it back; raises as `record` does."""
     return await _current_committer().rehearse(workspace, submission, look=look, now=now)
+
+
+def check_room() -> None:
+    """Raise TooBusy where any batch would be refused just now, so that no work is spent on reading one."""
+    _current_committer().check_room()
 
 
 async def drained(opened: Database) -> None:
@@ -79,7 +84,7 @@ class Committer:
         """Record a submission; see the verb of the same name."""
         loop = asyncio.get_running_loop()
         pending = Pending(workspace, submission, now, loop.create_future())
-        self._queue.add(pending, beside=sum(locked.size for locked in self._locked))
+        self._queue.add(pending, beside=self._count_locked())
         pending.patience = loop.call_later(self._patience, self._give_up, pending)
         if self._task is None:
             self._task = asyncio.create_task(self._drain_queue())
@@ -112,6 +117,13 @@ class Committer:
                 return results[-1]
             await asyncio.sleep(RETRY_LOCKED)
         raise StorageUnavailable
+
+    def check_room(self) -> None:
+        """Raise TooBusy where any batch would be refused; see the verb of the same name."""
+        self._queue.check_room(MOST_ITEMS_OF_PUSH + 1, beside=self._count_locked())
+
+    def _count_locked(self) -> int:
+        return sum(pending.size for pending in self._locked)
 
     async def drained(self) -> None:
         """Wait until nothing is being recorded."""

@@ -649,6 +649,7 @@ async def test_batches_over_the_bound_are_refused_at_once(service: Receiving, da
         while len(waiting) > 11:  # one is being recorded, and ten wait
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             assert [push.result().status for push in done] == [503] * len(done)
+        assert (await service.sender.push(b"[" * 40_000)).status == 503  # a large body is not even read
         assert not single.done()
 
     assert (await single).counts == (1, 0, 0, 0)
