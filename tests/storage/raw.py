@@ -74,9 +74,12 @@ async def empty(url: str) -> None:
 
 
 def damage(url: str, table: str) -> None:
-    """Overwrite where a table and its indexes begin in the file of a SQLite URL, as a broken disk does."""
+    """Overwrite where a table and its indexes begin in the file of a SQLite URL, as a broken disk does.
+
+    Call this in a thread where the file is in use: it waits for transactions that are open."""
     with closing(sqlite3.connect(file_of(url))) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert not is_busy
         pages = connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = ?", (table,)).fetchall()
         ((size,),) = connection.execute("PRAGMA page_size")
     with file_of(url).open("r+b") as file:
