@@ -35,8 +35,8 @@ def doctor(team: Team = None, as_json: AsJson = False) -> None:
             ids = row["ids"]
             assert isinstance(ids, list)
             output.lines(
-                f"{row['workspace']}: {row['contact']} has {len(ids)} ids of {row['source']}: {', '.join(ids)}."
-                f" If they are different people: contact-score contact split {row['contact']} {row['source']}:{ids[-1]}"
+                f"{row['workspace']}: {row['contact']} has {len(ids)} ids of {row['source']}, which came with one"
+                f" address: {', '.join(ids)}"
             )
         for row in alike:
             pair = row["contacts"]
