@@ -100,12 +100,12 @@ class Migrated:
     folded: int  #: scores that an older version had folded otherwise
 
 
-async def migrate(url: str) -> Migrated:
+async def migrate(url: str, *, now: int) -> Migrated:
     """Bring the tables at *url* up to date, and the scores in them; killed in the midst, it goes on the next time."""
     opened = await _open_database(url, (), MIGRATION)
     try:
         applied = await migrating.migrate(opened, database.parse_url(url))
-        return Migrated(applied, await drafts.fold_again())
+        return Migrated(applied, await drafts.fold_again(now=now))
     finally:
         await opened.close()
 

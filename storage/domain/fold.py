@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from storage.domain.contacts import Json
 from storage.domain.decay import BILLIONTHS, decay_distance, fading_rank, shown
-from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder, Op, Order
+from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder, FieldValue, Op, Order
 from storage.domain.rules import Spent, compile_rules
 from storage.domain.score_types import ScoreType
 
@@ -122,18 +122,21 @@ def _compute_rank(own: int | None, at: int, base: int, score_type: ScoreType, *,
 
 
 def bears_on(fact: Fact, score_type: ScoreType) -> bool:
-    """Tell whether a fact means something to a score type."""
-    if isinstance(fact, Change) and fact.score == score_type.key:
-        return True
-    judge = compile_rules(score_type.rules)
-    return (isinstance(fact, Activity) and judge.bears(fact.activity)) or (judge.asks_fields and bool(fact.fields))
+    """Return whether a fact belongs to the ledger of a score: it is folded with the facts that move the score."""
+    return can_move(fact, score_type) or (compile_rules(score_type.rules).asks_fields and bool(fact.fields))
 
 
 def can_move(fact: Fact, score_type: ScoreType) -> bool:
-    """Return whether a fact may move a score; one that only states fields that no rule asks about never does."""
+    """Return whether a fact may move a score.
+
+    One that only states fields that no rule asks about never does, unless a rule holds of a contact of which nothing is
+    known: any fact may be the contact's first, from which on it has that score.
+    """
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
     judge = compile_rules(score_type.rules)
+    if judge.holds_from_first_fact:
+        return isinstance(fact, Change | Activity | FieldValue)
     return (isinstance(fact, Activity) and judge.bears(fact.activity)) or judge.asks_for(fact.fields)
 
 

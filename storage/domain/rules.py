@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -42,6 +42,9 @@ class Judge:
     rules: tuple[Rule, ...]
     conditions: Mapping[str, Term] = field(default_factory=dict)
     fields_read: frozenset[str] = frozenset()  #: the fields that the conditions read
+    #: a rule about the contact itself holds of a contact of which nothing is known (`-tag:vip`): its first fact,
+    #: whatever it is about, makes a score
+    holds_from_first_fact: bool = False
 
     @property
     def asks_fields(self) -> bool:
@@ -49,15 +52,12 @@ class Judge:
         return bool(self.conditions)
 
     def bears(self, activity: str) -> bool:
-        """Tell whether an activity is worth something."""
+        """Return whether an activity is worth something."""
         return any(rule.activity is not None and match_key(rule.activity) == match_key(activity) for rule in self.rules)
 
     def asks_for(self, fields: Collection[str]) -> bool:
-        """Return whether stating these fields may move the score.
-
-        A rule that holds of a contact without any field (`-tag:vip`) holds from its first field on, whichever it is.
-        """
-        return bool(fields) and (not self.fields_read.isdisjoint(fields) or bool(self.base({})[1]))
+        """Return whether stating these fields may move the score of a contact that has facts already."""
+        return not self.fields_read.isdisjoint(fields)
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
         """Return the points of the rules about the contact itself that hold, and their names."""
@@ -105,7 +105,8 @@ def compile_rules(rules: tuple[Rule, ...]) -> Judge:
                 conditions[rule.name] = parse(rule.condition, (), about_fields=True).where
             except BadFilter as exc:
                 raise BadDefinition(f"rule `{rule.name}`, if: {exc.sentence} (column {exc.column + 1})") from exc
-    return Judge(rules, conditions, frozenset().union(*map(asked_fields, conditions.values())))
+    judge = Judge(rules, conditions, frozenset().union(*map(asked_fields, conditions.values())))
+    return replace(judge, holds_from_first_fact=bool(judge.list_base_rules({})))
 
 
 def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:

@@ -308,11 +308,12 @@ def _plan_item(
 
 
 def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
-    """Return the score types that an item bears on: the one it changes, and those whose rules ask about it."""
+    """Return the score types that an item may move: the one it changes, and those whose rules ask about it."""
     keys = [item.score] if item.score else []
     for key, score_type in types.items():
-        rules = compile_rules(score_type.rules) if score_type.rules and key not in keys else None
-        if rules and ((item.activity and rules.bears(item.activity)) or (rules.asks_fields and item.fields)):
+        rules = compile_rules(score_type.rules)
+        is_relevant = rules.holds_from_first_fact or (rules.asks_fields and item.fields)
+        if key not in keys and (is_relevant or (item.activity and rules.bears(item.activity))):
             keys.append(key)
     return tuple(keys)
 

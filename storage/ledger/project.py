@@ -69,9 +69,12 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
                 ledgers[pair] = replace(
                     ledger, effects=effects[pair] if is_late else {**ledger.effects, **effects[pair]}
                 )
+    # A fact that means nothing to a score leaves no trace: neither a row nor a change that is reported.
+    unmoved = {pair for pair in folded.keys() - late if not effects[pair]}
+    states = {pair: state for pair, state in folded.items() if pair not in unmoved}
     await projection.save_projection(
         session,
-        states=folded,
+        states=states,
         effects=effects,
         anew=late,
         stored={
@@ -80,7 +83,7 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
         types=types,
         workspaces={pair: plan.workspace.id for plan in plans for pair in plan.pairs},
     )
-    projected = [_report_moves(plan, known.states, folded, silent) for plan in plans]
+    projected = [_report_moves(plan, known.states, states, silent) for plan in plans]
     return projected, Known(states={**known.states, **folded}, ledgers={**known.ledgers, **ledgers})
 
 
@@ -123,7 +126,7 @@ def _report_moves(
 ) -> Plan:
     """Return a plan with its scores before and after it, those that a contact had only while it was merged included."""
     now, regrouping = plan.submission.received_at, plan.regrouping
-    pairs = dict.fromkeys(plan.pairs)
+    pairs = [pair for pair in dict.fromkeys(plan.pairs) if pair in after]
     moved = [_make_moved(pair, plan.types[pair[1]], before[pair], after[pair], now=now) for pair in pairs]
     silent = {pair: silent[pair] for pair in pairs if pair in silent}
     for pair, state in regrouping.states_before.items() if regrouping else ():

@@ -151,7 +151,8 @@ async def _find_undo_scope(session: Session, plan: Plan) -> Plan:
 def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
     """Return whether the rules of a type ask about a fact."""
     rules = compile_rules(score_type.rules)
-    return (row["activity"] is not None and rules.bears(row["activity"])) or (rules.asks_fields and row["said"] != "{}")
+    is_activity = row["activity"] is not None and rules.bears(row["activity"])
+    return rules.holds_from_first_fact or is_activity or (rules.asks_fields and row["said"] != "{}")
 
 
 def _cut_group(plans: Sequence[Plan]) -> Sequence[Plan]:

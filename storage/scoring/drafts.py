@@ -20,7 +20,7 @@ from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
-from storage.domain.rules import check_rules
+from storage.domain.rules import check_rules, compile_rules
 from storage.domain.score_types import ScoreType, check_definition
 from storage.ledger import contacts, facts, projection
 from storage.ledger.contacts import StartAgain
@@ -228,32 +228,52 @@ async def _fold_new_facts(
     )  # fmt: skip  # what, and under which definition
 
 
-async def fold_again() -> int:
-    """Fold again what a migration marked, the live and the drafts; counts the scores, and asks nobody.
+async def fold_again(*, now: int) -> int:
+    """Fold again the definitions that a migration marked, live ones and drafts; return the number of scores.
 
-    What is already as it should be stays, so that it can be begun anew wherever it was stopped.
+    Nobody is asked for a follow-up: who comes into the region of a rule is enrolled. Whatever is as it should be stays,
+    so that this can start again wherever it was stopped.
     """
     marked, done = await definitions.load_marked(database.current_database().reader), 0
     for workspace in await all_workspaces() if marked else ():
         live, drafts = await definitions.live_and_drafts(database.current_database().reader, {workspace.id})
-        for definition in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
+        types, drafts_of_workspace = live[workspace.id].values(), drafts.get(workspace.id, ())
+        for definition in (*types, *drafts_of_workspace):
             if definition.definition in marked:
-                done += await _fold_built(workspace, definition)
+                done += await _fold_marked(workspace, definition, built=True)
+        for definition in types:
+            if definition.definition in marked and compile_rules(definition.rules).holds_from_first_fact:
+                done += await _fold_marked(workspace, definition, built=False)
+        await _enroll_marked(workspace, types, marked, now=now)
     await definitions.clear_marks(database.current_database().writer, marked)
     return done
 
 
-async def _fold_built(workspace: Workspace, definition: ScoreType) -> int:
+async def _fold_marked(workspace: Workspace, definition: ScoreType, *, built: bool) -> int:
     async def body(session: Session, ids: Sequence[int]) -> None:
         await _fold_contacts(session, workspace, definition, ids)
 
     last_id = done = 0
     while ids := await _load_next_ids(
-        database.current_database().reader, workspace, definition, after=last_id, built=True
+        database.current_database().reader, workspace, definition, after=last_id, built=built
     ):
         await _run_in_transaction(body, ids)
         last_id, done = ids[-1], done + len(ids)
     return done
+
+
+async def _enroll_marked(
+    workspace: Workspace, types: Collection[ScoreType], marked: Collection[int], *, now: int
+) -> None:
+    """Enroll contacts anew in the rules that watch a definition that was folded again."""
+
+    async def body(session: Session) -> None:
+        for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
+            watch = rule.watch(types)
+            if watch is not None and watch.score_type.definition in marked:
+                await enroll.enroll(session, workspace, rule, types, now=now)
+
+    await database.write(body)
 
 
 async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:

@@ -386,7 +386,7 @@ async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> N
         with pytest.raises(StorageUnavailable):
             await open_storage(nowhere, secret_keys=KEYS)
     with pytest.raises(StorageUnavailable):
-        await migrate(nowhere)
+        await migrate(nowhere, now=NOW)
     opened_storage = await open_storage(f"sqlite://{tmp_path / 'new' / 'scores.db'}", secret_keys=KEYS)
     assert (await opened_storage.readiness()).is_ready
     await opened_storage.close()
@@ -505,7 +505,7 @@ async def test_tables_of_another_application_are_refused(database_url: str) -> N
     await raw.rows(database_url, "CREATE TABLE contacts (id bigint)")
 
     with pytest.raises(StorageUnavailable) as error:
-        await migrate(database_url)
+        await migrate(database_url, now=NOW)
     assert error.value.because == ("The database has tables of another application with the same names: choose another")
     assert await raw.rows(database_url, "SELECT * FROM contacts") == []
 

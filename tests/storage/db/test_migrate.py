@@ -79,8 +79,8 @@ async def test_an_empty_database_gets_its_tables_once(database_url: str) -> None
     """By migrating or by opening; what is there already is left alone."""
     await raw.empty(database_url)
 
-    assert (await migrate(database_url)).applied == FIRST
-    assert (await migrate(database_url)).applied == []
+    assert (await migrate(database_url, now=NOW)).applied == FIRST
+    assert (await migrate(database_url, now=NOW)).applied == []
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
     assert (await opened_storage.readiness()).is_ready
     assert await all_workspaces() == []
@@ -93,7 +93,7 @@ async def test_opening_an_empty_database_makes_its_tables(database_url: str) -> 
     await fill(database_url)
 
     assert [name for name, rows in (await everything(database_url)).items() if not rows] == []
-    assert (await migrate(database_url)).applied == []
+    assert (await migrate(database_url, now=NOW)).applied == []
 
 
 async def test_migrating_again_changes_nothing(database_url: str) -> None:
@@ -101,7 +101,7 @@ async def test_migrating_again_changes_nothing(database_url: str) -> None:
     await fill(database_url)
     before = await everything(database_url)
 
-    assert (await migrate(database_url)).applied == []
+    assert (await migrate(database_url, now=NOW)).applied == []
     assert await everything(database_url) == before
     if raw.is_sqlite(database_url):
         assert list(raw.file_of(database_url).parent.glob("*.before-*")) == []
@@ -294,7 +294,7 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
     await rows_of_the_first_version(database_url)
     before = await everything(database_url)
 
-    migrated = await migrate(database_url)
+    migrated = await migrate(database_url, now=NOW)
 
     after = await everything(database_url)
     unchanged = [name for name in before if name not in ("definitions", "effects", "scores")]
@@ -320,7 +320,7 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
     assert await verified(database_url) == (4, [])
 
     await raw.rows(database_url, "UPDATE definitions SET to_fold = true WHERE id = 2")
-    reply, again = await ask("open", database_url), await migrate(database_url)
+    reply, again = await ask("open", database_url), await migrate(database_url, now=NOW)
     assert reply == {"refused": "The database was made by an older version: run `contact-score migrate` first."}
     assert (again.applied, again.folded) == ([], 2)
     assert await ask("open", database_url) == {"ready": True}
@@ -361,7 +361,7 @@ async def test_sources_of_the_first_version_are_kept_and_stand_as_working(databa
         await raw.rows(database_url, sql)
     before = await everything(database_url)
 
-    assert (await migrate(database_url)).applied == FIRST[1:]
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[1:]
     after = await everything(database_url)
     added = ("api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
     assert {table: rows for table, rows in without(after, *added).items() if table in before} == before
@@ -388,7 +388,7 @@ async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: P
     ):
         await raw.rows(database_url, sql)
 
-    assert (await migrate(database_url)).applied[0] == "0006_pending_holds"
+    assert (await migrate(database_url, now=NOW)).applied[0] == "0006_pending_holds"
     memory = (await everything(database_url))["alert_memory"]
     assert picked(memory, "contact_id taken pending_until seen_at") == [
         (1, False, 9, 7),
@@ -415,7 +415,7 @@ async def test_requests_of_an_earlier_version_keep_their_rows_without_names(data
     ):
         await raw.rows(database_url, sql)
 
-    assert (await migrate(database_url)).applied[0] == "0009_named_contacts"
+    assert (await migrate(database_url, now=NOW)).applied[0] == "0009_named_contacts"
     after = await everything(database_url)
     assert picked(after["raw_deliveries"], "delivery_id body names") == [(1, "e30=", None)]
     assert picked(after["quarantine"], "delivery_id position item names") == [(1, 0, "{}", None)]
@@ -452,7 +452,7 @@ async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Pat
         )  # fmt: skip  # one row
     before = await everything(database_url)
 
-    assert (await migrate(database_url)).applied == FIRST[FIRST.index("0007_finding_effects") + 1 :]
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0007_finding_effects") + 1 :]
 
     after = await everything(database_url)
     keys = ("email_key", "name_key", "company_key", "tags_key")
