@@ -234,6 +234,7 @@ class Item:
     former_keys: tuple[str, ...] = ()  #: how earlier versions wrote its key
     resolution: int = 1  #: of the sender's time, in µs
     place: int = 0  #: µs after the sender's time, among the items of one delivery that it dates alike
+    sent_amount: int | None = None  #: as it was sent, where the source adjusts it to the range or the step
     was: int | None = None  #: the score before the change in thousandths, if the sender tells it
     note: str | None = None  #: what the sender should know although the item is used
 

@@ -26,7 +26,7 @@ from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item, clean_item
+from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item, check_limits, clean_item
 from storage.ledger import facts
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Scored
@@ -57,7 +57,7 @@ class ContactReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedItem:
-    """An item that passed the checks. `resolve` adds *rows*, *links* and *contact*."""
+    """An item that can be looked up in the ledger. `resolve` adds *rows*, *links* and *contact*."""
 
     position: int  #: in its submission
     item: Item
@@ -66,6 +66,7 @@ class PlannedItem:
     at: int
     references: tuple[ContactReference, ...]
     scores: tuple[str, ...]  #: the keys of the score types that its fact bears on
+    refusal: Refusal | None = None  #: it is beyond a limit, and set aside unless it repeats what was recorded
     rows: tuple[int, ...] = ()  #: the contact rows that it names; a new contact has a negative one until it is inserted
     links: tuple[Link, ...] = ()
     into: int | None = None  #: of a merge, the contact row that is merged into
@@ -257,7 +258,7 @@ class Plan:
 def plan_submission(
     position: int, workspace: Workspace, submission: Submission, types: Mapping[str, ScoreType]
 ) -> Plan:
-    """Check what can be checked without looking at the contact: type, range, step, time, address."""
+    """Check what can be checked without looking at the ledger; items beyond a limit are refused unless they repeat."""
     items: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
     settled: dict[int, ItemOutcome] = {}
@@ -270,7 +271,7 @@ def plan_submission(
         else:
             item = clean_item(item) if isinstance(item, Item) else item
             try:
-                at = check_item(item, types, received=submission.received_at, index=index)
+                at = check_item(item, received=submission.received_at, index=index)
                 items.append(_plan_item(index, item, workspace.id, submission.source, types, at))
             except Refusal as refusal:
                 refused[index] = refusal
@@ -294,6 +295,11 @@ def _plan_item(
             former = {(workspace, *now): (workspace, *then) for now, then in target.former_identities().items()}
             email = clean_address(target.email) if target.email else None
             references.append(ContactReference(email=email, identities=identities, former=former))
+    refusal: Refusal | None = None
+    try:
+        check_limits(item, types)
+    except Refusal as beyond:
+        refusal = beyond
     kind, subject = ItemKind.FACT, ""
     if isinstance(item, Merge):
         kind, subject = ItemKind.MERGE, MERGE
@@ -303,7 +309,7 @@ def _plan_item(
         item = Item(key=item.key, contact=item.contact, occurred_at=item.occurred_at, raw=item.raw)
     return PlannedItem(
         position=index, item=item, kind=kind, key=(workspace, source, item.key, subject or item.score or ""),
-        at=at, references=tuple(references), scores=_scores_of(item, types),
+        at=at, references=tuple(references), scores=_scores_of(item, types), refusal=refusal,
     )  # fmt: skip  # what it is, then what it names
 
 

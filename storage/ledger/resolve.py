@@ -134,6 +134,8 @@ def _resolve_item(
 
     Raises the Refusal of an item that is set aside. Adds to *identities* those to be inserted.
     """
+    if planned.refusal is not None and planned.key not in names.stored:
+        raise planned.refusal
     if any(
         reference.row is not None and (plan.workspace.id, reference.row) not in names.verified
         for reference in planned.references
@@ -235,8 +237,11 @@ def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: b
         return
     occurred_at = planned.item.occurred_at
     same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
-    repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
-    if not (is_same and same_time and has_same_content(repeated, fact)):
+    repeated = [fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)]
+    if planned.item.sent_amount is not None:  # it was taken as it was sent, before the source had to adjust it
+        sent = replace(planned, item=replace(planned.item, amount=planned.item.sent_amount))
+        repeated.append(plan.fact(sent, fact.occurred_at))
+    if not (is_same and same_time and any(has_same_content(repeat, fact) for repeat in repeated)):
         raise refuse_conflict(plan)
 
 
