@@ -33,11 +33,12 @@ async def redefine(
             continue
         await _build_draft(workspace, new_draft)
         change = await preview(workspace, draft=new_draft, now=system_clock())
-        results.append(change)
         if dry_run:
             await cancel(workspace, draft=new_draft)
         else:
-            await apply(workspace, draft=new_draft, asks=should_ask, now=system_clock())
+            follow_ups = await apply(workspace, draft=new_draft, asks=should_ask, now=system_clock())
+            change = replace(change, asking=follow_ups) if should_ask else change
+        results.append(change)
     return results
 
 

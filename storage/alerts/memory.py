@@ -94,18 +94,6 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
     )
 
 
-async def taken_or_pending(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
-    """Return the (rule, contact) pairs in which the rule has taken the contact, or waits for the end of its hold."""
-    rows = await database.read(
-        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
-        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2"
-        " AND (m.taken OR m.pending_until IS NOT NULL)",
-        [{"id": rule} for rule in rules],
-        workspace.id,
-    )
-    return {(row["rule_id"], row["contact_id"]) for row in rows}
-
-
 async def count_cooled_down(workspace: Workspace) -> dict[int, int]:
     """Count, for each rule, how often it would have asked within its rest."""
     rows = await database.read(

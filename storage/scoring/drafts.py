@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 
 from storage.alerts import decide as alert_decisions
 from storage.alerts import enroll
-from storage.alerts import memory as alert_memory
 from storage.alerts import rules as alert_rules
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import Kind, Watch
+from storage.domain.alerts.kinds import Watch
 from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
@@ -46,7 +45,7 @@ class Preview:
     changed: int  #: contacts with another value, or one where none was, or none where one was
     entering: int  #: contacts that come into the top band
     leaving: int
-    asking: int  #: follow-ups that would be asked for
+    asking: int  #: follow-ups that would be asked for, as the rules' conditions and cool-downs have it
     first: tuple[
         tuple[int, int | None, int | None], ...
     ]  #: (contact, before, after) of the first that enter, in thousandths
@@ -111,11 +110,7 @@ async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[i
 async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
     """Compare a draft that is built with what is live; raises NoDraft."""
     live = await definitions.score_type(workspace, key=draft.key)
-    watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
-    crossing_watches = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
-    draft_watches = [watch for watch in crossing_watches if watch.score_type.key == draft.key]
-    taken = await alert_memory.taken_or_pending(workspace, rules=[watch.rule for watch in draft_watches])
-    changed = entering = leaving = asking = 0
+    changed = entering = leaving = 0
     first = list[tuple[int, int | None, int | None]]()
     async for contact, before, after in _compare_values(workspace, live, draft, now=now):
         changed += before != after
@@ -123,7 +118,7 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
         entering, leaving = entering + (is_top and not was_top), leaving + (was_top and not is_top)
         if is_top and not was_top and len(first) < FIRST:
             first.append((contact, before, after))
-        asking += sum(watch.region.holds(after) and (watch.rule, contact) not in taken for watch in draft_watches)
+    asking = await alert_decisions.count_newcomers(workspace, draft=draft, now=now)
     return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
 
 
