@@ -97,7 +97,7 @@ class _Transaction(TransactionWrapper):
         limits: Limits = self._parent.limits
         if limits.transaction is not None:
             self._timer = asyncio.get_running_loop().call_later(limits.transaction, self.abandon)
-        await self._connection.execute(self._parent.begin_statement)
+        await self._connection.execute(self._parent.begin_statement, timeout=limits.connect)
 
     @translate_exceptions
     async def execute_query_dict(self, query: str, values: Sequence[object] | None = None) -> list[dict[str, Any]]:
@@ -245,11 +245,11 @@ async def _keep_session(_: asyncpg.Connection) -> None:
 
 
 async def _is_in_effect(pool: asyncpg.Pool, parameters: Mapping[str, str]) -> bool:
-    """Return whether the connections of a pool have the limits that they were made with."""
-    limits = [f"('{name}', '{value}')" for name, value in parameters.items() if name.endswith("_timeout")]
+    """Return whether the connections of a pool have the settings that they were made with."""
+    pairs = [f"('{name}', {_quote(value)})" for name, value in parameters.items() if name != "application_name"]
     # Without parameters no statement is prepared, which a pooler may not take.
-    status = await pool.execute(f"SELECT FROM pg_settings WHERE (name, setting) IN ({', '.join(limits)})")
-    return bool(status == f"SELECT {len(limits)}")
+    status = await pool.execute(f"SELECT FROM pg_settings WHERE (name, setting) IN ({', '.join(pairs)})")
+    return bool(status == f"SELECT {len(pairs)}")
 
 
 def _is_lost(exc: Exception) -> bool:

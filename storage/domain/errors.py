@@ -97,16 +97,8 @@ class StorageUnavailable(Refusal):
     """The database cannot be used now. *because* is what the operator has to repair; blank where it may pass."""
 
     def __init__(self, because: str = "") -> None:
-        super().__init__(f"{because or 'The database does not answer just now'}; nothing of this was kept.")
+        super().__init__(f"{because or 'The database does not answer'}; nothing was recorded.")
         self.because = because
-
-
-class OutcomeUnknown(StorageUnavailable):
-    """The database was sent a change and did not answer: the change may have been made. *contact* was to be changed."""
-
-    def __init__(self, contact: str = "") -> None:
-        Refusal.__init__(self, "The database did not confirm the change in time: it may have been recorded.")
-        self.because, self.contact = "", contact
 
 
 class TooBusy(StorageUnavailable):
@@ -115,3 +107,11 @@ class TooBusy(StorageUnavailable):
     def __init__(self) -> None:
         Refusal.__init__(self)
         self.because = ""
+
+
+class OutcomeUnknown(StorageUnavailable):
+    """The database was sent a change and did not answer: the change may have been made. *contact* was to be changed."""
+
+    def __init__(self, contact: str = "") -> None:
+        Refusal.__init__(self, "The database did not confirm the change in time: it may have been recorded.")
+        self.because, self.contact = "", contact

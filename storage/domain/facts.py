@@ -134,9 +134,10 @@ class Undo(Fact):
     undoes: str
 
 
-def stamp(sent_at: int | None, *, received: int, index: int = 0) -> int:
-    """Decide when a fact happened: when its sender says, but never after its receipt.
+def stamp(sent_at: int | None, *, received: int, index: int = 0, place: int = 0) -> int:
+    """Return the instant of a fact: the sender's time, but never later than its receipt.
 
+    *place* sets those of one delivery apart that the sender dates alike, in µs.
     Without a time of its own: the receipt plus its *index* in the delivery, so that a delivery keeps its order.
     Raises BadTime for a time before 1970 or more than a day ahead.
     """
@@ -146,7 +147,12 @@ def stamp(sent_at: int | None, *, received: int, index: int = 0) -> int:
         raise BadTime("the time lies before 1970: check the sender's clock")
     if sent_at > received + DAY:
         raise BadTime("sent from the future: check the sender's clock")
-    return min(sent_at, received)
+    return min(sent_at, received) + place
+
+
+def is_time_of(fact: Fact, sent_at: int | None, *, received: int, resolution: int = 1) -> bool:
+    """Return whether a fact received then is of this time of the sender; a time that we stamped is never compared."""
+    return sent_at is None or 0 <= fact.occurred_at - min(sent_at, received) < resolution
 
 
 def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dict[int, int]:
@@ -209,10 +215,10 @@ def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One change (*score* and *op* given) or field value as it is asked for, not yet stamped.
+    """A change (*score* and *op* given) or field values as asked for, not yet stamped.
 
     With an *activity* in place of a score it is something the contact did.
-    *contact* is a reference, or the id of a contact that was found already; *raw* is what arrived, for the quarantine.
+    *contact* is a reference, or the id of a contact that was looked up before; *raw* is kept if it is quarantined.
     """
 
     key: str
@@ -225,6 +231,11 @@ class Item:
     reason: str | None = None
     fields: Mapping[str, Json] = field(default_factory=dict)
     raw: str = ""
+    former_keys: tuple[str, ...] = ()  #: how earlier versions wrote its key
+    resolution: int = 1  #: of the sender's time, in µs
+    place: int = 0  #: µs after the sender's time, among the items of one delivery that it dates alike
+    was: int | None = None  #: the score before the change in thousandths, if the sender tells it
+    note: str | None = None  #: what the sender should know although the item is used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

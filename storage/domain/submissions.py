@@ -136,7 +136,8 @@ def check_item(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *,
                 check_field(name, value)
             except BadItem as exc:
                 raise BadItem(f"`{name[:80]}`: {exc}") from exc
-    at = stamp(item.occurred_at, received=received, index=index)
+    place = item.place if isinstance(item, Item) else 0
+    at = stamp(item.occurred_at, received=received, index=index, place=place)
     for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
         if isinstance(contact, Reference) and not contact.identities():
             raise BadItem("the item names nobody: give an address, or an id")

@@ -77,9 +77,10 @@ class PlannedItem:
         return [identity for reference in self.references for identity in reference.identities]
 
     @property
-    def former_identities(self) -> list[Identity]:
-        """How an earlier version wrote those of its identities that it wrote otherwise."""
-        return [then for reference in self.references for then in reference.former.values()]
+    def all_identities(self) -> list[Identity]:
+        """All identities that it names, and how an earlier version wrote those that it wrote otherwise."""
+        former = [then for reference in self.references for then in reference.former.values()]
+        return [*self.identities, *former]
 
     @property
     def pairs(self) -> list[Scored]:
@@ -267,6 +268,7 @@ def plan_submission(
         elif isinstance(item, Ignored):
             settled[index] = ItemOutcome(status=Status.IGNORED, reason=item.reason)
         else:
+            item = clean_item(item) if isinstance(item, Item) else item
             try:
                 at = check_item(item, types, received=submission.received_at, index=index)
                 items.append(_plan_item(index, item, workspace.id, submission.source, types, at))

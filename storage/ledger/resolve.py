@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from storage.db.database import Session
 from storage.domain.errors import Conflict, Refusal, UnknownContact
-from storage.domain.facts import Deleted, Merged, has_same_content
+from storage.domain.facts import Deleted, Merged, has_same_content, is_time_of
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
@@ -51,24 +51,22 @@ async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
 
 
 async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Sequence[Plan]:
-    """Let references name contacts as an earlier version wrote their identities, where such an identity exists."""
-    former = {identity for plan in plans for planned in plan.items for identity in planned.former_identities}
-    known = await contacts.load_known(session, former) if former else {}
-    if not known:
+    """Return the plans with identities as an earlier version wrote them, where such an identity exists."""
+    references = [reference for plan in plans for planned in plan.items for reference in planned.references]
+    former = {then for reference in references for then in reference.former.values()}
+    if not former:
         return plans
-    return [
-        replace(plan, items=tuple(replace(item, references=_write_as_known(item, known)) for item in plan.items))
-        for plan in plans
-    ]
+    known = set(await contacts.load_known(session, former))
+    return [replace(plan, items=tuple(_rename(planned, known) for planned in plan.items)) for plan in plans]
 
 
-def _write_as_known(planned: PlannedItem, known: Collection[Identity]) -> tuple[ContactReference, ...]:
+def _rename(planned: PlannedItem, known: Collection[Identity]) -> PlannedItem:
     references = []
     for reference in planned.references:
-        former = {now: then for now, then in reference.former.items() if then in known}
-        identities = tuple(former.get(identity, identity) for identity in reference.identities)
+        known_former = {now: then for now, then in reference.former.items() if then in known}
+        identities = tuple(known_former.get(identity, identity) for identity in reference.identities)
         references.append(replace(reference, identities=identities))
-    return tuple(references)
+    return replace(planned, references=tuple(references))
 
 
 async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
@@ -97,8 +95,8 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
         for place, _, _ in _make_links({row for row in _list_rows(planned, row_of) if row is not None})
     }
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
-    former = [identity for planned in planned_items for identity in planned.former_identities]
-    tombstones = await erasing.load_tombstones(session, identities + former) if identities else {}
+    all_identities = [identity for planned in planned_items for identity in planned.all_identities]
+    tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
     return _Names(verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones)
 
 
@@ -146,8 +144,7 @@ def _resolve_item(
         check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, names))
         return DUPLICATE, None
     if planned.kind is not ItemKind.DELETION and any(
-        names.tombstones.get(identity, -1) >= planned.at
-        for identity in (*planned.identities, *planned.former_identities)
+        names.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
     ):
         return DELETED, None
     rows_of = [_find_rows(plan, reference, names, identities) for reference in planned.references]
@@ -237,7 +234,7 @@ def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: b
     if isinstance(fact, Deleted):  # nothing is left to compare it with
         return
     occurred_at = planned.item.occurred_at
-    same_time = occurred_at is None or min(occurred_at, received_at) == fact.occurred_at
+    same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
     repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
     if not (is_same and same_time and has_same_content(repeated, fact)):
         raise refuse_conflict(plan)

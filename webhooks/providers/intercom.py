@@ -15,7 +15,6 @@ from webhooks.read.extract import (
     first,
     get_path,
     key_of,
-    moment,
     objects,
     require_object,
     scores,
@@ -36,7 +35,7 @@ def _read_contact(event: Event) -> list[ItemRequest]:
     contact = event.contact(id=item.get("id"), email=item.get("email"))
     return scores(
         event, {**item, **objects(item.get("custom_attributes"))}, contact=contact, key=key_of(body.get("id")),
-        occurred_at=moment(first(item, ("updated_at", "created_at")) or body.get("created_at")),
+        occurred_at=event.moment(first(item, ("updated_at", "created_at")) or body.get("created_at")),
         about=contact_fields(contact, name=item.get("name")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 

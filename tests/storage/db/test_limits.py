@@ -1,6 +1,7 @@
 """How long PostgreSQL may take: by its own settings on every connection, or in every transaction behind a pooler."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from storage.limits import DEFAULT_LIMITS, MAINTENANCE, MIGRATION, Limits
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import report_counts
+from tests.faults.between import between
 from tests.pooler import Pooler, pooled
 from tests.storage import raw
 from tests.storage.teams import NOW
@@ -108,6 +110,26 @@ async def test_what_takes_too_long_ends(database_url: str, pooler: Pooler | None
 
         await write(lambda session: session.rows("INSERT INTO scratch VALUES (2)"))
         assert await read("SELECT number FROM scratch") == [{"number": 2}]
+
+
+@pytest.mark.parametrize("in_transaction", [False, True], ids=["alone", "in a transaction"])
+async def test_what_is_never_answered_takes_no_longer_than_a_statement(
+    database_url: str, *, in_transaction: bool
+) -> None:
+    """The connection is closed, and nobody waits for the server to say that it has canceled the statement."""
+    limits = Limits(connect=1.2, lock=1.2, statement=1.2)
+    async with between(database_url) as (standing, url), opened(url, limits):
+
+        async def fall_silent(session: Session) -> None:
+            await session.rows("SELECT 1")
+            standing.flows.clear()
+            await session.rows("SELECT 2")
+
+        begun = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            await (write(fall_silent) if in_transaction else fall_silent(current_database().writer))
+        assert time.monotonic() - begun < 2.3
+        standing.flows.set()
 
 
 async def check_transaction_ends() -> None:
