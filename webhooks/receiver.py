@@ -13,7 +13,7 @@ from storage.domain.errors import OutcomeUnknown, StorageUnavailable, UnknownSou
 from storage.domain.facts import Item, ItemRequest
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status, Submission
-from storage.ledger.committer import record
+from storage.ledger.committer import check_room, record
 from storage.sources.config import find_source
 from storage.sources.deliveries import count_refusal
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
@@ -27,6 +27,7 @@ from webhooks.read.parse_delivery import delivery_key, prepare_items, quarantine
 
 log = structlog.get_logger(__name__)
 
+LARGE_BODY = 32 * 1024  # bytes; no single event is so large, and reading the items of a batch takes time
 IDENTITY = "identity"  # the Content-Encoding that is none
 
 
@@ -104,6 +105,8 @@ class Receiver:
             or (signed_request.headers.get("content-encoding") or IDENTITY).lower() != IDENTITY
         ):
             return problem(415, f"Send {' or '.join(provider.content_types)}, without a Content-Encoding.")
+        if len(signed_request.body) > LARGE_BODY:
+            check_room()
         key = delivery_key(signed_request, proof_id=delivery_id)
         parse_error: BadBody | None = None
         try:

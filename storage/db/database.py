@@ -253,7 +253,7 @@ class Database:
         self._context = context
         self._writer: Any = context.db(address.dialect)  # one of our engines
         self._reader = context.db("reader") if address.path is not None else self._writer
-        self._patience = limits.silence
+        self.limits = limits
         self._silent: set[Session] = set()  # transactions that wait too long for an answer
         self._refusal: StorageUnavailable | None = None  # why the last change was not taken, if it was a short time ago
 
@@ -276,7 +276,7 @@ class Database:
         async def run() -> T:
             try:
                 async with in_transaction(self.dialect) as client:
-                    session = _WatchedSession(client, self.dialect, silent=self._silent, patience=self._patience)
+                    session = _WatchedSession(client, self.dialect, silent=self._silent, patience=self.limits.silence)
                     result = await body(session)
             except Exception as exc:
                 translated = translate_error(exc)

@@ -15,7 +15,7 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.contacts import StartAgain
 from storage.ledger.plan import Name
-from storage.ledger.queue import MOST_SUBMISSIONS, Pending, Queue
+from storage.ledger.queue import MOST_ITEMS_OF_PUSH, MOST_SUBMISSIONS, Pending, Queue
 from storage.ledger.record import Returned, record_group
 
 T = TypeVar("T")
@@ -23,8 +23,6 @@ T = TypeVar("T")
 MOST_TRIES = 8
 #: How long a submission waits for its group, in seconds: some senders never send a refused event again.
 PATIENCE = 10.0
-#: How long a submission waits for a contact that another transaction has locked, in seconds.
-LOCK_LIMIT = 5.0
 RETRY_LOCKED = 0.02
 
 
@@ -48,6 +46,11 @@ async def rehearse(
     return await _current_committer().rehearse(workspace, submission, look=look, now=now)
 
 
+def check_room() -> None:
+    """Raise TooBusy where any batch would be refused just now, so that no work is spent on reading one."""
+    _current_committer().check_room()
+
+
 async def drained(opened: Database) -> None:
     """Wait until every submission accepted for a database is recorded."""
     if _committer is not None and _committer.database is opened:
@@ -65,10 +68,11 @@ class _Locked(Exception):
 class Committer:
     """The queue of submissions of one database, and the task that commits them in groups."""
 
-    def __init__(self, database: Database, *, patience: float = PATIENCE, lock_limit: float = LOCK_LIMIT) -> None:
+    def __init__(self, database: Database, *, patience: float = PATIENCE, lock_limit: float | None = None) -> None:
         self.database = database
         self._patience = patience
-        self._lock_limit = lock_limit
+        #: How long a submission waits for a contact that another transaction has locked, in seconds.
+        self._lock_limit = lock_limit or database.limits.lock or PATIENCE
         self._queue = Queue()
         self._locked: list[Pending] = []  # those that wait for a locked contact, in their order
         self._retry = asyncio.Event()  # whether these are to be tried again
@@ -79,7 +83,7 @@ class Committer:
         """Record a submission; see the verb of the same name."""
         loop = asyncio.get_running_loop()
         pending = Pending(workspace, submission, now, loop.create_future())
-        self._queue.add(pending, beside=sum(locked.size for locked in self._locked))
+        self._queue.add(pending, beside=self._count_locked())
         pending.patience = loop.call_later(self._patience, self._give_up, pending)
         if self._task is None:
             self._task = asyncio.create_task(self._drain_queue())
@@ -112,6 +116,13 @@ class Committer:
                 return results[-1]
             await asyncio.sleep(RETRY_LOCKED)
         raise StorageUnavailable
+
+    def check_room(self) -> None:
+        """Raise TooBusy where any batch would be refused; see the verb of the same name."""
+        self._queue.check_room(MOST_ITEMS_OF_PUSH + 1, beside=self._count_locked())
+
+    def _count_locked(self) -> int:
+        return sum(pending.size for pending in self._locked)
 
     async def drained(self) -> None:
         """Wait until nothing is being recorded."""

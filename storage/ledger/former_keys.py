@@ -1,4 +1,4 @@
-"""Recognize items that an earlier version recorded under a key that is written otherwise now."""
+"""Look up what the ledger has beside an item: the same content under a former key, other content of the same time."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +10,8 @@ from storage.domain.facts import Change, Deleted, Fact, Item, ItemRequest, is_ti
 from storage.domain.people import Workspace
 from storage.ledger import contacts, facts
 from storage.ledger.facts import FactKey, Stored
+
+SAME_TIME = "another value of the same time was sent before; which one counts is decided by their keys"
 
 
 async def use_former_keys(workspace: Workspace, *, source: str, items: Sequence[ItemRequest]) -> list[ItemRequest]:
@@ -72,3 +74,39 @@ def _describe(fact: Fact) -> tuple[object, ...]:
 
 def _describe_item(item: Item) -> tuple[object, ...]:
     return (item.op, item.amount, item.reason, clean_fields(item.fields))
+
+
+async def find_simultaneous(workspace: Workspace, *, source: str, items: Sequence[ItemRequest]) -> list[ItemRequest]:
+    """
+    Return the items, with a note where another delivery set the same score of the contact at the same time.
+
+    Then the keys decide which value counts, because the sender's times are not fine enough to tell.
+    """
+    asked = [
+        {
+            "place": place, "namespace": namespace, "value": value, "subject": item.score, "key": item.key,
+            "start": item.occurred_at, "stop": item.occurred_at + item.resolution,
+        }
+        for place, item in enumerate(items)
+        if isinstance(item, Item) and item.score and item.was is None and item.resolution > 1 and item.occurred_at
+        for namespace, value in _list_identities(item)
+    ]  # fmt: skip  # what is asked for each identity
+    if not asked:
+        return list(items)
+    rows = await database.current_database().reader.rows(
+        "SELECT given.place FROM given(place bigint, namespace text, value text, subject text, key text, start bigint,"
+        " stop bigint) JOIN identities i ON i.workspace_id = $2 AND i.namespace = given.namespace"
+        " AND i.value = given.value JOIN facts f ON f.contact_id = i.contact_id AND f.subject = given.subject"
+        " WHERE f.source = $3 AND f.kind = 'change' AND f.dedupe_key <> given.key"
+        " AND f.occurred_at >= given.start AND f.occurred_at < given.stop",
+        asked,
+        workspace.id,
+        source,
+    )
+    places = {row["place"] for row in rows}
+    return [
+        replace(item, note=f"{item.note}; {SAME_TIME}" if item.note else SAME_TIME)
+        if place in places and isinstance(item, Item)
+        else item
+        for place, item in enumerate(items)
+    ]

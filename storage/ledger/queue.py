@@ -69,6 +69,7 @@ class Queue:
         self._people: deque[Pending] = deque()
         self._lanes: OrderedDict[Lane, deque[Pending]] = OrderedDict()  # the one whose turn it is first
         self._size = 0
+        self._took_batches = False  # in the last group
 
     def __bool__(self) -> bool:
         """Return whether a submission waits."""
@@ -82,11 +83,16 @@ class Queue:
         if pending.submission.source == PEOPLE:
             self._people.append(pending)
         else:
-            waiting, most = self._size + beside, MOST_WAITING if pending.is_batch else MOST_WAITING_WITH_PUSHES
-            if waiting and waiting + pending.size > most:
-                raise TooBusy
+            most = MOST_WAITING if pending.is_batch else MOST_WAITING_WITH_PUSHES
+            self.check_room(pending.size, most=most, beside=beside)
             self._lanes.setdefault(_lane_of(pending), deque()).append(pending)
         self._size += pending.size
+
+    def check_room(self, size: int, *, most: int = MOST_WAITING, beside: int = 0) -> None:
+        """Raise TooBusy unless there is room for so many items more; a lone submission always has room."""
+        waiting = self._size + beside
+        if waiting and waiting + size > most:
+            raise TooBusy
 
     def put_back(self, group: Iterable[Pending]) -> None:
         """Put submissions of a group back to the front, in their order."""
@@ -111,28 +117,32 @@ class Queue:
     def next_group(self) -> list[Pending]:
         """Take the submissions of the next group: people's, then one of each source in turn until it is full.
 
-        Batches share a group only up to MOST_ITEMS; a source whose batch does not fit has its turn first in the next.
+        Batches are taken up to MOST_ITEMS, but not beside people, and only in every other group while pushes wait. A
+        source whose batch is not taken has its turn first in the next group.
         """
         group: list[Pending] = []
-        while self._people and self._fits(group, self._people[0], batched=0):
+        has_pushes = any(not waiting[0].is_batch for waiting in self._lanes.values())
+        room = 0 if self._people or (has_pushes and self._took_batches) else MOST_ITEMS
+        while self._people and self._fits(group, self._people[0], room=MOST_ITEMS):
             group.append(self._take(self._people))
-        batched, is_full = 0, False
+        is_full, batched = False, 0
         while self._lanes and not is_full:
             is_full = True
             for lane, waiting in list(self._lanes.items()):
-                if self._fits(group, waiting[0], batched=batched):
+                if self._fits(group, waiting[0], room=room - batched):
                     self._lanes.move_to_end(lane)
                     group.append(self._take(waiting))
                     batched += group[-1].size if group[-1].is_batch else 0
                     is_full = False
+        self._took_batches = batched > 0
         return group
 
-    def _fits(self, group: list[Pending], pending: Pending, *, batched: int) -> bool:
-        if not group:
-            return True
-        if pending.needs_group or group[0].needs_group or len(group) == MOST_SUBMISSIONS:
+    def _fits(self, group: list[Pending], pending: Pending, *, room: int) -> bool:
+        """Return whether a submission may join a group that has room for so many more items of batches."""
+        if group and (pending.needs_group or group[0].needs_group or len(group) == MOST_SUBMISSIONS):
             return False
-        return not (pending.is_batch and batched and batched + pending.size > MOST_ITEMS)
+        is_first_batch = room == MOST_ITEMS  # it may be of any size
+        return not pending.is_batch or is_first_batch or pending.size <= room
 
     def _take(self, waiting: deque[Pending]) -> Pending:
         pending = waiting.popleft()

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from storage.domain.contacts import id_key
 from storage.domain.errors import Refusal
 from storage.domain.facts import Ignored, Item, Unusable, stamp
+from storage.ledger.former_keys import SAME_TIME
 from storage.sources.config import set_source
 from tests.webhooks.events import EVENTS, SOAP
 from tests.webhooks.receiving import Receiving
+from tests.webhooks.sender import START
 from tests.webhooks.test_providers import TEAM, items, reference_to, setting
 from tests.webhooks.test_reported import soap
 from tests.webhooks.test_senders import connect, encoded, send
@@ -356,3 +358,22 @@ def test_only_crms_have_their_values_adjusted() -> None:
         configure(TEAM, slug="own", provider="generic", options=SourceOptions(options=["off_step=round"]))
     with pytest.raises(Refusal, match=r"^the option `off_step` is round or quarantine, not `up`$"):
         configure(TEAM, slug="own", provider="mautic", options=SourceOptions(options=["off_step=up"]))
+
+
+async def test_hubspot_may_send_two_values_of_one_millisecond(service: Receiving) -> None:
+    """Both are facts, whichever comes first and however often; the answer notes that the key decides."""
+    source = await connect(service, "hub", "hubspot", map=["lead=score"], options=["signature=v1"])
+    ends = []
+    for contact, values in ((7, ("50", "60")), (8, ("60", "50"))):
+        change = {"subscriptionType": "contact.propertyChange", "portalId": 1, "subscriptionId": 2, "objectId": contact}
+        change |= {"propertyName": "lead", "occurredAt": START // 1000 - 5}
+        bodies = [encoded([{**change, "propertyValue": value}]) for value in values]
+        answers = [await send(service, source, body) for body in (*bodies, *bodies)]
+
+        assert [answer.outcomes[0] for answer in answers] == [
+            ("applied", None), ("applied", SAME_TIME), ("duplicate", None), ("duplicate", None),
+        ]  # fmt: skip  # each value, and each again
+        ends.append(await service.scores(f"hub:{contact}"))
+        together = await send(service, source, encoded([{**change, "propertyValue": value} for value in values]))
+        assert together.counts == (0, 2, 0, 0)
+    assert ends[0] == ends[1]

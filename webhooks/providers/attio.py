@@ -117,6 +117,8 @@ PROVIDER = Provider(
         "Contacts are the records of people, or of the object you name; by its id, records of others are left alone:"
         " contact-score source set SLUG --option object=OBJECT_ID",
     ),
+    reads="the ids of records and merges; with an API token also address, name and mapped attributes",
+    leaves="records of other objects",
     proof=lambda source: Signature(RECIPES["attio"]),
     events=EVENTS,
     split=_split_events,

@@ -83,6 +83,11 @@ PROVIDER = Provider(
         "Close answers with a signature_key: contact-score source set SLUG --secret SIGNATURE_KEY",
         "Say which field is which score: contact-score source set SLUG --map custom.cf_…=score",
     ),
+    reads=(
+        "the changed fields of a lead or contact that are mapped (one that became empty is cleared), its "
+        "name, the first address of a contact that is one, merges of leads"
+    ),
+    leaves="opportunities, activities and tasks",
     proof=lambda source: Signature(RECIPES["close"]),
     events=EVENTS,
     split=_split_events,

@@ -75,6 +75,7 @@ class Provider:
     """One kind of sender, as data.
 
     *steps*: what to do at the sender's side, a step a line; `{url}` and `{secret}` are filled in.
+    *reads* and *leaves* say for the README what is taken of its deliveries, and what is left.
     *events*: everything it may say, by name. *split*: a body → (name, body of the event), in order,
     with a blank name for what has another shape than an event of this sender;
     it raises BadBody where the shape is the sender's mistake, and a Refusal to set the whole body aside.
@@ -91,10 +92,17 @@ class Provider:
     content_types: tuple[str, ...] = (JSON,)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     takes: frozenset[str] = frozenset({"map"})
+    reads: str = ""
+    leaves: str = ""
     username: bool = False  #: proves itself by HTTP Basic unless it is told otherwise
     ack: tuple[str, str] | None = None  #: content type and body of a 200, where the sender wants words of its own
     by_item: bool = False  #: what cannot be used in its JSON costs the item; a CRM's broken characters are replaced
     readback: Readback | None = None  #: where what it sends leaves out what a contact is
+
+    @property
+    def ignored_events(self) -> Mapping[str, str]:
+        """Return the events that are left alone, each with the reason."""
+        return {name: handler.reason for name, handler in self.events.items() if isinstance(handler, Ignoring)}
 
     @property
     def all_options(self) -> Mapping[str, tuple[str, ...]]:
@@ -176,6 +184,16 @@ def _add_context(item: ItemRequest, named: tuple[Reference, ...], note: str | No
             return item
 
 
+@dataclass(frozen=True, slots=True)
+class Ignoring:
+    """A handler that leaves an event alone, for a reason."""
+
+    reason: str
+
+    def __call__(self, event: Event) -> list[ItemRequest]:
+        return event.ignored(self.reason)
+
+
 def ignore(reason: str) -> Handler:
     """Make a handler that leaves an event alone, for this reason."""
-    return lambda event: event.ignored(reason)
+    return Ignoring(reason)

@@ -121,6 +121,10 @@ PROVIDER = Provider(
         "Try it without effect, then use it: contact-score source try SLUG --delivery ID --mapping FILE.json,"
         " contact-score source set SLUG --mapping FILE.json",
     ),
+    reads=(
+        "what the expressions of the mapping find: address, id, score, value or delta, activity, time, reason, event"
+    ),
+    leaves="everything else",
     proof=choose_authenticator,
     events=EVENTS,
     split=_split_items,

@@ -244,6 +244,8 @@ PROVIDER = Provider(
         "Send POST requests with a JSON body to {url}",
         "Sign them as Standard Webhooks does, with the secret {secret}",
     ),
+    reads="scores, activities, fields of contacts, merges and deletions, as *Push scores in* shows them",
+    leaves="keys that it does not know",
     proof=lambda source: Signature(RECIPES["standard-webhooks"]),
     events={ITEM: _read_event},
     split=_split_items,

@@ -166,6 +166,11 @@ PROVIDER = Provider(
         "Where a proxy changes the address, say which one HubSpot calls: --public-url URL",
         "For the action Send a webhook of a workflow make a second source with --option signature=v2",
     ),
+    reads=(
+        "mapped properties (a blank one is cleared), merges, privacy deletions; of a workflow's contact "
+        "also `email`, `firstname`, `lastname` and `company`"
+    ),
+    leaves="objects that are no contacts, and properties without a mapping",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_events,

@@ -57,6 +57,8 @@ PROVIDER = Provider(
         "Intercom signs with the app's client secret: contact-score source set SLUG --secret CLIENT_SECRET",
         "Say which custom attribute is which score: contact-score source set SLUG --map lead_score=score",
     ),
+    reads="`id`, `email`, `name`, `updated_at` and mapped attributes, also custom ones",
+    leaves="attributes without a mapping",
     proof=lambda source: Signature(RECIPES["intercom"]),
     events=EVENTS,
     split=_split_events,

@@ -66,6 +66,11 @@ PROVIDER = Provider(
         "Choose the event Contact Points Changed Event",
         "Say which score the points are: contact-score source set SLUG --map points=score",
     ),
+    reads=(
+        "the points after the change, the contact's id, address, name and company; several changes of one "
+        "second count in the order of their values"
+    ),
+    leaves="other fields and events",
     proof=lambda source: Signature(RECIPES["mautic"]),
     events=EVENTS,
     split=_split_events,

@@ -120,6 +120,11 @@ PROVIDER = Provider(
         "Say which field is which score, by the field's API key (40 characters, under Data fields):"
         " contact-score source set SLUG --map API_KEY=score",
     ),
+    reads=(
+        "the mapped fields of a person that changed (one that became empty is cleared), `name`, the first "
+        "address that is one (the primary one before others), merges"
+    ),
+    leaves="organizations and deals, and fields that did not change",
     proof=lambda source: Basic(source.settings.username or source.slug),
     events=EVENTS,
     split=_split_events,

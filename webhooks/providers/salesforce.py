@@ -83,6 +83,11 @@ PROVIDER = Provider(
         " and ?token=TOKEN at the end of the endpoint URL",
         "Say which field is which score: contact-score source set SLUG --map Lead_Score__c=score",
     ),
+    reads=(
+        "mapped fields, `Id` (15 or 18 characters), `Email` or `PersonEmail`, `Name` or `FirstName` and "
+        "`LastName`, `Company`, `LastModifiedDate` or `SystemModstamp`"
+    ),
+    leaves="blank fields, records emptied by a deletion, and accounts, cases and the like without an address",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_notifications,

@@ -73,6 +73,10 @@ PROVIDER = Provider(
         "Send the calls that carry a score: a property named like a score type, or score_type and score",
         "Other properties are mapped: contact-score source set SLUG --map lead_score=score",
     ),
+    reads=(
+        "traits and properties that are mapped, `score` beside `score_type`, `userId`, `email`, `name`, `timestamp`"
+    ),
+    leaves="calls of a batch, unless it is asked for",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_calls,

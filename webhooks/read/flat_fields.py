@@ -23,6 +23,12 @@ from webhooks.read.extract import (
 
 SNAPSHOT = "fields of a contact"
 TIMES = ("occurred_at", "updated_at", "modified", "timestamp", "at")
+READS = (
+    "the address (`email`, `contact[email]`, `contact.email`), else the id (`contact_id`, `contact.id`, `lead_id`,"
+    " `id`); mapped fields, also those inside `contact`, `fields`, `properties` and `custom_field`; `name`, `company`;"
+    " the time (`occurred_at`, `updated_at`, `modified`, `timestamp`, `at`); the event (`event_id`, `Idempotency-Key`)"
+)
+LEAVES = "fields without a mapping, null, and blanks of a form"
 #: objects of further fields; Freshsales calls its own `custom_field`
 NESTS = ("fields", "properties", "custom_field", "custom_fields")
 

@@ -16,7 +16,7 @@ from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
 from storage.ledger.committer import record
 from storage.ledger.erase import record_request_names
-from storage.ledger.former_keys import use_former_keys
+from storage.ledger.former_keys import find_simultaneous, use_former_keys
 from storage.scoring.definitions import score_types
 from storage.sources.config import find_source
 from storage.sources.deliveries import delivery, list_unnamed_deliveries, raw_delivery, settle_replay
@@ -72,6 +72,7 @@ def read_items(provider: Provider, request: SignedRequest, *, source: Source, ke
 async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[ItemRequest]:
     """Return items as they are recorded: under the keys of earlier versions, with values that the source adjusts."""
     items = await use_former_keys(source.workspace, source=source.slug, items=items)
+    items = await find_simultaneous(source.workspace, source=source.slug, items=items)
     options = source.settings.options
     rounds, clamps = options.get("off_step") == "round", options.get("out_of_range") == "clamp"
     if not (rounds or clamps):
@@ -125,7 +126,8 @@ def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
         items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
     except BadBody as exc:
         items = quarantine_body(key, str(exc))
-    return DryRun(items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items)])
+    notes = dict.fromkeys(item.note for item in items if isinstance(item, Item) and item.note is not None)
+    return DryRun(items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items), *notes])
 
 
 def _warn_of_missing_ids(items: Sequence[ItemRequest], key: str) -> list[str]:

@@ -29,7 +29,7 @@ NOWHERE = Workspace(id=999_999, team="T0NOWHERE", name="a workspace that is not 
 @pytest.mark.parametrize(("calls", "commits"), [(1, 1), (128, 1), (129, 2), (1_000, 8)])
 async def test_what_waits_shares_a_commit(database_url: str, team: Team, calls: int, commits: int) -> None:
     """A lone call is a commit of its own; 128 at once are one, a thousand are eight."""
-    await asyncio.gather(*(team.deliver(set_to(f"k{n}", ADA, n % 100, at=NOW - n)) for n in range(calls)))
+    await asyncio.gather(*(team.deliver(set_to(f"k{n}", ADA, n % 100, at=NOW - calls + n)) for n in range(calls)))
     # Each row knows the transaction that wrote it.
     (row,) = await raw.rows(database_url, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS facts FROM facts")
 

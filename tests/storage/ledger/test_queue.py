@@ -55,11 +55,22 @@ def all_groups(queue: Queue) -> list[list[str]]:
 
 
 async def test_a_person_is_in_the_next_group_however_much_waits() -> None:
-    """Behind 60 batches of ten sources, and first in it."""
+    """Behind 60 batches of ten sources; no batch delays that group."""
     sources = [delivery(f"s{number % 10}", number, items=160) for number in range(60)]
-    queue = queue_of(*sources, command(1), command(2))
+    queue = queue_of(*sources, command(1), command(2), delivery("form", 1))
 
-    assert batches(queue.next_group())[:2] == ["person1", "person2"]
+    assert all_groups(queue)[:2] == [["person1", "person2", "form1"], [f"s{number}{number}" for number in range(6)]]
+
+
+async def test_pushes_and_batches_alternate() -> None:
+    """While pushes wait every other group has none but them, so that neither holds up the other."""
+    queue = queue_of(*(delivery("crm", number, items=900) for number in range(4)))
+    groups = []
+    for number in range(5):
+        queue.add(delivery("form", number))
+        groups.append(batches(queue.next_group()))
+
+    assert groups == [["crm0", "form0"], ["form1"], ["crm1", "form2"], ["form3"], ["crm2", "form4"]]
 
 
 async def test_another_source_is_in_the_next_group() -> None:

@@ -1,0 +1,217 @@
+"""Flood one source of a running service with batches, and measure what everybody else has to wait for.
+
+python -m tests.bench.flood [--batches 60] [--seconds 30] [--once] [DATABASE_URL]
+
+Without a URL on a SQLite file of its own. With --once each sender sends one batch until it is accepted, else one after
+the other for so many seconds. A batch that is refused is sent again after the Retry-After, as senders do.
+"""
+
+import argparse
+import asyncio
+import itertools
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+from aiohttp import ClientSession, ClientTimeout, TCPConnector
+
+from bot.demo import Message, Sandbox
+from storage.bootstrap import open_storage
+from storage.sources.config import add_source
+from storage.workspaces import find_workspace
+from tests.bot.cli.program import environment, serving
+from tests.conftest import KEY
+from tests.journeys.acme import BOT_TOKEN, SIGNING
+from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
+from tests.webhooks.sender import SECRET, START, Sender, encoded, item
+
+ITEMS = 1_000  # in a batch
+UNANSWERED = 30.0  # seconds after which a sender has given up
+LONGEST = 180.0
+
+
+def now() -> int:
+    """Return the time in µs UTC: the service has no other clock."""
+    return time.time_ns() // 1_000
+
+
+@dataclass(slots=True)
+class Measured:
+    """Seconds and counts of one flood."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    batches: Counter[int] = field(default_factory=Counter)  # by the status they were answered
+    unanswered: int = 0
+    memory: int = 0  # the most, in MB
+
+    async def time(self, name: str, act: Awaitable[object]) -> None:
+        """Time something."""
+        began = time.monotonic()
+        with suppress(TimeoutError):
+            await act
+        self.seconds.setdefault(name, []).append(time.monotonic() - began)
+
+    def lines(self) -> list[str]:
+        """Write what was measured."""
+        statuses = ", ".join(f"{count} × {status}" for status, count in sorted(self.batches.items()))
+        lines = [f"batches answered: {statuses}; after {UNANSWERED:.0f} s or never: {self.unanswered}"]
+        for name, seconds in sorted(self.seconds.items()):
+            ordered = sorted(seconds)
+            middle = ordered[len(ordered) // 2]
+            lines.append(f"{name}: {len(ordered)}, median {middle:.2f} s, slowest {ordered[-1]:.2f} s")
+        return [*lines, f"memory: {self.memory} MB at most"]
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """A running service with its Slack, the source that floods it, and another one."""
+
+    sandbox: Sandbox
+    flooding: Sender
+    form: Sender
+    process: int
+
+
+@asynccontextmanager
+async def house(url: str) -> AsyncIterator[House]:
+    """Run the service in a process of its own."""
+    await furnish_for_a_process(url)
+    storage = await open_storage(url, secret_keys=[KEY])
+    workspace = await find_workspace(TEAM)
+    await add_source(workspace, slug="form", provider="generic", secrets=[SECRET], now=START)
+    await storage.close()
+    sandbox = Sandbox(app_url="http://127.0.0.1:1", signing_secret=SIGNING, bot_token=BOT_TOKEN, team_id=TEAM)
+    await sandbox.start()
+    env = environment(url, SLACK_API_URL=f"{sandbox.url}/api/", SLACK_BOT_TOKEN=BOT_TOKEN, SLACK_SIGNING_SECRET=SIGNING)
+    timeout = ClientTimeout(total=LONGEST)
+    try:
+        async with (
+            serving("serve", env=env) as served,
+            ClientSession(timeout=timeout, connector=TCPConnector(limit=0)) as session,
+        ):
+            reading = [asyncio.create_task(_read(stream)) for stream in (served.process.stdout, served.process.stderr)]
+            sandbox.app_url = served.url
+            senders = [Sender(session, f"{served.url}/webhooks/{TEAM}/{slug}", clock=now) for slug in (SLUG, "form")]
+            try:
+                await sandbox.wait_for(lambda: any(call.method == "auth.test" for call in sandbox.calls))
+                await _connected(session, f"{served.url}/slack/events")
+                yield House(sandbox=sandbox, flooding=senders[0], form=senders[1], process=served.process.pid)
+            finally:
+                for task in reading:
+                    task.cancel()
+                await asyncio.wait(reading)
+    finally:
+        await sandbox.stop()
+
+
+async def _read(stream: asyncio.StreamReader | None) -> None:
+    while stream is not None and await stream.readline():
+        pass
+
+
+async def _connected(session: ClientSession, url: str) -> None:
+    """Wait until the service takes requests of Slack; until then it answers 503."""
+    while True:
+        async with session.post(url) as answer:
+            if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                return
+        await asyncio.sleep(0.1)
+
+
+async def flood(house: House, *, senders: int, seconds: float | None) -> Measured:
+    """Flood a source from so many senders at once, while another source and a person go on with their work."""
+    measured, numbers = Measured(), itertools.count()
+    end = time.monotonic() + (seconds or 0)
+
+    async def send_batch() -> None:
+        number = next(numbers)
+        items = [item(email=f"p{number}-{place}@example.com", id=f"{number}/{place}") for place in range(ITEMS)]
+        body = encoded({"items": items})
+        while True:
+            began = time.monotonic()
+            try:
+                answer = await house.flooding.push(body, delivery=f"batch-{number}")
+            except TimeoutError:
+                measured.unanswered += 1
+                return
+            measured.batches[answer.status] += 1
+            measured.unanswered += time.monotonic() - began > UNANSWERED
+            if answer.status == 200 or (seconds and time.monotonic() > end):
+                return
+            await asyncio.sleep(float(answer.headers.get("Retry-After", 5)))
+
+    async def keep_sending() -> None:
+        await send_batch()
+        while time.monotonic() < end:
+            await send_batch()
+
+    flooding = [asyncio.create_task(keep_sending()) for _ in range(senders)]
+    others = [
+        asyncio.create_task(_repeat(measured, "another source's push", lambda n: _push(house, n))),
+        asyncio.create_task(
+            _repeat(measured, "/score set", lambda n: _ask(house, measured, f"set ada@example.com {n % 90}"))
+        ),
+        asyncio.create_task(_repeat(measured, "/score top", lambda n: _ask(house, measured, "top", user="U0ADMIN"))),
+        asyncio.create_task(_watch_memory(house.process, measured)),
+    ]
+    await asyncio.wait(flooding)
+    for task in others:
+        task.cancel()
+    await asyncio.wait(others)
+    for task in [*flooding, *others]:
+        if not task.cancelled():
+            task.result()
+    return measured
+
+
+async def _repeat(measured: Measured, name: str, act: Callable[[int], Awaitable[object]]) -> None:
+    for number in itertools.count():
+        await measured.time(name, act(number))
+        await asyncio.sleep(0.5)
+
+
+async def _push(house: House, number: int) -> None:
+    answer = await house.form.push(item("score.add", value=1, id=f"form-{now()}-{number}"))
+    assert answer.status == 200, answer
+
+
+async def _ask(house: House, measured: Measured, line: str, *, user: str = "U0REP") -> None:
+    """Type a command, and wait for its answer in Slack."""
+    before = len(_answers(house.sandbox, user))
+    await measured.time("Slack's acknowledgement", house.sandbox.say(f"/score {line}", user=user, channel="C0SALES"))
+    await house.sandbox.wait_for(lambda: len(_answers(house.sandbox, user)) > before, LONGEST)
+
+
+def _answers(sandbox: Sandbox, user: str) -> Sequence[Message]:
+    return sandbox.messages("C0SALES", user)
+
+
+async def _watch_memory(process: int, measured: Measured) -> None:
+    while True:
+        status = await asyncio.to_thread(Path(f"/proc/{process}/status").read_text)
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        measured.memory = max(measured.memory, int(line.split()[1]) // 1_024)
+        await asyncio.sleep(0.1)
+
+
+async def main() -> None:
+    """Run it, and print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("database_url", nargs="?")
+    parser.add_argument("--batches", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--once", action="store_true")
+    words = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        async with house(words.database_url or f"sqlite://{folder}/flood.db") as running:
+            measured = await flood(running, senders=words.batches, seconds=None if words.once else words.seconds)
+    print("\n".join([f"{words.batches} senders of batches of {ITEMS:,}:", *measured.lines()]))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
