@@ -186,7 +186,7 @@ async def test_an_export_comes_back_as_it_was(terminal: Terminal) -> None:
         "email,name,company,owner,tags,score,fit,ids.crm,attributes.plan,attributes.seats\n"
         'ada@example.com,"\'=Ada","L\u2019Or\u00e9al, SA",Rita Rep,"""Smith, John""; vip",12,7.5,,pro,50\n'
         'bob@example.com,\'N/A,,,,,,,"""50""",true\n'
-        ",,,,,,,79,,\n"
+        ',,,,,,,79,"""""",\n'
         ',Ida,,,,,3.5,abc,"[1, 2]",null\n'
     )
     terminal.save(text, encoding="utf-8")
@@ -196,7 +196,7 @@ async def test_an_export_comes_back_as_it_was(terminal: Terminal) -> None:
     assert [contact["attributes"] for contact in first] == [
         {"plan": "pro", "seats": 50},
         {"plan": "50", "seats": True},
-        {},
+        {"plan": ""},
         {"plan": [1, 2], "seats": None},
     ]
     assert [(contact["owner"], contact["tags"]) for contact in first[:1]] == [("Rita Rep", ["Smith, John", "vip"])]
