@@ -377,3 +377,8 @@ async def test_hubspot_may_send_two_values_of_one_millisecond(service: Receiving
         together = await send(service, source, encoded([{**change, "propertyValue": value} for value in values]))
         assert together.counts == (0, 2, 0, 0)
     assert ends[0] == ends[1]
+    both = [{**change, "objectId": 9, "propertyValue": value} for value in ("60", "50")]
+    assert (await send(service, source, encoded(both))).counts == (2, 0, 0, 0)
+    assert await service.scores("hub:9") == {"score": 50_000}  # the later place
+    for alone in both:
+        assert (await send(service, source, encoded([alone]))).counts == (0, 1, 0, 0)
