@@ -30,6 +30,8 @@ from storage.domain.errors import OutcomeUnknown
 from storage.limits import Limits
 
 BEGIN = "BEGIN"
+#: The parameters of a connection that are no settings, or that a pooler may extend.
+_UNCOMPARED = ("application_name", "options")
 _LATER = "transaction_timeout"  # the setting that servers before PostgreSQL 17 do not know
 #: After these nobody knows whether the server did what it was sent.
 _LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InternalClientError)
@@ -246,7 +248,7 @@ async def _keep_session(_: asyncpg.Connection) -> None:
 
 async def _is_in_effect(pool: asyncpg.Pool, parameters: Mapping[str, str]) -> bool:
     """Return whether the connections of a pool have the settings that they were made with."""
-    pairs = [f"('{name}', {_quote(value)})" for name, value in parameters.items() if name != "application_name"]
+    pairs = [f"('{name}', {_quote(value)})" for name, value in parameters.items() if name not in _UNCOMPARED]
     # Without parameters no statement is prepared, which a pooler may not take.
     status = await pool.execute(f"SELECT FROM pg_settings WHERE (name, setting) IN ({', '.join(pairs)})")
     return bool(status == f"SELECT {len(pairs)}")

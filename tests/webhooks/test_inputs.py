@@ -18,10 +18,11 @@ from storage.sources.config import set_source
 from tests.webhooks.events import EVENTS, SOAP
 from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import START
-from tests.webhooks.test_providers import TEAM, items, reference_to, setting
+from tests.webhooks.test_providers import TEAM, items, reference_to, setting, source
 from tests.webhooks.test_reported import soap
 from tests.webhooks.test_senders import connect, encoded, send
 from webhooks.read.bodies import parse_xml
+from webhooks.read.parse_delivery import dry_run, load_request_file
 from webhooks.source_settings import SourceOptions, configure
 
 SENT = "2025-12-31T23:59:00+00:00"
@@ -156,6 +157,17 @@ def test_a_usable_address_is_taken_before_one_that_is_not() -> None:
     (item,) = setting(items("pipedrive", body))
 
     assert item.contact.email == "ada@example.com"  # type: ignore[union-attr]  # it is a reference
+
+
+def test_a_trial_shows_the_notes() -> None:
+    """`source try` says what a delivery would be told."""
+    body = encoded({"id": 7, "email": "n/a", "lead_score": 5, "updated_at": "soon"})
+    raw = load_request_file(body, kind="application/json")
+
+    assert dry_run(source("zapier"), raw, key="d").warnings == [
+        "`n/a` is not an e-mail address and was left out; `soon` is no time, like 2026-01-31T09:30:00Z;"
+        " the time of receipt is used"
+    ]
 
 
 @given(junk=JUNK)
@@ -334,17 +346,17 @@ VALUES_TO_ADJUST = [  # value, option, score in points or none, reason or note
 async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving) -> None:
     """Otherwise they wait in quarantine; what was done is said in the answer, and a repeat stays a repeat."""
     for number, (value, options, score, reason) in enumerate(VALUES_TO_ADJUST):
-        source = await connect(service, f"s-{number}", "zapier", options=options[:1])
+        sender = await connect(service, f"s-{number}", "zapier", options=options[:1])
         for option in options[1:]:
             configured = configure(
-                service.workspace, slug=source.slug, provider="zapier", options=SourceOptions(options=[option]),
-                before=source,
+                service.workspace, slug=sender.slug, provider="zapier", options=SourceOptions(options=[option]),
+                before=sender,
             )  # fmt: skip  # as `source set` does
-            source = await set_source(
-                service.workspace, slug=source.slug, settings=configured.settings, now=service.clock()
+            sender = await set_source(
+                service.workspace, slug=sender.slug, settings=configured.settings, now=service.clock()
             )
         body = encoded({"email": f"p{number}@example.com", "fit": value, "event_id": "e"})
-        answer, again = await send(service, source, body), await send(service, source, body)
+        answer, again = await send(service, sender, body), await send(service, sender, body)
 
         assert answer.outcomes == [("quarantined" if score is None else "applied", reason)]
         if score is not None:
@@ -362,23 +374,23 @@ def test_only_crms_have_their_values_adjusted() -> None:
 
 async def test_hubspot_may_send_two_values_of_one_millisecond(service: Receiving) -> None:
     """Both are facts, whichever comes first and however often; the answer notes that the key decides."""
-    source = await connect(service, "hub", "hubspot", map=["lead=score"], options=["signature=v1"])
+    sender = await connect(service, "hub", "hubspot", map=["lead=score"], options=["signature=v1"])
     ends = []
     for contact, values in ((7, ("50", "60")), (8, ("60", "50"))):
         change = {"subscriptionType": "contact.propertyChange", "portalId": 1, "subscriptionId": 2, "objectId": contact}
         change |= {"propertyName": "lead", "occurredAt": START // 1000 - 5}
         bodies = [encoded([{**change, "propertyValue": value}]) for value in values]
-        answers = [await send(service, source, body) for body in (*bodies, *bodies)]
+        answers = [await send(service, sender, body) for body in (*bodies, *bodies)]
 
         assert [answer.outcomes[0] for answer in answers] == [
             ("applied", None), ("applied", SAME_TIME), ("duplicate", None), ("duplicate", None),
         ]  # fmt: skip  # each value, and each again
         ends.append(await service.scores(f"hub:{contact}"))
-        together = await send(service, source, encoded([{**change, "propertyValue": value} for value in values]))
+        together = await send(service, sender, encoded([{**change, "propertyValue": value} for value in values]))
         assert together.counts == (0, 2, 0, 0)
     assert ends[0] == ends[1]
     both = [{**change, "objectId": 9, "propertyValue": value} for value in ("60", "50")]
-    assert (await send(service, source, encoded(both))).counts == (2, 0, 0, 0)
+    assert (await send(service, sender, encoded(both))).counts == (2, 0, 0, 0)
     assert await service.scores("hub:9") == {"score": 50_000}  # the later place
     for alone in both:
-        assert (await send(service, source, encoded([alone]))).counts == (0, 1, 0, 0)
+        assert (await send(service, sender, encoded([alone]))).counts == (0, 1, 0, 0)
