@@ -3,6 +3,7 @@
 import re
 
 from bot.blocks.elements import context, section
+from bot.blocks.failures import unreported_failures
 from bot.blocks.set_modal import set_modal
 from bot.blocks.setup import invited_reply, setup_blocks
 from bot.followup_list import FollowUpPage, follow_ups_page
@@ -10,13 +11,16 @@ from bot.slack.access import Need
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.lookup import find_all
 from storage.domain.contacts import find_address
-from storage.notices import NO_ADMIN, is_noticed
+from storage.domain.facts import DAY
+from storage.jobs import FAILED
+from storage.notices import NO_ADMIN, is_noticed, list_notices
 from storage.reading.current_scores import card
 
 _NO_ADMIN = (
     "*No admin could be reached*, so follow-ups that may not be shown where they belong were sent to nobody. See them"
     " with `/score followups`. To name an admin, type `contact-score workspace set {} --admin U…` in a terminal."
 )
+WEEK = 7 * DAY  #: for which a failure is shown
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
 
@@ -24,7 +28,10 @@ async def home(request: Request) -> Reply:
     """Draw the Home tab: the first questions until they are answered, what waits for this person, what to type."""
     blocks: list[Block] = []
     if await is_noticed(request.workspace, notice=NO_ADMIN):
-        blocks += [section(_NO_ADMIN.format(request.workspace.team)), {"type": "divider"}]
+        blocks.append(section(_NO_ADMIN.format(request.workspace.team)))
+        if kinds := await list_notices(request.workspace, prefix=FAILED, since=request.now - WEEK):
+            blocks.append(unreported_failures(kinds))
+        blocks.append({"type": "divider"})
     if request.choices.set_up_at is None and Need.ADMINISTER in request.rights:
         blocks += [*setup_blocks(request.choices, request.types), {"type": "divider"}]
     follow_ups = await follow_ups_page(request, FollowUpPage("mine"), is_home=True)

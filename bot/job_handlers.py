@@ -1,6 +1,6 @@
-"""Carry out the jobs that end in Slack: post follow-ups, edit them, wake them, welcome an admin."""
+"""Handle the jobs that end in Slack: post follow-ups, edit them, wake them, welcome an admin."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -9,6 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.digest import DIGEST_EVENT, digest_reply
 from bot.blocks.elements import context, section
+from bot.blocks.failures import failures_reply
 from bot.blocks.followup import EVENT, follow_up_reply, headline, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.blocks.sources import STANDING_EVENT, source_health_reply
@@ -19,23 +20,23 @@ from bot.slack.poster import NO_PLACE, NotShown, Poster, Unheard, retry_after
 from bot.slack.text import escape
 from storage import jobs, posted_messages
 from storage.alerts import followup_moves, followups
-from storage.alerts.decide import OWNERS, SWEEP, SWEEP_EVERY, sweep
+from storage.alerts.decide import OWNERS
 from storage.alerts.digests import DIGEST_JOB, digests, gather_news, record_digest_sent
 from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE
 from storage.alerts.followups import Assignee, FollowUp
-from storage.domain.backoff import MOST_ATTEMPTS, MOST_HELD, PACE, SECOND, pause
+from storage.domain.backoff import PACE, SECOND
 from storage.domain.business_hours import is_at_work, is_same_day, next_time
-from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import DAY
 from storage.domain.followups import WAITING, FollowUpMove, TooLate
 from storage.domain.people import Workspace
-from storage.jobs import Job
+from storage.job_runner import GiveUp, Handler, JobResult, RetryLater
+from storage.jobs import FAILED, REPORT, Job
 from storage.ledger.contacts import contacts
 from storage.notices import NO_ADMIN, clear_notice, is_noticed, record_notice
 from storage.posted_messages import FILE, HIDE
 from storage.scoring.definitions import score_types
 from storage.sources import health as source_health
-from storage.sources.health import TELL, WATCH, WATCH_EVERY
+from storage.sources.health import TELL
 from storage.workspaces import load_choices, record_welcome
 
 log = structlog.get_logger(__name__)
@@ -45,17 +46,8 @@ WELCOME = "welcome"
 WORD, NOTICE = "word", "notice"
 #: so many within that time, to one place, become one message
 STORM, STORM_TIME = 50, 600 * SECOND
-# What comes again and again is never given up.
-_FOR_EVER = frozenset({SWEEP, WATCH, DIGEST_JOB})
-
-
-@dataclass(frozen=True, slots=True)
-class _JobResult:
-    """A job is done, and the jobs *also_done* with it; the lane rests for *pace* µs. It comes again at *repeat_at*."""
-
-    also_done: Collection[int] = ()
-    pace: int = 0
-    repeat_at: int | None = None
+#: a digest is sent for ever, whatever becomes of one of them
+RECURRING = (DIGEST_JOB,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +66,12 @@ _TIMED_MOVES = {
     ESCALATE: _TimedMove(FollowUpMove.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
 }
 _NOT_OURS = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
+_NO_ADMIN = "no admin can be reached"
 _NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #sales`"
 
 
-class _Nowhere(Exception):
-    """There is nobody to send it to."""
-
-
 class Deliverer:
-    """Carry out the jobs of one workspace; *posting* must not repeat anything by itself."""
+    """The handlers of the jobs of one workspace; *posting* must not repeat anything by itself."""
 
     def __init__(
         self, *, workspace: Workspace, people: People, posting: AsyncWebClient, clock: Callable[[], int]
@@ -91,64 +80,29 @@ class Deliverer:
         self._people = people
         self._poster = Poster(posting, workspace=workspace, people=people, clock=clock)
         self._clock = clock
-        self._handlers: dict[str, Callable[[Job], Awaitable[_JobResult]]] = {
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """The handlers, by the kind of their jobs."""
+        handlers: dict[str, Callable[[Job], Awaitable[JobResult]]] = {
             ASK: self._post_follow_up,
             EDIT: self._edit_message,
             WAKE: self._apply_timed_move,
             RELEASE: self._apply_timed_move,
             ESCALATE: self._apply_timed_move,
             WELCOME: self._send_welcome,
-            SWEEP: self._run_sweep,
             DIGEST_JOB: self._send_digest,
-            WATCH: self._check_sources,
             TELL: self._report_source_health,
             HIDE: self._hide_message,
+            REPORT: self._report_failures,
         }
+        return {kind: _translate_errors(handle) for kind, handle in handlers.items()}
 
-    async def work(self) -> bool:
-        """Take one job that is due and do it; false where there was none."""
-        job = await jobs.claim(self._workspace, kinds=self._handlers, now=self._clock())
-        if job is None:
-            return False
-        try:
-            result = await self._handlers[job.kind](job)
-        except Exception as exc:
-            await self._retry(job, exc)
-        else:
-            now = self._clock()
-            if result.repeat_at is not None:
-                await jobs.reschedule(self._workspace, job=job, at=result.repeat_at, now=now)
-            else:
-                await jobs.settle(self._workspace, job=job, done=result.also_done, pace=result.pace, now=now)
-        return True
-
-    async def _retry(self, job: Job, exc: Exception) -> None:
-        now, code = self._clock(), error_code(exc) or type(exc).__name__
-        # What would have failed whatever it is about is no reason to give this one up.
-        is_away = isinstance(exc, Unheard | StorageUnavailable) or is_outage(exc)
-        is_hopeless = job.attempts >= MOST_ATTEMPTS and not is_away and job.kind not in _FOR_EVER
-        if is_hopeless or isinstance(exc, _Nowhere):
-            log.error("job given up", kind=job.kind, because=code)
-            await jobs.give_up(self._workspace, job=job, because=code, now=now)
-            return
-        wait = retry_after(exc) or pause(job.attempts)
-        log.warning("job postponed", kind=job.kind, because=code)
-        await jobs.postpone(
-            self._workspace,
-            job=job,
-            until=now + wait,
-            # Where Slack is away nobody overtakes; after a day it may well be this one that Slack stumbles over.
-            holds_lane=(is_away or not isinstance(exc, SlackApiError)) and job.attempts < MOST_HELD,
-            is_doubtful=job.is_doubtful or isinstance(exc, Unheard),
-            because=code,
-            now=now,
-        )
-
-    async def _post_follow_up(self, job: Job) -> _JobResult:
+    async def _post_follow_up(self, job: Job) -> JobResult:
         now = self._clock()
         follow_up = await self._load_follow_up(job)
         if follow_up is None or follow_up.posted_at is not None or follow_up.standing.state not in WAITING:
-            return _JobResult()
+            return JobResult()
         due = await jobs.list_due_in_lane(self._workspace, lane=job.lane, kind=ASK, now=now)
         recent = await followups.list_posted_since(self._workspace, lane=job.lane, since=now - STORM_TIME)
         if len(due) + len(recent) > STORM:
@@ -159,9 +113,9 @@ class Deliverer:
         await followup_moves.record_message(
             self._workspace, ids=[follow_up.id], channel=channel, ts=ts, in_list=False, now=now
         )
-        return _JobResult(pace=PACE)
+        return JobResult(pace=PACE)
 
-    async def _post_storm(self, job: Job, due: dict[int, int], recent: Sequence[FollowUp]) -> _JobResult:
+    async def _post_storm(self, job: Job, due: dict[int, int], recent: Sequence[FollowUp]) -> JobResult:
         """Put what waits into the list of this storm, which is posted with the first of it."""
         now = self._clock()
         follow_ups = await followups.load_follow_ups(self._workspace, ids=due.values())
@@ -169,7 +123,7 @@ class Deliverer:
             follow_up for follow_up in follow_ups if follow_up.posted_at is None and follow_up.standing.state in WAITING
         ]
         if not fresh:
-            return _JobResult(also_done=due)
+            return JobResult(also_done=due)
         last = next((follow_up for follow_up in reversed(recent) if follow_up.in_list), None)
         if last is None:
             reply = await self._render_storm(fresh)
@@ -181,19 +135,19 @@ class Deliverer:
             channel, ts = await self._update_message(job, last, fresh)
         ids = [follow_up.id for follow_up in fresh]
         await followup_moves.record_message(self._workspace, ids=ids, channel=channel, ts=ts, in_list=True, now=now)
-        return _JobResult(also_done=due, pace=PACE)
+        return JobResult(also_done=due, pace=PACE)
 
     async def _load_follow_up(self, job: Job) -> FollowUp | None:
         """Give the follow-up that a job is about; none where it is gone with its contact."""
         follow_ups = await followups.load_follow_ups(self._workspace, ids=[job.subject])
         return follow_ups[0] if follow_ups else None
 
-    async def _edit_message(self, job: Job) -> _JobResult:
+    async def _edit_message(self, job: Job) -> JobResult:
         follow_up = await self._load_follow_up(job)
         if follow_up is None or follow_up.message_channel is None or follow_up.message_ts is None:
-            return _JobResult()  # it shows what it is when it is posted
+            return JobResult()  # it shows what it is when it is posted
         _, ts = await self._update_message(job, follow_up)
-        return _JobResult(pace=0 if ts == follow_up.message_ts else PACE)
+        return JobResult(pace=0 if ts == follow_up.message_ts else PACE)
 
     async def _update_message(self, job: Job, follow_up: FollowUp, fresh: Sequence[FollowUp] = ()) -> tuple[str, str]:
         """Edit the message of a follow-up, which lists *fresh* too from now on, and return its place and time stamp.
@@ -240,14 +194,14 @@ class Deliverer:
         person = f"<@{reader}>" if reader else "The person who read it"
         return f"{person} is no active member here, so what they were shown comes to you."
 
-    async def _hide_message(self, job: Job) -> _JobResult:
+    async def _hide_message(self, job: Job) -> JobResult:
         """Take a deleted contact out of a message: redraw a list without it, else replace all that it says.
 
         What Slack does not let the app change is named to an admin.
         """
         message = await posted_messages.load_message(self._workspace, id=job.subject)
         if message is None:
-            return _JobResult()
+            return JobResult()
         others = await followups.list_sharing_message(self._workspace, channel=message.channel, ts=message.ts)
         is_hidden, link = True, f"the file `{message.ts}`"
         if others:
@@ -263,13 +217,13 @@ class Deliverer:
         await posted_messages.forget_message(
             self._workspace, id=job.subject, kept={follow_up.contact for follow_up in others}
         )
-        return _JobResult(pace=PACE)
+        return JobResult(pace=PACE)
 
-    async def _apply_timed_move(self, job: Job) -> _JobResult:
+    async def _apply_timed_move(self, job: Job) -> JobResult:
         """Wake, release or escalate a follow-up, and say so under its message: an edit notifies nobody."""
         timed_move, follow_up = _TIMED_MOVES[job.kind], await self._load_follow_up(job)
         if follow_up is None:
-            return _JobResult()
+            return JobResult()
         now, channel = self._clock(), follow_up.message_channel
         try:
             updated = await followup_moves.apply_move(
@@ -280,13 +234,13 @@ class Deliverer:
         *earlier, last = await followups.list_steps(self._workspace, id=follow_up.id)
         was_moved_before = job.attempts > 1 and last.move == timed_move.move  # and the word of it was not sent
         if updated.standing == follow_up.standing and not was_moved_before:
-            return _JobResult()
+            return JobResult()
         if timed_move.move is FollowUpMove.ESCALATE and (
             channel is None or follow_up.in_list or channel.startswith("D")
         ):
             return await self._notify_escalation(job, follow_up, since=last.at)
         if follow_up.in_list or channel is None:
-            return _JobResult()
+            return JobResult()
         reply = Reply(text=timed_move.message.format(holder=earlier[-1].by, whom=follow_up.escalate_to))
         try:
             await self._poster.say_once(
@@ -296,62 +250,61 @@ class Deliverer:
             log.warning("not said in a thread", because=_explain_refusal(exc, channel))
             if timed_move.move is FollowUpMove.ESCALATE:
                 return await self._notify_escalation(job, follow_up, since=last.at)
-        return _JobResult(pace=PACE)
+        return JobResult(pace=PACE)
 
-    async def _notify_escalation(self, job: Job, follow_up: FollowUp, *, since: int) -> _JobResult:
+    async def _notify_escalation(self, job: Job, follow_up: FollowUp, *, since: int) -> JobResult:
         """Tell somebody what is escalated to them, where they do not see its message."""
         person, why = follow_up.escalate_to, ""
         if person is not None and await self._people.colleague(person, now=self._clock()) is None:
             why = f"\n<@{person}> is no active member here, so this escalation comes to you."
             person = await self._find_admin()
         if person is None:
-            return _JobResult()
+            return JobResult()
         (contact,) = await contacts(self._workspace, ids=[follow_up.contact])
         types = {score_type.key: score_type for score_type in await score_types(self._workspace)}
         text = headline(follow_up, contact, types.get(follow_up.score))
         text += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
         reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
         await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
-        return _JobResult(pace=PACE)
+        return JobResult(pace=PACE)
 
-    async def _run_sweep(self, job: Job) -> _JobResult:
-        """Decide what time alone decided, and look again in a minute."""
-        now = self._clock()
-        await sweep(self._workspace, now=now)
-        return _JobResult(repeat_at=now + SWEEP_EVERY)
+    async def _report_failures(self, job: Job) -> JobResult:
+        """Tell an admin that jobs of a kind fail; where no admin is reached, the notice on the Home tab says so."""
+        failures, now = await jobs.load_failures(self._workspace, kind=job.key), self._clock()
+        if failures.given_up or failures.retrying:
+            admin = await self._find_admin()
+            if admin is not None:
+                reply = failures_reply(job.key, failures)
+                channel = await self._poster.direct(admin)
+                await self._poster.say_once(job, channel, reply, job.id, event=NOTICE, since=now - DAY)
+            await record_notice(self._workspace, notice=FAILED + job.key, now=now)
+        return JobResult(pace=PACE)
 
-    async def _check_sources(self, job: Job) -> _JobResult:
-        """Look whether every source still works, and again in five minutes."""
-        now = self._clock()
-        for source, standing in await source_health.check_sources(self._workspace, now=now):
-            log.warning("source stands otherwise", source=source, standing=standing)
-        return _JobResult(repeat_at=now + WATCH_EVERY)
-
-    async def _report_source_health(self, job: Job) -> _JobResult:
+    async def _report_source_health(self, job: Job) -> JobResult:
         """Tell an admin how a source stands, unless they know it by now."""
         changed = await source_health.load_unreported(self._workspace, source=job.subject)
         if changed is None:
-            return _JobResult()
+            return JobResult()
         admin = await self._find_admin()
         if admin is None:
-            raise _Nowhere
+            raise GiveUp(_NO_ADMIN)
         channel = await self._poster.direct(admin)
         await self._poster.say_once(
             job, channel, source_health_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
         )
         await source_health.record_reported(self._workspace, changed=changed)
-        return _JobResult(pace=PACE)
+        return JobResult(pace=PACE)
 
-    async def _send_digest(self, job: Job) -> _JobResult:
+    async def _send_digest(self, job: Job) -> JobResult:
         """Send what is new to one place, once a day and in its working hours; nothing where nothing is."""
         now = self._clock()
         digest = next((digest for digest in await digests(self._workspace) if digest.id == job.subject), None)
         if digest is None:
-            return _JobResult()
+            return JobResult()
         next_at = next_time(digest.zone, digest.minute, after=now)
         sent_today = digest.sent_at is not None and is_same_day(digest.zone, digest.sent_at, now)
         if sent_today or not is_at_work(digest.zone, now):
-            return _JobResult(repeat_at=next_at)
+            return JobResult(repeat_at=next_at)
         is_person = digest.place[:1] in ("U", "W")
         person = await self._people.colleague(digest.place, now=now) if is_person else None
         notice = f"{DIGEST_JOB}/{digest.place}"
@@ -359,7 +312,7 @@ class Deliverer:
             await self._notify_admin_once(
                 job, notice, f"<@{digest.place}> is no active member here, so their digest is not sent."
             )
-            return _JobResult(repeat_at=next_at)
+            return JobResult(repeat_at=next_at)
         reader = Assignee(id=person.id, address=person.email) if person is not None else None
         news = await gather_news(self._workspace, digest=digest, assignee=reader, now=now)
         if not news.is_empty:
@@ -372,21 +325,21 @@ class Deliverer:
                 await self._poster.say_once(job, channel, reply, digest.id, event=DIGEST_EVENT, since=now - DAY // 2)
             except (NotShown, SlackApiError) as exc:
                 await self._notify_admin_once(job, notice, f"{_explain_refusal(exc, channel)}. {_NO_DIGEST}")
-                return _JobResult(repeat_at=next_at)
+                return JobResult(repeat_at=next_at)
             await clear_notice(self._workspace, notice=notice)
         await record_digest_sent(self._workspace, id=digest.id, top=news.top, now=now)
-        return _JobResult(repeat_at=next_at)
+        return JobResult(repeat_at=next_at)
 
-    async def _send_welcome(self, job: Job) -> _JobResult:
+    async def _send_welcome(self, job: Job) -> JobResult:
         now, choices = self._clock(), await load_choices(self._workspace)
         if choices.welcomed_at is None and choices.set_up_at is None:
             admin = await self._find_admin()
             if admin is None:
-                raise _Nowhere
+                raise GiveUp(_NO_ADMIN)
             reply = setup_reply(choices, await score_types(self._workspace))
             await self._poster.say_once(job, await self._poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
             await record_welcome(self._workspace, now=now)
-        return _JobResult(pace=PACE)
+        return JobResult(pace=PACE)
 
     async def _render_follow_up(self, follow_up: FollowUp) -> Reply:
         (contact,) = await contacts(self._workspace, ids=[follow_up.contact])
@@ -414,7 +367,7 @@ class Deliverer:
         if person is None:
             person = await self._find_admin()
         if person is None:
-            raise _Nowhere
+            raise GiveUp(_NO_ADMIN)
         return await self._poster.direct(person)
 
     async def _find_admin(self) -> str | None:
@@ -463,6 +416,26 @@ class Deliverer:
         admin_channel = await self._find_channel(job, "")
         ts = await self._poster.say_once(job, admin_channel, reply, id, event=EVENT, since=since, known_as=known_as)
         return admin_channel, ts
+
+
+def _translate_errors(handle: Callable[[Job], Awaitable[JobResult]]) -> Handler:
+    """Return a handler that says of Slack's errors whether they are about this job or about all of them."""
+
+    async def run(_: Workspace, job: Job) -> JobResult:
+        try:
+            return await handle(job)
+        except Unheard as exc:
+            raise RetryLater("Slack did not answer", is_outage=True, is_doubtful=True) from exc
+        except NotShown as exc:
+            raise RetryLater(exc.verdict.name) from exc
+        except Exception as exc:
+            code, is_away = error_code(exc), is_outage(exc)
+            if not is_away and code is None:
+                raise
+            reason = f"Slack says {code}" if code else "Slack does not answer"
+            raise RetryLater(reason, wait=retry_after(exc), is_outage=is_away) from exc
+
+    return run
 
 
 def _explain_refusal(exc: NotShown | SlackApiError, channel: str) -> str:

@@ -17,6 +17,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import job_handlers as slack_jobs
 from bot import logs
 from bot.clock import system_clock
 from bot.job_handlers import WELCOME, Deliverer
@@ -27,17 +28,16 @@ from bot.slack.dispatch import Dispatcher
 from bot.slack.door import Door, make_bolt
 from bot.slack.socket import Socket
 from bot.source_admin import Senders
-from bot.worker import Worker
-from storage.alerts.decide import SWEEP
+from storage import job_handlers as storage_jobs
 from storage.bootstrap import Storage, open_storage
 from storage.domain.errors import UnknownWorkspace
 from storage.domain.facts import ItemRequest
 from storage.domain.people import Workspace
 from storage.domain.sources import Source, SourceSettings
 from storage.domain.submissions import Raw, Recorded
+from storage.job_runner import JobRunner
 from storage.jobs import enqueue_one
 from storage.limits import DEFAULT_LIMITS, Limits
-from storage.sources.health import WATCH
 from storage.workspaces import add_workspace, find_workspace, load_choices
 from webhooks.app import handle_errors, routes
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site
@@ -76,8 +76,7 @@ class Service:
         self._bolt: AsyncApp | None = None
         self._dispatcher: Dispatcher | None = None
         self._socket: Socket | None = None
-        self._worker: Worker | None = None
-        self._reading: Worker | None = None
+        self._job_runner: JobRunner | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._address = ""
         self._metrics = Metrics()
@@ -95,6 +94,8 @@ class Service:
             if not start_task.done():  # the database may be silent, or another process may be migrating it
                 start_task.cancel()
                 await asyncio.wait([start_task], timeout=DATABASE_PATIENCE)
+                if start_task.done() and not start_task.cancelled() and (exc := start_task.exception()):
+                    log.warning("not started", because=type(exc).__name__)
                 return
             started(start_task.result())
             if self._connecting is not None:
@@ -138,8 +139,12 @@ class Service:
             raise BadSettings(f"{message}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
-        self._reading = Worker(Reader(clock=self._clock).work)
-        self._reading.start()
+        self._job_runner = JobRunner(
+            {**storage_jobs.make_handlers(self._clock), **Reader(clock=self._clock).handlers},
+            recurring={*storage_jobs.RECURRING, *slack_jobs.RECURRING},
+            clock=self._clock,
+        )
+        self._job_runner.start()
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
         return self._address
@@ -172,8 +177,8 @@ class Service:
             await self._runner.cleanup()
         if self._dispatcher is not None:
             await self._dispatcher.drained(patience=PATIENCE)
-        workers = [worker for worker in (self._worker, self._reading) if worker is not None]
-        await asyncio.gather(*(worker.stop(patience=PATIENCE) for worker in workers))
+        if self._job_runner is not None:
+            await self._job_runner.stop(patience=PATIENCE)
         if self._storage is not None:
             await self._storage.close()
             self._storage = None
@@ -197,6 +202,7 @@ class Service:
 
     async def _connect_once(self) -> None:
         assert self._storage is not None
+        assert self._job_runner is not None
         lookup_client, posting_client = self._build_client(repeats=True), self._build_client(repeats=False)
         identity = await lookup_client.auth_test()
         workspace = await self._load_workspace(identity["team_id"], identity.get("team") or identity["team_id"])
@@ -209,7 +215,6 @@ class Service:
         deliverer = Deliverer(
             workspace=workspace, people=people, posting=self._build_client(repeats=None), clock=self._clock
         )
-        worker = Worker(deliverer.work)
         dispatcher = Dispatcher(
             workspace=workspace,
             enterprise=identity.get("enterprise_id"),
@@ -218,7 +223,7 @@ class Service:
             opening=self._build_client(repeats=None),  # a form that could be opened only later is not opened at all
             people=people,
             senders=self._build_senders(),
-            wake=worker.wake,
+            wake=self._job_runner.wake,
             clock=self._clock,
         )
         authorization = AuthorizeResult(
@@ -232,8 +237,6 @@ class Service:
         now = self._clock()
         if (await load_choices(workspace)).welcomed_at is None:
             await enqueue_one(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
-        for kind in (SWEEP, WATCH):
-            await enqueue_one(workspace, kind=kind, lane=kind, key=kind, subject=0, due_at=now, now=now)
         # Last, because nothing may fail any more once requests come in: all of this would be begun anew.
         if self._settings.slack_app_token is not None:
             app_token = self._settings.slack_app_token.get_secret_value()
@@ -241,8 +244,7 @@ class Service:
             await socket.open()
             self._socket = socket
         self._dispatcher, self._bolt = dispatcher, bolt
-        worker.start()
-        self._worker = worker
+        self._job_runner.add_handlers(workspace, deliverer.handlers)
         log.info("connected to Slack", workspace=workspace.team)
 
     def _build_senders(self) -> Senders:

@@ -1,7 +1,8 @@
-"""Keep what is for later: put with what causes it, claimed lane by lane under a lease, settled or tried again.
+"""Queue jobs: enqueued with what causes them, claimed lane by lane under a lease, settled or retried.
 
-In a lane one thing happens at a time and in order, so that two messages to one place keep their order and pace,
-whichever process sends them. Whoever holds a lane has it until the lease ends; the lane is the lock of its jobs."""
+The jobs of a lane run one at a time and in order, so that two messages to one channel keep their order and pace,
+whichever process sends them. The process that claims a job holds its lane until the lease ends: the lane is the lock.
+`job_runner` runs the jobs."""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -11,13 +12,18 @@ from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.backoff import LEASE, LONGEST_ASKED, SECOND
 from storage.domain.people import Workspace
+from storage.notices import load_told_at
 
 CHECK_EVERY = 60 * SECOND
+DAY = 86_400 * SECOND
+KEPT_FOR = 30 * DAY  #: how long a job that was given up stays, so that it can be counted and looked at
+REPORT = "report"  #: the kind and the lane of the jobs that tell an admin which kind of job fails; its key
+FAILED = "failed/"  #: before a kind: the notice that an admin was told of its failures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """Something to be done later; *key* makes it one, however often it is put. Times in µs UTC."""
+    """A job to be enqueued; a job with the same kind and *key* is enqueued once. Times in µs UTC."""
 
     workspace: int
     kind: str
@@ -29,19 +35,30 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job that is ours until its lease ends."""
+    """A claimed job; it belongs to this process until its lease ends."""
 
     id: int
     kind: str
     lane: str
+    key: str
     subject: int
-    attempts: int  #: this one included
-    is_doubtful: bool  #: it was begun before, and nobody knows how that ended
+    attempts: int  #: this attempt included
+    failed_for: int  #: µs for which it has waited because of failures of its own
+    is_doubtful: bool  #: an earlier attempt began, and nobody knows how it ended
     claim: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """The failures of one kind of job."""
+
+    given_up: int  #: jobs that were given up since an admin was told the last time
+    retrying: int  #: jobs that are still retried
+    problem: str | None  #: of the latest failure
+
+
 async def enqueue(session: Session, jobs: Sequence[NewJob], *, now: int) -> None:
-    """Put jobs, in the transaction of what causes them; what is there already stays as it is."""
+    """Enqueue jobs in the transaction of what causes them; a job that is queued already stays as it is."""
     if not jobs:
         return
     lanes = [
@@ -78,12 +95,12 @@ async def enqueue(session: Session, jobs: Sequence[NewJob], *, now: int) -> None
 async def enqueue_one(
     workspace: Workspace, *, kind: str, lane: str, key: str, subject: int, due_at: int, now: int
 ) -> None:
-    """Put one job that nothing else causes; it is tried again where it was given up."""
+    """Enqueue one job that nothing else causes; a job that was given up is retried."""
     job = NewJob(workspace=workspace.id, kind=kind, lane=lane, key=key, subject=subject, due_at=due_at)
 
     async def body(session: Session) -> None:
         await session.rows(
-            "UPDATE jobs SET given_up_at = NULL, problem = NULL, attempts = 0, due_at = $4"
+            "UPDATE jobs SET given_up_at = NULL, problem = NULL, attempts = 0, failed_for = 0, due_at = $4"
             " WHERE workspace_id = $1 AND kind = $2 AND job_key = $3 AND given_up_at IS NOT NULL",
             workspace.id,
             kind,
@@ -95,12 +112,31 @@ async def enqueue_one(
     await database.write(body)
 
 
-async def _correct_times(now: int) -> None:
-    """Bring back the times that were written while a clock was ahead, so that nothing waits until it has caught up.
+async def enqueue_recurring(kinds: Collection[str], *, now: int) -> None:
+    """Enqueue a recurring job of each kind for every workspace that has none; its lane and its key are its kind."""
+    if not kinds:
+        return
+    for statement in (
+        "INSERT INTO lanes (workspace_id, name, free_at) SELECT w.id, given.kind, 0 FROM given(kind text)"
+        " CROSS JOIN workspaces w WHERE NOT EXISTS"
+        " (SELECT 1 FROM lanes l WHERE l.workspace_id = w.id AND l.name = given.kind)"
+        ' ORDER BY w.id, given.kind COLLATE "C" ON CONFLICT DO NOTHING',
+        "INSERT INTO jobs (workspace_id, kind, lane, job_key, subject, due_at, attempts, under_way, created_at)"
+        " SELECT w.id, given.kind, given.kind, given.kind, 0, $2, 0, false, $2 FROM given(kind text)"
+        " CROSS JOIN workspaces w WHERE NOT EXISTS"
+        " (SELECT 1 FROM jobs j WHERE j.workspace_id = w.id AND j.kind = given.kind AND j.job_key = given.kind)"
+        ' ORDER BY w.id, given.kind COLLATE "C" ON CONFLICT DO NOTHING',
+    ):
+        params = [_make_kind_rows(kinds), now] if "$2" in statement else [_make_kind_rows(kinds)]
+        await database.current_database().writer.rows(statement, *params)
 
-    Looks when this process begins, once a minute, and at once where its clock was put back. A job that was created in
-    the future keeps its distance from there: one that was due after two days is due in two days. A minute of
-    difference between the clocks of two processes is no reason to write.
+
+async def _correct_times(now: int) -> None:
+    """Correct the times that were written while a clock was ahead, so that no job waits until it has caught up.
+
+    Runs when this process starts, once a minute, and at once if its clock was put back. A job that was created in the
+    future keeps its distance from there: one that was due after two days is due in two days. A minute of difference
+    between the clocks of two processes is no reason to write. Lanes that are missing are made again.
     """
     db = database.current_database()
     if 0 <= now - db.jobs_checked_at < CHECK_EVERY:
@@ -123,14 +159,19 @@ async def _correct_times(now: int) -> None:
         now + LEASE,
         now + LONGEST_ASKED,
     )
+    await db.writer.rows(
+        "INSERT INTO lanes (workspace_id, name, free_at) SELECT DISTINCT j.workspace_id, j.lane, 0 FROM jobs j"
+        " WHERE j.given_up_at IS NULL AND NOT EXISTS (SELECT 1 FROM lanes l"
+        " WHERE l.workspace_id = j.workspace_id AND l.name = j.lane) ON CONFLICT DO NOTHING"
+    )
 
 
 async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[Workspace]:
-    """Give the workspaces that have a job of these kinds to be claimed."""
+    """Return the workspaces with a job of these kinds to claim; first the one whose lane has been free the longest."""
     await _correct_times(now)
     rows = await database.read(
-        f"SELECT DISTINCT w.id, w.team, w.name FROM lanes l JOIN workspaces w ON w.id = l.workspace_id"
-        f" WHERE {_IS_FREE} ORDER BY w.id",
+        f"SELECT w.id, w.team, w.name FROM lanes l JOIN workspaces w ON w.id = l.workspace_id"
+        f" WHERE {_IS_FREE} GROUP BY w.id, w.team, w.name ORDER BY min(l.free_at), w.id",
         _make_kind_rows(kinds),
         now,
     )
@@ -138,7 +179,7 @@ async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[
 
 
 async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Job | None:
-    """Take the next job of these kinds that is due in a lane that nobody holds, and the lane with it."""
+    """Claim the next due job of these kinds in a lane that no process holds, and the lane; None if there is none."""
     await _correct_times(now)
     if not await database.read(f"{_FREE} LIMIT 1", _make_kind_rows(kinds), now, workspace.id):
         return None  # most of the time: nothing is written for it
@@ -154,7 +195,7 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
         if not lanes:
             return None
         due_jobs = await session.rows(
-            "SELECT id, kind, lane, subject, attempts, under_way FROM jobs"
+            "SELECT id, kind, lane, job_key, subject, attempts, failed_for, under_way FROM jobs"
             " WHERE workspace_id = $3 AND lane = $4 AND due_at <= $2 AND given_up_at IS NULL"
             " AND kind IN (SELECT kind FROM given(kind text)) ORDER BY due_at, id LIMIT 1",
             _make_kind_rows(kinds),
@@ -173,8 +214,10 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
             id=row["id"],
             kind=row["kind"],
             lane=row["lane"],
+            key=row["job_key"],
             subject=row["subject"],
             attempts=row["attempts"] + 1,
+            failed_for=row["failed_for"],
             is_doubtful=bool(row["under_way"]),
             claim=token,
         )
@@ -193,10 +236,22 @@ def _make_kind_rows(kinds: Collection[str]) -> list[Row]:
     return [{"kind": kind} for kind in sorted(kinds)]
 
 
-async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
-    """Strike out a job that is done, with the jobs *done* along with it; the lane is free again after *pace* µs.
+async def renew(workspace: Workspace, *, job: Job, now: int) -> bool:
+    """Extend the lease of a job. Return False if it ended already and another process may have the job."""
+    renewed = await database.current_database().writer.rows(
+        "UPDATE lanes SET free_at = $4 WHERE workspace_id = $1 AND name = $2 AND holder = $3 RETURNING id",
+        workspace.id,
+        job.lane,
+        job.claim,
+        now + LEASE,
+    )
+    return bool(renewed)
 
-    What is done is done, also where the lease has ended; anything else is then left to who has the job.
+
+async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
+    """Delete a job that is done, with the jobs *done* along with it; the lane is free again after *pace* µs.
+
+    A job that is done is deleted also if its lease has ended; the lane then belongs to the process that claimed it.
     """
 
     async def body(session: Session) -> None:
@@ -211,14 +266,14 @@ async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), 
 
 
 async def reschedule(workspace: Workspace, *, job: Job, at: int, now: int) -> None:
-    """Put a job that is done for another time, as if it had been put just now."""
+    """Schedule a job that is done for another time, as if it were enqueued now."""
 
     async def body(session: Session) -> None:
         if not await _release_lane(session, workspace, job, at=now):
             return
         await session.rows(
-            "UPDATE jobs SET due_at = $3, created_at = $4, attempts = 0, under_way = false, problem = NULL"
-            " WHERE workspace_id = $1 AND id = $2",
+            "UPDATE jobs SET due_at = $3, created_at = $4, attempts = 0, failed_for = 0, under_way = false,"
+            " problem = NULL WHERE workspace_id = $1 AND id = $2",
             workspace.id,
             job.id,
             at,
@@ -236,13 +291,16 @@ async def postpone(
     holds_lane: bool,
     is_doubtful: bool,
     because: str,
+    failed_for: int = 0,
+    is_reported: bool = False,
     pace: int = 0,
     now: int,
 ) -> None:
-    """Try a job again at *until*, but in an hour at most.
+    """Retry a job at *until*, but in an hour at most.
 
     With *holds_lane* the jobs behind it wait too, so that the order is kept; without it the lane is free again after
-    *pace* µs. *is_doubtful*: the job may have been done all the same.
+    *pace* µs. *is_doubtful*: the job may have been done all the same. *failed_for* is for how many µs it will have
+    waited because of failures of its own; with *is_reported* an admin is told that it fails.
     """
     until = min(until, now + LONGEST_ASKED)
 
@@ -250,19 +308,23 @@ async def postpone(
         if not await _release_lane(session, workspace, job, at=until if holds_lane else now + pace):
             return
         await session.rows(
-            "UPDATE jobs SET due_at = $3, under_way = $4, problem = $5 WHERE workspace_id = $1 AND id = $2",
+            "UPDATE jobs SET due_at = $3, under_way = $4, problem = $5, failed_for = $6"
+            " WHERE workspace_id = $1 AND id = $2",
             workspace.id,
             job.id,
             0 if holds_lane else until,  # it keeps its place at the head of the lane
             is_doubtful,
             because,
+            failed_for,
         )
+        if is_reported:
+            await _enqueue_report(session, workspace, job, now=now)
 
     await database.write(body)
 
 
 async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> None:
-    """Leave a job undone for good, and say why; its neighbours go on."""
+    """Give up a job for good, record why, and have an admin told; the jobs behind it go on."""
 
     async def body(session: Session) -> None:
         if not await _release_lane(session, workspace, job, at=now):
@@ -274,12 +336,53 @@ async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> 
             now,
             because,
         )
+        await _enqueue_report(session, workspace, job, now=now)
 
     await database.write(body)
 
 
+async def _enqueue_report(session: Session, workspace: Workspace, job: Job, *, now: int) -> None:
+    """Have an admin told that jobs of this kind fail, once a day."""
+    if job.kind == REPORT:
+        return
+    told_at = await load_told_at(session, workspace, notice=FAILED + job.kind)
+    report = NewJob(
+        workspace=workspace.id, kind=REPORT, lane=REPORT, key=job.kind, subject=0,
+        due_at=now if told_at is None else max(now, told_at + DAY),
+    )  # fmt: skip  # what and when
+    await enqueue(session, [report], now=now)
+
+
+async def load_failures(workspace: Workspace, *, kind: str) -> Failures:
+    """Return the failures of a kind of job since an admin was told of them the last time."""
+    told_at = await load_told_at(database.current_database().reader, workspace, notice=FAILED + kind)
+    rows = await database.read(
+        "SELECT given_up_at, problem FROM jobs WHERE workspace_id = $1 AND kind = $2"
+        " AND (given_up_at > $3 OR (given_up_at IS NULL AND failed_for > 0))"
+        " ORDER BY coalesce(given_up_at, due_at), id",
+        workspace.id,
+        kind,
+        told_at or 0,
+    )
+    given_up = sum(row["given_up_at"] is not None for row in rows)
+    return Failures(given_up=given_up, retrying=len(rows) - given_up, problem=rows[-1]["problem"] if rows else None)
+
+
+async def delete_abandoned(workspace: Workspace, *, now: int) -> None:
+    """Delete the jobs that were given up long ago, and the lanes without a job."""
+    writer = database.current_database().writer
+    await writer.rows("DELETE FROM jobs WHERE workspace_id = $1 AND given_up_at < $2", workspace.id, now - KEPT_FOR)
+    # A job that is enqueued at this very moment may lose its lane; `_correct_times` makes it again.
+    await writer.rows(
+        "DELETE FROM lanes WHERE workspace_id = $1 AND free_at < $2 AND NOT EXISTS (SELECT 1 FROM jobs j"
+        " WHERE j.workspace_id = lanes.workspace_id AND j.lane = lanes.name)",
+        workspace.id,
+        now - DAY,
+    )
+
+
 async def _release_lane(session: Session, workspace: Workspace, job: Job, *, at: int) -> bool:
-    """Let the lane of a job go; false where our lease has ended, and the lane and its job are another's."""
+    """Release the lane of a job. Return False if the lease has ended and another process has the lane and the job."""
     freed = await session.rows(
         "UPDATE lanes SET free_at = $4, holder = NULL WHERE workspace_id = $1 AND name = $2 AND holder = $3"
         " RETURNING id",
@@ -292,7 +395,7 @@ async def _release_lane(session: Session, workspace: Workspace, job: Job, *, at:
 
 
 async def list_due_in_lane(workspace: Workspace, *, lane: str, kind: str, now: int) -> dict[int, int]:
-    """Give the jobs of a kind that are due in a lane: row id of the job → its subject, in their order."""
+    """Return the jobs of a kind that are due in a lane, in their order: row id of the job → its subject."""
     rows = await database.read(
         "SELECT id, subject FROM jobs WHERE workspace_id = $1 AND lane = $2 AND kind = $3 AND due_at <= $4"
         " AND given_up_at IS NULL ORDER BY due_at, id",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Limits:
     """Times in seconds; None is no limit."""
 
-    connect: float = 5.0  #: until a connection of the pool is free, or a new one is made
+    connect: float = 5.0  #: until a connection is free or made, and until it answers the beginning of a transaction
     lock: float | None = 5.0  #: that a statement waits for a lock
     statement: float | None = 15.0
     idle: float = 30.0  #: that a transaction waits for its next statement
@@ -16,7 +16,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-#: For `verify` and `export`, which read everything.
+#: For commands of the terminal that read everything, or write it in one transaction.
 MAINTENANCE = Limits(statement=None, transaction=None)
 #: For `migrate`, which also waits for what is being recorded.
 MIGRATION = Limits(statement=None, transaction=None, lock=None)

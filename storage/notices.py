@@ -1,6 +1,7 @@
-"""Remember what an admin was told, so that it is told once."""
+"""Record what an admin was told, so that they are told once."""
 
 from storage.db import database
+from storage.db.database import Session
 from storage.domain.people import Workspace
 
 #: nobody is there to be told: no admin could be reached
@@ -13,10 +14,25 @@ async def is_noticed(workspace: Workspace, *, notice: str) -> bool:
     return bool(await database.read(sql, workspace.id, notice))
 
 
+async def load_told_at(session: Session, workspace: Workspace, *, notice: str) -> int | None:
+    """Return when a notice was recorded the last time, or None."""
+    rows = await session.rows("SELECT told_at FROM notices WHERE workspace_id = $1 AND what = $2", workspace.id, notice)
+    return int(rows[0]["told_at"]) if rows else None
+
+
+async def list_notices(workspace: Workspace, *, prefix: str, since: int) -> list[str]:
+    """Return what follows *prefix* in the notices that begin with it and were recorded after an instant."""
+    rows = await database.read(
+        "SELECT what FROM notices WHERE workspace_id = $1 AND told_at > $2 ORDER BY what", workspace.id, since
+    )
+    return [row["what"].removeprefix(prefix) for row in rows if row["what"].startswith(prefix)]
+
+
 async def record_notice(workspace: Workspace, *, notice: str, now: int) -> None:
-    """Remember that something was told."""
+    """Record that an admin was told something, or that there was no admin to tell."""
     await database.current_database().writer.rows(
-        "INSERT INTO notices (workspace_id, what, told_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        "INSERT INTO notices (workspace_id, what, told_at) VALUES ($1, $2, $3)"
+        " ON CONFLICT (workspace_id, what) DO UPDATE SET told_at = excluded.told_at",
         workspace.id,
         notice,
         now,

@@ -59,6 +59,21 @@ def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
     assert dict(sections) == printed
 
 
+def test_what_is_read_of_a_sender_is_what_its_provider_says() -> None:
+    """The table has a row for each provider: what is read, what is not, and which events are left alone, and why."""
+    section = README.partition("### What is read of a delivery")[2].partition("\n## ")[0]
+    expected = []
+    for name, provider in PROVIDERS.items():
+        events_of: dict[str, list[str]] = {}
+        for event, reason in provider.ignored_events.items():
+            events_of.setdefault(reason, []).append(f"`{event}`")
+        ignored = [f"{', '.join(events)} ({reason})" for reason, events in events_of.items()]
+        expected.append((name, provider.reads, "; ".join([provider.leaves, *ignored])))
+
+    assert all(provider.reads and provider.leaves for provider in PROVIDERS.values())
+    assert re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", section, re.MULTILINE) == expected
+
+
 def test_the_classes_of_a_verb_are_those_of_the_code() -> None:
     """The section on adding a verb names the classes that a handler takes and returns."""
     named = re.search(r"with a coroutine from `(\w+)` to `(\w+)`", README)

@@ -3,7 +3,7 @@
 One contact of a source is read at a time, no faster than *PACE*; what cannot be read holds up no other."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -11,13 +11,13 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
-from storage import jobs
-from storage.domain.backoff import MOST_ATTEMPTS, SECOND, pause
+from storage.domain.backoff import GIVE_UP_AFTER, SECOND
 from storage.domain.errors import UnknownSource
 from storage.domain.facts import Item, ItemRequest, Op
 from storage.domain.people import Workspace
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, Submission
+from storage.job_runner import Handler, JobResult, RetryLater
 from storage.jobs import Job
 from storage.ledger.committer import record
 from storage.ledger.contacts import find_by_key
@@ -30,21 +30,18 @@ from webhooks.limits import HOUR, MAX_BODY, TooLarge, read_body
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Readback
 from webhooks.read.bodies import JSON
-from webhooks.read.parse_delivery import name_earlier_requests, read_items, readback_request, serialize_request
+from webhooks.read.parse_delivery import (
+    name_earlier_requests,
+    prepare_items,
+    read_items,
+    readback_request,
+    serialize_request,
+)
 
 log = structlog.get_logger(__name__)
 
 PACE = SECOND // 5  #: between two contacts of a source: no API that is read allows less than twice of that
 PATIENCE = 10.0  #: seconds that an answer may take
-
-
-class _TemporaryFailure(Exception):
-    """It may be read later: *wait* µs from now, as we were asked to, or as usual where nobody said."""
-
-    def __init__(self, reason: str, *, wait: int | None = None, all_wait: bool = False) -> None:
-        super().__init__(reason)
-        self.wait = wait
-        self.all_wait = all_wait
 
 
 class _PermanentFailure(Exception):
@@ -59,68 +56,40 @@ class _Answer:
 
 
 class Reader:
-    """Carry out the jobs of all workspaces that read contacts."""
+    """The handler of the jobs that read contacts, of every workspace."""
 
     def __init__(self, *, clock: Callable[[], int], patience: float = PATIENCE) -> None:
         self._clock = clock
         self._patience = patience
 
-    async def work(self) -> bool:
-        """Take one job that is due and do it; false where there was none."""
-        now = self._clock()
-        kinds = (READ, NAME_REQUESTS)
-        for workspace in await jobs.workspaces_with_due_jobs(kinds=kinds, now=now):
-            job = await jobs.claim(workspace, kinds=kinds, now=now)
-            if job is not None and job.kind == NAME_REQUESTS:
-                await name_earlier_requests(workspace)
-                await jobs.settle(workspace, job=job, pace=0, now=self._clock())
-                return True
-            if job is not None:
-                await self._run_job(workspace, job)
-                return True
-        return False
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """The handlers, by the kind of their jobs."""
+        return {READ: self._run_job, NAME_REQUESTS: _name_requests}
 
-    async def _run_job(self, workspace: Workspace, job: Job) -> None:
+    async def _run_job(self, workspace: Workspace, job: Job) -> JobResult:
         request = await readback_queue.load_request(workspace, job=job)
-        problem = await self._try_read(workspace, request) if request is not None else None
-        if isinstance(problem, _TemporaryFailure) and (problem.all_wait or job.attempts < MOST_ATTEMPTS):
-            await self._postpone(workspace, job, problem)
-            return
-        if problem is not None and request is not None:
-            attempts = f", {job.attempts} times" if isinstance(problem, _TemporaryFailure) else ""
-            description = f"{request.source}:{request.id} {problem}{attempts}"
-            log.warning("contact not read", source=request.source, because=str(problem))
-            await readback_queue.record_failure(
-                workspace, source=request.source, because=description, now=self._clock()
-            )
-        await jobs.settle(workspace, job=job, pace=PACE, now=self._clock())
-
-    async def _try_read(self, workspace: Workspace, request: Wanted) -> _TemporaryFailure | _PermanentFailure | None:
+        if request is None:
+            return JobResult(pace=PACE)
         try:
             await self._read_contact(workspace, request)
-        except (_TemporaryFailure, _PermanentFailure) as exc:
-            return exc
-        except Exception as exc:  # whatever it was, no other contact waits for it
-            log.exception("contact not recorded", source=request.source)
-            return _TemporaryFailure(f"could not be recorded: {type(exc).__name__}")
-        return None
+        except _PermanentFailure as exc:
+            await self._record_failure(workspace, request, str(exc))
+        except RetryLater as exc:
+            log.warning("contact not read yet", lane=job.lane, because=str(exc))
+            if not exc.is_outage and job.failed_for >= GIVE_UP_AFTER:
+                await self._record_failure(workspace, request, f"{exc}, {job.attempts} times")
+            raise
+        return JobResult(pace=PACE)
 
-    async def _postpone(self, workspace: Workspace, job: Job, exc: _TemporaryFailure) -> None:
-        now = self._clock()
-        log.warning("contact not read yet", lane=job.lane, because=str(exc))
-        await jobs.postpone(
-            workspace,
-            job=job,
-            until=now + (pause(job.attempts) if exc.wait is None else exc.wait),
-            holds_lane=exc.all_wait,
-            is_doubtful=False,
-            because=str(exc),
-            pace=PACE,
-            now=now,
-        )
+    async def _record_failure(self, workspace: Workspace, request: Wanted, reason: str) -> None:
+        """Show at the source why a contact could not be read."""
+        log.warning("contact not read", source=request.source, because=reason)
+        description = f"{request.source}:{request.id} {reason}"
+        await readback_queue.record_failure(workspace, source=request.source, because=description, now=self._clock())
 
     async def _read_contact(self, workspace: Workspace, request: Wanted) -> None:
-        """Read a contact and record what is said of it; raises _TemporaryFailure, _PermanentFailure."""
+        """Read a contact and record what the source says of it; raises RetryLater, _PermanentFailure."""
         try:
             source = await find_source(workspace.team, slug=request.source)
         except UnknownSource:
@@ -134,7 +103,9 @@ class Reader:
         signed_request = readback_request(answer.body, id=request.id)
         key = f"read:{request.id}:{hashlib.sha256(answer.body).hexdigest()[:16]}"
         try:
-            items = read_items(PROVIDERS[source.provider], signed_request, source=source, key=key)
+            items = await prepare_items(
+                source, read_items(PROVIDERS[source.provider], signed_request, source=source, key=key)
+            )
         except BadBody as exc:
             raise _PermanentFailure(f"was answered what cannot be read: {exc}") from exc
         now = self._clock()
@@ -169,7 +140,7 @@ def _build_url(readback: Readback, source: Source, id: str) -> str:
 
 
 async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
-    """Fetch a URL. Raises _TemporaryFailure for no answer, _PermanentFailure for one that is too long."""
+    """Fetch a URL. Raises RetryLater if there is no answer, _PermanentFailure if it is too long."""
     headers = {"accept": JSON, "authorization": f"Bearer {token}"}
     try:
         async with (
@@ -182,13 +153,13 @@ async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
     except TooLarge as exc:
         raise _PermanentFailure(f"was answered more than {exc.limit:,} bytes") from exc
     except TimeoutError as exc:
-        raise _TemporaryFailure(f"was not answered within {patience:g} seconds") from exc
+        raise RetryLater(f"was not answered within {patience:g} seconds", pace=PACE) from exc
     except (ClientError, OSError) as exc:
-        raise _TemporaryFailure(f"was not answered: {type(exc).__name__}") from exc
+        raise RetryLater(f"was not answered: {type(exc).__name__}", pace=PACE) from exc
 
 
 def _check_status(answer: _Answer) -> None:
-    """Raise _TemporaryFailure or _PermanentFailure for an answer without a contact, with what an admin can do."""
+    """Raise RetryLater or _PermanentFailure for an answer without a contact, with what an admin can do."""
     status, retry_after = answer.status, answer.retry_after
     wait = (
         min(int(retry_after) * SECOND, HOUR)
@@ -196,9 +167,9 @@ def _check_status(answer: _Answer) -> None:
         else None
     )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise _TemporaryFailure("is asked for too often", wait=wait, all_wait=True)
+        raise RetryLater("is asked for too often", wait=wait, is_outage=True)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _TemporaryFailure(f"was answered {status}", wait=wait)
+        raise RetryLater(f"was answered {status}", wait=wait, pace=PACE)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise _PermanentFailure(
             f"was answered {status}: the API token is not taken, or may not read contacts; give it another"
@@ -207,3 +178,9 @@ def _check_status(answer: _Answer) -> None:
         raise _PermanentFailure(f"was answered {status}: there is no such contact, or the API token may not see it")
     if status != HTTPStatus.OK:
         raise _PermanentFailure(f"was answered {status}")
+
+
+async def _name_requests(workspace: Workspace, job: Job) -> JobResult:
+    """Find the kept requests of earlier versions that name a deleted contact."""
+    await name_earlier_requests(workspace)
+    return JobResult()

@@ -1,8 +1,7 @@
 """Receive a delivery: check source, headers, body, signature and type; record its items; answer once durable."""
 
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -11,19 +10,20 @@ import structlog
 from aiohttp import web
 
 from storage.domain.errors import OutcomeUnknown, StorageUnavailable, UnknownSource
+from storage.domain.facts import Item, ItemRequest
 from storage.domain.sources import Source
-from storage.domain.submissions import Delivered, Recorded, Status, Submission
+from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status, Submission
 from storage.ledger.committer import check_room, record
 from storage.sources.config import find_source
-from storage.sources.deliveries import count_refusal, delete_old_deliveries
+from storage.sources.deliveries import count_refusal
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
-from webhooks.limits import HOUR, MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
+from webhooks.limits import MAX_BODY, FailureRate, SourceRate, TooLarge, read_body
 from webhooks.metrics import Metrics
 from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
 from webhooks.read.bodies import kind_of
-from webhooks.read.parse_delivery import delivery_key, quarantine_body, read_items, redact_request
+from webhooks.read.parse_delivery import delivery_key, prepare_items, quarantine_body, read_items, redact_request
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,6 @@ class Receiver:
         self._public_url = public_url
         self._failures = FailureRate()
         self._rates = SourceRate()
-        self._cleaned_up_at: dict[int, int] = {}  # workspace → when its old deliveries were let go
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a delivery; whatever is authentic and can be read is 200, whatever its items are worth."""
@@ -111,7 +110,7 @@ class Receiver:
         key = delivery_key(signed_request, proof_id=delivery_id)
         parse_error: BadBody | None = None
         try:
-            item_requests = read_items(provider, signed_request, source=source, key=key)
+            item_requests = await prepare_items(source, read_items(provider, signed_request, source=source, key=key))
         except BadBody as exc:
             parse_error, item_requests = exc, quarantine_body(key, str(exc))
         submission = Submission(
@@ -129,12 +128,11 @@ class Receiver:
         )
         recorded = await record(source.workspace, submission, now=now)
         items.update(str(outcome.status) for outcome in recorded.outcomes)
-        await self._clean_up(source, now=now)
         if parse_error is not None:
             return problem(400, str(parse_error))
         if provider.ack is not None:
             return web.Response(text=provider.ack[1], content_type=provider.ack[0], charset="utf-8")
-        return web.json_response(_render_answer(recorded))
+        return web.json_response(_render_answer(recorded, item_requests))
 
     def _build_head(self, request: web.Request, source: Source) -> SignedRequest:
         """Return the request without its body, as its sender sees it: at the address it was told, the query as sent."""
@@ -152,14 +150,6 @@ class Receiver:
         return SignedRequest(
             method=request.method, url=url, query=sent_url.query, headers=headers, lines=lines, body=b""
         )
-
-    async def _clean_up(self, source: Source, *, now: int) -> None:
-        """Let go of old deliveries, once an hour; that it failed is no reason to refuse what was kept."""
-        if now - self._cleaned_up_at.get(source.workspace.id, 0) < HOUR:
-            return
-        self._cleaned_up_at[source.workspace.id] = now
-        with suppress(StorageUnavailable):
-            await delete_old_deliveries(source.workspace, now=now)
 
     async def _refuse_delivery(
         self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int
@@ -179,6 +169,15 @@ def _explain_outage(exc: StorageUnavailable) -> str:
     return "Nothing was recorded. Send it again."
 
 
-def _render_answer(recorded: Recorded) -> dict[str, object]:
+def _render_answer(recorded: Recorded, items: Sequence[ItemRequest]) -> dict[str, object]:
+    """Return what became of each item; an applied one has a reason if there is something to note."""
     counts: dict[str, object] = {status.value: recorded.count(status) for status in Status}
-    return {**counts, "items": [{"status": outcome.status, "reason": outcome.reason} for outcome in recorded.outcomes]}
+    outcomes = [
+        {"status": outcome.status, "reason": _find_reason(outcome, item)}
+        for outcome, item in zip(recorded.outcomes, items, strict=True)
+    ]
+    return {**counts, "items": outcomes}
+
+
+def _find_reason(outcome: ItemOutcome, item: ItemRequest) -> str | None:
+    return item.note if outcome.status is Status.APPLIED and isinstance(item, Item) else outcome.reason

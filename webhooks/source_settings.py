@@ -215,10 +215,10 @@ def _check_address(url: str | None, example: str) -> str | None:
 
 def _merge_options(provider: str, spec: Provider, options: Mapping[str, str]) -> dict[str, str]:
     for name, value in options.items():
-        if name not in spec.options:
-            names = ", ".join(spec.options) or "none"
+        if name not in spec.all_options:
+            names = ", ".join(spec.all_options) or "none"
             raise Refusal(f"`{provider}` has no option `{name[:40]}`; there is {names}")
-        allowed = spec.options[name]
+        allowed = spec.all_options[name]
         if allowed and value not in allowed:
             raise Refusal(f"the option `{name}` is {' or '.join(allowed)}, not `{value[:40]}`")
     organization = options.get("organization_id", "")

@@ -7,6 +7,7 @@ import typer
 
 from bot.cli import deliveries, rules, sources, tokens, types, workspaces
 from bot.cli.demo import demo
+from bot.cli.doctor import doctor
 from bot.cli.dry_run import send_file, try_source
 from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
@@ -40,6 +41,7 @@ app.command("demo")(demo)
 app.command("serve")(serve)
 app.command("migrate")(migrate)
 app.command("verify")(verify)
+app.command("doctor")(doctor)
 app.command("manifest")(print_manifest)
 app.command("import")(import_contacts)
 app.command("export")(export_contacts)

@@ -15,6 +15,7 @@ from bot.cli.sources import MappingFile, json_file, url_of
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
+from storage.domain.describe import describe_item, describe_reference
 from storage.domain.errors import Refusal, UnknownDelivery
 from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Unusable
 from storage.domain.numbers import to_json
@@ -52,7 +53,8 @@ def try_source(
         if as_json:
             output.document({"items": rows, "warnings": list(result.warnings)})
             return
-        output.table(rows, none="Nothing would be taken: the mapping finds no items.")
+        texts = [_describe_for_people(item, row) for item, row in zip(result.items, rows, strict=True)]
+        output.lines(*texts or ["Nothing would be taken: the mapping finds no items."])
         output.note(*result.warnings)
 
     run(body)
@@ -87,6 +89,12 @@ def _describe_item(item: ItemRequest, types: Mapping[str, ScoreType], *, receive
     if not isinstance(item, Ignored | Unusable) and (reason := refusal_reason(item, types, received=received)):
         return row | {"does": "quarantined", "reason": reason}
     return row
+
+
+def _describe_for_people(item: ItemRequest, row: Mapping[str, object]) -> str:
+    if isinstance(item, Ignored | Unusable) or row["does"] != "quarantined":
+        return describe_item(item)
+    return f"{describe_reference(item.contact)} → quarantined: {row['reason']}"
 
 
 def _render_item(item: ItemRequest) -> dict[str, object]:

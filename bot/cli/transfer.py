@@ -20,15 +20,26 @@ from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
-from storage.limits import MAINTENANCE
+from storage.limits import DEFAULT_LIMITS, MAINTENANCE
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import CsvFile, Mending, Row, recognize
 from storage.transfer.export import create_file, export, write_csv
-from storage.transfer.import_csv import Report, batch_of, format_columns, import_file, undo_import
+from storage.transfer.import_csv import (
+    Columns,
+    Report,
+    ScoreOptions,
+    batch_of,
+    choose_columns,
+    format_columns,
+    import_file,
+    undo_import,
+)
 
+#: what `--option` takes, and the field of ScoreOptions that it sets
+OPTIONS = {"off_step=round": "rounds", "out_of_range=clamp": "clamps"}
 SHOWN = 5  # lines with something wrong; the rest stand in the file to mend
 #: What another database would say otherwise of the same facts.
 INTERNAL_FIELDS = ("id", "created_at", "updated_at")
@@ -46,14 +57,22 @@ def import_contacts(
     map_column: Annotated[
         list[str] | None, typer.Option("--map", metavar="COLUMN=FIELD", help="What a column is; repeatable.")
     ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="off_step=round, out_of_range=clamp")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Import without asking, also where most columns are left out.")] = (
+        False
+    ),
     undo: Annotated[bool, typer.Option("--undo", help="Take back the import of this file.")] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
     """Import contacts and scores: a blank cell changes nothing, and the same file twice is one import."""
-    if undo and (dry_run or map_column):
-        raise typer.BadParameter("--undo takes back a whole import: leave --dry-run and --map out")
+    if undo and (dry_run or map_column or option):
+        raise typer.BadParameter("--undo takes back a whole import: leave --dry-run, --map and --option out")
+    if unknown := [text for text in option or () if text not in OPTIONS]:
+        raise typer.BadParameter(f"`{unknown[0]}` is no option; there is {' and '.join(OPTIONS)}")
 
     async def body(storage: Storage, _: Settings) -> bool:
         workspace = await the_workspace(team)
@@ -62,6 +81,10 @@ def import_contacts(
             recorded = await undo_import(workspace, file=csv_file, now=system_clock())
             _print_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
             return True
+        mapping = dict(_parse_pair(text) for text in map_column or ())
+        columns = await choose_columns(workspace, file=csv_file, mapping=mapping)
+        if not dry_run and not yes:
+            _confirm_columns(columns, file, asks=not as_json and sys.stdin.isatty() and sys.stdout.isatty())
         mending, bad_lines = Mending(csv_file), list[tuple[int, str]]()
 
         def record_wrong_line(row: Row, reason: str) -> None:
@@ -75,20 +98,22 @@ def import_contacts(
                 report = await import_file(
                     workspace,
                     file=csv_file,
-                    mapping=dict(_parse_pair(text) for text in map_column or ()),
+                    mapping=mapping,
                     progress=on_progress,
                     wrong=record_wrong_line,
+                    options=ScoreOptions(**{OPTIONS[text]: True for text in option or ()}),
                     dry_run=dry_run,
                     now=system_clock(),
                 )
         finally:
             has_lines = mending.close()
         _print_report(
-            report, csv_file, bad_lines, mending.path if has_lines else None, dry_run=dry_run, as_json=as_json
-        )
-        return not report.wrong
+            report, csv_file, columns, bad_lines, mending.path if has_lines else None,
+            dry_run=dry_run, as_json=as_json,
+        )  # fmt: skip  # what was done, and how it is shown
+        return not report.wrong and not report.lost
 
-    if not run(body):
+    if not run(body, limits=MAINTENANCE if undo else DEFAULT_LIMITS):  # a whole import is undone in one transaction
         raise typer.Exit(1)
 
 
@@ -97,6 +122,27 @@ def _parse_pair(text: str) -> tuple[str, str]:
     if not column or not field:
         raise Refusal(f"`{text}` names no column and field: write --map 'Column name=field'")
     return column, field
+
+
+def _confirm_columns(columns: Columns, file: Path, *, asks: bool) -> None:
+    """Show on a terminal what the columns are taken for, and ask; refuse to leave out most of them."""
+    if asks:
+        output.note(_describe_columns(columns))
+        if columns.unused:
+            output.note(f"Left out: {format_columns(columns.unused)}")
+        if not typer.confirm(f"Import {file.name} like this?", err=True):
+            raise Refusal("Nothing was imported. Say what a column is with --map 'Column name=field'")
+        return
+    number_used = len(columns.shown)
+    if len(columns.unused) > number_used:
+        raise Refusal(
+            f"only {number_used} of {number_used + len(columns.unused)} columns would be imported"
+            f" ({_describe_columns(columns)}). Say what the others are with --map 'Column name=field', or add --yes"
+        )
+
+
+def _describe_columns(columns: Columns) -> str:
+    return "Columns: " + ", ".join(f"{name} → {target}" for name, target in columns.shown)
 
 
 @contextmanager
@@ -125,6 +171,7 @@ def _print_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> N
 def _print_report(
     report: Report,
     file: CsvFile,
+    columns: Columns,
     bad_lines: list[tuple[int, str]],
     mend_path: Path | None,
     *,
@@ -132,7 +179,7 @@ def _print_report(
     as_json: bool,
 ) -> None:
     if as_json:
-        counts = {name: getattr(report, name) for name in ("new", "changed", "same", "wrong", "unasked")}
+        counts = {name: getattr(report, name) for name in ("new", "changed", "same", "wrong", "lost", "unasked")}
         scores = [
             {"type": key, "changed": moves.changed, "entering": moves.entering, "leaving": moves.leaving}
             for key, moves in report.scores.items()
@@ -140,6 +187,7 @@ def _print_report(
         extra = {
             "scores": scores,
             "errors": str(mend_path) if mend_path else None,
+            "columns": dict(columns.shown),
             "unused_columns": list(report.unused),
         }
         output.document({"file": file.path.name, "dry_run": dry_run, "batch": batch_of(file), **counts, **extra})
@@ -149,14 +197,18 @@ def _print_report(
         f"{verb}: {output.count(report.new, 'new contact')}, {report.changed:,} changed, {report.same:,} as they were,"
         f" {output.count(report.wrong, 'line')} with something wrong."
     )
+    if report.lost:
+        output.lines(f"Of {output.count(report.lost, 'line')} a cell was left out; the rest of the line was taken.")
+    if any(name.casefold() != target for name, target in columns.shown):
+        output.lines(f"{_describe_columns(columns)}.")
     for moved in report.scores.values():
         output.moved(
             moved.score_type, changed=moved.changed, entering=moved.entering, leaving=moved.leaving,
             first=moved.first, dry_run=dry_run,
         )  # fmt: skip  # what moved, and how far
     output.lines(*[f"  Line {line}: {reason}" for line, reason in bad_lines])
-    if report.wrong > len(bad_lines):
-        output.lines(f"  … and {report.wrong - len(bad_lines):,} more")
+    if report.wrong + report.lost > len(bad_lines):
+        output.lines(f"  … and {report.wrong + report.lost - len(bad_lines):,} more")
     if mend_path is not None:
         output.lines(f"They stand in {mend_path}: mend them there, then contact-score import {mend_path}")
     if report.restored:

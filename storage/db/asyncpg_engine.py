@@ -29,6 +29,7 @@ from tortoise.exceptions import TransactionManagementError
 from storage.domain.errors import OutcomeUnknown
 from storage.limits import Limits
 
+BEGIN = "BEGIN"
 _LATER = "transaction_timeout"  # the setting that servers before PostgreSQL 17 do not know
 #: After these nobody knows whether the server did what it was sent.
 _LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InternalClientError)
@@ -39,7 +40,7 @@ class _Client(AsyncpgDBClient):
         super().__init__(**credentials)
         self.limits = limits
         #: What begins each transaction; it holds the settings where the server does not take them for a connection.
-        self.begin_statement = "BEGIN"
+        self.begin_statement = BEGIN
 
     async def create_pool(self, **options: Any) -> asyncpg.Pool:
         """Connect, with the settings and limits as parameters of each connection where the server takes them."""
@@ -49,7 +50,7 @@ class _Client(AsyncpgDBClient):
             with suppress(asyncpg.UndefinedObjectError, asyncpg.ProtocolViolationError):
                 pool = await asyncpg.create_pool(None, server_settings=parameters, **options)
                 if await _is_in_effect(pool, parameters):
-                    self.begin_statement = "BEGIN"
+                    self.begin_statement = BEGIN
                     return pool
                 await pool.close()
         # A pooler (PgBouncer) refuses such parameters, or ignores them, and shares its connections among clients.
@@ -71,11 +72,8 @@ class _Client(AsyncpgDBClient):
     @translate_exceptions
     async def execute_query_dict(self, query: str, values: Sequence[object] | None = None) -> list[dict[str, Any]]:
         """Run one statement in a transaction of its own; raises OutcomeUnknown where a change may have been made."""
-        await _Acquired(self, self._pool_init_lock).ensure_connection()
-        if self.begin_statement != "BEGIN":
-            async with self._in_transaction() as transaction:
-                return await transaction.execute_query_dict(query, list(values or ()))
         async with self.acquire_connection() as connection:
+            self.log.debug("%s: %s", query, values)
             try:
                 return [dict(row) for row in await connection.fetch(query, *(values or ()))]
             except Exception as exc:
@@ -99,13 +97,14 @@ class _Transaction(TransactionWrapper):
         limits: Limits = self._parent.limits
         if limits.transaction is not None:
             self._timer = asyncio.get_running_loop().call_later(limits.transaction, self.abandon)
-        await self._connection.execute(self._parent.begin_statement)
+        await self._connection.execute(self._parent.begin_statement, timeout=limits.connect)
 
     @translate_exceptions
     async def execute_query_dict(self, query: str, values: Sequence[object] | None = None) -> list[dict[str, Any]]:
         """Run one statement."""
         try:
             async with self.acquire_connection() as connection:
+                self.log.debug("%s: %s", query, values)
                 return [dict(row) for row in await connection.fetch(query, *(values or ()))]
         except TimeoutError:
             self.abandon()
@@ -191,17 +190,27 @@ class _Context(TransactionContextPooled):
 
 
 class _Acquired(PoolConnectionWrapper[asyncpg.Connection]):
+    """A connection for one statement, in a transaction where that is what has the settings."""
+
     client: _Client
+    _context: TransactionContext | None = None
 
     async def __aenter__(self) -> asyncpg.Connection:
         await self.ensure_connection()
         client: Any = self.client
+        if client.begin_statement != BEGIN:
+            self._context = client._in_transaction()
+            transaction: Any = await self._context.__aenter__()
+            return transaction._connection
         self._pool = client._pool
         connection: asyncpg.Connection = await self._pool.acquire(timeout=client.limits.connect)
         self.connection = connection
         return connection
 
     async def __aexit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        if self._context is not None:
+            await self._context.__aexit__(exc_type, exc_val, exc_tb)
+            return
         if isinstance(exc_val, TimeoutError | OutcomeUnknown):
             _close(self.connection)
         await _release(self._pool, self.connection)
@@ -236,11 +245,11 @@ async def _keep_session(_: asyncpg.Connection) -> None:
 
 
 async def _is_in_effect(pool: asyncpg.Pool, parameters: Mapping[str, str]) -> bool:
-    """Return whether the connections of a pool have the limits that they were made with."""
-    limits = [f"('{name}', '{value}')" for name, value in parameters.items() if name.endswith("_timeout")]
+    """Return whether the connections of a pool have the settings that they were made with."""
+    pairs = [f"('{name}', {_quote(value)})" for name, value in parameters.items() if name != "application_name"]
     # Without parameters no statement is prepared, which a pooler may not take.
-    status = await pool.execute(f"SELECT FROM pg_settings WHERE (name, setting) IN ({', '.join(limits)})")
-    return bool(status == f"SELECT {len(limits)}")
+    status = await pool.execute(f"SELECT FROM pg_settings WHERE (name, setting) IN ({', '.join(pairs)})")
+    return bool(status == f"SELECT {len(pairs)}")
 
 
 def _is_lost(exc: Exception) -> bool:

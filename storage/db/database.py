@@ -8,12 +8,13 @@ Statements are written once, in PostgreSQL's words; five marks make them fit SQL
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.backends.base.config_generator import expand_db_url
@@ -35,6 +36,13 @@ LARGEST_ID = 2**63 - 1  # what a column of ids holds; no row has it
 #: A batch of one is planned anew each time otherwise, which costs more than running it; and no index is far away on
 #: a disk without arms, so that rows are looked up rather than a whole table read.
 SERVER_SETTINGS = {"plan_cache_mode": "force_generic_plan", "jit": "off", "random_page_cost": "1.1"}
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SESSION_ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
+#: options of the pool that are whole numbers
+NUMBERS = ("minsize", "maxsize", "max_queries", "max_inactive_connection_lifetime", "statement_cache_size")
+#: Hosts put these into their addresses: the driver knows no channel binding, the times to wait are ours, and so is the
+#: size of the pool, which is that of another program's there.
+LEFT_OUT = ("channel_binding", "connect_timeout", "connection_limit", "pool_timeout")
 PLAN_CACHE_MODES = ("auto", "force_generic_plan", "force_custom_plan")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _GIVEN = re.compile(r"given\(([^)]*)\)")
@@ -94,31 +102,76 @@ def parse_url(url: str) -> Address:
         }
         return Address("sqlite", {"engine": "storage.db.sqlite_engine", "credentials": credentials}, path)
     if scheme in ("postgres", "postgresql"):
-        options = parse_qs(urlsplit(url).query)
-        try:
-            config = expand_db_url(url)
-            port = int(options.get("port", [config["credentials"].get("port") or 5432])[0])
-        except (ValueError, ConfigurationError) as exc:
-            raise BadDatabaseUrl from exc
-        # A socket's folder can only be said as a parameter; Tortoise takes it where no host stands before it.
-        config["credentials"]["host"] = options.get("host", [config["credentials"].get("host")])[0]
-        config["credentials"]["port"] = port
-        # The word of PostgreSQL's own tools, which hosted databases put into their addresses.
-        if mode := config["credentials"].pop("sslmode", None):
-            config["credentials"]["ssl"] = mode
-        config["credentials"]["server_settings"] = settings = dict(SERVER_SETTINGS)
-        if mode := config["credentials"].pop("plan_cache_mode", None):
-            if mode not in PLAN_CACHE_MODES:
-                raise BadDatabaseUrl(
-                    f"plan_cache_mode in CONTACT_SCORE_DATABASE_URL is {' or '.join(PLAN_CACHE_MODES)}"
-                )
-            settings["plan_cache_mode"] = mode
-        if schema := config["credentials"].pop("schema", None):
-            settings["search_path"] = '"{}"'.format(schema.replace('"', '""'))
-        config["credentials"].setdefault("maxsize", 8)
-        config["engine"] = "storage.db.asyncpg_engine"
-        return Address("postgres", config)
+        return Address("postgres", {"engine": "storage.db.asyncpg_engine", "credentials": _parse_server(url)})
     raise BadDatabaseUrl
+
+
+def _parse_server(url: str) -> dict[str, Any]:
+    """Return how to connect to the PostgreSQL server of a URL; raises BadDatabaseUrl."""
+    try:
+        options = {name: values[-1] for name, values in parse_qs(urlsplit(url).query, keep_blank_values=True).items()}
+        parts = expand_db_url(url.partition("?")[0])["credentials"]
+        # A socket's folder can only stand among the options, or percent-encoded in place of the host.
+        host = options.pop("host", None) or (unquote(parts["host"]) if parts["host"] else None)
+        port = int(options.pop("port", None) or parts["port"] or 5432)
+    except (ValueError, ConfigurationError) as exc:
+        raise BadDatabaseUrl from exc
+    for name in (*LEFT_OUT, *(name for name, value in options.items() if not value)):
+        options.pop(name, None)
+    settings = dict(SERVER_SETTINGS)
+    if mode := _pop_choice(options, "plan_cache_mode", PLAN_CACHE_MODES):
+        settings["plan_cache_mode"] = mode
+    if schema := options.pop("schema", None):
+        settings["search_path"] = '"{}"'.format(schema.replace('"', '""'))
+    settings |= {name: options.pop(name) for name in ("application_name", "options") if name in options}
+    credentials: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "user": options.pop("user", None) or (unquote(parts["user"]) if parts["user"] else None),
+        "password": options.pop("password", None) or parts["password"],
+        "database": options.pop("dbname", None) or (unquote(parts["database"]) if parts["database"] else None),
+        "server_settings": settings,
+        # 0: none is kept for later, since it would be made anew in the background, with a traceback while it cannot be.
+        "minsize": 0,
+        "maxsize": 8,
+    }
+    try:
+        credentials |= {name: int(options.pop(name)) for name in NUMBERS if name in options}
+    except ValueError as exc:
+        raise BadDatabaseUrl(f"{', '.join(NUMBERS)} in CONTACT_SCORE_DATABASE_URL are whole numbers") from exc
+    mode = _pop_choice(options, "sslmode", SSL_MODES)
+    if mode or (mode := _pop_choice(options, "ssl", (*SSL_MODES, "true"))):
+        credentials["ssl"] = True if mode == "true" else mode
+    if file := options.pop("sslrootcert", None):
+        credentials["ssl"] = _trust(file, mode=mode)
+    if attributes := _pop_choice(options, "target_session_attrs", SESSION_ATTRIBUTES):
+        credentials["target_session_attrs"] = attributes
+    if _pop_choice(options, "pgbouncer", ("true", "false")) == "true":
+        credentials["statement_cache_size"] = 0
+    if options:
+        raise BadDatabaseUrl(f"CONTACT_SCORE_DATABASE_URL has an option that is not known: {next(iter(options))[:40]}")
+    return credentials
+
+
+def _pop_choice(options: dict[str, str], name: str, choices: Sequence[str]) -> str | None:
+    value = options.pop(name, None)
+    if value is not None and value not in choices:
+        raise BadDatabaseUrl(f"{name} in CONTACT_SCORE_DATABASE_URL is {' or '.join(choices)}")
+    return value
+
+
+def _trust(file: str, *, mode: str | None) -> ssl.SSLContext | str:
+    """Return how to encrypt where the certificates to trust are in a file, as PostgreSQL's own tools do."""
+    if mode in (None, "disable", "allow", "prefer"):  # which check no certificate
+        return mode or "prefer"
+    try:
+        context = ssl.create_default_context(cafile=None if file == "system" else file)
+    except OSError as exc:
+        raise BadDatabaseUrl(
+            f"sslrootcert in CONTACT_SCORE_DATABASE_URL names no file of certificates: {file}"
+        ) from exc
+    context.check_hostname = mode == "verify-full" or file == "system"
+    return context
 
 
 class Session:
@@ -200,7 +253,7 @@ class Database:
         self._context = context
         self._writer: Any = context.db(address.dialect)  # one of our engines
         self._reader = context.db("reader") if address.path is not None else self._writer
-        self._patience = limits.silence
+        self.limits = limits
         self._silent: set[Session] = set()  # transactions that wait too long for an answer
         self._refusal: StorageUnavailable | None = None  # why the last change was not taken, if it was a short time ago
 
@@ -223,7 +276,7 @@ class Database:
         async def run() -> T:
             try:
                 async with in_transaction(self.dialect) as client:
-                    session = _WatchedSession(client, self.dialect, silent=self._silent, patience=self._patience)
+                    session = _WatchedSession(client, self.dialect, silent=self._silent, patience=self.limits.silence)
                     result = await body(session)
             except Exception as exc:
                 translated = translate_error(exc)

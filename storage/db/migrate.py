@@ -19,12 +19,13 @@ from tortoise.migrations.schema_generator.state_apps import StateApps
 
 from storage.db.database import Address, Database, Session
 from storage.db.errors import translate_errors
-from storage.domain.errors import Refusal
+from storage.domain.errors import Refusal, StorageUnavailable
 from storage.limits import MIGRATION
 from storage.vault import open_private
 
 _APPLIED = "tortoise_migrations"  # the table that Tortoise makes before any other
 _FOLDER = Path(__file__).with_name("migrations")
+SQLITE_PATIENCE = 60  # seconds that another process has for migrating a file
 _LOCK = 0x5C0_7E5  # any number that nothing else on the server takes an advisory lock on
 #: How the name of a migration ends that the versions before it can work with. It is part of the name, because the
 #: name is all that an older version sees of a newer migration: it stands in the database.
@@ -47,6 +48,10 @@ class SchemaTooNew(Refusal):
 
 class OtherApplication(Refusal):
     """CONTACT_SCORE_DATABASE_URL names a database of another application: name a file that does not exist yet."""
+
+
+class _Locked(Exception):
+    """Another process migrates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +183,12 @@ async def _hold_lock(address: Address) -> AsyncIterator[None]:
                 await connection.close(timeout=MIGRATION.connect)
         return
     lock_path = address.path.with_name(address.path.name + "-migrating")
-    lock = await asyncio.to_thread(_lock_file, lock_path)
+    for _ in range(SQLITE_PATIENCE):  # a second at a time, so that whoever waits can be stopped
+        with suppress(_Locked):
+            lock = await asyncio.to_thread(_lock_file, lock_path)
+            break
+    else:
+        raise StorageUnavailable
     try:
         yield  # the empty file stays: taken away, it would be another file for whoever waits for it
     finally:
@@ -205,10 +215,17 @@ def create_file(path: Path) -> None:
 
 
 def _lock_file(path: Path) -> sqlite3.Connection:
+    """Lock a file, which takes a second at most; raises _Locked."""
     create_file(path)
     with translate_errors():
-        connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-        connection.execute("BEGIN EXCLUSIVE")
+        connection = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as exc:
+            connection.close()
+            if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise _Locked from exc
+            raise
         return connection
 
 

@@ -527,6 +527,7 @@ class Job(Model):
     subject = fields.BigIntField()  # the row it is about
     due_at = fields.BigIntField()
     attempts = fields.IntField()
+    failed_for = fields.BigIntField(db_default=0)  # µs for which it has waited because of failures of its own
     under_way = fields.BooleanField()  # begun, and not known how it ended
     given_up_at = fields.BigIntField(null=True)
     problem = fields.TextField(null=True)

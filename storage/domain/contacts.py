@@ -34,6 +34,8 @@ MOST_IN_ATTRIBUTE_NAME, MOST_IN_ATTRIBUTE = 100, 10_000
 ID = "ids."
 #: What no text can hold: PostgreSQL stores no NUL, and half of a surrogate pair is no character.
 _UNKEPT = re.compile("[\0\ud800-\udfff]")
+_SALESFORCE_ID = re.compile(r"00[13Q][A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?", re.ASCII)
+_SUFFIXES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 # Of the form that match_key makes. Anything may stand in a local part but blanks, what surrounds an address in text
 # (brackets, commas, quotes) and marks of Markdown; a domain has labels of letters, digits, - and _, two at least.
 _LABEL = r"[^\x00-,./:-@\[-^`{-\x7f\s]"
@@ -57,7 +59,7 @@ class Reference:
     def identities(self) -> list[tuple[str, str]]:
         """Return the (namespace, key) pairs that name this contact, address first; raise BadItem for no address."""
         pairs = [(EMAIL, address_key(self.email))] if self.email is not None else []
-        return [*pairs, (self.source, self.id)] if self.id is not None else pairs
+        return [*pairs, (self.source, id_key(self.id))] if self.id is not None else pairs
 
     def former_identities(self) -> dict[tuple[str, str], tuple[str, str]]:
         """Return how an earlier version wrote those of the identities that it wrote otherwise: now → then."""
@@ -137,6 +139,26 @@ def address_key(address: str) -> str:
     if _ADDRESS.fullmatch(key) is None or ".." in key:
         raise BadItem(f"`{clean_text(address)[:80]}` is not an e-mail address")
     return key
+
+
+def id_key(id: str) -> str:
+    """
+    Return the form in which an id is matched: of a Salesforce contact, lead or account its 18 characters.
+
+    The last three of them say which of the other 15 are capitals, so that case need not matter:
+    https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/field_types.htm
+    """
+    if len(id) != 15 or not _SALESFORCE_ID.fullmatch(id):
+        return id
+    parts = (id[start : start + 5] for start in (0, 5, 10))
+    return id + "".join(
+        _SUFFIXES[sum(character.isupper() << place for place, character in enumerate(part))] for part in parts
+    )
+
+
+def id_spellings(id: str) -> tuple[str, ...]:
+    """Return how an id may be stored: as *id_key* writes it, then as earlier versions did."""
+    return (id, id[:15]) if len(id) == 18 and _SALESFORCE_ID.fullmatch(id) else (id,)
 
 
 def fold_address(address: str) -> str:
@@ -236,7 +258,7 @@ def check_field(name: str, value: Json) -> None:
         raise BadItem(f"the name of an attribute has at most {MOST_IN_ATTRIBUTE_NAME} characters")
     limit = MOST_IN_ATTRIBUTE if name.startswith(ATTRIBUTE) else MOST_CHARACTERS
     if isinstance(value, str) and len(value) > limit:
-        raise BadItem(f"`{name}` has {len(value):,} characters; cut it to {limit:,}")
+        raise BadItem(f"it has {len(value):,} characters; cut it to {limit:,}")
 
 
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:

@@ -97,7 +97,7 @@ class StorageUnavailable(Refusal):
     """The database cannot be used now. *because* is what the operator has to repair; blank where it may pass."""
 
     def __init__(self, because: str = "") -> None:
-        super().__init__(f"{because or 'The database does not answer just now'}; nothing of this was kept.")
+        super().__init__(f"{because or 'The database does not answer'}; nothing was recorded.")
         self.because = because
 
 

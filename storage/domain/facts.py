@@ -79,11 +79,15 @@ class FieldValue(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged(Fact):
-    """The word that two contacts, by their row ids, are one; *place* tells those of one item apart, from 1."""
+    """The word that two contacts, by their row ids, are one; *place* tells those of one item apart, from 1.
+
+    *into* is the row that the other one was merged into, where the sender said so.
+    """
 
     one: int
     other: int
     place: int = 1
+    into: int | None = None
 
     @property
     def subject(self) -> str:
@@ -130,9 +134,10 @@ class Undo(Fact):
     undoes: str
 
 
-def stamp(sent_at: int | None, *, received: int, index: int = 0) -> int:
-    """Decide when a fact happened: when its sender says, but never after its receipt.
+def stamp(sent_at: int | None, *, received: int, index: int = 0, place: int = 0) -> int:
+    """Return the instant of a fact: the sender's time, but never later than its receipt.
 
+    *place* sets those of one delivery apart that the sender dates alike, in µs.
     Without a time of its own: the receipt plus its *index* in the delivery, so that a delivery keeps its order.
     Raises BadTime for a time before 1970 or more than a day ahead.
     """
@@ -142,7 +147,12 @@ def stamp(sent_at: int | None, *, received: int, index: int = 0) -> int:
         raise BadTime("the time lies before 1970: check the sender's clock")
     if sent_at > received + DAY:
         raise BadTime("sent from the future: check the sender's clock")
-    return min(sent_at, received)
+    return min(sent_at, received) + place
+
+
+def is_time_of(fact: Fact, sent_at: int | None, *, received: int, resolution: int = 1) -> bool:
+    """Return whether a fact received then is of this time of the sender; a time that we stamped is never compared."""
+    return sent_at is None or 0 <= fact.occurred_at - min(sent_at, received) < resolution
 
 
 def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dict[int, int]:
@@ -162,6 +172,25 @@ def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dic
             smaller, larger = sorted((find(left), find(right)))
             root[larger] = smaller
     return {row: find(row) for row in root}
+
+
+def rank_merged_rows(rows: Iterable[int], links: Iterable[tuple[int, int, int | None]]) -> dict[int, int]:
+    """Return how often the contact of each row was merged into another one: 0 for rows of the contact that is shown.
+
+    *links* are (row, row, the one merged into), in the order in which they happened.
+    """
+    ranks = dict.fromkeys(rows, 0)
+    groups = {row: {row} for row in ranks}
+    for left, right, into in links:
+        if left not in groups or right not in groups or groups[left] is groups[right]:
+            continue
+        if into in (left, right):
+            lower = groups[left if into == right else right]
+            highest = max(ranks[row] for row in groups[into])
+            ranks |= {row: ranks[row] + highest + 1 for row in lower}
+        joined = groups[left] | groups[right]
+        groups |= dict.fromkeys(joined, joined)
+    return ranks
 
 
 def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
@@ -186,10 +215,10 @@ def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One change (*score* and *op* given) or field value as it is asked for, not yet stamped.
+    """A change (*score* and *op* given) or field values as asked for, not yet stamped.
 
     With an *activity* in place of a score it is something the contact did.
-    *contact* is a reference, or the id of a contact that was found already; *raw* is what arrived, for the quarantine.
+    *contact* is a reference, or the id of a contact that was looked up before; *raw* is kept if it is quarantined.
     """
 
     key: str
@@ -202,6 +231,11 @@ class Item:
     reason: str | None = None
     fields: Mapping[str, Json] = field(default_factory=dict)
     raw: str = ""
+    former_keys: tuple[str, ...] = ()  #: how earlier versions wrote its key
+    resolution: int = 1  #: of the sender's time, in µs
+    place: int = 0  #: µs after the sender's time, among the items of one delivery that it dates alike
+    was: int | None = None  #: the score before the change in thousandths, if the sender tells it
+    note: str | None = None  #: what the sender should know although the item is used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Fold the facts of one contact into a score, fading between them, saturating at the range at every step."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from storage.domain.contacts import Json
@@ -8,6 +8,9 @@ from storage.domain.decay import BILLIONTHS, decay_distance, fading_rank, shown
 from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder, Op, Order
 from storage.domain.rules import Spent, compile_rules
 from storage.domain.score_types import ScoreType
+
+#: The fields that name a contact: of merged contacts those of the contact merged into are shown.
+SHOWN_FIELDS = ("email", "name", "company", "owner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +178,29 @@ def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, 
         state, effect = step(state, fact, score_type, {name: value for name, (value, _) in fields.items()})
         if effect is not None:
             yield fact, state, effect
+
+
+def fold_merged_fields(
+    facts_of: Mapping[int, Sequence[Fact]], ranks: Mapping[int, int], first_emails: Mapping[int, str]
+) -> dict[str, tuple[Json, FieldOrder]]:
+    """Fold the fields of merged contacts, by row: those that are shown are of the contact merged into, if it has them.
+
+    *ranks* are those of `rank_merged_rows`; *first_emails* the addresses by which rows were made.
+    """
+    fields = fold_fields([fact for facts in facts_of.values() for fact in facts], {})
+    levels = sorted(set(ranks.values()))
+    for name in SHOWN_FIELDS if len(levels) > 1 else ():
+        for level in levels:
+            rows = sorted(row for row in ranks if ranks[row] == level)
+            stated = fold_fields([fact for row in rows for fact in facts_of.get(row, ())], {}).get(name)
+            first = next((first_emails[row] for row in rows if row in first_emails), None) if name == "email" else None
+            if stated is not None and stated[0] is not None:
+                fields[name] = stated
+                break
+            if first is not None:
+                fields[name] = (first, (*BEFORE_ALL, b""))
+                break
+    return fields
 
 
 def fold_fields(

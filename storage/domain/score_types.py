@@ -96,6 +96,11 @@ class ScoreType:
         if amount % self.step:
             raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {show(amount)} is no whole number of them")
 
+    def round_to_step(self, value: int) -> int:
+        """Return the nearest value on a step, of two that are as near the one that is an even number of steps."""
+        steps, rest = divmod(value - self.minimum, self.step)
+        return self.minimum + (steps + (2 * rest + steps % 2 > self.step)) * self.step
+
     def clamp(self, value: int) -> int:
         """Keep a value inside the range."""
         return min(max(value, self.minimum), self.maximum)

@@ -132,8 +132,12 @@ def check_item(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *,
         if attributes > MOST_ATTRIBUTES:
             raise BadItem(f"the item has {attributes:,} attributes, and a contact has at most {MOST_ATTRIBUTES}")
         for name, value in item.fields.items():
-            check_field(name, value)
-    at = stamp(item.occurred_at, received=received, index=index)
+            try:
+                check_field(name, value)
+            except BadItem as exc:
+                raise BadItem(f"`{name[:80]}`: {exc}") from exc
+    place = item.place if isinstance(item, Item) else 0
+    at = stamp(item.occurred_at, received=received, index=index, place=place)
     for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
         if isinstance(contact, Reference) and not contact.identities():
             raise BadItem("the item names nobody: give an address, or an id")

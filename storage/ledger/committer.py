@@ -24,8 +24,6 @@ T = TypeVar("T")
 MOST_TRIES = 8
 #: How long a submission waits for its group, in seconds: some senders never send a refused event again.
 PATIENCE = 10.0
-#: How long a submission waits for a contact that another transaction has locked, in seconds.
-LOCK_LIMIT = 5.0
 RETRY_LOCKED = 0.02
 
 
@@ -71,10 +69,11 @@ class _Locked(Exception):
 class Committer:
     """The queue of submissions of one database, and the task that commits them in groups."""
 
-    def __init__(self, database: Database, *, patience: float = PATIENCE, lock_limit: float = LOCK_LIMIT) -> None:
+    def __init__(self, database: Database, *, patience: float = PATIENCE, lock_limit: float | None = None) -> None:
         self.database = database
         self._patience = patience
-        self._lock_limit = lock_limit
+        #: How long a submission waits for a contact that another transaction has locked, in seconds.
+        self._lock_limit = lock_limit or database.limits.lock or PATIENCE
         self._queue = Queue()
         self._locked: list[Pending] = []  # those that wait for a locked contact, in their order
         self._retry = asyncio.Event()  # whether these are to be tried again

@@ -15,6 +15,8 @@ from storage.domain.contacts import (
     Json,
     address_key,
     contact_keys,
+    id_key,
+    id_spellings,
     looks_like_address,
 )
 from storage.domain.errors import BadItem
@@ -47,9 +49,14 @@ async def load_known(session: Session, identities: Iterable[Identity]) -> dict[I
 
 async def load_identity_owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
     """Give whose these identities are: the contact they were made for, and the one it is one with now."""
+    asked = {
+        (workspace, namespace, spelling): (workspace, namespace, value)
+        for workspace, namespace, value in set(identities)
+        for spelling in reversed((value,) if namespace == EMAIL else id_spellings(value))
+    }
     keys = [
-        {"workspace": workspace, "namespace": namespace, "value": value}
-        for workspace, namespace, value in sorted(set(identities))
+        {"workspace": workspace, "namespace": namespace, "value": spelling}
+        for workspace, namespace, spelling in sorted(asked)
     ]
     rows = await session.rows(
         "SELECT i.workspace_id, i.namespace, i.value, c.id, coalesce(c.merged_into, c.id) AS root"
@@ -59,7 +66,10 @@ async def load_identity_owners(session: Session, identities: Iterable[Identity])
         " JOIN contacts c ON c.id = i.contact_id",
         keys,
     )
-    return {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
+    owners = {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
+    # The present spelling last, so that it counts where both are stored.
+    found = sorted(owners, key=lambda spelling: spelling == asked[spelling])
+    return {asked[spelling]: owners[spelling] for spelling in found}
 
 
 async def insert_contacts(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
@@ -139,6 +149,19 @@ async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
         [{"id": id} for id in sorted(set(contacts))],
     )
     return {row["id"]: row["root"] for row in rows}
+
+
+async def load_merged(session: Session, contacts: Iterable[int]) -> dict[int, dict[int, str | None]]:
+    """Return the rows of those contacts that have several: contact → row → the address by which it was made."""
+    rows = await session.rows(
+        "SELECT given.id AS root, m.id, m.first_email FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id",
+        [{"id": id} for id in sorted(set(contacts))],
+    )
+    by_contact: dict[int, dict[int, str | None]] = {}
+    for row in rows:
+        by_contact.setdefault(row["root"], {})[row["id"]] = row["first_email"]
+    return {contact: members for contact, members in by_contact.items() if len(members) > 1}
 
 
 async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
@@ -378,7 +401,7 @@ async def _find_by_identity(workspace: Workspace, text: str) -> int | None:
     trimmed = text.strip()
     source, colon, source_id = trimmed.partition(":")
     pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
-    pairs += [(source.casefold(), source_id.strip())] if colon and source_id.strip() else []
+    pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
     if not pairs:
         return None
     matches = await load_known(

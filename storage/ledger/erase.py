@@ -11,7 +11,7 @@ from storage.alerts import followup_moves
 from storage.alerts import memory as alert_memory
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.contacts import EMAIL
+from storage.domain.contacts import EMAIL, id_spellings
 from storage.domain.errors import UnknownDelivery
 from storage.domain.facts import Deleted, ItemRequest, Unusable
 from storage.domain.people import Workspace
@@ -97,9 +97,10 @@ async def load_tombstones(session: Session, identities: Iterable[Identity]) -> d
     distinct = set(identities)
     keys = await _load_keys(session, {workspace for workspace, _, _ in distinct})
     by_hash = {
-        (identity[0], _hash_identity(keys[identity[0]], identity)): identity
+        (identity[0], _hash_identity(keys[identity[0]], (*identity[:2], spelling))): identity
         for identity in distinct
         if identity[0] in keys
+        for spelling in id_spellings(identity[2])
     }
     if not by_hash:
         return {}

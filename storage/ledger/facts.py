@@ -53,16 +53,17 @@ def _make_row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -
     workspace, source, dedupe_key, subject = key
     change = fact if isinstance(fact, Change) else None
     activity = fact if isinstance(fact, Activity) else None
+    merged = fact if isinstance(fact, Merged) else None
     return {
         "workspace_id": workspace,
         "contact_id": contact,
-        "other_id": fact.other if isinstance(fact, Merged) else None,
+        "other_id": merged.other if merged else None,
         "kind": next((kind for fact_type, kind in _KINDS.items() if isinstance(fact, fact_type)), "fields"),
         "source": source,
         "dedupe_key": dedupe_key,
         "subject": subject,
         "op": change.op if change else None,
-        "amount": change.amount if change else activity.quantity if activity else None,
+        "amount": change.amount if change else activity.quantity if activity else merged.into if merged else None,
         "said": json.dumps(dict(fact.fields), ensure_ascii=False, sort_keys=True),
         "undoes": fact.undoes if isinstance(fact, Undo) else None,
         "occurred_at": fact.occurred_at,
@@ -163,6 +164,29 @@ async def load_merge_links(session: Session, rows: Collection[int]) -> list[tupl
     return [(row["contact_id"], row["other_id"], row["batch"]) for row in links]
 
 
+async def load_merge_directions(session: Session, rows: Collection[int]) -> list[tuple[int, int, int | None, str]]:
+    """Return the links of contact rows in the order of their facts: (row, row, the one merged into, batch)."""
+    links = await session.rows(
+        "SELECT contact_id, other_id, amount, batch FROM facts WHERE kind = 'merge'"
+        " AND contact_id IN (SELECT id FROM given(id bigint))"
+        ' ORDER BY occurred_at, source COLLATE "C", dedupe_key COLLATE "C", id',
+        [{"id": id} for id in sorted(rows)],
+    )
+    return [(row["contact_id"], row["other_id"], row["amount"], row["batch"]) for row in links]
+
+
+async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[int, list[Fact]]:
+    """Return every fact that says something of these contact rows themselves, by row."""
+    records = await session.rows(
+        "SELECT * FROM facts WHERE said <> '{}' AND contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    by_row: dict[int, list[Fact]] = {}
+    for record in records:
+        by_row.setdefault(record["contact_id"], []).append(_parse_fact(record))
+    return by_row
+
+
 async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
     """Take everything out of the facts of contacts up to an instant, but that they were there."""
     await session.rows(
@@ -259,7 +283,8 @@ def _parse_fact(row: Row) -> Fact:
             return Activity(**common, activity=row["activity"], quantity=row["amount"])
         case "merge":
             _, _, place = row["subject"].partition("/")
-            return Merged(**common, one=row["contact_id"], other=row["other_id"], place=int(place or 1))
+            one, other = row["contact_id"], row["other_id"]
+            return Merged(**common, one=one, other=other, place=int(place or 1), into=row["amount"])
         case "deleted":
             return Deleted(**common)
         case "undo":

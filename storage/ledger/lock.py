@@ -83,6 +83,8 @@ def _insert_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
     items = []
     for planned in plan.items:
         moved = planned.with_rows([id_of.get(row, row) for row in planned.rows], roots)
+        if moved.into is not None:
+            moved = replace(moved, into=id_of.get(moved.into, moved.into))
         places = {place for place, _, _ in planned.links}
         items.append(replace(moved, links=tuple(link for link in make_links(moved.rows) if link[0] in places)))
     members = {**plan.members, **{id_of[row]: id_of[row] for row in plan.newcomers}} if plan.joined else plan.members

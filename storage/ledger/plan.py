@@ -22,6 +22,7 @@ from storage.domain.facts import (
     Undo,
     Unusable,
     has_same_content,
+    is_time_of,
 )
 from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
@@ -71,6 +72,7 @@ class PlannedItem:
     scores: tuple[str, ...]  #: the keys of the score types that its fact bears on
     rows: tuple[int, ...] = ()  #: the contact rows that it names; a new contact has a negative one until it is inserted
     links: tuple[Link, ...] = ()
+    into: int | None = None  #: of a merge, the contact row that is merged into
     contact: int = 0  #: the contact that these rows belong to
 
     @property
@@ -257,6 +259,7 @@ class Plan:
         return Merged(
             source=submission.source, key=planned.item.key, occurred_at=planned.at, batch=submission.batch,
             actor=submission.actor, one=contact, other=other, place=place,
+            into=planned.into,
         )  # fmt: skip  # the same columns as every fact, then the two contacts
 
     def link_key(self, planned: PlannedItem, place: int) -> FactKey:
@@ -271,13 +274,13 @@ def plan_submission(
     items: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
     settled: dict[int, ItemOutcome] = {}
-    for index, item in enumerate(submission.items):
+    for index, raw_item in enumerate(submission.items):
+        item = clean_item(raw_item) if isinstance(raw_item, Item) else raw_item
         if isinstance(item, Unusable):
             settled[index] = ItemOutcome(status=Status.QUARANTINED, reason=item.reason)
         elif isinstance(item, Ignored):
             settled[index] = ItemOutcome(status=Status.IGNORED, reason=item.reason)
         else:
-            item = clean_item(item) if isinstance(item, Item) else item
             try:
                 at = check_item(item, types, received=submission.received_at, index=index)
                 items.append(_plan_item(index, item, workspace.id, submission.source, types, at))
@@ -362,7 +365,7 @@ def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: b
     if isinstance(fact, Deleted):  # nothing is left to compare it with
         return
     occurred_at = planned.item.occurred_at
-    same_time = occurred_at is None or min(occurred_at, received_at) == fact.occurred_at
+    same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
     repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
     if not (is_same and same_time and has_same_content(repeated, fact)):
         raise plan.conflict()

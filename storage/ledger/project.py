@@ -12,6 +12,7 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, facts, projection
 from storage.ledger.facts import FactKey, Scored
+from storage.ledger.merged_fields import load_merged_fields
 from storage.ledger.plan import NewFact, Plan
 
 #: the field that holds the address
@@ -154,6 +155,10 @@ async def find_late(
     """
     refolded = {id for plan in plans for id in (*plan.spoken_of, *plan.regrouped)}
     refolded |= {new.contact for plan in plans if plan.is_undone for new in plan.new}
+    # Conditions of rules ask about the latest fields; of merged contacts those of the contact merged into are stored.
+    asking = {pair[0] for pair, score_type in types.items() if compile_rules(score_type.rules).fields_read}
+    merged = await contacts.load_merged(session, asking - refolded) if asking - refolded else {}
+    refolded |= merged.keys()
     late = {pair for pair in types if pair[0] in refolded}
     last = {pair: states[pair].last for pair in types.keys() - late}
     scores_of: dict[int, list[Scored]] = {}
@@ -256,6 +261,11 @@ async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> N
     for plan in plans:
         if plan.spoken_of or plan.regrouped:
             changed |= await _refold_fields(session, plan)
+    for workspace in {plan.workspace.id for plan in plans}:
+        own_plans = [plan for plan in plans if plan.workspace.id == workspace]
+        ids = {new.contact for plan in own_plans for new in plan.new if new.fact.fields}
+        ids |= {id for plan in own_plans for id in (*plan.spoken_of, *plan.regrouped)}
+        changed |= await load_merged_fields(session, workspace, ids)
     if changed:
         await contacts.write_fields(session, changed, now=now)
 

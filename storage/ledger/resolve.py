@@ -52,19 +52,20 @@ async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
 async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Sequence[Plan]:
     """Return the plans with identities as an earlier version wrote them, where such an identity exists."""
     references = [reference for plan in plans for planned in plan.items for reference in planned.references]
-    former = {then: now for reference in references for now, then in reference.former.items()}
+    former = {then for reference in references for then in reference.former.values()}
     if not former:
         return plans
-    known = {former[then]: then for then in await contacts.load_known(session, former)}
+    known = set(await contacts.load_known(session, former))
     return [replace(plan, items=tuple(_rename(planned, known) for planned in plan.items)) for plan in plans]
 
 
-def _rename(planned: PlannedItem, known: Mapping[Identity, Identity]) -> PlannedItem:
-    references = tuple(
-        replace(reference, identities=tuple(known.get(identity, identity) for identity in reference.identities))
-        for reference in planned.references
-    )
-    return replace(planned, references=references)
+def _rename(planned: PlannedItem, known: Collection[Identity]) -> PlannedItem:
+    references = []
+    for reference in planned.references:
+        known_former = {now: then for now, then in reference.former.items() if then in known}
+        identities = tuple(known_former.get(identity, identity) for identity in reference.identities)
+        references.append(replace(reference, identities=identities))
+    return replace(planned, references=tuple(references))
 
 
 async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
@@ -145,8 +146,10 @@ def _resolve_item(
         names.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
     ):
         return DELETED, None
-    rows = [row for reference in planned.references for row in _find_rows(plan, reference, names, identities)]
-    resolved = planned.with_rows(rows, names.roots)
+    rows_of = [_find_rows(plan, reference, names, identities) for reference in planned.references]
+    resolved = planned.with_rows([row for rows in rows_of for row in rows], names.roots)
+    if planned.kind is ItemKind.MERGE:
+        resolved = replace(resolved, into=min(rows_of[-1]))
     links = () if planned.kind is ItemKind.DELETION else make_links(resolved.rows)
     outcome = ONE_ALREADY if planned.kind is ItemKind.MERGE and not links else None
     new_links = []

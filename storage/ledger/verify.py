@@ -12,6 +12,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
 from storage.ledger.facts import Scored
+from storage.ledger.merged_fields import load_merged_fields
 from storage.scoring.definitions import live
 
 MOST = 500
@@ -91,9 +92,11 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
         state, folded = _fold_score(ledgers[pair], score_type, undone, has_row=pair in states)
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
     stored_fields = await contacts.fields(session, ids)
+    merged_fields = await load_merged_fields(session, workspace.id, ids)
     for id in ids:
         facts_in_force = [fact for fact in facts_of[id] if fact.batch not in undone]
-        differences += _compare_fields(id, stored_fields.get(id, {}), fold_fields(facts_in_force, {}))
+        folded_fields = merged_fields.get(id) or fold_fields(facts_in_force, {})
+        differences += _compare_fields(id, stored_fields.get(id, {}), folded_fields)
     return sum(state.rank is not None for state in states.values()), differences
 
 

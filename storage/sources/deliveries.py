@@ -17,6 +17,9 @@ from storage.sources.named_contacts import find_names, find_request_names, make_
 RAW_KEPT = 20  #: of each source, besides those of which something is in quarantine
 DAY = 86_400_000_000
 KEPT_FOR = 30 * DAY
+RETENTION = "retention"  #: the kind of the job that deletes what was kept long enough
+RETENTION_EVERY = 3_600_000_000
+BATCH = 500  #: deliveries that are deleted in one transaction
 GONE = "the contact it named was deleted"
 
 
@@ -109,7 +112,7 @@ def _make_quarantine_rows(
 
 async def _insert_quarantined(session: Session, rows: list[Row]) -> None:
     if rows:
-        texts = ("key", "reason", "item", "names")
+        texts = ("key", "reason", "item")
         rows = [{**row, **{name: replace_broken_text(row[name]) for name in texts}} for row in rows]
         await session.rows(
             "INSERT INTO quarantine (workspace_id, delivery_id, position, dedupe_key, reason, item, names)"
@@ -285,15 +288,25 @@ async def settle_replay(
 
 
 async def delete_old_deliveries(workspace: Workspace, *, now: int) -> None:
-    """Let go of the deliveries that are kept long enough; what they changed stays."""
+    """Delete the deliveries that were kept long enough, a few in each transaction; what they changed stays."""
 
-    async def body(session: Session) -> None:
-        old = "SELECT id FROM deliveries WHERE workspace_id = $1 AND received_at < $2"
-        for table in ("quarantine", "raw_deliveries"):
-            await session.rows(f"DELETE FROM {table} WHERE delivery_id IN ({old})", workspace.id, now - KEPT_FOR)
-        await session.rows(f"DELETE FROM deliveries WHERE id IN ({old})", workspace.id, now - KEPT_FOR)
+    async def delete_batch(session: Session) -> bool:
+        rows = await session.rows(
+            "SELECT id FROM deliveries WHERE workspace_id = $1 AND received_at < $2 ORDER BY received_at LIMIT $3",
+            workspace.id,
+            now - KEPT_FOR,
+            BATCH,
+        )
+        for table, column in (("quarantine", "delivery_id"), ("raw_deliveries", "delivery_id"), ("deliveries", "id")):
+            await session.rows(
+                f"DELETE FROM {table} WHERE workspace_id = $2 AND {column} IN (SELECT id FROM given(id bigint))",
+                rows,
+                workspace.id,
+            )
+        return len(rows) == BATCH
 
-    await database.write(body)
+    while await database.write(delete_batch):
+        continue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from urllib.parse import unquote_plus
 
-from storage.domain.contacts import EMAIL, Reference
+from storage.domain.contacts import EMAIL, Reference, replace_broken_text
 from storage.domain.errors import BadItem
 from storage.domain.facts import Ignored, ItemRequest, Merge, Unusable
 from storage.domain.submissions import Raw
@@ -33,7 +33,7 @@ def find_request_names(raw: Raw, items: Iterable[ItemRequest]) -> set[str]:
 
 def write_names(names: Collection[str]) -> str:
     """Return names as they are stored; blank for none."""
-    return "".join(f"\n{name}" for name in sorted(names)) + "\n" if names else ""
+    return replace_broken_text("".join(f"\n{name}" for name in sorted(names)) + "\n") if names else ""
 
 
 def read_names(stored: str) -> list[str]:

@@ -114,7 +114,8 @@ async def record_failure(workspace: Workspace, *, source: str, because: str, now
 async def readback_status(workspace: Workspace, *, source: str) -> Reading:
     """Say how it stands with what is read at a source; raises UnknownSource."""
     rows = await database.read(
-        "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3) AS count"
+        "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3"
+        " AND j.given_up_at IS NULL) AS count"
         " FROM sources s WHERE s.workspace_id = $1 AND s.slug = $2",
         workspace.id,
         source,

@@ -1,9 +1,10 @@
-"""Read CSV files as people's programs write them, and tell the lines that cannot be read."""
+"""Read CSV files as people's programs write them, and report the lines that cannot be read."""
 
 import codecs
 import csv
 import hashlib
 import io
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ LONGEST_LINE = 1_000_000  # characters; a longer one is cut, so that no file fil
 _PART = 1 << 20
 #: The columns that a file of lines to mend has before those of the file that they are from.
 NOTES = ("error_line", "error_reason")
+#: The first line by which a file names its separator to Excel; other separators may follow it.
+_SEPARATOR = re.compile(r"\"?sep=([^\w\s\"]|\t)\"?[,;\t]*", re.IGNORECASE)
+_NOT_DECODED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is no UTF-8
+#: A file with this many bytes that are no UTF-8 for each character that is more than ASCII is in another encoding.
+_MOST_WRONG = 8
 
 
 class BadFile(Refusal):
@@ -45,18 +51,29 @@ class CsvFile:
     encoding: str
     delimiter: str
     header: tuple[str, ...]
+    names_separator: bool  #: its first line is `sep=;`, and the header follows
     digest: str  #: of its bytes: the same file again is the same import
     size: int
 
+    @property
+    def errors(self) -> str:
+        """How bytes are taken that its encoding does not have; in UTF-8 they are reported with their line."""
+        return "surrogateescape" if self.encoding.startswith("utf-8") else "replace"
+
     def rows(self) -> Iterator[Row]:
-        """Give every row after the header; of a quote that is never closed only the line it stands on is lost."""
-        with self.path.open("rb") as file, io.TextIOWrapper(file, encoding=self.encoding, newline="") as text:
-            lines, line = _Lines(text), 1
+        """Yield every row after the header; of a quote that is never closed only the line it stands on is lost."""
+        with (
+            self.path.open("rb") as file,
+            io.TextIOWrapper(file, encoding=self.encoding, errors=self.errors, newline="") as text,
+        ):
+            lines, line, header_line = _Lines(text), 1, 2 if self.names_separator else 1
             while True:
                 cells, problem = _read_row(lines, self.delimiter, width=len(self.header))
                 if not lines.taken:
                     return
-                if line > 1 and (problem or any(cell.strip() for cell in cells)):
+                if any(map(_NOT_DECODED.search, lines.taken)):
+                    problem = "it has a byte that is not UTF-8: write its letters again"
+                if line > header_line and (problem or any(cell.strip() for cell in cells)):
                     yield Row(line=line, cells=cells, end=file.tell(), wrong=problem)
                 line += max(1, sum(part.endswith(("\n", "\r")) for part in lines.taken))
 
@@ -86,38 +103,66 @@ class _Lines:
 
 
 def _read_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tuple[str, ...], str | None]:
-    """Read a row of *width* cells (none: any), and why it cannot be read; at the end no line was taken for it."""
+    """Read a row of *width* cells (none: any), and why it cannot be read; at the end no line was taken for it.
+
+    Blank cells beyond the width are dropped.
+    """
     lines.taken.clear()
     try:
-        cells = tuple(next(csv.reader(lines, delimiter=delimiter, strict=True), ()))
+        cells = _drop_blank(tuple(next(csv.reader(lines, delimiter=delimiter, strict=True), ())), width=width)
     except csv.Error:
         cells = None
     # Another number of cells on several lines: a quote was opened and never meant to be closed there.
     if cells is None or (len(lines.taken) > 1 and width is not None and len(cells) != width):
         lines.keep_first()
         guess = lines.taken[0].rstrip("\r\n").split(delimiter)
-        return tuple(guess), 'a quote is not closed, or stands inside of a cell: write "" for a quote in quotes'
+        return _drop_blank(
+            tuple(guess), width=width
+        ), 'a quote is not closed, or stands inside of a cell: write "" for a quote in quotes'
     if width is not None and len(cells) > width:
         return cells, f"it has {len(cells)} cells, the header {width}: put quotes around a cell with a `{delimiter}`"
     return cells, None
 
 
+def _drop_blank(cells: tuple[str, ...], *, width: int | None) -> tuple[str, ...]:
+    while width is not None and len(cells) > width and not cells[-1].strip():
+        cells = cells[:-1]
+    return cells
+
+
 def recognize(path: Path) -> CsvFile:
-    """Find out how a file is written: its encoding, what parts its cells, and its header; raises BadFile."""
+    """Return how a file is written: its encoding, what separates its cells, and its header; raises BadFile."""
     digest, size, encoding = _scan_file(path)
+    separator = _read_separator(path, encoding)
     delimiter, header = max(
-        (_read_header(path, encoding, candidate) for candidate in DELIMITERS), key=lambda parsed: len(parsed[1])
+        (
+            _read_header(path, encoding, candidate, skip_first=separator is not None)
+            for candidate in separator or DELIMITERS
+        ),
+        key=lambda parsed: len(parsed[1]),
     )
     if not any(name.strip() for name in header):
-        raise BadFile(f"{path.name} has no header: its first line must name the columns, one of them email")
+        raise BadFile(f"`{path.name}` has no header: its first line must name the columns, one of them email")
     if any("\0" in name for name in header):
-        raise BadFile(f"{path.name} has the character NUL in the name of a column; take it out")
-    return CsvFile(path=path, encoding=encoding, delimiter=delimiter, header=header, digest=digest, size=size)
+        raise BadFile(f"`{path.name}` has the character NUL in the name of a column; take it out")
+    if any(map(_NOT_DECODED.search, header)):
+        raise BadFile(f"`{path.name}` has a byte in the name of a column that is not UTF-8: save it as “CSV UTF-8”")
+    return CsvFile(
+        path=path, encoding=encoding, delimiter=delimiter, header=header, names_separator=separator is not None,
+        digest=digest, size=size,
+    )  # fmt: skip  # how it is written, then what it is
+
+
+def _read_separator(path: Path, encoding: str) -> str | None:
+    """Return the separator that the first line names, as Excel has it: `sep=;`."""
+    with path.open(encoding=encoding, errors="replace", newline="") as text:
+        match = _SEPARATOR.fullmatch(text.readline(20).rstrip("\r\n "))
+    return match[1] if match else None
 
 
 def _scan_file(path: Path) -> tuple[str, int, str]:
-    """Give the digest of a file, its size and its encoding."""
-    digest, size = hashlib.sha256(), 0
+    """Return the digest of a file, its size and its encoding."""
+    digest, size, utf_8 = hashlib.sha256(), 0, _Utf8Counter()
     decoders: dict[str, codecs.IncrementalDecoder] = {}
     with path.open("rb") as file:
         while part := file.read(_PART):
@@ -125,13 +170,44 @@ def _scan_file(path: Path) -> tuple[str, int, str]:
                 decoders = {name: codecs.getincrementaldecoder(name)() for name in _list_encodings(part)}
             digest.update(part)
             size += len(part)
+            utf_8.count(part)
             decoders = {name: decoder for name, decoder in decoders.items() if _is_decodable(decoder, part)}
     for name, decoder in decoders.items():
+        if name == "cp1252" and utf_8.is_likely():
+            break
         if _is_decodable(decoder, b"", final=True):
             return digest.hexdigest(), size, name
     if not size:
-        raise BadFile(f"{path.name} is empty")
-    raise BadFile(f"{path.name} is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”")
+        raise BadFile(f"`{path.name}` is empty")
+    if utf_8.is_likely():
+        return digest.hexdigest(), size, "utf-8-sig" if utf_8.has_mark else "utf-8"
+    raise BadFile(f"`{path.name}` is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”")
+
+
+class _Utf8Counter:
+    """Count in a file what is UTF-8 beyond ASCII, and the bytes that are not UTF-8."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+        self.has_mark = False
+        self._right = self._wrong = self._size = 0
+
+    def count(self, part: bytes) -> None:
+        """Count one part, in their order."""
+        self.has_mark = self.has_mark or (not self._size and part.startswith(codecs.BOM_UTF8))
+        self._size += len(part)
+        if self._size == len(part) and b"\0" in part:
+            self._wrong = 1 << 62  # UTF-16, or no text
+        if part.isascii():
+            return
+        text = self._decoder.decode(part)
+        wrong = len(_NOT_DECODED.findall(text))
+        self._wrong += wrong
+        self._right += len(text) - len(text.encode("ascii", "ignore")) - wrong
+
+    def is_likely(self) -> bool:
+        """Return whether the file is UTF-8 with a few wrong bytes rather than another encoding."""
+        return self.has_mark or (self._right > 0 and self._wrong <= _MOST_WRONG * self._right)
 
 
 def _list_encodings(start: bytes) -> tuple[str, ...]:
@@ -153,12 +229,14 @@ def _is_decodable(decoder: codecs.IncrementalDecoder, part: bytes, *, final: boo
     return True
 
 
-def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, tuple[str, ...]]:
-    with path.open(encoding=encoding, newline="") as text:
+def _read_header(path: Path, encoding: str, delimiter: str, *, skip_first: bool) -> tuple[str, tuple[str, ...]]:
+    with path.open(encoding=encoding, errors="surrogateescape", newline="") as text:
+        if skip_first:
+            text.readline()
         lines = _Lines(text)
         cells, problem = _read_row(lines, delimiter, width=None)
     if any(len(line) == LONGEST_LINE for line in lines.taken):
-        raise BadFile(f"the first line of {path.name} is longer than {LONGEST_LINE:,} characters")
+        raise BadFile(f"the first line of `{path.name}` is longer than {LONGEST_LINE:,} characters")
     return delimiter, () if problem else cells
 
 
@@ -176,8 +254,10 @@ class Mending:
         if self._open is None:
             # What Windows-1252 has no sign for is in our reason alone.
             self._open = open(  # noqa: SIM115  # closed by close
-                self.path, "w", encoding=self._file.encoding, errors="replace", newline="", opener=open_private
+                self.path, "w", encoding=self._file.encoding, errors=self._file.errors, newline="", opener=open_private
             )
+            if self._file.names_separator:
+                self._open.write(f"sep={self._file.delimiter}\r\n")
             self._write(*NOTES, *(self._file.header[index] for index in self._columns))
         beyond = range(len(self._file.header), len(row.cells))
         cells = [row.cells[index] for index in (*self._columns, *beyond) if index < len(row.cells)]

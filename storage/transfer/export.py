@@ -9,9 +9,9 @@ from typing import TextIO
 from storage.db import database
 from storage.db.database import Row
 from storage.domain.contacts import ATTRIBUTE, FIELDS, ID
-from storage.domain.csv_cells import guard_formula, join_tags, write_cell
+from storage.domain.csv_cells import guard_formula, join_tags, write_attribute, write_cell
 from storage.domain.filters import Filter
-from storage.domain.numbers import show
+from storage.domain.numbers import show_unambiguous
 from storage.domain.people import Workspace
 from storage.reading.current_scores import Card, cards_of
 from storage.reading.filter_sql import write_condition
@@ -96,7 +96,7 @@ def create_file(path: Path) -> TextIO:
 async def write_csv(
     workspace: Workspace, *, query: Filter, file: TextIO, progress: Callable[[int], None], now: int
 ) -> int:
-    """Write the contacts that a filter finds as an import takes them, and count them; *told* is their number so far.
+    """Write the contacts that a filter finds as an import takes them, and count them; *progress* gets their number.
 
     Scores are numbers; of what others wrote nothing is taken for a formula by a spreadsheet.
     """
@@ -108,19 +108,22 @@ async def write_csv(
         [*FIELDS, *(score_type.key for score_type in types), *ids, *(ATTRIBUTE + name for name in attributes)]
     )
     async for card in export(workspace, query=query, now=now):
-        contact, values = card.contact, {standing.score_type.key: show(standing.value) for standing in card.standings}
+        contact, values = (
+            card.contact,
+            {standing.score_type.key: show_unambiguous(standing.value) for standing in card.standings},
+        )
         texts = {name: write_cell(getattr(contact, name)) for name in FIELDS if name != "tags"} | {
             "tags": join_tags(contact.tags)
         }
         extra_values = [
-            *(contact.ids.get(source) for source in sources),
-            *(contact.attributes.get(name) for name in attributes),
+            *(contact.ids.get(source, "") for source in sources),
+            *(write_attribute(contact.attributes[name]) if name in contact.attributes else "" for name in attributes),
         ]
         table.writerow(
             [
                 *(guard_formula(texts[name]) for name in FIELDS),
                 *(values.get(score_type.key, "") for score_type in types),
-                *(guard_formula(write_cell(value)) for value in extra_values),
+                *map(guard_formula, extra_values),
             ]
         )
         count += 1

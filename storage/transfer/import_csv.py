@@ -14,17 +14,29 @@ from storage.domain.contacts import (
     FIELDS,
     ID,
     MOST_ATTRIBUTES,
+    MOST_CHARACTERS,
+    MOST_IN_ATTRIBUTE_NAME,
     SLUG,
     Contact,
     Json,
     Reference,
-    address_key,
+    check_field,
+    check_text,
+    clean_field,
     looks_like_address,
 )
-from storage.domain.csv_cells import guard_formula, join_tags, read_cell, split_tags, write_cell
+from storage.domain.csv_cells import (
+    find_decimal_sign,
+    join_tags,
+    read_attribute,
+    read_cell,
+    read_number,
+    split_tags,
+    write_cell,
+)
+from storage.domain.csv_headers import FIRST_NAME, HEADERS, LAST_NAME, SCORE, find_header
 from storage.domain.errors import NothingToUndo, Refusal, TwoContacts
 from storage.domain.facts import Item, Op
-from storage.domain.numbers import parse
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Recorded, Status, Submission
@@ -36,14 +48,16 @@ from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import NOTES, BadFile, CsvFile, Row
 
 SOURCE = "import"
+CONFLICT = "conflict"  #: the reason of an item whose key is in the ledger with other content
 CHUNK = 500
 FIRST = 10  # of those who come into a top band
-MOST_CHARACTERS, MOST_IN_ATTRIBUTE, MOST_IN_TAG, MOST_TAGS = 255, 10_000, 100, 100
 MOST_COLUMNS = 16_384  # the columns of a sheet in a spreadsheet program
 MOST_NAMED = 20  # of the columns that a message lists
-_ATTRIBUTE = re.compile(r"attributes\..{1,100}", re.DOTALL)
-#: What a column is called beside the field's own name.
-_ALSO = {"e-mail": "email", "e-mail address": "email", "email address": "email"}
+_ATTRIBUTE = re.compile(rf"attributes\..{{1,{MOST_IN_ATTRIBUTE_NAME}}}", re.DOTALL)
+#: The other spellings of a header that versions before migration 0010 knew.
+_FORMER_HEADERS = {"email": ("e-mail", "e-mail address", "email address")}
+#: What stands under the ids in a line of totals.
+_TOTAL = re.compile(r"(?:grand |sub-?)?totals?\b.*|sums?|counts?|averages?|avg|records?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +69,25 @@ class Columns:
     scores: Mapping[int, ScoreType]
     ids: Mapping[int, str]  #: the source whose ids they are
     email: int | None
+    last_name: int | None = None  #: belongs behind the name, which is a first name
     unused: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[tuple[str, str], ...]:
+        """What each used column is taken for: (its name, the field)."""
+        targets = dict(self.fields) | {index: score_type.key for index, score_type in self.scores.items()}
+        targets |= {index: ID + source for index, source in self.ids.items()}
+        targets |= {
+            index: name for index, name in ((self.email, "email"), (self.last_name, "name")) if index is not None
+        }
+        return tuple((self.header[index].strip(), targets[index]) for index in sorted(targets))
 
     @cached_property
     def signature(self) -> str:
         """Tell one choice of columns from another: what a row says of its contact hangs on it."""
-        return hashlib.sha256(repr(sorted(self.fields.items())).encode()).hexdigest()[:8]
+        columns: list[tuple[int, str]] = sorted(self.fields.items())
+        columns += [(self.last_name, "last name")] if self.last_name is not None else []
+        return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
 
 
 @dataclass(slots=True)
@@ -82,10 +109,19 @@ class Report:
     changed: int = 0
     same: int = 0
     wrong: int = 0
+    lost: int = 0  #: lines of which a cell was left out, beside the wrong ones
     unasked: int = 0  #: follow-ups that were not asked for, because nobody wants them of an import
     restored: bool = False  #: it had been taken back, and is in force again
     unused: tuple[str, ...] = ()  #: columns
     scores: dict[str, Movement] = field(default_factory=dict)  #: by the type's key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreOptions:
+    """What is done with a score that its type does not take; otherwise its line is refused."""
+
+    rounds: bool = False  #: off the step: to the nearest step
+    clamps: bool = False  #: outside the range: to its end
 
 
 async def import_file(
@@ -95,6 +131,7 @@ async def import_file(
     mapping: Mapping[str, str],
     progress: Callable[[int], None],
     wrong: Callable[[Row, str], None],
+    options: ScoreOptions = ScoreOptions(),
     dry_run: bool = False,
     now: int,
 ) -> Report:
@@ -102,11 +139,12 @@ async def import_file(
 
     A blank cell changes nothing, and neither does one that says what is known already.
     Every fact is keyed by the file's digest, its line and column, so that the same file again goes on where it stopped.
-    A dry run forgets each chunk before the next one: who stands in two of them is counted in both.
-    *progress* is told the bytes done so far, *wrong* every row that cannot be taken, and why.
+    A dry run forgets each chunk before the next one: a contact that stands in two of them is counted in both.
+    *progress* gets the bytes done so far, *wrong* every row of which something cannot be taken, and why.
     """
-    columns = match_columns(file.header, await score_types(workspace), mapping=mapping)
+    columns = await choose_columns(workspace, file=file, mapping=mapping)
     _check_attributes(file, columns)
+    scores = _ScoreReader(file, columns, options)
     key = file.digest[:16]
     report, offset, rows = Report(unused=columns.unused), 0, file.rows()
     undo = await undo_in_force(workspace, batch=batch_of(file))
@@ -114,7 +152,7 @@ async def import_file(
         report.restored = True
         await _record_and_report(workspace, _build_undo(undo, now=now), report, dry_run=dry_run, now=now)
     while chunk := list(islice(rows, CHUNK)):
-        import_rows = [_parse_row(row, columns) for row in chunk]
+        import_rows = [_parse_row(row, columns, scores) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
         people = await _load_people(workspace, valid_rows, columns, batch=batch_of(file), now=now)
         for import_row in import_rows:
@@ -132,6 +170,29 @@ async def import_file(
         _count_rows(report, import_rows, wrong)
         progress(chunk[-1].end)
     return report
+
+
+async def choose_columns(workspace: Workspace, *, file: CsvFile, mapping: Mapping[str, str]) -> Columns:
+    """Decide what each column of a file is, as when the same file was imported by an earlier version; raises BadFile.
+
+    That version recognized fewer headers: what it left out of a file is not taken from the same file later.
+    """
+    types = await score_types(workspace)
+    columns = match_columns(file.header, types, mapping=mapping)
+    try:
+        former = match_columns(file.header, types, mapping=mapping, former=True)
+    except BadFile:
+        return columns
+    if former == columns:
+        return columns
+    rows = await database.read(
+        "SELECT dedupe_key FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL",
+        workspace.id,
+        batch_of(file),
+    )
+    suffixes = {row["dedupe_key"].split("/", 2)[2] for row in rows if row["dedupe_key"].count("/") == 2}
+    is_former = suffixes <= {former.signature, *map(str, former.scores)}
+    return former if rows and is_former else columns
 
 
 async def undo_import(workspace: Workspace, *, file: CsvFile, now: int) -> Recorded:
@@ -203,15 +264,18 @@ def _check_attributes(file: CsvFile, columns: Columns) -> None:
             )
 
 
-def match_columns(header: Sequence[str], types: Sequence[ScoreType], *, mapping: Mapping[str, str]) -> Columns:
+def match_columns(
+    header: Sequence[str], types: Sequence[ScoreType], *, mapping: Mapping[str, str], former: bool = False
+) -> Columns:
     """Decide what each column is: the address, a field, an attribute, an id or a score; raises BadFile.
 
-    *mapping* is what the person said, by column, and goes before what the names of the columns say.
+    *mapping* is what the person said, by column, and goes before what the names of the columns say. A column that is
+    called like a field goes before one that another program calls so. *former*: as versions before migration 0010 did.
     """
     if len(header) > MOST_COLUMNS:
         raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
     keys = {score_type.key: score_type for score_type in types}
-    own_names = {name: name for name in FIELDS} | _ALSO
+    own_names = {name: name for name in FIELDS}
     targets = (
         {score_type.label.casefold(): score_type.key for score_type in types} | {key: key for key in keys} | own_names
     )
@@ -224,6 +288,8 @@ def match_columns(header: Sequence[str], types: Sequence[ScoreType], *, mapping:
         )
         if target and name not in NOTES and (index in mapped_targets or target not in mapped_values):
             columns[index] = target
+    default = types[0].key if types else None
+    last_name = _recognize_headers(header, columns, _FORMER_HEADERS if former else HEADERS, default=default)
     duplicate = next((target for target, count in Counter(columns.values()).items() if count > 1), None)
     if duplicate:
         raise BadFile(f"two columns are `{duplicate}`; say which one is meant: --map COLUMN={duplicate}")
@@ -237,12 +303,37 @@ def match_columns(header: Sequence[str], types: Sequence[ScoreType], *, mapping:
         scores={index: keys[target] for index, target in columns.items() if target in keys},
         ids={index: target.removeprefix(ID) for index, target in columns.items() if target.startswith(ID)},
         email=next((index for index, target in columns.items() if target == "email"), None),
+        last_name=last_name,
         unused=tuple(
             name.strip()
             for index, name in enumerate(header)
-            if index not in columns and name.strip() and name not in NOTES
+            if index not in columns and index != last_name and name.strip() and name not in NOTES
         ),
     )
+
+
+def _recognize_headers(
+    header: Sequence[str], columns: dict[int, str], spellings: Mapping[str, Sequence[str]], *, default: str | None
+) -> int | None:
+    """Add the columns that other programs call otherwise to those of *columns*; return the place of a last name.
+
+    *default* is the key of the default score type.
+    """
+    free = ["" if index in columns or name in NOTES else name for index, name in enumerate(header)]
+    taken = set(columns.values())
+    for field_name, names in spellings.items():
+        target = default if field_name == SCORE else field_name
+        index = find_header(free, names)
+        if target is not None and target not in taken and index is not None:
+            columns[index], free[index] = target, ""
+    if "name" in columns.values() or "name" not in spellings:
+        return None
+    first, last = find_header(free, FIRST_NAME), find_header(free, LAST_NAME)
+    place = last if first is None else first
+    if place is None:
+        return None
+    columns[place] = "name"
+    return last if place != last else None
 
 
 def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets: Sequence[str]) -> dict[int, str]:
@@ -272,81 +363,122 @@ def _is_named(name: str) -> bool:
     return bool(_ATTRIBUTE.fullmatch(name) or (name.startswith(ID) and SLUG.fullmatch(name.removeprefix(ID))))
 
 
+class _ScoreReader:
+    """Read the cells of scores as their column is written."""
+
+    def __init__(self, file: CsvFile, columns: Columns, options: ScoreOptions) -> None:
+        self._file, self._columns, self._options = file, columns, options
+
+    @cached_property
+    def _decimal_signs(self) -> Mapping[int, str | None]:
+        """The sign before fractions, by column: found in the whole file, once a cell leaves it open."""
+        return {
+            index: find_decimal_sign(row.cells[index] for row in self._file.rows() if index < len(row.cells))
+            for index in self._columns.scores
+        }
+
+    def read(self, index: int, cell: str) -> tuple[ScoreType, int]:
+        """Return the score type of a column, and the value of a cell; raises BadNumber, OutOfRange, OffStep."""
+        score_type, options = self._columns.scores[index], self._options
+        value = read_number(
+            cell, comma=self._file.delimiter == ";", decimal=lambda: self._decimal_signs[index], rounded=options.rounds
+        )
+        if options.clamps:
+            value = score_type.clamp(value)
+        if options.rounds and score_type.clamp(value) == value:
+            value = score_type.round_to_step(value)
+        score_type.check_set(value)
+        return score_type, value
+
+
 @dataclass(slots=True)
 class _ImportRow:
-    """One row on its way: whom it names, what it says, and what is new of that."""
+    """One row on its way: the contact that it names, what it says, and what is new of that."""
 
     row: Row
     complaints: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  #: why cells were left out; the others are taken
     references: list[Reference] = field(default_factory=list)
-    texts: dict[str, str] = field(default_factory=dict)  #: field → the cell
     fields: dict[str, Json] = field(default_factory=dict)
     values: dict[int, tuple[ScoreType, int]] = field(default_factory=dict)  #: by column, thousandths
     items: list[Item] = field(default_factory=list)
+    former: dict[Identity, Identity] = field(default_factory=dict)  #: identities that are known as they were written
     is_new: bool = False
     changed: bool = False
 
-    def identities(self, workspace: Workspace) -> list[Identity]:
-        """Give every address and id that the row names its contact by, each once."""
-        identities = [(workspace.id, *identity) for reference in self.references for identity in reference.identities()]
-        return list(dict.fromkeys(identities))
+    def identities(self, workspace: Workspace, reference: Reference | None = None) -> list[Identity]:
+        """Return every address and id that the row, or one of its references, names its contact by, each once."""
+        references = self.references if reference is None else [reference]
+        identities = [(workspace.id, *identity) for reference in references for identity in reference.identities()]
+        return list(dict.fromkeys(self.former.get(identity, identity) for identity in identities))
 
 
-def _parse_row(row: Row, columns: Columns) -> _ImportRow:
-    """Read a row; what is wrong with it is told by column."""
+def _parse_row(row: Row, columns: Columns, scores: _ScoreReader) -> _ImportRow:
+    """Read a row. A cell that cannot be read is left out, unless it is a score or all that names the contact."""
     import_row = _ImportRow(row)
     if row.wrong:
         import_row.complaints.append(row.wrong)
         return import_row
-    cells = {index: read_cell(cell) for index, cell in enumerate(row.cells)}
-    filled = {index: cell for index, cell in cells.items() if cell}
-    for index, cell in filled.items():
+    cells = {index: text for index, cell in enumerate(row.cells) if (text := read_cell(cell))}
+    _join_names(cells, columns)
+    for index, cell in cells.items():
         try:
-            _parse_cell(import_row, index, cell, columns)
+            check_text(cell, "it")
+            if index in columns.scores:
+                import_row.values[index] = scores.read(index, cell)
+            elif index in columns.fields:
+                name = columns.fields[index]
+                import_row.fields[name] = _parse_field(name, cell, is_ours=columns.header[index].strip() == name)
         except Refusal as refusal:
-            import_row.complaints.append(f"{columns.header[index].strip()}: {refusal}")
-    try:
-        import_row.references = _build_references(filled, columns)
-    except Refusal as refusal:
-        import_row.complaints.insert(0, str(refusal))
+            reasons = import_row.complaints if index in columns.scores else import_row.lost
+            reasons.append(f"{columns.header[index].strip()}: {refusal}")
+    import_row.fields = {name: value for name, value in import_row.fields.items() if value not in ("", [])}
+    _name_contact(import_row, cells, columns)
     return import_row
 
 
-def _parse_cell(import_row: _ImportRow, index: int, cell: str, columns: Columns) -> None:
-    if "\0" in cell:
-        raise Refusal("no text holds a NUL; take it out")
-    if index in columns.scores:
-        score_type, value = columns.scores[index], parse(cell)
-        score_type.check_set(value)
-        import_row.values[index] = (score_type, value)
-    elif index in columns.fields:
-        name = columns.fields[index]
-        import_row.texts[name], import_row.fields[name] = cell, _parse_field(name, cell)
+def _join_names(cells: dict[int, str], columns: Columns) -> None:
+    """Join a first and a last name that stand in two columns."""
+    if columns.last_name is not None and (last := cells.pop(columns.last_name, None)):
+        index = next(index for index, name in columns.fields.items() if name == "name")
+        cells[index] = f"{cells.get(index, '')} {last}".strip()
 
 
-def _parse_field(name: str, cell: str) -> Json:
-    if name == "tags":
-        tags = split_tags(cell)
-        if len(tags) > MOST_TAGS or any(len(tag) > MOST_IN_TAG for tag in tags):
-            raise Refusal(f"a contact has at most {MOST_TAGS} tags, each of at most {MOST_IN_TAG} characters")
-        return list[Json](tags)
-    limit = MOST_IN_ATTRIBUTE if name.startswith(ATTRIBUTE) else MOST_CHARACTERS
-    if len(cell) > limit:
-        raise Refusal(f"it has {len(cell):,} characters; cut it to {limit:,}")
-    return cell
+def _parse_field(name: str, cell: str, *, is_ours: bool) -> Json:
+    """Read a field; attributes of a column that an export of ours names may be more than texts."""
+    value: Json = list[Json](split_tags(cell)) if name == "tags" else cell
+    if name.startswith(ATTRIBUTE) and is_ours:
+        value = read_attribute(cell)
+    value = clean_field(name, value)
+    check_field(name, value)
+    return value
 
 
-def _build_references(filled: Mapping[int, str], columns: Columns) -> list[Reference]:
+def _name_contact(import_row: _ImportRow, cells: Mapping[int, str], columns: Columns) -> None:
     """Name the contact by its address and one id, and by the address and each further id."""
-    email = filled.get(columns.email) if columns.email is not None else None
-    ids = [(source, filled[index]) for index, source in columns.ids.items() if index in filled]
-    if email is None and not ids:
-        raise Refusal("it names nobody: give the e-mail address")
-    if email is not None:
-        address_key(email)
-    if any(len(id) > MOST_CHARACTERS for _, id in ids):
-        raise Refusal(f"an id has at most {MOST_CHARACTERS} characters")
-    return [Reference(email=email, source=source, id=id) for source, id in ids] or [Reference(email=email)]
+    email = cells.get(columns.email) if columns.email is not None else None
+    ids = {index: cells[index] for index in columns.ids if index in cells}
+    if email is not None and not looks_like_address(email):
+        problem = f"`{email[:80]}` is not an e-mail address"
+        (import_row.lost if ids else import_row.complaints).insert(0, problem)
+        email = None
+    elif email is None and not ids:
+        import_row.complaints.insert(0, "it names nobody: give the e-mail address")
+    if any(len(id) > MOST_CHARACTERS for id in ids.values()):
+        import_row.complaints.insert(0, f"an id has at most {MOST_CHARACTERS} characters")
+    is_alone = email is None and not import_row.fields and not import_row.values
+    for index, id in ids.items() if email is None else ():
+        is_exported = columns.header[index].strip().startswith(ID)
+        if not is_exported and (_TOTAL.fullmatch(id) or (is_alone and not _may_be_id(id))):
+            import_row.complaints.insert(0, f"`{id[:80]}` looks like the footer of a report, not like an id")
+    if not import_row.complaints:
+        references = [Reference(email=email, source=columns.ids[index], id=id) for index, id in ids.items()]
+        import_row.references = references or [Reference(email=email)]
+
+
+def _may_be_id(text: str) -> bool:
+    """Return whether a text that stands alone in its line may be an id: it has a digit, and no blank."""
+    return not any(character.isspace() for character in text) and any(character.isdigit() for character in text)
 
 
 @dataclass(slots=True)
@@ -364,6 +496,7 @@ async def _load_people(
 ) -> dict[Identity, _Person]:
     """Give what is known of those that the rows name."""
     reader = database.current_database().reader
+    await _find_former(reader, import_rows, workspace)
     ids = await contacts.load_known(
         reader, {identity for import_row in import_rows for identity in import_row.identities(workspace)}
     )
@@ -383,11 +516,33 @@ async def _load_people(
     return {identity: people[id] for identity, id in ids.items() if id in people}
 
 
+async def _find_former(reader: database.Session, import_rows: Sequence[_ImportRow], workspace: Workspace) -> None:
+    """Find the addresses of rows that an earlier version wrote otherwise, and that are still known so."""
+    former_of = [
+        {
+            (workspace.id, *now): (workspace.id, *then)
+            for reference in import_row.references
+            for now, then in reference.former_identities().items()
+        }
+        for import_row in import_rows
+    ]
+    known = await contacts.load_known(reader, {then for former in former_of for then in former.values()})
+    for import_row, former in zip(import_rows, former_of, strict=True):
+        import_row.former = {now: then for now, then in former.items() if then in known}
+
+
 def _build_person(contact: Contact) -> _Person:
-    texts = {name: write_cell(getattr(contact, name)) for name in FIELDS if name != "tags"}
-    texts |= {ATTRIBUTE + name: write_cell(value) for name, value in contact.attributes.items()}
-    texts["tags"] = join_tags(contact.tags)
-    return _Person(is_new=False, texts={name: read_cell(guard_formula(text)) for name, text in texts.items()})
+    values: dict[str, Json] = {name: getattr(contact, name) for name in FIELDS if name != "tags"}
+    values |= {ATTRIBUTE + name: value for name, value in contact.attributes.items()}
+    values["tags"] = list[Json](contact.tags)
+    return _Person(is_new=False, texts={name: _write_text(name, value) for name, value in values.items()})
+
+
+def _write_text(name: str, value: Json) -> str:
+    """Write the value of a field so that two that a spreadsheet shows alike are the same."""
+    if name == "tags" and isinstance(value, list):
+        return join_tags([str(tag) for tag in value])
+    return write_cell(clean_field(name, value))
 
 
 def _compare_row(
@@ -403,15 +558,14 @@ def _compare_row(
     person = next(iter(matches.values()), None) or _Person(is_new=True)
     if len(matches) > 1:
         import_row.complaints.append(str(TwoContacts()))
-    differing = {name: text for name, text in import_row.texts.items() if person.texts.get(name, "") != text}
-    if "owner" in differing and not looks_like_address(differing["owner"]):
-        import_row.complaints.append(f"owner: `{differing['owner']}` is not an e-mail address")
+    texts = {name: _write_text(name, value) for name, value in import_row.fields.items()}
+    is_differing = any(person.texts.get(name, "") != text for name, text in texts.items())
     if import_row.complaints:
         return
     import_row.is_new = person.is_new
     reference = import_row.references[0]
     line = import_row.row.line  # one before a line that was imported already has had its say
-    if differing and person.lines.get(columns.signature, 0) <= line:
+    if is_differing and person.lines.get(columns.signature, 0) <= line:
         import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=import_row.fields))
     for index, (score_type, value) in import_row.values.items():
         if person.values.get(score_type.key) != value and person.lines.get(str(index), 0) <= line:
@@ -421,10 +575,10 @@ def _compare_row(
     if not import_row.items and any(identity not in people for identity in identities):
         import_row.items.append(Item(key=key, contact=reference))
     for number, extra in enumerate(import_row.references[1:], start=1):
-        if any((workspace.id, *identity) not in people for identity in extra.identities()):
+        if any(identity not in people for identity in import_row.identities(workspace, extra)):
             import_row.items.append(Item(key=f"{key}/id{number}", contact=extra))
     person.is_new = False
-    person.texts |= import_row.texts
+    person.texts |= texts
     person.values |= {score_type.key: value for score_type, value in import_row.values.values()}
     people |= dict.fromkeys(identities, person)
 
@@ -434,15 +588,21 @@ def _apply_outcomes(import_rows: Sequence[_ImportRow], recorded: Recorded) -> No
     for import_row in import_rows:
         row_outcomes = list(islice(outcomes, len(import_row.items)))
         import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
-        import_row.complaints += dict.fromkeys(outcome.reason for outcome in row_outcomes if outcome.reason)
+        # What has the same file, line and column says the same: an earlier version may have read it otherwise.
+        reasons = (outcome.reason for outcome in row_outcomes if outcome.reason != CONFLICT)
+        import_row.complaints += dict.fromkeys(reason for reason in reasons if reason)
 
 
 def _count_rows(report: Report, import_rows: Sequence[_ImportRow], wrong: Callable[[Row, str], None]) -> None:
     for import_row in import_rows:
         if import_row.complaints:
             report.wrong += 1
-            wrong(import_row.row, "; ".join(import_row.complaints))
-        elif not import_row.changed:
+            wrong(import_row.row, "; ".join([*import_row.complaints, *import_row.lost]))
+            continue
+        if import_row.lost:
+            report.lost += 1
+            wrong(import_row.row, f"left out: {'; '.join(import_row.lost)}")
+        if not import_row.changed:
             report.same += 1
         elif import_row.is_new:
             report.new += 1

@@ -20,6 +20,8 @@ class Between:
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self._keeps_quiet = False  # of what becomes of the next commit
+        self._marker = b""  # which stands in a statement of that transaction
+        self.connections = 0  #: so many were made
         self.committed = asyncio.Event()  # and nobody was told
         self.flows = asyncio.Event()  # cleared: connections stay, but nothing passes
         self.flows.set()
@@ -28,9 +30,9 @@ class Between:
         """Let the service reach its database (again)."""
         self._server = await asyncio.start_unix_server(self._connect, self._own)
 
-    def lose_the_next_commit(self) -> None:
-        """Carry the next COMMIT to the database, but its answer, and any later one, not back."""
-        self._keeps_quiet = True
+    def lose_the_next_commit(self, marker: str = "") -> None:
+        """Carry the next COMMIT of a transaction that writes *marker* to the database, but no answer from then on."""
+        self._keeps_quiet, self._marker = True, marker.encode()
         self.committed.clear()
 
     async def cut(self) -> None:
@@ -46,6 +48,7 @@ class Between:
             await asyncio.wait(self._pumps)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         there_reader, there_writer = await asyncio.open_unix_connection(self._target)
         quiet = asyncio.Event()
         self._writers |= {writer, there_writer}
@@ -55,10 +58,12 @@ class Between:
             task.add_done_callback(self._pumps.discard)
 
     async def _ask(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, quiet: asyncio.Event) -> None:
+        is_marked = False
         with suppress(OSError):
             while part := await source.read(65_536):
                 await self.flows.wait()
-                if self._keeps_quiet and b"COMMIT" in part:
+                is_marked = is_marked or (self._keeps_quiet and self._marker in part)
+                if self._keeps_quiet and is_marked and b"COMMIT" in part:
                     self._keeps_quiet = False
                     quiet.set()
                 target.write(part)

@@ -26,6 +26,7 @@ from storage.bootstrap import Storage, open_storage
 from storage.domain.backoff import PACE
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
+from storage.job_runner import JobRunner
 from storage.jobs import list_due_in_lane
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
@@ -120,9 +121,11 @@ async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]
     client = AsyncWebClient(token=TOKEN, base_url=f"{slack.url}/api/", retry_handlers=[])
     people = People(client, team=TEAM, enterprise=None)
     deliverer = Deliverer(workspace=workspace, people=people, posting=client, clock=lambda: later)
+    runner = JobRunner({}, clock=lambda: later)
+    runner.add_handlers(workspace, deliverer.handlers)
     for lane in lanes:
         while await list_due_in_lane(workspace, lane=lane, kind=ASK, now=later):
-            await deliverer.work()
+            await runner.work()
             later += PACE
 
 

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import ClientSession
 
 from bot.demo import Fault, Message, Sandbox
+from bot.demo.faults import Kind
 from storage.domain.filters import parse
 from storage.domain.numbers import parse as parse_number
 from storage.domain.people import Workspace
@@ -44,7 +45,7 @@ from tests.webhooks.sender import signed
 Json = dict[str, Any]
 
 CASES = sorted((Path(__file__).parents[1] / "data" / "reported").glob("*.json"))
-FAULTS = {429: "rate_limited", 500: "server_error"}
+FAULTS: dict[int, Kind] = {429: "rate_limited", 500: "server_error"}
 OTHER_TEAM = "T0OTHER"
 TOKEN = "zapier-token-of-the-tests"
 TIME = re.compile(r"\{iso:(-?\d+)\}")

@@ -203,16 +203,16 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
     lines = acme.seen(tested).splitlines()
     assert lines[0] == "*Test of shop:* its last delivery, ‹now›, holds 9 items"
     assert lines[1:-2] == [
-        "ada@example.com → score *80*",
+        "ada@example.com → score set to 80",
         "ada@example.com → quarantined: Score runs from 0 to 100; 900 is outside it",
         "ada@example.com → quarantined: there is no score type `heat`; there is score, fit, satisfaction",
-        "ada@example.com → score *+5*",
+        "ada@example.com → score +5",
         "ada@example.com → fit cleared",
-        "ada@example.com → did `demo_booked`, 1 times",
-        "ada@example.com → email noted",
-        "shop:7 → one with ada@example.com",
+        "ada@example.com → activity demo_booked",
+        "ada@example.com → email saved",
+        "shop:7 → merged into ada@example.com",
     ]
-    assert lines[-2].startswith("quarantined: ")
+    assert lines[-2].startswith("Quarantined: ")
     assert lines[-1] == "(Nothing was changed by this, and nothing was sent.)"
     assert await acme.ledger() == before
 

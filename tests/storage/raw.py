@@ -3,8 +3,8 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -48,11 +48,12 @@ def _sqlite_rows(path: Path, sql: str, params: tuple[object, ...]) -> list[dict[
         connection.close()
 
 
-@contextmanager
-def write_locked(url: str) -> Iterator[None]:
+@asynccontextmanager
+async def write_locked(url: str) -> AsyncIterator[None]:
     """Hold the write lock of a SQLite file, as another process does that is in the middle of a transaction."""
-    with closing(sqlite3.connect(file_of(url), isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(file_of(url), isolation_level=None, check_same_thread=False)) as connection:
+        # Not in the loop, which another transaction of this process may need to come to its end.
+        await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
 
@@ -73,9 +74,12 @@ async def empty(url: str) -> None:
 
 
 def damage(url: str, table: str) -> None:
-    """Overwrite where a table and its indexes begin in the file of a SQLite URL, as a broken disk does."""
+    """Overwrite where a table and its indexes begin in the file of a SQLite URL, as a broken disk does.
+
+    Call this in a thread where the file is in use: it waits for transactions that are open."""
     with closing(sqlite3.connect(file_of(url))) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert not is_busy
         pages = connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = ?", (table,)).fetchall()
         ((size,),) = connection.execute("PRAGMA page_size")
     with file_of(url).open("r+b") as file:

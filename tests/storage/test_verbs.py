@@ -25,6 +25,7 @@ OF_ALL_TEAMS = {
     "sources.config.check_keys",
     "tokens.find_token",
     "jobs.workspaces_with_due_jobs",
+    "jobs.enqueue_recurring",
     "reading.metrics_queries.measure",
     "scoring.drafts.fold_again",
 }

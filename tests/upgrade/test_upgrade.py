@@ -4,29 +4,20 @@
 Where an answer is worded anew, `ANSWERS` and `FORMS` change with it; action ids, job kinds and tables do not."""
 
 import json
-import os
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import pytest
 from aiohttp import ClientSession
 
-from tests.conftest import ran
 from tests.counts import report_counts
-from tests.postgres import postgres_url
 from tests.upgrade.databases import (
-    DIALECTS,
     FOLDER,
     copy_csv,
     restore_document,
-    restore_postgres,
-    restore_sqlite,
     rows,
     wait_until_none,
 )
@@ -333,25 +324,6 @@ def _is_onward(element: Json) -> bool:
 def _turn(name: str) -> int:
     """Return when a button is pressed."""
     return next((place for place, names in enumerate(FIRST) if name in names), len(FIRST))
-
-
-@pytest.fixture(params=DIALECTS)
-async def stored_url(request: pytest.FixtureRequest, postgres: str, tmp_path: Path) -> AsyncIterator[str]:
-    """Restore the database that is stored of each kind."""
-    ran[request.param] += 1
-    if request.param == "sqlite":
-        restore_sqlite(FOLDER / "sqlite" / "database.db.xz", tmp_path / "scores.db")
-        yield f"sqlite://{tmp_path / 'scores.db'}"
-        return
-    name = f"upgraded_{os.getpid()}"
-    server = await asyncpg.connect(host=postgres, user="postgres", database="postgres")
-    try:
-        await server.execute(f"CREATE DATABASE {name}")
-        await restore_postgres(FOLDER / "postgres" / "database.sql.xz", postgres, name)
-        yield postgres_url(postgres, name)
-    finally:
-        await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await server.close()
 
 
 async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: Path) -> None:

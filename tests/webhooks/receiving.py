@@ -14,6 +14,7 @@ from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
 from storage.ledger.contacts import find
+from storage.limits import DEFAULT_LIMITS, Limits
 from storage.reading.current_scores import cards_of
 from storage.reading.history import history
 from storage.scoring.definitions import add_score_type
@@ -82,9 +83,11 @@ def settings(database_url: str, *, secret_keys: str = KEY) -> Settings:
 
 
 @asynccontextmanager
-async def serving(database_url: str, *, clock: Clock, secret_keys: str = KEY) -> AsyncIterator[str]:
+async def serving(
+    database_url: str, *, clock: Clock, secret_keys: str = KEY, limits: Limits = DEFAULT_LIMITS
+) -> AsyncIterator[str]:
     """Run the service, and give its address."""
-    service = Service(settings(database_url, secret_keys=secret_keys), with_slack=False, clock=clock)
+    service = Service(settings(database_url, secret_keys=secret_keys), with_slack=False, clock=clock, limits=limits)
     try:
         url = await service.start()
         await service.connected()  # nothing to wait for without Slack
@@ -118,10 +121,10 @@ async def furnish_for_a_process(database_url: str) -> None:
 
 
 @asynccontextmanager
-async def receiving(database_url: str) -> AsyncIterator[Receiving]:
+async def receiving(database_url: str, *, limits: Limits = DEFAULT_LIMITS) -> AsyncIterator[Receiving]:
     """Run the service with a workspace and a source in it."""
     clock = Clock()
-    async with serving(database_url, clock=clock) as url, session() as open_session:
+    async with serving(database_url, clock=clock, limits=limits) as url, session() as open_session:
         workspace = await furnish(clock)
         sender = Sender(open_session, f"{url}/webhooks/{TEAM}/{SLUG}", clock=clock)
         yield Receiving(url=url, clock=clock, workspace=workspace, session=open_session, sender=sender)

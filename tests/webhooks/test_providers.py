@@ -31,7 +31,8 @@ KINDS = {provider: "text/xml" if provider == "salesforce" else JSON for provider
 
 def source(provider: str, **more: Any) -> Source:
     """Make a source whose sender has a property named like the score type `lead_score`."""
-    settings = SourceSettings(map={"points": "lead_score"}, options={"organization_id": "00D1I000003qqqE"}, **more)
+    more = {"map": {"points": "lead_score"}, "options": {"organization_id": "00D1I000003qqqE"}, **more}
+    settings = SourceSettings(**more)
     return Source(
         id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=settings,
         score_types=("score", "lead_score", "engagement"),
@@ -400,18 +401,18 @@ def test_a_null_says_nothing_and_a_boolean_is_no_number() -> None:
 
 
 def test_presets_know_a_repeat_by_what_the_sender_gives() -> None:
-    """Its own id; else the request's; else who and when; else the bytes of the request."""
+    """The event's id; else the request's; else who, what and when; else the bytes; never the id of the record."""
     ada = {"email": "ada@example.com", "lead_score": 1}
     cases = [
-        (ada | {"id": "e7"}, {}, "e7"),
-        (ada, {"idempotency-key": "k"}, "d/0000"),
-        (ada | {"at": 1767225597}, {}, "zapier:ada@example.com:1767225597"),
-        (ada, {}, "d/0000"),
+        (ada | {"event_id": "e7", "id": 5}, {}, "e7", "e7"),
+        (ada | {"id": "r7"}, {"idempotency-key": "k"}, "d/0000", "r7"),
+        (ada | {"at": 1767225597, "id": 5}, {}, "zapier:ada@example.com:1767225597/lead_score=6b86b273ff34fce1", "5"),
+        (ada | {"id": "r7"}, {}, "d/0000", "r7"),
     ]
-    for body, headers, key in cases:
+    for body, headers, key, former_key in cases:
         (request,) = setting(items("zapier", body, headers=headers))
-        assert request.key == key
-    two = setting(items("zapier", ada | {"id": "e7", "points": 5}))
+        assert (request.key, request.former_keys) == (key, (former_key,))
+    two = setting(items("zapier", ada | {"event_id": "e7", "points": 5}))
     assert (
         len({(request.key, request.score) for request in two}) == 2
     )  # both mapped to lead_score: two facts all the same
@@ -484,5 +485,5 @@ def test_mautic_keeps_the_time_of_each_event() -> None:
     """In queue mode the newest may come first; the fold puts them in order, if each has its own time."""
     (request,) = setting(items("mautic", mautic("mautic.lead_points_change")))
 
-    assert (request.key, request.amount) == ("mautic:52:points:5>25:2025-12-31T23:59:00+00:00", 25_000)
+    assert (request.key, request.amount) == ("mautic:52:points:r01000000025000:5>25:2025-12-31T23:59:00+00:00", 25_000)
     assert replace(request, raw="").occurred_at == 1767225540000000

@@ -639,7 +639,7 @@ async def test_batches_over_the_bound_are_refused_at_once(service: Receiving, da
     """They are 503 with Retry-After before anything of them waits; what waits is recorded, and so is a single push."""
     await add_source(service.workspace, slug="form", provider="generic", secrets=[SECRET], now=START)
     batch = {"items": [item(id=f"k{number}", email=f"p{number}@example.com") for number in range(1_000)]}
-    with raw.write_locked(database_url):
+    async with raw.write_locked(database_url):
         pushes = [asyncio.create_task(service.sender.push(batch)) for _ in range(14)]
         refused, waiting = await asyncio.wait(pushes, return_when=asyncio.FIRST_COMPLETED)
         for push in refused:

@@ -69,7 +69,8 @@ async def send(
     service: Receiving, source: Source, body: bytes, *, secret: str | None = None, query: str = "", **headers: str
 ) -> Answer:
     """Post a body as the sender of a source would."""
-    proof, url = PROVIDERS[source.provider].proof(source), f"{service.url}/webhooks/{TEAM}/{source.slug}"
+    proof = PROVIDERS[source.provider].proof(source)
+    url = f"{service.url}/webhooks/{service.workspace.team}/{source.slug}"
     kind = headers.pop("kind", "text/xml" if source.provider == "salesforce" else "application/json")
     signed_url = f"{url}?{query}" if query else url
     plain = SignedRequest(url=signed_url, query=query, headers={"content-type": kind, **headers}, body=body)
@@ -246,8 +247,8 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
     recent = await count_recent(service.workspace, source=source.id, now=service.clock())
     assert (recent.deliveries, recent.applied, recent.quarantined) == (RAW_KEPT + 6, RAW_KEPT + 5, 1)
     service.clock.now += KEPT_FOR + SECOND
-    await service.sender.push(item(email="bob@example.com"))
-    assert [stored_delivery.source for stored_delivery in await service.kept_deliveries()] == ["crm"]
+    while await service.kept_deliveries():  # no request asks for it; the service looks twice a second
+        await service.get("/healthz")
     assert await service.scores("ada@example.com") == {"score": 24_000}  # what they changed stays
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote_plus
 
 from webhooks.authentication import signatures
 from webhooks.authentication.signatures import NotAuthentic, Reason, Recipe, SignedRequest
-from webhooks.read.bodies import FORM, Unparseable, kind_of, parse_xml
+from webhooks.read.bodies import FORM, Unparseable, find_xml_text, kind_of, parse_xml
 
 WITHHELD = "[withheld]"
 PLACES = ("bearer", "header", "query", "form")
@@ -221,7 +221,7 @@ class Organization:
         organization = _read_organization(request.body)
         if len(organization) not in (15, 18) or not _is_any_of(organization[:15].encode(), [self.id[:15].encode()]):
             raise NotAuthentic(
-                Reason.NOT_THE_SENDER, "the message is of another Salesforce organisation, or names none"
+                Reason.NOT_THE_SENDER, "the message is of another Salesforce organization, or names none"
             )
         return None
 
@@ -247,8 +247,9 @@ class Organization:
 def _read_organization(body: bytes) -> str:
     try:
         document: object = parse_xml(body)
-    except Unparseable:
-        return ""
+    except Unparseable:  # it is refused for that once it is known to be the sender's
+        organization = find_xml_text(body, "OrganizationId")
+        return organization if organization is not None and organization.isascii() else ""
     for name in ("Envelope", "Body", "notifications", "OrganizationId"):
         document = document.get(name) if isinstance(document, dict) else None
     return document if isinstance(document, str) and document.isascii() else ""

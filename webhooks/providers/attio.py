@@ -14,10 +14,11 @@ from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ig
 from webhooks.read.extract import (
     Event,
     bounded_key,
+    choose_address,
     contact_fields,
     get_path,
     key_of,
-    moment,
+    lists,
     objects,
     require_list,
     require_object,
@@ -68,11 +69,14 @@ def _build_path(source: Source, id: str) -> str:
 def _read_answer(event: Event) -> list[ItemRequest]:
     """Read who a contact is, and its scores; each value says since when it holds, and an empty list that none does."""
     values = require_object(get_path(event.body, "data", "values"), "the record's `values`")
-    id, email = text(event.around["id"]), get_path(values.get("email_addresses"), 0, "email_address")
+    id, email = (
+        text(event.around["id"]),
+        choose_address(get_path(entry, "email_address") for entry in lists(values.get("email_addresses"))),
+    )
     contact = event.contact(id=id, email=email)
     items: list[ItemRequest] = []
     if about := contact_fields(contact, name=get_path(values.get("name"), 0, "full_name")):
-        times = [moment(get_path(values.get(name), 0, "active_from")) for name in ("email_addresses", "name")]
+        times = [event.time(get_path(values.get(name), 0, "active_from")) for name in ("email_addresses", "name")]
         at = max((time for time in times if time is not None), default=None)
         items.append(Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw))
     for name, attribute in values.items():
@@ -92,7 +96,7 @@ def _read_score(event: Event, name: str, attribute: object) -> list[ItemRequest]
         raise BadItem(f"the attribute `{name[:80]}` is no number")
     since = current.get("active_from")
     key = key_of("attio", event.around["id"], name, since) or bounded_key(f"{event.key}/{name}")
-    return scores(event, {name: value}, contact=contact, key=key, occurred_at=moment(since))
+    return scores(event, {name: value}, contact=contact, key=key, occurred_at=event.moment(since))
 
 
 EVENTS: Mapping[str, Handler] = {
@@ -113,6 +117,8 @@ PROVIDER = Provider(
         "Contacts are the records of people, or of the object you name; by its id, records of others are left alone:"
         " contact-score source set SLUG --option object=OBJECT_ID",
     ),
+    reads="the ids of records and merges; with an API token also address, name and mapped attributes",
+    leaves="records of other objects",
     proof=lambda source: Signature(RECIPES["attio"]),
     events=EVENTS,
     split=_split_events,

@@ -10,11 +10,12 @@ from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.extract import (
     Event,
+    choose_address,
     contact_fields,
     event_name,
     get_path,
     key_of,
-    moment,
+    lists,
     objects,
     require_object,
     scores,
@@ -44,10 +45,11 @@ def _read_change(event: Event) -> list[ItemRequest]:
     is_lead = body.get("object_type") == "lead"
     contact = event.contact(
         id=body.get("lead_id") or body.get("object_id") if is_lead else body.get("object_id"),
-        email=None if is_lead else get_path(data, "emails", 0, "email"),
+        email=None if is_lead else choose_address(get_path(entry, "email") for entry in lists(data.get("emails"))),
     )
     return scores(
-        event, fields, contact=contact, key=key_of(body.get("id")), occurred_at=moment(body.get("date_created")),
+        event, fields, contact=contact, key=key_of(body.get("id")),
+        occurred_at=event.moment(body.get("date_created")),
         cleared=cleared, about=contact_fields(contact, name=data.get("display_name") or data.get("name")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
@@ -59,7 +61,7 @@ def _read_merge(event: Event) -> list[ItemRequest]:
     return [
         Merge(
             key=key_of(body.get("id")) or event.key, contact=event.contact(id=duplicate), into=event.contact(id=into),
-            occurred_at=moment(body.get("date_created")), raw=event.raw,
+            occurred_at=event.time(body.get("date_created")), raw=event.raw,
         )
     ]  # fmt: skip  # the key and the two, then when
 
@@ -81,6 +83,11 @@ PROVIDER = Provider(
         "Close answers with a signature_key: contact-score source set SLUG --secret SIGNATURE_KEY",
         "Say which field is which score: contact-score source set SLUG --map custom.cf_…=score",
     ),
+    reads=(
+        "the changed fields of a lead or contact that are mapped (one that became empty is cleared), its "
+        "name, the first address of a contact that is one, merges of leads"
+    ),
+    leaves="opportunities, activities and tasks",
     proof=lambda source: Signature(RECIPES["close"]),
     events=EVENTS,
     split=_split_events,

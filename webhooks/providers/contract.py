@@ -6,8 +6,9 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TypeAlias
 
+from storage.domain.contacts import Reference
 from storage.domain.errors import Refusal
-from storage.domain.facts import Ignored, ItemRequest, Unusable
+from storage.domain.facts import Ignored, Item, ItemRequest, Unusable
 from storage.domain.sources import Source
 from webhooks.authentication.credentials import Authenticator
 from webhooks.authentication.signatures import SignedRequest
@@ -27,6 +28,13 @@ from webhooks.read.bodies import (
 )
 from webhooks.read.extract import Event, as_text
 from webhooks.read.mapping import Budget
+from webhooks.read.simultaneous import order_simultaneous
+
+#: what becomes of values that are not on a step, or outside the range: `quarantine` unless the source says otherwise
+ADJUSTMENTS: Mapping[str, tuple[str, ...]] = {
+    "off_step": ("round", "quarantine"),
+    "out_of_range": ("clamp", "quarantine"),
+}
 
 
 class BadBody(Exception):
@@ -67,12 +75,13 @@ class Provider:
     """One kind of sender, as data.
 
     *steps*: what to do at the sender's side, a step a line; `{url}` and `{secret}` are filled in.
+    *reads* and *leaves* say for the README what is taken of its deliveries, and what is left.
     *events*: everything it may say, by name. *split*: a body → (name, body of the event), in order,
     with a blank name for what has another shape than an event of this sender;
     it raises BadBody where the shape is the sender's mistake, and a Refusal to set the whole body aside.
     *content_types*: what is read; a star stands for anything, as in `application/*+json` (RFC 6839).
     *around*: what handlers are told beside the event, made once for each delivery.
-    *options*: what `--option` may say. *takes*: which further options of `source add` it uses.
+    *options*: what `--option` may say beside ADJUSTMENTS. *takes*: which further options of `source add` it uses.
     """
 
     steps: tuple[str, ...]
@@ -83,10 +92,22 @@ class Provider:
     content_types: tuple[str, ...] = (JSON,)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     takes: frozenset[str] = frozenset({"map"})
+    reads: str = ""
+    leaves: str = ""
     username: bool = False  #: proves itself by HTTP Basic unless it is told otherwise
     ack: tuple[str, str] | None = None  #: content type and body of a 200, where the sender wants words of its own
     by_item: bool = False  #: what cannot be used in its JSON costs the item; a CRM's broken characters are replaced
     readback: Readback | None = None  #: where what it sends leaves out what a contact is
+
+    @property
+    def ignored_events(self) -> Mapping[str, str]:
+        """Return the events that are left alone, each with the reason."""
+        return {name: handler.reason for name, handler in self.events.items() if isinstance(handler, Ignoring)}
+
+    @property
+    def all_options(self) -> Mapping[str, tuple[str, ...]]:
+        """Return everything that `--option` may say; who sends our own body can mend its values."""
+        return self.options if self.by_item else {**self.options, **ADJUSTMENTS}
 
     def takes_kind(self, kind: str) -> bool:
         """Tell whether bodies of a content type are read."""
@@ -129,7 +150,7 @@ class Provider:
                 name=name, body=body, source=arrived.source, key=key, raw=as_text(body), headers=headers, around=around
             )
             items += _handle_event(self.events.get(name), event)
-        return items
+        return order_simultaneous(items)
 
     def read_back(self, arrived: Arrived, *, id: str) -> list[ItemRequest]:
         """Read what the sender's API answered of the contact with this id."""
@@ -149,10 +170,30 @@ def _handle_event(handler: Handler | None, event: Event) -> list[ItemRequest]:
         items = handler(event)
     except Refusal as exc:
         items = [Unusable(key=event.key, reason=str(exc), raw=event.raw)]
-    named = tuple(event.named)
-    return [replace(item, contacts=named) if isinstance(item, Ignored | Unusable) else item for item in items]
+    named, note = tuple(event.named), "; ".join(dict.fromkeys(event.notes)) or None
+    return [_add_context(item, named, note) for item in items]
+
+
+def _add_context(item: ItemRequest, named: tuple[Reference, ...], note: str | None) -> ItemRequest:
+    match item:
+        case Ignored() | Unusable():
+            return replace(item, contacts=named)
+        case Item():
+            return replace(item, note="; ".join(filter(None, [item.note, note])) or None)
+        case _:
+            return item
+
+
+@dataclass(frozen=True, slots=True)
+class Ignoring:
+    """A handler that leaves an event alone, for a reason."""
+
+    reason: str
+
+    def __call__(self, event: Event) -> list[ItemRequest]:
+        return event.ignored(self.reason)
 
 
 def ignore(reason: str) -> Handler:
     """Make a handler that leaves an event alone, for this reason."""
-    return lambda event: event.ignored(reason)
+    return Ignoring(reason)

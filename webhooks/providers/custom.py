@@ -7,11 +7,11 @@ from urllib.parse import parse_qsl
 
 from storage.domain.errors import BadItem
 from storage.domain.facts import Item, ItemRequest, Op
-from storage.domain.numbers import THOUSAND, from_json
+from storage.domain.numbers import THOUSAND
 from webhooks.authentication.recipes import choose_authenticator
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.bodies import FORM, JSON, XML
-from webhooks.read.extract import Event, bounded_key, contact_fields, moment, objects, text
+from webhooks.read.extract import Event, bounded_key, contact_fields, objects, text
 from webhooks.read.mapping import (
     DEFAULT_ITEMS,
     FIELDS,
@@ -74,10 +74,10 @@ def _read_item(event: Event) -> list[ItemRequest]:
     if own_id is not None:
         key = bounded_key(text(own_id) or str(own_id))
     activity, about = text(values.get("activity")), contact_fields(contact)
-    common = {"key": key, "contact": contact, "occurred_at": moment(values.get("occurred_at")), "fields": about}
+    common = {"key": key, "contact": contact, "occurred_at": event.time(values.get("occurred_at")), "fields": about}
     common |= {"reason": _shorten_reason(values.get("reason")), "raw": event.raw}
     if activity is not None:
-        quantity = THOUSAND if values.get("value") is None else from_json(values["value"])
+        quantity = THOUSAND if values.get("value") is None else event.number(values["value"])
         return [Item(**common, activity=activity, amount=quantity)]  # type: ignore[arg-type]  # as above
     return [_build_change(event, values, common)]
 
@@ -94,7 +94,7 @@ def _build_change(event: Event, values: Mapping[str, object], common: Mapping[st
     if value is None and delta is None:
         raise BadItem("it has no value, no delta and no activity")
     op = Op.SET if value is not None else Op.ADD
-    amount = from_json(value if value is not None else delta)
+    amount = event.number(value if value is not None else delta)
     score = event.source.score_type(name) or name
     return Item(**common, score=score, op=op, amount=amount)  # type: ignore[arg-type]  # as above
 
@@ -121,6 +121,10 @@ PROVIDER = Provider(
         "Try it without effect, then use it: contact-score source try SLUG --delivery ID --mapping FILE.json,"
         " contact-score source set SLUG --mapping FILE.json",
     ),
+    reads=(
+        "what the expressions of the mapping find: address, id, score, value or delta, activity, time, reason, event"
+    ),
+    leaves="everything else",
     proof=choose_authenticator,
     events=EVENTS,
     split=_split_items,

@@ -33,6 +33,8 @@ PROVIDER = Provider(
         "Customer.io shows a webhook signing key: contact-score source set SLUG --secret SIGNING_KEY",
         "Say which field is which score: contact-score source set SLUG --map lead_score=score",
     ),
+    reads=flat_fields.READS,
+    leaves=flat_fields.LEAVES,
     proof=lambda source: Signature(RECIPES["customerio"]),
     events=EVENTS,
     split=_split_events,

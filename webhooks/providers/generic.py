@@ -32,7 +32,7 @@ from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
 from webhooks.providers.contract import Arrived, BadBody, Provider
 from webhooks.read.bodies import Rejected
-from webhooks.read.extract import Event, get_path, text
+from webhooks.read.extract import Event, find_address_problem, get_path, text
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -107,8 +107,12 @@ def _read_item(document: object, *, key: str, source: str, raw: str) -> ItemRequ
     except ValidationError as exc:
         return Unusable(key=_read_own_key(document) or key, reason=_describe_error(exc), raw=raw)
     key = str(item.id) if item.id is not None else key
+    note = find_address_problem(item.contact.email) if item.contact.id not in (None, "") else None
+    if note is not None or not text(item.contact.email):
+        item.contact.email = None
     try:
-        return _build_item(item, key=key, source=source, raw=raw)
+        built = _build_item(item, key=key, source=source, raw=raw)
+        return replace(built, note=note) if isinstance(built, Item) else built
     except Refusal as exc:
         return Unusable(key=key, reason=str(exc), raw=raw)
 
@@ -240,6 +244,8 @@ PROVIDER = Provider(
         "Send POST requests with a JSON body to {url}",
         "Sign them as Standard Webhooks does, with the secret {secret}",
     ),
+    reads="scores, activities, fields of contacts, merges and deletions, as *Push scores in* shows them",
+    leaves="keys that it does not know",
     proof=lambda source: Signature(RECIPES["standard-webhooks"]),
     events={ITEM: _read_event},
     split=_split_items,

@@ -18,7 +18,6 @@ from webhooks.read.extract import (
     contact_fields,
     get_path,
     key_of,
-    moment,
     objects,
     require_list,
     require_object,
@@ -61,10 +60,12 @@ def _read_change(event: Event) -> list[ItemRequest]:
         return event.ignored(OTHER)
     name, value = text(body.get("propertyName")) or "", body.get("propertyValue")
     parts = (body.get(part) for part in ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt"))
+    key = key_of("hubspot", *parts)
     is_blank = value is None or (isinstance(value, str) and not value.strip())
+    # One property may have two values in one millisecond: https://developers.hubspot.com/docs/api/webhooks
     return scores(
-        event, {name: value}, contact=event.contact(id=body.get("objectId")), key=key_of("hubspot", *parts),
-        occurred_at=moment(body.get("occurredAt")), cleared={name} if is_blank else (),
+        event, {name: value}, contact=event.contact(id=body.get("objectId")), key=key, former_key=key,
+        by_value=key is not None, occurred_at=event.moment(body.get("occurredAt")), cleared={name} if is_blank else (),
     )  # fmt: skip  # what and whose, when and how
 
 
@@ -74,7 +75,7 @@ def _read_merge(event: Event) -> list[ItemRequest]:
         return event.ignored(OTHER)
     survivor = text(body.get("newObjectId")) or text(body.get("primaryObjectId"))
     others = [text(id) for id in require_list(body.get("mergedObjectIds"), "`mergedObjectIds`")]
-    into, at = event.contact(id=survivor), moment(body.get("occurredAt"))
+    into, at = event.contact(id=survivor), event.time(body.get("occurredAt"))
     duplicates = [
         id for id in dict.fromkeys([*others, text(body.get("primaryObjectId"))]) if id not in (None, survivor)
     ]
@@ -92,7 +93,9 @@ def _read_privacy_deletion(event: Event) -> list[ItemRequest]:
     body = require_object(event.body, "the event")
     key = key_of("hubspot", body.get("portalId"), "privacyDeletion", body.get("objectId"), body.get("occurredAt"))
     contact = event.contact(id=body.get("objectId"))
-    return [Deletion(key=key or event.key, contact=contact, occurred_at=moment(body.get("occurredAt")), raw=event.raw)]
+    return [
+        Deletion(key=key or event.key, contact=contact, occurred_at=event.time(body.get("occurredAt")), raw=event.raw)
+    ]
 
 
 def _read_workflow(event: Event) -> list[ItemRequest]:
@@ -112,7 +115,7 @@ def _read_workflow(event: Event) -> list[ItemRequest]:
         # The same version of a score comes again whenever the workflow runs, maybe with news of the contact itself.
         key = key_of("hubspot-wf", body.get("portal-id") or 0, id, name, changed, *about.values())
         items += scores(
-            event, {name: value}, contact=contact, key=key, occurred_at=moment(changed),
+            event, {name: value}, contact=contact, key=key, occurred_at=event.moment(changed),
             cleared={name} if is_blank else (), about=about,
         )  # fmt: skip  # what and whose, when and how
     return items or event.ignored("none of its properties is mapped to a score type, or named like one")
@@ -133,7 +136,7 @@ def _read_answer(event: Event) -> list[ItemRequest]:
     body = require_object(event.body, "the answer")
     values = require_object(body.get("properties"), "the contact's `properties`")
     contact = event.contact(id=event.around["id"], email=values.get("email"))
-    about, at = _read_contact_fields(contact, values), moment(body.get("updatedAt"))
+    about, at = _read_contact_fields(contact, values), event.time(body.get("updatedAt"))
     if not about:
         return event.ignored("HubSpot knows neither an address nor a name of it")
     return [Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw)]
@@ -163,6 +166,11 @@ PROVIDER = Provider(
         "Where a proxy changes the address, say which one HubSpot calls: --public-url URL",
         "For the action Send a webhook of a workflow make a second source with --option signature=v2",
     ),
+    reads=(
+        "mapped properties (a blank one is cleared), merges, privacy deletions; of a workflow's contact "
+        "also `email`, `firstname`, `lastname` and `company`"
+    ),
+    leaves="objects that are no contacts, and properties without a mapping",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_events,

@@ -15,7 +15,6 @@ from webhooks.read.extract import (
     first,
     get_path,
     key_of,
-    moment,
     objects,
     require_object,
     scores,
@@ -36,7 +35,7 @@ def _read_contact(event: Event) -> list[ItemRequest]:
     contact = event.contact(id=item.get("id"), email=item.get("email"))
     return scores(
         event, {**item, **objects(item.get("custom_attributes"))}, contact=contact, key=key_of(body.get("id")),
-        occurred_at=moment(first(item, ("updated_at", "created_at")) or body.get("created_at")),
+        occurred_at=event.moment(first(item, ("updated_at", "created_at")) or body.get("created_at")),
         about=contact_fields(contact, name=item.get("name")),
     )  # fmt: skip  # what and whose, when, and what is said besides
 
@@ -58,6 +57,8 @@ PROVIDER = Provider(
         "Intercom signs with the app's client secret: contact-score source set SLUG --secret CLIENT_SECRET",
         "Say which custom attribute is which score: contact-score source set SLUG --map lead_score=score",
     ),
+    reads="`id`, `email`, `name`, `updated_at` and mapped attributes, also custom ones",
+    leaves="attributes without a mapping",
     proof=lambda source: Signature(RECIPES["intercom"]),
     events=EVENTS,
     split=_split_events,

@@ -4,12 +4,16 @@ https://docs.mautic.org/en/latest/webhooks
 Mautic never sends again what got any answer, even a 500, so everything authentic is kept."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
+from storage.domain.errors import BadNumber
 from storage.domain.facts import ItemRequest
+from storage.domain.numbers import from_json
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.read.extract import Event, contact_fields, get_path, key_of, moment, require_object, scores, text
+from webhooks.read.extract import Event, contact_fields, get_path, key_of, require_object, scores, text
+from webhooks.read.simultaneous import sortable
 
 POINTS = "mautic.lead_points_change"
 
@@ -33,10 +37,15 @@ def _read_points(event: Event) -> list[ItemRequest]:
     contact = event.contact(id=person.get("id"), email=get_path(core, "email", "value"))
     names = [text(get_path(core, part, "value")) for part in ("firstname", "lastname")]
     change = None if old is None or new is None else f"{old}>{new}"
+    was, key = None, key_of("mautic", person.get("id"), "points", change, body.get("timestamp"))
+    former_key = key
+    with suppress(BadNumber):
+        was, is_now = from_json(old), from_json(new)
+        # Times are whole seconds, in which points may change several times.
+        key = key_of("mautic", person.get("id"), "points", sortable(was, is_now), change, body.get("timestamp"))
     return scores(
-        event, {"points": person.get("points") if new is None else new}, contact=contact,
-        key=key_of("mautic", person.get("id"), "points", change, body.get("timestamp")),
-        occurred_at=moment(body.get("timestamp")),
+        event, {"points": person.get("points") if new is None else new}, contact=contact, key=key,
+        former_key=former_key, was=was, occurred_at=event.moment(body.get("timestamp")),
         about=contact_fields(
             contact, name=" ".join(name for name in names if name), company=get_path(core, "company", "value")
         ),
@@ -57,6 +66,11 @@ PROVIDER = Provider(
         "Choose the event Contact Points Changed Event",
         "Say which score the points are: contact-score source set SLUG --map points=score",
     ),
+    reads=(
+        "the points after the change, the contact's id, address, name and company; several changes of one "
+        "second count in the order of their values"
+    ),
+    leaves="other fields and events",
     proof=lambda source: Signature(RECIPES["mautic"]),
     events=EVENTS,
     split=_split_events,

@@ -10,11 +10,12 @@ from webhooks.authentication.credentials import Basic
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.extract import (
     Event,
+    Moment,
+    choose_address,
     contact_fields,
     event_name,
     get_path,
     key_of,
-    moment,
     objects,
     require_object,
     scores,
@@ -34,7 +35,7 @@ def _read_version_1(event: Event) -> list[ItemRequest]:
     """Read version 1: the whole person before and after, known by webhook, person and time in µs."""
     meta, current, previous = (objects(get_path(event.body, name)) for name in ("meta", "current", "previous"))
     key = key_of("pipedrive", meta.get("webhook_id"), meta.get("id"), meta.get("timestamp_micro"))
-    at = moment(meta.get("timestamp_micro") or meta.get("timestamp"))
+    at = event.moment(meta.get("timestamp_micro") or meta.get("timestamp"))
     return _read_scores(
         event,
         current,
@@ -55,7 +56,7 @@ def _read_version_2(event: Event) -> list[ItemRequest]:
     if meta.get("action") == "change" and changed:
         fields = {name: fields.get(name) for name in changed}
     return _read_scores(
-        event, fields, changed, contact=person, key=key_of(meta.get("id")), at=moment(meta.get("timestamp"))
+        event, fields, changed, contact=person, key=key_of(meta.get("id")), at=event.moment(meta.get("timestamp"))
     )
 
 
@@ -66,7 +67,7 @@ def _read_scores(
     *,
     contact: Reference,
     key: str | None,
-    at: int | None,
+    at: Moment | None,
 ) -> list[ItemRequest]:
     """Take the properties that changed; one that had a value and has none was cleared."""
     current = {name: _unwrap_value(value) for name, value in fields.items()}
@@ -87,11 +88,9 @@ def _unwrap_value(value: object) -> object:
 
 def _read_person(event: Event, fields: Mapping[str, object], id: object, emails: object) -> Reference:
     addresses = emails if isinstance(emails, list) else [{"value": emails}]
-    usable = [address for address in addresses if get_path(address, "value")]
-    primary = next(
-        (address for address in usable if get_path(address, "primary") is True), usable[0] if usable else None
-    )
-    return event.contact(id=fields.get("id") or id, email=get_path(primary, "value"))
+    entries = sorted(addresses, key=lambda address: get_path(address, "primary") is not True)
+    email = choose_address(get_path(address, "value") for address in entries)
+    return event.contact(id=fields.get("id") or id, email=email)
 
 
 def _read_deletion(event: Event) -> list[ItemRequest]:
@@ -101,7 +100,7 @@ def _read_deletion(event: Event) -> list[ItemRequest]:
         return event.ignored(GONE)
     duplicate, into = event.contact(id=meta.get("entity_id")), event.contact(id=meta.get("merged_to_id"))
     key = key_of(meta.get("id")) or event.key
-    return [Merge(key=key, contact=duplicate, into=into, occurred_at=moment(meta.get("timestamp")), raw=event.raw)]
+    return [Merge(key=key, contact=duplicate, into=into, occurred_at=event.time(meta.get("timestamp")), raw=event.raw)]
 
 
 EVENTS: Mapping[str, Handler] = {
@@ -121,6 +120,11 @@ PROVIDER = Provider(
         "Say which field is which score, by the field's API key (40 characters, under Data fields):"
         " contact-score source set SLUG --map API_KEY=score",
     ),
+    reads=(
+        "the mapped fields of a person that changed (one that became empty is cleared), `name`, the first "
+        "address that is one (the primary one before others), merges"
+    ),
+    leaves="organizations and deals, and fields that did not change",
     proof=lambda source: Basic(source.settings.username or source.slug),
     events=EVENTS,
     split=_split_events,

@@ -63,6 +63,8 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
 PRESETS: Mapping[str, Provider] = {
     name: Provider(
         steps=steps,
+        reads=flat_fields.READS,
+        leaves=flat_fields.LEAVES,
         proof=choose_authenticator,
         events={flat_fields.SNAPSHOT: flat_fields.read_flat_fields},
         split=flat_fields.split_objects,

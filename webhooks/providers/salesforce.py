@@ -13,10 +13,10 @@ from webhooks.read.bodies import XML
 from webhooks.read.extract import (
     Event,
     contact_fields,
+    digest,
     first,
     get_path,
     key_of,
-    moment,
     objects,
     require_object,
     scores,
@@ -50,9 +50,11 @@ def _split_notifications(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read_notification(event: Event) -> list[ItemRequest]:
-    """Read one record; the notification's id is the same however often it is sent."""
+    """Read a record; a notification keeps its id when it is repeated, but has what the record is by then."""
     notification = require_object(event.body, "the notification")
-    record = require_object(notification.get("sObject"), "its sObject")
+    record = {name: value for name, value in objects(notification.get("sObject")).items() if value not in (None, "")}
+    if not any(name for name in record if name != "Id" and not name.startswith("@")):
+        return event.ignored("its record is empty: it was deleted in Salesforce, or the message sends no field")
     kind = str(record.get("@type", "")).rpartition(":")[2]
     address = first(record, ADDRESS)
     if kind in OTHERS and not address:
@@ -61,10 +63,13 @@ def _read_notification(event: Event) -> list[ItemRequest]:
     full_name = first(record, ("Name",)) or " ".join(
         str(record[part]) for part in ("FirstName", "LastName") if isinstance(record.get(part), str)
     )
+    about = contact_fields(contact, name=full_name, company=record.get("Company"))
+    changed = first(record, ("LastModifiedDate", "SystemModstamp"))
+    scored = {name: value for name, value in record.items() if event.source.score_type(name) is not None}
+    id = key_of(notification.get("Id"))
     return scores(
-        event, objects(record), contact=contact, key=key_of(notification.get("Id")),
-        occurred_at=moment(first(record, ("LastModifiedDate", "SystemModstamp"))),
-        about=contact_fields(contact, name=full_name, company=record.get("Company")),
+        event, scored, contact=contact, key=key_of(id, digest([scored, about, changed])), former_key=id,
+        occurred_at=event.moment(changed), about=about,
     )  # fmt: skip  # what and whose, when, and what is said besides
 
 
@@ -78,6 +83,11 @@ PROVIDER = Provider(
         " and ?token=TOKEN at the end of the endpoint URL",
         "Say which field is which score: contact-score source set SLUG --map Lead_Score__c=score",
     ),
+    reads=(
+        "mapped fields, `Id` (15 or 18 characters), `Email` or `PersonEmail`, `Name` or `FirstName` and "
+        "`LastName`, `Company`, `LastModifiedDate` or `SystemModstamp`"
+    ),
+    leaves="blank fields, records emptied by a deletion, and accounts, cases and the like without an address",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_notifications,

@@ -17,7 +17,6 @@ from webhooks.read.extract import (
     first,
     get_path,
     key_of,
-    moment,
     objects,
     require_object,
     scores,
@@ -51,7 +50,7 @@ def _read_call(event: Event) -> list[ItemRequest]:
     traits = {**objects(get_path(call, "context", "traits")), **objects(call.get("traits"))}
     email = traits.get("email") or get_path(call, "properties", "email")
     contact = event.contact(id=call.get("userId"), email=email)
-    at = moment(first(call, ("timestamp", "originalTimestamp", "sentAt")))
+    at = event.moment(first(call, ("timestamp", "originalTimestamp", "sentAt")))
     about = contact_fields(contact, name=traits.get("name"))
     return scores(event, fields, contact=contact, key=key_of(call.get("messageId")), occurred_at=at, about=about)
 
@@ -74,6 +73,10 @@ PROVIDER = Provider(
         "Send the calls that carry a score: a property named like a score type, or score_type and score",
         "Other properties are mapped: contact-score source set SLUG --map lead_score=score",
     ),
+    reads=(
+        "traits and properties that are mapped, `score` beside `score_type`, `userId`, `email`, `name`, `timestamp`"
+    ),
+    leaves="calls of a batch, unless it is asked for",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_calls,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,13 @@ ESCAPE = re.compile(
     re.DOTALL,
 )
 BROKEN = "\ufffd"  # stands where a character was that cannot be read
+# What XML 1.0 must not hold, not even as a reference: https://www.w3.org/TR/xml/#charsets
+FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+CDATA = re.compile(r"(<!\[CDATA\[.*?\]\]>)", re.DOTALL)
+AMPERSAND = re.compile(r"&(?:#(?P<decimal>[0-9]+);|#x(?P<hexadecimal>[0-9a-fA-F]+);|(?P<name>\w+);)?")
+XML_NAMES = ("amp", "lt", "gt", "quot", "apos")
+XML_ENCODING = re.compile(rb"\s*<\?xml[^>]*encoding=[\"']([\w.-]+)")
+XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 # What a number may hold neither more of, nor be followed by: no score, and no database, has use for it.
 TOO_LONG = re.compile(rf"(?P<digits>[0-9]{{{MAX_DIGITS + 1},}})|[eE][+-]?[0-9]{{4,}}")
 BLANKS = re.compile(r"[ \t\n\r]*")
@@ -419,12 +427,45 @@ def parse_xml(raw: bytes) -> dict[str, object]:
     Raise *Unparseable* for what is not XML, and for any DTD or entity: nobody needs one to say something.
     """
     try:
-        root = fromstring(raw, forbid_dtd=True)
+        root = _parse_elements(raw)
+    except (ParseError, ValueError, LookupError):
+        try:
+            root = _parse_elements(_replace_forbidden(raw))
+        except (ParseError, ValueError, LookupError) as error:
+            raise Unparseable(f"The body cannot be read as XML: {error}.") from error
+    return {_strip_namespace(root.tag): _convert_element(root, depth=1)}
+
+
+def _parse_elements(raw: bytes) -> Element:
+    try:
+        return fromstring(raw, forbid_dtd=True)
     except DefusedXmlException as error:
         raise Unparseable("The body has a DTD or an entity, which is not read.") from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise Unparseable("The body cannot be read as XML.") from error
-    return {_strip_namespace(root.tag): _convert_element(root, depth=1)}
+
+
+def _replace_forbidden(raw: bytes) -> bytes:
+    """Return XML with a sign in place of the characters that it must not hold, and with every other `&` escaped."""
+    declared = XML_ENCODING.match(raw)
+    encoding = declared[1].decode() if declared else "utf-8"
+    text = FORBIDDEN.sub(BROKEN, raw.decode(encoding, errors="replace").removeprefix(BYTE_ORDER_MARK))
+    sections = CDATA.split(text)
+    sections[::2] = [AMPERSAND.sub(_replace_reference, section) for section in sections[::2]]
+    return XML_DECLARATION.sub("", "".join(sections)).encode()
+
+
+def _replace_reference(match: re.Match[str]) -> str:
+    number = match["decimal"] or match["hexadecimal"]
+    if number is None:
+        return match[0] if match["name"] in XML_NAMES else f"&amp;{match[0][1:]}"
+    code = int(number, 10 if match["decimal"] else 16) if len(number) < 10 else sys.maxunicode + 1
+    is_allowed = code <= sys.maxunicode and not FORBIDDEN.fullmatch(chr(code))
+    return match[0] if is_allowed else BROKEN
+
+
+def find_xml_text(raw: bytes, name: str) -> str | None:
+    """Return the text of the first element of a name, also of a body that cannot be read as XML."""
+    match = re.search(rf"<(?:[\w.-]+:)?{re.escape(name)}\s*>([^<]*)<".encode(), raw)
+    return match[1].decode(errors="replace").strip() if match else None
 
 
 def _convert_element(element: Element, *, depth: int) -> object:

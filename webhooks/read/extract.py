@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from storage.domain.contacts import Json, Reference, find_broken_text
-from storage.domain.errors import BadItem, BadTime, Refusal
+from storage.domain.contacts import Json, Reference, find_broken_text, looks_like_address
+from storage.domain.errors import BadItem, BadNumber, BadTime, Refusal
 from storage.domain.facts import Ignored, Item, ItemRequest, Op, Unusable
-from storage.domain.numbers import from_json
+from storage.domain.numbers import from_json, show
 from storage.domain.sources import Source
 from webhooks.read.bodies import BROKEN
 
@@ -30,9 +30,21 @@ _YEAR_10000 = 253_402_300_800  # in seconds
 _UNITS = ((_YEAR_10000, 1_000_000), (_YEAR_10000 * 1000, 1000), (_YEAR_10000 * 1_000_000, 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant as a sender wrote it: µs since 1970, and how finely it is written, also in µs."""
+
+    at: int
+    resolution: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that a delivery says: its name, what it holds, and what identifies it where it does not itself."""
+    """
+    One event of a delivery: its name, its body, and the key that identifies it if the body does not.
+
+    *notes* collects what the sender should know of an event that is used all the same.
+    """
 
     name: str
     body: object
@@ -41,21 +53,51 @@ class Event:
     raw: str
     headers: Mapping[str, str] = field(default_factory=dict)
     around: Mapping[str, object] = field(default_factory=dict)  #: what its provider tells beside it
+    notes: list[str] = field(default_factory=list, compare=False)
     named: list[Reference] = field(default_factory=list, compare=False)  #: the contacts it was found to name
 
     def contact(self, *, id: object = None, email: object = None) -> Reference:
-        """Name a contact by the sender's id, by an address, or by both; raises BadItem where neither is there."""
-        own_id, address = text(id), text(email)
+        """
+        Name a contact by the sender's id, by an address, or by both; raises BadItem if neither is there.
+
+        Beside an id an address that is none is left out with a note.
+        """
+        own_id = text(id)
+        if own_id is not None and (problem := find_address_problem(email)):
+            self.notes.append(problem)
+            email = None
+        address = text(email)
         if own_id is None and address is None:
             raise BadItem("it names no contact: neither an address nor an id is in it")
         for identifier in (own_id, address):
-            if (
-                identifier is not None and BROKEN in identifier
-            ):  # several may have lost theirs, and are not one for that
+            # Identifiers that lost different characters would look alike.
+            if identifier is not None and BROKEN in identifier:
                 raise BadItem(f"`{identifier[:80]}` holds a character that cannot be read")
         contact = Reference(email=address, source=self.source.slug, id=own_id)
         self.named.append(contact)
         return contact
+
+    def number(self, value: object) -> int:
+        """Read a value as thousandths; more digits are rounded half-even with a note. Raises BadNumber."""
+        try:
+            return from_json(value)
+        except BadNumber:
+            amount = from_json(value, rounded=True)
+            self.notes.append(f"`{str(value).strip()[:40]}` was rounded to {show(amount)}")
+            return amount
+
+    def moment(self, value: object) -> Moment | None:
+        """Read a time; one that cannot be read is left out with a note, so that the time of receipt counts."""
+        try:
+            return read_moment(value)
+        except BadTime as exc:
+            self.notes.append(f"{exc}; the time of receipt counts")
+            return None
+
+    def time(self, value: object) -> int | None:
+        """Read a time as *moment* does, in µs since 1970."""
+        moment = self.moment(value)
+        return None if moment is None else moment.at
 
     def ignored(self, reason: str) -> list[ItemRequest]:
         """Leave it alone, and say why."""
@@ -68,40 +110,63 @@ def scores(
     *,
     contact: Reference,
     key: str | None = None,
-    occurred_at: int | None = None,
+    former_key: str | None = None,
+    by_value: bool = False,
+    occurred_at: Moment | None = None,
     cleared: Iterable[str] = (),
+    was: int | None = None,
     about: Mapping[str, Json] | None = None,
 ) -> list[ItemRequest]:
-    """Set the score of every property in *properties* that is mapped, or named like a score type.
+    """
+    Set the score of every property in *properties* that is mapped, or named like a score type.
 
     A null says nothing, unless the property is among those *cleared*. *about* is what is said of the contact itself.
+    *was* is the score before in thousandths, if the sender tells it and the key sorts by it.
+    With *by_value* the property and its value join the key. *former_key* is what earlier versions had in its place.
     """
     items: list[ItemRequest] = []
     base = key or event.key
     used_keys: set[tuple[str, str]] = set()
+    used_former_keys: set[tuple[str, str]] = set()
     for name, value in properties.items():
         score = event.source.score_type(name)
         if score is None:
             continue
-        # Two properties of one event may be mapped to one score type: then they are two facts.
-        item_key = bounded_key(base if (base, score) not in used_keys else f"{base}/{name}")
-        used_keys.add((item_key, score))
+        if by_value:
+            item_key = bounded_key(f"{base}/{name}={digest(None if name in cleared else value)}")
+        else:
+            item_key = _make_key(base, name, score, used_keys)
+        former_keys = () if former_key is None else (_make_key(former_key, name, score, used_former_keys),)
         if value is None and name not in cleared:
             items.append(Ignored(key=item_key, reason=f"`{name[:80]}` is null, which says nothing", raw=event.raw))
             continue
         try:
-            amount = 0 if name in cleared else from_json(value)
+            amount = 0 if name in cleared else event.number(value)
         except Refusal as exc:
             items.append(Unusable(key=item_key, reason=f"`{name[:80]}`: {exc}", raw=event.raw))
             continue
         op = Op.CLEAR if name in cleared else Op.SET
         items.append(
             Item(
-                key=item_key, contact=contact, score=score, op=op, amount=amount, occurred_at=occurred_at,
-                fields=about or {}, raw=event.raw,
+                key=item_key, contact=contact, score=score, op=op, amount=amount,
+                occurred_at=None if occurred_at is None else occurred_at.at,
+                resolution=1 if occurred_at is None else occurred_at.resolution,
+                was=was, fields=about or {}, raw=event.raw, former_keys=former_keys,
             )
         )  # fmt: skip  # the change, then what it comes from
     return items or event.ignored("none of its properties is mapped to a score type, or named like one")
+
+
+def _make_key(base: str, name: str, score: str, used_keys: set[tuple[str, str]]) -> str:
+    """Return the key of a property; two properties of one event that are mapped to one score type are two facts."""
+    key = bounded_key(base if (base, score) not in used_keys else f"{base}/{name}")
+    used_keys.add((key, score))
+    return key
+
+
+def digest(value: object) -> str:
+    """Return what tells a value from others, for a key."""
+    return hashlib.sha256(as_text(value).encode()).hexdigest()[:16]
 
 
 def contact_fields(contact: Reference, **values: object) -> dict[str, Json]:
@@ -153,6 +218,18 @@ def objects(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+def lists(value: object) -> list[object]:
+    """Return a list, an empty one in place of something else."""
+    return value if isinstance(value, list) else []
+
+
+def choose_address(values: Iterable[object]) -> object:
+    """Return the first value that is an e-mail address, else the first that is not blank."""
+    addresses = [value for value in values if value]
+    usable = (address for address in addresses if find_address_problem(address) is None)
+    return next(usable, addresses[0] if addresses else None)
+
+
 def text(value: object, *, max_length: int = LONGEST) -> str | None:
     """Give a text, or a whole number as one, without blanks around it; none for a blank; raises BadItem if too long."""
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -170,8 +247,24 @@ def first(fields: Mapping[str, object], names: Sequence[str]) -> object:
     return next((fields[name] for name in names if fields.get(name) not in (None, "")), None)
 
 
+def find_address_problem(email: object) -> str | None:
+    """Return why an e-mail address cannot be used, as a note; None for an address, and for nothing."""
+    with suppress(BadItem):
+        address = text(email)
+        if address is None or (looks_like_address(address) and BROKEN not in address):
+            return None
+    return f"`{str(email).strip()[:80]}` is not an e-mail address and was left out"
+
+
 def moment(value: object) -> int | None:
-    """Read a time in µs: ISO 8601 (UTC where it has no zone), or a count of seconds, milliseconds or microseconds.
+    """Read a time as *read_moment* does, in µs since 1970."""
+    found = read_moment(value)
+    return None if found is None else found.at
+
+
+def read_moment(value: object) -> Moment | None:
+    """
+    Read a time: ISO 8601 (UTC if it has no zone), or a count of seconds, milliseconds or microseconds.
 
     None for nothing; raises BadTime for what is no time.
     """
@@ -185,10 +278,10 @@ def moment(value: object) -> int | None:
     unit = next((unit for limit, unit in _UNITS if count.is_finite() and 0 <= count < limit), None)
     if unit is None:
         raise BadTime(f"`{str(value)[:40]}` is no time")
-    return int(count * unit)
+    return Moment(int(count * unit), unit if count == int(count) else 1)
 
 
-def _parse_iso(timestamp: str) -> int:
+def _parse_iso(timestamp: str) -> Moment:
     match = _ISO.fullmatch(timestamp)
     try:
         if match is None:
@@ -197,7 +290,8 @@ def _parse_iso(timestamp: str) -> int:
         at = datetime.fromisoformat(f"{match[1]}T{_cut_to_microseconds(match[2] or '00:00')}{zone}")
     except ValueError as exc:
         raise BadTime(f"`{timestamp[:40]}` is no time, like 2026-01-31T09:30:00Z") from exc
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    digits = len((match[2] or "").partition(".")[2])
+    return Moment((at - _EPOCH) // timedelta(microseconds=1), 10 ** max(0, 6 - digits))
 
 
 def _cut_to_microseconds(clock: str) -> str:

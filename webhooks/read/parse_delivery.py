@@ -4,15 +4,20 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from urllib.parse import quote, unquote
 
 from storage.domain.errors import Refusal
-from storage.domain.facts import Item, ItemRequest, Unusable
+from storage.domain.facts import Item, ItemRequest, Op, Unusable
+from storage.domain.numbers import show
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
 from storage.ledger.committer import record
 from storage.ledger.erase import record_request_names
+from storage.ledger.former_keys import find_simultaneous, use_former_keys
+from storage.scoring.definitions import score_types
 from storage.sources.config import find_source
 from storage.sources.deliveries import delivery, list_unnamed_deliveries, raw_delivery, settle_replay
 from webhooks.authentication.credentials import WITHHELD, Authenticator
@@ -64,6 +69,38 @@ def read_items(provider: Provider, request: SignedRequest, *, source: Source, ke
     return provider.read(arrived)
 
 
+async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[ItemRequest]:
+    """Return items as they are recorded: under the keys of earlier versions, with values that the source adjusts."""
+    items = await use_former_keys(source.workspace, source=source.slug, items=items)
+    items = await find_simultaneous(source.workspace, source=source.slug, items=items)
+    options = source.settings.options
+    rounds, clamps = options.get("off_step") == "round", options.get("out_of_range") == "clamp"
+    if not (rounds or clamps):
+        return items
+    types = {score_type.key: score_type for score_type in await score_types(source.workspace)}
+    return [
+        _adjust(item, types[item.score], rounds=rounds, clamps=clamps)
+        if isinstance(item, Item) and item.score in types
+        else item
+        for item in items
+    ]
+
+
+def _adjust(item: Item, score_type: ScoreType, *, rounds: bool, clamps: bool) -> Item:
+    """Return an item with a value that its score type takes, as far as the source allows that."""
+    amount = item.amount
+    if item.op is Op.SET:
+        amount = score_type.clamp(amount) if clamps else amount
+        if rounds and score_type.clamp(amount) == amount:
+            amount = score_type.round_to_step(amount)
+    elif item.op is Op.ADD and rounds:
+        amount = round(Fraction(amount, score_type.step)) * score_type.step
+    if amount == item.amount:
+        return item
+    note = f"{show(item.amount)} was taken as {show(amount)}"
+    return replace(item, amount=amount, note=f"{item.note}; {note}" if item.note else note)
+
+
 def readback_request(body: bytes, *, id: str) -> SignedRequest:
     """Make of what a sender's API answered of a contact what can be read and kept as a delivery is."""
     return SignedRequest(method=ANSWER, query=quote(id), headers={"content-type": JSON}, body=body)
@@ -89,7 +126,8 @@ def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
         items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
     except BadBody as exc:
         items = quarantine_body(key, str(exc))
-    return DryRun(items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items)])
+    notes = dict.fromkeys(item.note for item in items if isinstance(item, Item) and item.note is not None)
+    return DryRun(items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items), *notes])
 
 
 def _warn_of_missing_ids(items: Sequence[ItemRequest], key: str) -> list[str]:
@@ -121,7 +159,9 @@ async def replay(workspace: Workspace, *, id: int, now: int) -> Recorded:
     raw = await raw_delivery(workspace, id=id)
     source = await find_source(workspace.team, slug=stored.source)
     try:
-        items = read_items(PROVIDERS[source.provider], _build_request(raw), source=source, key=stored.key)
+        items = await prepare_items(
+            source, read_items(PROVIDERS[source.provider], _build_request(raw), source=source, key=stored.key)
+        )
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
     submission = Submission(

@@ -10,7 +10,7 @@ from tortoise.migrations.constraints import UniqueConstraint
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0007_finding_effects")]
+    dependencies = [("storage", "0008_background_jobs")]
 
     operations = [
         ops.AddField(model_name="RawDelivery", name="names", field=fields.TextField(null=True, unique=False)),

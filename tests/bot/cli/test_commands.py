@@ -18,6 +18,8 @@ from tests.storage import raw
 MIGRATIONS = [
     *("0001_initial", "0002_reading", "0003_standing", "0004_finding", "0005_folding_again", "0006_pending_holds"),
     "0007_finding_effects",
+    "0008_background_jobs",
+    "0009_named_contacts",
     "0010_matching_keys",
 ]
 # What a command says does not depend on the database, so that most need to run on one only.
@@ -129,7 +131,7 @@ async def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> Non
     no_database = "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
     damaged = (
         "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover;"
-        " nothing of this was kept."
+        " nothing was recorded."
     )
     others = "CONTACT_SCORE_DATABASE_URL names a database of another application: name a file that does not exist yet."
     some_commands = ("workspace list", "migrate", "serve --no-slack")

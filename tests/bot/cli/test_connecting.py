@@ -41,6 +41,8 @@ async def test_a_sender_that_is_not_in_the_list_is_connected_in_five_steps(datab
             "--mapping",
             str(tmp_path / "map.json"),
         ]
+        described = await run(*command, env=env)
+        assert described.out.splitlines()[0] == "ada@example.com → fit set to 7"
         trial = (await run(*command, "--json", env=env)).document
         assert trial["warnings"] == []
         assert next(

@@ -17,7 +17,7 @@ from tests.conftest import on_both
 FILE = (
     "Email;Name;Company;Owner;Score;Fit;Phone\r\n"
     "ada@example.com;Ada Lovelace;Engines;rep@acme.com;62;7.5;1\r\n"
-    "bob@example.com;=Bob;;;;8,5;2\r\n"
+    "bob@example.com;=Bob;;;;8,3;2\r\n"
     "nobody;;;;5;;3\r\n"
     "eve@example.com;Eve;;;101;;4\r\n"
     "zoë@example.com;Zoë;;;85;;5\r\n"
@@ -82,7 +82,7 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
             "Score: 2 contacts changed; 1 into hot, 0 out of it.",
             "  Zoë: — → 85",
             "Fit: 1 contact changed.",
-            "  Line 3: Fit: `8,5` has a comma. Use a point: 8.5",
+            "  Line 3: Fit: Fit goes in steps of 0.5; use 8 or 8.5",
             "  Line 4: `nobody` is not an e-mail address",
             "  Line 5: Score: Score runs from 0 to 100; 101 is outside it",
             "They stand in contacts.errors.csv: mend them there, then contact-score import contacts.errors.csv",
@@ -94,8 +94,8 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
 
     assert terminal.mode("contacts.errors.csv") == 0o600
     mended = terminal.read("contacts.errors.csv", encoding="cp1252")
-    assert mended.splitlines()[1] == "3;Fit: `8,5` has a comma. Use a point: 8.5;bob@example.com;=Bob;;;;8,5;2"
-    for wrong, right in ((";8,5;", ";8.5;"), ("nobody;", "noa@example.com;"), (";101;", ";100;")):
+    assert mended.splitlines()[1] == '3;"Fit: Fit goes in steps of 0.5; use 8 or 8.5";bob@example.com;=Bob;;;;8,3;2'
+    for wrong, right in ((";8,3;", ";8,5;"), ("nobody;", "noa@example.com;"), (";101;", ";100;")):
         assert mended.count(wrong) == 1
         mended = mended.replace(wrong, right)
     terminal.save(mended, "contacts.errors.csv")
@@ -177,6 +177,67 @@ async def test_an_export_in_every_form(terminal: Terminal) -> None:
     assert terminal.mode("all.csv") == 0o644  # whoever made it so wants others to read it
     again = (await terminal.run("import", "all.csv", "--json")).document
     assert (again["new"], again["changed"], again["same"], again["wrong"]) == (0, 0, 2, 0)
+
+
+@pytest.mark.slow
+async def test_an_export_comes_back_as_it_was(terminal: Terminal) -> None:
+    """Tags with separators, owners that are names, attributes that are numbers, ids alone, texts like formulas."""
+    text = (
+        "email,name,company,owner,tags,score,fit,ids.crm,attributes.plan,attributes.seats\n"
+        'ada@example.com,"\'=Ada","L\u2019Or\u00e9al, SA",Rita Rep,"""Smith, John""; vip",12,7.5,,pro,50\n'
+        'bob@example.com,\'N/A,,,,,,,"""50""",true\n'
+        ",,,,,,,79,,\n"
+        ',Ida,,,,,3.5,abc,"[1, 2]",null\n'
+    )
+    terminal.save(text, encoding="utf-8")
+    imported = await terminal.run("import", "contacts.csv")
+    assert imported.code == 0, imported
+    first = (await terminal.run("export", "--json")).document["contacts"]
+    assert [contact["attributes"] for contact in first] == [
+        {"plan": "pro", "seats": 50},
+        {"plan": "50", "seats": True},
+        {},
+        {"plan": [1, 2], "seats": None},
+    ]
+    assert [(contact["owner"], contact["tags"]) for contact in first[:1]] == [("Rita Rep", ["Smith, John", "vip"])]
+
+    await terminal.run("export", "-o", "all.csv")
+    await terminal.run("workspace", "add", "T0OTHER", "--name", "Other")
+    await terminal.run("type", "add", "fit", "--min", "1", "--max", "10", "--step", "0.5", "--workspace", "T0OTHER")
+    again = await terminal.run("import", "all.csv", "--workspace", "T0OTHER")
+    assert again.code == 0, again
+    second = (await terminal.run("export", "--json", "--workspace", "T0OTHER")).document["contacts"]
+    for contact in (*first, *second):
+        for score in contact["scores"].values():
+            score.pop("as_of")
+            score.pop("trend_30d")
+    assert second == first
+
+
+@pytest.mark.slow
+async def test_columns_are_shown_and_asked_about(terminal: Terminal) -> None:
+    """Usual headers are recognized; where most columns would be left out nothing is imported without --yes."""
+    header = "Email Address,First Name,Last Name,MEMBER_RATING,OPTIN_TIME,LEID,EUID,NOTES,TAGS"
+    terminal.save(f"{header}\nann@example.com,Ann,Bee,4,x,1,2,y,vip\n", "list.csv")
+    (await terminal.run("import", "list.csv")).check_refused(
+        "Only 4 of 9 columns would be imported (Columns: Email Address → email, First Name → name, Last Name → name,"
+        " TAGS → tags). Say what the others are with --map 'Column name=field', or add --yes"
+    )
+    assert (await terminal.run("export", "--json")).document == {"contacts": []}
+    report = (await terminal.run("import", "list.csv", "--yes", "--json")).document
+    columns = {"Email Address": "email", "First Name": "name", "Last Name": "name", "TAGS": "tags"}
+    assert (report["new"], report["columns"]) == (1, columns)
+    (ann,) = (await terminal.run("export", "--json")).document["contacts"]
+    assert (ann["name"], ann["tags"]) == ("Ann Bee", ["vip"])
+
+    terminal.save("email,fit\nann@example.com,7.3\nbob@example.com,12\nzoe@example.com,85%\n", "off.csv")
+    assert (await terminal.run("import", "off.csv", "--json")).code == 1
+    options = ("--option", "off_step=round", "--option", "out_of_range=clamp")
+    mended = (await terminal.run("import", "off.csv", *options, "--json")).document
+    assert (mended["new"], mended["changed"], mended["wrong"]) == (2, 1, 0)
+    exported = (await terminal.run("export")).out.splitlines()[1:]
+    assert [line.split(",")[-1] for line in exported] == ["7.5", "10", "10"]
+    assert (await terminal.run("import", "off.csv", "--option", "off_step=cut")).code == 2
 
 
 @pytest.mark.slow

@@ -3,17 +3,25 @@
 import asyncio
 import contextlib
 import contextvars
+import json
 import sqlite3
+import ssl
 import stat
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from threading import Thread
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
 
+import asyncpg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from storage.bootstrap import Storage, migrate, open_storage
 from storage.db.database import BadDatabaseUrl, NotOpen, Session, current_database, parse_url, read, write
@@ -364,7 +372,7 @@ async def test_a_database_that_is_gone_is_an_outage(scratch: str, team: Team, st
     for _ in range(2):
         with pytest.raises(StorageUnavailable) as outage:
             await team.deliver(set_to("k", "ada@example.com", 10))
-        assert str(outage.value) == "The database does not answer just now; nothing of this was kept."
+        assert str(outage.value) == "The database does not answer; nothing was recorded."
         with pytest.raises(StorageUnavailable):
             await all_workspaces()
         assert not (await storage.readiness()).is_ready
@@ -398,7 +406,7 @@ async def test_a_server_that_lets_nobody_in_says_so(database_url: str) -> None:
             for attempt in (open_storage, migrate):
                 with pytest.raises(StorageUnavailable) as error:
                     await attempt(url)
-                assert str(error.value) == f"{reason}; nothing of this was kept."
+                assert str(error.value) == f"{reason}; nothing was recorded."
     finally:
         await connection.execute("DROP ROLE guest")
         await connection.close()
@@ -414,7 +422,7 @@ async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None
 
     with pytest.raises(StorageUnavailable) as outage:
         await write(body)
-    assert str(outage.value) == "The database may only be read just now; nothing of this was kept."
+    assert str(outage.value) == "The database may only be read just now; nothing was recorded."
 
 
 @sqlite_only
@@ -434,7 +442,7 @@ async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str
         await team.deliver(item)
     await current_database().writer.rows(end)
 
-    assert str(outage.value) == f"{reason}; nothing of this was kept."
+    assert str(outage.value) == f"{reason}; nothing was recorded."
     await team.deliver(set_to("k", "ada@example.com", 10))
     assert await team.value("ada@example.com") == 10_000
 
@@ -459,7 +467,7 @@ async def test_a_damaged_file_is_refused(database_url: str) -> None:
     for attempt in (open_storage, migrate):
         with pytest.raises(StorageUnavailable) as error:
             await attempt(database_url)
-        assert str(error.value) == f"{DAMAGED}; nothing of this was kept."
+        assert str(error.value) == f"{DAMAGED}; nothing was recorded."
 
 
 @sqlite_only
@@ -540,6 +548,10 @@ SERVERS = [
     ("postgresql://me@db.example.com/scores", ("db.example.com", 5432, "me", None, "scores")),
     # A socket's folder stands behind the question mark, with a port of its own.
     ("postgres://me:@/scores?host=/run/postgresql&port=5433", ("/run/postgresql", 5433, "me", None, "scores")),
+    ("postgres://me@%2Frun%2Fpostgresql/scores", ("/run/postgresql", 5432, "me", None, "scores")),
+    ("postgres:///?host=db&user=me&password=a&dbname=scores", ("db", 5432, "me", "a", "scores")),
+    # Azure's user@server, and what else has a meaning in an address.
+    ("postgres://u%40x:p%3Aw%2F%40@db/my%20scores", ("db", 5432, "u@x", "p:w/@", "my scores")),
 ]
 
 
@@ -562,6 +574,111 @@ def test_addresses_of_nothing(url: str) -> None:
     assert str(error.value) == (
         "CONTACT_SCORE_DATABASE_URL must be sqlite:///absolute/file.db, sqlite://relative.db or postgres://…"
     )
+
+
+OPTIONS: list[tuple[str, dict[str, Any], dict[str, str]]] = [  # options, what becomes of them, settings
+    ("sslmode=require&channel_binding=require", {"ssl": "require"}, {}),
+    ("sslmode=prefer&channel_binding=prefer", {"ssl": "prefer"}, {}),
+    ("ssl=true", {"ssl": True}, {}),
+    ("sslmode=disable&sslrootcert=/no/such.crt", {"ssl": "disable"}, {}),  # as PostgreSQL's own tools
+    ("sslrootcert=/no/such.crt", {"ssl": "prefer"}, {}),
+    ("pgbouncer=true", {"statement_cache_size": 0}, {}),
+    ("pgbouncer=false", {}, {}),
+    ("pgbouncer=true&connection_limit=1&pool_timeout=20", {"statement_cache_size": 0}, {}),
+    ("connect_timeout=10", {}, {}),
+    ("application_name=crm%20scores", {}, {"application_name": "crm scores"}),
+    ("target_session_attrs=read-write", {"target_session_attrs": "read-write"}, {}),
+    ("options=endpoint%3Dep-1", {}, {"options": "endpoint=ep-1"}),
+    ("options=-c%20geqo%3Doff&application_name=", {}, {"options": "-c geqo=off"}),
+    ("maxsize=4&minsize=1", {"maxsize": 4, "minsize": 1}, {}),
+    ("schema=a%22b&plan_cache_mode=auto", {}, {"search_path": '"a""b"', "plan_cache_mode": "auto"}),
+]
+
+
+@pytest.mark.parametrize(("options", "expected", "settings"), OPTIONS)
+def test_options_that_hosts_put_into_addresses(
+    options: str, expected: dict[str, Any], settings: dict[str, str]
+) -> None:
+    """Each is understood, or left out because the service decides it itself."""
+    plain = parse_url("postgres://me@db/scores").config["credentials"]
+    credentials = parse_url(f"postgres://me@db/scores?{options}").config["credentials"]
+
+    assert credentials == plain | expected | {"server_settings": plain["server_settings"] | settings}
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ("sslmod=require", "CONTACT_SCORE_DATABASE_URL has an option that is not known: sslmod"),
+        ("sslmode=no-verify", "sslmode in CONTACT_SCORE_DATABASE_URL is disable or allow or prefer or require"),
+        ("target_session_attrs=any1", "target_session_attrs in CONTACT_SCORE_DATABASE_URL is any or primary"),
+        ("pgbouncer=1", "pgbouncer in CONTACT_SCORE_DATABASE_URL is true or false"),
+        ("plan_cache_mode=best", "plan_cache_mode in CONTACT_SCORE_DATABASE_URL is auto or"),
+        ("maxsize=many", "minsize, maxsize, max_queries, "),
+        (
+            "sslmode=verify-full&sslrootcert=/no/such.crt",
+            "sslrootcert in CONTACT_SCORE_DATABASE_URL names no file of certificates: /no/such.crt",
+        ),
+    ],
+)
+def test_options_that_cannot_be_followed(options: str, refusal: str) -> None:
+    """One sentence says which option it is."""
+    with pytest.raises(BadDatabaseUrl) as error:
+        parse_url(f"postgres://me@db/scores?{options}")
+
+    assert str(error.value).startswith(refusal)
+
+
+def make_certificate() -> bytes:
+    """Make a certificate that signs itself."""
+    key, name = Ed25519PrivateKey.generate(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "db")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(day).not_valid_after(day + timedelta(days=1))
+    return builder.sign(key, None).public_bytes(Encoding.PEM)
+
+
+@pytest.mark.parametrize(("mode", "checks_name"), [("require", False), ("verify-ca", False), ("verify-full", True)])
+def test_certificates_to_trust(tmp_path: Path, mode: str, checks_name: bool) -> None:
+    """A file of them makes every certificate be checked, its name where that is asked for."""
+    file = tmp_path / "root.crt"
+    file.write_bytes(make_certificate())
+    encryption = parse_url(f"postgres://me@db/scores?sslmode={mode}&sslrootcert={file}").config["credentials"]["ssl"]
+
+    assert (encryption.verify_mode, encryption.check_hostname) == (ssl.CERT_REQUIRED, checks_name)
+
+
+@postgres_only
+async def test_reported_addresses(postgres: str, database_url: str) -> None:
+    """The service opens a database by the addresses that its hosts hand out."""
+    folder = Path(__file__).parents[2] / "data" / "reported" / "databases"
+    cases = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    names = {"host": quote(postgres, safe=""), "db": urlsplit(database_url).path.removeprefix("/")}
+    server = await asyncpg.connect(host=postgres, user="postgres", database="postgres")
+    try:
+        await server.execute("CREATE ROLE bars LOGIN SUPERUSER")
+        for case in cases:
+            for statement in case.get("sql", ()):
+                await server.execute(statement)
+            storage = await open_storage(case["url"].format(**names), secret_keys=KEYS)
+            assert await all_workspaces() == []
+            await storage.close()
+    finally:
+        for role in ("bars", '"u@x"'):
+            await server.execute(f"DROP ROLE IF EXISTS {role}")
+        await server.close()
+    assert len(cases) == 3
+
+
+@postgres_only
+async def test_options_reach_the_server(database_url: str) -> None:
+    """A name for the list of sessions, and whatever else is set at the start of each."""
+    url = f"{database_url}&application_name=crm%20scores&options=-c%20geqo%3Doff&target_session_attrs=primary"
+    storage = await open_storage(url, secret_keys=KEYS)
+    rows = await read("SELECT current_setting('geqo') AS geqo, current_setting('application_name') AS name")
+    await storage.close()
+
+    assert rows == [{"geqo": "off", "name": "crm scores"}]
 
 
 def test_the_word_of_other_tools_for_encryption_is_understood() -> None:

@@ -1,6 +1,7 @@
 """How long PostgreSQL may take: by its own settings on every connection, or in every transaction behind a pooler."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +13,13 @@ from storage.bootstrap import migrate, open_storage
 from storage.db.database import BadDatabaseUrl, Session, current_database, parse_url, read, write
 from storage.domain.errors import OutcomeUnknown, StorageUnavailable
 from storage.limits import DEFAULT_LIMITS, MAINTENANCE, MIGRATION, Limits
+from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import report_counts
+from tests.faults.between import between
 from tests.pooler import Pooler, pooled
 from tests.storage import raw
+from tests.storage.teams import NOW
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
@@ -108,6 +112,26 @@ async def test_what_takes_too_long_ends(database_url: str, pooler: Pooler | None
         assert await read("SELECT number FROM scratch") == [{"number": 2}]
 
 
+@pytest.mark.parametrize("in_transaction", [False, True], ids=["alone", "in a transaction"])
+async def test_what_is_never_answered_takes_no_longer_than_a_statement(
+    database_url: str, *, in_transaction: bool
+) -> None:
+    """The connection is closed, and nobody waits for the server to say that it has canceled the statement."""
+    limits = Limits(connect=1.2, lock=1.2, statement=1.2)
+    async with between(database_url) as (standing, url), opened(url, limits):
+
+        async def fall_silent(session: Session) -> None:
+            await session.rows("SELECT 1")
+            standing.flows.clear()
+            await session.rows("SELECT 2")
+
+        begun = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            await (write(fall_silent) if in_transaction else fall_silent(current_database().writer))
+        assert time.monotonic() - begun < 2.3
+        standing.flows.set()
+
+
 async def check_transaction_ends() -> None:
     """Fail unless a transaction of statements that are quick enough each ends when its time is over."""
     counts = Counter[str]()
@@ -168,7 +192,14 @@ async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) ->
             async with opened(address + option):
                 schemas = await read("SELECT current_schema() AS name, 'contacts'::regclass::text AS contacts")
                 assert schemas == [{"name": 'Team "A"', "contacts": "contacts"}]
-    assert await raw.rows(database_url, "SELECT count(*) AS n FROM public.contacts") == [{"n": 0}]
+        await raw.rows(database_url, "CREATE SCHEMA other")
+        assert (await migrate(f"{through}&schema=other")).applied != []
+        async with opened(f"{through}&schema=other"):
+            await add_workspace("T1", name="Acme", now=NOW)
+    workspaces = {
+        name: await raw.rows(database_url, f"SELECT id FROM {name}.workspaces") for name in ("public", "other")
+    }
+    assert workspaces == {"public": [], "other": [{"id": 1}]}
 
 
 async def test_the_way_statements_are_planned_is_an_option_of_the_url(database_url: str) -> None:

@@ -57,7 +57,7 @@ def test_what_is_no_text_is_json(value: None, cell: str) -> None:
 
 
 def test_tags_stand_in_one_cell() -> None:
-    """They are parted by semicolons; a comma parts them where there is none, and is part of a tag otherwise."""
-    assert join_tags(["vip", "Acme, Inc"]) == "vip; Acme, Inc"
+    """Semicolons separate them; a comma does where there is none, and is part of a tag otherwise, or in quotes."""
+    assert join_tags(["vip", "Acme, Inc", '5" pipe']) == 'vip; "Acme, Inc"; "5"" pipe"'
     assert split_tags("vip; Acme, Inc; vip;") == ["vip", "Acme, Inc"]
     assert split_tags("vip, beta") == ["vip", "beta"]

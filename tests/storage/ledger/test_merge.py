@@ -9,7 +9,7 @@ from storage.alerts.enroll import choose_channel
 from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import list_waiting, load_follow_ups
 from storage.db.database import current_database
-from storage.domain.contacts import Reference
+from storage.domain.contacts import Contact, Reference
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import ItemRequest, Merge, Op
 from storage.domain.filters import parse
@@ -59,7 +59,7 @@ def amounts(lines: Sequence[HistoryEntry]) -> list[int]:
 
 
 async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
-    """In the order it happened: 60, 90, and 20 more is 100; fields are the latest; every surface tells the survivor."""
+    """In the order it happened: 60, 90, and 20 more is 100; every surface shows the contact merged into."""
     await two(team)
     ada, bob = await team.contact(ADA), await team.contact(BOB)
 
@@ -71,7 +71,7 @@ async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
     assert (contact.id, contact.email, contact.name, contact.company, contact.tags) == (
         ada.id,
         ADA,
-        "Bob",
+        "Ada",
         "Acme",
         ("vip",),
     )
@@ -118,6 +118,48 @@ async def test_the_same_key_for_others_is_a_conflict(team: Team) -> None:
 
     assert recorded.outcomes == (CONFLICT, DUPLICATE)
     assert await find(team.workspace, text=EVE) == []
+
+
+@pytest.mark.parametrize("younger_is_kept", [False, True])
+async def test_the_contact_merged_into_is_shown(team: Team, younger_is_kept: bool) -> None:
+    """Its address, name, owner and company stay, also later; what it lacks comes from the other; undo parts them."""
+    kept, other = (BOB, ADA) if younger_is_kept else (ADA, BOB)
+    await team.deliver(
+        field_item("a", ADA, at=NOW - 90, name="Ada", owner="ada.rep@acme.com"),
+        field_item("b", BOB, at=NOW - 80, name="Bob", owner="bob.rep@acme.com"),
+        field_item("c", other, at=NOW - 70, company="Other", tags=["vip"]),
+    )
+    name, owner = kept.partition("@")[0].title(), f"{kept.partition('@')[0]}.rep@acme.com"
+    ids = [(await team.contact(email)).id for email in (other, kept)]
+    await team.ask(Merge(key="m", contact=ids[0], into=ids[1]), batch="m")
+
+    merged = await team.contact(other)
+    assert (merged.email, merged.name, merged.owner, merged.company) == (kept, name, owner, "Other")
+    assert merged.tags == ("vip",)
+    await team.deliver(
+        field_item("d", other, at=NOW - 10, name="Somebody else", tags=["new"]),
+        field_item("e", kept, at=NOW - 20, owner="new.rep@acme.com"),
+        batch="d2",
+    )
+    merged = await team.contact(kept)
+    assert (merged.email, merged.name, merged.owner, merged.tags) == (kept, name, "new.rep@acme.com", ("new",))
+    assert (await verify_next(team.workspace)).differences == ()
+
+    await team.ask(
+        Merge(key="n", contact=merged.id, into=(await _named(team, EVE)).id), batch="n", received=NOW + SECOND
+    )
+    assert ((await team.contact(ADA)).email, (await team.contact(BOB)).name) == (EVE, name)
+    await team.undo("n", batch="u1", received=NOW + 2 * SECOND)
+    await team.undo("m", batch="u2", received=NOW + 3 * SECOND)
+    assert [(await team.contact(email)).email for email in (ADA, BOB, EVE)] == [ADA, BOB, EVE]
+    assert (await team.contact(other)).name == "Somebody else"
+    assert (await verify_next(team.workspace)).differences == ()
+
+
+async def _named(team: Team, email: str) -> Contact:
+    """Make a contact of which nothing but the address is known."""
+    await team.deliver(field_item("eve", email, at=NOW - 5), batch="d3")
+    return await team.contact(email)
 
 
 async def test_a_merge_of_nobody_known_makes_them(team: Team) -> None:

@@ -136,7 +136,7 @@ async def test_an_item_that_merges_contacts_takes_its_turn(team: Team) -> None:
 async def test_a_push_waits_only_so_long_for_its_group(database_url: str, team: Team) -> None:
     """It is refused, with nothing of it kept; what is being recorded is not given up."""
     hasty = Team(team.workspace, Committer(current_database(), patience=0.1))
-    with raw.write_locked(database_url):
+    async with raw.write_locked(database_url):
         first = asyncio.create_task(hasty.deliver(add("a", ADA, 1), batch="d1"))
         await asyncio.sleep(0)  # handed in, and the only one of its group
         await asyncio.sleep(0)

@@ -50,16 +50,16 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "contacts.csv is empty"),
-        (b"\n\n", "contacts.csv has no header: its first line must name the columns, one of them email"),
-        (b'"email,name\n', "contacts.csv has no header: its first line must name the columns, one of them email"),
+        (b"", "`contacts.csv` is empty"),
+        (b"\n\n", "`contacts.csv` has no header: its first line must name the columns, one of them email"),
+        (b'"email,name\n', "`contacts.csv` has no header: its first line must name the columns, one of them email"),
         (
             b"email\n\x81\x8d\n",  # in none of the three
-            "contacts.csv is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
+            "`contacts.csv` is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
         ),
         (
             b"\xff\xfee\0m\0a\0i\0l\0\n",  # half a character at the end
-            "contacts.csv is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
+            "`contacts.csv` is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
         ),
     ],
 )

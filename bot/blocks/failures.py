@@ -1,0 +1,48 @@
+"""Draw which background jobs fail."""
+
+from collections.abc import Collection
+
+from bot.blocks.elements import section
+from bot.slack.handling import Block, Reply
+from bot.slack.text import escape
+from storage.alerts.decide import SWEEP
+from storage.alerts.digests import DIGEST_JOB
+from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE
+from storage.jobs import Failures
+from storage.sources.health import TELL, WATCH
+from storage.sources.readback_queue import READ
+
+#: what each kind of job does
+_WORK = {
+    ASK: "Posting a follow-up",
+    EDIT: "Updating the message of a follow-up",
+    WAKE: "Ending a snooze",
+    RELEASE: "Releasing a claim",
+    ESCALATE: "Escalating a follow-up",
+    DIGEST_JOB: "Sending a digest",
+    TELL: "Reporting a source that stopped working",
+    SWEEP: "Evaluating alert rules over time",
+    WATCH: "Checking the sources",
+    READ: "Reading a contact at its source",
+}
+
+
+def failures_reply(kind: str, failures: Failures) -> Reply:
+    """Tell an admin that jobs of a kind fail."""
+    if failures.given_up:
+        times = f"{failures.given_up:,} times" if failures.given_up > 1 else "once"
+        outcome = f"failed and was given up, {times}."
+    else:
+        outcome = "keeps failing. It is retried every hour."
+    text = f"{_name_work(kind)} {outcome} The last reason: {escape(failures.problem or 'unknown')}."
+    return Reply(text=text, blocks=[section(text)])
+
+
+def unreported_failures(kinds: Collection[str]) -> Block:
+    """Say on the Home tab which jobs failed without an admin being told."""
+    names = ", ".join(_name_work(kind).lower() for kind in sorted(kinds))
+    return section(f"*These jobs failed, and no admin could be told*: {names}. The reasons are in the log.")
+
+
+def _name_work(kind: str) -> str:
+    return _WORK.get(kind, f"A job of the kind `{kind}`")

@@ -1,0 +1,43 @@
+"""Handle the jobs that need the database alone, for every workspace, with Slack or without."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from storage.alerts.decide import SWEEP, SWEEP_EVERY, sweep
+from storage.domain.people import Workspace
+from storage.job_runner import Handler, JobResult
+from storage.jobs import Job, delete_abandoned
+from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
+from storage.sources.health import WATCH, WATCH_EVERY, check_sources
+
+log = structlog.get_logger(__name__)
+
+#: the kinds of which every workspace has a job
+RECURRING = (SWEEP, WATCH, RETENTION)
+
+
+def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
+    """Return the handlers, by the kind of their jobs."""
+
+    async def run_sweep(workspace: Workspace, _: Job) -> JobResult:
+        """Evaluate the alert rules that only time may have decided, and again in a minute."""
+        now = clock()
+        await sweep(workspace, now=now)
+        return JobResult(repeat_at=now + SWEEP_EVERY)
+
+    async def check_all_sources(workspace: Workspace, _: Job) -> JobResult:
+        """Check whether every source still works, and again in five minutes."""
+        now = clock()
+        for source, health in await check_sources(workspace, now=now):
+            log.warning("source stands otherwise", source=source, standing=health)
+        return JobResult(repeat_at=now + WATCH_EVERY)
+
+    async def delete_old(workspace: Workspace, _: Job) -> JobResult:
+        """Delete what was kept long enough: deliveries, and jobs that were given up; and again in an hour."""
+        now = clock()
+        await delete_old_deliveries(workspace, now=now)
+        await delete_abandoned(workspace, now=now)
+        return JobResult(repeat_at=now + RETENTION_EVERY)
+
+    return {SWEEP: run_sweep, WATCH: check_all_sources, RETENTION: delete_old}

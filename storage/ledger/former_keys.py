@@ -1,0 +1,112 @@
+"""Look up what the ledger has beside an item: the same content under a former key, other content of the same time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from storage.db import database
+from storage.domain.contacts import Reference, clean_fields
+from storage.domain.errors import BadItem
+from storage.domain.facts import Change, Deleted, Fact, Item, ItemRequest, is_time_of
+from storage.domain.people import Workspace
+from storage.ledger import contacts, facts
+from storage.ledger.facts import FactKey, Stored
+
+SAME_TIME = "another value of the same time was sent before; which one counts is decided by their keys"
+
+
+async def use_former_keys(workspace: Workspace, *, source: str, items: Sequence[ItemRequest]) -> list[ItemRequest]:
+    """Return the items, with the former key where the ledger has the content of an item under it.
+
+    Such an item is then recorded as the repeat that it is. Nothing is written under former keys any more, so they are
+    looked up without a lock.
+    """
+    keys = {
+        _make_key(workspace, source, item, key) for item in items if isinstance(item, Item) for key in item.former_keys
+    }
+    reader = database.current_database().reader
+    stored = await facts.load_stored(reader, keys) if keys else {}
+    if not stored:
+        return list(items)
+    identities = {
+        (workspace.id, *identity) for item in items if isinstance(item, Item) for identity in _list_identities(item)
+    }
+    owners = await contacts.load_known(reader, identities)
+    roots = await contacts.roots(reader, {row for row, _, _ in stored.values() if row is not None})
+
+    def use_former_key(item: ItemRequest) -> ItemRequest:
+        if not isinstance(item, Item):
+            return item
+        named = {owners.get((workspace.id, *identity)) for identity in _list_identities(item)}
+        for key in item.former_keys:
+            known = stored.get(_make_key(workspace, source, item, key))
+            if known is not None and _has_same_content(item, known):
+                row, _, fact = known
+                if isinstance(fact, Deleted) or named == {roots.get(row or 0)}:
+                    return replace(item, key=key)
+        return item
+
+    return [use_former_key(item) for item in items]
+
+
+def _make_key(workspace: Workspace, source: str, item: Item, key: str) -> FactKey:
+    return (workspace.id, source, key, item.score or "")
+
+
+def _list_identities(item: Item) -> list[tuple[str, str]]:
+    """Return the identities that an item names its contact by; none where its address is no address."""
+    try:
+        return item.contact.identities() if isinstance(item.contact, Reference) else []
+    except BadItem:
+        return []
+
+
+def _has_same_content(item: Item, stored: Stored) -> bool:
+    """Return whether an item says what is stored; of a deleted fact only the time is left to compare."""
+    _, received, fact = stored
+    is_same_time = is_time_of(fact, item.occurred_at, received=received, resolution=item.resolution)
+    return is_same_time and (isinstance(fact, Deleted) or _describe(fact) == _describe_item(item))
+
+
+def _describe(fact: Fact) -> tuple[object, ...]:
+    change = (fact.op, fact.amount) if isinstance(fact, Change) else (None, 0)
+    return (*change, fact.reason, clean_fields(fact.fields))
+
+
+def _describe_item(item: Item) -> tuple[object, ...]:
+    return (item.op, item.amount, item.reason, clean_fields(item.fields))
+
+
+async def find_simultaneous(workspace: Workspace, *, source: str, items: Sequence[ItemRequest]) -> list[ItemRequest]:
+    """
+    Return the items, with a note where another delivery set the same score of the contact at the same time.
+
+    Then the keys decide which value counts, because the sender's times are not fine enough to tell.
+    """
+    asked = [
+        {
+            "place": place, "namespace": namespace, "value": value, "subject": item.score, "key": item.key,
+            "start": item.occurred_at, "stop": item.occurred_at + item.resolution,
+        }
+        for place, item in enumerate(items)
+        if isinstance(item, Item) and item.score and item.was is None and item.resolution > 1 and item.occurred_at
+        for namespace, value in _list_identities(item)
+    ]  # fmt: skip  # what is asked for each identity
+    if not asked:
+        return list(items)
+    rows = await database.current_database().reader.rows(
+        "SELECT given.place FROM given(place bigint, namespace text, value text, subject text, key text, start bigint,"
+        " stop bigint) JOIN identities i ON i.workspace_id = $2 AND i.namespace = given.namespace"
+        " AND i.value = given.value JOIN facts f ON f.contact_id = i.contact_id AND f.subject = given.subject"
+        " WHERE f.source = $3 AND f.kind = 'change' AND f.dedupe_key <> given.key"
+        " AND f.occurred_at >= given.start AND f.occurred_at < given.stop",
+        asked,
+        workspace.id,
+        source,
+    )
+    places = {row["place"] for row in rows}
+    return [
+        replace(item, note=f"{item.note}; {SAME_TIME}" if item.note else SAME_TIME)
+        if place in places and isinstance(item, Item)
+        else item
+        for place, item in enumerate(items)
+    ]

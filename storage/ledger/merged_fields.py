@@ -1,0 +1,30 @@
+"""Fold the fields of merged contacts."""
+
+from collections.abc import Collection
+
+from storage.db.database import Session
+from storage.domain.facts import rank_merged_rows
+from storage.domain.fold import fold_merged_fields
+from storage.ledger import contacts, facts
+
+
+async def load_merged_fields(session: Session, workspace: int, ids: Collection[int]) -> dict[int, contacts.Fields]:
+    """Return the fields of those contacts that were merged, folded so that the contact merged into is shown."""
+    merged = await contacts.load_merged(session, ids) if ids else {}
+    if not merged:
+        return {}
+    rows = {row for members in merged.values() for row in members}
+    links = await facts.load_merge_directions(session, rows)
+    facts_of = await facts.load_row_field_facts(session, rows)
+    batches = {batch for *_, batch in links} | {fact.batch for row in facts_of.values() for fact in row}
+    undone = await facts.undone_of(session, workspace, batches)
+    ranks = rank_merged_rows(rows, [(row, other, into) for row, other, into, batch in links if batch not in undone])
+    in_force = {row: [fact for fact in row_facts if fact.batch not in undone] for row, row_facts in facts_of.items()}
+    return {
+        contact: fold_merged_fields(
+            {row: in_force.get(row, []) for row in members},
+            {row: ranks[row] for row in members},
+            {row: email for row, email in members.items() if email is not None},
+        )
+        for contact, members in merged.items()
+    }

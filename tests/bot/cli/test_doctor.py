@@ -1,0 +1,62 @@
+"""What `contact-score doctor` says."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.bootstrap import open_storage
+from storage.domain.contacts import Reference
+from storage.domain.submissions import Submission
+from storage.ledger.committer import record
+from storage.workspaces import find_workspace
+from tests.bot.cli.program import environment, run
+from tests.conftest import KEY, on_both
+from tests.storage import raw
+from tests.storage.teams import NOW, Team, field_item
+
+
+@on_both
+@pytest.mark.slow
+async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
+    """Ids of one source that came with one address, and addresses that an earlier version told apart."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env, cwd=tmp_path)
+    assert (await run("doctor", env=env, cwd=tmp_path)).out == "Nothing to look at.\n"
+    opened_storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        team = Team(await find_workspace("T0123"))
+        ada = [Reference(email="ada@example.com", source="crm", id=id) for id in ("1", "2")]
+        await team.deliver(*(field_item(f"a{n}", reference) for n, reference in enumerate(ada)))
+        await team.deliver(field_item("b", ("crm", "3")), field_item("c", "bob@example.com"), batch="d2")
+    finally:
+        await opened_storage.close()
+    await raw.rows(database_url, "UPDATE identities SET value = $1 WHERE value = '3'", "ada\u00ad@example.com")
+    await raw.rows(database_url, "UPDATE identities SET namespace = '' WHERE value = $1", "ada\u00ad@example.com")
+
+    document = (await run("doctor", "--json", env=env, cwd=tmp_path)).document
+    assert document == {
+        "several_ids": [{"workspace": "T0123", "contact": "ada@example.com", "source": "crm", "ids": ["1", "2"]}],
+        "alike_addresses": [{"workspace": "T0123", "address": "ada@example.com", "contacts": [1, 2]}],
+    }
+    assert (await run("doctor", env=env, cwd=tmp_path)).out.splitlines() == [
+        "T0123: ada@example.com has 2 ids of crm, which came with one address: 1, 2",
+        "T0123: two contacts have the address ada@example.com, written in two ways."
+        " If they are one person: /score merge id:2 into id:1",
+    ]
+    # What the sender of before wrote so goes on to the contact of before.
+    opened_storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        workspace = await find_workspace("T0123")
+        items = [
+            field_item("x", "ada\u00ad@example.com", name="Not Ada"),
+            field_item("y", "ada@example.com", name="Ada"),
+        ]
+        await record(workspace, Submission(source="crm", batch="d3", received_at=NOW, items=items), now=NOW)
+    finally:
+        await opened_storage.close()
+    (tmp_path / "both.csv").write_text("email,score\nada\u00ad@example.com,7\nada@example.com,8\n", encoding="utf-8")
+    assert (await run("import", "both.csv", "--json", env=env, cwd=tmp_path)).document["changed"] == 2
+    ranks = await raw.rows(database_url, "SELECT contact_id, rank FROM scores WHERE rank IS NOT NULL")
+    assert sorted((row["contact_id"], row["rank"]) for row in ranks) == [(1, 8000), (2, 7000)]
+    names = await raw.rows(database_url, "SELECT id, name FROM contacts ORDER BY id")
+    assert [(row["id"], row["name"]) for row in names] == [(1, "Ada"), (2, "Not Ada"), (3, None)]

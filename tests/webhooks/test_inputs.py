@@ -1,0 +1,379 @@
+"""Whatever senders write of these kinds, the right score comes of it: generated members of what was reported."""
+
+import random
+import string
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.domain.contacts import id_key
+from storage.domain.errors import Refusal
+from storage.domain.facts import Ignored, Item, Unusable, stamp
+from storage.ledger.former_keys import SAME_TIME
+from storage.sources.config import set_source
+from tests.webhooks.events import EVENTS, SOAP
+from tests.webhooks.receiving import Receiving
+from tests.webhooks.sender import START
+from tests.webhooks.test_providers import TEAM, items, reference_to, setting
+from tests.webhooks.test_reported import soap
+from tests.webhooks.test_senders import connect, encoded, send
+from webhooks.read.bodies import parse_xml
+from webhooks.source_settings import SourceOptions, configure
+
+SENT = "2025-12-31T23:59:00+00:00"
+RECEIVED = 1_767_225_540_400_000  # in the second in which it was sent: its time is cut to the second
+
+
+def points(old: int, new: int) -> dict[str, Any]:
+    """Write a change of points as Mautic does."""
+    return {"contact": {"id": 52, "points": new}, "points": {"old_points": old, "new_points": new}, "timestamp": SENT}
+
+
+def fold(*deliveries: list[dict[str, Any]]) -> int:
+    """Return the last of the values in the order in which they are folded."""
+    read = [item for events in deliveries for item in setting(items("mautic", {"mautic.lead_points_change": events}))]
+    folded = sorted(
+        read, key=lambda item: (stamp(item.occurred_at, received=RECEIVED, place=item.place), item.key.encode())
+    )
+    return folded[-1].amount // 1000
+
+
+VALUES = st.lists(st.integers(-1_000_000, 1_000_000), min_size=3, max_size=8, unique=True)
+
+
+# --- A: several changes in one second
+
+
+@given(values=VALUES, falls=st.booleans(), seed=st.integers(0, 1000))
+def test_changes_of_one_second_fold_by_their_values(values: list[int], falls: bool, seed: int) -> None:
+    """A rise, or a fall, in several steps ends at its last value, however the steps are spread and mixed."""
+    steps = sorted(values, reverse=falls)
+    events = [points(old, new) for old, new in pairwise(steps)]
+    dice = random.Random(seed)
+    dice.shuffle(events)
+    cut = dice.randint(0, len(events))
+
+    assert fold(events) == fold(*([event] for event in events)) == fold(events[:cut], events[cut:]) == steps[-1]
+
+
+@given(values=VALUES, seed=st.integers(0, 1000))
+def test_a_chain_inside_one_delivery_decides(values: list[int], seed: int) -> None:
+    """Up and down: each change begins where the one before ended, in whatever order a queue sends them."""
+    events = [points(old, new) for old, new in pairwise(values)]
+    mixed = random.Random(seed).sample(events, k=len(events))
+
+    assert fold(events) == fold(events[::-1]) == fold(mixed) == fold([*mixed, mixed[0]]) == values[-1]
+
+
+@given(values=st.lists(st.integers(0, 3), min_size=2, max_size=9))
+def test_a_chain_that_comes_back_is_followed_in_the_order_of_the_delivery(values: list[int]) -> None:
+    """Values that are reached twice leave more than one chain; the one that was sent is taken."""
+    events = [points(old, new) for old, new in pairwise(values) if old != new]
+    keys = [(event["points"]["old_points"], event["points"]["new_points"]) for event in events]
+    if events and len(set(keys)) == len(keys):  # the same change twice in a second is one
+        assert fold(events) == values[-1]
+
+
+@given(values=st.lists(st.integers(0, 50), min_size=1, max_size=12))
+def test_of_one_millisecond_the_later_place_wins(values: list[int]) -> None:
+    """HubSpot may send several values of one property with one time; repeats do not move, wherever they stand."""
+    events = [{**EVENTS["hubspot"]["contact.propertyChange"][0][0], "propertyValue": str(value)} for value in values]
+    read = setting(items("hubspot", events))
+    order = {
+        item.key: (stamp(item.occurred_at, received=RECEIVED + 10**9, place=item.place), item.key) for item in read
+    }
+
+    assert [item.amount for item in read] == [value * 1000 for value in values]
+    last = list(dict.fromkeys(values))[-1]
+    assert max(order, key=lambda key: order[key]) == next(item.key for item in read if item.amount == last * 1000)
+    assert {item.place for item in read} == set(range(len(set(values))))
+
+
+# --- B: an unusable address beside a usable id
+
+JUNK = st.sampled_from(
+    ["none", "n/a", "-", "ada at example.com", "ada@", "@example.com", "ada@localhost", "a@b@c.example", "unknown",
+     "x" * 300 + "@example.com", "ada@exa mple.com", 42, "ada\ufffd@example.com"]
+)  # fmt: skip  # what people and programs write in place of an address
+BOTH: dict[str, Any] = {
+    "intercom": lambda id, email: {
+        "topic": "contact.user.updated", "id": "n1",
+        "data": {"item": {"id": id, "email": email, "custom_attributes": {"lead_score": 5}}},
+    },
+    "mautic": lambda id, email: {
+        "mautic.lead_points_change": [
+            {**points(1, 5), "contact": {"id": id, "points": 5, "fields": {"core": {"email": {"value": email}}}}}
+        ]
+    },
+    "pipedrive": lambda id, email: {
+        "meta": {"action": "change", "entity": "person", "entity_id": id, "id": "m1"},
+        "data": {"id": id, "emails": [{"value": email, "primary": True}], "lead_score": 5},
+        "previous": {"lead_score": 1},
+    },
+    "segment": lambda id, email: {
+        "type": "identify", "userId": id, "messageId": "s1", "traits": {"email": email, "lead_score": 5},
+    },
+    "close": lambda id, email: {
+        "event": {"id": "e1", "object_type": "contact", "object_id": id, "action": "updated",
+                  "changed_fields": ["lead_score"], "data": {"lead_score": 5, "emails": [{"email": email}]}}
+    },
+    "hubspot": lambda id, email: {"vid": id, "properties": {"email": email, "lead_score": "5"}},
+    "zapier": lambda id, email: {"id": id, "email": email, "lead_score": 5},
+    "activecampaign": lambda id, email: {"contact": {"id": id, "email": email, "lead_score": 5}},
+    "generic": lambda id, email: {
+        "type": "score.set", "contact": {"id": id, "email": email}, "score": "lead_score", "value": 5
+    },
+    "custom": lambda id, email: {"id": id, "email": email, "score": 5},
+}  # fmt: skip  # a body a sender
+MAPPING = {"email": "item.email", "contact_id": "item.id", "property": "'lead_score'", "value": "item.score"}
+
+
+@pytest.mark.parametrize("provider", BOTH)
+@given(junk=JUNK)
+def test_an_unusable_address_is_left_out_beside_an_id(provider: str, junk: object) -> None:
+    """The score is taken by the id, with a note; an address that can be used stays."""
+    if provider == "generic" and not (isinstance(junk, str) and len(junk) <= 255):
+        return  # this body has a schema, and its sender can mend what breaks it
+    more: dict[str, Any] = {"mapping": MAPPING} if provider == "custom" else {}
+    (item,) = setting(items(provider, BOTH[provider]("7", junk), **more))
+    (whole,) = setting(items(provider, BOTH[provider]("7", "ada@example.com"), **more))
+
+    assert (item.contact, item.amount) == (reference_to("7"), 5000)
+    assert item.note is not None
+    assert item.note.endswith("is not an e-mail address and was left out")
+    assert "email" not in item.fields
+    assert whole.note is None
+
+
+def test_a_usable_address_is_taken_before_one_that_is_not() -> None:
+    """Of several addresses the first that can be used counts, the primary one before others."""
+    body = BOTH["pipedrive"]("7", "p3 at example.com")
+    body["data"]["emails"] += [{"value": "ada@example.com"}, {"value": "other@example.com"}]
+    (item,) = setting(items("pipedrive", body))
+
+    assert item.contact.email == "ada@example.com"  # type: ignore[union-attr]  # it is a reference
+
+
+@given(junk=JUNK)
+def test_an_unusable_address_alone_names_nobody(junk: object) -> None:
+    """Without an id there is nobody to take the score by."""
+    (item,) = items("zapier", {"email": junk, "lead_score": 5})
+    assert isinstance(item, Unusable) or (isinstance(item, Item) and item.note is None)
+
+
+# --- times that cannot be read
+
+
+@given(time=st.sampled_from(["soon", "0000-00-00 00:00:00", "31.12.2025", "2025-13-01", "-", "9" * 25]))
+def test_a_time_that_cannot_be_read_costs_the_time(time: str) -> None:
+    """The time of receipt counts, and the text as it was sent is in the key."""
+    for provider, body in (
+        ("zapier", {"email": "ada@example.com", "lead_score": 5, "updated_at": time}),
+        ("hubspot", [{**EVENTS["hubspot"]["contact.propertyChange"][0][0], "occurredAt": time}]),
+        ("mautic", {"mautic.lead_points_change": [{**points(1, 5), "timestamp": time}]}),
+    ):
+        (item,) = setting(items(provider, body))
+        assert (item.occurred_at, item.amount) == (None, 5000)
+        assert item.note is not None
+        assert "the time of receipt counts" in item.note
+        assert time in item.key
+
+
+# --- P: the id of a record is not the event's
+
+UPDATES = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["lead_score", "score"])), min_size=1, max_size=8
+)
+
+
+@settings(max_examples=60)
+@given(
+    updates=UPDATES, provider=st.sampled_from(["zapier", "n8n", "make", "freshsales", "zoho", "marketo", "customerio"])
+)
+def test_a_record_can_change_as_often_as_it_likes(updates: list[tuple[int, int, str]], provider: str) -> None:
+    """Without an event's id record, property, time and value tell events apart, and make repeats of the same."""
+    keys = []
+    for second, value, name in updates:
+        body = {"id": 12345, "email": "z1@example.com", name: value, "updated_at": f"2025-12-31T23:00:0{second}Z"}
+        (item,) = setting(items(provider, body))
+        keys.append((item.key, item.score))
+
+    assert [keys.index(key) for key in keys] == [updates.index(update) for update in updates]
+
+
+# --- S: characters that XML must not hold
+
+FORBIDDEN = st.sampled_from(
+    ["&#x1F;", "&#x0B;", "&#0;", "&#xFFFE;", "&#xD83D;", "&#99999999999;", "\x0b", "\x1f", "\x00", "\ufffe", "&",
+     "& co", "&nbsp;", "&x", "AT&T"]
+)  # fmt: skip  # as references, as they are, and what looks like a reference
+
+
+@given(forbidden=FORBIDDEN, name=st.sampled_from(["LastName", "Title", "Company"]), first=st.booleans())
+def test_a_forbidden_character_costs_itself(forbidden: str, name: str, first: bool) -> None:
+    """Both notifications of the message are read, as without it."""
+    bad = ("04l1", {"Id": "003A", "lead_score": "70.0", name: f"a{forbidden}b"})
+    good = ("04l2", {"Id": "003B", "lead_score": "71.0", "Name": "Ada &amp; Bob <![CDATA[& Co]]>"})
+    body = soap([bad, good] if first else [good, bad]).replace(b"00D000000000001EAA", b"00D1I000003qqqE")
+    read = {item.contact.id: item for item in setting(items("salesforce", body))}  # type: ignore[union-attr]  # references
+
+    assert {id: item.amount for id, item in read.items()} == {"003A": 70_000, "003B": 71_000}
+    assert read["003B"].fields == {"name": "Ada & Bob & Co"}
+
+
+def test_bytes_that_are_no_text_cost_themselves() -> None:
+    """A byte of another encoding in a text, also where the declaration says which."""
+    assert parse_xml(b"<a><b>x\xe9y</b><c>1</c></a>") == {"a": {"b": "x\ufffdy", "c": "1"}}
+    declared = b"<?xml version='1.0' encoding='ISO-8859-1'?><a><b>x\xe9&#1;</b></a>"
+    assert parse_xml(declared) == {"a": {"b": "xé\ufffd"}}
+
+
+# --- T: Salesforce's two spellings
+
+PAIRS = ["0031I0000081tbPQAQ", "0031I0000081tb0QAA", "003000000000001AAA", "0035500000VpHGfAAN", "00Q1I00000abcDEUAY"]
+
+
+@pytest.mark.parametrize("id", PAIRS)
+def test_both_spellings_are_one_id(id: str) -> None:
+    """Fifteen characters, in which case matters, and the eighteen that Salesforce sends."""
+    assert id_key(id[:15]) == id_key(id) == id
+
+
+@given(tail=st.text(string.ascii_letters + string.digits, min_size=12, max_size=12))
+def test_other_capitals_are_another_id(tail: str) -> None:
+    """The three characters at the end keep ids apart that differ in case alone; what is no such id stays."""
+    id, other = f"003{tail}", f"003{tail.swapcase()}"
+
+    assert id_key(id)[:15] == id
+    assert id_key(id_key(id)) == id_key(id)
+    assert (id_key(id).casefold() == id_key(other).casefold()) == (id == other)
+    for kept in (f"123{tail}", id[:14], f"{id}A", f"42-{tail}"):
+        assert id_key(kept) == kept
+
+
+# --- what Salesforce leaves out, forms and Freshsales
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["<sObject><Id>0031</Id></sObject>", "<sObject/>", "", "<sObject><Id>0031</Id><lead_score></lead_score></sObject>"],
+)
+def test_an_emptied_record_is_ignored(record: str) -> None:
+    """A record that was deleted meanwhile has nothing but its id; that is said, and nothing waits in quarantine."""
+    start, end = SOAP.index("<sObject"), SOAP.index("</Notification>")
+    (item,) = items("salesforce", SOAP[:start] + record + SOAP[end:])
+
+    assert isinstance(item, Ignored)
+    assert item.reason.startswith("its record is empty")
+
+
+def test_a_notification_that_has_other_content_when_it_is_repeated_is_another_fact() -> None:
+    """Salesforce reads the record anew for each attempt."""
+    first, same, other = (
+        setting(items("salesforce", SOAP.replace("83.0", value)))[0] for value in ("83.0", "83.0", "84.0")
+    )
+    assert first.key == same.key != other.key
+    assert first.former_keys == other.former_keys == ("04l1",)
+
+
+def test_a_blank_in_a_form_says_nothing() -> None:
+    """A form has no null; a blank in JSON is still no number."""
+    (blank,) = items("zoho", b"email=ada%40example.com&lead_score=", kind="application/x-www-form-urlencoded")
+    assert isinstance(blank, Ignored)
+    (wrong,) = items("zoho", {"email": "ada@example.com", "lead_score": ""})
+    assert isinstance(wrong, Unusable)
+
+
+@pytest.mark.parametrize("name", ["lead_score", "points", "custom_field.cf_fit"])
+def test_custom_fields_of_freshsales_are_read(name: str) -> None:
+    """By their own name, or by the whole one, mapped or not, beside the fields of the contact."""
+    field = name.rpartition(".")[2]
+    body = {"contact": {"email": "ada@example.com", "custom_field": {field: 72}}, "cf_other": None}
+    (item,) = setting(items("freshsales", body, map={"points": "lead_score", "custom_field.cf_fit": "lead_score"}))
+
+    assert (item.score, item.amount) == ("lead_score", 72_000)
+
+
+# --- numbers
+
+
+@given(whole=st.integers(-1000, 1000), digits=st.text("0123456789", min_size=4, max_size=12), typed=st.booleans())
+def test_more_digits_are_rounded_half_even(whole: int, digits: str, typed: bool) -> None:
+    """A CRM computes with more digits than a score has; who sends our own body is told."""
+    written = f"{whole}.{digits}"
+    value = written if typed else float(written)
+    expected = round(Fraction(written if typed else repr(value)) * 1000)
+    (item,) = setting(items("zapier", {"email": "ada@example.com", "lead_score": value}))
+
+    assert item.amount == expected
+    assert (item.note is not None) == (Fraction(written if typed else repr(value)) * 1000 != expected)
+    own = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "lead_score", "value": value}
+    (kept,) = items("generic", own)
+    assert isinstance(kept, Unusable) == (item.note is not None)
+
+
+VALUES_TO_ADJUST = [  # value, option, score in points or none, reason or note
+    (7.25, (), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
+    (12, (), None, "Fit runs from 1 to 10; 12 is outside it"),
+    (7.25, ("off_step=round",), 7, "7.25 was taken as 7"),  # of two that are as near, the one on an even step
+    (7.75, ("off_step=round",), 8, "7.75 was taken as 8"),
+    (7.5, ("off_step=round",), 7.5, None),
+    (12.3, ("off_step=round",), None, "Fit runs from 1 to 10; 12.3 is outside it"),
+    (12.3, ("out_of_range=clamp",), 10, "12.3 was taken as 10"),
+    (-3, ("out_of_range=clamp", "off_step=round"), 1, "-3 was taken as 1"),
+    (7.25, ("out_of_range=clamp",), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
+    (7.26666, ("off_step=round",), 7.5, "`7.26666` was rounded to 7.267; 7.267 was taken as 7.5"),
+    (7.25, ("off_step=round", "off_step=quarantine"), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
+]
+
+
+async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving) -> None:
+    """Otherwise they wait in quarantine; what was done is said in the answer, and a repeat stays a repeat."""
+    for number, (value, options, score, reason) in enumerate(VALUES_TO_ADJUST):
+        source = await connect(service, f"s-{number}", "zapier", options=options[:1])
+        for option in options[1:]:
+            configured = configure(
+                service.workspace, slug=source.slug, provider="zapier", options=SourceOptions(options=[option]),
+                before=source,
+            )  # fmt: skip  # as `source set` does
+            source = await set_source(
+                service.workspace, slug=source.slug, settings=configured.settings, now=service.clock()
+            )
+        body = encoded({"email": f"p{number}@example.com", "fit": value, "event_id": "e"})
+        answer, again = await send(service, source, body), await send(service, source, body)
+
+        assert answer.outcomes == [("quarantined" if score is None else "applied", reason)]
+        if score is not None:
+            assert again.outcomes == [("duplicate", None)]
+            assert await service.scores(f"p{number}@example.com") == {"fit": score * 1000}
+
+
+def test_only_crms_have_their_values_adjusted() -> None:
+    """Our own body is a program's, which can mend what it sends."""
+    with pytest.raises(Refusal, match=r"^`generic` has no option `off_step`; there is none$"):
+        configure(TEAM, slug="own", provider="generic", options=SourceOptions(options=["off_step=round"]))
+    with pytest.raises(Refusal, match=r"^the option `off_step` is round or quarantine, not `up`$"):
+        configure(TEAM, slug="own", provider="mautic", options=SourceOptions(options=["off_step=up"]))
+
+
+async def test_hubspot_may_send_two_values_of_one_millisecond(service: Receiving) -> None:
+    """Both are facts, whichever comes first and however often; the answer notes that the key decides."""
+    source = await connect(service, "hub", "hubspot", map=["lead=score"], options=["signature=v1"])
+    ends = []
+    for contact, values in ((7, ("50", "60")), (8, ("60", "50"))):
+        change = {"subscriptionType": "contact.propertyChange", "portalId": 1, "subscriptionId": 2, "objectId": contact}
+        change |= {"propertyName": "lead", "occurredAt": START // 1000 - 5}
+        bodies = [encoded([{**change, "propertyValue": value}]) for value in values]
+        answers = [await send(service, source, body) for body in (*bodies, *bodies)]
+
+        assert [answer.outcomes[0] for answer in answers] == [
+            ("applied", None), ("applied", SAME_TIME), ("duplicate", None), ("duplicate", None),
+        ]  # fmt: skip  # each value, and each again
+        ends.append(await service.scores(f"hub:{contact}"))
+        together = await send(service, source, encoded([{**change, "propertyValue": value} for value in values]))
+        assert together.counts == (0, 2, 0, 0)
+    assert ends[0] == ends[1]
