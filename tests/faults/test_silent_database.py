@@ -32,7 +32,7 @@ from tests.webhooks.sender import Answer, Sender, item, session
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
-QUICK = Limits(connect=0.5, lock=0.3, statement=0.5, idle=1.0, transaction=0.8, silence=0.2)
+QUICK = Limits(connect=1.0, lock=0.3, statement=1.0, idle=2.0, transaction=1.5, silence=0.2)
 POOL = 8  # connections of a process
 SLACK = 1.5  # seconds by which a busy machine may be late
 STOPPING = 30.0  # seconds in which the service ends, whatever the database does
@@ -313,7 +313,7 @@ async def test_a_file_that_takes_no_changes_is_not_ready(database_url: str, limi
 @on_postgres
 async def test_a_full_server_is_not_ready(database_url: str) -> None:
     """With the reason; once there is room nothing is missing."""
-    async with receiving(database_url, limits=QUICK) as service:
+    async with receiving(database_url) as service:
         owner = await raw.connect(database_url)
         await owner.execute(FULL)
         await check_refusing(service, "The database has no room left")
@@ -325,7 +325,7 @@ async def test_a_full_server_is_not_ready(database_url: str) -> None:
 @on_postgres
 async def test_a_server_that_may_only_be_read_is_not_ready(database_url: str) -> None:
     """As a copy is until it takes the place of its main server: also before anybody tried to write."""
-    async with receiving(database_url, limits=QUICK) as service:
+    async with receiving(database_url) as service:
         owner = await raw.connect(database_url)
         name = await owner.fetchval("SELECT current_database()")
         others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
