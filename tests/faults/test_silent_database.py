@@ -17,7 +17,7 @@ import pytest
 from storage.db.database import current_database
 from storage.domain.errors import StorageUnavailable
 from storage.limits import Limits
-from storage.scoring.definitions import score_types
+from storage.scoring.definitions import drafts, score_types
 from storage.scoring.drafts import draft
 from tests.bot.cli.program import PROGRAM, environment, serving
 from tests.counts import report_counts
@@ -208,6 +208,7 @@ async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_ma
                 service.workspace, wanted=replace((await score_types(service.workspace))[0], maximum=90_000), now=0
             )
         assert time.monotonic() - begun < (QUICK.lock or 0) + SLACK
+        assert await drafts(service.workspace) == ()
         assert report_answers("about a contact that a frozen process holds", held, limit=QUICK.lock or 0) == {503: 1}
         assert report_answers("about others meanwhile", others, limit=QUICK.lock or 0) == {200: 3}
         # The server ends the transaction of whoever is silent in it.
