@@ -35,8 +35,8 @@ def clean_text(text: str, *, lines: bool = False) -> str:
     """
     if text.isascii() and text.isprintable():
         return text.strip()
-    normal = unicodedata.normalize("NFC", text)
-    return "".join(_clean_character(character, lines=lines) for character in normal).strip()
+    cleaned = "".join(_clean_character(character, lines=lines) for character in text)
+    return unicodedata.normalize("NFC", cleaned).strip()
 
 
 def _clean_character(character: str, *, lines: bool) -> str:
@@ -73,7 +73,8 @@ def match_key(text: str) -> str:
     """
     if _PLAIN.fullmatch(text) is not None:  # most are, and this takes a tenth of the time
         return text.translate(_ALIKE).casefold()
-    folded = unicodedata.normalize("NFKC", text.translate(_ALIKE)).casefold()
+    seen = "".join(character for character in text if not _is_invisible(character)).translate(_ALIKE)
+    folded = unicodedata.normalize("NFKC", seen).casefold()
     folded = unicodedata.normalize("NFKC", folded).translate(_ALIKE)  # folding leaves something to be composed
     return " ".join("".join(character for character in folded if not _is_invisible(character)).split())
 

@@ -226,6 +226,22 @@ async def test_names_in_two_columns_are_one(team: Team, tmp_path: Path) -> None:
     assert names == {ADA: "Ada Lovelace", BOB: "Byron", "zoe@example.com": "Zoe"}
 
 
+async def test_a_cell_that_looks_blank_is_blank(team: Team, tmp_path: Path) -> None:
+    """Nothing is overwritten by characters that nobody sees, or by the words of other programs for nothing."""
+    desk = Desk(team, tmp_path)
+    await desk.take("email,name,score,attributes.plan\nada@example.com,Ada,5,pro\n")
+    for cell in ("\u200b", "\ufeff \u00ad", "\u00a0", "N/A", "n/a", "#N/A", "-", "\u2013", "\u2014"):
+        assert await desk.take(f"email,name,score,attributes.plan\nada@example.com,{cell},{cell},{cell}\n") == [
+            0,
+            0,
+            1,
+            0,
+        ]
+    assert await desk.seen() == {ADA: {"name": "Ada", "score": 5, "plan": "pro"}}
+    assert await desk.take("email,name,company\nada@example.com,'-,'N/A\n") == [0, 1, 0, 0]
+    assert await desk.seen() == {ADA: {"name": "-", "company": "N/A", "score": 5, "plan": "pro"}}
+
+
 async def test_footers_are_no_contacts(team: Team, tmp_path: Path) -> None:
     """What stands alone under the ids of a report is no id; an id alone in an export of ours is one."""
     desk = Desk(team, tmp_path)
