@@ -264,7 +264,9 @@ async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> N
     for workspace in {plan.workspace.id for plan in plans}:
         own_plans = [plan for plan in plans if plan.workspace.id == workspace]
         ids = {new.contact for plan in own_plans for new in plan.new if new.fact.fields}
-        ids |= {id for plan in own_plans for id in (*plan.spoken_of, *plan.regrouped)}
+        ids |= {id for plan in own_plans for id in plan.spoken_of}
+        # A link between rows that are one contact already may say which of them is shown.
+        ids |= {id for plan in own_plans if plan.regrouping for id in plan.regrouping.roots.values()}
         changed |= await load_merged_fields(session, workspace, ids)
     if changed:
         await contacts.write_fields(session, changed, now=now)

@@ -104,6 +104,9 @@ def test_a_long_row_of_undos_is_followed_to_its_end() -> None:
         ([(1, 2, 2), (1, 3, 1)], {1: 1, 2: 0, 3: 2, 4: 0}),  # what lacks is taken from 1 before 3
         ([(1, 2, 2), (1, 3, 3)], {1: 2, 2: 1, 3: 0, 4: 0}),  # 1 was 2 by then
         ([(1, 2, None), (3, 4, None), (2, 4, 4)], {1: 1, 2: 1, 3: 0, 4: 0}),
+        ([(1, 3, 3), (1, 2, None)], {1: 1, 2: 1, 3: 0, 4: 0}),  # a proof says the same before and after a merge
+        ([(1, 2, None), (1, 3, 3)], {1: 1, 2: 1, 3: 0, 4: 0}),
+        ([(1, 2, 2), (3, 4, 4), (1, 4, None)], {1: 1, 2: 0, 3: 2, 4: 1}),
         ([(1, 2, 2), (1, 2, 1)], {1: 1, 2: 0, 3: 0, 4: 0}),  # they are one already
         ([(1, 9, 9)], {1: 0, 2: 0, 3: 0, 4: 0}),  # 9 is none of them
     ],
