@@ -69,6 +69,9 @@ def test_other_encodings_are_still_what_they_are(tmp_path: Path) -> None:
         "MÜLLER",
     ]
     assert [row[1][0] for row in read(tmp_path / "w.csv", "name\r\nRen\u00e9".encode("cp1252"))] == ["Ren\u00e9"]
+    by_chance = [*[f"Ren\u00e9 {n}" for n in range(20)], "\u00abSpa\u00df\u00bb"]  # the last two are also one of UTF-8
+    rows = read(tmp_path / "c.csv", "\r\n".join(["name", *by_chance]).encode("cp1252"))
+    assert [row[1][0] for row in rows] == by_chance
     cut = read(tmp_path / "u.csv", "name\r\nZo\u00eb\r\nZo\u00eb".encode()[:-1])
     assert cut[0] == (2, ("Zo\u00eb",), None)
     assert cut[1][2] == "it has a byte that is not UTF-8: write its letters again"
@@ -130,6 +133,12 @@ def test_attributes_come_back_from_their_cell(value: Json) -> None:
     returned = read_attribute(read_cell(guard_formula(write_attribute(value))))
 
     assert (returned, type(returned)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["1.50", "1e5", "007", "+5", "NaN", "Infinity", "0x10", "1_000", "True", "[1,2]", "{"])
+def test_texts_of_others_stay_texts(text: str) -> None:
+    """Only what an export of ours writes is read as a number, a list or the like."""
+    assert read_attribute(text) == text
 
 
 @given(
