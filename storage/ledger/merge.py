@@ -56,9 +56,11 @@ async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, i
     """
     roots = await _resolve_links(session, plan, plan.members)
     moved = {row: root for row, root in roots.items() if plan.members[row] != root}
-    if not moved:
+    # Another link between rows that are one contact already may show the other one's name and address.
+    linked = {roots[row] for row in plan.linked}
+    affected = {plan.members[row] for row in moved} | set(moved.values()) | linked
+    if not affected:
         return replace(plan, regrouping=Regrouping(roots=roots)), {}
-    affected = {plan.members[row] for row in moved} | set(moved.values())
     rows = {row for row, root in plan.members.items() if root in affected}
     definitions = {(id, key): score_type.definition for id in affected for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)

@@ -156,11 +156,16 @@ class Plan:
     is_undone: bool = False  #: its batch was undone before it: an import that goes on after its undo
 
     @property
+    def linked(self) -> list[int]:
+        """The rows of contacts that it merges or splits."""
+        linked = [row for planned in self.items for link in planned.links for row in link[1:]]
+        return [*linked, *(self.undo.links if self.undo else ())]
+
+    @property
     def joined(self) -> list[int]:
         """The rows of contacts that it merges, splits or deletes."""
-        linked = [row for planned in self.items for link in planned.links for row in link[1:]]
         deleted = [row for planned in self.items if planned.kind is ItemKind.DELETION for row in planned.rows]
-        return [*linked, *deleted, *(self.undo.links if self.undo else ())]
+        return [*self.linked, *deleted]
 
     @property
     def spoken_of(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ it had been alone. A submission that merges, splits or deletes contacts, or undo
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from storage.alerts import rules as alert_rules
-from storage.alerts.decide import decide_all
+from storage.alerts.decide import decide_all, reads_scores
 from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db.database import Session
@@ -27,7 +27,7 @@ from storage.ledger.facts import Scored
 from storage.ledger.lock import Returned, insert_newcomers, lock_contacts
 from storage.ledger.merge import carry_state, regroup_contacts
 from storage.ledger.plan import ItemKind, Name, Plan, arrange_turns, cut_group, plan_submission
-from storage.ledger.project import Known, project, save_fields
+from storage.ledger.project import Known, project, save_fields, save_scores
 from storage.ledger.resolve import resolve
 from storage.ledger.undo import append_undo, find_undo_scope
 from storage.scoring import definitions
@@ -68,6 +68,7 @@ async def record_group(
     for turn in arrange_turns(plans):
         turn, known, memory = await _record_turn(session, turn, rules, drafts, known, memory, now=now)
         recorded += turn
+    await save_scores(session, known)
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
     await _save_deliveries(session, recorded)
@@ -102,6 +103,8 @@ async def _record_turn(
     if any(plan.regrouping for plan in plans):
         known = Known(states=await _load_states(session, plans))
     plans, known = await project(session, plans, known)
+    if any(reads_scores(rule) for plan in plans for rule in rules.get(plan.workspace.id, ())):
+        known = await save_scores(session, known)
     if drafts:
         await project_into_drafts(session, plans, drafts)
     await save_fields(session, plans, now=now)  # last: both projections begin with the fields as they were

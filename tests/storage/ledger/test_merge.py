@@ -430,3 +430,14 @@ async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
     assert [await team.value(f"p{n}@example.com") for n in range(12)] == [10_000] * 12
     assert len({(await team.contact(f"p{n}@example.com")).id for n in range(12)}) == 6
     await whole(team)
+
+
+async def test_another_merge_of_the_same_contacts_shows_the_other_one(team: Team) -> None:
+    """The earliest word says who is shown, also when it arrives last and no row moves by it."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 20, at=NOW - 8))
+    await team.deliver(merge("m", ADA, BOB, at=NOW - 5), batch="d2")
+    first = (await team.contact(ADA)).email
+    await team.deliver(merge("m2", BOB, ADA, at=NOW - 6), batch="d3")
+
+    assert (first, (await team.contact(ADA)).email) == (BOB, ADA)
+    await whole(team)
