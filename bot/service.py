@@ -173,9 +173,6 @@ class Service:
             enterprise=identity.get("enterprise_id"),
             bot_user=identity.get("user_id"),
         )
-        deliverer = Deliverer(
-            workspace=workspace, people=people, posting=self._build_client(repeats=None), clock=self._clock
-        )
         dispatcher = Dispatcher(
             workspace=workspace,
             enterprise=identity.get("enterprise_id"),
@@ -186,6 +183,13 @@ class Service:
             senders=self._build_senders(),
             wake=self._job_runner.wake,
             committer=self._storage.committer,
+            clock=self._clock,
+        )
+        deliverer = Deliverer(
+            workspace=workspace,
+            people=people,
+            posting=self._build_client(repeats=None),
+            answer_late=dispatcher.answer_late,
             clock=self._clock,
         )
         authorization = AuthorizeResult(

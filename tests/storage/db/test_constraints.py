@@ -69,7 +69,7 @@ KEYS = [
     ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
-    ("notices", "workspace_id"),
+    ("notices", "workspace_id"), ("late_answers", "workspace_id"),
     ("tombstones", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
