@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from bot.blocks.preview import applied_reply, heading
+from bot.blocks.preview import heading
 from bot.blocks.refusals import plain_reply
 from bot.blocks.settings import type_modal
-from bot.definition_changes import draft_of, settings_page, show_preview
+from bot.definition_changes import PATIENCE, apply_change, draft_of, revert_change, settings_page, show_preview
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape
 from storage.scoring.definitions import load_version
-from storage.scoring.drafts import NoDraft, apply, cancel, draft
+from storage.scoring.drafts import cancel
 
 
 async def turn_settings(request: Request) -> Reply:
@@ -43,16 +43,14 @@ async def apply_and_ask(request: Request) -> Reply:
 
 async def _apply_draft(request: Request, *, asks: bool) -> Reply:
     key, _, number = request.text.partition(" ")
-    pending, before = await draft_of(request, key, number), request.type(key)
-    count = await apply(request.workspace, draft=pending, asks=asks, now=request.now)
-    return applied_reply(before, pending, follow_up_count=count if asks else None)
+    return await apply_change(request, await draft_of(request, key, number), asks=asks)
 
 
 async def cancel_draft(request: Request) -> Reply:
     """Drop a draft."""
     key, _, number = request.text.partition(" ")
     pending = await draft_of(request, key, number)
-    await cancel(request.workspace, draft=pending)
+    await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
     text = f"Cancelled, so nothing was changed. It was: {heading(request.type(key), pending)}."
     return replace(plain_reply(text), replaces=True)
 
@@ -68,12 +66,7 @@ async def revert_definition(request: Request) -> Reply:
     if int(before) >= live.number:
         raise Outlived
     earlier = await load_version(request.workspace, score=key, number=int(before))
-    new_draft = await draft(request.workspace, wanted=earlier, now=request.now)
-    if new_draft is None:
-        raise NoDraft
-    await apply(request.workspace, draft=new_draft, asks=False, now=request.now)
-    text = f"*Taken back.* {heading(live, new_draft, is_done=True)}. Nobody was asked to follow up."
-    return replace(plain_reply(text), replaces=True)
+    return await revert_change(request, earlier)
 
 
 def _split_value(text: str) -> list[str]:

@@ -35,9 +35,9 @@ async def redefine(
         change = await preview(workspace, draft=new_draft, now=system_clock())
         results.append(change)
         if dry_run:
-            await cancel(workspace, draft=new_draft)
+            await cancel(workspace, draft=new_draft, clock=system_clock)
         else:
-            await apply(workspace, draft=new_draft, asks=should_ask, now=system_clock())
+            await apply(workspace, draft=new_draft, asks=should_ask, clock=system_clock)
     return results
 
 
@@ -46,7 +46,7 @@ async def _build_draft(workspace: Workspace, new_draft: ScoreType) -> None:
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         bar = progress.add_task(new_draft.label, total=total)
         await build(
-            workspace, draft=new_draft, progress=lambda done: progress.update(bar, completed=done), now=system_clock()
+            workspace, draft=new_draft, progress=lambda done: progress.update(bar, completed=done), clock=system_clock
         )
 
 

@@ -177,6 +177,11 @@ class Dispatcher:
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
         await self._answers.draw_home(user, await self._handle(payload, home))
 
+    async def answer_late(self, *, user: str, answer_to: str | None, reply: Reply) -> None:
+        """Answer a request that was made a while ago, where it was made or else by direct message."""
+        payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
+        await self._answers.answer(payload, reply)
+
     async def drained(self, *, patience: float) -> None:
         """Wait, but not longer than *patience* seconds, for what was acknowledged and is not answered yet."""
         if self._tasks:
@@ -239,6 +244,8 @@ class Dispatcher:
             senders=self._senders,
             key=payload.key,
             now=now,
+            clock=self._clock,
+            answer_to=payload.answer_to,
             address_of=self._find_address,
             name_of=self._find_name,
             is_colleague=self._is_colleague,

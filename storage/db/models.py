@@ -61,6 +61,7 @@ class Definition(Model):
     rules = fields.TextField()  # as JSON
     is_draft = fields.BooleanField()  # being folded beside the live one
     to_fold = fields.BooleanField(db_default=False)  # an older version folded it, and otherwise
+    asked = fields.BigIntField(null=True)  # how many follow-ups were opened for newcomers when it was applied
     created_at = fields.BigIntField()
 
     class Meta:
@@ -528,6 +529,7 @@ class Job(Model):
     due_at = fields.BigIntField()
     attempts = fields.IntField()
     failed_for = fields.BigIntField(db_default=0)  # µs for which it has waited because of failures of its own
+    position = fields.BigIntField(db_default=0)  # how far its earlier slices have come
     under_way = fields.BooleanField()  # begun, and not known how it ended
     given_up_at = fields.BigIntField(null=True)
     problem = fields.TextField(null=True)
@@ -552,3 +554,19 @@ class Lane(Model):
     class Meta:
         table = "lanes"
         constraints = (UniqueConstraint(fields=("workspace_id", "name"), name="lanes_name"),)
+
+
+# Somebody who waits for the result of a job.
+class LateAnswer(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    slack_user = fields.CharField(max_length=32)
+    answer_to = fields.TextField(null=True)  # Slack's response_url, encrypted
+    about = fields.TextField()  # as JSON
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "late_answers"
+        indexes = (Index(fields=("workspace_id",), name="late_answers_workspace"),)
