@@ -70,7 +70,7 @@ def read_items(provider: Provider, request: SignedRequest, *, source: Source, ke
 
 
 async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[ItemRequest]:
-    """Return items as the source records them: with the keys of earlier versions, and values adjusted as its settings require."""
+    """Return items as they are recorded: with the keys of earlier versions, and with adjusted values if the source allows."""
     items = await use_former_keys(source.workspace, source=source.slug, items=items)
     items = await find_simultaneous(source.workspace, source=source.slug, items=items)
     options = source.settings.options
@@ -131,7 +131,7 @@ def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
 
 
 def _warn_of_missing_ids(items: Sequence[ItemRequest], key: str) -> list[str]:
-    """Return a warning if nothing identifies the events: a score that returns to an earlier value is then a duplicate."""
+    """Return a warning if nothing identifies the events: a return to an earlier score is then a duplicate."""
     if not key.startswith("sha256:") or not any(isinstance(item, Item) and item.key.startswith(key) for item in items):
         return []
     return ["nothing tells an event from its repeat: the same body again will count as one; send an id, or the time"]
