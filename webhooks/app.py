@@ -39,7 +39,7 @@ def routes(
 async def handle_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer a request without an answer: an unknown path, a method that is not allowed, or an unexpected exception."""
+    """Answer a request that no handler answered: an unknown path, a method that is not allowed, or an exception."""
     try:
         return await handler(request)
     except web.HTTPException as exc:

@@ -14,8 +14,8 @@ from storage.ledger.contacts import Identity
 
 READ = "read"  #: the kind of the job that reads one contact back
 LANE = "read/"  #: lane prefix, followed by the slug of a source; each source's lane reads one contact at a time
-#: read-backs are due at the end of an interval of this length, in µs: changes within one interval need one read-back,
-#: and none of the changes can come after it
+#: read-backs are due at the end of an interval of this length, in µs: changes within one interval share a read-back,
+#: which comes after all of them
 TOGETHER = 2 * SECOND
 
 

@@ -114,7 +114,7 @@ def _read_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tupl
         cells = _drop_blank(tuple(next(csv.reader(lines, delimiter=delimiter, strict=True), ())), width=width)
     except csv.Error:
         cells = None
-    # A row with another number of cells on several lines: somebody opened a quote and did not mean to close it there.
+    # A row of several lines with a wrong number of cells: its quote was opened by mistake.
     if cells is None or (len(lines.taken) > 1 and width is not None and len(cells) != width):
         lines.keep_first()
         guess = lines.taken[0].rstrip("\r\n").split(delimiter)

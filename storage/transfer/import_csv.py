@@ -359,7 +359,7 @@ def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets
 
 
 def format_columns(columns: Sequence[str]) -> str:
-    """Return the names of columns as one text, only the first ones if there are many."""
+    """Return the names of columns as one text, shortened to the first MOST_NAMED."""
     remaining = len(columns) - MOST_NAMED
     return ", ".join(columns[:MOST_NAMED]) + (f" and {remaining:,} more" if remaining > 0 else "")
 
@@ -597,7 +597,7 @@ def _apply_outcomes(import_rows: Sequence[_ImportRow], recorded: Recorded) -> No
     for import_row in import_rows:
         row_outcomes = list(islice(outcomes, len(import_row.items)))
         import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
-        # The same file, line and column has the same content, even if an earlier version parsed it differently.
+        # A conflict is no complaint: the cell is the same, but an earlier version parsed it differently.
         reasons = (outcome.reason for outcome in row_outcomes if outcome.reason != CONFLICT)
         import_row.complaints += dict.fromkeys(reason for reason in reasons if reason)
 

@@ -202,7 +202,7 @@ class TokenCredential:
 class Organization:
     """Authentication by the id of a Salesforce organization in the message, and a token if the source has one.
 
-    The id has 15 characters, of which the case matters, or 18, of which the last three are a checksum:
+    The id has 15 case-sensitive characters, or 18 characters that end with a checksum of three:
     https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/field_types.htm
     """
 

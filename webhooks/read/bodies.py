@@ -92,7 +92,7 @@ def parse_items(raw: bytes) -> object:
     """
     Return the document in *raw* like *parse_json*, but with a *Rejected* in place of every unusable item.
 
-    An item is an element of the list `items`, or else the body itself. The other keys beside `items` are not checked,
+    An item is an element of the list `items`, or else the body itself. The keys beside `items` are not checked,
     except that no key of the body may be duplicated. Raises *Unparseable* for a body that is not JSON.
     """
     with _convert_errors(raw) as text:

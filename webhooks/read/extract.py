@@ -120,8 +120,8 @@ def scores(
     """
     Return an item that sets the score for every property that is mapped to a score type, or named like one.
 
-    A null is ignored, unless the property is among those *cleared*: then the score is cleared. *about* are fields of
-    the contact itself.
+    The item of an invalid number is quarantined, and the item of a null is ignored. A property among those *cleared*
+    clears its score instead. If no property is a score, the event is ignored. *about* are fields of the contact itself.
     *was* is the score before the change in thousandths, if the sender includes it and the key sorts by it.
     With *by_value* the key includes the property and its value. *former_key* is the key that earlier versions used.
     """

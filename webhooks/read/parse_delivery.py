@@ -70,7 +70,7 @@ def read_items(provider: Provider, request: SignedRequest, *, source: Source, ke
 
 
 async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[ItemRequest]:
-    """Return items as they are recorded: with the keys of earlier versions, and with adjusted values if the source allows."""
+    """Return items as they are recorded: with the keys of earlier versions, and with values that the source adjusts."""
     items = await use_former_keys(source.workspace, source=source.slug, items=items)
     items = await find_simultaneous(source.workspace, source=source.slug, items=items)
     options = source.settings.options
