@@ -1,4 +1,4 @@
-"""Take another definition of a score type to a preview; every screen that changes one ends here."""
+"""Draft, preview and rename score types; every screen that changes a definition uses these functions."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -16,29 +16,29 @@ from storage.scoring.drafts import NoDraft, build, cancel, draft, preview
 
 
 async def settings_page(request: Request, *, first: int = 0) -> Reply:
-    """Answer with some of the score types, from place *first* on."""
+    """Return the page of score types that starts at index *first*, with the open drafts."""
     return settings_reply(request.types, await drafts(request.workspace), first=first)
 
 
 async def propose_change(request: Request, proposed: ScoreType) -> Reply:
-    """Change at once what moves no score, else show what would change; an older draft of the type gives way.
+    """Apply a change that affects no score at once, or else build a draft and show its preview.
 
-    Raises BadDefinition.
+    Older drafts of the type are canceled. Raises BadDefinition.
     """
     live = request.type(proposed.key)
     older = [pending for pending in await drafts(request.workspace) if pending.key == proposed.key]
     same = next(
         (pending for pending in older if _drop_version(pending) == _drop_version(proposed)), None
-    )  # the same form, handed in again
+    )  # a repeated submission of the same form
     new_draft = same or await draft(request.workspace, wanted=proposed, now=request.now)
     for pending in older:
         if pending != same:
-            with suppress(NoDraft):  # somebody else was faster
+            with suppress(NoDraft):  # somebody else canceled or applied the draft first
                 await cancel(request.workspace, draft=pending)
     if new_draft is None:
         return _reply_to_rename(live, proposed)
     reply = await show_preview(request, new_draft)
-    if proposed.is_default and not live.is_default:  # which moves no score, so it does not wait
+    if proposed.is_default and not live.is_default:  # the default affects no score, so it changed at once
         note = f"Numbers without a score type mean {escape(live.label)} already."
         reply = replace(reply, blocks=[*reply.blocks, context(note)])
     return reply
@@ -49,7 +49,7 @@ def _drop_version(score_type: ScoreType) -> ScoreType:
 
 
 async def show_preview(request: Request, pending: ScoreType) -> Reply:
-    """Build a draft, which may take a while, and answer with what it would change; raises NoDraft."""
+    """Build a draft, which may take a while, and return its preview; raises NoDraft."""
     await build(request.workspace, draft=pending, progress=lambda _: None, now=request.now)
     changes = await preview(request.workspace, draft=pending, now=request.now)
     existing = await contacts(request.workspace, ids=[id for id, _, _ in changes.first])
@@ -57,7 +57,7 @@ async def show_preview(request: Request, pending: ScoreType) -> Reply:
 
 
 async def draft_of(request: Request, key: str, number: str) -> ScoreType:
-    """Give the draft that a button names; raises NoDraft, also where another version was applied after it was made."""
+    """Return the draft in a button's value; raises NoDraft if it is gone or a newer version is live."""
     matches = [
         pending for pending in await drafts(request.workspace) if (pending.key, str(pending.number)) == (key, number)
     ]
@@ -70,7 +70,7 @@ async def draft_of(request: Request, key: str, number: str) -> ScoreType:
 
 
 def _reply_to_rename(live: ScoreType, proposed: ScoreType) -> Reply:
-    """Say what was changed that moves no score."""
+    """Return the reply about changes that affect no score."""
     changes = []
     if proposed.label != live.label:
         changes.append(f"{escape(live.label)} is called {escape(proposed.label)} now")
