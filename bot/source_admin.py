@@ -13,7 +13,7 @@ HIDDEN = "…"
 
 
 def explain_missing_token(slug: str) -> str:
-    """Return a sentence for a source without an API token, whose contacts have only ids, and how to add the token."""
+    """Return a sentence for a source without an API token: its contacts have only ids, and how to add the token."""
     return (
         "Its contacts are known by their ids alone; for addresses and names give it an API token:"
         f" contact-score source set {slug} --api-token TOKEN"
@@ -41,7 +41,7 @@ class Senders:
     """The providers of sources, and functions to configure, test and replay a source."""
 
     steps: Mapping[str, Sequence[str]]  #: provider → setup steps, with placeholders `{url}`, `{secret}` and SLUG
-    id_only: Collection[str]  #: providers whose deliveries have only contact ids, but whose API returns the contacts
+    id_only: Collection[str]  #: providers that send only contact ids, but return the contacts through an API
     address: str  #: the public URL of the service
     configure: Configures
     #: (source, secret) → the next secret: the given one after validation, or a generated one; raises a Refusal

@@ -86,7 +86,7 @@ def type_modal(score_type: ScoreType | None) -> Block:
         "title": plain("Score type"),
         "submit": plain("Add" if is_new else "Continue"),
         "close": plain("Cancel"),
-        # The version lets the handler keep changes that somebody else made while the form was open.
+        # The handler refuses the form if the version has changed since the form was opened.
         "private_metadata": json.dumps(
             {"key": score_type.key if score_type else None, "number": score_type.number if score_type else 0}
         ),

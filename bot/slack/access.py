@@ -12,7 +12,7 @@ from storage.domain.people import Choices, Setters
 
 
 class Verdict(Enum):
-    """The result of an access check; the value is the sentence shown to the user, free of contact data."""
+    """The result of an access check; the value is the sentence shown to the user, without contact data."""
 
     ALLOWED = ""
     GUEST = "Scores are for members of this workspace; guests cannot see or change them."

@@ -35,7 +35,7 @@ _NO_DELETION = frozenset(
 )
 #: the text of a message after its contact was deleted
 CONTACT_DELETED = "Contact deleted"
-#: what stands in a message that may not name anybody any more
+#: replaces the text of a message that not every reader may see any more
 HIDDEN = "Hidden, because not everyone here may see scores; members can type `/score followups`."
 
 
