@@ -48,7 +48,7 @@ def _open_database(keep: Path | None) -> Iterator[Path]:
 
 
 async def _run_demo(path: Path) -> None:
-    # Slack's libraries take half a second to import, so only this command imports them.
+    # Slack's libraries take half a second to import, so the other commands do not import them.
     from bot import logs
     from bot.demo import Sandbox
     from bot.demo.crm import bodies
