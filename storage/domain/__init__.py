@@ -1,1 +1,1 @@
-"""Decide: frozen records in, frozen records out, with no clock, no database and no library but Python's own."""
+"""Make all decisions as pure functions on frozen records. Nothing here does I/O, reads a clock or imports a library."""
