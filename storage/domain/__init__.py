@@ -1,1 +1,1 @@
-"""Make all decisions as pure functions on frozen records. Nothing here does I/O, reads a clock or imports a library."""
+"""Decide everything that needs no database: pure functions on frozen records, without I/O and without a clock."""
