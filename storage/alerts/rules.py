@@ -82,7 +82,7 @@ class AlertRule:
         return Watch(
             rule=self.id, score_type=score_type, kind=self.kind, region=region, amount=self.amount, span=self.span,
             margin=margin, hold=self.hold, cooldown=self.cooldown,
-        )  # fmt: skip  # when, and how often
+        )  # fmt: skip
 
     def does(
         self, words: AlertWords, condition: str, types: Collection[ScoreType], *, default_channel: str | None
@@ -115,7 +115,7 @@ def watch_for(words: AlertWords) -> Watch:
         rule=0, score_type=score_type, kind=words.kind, region=words.region, amount=words.amount, span=words.span,
         margin=(score_type.maximum - score_type.minimum) // MARGIN if words.margin is None else words.margin,
         hold=words.hold, cooldown=COOLDOWN if words.cooldown is None else words.cooldown,
-    )  # fmt: skip  # when, and how often
+    )  # fmt: skip
 
 
 async def insert_default(session: Session, workspace: Workspace, *, now: int) -> None:
@@ -160,7 +160,10 @@ async def insert_rule(
 
 
 async def load_rules(session: Session, workspaces: Collection[int]) -> dict[int, list[AlertRule]]:
-    """Load the rules of workspaces, by workspace id, in the order they were added. Removed rules are left out."""
+    """Load the rules of workspaces, by workspace id, in the order they were added: the default rule first.
+
+    Removed rules are left out.
+    """
     rows = await session.rows(
         "SELECT r.* FROM given(id bigint) JOIN alert_rules r ON r.workspace_id = given.id"
         " WHERE r.removed_at IS NULL ORDER BY r.id",
@@ -173,7 +176,7 @@ async def load_rules(session: Session, workspaces: Collection[int]) -> dict[int,
 
 
 async def alert_rules(workspace: Workspace) -> list[AlertRule]:
-    """Load the rules of a workspace, in the order they were added."""
+    """Load the rules of a workspace, in the order they were added: the default rule first."""
     return (await load_rules(database.current_database().reader, [workspace.id])).get(workspace.id, [])
 
 

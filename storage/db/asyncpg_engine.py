@@ -154,7 +154,7 @@ class _Transaction(TransactionWrapper):
         await self._connection.execute("RELEASE SAVEPOINT inner")
 
     def abandon(self) -> None:
-        """Close the connection at once, without a rollback."""
+        """Close the connection at once. The server then rolls back."""
         _close(self._connection)
 
     def _in_transaction(self) -> TransactionContext:

@@ -56,8 +56,8 @@ def check_zone(name: str) -> str:
 def next_time(zone: str, minute: int, *, after: int) -> int:
     """Return the first instant after *after* at which a working day in the zone reaches *minute*.
 
-    There is exactly one such instant a day, also when the clocks change. A local time that is skipped comes later by
-    the length of the gap; of a repeated local time the first one counts.
+    There is exactly one such instant on a working day, also when the clocks change: a skipped local time comes later
+    by the length of the gap, and of a repeated local time the first one counts.
     """
     day = _to_local(zone, after).date()
     for days_ahead in range(8):

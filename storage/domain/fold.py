@@ -125,7 +125,7 @@ def _compute_rank(own: int | None, at: int, base: int, score_type: ScoreType, *,
 def bears_on(fact: Fact, score_type: ScoreType) -> bool:
     """Return whether a fact is relevant to a score type.
 
-    Any fact with fields is relevant if rules of the type read fields, also if they read others: see `can_move`.
+    If any rule of the type reads fields, every fact with fields is relevant. `can_move` is stricter.
     """
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True

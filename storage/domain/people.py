@@ -24,7 +24,7 @@ class Setters(StrEnum):
 class Choices:
     """The settings that admins of a workspace chose. Times in µs UTC."""
 
-    alert_channel: str | None  #: the Slack channel id that follow-ups are posted to; None: no channel was chosen
+    alert_channel: str | None  #: the Slack channel id for follow-ups; None: the contact's owner, else an admin
     admins: tuple[str, ...]  #: Slack user ids of additional admins, beside the admins of the Slack workspace
     setters: Setters
     welcomed_at: int | None  #: when an admin was sent the setup questions

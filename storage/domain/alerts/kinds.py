@@ -101,7 +101,7 @@ class AlertMemory:
 
     taken: bool = False  #: the score entered the region and the rule has not re-armed since
     pending_until: int | None = None  #: when to evaluate again: the end of the hold, or when UNTOUCHED may fire
-    fired_at: int | None = None  #: when the rule last fired
+    fired_at: int | None = None  #: when the rule last fired and a follow-up was opened
     seen_at: int = 0  #: everything up to this instant was evaluated
     spent: int = 0  #: how many times the cool-down kept the rule from firing
 
