@@ -1,4 +1,4 @@
-"""Take back what one request recorded, and say what that did."""
+"""Undo a recorded batch and render the result."""
 
 from bot.blocks.receipt import receipt_reply, taken_back_reply
 from bot.slack.handling import Reply, Request
@@ -6,10 +6,10 @@ from storage.ledger.contacts import contacts
 
 
 async def undo_batch(request: Request, batch: str, *, replaces: bool = False) -> Reply:
-    """Leave a batch out of every fold; raises NothingToUndo."""
+    """Undo a batch, recalculate the affected scores and return the receipt; raises NothingToUndo."""
     recorded = await request.undo(batch)
     if not recorded.undone:
-        return Reply()  # the same request, sent again
+        return Reply()  # a retry of the same request
     affected = await contacts(request.workspace, ids=recorded.undone[:2])
     if recorded.moved and len(affected) == 1:
         return receipt_reply(affected[0], recorded.moved, batch=request.batch, note="undone", replaces=replaces)

@@ -1,4 +1,4 @@
-"""Make whoever clicks the owner of a contact that has none."""
+"""Handle the button that makes the person who clicks the owner of a contact."""
 
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.handling import Reply, Request
@@ -8,7 +8,7 @@ from storage.ledger.contacts import find_by_key
 
 
 async def become_owner(request: Request) -> Reply:
-    """Record who owns it from now on, unless somebody else does by now."""
+    """Record the person who clicks as owner, unless the contact has an owner in the meantime."""
     contact = await find_by_key(request.workspace, key=request.text)
     if contact is None:
         return refusal_reply(UnknownContact())

@@ -1,4 +1,4 @@
-"""Show a contact with all scores."""
+"""`/score view`: show a contact with all scores."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from storage.reading.current_scores import card
 
 
 async def view_score(request: Request) -> Reply:
-    """Answer `view CONTACT`."""
+    """Handle `view CONTACT`, also without the verb."""
     words = read_contact(request.text)
     if not words:
         return plain_reply("Say whom: `/score view ada@example.com`")

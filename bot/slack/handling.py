@@ -41,6 +41,8 @@ class Request:
     choices: Choices
     rights: frozenset[Need]
     senders: Senders
+    clock: Callable[[], int]  #: for what takes longer than a moment
+    answer_to: str | None  #: Slack's response_url
     text: str = ""  #: what follows the verb, or the value of a button
     creates: bool = False  #: make the contact where there is none
     fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → what was entered

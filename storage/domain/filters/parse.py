@@ -141,7 +141,7 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
         return BadFilter(sentence, text=text, column=column)
     if symbol == "," and text[:column][-1:].isdigit():
         return BadFilter("use a point in a number: 8.5", text=text, column=column)
-    if symbol == '"':
+    if symbol in ('"', "\u201c", "\u201e"):
         return BadFilter("the quotes are not closed", text=text, column=column)
     before = text[:column]
     if symbol in ("<", ">", "=") and _TWO_SIGNS.search(before):

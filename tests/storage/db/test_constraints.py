@@ -72,6 +72,7 @@ KEYS = [
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
+    ("late_answers", "workspace_id"),
     ("tombstones", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {

@@ -112,7 +112,7 @@ async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
             await team.undo(batch, batch=f"u{number}")
     checked = await verify_next(team.workspace)
     assert checked.differences == ()
-    await apply(team.workspace, draft=drafted, asks=False, now=NOW)
+    await apply(team.workspace, draft=drafted, asks=False, clock=lambda: NOW)
     assert (await verify_next(team.workspace)).differences == ()
     counts["scores"] = checked.scores
     report_counts("scores from the first fact on", counts)

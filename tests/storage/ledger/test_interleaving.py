@@ -17,7 +17,8 @@ from storage.domain.score_types import Rule, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import StartAgain
-from storage.ledger.record import Returned, record_group
+from storage.ledger.lock import Returned
+from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.scoring import drafts
 from storage.scoring.definitions import score_types
@@ -171,7 +172,7 @@ async def draft_rule(team: Team, *, points: int) -> ScoreType:
     rule = Rule(name="Visit", activity="visit", points=points * 1000)
     draft = await drafts.draft(team.workspace, wanted=replace(live, rules=(rule,)), now=NOW)
     assert draft is not None
-    await drafts.build(team.workspace, draft=draft, progress=lambda _: None, now=NOW)
+    await drafts.build(team.workspace, draft=draft, clock=lambda: NOW)
     return draft
 
 
@@ -226,7 +227,8 @@ async def test_whoever_drafts_and_applies_while_something_is_recorded(team: Team
         points = 1 + after % 2
 
         async def redefine(points: int = points) -> None:
-            await drafts.apply(team.workspace, draft=await draft_rule(team, points=points), asks=True, now=NOW)
+            draft = await draft_rule(team, points=points)
+            await drafts.apply(team.workspace, draft=draft, asks=True, clock=lambda: NOW)
 
         async def record_visits(session: Session, after: int = after) -> None:
             await record_group(session, [(team.workspace, team.delivery(*visits(after), batch=f"d{after}"))], now=NOW)

@@ -248,7 +248,7 @@ async def test_an_adjustment_that_was_made_is_repeated_after_the_step_changed(se
     live = await score_type(service.workspace, key="score")
     drafted = await draft(service.workspace, wanted=replace(live, step=10_000), now=service.clock.now)
     assert drafted is not None
-    await apply(service.workspace, draft=drafted, asks=False, now=service.clock.now)
+    await apply(service.workspace, draft=drafted, asks=False, clock=service.clock)
 
     assert (await adjusted(api, 5, "once")).status == 200
     refused = await adjusted(api, 5, "twice")
