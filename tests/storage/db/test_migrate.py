@@ -1,15 +1,24 @@
 """Tables are brought up to date by one process at a time, and no row is ever lost."""
 
+import asyncio
 import json
 import shutil
 import sqlite3
 import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from tortoise.context import TortoiseContext
+from tortoise.migrations.executor import MigrationTarget
 
 from storage.bootstrap import migrate, open_storage
+from storage.db import database
+from storage.db import migrate as migrating
 from storage.ledger.verify import Difference, verify_next
+from storage.limits import MIGRATION
 from storage.workspaces import add_workspace, all_workspaces
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run
@@ -343,6 +352,65 @@ async def verified(url: str) -> tuple[int, list[Difference]]:
     finally:
         await opened_storage.close()
     return checked.scores, list(checked.differences)
+
+
+async def apply_until(last: str, url: str) -> None:
+    """Apply the migrations up to *last*, and look at no row."""
+    address = database.parse_url(url)
+    writer = {**address.config, "credentials": dict(address.config["credentials"])}
+    if address.path is not None:
+        writer["credentials"]["foreign_keys"] = "OFF"
+    async with TortoiseContext() as context:
+        config = address.tortoise(writer=writer, limits=MIGRATION)
+        await context.init(config=config)
+        executor = migrating._Executor(context.db(address.dialect), config["apps"])
+        await executor.migrate([MigrationTarget("storage", last)])
+
+
+@asynccontextmanager
+async def copied(url: str) -> AsyncIterator[str]:
+    """Copy a closed database for as long as it is needed."""
+    if raw.is_sqlite(url):
+        copy = raw.file_of(url).with_name("copy.db")
+        shutil.copy(raw.file_of(url), copy)
+        yield f"sqlite://{copy}"
+        for path in copy.parent.glob("copy.db*"):
+            path.unlink()
+        return
+    name = urlsplit(url).path.strip("/")
+    connection = await raw.connect(url, database="postgres")
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}_copy" TEMPLATE "{name}"')
+        yield url.replace(f"/{name}", f"/{name}_copy", 1)
+        await connection.execute(f'DROP DATABASE "{name}_copy" WITH (FORCE)')
+    finally:
+        await connection.close()
+
+
+@pytest.mark.slow
+async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration(database_url: str) -> None:
+    """Also one that fades and was rounded otherwise, and one of a rule that holds where nothing is known."""
+    await raw.empty(database_url)
+    await asyncio.create_task(apply_until(FIRST[0], database_url))
+    await rows_of_the_first_version(database_url)
+    for sql in (
+        """UPDATE definitions SET rules = replace(rules, 'company:acme', '') WHERE id = 3""",
+        """UPDATE definitions SET rules = '[{"name": "Demo", "points": 9000, "activity": "demo", "if": ""},"""
+        """ {"name": "No customer", "points": 7000, "activity": null, "if": "-tag:customer"}]' WHERE id = 4""",
+        "UPDATE scores SET own = own + 1 WHERE definition_id = 3 AND own IS NOT NULL",
+    ):
+        await raw.rows(database_url, sql)
+    for table in () if raw.is_sqlite(database_url) else ("effects", "scores"):  # their rows came with their ids
+        await raw.rows(database_url, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 99)")
+    for last in FIRST[:-1]:
+        await asyncio.create_task(apply_until(last, database_url))
+        if last >= "0005":  # what an upgrade to that migration has folded is not marked any more
+            await raw.rows(database_url, "UPDATE definitions SET to_fold = false WHERE id IN (3, 4)")
+        async with copied(database_url) as copy:
+            assert (await migrate(copy, now=NOW)).applied == FIRST[FIRST.index(last) + 1 :]
+            assert (last, await verified(copy)) == (last, (5, []))
+            rows = await raw.rows(copy, "SELECT contact_id, base, rank FROM scores WHERE definition_id = 4")
+            assert picked(rows, "contact_id base rank") == [(1, 7_000, 16_000), (2, 7_000, 7_000)]
 
 
 @pytest.mark.slow
