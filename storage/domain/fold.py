@@ -56,7 +56,9 @@ def step(
     """Apply one fact to a state; return the new state and the effect, or the same state and None.
 
     The fact must be later than all facts applied before. *fields* are the contact's fields at the fact, the fact's own
-    included; they are needed only if rules of the type read fields.
+    included; they are needed only if rules of the type read fields. So the fields of a fact count before its change:
+    `set` makes the value what was asked for under the new base. The points of several rules for one activity are
+    summed, and the range then cuts the sum once.
     """
     if not can_move(fact, score_type):
         return state, None

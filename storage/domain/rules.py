@@ -69,7 +69,11 @@ class Judge:
         return [rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields)]
 
     def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
-        """Say what an activity is worth, rule by rule, and what the caps have spent then."""
+        """Return the points of an activity, rule by rule, and what the caps have spent then.
+
+        Points times quantity are rounded half to even to thousandths, and may be off the step of the type: only what
+        is shown is rounded to it. A cap that rules share is spent in the order of the rules.
+        """
         awarded, now_spent = list[Award](), dict(spent)
         for rule in self.rules:
             if rule.activity is None or match_key(rule.activity) != match_key(activity.activity):

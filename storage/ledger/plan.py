@@ -372,7 +372,11 @@ def cut_group(plans: Sequence[Plan]) -> Sequence[Plan]:
 
 
 def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: bool) -> None:
-    """Raise Conflict unless an item repeats the stored fact of its key; a time that we stamped may differ."""
+    """Raise Conflict unless an item repeats the stored fact of its key; a time that we stamped may differ.
+
+    What was asked for is compared, the time as it was sent: one that lay in the future, and was recorded as its
+    receipt, is a repeat later, too.
+    """
     _, received_at, fact = stored
     if isinstance(fact, Deleted):  # nothing is left to compare it with
         return
