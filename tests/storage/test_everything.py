@@ -489,7 +489,7 @@ class Everything(RuleBasedStateMachine):
                 lines = made_of.contributions if made_of else ()
                 assert (made_of and made_of.value) == values.get(key)
                 assert sum(line.effect for line in lines) == values.get(key, 0)
-                assert all(line.asked - line.cut - line.faded == line.effect for line in lines)
+                assert all(line.asked - line.cut - line.rounded - line.faded == line.effect for line in lines)
                 self.seen["numbers explained"] += made_of is not None
 
     async def _rows(self, sql: str) -> list[Row]:
