@@ -113,7 +113,7 @@ class Service:
         self._address = f"http://{host}:{port}"
         reader = Reader(committer=self._storage.committer, clock=self._clock)
         self._job_runner = JobRunner(
-            {**storage_jobs.make_handlers(self._clock), **reader.handlers},
+            {**storage_jobs.make_handlers(self._storage.committer, self._clock), **reader.handlers},
             recurring={*storage_jobs.RECURRING, *slack_jobs.RECURRING},
             clock=self._clock,
         )

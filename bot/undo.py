@@ -1,13 +1,15 @@
 """Take back what one request recorded, and say what that did."""
 
-from bot.blocks.receipt import receipt_reply, taken_back_reply
+from bot.blocks.receipt import deferred_undo_reply, receipt_reply, taken_back_reply
 from bot.slack.handling import Reply, Request
 from storage.ledger.contacts import contacts
 
 
 async def undo_batch(request: Request, batch: str, *, replaces: bool = False) -> Reply:
-    """Leave a batch out of every fold; raises NothingToUndo."""
+    """Undo a batch; raises NothingToUndo."""
     recorded = await request.undo(batch)
+    if recorded.pending:
+        return deferred_undo_reply(recorded.pending, batch=request.batch, replaces=replaces)
     if not recorded.undone:
         return Reply()  # the same request, sent again
     affected = await contacts(request.workspace, ids=recorded.undone[:2])

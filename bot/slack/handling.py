@@ -1,7 +1,7 @@
 """Say what a handler is given and what it gives back."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from bot.slack.access import Need, Person, Verdict, check_allowed
@@ -101,12 +101,13 @@ class Request:
         return await self.committer.record(self._build_submission(items=[deletion]), now=self.now)
 
     async def undo(self, batch: str) -> Recorded:
-        """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
-        muted = batch.startswith("import/")
-        return await self.committer.record(self._build_submission(undoes=batch, muted=muted), now=self.now)
+        """Record that a batch is undone; of an import no follow-up is opened, and a job folds the scores."""
+        is_import = batch.startswith("import/")
+        submission = replace(self._build_submission(undoes=batch), muted=is_import, defers=is_import)
+        return await self.committer.record(submission, now=self.now)
 
     def _build_submission(
-        self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
+        self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None
     ) -> Submission:
         return Submission(
             workspace=self.workspace,
@@ -118,7 +119,6 @@ class Request:
             all_or_none=True,
             creates=creates,
             undoes=undoes,
-            muted=muted,
         )
 
 

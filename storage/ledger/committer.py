@@ -13,6 +13,7 @@ from storage.domain.facts import Deletion, Merge
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.contacts import StartAgain
 from storage.ledger.record import record_group
+from storage.ledger.refold import FoldFirst
 
 T = TypeVar("T")
 
@@ -116,10 +117,18 @@ class Committer:
         return await self._run_with_retries(body)
 
     async def _run_with_retries(self, body: Callable[[Session], Awaitable[T]]) -> T:
-        """Run *body* in a transaction, and begin again where somebody was in its way."""
+        """Run *body* in a transaction; begin again if another transaction was in its way.
+
+        Contacts that an undo has left to a job are folded before.
+        """
         for _ in range(MOST_TRIES):
-            with suppress(StartAgain):
+            try:
                 return await self._database.transaction(body)
+            except StartAgain:
+                continue
+            except FoldFirst as exc:
+                for refolding in exc.refoldings:
+                    await self._record_submissions([refolding], now=refolding.received_at)
         return await self._database.transaction(body)
 
 

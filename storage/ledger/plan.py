@@ -75,6 +75,8 @@ class Plan:
     entries: list[PlannedItem | Unusable | Ignored] = field(default_factory=list)
     refusal: Refusal | None = None
     undo: Undo | None = None
+    deferred: str | None = None  #: the batch whose contacts its undo leaves to a job
+    pending: int = 0  #: how many contacts these are
     is_undone: bool = False  #: its own batch was undone before: an import that goes on after it was taken back
     affected: list[Scored] = field(default_factory=list)  #: the scores that its undo bears on, or who is one with whom
     spoken_of: list[int] = field(default_factory=list)  #: the contacts that its undo bears on

@@ -16,7 +16,7 @@ from storage.domain.fold import ScoreState, beginning
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission, check_item
-from storage.ledger import contacts, facts, projection
+from storage.ledger import contacts, facts, projection, refold
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
 from storage.ledger.facts import FactKey, Scored
@@ -26,6 +26,8 @@ from storage.ledger.resolve import identify, settle_repeat
 from storage.scoring import definitions
 from storage.scoring import drafts as redefining
 from storage.sources import deliveries, readback_queue
+
+UNDO_AT_ONCE = 200  #: contacts that an undo folds in its own transaction
 
 
 class Apart(Exception):
@@ -46,6 +48,7 @@ async def record_group(session: Session, group: Sequence[Submission], *, now: in
     for plan in plans:
         await _begin_undo(session, plan)
     await _lock_contacts(session, plans)
+    await _check_folded(session, plans)
     for plan in plans:
         await _append_undo(session, plan)
     await _apply_regrouping(session, plans)
@@ -121,14 +124,18 @@ async def _begin_undo(session: Session, plan: Plan) -> None:
         source=submission.source, key=submission.batch, batch=submission.batch, actor=submission.actor,
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # what it is and whose, what it names
-    batch = submission.undoes
-    while members := list(await facts.batch_members(session, submission.workspace.id, batch)):
-        if members[0]["kind"] != "undo":
-            break
-        batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
-    if not members:
+    workspace = submission.workspace.id
+    batch = await facts.load_undone_batch(session, workspace, submission.undoes)
+    if batch is None:
         plan.refusal = NothingToUndo()
         return
+    if (
+        submission.defers
+        and await facts.count_contacts(session, workspace, batch, most=UNDO_AT_ONCE + 1) > UNDO_AT_ONCE
+    ):
+        plan.deferred = batch
+        return
+    members = await facts.batch_members(session, workspace, batch, contacts=submission.refolds)
     scores = [
         (row["contact_id"], key)
         for row in members
@@ -158,6 +165,25 @@ async def _lock_contacts(session: Session, plans: Sequence[Plan]) -> None:
         await merging.lock_contacts(session, regrouping[0], expected)
     else:
         await contacts.lock(session, expected)
+
+
+async def _check_folded(session: Session, plans: Sequence[Plan]) -> None:
+    """Raise FoldFirst if a contact of the group is marked: the group is recorded when it is folded."""
+    roots = {
+        plan.roots.get(row, row)
+        for plan in plans
+        if not plan.submission.refolds
+        for row in (*plan.spoken_of, *(row for entry in plan.unsettled for row in entry.rows))
+    }
+    workspaces = {plan.submission.workspace.id: plan.submission.workspace for plan in plans}
+    now = max(plan.submission.received_at for plan in plans)
+    if marked := await refold.find_marked(session, roots) if roots else {}:
+        raise refold.FoldFirst(
+            [
+                refold.make_refolding(workspaces[workspace], undo=undo, contacts=contacts, now=now)
+                for (workspace, undo), contacts in marked.items()
+            ]
+        )
 
 
 async def _apply_regrouping(session: Session, plans: Sequence[Plan]) -> None:
@@ -241,6 +267,9 @@ async def _append_undo(session: Session, plan: Plan) -> None:
     submission, undo = plan.submission, plan.undo
     if undo is None or plan.refusal is not None:
         return
+    if submission.refolds:
+        await refold.clear_marks(session, undo=submission.batch, contacts=submission.refolds)
+        return
     workspace = submission.workspace.id
     key = facts.fact_key(workspace, undo)
     if await facts.load_stored(session, [key]):
@@ -250,6 +279,10 @@ async def _append_undo(session: Session, plan: Plan) -> None:
         plan.refusal = NothingToUndo("that was undone already")
         return
     await facts.append(session, {key: (None, undo)}, received_at={key: submission.received_at})
+    if plan.deferred is not None:
+        plan.pending = await refold.mark_contacts(
+            session, submission.workspace, batch=plan.deferred, undo=submission.batch, now=submission.received_at
+        )
 
 
 async def _queue_readbacks(session: Session, plans: Iterable[Plan], *, now: int) -> None:
@@ -309,5 +342,9 @@ def _list_outcomes(plan: Plan) -> tuple[ItemOutcome, ...]:
 
 def _make_recorded(plan: Plan) -> Recorded:
     return Recorded(
-        outcomes=_list_outcomes(plan), moved=tuple(plan.moved), undone=tuple(plan.spoken_of), unasked=plan.unasked
+        outcomes=_list_outcomes(plan),
+        moved=tuple(plan.moved),
+        undone=tuple(plan.spoken_of),
+        unasked=plan.unasked,
+        pending=plan.pending,
     )

@@ -3,10 +3,12 @@
 from storage.alerts.digests import set_digest
 from storage.alerts.enroll import choose_channel
 from storage.bootstrap import open_storage
+from storage.db.database import current_database
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
 from storage.late_answers import LateAnswer, save_answer
+from storage.ledger.refold import mark_contacts
 from storage.notices import record_notice
 from storage.reading.segments import save_segment
 from storage.sources.config import add_source
@@ -45,6 +47,7 @@ async def fill(url: str) -> None:
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
         await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
         await record_notice(workspace, notice="C0GONE", now=NOW)
+        await mark_contacts(current_database().writer, workspace, batch="q", undo="u", now=NOW)
         await save_answer(workspace, answer=LateAnswer(user="U1", answer_to=None, about={}), lane="draft/1", now=NOW)
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:

@@ -27,7 +27,7 @@ async def test_old_deliveries_are_deleted_without_traffic(team: Team, source: in
     """More than fit into one transaction; those that are a moment younger stay, and so does what they changed."""
     await asyncio.gather(*(deliver(team, source, n, at=NOW + n // BATCH) for n in range(BATCH + 3)))
     now = NOW
-    runner = JobRunner(make_handlers(lambda: now), recurring=RECURRING, clock=lambda: now)
+    runner = JobRunner(make_handlers(team.committer, lambda: now), recurring=RECURRING, clock=lambda: now)
     while await runner.work():
         continue
     assert await count_rows(database_url) == {table: BATCH + 3 for table in TABLES}
