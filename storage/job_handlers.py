@@ -5,6 +5,7 @@ from functools import partial
 
 import structlog
 
+from storage.alerts import enroll
 from storage.alerts.decide import SWEEP, SWEEP_EVERY, sweep
 from storage.domain.people import Workspace
 from storage.job_runner import Handler, JobResult
@@ -57,4 +58,11 @@ def make_handlers(committer: Committer, clock: Callable[[], int]) -> Mapping[str
         kind: partial(ignore_missing_draft, handler) for kind, handler in drafts.make_handlers(clock).items()
     }
     refold = make_refold_handler(committer, clock)
-    return {**draft_handlers, REFOLD: refold, SWEEP: run_sweep, WATCH: check_all_sources, RETENTION: delete_old}
+    return {
+        **draft_handlers,
+        REFOLD: refold,
+        **enroll.HANDLERS,
+        SWEEP: run_sweep,
+        WATCH: check_all_sources,
+        RETENTION: delete_old,
+    }

@@ -3,7 +3,7 @@
 What time alone does to a score is decided when somebody looks: a change settles first what happened before it, and a
 sweep settles what nobody changed. Both look at the same instants in the same order, whoever comes first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +16,7 @@ from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db import database
 from storage.db.database import Row, Session
+from storage.domain.alerts import kinds
 from storage.domain.alerts.kinds import (
     TRENDS,
     AlertMemory,
@@ -32,6 +33,7 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import parse
 from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, projection
 from storage.ledger.contacts import StartAgain
@@ -107,6 +109,13 @@ class _Decisions:
     def memory_of(self, watched: Watched) -> AlertMemory:
         """Give what is remembered by now."""
         return self.memory.get(watched) or self.loaded.get(watched) or AlertMemory()
+
+    def enroll(self, evaluation: _Evaluation, state: ScoreState) -> None:
+        """Enroll the contact if the rule began to watch anew since it evaluated it; *state* is as it has been since."""
+        memory, rule = self.memory_of(evaluation.watched), evaluation.rule
+        if memory.enrollment != rule.enrollment:
+            enrolled = kinds.enroll(evaluation.watch, memory, state, since=rule.enrolled_at)
+            self.memory[evaluation.watched] = replace(enrolled, enrollment=rule.enrollment)
 
     def settle(self, evaluation: _Evaluation, state: ScoreState, *, until: int) -> None:
         """Evaluate a rule at every instant up to *until* at which time alone may decide something.
@@ -189,7 +198,8 @@ class _Decisions:
         changed = dict[Watched, AlertMemory]()
         for watched, memory in self.memory.items():
             memory_before, (watch, state) = self.loaded.get(watched, AlertMemory()), states[watched]
-            is_same = replace(memory, seen_at=memory_before.seen_at) == memory_before
+            unseen = replace(memory, seen_at=memory_before.seen_at, enrollment=memory_before.enrollment)
+            is_same = unseen == memory_before
             if not is_same or is_behind(watch, memory_before, state, now=memory.seen_at):
                 changed[watched] = memory
         await alert_memory.save_memory(self.session, changed)
@@ -211,6 +221,7 @@ async def decide_all(session: Session, plans: Sequence[Plan], *, now: int) -> No
     for position, evaluation in enumerate(evaluations):
         assert evaluation.plan is not None
         assert evaluation.moved is not None
+        decisions.enroll(evaluation, evaluation.moved.was)
         at = max(evaluation.plan.submission.received_at, decisions.memory_of(evaluation.watched).seen_at)
         decisions.settle(evaluation, evaluation.moved.was, until=at)
         regrouped = evaluation.plan.states_after.get((evaluation.contact, evaluation.watch.score_type.key))
@@ -379,8 +390,13 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
     return next((entry.item.reason for entry in reversed(entries) if entry.scored == scored), None)
 
 
-async def open_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> int:
-    """Ask for those whom a change of definition brought into the region of a rule of this type; give how many."""
+async def open_for_newcomers(
+    session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, score: str, now: int
+) -> int:
+    """Open follow-ups for contacts that a change of definition brings into the region of a rule of this type.
+
+    *types_before* are the definitions before. Returns the number of the follow-ups.
+    """
     count = 0
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
@@ -392,10 +408,9 @@ async def open_for_newcomers(session: Session, workspace: Workspace, *, score: s
             or rule.paused_at is not None
         ):
             continue
-        remembered = await alert_memory.load_rule_memory(session, rule.id)
         inside = await enroll.contacts_inside(session, workspace, watch, now=now)
         # A hold that is pending stays pending: it asks when it ends.
-        memory = {contact: remembered.get(contact, AlertMemory()) for contact in inside}
+        memory = await enroll.load_enrolled_memory(session, rule, rule.watch(types_before), inside)
         new_ids = frozenset(
             id
             for id, contact_memory in memory.items()
@@ -459,6 +474,7 @@ async def _sweep_batch(
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
         decisions = _Decisions(session, now, loaded, await _load_matching(session, evaluations, now=now))
         for evaluation in evaluations:
+            decisions.enroll(evaluation, evaluation.state)
             decisions.settle(evaluation, evaluation.state, until=now)
         await decisions.write({evaluation.watched: (watch, evaluation.state) for evaluation in evaluations})
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)

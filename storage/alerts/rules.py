@@ -50,6 +50,8 @@ class AlertRule:
     swept_until: int
     made_by: str | None
     paused_at: int | None
+    enrollment: int  #: how often it began to watch; a memory of an earlier time is enrolled when it is needed
+    enrolled_at: int  #: when it began to watch what it watches now
     created_at: int
 
     @property
@@ -132,8 +134,8 @@ async def insert_rule(
     """Write a rule with that condition, in place of the one in its words."""
     rows = await session.rows(
         "INSERT INTO alert_rules (workspace_id, score, kind, low, high, amount, span, condition, channel, in_digest,"
-        " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17) RETURNING *",
+        " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at, enrollment, enrolled_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, 1, $17) RETURNING *",
         workspace.id,
         words.score_type.key,
         words.kind.value,
@@ -188,6 +190,16 @@ async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
     await _update_rule(workspace, "removed_at = $3", rule, now)
 
 
+async def restart_enrollment(session: Session, rules: Collection[int], *, now: int) -> None:
+    """Let rules begin to watch anew: each contact is enrolled when the rule evaluates it the next time."""
+    await session.rows(
+        "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2"
+        " WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": rule} for rule in sorted(rules)],
+        now,
+    )
+
+
 async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None:
     """Record that everything that time decided up to *until* was evaluated.
 
@@ -232,5 +244,7 @@ def _make_rule(row: Row) -> AlertRule:
         swept_until=row["swept_until"],
         made_by=row["made_by"],
         paused_at=row["paused_at"],
+        enrollment=row["enrollment"],
+        enrolled_at=row["enrolled_at"],
         created_at=row["created_at"],
     )

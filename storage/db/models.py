@@ -372,6 +372,8 @@ class AlertRule(Model):
     made_by = fields.TextField(null=True)
     paused_at = fields.BigIntField(null=True)
     removed_at = fields.BigIntField(null=True)
+    enrollment = fields.IntField(db_default=0)  # how often it began to watch
+    enrolled_at = fields.BigIntField(db_default=0)  # when it began the last time
     created_at = fields.BigIntField()
 
     class Meta:
@@ -389,6 +391,7 @@ class AlertMemory(Model):
     fired_at = fields.BigIntField(null=True)
     seen_at = fields.BigIntField()  # all that happened up to then is decided
     spent = fields.BigIntField()  # how often it would have asked within its rest
+    enrollment = fields.IntField(db_default=0)  # the rule's when this was written; another one is out of date
 
     class Meta:
         table = "alert_memory"

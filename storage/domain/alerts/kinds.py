@@ -97,6 +97,7 @@ class AlertMemory:
     fired_at: int | None = None  #: when it asked last
     seen_at: int = 0  #: all that happened up to then is decided
     spent: int = 0  #: how often it would have asked within the rest
+    enrollment: int = 0  #: the enrollment of the rule for which it holds
 
     def __post_init__(self) -> None:
         if self.taken and self.pending_until is not None:
@@ -136,6 +137,27 @@ def evaluate(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) 
             )
         case _:
             return evaluate_value(watch, memory, state.value(watch.score_type, now=now), now=now)
+
+
+def enroll(watch: Watch, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
+    """Return what a rule remembers of a contact that it watches since an instant, without having asked for it.
+
+    *memory* is what it remembered before, and *state* the score as it has been since then. A contact inside is taken,
+    unless a hold is pending: that goes on. A contact outside that was taken stays taken until it is beyond the re-arm
+    line.
+    """
+    if watch.kind in TRENDS:
+        return memory
+    is_known = memory.taken or memory.pending_until is not None
+    if watch.kind is Kind.UNTOUCHED:
+        if is_known or state.rank is None:
+            return memory
+        due = state.last[0] + watch.span
+        return replace(memory, taken=due <= since, pending_until=None if due <= since else due, seen_at=since)
+    at = max(since, state.at)  # a score does not fade backwards
+    if evaluate(replace(watch, hold=0), AlertMemory(), state, now=at).memory.taken:
+        return memory if memory.pending_until is not None else replace(memory, taken=True, seen_at=at)
+    return evaluate(watch, memory, state, now=at).memory if is_known else memory
 
 
 def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, earlier: int | None, *, now: int) -> Decision:
