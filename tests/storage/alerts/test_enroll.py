@@ -125,3 +125,13 @@ async def test_a_rule_for_untouched_scores_is_enrolled_in_slices(scored: Team, d
     rows = await raw.rows(database_url, MEMORY)
     assert [row["contact_id"] for row in rows] == list(range(6, 21))
     assert {row["pending_until"] for row in rows} == {NOW - HOUR + 30 * DAY}
+
+
+async def test_a_score_of_later_is_not_taken_for_one_of_before(scored: Team) -> None:
+    """Ten half-lives before it was set to 30 a fading score was not above 50: it was not there."""
+    await redefine(scored, at=NOW, half_life=DAY)
+    await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
+    for days, value in ((10, 30), (11, 60)):
+        await scored.deliver(set_to(f"n{days}", "new@example.com", value), batch=f"n{days}", received=NOW + days * DAY)
+
+    assert await follow_ups(scored) == [(21, 60_000)]
