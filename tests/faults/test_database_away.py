@@ -86,11 +86,11 @@ async def test_a_damaged_file_is_503(database_url: str) -> None:
     async with receiving(database_url) as service:
         api = await program(service)
         await service.sender.push(item("score.add", value=1), delivery="before")
-        raw.damage(database_url, "contacts")
+        await asyncio.to_thread(raw.damage, database_url, "contacts")
 
         check_away(await service.sender.push(item("score.add", value=2), delivery="during"))
         check_away(await api.call("GET", "/contacts"))
-        raw.damage(database_url, "tortoise_migrations")
+        await asyncio.to_thread(raw.damage, database_url, "tortoise_migrations")
         ready = await service.get("/readyz")
         check_away(ready)
         assert ready.document["detail"] == DAMAGED

@@ -265,7 +265,7 @@ async def test_a_database_that_somebody_must_repair(acme: Acme) -> None:
     await current_database().writer.rows("PRAGMA query_only = ON")
     read_only = acme.seen(await acme.ask("set ada 85"))
     await current_database().writer.rows("PRAGMA query_only = OFF")
-    raw.damage(acme.database_url, "contacts")
+    await asyncio.to_thread(raw.damage, acme.database_url, "contacts")
     damaged = acme.seen(await acme.ask("top 5"))
 
     assert read_only == f"Nothing was changed. The database may only be read just now. {REPAIR}"
