@@ -3,7 +3,7 @@
 What time alone does to a score is decided when somebody looks: a change settles first what happened before it, and a
 sweep settles what nobody changed. Both look at the same instants in the same order, whoever comes first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -17,6 +17,7 @@ from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db import database
 from storage.db.database import Row, Session
+from storage.domain.alerts import kinds
 from storage.domain.alerts.kinds import (
     TRENDS,
     AlertMemory,
@@ -33,6 +34,7 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import parse
 from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, projection
 from storage.ledger.contacts import StartAgain
@@ -113,6 +115,14 @@ class _Decided:
     def _close(self, at: int) -> tuple[_Step, ...]:
         return (*self.steps, _Step(at, None))
 
+    def enroll(self, state: ScoreState) -> "_Decided":
+        """Enroll the contact if the rule began to watch anew since it evaluated it; *state* is as it has been since."""
+        rule = self.evaluation.rule
+        if self.memory.enrollment == rule.enrollment:
+            return self
+        memory = kinds.enroll(self.evaluation.watch, self.memory, state, since=rule.enrolled_at)
+        return replace(self, memory=replace(memory, enrollment=rule.enrollment))
+
     def settle(self, state: ScoreState, *, until: int, is_matching: bool) -> "_Decided":
         """Evaluate the rule at every instant up to *until* at which time alone may decide something.
 
@@ -192,6 +202,7 @@ def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _De
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
     assert plan is not None
     assert moved is not None
+    decided = decided.enroll(moved.was)
     at = max(plan.submission.received_at, decided.memory.seen_at)
     decided = decided.settle(moved.was, until=at, is_matching=is_matching)
     before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
@@ -225,7 +236,7 @@ async def _save(
     for decision in decided:
         evaluation, memory = decision.evaluation, decision.memory
         before = loaded.get(evaluation.watched, AlertMemory())
-        is_same = replace(memory, seen_at=before.seen_at) == before
+        is_same = replace(memory, seen_at=before.seen_at, enrollment=before.enrollment) == before
         if not is_same or is_behind(evaluation.watch, before, evaluation.state, now=memory.seen_at):
             changed[evaluation.watched] = memory
     await alert_memory.save_memory(session, changed)
@@ -360,8 +371,13 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
     )
 
 
-async def open_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> int:
-    """Ask for those whom a change of definition brought into the region of a rule of this type; give how many."""
+async def open_for_newcomers(
+    session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, score: str, now: int
+) -> int:
+    """Open follow-ups for contacts that a change of definition brings into the region of a rule of this type.
+
+    *types_before* are the definitions before. Returns the number of the follow-ups.
+    """
     count = 0
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
@@ -373,10 +389,9 @@ async def open_for_newcomers(session: Session, workspace: Workspace, *, score: s
             or rule.paused_at is not None
         ):
             continue
-        remembered = await alert_memory.load_rule_memory(session, rule.id)
         inside = await enroll.contacts_inside(session, workspace, watch, now=now)
         # A hold that is pending stays pending: it asks when it ends.
-        memory = {contact: remembered.get(contact, AlertMemory()) for contact in inside}
+        memory = await enroll.load_enrolled_memory(session, rule, rule.watch(types_before), inside)
         new_ids = frozenset(
             id
             for id, contact_memory in memory.items()
@@ -440,9 +455,9 @@ async def _sweep_batch(
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
         matching = await _load_matching(session, evaluations, now=now)
         decided = [
-            _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory())).settle(
-                evaluation.state, until=now, is_matching=_is_matching(evaluation, matching)
-            )
+            _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory()))
+            .enroll(evaluation.state)
+            .settle(evaluation.state, until=now, is_matching=_is_matching(evaluation, matching))
             for evaluation in evaluations
         ]
         await _save(session, decided, loaded, now=now)
