@@ -1,6 +1,5 @@
 """Add alert rules, and enroll the contacts that are already in a rule's region without opening follow-ups.
 
-
 A rule enrolls a contact when it evaluates it for the first time, as of the instant at which it began to watch. That
 costs nothing when a rule is added or a definition is applied, however many contacts there are."""
 

@@ -497,7 +497,7 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
 
     assert (await migrate(database_url)).applied[0] == "0008_background_jobs"
     after = await everything(database_url)
-    added = ("enrollment", "enrolled_at", "failed_for", "position", "asked")
+    added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names")
     assert without({name: after[name] for name in before}, *added) == before
     (rule,), (memory,), (job,) = after["alert_rules"], after["alert_memory"], after["jobs"]
     assert (rule["enrollment"], rule["enrolled_at"], memory["enrollment"]) == (0, 0, 0)
