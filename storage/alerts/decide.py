@@ -3,7 +3,7 @@
 What time alone does to a score is decided when somebody looks: a change settles first what happened before it, and a
 sweep settles what nobody changed. Both look at the same instants in the same order, whoever comes first."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -17,6 +17,7 @@ from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db import database
 from storage.db.database import Row, Session
+from storage.domain.alerts import kinds
 from storage.domain.alerts.kinds import (
     TRENDS,
     AlertMemory,
@@ -114,6 +115,14 @@ class _Decided:
     def _close(self, at: int) -> tuple[_Step, ...]:
         return (*self.steps, _Step(at, None))
 
+    def enroll(self, state: ScoreState) -> "_Decided":
+        """Enroll the contact if the rule began to watch anew since it evaluated it; *state* is as it has been since."""
+        rule = self.evaluation.rule
+        if self.memory.enrollment == rule.enrollment:
+            return self
+        memory = kinds.enroll(self.evaluation.watch, self.memory, state, since=rule.enrolled_at)
+        return replace(self, memory=replace(memory, enrollment=rule.enrollment))
+
     def settle(self, state: ScoreState, *, until: int, is_matching: bool) -> "_Decided":
         """Evaluate the rule at every instant up to *until* at which time alone may decide something.
 
@@ -193,6 +202,7 @@ def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _De
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
     assert plan is not None
     assert moved is not None
+    decided = decided.enroll(moved.was)
     at = max(plan.submission.received_at, decided.memory.seen_at)
     decided = decided.settle(moved.was, until=at, is_matching=is_matching)
     before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
@@ -226,7 +236,7 @@ async def _save(
     for decision in decided:
         evaluation, memory = decision.evaluation, decision.memory
         before = loaded.get(evaluation.watched, AlertMemory())
-        is_same = replace(memory, seen_at=before.seen_at) == before
+        is_same = replace(memory, seen_at=before.seen_at, enrollment=before.enrollment) == before
         if not is_same or is_behind(evaluation.watch, before, evaluation.state, now=memory.seen_at):
             changed[evaluation.watched] = memory
     await alert_memory.save_memory(session, changed)
@@ -366,13 +376,15 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
     )
 
 
-async def open_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> int:
-    """Open follow-ups for the contacts that a change of definition brought into the region of a rule of this type.
+async def open_for_newcomers(
+    session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, score: str, now: int
+) -> int:
+    """Open follow-ups for contacts that a change of definition brings into the region of a rule of this type.
 
-    Return their number. The contacts are enrolled by the caller.
+    *types_before* are the definitions before. Returns the number of the follow-ups.
     """
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    newcomers = await _list_newcomers(session, workspace, types.values(), score=score, now=now)
+    newcomers = await _list_newcomers(session, workspace, types_before, tuple(types.values()), score=score, now=now)
     firings = [
         _Instant(evaluation, now, None, evaluation.state.value(evaluation.watch.score_type, now=now), by_time=True)
         for evaluation, _ in newcomers
@@ -386,12 +398,18 @@ async def count_newcomers(workspace: Workspace, *, draft: ScoreType, now: int) -
     """Return for how many contacts `open_for_newcomers` would open a follow-up, were a built draft live."""
     reader = database.current_database().reader
     live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
-    types = {**live_types, draft.key: draft}
-    return len(await _list_newcomers(reader, workspace, types.values(), score=draft.key, now=now))
+    types = tuple({**live_types, draft.key: draft}.values())
+    return len(await _list_newcomers(reader, workspace, live_types.values(), types, score=draft.key, now=now))
 
 
 async def _list_newcomers(
-    session: Session, workspace: Workspace, types: Iterable[ScoreType], *, score: str, now: int
+    session: Session,
+    workspace: Workspace,
+    types_before: Collection[ScoreType],
+    types: Sequence[ScoreType],
+    *,
+    score: str,
+    now: int,
 ) -> list[tuple[_Evaluation, AlertMemory]]:
     """Return the contacts that rules about a score would ask for, each with the rule's memory after that.
 
@@ -399,7 +417,6 @@ async def _list_newcomers(
     pending it stays pending: it asks when it ends.
     """
     newcomers: list[tuple[_Evaluation, AlertMemory]] = []
-    types = tuple(types)
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         watch = rule.watch(types)
         if (
@@ -409,9 +426,8 @@ async def _list_newcomers(
             or rule.paused_at is not None
         ):
             continue
-        remembered = await alert_memory.load_rule_memory(session, rule.id)
         inside = await enroll.contacts_inside(session, workspace, watch, now=now)
-        memory = {contact: remembered.get(contact, AlertMemory()) for contact in inside}
+        memory = await enroll.load_enrolled_memory(session, rule, rule.watch(types_before), inside)
         new_ids = frozenset(id for id, before in memory.items() if before.pending_until is None)
         matching = sorted(await _filter_matching(session, workspace, rule, new_ids, types, now=now))
         states = await projection.load_states(
@@ -460,9 +476,9 @@ async def _sweep_batch(
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
         matching = await _load_matching(session, evaluations, now=now)
         decided = [
-            _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory())).settle(
-                evaluation.state, until=now, is_matching=_is_matching(evaluation, matching)
-            )
+            _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory()))
+            .enroll(evaluation.state)
+            .settle(evaluation.state, until=now, is_matching=_is_matching(evaluation, matching))
             for evaluation in evaluations
         ]
         await _save(session, decided, loaded, now=now)

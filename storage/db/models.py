@@ -375,6 +375,8 @@ class AlertRule(Model):
     made_by = fields.TextField(null=True)
     paused_at = fields.BigIntField(null=True)
     removed_at = fields.BigIntField(null=True)
+    enrollment = fields.IntField(db_default=0)  # how often it began to watch
+    enrolled_at = fields.BigIntField(db_default=0)  # when it began the last time
     created_at = fields.BigIntField()
 
     class Meta:
@@ -392,6 +394,7 @@ class AlertMemory(Model):
     fired_at = fields.BigIntField(null=True)
     seen_at = fields.BigIntField()  # everything up to this instant was evaluated
     spent = fields.BigIntField()  # how many times the cool-down kept the rule from firing
+    enrollment = fields.IntField(db_default=0)  # the rule's when this was written; another one is out of date
 
     class Meta:
         table = "alert_memory"
@@ -570,3 +573,16 @@ class LateAnswer(Model):
     class Meta:
         table = "late_answers"
         indexes = (Index(fields=("workspace_id",), name="late_answers_workspace"),)
+
+
+# A contact whose scores do not know yet that a batch was undone; a job folds them, or the next write.
+class PendingRefold(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    undo = fields.TextField()  # the batch of the undo
+
+    class Meta:
+        table = "pending_refolds"
+        constraints = (UniqueConstraint(fields=("contact_id", "undo"), name="pending_refolds_contact"),)
+        indexes = (Index(fields=("workspace_id", "undo", "contact_id"), name="pending_refolds_undo"),)

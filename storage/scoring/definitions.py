@@ -79,9 +79,15 @@ async def add_score_type(
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
             # No contact has a score of the new type yet: what the default rule remembers is about the former one.
             await session.rows(
-                "UPDATE alert_memory SET taken = false, pending_until = NULL"
-                " WHERE rule_id IN (SELECT id FROM alert_rules WHERE workspace_id = $1 AND score IS NULL)",
+                "UPDATE alert_memory SET pending_until = NULL WHERE pending_until IS NOT NULL"
+                " AND rule_id IN (SELECT id FROM alert_rules WHERE workspace_id = $1 AND score IS NULL)",
                 workspace.id,
+            )
+            await session.rows(
+                "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2"
+                " WHERE workspace_id = $1 AND score IS NULL",
+                workspace.id,
+                now,
             )
         return (await live(session, {workspace.id}))[workspace.id][key]
 

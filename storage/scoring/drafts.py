@@ -133,12 +133,13 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     live = await definitions.score_type(workspace, key=draft.key)
     changed = entering = leaving = 0
     first = list[tuple[int, int | None, int | None]]()
-    async for contact, before, after in _compare_values(workspace, live, draft, now=now):
-        changed += before != after
-        was_top, is_top = live.is_top(before), draft.is_top(after)
-        entering, leaving = entering + (is_top and not was_top), leaving + (was_top and not is_top)
-        if is_top and not was_top and len(first) < FIRST:
-            first.append((contact, before, after))
+    async for values in _compare_values(workspace, live, draft, now=now):
+        for contact, before, after in values:
+            changed += before != after
+            was_top, is_top = live.is_top(before), draft.is_top(after)
+            entering, leaving = entering + (is_top and not was_top), leaving + (was_top and not is_top)
+            if is_top and not was_top and len(first) < FIRST:
+                first.append((contact, before, after))
     asking = await alert_decisions.count_newcomers(workspace, draft=draft, now=now)
     return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
 
@@ -156,6 +157,8 @@ async def apply(
     handlers = make_handlers(clock)
     if not await run_here(workspace, handler=handlers[APPLY], job=job, clock=clock, patience=patience):
         return None
+    rules = [rule for rule in await alert_rules.alert_rules(workspace) if rule.score == draft.key]
+    await enroll.fill_memory(workspace, rules=rules, clock=clock, patience=patience)
     deletion = _make_job(workspace, DELETE, previous.definition, now=clock())
     await run_here(workspace, handler=handlers[DELETE], job=deletion, clock=clock, patience=patience)
     return await definitions.count_asked(workspace, definition=draft.definition)
@@ -245,7 +248,7 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
     if not await definitions.point_at_draft(session, draft):
         raise NoDraft
     if asks:
-        count = await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now)
+        count = await alert_decisions.open_for_newcomers(session, workspace, types.values(), score=draft.key, now=now)
         await definitions.record_asked(session, draft, count=count)
     await _reenroll(session, workspace, types.values(), now=now)
     await enqueue(session, [_make_job(workspace, DELETE, previous.definition, now=now)], now=now)
@@ -352,10 +355,12 @@ async def _enroll_marked(
     """Enroll contacts anew in the rules that watch a definition that was folded again."""
 
     async def body(session: Session) -> None:
-        for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
-            watch = rule.watch(types)
-            if watch is not None and watch.score_type.definition in marked:
-                await enroll.enroll(session, workspace, rule, types, now=now)
+        watches = [
+            (rule.id, rule.watch(types))
+            for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
+        ]
+        changed = [id for id, watch in watches if watch is not None and watch.score_type.definition in marked]
+        await _restart_enrollment(session, workspace, changed, now=now)
 
     await database.write(body)
 
@@ -430,7 +435,8 @@ async def _count_built(workspace: Workspace, draft: ScoreType) -> int:
 
 async def _compare_values(
     workspace: Workspace, live: ScoreType, draft: ScoreType, *, now: int
-) -> AsyncIterator[tuple[int, int | None, int | None]]:
+) -> AsyncIterator[list[tuple[int, int | None, int | None]]]:
+    """Yield the values of contacts, in batches: (contact, under the live definition, under the draft)."""
     last_id = 0
     while True:
         rows = await database.read(
@@ -446,20 +452,32 @@ async def _compare_values(
         )
         if not rows:
             return
-        for row in rows:
-            before_value = None if row["rank_before"] is None else shown(live, row["rank_before"], now=now)
-            after_value = None if row["rank_after"] is None else shown(draft, row["rank_after"], now=now)
-            yield row["id"], before_value, after_value
+        yield [
+            (
+                row["id"],
+                None if row["rank_before"] is None else shown(live, row["rank_before"], now=now),
+                None if row["rank_after"] is None else shown(draft, row["rank_after"], now=now),
+            )
+            for row in rows
+        ]
         last_id = rows[-1]["id"]
 
 
 async def _reenroll(session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, now: int) -> None:
-    """Enroll contacts anew, asking for no follow-up, in rules that watch something else than under *types_before*."""
+    """Let the rules begin to watch anew that watch something else than under *types_before*."""
     types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
+    changed = []
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         old_watch, new_watch = rule.watch(types_before), rule.watch(types)
         if old_watch is None or new_watch is None or not _is_same_watch(old_watch, new_watch):
-            await enroll.enroll(session, workspace, rule, types, now=now)
+            changed.append(rule.id)
+    await _restart_enrollment(session, workspace, changed, now=now)
+
+
+async def _restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:
+    await alert_rules.restart_enrollment(session, changed, now=now)
+    rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
+    await enroll.begin_to_watch(session, workspace, [rule for rule in rules if rule.id in changed], now=now)
 
 
 def _is_same_watch(before: Watch, after: Watch) -> bool:

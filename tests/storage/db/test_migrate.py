@@ -307,7 +307,10 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
 
     after = await everything(database_url)
     unchanged = [name for name in before if name not in ("definitions", "effects", "scores")]
-    after_without = without(after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
+    after_without = without(
+        after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row",
+        "enrollment", "enrolled_at",
+    )  # fmt: skip  # the columns of later versions
     assert {name: after_without[name] for name in unchanged} == {name: before[name] for name in unchanged}
     assert (migrated.applied, migrated.folded) == (FIRST[1:], 4)
     assert picked(after["effects"], "contact_id definition_id fact_id effective rank_after") == [
@@ -432,7 +435,8 @@ async def test_sources_of_the_first_version_are_kept_and_stand_as_working(databa
     assert (await migrate(database_url, now=NOW)).applied == FIRST[1:]
     after = await everything(database_url)
     added = ("api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
-    assert {table: rows for table, rows in without(after, *added).items() if table in before} == before
+    after_without = without({name: after[name] for name in before}, *added, "enrollment", "enrolled_at")
+    assert after_without == before
     (source,), (refusal,) = after["sources"], after["refusals"]
     assert [source[name] for name in added[:-1]] == [None, None, None, "works", None, "works"]
     assert refusal["in_a_row"] == 0
@@ -536,6 +540,36 @@ async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Pat
         (4, 1, "b'x@example.com"),
         (5, 2, "b\u02bcx@example.com"),
     ]
+
+
+async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str, tmp_path: Path) -> None:
+    """A rule that watched before goes on with what it remembers, and a job that waited has not failed by itself."""
+    await tables_until("0007_finding_effects", database_url, tmp_path)
+    for sql in (
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+        "INSERT INTO score_types (id, workspace_id, key, live, created_at) VALUES (1, 1, 'score', 1, 5)",
+        "INSERT INTO definitions (id, score_type_id, number, label, minimum, maximum, step, start, bands, rules,"
+        " is_draft, created_at) VALUES (1, 1, 1, 'Score', 0, 100000, 1000, 0, '[]', '[]', false, 5)",
+        "INSERT INTO alert_rules (id, workspace_id, score, kind, low, amount, span, condition, in_digest, hold,"
+        " cooldown, swept_until, created_at) VALUES (1, 1, 'score', 'crosses', 50000, 0, 0, '', false, 0, 0, 5, 5)",
+        "INSERT INTO contacts (id, workspace_id, name_key, company_key, tags, tags_key, attributes, stamps,"
+        " created_at, updated_at) VALUES (1, 1, '', '', '[]', '', '{}', '{}', 5, 5)",
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, seen_at, spent)"
+        " VALUES (1, 1, true, NULL, 7, 0)",
+        "INSERT INTO jobs (workspace_id, kind, lane, job_key, subject, due_at, attempts, under_way, created_at)"
+        " VALUES (1, 'ask', 'C1', '1', 1, 5, 11, false, 5)",
+    ):
+        await raw.rows(database_url, sql)
+    before = await everything(database_url)
+
+    assert (await migrate(database_url, now=NOW)).applied[0] == "0008_background_jobs"
+    after = await everything(database_url)
+    added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names")
+    assert without({name: after[name] for name in before}, *added) == before
+    (rule,), (memory,), (job,) = after["alert_rules"], after["alert_memory"], after["jobs"]
+    assert (rule["enrollment"], rule["enrolled_at"], memory["enrollment"]) == (0, 0, 0)
+    assert (job["failed_for"], job["position"]) == (0, 0)
 
 
 # Looking for garbage is what most of its time goes to.
