@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -42,6 +42,9 @@ class Judge:
     rules: tuple[Rule, ...]
     conditions: Mapping[str, Term] = field(default_factory=dict)
     fields_read: frozenset[str] = frozenset()  #: the fields that the conditions read
+    #: a rule about the contact itself holds of a contact of which nothing is known (`-tag:vip`): its first fact,
+    #: whatever it is about, makes a score
+    holds_from_first_fact: bool = False
 
     @property
     def asks_fields(self) -> bool:
@@ -49,15 +52,12 @@ class Judge:
         return bool(self.conditions)
 
     def bears(self, activity: str) -> bool:
-        """Tell whether an activity is worth something."""
+        """Return whether an activity is worth something."""
         return any(rule.activity is not None and match_key(rule.activity) == match_key(activity) for rule in self.rules)
 
     def asks_for(self, fields: Collection[str]) -> bool:
-        """Return whether stating these fields may move the score.
-
-        A rule that holds of a contact without any field (`-tag:vip`) holds from its first field on, whichever it is.
-        """
-        return bool(fields) and (not self.fields_read.isdisjoint(fields) or bool(self.base({})[1]))
+        """Return whether stating these fields may move the score of a contact that has facts already."""
+        return not self.fields_read.isdisjoint(fields)
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
         """Return the points of the rules about the contact itself that hold, and their names."""
@@ -69,7 +69,11 @@ class Judge:
         return [rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields)]
 
     def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
-        """Say what an activity is worth, rule by rule, and what the caps have spent then."""
+        """Return the points of an activity, rule by rule, and what the caps have spent then.
+
+        Points times quantity are rounded half to even to thousandths, and may be off the step of the type: only what
+        is shown is rounded to it. A cap that rules share is spent in the order of the rules.
+        """
         awarded, now_spent = list[Award](), dict(spent)
         for rule in self.rules:
             if rule.activity is None or match_key(rule.activity) != match_key(activity.activity):
@@ -105,7 +109,8 @@ def compile_rules(rules: tuple[Rule, ...]) -> Judge:
                 conditions[rule.name] = parse(rule.condition, (), about_fields=True).where
             except BadFilter as exc:
                 raise BadDefinition(f"rule `{rule.name}`, if: {exc.sentence} (column {exc.column + 1})") from exc
-    return Judge(rules, conditions, frozenset().union(*map(asked_fields, conditions.values())))
+    judge = Judge(rules, conditions, frozenset().union(*map(asked_fields, conditions.values())))
+    return replace(judge, holds_from_first_fact=bool(judge.list_base_rules({})))
 
 
 def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import TypeAlias
 
@@ -316,7 +317,7 @@ def _make_contact(row: Row, ids: Mapping[str, str]) -> Contact:
 
 
 async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Contact]:
-    """Give the contacts that a person's words mean, at most *most* plus one.
+    """Return the contacts that a person's words mean, at most *most* plus one.
 
     An address or `source:id` names one contact exactly. Other words are looked for in names and companies:
     as whole words first, then as beginnings of words, then anywhere.
@@ -324,7 +325,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
-        return await contacts(workspace, ids=[exact] if exact is not None else [])
+        return await _load_named(workspace, exact)
     words = [_escape_pattern(word) for word in match_key(text).split()[:MOST_WORDS]]
     for pattern in ("% {} %", "% {}%", "%{}%") if words else ():
         ids = [
@@ -360,17 +361,31 @@ def _check_length(text: str) -> None:
         raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
 
 
-async def find_by_key(workspace: Workspace, *, key: str) -> int | None:
-    """Give the contact that a program's key names: our id, an address, or `source:id`."""
+async def find_by_key(workspace: Workspace, *, key: str) -> Contact | None:
+    """Return the contact that a program's key, or a button, names: our id, an address, or `source:id`."""
+    return next(iter(await _load_named(workspace, await _find_row(workspace, key))), None)
+
+
+async def _load_named(workspace: Workspace, owner: tuple[int, int] | None) -> list[Contact]:
+    """Return the contact of (row that was named, contact that it belongs to), if there is one."""
+    if owner is None:
+        return []
+    row, root = owner
+    return [
+        contact if row == root else replace(contact, named_row=row) for contact in await contacts(workspace, ids=[root])
+    ]
+
+
+async def _find_row(workspace: Workspace, key: str) -> tuple[int, int] | None:
     if key.isascii() and key.isdecimal() and len(key) <= 18:
         rows = await database.read(
-            "SELECT coalesce(merged_into, id) AS id FROM contacts WHERE workspace_id = $1 AND id = $2"
+            "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
             " AND coalesce(merged_into, id) <> $3",
             workspace.id,
             int(key),
             NOBODY,
         )
-        return rows[0]["id"] if rows else None
+        return (rows[0]["id"], rows[0]["root"]) if rows else None
     return await _find_by_identity(workspace, key)
 
 
@@ -403,14 +418,15 @@ def _measure_similarity(query: str, row: Row) -> float:
     return max((SequenceMatcher(None, query, word).ratio() for word in words), default=0)
 
 
-async def _find_by_identity(workspace: Workspace, text: str) -> int | None:
+async def _find_by_identity(workspace: Workspace, text: str) -> tuple[int, int] | None:
+    """Return the row that an address or `source:id` names, and the contact that it belongs to."""
     trimmed = text.strip()
     source, colon, source_id = trimmed.partition(":")
     pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
     pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
     if not pairs:
         return None
-    matches = await load_known(
+    matches = await load_identity_owners(
         database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
     )
     return next(iter(matches.values()), None)

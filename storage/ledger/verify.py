@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, fold_fields, fold_ledger
+from storage.domain.fold import Effect, ScoreState, beginning, fold_fields, fold_ledger
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection, refold
@@ -94,7 +94,9 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
     effects = await _load_effects(session, pairs)
     differences: list[Difference] = []
     for pair, score_type in pairs.items():
-        state, folded = _fold_score(ledgers[pair], score_type, undone, has_row=pair in states)
+        state, folded = _fold_score(ledgers[pair], score_type, undone)
+        if pair not in states and state == beginning(score_type):
+            state = None  # a score that no fact has moved needs no row
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
     stored_fields = await contacts.fields(session, ids)
     merged_fields = await load_merged_fields(session, workspace.id, ids)
@@ -106,10 +108,8 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
 
 
 def _fold_score(
-    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str], *, has_row: bool
+    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str]
 ) -> tuple[ScoreState | None, dict[int, tuple[int, Effect]]]:
-    if not ledger and not has_row:  # a definition that was folded beside another has a row for everybody
-        return None, {}
     state, effects = fold_ledger(ledger, score_type, undone=undone)
     return state, {id: (fact.occurred_at, effect) for id, (fact, effect) in effects.items()}
 

@@ -13,14 +13,14 @@ from storage.alerts import enroll
 from storage.alerts import rules as alert_rules
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import Kind, Watch
+from storage.domain.alerts.kinds import Watch
 from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
-from storage.domain.rules import check_rules
+from storage.domain.rules import check_rules, compile_rules
 from storage.domain.score_types import ScoreType, check_definition
 from storage.job_runner import Handler, JobResult, run_here
 from storage.jobs import Job, NewJob, enqueue
@@ -51,7 +51,7 @@ class Preview:
     changed: int  #: contacts with another value, or one where none was, or none where one was
     entering: int  #: contacts that come into the top band
     leaving: int
-    asking: int  #: follow-ups that would be asked for
+    asking: int  #: follow-ups that would be asked for, as the rules' conditions and cool-downs have it
     first: tuple[
         tuple[int, int | None, int | None], ...
     ]  #: (contact, before, after) of the first that enter, in thousandths
@@ -131,13 +131,7 @@ async def is_built(workspace: Workspace, *, draft: ScoreType) -> bool:
 async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
     """Compare a draft that is built with what is live; raises NoDraft."""
     live = await definitions.score_type(workspace, key=draft.key)
-    types = await definitions.score_types(workspace)
-    watches = [
-        (rule, rule.watch(types), watch)
-        for rule in await alert_rules.alert_rules(workspace)
-        if (watch := rule.watch([draft])) is not None and rule.paused_at is None and watch.kind is Kind.CROSSES
-    ]
-    changed = entering = leaving = asking = 0
+    changed = entering = leaving = 0
     first = list[tuple[int, int | None, int | None]]()
     async for values in _compare_values(workspace, live, draft, now=now):
         for contact, before, after in values:
@@ -146,10 +140,7 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
             entering, leaving = entering + (is_top and not was_top), leaving + (was_top and not is_top)
             if is_top and not was_top and len(first) < FIRST:
                 first.append((contact, before, after))
-        for rule, live_watch, watch in watches:
-            inside = [contact for contact, _, after in values if watch.region.holds(after)]
-            memory = await enroll.load_enrolled_memory(database.current_database().reader, rule, live_watch, inside)
-            asking += sum(not memory[id].taken and memory[id].pending_until is None for id in inside)
+    asking = await alert_decisions.count_newcomers(workspace, draft=draft, now=now)
     return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
 
 
@@ -324,32 +315,52 @@ async def _fold_new_facts(
     )  # fmt: skip  # what, and under which definition
 
 
-async def fold_again() -> int:
-    """Fold again what a migration marked, the live and the drafts; counts the scores, and asks nobody.
+async def fold_again(*, now: int) -> int:
+    """Fold again the definitions that a migration marked, live ones and drafts; return the number of scores.
 
-    What is already as it should be stays, so that it can be begun anew wherever it was stopped.
+    Nobody is asked for a follow-up: who comes into the region of a rule is enrolled. Whatever is as it should be stays,
+    so that this can start again wherever it was stopped.
     """
     marked, done = await definitions.load_marked(database.current_database().reader), 0
     for workspace in await all_workspaces() if marked else ():
         live, drafts = await definitions.live_and_drafts(database.current_database().reader, {workspace.id})
-        for definition in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
+        types, drafts_of_workspace = live[workspace.id].values(), drafts.get(workspace.id, ())
+        for definition in (*types, *drafts_of_workspace):
             if definition.definition in marked:
-                done += await _fold_built(workspace, definition)
+                done += await _fold_marked(workspace, definition, built=True)
+        for definition in types:
+            if definition.definition in marked and compile_rules(definition.rules).holds_from_first_fact:
+                done += await _fold_marked(workspace, definition, built=False)
+        await _enroll_marked(workspace, types, marked, now=now)
     await definitions.clear_marks(database.current_database().writer, marked)
     return done
 
 
-async def _fold_built(workspace: Workspace, definition: ScoreType) -> int:
+async def _fold_marked(workspace: Workspace, definition: ScoreType, *, built: bool) -> int:
     async def body(session: Session, ids: Sequence[int]) -> None:
         await _fold_contacts(session, workspace, definition, ids)
 
     last_id = done = 0
     while ids := await _load_next_ids(
-        database.current_database().reader, workspace, definition, after=last_id, built=True
+        database.current_database().reader, workspace, definition, after=last_id, built=built
     ):
         await _run_in_transaction(body, ids)
         last_id, done = ids[-1], done + len(ids)
     return done
+
+
+async def _enroll_marked(
+    workspace: Workspace, types: Collection[ScoreType], marked: Collection[int], *, now: int
+) -> None:
+    """Enroll contacts anew in the rules that watch a definition that was folded again."""
+
+    async def body(session: Session) -> None:
+        rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
+        watches = {rule.id: rule.watch(types) for rule in rules}
+        changed = [id for id, watch in watches.items() if watch and watch.score_type.definition in marked]
+        await _restart_enrollment(session, workspace, changed, now=now)
+
+    await database.write(body)
 
 
 async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
@@ -458,6 +469,11 @@ async def _reenroll(session: Session, workspace: Workspace, types_before: Collec
         old_watch, new_watch = rule.watch(types_before), rule.watch(types)
         if old_watch is None or new_watch is None or not _is_same_watch(old_watch, new_watch):
             changed.append(rule.id)
+    await _restart_enrollment(session, workspace, changed, now=now)
+
+
+async def _restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:
+    """Let rules, by their row ids, begin to watch anew; nobody is asked for a follow-up."""
     await alert_rules.restart_enrollment(session, changed, now=now)
     rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
     await enroll.begin_to_watch(session, workspace, [rule for rule in rules if rule.id in changed], now=now)

@@ -177,6 +177,9 @@ def enroll(watch: Watch, memory: AlertMemory, state: ScoreState, *, since: int) 
 def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, earlier: int | None, *, now: int) -> Decision:
     """Evaluate a rule of a kind in TRENDS for a change from *earlier* to *value*.
 
+    The caller evaluates where a fact changed the value of now. A late fact that changes only the past does not ask,
+    although the difference is another one by it; and what fading alone has moved counts with the next change.
+
     The rule does not fire if either value is missing, nor again within the span or the cool-down, whichever is longer.
     """
     updated = replace(memory, seen_at=now)

@@ -213,8 +213,11 @@ class _Reader:
         comparison = Comparison("=" if sign == "==" else str(sign))
         if name.casefold().startswith(ATTRIBUTE):
             return AttributeNumber(self._check_attribute(name), comparison, self._parse_number(number))
-        score, value = self._find_score(name), self._parse_number(number)
-        lowest, highest = score.minimum, score.maximum
+        return self._compare(self._find_score(name), comparison, number)
+
+    def _compare(self, score: ScoreType, comparison: Comparison, number: Token) -> Term:
+        """Return a comparison of a score with a number that some value of the score fulfills."""
+        value, lowest, highest = self._parse_number(number), score.minimum, score.maximum
         never = {
             Comparison.ABOVE: value >= highest,
             Comparison.AT_LEAST: value > highest,
@@ -307,7 +310,7 @@ class _Reader:
             suggestion = f"*{open_range}" if open_range.startswith("..") else f"{open_range}*"
             self._refuse(f"a range has two ends, and * for an open one: {name}:{suggestion}", open_range)
         if len(values) == 1 and values[0][:1].isdigit():
-            return Compare(score, Comparison.EQUAL, self._parse_number(values[0]))
+            return self._compare(score, Comparison.EQUAL, values[0])
         return InBand(score, tuple(self._find_band(score, value) for value in values))
 
     def _check_follow_up(self, value: Token) -> str:

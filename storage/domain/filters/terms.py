@@ -254,7 +254,7 @@ class Crossed:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """`fit stale 30d`: it has a value, and no change that stands is younger."""
+    """`fit stale 30d`: it has a value, and no effect that stands is younger, also of an activity or a field."""
 
     score: ScoreType
     window: int
@@ -267,7 +267,10 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """`updated<7d`: how long ago the last fact of the contact happened, whatever it was about, undone or not."""
+    """`updated<7d`: the age of the last fact of the contact, whatever it is about, undone or not.
+
+    The undo itself is not counted, because it is about a batch.
+    """
 
     comparison: Comparison
     age: int

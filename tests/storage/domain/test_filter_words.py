@@ -44,6 +44,8 @@ COMPLAINTS = [
     ("fit rising 0 in 7d", "say by how much, with a number above 0: fit rising 10 in 7d", "0"),
     ("fit moved -5 in 7d", "say by how much, with a number above 0: fit moved 10 in 7d", "-5"),
     ("fit rising 101 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
+    ("fit:101", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
+    ("-fit:50.5", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "50.5"),
     ("fit rising 9001% in 7d", "a trend is at most 9000 %; say it in points", "9001"),
     ("fti stale 30d", "there is no field `fti`. Did you mean `fit`?", "fti"),
     ("fit stale", "the filter ends too early; expected a time like 7d or 24h", ""),

@@ -157,6 +157,46 @@ def test_what_is_known_makes_the_base() -> None:
     assert values(changed(Op.SET, 95, 1), field_value(2, tags=["vip"]), field_value(3, tags=[])) == [95, 100, 95]
 
 
+def test_several_rules_of_an_activity_are_summed_before_the_range_cuts() -> None:
+    """At 95 of 100, +10 and -8 for one activity are 97 and not 92; caps that are shared are spent in their order."""
+    less = replace(DEMO, name="Less", points=-8_000)
+    assert (
+        values(changed(Op.SET, 95, 1), activity_fact("demo_booked", 2), score_type=replace(SCORE, rules=(DEMO, less)))[
+            -1
+        ]
+        == 97
+    )
+    cap = RuleCap(points=4_000, period="ever", group="both")
+    up, down = replace(DEMO, points=5_000, cap=cap), replace(less, points=-3_000, cap=cap)
+    ends = [
+        values(activity_fact("demo_booked", 1), score_type=replace(SCORE, rules=rules, minimum=-10_000))
+        for rules in ((up, down), (down, up))
+    ]
+    assert ends == [[1], [2]]  # 4 and then 3 off it; 3 off and then 5
+
+
+def test_points_times_a_quantity_may_be_off_the_step() -> None:
+    """They are rounded half to even to thousandths; only what is shown is rounded to the step."""
+    halves = [activity_fact("demo_booked", n, times=0.05) for n in range(1, 4)]
+    assert fold(halves, SCORE)[0].rank == 1_500
+    assert values(*halves) == [1, 1, 2]
+    (effect,) = (
+        effect
+        for _, effect in fold(
+            [activity_fact("third", 1, times=0.125)],
+            replace(SCORE, rules=(Rule(name="Third", activity="third", points=20),), step=20, maximum=100),
+        )[1]
+    )
+    assert effect.asked == 2  # of 2.5
+
+
+def test_the_fields_of_a_fact_count_before_its_change() -> None:
+    """What is set together with a tag is the value, and the rule about the tag is in it."""
+    both = replace(changed(Op.SET, 50, 1), fields={"tags": ["vip"]})
+    added = replace(changed(Op.ADD, 5, 3), fields={"tags": ["vip"]})
+    assert values(both, field_value(2, tags=[]), added) == [50, 30, 55]
+
+
 def test_a_condition_is_asked_of_what_was_known_then() -> None:
     """Also when it arrives late: the order of the fold is that of happening."""
     rule = replace(DEMO, condition="owner:rep@acme.com OR company:Acme")

@@ -322,8 +322,6 @@ def plainly(items: Sequence[Item], rules: Sequence[Rule], key: str) -> list[tupl
     for item in sorted(items, key=lambda item: (item.occurred_at or 0, item.key.encode(), (item.score or "").encode())):
         fields |= item.fields
         worth = [rule for rule in rules if rule.activity == item.activity and item.activity]
-        if not (item.score == key or worth or (item.fields and rules)):
-            continue
         before = (held_points, own is None and not held_points)
         held_points = [rule.points for rule in rules if rule.activity is None and HOLDS[rule.name](fields)]
         added = [rule.points for rule in worth if HOLDS[rule.name](fields)]
