@@ -61,7 +61,7 @@ class Judge:
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
         """Give the points of the rules about the contact itself that hold, and their names."""
-        matching = [rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields)]
+        matching = [rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields, 0)]
         return sum(rule.points for rule in matching), tuple(rule.name for rule in matching)
 
     def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
@@ -70,7 +70,7 @@ class Judge:
         for rule in self.rules:
             if rule.activity is None or match_key(rule.activity) != match_key(activity.activity):
                 continue
-            if not self._is_met(rule, fields):
+            if not self._is_met(rule, fields, activity.occurred_at):
                 continue
             points = _multiply_thousandths(rule.points, activity.quantity)
             allowed = points
@@ -86,9 +86,10 @@ class Judge:
             awarded.append((rule, points, allowed))
         return awarded, now_spent
 
-    def _is_met(self, rule: Rule, fields: Mapping[str, Json]) -> bool:
+    def _is_met(self, rule: Rule, fields: Mapping[str, Json], at: int) -> bool:
+        """Return whether the condition of a rule holds; *at* is the instant that ages are counted from."""
         condition = self.conditions.get(rule.name)
-        return condition is None or condition.matches(_build_candidate(fields))
+        return condition is None or condition.matches(_build_candidate(fields, at))
 
 
 @lru_cache(maxsize=1024)
@@ -98,7 +99,9 @@ def compile_rules(rules: tuple[Rule, ...]) -> Judge:
     for rule in rules:
         if rule.condition.strip():
             try:
-                conditions[rule.name] = parse(rule.condition, (), about_fields=True).where
+                conditions[rule.name] = parse(
+                    rule.condition, (), about_fields=True, has_instant=rule.activity is not None
+                ).where
             except BadFilter as exc:
                 raise BadDefinition(f"rule `{rule.name}`, if: {exc.sentence} (column {exc.column + 1})") from exc
     return Judge(rules, conditions, frozenset().union(*map(asked_fields, conditions.values())))
@@ -168,7 +171,7 @@ def _find_period_start(period: str, at: int) -> int:
     return first_day.toordinal()
 
 
-def _build_candidate(fields: Mapping[str, Json]) -> Candidate:
+def _build_candidate(fields: Mapping[str, Json], at: int) -> Candidate:
     texts = {
         name: value if isinstance(value := fields.get(name), str) else None
         for name in ("email", "name", "company", "owner")
@@ -185,4 +188,5 @@ def _build_candidate(fields: Mapping[str, Json]) -> Candidate:
             name.removeprefix(ATTRIBUTE): value for name, value in fields.items() if name.startswith(ATTRIBUTE)
         },
         values={},
+        now=at,
     )

@@ -20,6 +20,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "score_types_key": ("score_types", "workspace_id, key", {"key": "other"}),
     "definitions_number": ("definitions", "score_type_id, number", {"number": 2}),
     "identities_value": ("identities", "workspace_id, namespace, value", {"value": "other@example.com"}),
+    "attribute_values_contact": ("attribute_values", "contact_id, name, key", {"key": "other"}),
     "facts_key": ("facts", "workspace_id, source, dedupe_key, subject", {"dedupe_key": "other"}),
     "effects_fact": ("effects", "fact_id, definition_id", {"fact_id": 3}),
     "scores_contact": ("scores", "contact_id, definition_id", {"definition_id": 2}),
@@ -72,7 +73,7 @@ KEYS = [
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
-    ("tombstones", "workspace_id"),
+    ("tombstones", "workspace_id"), ("attribute_values", "contact_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
@@ -80,7 +81,7 @@ INDEXES = {
     "facts_undoes", "facts_other", "contacts_merged",
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
     "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message",
-    "message_contacts_contact",
+    "message_contacts_contact", "attribute_values_key", "attribute_values_number", "attribute_values_instant",
 }  # fmt: skip  # names
 
 

@@ -170,6 +170,38 @@ def test_a_condition_is_asked_of_what_was_known_then() -> None:
     assert values(*facts, score_type=replace(SCORE, rules=(rule,))) == [None, None, 10, 10, 10]
 
 
+def test_a_rule_asks_for_a_band_of_values_and_for_what_is_there() -> None:
+    """Both ends belong to the band; numbers larger than a score can hold are numbers, too."""
+    rules = (
+        replace(VIP, name="Few", points=1_000, condition="attributes.visits:3..5"),
+        replace(VIP, name="Large", points=2_000, condition="attributes.revenue>=2000000000.0001"),
+        replace(VIP, name="Known", points=4_000, condition='has:attributes."Lead Source"'),
+    )
+    ruled = replace(SCORE, rules=rules)
+    for value, points in ((2.999999, None), (3, 1), ("5", 1), (5.000001, None), ("few", None), ([3], None)):
+        assert values(field_value(1, attributes_visits=value), score_type=ruled) == [points]
+    for revenue, points in ((2_000_000_000, None), (2_000_000_001, 2), (10**30, 2)):
+        assert values(field_value(1, attributes_revenue=revenue), score_type=ruled) == [points]
+    for source, points in (("", None), ([], None), (None, None), (0, 4), ("web", 4)):
+        assert values(field_value(1, **{"attributes.Lead Source": source}), score_type=ruled) == [points]
+
+
+def test_an_age_is_that_at_the_instant_of_the_activity() -> None:
+    """However late it is folded; only an activity has an instant, so a rule without one refuses ages."""
+    rule = replace(DEMO, condition="attributes.seen<7d")
+    check_rules([rule], SCORE)
+    facts = (
+        field_value(MONDAY, attributes_seen="2026-01-05"),
+        activity_fact("demo_booked", MONDAY + 7 * DAY - 1),
+        activity_fact("demo_booked", MONDAY + 7 * DAY),
+        field_value(MONDAY + 8 * DAY, attributes_seen="2026-01-12T00:00:00Z"),
+        activity_fact("demo_booked", MONDAY + 9 * DAY),
+    )
+    assert values(*facts, score_type=replace(SCORE, rules=(rule,))) == [None, 10, 10, 10, 20]
+    with pytest.raises(BadDefinition, match="an age changes by time alone, so only a rule with an activity asks"):
+        check_rules([replace(rule, activity=None)], SCORE)
+
+
 def test_what_fades_takes_points_and_no_base() -> None:
     """A touch a day, halved each day: 10, 15, 17.5."""
     fading = replace(SCORE, step=500, half_life=DAY, rules=(DEMO,))
