@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 SOCKET = ".s.PGSQL.5432"
 PROTOCOL = 196_608  # version 3.0; anything else at the start asks to cancel, or for encryption
+KNOWN = ("user", "database", "application_name", "client_encoding", "options")
 PARSE = b"P"  # the message that prepares a statement
 
 
@@ -21,12 +22,7 @@ PARSE = b"P"  # the message that prepares a statement
 class Pooler:
     """What it takes, and how it refuses what it does not take."""
 
-    known: Collection[str] | None = (
-        "user",
-        "database",
-        "application_name",
-        "client_encoding",
-    )  #: None: all but *unknown*
+    known: Collection[str] | None = KNOWN  #: None: all but *unknown*
     unknown: Collection[str] = ()
     ignores: bool = False  #: drop an unknown start-up parameter instead of refusing it
     refusal: tuple[str, str] = ("08P01", "unsupported startup parameter: {}")

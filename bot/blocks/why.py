@@ -39,7 +39,7 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
         blocks=[
             section(f"*{escape(title)}*  {value}"),
             *sections(lines),
-            context(f"These add up to {show(explanation.value)}."),
+            context(f"These add up to {show(explanation.value)}." if lines else "What was added has faded away."),
             actions([history]),
         ],
         contacts=frozenset({contact.id}),
@@ -50,8 +50,7 @@ def _render_contribution(contribution: Contribution, score_type: ScoreType) -> s
     effect = f"*{format_signed(contribution.effect)}*"
     if contribution.occurred_at is None:
         return f"{effect}  where {escape(score_type.label)} starts"
-    lost = [f"{show(abs(contribution.cut))} cut{_explain_cut(contribution, score_type)}"] if contribution.cut else []
-    lost += [f"{show(abs(contribution.faded))} faded"] if contribution.faded else []
+    losses = _render_losses(contribution, score_type)
     origin = [moment(contribution.occurred_at), format_actor(contribution.actor, contribution.source)]
     if contribution.op == MONTH:
         month = f"{datetime.fromtimestamp(contribution.occurred_at / 1_000_000, UTC):%B %Y}"
@@ -59,13 +58,21 @@ def _render_contribution(contribution: Contribution, score_type: ScoreType) -> s
     elif contribution.op == Op.SET:
         causes = [f"set to {show(contribution.asked)}"]
     else:
-        causes = [f"of {format_signed(contribution.asked)}"] if lost else []
-    summary = f"{effect}  {', '.join([*causes, *lost])}" if causes else effect
+        causes = [f"of {format_signed(contribution.asked)}"] if losses else []
+    summary = f"{effect}  {', '.join([*causes, *losses])}" if causes else effect
     reason = [f'"{escape(contribution.reason)}"'] if contribution.reason else []
     activity = [escape(contribution.activity)] if contribution.activity else []
-    rule = [f"by the rule {escape(contribution.rule)}"] if contribution.rule else []
+    rule = [f"rule {escape(contribution.rule)}{' ended' if contribution.ended else ''}"] if contribution.rule else []
     return " · ".join([summary, *activity, *rule, *origin, *reason])
 
 
-def _explain_cut(contribution: Contribution, score_type: ScoreType) -> str:
-    return " by its cap or the range" if contribution.rule else f": it runs from {score_type.range_shown}"
+def _render_losses(contribution: Contribution, score_type: ScoreType) -> list[str]:
+    """Say what the cap, the range, rounding and fading took, each only where it took something."""
+    rounding = "up" if contribution.rounded < 0 else "down"
+    losses = (
+        (contribution.cut_by_cap, "over the cap"),
+        (contribution.cut_by_range, f"cut by the range {score_type.range_shown}"),
+        (contribution.rounded, f"rounded {rounding}"),
+        (contribution.faded, "faded"),
+    )
+    return [f"{show(abs(amount))} {words}" for amount, words in losses if amount]

@@ -181,6 +181,11 @@ async def decide_all(
     return [replace(plan, unasked=unasked.get(plan.position, 0)) for plan in plans], {**known, **saved}
 
 
+def reads_scores(rule: AlertRule) -> bool:
+    """Return whether evaluating a rule reads scores or effects from the database: they have to be saved before."""
+    return bool(rule.condition) or rule.kind in TRENDS
+
+
 def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _Decided:
     """Evaluate a rule for what a plan did to a score, and before that for what time did."""
     evaluation = decided.evaluation

@@ -9,8 +9,8 @@ every transaction waits for ever. Here such a connection is closed too.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -30,7 +30,8 @@ from storage.domain.errors import OutcomeUnknown
 from storage.limits import Limits
 
 BEGIN = "BEGIN"
-_LATER = "transaction_timeout"  # the setting that servers before PostgreSQL 17 do not know
+_NEWEST = "transaction_timeout"  # the setting that servers before PostgreSQL 17 do not know
+_OF_CONNECTIONS = ("application_name", "options")  # start-up parameters that poolers know, and that no transaction has
 #: After these nobody knows whether the server did what it was sent.
 _LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InternalClientError)
 
@@ -46,19 +47,20 @@ class _Client(AsyncpgDBClient):
         """Connect, with the settings and limits as parameters of each connection where the server takes them."""
         settings: dict[str, str] = options.pop("server_settings") | _write_settings(self.limits)
         options |= {"timeout": self.limits.connect, "command_timeout": self.limits.statement, "reset": _keep_session}
-        for parameters in (settings, {name: value for name, value in settings.items() if name != _LATER}):
+        for parameters in (settings, {name: value for name, value in settings.items() if name != _NEWEST}):
             with suppress(asyncpg.UndefinedObjectError, asyncpg.ProtocolViolationError):
-                pool = await asyncpg.create_pool(None, server_settings=parameters, **options)
-                if await _is_in_effect(pool, parameters):
-                    self.begin_statement = BEGIN
-                    return pool
-                await pool.close()
+                async with _opened(server_settings=parameters, **options) as pool:
+                    if await _is_in_effect(pool, parameters):
+                        self.begin_statement = BEGIN
+                        return pool
+                    await pool.close()
         # A pooler (PgBouncer) refuses such parameters, or ignores them, and shares its connections among clients.
-        pool = await asyncpg.create_pool(None, **(options | {"statement_cache_size": 0}))
-        known = await pool.fetch("SELECT name FROM pg_settings WHERE name = ANY($1)", list(settings))
-        calls = [f"set_config('{row['name']}', {_quote(settings[row['name']])}, true)" for row in known]
-        self.begin_statement = f"BEGIN; SELECT {', '.join(calls)}"
-        return pool
+        parameters = {name: settings.pop(name) for name in _OF_CONNECTIONS if name in settings}
+        async with _opened(server_settings=parameters, **(options | {"statement_cache_size": 0})) as pool:
+            known = await pool.fetch("SELECT name FROM pg_settings WHERE name = ANY($1)", list(settings))
+            calls = [f"set_config('{row['name']}', {_quote(settings[row['name']])}, true)" for row in known]
+            self.begin_statement = f"BEGIN; SELECT {', '.join(calls)}"
+            return pool
 
     def give_up(self) -> None:
         """Close every connection at once: whatever waits for the server fails, and whatever comes later."""
@@ -216,6 +218,17 @@ class _Acquired(PoolConnectionWrapper[asyncpg.Connection]):
         await _release(self._pool, self.connection)
 
 
+@asynccontextmanager
+async def _opened(**options: Any) -> AsyncIterator[asyncpg.Pool]:
+    """Open a pool, and close it where that which is done with it fails."""
+    pool = await asyncpg.create_pool(None, **options)
+    try:
+        yield pool
+    except BaseException:
+        pool.terminate()
+        raise
+
+
 async def _release(pool: asyncpg.Pool, connection: asyncpg.Connection) -> None:
     """Hand a connection back; where that fails it is closed, which is no reason to doubt what was done on it."""
     try:
@@ -246,7 +259,7 @@ async def _keep_session(_: asyncpg.Connection) -> None:
 
 async def _is_in_effect(pool: asyncpg.Pool, parameters: Mapping[str, str]) -> bool:
     """Return whether the connections of a pool have the settings that they were made with."""
-    pairs = [f"('{name}', {_quote(value)})" for name, value in parameters.items() if name != "application_name"]
+    pairs = [f"('{name}', {_quote(value)})" for name, value in parameters.items() if name not in _OF_CONNECTIONS]
     # Without parameters no statement is prepared, which a pooler may not take.
     status = await pool.execute(f"SELECT FROM pg_settings WHERE (name, setting) IN ({', '.join(pairs)})")
     return bool(status == f"SELECT {len(pairs)}")

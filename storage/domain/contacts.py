@@ -40,7 +40,7 @@ _SUFFIXES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 # (brackets, commas, quotes) and marks of Markdown; a domain has labels of letters, digits, - and _, two at least.
 _LABEL = r"[^\x00-,./:-@\[-^`{-\x7f\s]"
 _ADDRESS = re.compile(
-    r"(?=[^@]{1,64}@.{1,189}\Z)(?![.'])[^\s@<>()\[\],;:\"\\*`?]+(?<![.'])@(?![_-])"
+    r"(?=[^@]{1,64}@.{1,189}\Z)(?!.*\.\.)(?![.'])[^\s@<>()\[\],;:\"\\*`?]+(?<![.'])@(?![_-])"
     rf"{_LABEL}+(?:(?<!-)\.(?!-){_LABEL}+)+(?<![_-])"
 )
 # What may stand around an address in a sentence, in a list or in Markdown.
@@ -130,13 +130,13 @@ def check_text(value: Json, name: str) -> None:
 
 def looks_like_address(text: str) -> bool:
     """Return whether a text is an e-mail address and nothing else."""
-    return _ADDRESS.fullmatch(fold_address(text)) is not None and ".." not in text
+    return _ADDRESS.fullmatch(fold_address(text)) is not None
 
 
 def address_key(address: str) -> str:
     """Return the form in which an address is matched; raise BadItem where it is none."""
     key = fold_address(address)
-    if _ADDRESS.fullmatch(key) is None or ".." in key:
+    if _ADDRESS.fullmatch(key) is None:
         raise BadItem(f"`{clean_text(address)[:80]}` is not an e-mail address")
     return key
 

@@ -85,7 +85,7 @@ def read_cell(cell: str) -> str:
     trimmed = cell.strip()
     if trimmed.startswith("'") and _needs_guard(trimmed.lstrip("'")):
         return trimmed[1:]
-    return "" if _is_blank(trimmed) else trimmed
+    return "" if _is_blank(trimmed) or not remove_invisible(trimmed) else trimmed
 
 
 def _needs_guard(text: str) -> bool:

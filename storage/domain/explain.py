@@ -1,15 +1,16 @@
 """Take a score apart into contributions that add up to the number shown, with nothing left over."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from fractions import Fraction
 from itertools import groupby
 
 from storage.domain.decay import BILLIONTHS, decay_unrounded
 from storage.domain.facts import Activity, Change, Deed, Fact, Op
-from storage.domain.fold import Effect, ScoreState, beginning, own_at, steps
-from storage.domain.score_types import ScoreType
+from storage.domain.fold import ScoreState, beginning, can_move, own_at, step, unit_of, walk_fields
+from storage.domain.rules import compile_rules
+from storage.domain.score_types import Rule, ScoreType
 
 #: besides the operations of changes: where adding began, and a month's changes in one
 START, MONTH = "start", "month"
@@ -17,20 +18,31 @@ START, MONTH = "start", "month"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """What one change, or a month of them, still makes of a score; *asked* less *cut* less *faded* is *effect*."""
+    """What one change, one rule, or a month of changes still makes of a score, in thousandths.
 
-    occurred_at: int | None  #: of the latest one; none for the start
+    *asked* less *cut_by_cap*, *cut_by_range*, *rounded* and *faded* is *effect*; each has the sign of what it took.
+    """
+
+    occurred_at: int | None  #: of the latest change; none for the start
     op: str
     asked: int
-    cut: int  #: by the range, and by caps
-    faded: int  #: by the half-life, until now
     effect: int
+    cut_by_cap: int = 0
+    cut_by_range: int = 0
+    rounded: int = 0  #: to the step of the type
+    faded: int = 0  #: by the half-life, until now
     source: str | None = None
     actor: str | None = None
     reason: str | None = None
     activity: str | None = None
-    rule: str | None = None  #: the rules that speak of it, by name
+    rule: str | None = None  #: the name of the rule that gave the points
+    ended: bool = False  #: the rule, about the contact itself, does not hold any more
     count: int = 1
+
+    @property
+    def cut(self) -> int:
+        """Return what caps and the range took together."""
+        return self.cut_by_cap + self.cut_by_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,124 +53,188 @@ class Explanation:
     contributions: tuple[Contribution, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """A change that counts: what it did, and its part of the distance from the start, as of its time."""
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Line:
+    """A contribution while the ledger is read; *range_cut* is in the unit of `ScoreState.own`."""
 
     fact: Fact
-    effect: Effect
-    distance: int
-    is_at_end: bool  #: of the range
+    op: str
+    asked: int
+    cut_by_cap: int = 0
+    range_cut: int = 0
+    rule: str | None = None
+    ended: bool = False
+
+    def share(self, score_type: ScoreType) -> int:
+        """Return by how much the line moved the distance from the start at its instant, in the unit of *range_cut*."""
+        start = score_type.start if self.op == Op.SET else 0
+        return (self.asked - start - self.cut_by_cap) * unit_of(score_type) - self.range_cut
 
 
 def explain(facts: Iterable[Fact], score_type: ScoreType, *, now: int, most: int) -> Explanation | None:
-    """Explain a score by the facts that bear on it and stand; none where it is missing.
+    """Explain a score by the facts that bear on it and are not undone; None where the score is missing.
 
-    The newest *most* changes are told one by one, those before them month by month (UTC);
-    the value that was set last, or the start, is always a line of its own.
+    Only what came since the score was last set or cleared counts; a value that was set includes the rules that held
+    then. Each rule about the contact itself has one line, dated when the rule began to hold or ended.
+    The newest *most* changes have a line each, those before them one line a month (UTC);
+    the value that was set last, or the start, always has a line of its own.
     """
-    state, shares = _collect_shares(facts, score_type)
+    state, lines = _collect_lines(facts, score_type)
     value = state.value(score_type, now=now)
     if value is None:
         return None
-    lines = _build_lines(shares, score_type, value=value, now=now)
-    base, rest = lines[:1], lines[1:]
-    if not _is_set(shares[0].fact, score_type):
-        base, rest = _build_start_line(score_type), lines
-    older, newer = rest[: max(0, len(rest) - most)], rest[max(0, len(rest) - most) :]
-    return Explanation(value=value, contributions=tuple(reversed([*base, *_group_by_month(older), *newer])))
+    contributions = _build_contributions(lines, score_type, value=value, now=now)
+    first: list[Contribution] = []
+    if contributions and contributions[0].op == Op.SET:
+        first, contributions = contributions[:1], contributions[1:]
+    elif score_type.start:
+        first = [Contribution(occurred_at=None, op=START, asked=score_type.start, effect=score_type.start)]
+    rules = [line for line in contributions if line.op == Deed.FIELDS]
+    changes = [line for line in contributions if line.op != Deed.FIELDS]
+    older, newer = changes[: max(0, len(changes) - most)], changes[max(0, len(changes) - most) :]
+    rest = sorted([*rules, *_group_by_month(older), *newer], key=lambda line: line.occurred_at or 0)
+    return Explanation(value=value, contributions=tuple(reversed([*first, *rest])))
 
 
-def _collect_shares(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[_Share]]:
-    """Fold, keeping what came since the score was last set or cleared."""
-    state, shares = beginning(score_type), list[_Share]()
-    for fact, after, effect in steps(facts, score_type):
-        at = fact.occurred_at
-        faded = replace(state, own=None if state.own is None else own_at(state, at, score_type))
-        before = faded.distance(score_type) if state.rank is not None else 0
+def _collect_lines(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[_Line]]:
+    """Fold, and return the lines since the score was last set, cleared or missing, in the order of the fold."""
+    state, judge, lines = beginning(score_type), compile_rules(score_type.rules), list[_Line]()
+    holding: dict[
+        str, tuple[Rule, Fact]
+    ] = {}  # rules about the contact itself, each with the fact since which it holds
+    for fact, fields in walk_fields(facts, score_type):
+        if not can_move(fact, score_type):
+            continue
+        before = holding
+        holding = {rule.name: before.get(rule.name, (rule, fact)) for rule in judge.list_base_rules(fields)}
+        _change_rules(lines, before, holding, fact)
+        after, effect = step(state, fact, score_type, fields)
+        match fact:
+            case Change(score=score, op=Op.SET, amount=amount) if score == score_type.key:
+                cut = (amount - score_type.clamp(amount)) * unit_of(score_type)
+                lines = [_Line(fact=fact, op=Op.SET, asked=amount, range_cut=cut)]
+            case Change(score=score, op=Op.CLEAR) if score == score_type.key:
+                lines = []
+                _change_rules(lines, {}, holding, fact)
+            case Change(score=score, amount=amount) if score == score_type.key:
+                _add(lines, [_Line(fact=fact, op=Op.ADD, asked=amount)], state, after, score_type)
+            case Activity() if effect is not None:
+                awards, _ = judge.awards(fact, fields, state.spent)
+                activity_lines = [
+                    _Line(fact=fact, op=Deed.ACTIVITY, asked=points, cut_by_cap=points - allowed, rule=rule.name)
+                    for rule, points, allowed in awards
+                ]
+                _add(lines, activity_lines, state, after, score_type)
         state = after
-        if _is_reset(fact, score_type):
-            shares.clear()
-            before = 0
-        if state.rank is not None:
-            distance = state.distance(score_type) - before
-            shown = state.value(score_type, now=at)
-            shares.append(_Share(fact, effect, distance, shown in (score_type.minimum, score_type.maximum)))
+        if state.rank is None:
+            lines = []
+    if not score_type.half_life:
+        distance = state.distance(score_type)
+        _cut_by_range(lines, distance - (score_type.clamp(score_type.start + distance) - score_type.start), score_type)
+    return state, lines
+
+
+def _change_rules(
+    lines: list[_Line], before: Mapping[str, tuple[Rule, Fact]], after: Mapping[str, tuple[Rule, Fact]], fact: Fact
+) -> None:
+    """Move the lines of rules that began or ended with a fact to the end; a rule that changed nothing has no line."""
+    changes = [(rule, fact, -rule.points) for name, (rule, _) in before.items() if name not in after]
+    changes += [(rule, since, rule.points) for name, (rule, since) in after.items() if name not in before]
+    for rule, since, points in changes:
+        line = next((line for line in lines if line.op == Deed.FIELDS and line.rule == rule.name), None)
+        if line is None:
+            line = _Line(fact=since, op=Deed.FIELDS, asked=0, rule=rule.name)
         else:
-            shares.clear()
-    return state, shares
+            lines.remove(line)
+        line.fact, line.asked, line.ended = since, line.asked + points, rule.name not in after
+        if line.asked or line.range_cut:
+            lines.append(line)
 
 
-def _is_reset(fact: Fact, score_type: ScoreType) -> bool:
-    """Tell whether what came before a fact counts no more."""
-    return isinstance(fact, Change) and fact.score == score_type.key and fact.op is not Op.ADD
+def _add(
+    lines: list[_Line], new_lines: Sequence[_Line], before: ScoreState, after: ScoreState, score_type: ScoreType
+) -> None:
+    """Append the lines of a fact that adds; what the range cut then is gone for good."""
+    at, shares = after.at, sum(line.share(score_type) for line in new_lines)
+    own = None if before.own is None else own_at(before, at, score_type)
+    distance = replace(before, own=own, base=after.base).distance(score_type)
+    lines += new_lines
+    _cut_by_range(lines, distance + shares - after.distance(score_type), score_type)
 
 
-def _is_set(fact: Fact, score_type: ScoreType) -> bool:
-    return _is_reset(fact, score_type) and isinstance(fact, Change) and fact.op is Op.SET
+def _cut_by_range(lines: Sequence[_Line], excess: int, score_type: ScoreType) -> None:
+    """Charge what lies beyond the range, in the unit of `ScoreState.own`, to the newest lines that led there.
+
+    The lines since the value that was set, or the start, which is within the range, always cover it.
+    """
+    for line in reversed(lines):
+        share = line.share(score_type)
+        if line.op != Op.SET and (share > 0) == (excess > 0):
+            taken = min(share, excess, key=abs)
+            line.range_cut += taken
+            excess -= taken
+        if not excess:
+            return
 
 
-def _build_lines(shares: Sequence[_Share], score_type: ScoreType, *, value: int, now: int) -> list[Contribution]:
-    """Round so that nothing is left over: each line is what the shown sum moves by when its share is added."""
-    lines, distance_sum, before = [], Decimal(0), 0
-    for share in shares:
-        remaining = _decay_share(share, score_type, now)
-        distance_sum += remaining
-        total = value - score_type.start if share is shares[-1] else _round_to_steps(distance_sum, score_type)
-        effect = total - before
-        before = total
-        is_set = _is_set(share.fact, score_type)
-        requested, cut = share.effect.asked or 0, share.effect.capped
-        if is_set:
-            cut = requested - score_type.clamp(requested)
-            effect += score_type.start
-        elif share.is_at_end:
-            cut = requested - share.effect.effective
-        # What has faded away does not count any more; where the sum began is always told.
-        if effect or (requested and not score_type.half_life) or is_set or _round_to_steps(remaining, score_type):
-            lines.append(
-                Contribution(
-                    occurred_at=share.fact.occurred_at,
-                    op=_get_operation(share.fact, score_type),
-                    asked=requested,
-                    cut=cut,
-                    faded=requested - cut - effect,
-                    effect=effect,
-                    source=share.fact.source,
-                    actor=share.fact.actor,
-                    reason=share.fact.reason,
-                    activity=share.fact.activity if isinstance(share.fact, Activity) else None,
-                    rule=share.effect.rule,
-                )
+def _build_contributions(lines: Sequence[_Line], score_type: ScoreType, *, value: int, now: int) -> list[Contribution]:
+    """Round the lines to whole steps that add up to the value, and say of each what it lost; leave out faded ones."""
+    shares = [_decay_share(line, score_type, now) for line in lines]
+    effects = _round_to_steps(shares, (value - score_type.start) // score_type.step, score_type.step)
+    contributions, unit = [], unit_of(score_type)
+    for line, share, effect in zip(lines, shares, effects, strict=True):
+        has_faded_away = score_type.half_life and not effect and 2 * abs(share) < score_type.step
+        if line.op != Op.SET and (has_faded_away or not (line.asked or line.range_cut)):
+            continue
+        cut_by_range, faded = (
+            round(Fraction(line.range_cut, unit)),
+            round(Fraction(line.share(score_type), unit) - share),
+        )
+        start = score_type.start if line.op == Op.SET else 0
+        rest = line.asked - line.cut_by_cap - cut_by_range - (start + effect)
+        # Less than a thousandth may be left of fading and of the range: it counts as rounding, where there was any.
+        rounded = rest - faded if share != effect else 0
+        contributions.append(
+            Contribution(
+                occurred_at=line.fact.occurred_at,
+                op=line.op,
+                asked=line.asked,
+                effect=start + effect,
+                cut_by_cap=line.cut_by_cap,
+                cut_by_range=cut_by_range,
+                rounded=rounded,
+                faded=rest - rounded,
+                source=line.fact.source,
+                actor=line.fact.actor,
+                reason=line.fact.reason,
+                activity=line.fact.activity if line.op == Deed.ACTIVITY and isinstance(line.fact, Activity) else None,
+                rule=line.rule,
+                ended=line.ended,
             )
-    return lines
+        )
+    return contributions
 
 
-def _get_operation(fact: Fact, score_type: ScoreType) -> str:
-    if isinstance(fact, Change) and fact.score == score_type.key:
-        return fact.op.value
-    return Deed.ACTIVITY if isinstance(fact, Activity) else Deed.FIELDS
-
-
-def _decay_share(share: _Share, score_type: ScoreType, now: int) -> Decimal:
-    """Give what is left of a share, in thousandths."""
+def _decay_share(line: _Line, score_type: ScoreType, now: int) -> Fraction:
+    """Return what is left of a line, exactly, in thousandths."""
+    share = line.share(score_type)
     if score_type.half_life is None:
-        return Decimal(share.distance)
-    elapsed = max(0, now - share.fact.occurred_at)
-    return decay_unrounded(share.distance, elapsed=elapsed, half_life=score_type.half_life) / BILLIONTHS
+        return Fraction(share)
+    elapsed = max(0, now - line.fact.occurred_at)
+    return Fraction(decay_unrounded(share, elapsed=elapsed, half_life=score_type.half_life)) / BILLIONTHS
 
 
-def _round_to_steps(distance: Decimal, score_type: ScoreType) -> int:
-    """Give a distance as it is shown: in whole steps, a half counting as one more."""
-    steps = int(abs(distance) / score_type.step + Decimal("0.5"))
-    return steps * score_type.step if distance > 0 else -steps * score_type.step
+def _round_to_steps(shares: Sequence[Fraction], total: int, step: int) -> list[int]:
+    """Round shares to whole steps, *total* of them in all: those nearest to the next step up are rounded up.
 
-
-def _build_start_line(score_type: ScoreType) -> list[Contribution]:
-    if not score_type.start:
-        return []
-    start = score_type.start
-    return [Contribution(occurred_at=None, op=START, asked=start, cut=0, faded=0, effect=start)]
+    A share on a step stays as it is, and every other one moves by less than a step.
+    """
+    steps = [share // step for share in shares]
+    off_step = [index for index, share in enumerate(shares) if share % step]
+    off_step.sort(key=lambda index: shares[index] % step, reverse=True)
+    for index in off_step[: max(0, total - sum(steps))]:
+        steps[index] += 1
+    return [count * step for count in steps]
 
 
 def _group_by_month(lines: Sequence[Contribution]) -> list[Contribution]:
@@ -173,9 +249,11 @@ def _group_by_month(lines: Sequence[Contribution]) -> list[Contribution]:
                 occurred_at=month_lines[-1].occurred_at,
                 op=MONTH,
                 asked=sum(line.asked for line in month_lines),
-                cut=sum(line.cut for line in month_lines),
-                faded=sum(line.faded for line in month_lines),
                 effect=sum(line.effect for line in month_lines),
+                cut_by_cap=sum(line.cut_by_cap for line in month_lines),
+                cut_by_range=sum(line.cut_by_range for line in month_lines),
+                rounded=sum(line.rounded for line in month_lines),
+                faded=sum(line.faded for line in month_lines),
                 count=len(month_lines),
             )
         )

@@ -177,20 +177,21 @@ def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dic
 def rank_merged_rows(rows: Iterable[int], links: Iterable[tuple[int, int, int | None]]) -> dict[int, int]:
     """Return how often the contact of each row was merged into another one: 0 for rows of the contact that is shown.
 
-    *links* are (row, row, the one merged into), in the order in which they happened.
+    *links* are (row, row, the one merged into), in the order in which they happened. A link without a direction proves
+    two rows to be one, so that their contacts meet at these.
     """
     ranks = dict.fromkeys(rows, 0)
     groups = {row: {row} for row in ranks}
     for left, right, into in links:
         if left not in groups or right not in groups or groups[left] is groups[right]:
             continue
-        if into in (left, right):
-            lower = groups[left if into == right else right]
-            highest = max(ranks[row] for row in groups[into])
-            ranks |= {row: ranks[row] + highest + 1 for row in lower}
+        if into == left or into not in (left, right):
+            left, right = right, left  # the contact of *left* moves
+        lowest = max(ranks[row] for row in groups[right]) + 1 if into == right else ranks[right] - ranks[left]
+        ranks |= {row: ranks[row] + lowest for row in groups[left]}
         joined = groups[left] | groups[right]
         groups |= dict.fromkeys(joined, joined)
-    return ranks
+    return {row: rank - min(ranks[member] for member in groups[row]) for row, rank in ranks.items()}
 
 
 def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:

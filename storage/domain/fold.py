@@ -31,7 +31,7 @@ class ScoreState:
 
     def distance(self, score_type: ScoreType) -> int:
         """Give how far base and own part are from the starting value, before the range cuts; in the unit of *own*."""
-        return (self.own or 0) + (self.base - score_type.start) * _get_unit(score_type)
+        return (self.own or 0) + (self.base - score_type.start) * unit_of(score_type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def step(
     is_relevant = isinstance(fact, Change) and fact.score == score_type.key
     match fact:
         case Change(score=score, op=Op.SET, amount=amount) if score == score_type.key:
-            own, requested = (score_type.clamp(amount) - base) * _get_unit(score_type), amount
+            own, requested = (score_type.clamp(amount) - base) * unit_of(score_type), amount
         case Change(score=score, op=Op.ADD, amount=amount) if score == score_type.key:
             own, requested = _add_saturating(state, amount, at, base, score_type), amount
         case Change(score=score) if score == score_type.key:
@@ -93,13 +93,14 @@ def step(
     return after, Effect(asked=requested, effective=change, rank_after=rank, capped=capped, rule=rule)
 
 
-def _get_unit(score_type: ScoreType) -> int:
+def unit_of(score_type: ScoreType) -> int:
+    """Return how many units of `ScoreState.own` are a thousandth of a point."""
     return BILLIONTHS if score_type.half_life else 1
 
 
 def _add_saturating(state: ScoreState, amount: int, at: int, base: int, score_type: ScoreType) -> int:
     """Add to the own part, saturating at the range."""
-    unit = _get_unit(score_type)
+    unit = unit_of(score_type)
     total = own_at(state, at, score_type) + amount * unit
     lowest, highest = (edge - base for edge in (score_type.minimum, score_type.maximum))
     return min(max(total, lowest * unit), highest * unit)
@@ -170,14 +171,21 @@ def fold_ledger(
 
 
 def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, ScoreState, Effect]]:
-    """Fold, telling each fact that had an effect, and the state after it."""
-    state, reads_fields = beginning(score_type), compile_rules(score_type.rules).asks_fields
+    """Fold, and yield each fact that had an effect, and the state after it."""
+    state = beginning(score_type)
+    for fact, fields in walk_fields(facts, score_type):
+        state, effect = step(state, fact, score_type, fields)
+        if effect is not None:
+            yield fact, state, effect
+
+
+def walk_fields(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, Mapping[str, Json]]]:
+    """Yield facts in the order of the fold, each with what is known of the contact then, where rules ask about it."""
+    reads_fields = compile_rules(score_type.rules).asks_fields
     fields: dict[str, tuple[Json, FieldOrder]] = {}
     for fact in sorted(facts, key=lambda fact: (*fact.order, fact.subject.encode())):
         fields = fold_fields([fact], fields) if reads_fields else fields
-        state, effect = step(state, fact, score_type, {name: value for name, (value, _) in fields.items()})
-        if effect is not None:
-            yield fact, state, effect
+        yield fact, {name: value for name, (value, _) in fields.items()}
 
 
 def fold_merged_fields(

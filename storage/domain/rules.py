@@ -60,9 +60,13 @@ class Judge:
         return bool(fields) and (not self.fields_read.isdisjoint(fields) or bool(self.base({})[1]))
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
-        """Give the points of the rules about the contact itself that hold, and their names."""
-        matching = [rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields, 0)]
+        """Return the points of the rules about the contact itself that hold, and their names."""
+        matching = self.list_base_rules(fields)
         return sum(rule.points for rule in matching), tuple(rule.name for rule in matching)
+
+    def list_base_rules(self, fields: Mapping[str, Json]) -> list[Rule]:
+        """Return the rules about the contact itself that hold."""
+        return [rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields, 0)]
 
     def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
         """Say what an activity is worth, rule by rule, and what the caps have spent then."""

@@ -25,7 +25,7 @@ _QUOTES = (
 )
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\u02d7\ufe58\ufe63\uff0d"
 _ALIKE = str.maketrans({**dict.fromkeys(_QUOTES, "'"), **dict.fromkeys(_DASHES, "-")})
-_PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*|")  # ASCII without controls, single blanks between words
+_PLAIN = re.compile(r"[!#-_a-~]+(?: [!#-_a-~]+)*|")  # ASCII without quotes and controls, single blanks between words
 
 
 def clean_text(text: str, *, lines: bool = False) -> str:
@@ -35,8 +35,8 @@ def clean_text(text: str, *, lines: bool = False) -> str:
     """
     if text.isascii() and text.isprintable():
         return text.strip()
-    normal = unicodedata.normalize("NFC", text)
-    return "".join(_clean_character(character, lines=lines) for character in normal).strip()
+    cleaned = "".join(_clean_character(character, lines=lines) for character in text)
+    return unicodedata.normalize("NFC", cleaned).strip()
 
 
 def _clean_character(character: str, *, lines: bool) -> str:
@@ -72,8 +72,9 @@ def match_key(text: str) -> str:
     as one.
     """
     if _PLAIN.fullmatch(text) is not None:  # most are, and this takes a tenth of the time
-        return text.translate(_ALIKE).casefold()
-    folded = unicodedata.normalize("NFKC", text.translate(_ALIKE)).casefold()
+        return text.casefold()
+    seen = "".join(character for character in text if not _is_invisible(character)).translate(_ALIKE)
+    folded = unicodedata.normalize("NFKC", seen).casefold()
     folded = unicodedata.normalize("NFKC", folded).translate(_ALIKE)  # folding leaves something to be composed
     return " ".join("".join(character for character in folded if not _is_invisible(character)).split())
 

@@ -14,9 +14,10 @@ from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.contacts import StartAgain
+from storage.ledger.lock import Returned
 from storage.ledger.plan import Name
 from storage.ledger.queue import MOST_ITEMS_OF_PUSH, MOST_SUBMISSIONS, Pending, Queue
-from storage.ledger.record import Returned, record_group
+from storage.ledger.record import record_group
 
 T = TypeVar("T")
 
@@ -197,13 +198,13 @@ class Committer:
         return left
 
     async def _record_group(self, group: Sequence[Pending]) -> list[Recorded | Refusal | Returned]:
-        held = {name for pending in self._locked for name in pending.names}
+        blocked = {name for pending in self._locked for name in pending.names}
 
         async def body(session: Session) -> list[Recorded | Refusal | Returned]:
             return await record_group(
                 session,
                 [(pending.workspace, pending.submission) for pending in group],
-                held=held,
+                blocked=blocked,
                 now=max(pending.now for pending in group),
             )
 

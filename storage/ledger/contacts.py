@@ -154,15 +154,21 @@ async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
 
 async def load_merged(session: Session, contacts: Iterable[int]) -> dict[int, dict[int, str | None]]:
     """Return the rows of those contacts that have several: contact → row → the address by which it was made."""
+    merged = await session.rows(
+        "SELECT DISTINCT m.merged_into AS id FROM given(id bigint) JOIN contacts m ON m.merged_into = given.id",
+        [{"id": id} for id in sorted(set(contacts))],
+    )
+    if not merged:  # as nearly always
+        return {}
     rows = await session.rows(
         "SELECT given.id AS root, m.id, m.first_email FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id",
-        [{"id": id} for id in sorted(set(contacts))],
+        sorted(merged, key=lambda row: row["id"]),
     )
     by_contact: dict[int, dict[int, str | None]] = {}
     for row in rows:
         by_contact.setdefault(row["root"], {})[row["id"]] = row["first_email"]
-    return {contact: members for contact, members in by_contact.items() if len(members) > 1}
+    return by_contact
 
 
 async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:

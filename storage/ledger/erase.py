@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from storage import jobs, posted_messages
 from storage.alerts import followup_moves
+from storage.alerts import memory as alert_memory
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import EMAIL, id_spellings
@@ -123,15 +124,15 @@ async def stamp_deletions(session: Session, plan: Plan) -> Plan:
     return replace(plan, items=tuple(items))
 
 
-async def erase_contacts(session: Session, plan: Plan) -> tuple[Plan, list[int]]:
-    """Carry out the deletions of a plan whose facts are written; return the contact rows that they bore on as well.
+async def erase_contacts(session: Session, plan: Plan) -> Plan:
+    """Carry out the deletions of a plan whose facts are written.
 
     Facts that happened after a deletion stay, as if it had been followed by a new contact.
     """
     deletions = [new for new in plan.new if isinstance(new.fact, Deleted)]
     rows = sorted({row for new in deletions for row in _list_members(plan, new.planned)})
     if not rows:
-        return plan, []
+        return plan
     workspace, identities = plan.workspace.id, await contacts.identities(session, rows)
     if await deliveries.has_unnamed_deliveries(session, workspace):
         now = plan.submission.received_at
@@ -153,7 +154,8 @@ async def erase_contacts(session: Session, plan: Plan) -> tuple[Plan, list[int]]
     await contacts.erase(session, [row for row in rows if row not in remaining])
     regrouping = await merging.split_rest(session, plan, rows=rows, remaining=remaining, states_before=states_before)
     new = tuple(replace(new, contact=regrouping.roots.get(new.planned.rows[0], new.contact)) for new in plan.new)
-    return replace(plan, regrouping=regrouping, new=new), rows
+    await alert_memory.delete_memory(session, rows)
+    return replace(plan, regrouping=regrouping, new=new)
 
 
 def _list_members(plan: Plan, planned: PlannedItem) -> list[int]:

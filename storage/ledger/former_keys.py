@@ -11,7 +11,7 @@ from storage.domain.people import Workspace
 from storage.ledger import contacts, facts
 from storage.ledger.facts import FactKey, Stored
 
-SAME_TIME = "another value of the same time was sent before; which one counts is decided by their keys"
+SAME_TIME = "another value with the same time was received before; their keys decide which one counts"
 
 
 async def use_former_keys(workspace: Workspace, *, source: str, items: Sequence[ItemRequest]) -> list[ItemRequest]:

@@ -3,12 +3,14 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from storage.alerts import memory as alert_memory
 from storage.db.database import Session
-from storage.domain.facts import resolve_merges
+from storage.domain.facts import Fact, resolve_merges
 from storage.domain.fold import ScoreState, beginning
 from storage.ledger import contacts, facts, projection
-from storage.ledger.facts import Scored
-from storage.ledger.plan import Plan, Regrouping
+from storage.ledger.contacts import StartAgain
+from storage.ledger.facts import FactKey, Scored
+from storage.ledger.plan import ItemKind, Plan, Regrouping
 
 
 async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
@@ -16,16 +18,49 @@ async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
     return await contacts.members(session, {plan.roots[row] for row in plan.joined if row > 0})
 
 
-async def regroup(session: Session, plan: Plan) -> tuple[Plan, dict[int, int]]:
+async def regroup_contacts(session: Session, plan: Plan) -> Plan:
+    """Append the links of a plan, and merge and split contacts as the links that are in force say."""
+    if plan.joined:
+        await _append_links(session, plan)
+        plan, moved = await _write_groups(session, plan)
+        await alert_memory.regroup_memory(session, moved)
+        roots = {**plan.roots, **(plan.regrouping.roots if plan.regrouping else {})}
+        items = tuple(
+            replace(planned, contact=roots[planned.rows[0]])
+            for planned in plan.items
+            if planned.kind is not ItemKind.MERGE
+        )
+        plan = replace(plan, items=items, roots=roots)
+    if plan.undo is not None:
+        scores = dict.fromkeys((plan.roots[row], key) for row, key in plan.undo.scores)
+        spoken_of = sorted({plan.roots[row] for row in plan.undo.contacts})
+        plan = replace(plan, undo=replace(plan.undo, scores=tuple(scores), contacts=tuple(spoken_of)))
+    return plan
+
+
+async def _append_links(session: Session, plan: Plan) -> None:
+    """Append which contacts prove to be one; raises StartAgain where another transaction did just now."""
+    new: dict[FactKey, tuple[int | None, Fact]] = {}
+    for planned in plan.items:
+        for link in planned.links:
+            new[plan.link_key(planned, link[0])] = (link[1], plan.merged(planned, link))
+    received_at = dict.fromkeys(new, plan.submission.received_at)
+    if new and len(await facts.append(session, new, received_at=received_at)) < len(new):
+        raise StartAgain
+
+
+async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, int]]:
     """Write which rows are one contact, going by the links that are in force; return the rows that moved as well.
 
     The locks are held. Scores and effects of contacts that gained or lost rows are deleted, to be folded again.
     """
     roots = await _resolve_links(session, plan, plan.members)
     moved = {row: root for row, root in roots.items() if plan.members[row] != root}
-    if not moved:
+    # Another link between rows that are one contact already may show the other one's name and address.
+    linked = {roots[row] for row in plan.linked}
+    affected = {plan.members[row] for row in moved} | set(moved.values()) | linked
+    if not affected:
         return replace(plan, regrouping=Regrouping(roots=roots)), {}
-    affected = {plan.members[row] for row in moved} | set(moved.values())
     rows = {row for row, root in plan.members.items() if root in affected}
     definitions = {(id, key): score_type.definition for id in affected for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)

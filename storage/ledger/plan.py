@@ -1,11 +1,11 @@
 """Define the records that the phases of the write path hand to each other; none is changed after it was made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from storage.domain.contacts import clean_address
-from storage.domain.errors import Refusal
+from storage.domain.errors import Conflict, Refusal
 from storage.domain.facts import (
     DELETE,
     MERGE,
@@ -21,6 +21,8 @@ from storage.domain.facts import (
     Merged,
     Undo,
     Unusable,
+    has_same_content,
+    is_time_of,
 )
 from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
@@ -29,12 +31,14 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item, clean_item
 from storage.ledger import facts
 from storage.ledger.contacts import Identity
-from storage.ledger.facts import FactKey, Scored
+from storage.ledger.facts import FactKey, Scored, Stored
 
 #: (place within its item from 1, contact row, other contact row): the item proves that both are one contact
 Link = tuple[int, int, int]
 #: by what submissions are compared: a contact row, an identity, or the key of a fact
 Name = int | Identity | FactKey
+
+DUPLICATE = ItemOutcome(status=Status.DUPLICATE)
 
 
 class ItemKind(Enum):
@@ -86,6 +90,11 @@ class PlannedItem:
     def pairs(self) -> list[Scored]:
         """The scores that its fact bears on."""
         return [(self.contact, key) for key in self.scores]
+
+    def with_rows(self, rows: Collection[int], roots: Mapping[int, int]) -> "PlannedItem":
+        """Return it with the contact rows that it names, at least one; its facts are the first one's."""
+        ordered = tuple(sorted(set(rows)))
+        return replace(self, rows=ordered, contact=roots.get(ordered[0], ordered[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +156,16 @@ class Plan:
     is_undone: bool = False  #: its batch was undone before it: an import that goes on after its undo
 
     @property
+    def linked(self) -> list[int]:
+        """The rows of contacts that it merges or splits."""
+        linked = [row for planned in self.items for link in planned.links for row in link[1:]]
+        return [*linked, *(self.undo.links if self.undo else ())]
+
+    @property
     def joined(self) -> list[int]:
         """The rows of contacts that it merges, splits or deletes."""
-        linked = [row for planned in self.items for link in planned.links for row in link[1:]]
         deleted = [row for planned in self.items if planned.kind is ItemKind.DELETION for row in planned.rows]
-        return [*linked, *deleted, *(self.undo.links if self.undo else ())]
+        return [*self.linked, *deleted]
 
     @property
     def spoken_of(self) -> tuple[int, ...]:
@@ -239,6 +253,10 @@ class Plan:
             score=item.score, op=item.op, amount=item.amount,
         )  # fmt: skip  # the same columns as above, then the change
 
+    def conflict(self) -> Conflict:
+        """Return why an item is set aside that repeats a key with other content."""
+        return Conflict() if self.submission.all_or_none else Conflict("conflict")
+
     def merged(self, planned: PlannedItem, link: Link) -> Merged:
         """Make the fact that two contacts of an item are one."""
         place, contact, other = link
@@ -268,7 +286,6 @@ def plan_submission(
         elif isinstance(item, Ignored):
             settled[index] = ItemOutcome(status=Status.IGNORED, reason=item.reason)
         else:
-            item = clean_item(item) if isinstance(item, Item) else item
             try:
                 at = check_item(item, types, received=submission.received_at, index=index)
                 items.append(_plan_item(index, item, workspace.id, submission.source, types, at))
@@ -328,3 +345,32 @@ def arrange_turns(plans: Sequence[Plan]) -> list[list[Plan]]:
         turns += [[] for _ in range(turn + 1 - len(turns))]
         turns[turn].append(plan)
     return turns
+
+
+def make_links(rows: Collection[int]) -> tuple[Link, ...]:
+    """Link the first of some contact rows to each of the others."""
+    first, *others = sorted(rows) or (0,)
+    return tuple((place, first, other) for place, other in enumerate(others, start=1))
+
+
+def cut_group(plans: Sequence[Plan]) -> Sequence[Plan]:
+    """Cut a group before a plan that needs it to itself, or after that plan where it comes first.
+
+    What an undo undoes may be written by a plan before it, and regrouping changes whom the plans after it mean.
+    """
+    for index, plan in enumerate(plans):
+        if plan.joined or plan.submission.undoes is not None:
+            return plans[: max(index, 1)]
+    return plans
+
+
+def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: bool) -> None:
+    """Raise Conflict unless an item repeats the stored fact of its key; a time that we stamped may differ."""
+    _, received_at, fact = stored
+    if isinstance(fact, Deleted):  # nothing is left to compare it with
+        return
+    occurred_at = planned.item.occurred_at
+    same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
+    repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
+    if not (is_same and same_time and has_same_content(repeated, fact)):
+        raise plan.conflict()

@@ -21,11 +21,20 @@ EMAIL = "email"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """All facts that bear on a score, their effects as stored, and which batches among others are undone."""
+    """All facts that bear on a score, and which batches among others are undone."""
 
     facts: Mapping[int, Fact]
-    effects: Mapping[int, tuple[Fact, Effect]]
     undone: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsaved:
+    """What is to be saved of a score beside its state."""
+
+    workspace: int
+    score_type: ScoreType
+    effects: Mapping[int, tuple[Fact, Effect]]
+    is_whole: bool  #: these are all effects of the score, because it was folded from its ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,54 +43,57 @@ class Known:
 
     states: Mapping[Scored, ScoreState]
     ledgers: Mapping[Scored, Ledger] = field(default_factory=dict)  #: of those that had to be folded again
+    unsaved: Mapping[Scored, Unsaved] = field(default_factory=dict)
 
 
 async def project(session: Session, plans: Sequence[Plan], known: Known) -> tuple[list[Plan], Known]:
     """Fold the new facts and undos of plans that share no contact into scores; return the plans with what moved.
 
     A score is folded by a step where the facts come last, else from its whole ledger. *known* is as it was before, and
-    is returned as it is afterwards.
+    is returned as it is afterwards, still to be saved.
     """
     types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
     late, fields_at = await find_late(session, plans, known.states, types)
-    known_ledgers = {pair: known.ledgers[pair] for pair in types if pair in known.ledgers}
-    loaded = await _load_ledgers(session, plans, {pair: types[pair] for pair in late - known_ledgers.keys()})
-    folded: dict[Scored, ScoreState] = {}
-    effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {}
+    loaded = await _load_ledgers(session, plans, {pair: types[pair] for pair in late - known.ledgers.keys()})
+    states, ledgers, unsaved = dict(known.states), dict(known.ledgers), dict(known.unsaved)
     silent: dict[Scored, ScoreState] = {}
-    ledgers: dict[Scored, Ledger] = {}
     for plan in plans:
         facts_of = plan.bearing
         own_ids = {new.fact_id for new in plan.new}
         for pair in dict.fromkeys(plan.pairs):
-            ledger = loaded.get(pair) or _add_facts(known_ledgers.get(pair), facts_of.get(pair, ()), plan)
+            new_facts, before = facts_of.get(pair, ()), known.unsaved.get(pair)
+            if pair in loaded:
+                ledgers[pair] = loaded[pair]
+            elif pair in ledgers:
+                ledgers[pair] = _add_facts(ledgers[pair], new_facts, plan)
             if pair in late:
-                assert ledger is not None
-                folded[pair], effects[pair] = fold_ledger(ledger.facts, types[pair], undone=ledger.undone)
+                ledger = ledgers[pair]
+                states[pair], effects = fold_ledger(ledger.facts, types[pair], undone=ledger.undone)
                 if pair[0] in plan.regrouped:
                     others = {id: fact for id, fact in ledger.facts.items() if id not in own_ids}
                     silent[pair], _ = fold_ledger(others, types[pair], undone=ledger.undone)
             else:
-                state = known.states[pair]
-                folded[pair], effects[pair] = _step(state, facts_of.get(pair, ()), types[pair], fields_at)
-            if ledger is not None:
-                is_late = pair in late
-                ledgers[pair] = replace(
-                    ledger, effects=effects[pair] if is_late else {**ledger.effects, **effects[pair]}
-                )
+                states[pair], effects = _step(states[pair], new_facts, types[pair], fields_at)
+                effects = {**before.effects, **effects} if before else effects
+            is_whole = pair in late or (before is not None and before.is_whole)
+            unsaved[pair] = Unsaved(
+                workspace=plan.workspace.id, score_type=types[pair], effects=effects, is_whole=is_whole
+            )
+    projected = [_report_moves(plan, known.states, states, silent) for plan in plans]
+    return projected, Known(states=states, ledgers=ledgers, unsaved=unsaved)
+
+
+async def save_scores(session: Session, known: Known) -> Known:
+    """Save scores and effects that are not saved yet."""
     await projection.save_projection(
         session,
-        states=folded,
-        effects=effects,
-        anew=late,
-        stored={
-            pair: {id: effect for id, (_, effect) in ledger.effects.items()} for pair, ledger in known_ledgers.items()
-        },
-        types=types,
-        workspaces={pair: plan.workspace.id for plan in plans for pair in plan.pairs},
+        states={pair: known.states[pair] for pair in known.unsaved},
+        effects={pair: unsaved.effects for pair, unsaved in known.unsaved.items()},
+        anew={pair for pair, unsaved in known.unsaved.items() if unsaved.is_whole},
+        types={pair: unsaved.score_type for pair, unsaved in known.unsaved.items()},
+        workspaces={pair: unsaved.workspace for pair, unsaved in known.unsaved.items()},
     )
-    projected = [_report_moves(plan, known.states, folded, silent) for plan in plans]
-    return projected, Known(states={**known.states, **folded}, ledgers={**known.ledgers, **ledgers})
+    return replace(known, unsaved={})
 
 
 async def _load_ledgers(
@@ -89,13 +101,11 @@ async def _load_ledgers(
 ) -> dict[Scored, Ledger]:
     loaded = await facts.ledgers(session, types) if types else {}
     undone = await _load_undone_batches(session, plans, loaded)
-    return {pair: Ledger(facts=ledger, effects={}, undone=undone[pair]) for pair, ledger in loaded.items()}
+    return {pair: Ledger(facts=ledger, undone=undone[pair]) for pair, ledger in loaded.items()}
 
 
-def _add_facts(ledger: Ledger | None, new_facts: Sequence[NewFact], plan: Plan) -> Ledger | None:
-    """Return a known ledger with new facts; only what has an actor can be undone, and is checked before."""
-    if ledger is None:
-        return None
+def _add_facts(ledger: Ledger, new_facts: Sequence[NewFact], plan: Plan) -> Ledger:
+    """Return a ledger with new facts; only what has an actor can be undone, and `append` has looked whether it was."""
     undone = ledger.undone | ({plan.submission.batch} if plan.is_undone else set())
     return replace(ledger, facts={**ledger.facts, **{new.fact_id: new.fact for new in new_facts}}, undone=undone)
 
@@ -264,7 +274,9 @@ async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> N
     for workspace in {plan.workspace.id for plan in plans}:
         own_plans = [plan for plan in plans if plan.workspace.id == workspace]
         ids = {new.contact for plan in own_plans for new in plan.new if new.fact.fields}
-        ids |= {id for plan in own_plans for id in (*plan.spoken_of, *plan.regrouped)}
+        ids |= {id for plan in own_plans for id in plan.spoken_of}
+        # A link between rows that are one contact already may say which of them is shown.
+        ids |= {id for plan in own_plans if plan.regrouping for id in plan.regrouping.roots.values()}
         changed |= await load_merged_fields(session, workspace, ids)
     if changed:
         await contacts.write_fields(session, changed, now=now)

@@ -46,20 +46,13 @@ async def save_projection(
     states: Mapping[Scored, ScoreState],
     effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
     anew: Collection[Scored],
-    stored: Mapping[Scored, Mapping[int, Effect]] | None = None,
     types: Mapping[Scored, ScoreType],
     workspaces: Mapping[Scored, int],
 ) -> None:
-    """Write scores and effects; of those folded *anew* only the effects that differ from the stored ones.
-
-    *stored* are the effects of scores of which the caller knows them; the others are loaded.
-    """
+    """Write scores and effects; of those folded *anew* only the effects that differ from what is kept."""
     if not states:
         return
-    known = stored or {}
-    unknown = {pair: types[pair].definition for pair in anew if pair not in known}
-    stored = {**await _load_effects(session, unknown), **{pair: known[pair] for pair in anew if pair in known}}
-    await _save_effects(session, effects, stored=stored, types=types, workspaces=workspaces)
+    await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
     await session.rows(
         "INSERT INTO scores"
         " (workspace_id, contact_id, definition_id, own, own_at, base, rank, spent, last_at, last_source, last_key)"
@@ -78,10 +71,11 @@ async def _save_effects(
     session: Session,
     effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
     *,
-    stored: Mapping[Scored, Mapping[int, Effect]],
+    anew: Collection[Scored],
     types: Mapping[Scored, ScoreType],
     workspaces: Mapping[Scored, int],
 ) -> None:
+    stored = await _load_effects(session, {pair: types[pair].definition for pair in anew})
     rows, deleted = [], []
     for pair in sorted(effects):
         before = stored.get(pair, {})

@@ -4,16 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from storage.db.database import Session
-from storage.domain.errors import Conflict, Refusal, UnknownContact
-from storage.domain.facts import Deleted, Merged, has_same_content, is_time_of
+from storage.domain.errors import Refusal, UnknownContact
+from storage.domain.facts import Merged
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
-from storage.ledger.contacts import Identity, StartAgain
+from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Stored
-from storage.ledger.plan import ContactReference, ItemKind, Link, Plan, PlannedItem
+from storage.ledger.plan import DUPLICATE, ContactReference, ItemKind, Link, Plan, PlannedItem, check_repeat, make_links
 
-DUPLICATE = ItemOutcome(status=Status.DUPLICATE)
 DELETED = ItemOutcome(status=Status.IGNORED, reason=erasing.DELETED)
 ONE_ALREADY = ItemOutcome(status=Status.IGNORED, reason="these are one contact already")
 
@@ -92,7 +91,7 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
         plan.link_key(planned, place)
         for plan in plans
         for planned in plan.items
-        for place, _, _ in _make_links({row for row in _list_rows(planned, row_of) if row is not None})
+        for place, _, _ in make_links({row for row in _list_rows(planned, row_of) if row is not None})
     }
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
     all_identities = [identity for planned in planned_items for identity in planned.all_identities]
@@ -148,10 +147,10 @@ def _resolve_item(
     ):
         return DELETED, None
     rows_of = [_find_rows(plan, reference, names, identities) for reference in planned.references]
-    resolved = _with_rows(planned, [row for rows in rows_of for row in rows], names.roots)
+    resolved = planned.with_rows([row for rows in rows_of for row in rows], names.roots)
     if planned.kind is ItemKind.MERGE:
         resolved = replace(resolved, into=min(rows_of[-1]))
-    links = () if planned.kind is ItemKind.DELETION else _make_links(resolved.rows)
+    links = () if planned.kind is ItemKind.DELETION else make_links(resolved.rows)
     outcome = ONE_ALREADY if planned.kind is ItemKind.MERGE and not links else None
     new_links = []
     for link in links:
@@ -160,7 +159,7 @@ def _resolve_item(
             new_links.append(link)
             names.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.merged(resolved, link))
         elif not _is_merge_of(names.stored[key], link):
-            raise refuse_conflict(plan)
+            raise plan.conflict()
     if planned.kind is not ItemKind.MERGE:
         fact = plan.fact(resolved, resolved.at)
         names.stored[planned.key] = (resolved.rows[0], plan.submission.received_at, fact)
@@ -186,18 +185,6 @@ def _find_rows(
     return rows
 
 
-def _with_rows(planned: PlannedItem, rows: Collection[int], roots: Mapping[int, int]) -> PlannedItem:
-    """Return an item that names these contact rows, at least one; its facts are the first one's."""
-    ordered = tuple(sorted(set(rows)))
-    return replace(planned, rows=ordered, contact=roots.get(ordered[0], ordered[0]))
-
-
-def _make_links(rows: Collection[int]) -> tuple[Link, ...]:
-    """Link the first of some contact rows to each of the others."""
-    first, *others = sorted(rows) or (0,)
-    return tuple((place, first, other) for place, other in enumerate(others, start=1))
-
-
 def _is_merge_of(stored: Stored, link: Link) -> bool:
     fact = stored[2]
     return isinstance(fact, Merged) and (fact.one, fact.other) == link[1:]
@@ -214,7 +201,7 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
     rows = [row for row in _list_rows(planned, names.row_of) if row is not None]
     if len(rows) < len(_list_rows(planned, names.row_of)):
         return False
-    links = _make_links(set(rows))
+    links = make_links(set(rows))
     is_linked = all(
         plan.link_key(planned, link[0]) in names.stored
         and _is_merge_of(names.stored[plan.link_key(planned, link[0])], link)
@@ -226,56 +213,3 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
     row, _, _ = names.stored[planned.key]
     contact = None if row is None else names.roots.get(row, row)
     return roots == {contact} or (contact in roots and is_linked)
-
-
-def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: bool) -> None:
-    """Raise Conflict unless an item repeats the stored fact of its key; a time that we stamped may differ."""
-    _, received_at, fact = stored
-    if isinstance(fact, Deleted):  # nothing is left to compare it with
-        return
-    occurred_at = planned.item.occurred_at
-    same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
-    repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
-    if not (is_same and same_time and has_same_content(repeated, fact)):
-        raise refuse_conflict(plan)
-
-
-def refuse_conflict(plan: Plan) -> Conflict:
-    """Return why an item is set aside that repeats a key with other content."""
-    return Conflict() if plan.submission.all_or_none else Conflict("conflict")
-
-
-async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
-    """Insert the new contacts and identities of a group, and return its plans with their rows.
-
-    Raises StartAgain where another transaction inserted or deleted one of these identities meanwhile.
-    """
-    newcomers = [(plan.workspace.id, row, email) for plan in plans for row, email in plan.newcomers.items()]
-    id_of: dict[int, int] = {}
-    if newcomers:
-        ids = await contacts.insert_contacts(
-            session, [(workspace, email) for workspace, _, email in newcomers], now=now
-        )
-        id_of = {row: id for (_, row, _), id in zip(newcomers, ids, strict=True)}
-    identities = {identity: id_of.get(row, row) for plan in plans for identity, row in plan.identities.items()}
-    if identities:
-        await contacts.insert_identities(session, identities)
-        # A deletion that was under way while this transaction waited for an identity left a tombstone.
-        known = {identity: until for plan in plans for identity, until in plan.tombstones.items()}
-        tombstones = await erasing.load_tombstones(session, identities)
-        if any(known.get(identity) != until for identity, until in tombstones.items()):
-            raise StartAgain
-    return [_insert_rows(plan, id_of) for plan in plans] if id_of else list(plans)
-
-
-def _insert_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
-    roots = {**plan.roots, **{id: id for id in id_of.values()}}
-    items = []
-    for planned in plan.items:
-        moved = _with_rows(planned, [id_of.get(row, row) for row in planned.rows], roots)
-        if moved.into is not None:
-            moved = replace(moved, into=id_of.get(moved.into, moved.into))
-        places = {place for place, _, _ in planned.links}
-        items.append(replace(moved, links=tuple(link for link in _make_links(moved.rows) if link[0] in places)))
-    members = {**plan.members, **{id_of[row]: id_of[row] for row in plan.newcomers}} if plan.joined else plan.members
-    return replace(plan, items=tuple(items), roots=roots, members=members)

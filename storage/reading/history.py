@@ -29,7 +29,6 @@ class HistoryEntry:
     reason: str | None
     undone: bool
     activity: str | None
-    rule: str | None  #: the rules that speak of it, by name
     order: FieldOrder  #: where it stands among all facts
 
 
@@ -67,7 +66,7 @@ async def history(
     score_type = await definitions.score_type(workspace, key=score)
     at, source, key, subject = before or (database.LARGEST_ID, b"", b"", b"")
     rows = await database.read(
-        "SELECT f.occurred_at, f.subject, f.op, f.amount, e.asked, f.activity, e.rule,"
+        "SELECT f.occurred_at, f.subject, f.op, f.amount, e.asked, f.activity,"
         " f.source, f.dedupe_key, f.actor, f.reason, f.batch,"
         " e.effective, e.rank_after"
         " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
@@ -97,7 +96,6 @@ async def history(
             op=_get_operation(row, score_type),
             amount=row["amount"] if row["subject"] == score_type.key else row["asked"],
             activity=row["activity"],
-            rule=row["rule"],
             effective=row["effective"],
             value=None if row["rank_after"] is None else shown(score_type, row["rank_after"], now=row["occurred_at"]),
             source=row["source"],

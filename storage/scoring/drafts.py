@@ -76,13 +76,11 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
         if only_names(live, wanted):
             await definitions.rename(session, live, label=wanted.label, bands=wanted.bands)
             return None
+        # Whatever read the definitions without the draft has ended once the lock is had; others wait for the draft.
+        await definitions.lock_exclusively(session, workspace)
         return await definitions.insert_draft(session, live, wanted, now=now)
 
-    inserted = await database.write(body)
-    if inserted is not None:
-        # Whatever read the definitions before the draft was there has ended once the lock is had.
-        await database.write(lambda session: definitions.lock_exclusively(session, workspace))
-    return inserted
+    return await database.write(body)
 
 
 def only_names(live: ScoreType, proposed: ScoreType) -> bool:

@@ -190,8 +190,8 @@ async def choose_columns(workspace: Workspace, *, file: CsvFile, mapping: Mappin
         workspace.id,
         batch_of(file),
     )
-    suffixes = {row["dedupe_key"].split("/", 2)[2] for row in rows if row["dedupe_key"].count("/") == 2}
-    is_former = suffixes <= {former.signature, *map(str, former.scores)}
+    parts = {part for row in rows for part in row["dedupe_key"].split("/")[2:] if not part.startswith("id")}
+    is_former = parts <= {former.signature, *map(str, former.scores)}
     return former if rows and is_former else columns
 
 
@@ -428,11 +428,13 @@ def _parse_row(row: Row, columns: Columns, scores: _ScoreReader) -> _ImportRow:
                 import_row.values[index] = scores.read(index, cell)
             elif index in columns.fields:
                 name = columns.fields[index]
-                import_row.fields[name] = _parse_field(name, cell, is_ours=columns.header[index].strip() == name)
+                is_exported = name.startswith(ATTRIBUTE) and columns.header[index].strip() == name
+                value = _parse_field(name, cell, is_exported=is_exported)
+                if is_exported or value not in (None, "", []):
+                    import_row.fields[name] = value
         except Refusal as refusal:
             reasons = import_row.complaints if index in columns.scores else import_row.lost
             reasons.append(f"{columns.header[index].strip()}: {refusal}")
-    import_row.fields = {name: value for name, value in import_row.fields.items() if value not in ("", [])}
     _name_contact(import_row, cells, columns)
     return import_row
 
@@ -444,11 +446,9 @@ def _join_names(cells: dict[int, str], columns: Columns) -> None:
         cells[index] = f"{cells.get(index, '')} {last}".strip()
 
 
-def _parse_field(name: str, cell: str, *, is_ours: bool) -> Json:
-    """Read a field; attributes of a column that an export of ours names may be more than texts."""
-    value: Json = list[Json](split_tags(cell)) if name == "tags" else cell
-    if name.startswith(ATTRIBUTE) and is_ours:
-        value = read_attribute(cell)
+def _parse_field(name: str, cell: str, *, is_exported: bool) -> Json:
+    """Read a field; an attribute of a column that is called as an export calls it may be more than a text."""
+    value: Json = list[Json](split_tags(cell)) if name == "tags" else read_attribute(cell) if is_exported else cell
     value = clean_field(name, value)
     check_field(name, value)
     return value
@@ -559,7 +559,7 @@ def _compare_row(
     if len(matches) > 1:
         import_row.complaints.append(str(TwoContacts()))
     texts = {name: _write_text(name, value) for name, value in import_row.fields.items()}
-    is_differing = any(person.texts.get(name, "") != text for name, text in texts.items())
+    is_differing = any(person.texts.get(name) != text for name, text in texts.items())
     if import_row.complaints:
         return
     import_row.is_new = person.is_new

@@ -22,6 +22,7 @@ class Between:
         self._keeps_quiet = False  # of what becomes of the next commit
         self._marker = b""  # which stands in a statement of that transaction
         self.connections = 0  #: so many were made
+        self.held = asyncio.Event()  #: something was held back, because nothing passes
         self.committed = asyncio.Event()  # and nobody was told
         self.flows = asyncio.Event()  # cleared: connections stay, but nothing passes
         self.flows.set()
@@ -61,6 +62,8 @@ class Between:
         is_marked = False
         with suppress(OSError):
             while part := await source.read(65_536):
+                if not self.flows.is_set():
+                    self.held.set()
                 await self.flows.wait()
                 is_marked = is_marked or (self._keeps_quiet and self._marker in part)
                 if self._keeps_quiet and is_marked and b"COMMIT" in part:

@@ -5,8 +5,8 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
@@ -17,7 +17,7 @@ import pytest
 from storage.db.database import current_database
 from storage.domain.errors import StorageUnavailable
 from storage.limits import Limits
-from storage.scoring.definitions import score_types
+from storage.scoring.definitions import drafts, score_types
 from storage.scoring.drafts import draft
 from tests.bot.cli.program import PROGRAM, environment, serving
 from tests.counts import report_counts
@@ -26,15 +26,16 @@ from tests.faults.lives import living
 from tests.faults.test_database_away import check_away, until_taken
 from tests.journeys.acme import open_acme
 from tests.storage import raw
+from tests.webhooks.api.program import program
 from tests.webhooks.receiving import Receiving, furnish_for_a_process, receiving
 from tests.webhooks.sender import Answer, Sender, item, session
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
-QUICK = Limits(connect=0.5, lock=0.3, statement=0.5, idle=1.0, transaction=0.8, silence=0.2)
+QUICK = Limits(connect=1.0, lock=0.3, statement=1.0, idle=2.0, transaction=1.5, silence=0.2)
 POOL = 8  # connections of a process
-SLACK = 1.5  # seconds by which a busy machine may be late
+LATE = 1.5  # seconds by which a busy machine may be late
 STOPPING = 30.0  # seconds in which the service ends, whatever the database does
 MAYBE = "This may have been recorded. Send it again with the same id: a repeat is recorded once."
 #: Lets whoever records something under this name of an application wait for a lock that the test holds.
@@ -74,7 +75,7 @@ def report_answers(title: str, answers: list[tuple[float, Answer]], *, limit: fl
     statuses = Counter(answer.status for _, answer in answers)
     counts = {str(status): number for status, number in sorted(statuses.items())}
     report_counts(f"answers {title}", {**counts, "slowest in ms": round(slowest * 1000)})
-    assert slowest < limit + SLACK
+    assert slowest < limit + LATE
     return statuses
 
 
@@ -120,7 +121,14 @@ async def test_a_commit_without_an_answer_may_have_been_recorded(database_url: s
                 0,
             )
             assert await service.scores(f"marked{number}@example.com") == {"points": 1000}
-        assert report_answers("of a commit without one", answers, limit=QUICK.transaction or 0) == {503: 3}
+        api = await program(service)
+        standing.lose_the_next_commit("lost words")
+        change = {"value": 5, "reason": "lost words"}
+        answers.append(await timed(api.call("PUT", "/contacts/marked0@example.com/scores/points", change)))
+        detail = "This may have been recorded. Send it again, with the same Idempotency-Key if it had one."
+        assert answers[-1][1].document["detail"] == detail
+        assert await service.scores("marked0@example.com") == {"points": 5000}
+        assert report_answers("of a commit without one", answers, limit=QUICK.transaction or 0) == {503: 4}
 
 
 @on_postgres
@@ -207,7 +215,8 @@ async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_ma
             await draft(
                 service.workspace, wanted=replace((await score_types(service.workspace))[0], maximum=90_000), now=0
             )
-        assert time.monotonic() - begun < (QUICK.lock or 0) + SLACK
+        assert time.monotonic() - begun < (QUICK.lock or 0) + LATE
+        assert await drafts(service.workspace) == ()
         assert report_answers("about a contact that a frozen process holds", held, limit=QUICK.lock or 0) == {503: 1}
         assert report_answers("about others meanwhile", others, limit=QUICK.lock or 0) == {200: 3}
         # The server ends the transaction of whoever is silent in it.
@@ -313,7 +322,7 @@ async def test_a_file_that_takes_no_changes_is_not_ready(database_url: str, limi
 @on_postgres
 async def test_a_full_server_is_not_ready(database_url: str) -> None:
     """With the reason; once there is room nothing is missing."""
-    async with receiving(database_url, limits=QUICK) as service:
+    async with receiving(database_url) as service:
         owner = await raw.connect(database_url)
         await owner.execute(FULL)
         await check_refusing(service, "The database has no room left")
@@ -325,7 +334,7 @@ async def test_a_full_server_is_not_ready(database_url: str) -> None:
 @on_postgres
 async def test_a_server_that_may_only_be_read_is_not_ready(database_url: str) -> None:
     """As a copy is until it takes the place of its main server: also before anybody tried to write."""
-    async with receiving(database_url, limits=QUICK) as service:
+    async with receiving(database_url) as service:
         owner = await raw.connect(database_url)
         name = await owner.fetchval("SELECT current_database()")
         others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
@@ -352,29 +361,45 @@ async def test_a_silent_database_does_not_keep_the_service_from_ending(database_
         assert (await sender.push(add(1), delivery="before")).status == 200
         standing.flows.clear()
         pushing = [asyncio.create_task(sender.push(add(1), delivery=f"d{number}")) for number in range(5)]
+        await standing.held.wait()
         begun = time.monotonic()
         ended = await serve.stop()
         seconds = time.monotonic() - begun
         report_counts("a service with a silent database ended after SIGTERM", {"ms": round(seconds * 1000)})
-        assert (ended.code, seconds < STOPPING, "Traceback" in ended.err) == (0, True, False), ended
+        assert (ended.code, seconds < STOPPING) == (0, True), ended
         await asyncio.gather(*pushing, return_exceptions=True)
+
+
+async def check_start_ends(url: str, waits: Callable[[], bool]) -> None:
+    """Start a service that has to wait for its database, and fail unless SIGTERM ends it, with 0."""
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, "serve", "--no-slack", env={**environment(url), "CONTACT_SCORE_PORT": "0"}
+    )
+    while not waits():
+        await asyncio.wait([asyncio.create_task(process.wait())], timeout=0.05)
+        assert process.returncode is None
+    begun = time.monotonic()
+    process.terminate()
+    assert await process.wait() == 0
+    seconds = time.monotonic() - begun
+    report_counts("a start ended after SIGTERM", {"ms": round(seconds * 1000)})
+    assert seconds < STOPPING
 
 
 @on_postgres
 async def test_a_start_that_waits_for_the_database_ends_when_it_is_told_to(database_url: str) -> None:
-    """With 0, before it ever listened."""
+    """Before it ever listened."""
     async with between(database_url) as (standing, url):
         standing.flows.clear()
-        process = await asyncio.create_subprocess_exec(
-            PROGRAM, "serve", "--no-slack", env={**environment(url), "CONTACT_SCORE_PORT": "0"}
-        )
-        while not standing.connections:
-            await asyncio.wait([asyncio.create_task(process.wait())], timeout=0.05)
-            assert process.returncode is None
-        begun = time.monotonic()
-        process.terminate()
-        assert await process.wait() == 0
-        report_counts("a start ended after SIGTERM", {"ms": round((time.monotonic() - begun) * 1000)})
+        await check_start_ends(url, lambda: standing.connections > 0)
+
+
+async def test_a_start_that_waits_for_a_migration_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """Another process migrates the file for longer than anybody wants to wait."""
+    file = tmp_path / "scores.db"
+    with closing(sqlite3.connect(f"{file}-migrating", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        await check_start_ends(f"sqlite://{file}", file.exists)
 
 
 @pytest.mark.slow
@@ -388,10 +413,13 @@ async def test_a_locked_file_does_not_keep_the_service_from_ending(database_url:
         holder = sqlite3.connect(file, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         pushing = [asyncio.create_task(sender.push(add(1), delivery=f"d{number}")) for number in range(3)]
+        for _ in range(10):  # each of these reads after what those read, and does not wait for the lock
+            assert (await sender.request("GET", sender.url)).status == 200
+        assert not any(task.done() for task in pushing)
         begun = time.monotonic()
         ended = await serve.stop()
         seconds = time.monotonic() - begun
         report_counts("a service with a locked file ended after SIGTERM", {"ms": round(seconds * 1000)})
-        assert (ended.code, seconds < STOPPING, "Traceback" in ended.err) == (0, True, False), ended
+        assert (ended.code, seconds < STOPPING) == (0, True), ended
         await asyncio.gather(*pushing, return_exceptions=True)
         holder.close()

@@ -36,14 +36,14 @@ async def test_why(acme: Acme) -> None:
 
     assert texts == [
         "*Ada Lovelace · Score*  *100* (hot)\n"
-        '*+38*  of +50, 12 cut: it runs from 0 to 100 · ‹now› · by <@U0REP> · "great demo"\n'
+        '*+38*  of +50, 12 cut by the range 0 to 100 · ‹now› · by <@U0REP> · "great demo"\n'
         '*+5* · ‹5 d ago› · from crm · "Read the pricing page"\n'
         "*+57*  set to 57 · ‹7 d ago› · from crm\n"
         "(These add up to 100.)\n"
         "[History]",
         "*Ada Lovelace · Heat*  *34* (hot)\n"
-        "*+14*  of +15, 1 faded · ‹1 d ago› · from crm\n"
-        "*+20*  set to 80, 60 faded · ‹20 d ago› · from crm\n"
+        "*+14*  of +15, 0.014 rounded up, 1.014 faded · ‹1 d ago› · from crm\n"
+        "*+20*  set to 80, 0.014 rounded up, 60.014 faded · ‹20 d ago› · from crm\n"
         "(These add up to 34.)\n"
         "[History]",
         "Ada Lovelace has no Satisfaction score, so there is nothing to explain.",
@@ -60,13 +60,17 @@ async def test_why(acme: Acme) -> None:
             contribution["op"],
             contribution["asked"],
             contribution["cut"],
+            contribution["rounded"],
             contribution["faded"],
             contribution["source"],
             contribution["actor"],
             contribution["rule"],
         )
         for contribution in documents[0]["contributions"]
-    ] == [(14, "add", 15, 0, 1, "crm", None, None), (20, "set", 80, 0, 60, "crm", None, None)]
+    ] == [
+        (14, "add", 15, 0, -0.014, 1.014, "crm", None, None),
+        (20, "set", 80, 0, -0.014, 60.014, "crm", None, None),
+    ]
     assert set(documents[1]) == {"value", "band", "as_of", "trend_30d", "band_until"}
     assert [(entry["op"], entry["amount"], entry["effective"], entry["undone"]) for entry in documents[2]["items"]] == [
         ("set", 3, None, True),

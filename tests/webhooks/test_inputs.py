@@ -18,10 +18,11 @@ from storage.sources.config import set_source
 from tests.webhooks.events import EVENTS, SOAP
 from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import START
-from tests.webhooks.test_providers import TEAM, items, reference_to, setting
+from tests.webhooks.test_providers import TEAM, items, reference_to, setting, source
 from tests.webhooks.test_reported import soap
 from tests.webhooks.test_senders import connect, encoded, send
 from webhooks.read.bodies import parse_xml
+from webhooks.read.parse_delivery import dry_run, load_request_file
 from webhooks.source_settings import SourceOptions, configure
 
 SENT = "2025-12-31T23:59:00+00:00"
@@ -158,9 +159,20 @@ def test_a_usable_address_is_taken_before_one_that_is_not() -> None:
     assert item.contact.email == "ada@example.com"  # type: ignore[union-attr]  # it is a reference
 
 
+def test_a_trial_shows_the_notes() -> None:
+    """`source try` says what a delivery would be told."""
+    body = encoded({"id": 7, "email": "n/a", "lead_score": 5, "updated_at": "soon"})
+    raw = load_request_file(body, kind="application/json")
+
+    assert dry_run(source("zapier"), raw, key="d").warnings == [
+        "`n/a` is not an e-mail address and was left out; `soon` is no time, like 2026-01-31T09:30:00Z;"
+        " the time of receipt is used"
+    ]
+
+
 @given(junk=JUNK)
-def test_an_unusable_address_alone_names_nobody(junk: object) -> None:
-    """Without an id there is nobody to take the score by."""
+def test_an_unusable_address_alone_identifies_no_contact(junk: object) -> None:
+    """Without an id the item waits in quarantine."""
     (item,) = items("zapier", {"email": junk, "lead_score": 5})
     assert isinstance(item, Unusable) or (isinstance(item, Item) and item.note is None)
 
@@ -169,8 +181,8 @@ def test_an_unusable_address_alone_names_nobody(junk: object) -> None:
 
 
 @given(time=st.sampled_from(["soon", "0000-00-00 00:00:00", "31.12.2025", "2025-13-01", "-", "9" * 25]))
-def test_a_time_that_cannot_be_read_costs_the_time(time: str) -> None:
-    """The time of receipt counts, and the text as it was sent is in the key."""
+def test_a_time_that_cannot_be_read_is_replaced_by_the_receipt(time: str) -> None:
+    """The item is used, and its key has the text of the time as it was sent."""
     for provider, body in (
         ("zapier", {"email": "ada@example.com", "lead_score": 5, "updated_at": time}),
         ("hubspot", [{**EVENTS["hubspot"]["contact.propertyChange"][0][0], "occurredAt": time}]),
@@ -179,7 +191,7 @@ def test_a_time_that_cannot_be_read_costs_the_time(time: str) -> None:
         (item,) = setting(items(provider, body))
         assert (item.occurred_at, item.amount) == (None, 5000)
         assert item.note is not None
-        assert "the time of receipt counts" in item.note
+        assert "the time of receipt is used" in item.note
         assert time in item.key
 
 
@@ -214,7 +226,7 @@ FORBIDDEN = st.sampled_from(
 
 
 @given(forbidden=FORBIDDEN, name=st.sampled_from(["LastName", "Title", "Company"]), first=st.booleans())
-def test_a_forbidden_character_costs_itself(forbidden: str, name: str, first: bool) -> None:
+def test_a_forbidden_character_is_replaced(forbidden: str, name: str, first: bool) -> None:
     """Both notifications of the message are read, as without it."""
     bad = ("04l1", {"Id": "003A", "lead_score": "70.0", name: f"a{forbidden}b"})
     good = ("04l2", {"Id": "003B", "lead_score": "71.0", "Name": "Ada &amp; Bob <![CDATA[& Co]]>"})
@@ -225,8 +237,8 @@ def test_a_forbidden_character_costs_itself(forbidden: str, name: str, first: bo
     assert read["003B"].fields == {"name": "Ada & Bob & Co"}
 
 
-def test_bytes_that_are_no_text_cost_themselves() -> None:
-    """A byte of another encoding in a text, also where the declaration says which."""
+def test_bytes_of_another_encoding_are_replaced() -> None:
+    """One wrong byte does not lose the rest of the body, whatever encoding is declared."""
     assert parse_xml(b"<a><b>x\xe9y</b><c>1</c></a>") == {"a": {"b": "x\ufffdy", "c": "1"}}
     declared = b"<?xml version='1.0' encoding='ISO-8859-1'?><a><b>x\xe9&#1;</b></a>"
     assert parse_xml(declared) == {"a": {"b": "xé\ufffd"}}
@@ -319,14 +331,14 @@ def test_more_digits_are_rounded_half_even(whole: int, digits: str, typed: bool)
 VALUES_TO_ADJUST = [  # value, option, score in points or none, reason or note
     (7.25, (), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
     (12, (), None, "Fit runs from 1 to 10; 12 is outside it"),
-    (7.25, ("off_step=round",), 7, "7.25 was taken as 7"),  # of two that are as near, the one on an even step
-    (7.75, ("off_step=round",), 8, "7.75 was taken as 8"),
+    (7.25, ("off_step=round",), 7, "7.25 was recorded as 7"),  # of two that are as near, the one on an even step
+    (7.75, ("off_step=round",), 8, "7.75 was recorded as 8"),
     (7.5, ("off_step=round",), 7.5, None),
     (12.3, ("off_step=round",), None, "Fit runs from 1 to 10; 12.3 is outside it"),
-    (12.3, ("out_of_range=clamp",), 10, "12.3 was taken as 10"),
-    (-3, ("out_of_range=clamp", "off_step=round"), 1, "-3 was taken as 1"),
+    (12.3, ("out_of_range=clamp",), 10, "12.3 was recorded as 10"),
+    (-3, ("out_of_range=clamp", "off_step=round"), 1, "-3 was recorded as 1"),
     (7.25, ("out_of_range=clamp",), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
-    (7.26666, ("off_step=round",), 7.5, "`7.26666` was rounded to 7.267; 7.267 was taken as 7.5"),
+    (7.26666, ("off_step=round",), 7.5, "`7.26666` was rounded to 7.267; 7.267 was recorded as 7.5"),
     (7.25, ("off_step=round", "off_step=quarantine"), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
 ]
 
@@ -334,17 +346,17 @@ VALUES_TO_ADJUST = [  # value, option, score in points or none, reason or note
 async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving) -> None:
     """Otherwise they wait in quarantine; what was done is said in the answer, and a repeat stays a repeat."""
     for number, (value, options, score, reason) in enumerate(VALUES_TO_ADJUST):
-        source = await connect(service, f"s-{number}", "zapier", options=options[:1])
+        sender = await connect(service, f"s-{number}", "zapier", options=options[:1])
         for option in options[1:]:
             configured = configure(
-                service.workspace, slug=source.slug, provider="zapier", options=SourceOptions(options=[option]),
-                before=source,
+                service.workspace, slug=sender.slug, provider="zapier", options=SourceOptions(options=[option]),
+                before=sender,
             )  # fmt: skip  # as `source set` does
-            source = await set_source(
-                service.workspace, slug=source.slug, settings=configured.settings, now=service.clock()
+            sender = await set_source(
+                service.workspace, slug=sender.slug, settings=configured.settings, now=service.clock()
             )
         body = encoded({"email": f"p{number}@example.com", "fit": value, "event_id": "e"})
-        answer, again = await send(service, source, body), await send(service, source, body)
+        answer, again = await send(service, sender, body), await send(service, sender, body)
 
         assert answer.outcomes == [("quarantined" if score is None else "applied", reason)]
         if score is not None:
@@ -362,18 +374,23 @@ def test_only_crms_have_their_values_adjusted() -> None:
 
 async def test_hubspot_may_send_two_values_of_one_millisecond(service: Receiving) -> None:
     """Both are facts, whichever comes first and however often; the answer notes that the key decides."""
-    source = await connect(service, "hub", "hubspot", map=["lead=score"], options=["signature=v1"])
+    sender = await connect(service, "hub", "hubspot", map=["lead=score"], options=["signature=v1"])
     ends = []
     for contact, values in ((7, ("50", "60")), (8, ("60", "50"))):
         change = {"subscriptionType": "contact.propertyChange", "portalId": 1, "subscriptionId": 2, "objectId": contact}
         change |= {"propertyName": "lead", "occurredAt": START // 1000 - 5}
         bodies = [encoded([{**change, "propertyValue": value}]) for value in values]
-        answers = [await send(service, source, body) for body in (*bodies, *bodies)]
+        answers = [await send(service, sender, body) for body in (*bodies, *bodies)]
 
         assert [answer.outcomes[0] for answer in answers] == [
             ("applied", None), ("applied", SAME_TIME), ("duplicate", None), ("duplicate", None),
         ]  # fmt: skip  # each value, and each again
         ends.append(await service.scores(f"hub:{contact}"))
-        together = await send(service, source, encoded([{**change, "propertyValue": value} for value in values]))
+        together = await send(service, sender, encoded([{**change, "propertyValue": value} for value in values]))
         assert together.counts == (0, 2, 0, 0)
     assert ends[0] == ends[1]
+    both = [{**change, "objectId": 9, "propertyValue": value} for value in ("60", "50")]
+    assert (await send(service, sender, encoded(both))).counts == (2, 0, 0, 0)
+    assert await service.scores("hub:9") == {"score": 50_000}  # the later place
+    for alone in both:
+        assert (await send(service, sender, encoded([alone]))).counts == (0, 1, 0, 0)

@@ -84,8 +84,8 @@ PROVIDER = Provider(
         "Say which field is which score: contact-score source set SLUG --map custom.cf_…=score",
     ),
     reads=(
-        "the changed fields of a lead or contact that are mapped (one that became empty is cleared), its "
-        "name, the first address of a contact that is one, merges of leads"
+        "the mapped fields of a lead or contact that changed (a field that became empty is cleared), its name,"
+        " the first valid address of a contact, and merges of leads"
     ),
     leaves="opportunities, activities and tasks",
     proof=lambda source: Signature(RECIPES["close"]),

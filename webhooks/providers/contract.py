@@ -75,7 +75,7 @@ class Provider:
     """One kind of sender, as data.
 
     *steps*: what to do at the sender's side, a step a line; `{url}` and `{secret}` are filled in.
-    *reads* and *leaves* say for the README what is taken of its deliveries, and what is left.
+    *reads* and *leaves* describe for the README what is read of its deliveries, and what is not.
     *events*: everything it may say, by name. *split*: a body → (name, body of the event), in order,
     with a blank name for what has another shape than an event of this sender;
     it raises BadBody where the shape is the sender's mistake, and a Refusal to set the whole body aside.

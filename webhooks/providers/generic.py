@@ -245,7 +245,7 @@ PROVIDER = Provider(
         "Sign them as Standard Webhooks does, with the secret {secret}",
     ),
     reads="scores, activities, fields of contacts, merges and deletions, as *Push scores in* shows them",
-    leaves="keys that it does not know",
+    leaves="unknown keys",
     proof=lambda source: Signature(RECIPES["standard-webhooks"]),
     events={ITEM: _read_event},
     split=_split_items,

@@ -167,10 +167,10 @@ PROVIDER = Provider(
         "For the action Send a webhook of a workflow make a second source with --option signature=v2",
     ),
     reads=(
-        "mapped properties (a blank one is cleared), merges, privacy deletions; of a workflow's contact "
-        "also `email`, `firstname`, `lastname` and `company`"
+        "mapped properties (a blank property is cleared), merges, privacy deletions; of a workflow's contact"
+        " also `email`, `firstname`, `lastname` and `company`"
     ),
-    leaves="objects that are no contacts, and properties without a mapping",
+    leaves="objects other than contacts, and properties without a mapping",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_events,

@@ -67,8 +67,8 @@ PROVIDER = Provider(
         "Say which score the points are: contact-score source set SLUG --map points=score",
     ),
     reads=(
-        "the points after the change, the contact's id, address, name and company; several changes of one "
-        "second count in the order of their values"
+        "the points after the change, the contact's id, address, name and company; several changes of one"
+        " second count in the order of their values"
     ),
     leaves="other fields and events",
     proof=lambda source: Signature(RECIPES["mautic"]),

@@ -121,8 +121,8 @@ PROVIDER = Provider(
         " contact-score source set SLUG --map API_KEY=score",
     ),
     reads=(
-        "the mapped fields of a person that changed (one that became empty is cleared), `name`, the first "
-        "address that is one (the primary one before others), merges"
+        "the mapped fields of a person that changed (a field that became empty is cleared), `name`, the first"
+        " valid address, the primary first, and merges"
     ),
     leaves="organizations and deals, and fields that did not change",
     proof=lambda source: Basic(source.settings.username or source.slug),

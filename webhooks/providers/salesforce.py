@@ -84,8 +84,8 @@ PROVIDER = Provider(
         "Say which field is which score: contact-score source set SLUG --map Lead_Score__c=score",
     ),
     reads=(
-        "mapped fields, `Id` (15 or 18 characters), `Email` or `PersonEmail`, `Name` or `FirstName` and "
-        "`LastName`, `Company`, `LastModifiedDate` or `SystemModstamp`"
+        "mapped fields, `Id` (15 or 18 characters), `Email` or `PersonEmail`, `Name` or `FirstName` and"
+        " `LastName`, `Company`, `LastModifiedDate` or `SystemModstamp`"
     ),
     leaves="blank fields, records emptied by a deletion, and accounts, cases and the like without an address",
     proof=_build_authenticator,

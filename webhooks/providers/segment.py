@@ -76,7 +76,7 @@ PROVIDER = Provider(
     reads=(
         "traits and properties that are mapped, `score` beside `score_type`, `userId`, `email`, `name`, `timestamp`"
     ),
-    leaves="calls of a batch, unless it is asked for",
+    leaves="batches, unless the source has `--option batch=on`",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_calls,

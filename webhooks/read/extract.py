@@ -73,7 +73,7 @@ class Event:
         try:
             return read_moment(value)
         except BadTime as exc:
-            self.notes.append(f"{exc}; the time of receipt counts")
+            self.notes.append(f"{exc}; the time of receipt is used")
             return None
 
     def time(self, value: object) -> int | None:

@@ -97,7 +97,7 @@ def _adjust(item: Item, score_type: ScoreType, *, rounds: bool, clamps: bool) ->
         amount = round(Fraction(amount, score_type.step)) * score_type.step
     if amount == item.amount:
         return item
-    note = f"{show(item.amount)} was taken as {show(amount)}"
+    note = f"{show(item.amount)} was recorded as {show(amount)}"
     return replace(item, amount=amount, note=f"{item.note}; {note}" if item.note else note)
 
 

@@ -69,7 +69,7 @@ _NAMED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*)\s*(?P<how>==?|!=)\s*$
 _OPEN_RANGE = re.compile(r"[+-]?[\d.]*\d\.\.|\.\.[+-]?\d[\d.]*", re.ASCII)
 _ATTRIBUTE_NAME = re.compile(r"[\w.-]*\w")
 #: an attribute, and everything up to what it is compared with
-_UNQUOTED = re.compile(r"(?:^|(?<=[\s(-]))attributes\.(?P<name>[^\"()<>=~:,]+?)\s*[:<>=!]", re.IGNORECASE)
+_UNQUOTED = re.compile(r"(?:^|(?<=[\s(-]))attributes\.(?P<name>[^\"“”„()<>=~:,]+?)\s*[:<>=!]", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<![\d,])(\d{1,3})(,\d{3})(?![\d,])", re.ASCII)
 _ONE_WORD = re.compile(r'"[^"]+"|[^\s()<>=~:,"-][^\s()<>=~:,"]*')
 
@@ -152,7 +152,7 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
         return BadFilter(sentence, text=text, column=column)
     if symbol == "," and text[:column][-1:].isdigit():
         return BadFilter("use a point in a number: 8.5", text=text, column=column)
-    if symbol == '"':
+    if symbol in ('"', "\u201c", "\u201e"):
         return BadFilter("the quotes are not closed", text=text, column=column)
     before = text[:column]
     if symbol in ("<", ">", "=") and _TWO_SIGNS.search(before):
@@ -481,7 +481,7 @@ class _Reader:
 
 def _get_attribute(name: Token) -> str:
     """Return the name of an attribute without what stands before it, and without its quotes."""
-    return str(name)[len(ATTRIBUTE) :].strip('"')
+    return str(name)[len(ATTRIBUTE) :].strip('"“”„')
 
 
 def _find_unquoted(text: str, position: int) -> re.Match[str] | None:

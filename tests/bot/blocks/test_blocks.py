@@ -102,7 +102,6 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
             reason="&" * 1000,
             undone=undone,
             activity=None,
-            rule=None,
             order=(AT, b"s", b"k", b"fit"),
         )
         for op in Op
@@ -110,7 +109,8 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
     ]
     made_of = [
         Contribution(
-            occurred_at=AT if op != "start" else None, op=op, asked=WIDEST, cut=WIDEST, faded=WIDEST, effect=WIDEST,
+            occurred_at=AT if op != "start" else None, op=op, asked=WIDEST, cut_by_cap=WIDEST, cut_by_range=WIDEST,
+            rounded=WIDEST, faded=WIDEST, effect=WIDEST,
             source="s" * 40, actor="U0123456789", reason="&" * 1000, count=99_999,
         )
         for op in ("set", "add", "month", "start") * 30
@@ -279,7 +279,7 @@ def test_the_names_of_a_choice_tell_two_apart() -> None:
 
 def contribution(op: str, amount: int, effect: int, **more: object) -> Contribution:
     """Make a line of an explanation."""
-    fields = {"cut": 0, "faded": 0, "occurred_at": AT} | more
+    fields = {"occurred_at": AT} | more
     return Contribution(op=op, asked=amount, effect=effect, **fields)  # type: ignore[arg-type]  # fields as above
 
 
@@ -288,7 +288,11 @@ def test_why() -> None:
     made_of = (
         contribution("add", 5_000, 5_000, source="crm", reason="Read <pricing>"),
         contribution("add", -9_000, -4_000, faded=-5_000, source="slack", actor="U1"),
-        contribution("month", 12_000, 3_000, cut=2_000, faded=7_000, count=4),
+        contribution("month", 12_000, 3_000, cut_by_range=2_000, faded=7_000, count=4),
+        contribution(
+            "activity", 3_330, 2_000, cut_by_cap=2_000, rounded=-670, activity="visit", rule="Visit", source="crm"
+        ),
+        contribution("fields", -20_000, -20_000, rule="VIP <3", ended=True, source="crm"),
         contribution("set", 500, 500, source="slack", actor="U1"),
         contribution("start", 1_000, 1_000, occurred_at=None),
     )
@@ -297,7 +301,9 @@ def test_why() -> None:
     assert reply.blocks[1]["text"]["text"] == (
         f'*+5* · {DATE} · from crm · "Read &lt;pricing&gt;"\n'
         f"*-4*  of -9, 5 faded · {DATE} · by <@U1>\n"
-        "*+3*  4 changes in January 2026: +12, 2 cut: it runs from 0 to 100, 7 faded\n"
+        "*+3*  4 changes in January 2026: +12, 2 cut by the range 0 to 100, 7 faded\n"
+        f"*+2*  of +3.33, 2 over the cap, 0.67 rounded up · visit · rule Visit · {DATE} · from crm\n"
+        f"*-20* · rule VIP &lt;3 ended · {DATE} · from crm\n"
         f"*+0.5*  set to 0.5 · {DATE} · by <@U1>\n"
         "*+1*  where Score starts"
     )

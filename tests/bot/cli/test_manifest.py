@@ -27,6 +27,8 @@ ADDRESS = "https://scores.example.com/slack/events"
 SCOPES_OF_METHODS: dict[str, set[str]] = {
     "apps_connections_open": set(),  # with the app's own token
     "auth_test": set(),
+    "chat_delete": {"chat:write"},
+    "chat_getPermalink": set(),
     "chat_postEphemeral": {"chat:write"},
     "chat_postMessage": {"chat:write"},
     "chat_update": {"chat:write"},
@@ -35,6 +37,7 @@ SCOPES_OF_METHODS: dict[str, set[str]] = {
     "conversations_members": {"channels:read", "groups:read", "im:read", "mpim:read"},
     "conversations_open": {"im:write"},  # with one person
     "conversations_replies": {"channels:history", "groups:history", "im:history"},  # likewise
+    "files_delete": {"files:write"},
     "files_upload_v2": {"files:write"},  # of the SDK: files.getUploadURLExternal and files.completeUploadExternal
     "users_info": {"users:read"},
     "users_list": {"users:read"},

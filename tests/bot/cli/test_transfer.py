@@ -186,7 +186,7 @@ async def test_an_export_comes_back_as_it_was(terminal: Terminal) -> None:
         "email,name,company,owner,tags,score,fit,ids.crm,attributes.plan,attributes.seats\n"
         'ada@example.com,"\'=Ada","L\u2019Or\u00e9al, SA",Rita Rep,"""Smith, John""; vip",12,7.5,,pro,50\n'
         'bob@example.com,\'N/A,,,,,,,"""50""",true\n'
-        ",,,,,,,79,,\n"
+        ',,,,,,,79,"""""",\n'
         ',Ida,,,,,3.5,abc,"[1, 2]",null\n'
     )
     terminal.save(text, encoding="utf-8")
@@ -196,7 +196,7 @@ async def test_an_export_comes_back_as_it_was(terminal: Terminal) -> None:
     assert [contact["attributes"] for contact in first] == [
         {"plan": "pro", "seats": 50},
         {"plan": "50", "seats": True},
-        {},
+        {"plan": ""},
         {"plan": [1, 2], "seats": None},
     ]
     assert [(contact["owner"], contact["tags"]) for contact in first[:1]] == [("Rita Rep", ["Smith, John", "vip"])]
@@ -287,3 +287,23 @@ async def test_a_bar_on_a_terminal_and_none_in_a_pipe(terminal: Terminal) -> Non
     assert "contacts.csv" in progress
     assert "%" in progress
     assert (await terminal.run("import", "contacts.csv")).err == ""
+
+
+@pytest.mark.slow
+async def test_a_terminal_is_asked_first(terminal: Terminal) -> None:
+    """It shows what the columns are taken for; a no imports nothing, and ends with 1."""
+    terminal.save("E-mail,First name,Phone\nann@example.com,Ann,1\n", "list.csv")
+    for answer, code, number in (b"n\n", 1, 0), (b"y\n", 0, 1):
+        own_end, terminal_end = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            PROGRAM, "import", "list.csv", env={**terminal.env, "TERM": "dumb"}, cwd=terminal.folder,
+            stdin=terminal_end, stdout=terminal_end, stderr=terminal_end,
+        )  # fmt: skip  # all three are the terminal
+        os.close(terminal_end)
+        os.write(own_end, answer)
+        shown, ended = await asyncio.gather(asyncio.to_thread(all_shown, own_end), process.wait())
+
+        assert ended == code, shown
+        assert "Columns: E-mail → email, First name → name\r\nLeft out: Phone\r\n" in shown
+        assert ("Nothing was imported." in shown) is (code == 1)
+        assert len((await terminal.run("export", "--json")).document["contacts"]) == number

@@ -71,9 +71,11 @@ def test_a_text_in_quotes_finds_what_is_stored(text: str, quotes: tuple[str, str
     """Pasted as it is stored, between the quotes of any keyboard."""
     if quotes[0] in text or quotes[1] in text:
         return
-    where = parse(clean(f"company:{quotes[0]}{text}{quotes[1]}"), [SCORE]).where
-    assert where == parse(f'company:"{match_key(text)}"', [SCORE]).where
-    assert Is("company", (match_key(text),)) in getattr(where, "parts", [where])
+    typed = f"company:{quotes[0]}{text}{quotes[1]}"
+    for line in (clean(typed), typed):  # in Slack, and in a program or a terminal
+        where = parse(line, [SCORE]).where
+        assert where == parse(f'company:"{match_key(text)}"', [SCORE]).where
+        assert Is("company", (match_key(text),)) in getattr(where, "parts", [where])
 
 
 @pytest.mark.parametrize("tag", ["Q3–Q4", "Q3-Q4", "Q3‑Q4", "q3—q4"])

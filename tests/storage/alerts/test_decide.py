@@ -123,6 +123,28 @@ async def test_what_an_earlier_one_of_a_commit_asked_for_is_seen_by_a_condition(
     assert await list_follow_up_rows(team.workspace) == [(None, 85, "C0SALES", "open"), (None, 70, "C0SALES", "open")]
 
 
+@pytest.mark.parametrize("words", ["score crosses 60 if fit>50", "score moved 40 in 7d"])
+@pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
+async def test_what_an_earlier_one_of_a_commit_did_to_scores_is_seen_by_a_rule(
+    team: Team, words: str, together: bool
+) -> None:
+    """By a condition about another score, and by a rule about what the score was then."""
+    await add_score_type(
+        team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1_000, bands=(), start=None,
+        is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    await pause_rule(team.workspace, rule=1, now=NOW)
+    await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
+    earlier = set_to("1", ADA, 70, score="fit"), set_to("2", ADA, 10, at=NOW - 8 * DAY)
+    deliveries = (team.delivery(*earlier, batch="first"), team.delivery(set_to("3", ADA, 65), batch="second"))
+    if together:
+        await asyncio.gather(*map(team.record, deliveries))
+    else:
+        for delivery in deliveries:
+            await team.record(delivery)
+    assert await list_follow_up_rows(team.workspace) == [(10, 65, "C0SALES", "open")]
+
+
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_a_burst_about_one_contact_shares_a_commit_where_no_rule_asks(database_url: str, team: Team) -> None:
     """Rules with a condition, and rules about a time, look at each of them; only what they would ask costs more."""

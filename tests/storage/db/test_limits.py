@@ -202,6 +202,18 @@ async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) ->
     assert workspaces == {"public": [], "other": [{"id": 1}]}
 
 
+@pytest.mark.parametrize("pooler", [Pooler(known=None, shares=False), Pooler()], ids=["directly", "behind a pooler"])
+async def test_what_else_the_url_sets_is_of_the_connection(database_url: str, pooler: Pooler) -> None:
+    """The name of the application, and options of the server, beside our own settings."""
+    sql = "SELECT current_setting('application_name') AS name, current_setting('geqo') AS geqo"
+    async with pooled(database_url, pooler) as url, opened(f"{url}&application_name=acme&options=-c%20geqo%3Doff"):
+        assert await read(sql) == [{"name": "acme", "geqo": "off"}]
+        assert await write(lambda session: session.rows(sql)) == [{"name": "acme", "geqo": "off"}]
+        assert await settings_in_force() == [IN_FORCE] * 4
+        own = "SELECT boot_val <> reset_val AS is_set FROM pg_settings WHERE name = 'lock_timeout'"
+        assert await read(own) == [{"is_set": pooler.known is None}]  # of the connection, or of the transaction
+
+
 async def test_the_way_statements_are_planned_is_an_option_of_the_url(database_url: str) -> None:
     """For servers that plan better by the values."""
     async with opened(f"{database_url}&plan_cache_mode=auto"):

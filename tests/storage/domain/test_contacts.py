@@ -27,7 +27,9 @@ def test_addresses_match_as_people_would_match_them(typed: str, key: str) -> Non
 NO_ADDRESSES = [
     "", "ada", "ada@", "@example.com", "ada@example", "ada@@example.com", "a da@example.com", "ada@exam ple.com",
     "<ada@example.com>", "ada@example.com,bob@example.com", "mailto:ada@example.com", "\"ada\"@example.com",
-    "ada@example.com\nBcc", f"{'a' * 65}@example.com", f"ada@{'a' * 186}.com",
+    "ada@example.com\nBcc", "a..b@example.com", "ada@example..com", "ada@example.com.", ".ada@example.com",
+    "ada.@example.com", "ada@-example.com", "ada@example-.com", "'ada@example.com'", "ada@example.com/",
+    f"{'a' * 65}@example.com", f"ada@{'a' * 186}.com",
 ]  # fmt: skip  # one list
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.domain.explain import MONTH, Contribution, explain
-from storage.domain.facts import Change, Op
+from storage.domain.facts import Activity, Change, Op
 from storage.domain.fold import fold
-from storage.domain.score_types import ScoreType
+from storage.domain.score_types import Rule, ScoreType
 
 DAY = 86_400_000_000
 NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
@@ -84,9 +85,37 @@ def test_what_faded_is_said() -> None:
         change(Op.ADD, 10, days=10), change(Op.ADD, 95, days=0),
     ]  # fmt: skip  # one after the other
 
-    # 80 → 20, 1 → 0.27, 10 → 5, and 95 of which only 75 found room
+    # 80 → 20, 1 → 0.27, 10 → 5, and 95 of which only 74.73 found room
     assert explain_rows(changes, definition) == [("add", 95, 20, 0, 75), ("add", 10, 0, 5, 5), ("set", 80, 0, 60, 20)]
+    explanation = explain(changes, definition, now=NOW, most=9)
+    assert explanation is not None
+    assert [(line.cut_by_range, line.rounded, line.faded) for line in explanation.contributions] == [
+        (20_268, -268, 0),
+        (0, 0, 5_000),
+        (0, 0, 60_000),
+    ]
     assert explain_rows(changes, definition, now=NOW + 200 * DAY) == [("set", 80, 0, 80, 0)]
+
+
+def test_rounding_is_no_fading() -> None:
+    """Three and a third points count as three or four, so that the lines add up; nothing is called faded."""
+    rule = Rule(name="Visit", activity="visit", points=10_000)
+    visits = [
+        Activity(source="crm", key=f"{n}", occurred_at=NOW + n, batch="b", activity="visit", quantity=333)
+        for n in range(3)
+    ]
+    told = []
+    for count in (1, 2, 3):
+        explanation = explain(visits[:count], replace(score_type(), rules=(rule,)), now=NOW, most=9)
+        assert explanation is not None
+        told.append([(line.effect, line.rounded) for line in reversed(explanation.contributions)])
+        assert all((line.asked, line.faded, line.cut) == (3_330, 0, 0) for line in explanation.contributions)
+
+    assert told == [
+        [(3_000, 330)],
+        [(4_000, -670), (3_000, 330)],  # 6.66 is shown as 7
+        [(4_000, -670), (3_000, 330), (3_000, 330)],  # 9.99 is shown as 10
+    ]
 
 
 def test_a_fading_score_that_starts_elsewhere() -> None:
@@ -128,7 +157,7 @@ def check(changes: list[Change], definition: ScoreType, now: int, most: int) -> 
         return ()
     assert sum(contribution.effect for contribution in explanation.contributions) == explanation.value
     assert all(
-        contribution.asked - contribution.cut - contribution.faded == contribution.effect
+        contribution.asked - contribution.cut - contribution.rounded - contribution.faded == contribution.effect
         for contribution in explanation.contributions
     )
     times = [contribution.occurred_at or 0 for contribution in explanation.contributions]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.domain.errors import BadTime
-from storage.domain.facts import Undo, stamp, undone_batches
+from storage.domain.facts import Undo, rank_merged_rows, stamp, undone_batches
 
 NOW = 1_767_225_600_000_000
 DAY = 24 * 60 * 60 * 1_000_000
@@ -91,3 +91,26 @@ def test_a_long_row_of_undos_is_followed_to_its_end() -> None:
 
     assert "b" not in undone_batches(undos)
     assert "b" in undone_batches(undos[:-1])
+
+
+@pytest.mark.parametrize(
+    ("links", "ranks"),
+    [
+        ([], {1: 0, 2: 0, 3: 0, 4: 0}),
+        ([(1, 2, 2)], {1: 1, 2: 0, 3: 0, 4: 0}),
+        ([(1, 2, 1)], {1: 0, 2: 1, 3: 0, 4: 0}),
+        ([(1, 2, None)], {1: 0, 2: 0, 3: 0, 4: 0}),  # an earlier version did not say it
+        ([(1, 2, 2), (2, 3, 3)], {1: 2, 2: 1, 3: 0, 4: 0}),
+        ([(1, 2, 2), (1, 3, 1)], {1: 1, 2: 0, 3: 2, 4: 0}),  # what lacks is taken from 1 before 3
+        ([(1, 2, 2), (1, 3, 3)], {1: 2, 2: 1, 3: 0, 4: 0}),  # 1 was 2 by then
+        ([(1, 2, None), (3, 4, None), (2, 4, 4)], {1: 1, 2: 1, 3: 0, 4: 0}),
+        ([(1, 3, 3), (1, 2, None)], {1: 1, 2: 1, 3: 0, 4: 0}),  # a proof says the same before and after a merge
+        ([(1, 2, None), (1, 3, 3)], {1: 1, 2: 1, 3: 0, 4: 0}),
+        ([(1, 2, 2), (3, 4, 4), (1, 4, None)], {1: 1, 2: 0, 3: 2, 4: 1}),
+        ([(1, 2, 2), (1, 2, 1)], {1: 1, 2: 0, 3: 0, 4: 0}),  # they are one already
+        ([(1, 9, 9)], {1: 0, 2: 0, 3: 0, 4: 0}),  # 9 is none of them
+    ],
+)
+def test_which_of_merged_contacts_is_shown(links: list[tuple[int, int, int | None]], ranks: dict[int, int]) -> None:
+    """The contact merged into, then those that were merged into it, in the order in which they were."""
+    assert rank_merged_rows([1, 2, 3, 4], links) == ranks

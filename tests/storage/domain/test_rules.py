@@ -236,3 +236,76 @@ def test_rules_that_cannot_be_are_refused(rules: list[Rule], message: str) -> No
     with pytest.raises(BadDefinition) as error:
         check_rules(rules, SCORE)
     assert message in str(error.value)
+
+
+PRO = Rule(name="Pro plan", points=10_000, condition="attributes.plan:pro")
+FREE = Rule(name="Free address", points=-10_000, condition="email~freemail")
+
+
+def lines(*facts: Fact, rules: tuple[Rule, ...], start: int = 0, most: int = 50) -> list[str]:
+    """Write the lines of an explanation, oldest first: effect and points, rule, what was lost by what."""
+    explanation = explain(facts, replace(SCORE, rules=rules, start=start), now=DAY, most=most)
+    assert explanation is not None
+    assert sum(line.effect for line in explanation.contributions) == explanation.value
+    return [
+        f"{line.effect // 1000} of {line.asked // 1000} {line.rule or line.op}{' ended' if line.ended else ''}"
+        f"{f', cap {line.cut_by_cap // 1000}' if line.cut_by_cap else ''}"
+        f"{f', range {line.cut_by_range // 1000}' if line.cut_by_range else ''}"
+        f"{', rounded' if line.rounded else ''}{', faded' if line.faded else ''}"
+        for line in reversed(explanation.contributions)
+    ]
+
+
+def test_each_rule_about_the_contact_has_a_line_of_its_own() -> None:
+    """Also where one fact made several hold, where they cancel, and for the instant at which each began."""
+    both = field_value(1, tags=["vip"], attributes_plan="pro", email="ada@freemail.example")
+    assert lines(both, rules=(VIP, PRO, FREE)) == ["20 of 20 VIP", "10 of 10 Pro plan", "-10 of -10 Free address"]
+    assert lines(both, rules=(PRO, FREE)) == ["10 of 10 Pro plan", "-10 of -10 Free address"]
+    assert lines(both, rules=(PRO, FREE), start=30_000)[0] == "30 of 30 start"
+    explanation = explain([field_value(1, tags=["vip"]), both], replace(SCORE, rules=(VIP, PRO)), now=9, most=9)
+    assert explanation is not None
+    assert {line.rule: line.source for line in explanation.contributions} == {"Pro plan": "crm", "VIP": "crm"}
+
+
+def test_a_rule_that_ended_is_named_and_the_others_are_not_blamed() -> None:
+    """What a value that was set included is taken off it; what began and ended since then is no line."""
+    held = field_value(1, tags=["vip"], attributes_plan="pro")
+    gone = field_value(5, tags=[])
+    assert lines(held, gone, rules=(VIP, PRO)) == ["10 of 10 Pro plan"]
+    assert lines(held, changed(Op.SET, 50, 2), gone, rules=(VIP, PRO)) == ["50 of 50 set", "-20 of -20 VIP ended"]
+    again = field_value(6, tags=["vip"])
+    assert lines(held, changed(Op.SET, 50, 2), gone, again, rules=(VIP, PRO)) == ["50 of 50 set"]
+
+
+def test_what_the_range_cut_is_charged_to_what_led_there() -> None:
+    """While a rule lifts the score beyond its range nothing is lost for good: an add below shows all of it."""
+    vip, down = field_value(2, tags=["vip"]), changed(Op.ADD, -20, 3)
+    assert lines(changed(Op.SET, 95, 1), vip, rules=(VIP,)) == ["95 of 95 set", "5 of 20 VIP, range 15"]
+    assert lines(changed(Op.SET, 95, 1), vip, down, rules=(VIP,)) == [
+        "95 of 95 set", "20 of 20 VIP", "-20 of -20 add",
+    ]  # fmt: skip  # nothing is cut, and nothing fades
+    free = field_value(3, email="ada@freemail.example")
+    assert lines(changed(Op.SET, 95, 1), vip, free, rules=(VIP, FREE)) == [
+        "95 of 95 set", "15 of 20 VIP, range 5", "-10 of -10 Free address",
+    ]  # fmt: skip  # what leads back into the range is not cut
+    up, gone = changed(Op.ADD, 5, 3), field_value(4, tags=[])
+    assert lines(changed(Op.SET, 95, 1), vip, up, gone, rules=(VIP,)) == [
+        "95 of 95 set", "0 of 5 add, range 5", "-15 of 0 VIP ended, range 15",
+    ]  # fmt: skip  # the add made it final
+    assert lines(vip, changed(Op.SET, 50, 3), changed(Op.CLEAR, 0, 4), rules=(VIP,)) == ["20 of 20 VIP"]
+
+
+def test_several_rules_of_one_activity_have_a_line_each_with_its_cap() -> None:
+    """Caps take from the rule that has one; the range then takes from the last of them."""
+    capped = replace(DEMO, name="Capped", points=8_000, cap=RuleCap(points=5_000, period="day"))
+    told = lines(changed(Op.SET, 90, 1), activity_fact("demo_booked", 2), rules=(DEMO, capped))
+    assert told == ["90 of 90 set", "10 of 10 Demo", "0 of 8 Capped, cap 3, range 5"]
+    told = lines(activity_fact("demo_booked", 2), activity_fact("demo_booked", 3), rules=(capped,))
+    assert told == ["5 of 8 Capped, cap 3", "0 of 8 Capped, cap 8"]
+
+
+def test_months_take_changes_together_but_no_rules() -> None:
+    """However many changes there are, each rule about the contact keeps its line."""
+    adds = [changed(Op.ADD, 1, MONDAY + n * DAY) for n in range(5)]
+    told = lines(field_value(1, tags=["vip"], attributes_plan="pro"), *adds, rules=(VIP, PRO), most=2)
+    assert told == ["20 of 20 VIP", "10 of 10 Pro plan", "3 of 3 month", "1 of 1 add", "1 of 1 add"]

@@ -238,3 +238,17 @@ def test_a_band_may_begin_at_the_maximum() -> None:
 
     assert check_definition(label="Fit", minimum=0, maximum=100_000, step=1_000, start=None, bands=bands) == 0
     assert score_type(bands).band(100_000) == "all"
+
+
+@pytest.mark.parametrize(
+    ("minimum", "step", "value", "rounded"),
+    [
+        (0, 1000, 7300, 7000), (0, 1000, 7500, 8000), (0, 1000, 6500, 6000), (0, 1000, 7501, 8000), (0, 3, 4, 3),
+        (0, 3, 5, 6), (500, 1000, 1000, 500), (500, 1000, 2000, 2500), (-1000, 500, -750, -1000), (0, 1, 7, 7),
+    ],
+)  # fmt: skip  # the type, the value, the nearest step
+def test_the_nearest_step(minimum: int, step: int, value: int, rounded: int) -> None:
+    """Of two steps that are as near, the one that is an even number of steps from the minimum."""
+    fit = score_type(minimum=minimum, maximum=minimum + 300 * step, step=step)
+
+    assert fit.round_to_step(value) == rounded

@@ -15,6 +15,7 @@ from storage.domain.submissions import Delivered, Recorded, Status
 from storage.ledger.committer import Committer, drained
 from storage.ledger.contacts import find
 from storage.ledger.queue import MOST_SUBMISSIONS
+from storage.ledger.verify import verify_next
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts
@@ -64,6 +65,8 @@ async def test_each_is_told_its_own_outcome(team: Team) -> None:
         *((n * 1_000, (n + 1) * 1_000) for n in range(1, 100)),
         *[(100_000, 100_000)] * 50,  # the range is full
     ]
+    assert [line.effective for line in await team.lines(ADA)] == [0] * 50 + [1_000] * 100
+    assert (await verify_next(team.workspace)).differences == ()
 
 
 async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team) -> None:
@@ -80,6 +83,7 @@ async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team
         (100_000, 70_000),
     ]
     assert [line.effective for line in await team.lines(ADA)] == [30_000, -50_000, 90_000]
+    assert (await verify_next(team.workspace)).differences == ()
 
 
 @pytest.mark.parametrize("place", [0, 63, 127])

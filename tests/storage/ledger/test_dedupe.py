@@ -1,13 +1,15 @@
 """A key counts once: what repeats it changes nothing, what contradicts it is set aside."""
 
 import asyncio
+import json
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from storage.domain.contacts import Reference
+from storage.domain.contacts import Json, Reference
 from storage.domain.errors import Conflict, OffStep, OutOfRange, UnknownContact, UnknownScoreType
-from storage.domain.facts import Item, Op, Unusable
+from storage.domain.facts import Deletion, Item, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status
 from storage.ledger.contacts import find
@@ -15,6 +17,7 @@ from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts
+from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team, Whom, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -136,6 +139,44 @@ async def test_a_repeat_is_compared_with_what_its_sender_said(
 
     assert recorded.outcomes == (expected,)
     assert await team.value(ADA) == 5_000
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+async def test_what_an_earlier_version_wrote_otherwise_is_a_repeat(
+    team: Team, database_url: str, is_undone: bool
+) -> None:
+    """Texts that it did not clean, and an address whose key it made otherwise; also where the fact was undone."""
+    typed = "zw\u00ad@example.com"
+    fields: dict[str, Json] = {"name": "Soft\u00adhyphen", "tags": ["vip\u200b"], "attributes.note": "a\u200bb"}
+    item = change("k", typed, Op.SET, 50, at=NOW - 10, reason="met\u200b her", fields=fields)
+    await team.ask(item, batch="b", creates=True)
+    said = json.dumps(dict(fields), ensure_ascii=False, sort_keys=True)
+    await raw.rows(database_url, "UPDATE facts SET said = $1, reason = $2", said, "met\u200b her")
+    await raw.rows(database_url, "UPDATE identities SET value = $1", typed)
+    if is_undone:
+        await team.undo("b", batch="u")
+    before = await team.lines("zw")
+
+    again = await team.ask(item, batch="b2", creates=True)
+    assert again.outcomes == (DUPLICATE,)
+    assert await team.lines("zw") == before
+    (known,) = await raw.rows(database_url, "SELECT count(*) AS n FROM contacts")
+    assert known["n"] == 1
+    conflict = replace(item, fields={**fields, "name": "Somebody"})
+    with pytest.raises(Conflict):
+        await team.ask(conflict, batch="b3", creates=True)
+
+
+async def test_an_address_that_was_deleted_as_it_was_written_stays_deleted(team: Team, database_url: str) -> None:
+    """What happened before the deletion is not taken again under the key of today."""
+    typed = "zw\u00ad@example.com"
+    await team.deliver(set_to("k", typed, 50, at=NOW - 10))
+    await raw.rows(database_url, "UPDATE identities SET value = $1", typed)
+    (contact,) = await find(team.workspace, text="zw")
+    await team.deliver(Deletion(key="gone", contact=contact.id), batch="d2")
+
+    again = await team.deliver(set_to("late", typed, 60, at=NOW - 5), batch="d3")
+    assert [outcome.status for outcome in again.outcomes] == [Status.IGNORED]
 
 
 async def test_a_duplicate_says_that_nothing_moved(team: Team) -> None:

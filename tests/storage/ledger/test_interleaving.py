@@ -17,7 +17,8 @@ from storage.domain.score_types import Rule, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import StartAgain
-from storage.ledger.record import Returned, record_group
+from storage.ledger.lock import Returned
+from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.scoring import drafts
 from storage.scoring.definitions import score_types

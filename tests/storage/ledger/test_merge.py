@@ -14,6 +14,7 @@ from storage.domain.errors import UnknownContact
 from storage.domain.facts import ItemRequest, Merge, Op
 from storage.domain.filters import parse
 from storage.domain.followups import FollowUpMove
+from storage.domain.score_types import Rule
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import contacts, find, find_by_key
@@ -22,7 +23,7 @@ from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.reading.history import HistoryEntry, why
 from storage.reading.pages import count
-from storage.scoring.definitions import score_types
+from storage.scoring.definitions import add_score_type, score_types
 from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, field_item, set_to
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
@@ -153,6 +154,24 @@ async def test_the_contact_merged_into_is_shown(team: Team, younger_is_kept: boo
     await team.undo("m", batch="u2", received=NOW + 3 * SECOND)
     assert [(await team.contact(email)).email for email in (ADA, BOB, EVE)] == [ADA, BOB, EVE]
     assert (await team.contact(other)).name == "Somebody else"
+    assert (await verify_next(team.workspace)).differences == ()
+
+
+async def test_rules_go_by_the_latest_fields_of_merged_contacts(team: Team) -> None:
+    """Whichever contact is shown: scores do not depend on the direction of a merge."""
+    await add_score_type(
+        team.workspace, key="ruled", label="Ruled", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
+        rules=(Rule(name="Acme", points=5_000, condition="company:acme"),), is_default=False, now=NOW,
+    )  # fmt: skip  # one definition
+    await team.deliver(
+        set_to("a", ADA, 10, score="ruled", at=NOW - 90, fields={"company": "Acme"}),
+        field_item("b", BOB, at=NOW - 80, company="Beta"),
+    )
+    await team.deliver(merge("m", BOB, ADA, at=NOW - 70), batch="d2")
+    await team.deliver(change("c", BOB, Op.ADD, 1, score="ruled", at=NOW - 10), batch="d3")
+
+    assert (await team.contact(BOB)).company == "Acme"
+    assert await team.value(ADA, "ruled") == 6_000  # 10 was 5 and 5 for Acme; then 1, and the company was Beta
     assert (await verify_next(team.workspace)).differences == ()
 
 
@@ -410,4 +429,15 @@ async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
 
     assert [await team.value(f"p{n}@example.com") for n in range(12)] == [10_000] * 12
     assert len({(await team.contact(f"p{n}@example.com")).id for n in range(12)}) == 6
+    await whole(team)
+
+
+async def test_another_merge_of_the_same_contacts_shows_the_other_one(team: Team) -> None:
+    """The earliest word says who is shown, also when it arrives last and no row moves by it."""
+    await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 20, at=NOW - 8))
+    await team.deliver(merge("m", ADA, BOB, at=NOW - 5), batch="d2")
+    first = (await team.contact(ADA)).email
+    await team.deliver(merge("m2", BOB, ADA, at=NOW - 6), batch="d3")
+
+    assert (first, (await team.contact(ADA)).email) == (BOB, ADA)
     await whole(team)

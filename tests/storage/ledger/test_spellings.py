@@ -41,6 +41,19 @@ async def test_what_is_stored_in_the_short_spelling_is_found(team: Team) -> None
     assert len(contacts) == 1
 
 
+async def test_where_both_spellings_are_stored_each_contact_keeps_its_own(team: Team) -> None:
+    """An earlier version made two contacts; nothing merges them silently, and the long spelling names its own."""
+    await store_short(team)
+    await team.deliver(set_to("b", ("other", "1"), 50), source="other")
+    rename = "UPDATE identities SET namespace = 'sf', value = $1 WHERE namespace = 'other'"
+    await database.current_database().writer.rows(rename, LONG)
+    for id in (LONG, SHORT):
+        await team.deliver(set_to(f"new {id}", ("sf", id), 70), source="sf")
+
+    scores = await database.read("SELECT contact_id, rank FROM scores ORDER BY contact_id")
+    assert [row["rank"] for row in scores] == [40_000, 70_000]
+
+
 async def test_a_contact_deleted_under_the_short_spelling_stays_deleted(team: Team) -> None:
     """What happened before the deletion is ignored, however the id is written."""
     await store_short(team)

@@ -59,9 +59,12 @@ async def test_a_locked_contact_delays_only_its_own_submissions(database_url: st
 
 
 @on_postgres
-async def test_nothing_overtakes_what_waits_for_a_locked_contact(database_url: str, team: Team) -> None:
-    """Also not about a second contact, new so far, that the waiting one names beside the locked one."""
-    await team.deliver(add("a", ADA, 1))
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "known"])
+async def test_nothing_overtakes_what_waits_for_a_locked_contact(
+    database_url: str, team: Team, *, is_new: bool
+) -> None:
+    """Also not about a second contact that the waiting one names beside the locked one."""
+    await team.deliver(add("a", ADA, 1), *([] if is_new else [set_to("0", BOB, 0, at=NOW - 2_000)]))
     async with locked(database_url, ADA):
         first = asyncio.create_task(team.deliver(add("b", ADA, 1), add("c", BOB, 10), batch="d1"))
         second = asyncio.create_task(team.deliver(add("d", BOB, 20), batch="d2"))
@@ -71,7 +74,7 @@ async def test_nothing_overtakes_what_waits_for_a_locked_contact(database_url: s
         assert not any(task.done() for task in (first, second, third))
 
     outcomes = [values(recorded) for recorded in await asyncio.gather(first, second, third)]
-    assert outcomes == [[(1, 2), (None, 10)], [(10, 30)], [(30, 60)]]
+    assert outcomes == [[(1, 2), (None if is_new else 0, 10)], [(10, 30)], [(30, 60)]]
 
 
 @on_postgres

@@ -101,7 +101,7 @@ def _terms(dice: random.Random) -> str:
             f"attributes.seats{dice.choice(['>', '>=', '<', '<=', '=', '!='])}{seats}",
             f"attributes.last_seen{dice.choice(['>', '>=', '<', '<='])}7d", "has:attributes.seats",
             f"attributes.plan:{dice.choice(['pro', '(free,beta)', '()', 'true'])}".replace("()", '""'),
-            f'attributes."Lead Note":"{dice.choice(NOTES) or "-"}"', 'has:attributes."Lead Note"',
+            f'attributes."Lead Note":"{dice.choice(NOTES) or "-"}"', 'has:attributes.“Lead Note”',
             "attributes.seats:-3..50", "attributes.seats:*..50", "attributes.seats:50..*", "attributes.seats:50",
             "has:attributes.plan", "attributes.secret:theirs", "has:attributes.last_seen", "attributes.last_seen>7d",
             f"score{dice.choice(['>=', '<=', '=', '!='])}{number}",

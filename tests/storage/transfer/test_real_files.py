@@ -69,6 +69,9 @@ def test_other_encodings_are_still_what_they_are(tmp_path: Path) -> None:
         "MÜLLER",
     ]
     assert [row[1][0] for row in read(tmp_path / "w.csv", "name\r\nRen\u00e9".encode("cp1252"))] == ["Ren\u00e9"]
+    by_chance = [*[f"Ren\u00e9 {n}" for n in range(20)], "\u00abSpa\u00df\u00bb"]  # the last two are also one of UTF-8
+    rows = read(tmp_path / "c.csv", "\r\n".join(["name", *by_chance]).encode("cp1252"))
+    assert [row[1][0] for row in rows] == by_chance
     cut = read(tmp_path / "u.csv", "name\r\nZo\u00eb\r\nZo\u00eb".encode()[:-1])
     assert cut[0] == (2, ("Zo\u00eb",), None)
     assert cut[1][2] == "it has a byte that is not UTF-8: write its letters again"
@@ -130,6 +133,12 @@ def test_attributes_come_back_from_their_cell(value: Json) -> None:
     returned = read_attribute(read_cell(guard_formula(write_attribute(value))))
 
     assert (returned, type(returned)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["1.50", "1e5", "007", "+5", "NaN", "Infinity", "0x10", "1_000", "True", "[1,2]", "{"])
+def test_texts_of_others_stay_texts(text: str) -> None:
+    """Only what an export of ours writes is read as a number, a list or the like."""
+    assert read_attribute(text) == text
 
 
 @given(
@@ -224,6 +233,22 @@ async def test_names_in_two_columns_are_one(team: Team, tmp_path: Path) -> None:
     assert await desk.take(text) == [3, 0, 0, 0]
     names = {address: known["name"] for address, known in (await desk.seen()).items()}
     assert names == {ADA: "Ada Lovelace", BOB: "Byron", "zoe@example.com": "Zoe"}
+
+
+async def test_a_cell_that_looks_blank_is_blank(team: Team, tmp_path: Path) -> None:
+    """Nothing is overwritten by characters that nobody sees, or by the words of other programs for nothing."""
+    desk = Desk(team, tmp_path)
+    await desk.take("email,name,score,attributes.plan\nada@example.com,Ada,5,pro\n")
+    for cell in ("\u200b", "\ufeff \u00ad", "\u00a0", "N/A", "n/a", "#N/A", "-", "\u2013", "\u2014"):
+        assert await desk.take(f"email,name,score,attributes.plan\nada@example.com,{cell},{cell},{cell}\n") == [
+            0,
+            0,
+            1,
+            0,
+        ]
+    assert await desk.seen() == {ADA: {"name": "Ada", "score": 5, "plan": "pro"}}
+    assert await desk.take("email,name,company\nada@example.com,'-,'N/A\n") == [0, 1, 0, 0]
+    assert await desk.seen() == {ADA: {"name": "-", "company": "N/A", "score": 5, "plan": "pro"}}
 
 
 async def test_footers_are_no_contacts(team: Team, tmp_path: Path) -> None:

@@ -71,24 +71,35 @@ async def test_a_contact_that_was_deleted_while_its_score_was_being_set(service:
 
 
 async def test_an_explanation_names_the_rule(service: Receiving, api: Program) -> None:
-    """Of what an activity was worth; a change has none."""
+    """Of what an activity was worth, and of what is known of the contact, also where it ended; a change has none."""
     await add_score_type(
         service.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
-        rules=[Rule(name="Demo", activity="demo_booked", points=10_000)], is_default=False, now=service.clock.now,
+        rules=[
+            Rule(name="Demo", activity="demo_booked", points=10_000),
+            Rule(name="VIP", points=20_000, condition="tag:vip"),
+        ],
+        is_default=False, now=service.clock.now,
     )  # fmt: skip  # one definition
-    ada = {"email": "ada@example.com"}
+    ada, demo = {"email": "ada@example.com"}, {"type": "activity", "activity": "demo_booked"}
+    tagged = {"type": "contact.upsert", "contact": {**ada, "tags": ["vip"]}}
     pushed = await service.sending().push(
-        {"items": [item(score="heat", value=40), {"type": "activity", "activity": "demo_booked", "contact": ada}]}
+        {
+            "items": [
+                tagged,
+                item(score="heat", value=95),
+                {**demo, "contact": ada},
+                {**tagged, "contact": {**ada, "tags": []}},
+            ]
+        }
     )
-    assert pushed.document["applied"] == 2
+    assert pushed.document["applied"] == 4
     explanation = await api.get(f"{ADA}/heat/explanation")
 
-    assert [
-        (contribution["op"], contribution["effect"], contribution["rule"])
-        for contribution in explanation["contributions"]
-    ] == [
-        ("activity", 10, "Demo"),
-        ("set", 40, None),
+    names = ("op", "rule", "ended", "asked", "cut_by_cap", "cut_by_range", "rounded", "faded", "effect", "cut", "count")
+    assert [tuple(contribution[name] for name in names) for contribution in explanation["contributions"]] == [
+        ("fields", "VIP", True, -20, 0, 0, 0, 0, -20, 0, 1),
+        ("activity", "Demo", False, 10, 0, 5, 0, 0, 5, 5, 1),
+        ("set", None, False, 95, 0, 0, 0, 0, 95, 0, 1),
     ]
 
 

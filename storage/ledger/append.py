@@ -1,0 +1,95 @@
+"""Phase 3: append the facts of plans to the ledger, and recognize those that are in it already."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from storage.db.database import Session
+from storage.domain.errors import Changed, Refusal
+from storage.domain.facts import Fact
+from storage.domain.fold import ScoreState
+from storage.ledger import contacts, facts
+from storage.ledger.facts import FactKey, Scored, Stored
+from storage.ledger.plan import DUPLICATE, ItemKind, NewFact, Plan, PlannedItem, check_repeat
+
+
+async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> list[Plan]:
+    """Append the facts; those that another transaction appended just now are repeats.
+
+    Their writer held the lock of their contact, so what was read under ours has seen what they did.
+    Raises StartAgain where they belong to another contact, Changed where a score has moved on since the sender saw it,
+    Conflict where a submission of which all or nothing is to be recorded repeats a key with other content.
+    """
+    for plan in plans:
+        _check_unchanged(plan, states)
+    stamped = {plan.position: _stamp_facts(plan, states) for plan in plans}
+    new: dict[FactKey, tuple[int | None, Fact]] = {}
+    received: dict[FactKey, int] = {}
+    contact_of: dict[FactKey, int | None] = {}
+    for plan in plans:
+        for planned, fact in stamped[plan.position]:
+            is_deletion = planned.kind is ItemKind.DELETION
+            new[planned.key] = (None if is_deletion else planned.rows[0], fact)
+            contact_of[planned.key] = None if is_deletion else planned.contact
+            received[planned.key] = plan.submission.received_at
+    ids = await facts.append(session, new, received_at=received) if new else {}
+    stored = await facts.load_stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
+    roots = await contacts.roots(session, {row for row, _, _ in stored.values() if row is not None}) if stored else {}
+    if any(contact_of[key] != (None if row is None else roots[row]) for key, (row, _, _) in stored.items()):
+        raise contacts.StartAgain
+    settled = [_settle_facts(plan, stamped[plan.position], ids, stored) for plan in plans]
+    return [await _mark_undone(session, plan) for plan in settled]
+
+
+def _check_unchanged(plan: Plan, states: Mapping[Scored, ScoreState]) -> None:
+    """Raise Changed where the sender has not seen the latest fact of a score that the plan changes."""
+    seen_at = plan.submission.unless_later
+    scored = [(planned.contact, planned.item.score) for planned in plan.items if planned.item.score]
+    if seen_at is not None and any(states[pair].last[0] > seen_at for pair in scored):
+        raise Changed
+
+
+def _stamp_facts(plan: Plan, states: Mapping[Scored, ScoreState]) -> list[tuple[PlannedItem, Fact]]:
+    """Time the facts of a plan: one by a person, or stamped by us, comes after all that the score has seen."""
+    latest = {pair: states[pair].last[0] for planned in plan.items for pair in planned.pairs}
+    stamped = []
+    for planned in plan.items:
+        at = planned.at
+        if planned.item.occurred_at is None or plan.submission.actor:
+            at = max([at, *(latest[pair] + 1 for pair in planned.pairs)])
+        latest |= {pair: max(latest[pair], at) for pair in planned.pairs}
+        stamped.append((planned, plan.fact(planned, at)))
+    return stamped
+
+
+def _settle_facts(
+    plan: Plan,
+    stamped: Sequence[tuple[PlannedItem, Fact]],
+    ids: Mapping[FactKey, int],
+    stored: Mapping[FactKey, Stored],
+) -> Plan:
+    appended: list[NewFact] = []
+    repeats: list[PlannedItem] = []
+    refused: dict[int, Refusal] = {}
+    for planned, fact in stamped:
+        if planned.key in ids:
+            new = NewFact(fact_id=ids[planned.key], fact=fact, contact=planned.contact, planned=planned)
+            appended.append(new)
+            continue
+        try:
+            check_repeat(plan, planned, stored[planned.key], is_same=True)
+            repeats.append(planned)
+        except Refusal as refusal:
+            if plan.submission.all_or_none:
+                raise  # others of its facts are written
+            refused[planned.position] = refusal
+    settled = {**plan.settled, **{planned.position: DUPLICATE for planned in repeats}}
+    plan = replace(plan, items=(), new=tuple(appended), settled=settled, repeats=(*plan.repeats, *repeats))
+    return plan.refuse(refused)
+
+
+async def _mark_undone(session: Session, plan: Plan) -> Plan:
+    """Mark a plan whose batch was undone before; only what has an actor can be undone."""
+    if not (plan.submission.actor and plan.new):
+        return plan
+    undone = await facts.undone_of(session, plan.workspace.id, [plan.submission.batch])
+    return replace(plan, is_undone=bool(undone))

@@ -1,0 +1,91 @@
+"""Phase 2: lock the contacts that a group names, and insert those that are not known yet."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from storage.db.database import Session
+from storage.ledger import contacts
+from storage.ledger import erase as erasing
+from storage.ledger import merge as merging
+from storage.ledger.contacts import StartAgain
+from storage.ledger.plan import Name, Plan, make_links
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """A submission of a group that was not recorded, and nothing of it.
+
+    *names*: one of its contacts is locked by another transaction. Until it is recorded no later submission with one of
+    these names may be. None: the submission only has to wait for the next group.
+    """
+
+    names: frozenset[Name] | None = None
+
+
+async def lock_contacts(
+    session: Session, plans: Sequence[Plan], blocked: Collection[Name]
+) -> tuple[list[Plan], dict[int, Returned]]:
+    """Lock the contacts of plans; return the plans that go on, and by position those that wait for a contact.
+
+    A plan waits where one of its contacts is locked by another transaction, or an earlier plan waits for that contact.
+    """
+    plans = [
+        replace(plan, members=await merging.load_members(session, plan)) if plan.joined else plan for plan in plans
+    ]
+    expected: dict[int, int] = {}
+    for plan in plans:
+        rows = {*(row for planned in plan.items for row in planned.rows if row > 0), *plan.spoken_of}
+        expected |= {row: plan.roots[row] for row in rows} | dict(plan.members)
+    expected |= {root: root for root in expected.values()}
+    waiting: set[Name] = {*blocked}
+    waiting |= await contacts.lock_available(session, expected) if expected else set()
+    unblocked: list[Plan] = []
+    returned: dict[int, Returned] = {}
+    for plan in plans:
+        names = plan.names if waiting else set()
+        if names.isdisjoint(waiting):
+            unblocked.append(plan)
+        else:
+            waiting |= names
+            returned[plan.position] = Returned(names=frozenset(names))
+    for plan in unblocked:
+        # A row joins or leaves a contact under the lock of that contact, so that the members stay the same from now on.
+        if plan.members and await merging.load_members(session, plan) != plan.members:
+            raise StartAgain
+    return unblocked, returned
+
+
+async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
+    """Insert the new contacts and identities of a group, and return its plans with their rows.
+
+    Raises StartAgain where another transaction inserted or deleted one of these identities meanwhile.
+    """
+    newcomers = [(plan.workspace.id, row, email) for plan in plans for row, email in plan.newcomers.items()]
+    id_of: dict[int, int] = {}
+    if newcomers:
+        ids = await contacts.insert_contacts(
+            session, [(workspace, email) for workspace, _, email in newcomers], now=now
+        )
+        id_of = {row: id for (_, row, _), id in zip(newcomers, ids, strict=True)}
+    identities = {identity: id_of.get(row, row) for plan in plans for identity, row in plan.identities.items()}
+    if identities:
+        await contacts.insert_identities(session, identities)
+        # A deletion that was under way while this transaction waited for an identity left a tombstone.
+        known = {identity: until for plan in plans for identity, until in plan.tombstones.items()}
+        tombstones = await erasing.load_tombstones(session, identities)
+        if any(known.get(identity) != until for identity, until in tombstones.items()):
+            raise StartAgain
+    return [_insert_rows(plan, id_of) for plan in plans] if id_of else list(plans)
+
+
+def _insert_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
+    roots = {**plan.roots, **{id: id for id in id_of.values()}}
+    items = []
+    for planned in plan.items:
+        moved = planned.with_rows([id_of.get(row, row) for row in planned.rows], roots)
+        if moved.into is not None:
+            moved = replace(moved, into=id_of.get(moved.into, moved.into))
+        places = {place for place, _, _ in planned.links}
+        items.append(replace(moved, links=tuple(link for link in make_links(moved.rows) if link[0] in places)))
+    members = {**plan.members, **{id_of[row]: id_of[row] for row in plan.newcomers}} if plan.joined else plan.members
+    return replace(plan, items=tuple(items), roots=roots, members=members)

@@ -1,0 +1,59 @@
+"""Find what an undo bears on, and append it to the ledger."""
+
+from dataclasses import replace
+
+from storage.db.database import Row, Session
+from storage.domain.errors import NothingToUndo
+from storage.domain.facts import Undo
+from storage.domain.rules import compile_rules
+from storage.domain.score_types import ScoreType
+from storage.ledger import contacts, facts
+from storage.ledger.plan import Plan, UndoScope
+
+
+async def find_undo_scope(session: Session, plan: Plan) -> Plan:
+    """Find what an undo bears on."""
+    submission = plan.submission
+    if submission.undoes is None:
+        return plan
+    undo = Undo(
+        source=submission.source, key=submission.batch, batch=submission.batch, actor=submission.actor,
+        occurred_at=submission.received_at, undoes=submission.undoes,
+    )  # fmt: skip  # what it is and whose, what it names
+    batch = submission.undoes
+    while members := list(await facts.batch_members(session, plan.workspace.id, batch)):
+        if members[0]["kind"] != "undo":
+            break
+        batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
+    if not members:
+        return plan.refuse_whole(NothingToUndo())
+    scores = [
+        (row["contact_id"], key)
+        for row in members
+        for key, score_type in plan.types.items()
+        if row["subject"] == key or _is_used_by_rules(row, score_type)
+    ]
+    links = tuple(id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"]))
+    spoken_of = tuple(sorted({*(row["contact_id"] for row in members), *links}))
+    scope = UndoScope(undo=undo, scores=tuple(dict.fromkeys(scores)), contacts=spoken_of, links=links)
+    return replace(plan, undo=scope, roots=await contacts.roots(session, spoken_of))
+
+
+def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
+    """Return whether the rules of a type ask about a fact."""
+    rules = compile_rules(score_type.rules)
+    return (row["activity"] is not None and rules.bears(row["activity"])) or (rules.asks_fields and row["said"] != "{}")
+
+
+async def append_undo(session: Session, plan: Plan) -> Plan:
+    """Append the undo of a plan, if it has one; a repeat of the same request does nothing."""
+    scope = plan.undo
+    if scope is None:
+        return plan
+    key = facts.fact_key(plan.workspace.id, scope.undo)
+    if await facts.load_stored(session, [key]):
+        return replace(plan, undo=None)  # a repeat of this very request
+    if await facts.undone_of(session, plan.workspace.id, [scope.undo.undoes]):
+        return plan.refuse_whole(NothingToUndo("that was undone already"))
+    await facts.append(session, {key: (None, scope.undo)}, received_at={key: plan.submission.received_at})
+    return plan
